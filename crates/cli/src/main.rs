@@ -1,0 +1,2 @@
+//! The `image-swap` binary.
+fn main() {}

@@ -1,0 +1,175 @@
+//! Image references: parsed, normalised and printed exactly as Go's
+//! `distribution/reference` does with `ParseNormalizedNamed`, the function that
+//! every container runtime and the kubelet go through.
+//!
+//! ```text
+//! reference   = name [ ":" tag ] [ "@" digest ]
+//! name        = [ domain "/" ] component { "/" component }      component part <= 255 bytes
+//! domain      = host [ ":" digit+ ]
+//! host        = label { "." label } | "[" ( hex | ":" )+ "]"
+//! label       = alnum | alnum ( alnum | "-" )* alnum
+//! component   = lower { separator lower }
+//! lower       = ( a-z | 0-9 )+
+//! separator   = "." | "_" | "__" | "-"+
+//! tag         = ( word ) ( word | "." | "-" )*                  at most 128 bytes
+//! digest      = algorithm ":" hex                               see [`Algorithm`]
+//! ```
+//!
+//! Normalisation (`normalize.go`): what stands before the first `/` is a domain
+//! if it is `localhost`, contains `.` or `:`, or has an uppercase letter;
+//! otherwise the domain is `docker.io`. `index.docker.io` is `docker.io`. On
+//! `docker.io` a name of one component is below `library/`.
+//!
+//! Deliberately not done here: `latest` is never invented, and a tag beside a
+//! digest is kept (`ParseDockerRef` does both; see [`Reference::identifier`]).
+
+mod error;
+mod parse;
+
+use std::{borrow::Cow, fmt};
+
+pub use self::error::{Expected, ReferenceError};
+pub use self::parse::{is_domain, is_path};
+
+/// The domain that Docker Hub's references carry.
+pub const DOCKER_DOMAIN: &str = "docker.io";
+/// The old name of [`DOCKER_DOMAIN`].
+pub const LEGACY_DOCKER_DOMAIN: &str = "index.docker.io";
+/// Where Docker Hub keeps names of one component.
+const LIBRARY: &str = "library/";
+
+/// A valid image reference, borrowed from the text it was parsed from.
+///
+/// Printing it gives the normalised form, as Go's `Named.String()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reference<'a> {
+    domain: &'a str,
+    /// `library/`, or nothing: the part of the path that the input left out.
+    prefix: &'static str,
+    path: &'a str,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    /// Parses and normalises `input`, without allocating.
+    ///
+    /// # Errors
+    /// Whatever `ParseNormalizedNamed` rejects (distribution/reference,
+    /// `normalize.go` and `reference.go`), with the byte at which it went wrong.
+    pub fn parse(input: &'a str) -> Result<Self, ReferenceError> {
+        parse::reference(input)
+    }
+
+    /// The registry's host, with its port if the input had one.
+    ///
+    /// Empty in the one case where Go's is: a first component with a dot that
+    /// is no valid domain but a valid path component (`a_b.c/d`).
+    pub const fn domain(&self) -> &'a str {
+        self.domain
+    }
+
+    /// The repository's path below the domain, `library/` included.
+    pub fn path(&self) -> Cow<'a, str> {
+        if self.prefix.is_empty() {
+            Cow::Borrowed(self.path)
+        } else {
+            Cow::Owned(format!("{}{}", self.prefix, self.path))
+        }
+    }
+
+    /// The path in its two parts: what normalisation added (`library/` or
+    /// nothing) and what the input said.
+    pub const fn path_parts(&self) -> (&'static str, &'a str) {
+        (self.prefix, self.path)
+    }
+
+    /// The tag; none is invented.
+    pub const fn tag(&self) -> Option<&'a str> {
+        self.tag
+    }
+
+    /// The digest, as `algorithm:hex`.
+    pub const fn digest(&self) -> Option<&'a str> {
+        self.digest
+    }
+
+    /// What a registry is asked for: the digest, else the tag, else `latest`
+    /// (`ParseDockerRef`).
+    pub fn identifier(&self) -> &'a str {
+        self.digest.or(self.tag).unwrap_or("latest")
+    }
+
+    /// The name alone: domain and path, neither tag nor digest.
+    pub const fn name(&self) -> Name<'a> {
+        Name { domain: self.domain, prefix: self.prefix, path: self.path }
+    }
+}
+
+impl fmt::Display for Reference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name().fmt(f)?;
+        if let Some(tag) = self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A repository's full name: `docker.io/library/nginx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name<'a> {
+    domain: &'a str,
+    prefix: &'static str,
+    path: &'a str,
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.domain)?;
+        if !self.domain.is_empty() {
+            f.write_str("/")?;
+        }
+        f.write_str(self.prefix)?;
+        f.write_str(self.path)
+    }
+}
+
+/// A digest algorithm of go-digest, all three of which are registered in every
+/// binary that links Go's `crypto/sha256` and `crypto/sha512`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// 64 hex digits.
+    Sha256,
+    /// 96 hex digits.
+    Sha384,
+    /// 128 hex digits.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The algorithm named `name`, as in `sha256:…`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "sha256" => Some(Self::Sha256),
+            "sha384" => Some(Self::Sha384),
+            "sha512" => Some(Self::Sha512),
+            _ => None,
+        }
+    }
+
+    /// How many hex digits a digest of this algorithm has.
+    pub const fn hex_digits(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 => 96,
+            Self::Sha512 => 128,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! YAML as a tree that remembers where everything stood.
+//!
+//! Declarations need line and column of what they refuse; manifests are edited
+//! by replacing byte ranges. Both read this tree; nothing is ever printed from
+//! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
+
+use std::{borrow::Cow, collections::HashMap, ops::Range};
+
+use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
+
+/// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
+const DEPTH_MAX: usize = 128;
+
+/// Where a node stands in its [`Tree`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(usize);
+
+/// All documents of one text.
+#[derive(Debug)]
+pub struct Tree<'s> {
+    source: &'s str,
+    nodes: Vec<Node<'s>>,
+    /// The root of each document that has one, in order.
+    pub documents: Vec<NodeId>,
+}
+
+/// One node, and where it stands.
+#[derive(Debug)]
+pub struct Node<'s> {
+    /// What it is.
+    pub kind: Kind<'s>,
+    /// Its bytes in the source: of a scalar, its value with quotes, without anchor and tag.
+    pub range: Range<usize>,
+    /// Where it begins.
+    pub place: Place,
+    /// Whether an anchor (`&name`) stands before it.
+    pub anchored: bool,
+    /// Whether a tag of its own (`!!str`) stands before it.
+    pub tagged: bool,
+    /// Whether it stands inside `[…]` or `{…}`, where more characters need quotes.
+    pub in_flow: bool,
+}
+
+/// A position: 1-based line, and 1-based column in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub enum Kind<'s> {
+    /// A scalar: its value after escapes, and how it was written.
+    Scalar(Cow<'s, str>, Style),
+    /// A sequence.
+    Sequence(Vec<NodeId>),
+    /// A mapping, in the order of the text.
+    Mapping(Vec<(NodeId, NodeId)>),
+    /// A use of an anchored node.
+    Alias(NodeId),
+}
+
+/// How a scalar was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes.
+    Plain,
+    /// `'…'`
+    SingleQuoted,
+    /// `"…"`
+    DoubleQuoted,
+    /// `|` or `>`
+    Block,
+}
+
+/// A text that is no YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {}, column {}: {message}", place.line, place.column)]
+pub struct SyntaxError {
+    /// Where reading stopped.
+    pub place: Place,
+    /// What was wrong there. Never contains the text itself, which may hold a password.
+    pub message: String,
+}
+
+impl<'s> Tree<'s> {
+    /// Reads every document of `source`.
+    ///
+    /// # Errors
+    /// Whatever is no YAML 1.2, an alias without its anchor, and nesting
+    /// deeper than 128.
+    pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
+        Builder::new(source).build()
+    }
+
+    /// The text the tree was read from.
+    pub const fn source(&self) -> &'s str {
+        self.source
+    }
+
+    /// The node `id`, alias or not.
+    pub fn node(&self, id: NodeId) -> &Node<'s> {
+        &self.nodes[id.0]
+    }
+
+    /// The node `id`, or what it is an alias of.
+    pub fn resolve(&self, id: NodeId) -> NodeId {
+        match self.node(id).kind {
+            // An alias's target is never an alias: anchors stand on content.
+            Kind::Alias(target) => target,
+            _ => id,
+        }
+    }
+
+    /// The value of the scalar `id`, aliases followed.
+    pub fn scalar(&self, id: NodeId) -> Option<&str> {
+        match &self.node(self.resolve(id)).kind {
+            Kind::Scalar(value, _) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Is `id` nothing: an empty plain scalar, `~` or `null`?
+    pub fn is_null(&self, id: NodeId) -> bool {
+        match &self.node(self.resolve(id)).kind {
+            Kind::Scalar(value, Style::Plain) => {
+                matches!(value.as_ref(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            _ => false,
+        }
+    }
+
+    /// The entries of the mapping `id`, aliases followed; none if it is no mapping.
+    pub fn entries(&self, id: NodeId) -> &[(NodeId, NodeId)] {
+        match &self.node(self.resolve(id)).kind {
+            Kind::Mapping(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of the sequence `id`, aliases followed; none if it is no sequence.
+    pub fn items(&self, id: NodeId) -> &[NodeId] {
+        match &self.node(self.resolve(id)).kind {
+            Kind::Sequence(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The value of `key` in the mapping `id`.
+    pub fn get(&self, id: NodeId, key: &str) -> Option<NodeId> {
+        self.entries(id).iter().find(|(k, _)| self.scalar(*k) == Some(key)).map(|(_, v)| *v)
+    }
+
+    /// Every node, in the order of the text.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node<'s>)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// How many nodes there are: ids are below it, see [`NodeId::index`].
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node at all.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+}
+
+impl NodeId {
+    /// The node's number, for tables beside the tree.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A collection whose end has not been read yet.
+struct Open {
+    id: NodeId,
+    key: Option<NodeId>,
+    in_flow: bool,
+}
+
+struct Builder<'s> {
+    tree: Tree<'s>,
+    anchors: HashMap<usize, NodeId>,
+    open: Vec<Open>,
+}
+
+impl<'s> Builder<'s> {
+    fn new(source: &'s str) -> Self {
+        let tree = Tree { source, nodes: Vec::new(), documents: Vec::new() };
+        Self { tree, anchors: HashMap::new(), open: Vec::new() }
+    }
+
+    fn build(mut self) -> Result<Tree<'s>, SyntaxError> {
+        for item in Parser::new_from_str(self.tree.source) {
+            let (event, span) = item.map_err(|error| SyntaxError {
+                place: Place { line: error.marker().line(), column: error.marker().col() + 1 },
+                message: error.info(),
+            })?;
+            match event {
+                Event::Scalar(value, style, anchor, tag) => {
+                    let kind = Kind::Scalar(value, written(style));
+                    self.add(kind, &span, anchor, tag.is_some(), false)?;
+                }
+                Event::SequenceStart(style, anchor, tag) => {
+                    let kind = Kind::Sequence(Vec::new());
+                    self.begin(kind, &span, anchor, tag.is_some(), style)?;
+                }
+                Event::MappingStart(style, anchor, tag) => {
+                    let kind = Kind::Mapping(Vec::new());
+                    self.begin(kind, &span, anchor, tag.is_some(), style)?;
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    let end = span.byte_range().map_or(0, |range| range.end);
+                    if let Some(open) = self.open.pop() {
+                        let range = &mut self.tree.nodes[open.id.0].range;
+                        range.end = end.max(range.start);
+                    }
+                }
+                Event::Alias(anchor) => {
+                    let Some(&target) = self.anchors.get(&anchor) else {
+                        return Err(SyntaxError {
+                            place: place(&span),
+                            message: "expected an anchor that ended before, found an alias of \
+                                      what it stands in"
+                                .to_owned(),
+                        });
+                    };
+                    self.add(Kind::Alias(target), &span, 0, false, false)?;
+                }
+                Event::DocumentStart(..) => self.anchors.clear(),
+                _ => {}
+            }
+        }
+        Ok(self.tree)
+    }
+
+    fn begin(
+        &mut self,
+        kind: Kind<'s>,
+        span: &Span,
+        anchor: usize,
+        tagged: bool,
+        style: StructureStyle,
+    ) -> Result<(), SyntaxError> {
+        if self.open.len() == DEPTH_MAX {
+            return Err(SyntaxError {
+                place: place(span),
+                message: format!("expected at most {DEPTH_MAX} levels, found more"),
+            });
+        }
+        self.add(kind, span, anchor, tagged, style == StructureStyle::Flow)
+    }
+
+    /// Adds a node below the innermost open collection; a collection becomes that.
+    fn add(
+        &mut self,
+        kind: Kind<'s>,
+        span: &Span,
+        anchor: usize,
+        tagged: bool,
+        opens_flow: bool,
+    ) -> Result<(), SyntaxError> {
+        let id = NodeId(self.tree.nodes.len());
+        let in_flow = self.open.last().is_some_and(|open| open.in_flow);
+        let opens = matches!(kind, Kind::Sequence(_) | Kind::Mapping(_));
+        self.tree.nodes.push(Node {
+            kind,
+            range: span.byte_range().unwrap_or_default(),
+            place: place(span),
+            anchored: anchor != 0,
+            tagged,
+            in_flow,
+        });
+        match self.open.last_mut() {
+            None => self.tree.documents.push(id),
+            Some(open) => match (&mut self.tree.nodes[open.id.0].kind, open.key.take()) {
+                (Kind::Sequence(items), _) => items.push(id),
+                (Kind::Mapping(entries), Some(key)) => entries.push((key, id)),
+                (Kind::Mapping(_), None) => open.key = Some(id),
+                (Kind::Scalar(..) | Kind::Alias(_), _) => {}
+            },
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        if opens {
+            self.open.push(Open { id, key: None, in_flow: in_flow || opens_flow });
+        }
+        Ok(())
+    }
+}
+
+fn place(span: &Span) -> Place {
+    Place { line: span.start.line(), column: span.start.col() + 1 }
+}
+
+const fn written(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+        _ => Style::Plain,
+    }
+}
