@@ -207,6 +207,12 @@ impl ImageSwap {
         self.maps.contains_key(host)
     }
 
+    /// Whether any rule can change an image: without a `default` only `[EXACT]`
+    /// and `[REPLACE]` are asked.
+    pub fn swaps_anything(&self) -> bool {
+        self.has_default() || !self.exact.is_empty() || !self.replace.is_empty()
+    }
+
     /// Whether prefix rules are asked at all.
     pub(super) fn has_default(&self) -> bool {
         self.implied_default || self.maps.contains_key("default")
