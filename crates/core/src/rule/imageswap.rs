@@ -75,7 +75,9 @@ impl ImageSwap {
 
     fn add(&mut self, rule: Rule) {
         let id = self.rules.len();
-        let key = rule.key().trim_start().to_owned();
+        // Upstream strips white space behind a marker, and a tab nowhere else.
+        let marked = matches!(rule.kind, Kind::Exact | Kind::Replace);
+        let key = if marked { rule.key().trim_start() } else { rule.key() }.to_owned();
         match rule.kind {
             Kind::Exact => drop(self.exact.insert(key, id)),
             Kind::Replace => match self.replace.iter_mut().find(|(text, ..)| *text == key) {
