@@ -223,7 +223,10 @@ impl<'s> Builder<'s> {
                     }
                 }
                 Event::Alias(anchor) => {
-                    let Some(&target) = self.anchors.get(&anchor) else {
+                    // What is still open is not among the targets: the tree has no cycle.
+                    let target = self.anchors.get(&anchor).copied();
+                    let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
+                    let Some(target) = target.filter(closed) else {
                         return Err(SyntaxError {
                             place: place(&span),
                             message: "expected an anchor that ended before, found an alias of \
@@ -306,5 +309,20 @@ const fn written(style: ScalarStyle) -> Style {
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
         ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
         _ => Style::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_of_what_it_stands_in_is_refused() {
+        for text in ["a: &x [1, *x]\n", "a: &x\n  b: *x\n"] {
+            let error = Tree::parse(text).unwrap_err();
+            assert!(error.message.contains("an anchor that ended before"), "{error}");
+        }
+        assert!(Tree::parse("a: &x [1]\nb: &x [*x]\n").is_err(), "the inner anchor is open");
+        assert!(Tree::parse("a: &x [1]\nb: &y [*x]\n").is_ok());
     }
 }
