@@ -4,6 +4,8 @@
 //! by replacing byte ranges. Both read this tree; nothing is ever printed from
 //! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
 
+mod json;
+
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
