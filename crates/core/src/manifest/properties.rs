@@ -1,7 +1,7 @@
 //! Laws over random manifests: written in every style, with anchors, aliases
 //! and merge keys, in YAML and in JSON.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -188,16 +188,21 @@ fn object(c: &mut Choices<'_>, names: &mut Names, depth: usize) -> Yaml {
 
 // === Writing them down
 
+/// `write!` to a string, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($text:tt)*) => { write!($out, $($text)*).unwrap() };
+}
+
 /// Writes `yaml` after a `key:` or a `-` in block style, or anywhere in flow style.
 fn write(c: &mut Choices<'_>, yaml: &Yaml, indent: usize, in_flow: bool, out: &mut String) {
     let pad = " ".repeat(indent);
     match yaml {
-        Yaml::Alias(name) => out.push_str(&format!(" *{name} ")),
+        Yaml::Alias(name) => put!(out, " *{name} "),
         Yaml::Anchored(name, part) => {
-            out.push_str(&format!(" &{name}"));
+            put!(out, " &{name}");
             write(c, part, indent, in_flow, out);
         }
-        Yaml::Word(word) => out.push_str(&format!(" {word}")),
+        Yaml::Word(word) => put!(out, " {word}"),
         Yaml::Text(value) => write_text(c, value, &pad, in_flow, out),
         Yaml::Sequence(items) if in_flow || items.is_empty() || c.one_in(4) => {
             out.push_str(" [");
@@ -216,7 +221,7 @@ fn write(c: &mut Choices<'_>, yaml: &Yaml, indent: usize, in_flow: bool, out: &m
                 } else {
                     (*key).to_owned()
                 };
-                out.push_str(&format!("{key}:"));
+                put!(out, "{key}:");
                 write(c, value, indent + 1, true, out);
                 out.push_str(" ,");
                 write_break(c, &pad, out);
@@ -226,14 +231,14 @@ fn write(c: &mut Choices<'_>, yaml: &Yaml, indent: usize, in_flow: bool, out: &m
         Yaml::Sequence(items) => {
             for item in items {
                 write_comment(c, &pad, out);
-                out.push_str(&format!("\n{pad}-"));
+                put!(out, "\n{pad}-");
                 write(c, item, indent + 2, false, out);
             }
         }
         Yaml::Mapping(entries) => {
             for (key, value) in entries {
                 write_comment(c, &pad, out);
-                out.push_str(&format!("\n{pad}{key}:"));
+                put!(out, "\n{pad}{key}:");
                 let deeper = indent + 1 + c.below(3);
                 write(c, value, deeper, false, out);
             }
@@ -244,7 +249,7 @@ fn write(c: &mut Choices<'_>, yaml: &Yaml, indent: usize, in_flow: bool, out: &m
 /// Between the items of a flow collection lines may break.
 fn write_break(c: &mut Choices<'_>, pad: &str, out: &mut String) {
     if c.one_in(4) {
-        out.push_str(&format!(" # image: nginx\n\n {pad}"));
+        put!(out, " # image: nginx\n\n {pad}");
     }
 }
 
@@ -252,7 +257,7 @@ fn write_break(c: &mut Choices<'_>, pad: &str, out: &mut String) {
 fn write_comment(c: &mut Choices<'_>, pad: &str, out: &mut String) {
     if c.one_in(6) {
         // Not directly after a block scalar, where it would be text.
-        out.push_str(&format!("\n\n{}# ü image: nginx", &pad[..pad.len() / 2]));
+        put!(out, "\n\n{}# ü image: nginx", &pad[..pad.len() / 2]);
     }
 }
 
@@ -260,16 +265,18 @@ fn write_text(c: &mut Choices<'_>, value: &str, pad: &str, in_flow: bool, out: &
     let is_plain = edit::is_string(value)
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b));
     match c.below(6) {
-        0 | 1 if is_plain => out.push_str(&format!(" {value}")),
-        2 => out.push_str(&format!(" '{}'", value.replace('\'', "''"))),
+        0 | 1 if is_plain => put!(out, " {value}"),
+        2 => put!(out, " '{}'", value.replace('\'', "''")),
         3 => {
-            let escaped: String =
-                value.chars().map(|letter| format!("\\U{:08x}", u32::from(letter))).collect();
-            out.push_str(&format!(" \"{escaped}\""));
+            out.push_str(" \"");
+            for letter in value.chars() {
+                put!(out, "\\U{:08x}", u32::from(letter));
+            }
+            out.push('"');
         }
-        4 if !in_flow => out.push_str(&format!(" |-\n {pad} {value}")),
-        5 if !in_flow => out.push_str(&format!(" !!str >-  # image: nginx\n {pad} {value}\n\n")),
-        _ => out.push_str(&format!(" {}", Value::from(value))),
+        4 if !in_flow => put!(out, " |-\n {pad} {value}"),
+        5 if !in_flow => put!(out, " !!str >-  # image: nginx\n {pad} {value}\n\n"),
+        _ => put!(out, " {}", Value::from(value)),
     }
 }
 
@@ -401,8 +408,12 @@ fn check_laws(source: &str) {
     let mut before = expand_all(source);
     let mut after = expand_all(&result.text);
     let (mut old, mut new) = (Vec::new(), Vec::new());
-    before.iter_mut().for_each(|object| take_images(object, &mut old));
-    after.iter_mut().for_each(|object| take_images(object, &mut new));
+    for object in &mut before {
+        take_images(object, &mut old);
+    }
+    for object in &mut after {
+        take_images(object, &mut new);
+    }
     assert_eq!(before, after, "only images change");
     assert_eq!(old.len(), new.len());
     for (old, new) in old.iter().zip(&new) {
