@@ -1,8 +1,13 @@
 //! The pure core: what a reference is, what the rules say, what a pod becomes
 //! and what a node is told. No I/O, no clock, no runtime.
 
+pub mod check;
+pub mod declaration;
+pub mod finding;
 pub mod manifest;
+pub mod place;
 pub mod reference;
+pub mod render;
 pub mod rule;
 pub mod workload;
 pub mod yaml;

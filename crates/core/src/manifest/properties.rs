@@ -7,9 +7,13 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::rule::{Form, map};
 
 fn rules() -> RuleSet {
-    RuleSet::temporary("docker.io::h.example/d,quay.io::[::1]:5000/q")
+    let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
+    let (rules, unreadable) = map::parse(text, Form::Lines);
+    assert!(unreadable.is_empty());
+    RuleSet::new(rules)
 }
 
 // === Random manifests

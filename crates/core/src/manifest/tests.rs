@@ -1,10 +1,14 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::rule::{Form, map};
 
 /// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
 fn rules() -> RuleSet {
-    RuleSet::temporary("docker.io::h.example/d,quay.io::[::1]:5000/q")
+    let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
+    let (rules, unreadable) = map::parse(text, Form::Lines);
+    assert!(unreadable.is_empty());
+    RuleSet::new(rules)
 }
 
 fn rewritten(source: &str) -> Rewritten<'_> {
