@@ -1,13 +1,15 @@
 //! Laws over random manifests: written in every style, with anchors, aliases
 //! and merge keys, in YAML and in JSON.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::place::Place;
 use crate::rule::{Form, map};
+use crate::yaml::{Kind, NodeId, Style, Tree};
 
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
@@ -343,7 +345,7 @@ fn expand(tree: &Tree<'_>, id: NodeId) -> Value {
 
 fn expand_all(text: &str) -> Vec<Value> {
     let manifest = Manifest::parse(text).unwrap();
-    manifest.tree.documents.iter().map(|id| expand(&manifest.tree, *id)).collect()
+    manifest.tree().documents.iter().map(|id| expand(manifest.tree(), *id)).collect()
 }
 
 /// Takes the image of every container and volume that is swapped out of `object`.
@@ -390,7 +392,7 @@ fn without(text: &str, nodes: &BTreeSet<NodeId>) -> String {
     let mut out = String::new();
     let mut copied = 0;
     for id in nodes {
-        let node = manifest.tree.node(*id);
+        let node = manifest.tree().node(*id);
         out.push_str(&text[copied..node.range.start]);
         out.push_str("<image>");
         // The line breaks that end a block scalar belong to its range.
@@ -429,7 +431,7 @@ fn check_laws(source: &str) {
     let manifest = Manifest::parse(source).unwrap();
     let changed = |place: Place| result.changes.iter().any(|change| change.place == place);
     let nodes = manifest
-        .tree
+        .tree()
         .nodes()
         .filter(|(_, node)| matches!(node.kind, Kind::Scalar(..)) && changed(node.place));
     let nodes: BTreeSet<_> = nodes.map(|(id, _)| id).collect();

@@ -1,7 +1,8 @@
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use super::*;
-use crate::rule::{Form, map};
+use crate::place::Place;
+use crate::rule::{Form, Reason, map};
 
 /// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
 fn rules() -> RuleSet {
