@@ -6,6 +6,7 @@ pub mod declaration;
 pub mod finding;
 pub mod manifest;
 pub mod place;
+pub mod redact;
 pub mod reference;
 pub mod render;
 pub mod rule;

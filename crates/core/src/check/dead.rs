@@ -26,7 +26,7 @@ pub(super) fn find(checked: &Checked<'_>, findings: &mut Vec<Finding>) {
         {
             let message = format!(
                 "nothing below {} is a valid reference: every swap is left undone",
-                rule.shown_target()
+                rule.target
             );
             findings.push(
                 Finding::warning(Code::DeadRule, rule.target_place, message)

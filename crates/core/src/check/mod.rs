@@ -6,11 +6,15 @@
 mod collision;
 mod dead;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use crate::{
     finding::{Code, Finding},
     place::Place,
+    redact::without_userinfo,
     render::Mirrors,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
@@ -39,6 +43,10 @@ impl<'a> Checked<'a> {
         self.silent_no_op(&mut findings);
         for finding in &mut findings {
             finding.key = self.key;
+            // Messages quote rules, and people put passwords into targets.
+            if let Cow::Owned(shown) = without_userinfo(&finding.message) {
+                finding.message = shown;
+            }
         }
         findings.sort_by_key(|finding| (finding.place, finding.code));
         findings
@@ -60,7 +68,7 @@ impl<'a> Checked<'a> {
                 Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).err(),
             };
             let Some(error) = error else { continue };
-            let found = format!("{error}, found {:?}", rule.shown_target());
+            let found = format!("{error}, found {:?}", rule.target);
             let hint = match error {
                 TargetError::NoRegistry if rule.target.split('/').next().is_some_and(has_user) => {
                     "give user name and password as USERNAME and PASSWORD"
@@ -148,6 +156,7 @@ impl<'a> Checked<'a> {
         }
     }
 
+    /// Whether nothing at all would be swapped.
     fn silent_no_op(&self, findings: &mut Vec<Finding>) {
         let swaps = |(id, rule): (RuleId, &Rule)| {
             self.rules.target(id).is_some()

@@ -182,6 +182,22 @@ impl Declaration {
         &self.findings
     }
 
+    /// What there is to say about it where imageswap-webhook reads the rules.
+    pub fn imageswap_findings(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        if self.form == Form::Lines && !self.imageswap().swaps_anything() {
+            let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
+            let message = "expected a line `default::`, found none: imageswap then asks no prefix \
+                           rule, and no image is changed";
+            let finding = Finding::warning(Code::SilentNoOp, Place::START, message)
+                .hint("add `default::`, which leaves everything else alone");
+            if !known {
+                findings.insert(0, finding);
+            }
+        }
+        findings
+    }
+
     /// The key in whose decoded value the rules stand; `None`: a text of their own.
     pub const fn key(&self) -> Option<&'static str> {
         self.key

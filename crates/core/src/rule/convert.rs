@@ -124,7 +124,9 @@ impl ImageSwap {
     /// path on Docker Hub), and every key; a registry before what is below it.
     fn keys(&self, out: &mut Converted) -> Vec<String> {
         let mut keys = vec![DOCKER_DOMAIN.to_owned(), LIBRARY.to_owned(), "localhost".to_owned()];
-        for rule in self.in_force(Kind::Prefix) {
+        // Where upstream gives no answer the canonical one counts, and its keys.
+        let canonical = self.canonical().rules().iter().filter(|rule| rule.kind == Kind::Prefix);
+        for rule in self.in_force(Kind::Prefix).into_iter().chain(canonical) {
             let key = &rule.source;
             if Key::parse(key).is_none() {
                 let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");

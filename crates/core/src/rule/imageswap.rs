@@ -75,7 +75,9 @@ impl ImageSwap {
 
     fn add(&mut self, rule: Rule) {
         let id = self.rules.len();
-        let key = rule.key().trim_start().to_owned();
+        // Upstream strips white space behind a marker, and a tab nowhere else.
+        let marked = matches!(rule.kind, Kind::Exact | Kind::Replace);
+        let key = if marked { rule.key().trim_start() } else { rule.key() }.to_owned();
         match rule.kind {
             Kind::Exact => drop(self.exact.insert(key, id)),
             Kind::Replace => match self.replace.iter_mut().find(|(text, ..)| *text == key) {
@@ -205,6 +207,12 @@ impl ImageSwap {
     /// Whether a rule for `host` as a whole keeps upstream from asking its default.
     pub(super) fn has_rule_for(&self, host: &str) -> bool {
         self.maps.contains_key(host)
+    }
+
+    /// Whether any rule can change an image: without a `default` only `[EXACT]`
+    /// and `[REPLACE]` are asked.
+    pub fn swaps_anything(&self) -> bool {
+        self.has_default() || !self.exact.is_empty() || !self.replace.is_empty()
     }
 
     /// Whether prefix rules are asked at all.

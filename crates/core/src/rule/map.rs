@@ -58,19 +58,6 @@ impl Rule {
         };
         self.source.strip_prefix(marker).unwrap_or(&self.source)
     }
-
-    /// The target for messages and output: a user name or password that
-    /// somebody put into it is not shown.
-    pub fn shown_target(&self) -> String {
-        let scheme = self.target.find("://").map_or(0, |at| at + 3);
-        let host_end = self.target[scheme..].find('/').map_or(self.target.len(), |at| scheme + at);
-        match self.target[scheme..host_end].rfind('@') {
-            Some(at) if self.kind != Kind::Exact || scheme > 0 => {
-                format!("{}…{}", &self.target[..scheme], &self.target[scheme + at..])
-            }
-            _ => self.target.clone(),
-        }
-    }
 }
 
 /// How the text separates its items.
