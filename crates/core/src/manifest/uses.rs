@@ -90,7 +90,8 @@ struct Search<'t, 's> {
     label: &'t str,
     /// Each part that was reached, and from which.
     origins: HashMap<Part, Option<Part>>,
-    /// By node: the use of it, or of what it is in, as no image.
+    /// By node: itself if it is no image where it stands, or the alias by which it
+    /// is used as something else.
     elsewhere: Vec<Option<NodeId>>,
     /// Done up to some point: first come, first served, so that the first use
     /// in the text is the one that is reported.
@@ -119,7 +120,7 @@ impl Search<'_, '_> {
     /// `id` (or what it is an alias of) is used as `role`.
     fn visit(&mut self, id: NodeId, role: Role, origin: Option<Part>) {
         let Some(role) = self.narrowed(id, role) else {
-            return self.visit_elsewhere(id, id);
+            return self.visit_elsewhere(id, None);
         };
         let part = (self.tree.resolve(id), role);
         if let Entry::Vacant(entry) = self.origins.entry(part) {
@@ -128,12 +129,12 @@ impl Search<'_, '_> {
         }
     }
 
-    /// `id` (or what it is an alias of) is used as no image, at `at`.
-    fn visit_elsewhere(&mut self, id: NodeId, at: NodeId) {
+    /// `id` (or what it is an alias of) is used as no image; `alias`, if any, is
+    /// what led into the part where that is so.
+    fn visit_elsewhere(&mut self, id: NodeId, alias: Option<NodeId>) {
         let node = self.tree.resolve(id);
         if self.elsewhere[node.index()].is_none() {
-            // The alias tells more than the place of what it stands for.
-            self.elsewhere[node.index()] = Some(if node == id { at } else { id });
+            self.elsewhere[node.index()] = Some(if node == id { alias.unwrap_or(id) } else { id });
             self.queue.push(Task::Elsewhere(node));
         }
     }
@@ -156,7 +157,7 @@ impl Search<'_, '_> {
         let tree = self.tree;
         match &tree.node(id).kind {
             Kind::Sequence(items) => {
-                let Some(role) = role.item() else { return self.visit_elsewhere(id, id) };
+                let Some(role) = role.item() else { return self.visit_elsewhere(id, None) };
                 for item in items {
                     self.visit(*item, role, Some(part));
                 }
@@ -166,7 +167,7 @@ impl Search<'_, '_> {
             }
             Kind::Scalar(..) if matches!(role, Role::Image(_)) => {}
             // Not what the API has there.
-            _ => self.visit_elsewhere(id, id),
+            _ => self.visit_elsewhere(id, None),
         }
     }
 
@@ -174,14 +175,14 @@ impl Search<'_, '_> {
         let (id, role) = part;
         let standing = self.standing(part);
         for (key, value) in entries {
-            self.visit_elsewhere(*key, *key);
+            self.visit_elsewhere(*key, None);
             let name = role.fields().iter().find(|name| self.tree.scalar(*key) == Some(name));
             if is_merge(self.tree, *key) {
                 self.merge(*value, role);
             } else if let Some(below) = name.and_then(|name| role.below(name, standing)) {
                 self.visit(*value, below, Some(part));
             } else {
-                self.visit_elsewhere(*value, *value);
+                self.visit_elsewhere(*value, None);
             }
         }
         // What is merged and not overridden; the rest has been visited already.
@@ -199,7 +200,7 @@ impl Search<'_, '_> {
             let mapping = self.tree.resolve(source);
             match self.tree.node(mapping).kind {
                 Kind::Mapping(_) => self.queue.push(Task::Merged((mapping, role))),
-                _ => self.visit_elsewhere(source, source),
+                _ => self.visit_elsewhere(source, None),
             }
         }
     }
@@ -211,24 +212,25 @@ impl Search<'_, '_> {
             if is_merge(tree, *key) {
                 self.merge(*value, role);
             } else if !role.fields().iter().any(|known| Some(*known) == name) {
-                self.visit_elsewhere(*value, *value);
+                self.visit_elsewhere(*value, None);
             }
         }
     }
 
     fn look_elsewhere(&mut self, id: NodeId) {
         let tree = self.tree;
-        let at = self.elsewhere[id.index()].unwrap_or(id);
+        let alias =
+            self.elsewhere[id.index()].filter(|at| matches!(tree.node(*at).kind, Kind::Alias(_)));
         match &tree.node(id).kind {
             Kind::Sequence(items) => {
                 for item in items {
-                    self.visit_elsewhere(*item, at);
+                    self.visit_elsewhere(*item, alias);
                 }
             }
             Kind::Mapping(entries) => {
                 for (key, value) in entries {
-                    self.visit_elsewhere(*key, at);
-                    self.visit_elsewhere(*value, at);
+                    self.visit_elsewhere(*key, alias);
+                    self.visit_elsewhere(*value, alias);
                 }
             }
             Kind::Scalar(..) | Kind::Alias(_) => {}
