@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+mod helm;
+mod krm;
 mod rewrite;
 
 /// What a call answered.

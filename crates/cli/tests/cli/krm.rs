@@ -1,0 +1,172 @@
+//! `image-swap rewrite` as a KRM function.
+
+use super::{Answer, call_in, root};
+
+/// What kustomize writes to a function's standard input, its annotations included.
+fn resource_list(function_config: &str) -> String {
+    let indented = function_config.trim_end().replace('\n', "\n  ");
+    format!(
+        "\
+apiVersion: config.kubernetes.io/v1
+kind: ResourceList
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    name: web
+    annotations:
+      config.k8s.io/id: '1'
+      internal.config.kubernetes.io/id: '1'
+      kustomize.config.k8s.io/id: |
+        group: apps
+        kind: Deployment
+        name: web
+        version: v1
+  spec:
+    template:
+      spec:
+        containers:
+        - image: nginx # kept
+          name: web
+- apiVersion: example.com/v1
+  kind: Web
+  metadata:
+    name: custom
+  spec:
+    template:
+      spec:
+        containers:
+        - image: nginx
+functionConfig:
+  {indented}
+"
+    )
+}
+
+/// A declaration with kustomize's annotations, and an image that is none of the items'.
+fn declaring(head: &str, tail: &str) -> String {
+    format!(
+        "\
+{head}
+metadata:
+  name: registry-info
+  namespace: jet-system
+  annotations:
+    config.kubernetes.io/function: |
+      exec:
+        path: image-swap
+        args: [rewrite]
+    config.kubernetes.io/local-config: \"true\"
+{tail}"
+    )
+}
+
+const SECRET: &str = "\
+type: Opaque
+stringData:
+  DOMAIN: h.example
+  BASE_PATH: d
+  USERNAME: ''
+  PASSWORD: ''
+  INSECURE: 'false'
+  CA_CERT: ''
+  MIRROR_REGISTRIES: docker.io::h.example/d
+";
+const VALUES: &str = "\
+ociImageRegistry:
+  endpoint: h.example
+  name: Registry
+  username: ''
+  password: ''
+  baseContentPath: d
+  insecureSkipVerify: false
+  caCert: ''
+  mirrorRegistries: docker.io::h.example/d
+";
+
+fn function(args: &[&str], stdin: &str) -> Answer {
+    call_in(&root(), &[&["rewrite"], args].concat(), stdin)
+}
+
+fn indented(text: &str) -> String {
+    format!("  {}\n", text.trim_end().replace('\n', "\n  "))
+}
+
+#[test]
+fn the_declaration_is_taken_from_the_function_config() {
+    let values = "apiVersion: image-swap.io/v1\nkind: ImageSwap";
+    let map = "apiVersion: v1\nkind: ConfigMap";
+    for config in [
+        declaring("apiVersion: v1\nkind: Secret", SECRET),
+        declaring(values, VALUES),
+        declaring(values, &format!("config:\n{}", indented(VALUES))),
+        declaring(values, &format!("spec:\n{}", indented(VALUES))),
+        declaring(map, "data:\n  mirrorRegistries: docker.io::h.example/d\n"),
+        declaring(map, "data:\n  MIRROR_REGISTRIES: docker.io::h.example/d\n"),
+        declaring(
+            map,
+            "data:\n  maps: |\n    # a map\n    default::\n    docker.io::h.example/d\n",
+        ),
+    ] {
+        let list = resource_list(&config);
+        let answer = function(&[], &list);
+        assert_eq!(answer.code, 0, "{config}\n{}", answer.stderr);
+        let expected = list.replace("nginx # kept", "h.example/d/library/nginx # kept");
+        assert_eq!(answer.stdout, expected);
+    }
+}
+
+#[test]
+fn the_images_of_the_function_config_itself_stay() {
+    let pod = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: nginx}]}";
+    let list = resource_list(&format!("{pod}\n{VALUES}"));
+    let answer = function(&[], &list);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(answer.stdout, list.replace("nginx # kept", "h.example/d/library/nginx # kept"));
+}
+
+#[test]
+fn a_flag_beats_the_function_config() {
+    let list = resource_list(&declaring("apiVersion: v1\nkind: Secret", SECRET));
+    let answer = function(&["--mirrors", "docker.io::other.example"], &list);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(answer.stdout, list.replace("nginx # kept", "other.example/library/nginx # kept"));
+}
+
+#[test]
+fn a_function_config_that_declares_nothing_usable_fails_the_function() {
+    let secret = declaring("apiVersion: v1\nkind: Secret", SECRET);
+    for (config, message) in [
+        (secret.replace("h.example/d", "not_a_host/d"), "invalid-target"),
+        (secret.replace("INSECURE: 'false'", "INSECURE: 'perhaps'"), "INSECURE"),
+        ("apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n".to_owned(), "functionConfig"),
+    ] {
+        let answer = function(&[], &resource_list(&config));
+        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""), "{config}");
+        assert!(answer.stderr.contains(message), "{config}: {}", answer.stderr);
+        assert!(answer.stderr.contains("refused as a whole"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn a_list_without_function_config_needs_a_flag() {
+    for list in [
+        "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems: []\n",
+        "apiVersion: v1\nkind: List\nitems: []\nfunctionConfig: {}\n",
+    ] {
+        let answer = function(&[], list);
+        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""));
+        assert!(answer.stderr.contains("--registry-info FILE"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn a_refused_function_config_does_not_show_its_password() {
+    let config = declaring("apiVersion: v1\nkind: Secret", SECRET)
+        .replace("PASSWORD: ''", "PASSWORD: hunter2hunter2")
+        .replace("USERNAME: ''", "USERNAME: robot")
+        .replace("h.example/d", "not_a_host/d");
+    let answer = function(&[], &resource_list(&config));
+    assert_eq!(answer.code, 2);
+    assert!(!answer.stderr.contains("hunter2"), "{}", answer.stderr);
+}
