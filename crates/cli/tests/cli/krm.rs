@@ -126,6 +126,17 @@ fn the_images_of_the_function_config_itself_stay() {
 }
 
 #[test]
+fn the_function_config_in_the_documentation_works() {
+    let page = std::fs::read_to_string(root().join("docs/rewrite.md")).unwrap();
+    let block = page.split("```yaml\n# image-swap.yaml\n").nth(1).unwrap();
+    let list = resource_list(block.split("```").next().unwrap());
+    let answer = function(&[], &list);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let mirrored = "harbor.example.org/airgap-images/docker.io/library/nginx # kept";
+    assert_eq!(answer.stdout, list.replace("nginx # kept", mirrored));
+}
+
+#[test]
 fn a_flag_beats_the_function_config() {
     let list = resource_list(&declaring("apiVersion: v1\nkind: Secret", SECRET));
     let answer = function(&["--mirrors", "docker.io::other.example"], &list);

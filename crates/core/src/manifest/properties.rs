@@ -155,8 +155,11 @@ fn pod(c: &mut Choices<'_>, names: &mut Names) -> Vec<(&'static str, Yaml)> {
         }
     }
     if c.one_in(4) {
-        let reference = Yaml::Mapping(vec![("reference", image(c, names))]);
-        let volume = Yaml::Mapping(vec![("name", text("v")), ("image", reference)]);
+        let mut fields = vec![("reference", image(c, names))];
+        if c.one_in(4) {
+            fields.push(("pullPolicy", text("Never")));
+        }
+        let volume = Yaml::Mapping(vec![("name", text("v")), ("image", Yaml::Mapping(fields))]);
         spec.push(("volumes", Yaml::Sequence(vec![volume])));
     }
     vec![("metadata", Yaml::Mapping(metadata)), ("spec", Yaml::Mapping(spec))]
@@ -382,7 +385,9 @@ fn take_images(object: &mut Value, images: &mut Vec<String>) {
         }
     }
     for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
-        take(volume.pointer_mut("/image/reference"));
+        if volume["image"]["pullPolicy"] != "Never" {
+            take(volume.pointer_mut("/image/reference"));
+        }
     }
 }
 

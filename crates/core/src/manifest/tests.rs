@@ -146,7 +146,7 @@ fn what_has_not_the_shape_of_the_api_is_left() {
         "containers: nginx",
         "containers: [[{image: nginx}], nginx]",
         "containers: [{image: {reference: nginx}}, {image: [nginx]}]",
-        "containers: [{image: null}, {image: ~}, {image: }]",
+        "containers: [{image: null}, {image: ~}, {image: }, {image: ''}]",
         "volumes: [{image: nginx}]",
         "template: {spec: {containers: [{image: nginx}]}}",
     ] {
@@ -182,6 +182,7 @@ fn the_items_of_every_list_are_rewritten() {
 fn what_admission_leaves_alone_is_left_alone() {
     for text in [
         pod("containers: [{image: nginx, imagePullPolicy: Never}]"),
+        pod("volumes: [{image: {reference: nginx, pullPolicy: Never}}]"),
         pod("containers: [{image: nginx}]")
             .replace("{name: p}", "{labels: {k8s.twr.io/imageswap: disabled}}"),
         pod("containers: [{image: nginx}]")
@@ -267,7 +268,7 @@ fn a_number_is_no_image_unless_it_is_tagged_or_quoted() {
 
 #[test]
 fn an_image_that_is_no_reference_is_reported_and_stays() {
-    let text = pod("containers: [{name: a, image: 'Nginx'}, {name: b, image: ''}]");
+    let text = pod("containers: [{name: a, image: 'Nginx'}, {name: b, image: 'a:'}]");
     let result = rewritten(&text);
     assert_eq!(result.text, text);
     let said: Vec<_> = result
@@ -280,7 +281,8 @@ fn an_image_that_is_no_reference_is_reported_and_stays() {
         [
             "4: Pod p a: it is no image reference: expected a lowercase letter (repository names \
              have no uppercase) at byte 0, found 'N'",
-            "4: Pod p b: it is no image reference: expected an image name at byte 0, found the end",
+            "4: Pod p b: it is no image reference: expected a letter, digit or '_' to begin the tag \
+             at byte 2, found the end",
         ]
     );
 }

@@ -67,7 +67,8 @@ impl<'s> Manifest<'s> {
         for found in uses::find(&self.tree, settings) {
             let node = self.tree.node(found.scalar);
             let Kind::Scalar(image, style) = &node.kind else { continue };
-            if self.tree.is_null(found.scalar) {
+            // A template may leave its image to whoever makes pods of it.
+            if image.is_empty() || self.tree.is_null(found.scalar) {
                 continue;
             }
             let (place, what) = (node.place, found.what);

@@ -15,7 +15,7 @@ use crate::workload::{CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, 
 use crate::yaml::{Kind, NodeId, Tree};
 
 /// The fields that decide something here, beside the label of the settings.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -36,6 +36,7 @@ const FIELDS: [&str; 20] = [
     "image",
     "imagePullPolicy",
     "reference",
+    "pullPolicy",
 ];
 
 /// A scalar that is the image of something that is swapped.
@@ -243,6 +244,7 @@ impl Search<'_, '_> {
         let exempt = match role {
             Role::Toward([]) => self.is_exempt_pod(id),
             Role::Container(_) => self.fields.text(id, "imagePullPolicy") == Some(PULL_NEVER),
+            Role::ImageVolume(_) => self.fields.text(id, "pullPolicy") == Some(PULL_NEVER),
             _ => false,
         };
         if exempt { Standing::Exempt } else { role.standing() }

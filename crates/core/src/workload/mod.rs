@@ -12,8 +12,9 @@ pub const DISABLED: &str = "disabled";
 /// The annotation of a mirror pod: the API server's picture of a static pod,
 /// which the kubelet runs from a file whatever the picture says.
 pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
-/// The `imagePullPolicy` under which no registry is asked, so that the image's
-/// name has to stay what the node knows it by.
+/// The pull policy (`imagePullPolicy` of a container, `pullPolicy` of an image
+/// volume) under which no registry is asked, so that the image's name has to stay
+/// what the node knows it by.
 pub const PULL_NEVER: &str = "Never";
 /// The lists of containers in a pod's spec.
 pub const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
