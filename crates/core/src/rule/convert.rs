@@ -53,13 +53,17 @@ impl ImageSwap {
             out.rule("[EXACT]", rule.key().trim_start(), &whole_target(&rule.target));
         }
         for rule in self.in_force(Kind::Replace) {
-            // An empty value keeps the bare name, which is one of Docker Hub's library.
-            let target = if rule.target.is_empty() {
-                "docker.io/library".to_owned()
-            } else {
-                prefix_target(&rule.target)
-            };
-            out.rule("[REPLACE]", rule.key().trim_start(), &target);
+            let key = rule.key().trim_start();
+            if rule.target.is_empty() {
+                // Its canonical target would be Docker Hub's library, and make all of that
+                // already mirrored.
+                let _ = writeln!(out.text, "# [REPLACE]{key}:: keeps the bare name in imageswap");
+                out.differences.push(format!(
+                    "[REPLACE]{key}: imageswap keeps the bare name, which no canonical rule says"
+                ));
+                continue;
+            }
+            out.rule("[REPLACE]", key, &prefix_target(&rule.target));
         }
         let prefixes = self.prefixes_only();
         if self.has_default() {
@@ -75,10 +79,18 @@ impl ImageSwap {
         let mut lines = Lines::default();
         match asked.fate(OTHER_HOST, PROBE) {
             Fate::Same => {}
+            // Upstream joins the host to the whole name, which holds it already.
+            Fate::Below(target) if target.contains(OTHER_HOST) => {
+                out.differs(
+                    "default",
+                    &[OTHER_HOST, "/", PROBE].concat(),
+                    &[&target, "/", PROBE].concat(),
+                );
+            }
             Fate::Below(target) | Fate::Joined(target) => lines.push("default", &target),
-            Fate::Other(image) => out.differences.push(format!(
-                "default: imageswap makes {image} of {OTHER_HOST}/{PROBE}, which no canonical rule says"
-            )),
+            Fate::Other(image) => {
+                out.differs("default", &[OTHER_HOST, "/", PROBE].concat(), &image);
+            }
         }
         let wildcards = self.wildcards();
         for key in self.keys(out) {
@@ -101,9 +113,7 @@ impl ImageSwap {
             match &fate {
                 Fate::Same => lines.push(&key, ""),
                 Fate::Below(target) | Fate::Joined(target) => lines.push(&key, target),
-                Fate::Other(image) => out.differences.push(format!(
-                    "{key}: imageswap makes {image} of {key}/{probe}, which no canonical rule says"
-                )),
+                Fate::Other(image) => out.differs(&key, &[&key, "/", probe].concat(), image),
             }
             // An explicit key beats `noswap_wildcards`. Where imageswap asks its
             // default, and so the wildcards first, patterns say so.
@@ -123,14 +133,19 @@ impl ImageSwap {
     /// What to ask about: Docker Hub, `localhost` (which imageswap takes for a
     /// path on Docker Hub), and every key; a registry before what is below it.
     fn keys(&self, out: &mut Converted) -> Vec<String> {
+        let mut dead: Vec<&String> = Vec::new();
         let mut keys = vec![DOCKER_DOMAIN.to_owned(), LIBRARY.to_owned(), "localhost".to_owned()];
         // Where upstream gives no answer the canonical one counts, and its keys.
         let canonical = self.canonical().rules().iter().filter(|rule| rule.kind == Kind::Prefix);
         for rule in self.in_force(Kind::Prefix).into_iter().chain(canonical) {
             let key = &rule.source;
+            if keys.contains(key) || dead.contains(&key) {
+                continue;
+            }
             if Key::parse(key).is_none() {
+                dead.push(key);
                 let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");
-            } else if !keys.contains(key) {
+            } else {
                 keys.push(key.clone());
             }
         }
@@ -199,6 +214,12 @@ impl Lines {
 }
 
 impl Converted {
+    fn differs(&mut self, key: &str, image: &str, swapped: &str) {
+        let difference =
+            format!("{key}: imageswap makes {swapped} of {image}, which no canonical rule says");
+        self.differences.push(difference);
+    }
+
     fn rule(&mut self, marker: &str, source: &str, target: &str) {
         let _ = writeln!(self.text, "{marker}{source}::{target}");
     }

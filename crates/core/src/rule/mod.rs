@@ -23,3 +23,6 @@ pub use self::ruleset::{Decision, Reason, RuleSet};
 pub use self::table::RuleId;
 pub use self::target::{Target, TargetError};
 pub use self::trace::{Outcome, Question, Step};
+
+#[cfg(test)]
+mod tests;

@@ -174,20 +174,21 @@ impl RuleSet {
                 }
             }
         }
-        match target {
-            Some(target) if target.is_joined() => {
-                self.mirrored_joined.entry(target.as_str()).get_or_insert(id);
+        let Some(target) = target else { return };
+        let mut mirrored = |beginning: &str| {
+            if target.is_joined() {
+                self.mirrored_joined.entry(beginning).get_or_insert(id);
+            } else {
+                self.mirrored_below.insert(beginning, id);
             }
-            Some(target) => {
-                self.mirrored_below.insert(target.as_str(), id);
-                // A rule for a single repository may give `docker.io/app`, which
-                // normalises to what is below `library/`.
-                if target.domain() == DOCKER_DOMAIN && !target.path().contains('/') {
-                    let library = [DOCKER_DOMAIN, "/library/", target.path()].concat();
-                    self.mirrored_below.insert(library.trim_end_matches('/'), id);
-                }
-            }
-            None => {}
+        };
+        mirrored(target.as_str());
+        // A result directly below `docker.io` normalises to what is below its library.
+        if target.domain() == DOCKER_DOMAIN
+            && !target.path().contains('/')
+            && !target.path().is_empty()
+        {
+            mirrored(&[DOCKER_DOMAIN, "/library/", target.path()].concat());
         }
     }
 
