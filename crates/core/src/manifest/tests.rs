@@ -316,6 +316,12 @@ items:
     );
 }
 
+#[test]
+fn an_object_without_a_name_is_called_by_its_generate_name() {
+    let text = pod("containers: [{image: nginx}]").replace("name: p", "generateName: p-");
+    assert_eq!(rewritten(&text).changes[0].what.to_string(), "Pod p-");
+}
+
 // === Anchors
 
 #[test]
@@ -415,6 +421,15 @@ fn a_merge_into_what_is_no_container_is_a_use_as_something_else() {
     let text = pod("containers: [&a {image: nginx}], securityContext: {<<: *a}");
     assert_eq!(leaves(&text).len(), 1);
     let text = pod("containers: [&a {image: nginx}], volumes: [{image: {<<: *a}}]");
+    assert_eq!(leaves(&text).len(), 1);
+    let text = pod("containers: [{image: &i nginx}, {<<: *i}]");
+    assert_eq!(leaves(&text).len(), 1);
+}
+
+#[test]
+fn a_key_of_a_container_or_of_what_is_merged_is_no_image() {
+    assert_eq!(leaves(&pod("containers: [{image: &i nginx, ? *i : 1}]")).len(), 1);
+    let text = pod("containers: [{image: &i nginx}, {<<: {? *i : 1}, image: ghcr.io/x}]");
     assert_eq!(leaves(&text).len(), 1);
 }
 

@@ -6,7 +6,7 @@
 //! than its length. A scalar may be edited if every pair it occurs in is an
 //! image to be swapped.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::fields::{Fields, is_merge, merge_sources};
 use super::role::{Role, Standing};
@@ -94,15 +94,15 @@ struct Search<'t, 's> {
     /// By node: itself if it is no image where it stands, or the alias by which it
     /// is used as something else.
     elsewhere: Vec<Option<NodeId>>,
-    /// Done up to some point: first come, first served, so that the first use
-    /// in the text is the one that is reported.
+    /// First come, first served, so that the first use in the text is the one
+    /// that is reported.
     queue: Vec<Task>,
 }
 
 impl Search<'_, '_> {
     fn run(&mut self) {
         // Merge sources need no origin, but each pair must come up once.
-        let mut merged = std::collections::HashSet::new();
+        let mut merged = HashSet::new();
         let mut next = 0;
         while next < self.queue.len() {
             match self.queue[next] {
@@ -209,6 +209,7 @@ impl Search<'_, '_> {
     fn look_into_merged(&mut self, (id, role): Part) {
         let tree = self.tree;
         for (key, value) in tree.entries(id) {
+            self.visit_elsewhere(*key, None);
             let name = tree.scalar(*key);
             if is_merge(tree, *key) {
                 self.merge(*value, role);
