@@ -1,6 +1,6 @@
 //! `image-swap rewrite` as a KRM function.
 
-use super::{Answer, call_in, root};
+use crate::run::{Ran, image_swap_in, root};
 
 /// What kustomize writes to a function's standard input, its annotations included.
 fn resource_list(function_config: &str) -> String {
@@ -84,8 +84,8 @@ ociImageRegistry:
   mirrorRegistries: docker.io::h.example/d
 ";
 
-fn function(args: &[&str], stdin: &str) -> Answer {
-    call_in(&root(), &[&["rewrite"], args].concat(), stdin)
+fn function(args: &[&str], stdin: &str) -> Ran {
+    image_swap_in(&root(), &[&["rewrite"], args].concat(), stdin)
 }
 
 fn indented(text: &str) -> String {
@@ -109,10 +109,10 @@ fn the_declaration_is_taken_from_the_function_config() {
         ),
     ] {
         let list = resource_list(&config);
-        let answer = function(&[], &list);
-        assert_eq!(answer.code, 0, "{config}\n{}", answer.stderr);
+        let ran = function(&[], &list);
+        assert_eq!(ran.code, 0, "{config}\n{}", ran.stderr);
         let expected = list.replace("nginx # kept", "h.example/d/library/nginx # kept");
-        assert_eq!(answer.stdout, expected);
+        assert_eq!(ran.stdout, expected);
     }
 }
 
@@ -120,9 +120,9 @@ fn the_declaration_is_taken_from_the_function_config() {
 fn the_images_of_the_function_config_itself_stay() {
     let pod = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: nginx}]}";
     let list = resource_list(&format!("{pod}\n{VALUES}"));
-    let answer = function(&[], &list);
-    assert_eq!(answer.code, 0, "{}", answer.stderr);
-    assert_eq!(answer.stdout, list.replace("nginx # kept", "h.example/d/library/nginx # kept"));
+    let ran = function(&[], &list);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, list.replace("nginx # kept", "h.example/d/library/nginx # kept"));
 }
 
 #[test]
@@ -130,18 +130,18 @@ fn the_function_config_in_the_documentation_works() {
     let page = std::fs::read_to_string(root().join("docs/rewrite.md")).unwrap();
     let block = page.split("```yaml\n# image-swap.yaml\n").nth(1).unwrap();
     let list = resource_list(block.split("```").next().unwrap());
-    let answer = function(&[], &list);
-    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let ran = function(&[], &list);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mirrored = "harbor.example.org/airgap-images/docker.io/library/nginx # kept";
-    assert_eq!(answer.stdout, list.replace("nginx # kept", mirrored));
+    assert_eq!(ran.stdout, list.replace("nginx # kept", mirrored));
 }
 
 #[test]
 fn a_flag_beats_the_function_config() {
     let list = resource_list(&declaring("apiVersion: v1\nkind: Secret", SECRET));
-    let answer = function(&["--mirrors", "docker.io::other.example"], &list);
-    assert_eq!(answer.code, 0, "{}", answer.stderr);
-    assert_eq!(answer.stdout, list.replace("nginx # kept", "other.example/library/nginx # kept"));
+    let ran = function(&["--mirrors", "docker.io::other.example"], &list);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, list.replace("nginx # kept", "other.example/library/nginx # kept"));
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn a_function_config_that_declares_nothing_usable_fails_the_function() {
         (secret.replace("INSECURE: 'false'", "INSECURE: 'perhaps'"), "INSECURE"),
         ("apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n".to_owned(), "functionConfig"),
     ] {
-        let answer = function(&[], &resource_list(&config));
-        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""), "{config}");
-        assert!(answer.stderr.contains(message), "{config}: {}", answer.stderr);
-        assert!(answer.stderr.contains("refused as a whole"), "{}", answer.stderr);
+        let ran = function(&[], &resource_list(&config));
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{config}");
+        assert!(ran.stderr.contains(message), "{config}: {}", ran.stderr);
+        assert!(ran.stderr.contains("refused as a whole"), "{}", ran.stderr);
     }
 }
 
@@ -165,9 +165,9 @@ fn a_list_without_function_config_needs_a_flag() {
         "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems: []\n",
         "apiVersion: v1\nkind: List\nitems: []\nfunctionConfig: {}\n",
     ] {
-        let answer = function(&[], list);
-        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""));
-        assert!(answer.stderr.contains("--registry-info FILE"), "{}", answer.stderr);
+        let ran = function(&[], list);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+        assert!(ran.stderr.contains("--registry-info FILE"), "{}", ran.stderr);
     }
 }
 
@@ -177,7 +177,7 @@ fn a_refused_function_config_does_not_show_its_password() {
         .replace("PASSWORD: ''", "PASSWORD: hunter2hunter2")
         .replace("USERNAME: ''", "USERNAME: robot")
         .replace("h.example/d", "not_a_host/d");
-    let answer = function(&[], &resource_list(&config));
-    assert_eq!(answer.code, 2);
-    assert!(!answer.stderr.contains("hunter2"), "{}", answer.stderr);
+    let ran = function(&[], &resource_list(&config));
+    assert_eq!(ran.code, 2);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }

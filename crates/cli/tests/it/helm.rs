@@ -8,7 +8,7 @@ use std::{
 
 use image_swap_core::yaml::{NodeId, Tree};
 
-use super::{call_in, root};
+use crate::run::{image_swap_in, root};
 
 /// What Helm 4 hands to a post-renderer: all manifests, each with the file it came from.
 const RENDERED: &str = "\
@@ -89,22 +89,22 @@ fn what_the_plugin_file_names_rewrites_what_helm_rendered() {
     let (program, args) = command.split_first().unwrap();
     assert_eq!(program, "image-swap", "found on PATH");
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let answer = call_in(&root(), &args, RENDERED);
-    assert_eq!((answer.code, answer.stdout), (0, expected()), "{}", answer.stderr);
+    let ran = image_swap_in(&root(), &args, RENDERED);
+    assert_eq!((ran.code, ran.stdout), (0, expected()), "{}", ran.stderr);
 }
 
 #[test]
 fn the_arguments_of_helm_3_rewrite_what_helm_rendered() {
     // helm … --post-renderer image-swap, and each of these after a --post-renderer-args.
-    let answer = call_in(&root(), &["rewrite", "--values", "examples/values.yaml"], RENDERED);
-    assert_eq!((answer.code, answer.stdout), (0, expected()), "{}", answer.stderr);
+    let ran = image_swap_in(&root(), &["rewrite", "--values", "examples/values.yaml"], RENDERED);
+    assert_eq!((ran.code, ran.stdout), (0, expected()), "{}", ran.stderr);
 }
 
 #[test]
 fn a_post_renderer_that_fails_prints_nothing() {
     // Helm 3 takes what was printed only if the call succeeded, and so does Helm 4.
-    let answer = call_in(&root(), &["rewrite", "-", "--values", "absent.yaml"], RENDERED);
-    assert_eq!((answer.code, answer.stdout.as_str()), (2, ""));
+    let ran = image_swap_in(&root(), &["rewrite", "-", "--values", "absent.yaml"], RENDERED);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
 }
 
 /// Installs a chart by Helm's own SDK, without a cluster, and prints the manifest.
