@@ -6,8 +6,9 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use super::{declared, file, render};
 use crate::{
+    nodes::{Fallback, Mirrors},
     reference::Reference,
-    render::{Fallback, Mirrors, Options, Rendered},
+    render::{Options, Rendered},
     rule::{Kind, Reason},
 };
 
