@@ -1,0 +1,154 @@
+//! What a request to the TLS port is answered with.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::stand_in::{self as admission, ReviewError, Reviewed, Settings};
+use hyper::{
+    Method, Request, StatusCode, Version,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
+};
+use image_swap_core::rule::RuleSet;
+use tracing::debug;
+
+use crate::{
+    body::{self, BodyError, Places, Received},
+    connection::Handler,
+    limits::{COMMON_BODY, Limits},
+    metrics::Metrics,
+    reply::{self, Reply},
+    rules::RulesInForce,
+};
+
+/// Answers reviews.
+pub(crate) struct Routes {
+    pub(crate) rules: RulesInForce,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) limits: Limits,
+    pub(crate) places: Places,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Why a request is no review that can be answered.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("expected the path /mutate or /, found another")]
+    Path,
+    #[error("expected the method POST, found {0}")]
+    Method(Method),
+    #[error("expected the content type application/json, found {0}")]
+    ContentType(String),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("no declaration has been read yet")]
+    NoRules,
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error("the review could not be finished")]
+    Unfinished,
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::CutOff(_)) | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::NoPlace) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn reply(&self) -> Reply {
+        let mut reply = reply::message(self.status(), &self.to_string());
+        if matches!(self, Self::Method(_)) {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        reply
+    }
+}
+
+impl Handler for Routes {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
+        let _in_flight = self.metrics.request();
+        let reply = match self.answer(request).await {
+            Ok(body) => reply::json(StatusCode::OK, body),
+            Err(refusal) => {
+                debug!(status = refusal.status().as_u16(), %refusal, "request refused");
+                refusal.reply()
+            }
+        };
+        self.metrics.answer(reply.status());
+        reply
+    }
+}
+
+impl Routes {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+        // API servers add a query, `?timeout=5s`: the path alone decides.
+        if !matches!(request.uri().path(), "/mutate" | "/") {
+            return Err(Refusal::Path);
+        }
+        if request.method() != Method::POST {
+            return Err(Refusal::Method(request.method().clone()));
+        }
+        content_type(&request)?;
+        let received = self.read(request).await?;
+        let rules = self.rules.current().ok_or(Refusal::NoRules)?;
+        let begun = Instant::now();
+        let reviewed = self.review(received, rules).await?;
+        self.metrics.admission(begun.elapsed());
+        self.metrics.decisions(&reviewed);
+        debug!(
+            uid = %reviewed.uid,
+            namespace = %reviewed.namespace,
+            name = %reviewed.name,
+            changed = reviewed.changed,
+            "reviewed"
+        );
+        Ok(reviewed.body)
+    }
+
+    async fn read(&self, request: Request<Incoming>) -> Result<Received, BodyError> {
+        // Over HTTP/2 a refusal resets the stream, which disturbs nothing; and a
+        // client that expects `100 Continue` sends nothing that we do not ask for.
+        let discards =
+            request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
+        let mut body = request.into_body();
+        let read = self.places.read(&mut body, &self.limits).await;
+        if discards && matches!(read, Err(BodyError::TooLarge { .. })) {
+            body::discard(&mut body, &self.limits).await;
+        }
+        read
+    }
+
+    /// A common review takes some microseconds, less than handing it to another
+    /// thread and back; one that takes long must not stop the other connections
+    /// of this thread.
+    async fn review(&self, received: Received, rules: Arc<RuleSet>) -> Result<Reviewed, Refusal> {
+        if received.bytes.len() <= COMMON_BODY {
+            return Ok(admission::review(&received.bytes, &rules, &self.settings)?);
+        }
+        let settings = Arc::clone(&self.settings);
+        tokio::task::spawn_blocking(move || admission::review(&received.bytes, &rules, &settings))
+            .await
+            .map_err(|_| Refusal::Unfinished)?
+            .map_err(Refusal::from)
+    }
+}
+
+/// `application/json`, with or without parameters.
+fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
+    let Some(value) = request.headers().get(CONTENT_TYPE) else {
+        return Err(Refusal::ContentType("none".to_owned()));
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    if essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        Ok(())
+    } else {
+        Err(Refusal::ContentType(String::from_utf8_lossy(essence.trim_ascii()).into_owned()))
+    }
+}

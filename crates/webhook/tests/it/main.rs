@@ -1,0 +1,17 @@
+//! The server over real TLS sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "clippy knows test functions, not the helpers beside them"
+)]
+
+mod admin;
+mod certificates;
+mod drain;
+mod hostile;
+mod limits;
+mod protocols;
+mod reload;
+mod standalone;
+mod support;
