@@ -1,6 +1,12 @@
 //! The pure core: what a reference is, what the rules say, what a pod becomes
 //! and what a node is told. No I/O, no clock, no runtime.
 
+pub mod check;
+pub mod declaration;
+pub mod finding;
+pub mod place;
+pub mod redact;
 pub mod reference;
+pub mod render;
 pub mod rule;
 pub mod yaml;

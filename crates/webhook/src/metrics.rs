@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::stand_in::{Count as _, Reviewed};
+use crate::stand_in::Reviewed;
 use hyper::StatusCode;
 use image_swap_core::rule::Reason;
 use prometheus_client::{
@@ -197,7 +197,7 @@ struct InForce {
 impl Collector for InForce {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(rules) = self.rules.current() {
-            let count = u64::try_from(rules.len()).unwrap_or(u64::MAX);
+            let count = u64::try_from(rules.rules().len()).unwrap_or(u64::MAX);
             gauge(&mut encoder, "rules", "Rules in force", count)?;
         }
         if let Some(certificate) = self.certificate.current() {

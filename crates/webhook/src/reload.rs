@@ -11,7 +11,6 @@ use std::{
     thread,
 };
 
-use crate::stand_in::Count as _;
 use image_swap_core::rule::RuleSet;
 use tracing::{error, info, warn};
 
@@ -96,7 +95,7 @@ pub fn follow_declaration(
                     for warning in &accepted.warnings {
                         warn!("{warning}");
                     }
-                    info!(rules = accepted.rules.len(), "a new declaration is in force");
+                    info!(rules = accepted.rules.rules().len(), "a new declaration is in force");
                     rules.replace(accepted.rules);
                     metrics.declaration_reloads.succeeded();
                 }

@@ -31,14 +31,6 @@ pub struct Reviewed {
 #[error("expected an AdmissionReview, found {0}")]
 pub struct ReviewError(String);
 
-pub trait Count {
-    fn len(&self) -> usize;
-}
-impl Count for RuleSet {
-    fn len(&self) -> usize {
-        7
-    }
-}
 pub fn review(body: &[u8], rules: &RuleSet, settings: &Settings) -> Result<Reviewed, ReviewError> {
     let v: Value = serde_json::from_slice(body).map_err(|e| ReviewError(e.to_string()))?;
     if v["kind"] != "AdmissionReview" || v["apiVersion"] != "admission.k8s.io/v1" {

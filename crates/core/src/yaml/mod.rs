@@ -8,6 +8,8 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
 
+pub use crate::place::Place;
+
 /// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
 const DEPTH_MAX: usize = 128;
 
@@ -39,15 +41,6 @@ pub struct Node<'s> {
     pub tagged: bool,
     /// Whether it stands inside `[…]` or `{…}`, where more characters need quotes.
     pub in_flow: bool,
-}
-
-/// A position: 1-based line, and 1-based column in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// 1-based.
-    pub line: usize,
-    /// 1-based, in characters.
-    pub column: usize,
 }
 
 /// What a node is.
@@ -205,7 +198,7 @@ impl<'s> Builder<'s> {
             match event {
                 Event::Scalar(value, style, anchor, tag) => {
                     let kind = Kind::Scalar(value, written(style));
-                    self.add(kind, &span, anchor, tag.is_some(), false)?;
+                    self.add(kind, &span, anchor, tag.is_some(), false);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
                     let kind = Kind::Sequence(Vec::new());
@@ -231,7 +224,7 @@ impl<'s> Builder<'s> {
                                 .to_owned(),
                         });
                     };
-                    self.add(Kind::Alias(target), &span, 0, false, false)?;
+                    self.add(Kind::Alias(target), &span, 0, false, false);
                 }
                 Event::DocumentStart(..) => self.anchors.clear(),
                 _ => {}
@@ -254,18 +247,12 @@ impl<'s> Builder<'s> {
                 message: format!("expected at most {DEPTH_MAX} levels, found more"),
             });
         }
-        self.add(kind, span, anchor, tagged, style == StructureStyle::Flow)
+        self.add(kind, span, anchor, tagged, style == StructureStyle::Flow);
+        Ok(())
     }
 
     /// Adds a node below the innermost open collection; a collection becomes that.
-    fn add(
-        &mut self,
-        kind: Kind<'s>,
-        span: &Span,
-        anchor: usize,
-        tagged: bool,
-        opens_flow: bool,
-    ) -> Result<(), SyntaxError> {
+    fn add(&mut self, kind: Kind<'s>, span: &Span, anchor: usize, tagged: bool, opens_flow: bool) {
         let id = NodeId(self.tree.nodes.len());
         let in_flow = self.open.last().is_some_and(|open| open.in_flow);
         let opens = matches!(kind, Kind::Sequence(_) | Kind::Mapping(_));
@@ -292,7 +279,6 @@ impl<'s> Builder<'s> {
         if opens {
             self.open.push(Open { id, key: None, in_flow: in_flow || opens_flow });
         }
-        Ok(())
     }
 }
 
@@ -305,6 +291,6 @@ const fn written(style: ScalarStyle) -> Style {
         ScalarStyle::SingleQuoted => Style::SingleQuoted,
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
         ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
-        _ => Style::Plain,
+        ScalarStyle::Plain => Style::Plain,
     }
 }

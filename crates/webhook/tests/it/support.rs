@@ -16,7 +16,7 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::RuleSet;
+use image_swap_core::rule::{Form, RuleSet, map};
 use image_swap_webhook::{
     Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
     Server, stand_in::Settings,
@@ -36,7 +36,7 @@ pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
 
 pub(crate) fn mk_rules(list: &str) -> RuleSet {
-    RuleSet::temporary(list)
+    RuleSet::new(map::parse(list, Form::List).0)
 }
 
 /// A review of a new pod with one container.
