@@ -26,6 +26,8 @@ enum Verb {
     Check(command::check::Args),
     /// Print an imageswap map as a canonical one with the same effect.
     Convert(command::convert::Args),
+    /// Answer the reviews of API servers, so that new pods have their images swapped.
+    Webhook(command::webhook::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -39,6 +41,7 @@ impl Cli {
             Verb::Explain(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Convert(args) => args.run(),
+            Verb::Webhook(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

@@ -12,9 +12,8 @@ use std::{
     time::Duration,
 };
 
-use crate::stand_in::Reviewed;
+use crate::stand_in::{Outcome, Tally};
 use hyper::StatusCode;
-use image_swap_core::rule::Reason;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
@@ -64,8 +63,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("image_swap");
         let decisions = Family::<ByReason, Counter>::default();
         registry.register("decisions", "Images decided on, by reason", decisions.clone());
-        for reason in Reason::ALL {
-            drop(decisions.get_or_create(&ByReason { reason: reason.as_str() }));
+        for outcome in Outcome::all() {
+            drop(decisions.get_or_create(&ByReason { reason: outcome.as_str() }));
         }
         let requests = Family::<ByCode, Counter>::default();
         registry.register("requests", "Requests for a review, by HTTP status", requests.clone());
@@ -85,7 +84,7 @@ impl Metrics {
         let admission = Histogram::new(exponential_buckets(10e-6, 2.0, 16));
         registry.register(
             "admission_duration_seconds",
-            "Time from a whole request to its answer",
+            "Time that reviews take once they are read",
             admission.clone(),
         );
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -134,13 +133,10 @@ impl Metrics {
         self.handshake_failures.inc();
     }
 
-    pub(crate) fn admission(&self, time: Duration) {
+    pub(crate) fn admission(&self, time: Duration, decisions: &Tally) {
         self.admission.observe(time.as_secs_f64());
-    }
-
-    pub(crate) fn decisions(&self, reviewed: &Reviewed) {
-        for (reason, count) in &reviewed.decisions {
-            self.decisions.get_or_create(&ByReason { reason }).inc_by(*count);
+        for (outcome, count) in decisions.iter() {
+            self.decisions.get_or_create(&ByReason { reason: outcome.as_str() }).inc_by(count);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::stand_in::{self as admission, ReviewError, Reviewed, Settings};
+use crate::stand_in::{self as admission, ReviewError, Settings};
 use hyper::{
     Method, Request, StatusCode, Version,
     body::Incoming,
@@ -20,12 +20,18 @@ use crate::{
     rules::RulesInForce,
 };
 
-/// Answers reviews.
+/// Answers requests for a review.
 pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) reviewer: Arc<Reviewer>,
     pub(crate) limits: Limits,
     pub(crate) places: Places,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Answers reviews, and says what it did.
+pub(crate) struct Reviewer {
+    pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -98,18 +104,15 @@ impl Routes {
         content_type(&request)?;
         let received = self.read(request).await?;
         let rules = self.rules.current().ok_or(Refusal::NoRules)?;
-        let begun = Instant::now();
-        let reviewed = self.review(received, rules).await?;
-        self.metrics.admission(begun.elapsed());
-        self.metrics.decisions(&reviewed);
-        debug!(
-            uid = %reviewed.uid,
-            namespace = %reviewed.namespace,
-            name = %reviewed.name,
-            changed = reviewed.changed,
-            "reviewed"
-        );
-        Ok(reviewed.body)
+        // A common review takes some microseconds, less than handing it to another
+        // thread and back; one that takes long must not stop the other connections
+        // of this thread.
+        if received.bytes.len() <= COMMON_BODY {
+            return Ok(self.reviewer.answer(&received, &rules)?);
+        }
+        let reviewer = Arc::clone(&self.reviewer);
+        let answer = tokio::task::spawn_blocking(move || reviewer.answer(&received, &rules));
+        Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
     }
 
     async fn read(&self, request: Request<Incoming>) -> Result<Received, BodyError> {
@@ -124,19 +127,26 @@ impl Routes {
         }
         read
     }
+}
 
-    /// A common review takes some microseconds, less than handing it to another
-    /// thread and back; one that takes long must not stop the other connections
-    /// of this thread.
-    async fn review(&self, received: Received, rules: Arc<RuleSet>) -> Result<Reviewed, Refusal> {
-        if received.bytes.len() <= COMMON_BODY {
-            return Ok(admission::review(&received.bytes, &rules, &self.settings)?);
-        }
-        let settings = Arc::clone(&self.settings);
-        tokio::task::spawn_blocking(move || admission::review(&received.bytes, &rules, &settings))
-            .await
-            .map_err(|_| Refusal::Unfinished)?
-            .map_err(Refusal::from)
+impl Reviewer {
+    fn answer(&self, received: &Received, rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
+        let begun = Instant::now();
+        let reviewed = admission::review(&received.bytes, rules, &self.settings)?;
+        self.metrics.admission(begun.elapsed(), &reviewed.decisions);
+        let subject = &reviewed.subject;
+        debug!(
+            uid = %subject.uid,
+            operation = %subject.operation,
+            kind = %subject.kind,
+            namespace = %subject.namespace,
+            name = %subject.name,
+            generate_name = %subject.generate_name,
+            changed = reviewed.changed,
+            patched = reviewed.patched,
+            "reviewed"
+        );
+        Ok(reviewed.body)
     }
 }
 

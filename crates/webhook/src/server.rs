@@ -16,7 +16,7 @@ use crate::{
     listener::listen,
     metrics::Metrics,
     phase::{Phase, PhaseView},
-    routes::Routes,
+    routes::{Reviewer, Routes},
     rules::RulesInForce,
     tls,
 };
@@ -132,7 +132,7 @@ impl Bound {
         let connections = Connections::new(limits.connections);
         let routes = Routes {
             rules,
-            settings: Arc::new(settings),
+            reviewer: Arc::new(Reviewer { settings, metrics: Arc::clone(&metrics) }),
             limits: limits.clone(),
             places: Places::new(),
             metrics: Arc::clone(&metrics),
