@@ -65,6 +65,9 @@ pub(super) fn find(checked: &Checked<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// A path component that no target ends in.
+const PROBE: &str = "image-swap-probe";
+
 /// A rule that no reference can match.
 fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
     let key = rule.key();
@@ -118,13 +121,13 @@ fn shadowed(checked: &Checked<'_>, rule: &Rule, by: RuleId) -> Finding {
 fn already_mirrored(checked: &Checked<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
     let probe = match rule.kind {
         // Anything below the key will do; a target below the key kills only a part of it.
-        Kind::Prefix => [key, "/x"].concat(),
+        Kind::Prefix => [key, "/", PROBE].concat(),
         Kind::Exact => key.to_owned(),
         // A pattern is killed where its literal beginning lies below a target.
         Kind::Replace => {
             let beginning = Pattern::new(key).literal_prefix();
             let whole = beginning.rfind('/').map_or("", |slash| &beginning[..slash]);
-            [whole, "/x"].concat()
+            [whole, "/", PROBE].concat()
         }
         Kind::Default | Kind::Noswap => return None,
     };

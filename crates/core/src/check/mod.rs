@@ -184,3 +184,6 @@ fn paths_meet(a: &str, b: &str) -> bool {
 fn has_user(first: &str) -> bool {
     first.contains('@') || first.ends_with(':')
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,3 +3,6 @@
 mod mirrors;
 
 pub use self::mirrors::{Fallback, Inexpressible, Mirrors};
+
+#[cfg(test)]
+mod tests;
