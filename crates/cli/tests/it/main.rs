@@ -7,3 +7,4 @@ mod credentials;
 mod explain;
 mod run;
 mod usage;
+mod webhook;

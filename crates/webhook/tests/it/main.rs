@@ -1,10 +1,6 @@
 //! The server over real TLS sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "clippy knows test functions, not the helpers beside them"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
 
 mod admin;
 mod certificates;
@@ -13,5 +9,4 @@ mod hostile;
 mod limits;
 mod protocols;
 mod reload;
-mod standalone;
 mod support;

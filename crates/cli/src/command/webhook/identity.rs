@@ -32,8 +32,8 @@ impl Identity {
             Self::Files { chain, key } => {
                 let mut watch =
                     Watch::new(&[&chain, &key]).map_err(|error| broken("a directory", &error))?;
-                let certificate =
-                    reload::read_certificate([&chain, &key], &watch.read()).map_err(unusable)?;
+                let certificate = reload::read_certificate([&chain, &key], &watch.read())
+                    .map_err(|why| unusable(&why))?;
                 in_force.certificate.replace(certificate);
                 let following = reload::follow_certificate(
                     watch,
@@ -66,7 +66,7 @@ impl Identity {
     }
 }
 
-fn unusable(why: String) -> Failure {
+fn unusable(why: &str) -> Failure {
     Failure::Broken(format!(
         "{why}; give another --tls-cert and --tls-key, or neither for a self-made certificate"
     ))

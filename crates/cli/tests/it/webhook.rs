@@ -1,11 +1,5 @@
 //! `image-swap webhook`, as a newcomer meets it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "clippy knows test functions, not the helpers beside them"
-)]
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -57,7 +51,8 @@ impl Webhook {
     /// What it told after `label`.
     fn told(&self, label: &str) -> &str {
         let found = self.told.iter().find_map(|line| line.strip_prefix(label));
-        found.unwrap_or_else(|| panic!("{label}? {:#?}", self.told))
+        assert!(found.is_some(), "{label}? {:#?}", self.told);
+        found.unwrap()
     }
 
     /// Sends it SIGTERM, and gives its exit code and what it still had to tell.
@@ -70,11 +65,7 @@ impl Webhook {
 }
 
 fn has_curl() -> bool {
-    let found = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("skipped: this test needs curl on the PATH");
-    }
-    found
+    Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
 fn sh(line: &str) -> String {
@@ -95,6 +86,7 @@ fn refused(output: &Output, code: i32, expected: &[&str]) {
 #[test]
 fn the_line_it_prints_works_when_pasted() {
     if !has_curl() {
+        eprintln!("skipped: this test needs curl on the PATH");
         return;
     }
     let state = tempfile::tempdir().unwrap();
