@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 
 use crate::limits::{COMMON_BODY, LARGE_REQUESTS, Limits, REQUESTS};
@@ -63,8 +63,26 @@ impl Places {
         if announced > limit {
             return Err(too_large());
         }
-        let deadline = Instant::now() + limits.body;
-        let place = place(&self.all, deadline).await?;
+        // One timer for all of it: most bodies are there before it is even set.
+        let mut stage = Stage::Queueing;
+        let whole = self.gather(body, announced, limit, &mut stage);
+        match timeout(limits.body, whole).await {
+            Ok(whole) => whole,
+            Err(_) => Err(match stage {
+                Stage::Queueing => BodyError::NoPlace,
+                Stage::Reading => BodyError::TooSlow { seconds: limits.body.as_secs() },
+            }),
+        }
+    }
+
+    async fn gather(
+        &self,
+        body: &mut Incoming,
+        announced: usize,
+        limit: usize,
+        stage: &mut Stage,
+    ) -> Result<Received, BodyError> {
+        let place = place(&self.all).await?;
         let mut large = None;
         // One that comes in one piece, as most do, is never copied.
         let mut first = Bytes::new();
@@ -72,16 +90,15 @@ impl Places {
         let mut length = 0_usize;
         loop {
             if large.is_none() && length.max(announced) > COMMON_BODY {
-                large = Some(self::place(&self.large, deadline).await?);
+                *stage = Stage::Queueing;
+                large = Some(self::place(&self.large).await?);
             }
-            let frame = timeout_at(deadline, body.frame())
-                .await
-                .map_err(|_| BodyError::TooSlow { seconds: limits.body.as_secs() })?;
-            let Some(frame) = frame else { break };
+            *stage = Stage::Reading;
+            let Some(frame) = body.frame().await else { break };
             let Ok(data) = frame.map_err(BodyError::CutOff)?.into_data() else { continue };
             length = length.saturating_add(data.len());
             if length > limit {
-                return Err(too_large());
+                return Err(BodyError::TooLarge { limit });
             }
             if first.is_empty() {
                 first = data;
@@ -98,14 +115,14 @@ impl Places {
     }
 }
 
-async fn place(
-    places: &Arc<Semaphore>,
-    deadline: Instant,
-) -> Result<OwnedSemaphorePermit, BodyError> {
-    match timeout_at(deadline, Arc::clone(places).acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(BodyError::NoPlace),
-    }
+/// What takes the time.
+enum Stage {
+    Queueing,
+    Reading,
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, BodyError> {
+    Arc::clone(places).acquire_owned().await.map_err(|_| BodyError::NoPlace)
 }
 
 /// Reads and forgets what is left of a body that was refused.
@@ -114,11 +131,14 @@ async fn place(
 /// answer. Beyond another `limits.body_bytes`, or a body's time, it has to
 /// live with that.
 pub(crate) async fn discard(body: &mut Incoming, limits: &Limits) {
-    let deadline = Instant::now() + limits.body;
     let mut left = limits.body_bytes;
-    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        let Some(rest) = left.checked_sub(length) else { return };
-        left = rest;
-    }
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    // Out of time is as good as read.
+    let _ = timeout(limits.body, rest).await;
 }

@@ -14,7 +14,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -31,6 +31,9 @@ use crate::{
     tls::H2,
 };
 
+/// What is read from a socket at once: a whole TLS record (16 KiB and what is
+/// around it). rustls would take it in pieces of 4 KiB, each a system call.
+const READ_AHEAD: usize = 17 * 1024;
 /// HTTP/1.1 reads into a buffer that grows with what comes, at most to this;
 /// every connection may hold one.
 const READ_BUFFER: usize = 64 * 1024;
@@ -98,6 +101,7 @@ impl<H: Handler> Host<H> {
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else { return self.http1(stream, activity).await };
+        let stream = BufReader::with_capacity(READ_AHEAD, stream);
         let handshake = timeout(self.limits.handshake, tls.accept(stream));
         let handshake = tokio::select! {
             done = handshake => done,

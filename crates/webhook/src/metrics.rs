@@ -45,7 +45,8 @@ struct ByCode {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    decisions: Family<ByReason, Counter>,
+    /// One for each outcome: found by looking, not by hashing.
+    decisions: Vec<(Outcome, Counter)>,
     requests: Family<ByCode, Counter>,
     requests_in_flight: Gauge,
     handshake_failures: Counter,
@@ -63,9 +64,10 @@ impl Metrics {
         let mut registry = Registry::with_prefix("image_swap");
         let decisions = Family::<ByReason, Counter>::default();
         registry.register("decisions", "Images decided on, by reason", decisions.clone());
-        for outcome in Outcome::all() {
-            drop(decisions.get_or_create(&ByReason { reason: outcome.as_str() }));
-        }
+        let of_outcome = |outcome: Outcome| {
+            (outcome, decisions.get_or_create_owned(&ByReason { reason: outcome.as_str() }))
+        };
+        let decisions = Outcome::all().map(of_outcome).collect();
         let requests = Family::<ByCode, Counter>::default();
         registry.register("requests", "Requests for a review, by HTTP status", requests.clone());
         let requests_in_flight = Gauge::<i64, AtomicI64>::default();
@@ -135,8 +137,11 @@ impl Metrics {
 
     pub(crate) fn admission(&self, time: Duration, decisions: &Tally) {
         self.admission.observe(time.as_secs_f64());
-        for (outcome, count) in decisions.iter() {
-            self.decisions.get_or_create(&ByReason { reason: outcome.as_str() }).inc_by(count);
+        for (outcome, counter) in &self.decisions {
+            let count = decisions.of(*outcome);
+            if count > 0 {
+                counter.inc_by(count);
+            }
         }
     }
 }

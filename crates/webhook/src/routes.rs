@@ -7,6 +7,7 @@ use hyper::{
     Method, Request, StatusCode, Version,
     body::Incoming,
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
+    http::request::Parts,
 };
 use image_swap_core::rule::RuleSet;
 use tracing::debug;
@@ -68,6 +69,17 @@ impl Refusal {
         }
     }
 
+    /// Whether it was clear before the body was read.
+    const fn is_early(&self) -> bool {
+        matches!(
+            self,
+            Self::Path
+                | Self::Method(_)
+                | Self::ContentType(_)
+                | Self::Body(BodyError::TooLarge { .. })
+        )
+    }
+
     fn reply(&self) -> Reply {
         let mut reply = reply::message(self.status(), &self.to_string());
         if matches!(self, Self::Method(_)) {
@@ -80,10 +92,14 @@ impl Refusal {
 impl Handler for Routes {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
         let _in_flight = self.metrics.request();
-        let reply = match self.answer(request).await {
-            Ok(body) => reply::json(StatusCode::OK, body),
+        let (head, mut body) = request.into_parts();
+        let reply = match self.answer(&head, &mut body).await {
+            Ok(answer) => reply::json(StatusCode::OK, answer),
             Err(refusal) => {
                 debug!(status = refusal.status().as_u16(), %refusal, "request refused");
+                if refusal.is_early() && is_sent_regardless(&head) {
+                    body::discard(&mut body, &self.limits).await;
+                }
                 refusal.reply()
             }
         };
@@ -93,16 +109,16 @@ impl Handler for Routes {
 }
 
 impl Routes {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Vec<u8>, Refusal> {
         // API servers add a query, `?timeout=5s`: the path alone decides.
-        if !matches!(request.uri().path(), "/mutate" | "/") {
+        if !matches!(head.uri.path(), "/mutate" | "/") {
             return Err(Refusal::Path);
         }
-        if request.method() != Method::POST {
-            return Err(Refusal::Method(request.method().clone()));
+        if head.method != Method::POST {
+            return Err(Refusal::Method(head.method.clone()));
         }
-        content_type(&request)?;
-        let received = self.read(request).await?;
+        content_type(head)?;
+        let received = self.places.read(body, &self.limits).await?;
         let rules = self.rules.current().ok_or(Refusal::NoRules)?;
         // A common review takes some microseconds, less than handing it to another
         // thread and back; one that takes long must not stop the other connections
@@ -114,19 +130,13 @@ impl Routes {
         let answer = tokio::task::spawn_blocking(move || reviewer.answer(&received, &rules));
         Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
     }
+}
 
-    async fn read(&self, request: Request<Incoming>) -> Result<Received, BodyError> {
-        // Over HTTP/2 a refusal resets the stream, which disturbs nothing; and a
-        // client that expects `100 Continue` sends nothing that we do not ask for.
-        let discards =
-            request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
-        let mut body = request.into_body();
-        let read = self.places.read(&mut body, &self.limits).await;
-        if discards && matches!(read, Err(BodyError::TooLarge { .. })) {
-            body::discard(&mut body, &self.limits).await;
-        }
-        read
-    }
+/// Whether the client sends the body whatever we answer. Over HTTP/2 a refusal
+/// resets the stream, which disturbs nothing; and who expects `100 Continue`
+/// sends nothing that we do not ask for.
+fn is_sent_regardless(head: &Parts) -> bool {
+    head.version < Version::HTTP_2 && !head.headers.contains_key(EXPECT)
 }
 
 impl Reviewer {
@@ -151,14 +161,16 @@ impl Reviewer {
 }
 
 /// `application/json`, with or without parameters.
-fn content_type(request: &Request<Incoming>) -> Result<(), Refusal> {
-    let Some(value) = request.headers().get(CONTENT_TYPE) else {
+fn content_type(head: &Parts) -> Result<(), Refusal> {
+    let Some(value) = head.headers.get(CONTENT_TYPE) else {
         return Err(Refusal::ContentType("none".to_owned()));
     };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    if essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
-        Ok(())
-    } else {
-        Err(Refusal::ContentType(String::from_utf8_lossy(essence.trim_ascii()).into_owned()))
+    let essence = essence.trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
     }
+    // No more of it than a content type is long.
+    let found = essence.get(..64).unwrap_or(essence);
+    Err(Refusal::ContentType(String::from_utf8_lossy(found).into_owned()))
 }

@@ -36,7 +36,7 @@ impl Default for Settings {
         Self { mode: Mode::Enforce, disable_label: "k8s.twr.io/imageswap".into() }
     }
 }
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     Decided(Reason),
     Kept,
@@ -59,6 +59,9 @@ pub struct Tally(Vec<Outcome>);
 impl Tally {
     pub fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
         self.0.iter().map(|o| (*o, 1))
+    }
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.0.iter().filter(|o| **o == outcome).count() as u64
     }
 }
 #[derive(Debug, Default)]

@@ -93,6 +93,17 @@ async fn another_path_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_a_large_body_to_another_path_reads_why_it_was_refused() {
+    let site = Site::start().await;
+    for mut client in [site.h1().await, site.h2().await] {
+        let mut request = post(full(vec![b' '; 1 << 20]));
+        *request.uri_mut() = "/validate".parse().unwrap();
+        client.send(request).await.refused(StatusCode::NOT_FOUND);
+        assert_eq!(client.review("nginx").await.swapped().unwrap(), SWAPPED);
+    }
+}
+
+#[tokio::test]
 async fn another_method_is_refused_with_the_one_allowed() {
     let site = Site::start().await;
     let mut client = site.h1().await;
