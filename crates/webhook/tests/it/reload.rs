@@ -15,7 +15,7 @@ use image_swap_webhook::{
 };
 use tokio::sync::watch;
 
-use crate::support::{Site, mk_rules};
+use crate::support::{Site, mk_rules, mount};
 
 const ONE: &str = "docker.io::one.example";
 const TWO: &str = "docker.io::two.example";
@@ -85,25 +85,10 @@ impl Followed {
     }
 }
 
-/// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
-/// under a temporary name, a rename over `..data`, the old directory removed.
-fn mount(root: &Path, version: &str, text: &str) {
-    let old = fs::read_link(root.join("..data")).ok();
-    let new = format!("..2024_11_22_09_44_{version}");
-    fs::create_dir(root.join(&new)).unwrap();
-    fs::write(root.join(&new).join("secret.yaml"), text).unwrap();
-    symlink(&new, root.join("..data_tmp")).unwrap();
-    fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
-    match old {
-        Some(old) => fs::remove_dir_all(root.join(old)).unwrap(),
-        None => symlink("..data/secret.yaml", root.join("secret.yaml")).unwrap(),
-    }
-}
-
 #[tokio::test]
 async fn a_mounted_secret_is_followed_through_every_swap() {
     let mut followed = Followed::start(|directory| {
-        mount(directory, "0", ONE);
+        mount(directory, "0", &[("secret.yaml", ONE)]);
         directory.join("secret.yaml")
     })
     .await;
@@ -111,11 +96,11 @@ async fn a_mounted_secret_is_followed_through_every_swap() {
     for (version, text, mirror) in
         [("1", TWO, "two.example"), ("2", ONE, "one.example"), ("3", TWO, "two.example")]
     {
-        mount(&root, version, text);
+        mount(&root, version, &[("secret.yaml", text)]);
         followed.after_success(version.parse().unwrap()).await;
         followed.is_in_force(mirror).await;
     }
-    mount(&root, "4", BAD);
+    mount(&root, "4", &[("secret.yaml", BAD)]);
     followed.after_failure(1).await;
     followed.is_in_force("two.example").await;
 }

@@ -1,7 +1,9 @@
 //! A server, and clients that behave.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::symlink,
     path::Path,
     sync::Arc,
     time::SystemTime,
@@ -22,7 +24,7 @@ use image_swap_webhook::{
     Server, stand_in::Settings,
 };
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use serde_json::Value;
@@ -193,23 +195,59 @@ pub(crate) async fn bind(
     server.bind().await.unwrap()
 }
 
+/// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
+/// under a temporary name, a rename over `..data`, the old directory removed.
+pub(crate) fn mount(root: &Path, version: &str, files: &[(&str, &str)]) {
+    let old = fs::read_link(root.join("..data")).ok();
+    let new = format!("..2024_11_22_09_44_{version}");
+    fs::create_dir(root.join(&new)).unwrap();
+    for (name, text) in files {
+        fs::write(root.join(&new).join(name), text).unwrap();
+    }
+    symlink(&new, root.join("..data_tmp")).unwrap();
+    fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    if let Some(old) = old {
+        return fs::remove_dir_all(root.join(old)).unwrap();
+    }
+    for (name, _) in files {
+        symlink(Path::new("..data").join(name), root.join(name)).unwrap();
+    }
+}
+
 /// A handshake as a client that trusts the authority in `file`.
 pub(crate) async fn try_tls(
     stream: TcpStream,
     file: &Path,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = client_config(file, alpn, rustls::DEFAULT_VERSIONS);
+    connect(stream, &config).await
+}
+
+/// What a client that trusts the authority in `file` begins with.
+pub(crate) fn client_config(
+    file: &Path,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+pub(crate) async fn connect(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(Arc::clone(config)).connect(name, stream).await
 }
 
 pub(crate) type ClientBody = BoxBody<Bytes, std::io::Error>;
