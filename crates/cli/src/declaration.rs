@@ -123,7 +123,11 @@ impl DeclarationArgs {
     }
 
     fn refused(&self, refused: &Refused, declaration: Option<&Declaration>) -> Failure {
-        let named = self.path().map_or("--mirrors".into(), Path::to_string_lossy);
+        let named = match self.path() {
+            Some(path) if path == Path::new("-") => "the declaration on standard input".into(),
+            Some(path) => path.to_string_lossy(),
+            None => "--mirrors".into(),
+        };
         let errors: Vec<Finding> =
             refused.findings.iter().filter(|finding| finding.is_error()).cloned().collect();
         let why = output::findings(&errors, declaration);
