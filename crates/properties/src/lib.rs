@@ -8,16 +8,22 @@
 //! need (another parser to compare with) is no dependency of what is shipped.
 
 mod choices;
+mod declaration;
 mod map;
 mod reference;
 mod text;
 
+pub use self::declaration::declaration;
 pub use self::map::{imageswap, map};
 pub use self::reference::reference;
 
 /// Every property with its name, which is also the fuzz target's.
-pub const ALL: [(&str, fn(&[u8])); 3] =
-    [("reference", reference), ("map", map), ("imageswap", imageswap)];
+pub const ALL: [(&str, fn(&[u8])); 4] = [
+    ("reference", reference),
+    ("map", map),
+    ("imageswap", imageswap),
+    ("declaration", declaration),
+];
 
 #[cfg(test)]
 mod tests;

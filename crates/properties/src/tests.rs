@@ -54,4 +54,4 @@ macro_rules! tests {
     };
 }
 
-tests! { reference map imageswap }
+tests! { reference map imageswap declaration }

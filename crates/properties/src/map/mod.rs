@@ -2,7 +2,7 @@
 //! the text, what comes out is a reference that stays as it is.
 
 mod naive;
-mod written;
+pub(crate) mod written;
 
 use image_swap_core::{
     declaration::{Declaration, Source},

@@ -182,7 +182,7 @@ fn target(c: &mut Choices<'_>, kind: Kind) -> Target {
 }
 
 /// Something like a map.
-pub(super) fn any(c: &mut Choices<'_>) -> (String, Form) {
+pub(crate) fn any(c: &mut Choices<'_>) -> (String, Form) {
     if c.one_in(2) {
         let form = c.of(&[Form::List, Form::Lines]);
         return (c.rest(), form);
