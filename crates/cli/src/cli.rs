@@ -26,6 +26,8 @@ enum Verb {
     Check(command::check::Args),
     /// Print an imageswap map as a canonical one with the same effect.
     Convert(command::convert::Args),
+    /// Rewrite the images in manifests, and nothing else in them.
+    Rewrite(command::rewrite::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -39,6 +41,7 @@ impl Cli {
             Verb::Explain(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Convert(args) => args.run(),
+            Verb::Rewrite(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

@@ -5,6 +5,7 @@ mod command;
 mod declaration;
 mod failure;
 mod output;
+mod replace;
 
 use std::process::ExitCode;
 

@@ -4,9 +4,11 @@
 pub mod check;
 pub mod declaration;
 pub mod finding;
+pub mod manifest;
 pub mod place;
 pub mod redact;
 pub mod reference;
 pub mod render;
 pub mod rule;
+pub mod workload;
 pub mod yaml;

@@ -5,5 +5,8 @@ mod check;
 mod convert;
 mod credentials;
 mod explain;
+mod helm;
+mod krm;
+mod rewrite;
 mod run;
 mod usage;
