@@ -9,21 +9,17 @@
 
 mod choices;
 mod declaration;
+mod manifest;
 mod map;
 mod reference;
 mod text;
 
-pub use self::declaration::declaration;
-pub use self::map::{imageswap, map};
-pub use self::reference::reference;
-
-/// Every property with its name, which is also the fuzz target's.
-pub const ALL: [(&str, fn(&[u8])); 4] = [
-    ("reference", reference),
-    ("map", map),
-    ("imageswap", imageswap),
-    ("declaration", declaration),
-];
+pub use self::{
+    declaration::declaration,
+    manifest::manifest,
+    map::{imageswap, map},
+    reference::reference,
+};
 
 #[cfg(test)]
 mod tests;

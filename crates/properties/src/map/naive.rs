@@ -70,17 +70,14 @@ pub(crate) struct Answer {
 pub(crate) struct Rules<'r>(pub(crate) &'r [Rule]);
 
 impl Rules<'_> {
-    /// What becomes of `image`, which is a valid reference.
-    pub(crate) fn decide(&self, image: &str) -> Answer {
-        let Ok(reference) = Reference::parse(image) else {
-            unreachable!("{image:?} is a valid reference")
-        };
+    /// What becomes of `image`, parsed as `reference`.
+    pub(crate) fn decide(&self, reference: &Reference<'_>, image: &str) -> Answer {
         let whole = reference.to_string();
         let keep = |reason, rule| Answer { image: image.to_owned(), reason, rule };
         if self.0.iter().any(|rule| is_target_of(image, rule)) {
             return keep(Reason::AlreadyMirrored, None);
         }
-        let Some((id, reason, result)) = self.speaking_of(&reference, image, &whole) else {
+        let Some((id, reason, result)) = self.speaking_of(reference, image, &whole) else {
             return keep(Reason::NoRule, None);
         };
         let rule = Some(id);

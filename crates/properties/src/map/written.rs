@@ -43,15 +43,15 @@ const ELEMENTS: [&str; 6] = ["team", "nginx", "quay.io", "-", "y/ng", "io/d"];
 
 /// A map.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(crate) struct Written {
     /// In the order of the text; each element of `noswap_wildcards` is one.
-    pub(super) rules: Vec<Rule>,
-    pub(super) text: String,
-    pub(super) form: Form,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) text: String,
+    pub(crate) form: Form,
 }
 
 impl Written {
-    pub(super) fn new(c: &mut Choices<'_>) -> Self {
+    pub(crate) fn new(c: &mut Choices<'_>) -> Self {
         let form = c.of(&[Form::List, Form::Lines]);
         let mut this = Self { rules: Vec::new(), text: String::new(), form };
         for _ in 0..=c.below(8) {
@@ -124,7 +124,7 @@ impl Written {
     }
 
     /// An image: any, or one that has to do with a rule.
-    pub(super) fn image(&self, c: &mut Choices<'_>) -> String {
+    pub(crate) fn image(&self, c: &mut Choices<'_>) -> String {
         match c.below(6) {
             0 if !self.rules.is_empty() => {
                 let rule = &self.rules[c.below(self.rules.len())];
