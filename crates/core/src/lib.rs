@@ -5,6 +5,7 @@ pub mod check;
 pub mod declaration;
 pub mod finding;
 pub mod manifest;
+pub mod nodes;
 pub mod place;
 pub mod redact;
 pub mod reference;

@@ -10,9 +10,9 @@ use std::{
 
 use image_swap_core::{
     declaration::Declaration,
+    nodes::{Fallback, Mirrors},
     redact::without_userinfo,
     reference::{Reference, ReferenceError},
-    render::{Fallback, Mirrors},
     rule::{Decision, ImageSwap, Kind, Outcome, Question, Rule, RuleId, RuleSet, Step},
 };
 use serde::Serialize;

@@ -13,9 +13,9 @@ use std::{
 
 use crate::{
     finding::{Code, Finding},
+    nodes::Mirrors,
     place::Place,
     redact::without_userinfo,
-    render::Mirrors,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 

@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Endpoint, File, Format, Printed, Told,
+    File, Format, Printed, Told,
     text::{MARKER, list, quoted},
-    words::Words,
 };
+use crate::nodes::{Endpoint, Words};
 
 pub(super) const FORMAT: Format = Format {
     name: "buildkit",

@@ -12,11 +12,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Endpoint, File, Format, Printed, Told,
-    mirrors::DOCKER_REGISTRY,
+    File, Format, Printed, Told,
     text::{MARKER, quoted},
-    words::CONTAINERD,
 };
+use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
 
 pub(super) const FORMAT: Format = Format {
     name: "containerd",

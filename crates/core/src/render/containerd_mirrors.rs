@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    ConfigVersion, Endpoint, EndpointForm, File, Format, Printed, Told,
+    ConfigVersion, EndpointForm, File, Format, Printed, Told,
     text::{list, quoted},
-    words::{CONTAINERD, Words},
 };
+use crate::nodes::{CONTAINERD, Endpoint, Words};
 
 pub(super) const FORMAT: Format = Format {
     name: "containerd-mirrors",

@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{File, Format, Printed, Told, words::Words};
+use super::{File, Format, Printed, Told};
+use crate::nodes::Words;
 
 pub(super) const FORMAT: Format = Format {
     name: "docker",

@@ -7,11 +7,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Endpoint, File, Format, Printed, Told,
-    mirrors::DOCKER_REGISTRY,
+    File, Format, Printed, Told,
     text::{MARKER, quoted},
-    words::{CONTAINERD, Words},
 };
+use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint, Words};
 
 pub(super) const FORMAT: Format = Format {
     name: "k3s",

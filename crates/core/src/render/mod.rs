@@ -10,17 +10,14 @@ mod containerd;
 mod containerd_mirrors;
 mod docker;
 mod k3s;
-mod mirrors;
 mod openshift;
 mod registries_conf;
 mod talos;
 mod text;
-mod words;
 
-pub use self::mirrors::{Endpoint, Fallback, Mirrors};
-pub use self::words::Inexpressible;
 use crate::{
     declaration::{Declaration, Registry},
+    nodes::{Fallback, Inexpressible, Mirrors, Words},
     rule::RuleSet,
 };
 
@@ -31,7 +28,7 @@ pub struct Format {
     pub name: &'static str,
     /// Who reads it.
     pub about: &'static str,
-    words: words::Words,
+    words: Words,
     print: fn(&Told<'_>) -> Printed,
 }
 
@@ -137,14 +134,6 @@ impl Format {
         }
         let Printed { files, notes } = (self.print)(&told);
         Rendered { files, inexpressible, notes }
-    }
-}
-
-impl Mirrors {
-    /// The rules that nodes cannot be told, in order: in `hosts.toml`, which has
-    /// the most words of all that containerd reads.
-    pub fn inexpressible(&self, rules: &RuleSet) -> Vec<Inexpressible> {
-        words::CONTAINERD.inexpressible(rules, self, Fallback::Upstream)
     }
 }
 

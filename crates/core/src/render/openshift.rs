@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    Endpoint, File, Format, Printed, Told,
+    File, Format, Printed, Told,
     registries_conf::{location, prefixes},
     text::{MARKER, quoted},
-    words::Words,
 };
+use crate::nodes::{Endpoint, Words};
 
 pub(super) const FORMAT: Format = Format {
     name: "openshift",

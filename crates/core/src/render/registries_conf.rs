@@ -9,10 +9,10 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
-    Endpoint, File, Format, Printed, Told,
+    File, Format, Printed, Told,
     text::{MARKER, base64, quoted},
-    words::Words,
 };
+use crate::nodes::{Endpoint, Words};
 use crate::rule::{Key, Kind};
 
 pub(super) const FORMAT: Format = Format {

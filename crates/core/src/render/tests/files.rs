@@ -3,11 +3,8 @@
 use super::{FORMATS, declared, file, render};
 use crate::{
     declaration::{Declaration, Source},
-    render::{
-        ConfigVersion, EndpointForm,
-        Fallback::{self, Never, Upstream},
-        Format, Options,
-    },
+    nodes::Fallback::{self, Never, Upstream},
+    render::{ConfigVersion, EndpointForm, Format, Options},
 };
 
 const RULES: &str = "docker.io::h.io/d/docker.io,gcr.io::h.io/d/gcr.io,gcr.io::http://k.io:5000/g,\

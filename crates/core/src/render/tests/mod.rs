@@ -1,5 +1,4 @@
 mod files;
-mod mirrors;
 mod read_back;
 
 use super::{FORMATS, File, Format, Options, Rendered};

@@ -6,8 +6,9 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use super::{declared, file, render};
 use crate::{
+    nodes::{Fallback, Mirrors},
     reference::Reference,
-    render::{Fallback, Mirrors, Options, Rendered},
+    render::{Options, Rendered},
     rule::{Kind, Reason},
 };
 
@@ -67,7 +68,8 @@ fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
         .filter(|registry| matches(registry["prefix"].as_str().unwrap()))
         .max_by_key(|registry| registry["prefix"].as_str().unwrap().len());
     let url = |name: &str, insecure: bool| {
-        let (host, path) = name.split_once('/').unwrap();
+        // A single repository sent to the root of a host: no reference, and nothing bound.
+        let (host, path) = name.split_once('/').unwrap_or((name, ""));
         let host = if host == "docker.io" { "registry-1.docker.io" } else { host };
         // `insecure` allows plain HTTP: it is the declared scheme that is meant.
         let scheme = if insecure && host == "k.io:5000" { "http" } else { "https" };
@@ -120,7 +122,7 @@ fn rules() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn a_runtime_asks_first_for_the_very_url_of_the_swapped_reference(

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Where Docker Hub's registry answers (containerd, `hosts.go`).
-pub(super) const DOCKER_REGISTRY: &str = "registry-1.docker.io";
+pub(crate) const DOCKER_REGISTRY: &str = "registry-1.docker.io";
 
 /// Whether a node may ask the public registry after the mirrors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -97,7 +97,7 @@ impl Mirrors {
     }
 
     /// The endpoints for one host, if there is a rule for it as a whole.
-    pub(super) fn host(&self, host: &str) -> Option<&[Endpoint]> {
+    pub(crate) fn host(&self, host: &str) -> Option<&[Endpoint]> {
         self.hosts.get(host).map(Vec::as_slice)
     }
 
@@ -161,7 +161,7 @@ impl Mirrors {
 
 impl Endpoint {
     /// `host`: what is joined to a target that ends in `-`.
-    pub(super) fn of(target: &Target, host: &str) -> Self {
+    pub(crate) fn of(target: &Target, host: &str) -> Self {
         let joined = if target.is_joined() { host } else { "" };
         Self { host: target.domain().to_owned(), path: [target.path(), joined].concat() }
     }

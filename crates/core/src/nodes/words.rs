@@ -9,21 +9,21 @@ use crate::rule::{Key, Kind, RuleId, RuleSet, Target};
     clippy::struct_excessive_bools,
     reason = "a row of a table: each is one thing to have a word for"
 )]
-pub(super) struct Words {
+pub(crate) struct Words {
     /// Rules for a part of a host.
-    pub(super) paths: bool,
+    pub(crate) paths: bool,
     /// A rule for all hosts that have none.
-    pub(super) default: bool,
+    pub(crate) default: bool,
     /// Hosts beside Docker Hub.
-    pub(super) hosts: bool,
+    pub(crate) hosts: bool,
     /// Mirrors that are not the root of their registry.
-    pub(super) mirror_paths: bool,
+    pub(crate) mirror_paths: bool,
     /// That the registry itself is never asked; else what to do instead.
-    pub(super) never: Result<(), &'static str>,
+    pub(crate) never: Result<(), &'static str>,
 }
 
 /// What containerd's `hosts.toml` can say.
-pub(super) const CONTAINERD: Words =
+pub(crate) const CONTAINERD: Words =
     Words { paths: false, default: true, hosts: true, mirror_paths: true, never: Ok(()) };
 
 /// A rule that a format cannot hold.
@@ -37,7 +37,7 @@ pub struct Inexpressible {
 
 impl Words {
     /// The rules that cannot be held, in order.
-    pub(super) fn inexpressible(
+    pub(crate) fn inexpressible(
         &self,
         rules: &RuleSet,
         mirrors: &Mirrors,

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::render::{Fallback, Mirrors};
+use super::{Fallback, Mirrors};
 use crate::{
     reference::Reference,
     rule::{Form, Kind, Reason, RuleSet, map},
