@@ -49,5 +49,5 @@ pub use crate::{
     port::Port,
     process::Process,
     registry::{Credentials, Logged, Registry, RegistryOptions},
-    wait::until,
+    wait::{Wait, until},
 };

@@ -17,7 +17,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{error::Error, run, wait::until};
+use crate::{
+    error::Error,
+    run,
+    wait::{Wait, until},
+};
 
 /// How long a server may take to end after SIGTERM before SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -131,8 +135,8 @@ impl Process {
         let ended =
             until(&format!("the end of {}", self.name), PATIENCE, || match child.try_wait() {
                 Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(Ok("still running".into())),
-                Err(error) => Err(Err(Error::io("wait for a child")(error))),
+                Ok(None) => Err(Wait::NotYet("still running".into())),
+                Err(error) => Err(Wait::InVain(Error::io("wait for a child")(error))),
             });
         if matches!(ended, Err(Error::Deadline { .. })) {
             return self.kill();
@@ -154,7 +158,7 @@ impl Process {
             .map_err(Error::io(format!("kill {}", self.name)))?;
         // A wrapper is gone before its child is.
         until(&format!("the end of {}", self.name), PATIENCE, || match pid {
-            Some(pid) if runs(pid) => Err(Ok("still running".into())),
+            Some(pid) if runs(pid) => Err(Wait::NotYet("still running".into())),
             _ => Ok(()),
         })
     }

@@ -3,7 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{ControlPlane, DEADLINE};
-use crate::{error::Error, hidden, http::Answer, version::Minor, wait::until};
+use crate::{
+    error::Error,
+    hidden,
+    http::Answer,
+    version::Minor,
+    wait::{Wait, until},
+};
 
 impl ControlPlane {
     /// One request to the API server as the administrator, with a JSON body; a
@@ -62,11 +68,9 @@ impl ControlPlane {
     /// The API server makes its first namespaces a moment after it is ready.
     pub(super) fn wait_for_namespace(&self, name: &str) -> Result<(), Error> {
         let path = format!("/api/v1/namespaces/{name}");
-        until(&format!("the namespace {name}"), DEADLINE, || {
-            match self.get(&path).map_err(Err)? {
-                Some(_) => Ok(()),
-                None => Err(Ok("no such namespace".into())),
-            }
+        until(&format!("the namespace {name}"), DEADLINE, || match self.get(&path)? {
+            Some(_) => Ok(()),
+            None => Err(Wait::NotYet("no such namespace".into())),
         })
     }
 
@@ -76,10 +80,10 @@ impl ControlPlane {
         // Until 1.23 a pod waits for the token that its account lists.
         let listed = self.minor <= Minor::LISTED_TOKENS;
         until(&format!("the service account of {namespace}"), DEADLINE, || {
-            match self.get(&path).map_err(Err)? {
+            match self.get(&path)? {
                 Some(account) if !listed || account["secrets"].is_array() => Ok(()),
-                Some(_) => Err(Ok("an account without token".into())),
-                None => Err(Ok("no account".into())),
+                Some(_) => Err(Wait::NotYet("an account without token".into())),
+                None => Err(Wait::NotYet("no account".into())),
             }
         })
     }

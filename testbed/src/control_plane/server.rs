@@ -1,7 +1,12 @@
 //! A server and the question whether it is ready.
 
 use super::DEADLINE;
-use crate::{error::Error, http::Client, process::Process, wait::until};
+use crate::{
+    error::Error,
+    http::Client,
+    process::Process,
+    wait::{Wait, until},
+};
 
 /// One server of a control plane.
 #[derive(Debug)]
@@ -18,11 +23,13 @@ impl Server {
         self.process.start()?;
         let Self { process, ready, client } = self;
         until(&format!("{} at {ready}", process.name()), DEADLINE, || {
-            process.check().map_err(Err)?;
+            process.check()?;
             match client.request("GET", ready, None) {
                 Ok(answer) if answer.status == 200 => Ok(()),
-                Ok(answer) => Err(Ok(format!("{} {}", answer.status, answer.body.trim()))),
-                Err(error) => Err(Ok(error.to_string())),
+                Ok(answer) => {
+                    Err(Wait::NotYet(format!("{} {}", answer.status, answer.body.trim())))
+                }
+                Err(error) => Err(Wait::NotYet(error.to_string())),
             }
         })
     }

@@ -16,7 +16,7 @@ use crate::{
     port::{Port, random},
     process::Process,
     run,
-    wait::until,
+    wait::{Wait, until},
 };
 
 /// What a node is to be.
@@ -106,15 +106,15 @@ impl Node {
         self.kubelet.start()?;
         let path = format!("/api/v1/nodes/{}", self.name);
         until(&format!("the node {} to be Ready", self.name), DEADLINE, || {
-            self.kubelet.check().map_err(Err)?;
-            self.containerd.check().map_err(Err)?;
-            let node = control_plane.get(&path).map_err(Err)?;
-            let node = node.ok_or_else(|| Ok("no such node".into()))?;
+            self.kubelet.check()?;
+            self.containerd.check()?;
+            let node = control_plane.get(&path)?;
+            let node = node.ok_or_else(|| Wait::NotYet("no such node".into()))?;
             let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
             match conditions.into_iter().find(|condition| condition["type"] == "Ready") {
                 Some(ready) if ready["status"] == "True" => Ok(()),
-                Some(ready) => Err(Ok(ready["message"].to_string())),
-                None => Err(Ok("a node without conditions".into())),
+                Some(ready) => Err(Wait::NotYet(ready["message"].to_string())),
+                None => Err(Wait::NotYet("a node without conditions".into())),
             }
         })
     }
@@ -122,9 +122,9 @@ impl Node {
     fn wait_containerd(&mut self) -> Result<(), Error> {
         self.containerd.start()?;
         until("containerd", DEADLINE, || {
-            self.containerd.check().map_err(Err)?;
+            self.containerd.check()?;
             run::output(self.inside(&self.ctr).arg("version"))
-                .map_err(|error| Ok(error.to_string()))
+                .map_err(|error| Wait::NotYet(error.to_string()))
         })
         .map(drop)
     }

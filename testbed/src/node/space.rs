@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     janitor::RunDir,
     process::{Process, runs},
-    wait::until,
+    wait::{Wait, until},
 };
 
 /// The directory that the node sees as `/etc/containerd`.
@@ -69,9 +69,10 @@ impl Space {
         first.start()?;
         let file = dir.path().join("pid");
         let pid = until("the node's namespaces", DEADLINE, || {
-            first.check().map_err(Err)?;
-            let text = fs::read_to_string(&file).map_err(|error| Ok(error.to_string()))?;
-            text.trim().parse().map_err(|_| Ok(text))
+            first.check()?;
+            let text =
+                fs::read_to_string(&file).map_err(|error| Wait::NotYet(error.to_string()))?;
+            text.trim().parse().map_err(|_| Wait::NotYet(text))
         })?;
         Ok(Self { first, pid })
     }
@@ -88,7 +89,7 @@ impl Drop for Space {
         // `unshare` takes the first process with it, and that one everything inside.
         let _ = self.first.kill();
         let _ = until("the end of the node's processes", DEADLINE, || {
-            if runs(self.pid) { Err(Ok("still running".into())) } else { Ok(()) }
+            if runs(self.pid) { Err(Wait::NotYet("still running".into())) } else { Ok(()) }
         });
     }
 }

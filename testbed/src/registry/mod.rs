@@ -24,7 +24,7 @@ use crate::{
     port::Port,
     port::random,
     process::Process,
-    wait::until,
+    wait::{Wait, until},
 };
 
 /// How long the registry may take until it answers.
@@ -135,11 +135,13 @@ impl Registry {
         self.process.start()?;
         let url = self.url("/v2/");
         until("the registry", DEADLINE, || {
-            self.process.check().map_err(Err)?;
+            self.process.check()?;
             match self.client.request("GET", &url, None) {
                 Ok(answer) if answer.status == 200 => Ok(()),
-                Ok(answer) => Err(Ok(format!("{} {}", answer.status, answer.body.trim()))),
-                Err(error) => Err(Ok(error.to_string())),
+                Ok(answer) => {
+                    Err(Wait::NotYet(format!("{} {}", answer.status, answer.body.trim())))
+                }
+                Err(error) => Err(Wait::NotYet(error.to_string())),
             }
         })
     }

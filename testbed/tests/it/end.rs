@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_testbed::{ControlPlane, Options, or_skip, until};
+use image_swap_testbed::{ControlPlane, Options, Process, Wait, or_skip, until};
 
 use crate::{Outcome, parts};
 
@@ -61,7 +61,7 @@ fn servers_and_files_go_with_a_process_that_is_killed() -> Outcome {
     assert_eq!(paths.len(), 3, "a directory, etcd, the API server: {told:?}");
     until("nothing to be left", Duration::from_mins(1), || {
         match paths.iter().find(|path| Path::new(path).exists()) {
-            Some(path) => Err(Ok(path.clone())),
+            Some(path) => Err(Wait::NotYet(path.clone())),
             None => Ok(()),
         }
     })?;
@@ -74,7 +74,7 @@ fn servers_and_files_go_with_the_value() -> Outcome {
         return Ok(());
     };
     let dir = control_plane.kubeconfig().parent().unwrap().to_owned();
-    let pids: Vec<_> = control_plane.processes().filter_map(|process| process.pid()).collect();
+    let pids: Vec<_> = control_plane.processes().filter_map(Process::pid).collect();
     assert_eq!(pids.len(), 2);
     drop(control_plane);
     assert!(!dir.exists());

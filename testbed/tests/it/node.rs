@@ -3,8 +3,8 @@
 use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
 use image_swap_testbed::{
-    Cluster, ControlPlane, Image, Node, NodeOptions, Options, Registry, RegistryOptions, or_skip,
-    until,
+    Cluster, ControlPlane, Image, Node, NodeOptions, Options, Registry, RegistryOptions, Wait,
+    or_skip, until,
 };
 use serde_json::{Value, json};
 
@@ -34,10 +34,10 @@ fn pod(name: &str, node: &str, image: &str) -> Value {
 /// Waits until a pod is `Ready`.
 fn wait_ready(control_plane: &ControlPlane, path: &str) -> Outcome {
     until(&format!("{path} to be Ready"), DEADLINE, || {
-        let pod = control_plane.get(path).map_err(Err)?.unwrap_or_default();
+        let pod = control_plane.get(path)?.unwrap_or_default();
         let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if ready { Ok(()) } else { Err(Ok(pod["status"].to_string())) }
+        if ready { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
     })?;
     Ok(())
 }
@@ -168,16 +168,20 @@ fn a_whole_cluster_schedules_serves_and_lets_pods_speak_to_it() -> Outcome {
     )?;
     until("both replicas", DEADLINE, || {
         let path = "/apis/apps/v1/namespaces/hooked/deployments/server";
-        let status = control_plane.get(path).map_err(Err)?.unwrap_or_default()["status"].clone();
-        if status["availableReplicas"] == 2 { Ok(()) } else { Err(Ok(status.to_string())) }
+        let status = control_plane.get(path)?.unwrap_or_default()["status"].clone();
+        if status["availableReplicas"] == 2 {
+            Ok(())
+        } else {
+            Err(Wait::NotYet(status.to_string()))
+        }
     })?;
     until("the Service to have endpoints", DEADLINE, || {
         let path = "/api/v1/namespaces/hooked/services/server:80/proxy/version";
-        let answer = control_plane.request("GET", path, None).map_err(Err)?;
+        let answer = control_plane.request("GET", path, None)?;
         if answer.status == 200 && answer.body.contains("\"name\": \"default\"") {
             return Ok(());
         }
-        Err(Ok(format!("{} {}", answer.status, answer.body)))
+        Err(Wait::NotYet(format!("{} {}", answer.status, answer.body)))
     })?;
 
     // A webhook behind a Service, at the node's address: the API server finds it itself.
