@@ -1,6 +1,7 @@
 //! The pure core: what a reference is, what the rules say, what a pod becomes
 //! and what a node is told. No I/O, no clock, no runtime.
 
+pub mod json;
 pub mod reference;
 pub mod rule;
 pub mod yaml;
