@@ -2,6 +2,7 @@
 //! and what a node is told. No I/O, no clock, no runtime.
 
 pub mod json;
+pub mod patch;
 pub mod reference;
 pub mod rule;
 pub mod yaml;
