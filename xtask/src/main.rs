@@ -1,2 +1,20 @@
-//! Project tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask help`.
+
+mod bench;
+mod cluster;
+mod fuzz;
+mod host;
+mod mutants;
+mod packages;
+mod process;
+mod steps;
+mod task;
+mod test;
+mod tool;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    task::run(&arguments)
+}

@@ -1,2 +1,17 @@
-//! The `image-swap` binary.
-fn main() {}
+//! The `image-swap` binary: one program, so that one image crosses the air gap.
+
+mod cli;
+mod command;
+mod declaration;
+mod failure;
+mod fallback;
+mod output;
+mod replace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run()
+}

@@ -2,8 +2,17 @@
 //! and what a node is told. No I/O, no clock, no runtime.
 
 pub mod admission;
+pub mod check;
+pub mod declaration;
+pub mod finding;
 pub mod json;
+pub mod manifest;
+pub mod nodes;
 pub mod patch;
+pub mod place;
+pub mod redact;
 pub mod reference;
+pub mod render;
 pub mod rule;
+pub mod workload;
 pub mod yaml;

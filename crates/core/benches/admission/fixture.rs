@@ -1,6 +1,9 @@
 //! A review as an API server sends it: eleven kilobytes, five containers.
 
-use image_swap_core::rule::RuleSet;
+use image_swap_core::rule::{
+    RuleSet,
+    map::{self, Form},
+};
 use serde_json::{Map, Value, json};
 
 /// How many containers the pod has, each with an image that the rules swap.
@@ -39,7 +42,7 @@ pub(crate) fn rules(count: usize) -> RuleSet {
         .take(count)
         .map(|host| format!("{host}::harbor.example.org/airgap-images/{host}"))
         .collect();
-    RuleSet::temporary(&rules.join(","))
+    RuleSet::new(map::parse(&rules.join(","), Form::List).0)
 }
 
 fn review(operation: &str, object: &Value, old_object: &Value) -> Value {

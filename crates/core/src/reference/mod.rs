@@ -127,14 +127,17 @@ pub struct Name<'a> {
     path: &'a str,
 }
 
+impl<'a> Name<'a> {
+    /// The parts that make up the name when put behind one another.
+    pub const fn parts(&self) -> [&'a str; 4] {
+        let slash = if self.domain.is_empty() { "" } else { "/" };
+        [self.domain, slash, self.prefix, self.path]
+    }
+}
+
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.domain)?;
-        if !self.domain.is_empty() {
-            f.write_str("/")?;
-        }
-        f.write_str(self.prefix)?;
-        f.write_str(self.path)
+        self.parts().into_iter().try_for_each(|part| f.write_str(part))
     }
 }
 

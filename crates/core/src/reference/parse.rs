@@ -37,16 +37,17 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
 
     let mut domain = domain;
     let mut path_start = path_at;
-    if path_at > 0 && domain != DOCKER_DOMAIN {
-        if let Err((expected, at)) = scan_domain(domain.as_bytes()) {
-            // The grammar's domain is optional: a first component that is none
-            // may still be a path component (`a_b.c/d`).
-            if scan_component(domain.as_bytes()) != domain.len() {
-                return fail(expected, at);
-            }
-            domain = "";
-            path_start = 0;
+    if path_at > 0
+        && domain != DOCKER_DOMAIN
+        && let Err((expected, at)) = scan_domain(domain.as_bytes())
+    {
+        // The grammar's domain is optional: a first component that is none may
+        // still be a path component (`a_b.c/d`).
+        if scan_component(domain.as_bytes()) != domain.len() {
+            return fail(expected, at);
         }
+        domain = "";
+        path_start = 0;
     }
 
     let bytes = input.as_bytes();
@@ -147,7 +148,7 @@ fn scan_host(host: &[u8]) -> Result<(), (Expected, usize)> {
         }
         match (label.first(), label.last()) {
             (Some(first), Some(last)) if *first != b'-' && *last != b'-' => {}
-            (Some(b'-'), _) | (None, _) => return Err((Expected::Domain, at)),
+            (Some(b'-') | None, _) => return Err((Expected::Domain, at)),
             _ => return Err((Expected::Domain, at + label.len() - 1)),
         }
         at += label.len() + 1;

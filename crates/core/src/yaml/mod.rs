@@ -4,9 +4,13 @@
 //! by replacing byte ranges. Both read this tree; nothing is ever printed from
 //! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
 
+mod json;
+
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
+
+pub use crate::place::Place;
 
 /// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
 const DEPTH_MAX: usize = 128;
@@ -39,15 +43,6 @@ pub struct Node<'s> {
     pub tagged: bool,
     /// Whether it stands inside `[…]` or `{…}`, where more characters need quotes.
     pub in_flow: bool,
-}
-
-/// A position: 1-based line, and 1-based column in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// 1-based.
-    pub line: usize,
-    /// 1-based, in characters.
-    pub column: usize,
 }
 
 /// What a node is.
@@ -205,7 +200,7 @@ impl<'s> Builder<'s> {
             match event {
                 Event::Scalar(value, style, anchor, tag) => {
                     let kind = Kind::Scalar(value, written(style));
-                    self.add(kind, &span, anchor, tag.is_some(), false)?;
+                    self.add(kind, &span, anchor, tag.is_some(), false);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
                     let kind = Kind::Sequence(Vec::new());
@@ -223,7 +218,10 @@ impl<'s> Builder<'s> {
                     }
                 }
                 Event::Alias(anchor) => {
-                    let Some(&target) = self.anchors.get(&anchor) else {
+                    // What is still open is not among the targets: the tree has no cycle.
+                    let target = self.anchors.get(&anchor).copied();
+                    let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
+                    let Some(target) = target.filter(closed) else {
                         return Err(SyntaxError {
                             place: place(&span),
                             message: "expected an anchor that ended before, found an alias of \
@@ -231,7 +229,7 @@ impl<'s> Builder<'s> {
                                 .to_owned(),
                         });
                     };
-                    self.add(Kind::Alias(target), &span, 0, false, false)?;
+                    self.add(Kind::Alias(target), &span, 0, false, false);
                 }
                 Event::DocumentStart(..) => self.anchors.clear(),
                 _ => {}
@@ -254,18 +252,12 @@ impl<'s> Builder<'s> {
                 message: format!("expected at most {DEPTH_MAX} levels, found more"),
             });
         }
-        self.add(kind, span, anchor, tagged, style == StructureStyle::Flow)
+        self.add(kind, span, anchor, tagged, style == StructureStyle::Flow);
+        Ok(())
     }
 
     /// Adds a node below the innermost open collection; a collection becomes that.
-    fn add(
-        &mut self,
-        kind: Kind<'s>,
-        span: &Span,
-        anchor: usize,
-        tagged: bool,
-        opens_flow: bool,
-    ) -> Result<(), SyntaxError> {
+    fn add(&mut self, kind: Kind<'s>, span: &Span, anchor: usize, tagged: bool, opens_flow: bool) {
         let id = NodeId(self.tree.nodes.len());
         let in_flow = self.open.last().is_some_and(|open| open.in_flow);
         let opens = matches!(kind, Kind::Sequence(_) | Kind::Mapping(_));
@@ -292,7 +284,6 @@ impl<'s> Builder<'s> {
         if opens {
             self.open.push(Open { id, key: None, in_flow: in_flow || opens_flow });
         }
-        Ok(())
     }
 }
 
@@ -305,6 +296,21 @@ const fn written(style: ScalarStyle) -> Style {
         ScalarStyle::SingleQuoted => Style::SingleQuoted,
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
         ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
-        _ => Style::Plain,
+        ScalarStyle::Plain => Style::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_of_what_it_stands_in_is_refused() {
+        for text in ["a: &x [1, *x]\n", "a: &x\n  b: *x\n"] {
+            let error = Tree::parse(text).unwrap_err();
+            assert!(error.message.contains("an anchor that ended before"), "{error}");
+        }
+        assert!(Tree::parse("a: &x [1]\nb: &x [*x]\n").is_err(), "the inner anchor is open");
+        assert!(Tree::parse("a: &x [1]\nb: &y [*x]\n").is_ok());
     }
 }

@@ -15,13 +15,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Mode, ORIGINALS, Outcome, ReviewError, Settings, Tally, review};
-use crate::rule::RuleSet;
+use crate::rule::{
+    RuleSet,
+    map::{self, Form},
+};
 
 /// What the tests declare: two registries, and nothing for quay.io.
 const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
 
 fn rules(list: &str) -> RuleSet {
-    RuleSet::temporary(list)
+    RuleSet::new(map::parse(list, Form::List).0)
 }
 
 fn settings(mode: Mode) -> Settings {

@@ -1,0 +1,56 @@
+//! The command line: verbs, and what is common to them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{command, output};
+
+/// Pull every image of a cluster from the company's own registry.
+///
+/// One declaration names the registry and the rules; every verb reads it.
+///
+/// Exit codes: 0 fine; 1 the answer is bad news; 2 usage, or no usable declaration.
+#[derive(Debug, Parser)]
+#[command(name = "image-swap", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say what images become, and why.
+    Explain(command::explain::Args),
+    /// Say what is wrong with a declaration before any image meets it.
+    Check(command::check::Args),
+    /// Print an imageswap map as a canonical one with the same effect.
+    Convert(command::convert::Args),
+    /// Rewrite the images in manifests, and nothing else in them.
+    Rewrite(command::rewrite::Args),
+    /// Print what nodes and builders are told, in the format they read.
+    Render(command::render::Args),
+    /// Answer the reviews of API servers, so that new pods have their images swapped.
+    Webhook(command::webhook::Args),
+    /// Print completions for a shell.
+    Completions(command::completions::Args),
+    /// Print a man page, or write one for each verb.
+    Man(command::man::Args),
+}
+
+impl Cli {
+    /// Carries out the verb.
+    pub(crate) fn run(self) -> ExitCode {
+        let result = match self.verb {
+            Verb::Explain(args) => args.run(),
+            Verb::Check(args) => args.run(),
+            Verb::Convert(args) => args.run(),
+            Verb::Rewrite(args) => args.run(),
+            Verb::Render(args) => args.run(),
+            Verb::Webhook(args) => args.run(),
+            Verb::Completions(args) => args.run(),
+            Verb::Man(args) => args.run(),
+        };
+        result.unwrap_or_else(|failure| output::fail(&failure))
+    }
+}

@@ -1,0 +1,10 @@
+//! The verbs, one file each.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod convert;
+pub(crate) mod explain;
+pub(crate) mod man;
+pub(crate) mod render;
+pub(crate) mod rewrite;
+pub(crate) mod webhook;

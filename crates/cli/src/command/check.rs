@@ -1,0 +1,57 @@
+//! `image-swap check`
+
+use std::{io::Write, process::ExitCode};
+
+use image_swap_core::finding::Finding;
+
+use crate::{
+    declaration::{DeclarationArgs, Dialect},
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    declaration: DeclarationArgs,
+    /// How the rules are read.
+    #[arg(long, value_enum, default_value_t)]
+    dialect: Dialect,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { declaration, dialect, output } = self;
+        let declaration = declaration.load()?;
+        let findings = match dialect {
+            Dialect::Canonical => declaration.findings().to_vec(),
+            Dialect::Imageswap => declaration.imageswap_findings(),
+        };
+        let errors = findings.iter().filter(|finding| finding.is_error()).count();
+        let mut out = output::stdout();
+        match output {
+            Output::Json => output::findings_json(&mut out, &findings)?,
+            Output::Text => {
+                if !findings.is_empty() {
+                    writeln!(out, "{}", output::findings(&findings, Some(&declaration)))?;
+                }
+                writeln!(out, "{}", summary(&findings, errors, declaration.rules().rules().len()))?;
+            }
+        }
+        out.flush()?;
+        Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn summary(findings: &[Finding], errors: usize, rules: usize) -> String {
+    let style = if errors > 0 { output::BAD } else { output::GOOD };
+    let count = |number: usize, what: &str| {
+        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    };
+    let (errors, warnings) = (count(errors, "error"), count(findings.len() - errors, "warning"));
+    output::styled(style, &format!("{}: {errors}, {warnings}", count(rules, "rule")))
+}

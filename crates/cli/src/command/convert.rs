@@ -1,0 +1,44 @@
+//! `image-swap convert`
+
+use std::{io::Write, process::ExitCode};
+
+use image_swap_core::{
+    declaration::{Declaration, Source},
+    finding::Finding,
+};
+
+use crate::{
+    declaration::{DeclarationArgs, Dialect, now},
+    failure::Failure,
+    output,
+};
+
+/// Arguments of `convert`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    declaration: DeclarationArgs,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { declaration } = self;
+        let converted = declaration.load_for(Dialect::Imageswap)?.imageswap().to_canonical();
+        let mut out = output::stdout();
+        out.write_all(converted.text.as_bytes())?;
+        out.flush()?;
+        for difference in &converted.differences {
+            output::note(&format!("{}: {difference}", output::styled(output::ODD, "warning")));
+        }
+        let map = Declaration::read(Source::Map, &converted.text, now())
+            .map_err(|_| Failure::Broken("the converted map cannot be read back".to_owned()))?;
+        let errors: Vec<Finding> =
+            map.findings().iter().filter(|f| f.is_error()).cloned().collect();
+        if errors.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        output::note("the converted map would be refused:");
+        output::note(&output::findings(&errors, Some(&map)));
+        Ok(ExitCode::FAILURE)
+    }
+}

@@ -1,0 +1,298 @@
+//! `image-swap explain`
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use image_swap_core::{
+    declaration::Declaration,
+    nodes::{Fallback, Mirrors},
+    redact::without_userinfo,
+    reference::{Reference, ReferenceError},
+    rule::{Decision, ImageSwap, Kind, Outcome, Question, Rule, RuleId, RuleSet, Step},
+};
+use serde::Serialize;
+
+use crate::{
+    declaration::{DeclarationArgs, Dialect},
+    failure::Failure,
+    fallback::FallbackArg,
+    output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
+};
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    declaration: DeclarationArgs,
+    /// What to explain.
+    #[arg(value_name = "IMAGE", required_unless_present = "images_from")]
+    images: Vec<String>,
+    /// A file with an image on each line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    images_from: Option<PathBuf>,
+    /// How the rules are read.
+    #[arg(long, value_enum, default_value_t)]
+    dialect: Dialect,
+    /// Whether nodes may ask the public registry after the mirrors.
+    #[arg(long, value_enum, default_value_t)]
+    fallback: FallbackArg,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { declaration, images, images_from, dialect, fallback, output } = self;
+        let declaration = declaration.load_for(dialect)?;
+        let explainer = Explainer::new(&declaration, dialect, fallback);
+        let lines = images_from.as_deref().map(open).transpose()?;
+        let mut out = output::stdout();
+        let mut all_good = true;
+        for image in &images {
+            all_good &= explainer.write(&mut out, output, image)?;
+        }
+        if let Some(mut lines) = lines {
+            let mut line = Vec::new();
+            while next_line(&mut *lines, &mut line)? {
+                let image = String::from_utf8_lossy(&line);
+                all_good &= explainer.write(&mut out, output, &image)?;
+            }
+        }
+        out.flush()?;
+        Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path);
+    let file = file.map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// Reads a line as it stands, less its end; `false`: there is none.
+fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failure> {
+    line.clear();
+    let read = lines.read_until(b'\n', line);
+    let read =
+        read.map_err(|error| Failure::Broken(format!("expected another image, found: {error}")))?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+/// The rules that answer.
+enum Answering<'a> {
+    Canonical(&'a RuleSet),
+    Imageswap(Box<ImageSwap>),
+}
+
+struct Explainer<'a> {
+    answering: Answering<'a>,
+    mirrors: Mirrors,
+    fallback: Fallback,
+    key: Option<&'static str>,
+}
+
+/// One answer as programs read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    input: &'a str,
+    domain: &'a str,
+    path: Cow<'a, str>,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+    normalized: String,
+    swapped: &'a str,
+    changed: bool,
+    reason: &'static str,
+    rule: Option<RuleRow<'a>>,
+    pulls: Vec<String>,
+    nodes_agree: bool,
+}
+
+#[derive(Serialize)]
+struct RuleRow<'a> {
+    source: Cow<'a, str>,
+    target: Cow<'a, str>,
+    line: usize,
+    column: usize,
+    key: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct FailedRow<'a> {
+    input: &'a str,
+    error: String,
+}
+
+impl<'a> Explainer<'a> {
+    fn new(declaration: &'a Declaration, dialect: Dialect, fallback: FallbackArg) -> Self {
+        Self {
+            answering: match dialect {
+                Dialect::Canonical => Answering::Canonical(declaration.rules()),
+                Dialect::Imageswap => Answering::Imageswap(Box::new(declaration.imageswap())),
+            },
+            mirrors: Mirrors::new(declaration.rules()),
+            fallback: fallback.into(),
+            key: declaration.key(),
+        }
+    }
+
+    fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
+        match &self.answering {
+            Answering::Canonical(rules) => rules.swap(image),
+            Answering::Imageswap(rules) => rules.swap(image),
+        }
+    }
+
+    fn rule(&self, id: RuleId) -> &Rule {
+        match &self.answering {
+            Answering::Canonical(rules) => &rules.rules()[id],
+            Answering::Imageswap(rules) => &rules.rules()[id],
+        }
+    }
+
+    /// Writes what becomes of `image`; `false`: it is no reference.
+    fn write(&self, out: &mut impl Write, output: Output, image: &str) -> Result<bool, Failure> {
+        let (reference, decision) = match (Reference::parse(image), self.swap(image)) {
+            (Ok(reference), Ok(decision)) => (reference, decision),
+            (Err(error), _) | (_, Err(error)) => {
+                match output {
+                    Output::Json => {
+                        let row = FailedRow { input: image, error: error.to_string() };
+                        output::json_line(out, &row)?;
+                    }
+                    Output::Text => writeln!(
+                        out,
+                        "{}\n  {} {error}",
+                        styled(STRONG, image),
+                        styled(BAD, "error:")
+                    )?,
+                }
+                return Ok(false);
+            }
+        };
+        let pulls = self.mirrors.pulls(&reference, self.fallback);
+        // The law: what a node asks for first is what the pod was given.
+        let nodes_agree = Reference::parse(&decision.image)
+            .is_ok_and(|swapped| pulls.first() == Some(&self.mirrors.own_url(&swapped)));
+        match output {
+            Output::Json => {
+                let rule = decision.rule.map(|id| self.rule(id));
+                let rule = rule.map(|rule| RuleRow {
+                    source: without_userinfo(&rule.source),
+                    target: without_userinfo(&rule.target),
+                    line: rule.place.line,
+                    column: rule.place.column,
+                    key: self.key,
+                });
+                let row = Row {
+                    input: image,
+                    domain: reference.domain(),
+                    path: reference.path(),
+                    tag: reference.tag(),
+                    digest: reference.digest(),
+                    normalized: reference.to_string(),
+                    swapped: &decision.image,
+                    changed: decision.changed(),
+                    reason: decision.reason.as_str(),
+                    rule,
+                    pulls,
+                    nodes_agree,
+                };
+                output::json_line(out, &row)?;
+            }
+            Output::Text => {
+                self.write_text(out, image, &reference, &decision, &pulls, nodes_agree)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_text(
+        &self,
+        out: &mut impl Write,
+        image: &str,
+        reference: &Reference<'_>,
+        decision: &Decision<'_>,
+        pulls: &[String],
+        nodes_agree: bool,
+    ) -> Result<(), Failure> {
+        writeln!(out, "{}", styled(STRONG, image))?;
+        if decision.changed() {
+            writeln!(out, "  becomes     {}", styled(GOOD, &decision.image))?;
+        } else {
+            writeln!(out, "  stays       {image}")?;
+        }
+        writeln!(out, "  normalized  {reference}")?;
+        let because = decision.rule.map_or_else(String::new, |id| format!(": {}", self.shown(id)));
+        writeln!(out, "  reason      {}{because}", decision.reason.as_str())?;
+        if let Answering::Canonical(rules) = &self.answering {
+            for step in rules.trace(image, reference) {
+                writeln!(out, "    {}", self.shown_step(&step))?;
+            }
+        }
+        for (number, url) in pulls.iter().enumerate() {
+            let label = if number == 0 { "nodes ask" } else { "then" };
+            writeln!(out, "  {label:<11} {url}")?;
+        }
+        if !nodes_agree {
+            let warning = "a node that pulls this by itself asks elsewhere than the pod";
+            writeln!(out, "  {}", styled(ODD, warning))?;
+        }
+        Ok(())
+    }
+
+    fn shown(&self, id: RuleId) -> String {
+        let rule = self.rule(id);
+        let within = self.key.map_or_else(String::new, |key| format!(" of {key}"));
+        format!(
+            "{}::{} (line {}, column {}{within})",
+            without_userinfo(&rule.source),
+            without_userinfo(&rule.target),
+            rule.place.line,
+            rule.place.column
+        )
+    }
+
+    fn shown_step(&self, step: &Step) -> String {
+        let (question, what) = match step.question {
+            Question::AlreadyMirrored => ("already mirrored?", "targets"),
+            Question::Exact => ("[EXACT]?", "references"),
+            Question::Replace => ("[REPLACE]?", "patterns"),
+            Question::Prefix => ("longest key?", "keys"),
+            Question::Noswap => ("noswap_wildcards?", "substrings"),
+            Question::Default => ("default?", "defaults"),
+        };
+        let others = step.matched.iter().skip(1).map(|id| self.rule(*id));
+        let others: Vec<&str> = others
+            .filter(|rule| rule.kind == Kind::Prefix)
+            .map(|rule| rule.source.as_str())
+            .collect();
+        let answer = match step.outcome {
+            Outcome::Decided => {
+                let rule = step.matched.first().map_or_else(String::new, |id| self.shown(*id));
+                let over = if others.is_empty() {
+                    String::new()
+                } else {
+                    format!(", longer than {}", others.join(", "))
+                };
+                return format!("{question:<18} {} {rule}{over}", styled(GOOD, "yes:"));
+            }
+            Outcome::No(0) => format!("no: there are no {what}"),
+            Outcome::No(count) => format!("no: none of {count} {what}"),
+            Outcome::NotAsked => "not asked".to_owned(),
+        };
+        styled(DIM, &format!("{question:<18} {answer}"))
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the declaration comes from: the same four flags for every verb.
+
+use std::{
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Args, ValueEnum};
+use image_swap_core::{
+    declaration::{Declaration, Refused, Source, UnixTime},
+    finding::Finding,
+};
+
+use crate::{failure::Failure, output};
+
+/// The declaration: give one of these.
+#[derive(Debug, Clone, Args)]
+#[group(id = "declaration", multiple = false)]
+#[command(next_help_heading = "Declaration (one of)")]
+pub(crate) struct DeclarationArgs {
+    /// The Secret registry-info as YAML; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    registry_info: Option<PathBuf>,
+    /// Values of the Helm chart, with ociImageRegistry at top level or under config.
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// An imageswap map file.
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// A list such as `docker.io::harbor.example.org/docker.io,gcr.io::harbor.example.org/gcr.io`.
+    #[arg(long, value_name = "LIST")]
+    mirrors: Option<String>,
+}
+
+/// How the rules are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// The dialect the webhook serves.
+    #[default]
+    Canonical,
+    /// What imageswap-webhook makes of the same text.
+    Imageswap,
+}
+
+impl DeclarationArgs {
+    /// Whether none of the flags was given.
+    pub(crate) const fn is_absent(&self) -> bool {
+        self.registry_info.is_none()
+            && self.values.is_none()
+            && self.map.is_none()
+            && self.mirrors.is_none()
+    }
+
+    /// The file to read and to watch; `None` with `--mirrors`.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        let file = self.registry_info.as_ref().or(self.values.as_ref()).or(self.map.as_ref());
+        file.map(PathBuf::as_path)
+    }
+
+    fn source(&self) -> Result<Source, Failure> {
+        if self.registry_info.is_some() {
+            Ok(Source::RegistryInfo)
+        } else if self.values.is_some() {
+            Ok(Source::Values)
+        } else if self.map.is_some() {
+            Ok(Source::Map)
+        } else if self.mirrors.is_some() {
+            Ok(Source::Mirrors)
+        } else {
+            Err(Failure::Unusable(
+                "expected a declaration, found none; give --registry-info FILE, --values FILE, \
+                 --map FILE or --mirrors LIST"
+                    .to_owned(),
+            ))
+        }
+    }
+
+    /// The text of the declaration.
+    pub(crate) fn text(&self) -> Result<String, Failure> {
+        self.source()?;
+        let Some(path) = self.path() else {
+            return Ok(self.mirrors.clone().unwrap_or_default());
+        };
+        let text = if path == Path::new("-") {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            fs::read_to_string(path)
+        };
+        text.map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))
+    }
+
+    /// Reads `text` as what the flag says it is.
+    pub(crate) fn read(&self, text: &str) -> Result<Declaration, Failure> {
+        Declaration::read(self.source()?, text, now())
+            .map_err(|refused| self.refused(&refused, None))
+    }
+
+    /// The declaration, as it is.
+    pub(crate) fn load(&self) -> Result<Declaration, Failure> {
+        self.read(&self.text()?)
+    }
+
+    /// The declaration as `dialect` can use it; warnings go to standard error.
+    pub(crate) fn load_for(&self, dialect: Dialect) -> Result<Declaration, Failure> {
+        let declaration = self.load()?;
+        let usable = match dialect {
+            Dialect::Canonical => self.serving(declaration)?,
+            Dialect::Imageswap => declaration,
+        };
+        if !usable.findings().is_empty() {
+            output::note(&output::findings(usable.findings(), Some(&usable)));
+        }
+        Ok(usable)
+    }
+
+    /// The declaration if the webhook can serve it.
+    pub(crate) fn serving(&self, declaration: Declaration) -> Result<Declaration, Failure> {
+        let shown = declaration.clone();
+        declaration.serving().map_err(|refused| self.refused(&refused, Some(&shown)))
+    }
+
+    /// The declaration in `text`, if the webhook can serve it.
+    pub(crate) fn accept(&self, text: &str, now: UnixTime) -> Result<Declaration, Refused> {
+        let source = self.source().unwrap_or(Source::RegistryInfo);
+        Declaration::read(source, text, now)?.serving()
+    }
+
+    fn refused(&self, refused: &Refused, declaration: Option<&Declaration>) -> Failure {
+        let named = match self.path() {
+            Some(path) if path == Path::new("-") => "the declaration on standard input".into(),
+            Some(path) => path.to_string_lossy(),
+            None => "--mirrors".into(),
+        };
+        let errors: Vec<Finding> =
+            refused.findings.iter().filter(|finding| finding.is_error()).cloned().collect();
+        let why = output::findings(&errors, declaration);
+        Failure::Unusable(format!("{named} is refused as a whole, and changes nothing\n{why}"))
+    }
+}
+
+/// The time by this machine's clock.
+pub(crate) fn now() -> UnixTime {
+    // Before 1970 no certificate has expired.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

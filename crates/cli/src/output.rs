@@ -1,0 +1,150 @@
+//! How answers and findings look: colours for terminals, carets under texts.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use image_swap_core::{
+    declaration::Declaration,
+    finding::{Finding, Severity},
+    place::Place,
+    redact::without_userinfo,
+};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// What output is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const STRONG: Style = Style::new().bold();
+
+/// `text` in `style`.
+pub(crate) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Standard output, buffered; colours only where they are wanted (a terminal, `NO_COLOR`).
+pub(crate) fn stdout() -> impl Write {
+    io::BufWriter::new(anstream::stdout().lock())
+}
+
+/// Says why there is no answer, and gives the exit code.
+pub(crate) fn fail(failure: &Failure) -> ExitCode {
+    let code = match failure {
+        Failure::Unusable(_) => 2,
+        Failure::Broken(_) => 1,
+        Failure::Gone => return ExitCode::SUCCESS,
+    };
+    let message = failure.to_string();
+    // Findings bring their own headings.
+    let heading =
+        if message.starts_with('\u{1b}') { String::new() } else { styled(BAD, "error") + ": " };
+    note(&format!("{heading}{message}"));
+    ExitCode::from(code)
+}
+
+/// A line on standard error.
+pub(crate) fn note(line: &str) {
+    // Nobody can be told that standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Whether standard error shows colours.
+pub(crate) fn colours() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Findings as people read them, with the line they speak of.
+pub(crate) fn findings(findings: &[Finding], declaration: Option<&Declaration>) -> String {
+    findings.iter().map(|finding| one(finding, declaration)).collect::<Vec<_>>().join("\n")
+}
+
+fn one(finding: &Finding, declaration: Option<&Declaration>) -> String {
+    let Finding { severity, code, place, key, message, hint } = finding;
+    let style = if *severity == Severity::Error { BAD } else { ODD };
+    let label = styled(style, &format!("{}[{}]", severity.as_str(), code.as_str()));
+    let within = key.map_or_else(String::new, |key| format!(" of {key}"));
+    let mut text =
+        format!("{label}: {message}\n  --> line {}, column {}{within}", place.line, place.column);
+    // Only the rules' own text is shown: any other line may hold a credential.
+    let of_rules = declaration.filter(|d| d.key() == *key).and_then(|d| d.line(*place));
+    if let Some(line) = of_rules {
+        text.push_str(&caret(line, *place, style));
+    }
+    if let Some(hint) = hint {
+        text = format!("{text}\n  {} {hint}", styled(STRONG, "hint:"));
+    }
+    text
+}
+
+/// The part of `line` around `place`, and a caret below it.
+fn caret(line: &str, place: Place, style: Style) -> String {
+    /// Columns shown on either side: a list is one long line.
+    const BEFORE: usize = 40;
+    const AFTER: usize = 60;
+    let characters: Vec<char> = line.chars().collect();
+    let at = (place.column - 1).min(characters.len());
+    let start = at.saturating_sub(BEFORE);
+    let end = (at + AFTER).min(characters.len());
+    let left = if start > 0 { "…" } else { "" };
+    let right = if end < characters.len() { "…" } else { "" };
+    let before: String = characters[start..at].iter().collect();
+    let after: String = characters[at..end].iter().collect();
+    // The caret stands below what is shown, which may be shorter than what was written.
+    let (before, after) = (without_userinfo(&before), without_userinfo(&after));
+    let number = place.line.to_string();
+    let gutter = " ".repeat(number.len());
+    let indent = " ".repeat(left.chars().count() + before.chars().count());
+    format!(
+        "\n {gutter} |\n {number} | {left}{before}{after}{right}\n {gutter} | {indent}{}",
+        styled(style, "^")
+    )
+}
+
+/// A finding as programs read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    severity: &'static str,
+    code: &'static str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+/// Findings, one JSON object a line.
+pub(crate) fn findings_json(out: &mut impl Write, findings: &[Finding]) -> Result<(), Failure> {
+    for finding in findings {
+        let row = Row {
+            severity: finding.severity.as_str(),
+            code: finding.code.as_str(),
+            line: finding.place.line,
+            column: finding.place.column,
+            message: &finding.message,
+            hint: finding.hint.as_deref(),
+        };
+        json_line(out, &row)?;
+    }
+    Ok(())
+}
+
+/// One JSON object, and the end of its line.
+pub(crate) fn json_line(out: &mut impl Write, row: &impl Serialize) -> Result<(), Failure> {
+    serde_json::to_writer(&mut *out, row).map_err(io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}

@@ -1,0 +1,51 @@
+use crate::run::{example, image_swap, image_swap_with};
+
+#[test]
+fn the_pages_examples_are_fine() {
+    for (flag, file) in [("--registry-info", "registry-secret.yaml"), ("--values", "values.yaml")] {
+        let ran = image_swap(&["check", flag, &example(file), "--output", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let codes: Vec<_> =
+            ran.json().iter().map(|row| row["code"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(codes, ["collision", "collision"]);
+    }
+}
+
+#[test]
+fn json_has_six_fields() {
+    let ran = image_swap(&[
+        "check",
+        "--mirrors",
+        "docker.io::nohost,gcr.io::h.io/g,k8s.gcr.io::h.io/g",
+        "--output",
+        "json",
+    ]);
+    assert_eq!(ran.code, 1);
+    let rows = ran.json();
+    let keys: Vec<_> = rows[0].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["code", "column", "hint", "line", "message", "severity"]);
+    assert_eq!(
+        (rows[0]["severity"].as_str(), rows[0]["code"].as_str()),
+        (Some("error"), Some("invalid-target"))
+    );
+    assert_eq!((rows[0]["line"].as_u64(), rows[0]["column"].as_u64()), (Some(1), Some(12)));
+    assert_eq!(rows[1]["code"], "collision");
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn text_shows_the_line_and_a_caret() {
+    let ran = image_swap(&["check", "--map", &example("imageswap-map.conf")]);
+    insta::assert_snapshot!(ran.whole());
+    let bad = "docker.io::quay.io/x\nquay.io::https://user:hunter2@h.io/q\njunk\n";
+    insta::assert_snapshot!(image_swap_with(&["check", "--map", "-"], bad).whole());
+}
+
+#[test]
+fn a_map_without_default_is_told_in_the_dialect_imageswap() {
+    let args = ["check", "--map", "-", "--output", "json", "--dialect"];
+    let map = "docker.io::h.io/d\n";
+    assert_eq!(image_swap_with(&[&args[..], &["canonical"]].concat(), map).json().len(), 0);
+    let rows = image_swap_with(&[&args[..], &["imageswap"]].concat(), map).json();
+    assert_eq!(rows[0]["code"], "silent-no-op");
+}

@@ -1,0 +1,72 @@
+//! No credential in any output, base64 forms included.
+
+use std::fs;
+
+use crate::run::{example, image_swap_with};
+
+const USER: &str = "robot-hunter1";
+const PASSWORD: &str = "hunter2-hunter2";
+/// `base64` of the two, of `user:password`, and of what lies inside them at any offset.
+const ENCODED: [&str; 5] = [
+    "cm9ib3QtaHVudGVy",
+    "aHVudGVyMi1odW50ZXIy",
+    "cm9ib3QtaHVudGVyMTpodW50",
+    "dW50ZXIyLWh1bnRlcj",
+    "odW50ZXIyLWh1bnRlcjI",
+];
+
+fn no_credential(text: &str) {
+    for secret in [USER, PASSWORD, "hunter2"].iter().chain(&ENCODED) {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+#[test]
+fn no_verb_prints_a_credential() {
+    let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
+    let secret = secret
+        .replace("USERNAME: \"\"", &format!("USERNAME: {USER}"))
+        .replace("PASSWORD: \"\"", &format!("PASSWORD: {PASSWORD}"));
+    let base64 = "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\ndata:\n  \
+         DOMAIN: aC5pbw==\n  BASE_PATH: \"\"\n  INSECURE: ZmFsc2U=\n  USERNAME: cm9ib3QtaHVudGVyMQ==\n  \
+         PASSWORD: aHVudGVyMi1odW50ZXIy\n  MIRROR_REGISTRIES: Z2NyLmlvOjpoLmlv\n";
+    let with_user = secret
+        .replace("docker.io::harbor", &format!("docker.io::https://{USER}:{PASSWORD}@harbor"));
+    let broken = [
+        secret.clone(),
+        base64.to_owned(),
+        with_user,
+        // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.
+        secret.replace(PASSWORD, &format!("\"{PASSWORD}")),
+        secret.replace(PASSWORD, &format!("*{PASSWORD}")),
+        secret.replace(PASSWORD, &format!("!<{PASSWORD}")),
+        secret.replace(PASSWORD, &format!("[{PASSWORD}")),
+        secret.replace(PASSWORD, &format!("{PASSWORD}: {PASSWORD}: x")),
+        secret.replace("\"harbor.example.org\"", &format!("{USER}:{PASSWORD}@harbor.example.org")),
+        secret.replace("CA_CERT: \"\"", &format!("CA_CERT: {PASSWORD}")),
+        secret.replace("INSECURE: \"false\"", &format!("INSECURE: {PASSWORD}")),
+        base64.replace("aHVudGVyMi1odW50ZXIy", "aHVudGVyMi1odW50ZXIy!"),
+        secret.lines().map(|line| format!("{}\n", line.trim_start())).collect(),
+    ];
+    for text in broken {
+        for verb in [
+            &["explain", "nginx", "harbor.example.org/x"][..],
+            &["explain", "--output", "json", "nginx"],
+            &["explain", "--dialect", "imageswap", "nginx"],
+            &["explain", "--dialect", "imageswap", "--output", "json", "nginx"],
+            &["check"],
+            &["check", "--output", "json"],
+            &["check", "--dialect", "imageswap"],
+            &["convert"],
+            &["render", "containerd"],
+            &["render", "containerd-mirrors"],
+            &["render", "registries-conf"],
+            &["render", "k3s"],
+            &["render", "talos"],
+        ] {
+            let ran = image_swap_with(&[verb, &["--registry-info", "-"]].concat(), &text);
+            no_credential(&ran.stdout);
+            no_credential(&ran.stderr);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::run::{example, image_swap, image_swap_with};
+
+fn explain(declaration: &[&str], images: &[&str]) -> Vec<Value> {
+    let mut args = vec!["explain", "--output", "json"];
+    args.extend(declaration);
+    args.extend(images);
+    image_swap(&args).json()
+}
+
+#[test]
+fn json_has_every_field() {
+    let secret = example("registry-secret.yaml");
+    let rows = explain(&["--registry-info", &secret], &["nginx:1.25", "Nginx"]);
+    assert_eq!(
+        rows[0],
+        json!({
+            "input": "nginx:1.25",
+            "domain": "docker.io",
+            "path": "library/nginx",
+            "tag": "1.25",
+            "digest": null,
+            "normalized": "docker.io/library/nginx:1.25",
+            "swapped": "harbor.example.org/airgap-images/docker.io/library/nginx:1.25",
+            "changed": true,
+            "reason": "rule",
+            "rule": {
+                "source": "docker.io",
+                "target": "harbor.example.org/airgap-images/docker.io",
+                "line": 1,
+                "column": 1,
+                "key": "MIRROR_REGISTRIES",
+            },
+            "pulls": [
+                "https://harbor.example.org/v2/airgap-images/docker.io/library/nginx/manifests/1.25",
+                "https://registry-1.docker.io/v2/library/nginx/manifests/1.25",
+            ],
+            "nodes_agree": true,
+        })
+    );
+    assert_eq!(rows[1].as_object().unwrap().len(), 2);
+    assert_eq!(rows[1]["input"], "Nginx");
+    assert!(rows[1]["error"].as_str().unwrap().starts_with("expected a lowercase letter"));
+}
+
+#[test]
+fn every_reason_has_its_name() {
+    let map = example("imageswap-map.conf");
+    let cases = [
+        ("harbor.example.org/airgap-images/quay.io/x", "already-mirrored"),
+        ("busybox:1.36", "exact"),
+        ("1234.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", "replace"),
+        ("nginx", "rule"),
+        ("mcr.microsoft.com/a:1", "default"),
+        ("ghcr.io/a/b", "disabled"),
+        ("internal.example.com/a", "noswap"),
+    ];
+    let images: Vec<&str> = cases.iter().map(|case| case.0).collect();
+    for (row, (image, reason)) in explain(&["--map", &map], &images).iter().zip(cases) {
+        assert_eq!(row["reason"], reason, "{image}");
+        let kept = ["already-mirrored", "disabled", "noswap"].contains(&reason);
+        assert_eq!(row["changed"], !kept, "{image}");
+        assert_eq!(row["swapped"] == image, kept, "{image}");
+    }
+    assert_eq!(explain(&["--mirrors", "gcr.io::h.io"], &["nginx"])[0]["reason"], "no-rule");
+    let row = &explain(&["--mirrors", "docker.io::h.io/UPPER"], &["nginx"])[0];
+    assert_eq!(
+        (&row["reason"], &row["rule"]["target"]),
+        (&json!("invalid-result"), &json!("h.io/UPPER"))
+    );
+}
+
+#[test]
+fn a_rule_is_placed_in_the_file_or_in_the_value() {
+    let map = example("imageswap-map.conf");
+    let row = &explain(&["--map", &map], &["quay.io/team/app"])[0]["rule"];
+    assert_eq!(
+        (&row["source"], &row["line"], &row["column"], &row["key"]),
+        (&json!("quay.io/team"), &json!(7), &json!(1), &Value::Null)
+    );
+    let row = &explain(&["--values", &example("values.yaml")], &["gcr.io/a"])[0]["rule"];
+    assert_eq!(
+        (&row["line"], &row["column"], &row["key"]),
+        (&json!(1), &json!(55), &json!("mirrorRegistries"))
+    );
+    let row = &explain(&["--map", &map], &["busybox:1.36"])[0]["rule"];
+    assert_eq!(row["source"], "[EXACT]docker.io/library/busybox:1.36");
+}
+
+#[test]
+fn pulls_stay_true_where_nodes_cannot_be_told_the_rule() {
+    let list = "quay.io/team::h.io/t,quay.io::h.io/q";
+    let row = &explain(&["--mirrors", list], &["quay.io/team/app:1"])[0];
+    assert_eq!(row["swapped"], "h.io/t/app:1");
+    assert_eq!(row["pulls"][0], "https://h.io/v2/q/team/app/manifests/1");
+    assert_eq!(row["nodes_agree"], false);
+    let row = &explain(&["--mirrors", list, "--fallback", "never"], &["quay.io/other:1"])[0];
+    assert_eq!(row["pulls"], json!(["https://h.io/v2/q/other/manifests/1"]));
+    assert_eq!(row["nodes_agree"], true);
+}
+
+#[test]
+fn the_dialect_imageswap_answers_as_upstream() {
+    let row =
+        &explain(&["--mirrors", "docker.io::h.io/d", "--dialect", "imageswap"], &["nginx"])[0];
+    assert_eq!((&row["swapped"], &row["nodes_agree"]), (&json!("h.io/d/nginx"), &json!(false)));
+}
+
+#[test]
+fn each_line_is_an_input_as_it_stands() {
+    let args =
+        ["explain", "--mirrors", "docker.io::h.io", "--output", "json", "--images-from", "-"];
+    let ran = image_swap_with(&args, "nginx\n\n redis\nbusybox\r\nlast");
+    let rows = ran.json();
+    let inputs: Vec<&str> = rows.iter().map(|row| row["input"].as_str().unwrap()).collect();
+    assert_eq!(inputs, ["nginx", "", " redis", "busybox\r", "last"]);
+    let failed: Vec<bool> = rows.iter().map(|row| row.get("error").is_some()).collect();
+    assert_eq!(failed, [false, true, true, true, false]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(image_swap_with(&args, "nginx\nredis\n").code, 0);
+}
+
+#[test]
+fn inputs_that_are_not_utf_8_fail_alone() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"ng\xffinx\nredis\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let ran = image_swap(&[
+        "explain",
+        "--mirrors",
+        "docker.io::h.io",
+        "--output",
+        "json",
+        "--images-from",
+        path,
+    ]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.json()[0].get("error").is_some() && ran.json()[1].get("error").is_none());
+}
+
+/// 100,000 images make more than 50 MB of answers; the process may have 40 MB.
+#[test]
+fn a_hundred_thousand_images_stream_through() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let images: String =
+        (0..100_000).map(|n| format!("quay.io/team/application-{n}:1.0\n")).collect();
+    std::fs::write(file.path(), images).unwrap();
+    let script = format!(
+        "ulimit -v 40000; exec '{}' explain --mirrors quay.io::harbor.example.org/airgap-images/quay.io \
+         --output json --images-from '{}' | wc -lc",
+        env!("CARGO_BIN_EXE_image-swap"),
+        file.path().display()
+    );
+    let ran = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let counted = String::from_utf8(ran.stdout).unwrap();
+    let counts: Vec<usize> = counted.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    assert_eq!(counts[0], 100_000, "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(counts[1] > 50_000_000, "{counts:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let script = format!(
+        "yes nginx | head -50000 | '{}' explain --mirrors docker.io::h.io --images-from - | head -1 >/dev/null",
+        env!("CARGO_BIN_EXE_image-swap")
+    );
+    let ran = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8(ran.stderr).unwrap(), "");
+}
+
+#[test]
+fn text_tells_which_questions_were_asked() {
+    let images = ["nginx", "quay.io/team/app:1", "busybox:1.36", "ghcr.io/a/b", "Nginx"];
+    let map = example("imageswap-map.conf");
+    let mut args = vec!["explain", "--map", &map];
+    args.extend(images);
+    let ran = image_swap(&args);
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(ran.stdout);
+}

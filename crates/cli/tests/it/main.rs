@@ -1,0 +1,14 @@
+//! The binary as people and programs use it.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod check;
+mod convert;
+mod credentials;
+mod explain;
+mod helm;
+mod krm;
+mod render;
+mod rewrite;
+mod run;
+mod usage;
+mod webhook;

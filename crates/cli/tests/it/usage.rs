@@ -1,0 +1,81 @@
+use std::fs;
+
+use crate::run::{example, image_swap, image_swap_with};
+
+#[test]
+fn every_verb_needs_one_declaration() {
+    for verb in [&["explain", "nginx"][..], &["check"], &["convert"]] {
+        let ran = image_swap(verb);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{verb:?}");
+        assert!(ran.stderr.contains("--registry-info"), "{}", ran.stderr);
+        let two = [verb, &["--map", "x", "--mirrors", "docker.io::h.io"]].concat();
+        assert_eq!(image_swap(&two).code, 2, "{verb:?}");
+    }
+    assert_eq!(image_swap(&["explain", "--mirrors", "docker.io::h.io"]).code, 2);
+    assert_eq!(image_swap(&[]).code, 2);
+}
+
+#[test]
+fn a_declaration_that_is_refused_gives_nothing_on_standard_output() {
+    let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
+    for (from, to) in [
+        ("kind: Secret", "kind: ConfigMap"),
+        ("\"false\"", "\"maybe\""),
+        ("CA_CERT: \"\"", "CA_CERT: junk"),
+        ("docker.io::harbor.example.org", "docker.io::harbor"),
+        ("harbor.example.org\"", "REPLACE_WITH_CUSTOM_REGISTRY_DOMAIN\""),
+        ("  ", ""),
+        ("stringData:", "stringData: ["),
+    ] {
+        assert!(secret.contains(from), "{from}");
+        let broken = secret.replace(from, to);
+        let ran = image_swap_with(&["explain", "--registry-info", "-", "nginx"], &broken);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{from}");
+        assert!(ran.stderr.contains("line "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_is_refused_says_where_and_what_to_do() {
+    let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
+    let explain =
+        |text: &str| image_swap_with(&["explain", "--registry-info", "-", "nginx"], text).whole();
+    let flat: String = secret.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    insta::assert_snapshot!("flat", explain(&flat));
+    insta::assert_snapshot!(
+        "chain",
+        explain(&secret.replace("gcr.io::harbor.example.org", "gcr.io::quay.io"))
+    );
+    insta::assert_snapshot!("no_boolean", explain(&secret.replace("\"false\"", "\"maybe\"")));
+    insta::assert_snapshot!("missing", explain(&secret.replace("  INSECURE: \"false\"\n", "")));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let ran = image_swap(&["check", "--map", "/nonexistent/map.conf"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("/nonexistent/map.conf"), "{}", ran.stderr);
+}
+
+#[test]
+fn completions_and_man_pages_are_printed() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = image_swap(&["completions", shell]);
+        assert!(ran.code == 0 && ran.stdout.contains("registry-info"), "{shell}");
+    }
+    assert!(image_swap(&["man"]).stdout.contains(".TH image-swap 1"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    assert_eq!(image_swap(&["man", "--out", path]).code, 0);
+    for page in ["image-swap.1", "image-swap-explain.1", "image-swap-check.1"] {
+        let page = fs::read_to_string(directory.path().join(page)).unwrap();
+        assert!(page.contains(".TH image-swap"), "{page}");
+    }
+    assert_eq!(image_swap(&["man", "--out", "/nonexistent"]).code, 1);
+}
+
+#[test]
+fn no_colour_reaches_a_pipe() {
+    let ran = image_swap(&["check", "--values", &example("values.yaml")]);
+    assert!(!ran.stdout.contains('\u{1b}'));
+}

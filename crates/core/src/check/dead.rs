@@ -1,0 +1,174 @@
+//! Rules that never decide anything: nothing can match them, or something
+//! before them always answers.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Checked;
+use crate::{
+    finding::{Code, Finding},
+    reference::Reference,
+    rule::{Key, Kind, Pattern, Reason, Rule, RuleId},
+};
+
+pub(super) fn find(checked: &Checked<'_>, findings: &mut Vec<Finding>) {
+    let open = open_patterns(checked);
+    let mut seen: HashMap<(Kind, String), RuleId> = HashMap::new();
+    let mut mirrors: HashSet<(String, &str)> = HashSet::new();
+    for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != Kind::Noswap) {
+        if let Some((why, hint)) = matches_nothing(rule) {
+            findings.push(Finding::warning(Code::DeadRule, rule.place, why).hint(hint));
+            continue;
+        }
+        if checked
+            .rules
+            .target(id)
+            .is_some_and(|target| rule.kind != Kind::Exact && target.is_hopeless())
+        {
+            let message = format!(
+                "nothing below {} is a valid reference: every swap is left undone",
+                rule.target
+            );
+            findings.push(
+                Finding::warning(Code::DeadRule, rule.target_place, message)
+                    .hint("repository paths have lowercase letters, digits and single separators"),
+            );
+            continue;
+        }
+        let key = normalised(rule);
+        let earlier = *seen.entry((rule.kind, key.clone())).or_insert(id);
+        if earlier != id {
+            // A source given several times is a list of mirrors for nodes; anything
+            // else that is given twice is a slip.
+            let is_mirror = rule.kind == Kind::Prefix && !rule.target.is_empty();
+            if !is_mirror || !mirrors.insert((key, &rule.target)) {
+                findings.push(shadowed(checked, rule, earlier));
+            }
+            continue;
+        }
+        if rule.kind == Kind::Prefix {
+            mirrors.insert((key.clone(), &rule.target));
+        }
+        if let Some(killer) = already_mirrored(checked, rule, &key) {
+            let by = checked.rule(killer);
+            let message = format!(
+                "{} is already mirrored by line {}, column {}: this rule is never asked",
+                rule.source, by.place.line, by.place.column
+            );
+            findings.push(Finding::warning(Code::DeadRule, rule.place, message).hint(
+                "what lies below a target is left alone, so that swapping twice is swapping once",
+            ));
+            continue;
+        }
+        if let Some(pattern) = open.iter().find(|pattern| pattern.covers(id, rule, &key)) {
+            findings.push(shadowed(checked, rule, pattern.rule));
+        }
+    }
+}
+
+/// A path component that no target ends in.
+const PROBE: &str = "image-swap-probe";
+
+/// A rule that no reference can match.
+fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
+    let key = rule.key();
+    match rule.kind {
+        Kind::Prefix if Key::parse(key).is_none() => {
+            let hint = if key == "*" {
+                "`*` is no wildcard: write default:: for everything else"
+            } else if key.contains(['*', '?']) {
+                "write [REPLACE] before a pattern"
+            } else if key.contains("://") {
+                "a source has no scheme"
+            } else if key.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) && key.contains('/') {
+                "for a single tag or digest write [EXACT] before it"
+            } else {
+                "write a registry's host (with a dot or a port), perhaps with a path"
+            };
+            Some((format!("expected a host or host/path as a source, found {key:?}: nothing can match it"), hint))
+        }
+        Kind::Exact => Reference::parse(key).err().map(|error| {
+            (
+                format!("expected a reference after [EXACT], found {key:?} ({error}): nothing can match it"),
+                "write the image as manifests write it",
+            )
+        }),
+        _ => None,
+    }
+}
+
+/// The key under which a repetition is found.
+fn normalised(rule: &Rule) -> String {
+    let key = rule.key();
+    match rule.kind {
+        Kind::Prefix => {
+            Key::parse(key).map_or_else(|| key.to_owned(), |key| key.as_str().to_owned())
+        }
+        _ => key.to_owned(),
+    }
+}
+
+fn shadowed(checked: &Checked<'_>, rule: &Rule, by: RuleId) -> Finding {
+    let by = checked.rule(by);
+    let message = format!(
+        "{} is always answered by {} in line {}, column {}",
+        rule.source, by.source, by.place.line, by.place.column
+    );
+    Finding::warning(Code::Shadowed, rule.place, message)
+        .hint("the first one wins; remove this one")
+}
+
+/// The rule whose target makes everything that `rule` matches already mirrored.
+fn already_mirrored(checked: &Checked<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
+    let probe = match rule.kind {
+        // Anything below the key will do; a target below the key kills only a part of it.
+        Kind::Prefix => [key, "/", PROBE].concat(),
+        Kind::Exact => key.to_owned(),
+        // A pattern is killed where its literal beginning lies below a target.
+        Kind::Replace => {
+            let beginning = Pattern::new(key).literal_prefix();
+            let whole = beginning.rfind('/').map_or("", |slash| &beginning[..slash]);
+            [whole, "/", PROBE].concat()
+        }
+        Kind::Default | Kind::Noswap => return None,
+    };
+    let decision = checked.rules.swap(&probe).ok()?;
+    let killer = decision.rule.filter(|_| decision.reason == Reason::AlreadyMirrored)?;
+    let by = checked.rule(killer);
+    // `[EXACT]x::x` says "leave x alone", and is how it is done.
+    (by.kind != Kind::Exact || rule.kind == Kind::Exact && by.target != rule.key())
+        .then_some(killer)
+}
+
+/// A pattern that matches everything that begins with its literal part.
+struct Open {
+    rule: RuleId,
+    beginning: String,
+}
+
+impl Open {
+    /// Whether it answers for all that `rule` matches.
+    fn covers(&self, id: RuleId, rule: &Rule, key: &str) -> bool {
+        match rule.kind {
+            Kind::Prefix => [key, "/"].concat().starts_with(&self.beginning),
+            Kind::Default => self.beginning.is_empty(),
+            Kind::Replace => {
+                self.rule < id && Pattern::new(key).literal_prefix().starts_with(&self.beginning)
+            }
+            Kind::Exact | Kind::Noswap => false,
+        }
+    }
+}
+
+/// Only the shortest few: what they do not cover, longer ones rarely do, and
+/// the cost stays the same for each rule.
+fn open_patterns(checked: &Checked<'_>) -> Vec<Open> {
+    const MOST: usize = 32;
+    let replace = checked.each().filter(|(_, rule)| rule.kind == Kind::Replace);
+    let mut open: Vec<Open> = replace
+        .filter(|(_, rule)| Pattern::new(rule.key()).is_open_prefix())
+        .map(|(rule, r)| Open { rule, beginning: Pattern::new(r.key()).literal_prefix() })
+        .collect();
+    open.sort_by_key(|open| (open.beginning.len(), open.rule));
+    open.truncate(MOST);
+    open
+}

@@ -1,0 +1,189 @@
+//! What is wrong with rules before any image meets them.
+//!
+//! Each check looks at the compiled rules and costs the same for each of them,
+//! so that a map of a hundred thousand rules is checked in a moment.
+
+mod collision;
+mod dead;
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use crate::{
+    finding::{Code, Finding},
+    nodes::Mirrors,
+    place::Place,
+    redact::without_userinfo,
+    rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
+};
+
+/// What is checked, and what is known about where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a> {
+    /// The rules.
+    pub rules: &'a RuleSet,
+    /// The key of the declaration in whose value they stand; `None`: a file of their own.
+    pub key: Option<&'static str>,
+    /// The declared registry, host and port; `None`: none was declared.
+    pub domain: Option<&'a str>,
+}
+
+impl<'a> Checked<'a> {
+    /// Every finding about the rules, in the order of the text.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        self.invalid_targets(&mut findings);
+        self.chains(&mut findings);
+        dead::find(self, &mut findings);
+        collision::find(self, &mut findings);
+        self.outside_domain(&mut findings);
+        self.inexpressible(&mut findings);
+        self.silent_no_op(&mut findings);
+        for finding in &mut findings {
+            finding.key = self.key;
+            // Messages quote rules, and people put passwords into targets.
+            if let Cow::Owned(shown) = without_userinfo(&finding.message) {
+                finding.message = shown;
+            }
+        }
+        findings.sort_by_key(|finding| (finding.place, finding.code));
+        findings
+    }
+
+    fn each(&self) -> impl Iterator<Item = (RuleId, &'a Rule)> + use<'a> {
+        self.rules.rules().iter().enumerate()
+    }
+
+    fn rule(&self, id: RuleId) -> &'a Rule {
+        &self.rules.rules()[id]
+    }
+
+    fn invalid_targets(&self, findings: &mut Vec<Finding>) {
+        for (_, rule) in self.each().filter(|(_, rule)| !rule.target.is_empty()) {
+            let error = match rule.kind {
+                Kind::Noswap => None,
+                Kind::Exact => Target::of_exact(&rule.target).err(),
+                Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).err(),
+            };
+            let Some(error) = error else { continue };
+            let found = format!("{error}, found {:?}", rule.target);
+            let hint = match error {
+                TargetError::NoRegistry if rule.target.split('/').next().is_some_and(has_user) => {
+                    "give user name and password as USERNAME and PASSWORD"
+                }
+                TargetError::NoRegistry => {
+                    "write the registry's host in front, as in harbor.example.org/path; \
+                     for Docker Hub write docker.io/path"
+                }
+                TargetError::TagOrDigest => {
+                    "for a single tag or digest write [EXACT] before the source"
+                }
+            };
+            findings.push(Finding::error(Code::InvalidTarget, rule.target_place, found).hint(hint));
+        }
+    }
+
+    /// A node that is told `a -> b` and `b -> c` asks `c` for what a pod names as `b`.
+    fn chains(&self, findings: &mut Vec<Finding>) {
+        // For each domain with a rule that leads elsewhere: the paths of its keys.
+        let mut sources: HashMap<String, Vec<Key>> = HashMap::new();
+        for (id, rule) in self.each().filter(|(_, rule)| rule.kind == Kind::Prefix) {
+            if let (Some(key), Some(_)) = (Key::parse(rule.key()), self.rules.target(id)) {
+                sources.entry(key.domain().to_owned()).or_default().push(key);
+            }
+        }
+        for keys in sources.values_mut() {
+            // One key is enough to make a chain: the shallowest speaks for the others.
+            keys.sort_by_key(|key| key.path().len());
+            if keys.first().is_some_and(|key| key.path().is_empty()) {
+                keys.truncate(1);
+            }
+        }
+        for (id, rule) in self.each() {
+            let Some(target) = self.rules.target(id) else { continue };
+            let of_domain = sources.get(target.domain());
+            // A key without a port speaks of all ports.
+            let keys = of_domain.or_else(|| sources.get(target.host()));
+            let meets = |key: &&Key| paths_meet(key.path(), target.path());
+            if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
+                let message = format!(
+                    "expected a target that is no source, found {}: a node would send the swapped \
+                     reference on by the rule for {}",
+                    target.as_str(),
+                    key.as_str(),
+                );
+                findings.push(
+                    Finding::error(Code::Chain, rule.target_place, message)
+                        .hint("point both rules at the last registry of the chain"),
+                );
+            }
+        }
+    }
+
+    fn outside_domain(&self, findings: &mut Vec<Finding>) {
+        let Some(domain) = self.domain else { return };
+        let mut seen = HashSet::from([domain]);
+        for (id, rule) in self.each() {
+            let Some(target) = self.rules.target(id) else { continue };
+            if seen.insert(target.domain()) {
+                let message = format!(
+                    "{} is not the declared registry {domain}: it gets neither user name, \
+                     password, CA nor INSECURE",
+                    target.domain(),
+                );
+                findings.push(
+                    Finding::warning(Code::OutsideDomain, rule.target_place, message)
+                        .hint("nothing to do if that registry needs none of them"),
+                );
+            }
+        }
+    }
+
+    fn inexpressible(&self, findings: &mut Vec<Finding>) {
+        for inexpressible in Mirrors::new(self.rules).inexpressible(self.rules) {
+            let rule = self.rule(inexpressible.rule);
+            let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
+            findings.push(
+                Finding::warning(
+                    Code::NodeInexpressible,
+                    rule.place,
+                    format!("nodes cannot be told {shown}: {}", inexpressible.why),
+                )
+                .hint("pods follow it; what nodes pull by themselves (static pods) does not"),
+            );
+        }
+    }
+
+    /// Whether nothing at all would be swapped.
+    fn silent_no_op(&self, findings: &mut Vec<Finding>) {
+        let swaps = |(id, rule): (RuleId, &Rule)| {
+            self.rules.target(id).is_some()
+                && (rule.kind != Kind::Prefix || Key::parse(rule.key()).is_some())
+        };
+        if !self.each().any(swaps) {
+            findings.push(
+                Finding::warning(
+                    Code::SilentNoOp,
+                    Place::START,
+                    "expected at least one rule with a target, found none: no image is changed",
+                )
+                .hint("write source::target, as in docker.io::harbor.example.org/docker.io"),
+            );
+        }
+    }
+}
+
+/// Can a reference lie below both paths?
+fn paths_meet(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    short.is_empty() || is_below(long, short)
+}
+
+fn has_user(first: &str) -> bool {
+    first.contains('@') || first.ends_with(':')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! CA certificates: one or several, in PEM (RFC 7468).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use x509_cert::{Certificate, der::Decode};
+
+/// Seconds since 1970-01-01 00:00 UTC. The core has no clock: callers say what time it is.
+pub type UnixTime = u64;
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+const CERTIFICATE: &str = "CERTIFICATE";
+
+/// Certificates as they were declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    pem: String,
+    not_after: Vec<UnixTime>,
+}
+
+impl Certificates {
+    /// Reads `pem`; text around the certificates is allowed, as OpenSSL writes it.
+    ///
+    /// # Errors
+    /// What was expected, without any of the text: somebody may have put a key there.
+    pub(super) fn parse(pem: &str) -> Result<Self, String> {
+        let mut not_after = Vec::new();
+        let mut rest = pem;
+        while let Some(begin) = rest.find(BEGIN) {
+            let number = not_after.len() + 1;
+            let block = &rest[begin + BEGIN.len()..];
+            let (label, block) = block
+                .split_once(DASHES)
+                .ok_or_else(|| format!("block {number}: expected `-----` after the label"))?;
+            if label != CERTIFICATE {
+                return Err(format!(
+                    "block {number}: expected a CERTIFICATE, found something else that begins with `-----BEGIN`"
+                ));
+            }
+            let (body, after) = block.split_once(END).ok_or_else(|| {
+                format!("certificate {number}: expected `-----END CERTIFICATE-----`, found none")
+            })?;
+            rest = after
+                .strip_prefix(CERTIFICATE)
+                .and_then(|after| after.strip_prefix(DASHES))
+                .ok_or_else(|| {
+                    format!("certificate {number}: expected `-----END CERTIFICATE-----`")
+                })?;
+            not_after.push(expiry(body).map_err(|found| format!("certificate {number}: {found}"))?);
+        }
+        if not_after.is_empty() {
+            return Err("expected `-----BEGIN CERTIFICATE-----`, found none".to_owned());
+        }
+        Ok(Self { pem: pem.to_owned(), not_after })
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.not_after.is_empty()
+    }
+
+    /// The text as it was declared.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// When each of them ends.
+    pub fn not_after(&self) -> &[UnixTime] {
+        &self.not_after
+    }
+}
+
+fn expiry(body: &str) -> Result<UnixTime, String> {
+    let base64: String = body.split_whitespace().collect();
+    let der = STANDARD.decode(base64).map_err(|_| "expected base64, found something else")?;
+    let certificate = Certificate::from_der(&der)
+        .map_err(|_| "expected an X.509 certificate, found other bytes")?;
+    let validity = certificate.tbs_certificate().validity();
+    Ok(validity.not_after.to_unix_duration().as_secs())
+}

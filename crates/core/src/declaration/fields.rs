@@ -1,0 +1,445 @@
+//! The page's fields, from the Secret or from the chart's values.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Certificates, Credential, Refused, Registry, UnixTime};
+use crate::{
+    finding::{Code, Finding},
+    place::Place,
+    reference::is_domain,
+    rule::Target,
+    yaml::{Kind, NodeId, Tree},
+};
+
+/// A field of the page, under its two names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Domain,
+    Name,
+    Username,
+    Password,
+    BasePath,
+    Insecure,
+    CaCert,
+    Mirrors,
+}
+
+/// The page's two tables: the key in the Secret, the key in the values, and
+/// whether it is required.
+const TABLE: [(Field, Option<&str>, &str, bool); 8] = [
+    (Field::Domain, Some("DOMAIN"), "endpoint", true),
+    (Field::Name, None, "name", true),
+    (Field::Username, Some("USERNAME"), "username", false),
+    (Field::Password, Some("PASSWORD"), "password", false),
+    (Field::BasePath, Some("BASE_PATH"), "baseContentPath", true),
+    (Field::Insecure, Some("INSECURE"), "insecureSkipVerify", true),
+    (Field::CaCert, Some("CA_CERT"), "caCert", false),
+    (Field::Mirrors, Some("MIRROR_REGISTRIES"), "mirrorRegistries", true),
+];
+
+/// What the page's fields begin with before anybody fills them in.
+const PLACEHOLDER: &str = "REPLACE_WITH_";
+
+/// The top-level keys of a Secret.
+const KNOWN: [&str; 7] =
+    ["apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"];
+
+/// The values' block.
+const BLOCK: &str = "ociImageRegistry";
+
+/// Where it may stand; under `spec` in an object of somebody's own kind.
+const BLOCKS: [&[&str]; 3] = [&[BLOCK], &["config", BLOCK], &["spec", BLOCK]];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Secret,
+    Values,
+}
+
+impl Names {
+    fn key(self, field: Field) -> Option<&'static str> {
+        let row = TABLE.iter().find(|row| row.0 == field)?;
+        match self {
+            Self::Secret => row.1,
+            Self::Values => Some(row.2),
+        }
+    }
+
+    fn field(self, key: &str) -> Option<Field> {
+        let named = |row: &&(Field, _, _, _)| self.key(row.0) == Some(key);
+        TABLE.iter().find(named).map(|row| row.0)
+    }
+}
+
+/// The fields that were given, decoded, not yet judged.
+pub(super) struct Fields {
+    names: Names,
+    /// Where the block of fields begins.
+    place: Place,
+    given: BTreeMap<Field, (String, Place)>,
+    findings: Vec<Finding>,
+}
+
+fn unusable(place: Place, message: impl Into<String>) -> Finding {
+    Finding::error(Code::Unusable, place, message)
+}
+
+/// Whether the object `node` says it is a `kind`.
+pub(super) fn is_kind(tree: &Tree<'_>, node: NodeId, kind: &str) -> bool {
+    tree.get(node, "kind").and_then(|id| tree.scalar(id)) == Some(kind)
+}
+
+/// The Secret's fields. Of several documents the one that is a Secret counts.
+pub(super) fn of_secret(tree: &Tree<'_>) -> Result<Fields, Refused> {
+    let documents = || tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
+    let mut secrets = documents().filter(|id| is_kind(tree, *id, "Secret"));
+    let secret = secrets.next().or_else(|| documents().next());
+    let Some(secret) = secret else {
+        return Err(
+            unusable(Place::START, "expected the Secret registry-info, found nothing").into()
+        );
+    };
+    if let Some(second) = secrets.next() {
+        let place = tree.node(second).place;
+        return Err(unusable(place, "expected one Secret, found a second one").into());
+    }
+    of_secret_object(tree, secret)
+}
+
+pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields, Refused> {
+    let place = tree.node(secret).place;
+    refuse_flat(tree, secret, Names::Secret, &[&["stringData"], &["data"]])?;
+    expect(tree, secret, &["apiVersion"], "v1")?;
+    expect(tree, secret, &["kind"], "Secret")?;
+    expect(tree, secret, &["metadata", "name"], "registry-info")?;
+    expect(tree, secret, &["metadata", "namespace"], "jet-system")?;
+    // The API server's default.
+    if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
+        expect(tree, secret, &["type"], "Opaque")?;
+    }
+    let mut fields =
+        Fields { names: Names::Secret, place, given: BTreeMap::new(), findings: Vec::new() };
+    for &(key, _) in tree.entries(secret) {
+        let name = tree.scalar(key).unwrap_or_default();
+        if !KNOWN.contains(&name) {
+            fields.unknown(tree, key);
+        }
+    }
+    refuse_repeated(tree, secret)?;
+    // `stringData` wins over `data`, as in the API server.
+    for (block, decode) in [("data", true), ("stringData", false)] {
+        if let Some(node) = tree.get(secret, block).filter(|id| !tree.is_null(*id)) {
+            fields.take(tree, node, decode)?;
+        }
+    }
+    Ok(fields)
+}
+
+/// The values' fields, from the block at top level or under `config`.
+pub(super) fn of_values(tree: &Tree<'_>) -> Result<Fields, Refused> {
+    let mut documents = tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
+    let Some(values) = documents.next() else {
+        let message = format!("expected values with {BLOCK}, found nothing");
+        return Err(unusable(Place::START, message).into());
+    };
+    if let Some(second) = documents.next() {
+        let place = tree.node(second).place;
+        return Err(unusable(place, "expected one document of values, found a second one").into());
+    }
+    of_values_object(tree, values)
+}
+
+pub(super) fn of_values_object(tree: &Tree<'_>, values: NodeId) -> Result<Fields, Refused> {
+    let place = tree.node(values).place;
+    if !matches!(tree.node(tree.resolve(values)).kind, Kind::Mapping(_)) {
+        return Err(unusable(place, "expected a mapping with ociImageRegistry").into());
+    }
+    refuse_repeated(tree, values)?;
+    refuse_flat(tree, values, Names::Values, &BLOCKS)?;
+    let mut blocks = BLOCKS.iter().filter_map(|path| at(tree, values, path));
+    let Some(block) = blocks.next() else {
+        let message = format!("expected {BLOCK} at top level or under config, found neither");
+        return Err(unusable(place, message).into());
+    };
+    if let Some(second) = blocks.next() {
+        let message = format!("expected {BLOCK} once, found it at top level and under config");
+        return Err(unusable(tree.node(second).place, message).into());
+    }
+    let place = tree.node(block).place;
+    let mut fields =
+        Fields { names: Names::Values, place, given: BTreeMap::new(), findings: Vec::new() };
+    fields.take(tree, block, false)?;
+    Ok(fields)
+}
+
+/// What stands at `path` must be `expected`.
+fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Result<(), Refused> {
+    let mut node = root;
+    for key in path {
+        let Some(next) = tree.get(node, key) else {
+            let place = tree.node(node).place;
+            let message = format!("expected {}: {expected}, found no such key", path.join("."));
+            return Err(unusable(place, message)
+                .hint("the page fixes kind, metadata and type")
+                .into());
+        };
+        node = next;
+    }
+    let found = tree.scalar(node).unwrap_or("something else");
+    if found == expected {
+        return Ok(());
+    }
+    let message = format!("expected {}: {expected}, found {found}", path.join("."));
+    Err(unusable(tree.node(node).place, message)
+        .hint("the page fixes kind, metadata and type")
+        .into())
+}
+
+/// What stands at `path`, if it is anything.
+fn at(tree: &Tree<'_>, root: NodeId, path: &[&str]) -> Option<NodeId> {
+    let found = path.iter().try_fold(root, |node, key| tree.get(node, key))?;
+    (!tree.is_null(found)).then_some(found)
+}
+
+/// The page's text lost its indentation when it was copied: the block is empty,
+/// and its fields stand beside it.
+fn refuse_flat(
+    tree: &Tree<'_>,
+    root: NodeId,
+    names: Names,
+    blocks: &[&[&str]],
+) -> Result<(), Refused> {
+    if blocks.iter().any(|path| at(tree, root, path).is_some()) {
+        return Ok(());
+    }
+    let beside = tree.entries(root).iter().find(|(key, _)| {
+        let field = tree.scalar(*key).and_then(|key| names.field(key));
+        // `name` alone may be anything.
+        field.is_some_and(|field| field != Field::Name)
+    });
+    let Some((key, _)) = beside else { return Ok(()) };
+    let name = tree.scalar(*key).unwrap_or_default();
+    let block = blocks[0].join(".");
+    let message = format!("expected {name} below {block}, found it at top level");
+    Err(unusable(tree.node(*key).place, message)
+        .hint("copied from the page without its indentation? indent the lines below each `key:` by two spaces")
+        .into())
+}
+
+fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), Refused> {
+    let mut seen = std::collections::HashSet::new();
+    for (key, _) in tree.entries(mapping) {
+        let name = tree.scalar(*key).unwrap_or_default();
+        if !seen.insert(name) {
+            let place = tree.node(*key).place;
+            let name = shown(name);
+            return Err(unusable(place, format!("expected {name} once, found it again")).into());
+        }
+    }
+    Ok(())
+}
+
+/// A key as it may be repeated. In `{PASSWORD:"secret"}` the key lacks its space,
+/// and is all of it.
+fn shown(key: &str) -> &str {
+    let is_name = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if is_name && !key.is_empty() { key } else { "something else" }
+}
+
+impl Fields {
+    fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
+        let name = tree.scalar(key).unwrap_or_default();
+        let meant = TABLE
+            .iter()
+            .filter_map(|row| self.names.key(row.0))
+            .find(|known| known.eq_ignore_ascii_case(name));
+        let hint = match meant {
+            Some(known) => format!("did you mean {known}?"),
+            None => "it is ignored".to_owned(),
+        };
+        let message = format!("expected a key of the page, found {}", shown(name));
+        self.findings
+            .push(Finding::warning(Code::UnknownKey, tree.node(key).place, message).hint(hint));
+    }
+
+    /// Takes every field of a block; `decode`: its values are base64.
+    fn take(&mut self, tree: &Tree<'_>, block: NodeId, decode: bool) -> Result<(), Refused> {
+        if !matches!(tree.node(tree.resolve(block)).kind, Kind::Mapping(_)) {
+            return Err(
+                unusable(tree.node(block).place, "expected a mapping of the page's keys").into()
+            );
+        }
+        refuse_repeated(tree, block)?;
+        self.place = tree.node(block).place;
+        for &(key, value) in tree.entries(block) {
+            let name = tree.scalar(key).unwrap_or_default();
+            let Some(field) = self.names.field(name) else {
+                self.unknown(tree, key);
+                continue;
+            };
+            let place = tree.node(value).place;
+            let Some(text) = tree.scalar(value) else {
+                return Err(unusable(
+                    place,
+                    format!("{name}: expected a text, found a collection"),
+                )
+                .into());
+            };
+            // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
+            let text = if tree.is_null(value) { "" } else { text };
+            let text = if decode { decoded(name, text, place)? } else { text.to_owned() };
+            if text.trim_start().starts_with(PLACEHOLDER) {
+                let message = format!(
+                    "{name}: expected a value, found the page's placeholder {PLACEHOLDER}…"
+                );
+                return Err(unusable(place, message)
+                    .hint("put in what your registry uses, or leave an optional key empty")
+                    .into());
+            }
+            self.given.insert(field, (text, place));
+        }
+        Ok(())
+    }
+
+    /// The key under which the rules stand.
+    pub(super) fn mirrors_key(&self) -> &'static str {
+        self.names.key(Field::Mirrors).unwrap_or_default()
+    }
+
+    fn required(&self, field: Field) -> Result<(&str, Place), Refused> {
+        let found = self.given.get(&field).map(|(text, place)| (text.as_str(), *place));
+        // A base path may be the registry's root; nothing else can be empty.
+        let may_be_empty = matches!(field, Field::BasePath | Field::Name);
+        found.filter(|(text, _)| may_be_empty || !text.trim().is_empty()).ok_or_else(|| {
+            let key = self.names.key(field).unwrap_or_default();
+            let place = found.map_or(self.place, |(_, place)| place);
+            let found = if found.is_some() { "an empty value" } else { "no such key" };
+            unusable(place, format!("expected {key}, which is required, found {found}")).into()
+        })
+    }
+
+    /// Judges the fields: the registry, and the text of the rules.
+    pub(super) fn registry(
+        mut self,
+        now: UnixTime,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(Registry, String), Refused> {
+        findings.append(&mut self.findings);
+        for (field, ..) in TABLE.iter().filter(|row| row.3 && self.names.key(row.0).is_some()) {
+            self.required(*field)?;
+        }
+        let domain = domain(self.required(Field::Domain)?, self.names)?;
+        let insecure = boolean(self.required(Field::Insecure)?, self.names)?;
+        let text = |field| self.given.get(&field).map_or("", |(text, _)| text.as_str());
+        let ca = match self.given.get(&Field::CaCert) {
+            Some((pem, place)) if !pem.trim().is_empty() => {
+                let key = self.names.key(Field::CaCert).unwrap_or_default();
+                let ca = Certificates::parse(pem)
+                    .map_err(|error| unusable(*place, format!("{key}: {error}")))?;
+                check_ca(&ca, key, *place, now, insecure, findings);
+                ca
+            }
+            _ => Certificates::default(),
+        };
+        let registry = Registry {
+            domain,
+            name: self.given.get(&Field::Name).map(|(name, _)| name.clone()),
+            base_path: text(Field::BasePath).trim().trim_matches('/').to_owned(),
+            username: Credential::new(text(Field::Username).trim().to_owned()),
+            password: Credential::new(text(Field::Password).to_owned()),
+            insecure,
+            ca,
+        };
+        let mirrors = text(Field::Mirrors).to_owned();
+        findings.sort_by_key(|finding| finding.place);
+        Ok((registry, mirrors))
+    }
+}
+
+fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
+    let base64: String = text.split_whitespace().collect();
+    let bytes = STANDARD.decode(base64).map_err(|_| {
+        unusable(place, format!("{name}: expected base64, found something else"))
+            .hint("plain text belongs below stringData")
+    })?;
+    String::from_utf8(bytes).map_err(|_| {
+        unusable(place, format!("{name}: expected text in UTF-8, found other bytes")).into()
+    })
+}
+
+fn domain((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
+    let key = names.key(Field::Domain).unwrap_or_default();
+    let text = text.trim();
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    if is_domain(host) {
+        // The same normalisation as for targets, which it is compared with.
+        return Ok(Target::parse(host).map_or_else(|_| host.to_owned(), |t| t.domain().to_owned()));
+    }
+    // The text is not repeated: `user:password@host` is what people try here.
+    let found = match host {
+        host if host.contains('@') => "something with `@`",
+        host if host.contains('/') => "a path behind it",
+        _ => "something else",
+    };
+    let message = format!("{key}: expected a host or host:port, found {found}");
+    let hint = "user name, password and path have keys of their own";
+    Err(unusable(place, message).hint(hint).into())
+}
+
+/// Go's `strconv.ParseBool`, less its one-letter forms.
+fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => {
+            let key = names.key(Field::Insecure).unwrap_or_default();
+            Err(unusable(place, format!("{key}: expected true or false, found something else"))
+                .into())
+        }
+    }
+}
+
+fn check_ca(
+    ca: &Certificates,
+    key: &str,
+    place: Place,
+    now: UnixTime,
+    insecure: bool,
+    findings: &mut Vec<Finding>,
+) {
+    let expired: Vec<usize> = ca
+        .not_after()
+        .iter()
+        .enumerate()
+        .filter(|(_, end)| **end < now)
+        .map(|(n, _)| n + 1)
+        .collect();
+    if !expired.is_empty() {
+        let numbers = expired.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "{key}: expected certificates that are still valid, found {} of {} expired (number {numbers})",
+            expired.len(),
+            ca.not_after().len()
+        );
+        // While one of them is valid the registry can still be trusted by it.
+        let all = expired.len() == ca.not_after().len();
+        let finding = if all {
+            Finding::error(Code::ExpiredCa, place, message)
+        } else {
+            Finding::warning(Code::ExpiredCa, place, message)
+        };
+        findings.push(finding.hint("put in the authority's current certificate"));
+    }
+    if insecure {
+        findings.push(
+            Finding::warning(
+                Code::InsecureWithCa,
+                place,
+                format!("{key} is given, and certificates are not verified: it has no effect"),
+            )
+            .hint("set INSECURE (insecureSkipVerify) to false"),
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! The declaration: one registry and one list of rules, however they were written.
+//!
+//! Four texts declare the same thing: the Secret `registry-info`, the chart's
+//! values, a list, and an imageswap map file. Each is read into one
+//! [`Declaration`] or refused as a whole.
+
+mod certificate;
+mod credential;
+mod fields;
+mod source;
+
+use self::fields::Fields;
+pub use self::{
+    certificate::{Certificates, UnixTime},
+    credential::Credential,
+    source::Source,
+};
+use crate::{
+    check::Checked,
+    finding::{Code, Finding},
+    place::Place,
+    rule::{Form, ImageSwap, RuleSet, map},
+    yaml::{NodeId, Tree},
+};
+
+/// What an operator declared.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// The company's registry; `None`: only rules were given.
+    pub registry: Option<Registry>,
+    /// Where the rules stand; see [`Finding::key`].
+    key: Option<&'static str>,
+    form: Form,
+    text: String,
+    rules: RuleSet,
+    findings: Vec<Finding>,
+}
+
+/// The registry, and what belongs to it alone.
+///
+/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port; a
+/// target elsewhere gets none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::doc_markdown, reason = "the page's own names, which people search for")]
+pub struct Registry {
+    /// Host, with a port if one was declared; no scheme, no slash.
+    pub domain: String,
+    /// A name for people; only values have one.
+    pub name: Option<String>,
+    /// Where in the registry the mirrored images lie. Never prepended to a target.
+    pub base_path: String,
+    /// For whom to authenticate; empty: anonymous.
+    pub username: Credential,
+    /// The password that goes with [`Self::username`].
+    pub password: Credential,
+    /// Whether certificates of this host are taken unseen.
+    pub insecure: bool,
+    /// The authorities that sign for this host; none: the system's.
+    pub ca: Certificates,
+}
+
+/// A declaration that is not used, and why. Holds at least one error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Errors, and the warnings found beside them.
+    pub findings: Vec<Finding>,
+}
+
+impl From<Finding> for Refused {
+    fn from(finding: Finding) -> Self {
+        Self { findings: vec![finding] }
+    }
+}
+
+impl Declaration {
+    /// Reads `text`. Errors about the rules themselves do not refuse here: see
+    /// [`Self::serving`].
+    ///
+    /// # Errors
+    /// What cannot be read, is not what `source` says, lacks what the page
+    /// requires, or still has the page's placeholders.
+    pub fn read(source: Source, text: &str, now: UnixTime) -> Result<Self, Refused> {
+        match source {
+            Source::RegistryInfo | Source::Values => {
+                let tree = Tree::parse(text).map_err(|error| {
+                    let message = format!("expected YAML, found none: {}", error.message);
+                    Finding::error(Code::Unusable, error.place, message)
+                })?;
+                let fields = if source == Source::Values {
+                    fields::of_values(&tree)
+                } else {
+                    fields::of_secret(&tree)
+                };
+                Self::from_fields(fields?, now)
+            }
+            Source::Map => Ok(Self::new(None, None, Form::Lines, text.to_owned(), Vec::new())),
+            Source::Mirrors => Ok(Self::new(None, None, Form::List, text.to_owned(), Vec::new())),
+        }
+    }
+
+    /// Reads the object `node`, whatever it is that declares: the Secret, an
+    /// object with `ociImageRegistry` (also below `config` or `spec`), or a
+    /// `ConfigMap` with `data.mirrorRegistries`, `data.MIRROR_REGISTRIES` or
+    /// `data.maps`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn from_node(tree: &Tree<'_>, node: NodeId, now: UnixTime) -> Result<Self, Refused> {
+        let data = tree.get(node, "data").filter(|_| fields::is_kind(tree, node, "ConfigMap"));
+        if let Some(data) = data {
+            let value = |key| Some(tree.scalar(tree.get(data, key)?)?.to_owned());
+            let list = ["mirrorRegistries", "MIRROR_REGISTRIES"];
+            if let Some((key, text)) = list.into_iter().find_map(|key| Some((key, value(key)?))) {
+                return Ok(Self::new(None, Some(key), Form::List, text, Vec::new()));
+            }
+            if let Some(text) = value("maps") {
+                return Ok(Self::new(None, Some("maps"), Form::Lines, text, Vec::new()));
+            }
+        }
+        let fields = if fields::is_kind(tree, node, "Secret") {
+            fields::of_secret_object(tree, node)
+        } else {
+            fields::of_values_object(tree, node)
+        };
+        Self::from_fields(fields?, now)
+    }
+
+    fn from_fields(fields: Fields, now: UnixTime) -> Result<Self, Refused> {
+        let key = fields.mirrors_key();
+        let mut findings = Vec::new();
+        let (registry, text) = fields.registry(now, &mut findings)?;
+        Ok(Self::new(Some(registry), Some(key), Form::List, text, findings))
+    }
+
+    fn new(
+        registry: Option<Registry>,
+        key: Option<&'static str>,
+        form: Form,
+        text: String,
+        mut findings: Vec<Finding>,
+    ) -> Self {
+        let (rules, unreadable) = map::parse(&text, form);
+        let rules = RuleSet::new(rules);
+        let domain = registry.as_ref().map(|registry| registry.domain.as_str());
+        let checked = Checked { rules: &rules, key, domain };
+        let mut about_rules: Vec<Finding> =
+            unreadable.into_iter().map(|finding| finding.within(key)).collect();
+        about_rules.extend(checked.findings());
+        about_rules.sort_by_key(|finding| finding.place);
+        findings.extend(about_rules);
+        Self { registry, key, form, text, rules, findings }
+    }
+
+    /// The same declaration if the dialect `canonical` can serve it.
+    ///
+    /// # Errors
+    /// If [`Self::findings`] has an error.
+    pub fn serving(self) -> Result<Self, Refused> {
+        if self.findings.iter().any(Finding::is_error) {
+            return Err(Refused { findings: self.findings });
+        }
+        Ok(self)
+    }
+
+    /// The rules as the dialect `canonical` reads them.
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The rules, and nothing else of the declaration.
+    pub fn into_rules(self) -> RuleSet {
+        self.rules
+    }
+
+    /// The rules as imageswap-webhook reads them.
+    pub fn imageswap(&self) -> ImageSwap {
+        ImageSwap::new(&self.text, self.form)
+    }
+
+    /// What there is to say about it, in the order of the text.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What there is to say about it where imageswap-webhook reads the rules.
+    pub fn imageswap_findings(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        if self.form == Form::Lines && !self.imageswap().swaps_anything() {
+            let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
+            let message = "expected a line `default::`, found none: imageswap then asks no prefix \
+                           rule, and no image is changed";
+            let finding = Finding::warning(Code::SilentNoOp, Place::START, message)
+                .hint("add `default::`, which leaves everything else alone");
+            if !known {
+                findings.insert(0, finding);
+            }
+        }
+        findings
+    }
+
+    /// The key in whose decoded value the rules stand; `None`: a text of their own.
+    pub const fn key(&self) -> Option<&'static str> {
+        self.key
+    }
+
+    /// How the text of the rules separates its items.
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
+    /// A line of the rules' text, for showing where a finding lies.
+    pub fn line(&self, place: Place) -> Option<&str> {
+        self.text.split('\n').nth(place.line - 1).map(|line| line.trim_end_matches('\r'))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! The four texts that declare.
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The Secret `registry-info` as YAML.
+    RegistryInfo,
+    /// Values of the chart.
+    Values,
+    /// An imageswap map file.
+    Map,
+    /// A list with commas or newlines.
+    Mirrors,
+}

@@ -1,0 +1,383 @@
+use super::*;
+use crate::finding::Severity;
+
+const SECRET: &str = include_str!("../../../../examples/registry-secret.yaml");
+const VALUES: &str = include_str!("../../../../examples/values.yaml");
+/// Valid until 2126, and until 2036.
+const CA_ONE: &str = include_str!("../../tests/data/ca-one.pem");
+const CA_TWO: &str = include_str!("../../tests/data/ca-two.pem");
+const IN_2030: UnixTime = 1_900_000_000;
+const IN_2040: UnixTime = 2_210_000_000;
+const IN_2200: UnixTime = 7_270_000_000;
+
+fn secret(text: &str) -> Result<Declaration, Refused> {
+    Declaration::read(Source::RegistryInfo, text, IN_2030)
+}
+
+fn values(text: &str) -> Result<Declaration, Refused> {
+    Declaration::read(Source::Values, text, IN_2030)
+}
+
+/// The page's Secret with one line of it replaced.
+fn with(line: &str, replacement: &str) -> String {
+    assert!(SECRET.contains(line), "{line}");
+    SECRET.replacen(line, replacement, 1)
+}
+
+#[track_caller]
+fn refused(result: Result<Declaration, Refused>, line: usize, column: usize, message: &str) {
+    let refused = result.expect_err("it should be refused");
+    let finding = &refused.findings[0];
+    assert_eq!(
+        (finding.place, finding.severity),
+        (Place { line, column }, Severity::Error),
+        "{finding}"
+    );
+    assert!(finding.message.contains(message), "{finding}");
+}
+
+fn codes(declaration: &Declaration) -> Vec<&'static str> {
+    declaration.findings().iter().map(|finding| finding.code.as_str()).collect()
+}
+
+#[test]
+fn the_pages_secret_and_values_declare_the_same() {
+    let (secret, values) = (secret(SECRET).unwrap(), values(VALUES).unwrap());
+    assert_eq!(codes(&secret), ["collision", "collision"]);
+    assert_eq!(codes(&secret), codes(&values));
+    assert_eq!((secret.key(), values.key()), (Some("MIRROR_REGISTRIES"), Some("mirrorRegistries")));
+    assert_eq!(secret.rules().rules(), values.rules().rules());
+    assert_eq!(secret.rules().rules().len(), 7);
+    let (secret, values) = (secret.registry.unwrap(), values.registry.unwrap());
+    assert_eq!(
+        (secret.domain.as_str(), secret.base_path.as_str()),
+        ("harbor.example.org", "airgap-images")
+    );
+    assert_eq!((secret.name, values.name.as_deref()), (None, Some("Internal Registry")));
+    assert!(secret.username.is_empty() && secret.ca.is_empty() && !secret.insecure);
+    assert_eq!(values.domain, secret.domain);
+}
+
+#[test]
+fn the_block_may_stand_at_top_level() {
+    let block: String = VALUES
+        .lines()
+        .skip_while(|line| !line.contains("ociImageRegistry"))
+        .map(|line| format!("{}\n", line.strip_prefix("  ").unwrap()))
+        .collect();
+    assert_eq!(values(&block).unwrap().rules().rules().len(), 7);
+    let both = format!("{VALUES}\n{block}");
+    refused(values(&both), 10, 5, "expected ociImageRegistry once");
+}
+
+#[test]
+fn base64_data_is_what_kubectl_prints() {
+    let text = "apiVersion: v1\ndata:\n  BASE_PATH: YWlyZ2Fw\n  DOMAIN: aC5pbwo=\n  INSECURE: dHJ1ZQo=\n  \
+                MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK\n  PASSWORD: cHc=\nkind: Secret\nmetadata:\n  \
+                creationTimestamp: \"2026-01-01T00:00:00Z\"\n  name: registry-info\n  namespace: jet-system\n  \
+                uid: x\ntype: Opaque\n";
+    let declaration = secret(text).unwrap();
+    let registry = declaration.registry.as_ref().unwrap();
+    assert_eq!((registry.domain.as_str(), registry.insecure), ("h.io", true));
+    assert_eq!(registry.password.expose(), "pw");
+    assert_eq!(declaration.rules().swap("nginx").unwrap().image, "h.io/d/library/nginx");
+    assert_eq!(codes(&declaration), [] as [&str; 0]);
+    refused(secret(&text.replace("aC5pbwo=", "h.io")), 4, 11, "expected base64");
+    refused(secret(&text.replace("aC5pbwo=", "/w==")), 4, 11, "expected text in UTF-8");
+    // `stringData` wins, as in the API server.
+    let both = text.replace("kind:", "stringData:\n  DOMAIN: k.io\nkind:");
+    assert_eq!(secret(&both).unwrap().registry.unwrap().domain, "k.io");
+}
+
+#[test]
+fn json_is_read_too() {
+    let text = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"registry-info","namespace":"jet-system"},
+        "stringData":{"DOMAIN":"h.io","BASE_PATH":"","INSECURE":"false","MIRROR_REGISTRIES":"gcr.io::h.io/g"}}"#;
+    assert_eq!(secret(text).unwrap().rules().rules().len(), 1);
+}
+
+#[test]
+fn what_is_no_registry_info_is_refused() {
+    refused(secret(""), 1, 1, "found nothing");
+    refused(secret("---\n---\n"), 1, 1, "found nothing");
+    refused(
+        secret(&with("kind: Secret", "kind: ConfigMap")),
+        11,
+        7,
+        "expected kind: Secret, found ConfigMap",
+    );
+    refused(
+        secret(&with("name: registry-info", "name: other")),
+        13,
+        9,
+        "metadata.name: registry-info",
+    );
+    refused(secret(&with("namespace: jet-system", "namespace: default")), 14, 14, "found default");
+    refused(secret(&with("  namespace: jet-system\n", "")), 13, 3, "found no such key");
+    refused(
+        secret(&with("type: Opaque", "type: kubernetes.io/tls")),
+        15,
+        7,
+        "expected type: Opaque",
+    );
+    refused(secret(&with("apiVersion: v1", "apiVersion: v2")), 2, 13, "apiVersion");
+    assert!(secret(&with("type: Opaque\n", "")).is_ok());
+    refused(secret(&[SECRET, SECRET].concat()), 18, 1, "expected one Secret");
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: jet-system\n";
+    assert!(secret(&[namespace, SECRET].concat()).is_ok());
+}
+
+#[test]
+fn broken_yaml_is_refused_where_it_breaks_and_without_its_text() {
+    let broken = with("PASSWORD: \"\"", "PASSWORD: \"hunter2");
+    let error = secret(&broken).unwrap_err().findings[0].clone();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    for text in [
+        "a: [",
+        "a: b: c",
+        "\t- x",
+        "key: *hunter2",
+        "key: !<hunter2 x",
+        "%hunter2 x\n---\n",
+        "a: @hunter2",
+        "a: `hunter2",
+    ] {
+        let error = secret(text).unwrap_err().findings[0].clone();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_required_key_must_be_there() {
+    for (line, key) in [
+        ("  DOMAIN: \"harbor.example.org\"\n", "DOMAIN"),
+        ("  BASE_PATH: \"airgap-images\"\n", "BASE_PATH"),
+        ("  INSECURE: \"false\"\n", "INSECURE"),
+    ] {
+        refused(secret(&with(line, "")), 4, 3, &format!("expected {key}, which is required"));
+    }
+    for key in ["endpoint", "name", "baseContentPath", "insecureSkipVerify", "mirrorRegistries"] {
+        let without: Vec<&str> =
+            VALUES.lines().filter(|line| !line.trim_start().starts_with(key)).collect();
+        refused(values(&without.join("\n")), 10, 5, &format!("expected {key}, which is required"));
+    }
+    let optional = with("  USERNAME: \"\"\n  PASSWORD: \"\"\n", "");
+    assert!(secret(&optional.replace("  CA_CERT: \"\"\n", "")).is_ok());
+    refused(
+        secret(&with("DOMAIN: \"harbor.example.org\"", "DOMAIN: \"\"")),
+        4,
+        11,
+        "found an empty value",
+    );
+    refused(
+        secret(&with("DOMAIN: \"harbor.example.org\"", "DOMAIN:")),
+        4,
+        9,
+        "found an empty value",
+    );
+    // The root of a registry is a base path too.
+    assert!(secret(&with("airgap-images", "")).is_ok());
+}
+
+#[test]
+fn a_placeholder_is_no_value() {
+    for (line, column) in
+        [("DOMAIN: \"harbor.example.org\"", 11), ("USERNAME: \"\"", 13), ("CA_CERT: \"\"", 12)]
+    {
+        let key = line.split(':').next().unwrap();
+        let text = with(line, &format!("{key}: \"REPLACE_WITH_CUSTOM_REGISTRY_{key}\""));
+        let place = secret(&text).unwrap_err().findings[0].place;
+        assert_eq!(place.column, column, "{key}");
+        refused(secret(&text), place.line, column, "placeholder REPLACE_WITH_");
+    }
+}
+
+#[test]
+fn the_page_copied_without_its_indentation_is_refused_with_that_hint() {
+    let flat: String = SECRET.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let error = secret(&flat).unwrap_err().findings[0].clone();
+    assert!(error.message.contains("expected DOMAIN below stringData"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("indentation"), "{error}");
+    let flat: String = VALUES.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let error = values(&flat).unwrap_err().findings[0].clone();
+    assert!(error.hint.as_deref().unwrap().contains("indentation"), "{error}");
+    // Another chart's own `password` is none of our business.
+    assert!(values(&[VALUES, "password: x\n"].concat()).is_ok());
+}
+
+#[test]
+fn a_boolean_is_true_or_false() {
+    for (text, insecure) in
+        [("\"true\"", true), ("True", true), ("\"FALSE\"", false), ("false", false)]
+    {
+        let declaration = secret(&with("\"false\"", text)).unwrap();
+        assert_eq!(declaration.registry.unwrap().insecure, insecure, "{text}");
+    }
+    for text in ["\"no\"", "0", "\"\"", "[]"] {
+        assert!(secret(&with("\"false\"", text)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_domain_may_have_a_scheme_and_a_trailing_slash_but_nothing_else() {
+    for (text, domain) in [
+        ("https://h.io", "h.io"),
+        ("http://h.io:5000/", "h.io:5000"),
+        ("h.io//", "h.io"),
+        (" h.io ", "h.io"),
+        ("[::1]:5000", "[::1]:5000"),
+        ("harbor", "harbor"),
+        ("index.docker.io", "docker.io"),
+    ] {
+        let declaration = secret(&with("\"harbor.example.org\"", &format!("\"{text}\""))).unwrap();
+        assert_eq!(declaration.registry.unwrap().domain, domain);
+    }
+    for text in ["h.io/path", "user:hunter2@h.io", "h_.io", "h.io:port"] {
+        let error = secret(&with("\"harbor.example.org\"", &format!("\"{text}\""))).unwrap_err();
+        assert!(!error.findings[0].to_string().contains("hunter2"));
+    }
+}
+
+/// The page's Secret with `pem` for `CA_CERT`.
+fn with_ca(pem: &str) -> String {
+    let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+    with("CA_CERT: \"\"\n", &format!("CA_CERT: |\n{indented}"))
+}
+
+#[test]
+fn several_certificates_are_read() {
+    let text = ["subject: /CN=one\n", CA_ONE, "\n", CA_TWO].concat();
+    let registry = secret(&with_ca(&text)).unwrap().registry.unwrap();
+    assert_eq!(registry.ca.not_after().len(), 2);
+    assert!(registry.ca.not_after()[0] > IN_2040 && registry.ca.not_after()[1] < IN_2040);
+    assert_eq!(registry.ca.pem().trim(), text.trim());
+}
+
+#[test]
+fn broken_pem_is_refused_without_its_text() {
+    let key = CA_ONE.replace("CERTIFICATE", "PRIVATE KEY");
+    let cut = CA_ONE.replace("-----END CERTIFICATE-----", "");
+    let wrong = CA_ONE.replacen("\nMII", "\n!!!", 1);
+    let bytes = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (pem, message) in [
+        ("hunter2", "expected `-----BEGIN CERTIFICATE-----`"),
+        (&key, "expected a CERTIFICATE"),
+        (&cut, "expected `-----END CERTIFICATE-----`"),
+        (&wrong, "expected base64"),
+        (bytes, "expected an X.509 certificate"),
+        (&[CA_ONE, bytes].concat(), "certificate 2: expected an X.509 certificate"),
+    ] {
+        let error = secret(&with_ca(pem)).unwrap_err().findings[0].to_string();
+        assert!(error.contains(message), "{error}");
+        assert!(!error.contains("MII") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_expired_ca_is_an_error_unless_another_is_valid() {
+    let both = [CA_ONE, CA_TWO].concat();
+    let of = |pem: &str, now| {
+        let read = Declaration::read(Source::RegistryInfo, &with_ca(pem), now);
+        let declaration = read.unwrap();
+        let expired = declaration.findings().iter().find(|f| f.code == Code::ExpiredCa);
+        (expired.map(|finding| finding.severity), declaration.serving().is_ok())
+    };
+    assert_eq!(of(CA_TWO, IN_2030), (None, true));
+    assert_eq!(of(CA_TWO, IN_2040), (Some(Severity::Error), false));
+    assert_eq!(of(&both, IN_2040), (Some(Severity::Warning), true));
+    assert_eq!(of(&both, IN_2200), (Some(Severity::Error), false));
+}
+
+#[test]
+fn unknown_keys_are_warnings() {
+    let text = with("  INSECURE", "  insecure: x\n  EXTRA: y\n  INSECURE");
+    let declaration = secret(&text).unwrap();
+    let findings = declaration.findings().iter();
+    let unknown: Vec<_> = findings.filter(|finding| finding.code == Code::UnknownKey).collect();
+    assert_eq!(unknown.len(), 2);
+    assert_eq!(unknown[0].hint.as_deref(), Some("did you mean INSECURE?"));
+    assert_eq!(unknown[0].place, Place { line: 8, column: 3 });
+    assert_eq!(unknown[0].severity, Severity::Warning);
+}
+
+#[test]
+fn a_key_that_lacks_its_space_is_not_repeated_with_its_value() {
+    let head =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\n";
+    let fields =
+        "DOMAIN: h.io, BASE_PATH: d, INSECURE: 'false', MIRROR_REGISTRIES: 'gcr.io::h.io/g'";
+    for (password, times) in [("PASSWORD:\"hunter2\"", 1), ("PASSWORD:hunter2", 2)] {
+        let block = vec![password; times].join(", ");
+        let said = match secret(&format!("{head}stringData: {{{fields}, {block}}}\n")) {
+            Ok(declaration) => declaration.findings().to_vec(),
+            Err(refused) => refused.findings,
+        };
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|line| line.contains("something else")), "{said:?}");
+        assert!(said.iter().all(|line| !line.contains("hunter2")), "{said:?}");
+    }
+}
+
+#[test]
+fn a_repeated_key_is_refused() {
+    let text = with("  INSECURE", "  DOMAIN: k.io\n  INSECURE");
+    refused(secret(&text), 8, 3, "expected DOMAIN once");
+}
+
+#[test]
+fn insecure_beside_a_ca_is_a_warning() {
+    let text = with_ca(CA_ONE).replace("INSECURE: \"false\"", "INSECURE: \"true\"");
+    assert!(codes(&secret(&text).unwrap()).contains(&"insecure-with-ca"));
+}
+
+#[test]
+fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
+    let target = "docker.io::harbor.example.org/airgap-images/docker.io";
+    let declaration = secret(&with(target, "docker.io::nohost/d")).unwrap();
+    assert!(codes(&declaration).contains(&"invalid-target"));
+    assert!(declaration.imageswap().swap("nginx").is_ok());
+    let refused = declaration.serving().unwrap_err();
+    let error = refused.findings.iter().find(|finding| finding.is_error()).unwrap();
+    assert_eq!(error.key, Some("MIRROR_REGISTRIES"));
+    assert_eq!(error.place, Place { line: 1, column: 12 });
+}
+
+#[test]
+fn lists_and_maps_declare_rules_alone() {
+    let list = Declaration::read(Source::Mirrors, "docker.io::h.io/d,junk", IN_2030).unwrap();
+    assert!(list.registry.is_none());
+    assert_eq!(codes(&list), ["unreadable-line"]);
+    let map = Declaration::read(Source::Map, "# a\ndocker.io::h.io/d\n", IN_2030).unwrap();
+    assert_eq!(map.rules().rules()[0].place, Place { line: 2, column: 1 });
+    assert_eq!(map.line(Place { line: 2, column: 1 }), Some("docker.io::h.io/d"));
+    assert_eq!(codes(&map), [] as [&str; 0]);
+    assert_eq!(map.imageswap_findings()[0].code, Code::SilentNoOp);
+}
+
+#[test]
+fn an_object_of_several_kinds_declares() {
+    let read = |text: &str| {
+        let tree = Tree::parse(text).unwrap();
+        Declaration::from_node(&tree, tree.documents[0], IN_2030)
+    };
+    assert_eq!(read(SECRET).unwrap().rules().rules().len(), 7);
+    assert_eq!(read(VALUES).unwrap().rules().rules().len(), 7);
+    let spec = VALUES.replacen("config:", "kind: ImageSwap\nspec:", 1);
+    assert_eq!(read(&spec).unwrap().rules().rules().len(), 7);
+    let map = "kind: ConfigMap\ndata:\n  maps: |\n    docker.io::h.io/d\n    default::\n";
+    assert_eq!(read(map).unwrap().rules().rules().len(), 2);
+    let list = "kind: ConfigMap\ndata:\n  mirrorRegistries: docker.io::h.io/d,gcr.io::h.io/g\n";
+    assert_eq!(read(list).unwrap().rules().rules().len(), 2);
+    assert!(read("kind: ConfigMap\ndata: {}\n").is_err());
+}
+
+#[test]
+fn debug_shows_no_credential() {
+    let text = with("USERNAME: \"\"", "USERNAME: robot-user")
+        .replace("PASSWORD: \"\"", "PASSWORD: hunter2");
+    let declaration = secret(&text).unwrap();
+    let debug = format!("{declaration:?}");
+    assert_eq!(declaration.registry.unwrap().password.expose(), "hunter2");
+    assert!(!debug.contains("hunter2") && !debug.contains("robot-user"), "{debug}");
+    assert!(debug.contains("password: redacted"), "{debug}");
+}

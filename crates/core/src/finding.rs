@@ -1,0 +1,151 @@
+//! What there is to say about a declaration: errors that refuse it, warnings
+//! that do not.
+
+use std::fmt;
+
+use crate::place::Place;
+
+/// Whether a finding refuses the declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The declaration is not used.
+    Error,
+    /// The declaration is used; something in it is probably not meant so.
+    Warning,
+}
+
+impl Severity {
+    /// The name in every output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// What kind of thing a finding is: a stable name for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// A declaration that cannot be read at all, or lacks what the page requires.
+    Unusable,
+    /// A target that no swapped reference could begin with.
+    InvalidTarget,
+    /// A target whose host is the source of a rule.
+    Chain,
+    /// A CA certificate that is no longer valid.
+    ExpiredCa,
+    /// Two sources whose images meet under one target.
+    Collision,
+    /// A rule that an earlier one always answers for.
+    Shadowed,
+    /// A rule that can match nothing.
+    DeadRule,
+    /// A target on another host than DOMAIN.
+    OutsideDomain,
+    /// A rule that a node's container runtime cannot be told.
+    NodeInexpressible,
+    /// A declaration that changes no image.
+    SilentNoOp,
+    /// `INSECURE` beside `CA_CERT`.
+    InsecureWithCa,
+    /// A line that is no rule; it is skipped.
+    UnreadableLine,
+    /// A key that means nothing here.
+    UnknownKey,
+}
+
+impl Code {
+    /// The name in every output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unusable => "unusable",
+            Self::InvalidTarget => "invalid-target",
+            Self::Chain => "chain",
+            Self::ExpiredCa => "expired-ca",
+            Self::Collision => "collision",
+            Self::Shadowed => "shadowed",
+            Self::DeadRule => "dead-rule",
+            Self::OutsideDomain => "outside-domain",
+            Self::NodeInexpressible => "node-inexpressible",
+            Self::SilentNoOp => "silent-no-op",
+            Self::InsecureWithCa => "insecure-with-ca",
+            Self::UnreadableLine => "unreadable-line",
+            Self::UnknownKey => "unknown-key",
+        }
+    }
+}
+
+/// One thing found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it refuses the declaration.
+    pub severity: Severity,
+    /// What kind of thing it is.
+    pub code: Code,
+    /// Where, in the text that [`Self::key`] names.
+    pub place: Place,
+    /// The key in whose decoded value [`Self::place`] lies; `None`: in the file.
+    pub key: Option<&'static str>,
+    /// What was expected and what was found. Never holds a credential.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding in the file at `place`.
+    pub fn new(severity: Severity, code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self { severity, code, place, key: None, message: message.into(), hint: None }
+    }
+
+    /// An error in the file at `place`.
+    pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, place, message)
+    }
+
+    /// A warning in the file at `place`.
+    pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, place, message)
+    }
+
+    /// The same, lying in the decoded value of `key`.
+    #[must_use]
+    pub fn within(mut self, key: Option<&'static str>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The same, with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Whether it refuses the declaration.
+    pub const fn is_error(&self) -> bool {
+        matches!(self.severity, Severity::Error)
+    }
+}
+
+/// One line: `error[chain] line 3, column 7 of MIRROR_REGISTRIES: …; hint`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { line, column } = self.place;
+        write!(
+            f,
+            "{}[{}] line {line}, column {column}",
+            self.severity.as_str(),
+            self.code.as_str()
+        )?;
+        if let Some(key) = self.key {
+            write!(f, " of {key}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! User names and passwords where they do not belong: `user:password@host`.
+
+use std::borrow::Cow;
+
+/// `text` with everything that looks like `user:password@` replaced by `…@`.
+/// The `@` of a digest is none.
+pub fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let is_digest = |after: &str| {
+        ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm))
+    };
+    let mut shown = String::new();
+    let mut done = 0;
+    for (at, _) in text.match_indices('@') {
+        if at < done || is_digest(&text[at + 1..]) {
+            continue;
+        }
+        let before = &text[done..at];
+        let item = before.rfind([',', '"', ' ', '\n']).map_or(0, |i| i + 1);
+        // A password may hold a slash or a colon: everything behind the scheme,
+        // or behind the `::` of a rule, goes.
+        let start = ["://", "::"]
+            .iter()
+            .filter_map(|mark| before[item..].rfind(mark).map(|i| item + i + mark.len()))
+            .max()
+            .unwrap_or(item);
+        shown.push_str(&before[..start]);
+        shown.push('…');
+        done = at;
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    shown.push_str(&text[done..]);
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_are_not_shown() {
+        for (text, shown) in [
+            (
+                "docker.io::https://u:p@h.io/d,gcr.io::h.io/g",
+                "docker.io::https://…@h.io/d,gcr.io::h.io/g",
+            ),
+            ("docker.io::u:p/w@h.io/d", "docker.io::…@h.io/d"),
+            ("a::h/x@sha256:00", "a::h/x@sha256:00"),
+            ("u@h, v@h", "…@h, …@h"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_userinfo(text), shown);
+        }
+    }
+}

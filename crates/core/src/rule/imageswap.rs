@@ -1,0 +1,323 @@
+//! The dialect `imageswap`: what imageswap-webhook makes of a map.
+//!
+//! Its answer is taken wherever it gives one that holds: it does not crash, the
+//! result is a valid reference, and asking a second time changes nothing.
+//! Everywhere else the answer is that of the dialect `canonical`. It explains
+//! and converts the maps people have; the webhook never serves it.
+//!
+//! Source: phenixblue/imageswap-webhook 1.5.3, `app/imageswap/imageswap.py`,
+//! `build_swap_map` and `swap_image` in MAPS mode.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use super::{
+    map::{self, Form, Kind, Rule},
+    pattern::Pattern,
+    ruleset::{Decision, Reason, RuleSet},
+    table::RuleId,
+};
+use crate::{
+    place::Place,
+    reference::{DOCKER_DOMAIN, Reference, ReferenceError},
+};
+
+/// A map as imageswap-webhook reads it, beside the same map as `canonical` reads it.
+#[derive(Clone, Debug)]
+pub struct ImageSwap {
+    canonical: RuleSet,
+    /// The canonical rules, and behind them upstream's.
+    rules: Vec<Rule>,
+    exact: HashMap<String, RuleId>,
+    /// In file order; a repeated pattern keeps its first place and gets its last value.
+    replace: Vec<(String, Pattern, RuleId)>,
+    maps: HashMap<String, RuleId>,
+    /// Whether a missing `default` counts as an empty one, as in the list forms.
+    implied_default: bool,
+}
+
+/// What upstream does with one image.
+pub(super) struct Answer {
+    /// The image it would put in; the input where it swaps nothing.
+    pub(super) image: String,
+    pub(super) reason: Reason,
+    pub(super) rule: Option<RuleId>,
+}
+
+impl ImageSwap {
+    /// Reads `text` as upstream does.
+    pub fn new(text: &str, form: Form) -> Self {
+        let canonical = RuleSet::new(map::parse(text, form).0);
+        let mut this = Self {
+            rules: canonical.rules().to_vec(),
+            canonical,
+            exact: HashMap::new(),
+            replace: Vec::new(),
+            maps: HashMap::new(),
+            implied_default: form == Form::List,
+        };
+        for (place, line) in lines(text, form) {
+            if let Some(rule) = parse_line(&line, place) {
+                this.add(rule);
+            }
+        }
+        this
+    }
+
+    /// The rules that [`Decision::rule`] counts.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The same map as the dialect `canonical` reads it.
+    pub const fn canonical(&self) -> &RuleSet {
+        &self.canonical
+    }
+
+    fn add(&mut self, rule: Rule) {
+        let id = self.rules.len();
+        // Upstream strips white space behind a marker, and a tab nowhere else.
+        let marked = matches!(rule.kind, Kind::Exact | Kind::Replace);
+        let key = if marked { rule.key().trim_start() } else { rule.key() }.to_owned();
+        match rule.kind {
+            Kind::Exact => drop(self.exact.insert(key, id)),
+            Kind::Replace => match self.replace.iter_mut().find(|(text, ..)| *text == key) {
+                Some((_, _, last)) => *last = id,
+                None => self.replace.push((key.clone(), Pattern::new(&key), id)),
+            },
+            Kind::Prefix | Kind::Default | Kind::Noswap => drop(self.maps.insert(key, id)),
+        }
+        self.rules.push(rule);
+    }
+
+    /// What `image` becomes.
+    ///
+    /// # Errors
+    /// If `image` is no valid reference.
+    pub fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
+        let reference = Reference::parse(image)?;
+        let holds = |answer: &Answer| {
+            Reference::parse(&answer.image).is_ok()
+                && self.upstream(&answer.image).is_some_and(|again| again.image == answer.image)
+        };
+        Ok(match self.upstream(image).filter(holds) {
+            Some(Answer { image: same, reason, rule }) if same == image => {
+                Decision::keep(image, reason, rule)
+            }
+            Some(Answer { image, reason, rule }) => {
+                Decision { image: Cow::Owned(image), reason, rule }
+            }
+            None => self.canonical.decide(image, &reference),
+        })
+    }
+
+    /// `swap_image`. `None`: it raises an exception.
+    pub(super) fn upstream(&self, image: &str) -> Option<Answer> {
+        let keep = |reason, rule| Some(Answer { image: image.to_owned(), reason, rule });
+        if let Some(&rule) = self.exact.get(image) {
+            let image = self.rules[rule].target.clone();
+            return Some(Answer { image, reason: Reason::Exact, rule: Some(rule) });
+        }
+        if let Some(&(.., rule)) = self.replace.iter().find(|(_, p, _)| p.matches(image)) {
+            let last = image.rsplit('/').next().unwrap_or(image);
+            let image = join_path(&self.rules[rule].target, last);
+            return Some(Answer { image, reason: Reason::Replace, rule: Some(rule) });
+        }
+        let (first, rest) = image.split_once('/').unwrap_or((image, ""));
+        let no_registry = !first.contains('.') || rest.is_empty();
+        let registry = if no_registry { DOCKER_DOMAIN } else { first };
+        let without_port = registry.split(':').next().unwrap_or(registry);
+        let key = if self.maps.contains_key(registry) || !self.maps.contains_key(without_port) {
+            registry
+        } else {
+            without_port
+        };
+        let default = self.maps.get("default").copied();
+        if default.is_none() && !self.implied_default {
+            return keep(Reason::NoRule, None);
+        }
+
+        let library_key = format!("{key}/library");
+        if self.maps.contains_key(key) || self.maps.contains_key(&library_key) {
+            let is_library = !image.contains('/') && self.maps.contains_key(&library_key);
+            let key = if is_library { &library_key } else { key };
+            // A rule for `/library` alone: KeyError for everything else of that host.
+            let rule = *self.maps.get(key)?;
+            let value = &self.rules[rule].target;
+            let swapped = if value.is_empty() {
+                return keep(Reason::Disabled, Some(rule));
+            } else if value.ends_with('-') {
+                let registry =
+                    if no_registry { [without_port, "/"].concat() } else { String::new() };
+                [value.as_str(), &registry, &drop_port(image)].concat()
+            } else if image.contains(key) {
+                substitute(key, value, image)?
+            } else {
+                [value, "/", image].concat()
+            };
+            return Some(Answer { image: swapped, reason: Reason::Rule, rule: Some(rule) });
+        }
+
+        let noswap = self.maps.get("noswap_wildcards").copied();
+        if let Some(rule) = noswap {
+            let value = &self.rules[rule].target;
+            // An empty element is in everything, as upstream has it.
+            if !value.is_empty() && value.split(',').any(|element| image.contains(element)) {
+                return keep(Reason::Noswap, Some(rule));
+            }
+        }
+        let Some(rule) = default.filter(|&rule| !self.rules[rule].target.is_empty()) else {
+            return keep(Reason::NoRule, None);
+        };
+        let value = &self.rules[rule].target;
+        let swapped = if value.ends_with('-') {
+            [value.as_str(), without_port, "/", image].concat()
+        } else if image.contains(key) {
+            substitute(registry, value, image)?
+        } else {
+            [value, "/", image].concat()
+        };
+        Some(Answer { image: swapped, reason: Reason::Default, rule: Some(rule) })
+    }
+
+    /// The same map without what decides before prefixes are asked, and without
+    /// `noswap_wildcards`: what remains is a function of host and path.
+    pub(super) fn prefixes_only(&self) -> Self {
+        let mut this = self.clone();
+        this.exact.clear();
+        this.replace.clear();
+        this.maps.remove("noswap_wildcards");
+        let kept = |rule: &&Rule| matches!(rule.kind, Kind::Prefix | Kind::Default);
+        this.canonical =
+            RuleSet::new(self.canonical.rules().iter().filter(kept).cloned().collect());
+        this
+    }
+
+    /// Upstream's rules of one kind that are in force, in file order.
+    pub(super) fn in_force(&self, kind: Kind) -> Vec<&Rule> {
+        let mut ids: Vec<RuleId> = match kind {
+            Kind::Exact => self.exact.values().copied().collect(),
+            // Their order is that of their first appearance.
+            Kind::Replace => return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect(),
+            _ => self.maps.values().copied().collect(),
+        };
+        ids.sort_unstable();
+        ids.into_iter().map(|id| &self.rules[id]).filter(|rule| rule.kind == kind).collect()
+    }
+
+    /// Whether a rule for `host` as a whole keeps upstream from asking its default.
+    pub(super) fn has_rule_for(&self, host: &str) -> bool {
+        self.maps.contains_key(host)
+    }
+
+    /// Whether any rule can change an image: without a `default` only `[EXACT]`
+    /// and `[REPLACE]` are asked.
+    pub fn swaps_anything(&self) -> bool {
+        self.has_default() || !self.exact.is_empty() || !self.replace.is_empty()
+    }
+
+    /// Whether prefix rules are asked at all.
+    pub(super) fn has_default(&self) -> bool {
+        self.implied_default || self.maps.contains_key("default")
+    }
+}
+
+/// The lines upstream would read, each with its place. A list has no lines:
+/// each of its items is one.
+fn lines(text: &str, form: Form) -> Vec<(Place, String)> {
+    let mut lines: Vec<(Place, String)> = Vec::new();
+    for (index, line) in text.split('\n').enumerate() {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let place = |column| Place { line: index + 1, column };
+        if form == Form::Lines {
+            lines.push((place(1), line.to_owned()));
+            continue;
+        }
+        let mut column = 1;
+        let mut in_noswap = false;
+        for item in line.split(',') {
+            let blank = item.chars().take_while(|c| c.is_whitespace()).count();
+            let is_rule = item.contains("::");
+            match lines.last_mut() {
+                Some((_, noswap)) if in_noswap && !is_rule => {
+                    noswap.push(',');
+                    noswap.push_str(item);
+                }
+                _ => {
+                    in_noswap = is_rule && item.trim_start().starts_with("noswap_wildcards");
+                    lines.push((place(column + blank), item.trim().to_owned()));
+                }
+            }
+            column += item.chars().count() + 1;
+        }
+    }
+    lines
+}
+
+/// `build_swap_map`, one line of it.
+fn parse_line(line: &str, place: Place) -> Option<Rule> {
+    if line.starts_with('#') {
+        return None;
+    }
+    // `(^.*[^#])(#.*$)`: greedy, so only the last run of `#` begins a comment.
+    let comment = line.rmatch_indices('#').find(|(at, _)| !line[..*at].ends_with('#'));
+    let code = comment.map_or(line, |(at, _)| &line[..at]);
+    let text: String = code.trim_end().chars().filter(|c| *c != ' ').collect();
+    let twice = |separator: &str| match text.split(separator).collect::<Vec<_>>()[..] {
+        [source, target] => Some((source.to_owned(), target.to_owned())),
+        _ => None,
+    };
+    let (source, target) = twice("::").or_else(|| twice(":"))?;
+    let kind = match source.as_str() {
+        source if source.starts_with("[EXACT]") => Kind::Exact,
+        source if source.starts_with("[REPLACE]") => Kind::Replace,
+        "default" => Kind::Default,
+        "noswap_wildcards" => Kind::Noswap,
+        _ => Kind::Prefix,
+    };
+    let blank = line.chars().take_while(|c| c.is_whitespace()).count();
+    let place = Place { column: place.column + blank, ..place };
+    Some(Rule { kind, source, target, place, target_place: place })
+}
+
+/// `os.path.join(value, last)` for a `last` without slashes.
+fn join_path(value: &str, last: &str) -> String {
+    let slash = if value.is_empty() || value.ends_with('/') { "" } else { "/" };
+    [value, slash, last].concat()
+}
+
+/// `re.sub(r":.*/", "/", image)`: greedy, from the first colon to the last slash.
+fn drop_port(image: &str) -> Cow<'_, str> {
+    match (image.find(':'), image.rfind('/')) {
+        (Some(colon), Some(slash)) if colon < slash => {
+            Cow::Owned([&image[..colon], &image[slash..]].concat())
+        }
+        _ => Cow::Borrowed(image),
+    }
+}
+
+/// `re.sub(key, value, image)`. A key is a host, so the one special character in
+/// it is the dot, which matches anything. `None`: a backslash in the value,
+/// which is a template and mostly raises an exception.
+fn substitute(key: &str, value: &str, image: &str) -> Option<String> {
+    if value.contains('\\') {
+        return None;
+    }
+    let matches_at = |at: usize| {
+        let candidate = image.as_bytes().get(at..at + key.len())?;
+        let same = candidate.iter().zip(key.bytes()).all(|(&b, k)| k == b'.' || k == b);
+        same.then_some(at + key.len())
+    };
+    let mut result = String::with_capacity(image.len() + value.len());
+    let mut at = 0;
+    while at < image.len() {
+        if let Some(end) = matches_at(at) {
+            result.push_str(value);
+            at = end;
+        } else {
+            // Valid references are ASCII: a byte is a character.
+            result.push_str(image.get(at..=at)?);
+            at += 1;
+        }
+    }
+    Some(result)
+}

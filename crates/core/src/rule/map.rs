@@ -1,0 +1,239 @@
+//! The text of a map: from lines to rules, nothing judged yet.
+//!
+//! ```text
+//! map       = line { newline line }
+//! line      = [ item ] [ "#" comment ]            in a list: item { "," item }
+//! item      = source "::" target                  old form: source ":" target, with no other ":"
+//! source    = "default" | "noswap_wildcards" | [ "[EXACT]" | "[REPLACE]" ] text
+//! ```
+//!
+//! White space counts nowhere. In a list an item without `::` continues a
+//! `noswap_wildcards` before it on the same line, since its value needs commas
+//! of its own. Source: imageswap-webhook, `docs/configuration.md` and
+//! `build_swap_map`; comments end the line at the *first* `#`, which is what its
+//! documentation says and its code does not.
+
+use crate::{
+    finding::{Code, Finding},
+    place::Place,
+};
+
+/// What sort of rule it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// For a host, or a host and a path.
+    Prefix,
+    /// `[EXACT]`: for one reference as a whole.
+    Exact,
+    /// `[REPLACE]`: for a pattern.
+    Replace,
+    /// `default`: for whatever no other rule speaks of.
+    Default,
+    /// One element of `noswap_wildcards`: not by the default.
+    Noswap,
+}
+
+/// One rule as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What sort of rule it is.
+    pub kind: Kind,
+    /// The left side as written, marker included, white space left out.
+    pub source: String,
+    /// The right side as written, white space left out; of `noswap_wildcards`, one element.
+    pub target: String,
+    /// Where the source begins (of a `noswap_wildcards` element: the element).
+    pub place: Place,
+    /// Where the target begins.
+    pub target_place: Place,
+}
+
+impl Rule {
+    /// The left side without its marker: what references are compared with.
+    pub fn key(&self) -> &str {
+        let marker = match self.kind {
+            Kind::Exact => EXACT,
+            Kind::Replace => REPLACE,
+            Kind::Prefix | Kind::Default | Kind::Noswap => "",
+        };
+        self.source.strip_prefix(marker).unwrap_or(&self.source)
+    }
+}
+
+/// How the text separates its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// One rule a line: an imageswap map file.
+    Lines,
+    /// Commas or newlines: `MIRROR_REGISTRIES`.
+    List,
+}
+
+const EXACT: &str = "[EXACT]";
+const REPLACE: &str = "[REPLACE]";
+const DEFAULT: &str = "default";
+const NOSWAP: &str = "noswap_wildcards";
+
+/// Reads `text`: its rules in order, and a warning for each item that is none.
+pub fn parse(text: &str, form: Form) -> (Vec<Rule>, Vec<Finding>) {
+    let mut reader = Reader { rules: Vec::new(), findings: Vec::new(), in_noswap: false };
+    for (index, line) in text.split('\n').enumerate() {
+        let line_number = index + 1;
+        let code = line.split_once('#').map_or(line, |(code, _comment)| code);
+        // A value that continues on the next line would make a rule of what follows it.
+        reader.in_noswap = false;
+        let mut column = 1;
+        let separator = |c: char| form == Form::List && c == ',';
+        for text in code.split(separator) {
+            if let Some(item) = Item::new(text, line_number, column) {
+                reader.item(&item, form);
+            }
+            column += text.chars().count() + 1;
+        }
+    }
+    (reader.rules, reader.findings)
+}
+
+/// One item without its white space, each character with its column.
+struct Item {
+    text: String,
+    line: usize,
+    columns: Vec<usize>,
+}
+
+impl Item {
+    /// `None` where there is nothing but white space.
+    fn new(text: &str, line: usize, first_column: usize) -> Option<Self> {
+        let mut item = Self { text: String::with_capacity(text.len()), line, columns: Vec::new() };
+        for (index, character) in text.chars().enumerate() {
+            if !character.is_whitespace() {
+                item.text.push(character);
+                item.columns.push(first_column + index);
+            }
+        }
+        (!item.text.is_empty()).then_some(item)
+    }
+
+    /// The place of the byte `at` of the text; past the end, of its last character.
+    fn place(&self, at: usize) -> Place {
+        let index = self.text[..at].chars().count().min(self.columns.len() - 1);
+        Place { line: self.line, column: self.columns[index] }
+    }
+}
+
+struct Reader {
+    rules: Vec<Rule>,
+    findings: Vec<Finding>,
+    in_noswap: bool,
+}
+
+impl Reader {
+    fn item(&mut self, item: &Item, form: Form) {
+        let marker = [EXACT, REPLACE].into_iter().find(|marker| item.text.starts_with(marker));
+        let body_at = marker.map_or(0, str::len);
+        match split(&item.text[body_at..]) {
+            split if !split.is_double() && self.in_noswap && form == Form::List => {
+                self.noswap(item, 0);
+            }
+            Split::Double(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 2),
+            Split::Single(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 1),
+            _ => self.findings.push(
+                Finding::warning(
+                    Code::UnreadableLine,
+                    item.place(0),
+                    // The item is not repeated: it may be a misplaced credential.
+                    "expected source::target, found no such rule; it is skipped",
+                )
+                .hint("write one `::` between the source and its target"),
+            ),
+        }
+    }
+
+    fn rule(&mut self, item: &Item, marker: Option<&str>, source_end: usize, target_at: usize) {
+        let source = &item.text[..source_end];
+        let kind = match (marker, source) {
+            (Some(EXACT), _) => Kind::Exact,
+            (Some(_), _) => Kind::Replace,
+            (None, DEFAULT) => Kind::Default,
+            (None, NOSWAP) => Kind::Noswap,
+            (None, _) => Kind::Prefix,
+        };
+        self.in_noswap = kind == Kind::Noswap;
+        if self.in_noswap {
+            return self.noswap(item, target_at);
+        }
+        self.rules.push(Rule {
+            kind,
+            source: source.to_owned(),
+            target: item.text[target_at..].to_owned(),
+            place: item.place(0),
+            target_place: item.place(target_at),
+        });
+    }
+
+    /// The comma-separated elements from byte `at` on; an empty one would match
+    /// everything and is left out.
+    fn noswap(&mut self, item: &Item, mut at: usize) {
+        for element in item.text[at..].split(',') {
+            if !element.is_empty() {
+                let place = item.place(at);
+                self.rules.push(Rule {
+                    kind: Kind::Noswap,
+                    source: NOSWAP.to_owned(),
+                    target: element.to_owned(),
+                    place,
+                    target_place: place,
+                });
+            }
+            at += element.len() + 1;
+        }
+    }
+}
+
+/// Where an item's source ends.
+enum Split {
+    /// At its one `::`.
+    Double(usize),
+    /// At its one `:`.
+    Single(usize),
+    /// Nowhere, or at several places.
+    Unclear {
+        /// Whether `::` is what it has several of.
+        doubles: bool,
+    },
+}
+
+impl Split {
+    const fn is_double(&self) -> bool {
+        matches!(self, Self::Double(_) | Self::Unclear { doubles: true })
+    }
+}
+
+/// Finds the one `::`, else the one `:`, outside brackets (which hold IPv6
+/// addresses and character sets).
+fn split(text: &str) -> Split {
+    let (mut doubles, mut singles) = (Vec::new(), Vec::new());
+    let mut in_brackets = false;
+    // A `[` without its `]` is itself, as in patterns.
+    let last_closing = text.rfind(']').unwrap_or(0);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'[' => in_brackets = at < last_closing,
+            b']' => in_brackets = false,
+            b':' if !in_brackets && bytes.get(at + 1) == Some(&b':') => {
+                doubles.push(at);
+                at += 1;
+            }
+            b':' if !in_brackets => singles.push(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    match (doubles.as_slice(), singles.as_slice()) {
+        (&[at], _) => Split::Double(at),
+        (&[], &[at]) => Split::Single(at),
+        (doubles, _) => Split::Unclear { doubles: !doubles.is_empty() },
+    }
+}

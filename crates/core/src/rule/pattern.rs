@@ -1,0 +1,155 @@
+//! Shell patterns of `[REPLACE]` rules, as Python's `fnmatch.fnmatchcase`:
+//! `*` matches anything, `/` included; `?` one character; `[seq]` and `[!seq]`
+//! one of a set, with ranges. A `[` without its `]` is itself.
+
+/// A compiled pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    tokens: Vec<Token>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Literal(char),
+    Any,
+    Many,
+    Set { negated: bool, ranges: Vec<(char, char)> },
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Self {
+        let characters: Vec<char> = text.chars().collect();
+        let mut tokens = Vec::with_capacity(characters.len());
+        let mut at = 0;
+        while let Some(&character) = characters.get(at) {
+            at += 1;
+            tokens.push(match character {
+                // A run of stars says no more than one.
+                '*' if tokens.last() == Some(&Token::Many) => continue,
+                '*' => Token::Many,
+                '?' => Token::Any,
+                '[' => match set(&characters[at..]) {
+                    Some((token, length)) => {
+                        at += length;
+                        token
+                    }
+                    None => Token::Literal('['),
+                },
+                other => Token::Literal(other),
+            });
+        }
+        Self { tokens }
+    }
+
+    /// What every text that matches begins with.
+    pub(crate) fn literal_prefix(&self) -> String {
+        let literals = self.tokens.iter().map_while(|token| match token {
+            Token::Literal(character) => Some(*character),
+            _ => None,
+        });
+        literals.collect()
+    }
+
+    /// Whether it is a literal text and then `*`: it matches all that begins so.
+    pub(crate) fn is_open_prefix(&self) -> bool {
+        let many = self.tokens.iter().position(|token| !matches!(token, Token::Literal(_)));
+        many.is_some_and(|at| at + 1 == self.tokens.len() && self.tokens[at] == Token::Many)
+    }
+
+    /// Linear in practice: on a mismatch only the last star is given more.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let (mut token, mut rest) = (0, text.chars());
+        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            if self.tokens.get(token) == Some(&Token::Many) {
+                token += 1;
+                retry = Some((token, rest.clone()));
+                continue;
+            }
+            let mut after = rest.clone();
+            let matched = match (self.tokens.get(token), after.next()) {
+                (None, None) => return true,
+                (Some(Token::Literal(expected)), Some(found)) => *expected == found,
+                (Some(Token::Any), Some(_)) => true,
+                (Some(Token::Set { negated, ranges }), Some(found)) => {
+                    ranges.iter().any(|(low, high)| (*low..=*high).contains(&found)) != *negated
+                }
+                _ => false,
+            };
+            if matched {
+                (token, rest) = (token + 1, after);
+                continue;
+            }
+            let Some((star, mut from)) = retry else { return false };
+            if from.next().is_none() {
+                return false;
+            }
+            (token, rest) = (star, from.clone());
+            retry = Some((star, from));
+        }
+    }
+}
+
+/// The set that follows a `[`, and how many characters it has, `]` included.
+fn set(characters: &[char]) -> Option<(Token, usize)> {
+    let negated = characters.first() == Some(&'!');
+    let start = usize::from(negated);
+    // A `]` that comes first is a member.
+    let end = start + 1 + characters.get(start + 1..)?.iter().position(|&c| c == ']')?;
+    let members = &characters[start..end];
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < members.len() {
+        if let (Some('-'), Some(&high)) = (members.get(at + 1), members.get(at + 2)) {
+            ranges.push((members[at], high));
+            at += 3;
+        } else {
+            ranges.push((members[at], members[at]));
+            at += 1;
+        }
+    }
+    Some((Token::Set { negated, ranges }, end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_fnmatch_does() {
+        for (pattern, text, expected) in [
+            ("quay.io/*", "quay.io/a/b:1", true),
+            ("*/nginx:*", "docker.io/library/nginx:1.25", true),
+            ("*/nginx:*", "docker.io/library/nginx", false),
+            ("nginx", "nginx", true),
+            ("nginx", "nginx:1", false),
+            ("ngin?", "nginx", true),
+            ("ngin?", "ngin", false),
+            ("a[bc]d", "abd", true),
+            ("a[!bc]d", "abd", false),
+            ("a[!bc]d", "axd", true),
+            ("a[0-9]", "a7", true),
+            ("a[0-9]", "ab", false),
+            ("a[]]", "a]", true),
+            ("a[", "a[", true),
+            ("a[!]", "a[!]", true),
+            ("a[-x]", "a-", true),
+            ("", "", true),
+            ("*", "", true),
+            ("**", "abc", true),
+            ("*a*b*c", "xxaxxbxxc", true),
+            ("*a*b*c", "xxaxxcxxb", false),
+            ("*aab", "aaaab", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_knows_its_literal_beginning() {
+        assert_eq!(Pattern::new("quay.io/*").literal_prefix(), "quay.io/");
+        assert!(Pattern::new("quay.io/*").is_open_prefix() && Pattern::new("*").is_open_prefix());
+        assert!(!Pattern::new("quay.io/*:1").is_open_prefix());
+        assert!(!Pattern::new("quay.io").is_open_prefix());
+    }
+}

@@ -1,0 +1,263 @@
+//! What the dialect `canonical` makes of references, question by question.
+
+use super::{Reason::*, leaves, rules, swaps};
+
+const DIGEST: &str = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+#[test]
+fn a_reference_is_normalised_before_rules_are_asked() {
+    for image in ["nginx", "docker.io/nginx", "library/nginx", "index.docker.io/library/nginx"] {
+        swaps("docker.io::h.io/d", image, "h.io/d/library/nginx", Rule);
+    }
+    swaps("docker.io::h.io/d", "bitnami/redis:7", "h.io/d/bitnami/redis:7", Rule);
+}
+
+#[test]
+fn tag_and_digest_survive() {
+    for end in [":1.25", DIGEST, &[":1.25", DIGEST].concat(), ""] {
+        for map in ["docker.io::h.io/d", "default::h.io/d", "docker.io::h.io/x-"] {
+            let swapped = rules(map).swap(&["nginx", end].concat()).unwrap().image.into_owned();
+            assert!(swapped.ends_with(&["nginx", end].concat()), "{swapped}");
+        }
+        swaps(
+            "[REPLACE]*nginx*::h.io/r",
+            &["nginx", end].concat(),
+            &["h.io/r/nginx", end].concat(),
+            Replace,
+        );
+    }
+}
+
+#[test]
+fn the_longest_key_on_a_component_boundary_wins() {
+    let map = "quay.io::h.io/q,quay.io/team::h.io/t,quay.io/team/app::h.io/a,default::h.io/x";
+    swaps(map, "quay.io/other/app:1", "h.io/q/other/app:1", Rule);
+    swaps(map, "quay.io/team/other:1", "h.io/t/other:1", Rule);
+    swaps(map, "quay.io/team/app:1", "h.io/a:1", Rule);
+    swaps(map, "quay.io/team/app/sub:1", "h.io/a/sub:1", Rule);
+    swaps(map, "quay.io/teams/app:1", "h.io/q/teams/app:1", Rule);
+    swaps(map, "quay.io.evil.org/team:1", "h.io/x/team:1", Default);
+}
+
+#[test]
+fn the_order_of_the_rules_does_not_matter_to_the_longest_key() {
+    let map = "quay.io/team/app::h.io/a,quay.io::h.io/q,quay.io/team::h.io/t";
+    swaps(map, "quay.io/team/app", "h.io/a", Rule);
+    swaps(map, "quay.io/team/x", "h.io/t/x", Rule);
+}
+
+#[test]
+fn a_key_without_a_port_speaks_of_every_port_that_has_no_key_of_its_own() {
+    let map = "cool.io::h.io/c,cool.io:443::h.io/p";
+    swaps(map, "cool.io/a", "h.io/c/a", Rule);
+    swaps(map, "cool.io:443/a", "h.io/p/a", Rule);
+    swaps(map, "cool.io:8443/a", "h.io/c/a", Rule);
+    leaves("cool.io:443::h.io/p", "cool.io/a", NoRule);
+    leaves("cool.io:443::h.io/p", "cool.io:8443/a", NoRule);
+    // A path on a port is a key of that port too.
+    leaves("cool.io::h.io/c,cool.io:443/team::h.io/t", "cool.io:443/a", NoRule);
+    swaps("cool.io/team::h.io/t", "cool.io:443/team/a:1", "h.io/t/a:1", Rule);
+    swaps("[::1]::h.io/six", "[::1]:5000/a", "h.io/six/a", Rule);
+    swaps("[::1]:5000::h.io:8443/six", "[::1]:5000/a", "h.io:8443/six/a", Rule);
+}
+
+#[test]
+fn the_target_replaces_host_and_port() {
+    swaps("cool.io:443::h.io:8443/c", "cool.io:443/a", "h.io:8443/c/a", Rule);
+    swaps("default::h.io", "cool.io:443/a/b", "h.io/a/b", Default);
+}
+
+#[test]
+fn key_hosts_are_normalised() {
+    swaps("index.docker.io::h.io/d", "nginx", "h.io/d/library/nginx", Rule);
+    swaps("index.docker.io/bitnami::h.io/b", "bitnami/x", "h.io/b/x", Rule);
+}
+
+#[test]
+fn a_star_is_no_wildcard() {
+    leaves("*::h.io/d", "nginx", NoRule);
+    leaves("*.gcr.io::h.io/d", "eu.gcr.io/x", NoRule);
+}
+
+#[test]
+fn what_lies_below_a_target_is_already_mirrored() {
+    let map = "docker.io::h.io/d,h.io::k.io/h";
+    leaves(map, "h.io/d/library/nginx:1", AlreadyMirrored);
+    leaves(map, "h.io/d:1", AlreadyMirrored);
+    swaps(map, "h.io/dd/x", "k.io/h/dd/x", Rule);
+    swaps(map, "h.io:443/d/x", "k.io/h/d/x", Rule);
+    leaves("gcr.io::docker.io/mirror", "mirror/x", AlreadyMirrored);
+    leaves("default::h.io", "h.io/anything", AlreadyMirrored);
+    leaves("[REPLACE]*x*::h.io/r", "h.io/r/x", AlreadyMirrored);
+    leaves("docker.io::h.io/x-,default::k.io", "h.io/x-gcr.io/y", AlreadyMirrored);
+    // A single repository on Docker Hub lies in its library.
+    swaps("quay.io/a/b::docker.io/app,default::k.io", "quay.io/a/b:1", "docker.io/app:1", Rule);
+}
+
+#[test]
+fn an_exact_target_is_mirrored_as_a_whole() {
+    let map = "[EXACT]nginx:1::docker.io/library/nginx:2,docker.io::h.io/d";
+    leaves(map, "docker.io/library/nginx:2", AlreadyMirrored);
+    leaves(map, "nginx:2", AlreadyMirrored);
+    swaps(map, "nginx:3", "h.io/d/library/nginx:3", Rule);
+}
+
+#[test]
+fn exact_compares_what_was_written_then_what_it_means() {
+    let map = "[EXACT]nginx:1::h.io/e/nginx:1-fips,[EXACT]docker.io/library/nginx:1::h.io/other:1";
+    swaps(map, "nginx:1", "h.io/e/nginx:1-fips", Exact);
+    swaps(map, "docker.io/library/nginx:1", "h.io/other:1", Exact);
+    swaps(map, "docker.io/nginx:1", "h.io/e/nginx:1-fips", Exact);
+    leaves("[EXACT]nginx::h.io/e/nginx", "nginx:latest", NoRule);
+    leaves("[EXACT]nginx:latest::h.io/e/nginx", "nginx", NoRule);
+    swaps("[EXACT]nginx::h.io/e/x", "library/nginx", "h.io/e/x", Exact);
+}
+
+#[test]
+fn the_exact_target_is_emitted_as_written() {
+    swaps("[EXACT]nginx::index.docker.io/x/y:1", "nginx", "index.docker.io/x/y:1", Exact);
+    let digest = ["h.io/e/nginx:1", DIGEST].concat();
+    swaps(&["[EXACT]nginx:1::", &digest].concat(), "nginx:1", &digest, Exact);
+}
+
+#[test]
+fn exact_beats_replace_beats_prefix_beats_default() {
+    let map =
+        "default::h.io/x,quay.io::h.io/q,[REPLACE]quay.io/a/*::h.io/r,[EXACT]quay.io/a/b::h.io/e";
+    swaps(map, "quay.io/a/b", "h.io/e", Exact);
+    swaps(map, "quay.io/a/b:1", "h.io/r/b:1", Replace);
+    swaps(map, "quay.io/b/c", "h.io/q/b/c", Rule);
+    swaps(map, "gcr.io/b/c", "h.io/x/b/c", Default);
+}
+
+#[test]
+fn replace_keeps_the_last_segment_and_tries_patterns_in_file_order() {
+    let map = "[REPLACE]*/app:*::h.io/apps,[REPLACE]quay.io/*::h.io/q,[REPLACE]*::h.io/rest";
+    swaps(map, "quay.io/team/app:1", "h.io/apps/app:1", Replace);
+    swaps(map, "quay.io/team/web:1", "h.io/q/web:1", Replace);
+    swaps(map, "gcr.io/a/b/c", "h.io/rest/c", Replace);
+    // As written, then normalised.
+    swaps("[REPLACE]nginx*::h.io/w", "nginx:1", "h.io/w/nginx:1", Replace);
+    swaps("[REPLACE]docker.io/library/*::h.io/l", "nginx:1", "h.io/l/nginx:1", Replace);
+    leaves("[REPLACE]nginx::h.io/w", "nginx:1", NoRule);
+    // The earlier pattern wins even where only the normalised form matches it.
+    swaps("[REPLACE]docker.io/*::h.io/1,[REPLACE]nginx::h.io/2", "nginx", "h.io/1/nginx", Replace);
+}
+
+#[test]
+fn a_target_ending_in_a_hyphen_is_joined_to_the_name_without_its_port() {
+    swaps("docker.io::h.io/x-", "nginx:1", "h.io/x-docker.io/library/nginx:1", Rule);
+    swaps("cool.io::h.io/x-", "cool.io:443/a/b", "h.io/x-cool.io/a/b", Rule);
+    swaps("cool.io:443/a::h.io/x-", "cool.io:443/a/b", "h.io/x-cool.io/a/b", Rule);
+    swaps("default::h.io/x-", "quay.io/a/b:1", "h.io/x-quay.io/a/b:1", Default);
+    swaps("[REPLACE]quay.io/*::h.io/x-", "quay.io/a/b:1", "h.io/x-b:1", Replace);
+}
+
+#[test]
+fn an_empty_value_means_leave_alone() {
+    let map = "gcr.io::,docker.io/library::,docker.io::h.io/d,default::h.io/x,[EXACT]quay.io/a::,[REPLACE]ecr.*::";
+    leaves(map, "gcr.io/x", Disabled);
+    leaves(map, "nginx", Disabled);
+    swaps(map, "bitnami/x", "h.io/d/bitnami/x", Rule);
+    leaves(map, "quay.io/a", Disabled);
+    leaves(map, "ecr.aws.com/a", Disabled);
+    leaves("docker.io::h.io/d,default::", "gcr.io/x", NoRule);
+    leaves("docker.io::h.io/d", "gcr.io/x", NoRule);
+}
+
+#[test]
+fn noswap_holds_back_the_default_and_nothing_else() {
+    let map = "gcr.io::h.io/g\nnoswap_wildcards::internal,/team/, ,\ndefault::h.io/x\n";
+    leaves(map, "quay.io/internal-tools/a", Noswap);
+    leaves(map, "quay.io/team/a", Noswap);
+    swaps(map, "gcr.io/internal/a", "h.io/g/internal/a", Rule);
+    swaps(map, "quay.io/a/b", "h.io/x/a/b", Default);
+    // Neither the tag nor the digest is part of the name; `library/` is.
+    swaps(
+        "noswap_wildcards::1.25\ndefault::h.io\n",
+        "nginx:1.25",
+        "h.io/library/nginx:1.25",
+        Default,
+    );
+    leaves("noswap_wildcards::library\ndefault::h.io\n", "nginx", Noswap);
+    leaves("noswap_wildcards::x\n", "x", Noswap);
+}
+
+#[test]
+fn pods_take_the_first_of_several_mirrors() {
+    let map = "docker.io::h.io/1,docker.io::h.io/2";
+    swaps(map, "nginx", "h.io/1/library/nginx", Rule);
+    leaves(map, "h.io/2/library/nginx", AlreadyMirrored);
+    swaps("default::h.io/1,default::h.io/2", "nginx", "h.io/1/library/nginx", Default);
+    swaps("[EXACT]a::h.io/1,[EXACT]a::h.io/2", "a", "h.io/1", Exact);
+}
+
+#[test]
+fn a_result_that_is_no_reference_is_not_used() {
+    leaves("docker.io::h.io/UPPER", "nginx", InvalidResult);
+    leaves("quay.io/a/b::h.io", "quay.io/a/b:1", InvalidResult);
+    let long = ["quay.io/", &"a".repeat(250)].concat();
+    leaves("quay.io::h.io/a-path", &long, InvalidResult);
+    leaves("[EXACT]nginx::h.io/UPPER", "nginx", InvalidResult);
+    leaves("[REPLACE]*::h.io/a__", "nginx", InvalidResult);
+}
+
+#[test]
+fn a_rule_without_a_usable_target_counts_for_nothing() {
+    leaves("docker.io::nohost/d", "nginx", NoRule);
+    swaps("docker.io::nohost/d,default::h.io", "nginx", "h.io/library/nginx", Default);
+}
+
+#[test]
+fn a_scheme_and_the_apis_path_are_not_for_pods() {
+    swaps("docker.io::https://h.io/v2/d/", "nginx", "h.io/d/library/nginx", Rule);
+    swaps("docker.io::http://h.io:5000/d", "nginx", "h.io:5000/d/library/nginx", Rule);
+    leaves("docker.io::https://h.io/v2/d", "h.io/d/x", AlreadyMirrored);
+}
+
+#[test]
+fn a_name_without_a_domain_has_its_first_component_for_a_host() {
+    swaps("default::h.io/d", "a_b.c/d:1", "h.io/d/d:1", Default);
+    leaves("docker.io::h.io/d", "a_b.c/d:1", NoRule);
+}
+
+#[test]
+fn a_decision_names_its_rule() {
+    let set = rules("gcr.io::h.io/g,docker.io::h.io/d,noswap_wildcards::x,y,default::h.io/z");
+    let rule = |image| set.swap(image).unwrap().rule.map(|id| set.rules()[id].target.as_str());
+    assert_eq!(rule("nginx"), Some("h.io/d"));
+    assert_eq!(rule("h.io/g/a"), Some("h.io/g"));
+    assert_eq!(rule("m.io/y"), Some("y"));
+    assert_eq!(rule("m.io/z"), Some("h.io/z"));
+}
+
+#[test]
+fn what_is_no_reference_is_an_error() {
+    assert!(rules("docker.io::h.io").swap("Nginx").is_err());
+}
+
+#[test]
+fn a_trace_tells_every_question_up_to_the_one_that_decided() {
+    use crate::{
+        reference::Reference,
+        rule::{Outcome::*, Question},
+    };
+    let set = rules("quay.io::h.io/q,quay.io/team::h.io/t,default::h.io/x,[REPLACE]a*::h.io/r");
+    let trace = |image| set.trace(image, &Reference::parse(image).unwrap());
+    let outcomes: Vec<_> =
+        trace("quay.io/team/app").iter().map(|s| (s.question, s.outcome)).collect();
+    assert_eq!(
+        outcomes,
+        [
+            (Question::AlreadyMirrored, No(4)),
+            (Question::Exact, No(0)),
+            (Question::Replace, No(1)),
+            (Question::Prefix, Decided),
+            (Question::Noswap, NotAsked),
+            (Question::Default, NotAsked),
+        ]
+    );
+    assert_eq!(trace("quay.io/team/app")[3].matched, [1, 0]);
+    assert_eq!(trace("gcr.io/x")[5].outcome, Decided);
+    assert_eq!(trace("h.io/q/x")[0].outcome, Decided);
+}

@@ -1,0 +1,116 @@
+//! From imageswap maps to canonical ones.
+
+use super::rules;
+use crate::rule::{Form, ImageSwap};
+
+fn convert(map: &str) -> String {
+    ImageSwap::new(map, Form::Lines).to_canonical().text
+}
+
+/// The converted map has the same effect on every one of `images`.
+#[track_caller]
+fn same_effect(map: &str, images: &[&str]) {
+    let imageswap = ImageSwap::new(map, Form::Lines);
+    let converted = imageswap.to_canonical();
+    assert_eq!(converted.differences, [] as [String; 0], "{map}");
+    let canonical = rules(&converted.text);
+    for image in images {
+        let expected = imageswap.swap(image).unwrap().image;
+        let found = canonical.swap(image).unwrap().image;
+        assert_eq!(found, expected, "{image}\n{map}\nbecame\n{}", converted.text);
+    }
+}
+
+const IMAGES: [&str; 13] = [
+    "nginx",
+    "nginx:1.25",
+    "docker.io/nginx",
+    "bitnami/redis:7",
+    "docker.io/bitnami/redis:7",
+    "gcr.io/a/b:1",
+    "k8s.gcr.io/pause:3.9",
+    "quay.io/team/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "quay.io/prometheus/node:1",
+    "localhost/x",
+    "m.io:8443/x",
+    "h.io/d/x",
+    "mcr.microsoft.com/a/b",
+];
+
+#[test]
+fn library_images_stay_where_upstream_put_them() {
+    assert_eq!(
+        convert("docker.io::h.io/d\ndefault::\n"),
+        "docker.io::h.io/d\nlocalhost::h.io/d/localhost\ndocker.io/library::h.io/d\n"
+    );
+}
+
+#[test]
+fn the_converted_map_has_the_same_effect() {
+    for map in [
+        "docker.io::h.io/d\ngcr.io::h.io/g\ndefault::\n",
+        "docker.io::h.io/d\ndocker.io/library::h.io/l\ndefault::\n",
+        "docker.io/library::h.io/l\ndefault::\n",
+        "docker.io::\ndocker.io/library::h.io/l\ndefault::\n",
+        "default::h.io/d\nh.io::\n",
+        "default::h.io/d\n",
+        "default::h.io/d\nh.io::\nnoswap_wildcards::prometheus,1.25,nothing*[x]?\n",
+        "docker.io::h.io/x-\ngcr.io::h.io/x-\ndefault::\n",
+        "docker.io::h.io/x-\ndocker.io/library::h.io/l-\ndefault::\n",
+        "m.io:8443::h.io/m\nquay.io/team::h.io/dead\n*::h.io/dead\ndefault::\n",
+        "[EXACT]nginx::h.io/e/nginx\n[REPLACE]quay.io/*::h.io/q\ngcr.io::h.io/g\n",
+        "[EXACT]nginx::bitnami/nginx\ndocker.io::h.io/d\ndefault::\n",
+        "",
+    ] {
+        let images: Vec<&str> = IMAGES
+            .into_iter()
+            // Where upstream gives no registry, the canonical target has Docker Hub's.
+            .filter(|image| !(map.contains("bitnami") && image.ends_with("nginx")))
+            // `docker.io/nginx` is not `nginx` to upstream's library and EXACT rules.
+            .filter(|image| !(map.contains("/library") && *image == "docker.io/nginx"))
+            .filter(|image| !(map.contains("]nginx") && *image == "docker.io/nginx"))
+            .collect();
+        same_effect(map, &images);
+    }
+}
+
+#[test]
+fn names_without_a_registry_become_docker_hubs() {
+    assert_eq!(
+        convert("[EXACT]nginx:1::bitnami/nginx:1\n[REPLACE]*::mirror\n"),
+        "[EXACT]nginx:1::docker.io/bitnami/nginx:1\n[REPLACE]*::docker.io/mirror\n"
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_said_in_a_comment() {
+    let text = convert("*::h.io/x\nquay.io::h.io/q\nquay.io/team::h.io/t\ndefault::\n");
+    assert_eq!(
+        text,
+        "# *:: has no effect in imageswap\n# quay.io/team:: has no effect in imageswap\nquay.io::h.io/q\n"
+    );
+    let text = convert("docker.io::h.io/d\n");
+    assert_eq!(text, "# without `default::` imageswap asks no prefix rule; none is kept\n");
+}
+
+#[test]
+fn what_no_canonical_rule_says_is_told() {
+    // Upstream puts the registry in twice, and keeps doing so.
+    let map = ImageSwap::new("default::h.io/x-\nh.io::\n", Form::Lines);
+    let differences = map.to_canonical().differences;
+    assert_eq!(differences.len(), 1, "{differences:?}");
+    assert!(differences[0].starts_with("default: imageswap makes h.io/x-"), "{differences:?}");
+    let map = ImageSwap::new("[REPLACE]*redis*::\n", Form::Lines).to_canonical();
+    assert_eq!(map.text, "# [REPLACE]*redis*:: keeps the bare name in imageswap\n");
+    assert_eq!(map.differences.len(), 1);
+}
+
+#[test]
+fn a_rule_that_a_canonical_map_has_no_words_for_becomes_a_comment() {
+    assert_eq!(
+        convert("[EXACT]nginx[::h.io/n\n[REPLACE]a[*::h.io]\n"),
+        "[EXACT]nginx[::h.io/n\n# no effect in imageswap: [REPLACE]a[*::docker.io/h.io]\n"
+    );
+    // Of two comments imageswap cuts off the last; its answer is no reference.
+    same_effect("[EXACT]nginx::h.io/n # a:b # c\ndefault::\n", &["nginx", "nginx:1.25"]);
+}

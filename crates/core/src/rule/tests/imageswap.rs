@@ -1,0 +1,80 @@
+//! The dialect `imageswap`, held against what the program itself answered.
+
+use serde_json::Value;
+
+use crate::rule::{Form, ImageSwap, Reason};
+
+/// Maps of our own, and what imageswap-webhook 1.5.3 made of images by them
+/// when it was run; null where it crashed, gave no valid reference, or gave
+/// another answer when asked about its answer.
+const ANSWERS: &str = include_str!("../../../tests/data/imageswap.json");
+
+#[test]
+fn every_answer_that_holds_is_upstreams() {
+    let maps: Vec<Value> = serde_json::from_str(ANSWERS).unwrap();
+    let mut held = 0;
+    for map in &maps {
+        let text = map["map"].as_str().unwrap();
+        let imageswap = ImageSwap::new(text, Form::Lines);
+        let canonical = imageswap.canonical();
+        for (image, expected) in map["answers"].as_object().unwrap() {
+            let answer = imageswap.swap(image).unwrap();
+            let expected = expected.as_str().inspect(|_| held += 1);
+            let canonical = canonical.swap(image).unwrap().image;
+            assert_eq!(answer.image, expected.unwrap_or(&canonical), "{}: {image}", map["name"]);
+        }
+    }
+    assert!(held > 250, "{held}");
+}
+
+#[track_caller]
+fn swaps(map: &str, image: &str, expected: &str, reason: Reason) {
+    let form = if map.contains('\n') { Form::Lines } else { Form::List };
+    let answer = ImageSwap::new(map, form).swap(image).unwrap();
+    assert_eq!((answer.image.as_ref(), answer.reason), (expected, reason), "{map} {image}");
+}
+
+#[test]
+fn a_map_without_default_swaps_nothing_but_exact_and_replace() {
+    let map = "docker.io::h.io/d\n[EXACT]a::h.io/e\n[REPLACE]quay.io/*::h.io/q\n";
+    swaps(map, "nginx", "nginx", Reason::NoRule);
+    swaps(map, "a", "h.io/e", Reason::Exact);
+    swaps(map, "quay.io/b/c", "h.io/q/c", Reason::Replace);
+}
+
+#[test]
+fn a_list_implies_an_empty_default() {
+    swaps("docker.io::h.io/d", "nginx", "h.io/d/nginx", Reason::Rule);
+    swaps(
+        "docker.io::h.io/d,noswap_wildcards::a,b,default::k.io",
+        "k.io/b",
+        "k.io/b",
+        Reason::Noswap,
+    );
+}
+
+#[test]
+fn where_upstream_gives_no_lasting_answer_the_canonical_one_counts() {
+    // Upstream: h.io/d/d/nginx when asked again.
+    swaps("default::h.io/d\n", "nginx", "h.io/d/library/nginx", Reason::Default);
+    // Upstream: KeyError.
+    swaps("docker.io/library::h.io/l\ndefault::\n", "bitnami/x", "bitnami/x", Reason::NoRule);
+    // Upstream: the port stays between host and path, which is no reference.
+    swaps("cool.io::h.io/c\ndefault::\n", "cool.io:443/a", "h.io/c/a", Reason::Rule);
+    // Upstream: an exception for the backslash.
+    swaps("gcr.io::h.io\\x\ndefault::\n", "gcr.io/a", "gcr.io/a", Reason::NoRule);
+}
+
+#[test]
+fn the_last_of_several_values_counts_at_the_first_ones_place() {
+    let map = "[REPLACE]a*::h.io/1\n[REPLACE]ab*::h.io/2\n[REPLACE]a*::h.io/3\n";
+    swaps(map, "abc", "h.io/3/abc", Reason::Replace);
+    swaps("gcr.io::h.io/1\ngcr.io::h.io/2\ndefault::\n", "gcr.io/a", "h.io/2/a", Reason::Rule);
+}
+
+#[test]
+fn its_rules_have_places() {
+    let map = ImageSwap::new("# x\n gcr.io::h.io/g\ndefault::\n", Form::Lines);
+    let rule = map.swap("gcr.io/a").unwrap().rule.unwrap();
+    assert_eq!((map.rules()[rule].place.line, map.rules()[rule].place.column), (2, 2));
+}

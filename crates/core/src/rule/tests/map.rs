@@ -1,0 +1,108 @@
+//! The text of a map.
+
+use crate::{
+    place::Place,
+    rule::{
+        Form, Kind,
+        map::{Rule, parse},
+    },
+};
+
+fn read(text: &str, form: Form) -> (Vec<Rule>, Vec<(usize, usize)>) {
+    let (rules, findings) = parse(text, form);
+    (rules, findings.iter().map(|f| (f.place.line, f.place.column)).collect())
+}
+
+fn pairs(rules: &[Rule]) -> Vec<(Kind, &str, &str)> {
+    rules.iter().map(|rule| (rule.kind, rule.key(), rule.target.as_str())).collect()
+}
+
+#[test]
+fn every_kind_of_line_is_read() {
+    let text = "# comment\n\ndocker.io::h.io/d  # one # two\r\n gcr.io :: h.io / g\n\tquay.io::h.io/q\n\
+                k8s.gcr.io:h.io/k\nlocalhost:5000::h.io:5000/l\ndefault::\nold:\n\
+                [EXACT] nginx:1 :: h.io/e:1\n[REPLACE]*/a[bc]:*::h.io/r\n[::1]:5000::h.io/six\n\
+                noswap_wildcards::a, b,,c\n";
+    let (rules, unreadable) = read(text, Form::Lines);
+    assert_eq!(
+        pairs(&rules),
+        [
+            (Kind::Prefix, "docker.io", "h.io/d"),
+            (Kind::Prefix, "gcr.io", "h.io/g"),
+            (Kind::Prefix, "quay.io", "h.io/q"),
+            (Kind::Prefix, "k8s.gcr.io", "h.io/k"),
+            (Kind::Prefix, "localhost:5000", "h.io:5000/l"),
+            (Kind::Default, "default", ""),
+            (Kind::Prefix, "old", ""),
+            (Kind::Exact, "nginx:1", "h.io/e:1"),
+            (Kind::Replace, "*/a[bc]:*", "h.io/r"),
+            (Kind::Prefix, "[::1]:5000", "h.io/six"),
+            (Kind::Noswap, "noswap_wildcards", "a"),
+            (Kind::Noswap, "noswap_wildcards", "b"),
+            (Kind::Noswap, "noswap_wildcards", "c"),
+        ]
+    );
+    assert_eq!(unreadable, []);
+    assert_eq!(rules[7].source, "[EXACT]nginx:1");
+}
+
+#[test]
+fn a_bracket_that_nothing_closes_is_itself() {
+    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r", Form::Lines);
+    assert_eq!(pairs(&rules), [(Kind::Replace, "a[*", "h.io/r")]);
+    assert_eq!(unreadable, []);
+}
+
+#[test]
+fn an_item_that_is_no_rule_is_skipped_and_told() {
+    let text = "x;y\na::b::c\n a.io:5000:h.io\n::h.io\n:h.io\ngcr.io::h.io\n[EXACT]\n";
+    let (rules, unreadable) = read(text, Form::Lines);
+    assert_eq!(pairs(&rules), [(Kind::Prefix, "gcr.io", "h.io")]);
+    assert_eq!(unreadable, [(1, 1), (2, 1), (3, 2), (4, 1), (5, 1), (7, 1)]);
+}
+
+#[test]
+fn a_list_has_commas_or_newlines() {
+    let (rules, unreadable) =
+        read("docker.io::h.io/d, gcr.io::h.io/g\nquay.io::h.io/q,,\n", Form::List);
+    assert_eq!(rules.len(), 3);
+    assert_eq!(unreadable, []);
+    let places: Vec<_> = rules.iter().map(|r| (r.place, r.target_place.column)).collect();
+    let place = |line, column| Place { line, column };
+    assert_eq!(places, [(place(1, 1), 12), (place(1, 20), 28), (place(2, 1), 10)]);
+}
+
+#[test]
+fn columns_count_characters_and_skip_white_space() {
+    let (rules, _) = read("é::ü/ß,  docker.io :: h.io", Form::List);
+    assert_eq!((rules[1].place.column, rules[1].target_place.column), (10, 23));
+}
+
+#[test]
+fn in_a_list_an_item_without_a_double_colon_continues_noswap() {
+    let text = "noswap_wildcards::a,b,c:5000/d,gcr.io::h.io/g,x,docker.io::h.io/d";
+    let (rules, unreadable) = read(text, Form::List);
+    assert_eq!(
+        pairs(&rules),
+        [
+            (Kind::Noswap, "noswap_wildcards", "a"),
+            (Kind::Noswap, "noswap_wildcards", "b"),
+            (Kind::Noswap, "noswap_wildcards", "c:5000/d"),
+            (Kind::Prefix, "gcr.io", "h.io/g"),
+            (Kind::Prefix, "docker.io", "h.io/d"),
+        ]
+    );
+    assert_eq!(unreadable, [(1, 47)]);
+    assert_eq!(rules[1].place.column, 21);
+    // On the next line it continues nothing.
+    assert_eq!(read("noswap_wildcards::a\nb\n", Form::List).1, [(2, 1)]);
+}
+
+#[test]
+fn in_a_list_the_old_single_colon_is_read_too() {
+    let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g", Form::List);
+    assert_eq!(
+        pairs(&rules),
+        [(Kind::Prefix, "docker.io", "h.io/d"), (Kind::Prefix, "gcr.io", "h.io/g")]
+    );
+}
