@@ -1,6 +1,9 @@
 //! A review as an API server sends it: eleven kilobytes, five containers.
 
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{
+    RuleSet,
+    map::{self, Form},
+};
 use serde_json::{Map, Value, json};
 
 /// How many containers the pod has, each with an image that the rules swap.

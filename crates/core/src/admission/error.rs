@@ -3,19 +3,17 @@
 use std::fmt;
 
 use super::pod::IMAGES_MAX;
-use crate::json::SyntaxError;
+use crate::{json::SyntaxError, place::Place};
 
 /// A body that is no request to this webhook. The caller is wrong, not the
 /// server: HTTP 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviewError {
     /// The body is no JSON.
-    #[error("expected an AdmissionReview as JSON; line {line}, column {column}: {error}")]
+    #[error("expected an AdmissionReview as JSON; line {}, column {}: {error}", place.line, place.column)]
     NotJson {
-        /// Counted from 1.
-        line: usize,
-        /// Counted from 1, in characters.
-        column: usize,
+        /// Where reading stopped.
+        place: Place,
         /// What was expected there.
         error: Box<SyntaxError>,
     },
@@ -39,8 +37,7 @@ pub enum ReviewError {
 impl ReviewError {
     /// The error of `body`, which is no JSON.
     pub(super) fn not_json(body: &[u8], error: Box<SyntaxError>) -> Self {
-        let (line, column) = error.place(body);
-        Self::NotJson { line, column, error }
+        Self::NotJson { place: error.place(body), error }
     }
 }
 

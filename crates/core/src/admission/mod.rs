@@ -31,9 +31,9 @@ mod settings;
 
 use std::borrow::Cow;
 
-pub use self::error::ReviewError;
+pub use self::error::{Found, ReviewError};
 pub use self::outcome::{Outcome, Tally};
-pub use self::settings::{Mode, Settings};
+pub use self::settings::{Mode, Settings, UnknownMode};
 use self::{plan::Plan, request::Review};
 use crate::rule::RuleSet;
 

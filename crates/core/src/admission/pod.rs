@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 
 use super::{ORIGINALS, Settings};
-use crate::json::{Reader, Result};
-
-/// The mark of a pod that the kubelet runs from a file and only shows to the API
-/// server: what is changed there would never reach the node.
-const MIRROR: &[u8] = b"kubernetes.io/config.mirror";
+use crate::{
+    json::{Reader, Result},
+    workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER},
+};
 
 /// How many images of one object are read: far more than a pod within the API
 /// server's size limit can have, and few enough to bound the answer.
@@ -144,7 +143,7 @@ impl<'b> Object<'b> {
                 self.record = reader.text()?.map_or(Record::Absent, Record::Text);
                 return Ok(());
             }
-            self.is_mirror |= key == MIRROR;
+            self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
             reader.skip()
         })?;
         if !is_object {
@@ -157,7 +156,7 @@ impl<'b> Object<'b> {
         self.is_disabled = false;
         reader.members(|reader, key| {
             if key == settings.disable_label.as_bytes() {
-                self.is_disabled = reader.text()?.as_deref() == Some("disabled");
+                self.is_disabled = reader.text()?.as_deref() == Some(DISABLED);
                 return Ok(());
             }
             reader.skip()
@@ -251,7 +250,7 @@ impl<'b> Image<'b> {
     }
 
     fn read_pull_policy(&mut self, reader: &mut Reader<'b>) -> Result<()> {
-        self.never_pulled = reader.text()?.as_deref() == Some("Never");
+        self.never_pulled = reader.text()?.as_deref() == Some(PULL_NEVER);
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::workload::DISABLE_LABEL;
+
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -54,8 +56,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// Enforcing, with the label that upstream's imageswap uses.
     fn default() -> Self {
-        Self { mode: Mode::default(), disable_label: "k8s.twr.io/imageswap".to_owned() }
+        Self { mode: Mode::default(), disable_label: DISABLE_LABEL.to_owned() }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::place::Place;
+
 /// Bytes that are no JSON. Never contains any of them: they may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found {}", if *.at_end { "the end" } else { "something else" })]
@@ -15,16 +17,15 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
-    /// Where in `bytes`, the text that was read, the error stands: line and
-    /// column, both counted from 1, the column in characters.
-    pub fn place(&self, bytes: &[u8]) -> (usize, usize) {
+    /// Where in `bytes`, the text that was read, the error stands.
+    pub fn place(&self, bytes: &[u8]) -> Place {
         let before = bytes.get(..self.at).unwrap_or(bytes);
         let is_newline = |byte: &u8| *byte == b'\n';
         let line = before.split(is_newline).count();
         let beginning = before.rsplit(is_newline).next().unwrap_or_default();
         // All but UTF-8's continuation bytes.
         let column = beginning.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
-        (line, column + 1)
+        Place { line, column: column + 1 }
     }
 }
 

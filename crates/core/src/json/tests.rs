@@ -9,6 +9,7 @@ use super::{
     push_nested_string, push_number, push_string,
     text::plain_len,
 };
+use crate::place::Place;
 
 /// What the reader makes of `text` after `skip`.
 fn skipped(text: &str) -> Result<(), SyntaxError> {
@@ -270,7 +271,7 @@ fn a_value_of_another_type_is_stepped_over() {
 fn a_place_is_counted_in_lines_and_characters() {
     let text = "{\n\"é😀\": x";
     let error = skipped_members(text);
-    assert_eq!(error.place(text.as_bytes()), (2, 7));
+    assert_eq!(error.place(text.as_bytes()), Place { line: 2, column: 7 });
     assert_eq!(error.to_string(), "expected a value, found something else");
 }
 

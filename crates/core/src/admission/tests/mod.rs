@@ -15,7 +15,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Mode, ORIGINALS, Outcome, ReviewError, Settings, Tally, review};
-use crate::rule::{Form, RuleSet, map};
+use crate::rule::{
+    RuleSet,
+    map::{self, Form},
+};
 
 /// What the tests declare: two registries, and nothing for quay.io.
 const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
