@@ -20,9 +20,6 @@ use crate::limits::Limits;
 
 /// No request head has begun.
 const NONE: u64 = u64::MAX;
-/// A connection that had a request may have the next one on its way to us:
-/// only after this long without one it may be closed for the sake of others.
-const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What one connection is doing.
 ///
@@ -31,6 +28,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// tells the one from the other.
 #[derive(Debug)]
 pub(crate) struct Activity {
+    /// See [`Limits::linger`].
+    linger: Duration,
     /// Where the millisecond counts below begin.
     origin: Instant,
     /// Whether it ever had a request.
@@ -47,8 +46,9 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// A connection that was just accepted.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(linger: Duration) -> Self {
         Self {
+            linger,
             origin: Instant::now(),
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
@@ -82,12 +82,12 @@ impl Activity {
         (self.requests.load(Relaxed) == 0).then(|| self.since(&self.idle_since))
     }
 
-    /// How little is lost if it is closed for the sake of others: the more the
-    /// greater. `None` if a request would be lost.
+    /// Whether it may be closed for the sake of others, and the greater the
+    /// rather. `None` if a request might be lost.
     pub(crate) fn dispensable(&self) -> Option<impl Ord + use<>> {
         let idle = self.idle_for()?;
         let unused = !self.used.load(Relaxed);
-        (unused || idle >= ON_ITS_WAY).then_some((unused, idle))
+        (unused || idle >= self.linger).then_some((unused, idle))
     }
 
     fn since(&self, moment: &AtomicU64) -> Duration {

@@ -27,6 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Connections {
     places: Arc<Semaphore>,
     count: u32,
+    linger: Duration,
     open: Mutex<Open>,
 }
 
@@ -37,12 +38,14 @@ struct Open {
 }
 
 impl Connections {
-    /// Places for `count` connections.
-    pub(crate) fn new(count: u32) -> Arc<Self> {
+    /// Places for `count` connections; one that had a request keeps its own for
+    /// `linger` after it.
+    pub(crate) fn new(count: u32, linger: Duration) -> Arc<Self> {
         let count = count.max(1);
         Arc::new(Self {
             places: Arc::new(Semaphore::new(count as usize)),
             count,
+            linger,
             open: Mutex::default(),
         })
     }
@@ -61,7 +64,7 @@ impl Connections {
                 break permit.ok()?;
             }
         };
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(self.linger));
         let mut open = self.open();
         let id = open.next;
         open.next += 1;

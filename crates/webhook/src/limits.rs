@@ -18,8 +18,8 @@ pub(crate) const LARGE_REQUESTS: usize = 8;
 /// Limits on what one client, and all of them together, may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once. Beyond it the one that has been idle longest has
-    /// to make room for a new one.
+    /// Connections at once. Beyond it one that had no request, or has been idle
+    /// longest, has to make room for a new one.
     pub connections: u32,
     /// HTTP/2 requests at once on one connection.
     pub streams: u32,
@@ -33,8 +33,10 @@ pub struct Limits {
     /// theirs after 90 s (Go's `IdleConnTimeout`): it should be they who close,
     /// since a request may be under way when we do.
     pub idle: Duration,
-    /// Time that idle HTTP/1.1 connections are still answered on when the
-    /// server is leaving: HTTP/1.1 cannot tell a client to send no more.
+    /// Time that a connection which has just become idle is left alone: the next
+    /// request may be on its way. For so long it does not have to make room, and
+    /// is still answered on when the server is leaving (over HTTP/1.1, which
+    /// cannot tell a client to send no more).
     pub linger: Duration,
     /// Bytes of a request's headers.
     pub header_bytes: u32,

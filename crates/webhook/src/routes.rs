@@ -8,8 +8,10 @@ use hyper::{
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
     http::request::Parts,
 };
-use image_swap_core::admission::{self, ReviewError, Settings};
-use image_swap_core::rule::RuleSet;
+use image_swap_core::{
+    admission::{self, ReviewError, Settings},
+    rule::RuleSet,
+};
 use tracing::debug;
 
 use crate::{

@@ -127,9 +127,13 @@ impl Bound {
             phase: view.clone(),
         };
         let admin = Host::new(admin, None, limits.clone(), admin_view, Arc::clone(&metrics));
-        tokio::spawn(listen(admin_socket, admin, Connections::new(ADMIN_CONNECTIONS)));
+        tokio::spawn(listen(
+            admin_socket,
+            admin,
+            Connections::new(ADMIN_CONNECTIONS, limits.linger),
+        ));
 
-        let connections = Connections::new(limits.connections);
+        let connections = Connections::new(limits.connections, limits.linger);
         let routes = Routes {
             rules,
             reviewer: Arc::new(Reviewer { settings, metrics: Arc::clone(&metrics) }),

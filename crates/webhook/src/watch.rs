@@ -44,6 +44,7 @@ pub struct Watch {
     /// Directories that are watched, and which they were when that began.
     watched: BTreeMap<PathBuf, Identity>,
     watcher: Option<RecommendedWatcher>,
+    look_anyway: Duration,
     sender: mpsc::Sender<Wake>,
     receiver: mpsc::Receiver<Wake>,
 }
@@ -89,10 +90,24 @@ impl Watch {
         })
         .inspect_err(|error| warn!(%error, "files cannot be watched, only looked at every 10 s"))
         .ok();
-        let mut watch =
-            Self { files, seen: Vec::new(), watched: BTreeMap::new(), watcher, sender, receiver };
+        let mut watch = Self {
+            files,
+            seen: Vec::new(),
+            watched: BTreeMap::new(),
+            watcher,
+            look_anyway: LOOK_ANYWAY,
+            sender,
+            receiver,
+        };
         watch.watch_directories();
         Ok(watch)
+    }
+
+    /// Looks every `interval` although nothing was heard, not every ten seconds.
+    #[must_use]
+    pub fn looking_every(mut self, interval: Duration) -> Self {
+        self.look_anyway = interval;
+        self
     }
 
     /// Reads the files as they are now.
@@ -106,7 +121,7 @@ impl Watch {
     /// another than when it was last read. `None` when it was stopped.
     pub fn changed(&mut self) -> Option<Contents> {
         loop {
-            match self.receiver.recv_timeout(LOOK_ANYWAY) {
+            match self.receiver.recv_timeout(self.look_anyway) {
                 Ok(Wake::Event(gone)) => {
                     self.forget(&gone);
                     std::thread::sleep(SETTLE);
@@ -301,6 +316,18 @@ mod tests {
         symlink("../b/file", root.join("a/file")).unwrap();
         let expected = BTreeSet::from([root.join("a"), root.join("b")]);
         assert_eq!(directories(&root.join("a/file")), expected);
+    }
+
+    #[test]
+    fn what_is_not_heard_of_is_found_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let mut watch = Watch::new(&[&file]).unwrap().looking_every(Duration::from_millis(1));
+        watch.watcher = None;
+        watch.read();
+        fs::write(&file, "two").unwrap();
+        assert_eq!(watch.changed().unwrap()[0].as_ref().unwrap(), b"two");
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Files {
 
     fn follow_in(site: &Site, directory: &Path) -> Self {
         let (chain, key) = (directory.join("tls.crt"), directory.join("tls.key"));
-        let mut watch = Watch::new(&[&chain, &key]).unwrap();
+        let watch = Watch::new(&[&chain, &key]).unwrap();
+        let mut watch = watch.looking_every(Duration::from_hours(1000));
         let first = reload::read_certificate([&chain, &key], &watch.read()).unwrap();
         site.certificate.replace(first);
         let following = reload::follow_certificate(

@@ -115,9 +115,19 @@ async fn an_idle_http_1_1_client_does_not_keep_it_from_leaving() {
 #[tokio::test]
 async fn a_client_that_had_connected_is_served() {
     let mut site = Site::start_with(|limits| limits.linger = LONG).await;
-    // Known to the kernel, perhaps not yet to the server.
-    let connected = site.tcp().await;
-    let drain = tokio::spawn(site.take().drain(LONG));
+    // Known to the kernel, but not yet to the server, which this call does not
+    // let run until it is draining.
+    let connected = std::net::TcpStream::connect(site.address).unwrap();
+    let running = site.take();
+    let mut drain = Box::pin(running.drain(LONG));
+    tokio::select! {
+        biased;
+        _ = &mut drain => {}
+        () = std::future::ready(()) => {}
+    }
+    let drain = tokio::spawn(drain);
+    connected.set_nonblocking(true).unwrap();
+    let connected = TcpStream::from_std(connected).unwrap();
     let stream = try_tls(connected, &site.authority.certificate_file(), &[H1]).await.unwrap();
     let mut client = Client::h1(stream).await;
     assert!(client.send(post(full(mk_review("nginx")))).await.swapped().is_some());

@@ -127,7 +127,11 @@ async fn more_streams_than_allowed_wait_their_turn() {
 
 #[tokio::test]
 async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
-    let site = Site::start_with(|limits| limits.connections = 2).await;
+    let site = Site::start_with(|limits| {
+        limits.connections = 2;
+        limits.linger = Duration::ZERO;
+    })
+    .await;
     let mut used = site.h2().await;
     assert!(used.review("nginx").await.swapped().is_some());
     let unused = site.h1().await;
@@ -137,8 +141,27 @@ async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
 }
 
 #[tokio::test]
+async fn a_connection_that_just_had_a_request_keeps_its_place_for_the_next() {
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::from_hours(1);
+    })
+    .await;
+    let mut used = site.h1().await;
+    assert!(used.review("nginx").await.swapped().is_some());
+    let _waiting = site.tcp().await;
+    for _ in 0..20 {
+        assert!(used.review("nginx").await.swapped().is_some());
+    }
+}
+
+#[tokio::test]
 async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
-    let site = Site::start_with(|limits| limits.connections = 1).await;
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::from_millis(50);
+    })
+    .await;
     let mut used = site.h1().await;
     assert!(used.review("nginx").await.swapped().is_some());
     assert!(site.swapped("nginx").await.is_some());
@@ -147,7 +170,11 @@ async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
 
 #[tokio::test]
 async fn a_connection_with_a_request_keeps_its_place() {
-    let site = Site::start_with(|limits| limits.connections = 1).await;
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::ZERO;
+    })
+    .await;
     let mut busy = site.h1().await;
     let (sender, body) = pieces();
     let review = mk_review("nginx");

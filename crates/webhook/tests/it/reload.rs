@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use image_swap_webhook::{
@@ -20,6 +21,9 @@ use crate::support::{Site, mk_rules, mount};
 const ONE: &str = "docker.io::one.example";
 const TWO: &str = "docker.io::two.example";
 const BAD: &str = "password: hunter2";
+
+/// So rarely does a watch look that was not told to: what is found, was heard of.
+const NEVER: Duration = Duration::from_hours(1000);
 
 /// Whatever has `::` in it is a declaration.
 fn accept(text: &str) -> Result<Accepted, String> {
@@ -45,7 +49,7 @@ impl Followed {
         let directory = site.directory.path().join("declaration");
         fs::create_dir(&directory).unwrap();
         let file = place(&directory);
-        let mut watch = Watch::new(&[&file]).unwrap();
+        let mut watch = Watch::new(&[&file]).unwrap().looking_every(NEVER);
         let first = reload::read_declaration(&file, &watch.read()[0], &accept).unwrap();
         site.rules.replace(first.rules);
         let reloads = site.metrics.declaration_reloads.subscribe();
@@ -163,6 +167,39 @@ async fn a_directory_that_is_removed_and_made_anew_is_followed() {
         followed.after_success(count).await;
         followed.is_in_force("two.example").await;
     }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_at_once_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let directory = followed.file.parent().unwrap().to_owned();
+    for (count, text, mirror) in [(1, TWO, "two.example"), (3, ONE, "one.example")] {
+        // The new one may well get the inode of the old one.
+        fs::remove_dir_all(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        fs::write(&followed.file, text).unwrap();
+        followed.after_success(count).await;
+        followed.is_in_force(mirror).await;
+        fs::write(&followed.file, "docker.io::three.example").unwrap();
+        followed.after_success(count + 1).await;
+        followed.is_in_force("three.example").await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_exchanged_for_another_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let directory = followed.file.parent().unwrap().to_owned();
+    let next = directory.with_file_name("next");
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("list"), TWO).unwrap();
+    fs::rename(&directory, directory.with_file_name("last")).unwrap();
+    fs::rename(&next, &directory).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+    fs::write(&followed.file, ONE).unwrap();
+    followed.after_success(2).await;
+    followed.is_in_force("one.example").await;
 }
 
 #[tokio::test]
