@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
-    bench, fuzz,
+    bench, cluster, fuzz,
     host::{Host, say},
     mutants, test,
 };
@@ -11,10 +11,15 @@ use crate::{
 /// What a task takes, and what it comes to; an error is what stopped it.
 type Run = fn(&Host, &[String]) -> Result<ExitCode, String>;
 
-const TASKS: [(&str, &str, Run); 4] = [
+const TASKS: [(&str, &str, Run); 5] = [
     ("test", "format, lints, each crate alone, dependencies, fuzzing, every test", test::run),
     ("bench [--strict]", "what the project promises about speed and size", bench::run),
     ("fuzz [--seconds N] [TARGET…]", "search for inputs that break a law", fuzz::run),
+    (
+        "cluster up|down|status",
+        "a real control plane and node that stay, for trying things",
+        cluster::run,
+    ),
     ("mutants [ARGUMENT…]", "which changes to references and rules no test sees", mutants::run),
 ];
 

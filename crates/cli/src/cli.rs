@@ -30,6 +30,8 @@ enum Verb {
     Rewrite(command::rewrite::Args),
     /// Print what nodes and builders are told, in the format they read.
     Render(command::render::Args),
+    /// Answer the reviews of API servers, so that new pods have their images swapped.
+    Webhook(command::webhook::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -45,6 +47,7 @@ impl Cli {
             Verb::Convert(args) => args.run(),
             Verb::Rewrite(args) => args.run(),
             Verb::Render(args) => args.run(),
+            Verb::Webhook(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

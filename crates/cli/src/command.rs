@@ -7,3 +7,4 @@ pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod render;
 pub(crate) mod rewrite;
+pub(crate) mod webhook;

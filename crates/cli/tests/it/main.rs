@@ -11,3 +11,4 @@ mod render;
 mod rewrite;
 mod run;
 mod usage;
+mod webhook;
