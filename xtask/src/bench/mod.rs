@@ -12,6 +12,8 @@ mod program;
 
 use std::process::{Command, ExitCode};
 
+use anyhow::{Context, Result};
+
 use self::{goal::Goal, program::Program};
 use crate::{
     host::{Host, say},
@@ -24,12 +26,23 @@ struct Measure {
     value: f64,
 }
 
-pub(crate) fn run(host: &Host, arguments: &[String]) -> Result<ExitCode, String> {
-    let strict = match arguments {
-        [] => false,
-        [argument] if argument == "--strict" => true,
-        _ => return Err(format!("expected nothing or --strict, found {arguments:?}")),
-    };
+/// What the project promises about speed and size, measured
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fail where a goal is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let missed = run(host)?;
+        Ok(if self.strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Measures everything; how many goals were missed.
+fn run(host: &Host) -> Result<usize> {
     let mut measures = vec![binary_size(host)?];
     for program in program::all(host)? {
         say(&host.styled("1;36", &format!("\n=== {}", program.name)));
@@ -46,14 +59,13 @@ pub(crate) fn run(host: &Host, arguments: &[String]) -> Result<ExitCode, String>
     if !instructions::can_be_counted() {
         say("instructions are not counted: valgrind is not installed");
     }
-    let missed = table(host, &measures);
-    Ok(if strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(table(host, &measures))
 }
 
 /// The size of the stripped release binary.
-fn binary_size(host: &Host) -> Result<Measure, String> {
+fn binary_size(host: &Host) -> Result<Measure> {
     let path = Program::build(host, "build", &["--release", "--package", "image-swap"])?;
-    let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
+    let metadata = path.metadata().with_context(|| path.display().to_string())?;
     #[expect(clippy::cast_precision_loss, reason = "no binary has 2^52 bytes")]
     let value = metadata.len() as f64 / f64::from(1 << 20);
     Ok(Measure { name: "binary/mib".to_owned(), value })

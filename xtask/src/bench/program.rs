@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
+use anyhow::{Context, Result};
+
 use crate::{
     host::Host,
     packages::{self, Package},
@@ -16,7 +18,7 @@ pub(super) struct Program {
 }
 
 /// Every `crates/*/benches/*.rs`.
-pub(super) fn all(host: &Host) -> Result<Vec<Program>, String> {
+pub(super) fn all(host: &Host) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for Package { name: package, folder } in packages::all(host)? {
         let Ok(files) = fs::read_dir(folder.join("benches")) else { continue };
@@ -35,16 +37,12 @@ pub(super) fn all(host: &Host) -> Result<Vec<Program>, String> {
 
 impl Program {
     /// Builds one program with cargo: where it is.
-    pub(super) fn build(
-        host: &Host,
-        subcommand: &str,
-        arguments: &[&str],
-    ) -> Result<PathBuf, String> {
-        let mut command = process::cargo(host, subcommand);
+    pub(super) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<PathBuf> {
+        let mut command = process::cargo(host, &[subcommand]);
         command.args(arguments).arg("--message-format=json-render-diagnostics");
         let messages = process::text(&mut command)?;
         let last = messages.lines().rev().find_map(executable);
-        last.ok_or_else(|| format!("expected an executable from cargo {subcommand}, found none"))
+        last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))
     }
 }
 
