@@ -6,10 +6,8 @@ mod logging;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use image_swap_webhook::{
-    CertificateInForce, Limits, Metrics, RulesInForce, Server,
-    stand_in::{Mode, Settings},
-};
+use image_swap_core::admission::{Mode, Settings};
+use image_swap_webhook::{CertificateInForce, Limits, Metrics, RulesInForce, Server};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
