@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+
 use crate::host::{Host, say};
 
 /// What became of a step.
@@ -33,14 +35,11 @@ impl<'h> Steps<'h> {
     }
 
     /// Runs one step; an error is a failed one. What follows is done all the same.
-    pub(crate) fn step(
-        &mut self,
-        name: &'static str,
-        run: impl FnOnce(&Host) -> Result<Outcome, String>,
-    ) {
+    pub(crate) fn step(&mut self, name: &'static str, run: impl FnOnce(&Host) -> Result<Outcome>) {
         say(&self.host.styled("1;36", &format!("\n=== {name}")));
         let started = Instant::now();
-        let outcome = match run(self.host).unwrap_or_else(Outcome::Failed) {
+        let outcome = run(self.host).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        let outcome = match outcome {
             Outcome::Missing(what) if self.host.ci => Outcome::Failed(what),
             outcome => outcome,
         };
@@ -96,7 +95,7 @@ mod tests {
         Host { root: "/".into(), cache: "/".into(), ci, colour: false }
     }
 
-    fn ends(ci: bool, outcome: Result<Outcome, String>) -> ExitCode {
+    fn ends(ci: bool, outcome: Result<Outcome>) -> ExitCode {
         let host = host(ci);
         let mut steps = Steps::new(&host);
         steps.step("first", |_| outcome);
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn one_failed_step_fails_the_task() {
         assert_eq!(ends(false, Ok(Outcome::Passed(String::new()))), ExitCode::SUCCESS);
-        assert_eq!(ends(false, Err("broken".into())), ExitCode::FAILURE);
+        assert_eq!(ends(false, Err(anyhow::anyhow!("broken"))), ExitCode::FAILURE);
         assert_eq!(ends(false, Ok(Outcome::Failed("broken".into()))), ExitCode::FAILURE);
     }
 
