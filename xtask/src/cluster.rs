@@ -106,7 +106,6 @@ fn up() -> Result<()> {
     let mut holder = Command::new("setsid")
         .arg(env::current_exe()?)
         .args(["cluster", "hold"])
-        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log()?)
         .stderr(log()?)
