@@ -2,6 +2,7 @@
 //! and what a node is told. No I/O, no clock, no runtime.
 
 pub mod check;
+pub mod cluster;
 pub mod declaration;
 pub mod finding;
 pub mod manifest;
