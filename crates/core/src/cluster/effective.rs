@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{self, Declaration, UnixTime},
@@ -17,6 +17,9 @@ use crate::{
 pub const REGISTRY_INFO: &str = "registry-info";
 /// The namespace of the page's Secret.
 pub const JET_SYSTEM: &str = "jet-system";
+
+/// The keys that replicas are not told.
+const CREDENTIALS: [&str; 2] = ["USERNAME", "PASSWORD"];
 
 /// Whose declaration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,23 @@ impl Effective {
     /// No rules.
     pub const fn none() -> Self {
         Self { origin: Origin::None, text: String::new() }
+    }
+
+    /// The text without user name and password: what replicas are told, who
+    /// need no more and answer to anybody.
+    ///
+    /// `None` if the text is not ours.
+    pub fn text_without_credentials(&self) -> Option<String> {
+        if self.origin == Origin::None {
+            return Some(String::new());
+        }
+        let mut secret: Value = serde_json::from_str(&self.text).ok()?;
+        for block in ["stringData", "data"] {
+            if let Some(fields) = secret.get_mut(block).and_then(Value::as_object_mut) {
+                fields.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
+            }
+        }
+        Some(format!("{secret:#}\n"))
     }
 
     /// Reads what is in force. An authority that has expired since is no reason

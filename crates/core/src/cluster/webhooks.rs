@@ -56,8 +56,6 @@ pub struct Settings {
     pub ca_bundle: String,
     /// What becomes of ordinary pods that nobody could review.
     pub policy: super::policy::Policy,
-    /// Whether pods are only reported on.
-    pub audit: bool,
     /// Seconds that the API server waits for an answer.
     pub timeout_seconds: u8,
     /// Namespaces whose pods are let through unreviewed, if need be.

@@ -114,6 +114,16 @@ fn what_is_in_force_is_read_back_whole() {
 }
 
 #[test]
+fn replicas_get_the_same_rules_without_the_credential() {
+    let effective = effective(Origin::RegistryInfo, &good("a.example.org"));
+    let text = effective.text_without_credentials().unwrap();
+    assert!(!text.contains("s3cret") && !text.contains("robot"), "{text}");
+    let read = Effective { text, ..effective.clone() }.declaration().unwrap();
+    assert_eq!(read.rules().rules(), effective.declaration().unwrap().rules().rules());
+    assert_eq!(Effective::none().text_without_credentials().as_deref(), Some(""));
+}
+
+#[test]
 fn no_finding_shows_a_credential() {
     let mut bad = secret("robot:s3cret@a.example.org", "docker.io::robot:s3cret@h/x");
     bad.data.insert("INSECURE".into(), b"s3cret".to_vec());

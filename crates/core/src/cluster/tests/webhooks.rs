@@ -12,7 +12,6 @@ fn settings() -> Settings {
         service: Service { namespace: "ns".into(), name: "image-swap-admission".into(), port: 443 },
         ca_bundle: "PEM".into(),
         policy: Policy::Fail,
-        audit: false,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
         match_conditions: true,
@@ -96,15 +95,6 @@ fn our_own_pods_match_nothing() {
 }
 
 #[test]
-fn only_the_probe_is_answered_for_real_in_audit() {
-    let mut object = registered(&Settings { audit: true, ..settings() });
-    let path =
-        |object: &mut Value, name| entry(object, name)["clientConfig"]["service"]["path"].clone();
-    assert_eq!(path(&mut object, "pods.image-swap.io"), "/audit");
-    assert_eq!(path(&mut object, "probe.image-swap.io"), "/mutate");
-}
-
-#[test]
 fn every_kind_of_drift_is_repaired() {
     type Drift = fn(&mut Value);
     let drifts: [(&str, Drift); 8] = [
@@ -177,19 +167,18 @@ proptest! {
     /// is enough.
     #[test]
     fn one_repair_is_enough(
-        flags in prop::array::uniform8(any::<bool>()),
+        flags in prop::array::uniform6(any::<bool>()),
         namespaces in prop::collection::vec("[a-c]", 0..3),
     ) {
         let make = |flags: &[bool], namespaces: &[String]| Settings {
             match_conditions: flags[0],
             opt_in: flags[1],
-            audit: flags[2],
-            policy: if flags[3] { Policy::Fail } else { Policy::Ignore },
+            policy: if flags[2] { Policy::Fail } else { Policy::Ignore },
             system_namespaces: namespaces.to_vec(),
             ..settings()
         };
-        let before = registered(&make(&flags[..4], &namespaces));
-        let wanted = desired(&make(&flags[4..], &namespaces[namespaces.len() / 2..]));
+        let before = registered(&make(&flags[..3], &namespaces));
+        let wanted = desired(&make(&flags[3..], &namespaces[namespaces.len() / 2..]));
         let after = plan(&wanted, Some(&before)).unwrap_or(before);
         prop_assert_eq!(plan(&wanted, Some(&after)), None);
         prop_assert_eq!(&after["webhooks"], &plan(&wanted, None).unwrap()["webhooks"]);

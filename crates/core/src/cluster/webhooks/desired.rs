@@ -7,9 +7,7 @@ use super::{EXEMPT_LABEL, NAMESPACE_NAME, PROBE_LABEL, Settings};
 use crate::cluster::policy::Policy;
 
 /// Where reviews are asked for.
-const ENFORCE_PATH: &str = "/mutate";
-/// Where they are asked for when pods are only reported on.
-const AUDIT_PATH: &str = "/audit";
+const PATH: &str = "/mutate";
 
 /// Pods whose absence keeps others from starting: they run on the node's own
 /// network, or Kubernetes itself holds them critical.
@@ -84,8 +82,7 @@ impl Settings {
         let (operator, value) = if self.opt_in { ("In", "enabled") } else { ("NotIn", "disabled") };
         let mut namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
         namespaces.extend(listed);
-        let path = if self.audit { AUDIT_PATH } else { ENFORCE_PATH };
-        let mut fields = self.fields(policy, rules, path);
+        let mut fields = self.fields(policy, rules);
         fields["matchConditions"] = conditions.clone();
         let objects = vec![expression(EXEMPT_LABEL, "NotIn", &["true".to_owned()])];
         Entry { name, namespaces, objects, fields }
@@ -95,19 +92,19 @@ impl Settings {
     /// whatever the policy.
     fn probe(&self) -> Entry {
         let rules = [rule("CREATE", "configmaps", &[])];
-        let mut fields = self.fields(Policy::Fail, &rules, ENFORCE_PATH);
+        let mut fields = self.fields(Policy::Fail, &rules);
         fields["matchConditions"] = json!([]);
         let objects = vec![expression(PROBE_LABEL, "In", std::slice::from_ref(&self.release))];
         Entry { name: "probe.image-swap.io", namespaces: Vec::new(), objects, fields }
     }
 
-    fn fields(&self, policy: Policy, rules: &[Value], path: &str) -> Value {
+    fn fields(&self, policy: Policy, rules: &[Value]) -> Value {
         let super::Service { namespace, name, port } = &self.service;
         json!({
             "admissionReviewVersions": ["v1"],
             "clientConfig": {
                 "caBundle": STANDARD.encode(&self.ca_bundle),
-                "service": { "namespace": namespace, "name": name, "path": path, "port": port },
+                "service": { "namespace": namespace, "name": name, "path": PATH, "port": port },
             },
             "failurePolicy": policy.as_str(),
             "matchPolicy": "Equivalent",
