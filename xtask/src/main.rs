@@ -1,2 +1,18 @@
 //! Project tasks.
-fn main() {}
+
+mod cluster;
+
+use clap::Parser;
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+enum Task {
+    Cluster(cluster::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Cluster(args) => args.run(),
+    }
+}

@@ -1,0 +1,175 @@
+//! etcd and an API server; on request the controllers too.
+
+mod api;
+mod network;
+mod plan;
+mod server;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+pub(crate) use self::network::ServiceNetwork;
+use self::{
+    plan::{CONTROLLER_MANAGER, Plan},
+    server::Server,
+};
+use crate::{
+    error::Error, http::Client, janitor::RunDir, parts::Parts, pki::Authority, port::Port,
+    process::Process, version::Minor,
+};
+
+/// How long a server may take until it does what it should. It takes seconds; a
+/// machine that builds something meanwhile takes longer.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
+
+/// What a control plane consists of.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Run kube-controller-manager: service accounts and their tokens,
+    /// `ReplicaSets`, Endpoints, garbage collection.
+    pub controller_manager: bool,
+    /// Run kube-scheduler. Without it a pod needs its `nodeName` set.
+    pub scheduler: bool,
+    /// More flags for kube-apiserver; of a flag that is given twice the last one counts.
+    pub api_server_flags: Vec<String>,
+}
+
+impl Options {
+    /// Everything.
+    pub fn complete() -> Self {
+        Self { controller_manager: true, scheduler: true, api_server_flags: Vec::new() }
+    }
+}
+
+/// A running control plane. It listens on 127.0.0.1 alone, on random ports.
+///
+/// The API server finds the endpoints of a Service by itself
+/// (`--enable-aggregator-routing`), so it reaches webhooks by
+/// `clientConfig.service` without kube-proxy. Endpoints are never loopback
+/// addresses (the API forbids it): a webhook in the test's own process is
+/// reached by `clientConfig.url`, or by a Service at
+/// [`Node::address`](crate::Node::address).
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: servers before what they use.
+    controllers: Vec<Server>,
+    api_server: Server,
+    etcd: Server,
+    client: Client,
+    url: String,
+    port: u16,
+    minor: Minor,
+    kubectl: PathBuf,
+    authority: Authority,
+    network: ServiceNetwork,
+    kubeconfig: PathBuf,
+    _ports: Vec<Port>,
+    dir: RunDir,
+}
+
+impl ControlPlane {
+    /// Starts it, and returns when it answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if a part is missing; what the servers said if
+    /// they do not come up.
+    pub fn start(parts: &Parts, options: &Options) -> Result<Self, Error> {
+        let servers = parts.servers()?;
+        let mut plan = Plan::new(servers)?;
+        let etcd = plan.etcd()?;
+        let api_server = plan.api_server(&options.api_server_flags)?;
+        let mut controllers = Vec::new();
+        if options.controller_manager {
+            controllers.push(plan.controller_manager(parts.controllers()?)?);
+        }
+        if options.scheduler {
+            controllers.push(plan.scheduler(parts.controllers()?)?);
+        }
+        let mut control_plane = Self {
+            controllers,
+            api_server,
+            etcd,
+            kubeconfig: plan.administrator()?,
+            client: plan.client()?,
+            url: plan.url(),
+            port: plan.port(),
+            minor: servers.minor,
+            kubectl: servers.kubectl.clone(),
+            authority: plan.authority,
+            network: plan.network,
+            _ports: plan.ports,
+            dir: plan.dir,
+        };
+        control_plane.wait_ready()?;
+        Ok(control_plane)
+    }
+
+    /// Starts what was stopped, and returns when all servers answer: what a
+    /// test calls after it has hurt them.
+    ///
+    /// # Errors
+    /// One of them ended by itself, or does not answer in time.
+    pub fn wait_ready(&mut self) -> Result<(), Error> {
+        self.etcd.start()?;
+        self.api_server.start()?;
+        self.wait_for_namespace("default")?;
+        self.controllers.iter_mut().try_for_each(Server::start)?;
+        if self.manages_accounts() { self.wait_for_account("default") } else { Ok(()) }
+    }
+
+    /// The administrator's kubeconfig: complete in itself, it can be copied.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The API server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The API server's port on 127.0.0.1.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The authority that signed the API server's certificate, and whose client
+    /// certificates it believes: a test can make itself any user.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// `kubectl` as the administrator.
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        // It keeps what it discovers under the home directory.
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
+        command
+    }
+
+    /// etcd, for tests that hurt it.
+    pub const fn etcd(&mut self) -> &mut Process {
+        &mut self.etcd.process
+    }
+
+    /// The API server, for tests that hurt it.
+    pub const fn api_server(&mut self) -> &mut Process {
+        &mut self.api_server.process
+    }
+
+    /// All processes.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let first = [&self.etcd, &self.api_server];
+        first.into_iter().chain(&self.controllers).map(|server| &server.process)
+    }
+
+    pub(crate) const fn network(&self) -> ServiceNetwork {
+        self.network
+    }
+
+    fn manages_accounts(&self) -> bool {
+        self.controllers.iter().any(|server| server.process.name() == CONTROLLER_MANAGER)
+    }
+}

@@ -1,0 +1,38 @@
+//! The addresses of Services.
+
+use crate::port::random;
+
+/// A network of its own for every control plane, so that the rules for one
+/// never meet another's on the same machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceNetwork {
+    second: u8,
+    third: u8,
+}
+
+impl ServiceNetwork {
+    /// One of 8,192.
+    pub(super) fn random() -> Self {
+        let [second, third, ..] = random().to_le_bytes();
+        Self { second: 96 + second % 32, third }
+    }
+
+    /// The network, as `--service-cluster-ip-range` takes it.
+    pub(super) fn prefix(self) -> String {
+        format!("{}/24", self.address(0))
+    }
+
+    /// The address of the Service `kubernetes`: always the first.
+    pub(crate) fn api_server(self) -> String {
+        self.address(1)
+    }
+
+    /// The address cluster DNS would have. Nothing answers there.
+    pub(crate) fn dns(self) -> String {
+        self.address(10)
+    }
+
+    fn address(self, last: u8) -> String {
+        format!("10.{}.{}.{last}", self.second, self.third)
+    }
+}

@@ -1,0 +1,216 @@
+//! The command lines, and the files they name.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::KeyPair;
+
+use super::{network::ServiceNetwork, server::Server};
+use crate::{
+    error::Error,
+    http::Client,
+    janitor::RunDir,
+    kubeconfig,
+    parts::{ControllerParts, ServerParts},
+    pki::Authority,
+    port::Port,
+    process::Process,
+    version::Minor,
+};
+
+/// The process that makes service accounts.
+pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+/// The group that may do everything (`system:masters`, by the API server's own bootstrap policy).
+const ADMINISTRATORS: &str = "system:masters";
+
+/// A control plane before its processes run.
+pub(super) struct Plan<'a> {
+    parts: &'a ServerParts,
+    pub(super) dir: RunDir,
+    pub(super) authority: Authority,
+    pub(super) network: ServiceNetwork,
+    pub(super) ports: Vec<Port>,
+    etcd: u16,
+    api_server: u16,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(parts: &'a ServerParts) -> Result<Self, Error> {
+        let mut plan = Self {
+            parts,
+            dir: RunDir::new("control-plane")?,
+            authority: Authority::new("testbed")?,
+            network: ServiceNetwork::random(),
+            ports: Vec::new(),
+            etcd: 0,
+            api_server: 0,
+        };
+        plan.etcd = plan.reserve()?;
+        plan.api_server = plan.reserve()?;
+        plan.dir.write("ca.crt", plan.authority.certificate())?;
+        Ok(plan)
+    }
+
+    fn reserve(&mut self) -> Result<u16, Error> {
+        let port = Port::reserve()?;
+        let number = port.number();
+        self.ports.push(port);
+        Ok(number)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn process(&self, program: &Path) -> Process {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        Process::new(&name, program, self.path(&format!("{name}.log")))
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.api_server
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.api_server)
+    }
+
+    /// The administrator as `curl` needs it.
+    pub(super) fn client(&self) -> Result<Client, Error> {
+        let identity = self.authority.client("testbed", Some(ADMINISTRATORS))?;
+        Ok(Client {
+            authority: Some(self.path("ca.crt")),
+            identity: Some(identity.write(&self.dir, "client")?),
+            ..Client::default()
+        })
+    }
+
+    /// The administrator's kubeconfig.
+    pub(super) fn administrator(&self) -> Result<PathBuf, Error> {
+        self.kubeconfig("kubeconfig", "administrator", Some(ADMINISTRATORS))
+    }
+
+    fn kubeconfig(&self, file: &str, user: &str, group: Option<&str>) -> Result<PathBuf, Error> {
+        let identity = self.authority.client(user, group)?;
+        let text = kubeconfig::render(&self.url(), self.authority.certificate(), &identity);
+        self.dir.write(file, text)
+    }
+
+    pub(super) fn etcd(&mut self) -> Result<Server, Error> {
+        let peer = format!("http://127.0.0.1:{}", self.reserve()?);
+        let client = format!("http://127.0.0.1:{}", self.etcd);
+        let process = self
+            .process(&self.parts.etcd)
+            .arguments([
+                format!("--data-dir={}", self.file("etcd")),
+                format!("--listen-client-urls={client}"),
+                format!("--advertise-client-urls={client}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster=default={peer}"),
+            ])
+            // 3.4 asks for this on any processor but amd64.
+            .variable("ETCD_UNSUPPORTED_ARCH", etcd_architecture());
+        Ok(Server { process, ready: format!("{client}/health"), client: Client::default() })
+    }
+
+    pub(super) fn api_server(&self, more: &[String]) -> Result<Server, Error> {
+        let service = self.network.api_server();
+        let names = ["localhost", "127.0.0.1", &service, "kubernetes", "kubernetes.default"];
+        let names = [&names[..], &["kubernetes.default.svc"]].concat();
+        self.authority.server(&names)?.write(&self.dir, "api-server")?;
+        self.authority
+            .client("kube-apiserver", Some(ADMINISTRATORS))?
+            .write(&self.dir, "to-kubelet")?;
+        let accounts = KeyPair::generate()?;
+        let private = self.dir.write("accounts.key", accounts.serialize_pem())?;
+        let public = self.dir.write("accounts.pub", accounts.public_key_pem())?;
+        let process = self
+            .process(&self.parts.kube_apiserver)
+            .arguments([
+                format!("--etcd-servers=http://127.0.0.1:{}", self.etcd),
+                "--bind-address=127.0.0.1".into(),
+                "--advertise-address=127.0.0.1".into(),
+                // The API forbids endpoints on loopback addresses.
+                "--endpoint-reconciler-type=none".into(),
+                format!("--secure-port={}", self.api_server),
+                format!("--cert-dir={}", self.file("api-server")),
+                format!("--tls-cert-file={}", self.file("api-server.crt")),
+                format!("--tls-private-key-file={}", self.file("api-server.key")),
+                format!("--client-ca-file={}", self.file("ca.crt")),
+                "--authorization-mode=Node,RBAC".into(),
+                "--enable-admission-plugins=NodeRestriction".into(),
+                "--enable-aggregator-routing=true".into(),
+                "--allow-privileged=true".into(),
+                format!("--service-cluster-ip-range={}", self.network.prefix()),
+                "--service-account-issuer=https://kubernetes.default.svc".into(),
+                format!("--service-account-key-file={}", public.display()),
+                format!("--service-account-signing-key-file={}", private.display()),
+                format!("--kubelet-client-certificate={}", self.file("to-kubelet.crt")),
+                format!("--kubelet-client-key={}", self.file("to-kubelet.key")),
+                "--kubelet-preferred-address-types=InternalIP".into(),
+            ])
+            .arguments(more);
+        Ok(Server { process, ready: format!("{}/readyz", self.url()), client: self.client()? })
+    }
+
+    pub(super) fn controller_manager(&mut self, parts: &ControllerParts) -> Result<Server, Error> {
+        let user = format!("system:{CONTROLLER_MANAGER}");
+        let kubeconfig = self.kubeconfig("controller-manager.kubeconfig", &user, None)?;
+        let flags = [
+            "--use-service-account-credentials=true".into(),
+            format!("--service-account-private-key-file={}", self.file("accounts.key")),
+            format!("--root-ca-file={}", self.file("ca.crt")),
+            // For tests with thousands of namespaces.
+            "--kube-api-qps=200".into(),
+            "--kube-api-burst=400".into(),
+        ];
+        self.controller(&parts.kube_controller_manager, &kubeconfig, &flags)
+    }
+
+    pub(super) fn scheduler(&mut self, parts: &ControllerParts) -> Result<Server, Error> {
+        let kubeconfig = self.kubeconfig("scheduler.kubeconfig", "system:kube-scheduler", None)?;
+        self.controller(&parts.kube_scheduler, &kubeconfig, &[])
+    }
+
+    /// What both controllers have in common.
+    fn controller(
+        &mut self,
+        program: &Path,
+        kubeconfig: &Path,
+        flags: &[String],
+    ) -> Result<Server, Error> {
+        let port = self.reserve()?;
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let names = ["localhost", "127.0.0.1"];
+        let (certificate, key) = self.authority.server(&names)?.write(&self.dir, &name)?;
+        let mut process = self
+            .process(program)
+            .arguments([
+                format!("--kubeconfig={}", kubeconfig.display()),
+                "--bind-address=127.0.0.1".into(),
+                format!("--secure-port={port}"),
+                format!("--tls-cert-file={}", certificate.display()),
+                format!("--tls-private-key-file={}", key.display()),
+                // There is no other to elect.
+                "--leader-elect=false".into(),
+            ])
+            .arguments(flags);
+        if self.parts.minor <= Minor::INSECURE_PORT {
+            process = process.arguments(["--port=0"]);
+        }
+        let client = Client { authority: Some(self.path("ca.crt")), ..Client::default() };
+        Ok(Server { process, ready: format!("https://127.0.0.1:{port}/healthz"), client })
+    }
+}
+
+/// Go's name of this processor.
+fn etcd_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,36 @@
+//! A server and the question whether it is ready.
+
+use super::DEADLINE;
+use crate::{
+    error::Error,
+    http::Client,
+    process::Process,
+    wait::{Wait, until},
+};
+
+/// One server of a control plane.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) process: Process,
+    /// The URL that answers 200 when it is ready.
+    pub(super) ready: String,
+    pub(super) client: Client,
+}
+
+impl Server {
+    /// Starts it if it does not run, and waits until it is ready.
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        self.process.start()?;
+        let Self { process, ready, client } = self;
+        until(&format!("{} at {ready}", process.name()), DEADLINE, || {
+            process.check()?;
+            match client.request("GET", ready, None) {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                Ok(answer) => {
+                    Err(Wait::NotYet(format!("{} {}", answer.status, answer.body.trim())))
+                }
+                Err(error) => Err(Wait::NotYet(error.to_string())),
+            }
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! HTTP by `curl`: a few requests to our own servers need no client of ours.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{error::Error, run};
+
+/// How a server wants to be spoken to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Client {
+    /// The file with the authority that signed the server's certificate.
+    pub authority: Option<PathBuf>,
+    /// Files with our certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// `name:password`.
+    pub user: Option<String>,
+    /// A `host:port` that is to be found on 127.0.0.1, whatever DNS says.
+    pub local: Option<String>,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers as sent.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(&found.1)
+    }
+
+    /// The same answer, if its status is the expected one.
+    pub(crate) fn expect(self, status: u16, request: &str) -> Result<Self, Error> {
+        if self.status == status {
+            return Ok(self);
+        }
+        Err(Error::Answer {
+            request: request.into(),
+            status: self.status,
+            expected: status,
+            body: self.body.chars().take(500).collect(),
+        })
+    }
+}
+
+impl Client {
+    /// One request; `body` is its type and the file that holds it.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        url: &str,
+        body: Option<(&str, &Path)>,
+    ) -> Result<Answer, Error> {
+        let mut command = Command::new("curl");
+        // No proxy, no ~/.curlrc; credentials go through the input, which nobody
+        // else can see.
+        command.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]);
+        command.args(["--include", "--max-time", "60", "--config", "-"]);
+        if method == "HEAD" {
+            command.arg("--head");
+        } else {
+            command.args(["--request", method]);
+        }
+        if let Some((kind, file)) = body {
+            command.args(["--header", "Expect:", "--header", &format!("Content-Type: {kind}")]);
+            command.arg("--data-binary").arg(format!("@{}", file.display()));
+        }
+        let mut child = command
+            .arg(url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("start curl (Debian package curl)"))?;
+        if let Some(mut input) = child.stdin.take() {
+            // If curl has ended already, its own message tells more.
+            let _ = input.write_all(self.config().as_bytes());
+        }
+        let output = child.wait_with_output().map_err(Error::io("wait for curl"))?;
+        if !output.status.success() {
+            return Err(Error::Command {
+                command: format!("curl {method} {url}"),
+                status: output.status,
+                output: run::tail(&String::from_utf8_lossy(&output.stderr)),
+            });
+        }
+        parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| Error::Deadline {
+            what: format!("an HTTP answer to {method} {url}"),
+            seconds: 60,
+            last: "something else".into(),
+        })
+    }
+
+    /// What `curl --config -` reads.
+    fn config(&self) -> String {
+        let mut config = String::new();
+        let mut set = |name: &str, value: &str| {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"");
+            let _ = writeln!(config, "{name} = \"{value}\"");
+        };
+        if let Some(authority) = &self.authority {
+            set("cacert", &authority.to_string_lossy());
+        }
+        if let Some((certificate, key)) = &self.identity {
+            set("cert", &certificate.to_string_lossy());
+            set("key", &key.to_string_lossy());
+        }
+        if let Some(user) = &self.user {
+            set("user", user);
+        }
+        if let Some(local) = &self.local {
+            set("resolve", &format!("{local}:127.0.0.1"));
+        }
+        config
+    }
+}
+
+/// Reads what `curl --include` prints. A `100 Continue` may stand before the answer.
+fn parse(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    if (100..200).contains(&status) {
+        return parse(body);
+    }
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    Some(Answer { status, headers, body: body.to_owned() })
+}

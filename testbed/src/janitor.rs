@@ -1,0 +1,111 @@
+//! A directory that goes away with its owner, however the owner ends.
+
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use crate::{error::Error, hidden};
+
+/// What the janitor runs. It reads until its input ends, which the kernel sees
+/// to when the owner is gone; then it undoes, last first, and removes.
+const SCRIPT: &str = r#"
+trap '' INT TERM HUP
+cat >/dev/null
+tac "$1/undo" | sh >/dev/null 2>&1
+[ -n "$IMAGE_SWAP_KEEP" ] && exit
+# What still dies may still write.
+for _ in $(seq 100); do rm -rf --one-file-system "$1" && exit; sleep 0.1; done
+"#;
+
+/// A directory for the files of one running part.
+///
+/// It goes away with the value, and just so when the process is killed: a
+/// process of its own, the janitor, waits for that. The variable
+/// `IMAGE_SWAP_KEEP`, set to anything, keeps the directory.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    janitor: Child,
+    /// Its end is the sign to clean up.
+    alive: Option<ChildStdin>,
+}
+
+impl RunDir {
+    /// Makes an empty directory `image-swap-KIND-…` under `$TMPDIR` or `/tmp`.
+    ///
+    /// # Errors
+    /// The directory cannot be made or the janitor not started.
+    pub fn new(kind: &str) -> Result<Self, Error> {
+        let path = tempfile::Builder::new()
+            .prefix(&format!("image-swap-{kind}-"))
+            .tempdir()
+            .map_err(Error::io(format!("make a directory under {}", env::temp_dir().display())))?
+            .keep();
+        fs::write(path.join("undo"), "").map_err(Error::io("write the undo file"))?;
+        // A session of its own: Ctrl-C in the terminal must not reach it.
+        let mut janitor = Command::new("setsid")
+            .args(["sh", "-c", SCRIPT, "janitor"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Error::io("start setsid (Debian package util-linux)"))?;
+        let alive = janitor.stdin.take();
+        Ok(Self { path, janitor, alive })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes a shell command that undoes what was done outside the directory.
+    /// To be noted before it is done, so that no crash comes in between; the
+    /// command must bear that there is nothing to undo.
+    ///
+    /// # Errors
+    /// The note cannot be written.
+    pub fn undo(&self, command: &str) -> Result<(), Error> {
+        OpenOptions::new()
+            .append(true)
+            .open(self.path.join("undo"))
+            .and_then(|mut file| writeln!(file, "{command}"))
+            .map_err(Error::io("write the undo file"))
+    }
+
+    /// Writes a file that only its owner may read, with the directories above it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io(format!("make {}", parent.display())))?;
+        }
+        hidden::write(&path, content.as_ref())?;
+        Ok(path)
+    }
+
+    /// Makes a directory in it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(Error::io(format!("make {}", path.display())))?;
+        Ok(path)
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        // There is nobody to tell: what is left over is in the temporary directory.
+        let _ = self.janitor.wait();
+    }
+}

@@ -1,0 +1,53 @@
+//! Real parts to test against, on one Debian 12 machine without a container
+//! engine: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
+//! kubelet, containerd, a registry.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), image_swap_testbed::Error> {
+//! use image_swap_testbed::{ControlPlane, Node, NodeOptions, Options, Parts};
+//!
+//! let parts = Parts::obtain(&|step: &str| drop(step.len()))?;
+//! let control_plane = ControlPlane::start(&parts, &Options::default())?;
+//! let node = Node::start(&parts, &control_plane, &NodeOptions::default())?;
+//! # Ok(()) }
+//! ```
+//!
+//! A value that exists is ready to be used: `start` returns when the part
+//! answers. Dropping it ends its processes and removes its files; so does the
+//! end of the test by any other way, see [`Process`] and [`RunDir`].
+
+mod cache;
+mod cluster;
+mod control_plane;
+mod error;
+mod hidden;
+mod http;
+mod image;
+mod janitor;
+mod kubeconfig;
+mod node;
+mod parts;
+mod pki;
+mod port;
+mod process;
+mod registry;
+mod run;
+mod version;
+mod wait;
+
+pub use crate::{
+    cache::Cache,
+    cluster::Cluster,
+    control_plane::{ControlPlane, Options},
+    error::Error,
+    http::Answer,
+    image::Image,
+    janitor::RunDir,
+    node::{Node, NodeOptions},
+    parts::{ControllerParts, NodeParts, Parts, Progress, RegistryParts, ServerParts, or_skip},
+    pki::{Authority, Identity},
+    port::Port,
+    process::Process,
+    registry::{Credentials, Logged, Registry, RegistryOptions},
+    wait::{Wait, until},
+};

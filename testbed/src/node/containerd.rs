@@ -1,0 +1,99 @@
+//! containerd and its configuration.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{
+    network::Network,
+    space::{ETC_CONTAINERD, Space},
+};
+use crate::{error::Error, janitor::RunDir, parts::NodeParts, process::Process};
+
+/// The image for what holds a pod's namespaces. The name is nobody's.
+pub(super) const PAUSE: &str = "testbed.invalid/pause:1";
+
+/// containerd in a node's namespaces; it does not run yet.
+pub(super) fn process(
+    dir: &RunDir,
+    space: &Space,
+    parts: &NodeParts,
+    network: &Network,
+) -> Result<Process, Error> {
+    let own = |name| dir.path().join(name).display().to_string();
+    // Symbolic links to the plugins are no use here: the configuration takes the directory.
+    let config = CONFIG
+        .replace("@PAUSE@", PAUSE)
+        .replace("@RUNC@", &parts.runc.display().to_string())
+        .replace("@CNI_BIN@", &parts.cni.display().to_string())
+        .replace("@CNI_CONF@", &own("cni"));
+    let config = dir.write(&format!("{ETC_CONTAINERD}/config.toml"), config)?;
+    dir.make(&format!("{ETC_CONTAINERD}/certs.d"))?;
+    let plugins = json!({
+        "cniVersion": "0.4.0",
+        "name": "testbed",
+        "plugins": [{
+            "type": "bridge",
+            "bridge": network.bridge,
+            // The bridge has its address already; the plugin would also let the
+            // machine route.
+            "isGateway": false,
+            "hairpinMode": true,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": own("cni-addresses"),
+                "ranges": [[{ "subnet": network.prefix() }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+            },
+        }],
+    });
+    dir.write("cni/10-testbed.conflist", plugins.to_string())?;
+    let path = |program: &Path| program.parent().unwrap_or(program).display().to_string();
+    let programs =
+        format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", path(&parts.containerd), path(&parts.runc));
+    Ok(Process::new("containerd", &parts.containerd, dir.path().join("containerd.log"))
+        .arguments(["--config".into(), config.into_os_string()])
+        .variable("PATH", programs)
+        .inside(space.wrapper()))
+}
+
+/// Paths are as the node sees them. The last lines of the CRI table are for
+/// machines that allow less than containerd assumes; with
+/// `restrict_oom_score_adj` off, runc dies there with "can't get final child's
+/// PID from pipe".
+const CONFIG: &str = r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "@PAUSE@"
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  netns_mounts_under_state_dir = true
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  enable_unprivileged_ports = false
+  enable_unprivileged_icmp = false
+  tolerate_missing_hugetlb_controller = true
+
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "@CNI_BIN@"
+    conf_dir = "@CNI_CONF@"
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "@RUNC@"
+        SystemdCgroup = false
+"#;

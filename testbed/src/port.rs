@@ -1,0 +1,66 @@
+//! Ports that nobody else takes between choosing and listening.
+
+use std::{
+    collections::hash_map::RandomState,
+    env,
+    fs::{self, File},
+    hash::{BuildHasher, Hasher},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use crate::error::Error;
+
+/// Below Linux's ephemeral ports (`ip_local_port_range`, from 32768), so that
+/// no outgoing connection takes one that was chosen but not yet listened on.
+const FIRST: u16 = 20_000;
+/// How many there are.
+const COUNT: u16 = 12_000;
+
+/// A TCP port on the loopback address, ours for as long as the value lives:
+/// a locked file keeps other processes that use this crate away from it.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    _lock: File,
+}
+
+impl Port {
+    /// Reserves a free port.
+    ///
+    /// # Errors
+    /// The directory of lock files cannot be written, or no port is free.
+    pub fn reserve() -> Result<Self, Error> {
+        let uid = fs::metadata("/proc/self").map_err(Error::io("read /proc/self"))?.uid();
+        let locks = env::temp_dir().join(format!("image-swap-ports-{uid}"));
+        fs::create_dir_all(&locks).map_err(Error::io(format!("make {}", locks.display())))?;
+        let start = random() % u64::from(COUNT);
+        (start..start + u64::from(COUNT))
+            .filter_map(|n| u16::try_from(n % u64::from(COUNT)).ok())
+            .find_map(|n| Self::try_reserve(&locks, FIRST + n))
+            .ok_or_else(|| {
+                Error::unavailable(
+                    format!("a free port in {FIRST}..{}", FIRST + COUNT),
+                    format!("end what listens there, or remove {}", locks.display()),
+                )
+            })
+    }
+
+    fn try_reserve(locks: &Path, number: u16) -> Option<Self> {
+        let lock = File::create(locks.join(number.to_string())).ok()?;
+        lock.try_lock().ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        Some(Self { number, _lock: lock })
+    }
+
+    /// Its number.
+    pub const fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+/// A random number, from what the standard library seeds its hash maps with.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

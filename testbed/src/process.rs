@@ -1,0 +1,251 @@
+//! Servers as child processes that never outlive us.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        mpsc::{self, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    error::Error,
+    run,
+    wait::{Wait, until},
+};
+
+/// How long a server may take to end after SIGTERM before SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that we started, and can stop and start again as it was.
+///
+/// It is killed when the value is dropped and, by the kernel
+/// (`PR_SET_PDEATHSIG`, through `setpriv`), when our process ends in any way.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    /// A command that runs the program as its only child, in namespaces.
+    wrapper: Vec<OsString>,
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    log: PathBuf,
+    output: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Describes a server; it does not run yet. What it says is appended to `log`.
+    pub(crate) fn new(name: &str, program: impl Into<OsString>, log: PathBuf) -> Self {
+        Self {
+            name: name.into(),
+            wrapper: Vec::new(),
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            output: log.clone(),
+            log,
+            child: None,
+        }
+    }
+
+    /// Adds arguments.
+    pub(crate) fn arguments<T: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends its standard output to a file of its own.
+    pub(crate) fn output(mut self, path: PathBuf) -> Self {
+        self.output = path;
+        self
+    }
+
+    /// Runs it as the only child of a command (`nsenter`) that waits for it.
+    pub(crate) fn inside(mut self, wrapper: Vec<OsString>) -> Self {
+        self.wrapper = wrapper;
+        self
+    }
+
+    /// Starts it, if it does not run. It need not be ready on return.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(&mut self) -> Result<(), Error> {
+        if self.child.is_some() && self.check().is_ok() {
+            return Ok(());
+        }
+        let append = |path: &Path| {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(Error::io(format!("open {}", path.display())))
+        };
+        let die_with_parent = ["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from);
+        let mut words = die_with_parent.to_vec();
+        if !self.wrapper.is_empty() {
+            words.extend(self.wrapper.iter().cloned());
+            words.extend(die_with_parent);
+        }
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .arg(&self.program)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            // Ctrl-C is for us; we end our servers.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(append(&self.output)?)
+            .stderr(append(&self.log)?);
+        self.child = Some(spawn(command).map_err(Error::io(format!("start {}", self.name)))?);
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM), waits for it, and kills it if it will not.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let ended =
+            until(&format!("the end of {}", self.name), PATIENCE, || match child.try_wait() {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(Wait::NotYet("still running".into())),
+                Err(error) => Err(Wait::InVain(Error::io("wait for a child")(error))),
+            });
+        if matches!(ended, Err(Error::Deadline { .. })) {
+            return self.kill();
+        }
+        self.child = None;
+        ended
+    }
+
+    /// Kills it (SIGKILL), as a crash would end it.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        let pid = self.pid();
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map_err(Error::io(format!("kill {}", self.name)))?;
+        // A wrapper is gone before its child is.
+        until(&format!("the end of {}", self.name), PATIENCE, || match pid {
+            Some(pid) if runs(pid) => Err(Wait::NotYet("still running".into())),
+            _ => Ok(()),
+        })
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with the end of its log if it ended by itself.
+    pub fn check(&mut self) -> Result<(), Error> {
+        let Some(child) = &mut self.child else {
+            return Err(Error::unavailable(
+                format!("{}, which was stopped", self.name),
+                "start it",
+            ));
+        };
+        match child.try_wait().map_err(Error::io(format!("look after {}", self.name)))? {
+            None => Ok(()),
+            Some(status) => Err(Error::Ended {
+                name: self.name.clone(),
+                status,
+                output: run::tail_of(&self.log),
+            }),
+        }
+    }
+
+    /// Its name: that of the program.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id, as seen from outside any namespace, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        let pid = self.child.as_ref()?.id();
+        if self.wrapper.is_empty() { Some(pid) } else { children(pid).first().copied() }
+    }
+
+    /// The file with what it says.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its resident memory in bytes while it runs (`VmRSS`, proc(5)).
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // What cannot be killed now dies with us.
+        let _ = self.kill();
+    }
+}
+
+/// The children of a process (`/proc/PID/task/PID/children`).
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether a process runs: it exists and is no zombie (proc(5), `stat`).
+pub(crate) fn runs(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z")))
+}
+
+type Job = (Command, Sender<io::Result<Child>>);
+
+/// The kernel sends the parent-death signal when the starting *thread* ends.
+/// A test's thread ends before what it shares with other tests, so one thread
+/// that lives as long as the process starts everything.
+static SPAWNER: LazyLock<Sender<Job>> = LazyLock::new(|| {
+    let (jobs, received) = mpsc::channel::<Job>();
+    thread::spawn(move || {
+        for (mut command, answer) in received {
+            // The asker waits for it.
+            let _ = answer.send(command.spawn());
+        }
+    });
+    jobs
+});
+
+fn spawn(command: Command) -> io::Result<Child> {
+    let (answer, child) = mpsc::channel();
+    SPAWNER.send((command, answer)).map_err(io::Error::other)?;
+    child.recv().map_err(io::Error::other)?
+}

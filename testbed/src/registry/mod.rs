@@ -1,0 +1,250 @@
+//! A registry for images: the distribution project's own.
+
+mod access_log;
+mod push;
+
+use std::{
+    fmt, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::json;
+
+pub use self::access_log::Logged;
+use crate::{
+    error::Error,
+    hidden,
+    http::{Answer, Client},
+    janitor::RunDir,
+    parts::Parts,
+    pki::Identity,
+    port::Port,
+    port::random,
+    process::Process,
+    wait::{Wait, until},
+};
+
+/// How long the registry may take until it answers.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// How a registry is to be.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Its certificate; plain HTTP without.
+    pub tls: Option<Identity>,
+    /// The certificate of the authority that signed [`tls`](Self::tls), PEM.
+    pub authority: Option<String>,
+    /// The name it is called by, if not `127.0.0.1`. It listens there anyway:
+    /// whoever calls it must resolve the name so.
+    pub host: Option<String>,
+    /// Who may use it; anyone without.
+    pub credentials: Option<Credentials>,
+}
+
+/// A user of a registry.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// A running registry. It listens on 127.0.0.1 alone, on a random port.
+#[derive(Debug)]
+pub struct Registry {
+    // Dropped in this order: the process before what it uses.
+    process: Process,
+    client: Client,
+    host: String,
+    scheme: &'static str,
+    port: Port,
+    dir: RunDir,
+}
+
+/// The file with the users, below the registry's directory.
+const USERS: &str = "users";
+/// The file with a line for every request.
+const ACCESS: &str = "access.log";
+
+impl Registry {
+    /// Starts it, and returns when it answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if a part is missing; what the registry said if it
+    /// does not come up.
+    pub fn start(parts: &Parts, options: &RegistryOptions) -> Result<Self, Error> {
+        let program = &parts.registry()?.registry;
+        let dir = RunDir::new("registry")?;
+        let port = Port::reserve()?;
+        let mut config = json!({
+            "version": "0.1",
+            "log": { "level": "info", "accesslog": { "disabled": false } },
+            "storage": {
+                "filesystem": { "rootdirectory": dir.make("storage")? },
+                "delete": { "enabled": true },
+            },
+            "http": {
+                "addr": format!("127.0.0.1:{}", port.number()),
+                "secret": format!("{:016x}", random()),
+            },
+        });
+        if let Some(identity) = &options.tls {
+            let (certificate, key) = identity.write(&dir, "registry")?;
+            config["http"]["tls"] = json!({ "certificate": certificate, "key": key });
+        }
+        if options.credentials.is_some() {
+            let users = dir.path().join(USERS);
+            config["auth"] = json!({ "htpasswd": { "realm": "testbed", "path": users } });
+        }
+        let host = options.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        let config = dir.write("config.yml", config.to_string())?;
+        let authority = match &options.authority {
+            Some(pem) => Some(dir.write("authority.crt", pem)?),
+            None => None,
+        };
+        let mut registry = Self {
+            process: Process::new("registry", program, dir.path().join("registry.log"))
+                .arguments(["serve".into(), config.into_os_string()])
+                .output(dir.path().join(ACCESS)),
+            client: Client {
+                authority,
+                local: Some(format!("{host}:{}", port.number())),
+                ..Client::default()
+            },
+            host,
+            scheme: if options.tls.is_some() { "https" } else { "http" },
+            port,
+            dir,
+        };
+        if let Some(credentials) = &options.credentials {
+            registry.set_credentials(credentials)?;
+        }
+        registry.wait_ready()?;
+        Ok(registry)
+    }
+
+    /// Starts it if it was stopped, and waits until it answers.
+    ///
+    /// # Errors
+    /// It ended by itself, or does not answer in time.
+    pub fn wait_ready(&mut self) -> Result<(), Error> {
+        self.process.start()?;
+        let url = self.url("/v2/");
+        until("the registry", DEADLINE, || {
+            self.process.check()?;
+            match self.client.request("GET", &url, None) {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                Ok(answer) => {
+                    Err(Wait::NotYet(format!("{} {}", answer.status, answer.body.trim())))
+                }
+                Err(error) => Err(Wait::NotYet(error.to_string())),
+            }
+        })
+    }
+
+    /// Makes this the only user there is, at once: the registry reads the file
+    /// again when it changes. Only for one that was started with credentials.
+    ///
+    /// # Errors
+    /// The password cannot be hashed or written.
+    pub fn set_credentials(&mut self, credentials: &Credentials) -> Result<(), Error> {
+        let line = format!("{}:{}\n", credentials.username, bcrypt(&credentials.password)?);
+        // Whole or not at all: the registry may be reading.
+        let new = self.dir.path().join("users.new");
+        hidden::write(&new, line.as_bytes())?;
+        fs::rename(&new, self.dir.path().join(USERS)).map_err(Error::io("replace the users"))?;
+        self.client.user = Some(format!("{}:{}", credentials.username, credentials.password));
+        Ok(())
+    }
+
+    /// Host and port, as image references begin.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port.number())
+    }
+
+    /// `http` or `https`.
+    pub const fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// The URL of a path.
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.address())
+    }
+
+    /// One request with someone's name and password.
+    ///
+    /// # Errors
+    /// There was no answer. Any answer is one, whatever its status.
+    pub fn request_as(
+        &self,
+        credentials: &Credentials,
+        method: &str,
+        path: &str,
+    ) -> Result<Answer, Error> {
+        let user = Some(format!("{}:{}", credentials.username, credentials.password));
+        Client { user, ..self.client.clone() }.request(method, &self.url(path), None)
+    }
+
+    /// Every request it has answered, in order.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn requests(&self) -> Result<Vec<Logged>, Error> {
+        let path = self.access_log();
+        let text =
+            fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
+        Ok(access_log::parse(&text))
+    }
+
+    /// The file with a line for every request, in the combined log format.
+    pub fn access_log(&self) -> PathBuf {
+        self.dir.path().join(ACCESS)
+    }
+
+    /// Its process, for tests that hurt it.
+    pub const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Its process, to be looked at.
+    pub const fn running(&self) -> &Process {
+        &self.process
+    }
+
+    fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// The only hash that the registry takes. The C library knows it, and perl,
+/// which every Debian has, asks the C library. Cheap rounds: it is a test.
+fn bcrypt(password: &str) -> Result<String, Error> {
+    let salt = format!("$2b$04${:022x}", random());
+    let program = "local $/; print crypt(<STDIN>, $ARGV[0]) // exit 1";
+    let mut child = Command::new("perl")
+        .args(["-e", program, &salt])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(Error::io("start perl (Debian package perl-base)"))?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(password.as_bytes()).map_err(Error::io("speak to perl"))?;
+    }
+    let output = child.wait_with_output().map_err(Error::io("wait for perl"))?;
+    let hash = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() && hash.starts_with("$2b$") {
+        return Ok(hash);
+    }
+    Err(Error::unavailable("bcrypt in the C library's crypt(3)", "use Debian 12 (libxcrypt)"))
+}

@@ -1,0 +1,46 @@
+//! Pushing: a POST and a PUT for each blob, a PUT for the manifest
+//! (OCI distribution specification, `spec.md`).
+
+use std::io::Write;
+
+use super::Registry;
+use crate::{
+    error::Error,
+    image::{self, Image, digest_of},
+};
+
+impl Registry {
+    /// Pushes an image as `repository:tag` and gives the reference to pull it
+    /// by: `127.0.0.1:PORT/repository:tag`.
+    ///
+    /// # Errors
+    /// The registry refused something.
+    pub fn push(&self, repository: &str, tag: &str, image: &Image) -> Result<String, Error> {
+        for blob in image.blobs() {
+            self.push_blob(repository, blob)?;
+        }
+        let url = self.url(&format!("/v2/{repository}/manifests/{tag}"));
+        self.send("PUT", &url, image::MANIFEST, image.manifest())?;
+        Ok(format!("{}/{repository}:{tag}", self.address()))
+    }
+
+    fn push_blob(&self, repository: &str, blob: &[u8]) -> Result<(), Error> {
+        let url = self.url(&format!("/v2/{repository}/blobs/uploads/"));
+        let request = format!("POST {url}");
+        let answer = self.client.request("POST", &url, None)?.expect(202, &request)?;
+        let location = answer.header("Location").unwrap_or_default();
+        let location =
+            if location.starts_with('/') { self.url(location) } else { location.to_owned() };
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let url = format!("{location}{separator}digest={}", digest_of(blob));
+        self.send("PUT", &url, "application/octet-stream", blob)
+    }
+
+    fn send(&self, method: &str, url: &str, kind: &str, body: &[u8]) -> Result<(), Error> {
+        let mut file = tempfile::NamedTempFile::new_in(self.dir())
+            .map_err(Error::io("make a file for a request"))?;
+        file.write_all(body).map_err(Error::io("write a request"))?;
+        let answer = self.client.request(method, url, Some((kind, file.path())))?;
+        answer.expect(201, &format!("{method} {url}")).map(drop)
+    }
+}

@@ -1,0 +1,90 @@
+//! Commands that run to their end.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{error::Error, parts::Progress};
+
+/// How much of an output an error repeats.
+const LINES: usize = 30;
+/// How often a long step says that it still runs.
+const ANNOUNCE: Duration = Duration::from_secs(30);
+
+/// Runs `command` and gives its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
+    let shown = shown(command);
+    let output =
+        command.stdin(Stdio::null()).output().map_err(Error::io(format!("start `{shown}`")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(Error::Command {
+        command: shown,
+        status: output.status,
+        output: tail(&String::from_utf8_lossy(&said)),
+    })
+}
+
+/// Runs one step of a long work: announced, its output appended to `log`.
+pub(crate) fn step(
+    progress: Progress<'_>,
+    name: &str,
+    command: &mut Command,
+    log: &Path,
+) -> Result<(), Error> {
+    progress(name);
+    let open = || File::options().create(true).append(true).open(log);
+    let (out, err) = open()
+        .and_then(|file| Ok((file.try_clone()?, file)))
+        .map_err(Error::io(format!("open {}", log.display())))?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .map_err(Error::io(format!("start `{}`", shown(command))))?;
+    let start = Instant::now();
+    let mut announced = start;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(Error::io(format!("wait for {name}")))? {
+            break status;
+        }
+        if announced.elapsed() >= ANNOUNCE {
+            announced = Instant::now();
+            progress(&format!("{name}: {}", minutes(start.elapsed())));
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Step { step: name.into(), status, log: log.into(), output: tail_of(log) })
+}
+
+/// The command line, for people.
+fn shown(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// The last lines of a file.
+pub(crate) fn tail_of(path: &Path) -> String {
+    fs::read(path).map(|bytes| tail(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
+}
+
+/// `3 min 05 s`.
+pub(crate) fn minutes(time: Duration) -> String {
+    format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60)
+}

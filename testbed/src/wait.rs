@@ -1,0 +1,49 @@
+//! Waiting for a condition, not for a time.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::error::Error;
+
+/// Between two looks: short beside what is waited for, long beside a look.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a look did not find what is waited for.
+#[derive(Debug)]
+pub enum Wait {
+    /// It is not there yet; this is there instead.
+    NotYet(String),
+    /// It will not come.
+    InVain(Error),
+}
+
+impl From<Error> for Wait {
+    fn from(error: Error) -> Self {
+        Self::InVain(error)
+    }
+}
+
+/// Looks until `look` finds it, at most for `deadline`.
+///
+/// # Errors
+/// [`Error::Deadline`] with what was seen last, or the error of `look`.
+pub fn until<T>(
+    what: &str,
+    deadline: Duration,
+    mut look: impl FnMut() -> Result<T, Wait>,
+) -> Result<T, Error> {
+    let start = Instant::now();
+    loop {
+        let last = match look() {
+            Ok(value) => return Ok(value),
+            Err(Wait::InVain(error)) => return Err(error),
+            Err(Wait::NotYet(seen)) => seen,
+        };
+        if start.elapsed() >= deadline {
+            return Err(Error::Deadline { what: what.into(), seconds: deadline.as_secs(), last });
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,212 @@
+//! A node that runs real pods.
+
+use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
+
+use image_swap_testbed::{
+    Cluster, ControlPlane, Image, Node, NodeOptions, Options, Registry, RegistryOptions, Wait,
+    or_skip, until,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Outcome, announce,
+    control_plane::{CONFIGURATIONS, assert_dialled, webhook},
+    parts,
+};
+
+/// How long a pod may take on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(3);
+
+fn pod(name: &str, node: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "main", "image": image, "imagePullPolicy": "Always" }],
+        },
+    })
+}
+
+/// Waits until a pod is `Ready`.
+fn wait_ready(control_plane: &ControlPlane, path: &str) -> Outcome {
+    until(&format!("{path} to be Ready"), DEADLINE, || {
+        let pod = control_plane.get(path)?.unwrap_or_default();
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        if ready { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
+    })?;
+    Ok(())
+}
+
+/// Whether rules, cgroups or the bridge of a node are on the machine.
+fn traces(node: &str) -> Vec<String> {
+    let id = node.trim_start_matches("node-");
+    let said = |program: &str, arguments: &[&str]| {
+        let out = Command::new(program).args(arguments).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let all = [
+        said("iptables-save", &["-t", "nat"]),
+        said("ip", &["link"]),
+        said("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}*")]),
+    ];
+    all.iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.contains(id))
+        .map(String::from)
+        .collect()
+}
+
+#[test]
+fn a_pod_is_pulled_from_the_registry_and_runs_until_the_node_goes() -> Outcome {
+    let Some(_) = or_skip(parts().node())? else { return Ok(()) };
+    let registry = Registry::start(parts(), &RegistryOptions::default())?;
+    let command = ["sh", "-c", "echo started; sleep inf"];
+    let image = Image::busybox(parts().registry()?, "test", &command)?;
+    let reference = registry.push("app", "1", &image)?;
+
+    let control_plane = ControlPlane::start(parts(), &Options::default())?;
+    let mut node = Node::start(parts(), &control_plane, &NodeOptions::default())?;
+    let name = node.name().to_owned();
+    control_plane.create_namespace("one")?;
+    control_plane.create("/api/v1/namespaces/one/pods", &pod("a", &name, &reference))?;
+    let path = "/api/v1/namespaces/one/pods/a";
+    wait_ready(&control_plane, path)?;
+
+    let stored = control_plane.get(path)?.unwrap();
+    let id = stored["status"]["containerStatuses"][0]["imageID"].to_string();
+    assert!(id.contains(&image.digest()), "{id}");
+    let pulled = registry.requests()?.into_iter().any(|request| {
+        request.agent.starts_with("containerd/") && request.path == "/v2/app/manifests/1"
+    });
+    assert!(pulled, "containerd asked the registry");
+    let log = control_plane.request("GET", &format!("{path}/log"), None)?;
+    assert_eq!(log.body, "started\n", "the API server reaches the kubelet");
+
+    node.containerd().kill()?;
+    node.kubelet().kill()?;
+    node.wait_ready(&control_plane)?;
+    wait_ready(&control_plane, path)?;
+    let restarts = &control_plane.get(path)?.unwrap()["status"]["containerStatuses"][0];
+    assert_eq!(restarts["restartCount"], 0, "containers outlive containerd");
+
+    assert!(!traces(&name).is_empty());
+    let dir = node.etc_containerd().parent().unwrap().to_owned();
+    drop(node);
+    assert_eq!(traces(&name), Vec::<String>::new());
+    assert!(!dir.exists());
+    assert!(!mentions(&dir), "no process of the node is left");
+    Ok(())
+}
+
+/// Whether a process mentions a path in its command line.
+fn mentions(path: &Path) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(path.to_str().unwrap())
+    })
+}
+
+#[test]
+fn a_whole_cluster_schedules_serves_and_lets_pods_speak_to_it() -> Outcome {
+    let Some(_) = or_skip(parts().node())? else { return Ok(()) };
+    let Some(_) = or_skip(parts().controllers())? else { return Ok(()) };
+    let cluster = Cluster::start(parts(), &announce)?;
+    let control_plane = &cluster.control_plane;
+    control_plane.create_namespace("hooked")?;
+
+    // What a pod with its token hears from the API server, it serves itself.
+    let script = "wget -q -O /tmp/version --no-check-certificate \
+         --header \"Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)\" \
+         https://$KUBERNETES_SERVICE_HOST/api/v1/namespaces/hooked/serviceaccounts/default 2>&1; \
+         exec httpd -f -p 8080 -h /tmp";
+    let image = Image::busybox(parts().registry()?, "server", &["sh", "-c", script])?;
+    let reference = cluster.registry.push("server", "1", &image)?;
+    let labels = json!({ "app": "server" });
+    control_plane.create(
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/hooked/rolebindings",
+        &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": { "name": "view" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": "hooked" }],
+        }),
+    )?;
+    control_plane.create(
+        "/apis/apps/v1/namespaces/hooked/deployments",
+        &json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": { "name": "server" },
+            "spec": {
+                "replicas": 2,
+                "selector": { "matchLabels": labels },
+                "template": {
+                    "metadata": { "labels": labels },
+                    "spec": { "containers": [{
+                        "name": "main",
+                        "image": reference,
+                        "readinessProbe": { "httpGet": { "path": "/version", "port": 8080 }, "periodSeconds": 1 },
+                    }] },
+                },
+            },
+        }),
+    )?;
+    control_plane.create(
+        "/api/v1/namespaces/hooked/services",
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": "server" },
+            "spec": { "selector": labels, "ports": [{ "port": 80, "targetPort": 8080 }] },
+        }),
+    )?;
+    until("both replicas", DEADLINE, || {
+        let path = "/apis/apps/v1/namespaces/hooked/deployments/server";
+        let status = control_plane.get(path)?.unwrap_or_default()["status"].clone();
+        if status["availableReplicas"] == 2 {
+            Ok(())
+        } else {
+            Err(Wait::NotYet(status.to_string()))
+        }
+    })?;
+    until("the Service to have endpoints", DEADLINE, || {
+        let path = "/api/v1/namespaces/hooked/services/server:80/proxy/version";
+        let answer = control_plane.request("GET", path, None)?;
+        if answer.status == 200 && answer.body.contains("\"name\": \"default\"") {
+            return Ok(());
+        }
+        Err(Wait::NotYet(format!("{} {}", answer.status, answer.body)))
+    })?;
+
+    // A webhook behind a Service, at the node's address: the API server finds it itself.
+    let listener = TcpListener::bind((cluster.node.address(), 0))?;
+    let port = listener.local_addr()?.port();
+    let ports = json!([{ "port": port }]);
+    control_plane.create(
+        "/api/v1/namespaces/hooked/services",
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": "hook" },
+            "spec": { "ports": [{ "port": 443, "targetPort": port }] },
+        }),
+    )?;
+    control_plane.create(
+        "/api/v1/namespaces/hooked/endpoints",
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": { "name": "hook" },
+            "subsets": [{ "addresses": [{ "ip": cluster.node.address() }], "ports": ports }],
+        }),
+    )?;
+    let client = json!({ "service": { "namespace": "hooked", "name": "hook" } });
+    control_plane.create(CONFIGURATIONS, &webhook(&client))?;
+    assert_dialled(control_plane, listener)
+}
