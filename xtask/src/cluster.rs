@@ -9,12 +9,15 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use image_swap_testbed::{Cache, Cluster, Parts, Wait, until};
+
+use crate::host::Host;
 
 /// How long `up` waits for the cluster. Each part has its own, shorter deadline.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -30,7 +33,7 @@ Environment:
   KUBEBUILDER_ASSETS  a directory with the programs of Kubernetes and etcd; it
                       wins over PATH, and PATH over getting and building
   IMAGE_SWAP_KEEP     set to anything: keep the files of what was stopped")]
-pub(crate) struct Args {
+struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,9 +53,31 @@ enum Verb {
     Hold,
 }
 
+/// Runs `cargo xtask cluster`.
+pub(crate) fn run(_: &Host, arguments: &[String]) -> Result<ExitCode, String> {
+    let name = "cargo xtask cluster".to_owned();
+    match Line::try_parse_from(std::iter::once(&name).chain(arguments)) {
+        Ok(Line { args }) => {
+            args.run().map_err(|error| format!("{error:#}")).map(|()| ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let _ = error.print();
+            Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
+        }
+    }
+}
+
+/// The task's own command line.
+#[derive(clap::Parser)]
+#[command(name = "cargo xtask cluster", version)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
 impl Args {
     /// Does it.
-    pub(crate) fn run(self) -> Result<()> {
+    fn run(self) -> Result<()> {
         match self.verb {
             Verb::Up => up(),
             Verb::Down => down(),

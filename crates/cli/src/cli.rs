@@ -28,6 +28,10 @@ enum Verb {
     Convert(command::convert::Args),
     /// Rewrite the images in manifests, and nothing else in them.
     Rewrite(command::rewrite::Args),
+    /// Print what nodes and builders are told, in the format they read.
+    Render(command::render::Args),
+    /// Answer the reviews of API servers, so that new pods have their images swapped.
+    Webhook(command::webhook::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -42,6 +46,8 @@ impl Cli {
             Verb::Check(args) => args.run(),
             Verb::Convert(args) => args.run(),
             Verb::Rewrite(args) => args.run(),
+            Verb::Render(args) => args.run(),
+            Verb::Webhook(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

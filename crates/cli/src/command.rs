@@ -5,4 +5,6 @@ pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod man;
+pub(crate) mod render;
 pub(crate) mod rewrite;
+pub(crate) mod webhook;

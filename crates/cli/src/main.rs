@@ -4,6 +4,7 @@ mod cli;
 mod command;
 mod declaration;
 mod failure;
+mod fallback;
 mod output;
 mod replace;
 

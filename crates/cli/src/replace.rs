@@ -23,6 +23,34 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     sync(directory)
 }
 
+/// Makes `path` a file with the content `text` and the permissions `mode`,
+/// whatever was there before.
+///
+/// # Errors
+/// As [`replace`].
+pub(crate) fn with_mode(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    // Readable by nobody else from its first moment.
+    let mut file = tempfile::Builder::new().prefix(".image-swap-").tempfile_in(directory)?;
+    file.write_all(text)?;
+    set_mode(file.as_file(), mode)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync(directory)
+}
+
+#[cfg(unix)]
+fn set_mode(file: &fs::File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn keep_owner(path: &Path, metadata: &fs::Metadata) {
     use std::os::unix::fs::{MetadataExt, chown};

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod declaration;
 pub mod finding;
 pub mod manifest;
+pub mod nodes;
 pub mod place;
 pub mod redact;
 pub mod reference;

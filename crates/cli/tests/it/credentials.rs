@@ -58,6 +58,11 @@ fn no_verb_prints_a_credential() {
             &["check", "--output", "json"],
             &["check", "--dialect", "imageswap"],
             &["convert"],
+            &["render", "containerd"],
+            &["render", "containerd-mirrors"],
+            &["render", "registries-conf"],
+            &["render", "k3s"],
+            &["render", "talos"],
         ] {
             let ran = image_swap_with(&[verb, &["--registry-info", "-"]].concat(), &text);
             no_credential(&ran.stdout);

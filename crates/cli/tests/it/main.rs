@@ -7,6 +7,8 @@ mod credentials;
 mod explain;
 mod helm;
 mod krm;
+mod render;
 mod rewrite;
 mod run;
 mod usage;
+mod webhook;

@@ -7,11 +7,13 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
 };
+use hyper_util::rt::TokioIo;
 use image_swap_cluster::{InForce, Served};
 use image_swap_core::cluster::webhooks::{PROBE_ANNOTATION, REACHED};
 use rustls::{
@@ -110,7 +112,7 @@ async fn accept(listener: TcpListener, certificate: Certificate) {
         connections.spawn(async move {
             // A client that does not trust us ends here.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let _ = auto::Builder::new(TokioExecutor::new())
+            let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service_fn(answer))
                 .await;
         });
