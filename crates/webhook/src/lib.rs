@@ -24,7 +24,6 @@ mod reply;
 mod routes;
 mod rules;
 mod server;
-pub mod stand_in;
 mod standalone;
 mod tls;
 pub mod watch;

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use crate::stand_in::{Outcome, Tally};
 use hyper::StatusCode;
+use image_swap_core::admission::{Outcome, Tally};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::stand_in::{self as admission, ReviewError, Settings};
 use hyper::{
     Method, Request, StatusCode, Version,
     body::Incoming,
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
     http::request::Parts,
 };
+use image_swap_core::admission::{self, ReviewError, Settings};
 use image_swap_core::rule::RuleSet;
 use tracing::debug;
 

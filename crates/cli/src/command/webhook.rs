@@ -5,10 +5,8 @@ mod identity;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use image_swap_webhook::{
-    CertificateInForce, Limits, Metrics, RulesInForce, Server,
-    stand_in::{Mode, Settings},
-};
+use image_swap_core::admission::{Mode, Settings};
+use image_swap_webhook::{CertificateInForce, Limits, Metrics, RulesInForce, Server};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},

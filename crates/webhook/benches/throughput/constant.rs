@@ -13,11 +13,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, CertificateInForce,
-    stand_in::{Settings, review},
+use image_swap_core::{
+    admission::{Settings, review},
+    rule::{Form, RuleSet, map},
 };
+use image_swap_webhook::{Authority, CertificateInForce};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;

@@ -25,10 +25,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server, stand_in::Settings,
+use image_swap_core::{
+    admission::Settings,
+    rule::{Form, RuleSet, map},
 };
+use image_swap_webhook::{Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server};
 use tokio::runtime::{Builder, Runtime};
 
 use self::{

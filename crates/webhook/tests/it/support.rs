@@ -18,10 +18,13 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::{
+    admission::Settings,
+    rule::{Form, RuleSet, map},
+};
 use image_swap_webhook::{
     Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
-    Server, stand_in::Settings,
+    Server,
 };
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
