@@ -2,7 +2,6 @@
 
 mod declared;
 mod identity;
-mod logging;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -14,8 +13,13 @@ use tokio::{
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::Declared, identity::Identity, logging::LogFormat};
-use crate::{declaration::DeclarationArgs, failure::Failure, output};
+use self::{declared::Declared, identity::Identity};
+use crate::{
+    declaration::DeclarationArgs,
+    failure::Failure,
+    logging::{self, LogFormat},
+    output,
+};
 
 /// Threads that answer requests: admission takes some microseconds, and each
 /// thread has memory of its own.
