@@ -184,6 +184,9 @@ async fn a_connection_with_a_request_keeps_its_place() {
     site.in_flight(1).await;
     // A review over another connection is answered once this one has its answer.
     let next = site.tcp().await;
+    for _ in 0..20 {
+        site.in_flight(1).await;
+    }
     sender.send(Bytes::copy_from_slice(&review[10..])).unwrap();
     drop(sender);
     assert!(Answer::read(answer.await.unwrap().unwrap()).await.swapped().is_some());
