@@ -9,7 +9,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_mins(15);
 /// A real cluster on this machine: control plane, node, registry
 ///
 /// Needs Debian 12 and root. What is missing is got and built once.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Environment:
   IMAGE_SWAP_CACHE    where what was got and built is kept, instead of
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     verb: Verb,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Start it and leave it running; print its kubeconfig
     Up,
@@ -51,8 +51,7 @@ enum Verb {
 }
 
 impl Args {
-    /// Does it.
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         match self.verb {
             Verb::Up => up(),
             Verb::Down => down(),
@@ -60,6 +59,7 @@ impl Args {
             Verb::Parts => parts().map(drop),
             Verb::Hold => hold(),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 

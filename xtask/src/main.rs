@@ -1,18 +1,19 @@
-//! Project tasks.
+//! The project's own tasks: `cargo xtask help`.
 
+mod bench;
 mod cluster;
+mod fuzz;
+mod host;
+mod mutants;
+mod packages;
+mod process;
+mod steps;
+mod task;
+mod test;
+mod tool;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-/// The project's own tasks.
-#[derive(Parser)]
-#[command(name = "cargo xtask", version)]
-enum Task {
-    Cluster(cluster::Args),
-}
-
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
-        Task::Cluster(args) => args.run(),
-    }
+fn main() -> ExitCode {
+    task::run()
 }

@@ -26,6 +26,16 @@ enum Verb {
     Check(command::check::Args),
     /// Print an imageswap map as a canonical one with the same effect.
     Convert(command::convert::Args),
+    /// Rewrite the images in manifests, and nothing else in them.
+    Rewrite(command::rewrite::Args),
+    /// Print what nodes and builders are told, in the format they read.
+    Render(command::render::Args),
+    /// Answer the reviews of API servers, so that new pods have their images swapped.
+    Webhook(command::webhook::Args),
+    /// Keep a cluster's registration, certificates and declaration (run by the chart).
+    Controller(command::controller::Args),
+    /// Take a release out of every pod's way before it is removed (run by the chart).
+    Leave(command::leave::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -39,6 +49,11 @@ impl Cli {
             Verb::Explain(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Convert(args) => args.run(),
+            Verb::Rewrite(args) => args.run(),
+            Verb::Render(args) => args.run(),
+            Verb::Webhook(args) => args.run(),
+            Verb::Controller(args) => args.run(),
+            Verb::Leave(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

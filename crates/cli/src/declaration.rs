@@ -122,6 +122,12 @@ impl DeclarationArgs {
         declaration.serving().map_err(|refused| self.refused(&refused, Some(&shown)))
     }
 
+    /// The declaration in `text`, if the webhook can serve it.
+    pub(crate) fn accept(&self, text: &str, now: UnixTime) -> Result<Declaration, Refused> {
+        let source = self.source().unwrap_or(Source::RegistryInfo);
+        Declaration::read(source, text, now)?.serving()
+    }
+
     fn refused(&self, refused: &Refused, declaration: Option<&Declaration>) -> Failure {
         let named = match self.path() {
             Some(path) if path == Path::new("-") => "the declaration on standard input".into(),

@@ -4,7 +4,10 @@ mod cli;
 mod command;
 mod declaration;
 mod failure;
+mod fallback;
+mod logging;
 mod output;
+mod replace;
 
 use std::process::ExitCode;
 

@@ -64,6 +64,11 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(anstream::stderr(), "{line}");
 }
 
+/// Whether standard error shows colours.
+pub(crate) fn colours() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// Findings as people read them, with the line they speak of.
 pub(crate) fn findings(findings: &[Finding], declaration: Option<&Declaration>) -> String {
     findings.iter().map(|finding| one(finding, declaration)).collect::<Vec<_>>().join("\n")

@@ -1,12 +1,19 @@
 //! The pure core: what a reference is, what the rules say, what a pod becomes
 //! and what a node is told. No I/O, no clock, no runtime.
 
+pub mod admission;
 pub mod check;
+pub mod cluster;
 pub mod declaration;
 pub mod finding;
+pub mod json;
+pub mod manifest;
+pub mod nodes;
+pub mod patch;
 pub mod place;
 pub mod redact;
 pub mod reference;
 pub mod render;
 pub mod rule;
+pub mod workload;
 pub mod yaml;

@@ -8,12 +8,11 @@ use std::{
     process::ExitCode,
 };
 
-use clap::ValueEnum;
 use image_swap_core::{
     declaration::Declaration,
+    nodes::{Fallback, Mirrors},
     redact::without_userinfo,
     reference::{Reference, ReferenceError},
-    render::{Fallback, Mirrors},
     rule::{Decision, ImageSwap, Kind, Outcome, Question, Rule, RuleId, RuleSet, Step},
 };
 use serde::Serialize;
@@ -21,6 +20,7 @@ use serde::Serialize;
 use crate::{
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
+    fallback::FallbackArg,
     output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
 };
 
@@ -44,14 +44,6 @@ pub(crate) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// [`Fallback`] as the command line has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum FallbackArg {
-    #[default]
-    Upstream,
-    Never,
 }
 
 impl Args {
@@ -151,10 +143,7 @@ impl<'a> Explainer<'a> {
                 Dialect::Imageswap => Answering::Imageswap(Box::new(declaration.imageswap())),
             },
             mirrors: Mirrors::new(declaration.rules()),
-            fallback: match fallback {
-                FallbackArg::Upstream => Fallback::Upstream,
-                FallbackArg::Never => Fallback::Never,
-            },
+            fallback: fallback.into(),
             key: declaration.key(),
         }
     }

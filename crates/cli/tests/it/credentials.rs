@@ -27,17 +27,15 @@ fn no_verb_prints_a_credential() {
     let secret = secret
         .replace("USERNAME: \"\"", &format!("USERNAME: {USER}"))
         .replace("PASSWORD: \"\"", &format!("PASSWORD: {PASSWORD}"));
-    let base64 = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\ndata:\n  \
+    let base64 = "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\ndata:\n  \
          DOMAIN: aC5pbw==\n  BASE_PATH: \"\"\n  INSECURE: ZmFsc2U=\n  USERNAME: cm9ib3QtaHVudGVyMQ==\n  \
-         PASSWORD: aHVudGVyMi1odW50ZXIy\n  MIRROR_REGISTRIES: Z2NyLmlvOjpoLmlv\n"
-    );
+         PASSWORD: aHVudGVyMi1odW50ZXIy\n  MIRROR_REGISTRIES: Z2NyLmlvOjpoLmlv\n";
     let with_user = secret
         .replace("docker.io::harbor", &format!("docker.io::https://{USER}:{PASSWORD}@harbor"));
     let broken = [
         secret.clone(),
-        base64.clone(),
-        with_user.clone(),
+        base64.to_owned(),
+        with_user,
         // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.
         secret.replace(PASSWORD, &format!("\"{PASSWORD}")),
         secret.replace(PASSWORD, &format!("*{PASSWORD}")),
@@ -60,6 +58,11 @@ fn no_verb_prints_a_credential() {
             &["check", "--output", "json"],
             &["check", "--dialect", "imageswap"],
             &["convert"],
+            &["render", "containerd"],
+            &["render", "containerd-mirrors"],
+            &["render", "registries-conf"],
+            &["render", "k3s"],
+            &["render", "talos"],
         ] {
             let ran = image_swap_with(&[verb, &["--registry-info", "-"]].concat(), &text);
             no_credential(&ran.stdout);

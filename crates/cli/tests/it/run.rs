@@ -2,14 +2,18 @@
 
 use std::{
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
 /// The workspace's `examples/`.
 pub(crate) fn example(name: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    root.join(name).canonicalize().unwrap().to_str().unwrap().to_owned()
+    root().join("examples").join(name).to_str().unwrap().to_owned()
 }
 
 /// What one run came to.
@@ -27,8 +31,14 @@ pub(crate) fn image_swap(args: &[&str]) -> Ran {
 
 /// Runs `image-swap` with `args` and `input`.
 pub(crate) fn image_swap_with(args: &[&str], input: &str) -> Ran {
+    image_swap_in(Path::new("."), args, input)
+}
+
+/// Runs `image-swap` in `directory` with `args` and `input`.
+pub(crate) fn image_swap_in(directory: &Path, args: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_image-swap"))
         .args(args)
+        .current_dir(directory)
         .env_remove("CLICOLOR_FORCE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -13,9 +13,9 @@ use std::{
 
 use crate::{
     finding::{Code, Finding},
+    nodes::Mirrors,
     place::Place,
     redact::without_userinfo,
-    render::Mirrors,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 
@@ -142,7 +142,7 @@ impl<'a> Checked<'a> {
     }
 
     fn inexpressible(&self, findings: &mut Vec<Finding>) {
-        for inexpressible in Mirrors::new(self.rules).inexpressible() {
+        for inexpressible in Mirrors::new(self.rules).inexpressible(self.rules) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
             findings.push(

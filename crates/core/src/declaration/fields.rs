@@ -234,15 +234,23 @@ fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), Refused> {
         let name = tree.scalar(*key).unwrap_or_default();
         if !seen.insert(name) {
             let place = tree.node(*key).place;
+            let name = shown(name);
             return Err(unusable(place, format!("expected {name} once, found it again")).into());
         }
     }
     Ok(())
 }
 
+/// A key as it may be repeated. In `{PASSWORD:"secret"}` the key lacks its space,
+/// and is all of it.
+fn shown(key: &str) -> &str {
+    let is_name = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if is_name && !key.is_empty() { key } else { "something else" }
+}
+
 impl Fields {
     fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
-        let name = tree.scalar(key).unwrap_or("a key that is no text");
+        let name = tree.scalar(key).unwrap_or_default();
         let meant = TABLE
             .iter()
             .filter_map(|row| self.names.key(row.0))
@@ -251,7 +259,7 @@ impl Fields {
             Some(known) => format!("did you mean {known}?"),
             None => "it is ignored".to_owned(),
         };
-        let message = format!("expected a key of the page, found {name}");
+        let message = format!("expected a key of the page, found {}", shown(name));
         self.findings
             .push(Finding::warning(Code::UnknownKey, tree.node(key).place, message).hint(hint));
     }

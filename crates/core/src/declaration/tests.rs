@@ -301,6 +301,24 @@ fn unknown_keys_are_warnings() {
 }
 
 #[test]
+fn a_key_that_lacks_its_space_is_not_repeated_with_its_value() {
+    let head =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\n";
+    let fields =
+        "DOMAIN: h.io, BASE_PATH: d, INSECURE: 'false', MIRROR_REGISTRIES: 'gcr.io::h.io/g'";
+    for (password, times) in [("PASSWORD:\"hunter2\"", 1), ("PASSWORD:hunter2", 2)] {
+        let block = vec![password; times].join(", ");
+        let said = match secret(&format!("{head}stringData: {{{fields}, {block}}}\n")) {
+            Ok(declaration) => declaration.findings().to_vec(),
+            Err(refused) => refused.findings,
+        };
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|line| line.contains("something else")), "{said:?}");
+        assert!(said.iter().all(|line| !line.contains("hunter2")), "{said:?}");
+    }
+}
+
+#[test]
 fn a_repeated_key_is_refused() {
     let text = with("  INSECURE", "  DOMAIN: k.io\n  INSECURE");
     refused(secret(&text), 8, 3, "expected DOMAIN once");

@@ -1,8 +1,191 @@
 //! What others are told: the node's container runtime above all.
+//!
+//! [`FORMATS`] is the table of formats: a new one is one file and one row.
+//! Everything is printed from [`Mirrors`] and the declared [`Registry`]; what a
+//! format has no words for is in [`Rendered::inexpressible`], and nothing is
+//! written that would get it wrong.
 
-mod mirrors;
+mod buildkit;
+mod containerd;
+mod containerd_mirrors;
+mod docker;
+mod k3s;
+mod openshift;
+mod registries_conf;
+mod talos;
+mod text;
 
-pub use self::mirrors::{Fallback, Inexpressible, Mirrors};
+use crate::{
+    declaration::{Declaration, Registry},
+    nodes::{Fallback, Inexpressible, Mirrors, Words},
+    rule::RuleSet,
+};
+
+/// A format that nodes, or those who configure them, read.
+#[derive(Debug)]
+pub struct Format {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Who reads it.
+    pub about: &'static str,
+    words: Words,
+    print: fn(&Told<'_>) -> Printed,
+}
+
+/// The formats.
+pub const FORMATS: [Format; 8] = [
+    containerd::FORMAT,
+    containerd_mirrors::FORMAT,
+    registries_conf::FORMAT,
+    k3s::FORMAT,
+    docker::FORMAT,
+    buildkit::FORMAT,
+    talos::FORMAT,
+    openshift::FORMAT,
+];
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether the registry itself may be asked after its mirrors.
+    pub fallback: Fallback,
+    /// Whether credentials are printed; else each stands as `<redacted>`.
+    pub show_credentials: bool,
+    /// How endpoints of containerd's mirrors table are written.
+    pub endpoint: EndpointForm,
+    /// The version of containerd's configuration.
+    pub config_version: ConfigVersion,
+    /// Whether credentials may travel over plain HTTP.
+    pub header_over_http: bool,
+}
+
+/// How endpoints of containerd's mirrors table are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointForm {
+    /// `https://host/v2/path`, which every registry answers.
+    #[default]
+    Url,
+    /// `host/path`, as the page prints it; no standard registry answers that.
+    Page,
+}
+
+/// The version of containerd's configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfigVersion {
+    /// Read by every containerd from 1.3 on.
+    #[default]
+    Two,
+    /// containerd 2.
+    Three,
+}
+
+/// What was printed.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// The files, below the directory that the format is kept in.
+    pub files: Vec<File>,
+    /// What the format has no words for.
+    pub inexpressible: Vec<Inexpressible>,
+    /// What a person should know beside it.
+    pub notes: Vec<&'static str>,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Relative to where the format's files are kept.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Whether a credential is in it: nobody else may read it then.
+    pub secret: bool,
+}
+
+/// Files and notes of one format.
+#[derive(Default)]
+struct Printed {
+    files: Vec<File>,
+    notes: Vec<&'static str>,
+}
+
+/// What a format is printed from.
+struct Told<'a> {
+    mirrors: Mirrors,
+    rules: &'a RuleSet,
+    registry: Option<&'a Registry>,
+    options: Options,
+}
+
+impl Format {
+    /// The format called `name`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FORMATS.iter().find(|format| format.name == name)
+    }
+
+    /// Prints `declaration` in this format.
+    pub fn render(&self, declaration: &Declaration, options: Options) -> Rendered {
+        let rules = declaration.rules();
+        let registry = declaration.registry.as_ref();
+        let told = Told { mirrors: Mirrors::new(rules), rules, registry, options };
+        let inexpressible = self.words.inexpressible(rules, &told.mirrors, options.fallback);
+        // A format that would ask the registry all the same is not written at all.
+        if options.fallback == Fallback::Never && self.words.never.is_err() {
+            return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };
+        }
+        let Printed { files, notes } = (self.print)(&told);
+        Rendered { files, inexpressible, notes }
+    }
+}
+
+impl Told<'_> {
+    /// What was declared of `host`: only the registry's own host has anything.
+    fn registry_at(&self, host: &str) -> Option<&Registry> {
+        self.registry.filter(|registry| registry.domain == host)
+    }
+
+    /// The CA that signs for `host`.
+    fn ca(&self, host: &str) -> Option<&str> {
+        let registry = self.registry_at(host)?;
+        (!registry.ca.is_empty()).then(|| registry.ca.pem())
+    }
+
+    /// Whether certificates of `host` are taken unseen.
+    fn insecure(&self, host: &str) -> bool {
+        self.registry_at(host).is_some_and(|registry| registry.insecure)
+    }
+
+    /// User name and password for `host`, or what stands for them.
+    fn credentials(&self, host: &str) -> Option<(&str, &str)> {
+        let registry = self.registry_at(host).filter(|registry| !registry.username.is_empty())?;
+        if self.mirrors.scheme(host) == "http" && !self.options.header_over_http {
+            return None;
+        }
+        Some(if self.options.show_credentials {
+            (registry.username.expose(), registry.password.expose())
+        } else {
+            (text::REDACTED, text::REDACTED)
+        })
+    }
+
+    /// The value of an Authorization header for `host`.
+    fn authorization(&self, host: &str) -> Option<String> {
+        let (username, password) = self.credentials(host)?;
+        Some(if self.options.show_credentials {
+            format!("Basic {}", text::base64(&[username, ":", password].concat()))
+        } else {
+            text::REDACTED.to_owned()
+        })
+    }
+
+    /// Whether what is printed about `host` holds a credential.
+    fn is_secret(&self, host: &str) -> bool {
+        self.options.show_credentials && self.credentials(host).is_some()
+    }
+
+    const fn never(&self) -> bool {
+        matches!(self.options.fallback, Fallback::Never)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -221,7 +221,12 @@ impl Converted {
     }
 
     fn rule(&mut self, marker: &str, source: &str, target: &str) {
-        let _ = writeln!(self.text, "{marker}{source}::{target}");
+        let line = [marker, source, "::", target].concat();
+        // What canonical cannot read (a `[` that only the target closes) is no part of a
+        // reference, so that imageswap has no answer there, and canonical no rule.
+        let readable = map::parse(&line, map::Form::Lines).1.is_empty();
+        let mark = if readable { "" } else { "# no effect in imageswap: " };
+        let _ = writeln!(self.text, "{mark}{line}");
     }
 }
 

@@ -214,11 +214,13 @@ impl Split {
 fn split(text: &str) -> Split {
     let (mut doubles, mut singles) = (Vec::new(), Vec::new());
     let mut in_brackets = false;
+    // A `[` without its `]` is itself, as in patterns.
+    let last_closing = text.rfind(']').unwrap_or(0);
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
-            b'[' => in_brackets = true,
+            b'[' => in_brackets = at < last_closing,
             b']' => in_brackets = false,
             b':' if !in_brackets && bytes.get(at + 1) == Some(&b':') => {
                 doubles.push(at);

@@ -4,6 +4,8 @@
 //! by replacing byte ranges. Both read this tree; nothing is ever printed from
 //! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
 
+mod json;
+
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
@@ -216,7 +218,10 @@ impl<'s> Builder<'s> {
                     }
                 }
                 Event::Alias(anchor) => {
-                    let Some(&target) = self.anchors.get(&anchor) else {
+                    // What is still open is not among the targets: the tree has no cycle.
+                    let target = self.anchors.get(&anchor).copied();
+                    let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
+                    let Some(target) = target.filter(closed) else {
                         return Err(SyntaxError {
                             place: place(&span),
                             message: "expected an anchor that ended before, found an alias of \
@@ -292,5 +297,20 @@ const fn written(style: ScalarStyle) -> Style {
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
         ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
         ScalarStyle::Plain => Style::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_of_what_it_stands_in_is_refused() {
+        for text in ["a: &x [1, *x]\n", "a: &x\n  b: *x\n"] {
+            let error = Tree::parse(text).unwrap_err();
+            assert!(error.message.contains("an anchor that ended before"), "{error}");
+        }
+        assert!(Tree::parse("a: &x [1]\nb: &x [*x]\n").is_err(), "the inner anchor is open");
+        assert!(Tree::parse("a: &x [1]\nb: &y [*x]\n").is_ok());
     }
 }

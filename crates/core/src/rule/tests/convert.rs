@@ -104,3 +104,13 @@ fn what_no_canonical_rule_says_is_told() {
     assert_eq!(map.text, "# [REPLACE]*redis*:: keeps the bare name in imageswap\n");
     assert_eq!(map.differences.len(), 1);
 }
+
+#[test]
+fn a_rule_that_a_canonical_map_has_no_words_for_becomes_a_comment() {
+    assert_eq!(
+        convert("[EXACT]nginx[::h.io/n\n[REPLACE]a[*::h.io]\n"),
+        "[EXACT]nginx[::h.io/n\n# no effect in imageswap: [REPLACE]a[*::docker.io/h.io]\n"
+    );
+    // Of two comments imageswap cuts off the last; its answer is no reference.
+    same_effect("[EXACT]nginx::h.io/n # a:b # c\ndefault::\n", &["nginx", "nginx:1.25"]);
+}

@@ -47,6 +47,13 @@ fn every_kind_of_line_is_read() {
 }
 
 #[test]
+fn a_bracket_that_nothing_closes_is_itself() {
+    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r", Form::Lines);
+    assert_eq!(pairs(&rules), [(Kind::Replace, "a[*", "h.io/r")]);
+    assert_eq!(unreadable, []);
+}
+
+#[test]
 fn an_item_that_is_no_rule_is_skipped_and_told() {
     let text = "x;y\na::b::c\n a.io:5000:h.io\n::h.io\n:h.io\ngcr.io::h.io\n[EXACT]\n";
     let (rules, unreadable) = read(text, Form::Lines);

@@ -9,17 +9,17 @@
 //! `docs/hosts.md`, with `override_path`.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
 };
 
 use crate::{
     reference::{DOCKER_DOMAIN, Reference},
-    rule::{Key, Kind, RuleId, RuleSet, Target},
+    rule::{Key, Kind, RuleSet, Target},
 };
 
 /// Where Docker Hub's registry answers (containerd, `hosts.go`).
-const DOCKER_REGISTRY: &str = "registry-1.docker.io";
+pub(crate) const DOCKER_REGISTRY: &str = "registry-1.docker.io";
 
 /// Whether a node may ask the public registry after the mirrors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,21 +31,13 @@ pub enum Fallback {
     Never,
 }
 
-/// One place to ask: `scheme://host/v2/path`.
+/// One place to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Endpoint {
-    host: String,
+pub struct Endpoint {
+    /// Its host, with its port if it has one.
+    pub host: String,
     /// Below the API root; empty for the root itself.
-    path: String,
-}
-
-/// A rule that nodes cannot be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inexpressible {
-    /// Which rule.
-    pub rule: RuleId,
-    /// Why a runtime has no words for it.
-    pub why: &'static str,
+    pub path: String,
 }
 
 /// What nodes are told.
@@ -56,9 +48,8 @@ pub struct Mirrors {
     /// For all other hosts.
     default: Vec<Endpoint>,
     /// Hosts of targets: asked directly, so no default may catch them.
-    targets: HashSet<String>,
+    targets: BTreeSet<String>,
     plain_http: HashSet<String>,
-    inexpressible: Vec<Inexpressible>,
 }
 
 impl Mirrors {
@@ -86,20 +77,52 @@ impl Mirrors {
                 leave_alone.insert(key.as_str().to_owned());
             }
             if let Some(target) = target.filter(|_| !leave_alone.contains(key.as_str())) {
-                endpoints.push(Endpoint::of(target, key.host()));
+                let endpoint = Endpoint::of(target, key.host());
+                // A table that names one twice is refused as a whole.
+                if !endpoints.contains(&endpoint) {
+                    endpoints.push(endpoint);
+                }
             }
         }
         let default = rules.default_rule().and_then(|id| rules.target(id));
         if let Some(target) = default.filter(|target| !target.is_joined()) {
             this.default.push(Endpoint::of(target, ""));
         }
-        this.inexpressible = this.find_inexpressible(rules);
         this
     }
 
-    /// The rules that nodes cannot be told, in order.
-    pub fn inexpressible(&self) -> &[Inexpressible] {
-        &self.inexpressible
+    /// Each host with a rule, and its endpoints in order; none: ask the registry itself.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, &[Endpoint])> {
+        self.hosts.iter().map(|(host, endpoints)| (host.as_str(), endpoints.as_slice()))
+    }
+
+    /// The endpoints for one host, if there is a rule for it as a whole.
+    pub(crate) fn host(&self, host: &str) -> Option<&[Endpoint]> {
+        self.hosts.get(host).map(Vec::as_slice)
+    }
+
+    /// The endpoints for all other hosts.
+    pub fn elsewhere(&self) -> &[Endpoint] {
+        &self.default
+    }
+
+    /// The hosts of targets, which nodes ask directly for what pods name.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(String::as_str)
+    }
+
+    /// `https`, or what was declared or is assumed of `host`.
+    pub fn scheme(&self, host: &str) -> &'static str {
+        // Plain HTTP is declared; containerd assumes it of this machine alone
+        // (`docker.IsLocalhost`), unless the host is configured.
+        let assumed = is_localhost(host) && !self.targets.contains(host);
+        if assumed || self.plain_http.contains(host) { "http" } else { "https" }
+    }
+
+    /// `scheme://host/v2/path`.
+    pub fn api_url(&self, endpoint: &Endpoint) -> String {
+        let slash = if endpoint.path.is_empty() { "" } else { "/" };
+        [self.scheme(&endpoint.host), "://", &endpoint.host, "/v2", slash, &endpoint.path].concat()
     }
 
     /// The URLs that are tried for `reference`, in order:
@@ -130,54 +153,15 @@ impl Mirrors {
     }
 
     fn url(&self, host: &str, repository: &str, identifier: &str) -> String {
-        // Plain HTTP is declared; containerd assumes it of this machine alone
-        // (`docker.IsLocalhost`), unless the host is configured.
-        let assumed = is_localhost(host) && !self.targets.contains(host);
-        let scheme = if assumed || self.plain_http.contains(host) { "http" } else { "https" };
+        let scheme = self.scheme(host);
         let host = if host == DOCKER_DOMAIN { DOCKER_REGISTRY } else { host };
         format!("{scheme}://{host}/v2/{repository}/manifests/{identifier}")
-    }
-
-    fn find_inexpressible(&self, rules: &RuleSet) -> Vec<Inexpressible> {
-        let why = |id: RuleId| {
-            let rule = &rules.rules()[id];
-            let target = rules.target(id);
-            match rule.kind {
-                Kind::Exact => Some("a runtime has no rule for a single tag or digest"),
-                Kind::Replace => Some("a runtime has no rule for a pattern"),
-                Kind::Noswap => (!self.default.is_empty())
-                    .then_some("a runtime's default covers every host without a rule"),
-                Kind::Default => target
-                    .is_some_and(Target::is_joined)
-                    .then_some("a runtime's default cannot put the host into a path"),
-                Kind::Prefix => {
-                    let key = Key::parse(rule.key()).filter(|key| !key.path().is_empty())?;
-                    (!self.says_already(&key, target))
-                        .then_some("containerd has rules for whole hosts only")
-                }
-            }
-        };
-        let found = (0..rules.rules().len()).filter_map(|rule| Some((rule, why(rule)?)));
-        found.map(|(rule, why)| Inexpressible { rule, why }).collect()
-    }
-
-    /// Whether the rule for the whole host sends what is below `key` to `target` too.
-    fn says_already(&self, key: &Key, target: Option<&Target>) -> bool {
-        let of_host = self.hosts.get(key.domain()).unwrap_or(&self.default).first();
-        match (of_host, target) {
-            (Some(host), Some(target)) if !target.is_joined() => {
-                let path = [&host.path, key.path()].join("/");
-                host.host == target.domain() && path.trim_start_matches('/') == target.path()
-            }
-            (None, None) => true,
-            _ => false,
-        }
     }
 }
 
 impl Endpoint {
     /// `host`: what is joined to a target that ends in `-`.
-    fn of(target: &Target, host: &str) -> Self {
+    pub(crate) fn of(target: &Target, host: &str) -> Self {
         let joined = if target.is_joined() { host } else { "" };
         Self { host: target.domain().to_owned(), path: [target.path(), joined].concat() }
     }

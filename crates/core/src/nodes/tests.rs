@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{Fallback, Mirrors};
 use crate::{
     reference::Reference,
     rule::{Form, Kind, Reason, RuleSet, map},
@@ -153,7 +153,7 @@ proptest! {
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = rules.swap(&image).unwrap();
-        let told = |id| !mirrors.inexpressible().iter().any(|row| row.rule == id);
+        let told = |id| !mirrors.inexpressible(&rules).iter().any(|row| row.rule == id);
         // Only rules that nodes can be told, decided by, are bound.
         let expressible = decision.rule.is_some_and(|id| {
             told(id) && matches!(rules.rules()[id].kind, Kind::Prefix | Kind::Default)

@@ -1,0 +1,277 @@
+//! `image-swap rewrite`
+
+use std::{
+    borrow::Cow,
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use image_swap_core::{
+    declaration::{Declaration, Refused},
+    finding::Finding,
+    manifest::{Change, Joined, Manifest, Rewritten, Settings},
+    place::Place,
+    rule::RuleSet,
+    workload::DISABLE_LABEL,
+    yaml::NodeId,
+};
+use serde::Serialize;
+
+use crate::{
+    declaration::{DeclarationArgs, Dialect, now},
+    failure::Failure,
+    output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
+    replace::replace,
+};
+
+/// Standard input, as a file name.
+const STDIN: &str = "-";
+
+/// Arguments of `rewrite`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    declaration: DeclarationArgs,
+    /// Manifests, YAML or JSON; `-` or none: standard input. Without a declaration
+    /// each has to be a `ResourceList` whose functionConfig declares.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Write the files that change instead of printing all of them.
+    #[arg(long, conflicts_with = "check")]
+    in_place: bool,
+    /// Write nothing, list what would change, and exit with 1 if anything would.
+    #[arg(long)]
+    check: bool,
+    /// What the list of --check is for: people or programs.
+    #[arg(long, value_enum, default_value_t, requires = "check")]
+    output: Output,
+    /// The label with which a pod opts out, if its value is `disabled`.
+    #[arg(long, value_name = "LABEL", default_value = DISABLE_LABEL)]
+    disable_label: String,
+}
+
+/// A manifest's name and its text.
+type Source = (PathBuf, String);
+
+/// A manifest's name, and what is said and made of it.
+struct Work<'s> {
+    path: &'s Path,
+    manifest: Manifest<'s>,
+    result: Rewritten<'s>,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let mut stdin = io::stdin().lock();
+        if self.check {
+            return self.run_on(&mut stdin, &mut output::stdout());
+        }
+        // Manifests are printed byte for byte: a filter for colours might find some in them.
+        self.run_on(&mut stdin, &mut io::stdout().lock())
+    }
+
+    fn run_on(self, stdin: &mut impl Read, out: &mut impl Write) -> Result<ExitCode, Failure> {
+        let Self { declaration, mut files, in_place, check, output, disable_label } = self;
+        if files.is_empty() {
+            files.push(PathBuf::from(STDIN));
+        }
+        refuse_misuse_of_stdin(&files, in_place, &declaration)?;
+        let rules = if declaration.is_absent() {
+            None
+        } else {
+            Some(declaration.load_for(Dialect::Canonical)?.into_rules())
+        };
+        let settings = Settings { disable_label };
+
+        // Everything is read and judged before anything is written.
+        let sources: Vec<Source> = files
+            .into_iter()
+            .map(|path| Ok((path.clone(), read(&path, stdin)?)))
+            .collect::<Result<_, Failure>>()?;
+        let works: Vec<Work<'_>> = sources
+            .iter()
+            .map(|source| rewrite(source, rules.as_ref(), &settings))
+            .collect::<Result<_, Failure>>()?;
+
+        works.iter().for_each(warn);
+        if check {
+            return list(&works, output, out);
+        }
+        if in_place {
+            for Work { path, result, .. } in works.iter().filter(|work| work.changes()) {
+                replace(path, result.text.as_bytes())
+                    .map_err(|error| Failure::Broken(Failure::file("replace", path, &error)))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut joined = Joined::default();
+        for Work { manifest, result, .. } in &works {
+            joined.push(manifest, &result.text);
+        }
+        out.write_all(joined.into_text().as_bytes())?;
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Work<'_> {
+    fn changes(&self) -> bool {
+        !self.result.changes.is_empty()
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new(STDIN)
+}
+
+fn refuse_misuse_of_stdin(
+    files: &[PathBuf],
+    in_place: bool,
+    declaration: &DeclarationArgs,
+) -> Result<(), Failure> {
+    let uses = files.iter().filter(|path| is_stdin(path)).count();
+    let refuse = |why: &str| Err(Failure::Unusable(why.to_owned()));
+    if in_place && uses > 0 {
+        return refuse("--in-place: expected files, found standard input, which has no place");
+    }
+    if uses + usize::from(declaration.path().is_some_and(is_stdin)) > 1 {
+        return refuse("expected standard input to be read once, found it named more often");
+    }
+    Ok(())
+}
+
+fn read(path: &Path, stdin: &mut impl Read) -> Result<String, Failure> {
+    let bytes = if is_stdin(path) {
+        let mut bytes = Vec::new();
+        stdin.read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| Failure::Broken(Failure::file("read", path, &error)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let good = String::from_utf8_lossy(good);
+        let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = good.matches('\n').count() + 1;
+        broken(path, Place { line, column }, "expected UTF-8, found a byte that is not")
+    })
+}
+
+fn broken(path: &Path, place: Place, message: &str) -> Failure {
+    let Place { line, column } = place;
+    Failure::Broken(format!("{}:{line}:{column}: {message}", path.display()))
+}
+
+fn rewrite<'s>(
+    (path, text): &'s Source,
+    rules: Option<&RuleSet>,
+    settings: &Settings,
+) -> Result<Work<'s>, Failure> {
+    let manifest = Manifest::parse(text)
+        .map_err(|error| broken(path, error.place, &format!("no manifest: {}", error.message)))?;
+    let result = match (rules, manifest.function_config()) {
+        (Some(rules), _) => manifest.rewrite(rules, settings),
+        (None, Some(config)) => {
+            manifest.rewrite(&of_function_config(path, &manifest, config)?, settings)
+        }
+        (None, None) => {
+            return Err(Failure::Unusable(format!(
+                "expected a declaration, found none; give --registry-info FILE, --values FILE, \
+                 --map FILE or --mirrors LIST ({} is no ResourceList with a functionConfig)",
+                path.display()
+            )));
+        }
+    };
+    Ok(Work { path, manifest, result })
+}
+
+/// The rules that the `functionConfig` of a KRM function's input declares.
+fn of_function_config(
+    path: &Path,
+    manifest: &Manifest<'_>,
+    config: NodeId,
+) -> Result<RuleSet, Failure> {
+    let refused = |refused: &Refused, declaration: Option<&Declaration>| {
+        let is_error = |finding: &&Finding| finding.is_error();
+        let errors: Vec<Finding> = refused.findings.iter().filter(is_error).cloned().collect();
+        Failure::Unusable(format!(
+            "the functionConfig of {} is refused as a whole, and changes nothing\n{}",
+            path.display(),
+            output::findings(&errors, declaration)
+        ))
+    };
+    let declaration = Declaration::from_node(manifest.tree(), config, now())
+        .map_err(|error| refused(&error, None))?;
+    let serving = declaration.clone().serving();
+    let declaration = serving.map_err(|error| refused(&error, Some(&declaration)))?;
+    if !declaration.findings().is_empty() {
+        output::note(&output::findings(declaration.findings(), Some(&declaration)));
+    }
+    Ok(declaration.into_rules())
+}
+
+/// Names the images that stay although nobody asked for that.
+fn warn(work: &Work<'_>) {
+    for left in &work.result.left {
+        let Place { line, column } = left.place;
+        output::note(&format!(
+            "{}: {}:{line}:{column}: {}: {:?} stays as it is: {}",
+            styled(ODD, "warning"),
+            work.path.display(),
+            left.what,
+            left.image,
+            left.why
+        ));
+    }
+}
+
+/// A change as programs read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    file: Cow<'a, str>,
+    line: usize,
+    column: usize,
+    kind: Option<&'a str>,
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    container: Option<&'a str>,
+    from: &'a str,
+    to: &'a str,
+    reason: &'static str,
+}
+
+fn list(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let changes = works
+        .iter()
+        .flat_map(|work| work.result.changes.iter().map(move |change| (work.path, change)));
+    for (path, change) in changes {
+        let Change { place: Place { line, column }, what, from, to, reason } = change;
+        match output {
+            Output::Text => {
+                let at = styled(STRONG, &format!("{}:{line}:{column}:", path.display()));
+                let (from, to) = (styled(BAD, from), styled(GOOD, to));
+                writeln!(out, "{at} {what}: {from} -> {to}")?;
+            }
+            Output::Json => {
+                let row = Row {
+                    file: path.to_string_lossy(),
+                    line: *line,
+                    column: *column,
+                    kind: what.kind.as_deref(),
+                    namespace: what.namespace.as_deref(),
+                    name: what.name.as_deref(),
+                    container: what.container.as_deref(),
+                    from,
+                    to,
+                    reason: reason.as_str(),
+                };
+                output::json_line(out, &row)?;
+            }
+        }
+    }
+    out.flush()?;
+    let any = works.iter().any(Work::changes);
+    Ok(if any { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,93 @@
+//! The certificate a webhook shows, and follows or renews.
+
+use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+
+use image_swap_webhook::{
+    Authority, AuthorityError, TryIt, names,
+    reload::{self, Following},
+    renew,
+    watch::Watch,
+};
+
+use super::{InForce, broken};
+use crate::failure::Failure;
+
+/// Where the certificate comes from.
+pub(super) enum Identity {
+    /// It was given.
+    Files { chain: PathBuf, key: PathBuf },
+    /// It is made here.
+    SelfMade { directory: Option<PathBuf>, names: Vec<String> },
+}
+
+impl Identity {
+    /// Puts a certificate in force, keeps it fresh, and adds to what the user is told.
+    pub(super) fn put_in_force(
+        self,
+        address: SocketAddr,
+        in_force: &InForce,
+        told: &mut Vec<String>,
+    ) -> Result<Option<Following>, Failure> {
+        match self {
+            Self::Files { chain, key } => {
+                let mut watch =
+                    Watch::new(&[&chain, &key]).map_err(|error| broken("a directory", &error))?;
+                let certificate = reload::read_certificate([&chain, &key], &watch.read())
+                    .map_err(|why| unusable(&why))?;
+                in_force.certificate.replace(certificate);
+                let following = reload::follow_certificate(
+                    watch,
+                    [chain, key],
+                    in_force.certificate.clone(),
+                    Arc::clone(&in_force.metrics),
+                );
+                following.map(Some).map_err(|error| broken("a thread", &error))
+            }
+            Self::SelfMade { directory, names: more } => {
+                let directory = directory.map_or_else(default_directory, Ok)?;
+                let failed = |error: AuthorityError| Failure::Broken(error.to_string());
+                let authority = Authority::open(&directory, SystemTime::now()).map_err(failed)?;
+                let names = names(address, &more);
+                let certificate = authority.issue(&names, SystemTime::now()).map_err(failed)?;
+                in_force.certificate.replace(certificate);
+                let file = authority.certificate_file();
+                told.push(format!("certificate: self-made; clients trust {}", file.display()));
+                // On a line of its own, to be pasted whole.
+                told.push("try it:".to_owned());
+                told.push(TryIt { authority: file, address }.to_string());
+                tokio::spawn(renew(
+                    authority,
+                    names,
+                    in_force.certificate.clone(),
+                    in_force.metrics.certificate_reloads.clone(),
+                    SystemTime::now,
+                ));
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn unusable(why: &str) -> Failure {
+    Failure::Broken(format!(
+        "{why}; give another --tls-cert and --tls-key, or neither for a self-made certificate"
+    ))
+}
+
+/// Where programs keep what should survive a restart (XDG base directories); a
+/// new directory each time where there is no home.
+fn default_directory() -> Result<PathBuf, Failure> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    if let Some(state) = state {
+        return Ok(state.join("image-swap"));
+    }
+    let made = tempfile::Builder::new().prefix("image-swap-").tempdir();
+    made.map(tempfile::TempDir::keep).map_err(|error| {
+        Failure::Broken(format!(
+            "expected a place for a certificate authority, found: {error}; give --certificate-dir \
+             DIR, or --tls-cert FILE and --tls-key FILE"
+        ))
+    })
+}

@@ -1,0 +1,80 @@
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::run::{example, image_swap, image_swap_with};
+
+const FORMATS: [&str; 8] = [
+    "containerd",
+    "containerd-mirrors",
+    "registries-conf",
+    "k3s",
+    "docker",
+    "buildkit",
+    "talos",
+    "openshift",
+];
+
+fn secret_with_credentials() -> String {
+    let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
+    secret
+        .replace("USERNAME: \"\"", "USERNAME: robot")
+        .replace("PASSWORD: \"\"", "PASSWORD: hunter2")
+}
+
+#[test]
+fn every_format_is_printed_from_the_pages_secret() {
+    let secret = example("registry-secret.yaml");
+    for format in FORMATS {
+        let ran = image_swap(&["render", format, "--registry-info", &secret]);
+        // dockerd has neither other registries nor paths.
+        assert_eq!(ran.code, i32::from(format == "docker"), "{format}: {}", ran.stderr);
+        assert!(!ran.stdout.is_empty(), "{format}");
+    }
+    let ran = image_swap(&["render", "containerd", "--mirrors", "docker.io::h.io/d"]);
+    insta::assert_snapshot!(ran.whole());
+}
+
+#[test]
+fn the_pages_form_is_printed_on_request_and_said_not_to_work() {
+    let secret = example("registry-secret.yaml");
+    let args = ["render", "containerd-mirrors", "--endpoint", "page", "--registry-info", &secret];
+    let ran = image_swap(&args);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.contains("endpoint = [\"harbor.example.org/airgap-images/docker.io\"]"));
+    assert!(ran.stderr.contains("a standard registry will not answer"), "{}", ran.stderr);
+}
+
+#[test]
+fn files_hold_credentials_and_nobody_else_may_read_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let secret = secret_with_credentials();
+    let args = ["render", "containerd", "--registry-info", "-"];
+    let printed = image_swap_with(&args, &secret);
+    assert!(printed.stdout.contains("Authorization = \"<redacted>\""), "{}", printed.stdout);
+    let ran = image_swap_with(&[&args[..], &["--out", out]].concat(), &secret);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let mode = |path: &str| {
+        fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("docker.io/hosts.toml"), 0o600);
+    assert_eq!(mode("harbor.example.org/hosts.toml"), 0o644);
+    let text = fs::read_to_string(directory.path().join("docker.io/hosts.toml")).unwrap();
+    assert!(text.contains("Basic cm9ib3Q6aHVudGVyMg=="), "{text}");
+    let shown = image_swap_with(&[&args[..], &["--show-credentials"]].concat(), &secret);
+    assert!(shown.stdout.contains("Basic cm9ib3Q6aHVudGVyMg=="));
+}
+
+#[test]
+fn what_a_format_cannot_hold_is_bad_news() {
+    let ran = image_swap(&[
+        "render",
+        "k3s",
+        "--fallback",
+        "never",
+        "--mirrors",
+        "docker.io::h.io/d,gcr.io::h.io/g",
+    ]);
+    insta::assert_snapshot!(ran.whole());
+    let ran = image_swap(&["render", "unknown", "--mirrors", "docker.io::h.io/d"]);
+    assert_eq!(ran.code, 2);
+}

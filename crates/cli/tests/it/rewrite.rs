@@ -1,0 +1,230 @@
+//! `image-swap rewrite`
+
+use std::{fs, path::Path};
+
+use crate::run::{Ran, image_swap_in, root};
+
+const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: shop}
+spec:
+  containers:
+  - {name: web, image: nginx}  # the web server
+";
+const REWRITTEN: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: shop}
+spec:
+  containers:
+  - {name: web, image: h.example/d/library/nginx}  # the web server
+";
+const MIRRORS: &str = "docker.io::h.example/d";
+const SHARED: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: p, annotations: {image: &i nginx}}
+spec: {containers: [{name: web, image: *i}]}
+";
+
+fn rewrite_in(directory: &Path, args: &[&str], stdin: &str) -> Ran {
+    let args = [&["rewrite", "--mirrors", MIRRORS], args].concat();
+    image_swap_in(directory, &args, stdin)
+}
+
+fn rewrite(args: &[&str], stdin: &str) -> Ran {
+    rewrite_in(&root(), args, stdin)
+}
+
+/// A directory with these files.
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn standard_input_is_rewritten_to_standard_output() {
+    for args in [&[][..], &["-"]] {
+        let ran = rewrite(args, POD);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, REWRITTEN));
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn bytes_that_look_like_colours_are_printed_as_they_are() {
+    // Raw in a JSON string: the C1 control character that begins a terminal's commands.
+    let text = "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"x\":\"\u{9b}31m\u{7f}\"}";
+    let ran = rewrite(&[], text);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, text));
+}
+
+#[test]
+fn several_files_become_one_stream_in_their_order() {
+    let directory =
+        directory(&[("a.yaml", POD.trim_end()), ("b.yaml", POD), ("c.yaml", "---\nx: y\n")]);
+    let ran = rewrite_in(directory.path(), &["b.yaml", "a.yaml", "-", "c.yaml"], "kind: z");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let a = REWRITTEN.trim_end();
+    assert_eq!(ran.stdout, format!("{REWRITTEN}---\n{a}\n---\nkind: z\n---\nx: y\n"));
+}
+
+#[test]
+fn in_place_writes_only_the_files_that_change() {
+    let directory = directory(&[("a.yaml", POD), ("b.yaml", REWRITTEN)]);
+    let unchanged = directory.path().join("b.yaml");
+    let before = fs::metadata(&unchanged).unwrap().modified().unwrap();
+    let ran = rewrite_in(directory.path(), &["--in-place", "a.yaml", "b.yaml"], "");
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+    assert_eq!(fs::read_to_string(directory.path().join("a.yaml")).unwrap(), REWRITTEN);
+    assert_eq!(fs::metadata(&unchanged).unwrap().modified().unwrap(), before);
+    assert_eq!(names(directory.path()), ["a.yaml", "b.yaml"], "no other file stays behind");
+}
+
+#[cfg(unix)]
+#[test]
+fn in_place_keeps_the_mode_and_follows_a_symbolic_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let directory = directory(&[("a.yaml", POD)]);
+    let (file, link) = (directory.path().join("a.yaml"), directory.path().join("link.yaml"));
+    symlink("a.yaml", &link).unwrap();
+    for mode in [0o640, 0o755] {
+        fs::write(&file, POD).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let ran = rewrite_in(directory.path(), &["--in-place", "link.yaml"], "");
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), REWRITTEN);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, mode);
+    }
+}
+
+#[test]
+fn check_lists_what_would_change_and_writes_nothing() {
+    let directory = directory(&[("a.yaml", POD), ("b.yaml", REWRITTEN)]);
+    let ran = rewrite_in(directory.path(), &["--check", "a.yaml", "b.yaml"], "");
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.stdout, "a.yaml:6:24: Pod shop/p web: nginx -> h.example/d/library/nginx\n");
+    assert_eq!(fs::read_to_string(directory.path().join("a.yaml")).unwrap(), POD);
+
+    let ran = rewrite_in(directory.path(), &["--check", "--output", "json", "a.yaml"], "");
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.stdout,
+        "{\"file\":\"a.yaml\",\"line\":6,\"column\":24,\"kind\":\"Pod\",\"namespace\":\"shop\",\
+         \"name\":\"p\",\"container\":\"web\",\"from\":\"nginx\",\
+         \"to\":\"h.example/d/library/nginx\",\"reason\":\"rule\"}\n"
+    );
+
+    let ran = rewrite_in(directory.path(), &["--check", "b.yaml"], "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+}
+
+#[test]
+fn an_image_that_stays_is_a_warning() {
+    for args in [&[][..], &["--check"]] {
+        let ran = rewrite(args, SHARED);
+        assert_eq!(ran.code, 0);
+        assert_eq!(ran.stdout, if args.is_empty() { SHARED } else { "" });
+        assert_eq!(
+            ran.stderr,
+            "warning: -:3:45: Pod p web: \"nginx\" stays as it is: it is anchored and also used as \
+             something else (line 3, column 45)\n"
+        );
+    }
+}
+
+#[test]
+fn a_broken_manifest_stops_everything() {
+    let directory = directory(&[("good.yaml", POD), ("bad.yaml", "a: b\nc: d: e\n")]);
+    for args in [
+        &["good.yaml", "bad.yaml"][..],
+        &["--in-place", "good.yaml", "bad.yaml"],
+        &["--check", "good.yaml", "bad.yaml"],
+    ] {
+        let ran = rewrite_in(directory.path(), args, "");
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+        assert!(ran.stderr.starts_with("error: bad.yaml:2:5: no manifest: "), "{}", ran.stderr);
+        assert_eq!(fs::read_to_string(directory.path().join("good.yaml")).unwrap(), POD);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_stops_everything() {
+    let directory = directory(&[("good.yaml", POD)]);
+    fs::write(directory.path().join("latin1.yaml"), b"a: b\n# \xfc\n").unwrap();
+    for (name, message) in [
+        ("absent.yaml", "absent.yaml: expected to read it, found: "),
+        ("latin1.yaml", "latin1.yaml:2:3: expected UTF-8"),
+    ] {
+        let ran = rewrite_in(directory.path(), &["good.yaml", name], "");
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_call_that_makes_no_sense_is_refused() {
+    for (args, message) in [
+        (&["rewrite", "--mirrors", MIRRORS, "--in-place", "-"][..], "--in-place: expected files"),
+        (&["rewrite", "--mirrors", MIRRORS, "--in-place"], "--in-place: expected files"),
+        (&["rewrite", "--mirrors", MIRRORS, "-", "-"], "read once"),
+        (&["rewrite", "--map", "-"], "read once"),
+        (&["rewrite", "--mirrors", MIRRORS, "--in-place", "--check", "a"], "cannot be used with"),
+        (&["rewrite", "--mirrors", MIRRORS, "--output", "json"], "--check"),
+        (&["rewrite"], "give --registry-info FILE, --values FILE, --map FILE or --mirrors LIST"),
+    ] {
+        let ran = image_swap_in(&root(), args, POD);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(ran.stderr.contains(message), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_unusable_declaration_changes_nothing() {
+    let ran = image_swap_in(&root(), &["rewrite", "--mirrors", "docker.io::not_a_host/d"], POD);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+}
+
+#[test]
+fn the_label_is_a_setting() {
+    let text = POD.replace("{name: p,", "{name: p, labels: {mine: disabled},");
+    let ran = rewrite(&["--disable-label", "mine"], &text);
+    assert_eq!((ran.code, ran.stdout), (0, text));
+}
+
+#[test]
+fn the_example_becomes_what_it_says_of_itself() {
+    let args = ["rewrite", "--map", "examples/imageswap-map.conf", "examples/pods.yaml"];
+    let ran = image_swap_in(&root(), &args, "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let source = fs::read_to_string(root().join("examples/pods.yaml")).unwrap();
+    let (mut changed, mut stayed) = (0, 0);
+    for (before, after) in source.lines().zip(ran.stdout.lines()) {
+        let value = |line: &str| {
+            let value = line.split("  # ").next().unwrap().trim_end().rsplit(' ').next().unwrap();
+            value.trim_matches(['\'', '"']).to_owned()
+        };
+        if let Some((_, expected)) = before.split_once("# -> ") {
+            assert_eq!(value(after), expected, "{before}");
+            changed += 1;
+        } else {
+            assert_eq!(before, after);
+            stayed += usize::from(before.ends_with("# stays"));
+        }
+    }
+    assert_eq!(source.lines().count(), ran.stdout.lines().count());
+    assert!(changed > 10 && stayed > 3, "{changed} {stayed}");
+}

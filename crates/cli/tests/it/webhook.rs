@@ -1,0 +1,201 @@
+//! `image-swap webhook`, as a newcomer meets it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// The repository's root, where a newcomer stands.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn webhook(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));
+    command.current_dir(root()).arg("webhook").args(arguments);
+    command.env_remove("XDG_STATE_HOME").env_remove("HOME");
+    command
+}
+
+/// A server that is running.
+struct Webhook {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    told: Vec<String>,
+}
+
+impl Webhook {
+    /// Starts it on ports that the system chooses, and reads what it tells.
+    fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
+        let mut command = webhook(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--registry-info", declaration]).arg("--certificate-dir").arg(state);
+        let mut child = command.args(more).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut webhook = Self { child, stderr, told: Vec::new() };
+        while !webhook.next_line().contains("declaration: ") {}
+        webhook
+    }
+
+    fn next_line(&mut self) -> &str {
+        let mut line = String::new();
+        assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended: {:#?}", self.told);
+        self.told.push(line.trim_end().to_owned());
+        self.told.last().unwrap()
+    }
+
+    /// What it told after `label`.
+    fn told(&self, label: &str) -> &str {
+        let found = self.told.iter().find_map(|line| line.strip_prefix(label));
+        assert!(found.is_some(), "{label}? {:#?}", self.told);
+        found.unwrap()
+    }
+
+    /// Sends it SIGTERM, and gives its exit code and what it still had to tell.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let rest = std::io::read_to_string(&mut self.stderr).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+fn has_curl() -> bool {
+    Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+fn sh(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(output: &Output, code: i32, expected: &[&str]) {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    assert!(output.stdout.is_empty());
+    for expected in expected {
+        assert!(told.contains(expected), "{expected}? {told}");
+    }
+}
+
+#[test]
+fn the_line_it_prints_works_when_pasted() {
+    if !has_curl() {
+        eprintln!("skipped: this test needs curl on the PATH");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
+    let answer: Value =
+        serde_json::from_str(&sh(&["curl ", webhook.told("curl ")].concat())).unwrap();
+    let request = fs::read(root().join("examples/admission-review.json")).unwrap();
+    let request: Value = serde_json::from_slice(&request).unwrap();
+    assert_eq!(answer["response"]["uid"], request["request"]["uid"]);
+    assert_eq!(answer["response"]["patchType"], "JSONPatch");
+    let ready =
+        webhook.told("probes and metrics: ").replace("/healthz, /readyz, /metrics", "/readyz");
+    assert_eq!(sh(&format!("curl --silent {ready}")), "ready\n");
+    assert_eq!(webhook.stop().0, Some(0));
+}
+
+#[test]
+fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("secret.yaml");
+    let text = fs::read_to_string(root().join("examples/registry-secret.yaml")).unwrap();
+    fs::write(&file, &text).unwrap();
+    let more = ["--log-format", "json"];
+    let mut webhook = Webhook::start(file.to_str().unwrap(), state.path(), &more);
+    fs::write(&file, text.replace("kind: Secret", "kind: ConfigMap")).unwrap();
+    while !webhook.next_line().contains("the last good one stays") {}
+    fs::write(&file, text.replace("ghcr.io::", "ghcr.example::")).unwrap();
+    while !webhook.next_line().contains("a new declaration is in force") {}
+    // Every line of the log is an object.
+    let logged = webhook.told.iter().skip_while(|line| !line.starts_with('{'));
+    for line in logged {
+        assert!(serde_json::from_str::<Value>(line).unwrap().is_object(), "{line}");
+    }
+    let (code, rest) = webhook.stop();
+    assert_eq!(code, Some(0));
+    assert!(rest.contains("told to stop"), "{rest}");
+}
+
+#[test]
+fn no_credential_is_logged() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("secret.yaml");
+    let text = fs::read_to_string(root().join("examples/registry-secret.yaml")).unwrap();
+    let text = text.replace("PASSWORD: \"\"", "PASSWORD: \"hunter2-hunter2\"");
+    assert!(text.contains("hunter2-hunter2"));
+    fs::write(&file, &text).unwrap();
+    let mut webhook =
+        Webhook::start(file.to_str().unwrap(), state.path(), &["--log-level", "trace"]);
+    for broken in [
+        text.replace("INSECURE: \"false\"", "INSECURE: \"hunter2-hunter2\""),
+        text.replace("PASSWORD: ", "PASSWORD "),
+        text.replace("stringData:", "data:"),
+    ] {
+        assert_ne!(broken, text);
+        fs::write(&file, broken).unwrap();
+        while !webhook.next_line().contains("the last good one stays") {}
+    }
+    let told = webhook.told.join("\n");
+    let (_, rest) = webhook.stop();
+    for text in [told, rest] {
+        for secret in ["hunter2", "aHVudGVyMi"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+#[test]
+fn without_a_usable_declaration_nothing_begins() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().join("authority");
+    let begin = |declaration: &[&str]| {
+        let mut command = webhook(declaration);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.arg("--certificate-dir").arg(&directory).output().unwrap()
+    };
+    refused(&begin(&[]), 2, &["--registry-info"]);
+    refused(&begin(&["--registry-info", "none.yaml"]), 2, &["none.yaml"]);
+    refused(&begin(&["--registry-info", "Cargo.toml"]), 2, &["Cargo.toml"]);
+    refused(&begin(&["--mirrors", "docker.io::not a domain"]), 2, &["invalid-target"]);
+    assert!(!directory.exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_nothing_begins() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().join("authority");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for ports in [
+        ["--listen", &taken, "--admin-listen", "127.0.0.1:0"],
+        ["--listen", "127.0.0.1:0", "--admin-listen", &taken],
+    ] {
+        let mut command = webhook(&["--mirrors", "docker.io::mirror.example"]);
+        let output = command.args(ports).arg("--certificate-dir").arg(&directory).output().unwrap();
+        refused(&output, 1, &[&taken, "another process listens there"]);
+        assert!(!directory.exists());
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named() {
+    let begin = |tls: &[&str]| {
+        let mut command = webhook(&["--mirrors", "docker.io::mirror.example"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(tls).output().unwrap()
+    };
+    refused(&begin(&["--tls-cert", "Cargo.toml"]), 2, &["--tls-key"]);
+    let missing = begin(&["--tls-cert", "none.crt", "--tls-key", "none.key"]);
+    refused(&missing, 1, &["none.crt: expected a certificate"]);
+    let neither = begin(&["--tls-cert", "Cargo.toml", "--tls-key", "Cargo.toml"]);
+    refused(&neither, 1, &["Cargo.toml", "expected one unencrypted PEM block"]);
+}

@@ -1,0 +1,115 @@
+//! What one admission costs, as ratios to other work on the same bytes.
+//!
+//! ```text
+//! cargo bench -p image-swap-core --bench admission            all ratios
+//! cargo bench -p image-swap-core --bench admission -- --once create
+//! ```
+//!
+//! The second form is for counting instructions under callgrind: it runs one case
+//! twice, and the second time within `counted` (`--toggle-collect='*::counted'`).
+#![expect(clippy::print_stdout, reason = "what a benchmark is for")]
+
+#[path = "admission/baseline.rs"]
+mod baseline;
+#[path = "admission/fixture.rs"]
+mod fixture;
+
+use std::{cell::LazyCell, error::Error, hint::black_box, time::Instant};
+
+use image_swap_core::{
+    admission::{Settings, review},
+    rule::RuleSet,
+};
+
+/// Odd, so that there is a median.
+const ROUNDS: usize = 101;
+/// How often a case runs in one round: some milliseconds.
+const RUNS: u32 = 500;
+
+/// One thing to measure: true if it did what it should.
+struct Case<'a> {
+    name: &'static str,
+    run: Box<dyn Fn() -> bool + 'a>,
+}
+
+impl<'a> Case<'a> {
+    fn new(name: &'static str, run: impl Fn() -> bool + 'a) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+
+    /// Nanoseconds a run, in one round.
+    fn time(&self) -> f64 {
+        let start = Instant::now();
+        for _ in 0..RUNS {
+            black_box((self.run)());
+        }
+        start.elapsed().as_secs_f64() * 1e9 / f64::from(RUNS)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let create = fixture::create_review()?;
+    let update = fixture::update_review()?;
+    let few = fixture::rules(7);
+    let many = LazyCell::new(|| fixture::rules(100_000));
+    let settings = Settings::default();
+    let answer = |body: &[u8], rules: &RuleSet, changed: usize| {
+        review(black_box(body), rules, &settings).is_ok_and(|reviewed| reviewed.changed == changed)
+    };
+    let cases = [
+        Case::new("create", || answer(&create, &few, fixture::CONTAINERS)),
+        Case::new("ignored-any", || baseline::ignored_any(black_box(&create))),
+        Case::new("borrowed-struct", || baseline::borrowed_struct(black_box(&create))),
+        Case::new("create-many-rules", || answer(&create, &many, fixture::CONTAINERS)),
+        Case::new("update", || answer(&update, &few, 1)),
+        Case::new("update-ignored-any", || baseline::ignored_any(black_box(&update))),
+    ];
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--once") {
+        let name = arguments.get(at + 1).ok_or("expected a case after --once")?;
+        let case = &cases[position(&cases, name)?];
+        // What the allocator has to tidy up after the fixtures is not the case's.
+        (case.run)();
+        return if counted(case) { Ok(()) } else { Err("the case failed".into()) };
+    }
+    if let Some(broken) = cases.iter().find(|case| !(case.run)()) {
+        return Err(format!("case {} does not do what it should", broken.name).into());
+    }
+    println!("# bytes: create {}, update {}; nanoseconds a run:", create.len(), update.len());
+    report(&cases)
+}
+
+#[inline(never)]
+fn counted(case: &Case<'_>) -> bool {
+    black_box((case.run)())
+}
+
+fn position(cases: &[Case<'_>], name: &str) -> Result<usize, String> {
+    cases.iter().position(|case| case.name == name).ok_or(format!("no case is called {name}"))
+}
+
+/// Measures all cases by turns, so that what slows the machine slows all alike,
+/// and prints what one admission costs in terms of the others.
+fn report(cases: &[Case<'_>]) -> Result<(), Box<dyn Error>> {
+    let rounds: Vec<Vec<f64>> =
+        (0..ROUNDS).map(|_| cases.iter().map(Case::time).collect()).collect();
+    for (index, case) in cases.iter().enumerate() {
+        println!("# {} {:.0}", case.name, median(rounds.iter().map(|times| times[index])));
+    }
+    for (label, case, base) in [
+        ("admission/ignored-any", "create", "ignored-any"),
+        ("admission/borrowed-struct", "create", "borrowed-struct"),
+        ("admission/update-ignored-any", "update", "update-ignored-any"),
+        ("admission/rules-100000", "create-many-rules", "create"),
+    ] {
+        let (case, base) = (position(cases, case)?, position(cases, base)?);
+        println!("{label} {:.2}", median(rounds.iter().map(|times| times[case] / times[base])));
+    }
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

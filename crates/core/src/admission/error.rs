@@ -1,0 +1,66 @@
+//! Why a body cannot be answered.
+
+use std::fmt;
+
+use super::pod::IMAGES_MAX;
+use crate::{json::SyntaxError, place::Place};
+
+/// A body that is no request to this webhook. The caller is wrong, not the
+/// server: HTTP 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// The body is no JSON.
+    #[error("expected an AdmissionReview as JSON; line {}, column {}: {error}", place.line, place.column)]
+    NotJson {
+        /// Where reading stopped.
+        place: Place,
+        /// What was expected there.
+        error: Box<SyntaxError>,
+    },
+    /// The body is some other object, or none.
+    #[error("expected kind AdmissionReview, found {0}")]
+    Kind(Found),
+    /// A version of AdmissionReview that the webhook was not registered for.
+    #[error("expected apiVersion admission.k8s.io/v1, found {0}")]
+    ApiVersion(Found),
+    /// A review that asks nothing.
+    #[error("expected an object in 'request', found none")]
+    NoRequest,
+    /// A request that no answer could name.
+    #[error("expected a text in 'request.uid', found none")]
+    NoUid,
+    /// More images than any pod has.
+    #[error("expected at most {IMAGES_MAX} images in one object, found more")]
+    TooManyImages,
+}
+
+impl ReviewError {
+    /// The error of `body`, which is no JSON.
+    pub(super) fn not_json(body: &[u8], error: Box<SyntaxError>) -> Self {
+        Self::NotJson { place: error.place(body), error }
+    }
+}
+
+/// What a field of the body said, if that can be repeated: a body is never
+/// quoted at length, since it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found(Option<String>);
+
+impl Found {
+    /// The longest text that is repeated, in bytes.
+    const LEN_MAX: usize = 48;
+
+    pub(super) fn new(text: Option<&str>) -> Self {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'-');
+        Self(text.map(|text| {
+            let can_be_quoted = text.len() <= Self::LEN_MAX && text.bytes().all(is_name);
+            if can_be_quoted { format!("'{text}'") } else { "something else".to_owned() }
+        }))
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("none"))
+    }
+}

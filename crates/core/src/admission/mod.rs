@@ -1,0 +1,107 @@
+//! Admission: an AdmissionReview in, the complete answer out.
+//!
+//! ```text
+//! bytes -> Review (what matters of it, borrowed) -> Plan (a verdict an image) -> bytes
+//! ```
+//!
+//! Every request is allowed; what a pod should look like instead is a JSONPatch.
+//!
+//! - On CREATE every image is swapped: of containers, init containers, ephemeral
+//!   containers and image volumes.
+//! - On UPDATE only container images that differ, by name, from `oldObject`: all
+//!   else that names an image is immutable by then. Where the new image is the
+//!   recorded original of the old one, the old one is kept, so that neither a rule
+//!   change nor a repeated `kubectl apply` restarts a running pod.
+//! - On the subresource `ephemeralcontainers` only images of ephemeral containers
+//!   that are new or differ; both as `Pod` and in the shape that API servers
+//!   before 1.22 send (`EphemeralContainers`).
+//! - Anything else is allowed as it is.
+//!
+//! What images were called before is recorded in the annotation [`ORIGINALS`].
+
+mod before;
+mod error;
+mod originals;
+mod outcome;
+mod plan;
+mod pod;
+mod request;
+mod response;
+mod settings;
+
+use std::borrow::Cow;
+
+pub use self::error::{Found, ReviewError};
+pub use self::outcome::{Outcome, Tally};
+pub use self::settings::{Mode, Settings, UnknownMode};
+use self::{plan::Plan, request::Review};
+use crate::rule::RuleSet;
+
+/// The annotation that says what a pod's images were called before: a JSON
+/// object, containers by name and volumes as `volume:NAME`.
+pub const ORIGINALS: &str = "image-swap.io/original-images";
+
+/// The answer to a review, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Reviewed<'b> {
+    /// The complete AdmissionReview to send, as JSON.
+    pub body: Vec<u8>,
+    /// What was asked about.
+    pub subject: Subject<'b>,
+    /// How often each outcome was reached: one an image that was considered.
+    pub decisions: Tally,
+    /// How many image values were replaced, or would have been in [`Mode::Audit`].
+    pub changed: usize,
+    /// Whether the answer holds a patch.
+    pub patched: bool,
+}
+
+/// What a review is about, for the log. Empty where the request said nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Subject<'b> {
+    /// The request's identifier.
+    pub uid: Cow<'b, str>,
+    /// The object's namespace.
+    pub namespace: Cow<'b, str>,
+    /// The object's name; empty for one that is yet to be generated.
+    pub name: Cow<'b, str>,
+    /// The prefix of the name to be generated.
+    pub generate_name: Cow<'b, str>,
+    /// The object's kind, without its group.
+    pub kind: Cow<'b, str>,
+    /// The subresource, if it is about one.
+    pub sub_resource: Cow<'b, str>,
+    /// `CREATE`, `UPDATE`, …
+    pub operation: Cow<'b, str>,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
+}
+
+/// Answers the AdmissionReview in `body`.
+///
+/// # Errors
+/// If `body` is no JSON, or no AdmissionReview of `admission.k8s.io/v1` with a
+/// request that can be answered.
+pub fn review<'b>(
+    body: &'b [u8],
+    rules: &RuleSet,
+    settings: &Settings,
+) -> Result<Reviewed<'b>, ReviewError> {
+    let request = Review::read(body, settings)?.into_request()?;
+    let plan = Plan::of(&request, rules);
+    let mut decisions = Tally::default();
+    for verdict in &plan.verdicts {
+        decisions.count(verdict.outcome);
+    }
+    let (body, patched) = response::write(&request, &plan, settings.mode);
+    Ok(Reviewed {
+        body,
+        decisions,
+        changed: plan.verdicts.iter().filter(|verdict| verdict.changed).count(),
+        patched,
+        subject: request.into_subject(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What became of an image, and how often.
+
+use crate::rule::Reason;
+
+/// What became of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The rules decided; [`Reason::Disabled`] also where pod or container are not
+    /// to be touched.
+    Decided(Reason),
+    /// An update brought the recorded original of the image in place, which stays.
+    Kept,
+    /// No image reference: it stays as it is.
+    InvalidImage,
+}
+
+impl Outcome {
+    /// How many outcomes there are.
+    pub const COUNT: usize = Reason::ALL.len() + 2;
+
+    /// Every outcome.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Reason::ALL.into_iter().map(Self::Decided).chain([Self::Kept, Self::InvalidImage])
+    }
+
+    /// The outcome's name in every output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decided(reason) => reason.as_str(),
+            Self::Kept => "kept",
+            Self::InvalidImage => "invalid-image",
+        }
+    }
+
+    /// Its place in [`Self::all`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Decided(reason) => reason as usize,
+            Self::Kept => Reason::ALL.len(),
+            Self::InvalidImage => Reason::ALL.len() + 1,
+        }
+    }
+}
+
+/// How often each outcome was reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally([u64; Outcome::COUNT]);
+
+impl Tally {
+    /// Counts one more of `outcome`.
+    pub fn count(&mut self, outcome: Outcome) {
+        self.0[outcome.index()] += 1;
+    }
+
+    /// How often `outcome` was reached.
+    pub const fn of(&self, outcome: Outcome) -> u64 {
+        self.0[outcome.index()]
+    }
+
+    /// The outcomes that were reached, each with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        Outcome::all().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Tally};
+
+    #[test]
+    fn each_outcome_is_counted_under_its_own_name() {
+        for outcome in Outcome::all() {
+            let mut tally = Tally::default();
+            tally.count(outcome);
+            assert_eq!(tally.iter().collect::<Vec<_>>(), [(outcome, 1)]);
+        }
+        let names: std::collections::BTreeSet<_> = Outcome::all().map(Outcome::as_str).collect();
+        assert_eq!(names.len(), Outcome::COUNT);
+    }
+}

@@ -1,0 +1,267 @@
+//! What matters of a pod (`core/v1`, `types.go`), or of the old
+//! `EphemeralContainers`.
+
+use std::borrow::Cow;
+
+use super::{ORIGINALS, Settings};
+use crate::{
+    json::{Reader, Result},
+    workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER},
+};
+
+/// How many images of one object are read: far more than a pod within the API
+/// server's size limit can have, and few enough to bound the answer.
+pub(super) const IMAGES_MAX: usize = 10_000;
+
+/// The object of a request. What is no pod reads as one without images.
+#[derive(Debug, Default)]
+pub(super) struct Object<'b> {
+    pub(super) api_version: Cow<'b, str>,
+    pub(super) kind: Cow<'b, str>,
+    pub(super) name: Cow<'b, str>,
+    pub(super) generate_name: Cow<'b, str>,
+    /// What stands where the record of originals belongs.
+    pub(super) record: Record<'b>,
+    /// Whether it is a mirror pod.
+    is_mirror: bool,
+    /// Whether its label says that it is to be left alone.
+    is_disabled: bool,
+    /// Every image that it names, in the order of the text.
+    pub(super) images: Vec<Image<'b>>,
+    /// Whether it names more than [`IMAGES_MAX`].
+    pub(super) has_too_many_images: bool,
+    /// How often each list came. Of one that comes twice the last counts, as in Go.
+    times: [u32; List::COUNT],
+}
+
+/// What stands where [`ORIGINALS`] belongs, which says how to put it there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Record<'b> {
+    /// There is not even `metadata`.
+    #[default]
+    NoMetadata,
+    /// There are no annotations.
+    NoAnnotations,
+    /// There are annotations, but not this one, or it is no text.
+    Absent,
+    /// The annotation.
+    Text(Cow<'b, str>),
+    /// `metadata` or its annotations are something else altogether.
+    Blocked,
+}
+
+/// A list of a pod that names images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum List {
+    /// `spec.initContainers`
+    InitContainers,
+    /// `spec.containers`
+    Containers,
+    /// `spec.ephemeralContainers`
+    EphemeralContainers,
+    /// `spec.volumes`
+    Volumes,
+    /// `ephemeralContainers` of an object of kind `EphemeralContainers`.
+    TopLevel,
+}
+
+impl List {
+    const COUNT: usize = 5;
+}
+
+/// One image, and where it stands.
+#[derive(Debug)]
+pub(super) struct Image<'b> {
+    pub(super) list: List,
+    /// Which one, if the list comes more than once.
+    time: u32,
+    /// The item of the list, counted from 0.
+    pub(super) index: usize,
+    /// The name of the container or volume; empty if it has none.
+    pub(super) name: Cow<'b, str>,
+    /// The image as written; never empty.
+    pub(super) written: Cow<'b, str>,
+    /// Whether the node must have it already.
+    pub(super) never_pulled: bool,
+}
+
+impl<'b> Object<'b> {
+    pub(super) fn read(reader: &mut Reader<'b>, settings: &Settings) -> Result<Option<Self>> {
+        let mut object = Self::default();
+        let is_object = reader.members(|reader, key| {
+            match key {
+                b"apiVersion" => object.api_version = reader.text()?.unwrap_or_default(),
+                b"kind" => object.kind = reader.text()?.unwrap_or_default(),
+                b"metadata" => object.read_metadata(reader, settings)?,
+                b"spec" => object.read_spec(reader)?,
+                b"ephemeralContainers" => object.read_list(reader, List::TopLevel)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        let Self { images, times, .. } = &mut object;
+        images.retain(|image| image.time == times[image.list as usize]);
+        Ok(is_object.then_some(object))
+    }
+
+    /// Whether nothing of it is to be changed.
+    pub(super) const fn is_left_alone(&self) -> bool {
+        self.is_mirror || self.is_disabled
+    }
+
+    fn read_metadata(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+        if reader.null()? {
+            self.record = Record::NoMetadata;
+            return Ok(());
+        }
+        self.record = Record::NoAnnotations;
+        let is_object = reader.members(|reader, key| {
+            match key {
+                b"name" => self.name = reader.text()?.unwrap_or_default(),
+                b"generateName" => self.generate_name = reader.text()?.unwrap_or_default(),
+                b"annotations" => self.read_annotations(reader)?,
+                b"labels" => self.read_labels(reader, settings)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        if !is_object {
+            self.record = Record::Blocked;
+        }
+        Ok(())
+    }
+
+    fn read_annotations(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        self.is_mirror = false;
+        if reader.null()? {
+            self.record = Record::NoAnnotations;
+            return Ok(());
+        }
+        self.record = Record::Absent;
+        let is_object = reader.members(|reader, key| {
+            if key == ORIGINALS.as_bytes() {
+                self.record = reader.text()?.map_or(Record::Absent, Record::Text);
+                return Ok(());
+            }
+            self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
+            reader.skip()
+        })?;
+        if !is_object {
+            self.record = Record::Blocked;
+        }
+        Ok(())
+    }
+
+    fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+        self.is_disabled = false;
+        reader.members(|reader, key| {
+            if key == settings.disable_label.as_bytes() {
+                self.is_disabled = reader.text()?.as_deref() == Some(DISABLED);
+                return Ok(());
+            }
+            reader.skip()
+        })?;
+        Ok(())
+    }
+
+    fn read_spec(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        for list in
+            [List::InitContainers, List::Containers, List::EphemeralContainers, List::Volumes]
+        {
+            self.times[list as usize] += 1;
+        }
+        reader.members(|reader, key| match key {
+            b"initContainers" => self.read_list(reader, List::InitContainers),
+            b"containers" => self.read_list(reader, List::Containers),
+            b"ephemeralContainers" => self.read_list(reader, List::EphemeralContainers),
+            b"volumes" => self.read_list(reader, List::Volumes),
+            _ => reader.skip(),
+        })?;
+        Ok(())
+    }
+
+    fn read_list(&mut self, reader: &mut Reader<'b>, list: List) -> Result<()> {
+        self.times[list as usize] += 1;
+        let time = self.times[list as usize];
+        reader.items(|reader, index| {
+            let mut item = Image {
+                list,
+                time,
+                index,
+                name: Cow::default(),
+                written: Cow::default(),
+                never_pulled: false,
+            };
+            match list {
+                List::Volumes => item.read_volume(reader)?,
+                _ => item.read_container(reader)?,
+            }
+            if item.written.is_empty() {
+                return Ok(());
+            }
+            if self.images.len() < IMAGES_MAX {
+                self.images.push(item);
+            } else {
+                self.has_too_many_images = true;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+impl<'b> Image<'b> {
+    fn read_container(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        reader.members(|reader, key| {
+            match key {
+                b"name" => self.name = reader.text()?.unwrap_or_default(),
+                b"image" => self.written = reader.text()?.unwrap_or_default(),
+                b"imagePullPolicy" => self.read_pull_policy(reader)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_volume(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        reader.members(|reader, key| {
+            match key {
+                b"name" => self.name = reader.text()?.unwrap_or_default(),
+                b"image" => self.read_image_volume(reader)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_image_volume(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        self.written = Cow::default();
+        reader.members(|reader, key| {
+            match key {
+                b"reference" => self.written = reader.text()?.unwrap_or_default(),
+                b"pullPolicy" => self.read_pull_policy(reader)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_pull_policy(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        self.never_pulled = reader.text()?.as_deref() == Some(PULL_NEVER);
+        Ok(())
+    }
+
+    /// What the record of originals calls it; `None` if it has no name.
+    pub(super) fn record_key(&self) -> Option<Cow<'_, str>> {
+        if self.name.is_empty() {
+            return None;
+        }
+        Some(match self.list {
+            List::Volumes => Cow::Owned(format!("volume:{}", self.name)),
+            _ => Cow::Borrowed(&self.name),
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! What matters of an AdmissionReview (`admission.k8s.io/v1`, `types.go`).
+
+use std::borrow::Cow;
+
+use super::{
+    Settings, Subject,
+    error::{Found, ReviewError},
+    pod::{List, Object},
+};
+use crate::json::{Reader, Result};
+
+/// An AdmissionReview as it came.
+#[derive(Debug, Default)]
+pub(super) struct Review<'b> {
+    api_version: Option<Cow<'b, str>>,
+    kind: Option<Cow<'b, str>>,
+    request: Option<Request<'b>>,
+}
+
+/// Its request. Fields that are absent, null or of another type are empty.
+#[derive(Debug, Default)]
+pub(super) struct Request<'b> {
+    pub(super) uid: Cow<'b, str>,
+    kind: Option<Type<'b>>,
+    resource: Option<Type<'b>>,
+    sub_resource: Cow<'b, str>,
+    name: Cow<'b, str>,
+    namespace: Cow<'b, str>,
+    operation: Cow<'b, str>,
+    dry_run: bool,
+    /// The object as it is to be; none on DELETE.
+    pub(super) object: Option<Object<'b>>,
+    /// The object as it is; none on CREATE.
+    pub(super) old_object: Option<Object<'b>>,
+}
+
+/// What kind or resource it is about. There is one version of all that matters
+/// here.
+#[derive(Debug, Default)]
+struct Type<'b> {
+    group: Cow<'b, str>,
+    name: Cow<'b, str>,
+}
+
+/// Which images a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All images of a new pod.
+    Create,
+    /// Container images of a pod that differ.
+    Update,
+    /// Images of ephemeral containers that differ, in this list.
+    Ephemeral(List),
+}
+
+impl Scope {
+    /// Whether the images of `list` are any of its business.
+    pub(super) fn covers(self, list: List) -> bool {
+        match self {
+            Self::Create | Self::Update => list != List::TopLevel,
+            Self::Ephemeral(only) => list == only,
+        }
+    }
+}
+
+impl<'b> Review<'b> {
+    pub(super) fn read(
+        body: &'b [u8],
+        settings: &Settings,
+    ) -> std::result::Result<Self, ReviewError> {
+        let mut review = Self::default();
+        let mut reader = Reader::new(body);
+        let members = reader.members(|reader, key| {
+            match key {
+                b"apiVersion" => review.api_version = reader.text()?,
+                b"kind" => review.kind = reader.text()?,
+                b"request" => review.request = Request::read(reader, settings)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        });
+        members.and_then(|_| reader.end()).map_err(|error| ReviewError::not_json(body, error))?;
+        Ok(review)
+    }
+
+    /// The request, if this is a review that can be answered.
+    pub(super) fn into_request(self) -> std::result::Result<Request<'b>, ReviewError> {
+        let Self { api_version, kind, request } = self;
+        if kind.as_deref() != Some("AdmissionReview") {
+            return Err(ReviewError::Kind(Found::new(kind.as_deref())));
+        }
+        if api_version.as_deref() != Some("admission.k8s.io/v1") {
+            return Err(ReviewError::ApiVersion(Found::new(api_version.as_deref())));
+        }
+        let request = request.ok_or(ReviewError::NoRequest)?;
+        if request.uid.is_empty() {
+            return Err(ReviewError::NoUid);
+        }
+        let mut objects = request.object.iter().chain(&request.old_object);
+        if objects.any(|object| object.has_too_many_images) {
+            return Err(ReviewError::TooManyImages);
+        }
+        Ok(request)
+    }
+}
+
+impl<'b> Request<'b> {
+    fn read(reader: &mut Reader<'b>, settings: &Settings) -> Result<Option<Self>> {
+        let mut request = Self::default();
+        let is_object = reader.members(|reader, key| {
+            match key {
+                b"uid" => request.uid = reader.text()?.unwrap_or_default(),
+                b"kind" => request.kind = Type::read(reader)?,
+                b"resource" => request.resource = Type::read(reader)?,
+                b"subResource" => request.sub_resource = reader.text()?.unwrap_or_default(),
+                b"name" => request.name = reader.text()?.unwrap_or_default(),
+                b"namespace" => request.namespace = reader.text()?.unwrap_or_default(),
+                b"operation" => request.operation = reader.text()?.unwrap_or_default(),
+                b"dryRun" => request.dry_run = reader.truth()?.unwrap_or_default(),
+                b"object" => request.object = Object::read(reader, settings)?,
+                b"oldObject" => request.old_object = Object::read(reader, settings)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(is_object.then_some(request))
+    }
+
+    /// Which images may change; `None` if the request is about something else.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        // API servers always say kind and resource; who writes a request by hand
+        // may leave it to the object.
+        let is_pods = |resource: &Type<'_>| resource.group.is_empty() && resource.name == "pods";
+        if !self.resource.as_ref().is_none_or(is_pods) {
+            return None;
+        }
+        let kind = match &self.kind {
+            Some(kind) if kind.group.is_empty() => &kind.name,
+            Some(_) => return None,
+            None => self.object.as_ref().filter(|o| o.api_version == "v1").map(|o| &o.kind)?,
+        };
+        match (&**kind, &*self.sub_resource, &*self.operation) {
+            ("Pod", "", "CREATE") => Some(Scope::Create),
+            ("Pod", "", "UPDATE") => Some(Scope::Update),
+            ("Pod", "ephemeralcontainers", "CREATE" | "UPDATE") => {
+                Some(Scope::Ephemeral(List::EphemeralContainers))
+            }
+            ("EphemeralContainers", "ephemeralcontainers", "CREATE" | "UPDATE") => {
+                Some(Scope::Ephemeral(List::TopLevel))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the log says of the request.
+    pub(super) fn into_subject(self) -> Subject<'b> {
+        let object = self.object.unwrap_or_default();
+        Subject {
+            uid: self.uid,
+            namespace: self.namespace,
+            name: if self.name.is_empty() { object.name } else { self.name },
+            generate_name: object.generate_name,
+            kind: self.kind.map_or(object.kind, |kind| kind.name),
+            sub_resource: self.sub_resource,
+            operation: self.operation,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+impl<'b> Type<'b> {
+    fn read(reader: &mut Reader<'b>) -> Result<Option<Self>> {
+        let mut kind = Self::default();
+        let is_object = reader.members(|reader, key| {
+            match key {
+                b"group" => kind.group = reader.text()?.unwrap_or_default(),
+                b"kind" | b"resource" => kind.name = reader.text()?.unwrap_or_default(),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(is_object.then_some(kind))
+    }
+}

@@ -1,0 +1,165 @@
+//! Writing the answer.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    Mode, ORIGINALS,
+    originals::Originals,
+    plan::{Plan, Verdict},
+    pod::{Image, List, Record},
+    request::Request,
+};
+use crate::{
+    json::{push_nested_string, push_string},
+    patch::{
+        Op, Patch,
+        Step::{self, Index, Key},
+    },
+    reference::ReferenceError,
+};
+
+/// How many bytes the decisions in the audit annotation may take.
+const DECISIONS_MAX: usize = 64 * 1024;
+/// How many images are warned of; the API server drops what is beyond 4096 bytes.
+const WARNINGS_MAX: usize = 8;
+/// How many bytes a warning may take before the API server cuts it.
+const WARNING_MAX: usize = 256;
+/// How much of a name a warning repeats, in characters: all of any valid one.
+const NAME_MAX: usize = "volume:".len() + 63;
+
+/// The answer, and whether it holds a patch.
+pub(super) fn write(request: &Request<'_>, plan: &Plan<'_>, mode: Mode) -> (Vec<u8>, bool) {
+    // About what each image adds to patch, record and decisions.
+    let mut out = Vec::with_capacity(512 + plan.verdicts.len() * 768);
+    out.extend_from_slice(
+        br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
+    );
+    push_string(&mut out, &request.uid);
+    out.extend_from_slice(br#","allowed":true"#);
+    let mut patched = false;
+    if mode == Mode::Enforce {
+        patched = push_patch(&mut out, request, plan);
+        push_warnings(&mut out, plan);
+    }
+    push_audit_annotations(&mut out, plan);
+    out.extend_from_slice(b"}}");
+    (out, patched)
+}
+
+fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool {
+    let mut patch = Patch::with_capacity(256 + plan.verdicts.len() * 192);
+    for verdict in plan.verdicts.iter().filter(|verdict| verdict.changed) {
+        replace_image(&mut patch, verdict.image, &verdict.to);
+    }
+    if let (Some(originals), Some(object)) = (&plan.originals, &request.object) {
+        put_record(&mut patch, &object.record, originals);
+    }
+    if patch.is_empty() {
+        return false;
+    }
+    out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+    out.extend_from_slice(STANDARD.encode(patch.finish()).as_bytes());
+    out.push(b'"');
+    true
+}
+
+fn replace_image(patch: &mut Patch, image: &Image<'_>, to: &str) {
+    let index = Index(image.index);
+    let steps: &[Step<'_>] = match image.list {
+        List::InitContainers => &[Key("spec"), Key("initContainers"), index, Key("image")],
+        List::Containers => &[Key("spec"), Key("containers"), index, Key("image")],
+        List::EphemeralContainers => {
+            &[Key("spec"), Key("ephemeralContainers"), index, Key("image")]
+        }
+        List::Volumes => &[Key("spec"), Key("volumes"), index, Key("image"), Key("reference")],
+        List::TopLevel => &[Key("ephemeralContainers"), index, Key("image")],
+    };
+    patch.set(Op::Replace, steps, to);
+}
+
+/// Makes the record say `originals`.
+fn put_record(patch: &mut Patch, record: &Record<'_>, originals: &Originals<'_>) {
+    let annotation = [Key("metadata"), Key("annotations"), Key(ORIGINALS)];
+    let value = |out: &mut Vec<u8>| originals.push_quoted(out);
+    let member = |out: &mut Vec<u8>| {
+        out.push(b'{');
+        push_string(out, ORIGINALS);
+        out.push(b':');
+        value(out);
+        out.push(b'}');
+    };
+    match record {
+        Record::Text(_) if originals.is_empty() => patch.remove(&annotation),
+        Record::Text(_) => patch.set_with(Op::Replace, &annotation, value),
+        Record::Absent => patch.set_with(Op::Add, &annotation, value),
+        Record::NoAnnotations => patch.set_with(Op::Add, &annotation[..2], member),
+        Record::NoMetadata => patch.set_with(Op::Add, &annotation[..1], |out| {
+            out.extend_from_slice(br#"{"annotations":"#);
+            member(out);
+            out.push(b'}');
+        }),
+        Record::Blocked => {}
+    }
+}
+
+fn push_warnings(out: &mut Vec<u8>, plan: &Plan<'_>) {
+    let mut count = 0;
+    for verdict in &plan.verdicts {
+        let Some(error) = &verdict.error else { continue };
+        count += 1;
+        if count > WARNINGS_MAX {
+            continue;
+        }
+        out.extend_from_slice(if count == 1 { br#","warnings":["# } else { b"," });
+        let key = verdict.image.record_key().unwrap_or_default();
+        let name: String = key.chars().take(NAME_MAX).collect();
+        let ReferenceError { expected, at, .. } = error;
+        let mut warning = format!(
+            "image-swap: invalid image of {name:?} stays: expected {expected} at byte {at}"
+        );
+        warning.truncate(warning.floor_char_boundary(WARNING_MAX));
+        push_string(out, &warning);
+    }
+    if count > WARNINGS_MAX {
+        out.push(b',');
+        let more = count - WARNINGS_MAX;
+        push_string(out, &format!("image-swap: {more} more invalid images, left as they are"));
+    }
+    if count > 0 {
+        out.push(b']');
+    }
+}
+
+fn push_audit_annotations(out: &mut Vec<u8>, plan: &Plan<'_>) {
+    if plan.verdicts.is_empty() {
+        return;
+    }
+    out.extend_from_slice(br#","auditAnnotations":{"decisions":"{"#);
+    let start = out.len();
+    for (index, verdict) in plan.verdicts.iter().enumerate() {
+        let end = out.len();
+        if index > 0 {
+            out.push(b',');
+        }
+        push_decision(out, verdict);
+        if out.len() - start > DECISIONS_MAX {
+            out.truncate(end);
+            out.extend_from_slice(if index > 0 { b"," } else { b"" });
+            out.extend_from_slice(br#"\"truncated\":true"#);
+            break;
+        }
+    }
+    out.extend_from_slice(br#"}"}"#);
+}
+
+/// A member of a JSON object that stands in a JSON string.
+fn push_decision(out: &mut Vec<u8>, verdict: &Verdict<'_>) {
+    push_nested_string(out, &verdict.image.record_key().unwrap_or_default());
+    out.extend_from_slice(br#":{\"from\":"#);
+    push_nested_string(out, &verdict.image.written);
+    out.extend_from_slice(br#",\"to\":"#);
+    push_nested_string(out, &verdict.to);
+    out.extend_from_slice(br#",\"reason\":"#);
+    push_nested_string(out, verdict.outcome.as_str());
+    out.push(b'}');
+}

@@ -1,0 +1,62 @@
+//! What the operator decides about admission.
+
+use std::{fmt, str::FromStr};
+
+use crate::workload::DISABLE_LABEL;
+
+/// Whether pods are changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Pods are patched.
+    #[default]
+    Enforce,
+    /// Nothing is patched and no user is warned; audit annotations and counts say
+    /// what would have been.
+    Audit,
+}
+
+impl Mode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is no [`Mode`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 'enforce' or 'audit', found '{0}'")]
+pub struct UnknownMode(String);
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        [Self::Enforce, Self::Audit]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| UnknownMode(text.to_owned()))
+    }
+}
+
+/// What the operator decides about admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether pods are changed.
+    pub mode: Mode,
+    /// Pods with this label set to `disabled` are left alone.
+    pub disable_label: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mode: Mode::default(), disable_label: DISABLE_LABEL.to_owned() }
+    }
+}

@@ -1,0 +1,163 @@
+//! The review around the request: what is refused, and what is told apart.
+
+use serde_json::{Value, json};
+
+use super::{Mode, RULES, mk_pod, mk_review, review, rules, settings};
+use crate::rule::RuleSet;
+
+fn refused(body: &[u8]) -> String {
+    review(body, &RuleSet::default(), &settings(Mode::Enforce)).unwrap_err().to_string()
+}
+
+fn refused_without(pointer: &str, value: Value) -> String {
+    let mut request = mk_review("CREATE", &mk_pod(&[]), &Value::Null);
+    *request.pointer_mut(pointer).unwrap() = value;
+    refused(request.to_string().as_bytes())
+}
+
+#[test]
+fn what_is_no_json_is_refused_with_its_place() {
+    for (body, message) in [
+        ("", "line 1, column 1: expected a value, found the end"),
+        ("hello", "line 1, column 1: expected a value, found something else"),
+        ("{\n \"é\" 1}", "line 2, column 6: expected ':', found something else"),
+        (
+            "{\"kind\": \"Ad",
+            "line 1, column 13: expected the '\"' that ends the string, found the end",
+        ),
+        ("{\"a\": [{}", "line 1, column 10: expected '}' or ']', found the end"),
+        ("{} {}", "line 1, column 4: expected nothing more, found something else"),
+        (
+            "{\"a\": tru}",
+            "line 1, column 7: expected 'true', 'false' or 'null', found something else",
+        ),
+    ] {
+        assert_eq!(
+            refused(body.as_bytes()),
+            format!("expected an AdmissionReview as JSON; {message}")
+        );
+    }
+}
+
+#[test]
+fn text_that_is_no_utf8_is_refused() {
+    let body = b"{\"kind\": \"Admission\xffReview\"}";
+    assert!(refused(body).ends_with("line 1, column 20: expected UTF-8, found something else"));
+}
+
+#[test]
+fn another_object_is_refused() {
+    assert_eq!(refused(b"[]"), "expected kind AdmissionReview, found none");
+    assert_eq!(
+        refused_without("/kind", json!("Pod")),
+        "expected kind AdmissionReview, found 'Pod'"
+    );
+    assert_eq!(refused_without("/kind", json!(7)), "expected kind AdmissionReview, found none");
+}
+
+#[test]
+fn another_version_is_refused() {
+    assert_eq!(
+        refused_without("/apiVersion", json!("admission.k8s.io/v1beta1")),
+        "expected apiVersion admission.k8s.io/v1, found 'admission.k8s.io/v1beta1'"
+    );
+}
+
+#[test]
+fn errors_quote_nothing_that_could_be_a_secret() {
+    for secret in ["pass word", &"x".repeat(100), "a\nb", "\"quoted\""] {
+        let message = refused_without("/kind", json!(secret));
+        assert_eq!(message, "expected kind AdmissionReview, found something else");
+    }
+}
+
+#[test]
+fn a_review_without_a_request_is_refused() {
+    for request in [json!(null), json!("ask"), json!([])] {
+        assert_eq!(
+            refused_without("/request", request),
+            "expected an object in 'request', found none"
+        );
+    }
+}
+
+#[test]
+fn a_request_without_a_uid_is_refused() {
+    for uid in [json!(null), json!(""), json!(7)] {
+        assert_eq!(
+            refused_without("/request/uid", uid),
+            "expected a text in 'request.uid', found none"
+        );
+    }
+}
+
+#[test]
+fn the_answer_is_exactly_this() {
+    let request = mk_review("CREATE", &mk_pod(&[("app", "quay.io/a/b")]), &Value::Null);
+    let body = request.to_string();
+    let reviewed = review(body.as_bytes(), &RuleSet::default(), &settings(Mode::Enforce)).unwrap();
+    assert_eq!(
+        String::from_utf8(reviewed.body).unwrap(),
+        concat!(
+            r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","#,
+            r#""response":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","allowed":true,"#,
+            r#""auditAnnotations":{"decisions":"{\"app\":{\"from\":\"quay.io/a/b\","#,
+            r#"\"to\":\"quay.io/a/b\",\"reason\":\"no-rule\"}}"}}}"#,
+        )
+    );
+}
+
+#[test]
+fn a_uid_that_needs_escapes_comes_back_as_it_was() {
+    let mut request = mk_review("CREATE", &mk_pod(&[]), &Value::Null);
+    request["request"]["uid"] = json!("a\"b\\c\u{7}é");
+    super::ask(&request);
+}
+
+#[test]
+fn the_log_gets_what_it_needs() {
+    let mut pod = mk_pod(&[]);
+    pod["metadata"] = json!({"generateName": "web-"});
+    let mut request = mk_review("CREATE", &pod, &Value::Null);
+    request["request"]["name"] = json!("");
+    request["request"]["dryRun"] = json!(true);
+    let body = request.to_string();
+    let reviewed = review(body.as_bytes(), &RuleSet::default(), &settings(Mode::Enforce)).unwrap();
+    let subject = reviewed.subject;
+    assert_eq!(subject.uid, "705ab4f5-6393-11e8-b7cc-42010a800002");
+    assert_eq!((&*subject.namespace, &*subject.name), ("shop", ""));
+    assert_eq!(subject.generate_name, "web-");
+    assert_eq!((&*subject.operation, &*subject.kind), ("CREATE", "Pod"));
+    assert!(subject.dry_run);
+}
+
+#[test]
+fn the_order_and_layout_of_members_do_not_matter() {
+    let request = mk_review("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
+    let pretty = serde_json::to_string_pretty(&request).unwrap();
+    let rules = rules(RULES);
+    let ask = |body: &str| review(body.as_bytes(), &rules, &settings(Mode::Enforce)).unwrap().body;
+    assert_eq!(ask(&pretty), ask(&request.to_string()));
+    // The request before its kind, the object before its operation.
+    let reversed = format!(
+        r#"{{"request":{{"object":{},"operation":"CREATE","kind":{{"kind":"Pod"}},"uid":"1"}},
+            "kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#,
+        request["request"]["object"]
+    );
+    assert!(String::from_utf8(ask(&reversed)).unwrap().contains("JSONPatch"));
+}
+
+#[test]
+fn escapes_in_names_and_values_are_understood() {
+    let body = br#"{"\u0061piVersion":"admission.k8s.io\/v1","kind":"\u0041dmissionReview",
+        "request":{"uid":"1","kind":{"kind":"Pod"},"operation":"CREATE","object":{"sp\u0065c":{
+        "containers":[{"n\u0061me":"\u0061pp","im\u0061ge":"ngin\u0078"}]}}}}"#;
+    let rules = rules(RULES);
+    let reviewed = review(body, &rules, &settings(Mode::Enforce)).unwrap();
+    let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
+    let decisions = answer["response"]["auditAnnotations"]["decisions"].as_str().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(decisions).unwrap(),
+        json!({"app": {"from": "nginx", "to": "h.example/d/library/nginx", "reason": "rule"}})
+    );
+}

@@ -1,0 +1,172 @@
+//! Reviews are built as JSON, answers applied with an independent crate.
+
+mod audit;
+mod create;
+mod envelope;
+mod ephemeral;
+mod hostile;
+mod laws;
+mod left_alone;
+mod record;
+mod update;
+mod warnings;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{Mode, ORIGINALS, Outcome, ReviewError, Settings, Tally, review};
+use crate::rule::{
+    RuleSet,
+    map::{self, Form},
+};
+
+/// What the tests declare: two registries, and nothing for quay.io.
+const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
+
+fn rules(list: &str) -> RuleSet {
+    RuleSet::new(map::parse(list, Form::List).0)
+}
+
+fn settings(mode: Mode) -> Settings {
+    Settings { mode, ..Settings::default() }
+}
+
+fn mk_container(name: &str, image: &str) -> Value {
+    json!({"name": name, "image": image, "resources": {}, "imagePullPolicy": "IfNotPresent"})
+}
+
+/// A pod with one container a pair.
+fn mk_pod(containers: &[(&str, &str)]) -> Value {
+    let containers: Vec<_> = containers.iter().map(|(n, i)| mk_container(n, i)).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": containers, "restartPolicy": "Always"},
+    })
+}
+
+/// The same with the record of originals.
+fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
+    let mut pod = mk_pod(containers);
+    pod["metadata"]["annotations"] = json!({ORIGINALS: originals.to_string(), "other": "kept"});
+    pod
+}
+
+fn mk_review(operation: &str, object: &Value, old_object: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
+            "name": "web",
+            "namespace": "shop",
+            "operation": operation,
+            "userInfo": {"username": "admin"},
+            "object": object,
+            "oldObject": old_object,
+            "dryRun": false,
+            "options": null,
+        },
+    })
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+struct Answer {
+    /// The operations; none without a patch.
+    patch: Vec<Value>,
+    /// The object with the patch applied.
+    object: Value,
+    warnings: Vec<String>,
+    /// The decisions by name; null if there are none.
+    decisions: Value,
+    tally: Tally,
+    changed: usize,
+}
+
+impl Answer {
+    /// The image of the first container called `name`.
+    fn image(&self, name: &str) -> &str {
+        let spec = &self.object["spec"];
+        let lists = ["containers", "initContainers", "ephemeralContainers"];
+        let mut containers = lists.iter().filter_map(|list| spec[list].as_array()).flatten();
+        containers.find(|c| c["name"] == name).and_then(|c| c["image"].as_str()).unwrap()
+    }
+
+    /// The record of originals; null if there is none.
+    fn record(&self) -> Value {
+        let text = self.object["metadata"]["annotations"][ORIGINALS].as_str();
+        text.map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
+    }
+
+    fn reason(&self, name: &str) -> &str {
+        self.decisions[name]["reason"].as_str().unwrap_or("none")
+    }
+}
+
+/// Sends `request` and checks what holds of every answer.
+fn ask_with(request: &Value, rules: &RuleSet, mode: Mode) -> Answer {
+    let body = request.to_string();
+    let reviewed = review(body.as_bytes(), rules, &settings(mode)).unwrap();
+    let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
+    assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(answer["kind"], "AdmissionReview");
+    let response = &answer["response"];
+    assert_eq!(response["uid"], request["request"]["uid"]);
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response.get("patch").is_some(), response.get("patchType").is_some());
+    assert_eq!(response.get("patch").is_some(), reviewed.patched);
+    let mut object = request["request"]["object"].clone();
+    let mut patch = Vec::new();
+    if let Some(encoded) = response.get("patch") {
+        assert_eq!(response["patchType"], "JSONPatch");
+        let bytes = STANDARD.decode(encoded.as_str().unwrap()).unwrap();
+        let operations: json_patch::Patch = serde_json::from_slice(&bytes).unwrap();
+        json_patch::patch(&mut object, &operations).unwrap();
+        patch = serde_json::from_slice(&bytes).unwrap();
+        assert!(!patch.is_empty());
+    }
+    let warnings = response.get("warnings").cloned().unwrap_or_else(|| json!([]));
+    let decisions = &response["auditAnnotations"]["decisions"];
+    Answer {
+        patch,
+        object,
+        warnings: serde_json::from_value(warnings).unwrap(),
+        decisions: decisions.as_str().map_or(Value::Null, |d| serde_json::from_str(d).unwrap()),
+        tally: reviewed.decisions,
+        changed: reviewed.changed,
+    }
+}
+
+fn ask(request: &Value) -> Answer {
+    ask_with(request, &rules(RULES), Mode::Enforce)
+}
+
+fn create(pod: &Value) -> Answer {
+    ask(&mk_review("CREATE", pod, &Value::Null))
+}
+
+fn update(pod: &Value, old: &Value) -> Answer {
+    ask(&mk_review("UPDATE", pod, old))
+}
+
+/// Creates `pod`: its first container must go from `from` to `to`, and a second
+/// look at the result must find nothing to do.
+fn swaps(pod: &Value, from: &str, to: &str) -> Answer {
+    assert_eq!(pod["spec"]["containers"][0]["image"], from);
+    let answer = create(pod);
+    assert_eq!(answer.object["spec"]["containers"][0]["image"], to);
+    leaves(&answer.object);
+    answer
+}
+
+/// Creates `pod`, which must get no patch at all.
+fn leaves(pod: &Value) -> Answer {
+    let answer = create(pod);
+    assert_eq!(answer.patch, [] as [Value; 0]);
+    answer
+}

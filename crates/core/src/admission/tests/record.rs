@@ -1,0 +1,119 @@
+//! The annotation that remembers what images were called.
+
+use serde_json::{Value, json};
+
+use super::{ORIGINALS, create, leaves, mk_pod, mk_recorded_pod};
+
+#[test]
+fn a_second_look_finds_nothing_to_do() {
+    let once = create(&mk_pod(&[("app", "nginx"), ("side", "quay.io/a/b"), ("cache", "redis")]));
+    assert_eq!(once.record(), json!({"app": "nginx", "cache": "redis"}));
+    leaves(&once.object);
+}
+
+#[test]
+fn only_the_one_key_is_set_where_there_are_annotations() {
+    for annotations in [json!({}), json!({"a/b": "c"}), json!({ORIGINALS: null})] {
+        let mut pod = mk_pod(&[("app", "nginx")]);
+        pod["metadata"]["annotations"] = annotations;
+        let answer = create(&pod);
+        assert_eq!(
+            answer.patch[1],
+            json!({
+                "op": "add",
+                "path": "/metadata/annotations/image-swap.io~1original-images",
+                "value": r#"{"app":"nginx"}"#,
+            })
+        );
+    }
+}
+
+#[test]
+fn null_annotations_are_replaced_by_a_map() {
+    let mut pod = mk_pod(&[("app", "nginx")]);
+    pod["metadata"]["annotations"] = Value::Null;
+    assert_eq!(
+        create(&pod).object["metadata"]["annotations"],
+        json!({ORIGINALS: r#"{"app":"nginx"}"#})
+    );
+}
+
+#[test]
+fn what_is_no_map_of_annotations_is_not_written_over() {
+    for (path, odd) in [("metadata", json!("odd")), ("annotations", json!(["odd"]))] {
+        let mut pod = mk_pod(&[("app", "nginx")]);
+        if path == "metadata" {
+            pod["metadata"] = odd;
+        } else {
+            pod["metadata"]["annotations"] = odd;
+        }
+        let answer = create(&pod);
+        assert_eq!(answer.object["metadata"], pod["metadata"]);
+        assert_eq!(answer.image("app"), "h.example/d/library/nginx");
+    }
+}
+
+#[test]
+fn a_true_entry_of_a_copied_manifest_is_kept() {
+    let pod = mk_recorded_pod(
+        &[("app", "h.example/d/library/nginx"), ("new", "redis")],
+        &json!({"app": "nginx"}),
+    );
+    let answer = create(&pod);
+    assert_eq!(answer.record(), json!({"app": "nginx", "new": "redis"}));
+    assert_eq!(answer.patch[1]["op"], "replace");
+}
+
+#[test]
+fn an_entry_that_the_rules_contradict_is_dropped() {
+    // Of another image, of a container that is gone, of an image not swapped, and
+    // of none at all.
+    let originals = json!({
+        "app": "redis",
+        "gone": "nginx",
+        "plain": "nginx",
+        "number": 7,
+        "invalid": "a/UPPER",
+    });
+    let pod = mk_recorded_pod(
+        &[
+            ("app", "h.example/d/library/nginx"),
+            ("plain", "quay.io/a/b"),
+            ("number", "quay.io/a/b"),
+        ],
+        &originals,
+    );
+    let answer = create(&pod);
+    assert_eq!(answer.record(), Value::Null);
+    assert_eq!(
+        answer.patch,
+        [json!({"op": "remove", "path": "/metadata/annotations/image-swap.io~1original-images"})]
+    );
+}
+
+#[test]
+fn a_text_that_is_no_record_stays_until_there_is_something_to_record() {
+    for text in ["", "not json", "[]", "{\"app\":", "{} {}", "{\"app\":\"nginx\"} x"] {
+        let mut pod = mk_pod(&[("app", "quay.io/a/b")]);
+        pod["metadata"]["annotations"] = json!({ORIGINALS: text});
+        leaves(&pod);
+        pod["spec"]["containers"][0]["image"] = json!("nginx");
+        let answer = create(&pod);
+        assert_eq!(answer.record(), json!({"app": "nginx"}));
+        assert_eq!(answer.patch[1]["op"], "replace");
+    }
+}
+
+#[test]
+fn a_record_that_says_the_same_in_other_words_is_left() {
+    let mut pod = mk_pod(&[("app", "h.example/d/library/nginx")]);
+    for text in [r#" { "app" : "nginx" } "#, r#"{"app":"redis","\u0061pp":"n\u0067inx"}"#] {
+        pod["metadata"]["annotations"] = json!({ORIGINALS: text});
+        leaves(&pod);
+    }
+}
+
+#[test]
+fn an_empty_record_is_left() {
+    leaves(&mk_recorded_pod(&[("app", "quay.io/a/b")], &json!({})));
+}

@@ -1,0 +1,148 @@
+//! Pods that are there already: none is restarted but by its owner.
+
+use serde_json::{Value, json};
+
+use super::{Mode, ask_with, create, mk_container, mk_pod, mk_recorded_pod, mk_review, update};
+use crate::rule::RuleSet;
+
+/// A running pod as a declaration left it that is no longer in force.
+fn mk_old_pod() -> Value {
+    mk_recorded_pod(&[("app", "old.example/d/library/nginx:1")], &json!({"app": "nginx:1"}))
+}
+
+#[test]
+fn an_update_that_changes_no_image_gets_no_patch() {
+    let old = mk_pod(&[("app", "nginx:1")]);
+    let mut new = old.clone();
+    new["metadata"]["labels"] = json!({"new": "label"});
+    let answer = update(&new, &old);
+    assert_eq!(answer.patch, [] as [Value; 0]);
+    assert_eq!(answer.decisions, Value::Null, "nothing was considered");
+    assert_eq!(answer.tally.iter().count(), 0);
+}
+
+#[test]
+fn a_changed_image_is_swapped_and_recorded() {
+    let old = create(&mk_pod(&[("app", "nginx:1"), ("side", "redis:7")])).object;
+    let mut new = old.clone();
+    new["spec"]["containers"][0]["image"] = json!("nginx:2");
+    let answer = update(&new, &old);
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx:2");
+    assert_eq!(answer.image("side"), "h.example/d/library/redis:7");
+    assert_eq!(answer.record(), json!({"app": "nginx:2", "side": "redis:7"}));
+    assert_eq!(answer.decisions.as_object().unwrap().len(), 1, "only what differs is considered");
+    assert_eq!(update(&answer.object, &old).patch, [] as [Value; 0]);
+}
+
+#[test]
+fn a_rule_change_and_a_repeated_apply_restart_nothing() {
+    let old = mk_old_pod();
+    let mut applied = old.clone();
+    applied["spec"]["containers"][0]["image"] = json!("nginx:1");
+    let answer = update(&applied, &old);
+    assert_eq!(answer.object, old);
+    assert_eq!(
+        answer.decisions,
+        json!({"app": {
+            "from": "nginx:1",
+            "to": "old.example/d/library/nginx:1",
+            "reason": "kept",
+        }})
+    );
+    assert_eq!(answer.changed, 1);
+}
+
+#[test]
+fn a_replaced_manifest_without_the_record_gets_it_back() {
+    let answer = update(&mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
+    assert_eq!(answer.image("app"), "old.example/d/library/nginx:1");
+    assert_eq!(answer.record(), json!({"app": "nginx:1"}));
+    assert_eq!(update(&answer.object, &mk_old_pod()).patch, [] as [Value; 0]);
+}
+
+#[test]
+fn another_image_is_swapped_by_the_rules_of_today() {
+    let answer = update(&mk_pod(&[("app", "nginx:2")]), &mk_old_pod());
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx:2");
+    assert_eq!(answer.record(), json!({"app": "nginx:2"}));
+}
+
+#[test]
+fn the_record_of_an_image_that_is_no_longer_swapped_is_dropped() {
+    let mut new = mk_old_pod();
+    new["spec"]["containers"][0]["image"] = json!("quay.io/a/b");
+    let answer = update(&new, &mk_old_pod());
+    assert_eq!(answer.image("app"), "quay.io/a/b");
+    assert_eq!(answer.record(), Value::Null);
+    assert_eq!(answer.object["metadata"]["annotations"], json!({"other": "kept"}));
+}
+
+#[test]
+fn a_record_that_an_unseen_change_made_stale_keeps_nothing() {
+    // Someone set redis while the webhook was away; the record still says nginx.
+    let old = mk_recorded_pod(&[("app", "redis:7")], &json!({"app": "nginx:1"}));
+    let answer = update(&mk_pod(&[("app", "nginx:1")]), &old);
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
+    assert_eq!(answer.reason("app"), "rule");
+}
+
+#[test]
+fn an_exact_target_of_another_name_is_kept_too() {
+    let old = mk_recorded_pod(&[("app", "h.example/special:2")], &json!({"app": "nginx:1"}));
+    assert_eq!(update(&mk_pod(&[("app", "nginx:1")]), &old).image("app"), "h.example/special:2");
+}
+
+#[test]
+fn containers_are_matched_by_name_wherever_they_stand() {
+    let old = mk_recorded_pod(
+        &[("a", "old.example/x/a:1"), ("b", "old.example/x/b:1")],
+        &json!({"a": "gcr.io/x/a:1", "b": "gcr.io/x/b:1"}),
+    );
+    let new = mk_pod(&[("b", "gcr.io/x/b:1"), ("c", "gcr.io/x/c:1"), ("a", "old.example/x/a:1")]);
+    let answer = update(&new, &old);
+    assert_eq!(answer.image("b"), "old.example/x/b:1");
+    assert_eq!(answer.image("c"), "h.example/g/x/c:1");
+    assert_eq!(answer.image("a"), "old.example/x/a:1");
+    assert_eq!(answer.decisions["a"], Value::Null);
+    assert_eq!(
+        answer.record(),
+        json!({"a": "gcr.io/x/a:1", "b": "gcr.io/x/b:1", "c": "gcr.io/x/c:1"})
+    );
+}
+
+#[test]
+fn init_containers_are_compared_with_init_containers() {
+    let mut old = mk_pod(&[("app", "nginx:1")]);
+    old["spec"]["initContainers"] = json!([mk_container("init", "busybox:1")]);
+    let mut new = old.clone();
+    new["spec"]["initContainers"][0]["image"] = json!("busybox:2");
+    let answer = update(&new, &old);
+    assert_eq!(answer.image("init"), "h.example/d/library/busybox:2");
+    assert_eq!(answer.image("app"), "nginx:1", "what runs is not touched");
+}
+
+#[test]
+fn volumes_are_immutable_and_never_touched() {
+    let volumes = json!([{"name": "model", "image": {"reference": "gcr.io/a/model:1"}}]);
+    let mut old = mk_recorded_pod(&[("app", "nginx:1")], &json!({"volume:model": "gcr.io/a/m:0"}));
+    old["spec"]["volumes"] = volumes;
+    let mut new = old.clone();
+    new["spec"]["containers"][0]["image"] = json!("nginx:2");
+    new["spec"]["volumes"][0]["image"]["reference"] = json!("gcr.io/a/model:2");
+    let answer = update(&new, &old);
+    assert_eq!(answer.object["spec"]["volumes"], new["spec"]["volumes"]);
+    assert_eq!(answer.record(), json!({"app": "nginx:2", "volume:model": "gcr.io/a/m:0"}));
+}
+
+#[test]
+fn without_rules_the_old_image_still_stays() {
+    let request = mk_review("UPDATE", &mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
+    let answer = ask_with(&request, &RuleSet::default(), Mode::Enforce);
+    assert_eq!(answer.image("app"), "old.example/d/library/nginx:1");
+}
+
+#[test]
+fn an_update_without_its_old_object_is_swapped_like_a_new_pod() {
+    let answer = update(&mk_pod(&[("app", "nginx:1")]), &Value::Null);
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
+}

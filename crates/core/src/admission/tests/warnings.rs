@@ -1,0 +1,45 @@
+//! What users are told when an image cannot be swapped.
+
+use serde_json::json;
+
+use super::{Outcome, create, leaves, mk_pod};
+
+#[test]
+fn an_invalid_image_stays_with_a_short_warning() {
+    let answer = leaves(&mk_pod(&[("app", "gcr.io/Team/app:1")]));
+    assert_eq!(answer.reason("app"), "invalid-image");
+    assert_eq!(answer.tally.of(Outcome::InvalidImage), 1);
+    let [warning] = &answer.warnings[..] else { panic!("{:?}", answer.warnings) };
+    assert!(warning.starts_with("image-swap: invalid image of \"app\" stays: expected "));
+    assert!(warning.ends_with(" at byte 7"), "{warning}");
+    assert!(warning.len() <= 120, "{warning}");
+}
+
+#[test]
+fn the_other_images_are_swapped_all_the_same() {
+    let answer = create(&mk_pod(&[("bad", "::"), ("app", "nginx")]));
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx");
+    assert_eq!(answer.image("bad"), "::");
+    assert_eq!(answer.warnings.len(), 1);
+}
+
+#[test]
+fn a_volume_is_named_as_such() {
+    let mut pod = mk_pod(&[]);
+    pod["spec"]["volumes"] = json!([{"name": "model", "image": {"reference": "A B"}}]);
+    assert!(leaves(&pod).warnings[0].contains("\"volume:model\""));
+}
+
+#[test]
+fn warnings_are_few_short_and_free_of_control_characters() {
+    let name = "\n\u{7f}é\"".repeat(200);
+    let containers: Vec<_> = (0..40).map(|_| (name.as_str(), "a/B")).collect();
+    let warnings = create(&mk_pod(&containers)).warnings;
+    assert_eq!(warnings.len(), 9);
+    assert_eq!(warnings[8], "image-swap: 32 more invalid images, left as they are");
+    for warning in &warnings {
+        assert!(warning.len() <= 256);
+        assert!(!warning.contains(char::is_control), "{warning:?}");
+    }
+    assert!(warnings.iter().map(String::len).sum::<usize>() <= 4096);
+}

@@ -1,0 +1,81 @@
+//! Why bytes are no JSON: what was expected, and at which byte.
+
+use std::fmt;
+
+use crate::place::Place;
+
+/// Bytes that are no JSON. Never contains any of them: they may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found {}", if *.at_end { "the end" } else { "something else" })]
+pub struct SyntaxError {
+    /// What should have stood there.
+    pub expected: Expected,
+    /// The byte, counted from 0.
+    pub at: usize,
+    /// Whether the text ended there.
+    pub at_end: bool,
+}
+
+impl SyntaxError {
+    /// Where in `bytes`, the text that was read, the error stands.
+    pub fn place(&self, bytes: &[u8]) -> Place {
+        let before = bytes.get(..self.at).unwrap_or(bytes);
+        let is_newline = |byte: &u8| *byte == b'\n';
+        let line = before.split(is_newline).count();
+        let beginning = before.rsplit(is_newline).next().unwrap_or_default();
+        // All but UTF-8's continuation bytes.
+        let column = beginning.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+        Place { line, column: column + 1 }
+    }
+}
+
+/// What JSON would have had at the byte where reading stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// An object, array, string, number, `true`, `false` or `null`.
+    Value,
+    /// A member's name.
+    Key,
+    /// The `:` after a member's name.
+    Colon,
+    /// `,` or `}`.
+    CommaOrBrace,
+    /// `,` or `]`.
+    CommaOrBracket,
+    /// The bracket that ends an object or array.
+    Bracket,
+    /// The `"` that ends a string.
+    Quote,
+    /// No control character in a string.
+    NoControl,
+    /// One of `"\/bfnrtu` after a backslash, and four hex digits after `\u`.
+    Escape,
+    /// UTF-8.
+    Utf8,
+    /// A digit.
+    Digit,
+    /// The rest of `true`, `false` or `null`.
+    Literal,
+    /// Nothing more.
+    End,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "a value",
+            Self::Key => "a member's name in quotes",
+            Self::Colon => "':'",
+            Self::CommaOrBrace => "',' or '}'",
+            Self::CommaOrBracket => "',' or ']'",
+            Self::Bracket => "'}' or ']'",
+            Self::Quote => "the '\"' that ends the string",
+            Self::NoControl => "no raw control character in a string",
+            Self::Escape => "an escape sequence (one of \"\\/bfnrt, or u and four hex digits)",
+            Self::Utf8 => "UTF-8",
+            Self::Digit => "a digit",
+            Self::Literal => "'true', 'false' or 'null'",
+            Self::End => "nothing more",
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! The reader.
+
+use std::borrow::Cow;
+
+use super::{
+    Result,
+    block::{Block, Carry},
+    error::{Expected, SyntaxError},
+    text,
+};
+
+/// Reads one JSON text from front to back.
+///
+/// Each method reads exactly one value. Where the value is not what the method
+/// is for, it is stepped over: a reader of Kubernetes objects has no business
+/// refusing what the API server took.
+#[derive(Clone, Debug)]
+pub struct Reader<'b> {
+    pub(super) bytes: &'b [u8],
+    /// What comes next.
+    pub(super) at: usize,
+    /// The block that was last read, and where it begins. Nothing reads back, so
+    /// each is read once.
+    pub(super) block: Block,
+    pub(super) block_start: usize,
+    pub(super) carry: Carry,
+}
+
+impl<'b> Reader<'b> {
+    /// A reader at the beginning of `bytes`.
+    pub fn new(bytes: &'b [u8]) -> Self {
+        let mut carry = Carry::default();
+        let block = Block::read(bytes, &mut carry);
+        Self { bytes, at: 0, block, block_start: 0, carry }
+    }
+
+    /// Calls `member` for each member of the object that comes next, with its
+    /// name; `member` reads the value. False if it is no object.
+    ///
+    /// # Errors
+    /// What is no JSON, and the errors of `member`.
+    #[inline]
+    pub fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        if self.token() != Some(b'{') {
+            return self.skip().map(|()| false);
+        }
+        self.at += 1;
+        if self.token() == Some(b'}') {
+            self.at += 1;
+            return Ok(true);
+        }
+        loop {
+            let key = self.key()?;
+            member(self, &key)?;
+            match self.token() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return self.fail(Expected::CommaOrBrace),
+            }
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// Calls `item` for each item of the array that comes next, with its index;
+    /// `item` reads the value. False if it is no array.
+    ///
+    /// # Errors
+    /// What is no JSON, and the errors of `item`.
+    #[inline]
+    pub fn items(&mut self, mut item: impl FnMut(&mut Self, usize) -> Result<()>) -> Result<bool> {
+        if self.token() != Some(b'[') {
+            return self.skip().map(|()| false);
+        }
+        self.at += 1;
+        if self.token() == Some(b']') {
+            self.at += 1;
+            return Ok(true);
+        }
+        for index in 0.. {
+            item(self, index)?;
+            match self.token() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return self.fail(Expected::CommaOrBracket),
+            }
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// The string that comes next, borrowed if it has no escapes; `None` if it
+    /// is no string. A surrogate without its pair becomes U+FFFD, as in Go.
+    ///
+    /// # Errors
+    /// What is no JSON, and strings that are not UTF-8.
+    #[inline]
+    pub fn text(&mut self) -> Result<Option<Cow<'b, str>>> {
+        if self.token() != Some(b'"') {
+            return self.skip().map(|()| None);
+        }
+        let start = self.at + 1;
+        let raw = self.string()?;
+        text::decode(raw.inside).map(Some).map_err(|(expected, at)| {
+            Box::new(SyntaxError { expected, at: start + at, at_end: false })
+        })
+    }
+
+    /// The truth value that comes next; `None` if it is none.
+    ///
+    /// # Errors
+    /// What is no JSON.
+    pub fn truth(&mut self) -> Result<Option<bool>> {
+        let truth = match self.token() {
+            Some(b't') => Some(true),
+            Some(b'f') => Some(false),
+            _ => None,
+        };
+        self.skip().map(|()| truth)
+    }
+
+    /// Steps over a `null`; false, and nothing read, if something else comes next.
+    ///
+    /// # Errors
+    /// What is no JSON.
+    #[inline]
+    pub fn null(&mut self) -> Result<bool> {
+        if self.token() == Some(b'n') { self.skip().map(|()| true) } else { Ok(false) }
+    }
+
+    /// Steps over the value that comes next.
+    ///
+    /// # Errors
+    /// What is no JSON, as far as it is looked at.
+    #[inline]
+    pub fn skip(&mut self) -> Result<()> {
+        match self.token() {
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b'{' | b'[') => self.skip_nested(),
+            Some(b't') => self.skip_word(b"true"),
+            Some(b'f') => self.skip_word(b"false"),
+            Some(b'n') => self.skip_word(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
+            _ => self.fail(Expected::Value),
+        }
+    }
+
+    /// Makes sure that nothing but white space is left.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn end(mut self) -> Result<()> {
+        match self.token() {
+            None => Ok(()),
+            Some(_) => self.fail(Expected::End),
+        }
+    }
+}

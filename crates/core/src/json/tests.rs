@@ -1,0 +1,280 @@
+//! The reader against `serde_json`, and against a naive reading of blocks.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Map, Value};
+
+use super::{
+    Expected, Reader, SyntaxError,
+    block::{Block, Carry, LEN},
+    push_nested_string, push_number, push_string,
+    text::plain_len,
+};
+use crate::place::Place;
+
+/// What the reader makes of `text` after `skip`.
+fn skipped(text: &str) -> Result<(), SyntaxError> {
+    let mut reader = Reader::new(text.as_bytes());
+    reader.skip().and_then(|()| reader.end()).map_err(|error| *error)
+}
+
+/// The string that `text` is.
+fn string(text: &str) -> Result<String, Expected> {
+    let read = Reader::new(text.as_bytes()).text();
+    read.map(|text| text.unwrap().into_owned()).map_err(|error| error.expected)
+}
+
+/// Reads what comes next and compares it with `value`.
+fn assert_reads(reader: &mut Reader<'_>, value: &Value) {
+    match value {
+        Value::Null => assert!(reader.null().unwrap()),
+        Value::Bool(truth) => assert_eq!(reader.truth().unwrap(), Some(*truth)),
+        Value::Number(_) => reader.skip().unwrap(),
+        Value::String(text) => assert_eq!(reader.text().unwrap().as_deref(), Some(text.as_str())),
+        Value::Array(items) => {
+            let mut expected = items.iter();
+            let is_array = reader.items(|reader, index| {
+                assert_eq!(index, items.len() - expected.len());
+                assert_reads(reader, expected.next().unwrap());
+                Ok(())
+            });
+            assert!(is_array.unwrap() && expected.next().is_none());
+        }
+        Value::Object(members) => {
+            let mut expected = members.iter();
+            let is_object = reader.members(|reader, key| {
+                let (name, value) = expected.next().unwrap();
+                assert_eq!(key, name.as_bytes());
+                assert_reads(reader, value);
+                Ok(())
+            });
+            assert!(is_object.unwrap() && expected.next().is_none());
+        }
+    }
+}
+
+/// Texts that are hard to step over.
+fn arb_text() -> impl Strategy<Value = String> {
+    let parts =
+        select(vec!["a", "\\", "\"", "{", "}", "[", "]", ",", ":", "é", "\n", "\u{1}", "😀"]);
+    vec(parts, 0..40).prop_map(|parts| parts.concat())
+}
+
+fn arb_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        arb_text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::from),
+            vec((arb_text(), inner), 0..5)
+                .prop_map(|members| Value::Object(Map::from_iter(members))),
+        ]
+    })
+}
+
+/// A character as one of the ways to write it in a string.
+fn written(character: char, way: u8) -> String {
+    let units = |format: fn(u16) -> String| -> String {
+        character.encode_utf16(&mut [0; 2]).iter().map(|unit| format(*unit)).collect()
+    };
+    match way {
+        0 => units(|unit| format!("\\u{unit:04x}")),
+        1 => units(|unit| format!("\\u{unit:04X}")),
+        // Escaped only if it must be, and the slash, which may be.
+        _ if character == '/' => "\\/".to_owned(),
+        _ => {
+            let quoted = serde_json::to_string(&character).unwrap();
+            quoted[1..quoted.len() - 1].to_owned()
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_text_that_is_json_is_read_as_what_it_is(
+        value in arb_value(),
+        space in 0..2 * LEN,
+        pretty in any::<bool>(),
+    ) {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        let text = format!("{}{}", " ".repeat(space), text.unwrap());
+        prop_assert_eq!(skipped(&text), Ok(()));
+        let mut reader = Reader::new(text.as_bytes());
+        assert_reads(&mut reader, &value);
+        prop_assert!(reader.end().is_ok());
+    }
+
+    #[test]
+    fn a_text_without_its_end_is_refused(value in arb_value(), cut in any::<prop::sample::Index>()) {
+        let text = Value::from(vec![value]).to_string();
+        let cut = text.floor_char_boundary(cut.index(text.len()));
+        let error = skipped(&text[..cut]).unwrap_err();
+        prop_assert!(error.at_end && error.at == cut);
+    }
+
+    #[test]
+    fn whatever_bytes_come_the_reader_does_not_panic(bytes in vec(select(b"{}[]\",:\\u0a \xff1-".to_vec()), 0..200)) {
+        let mut reader = Reader::new(&bytes);
+        let _ = reader.members(|reader, _| reader.items(|reader, _| reader.text().map(|_| ())).map(|_| ()));
+        let _ = reader.skip();
+    }
+
+    #[test]
+    fn however_a_string_is_written_it_reads_as_what_it_is(
+        characters in vec((any::<char>(), 0..3u8), 0..80),
+    ) {
+        let inside: String = characters.iter().map(|(c, way)| written(*c, *way)).collect();
+        let expected: String = characters.iter().map(|(c, _)| *c).collect();
+        let text = format!("\"{inside}\"");
+        prop_assert_eq!(&serde_json::from_str::<String>(&text).unwrap(), &expected);
+        prop_assert_eq!(string(&text), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_written_reads_back(text in any::<String>()) {
+        let mut out = Vec::new();
+        push_string(&mut out, &text);
+        prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.clone());
+        let mut out = vec![b'"'];
+        push_nested_string(&mut out, &text);
+        out.push(b'"');
+        let outer: String = serde_json::from_slice(&out).unwrap();
+        prop_assert_eq!(serde_json::from_str::<String>(&outer).unwrap(), text);
+    }
+
+    #[test]
+    fn numbers_are_written_in_digits(number in any::<usize>()) {
+        let mut out = Vec::new();
+        push_number(&mut out, number);
+        prop_assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+    }
+
+    #[test]
+    fn plain_text_ends_at_the_first_special_byte(bytes in vec(any::<u8>(), 0..40), spare in any::<bool>()) {
+        let mut bytes = bytes;
+        if spare {
+            bytes.retain(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
+        }
+        let special = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        prop_assert_eq!(plain_len(&bytes), special.unwrap_or(bytes.len()));
+    }
+
+    #[test]
+    fn blocks_know_what_stands_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
+        let (mut in_string, mut is_escaped) = (false, false);
+        let mut carry = Carry::default();
+        for chunk in bytes.chunks(LEN) {
+            let block = Block::read(chunk, &mut carry);
+            for (bit, byte) in chunk.iter().enumerate() {
+                let has = |set: u64| set >> bit & 1 == 1;
+                let is_quote = *byte == b'"' && !is_escaped;
+                prop_assert_eq!(has(block.quotes), is_quote);
+                prop_assert_eq!(has(block.backslashes), *byte == b'\\');
+                prop_assert_eq!(has(block.brackets), br"{}[]".contains(byte) && !in_string);
+                in_string ^= is_quote;
+                is_escaped = *byte == b'\\' && !is_escaped;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_json_is_refused_where_it_goes_wrong() {
+    for (text, expected, at) in [
+        ("", Expected::Value, 0),
+        (" \n", Expected::Value, 2),
+        ("}", Expected::Value, 0),
+        ("nul", Expected::Literal, 0),
+        ("-", Expected::Digit, 1),
+        ("1.", Expected::Digit, 2),
+        ("1e+", Expected::Digit, 3),
+        ("01", Expected::End, 1),
+        ("1 2", Expected::End, 2),
+        ("\"a", Expected::Quote, 2),
+        ("\"a\\\"", Expected::Quote, 4),
+        ("[1", Expected::Bracket, 2),
+        ("{\"a\":\"}\"", Expected::Bracket, 8),
+    ] {
+        let error = skipped(text).unwrap_err();
+        assert_eq!((error.expected, error.at), (expected, at), "{text}");
+    }
+}
+
+#[test]
+fn what_is_gone_into_must_follow_the_grammar() {
+    for (text, expected, at) in [
+        ("{a:1}", Expected::Key, 1),
+        ("{\"a\":1,}", Expected::Key, 7),
+        ("{\"a\" 1}", Expected::Colon, 5),
+        ("{\"a\":1 \"b\":2}", Expected::CommaOrBrace, 7),
+        ("{\"a\":1]", Expected::CommaOrBrace, 6),
+        ("{\"a\":}", Expected::Value, 5),
+        ("[1 2]", Expected::CommaOrBracket, 3),
+        ("[1,]", Expected::Value, 3),
+        ("[1}", Expected::CommaOrBracket, 2),
+    ] {
+        let mut reader = Reader::new(text.as_bytes());
+        let error = if text.starts_with('{') {
+            reader.members(|reader, _| reader.skip()).unwrap_err()
+        } else {
+            reader.items(|reader, _| reader.skip()).unwrap_err()
+        };
+        assert_eq!((error.expected, error.at), (expected, at), "{text}");
+    }
+}
+
+#[test]
+fn malformed_strings_are_refused() {
+    assert_eq!(string("\"\\x\""), Err(Expected::Escape));
+    assert_eq!(string("\"\\u12g4\""), Err(Expected::Escape));
+    assert_eq!(string("\"\\u12\""), Err(Expected::Escape));
+    assert_eq!(string("\"a\nb\""), Err(Expected::NoControl));
+    assert_eq!(string("\"a\\n\nb\""), Err(Expected::NoControl));
+}
+
+#[test]
+fn a_surrogate_without_its_pair_is_a_replacement_character() {
+    for (text, expected) in [
+        (r#""\ud83d\ude00""#, "😀"),
+        (r#""\ud83d""#, "\u{FFFD}"),
+        (r#""\ud83dx""#, "\u{FFFD}x"),
+        (r#""\ud83d\n""#, "\u{FFFD}\n"),
+        (r#""\ude00\ud83d\ude00""#, "\u{FFFD}😀"),
+        (r#""\ud83d\u0041""#, "\u{FFFD}A"),
+    ] {
+        assert_eq!(string(text).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_stepped_over() {
+    let mut reader = Reader::new(br#"[{"a":[1]},"b",-1.5e3,true,null] "#);
+    let is_array = reader.items(|reader, index| {
+        match index {
+            0 => assert_eq!(reader.text()?, None),
+            1 => assert!(!reader.members(|_, _| panic!("no object"))?),
+            2 => assert!(!reader.items(|_, _| panic!("no array"))?),
+            3 => assert!(!reader.null()? && reader.text()?.is_none()),
+            _ => assert_eq!(reader.truth()?, None),
+        }
+        Ok(())
+    });
+    assert!(is_array.unwrap());
+    assert!(reader.end().is_ok());
+}
+
+#[test]
+fn a_place_is_counted_in_lines_and_characters() {
+    let text = "{\n\"é😀\": x";
+    let error = skipped_members(text);
+    assert_eq!(error.place(text.as_bytes()), Place { line: 2, column: 7 });
+    assert_eq!(error.to_string(), "expected a value, found something else");
+}
+
+fn skipped_members(text: &str) -> SyntaxError {
+    *Reader::new(text.as_bytes()).members(|reader, _| reader.skip()).unwrap_err()
+}

@@ -1,0 +1,56 @@
+//! Writing strings and numbers.
+
+use super::text::plain_len;
+
+/// Appends `text` to `out` as a JSON string, quotes included. Escapes only what
+/// RFC 8259 demands: `"`, `\` and control characters.
+pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    push_escaped(out, text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends `text` as a JSON string within a JSON text which itself is being
+/// written into a JSON string: every quote and backslash is escaped once more.
+pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(br#"\""#);
+    if plain_len(text.as_bytes()) == text.len() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        let mut once = Vec::with_capacity(text.len() * 2);
+        push_escaped(&mut once, text.as_bytes());
+        push_escaped(out, &once);
+    }
+    out.extend_from_slice(br#"\""#);
+}
+
+/// What stands between the quotes: UTF-8 in, UTF-8 out.
+pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_len(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = special.split_first() else { return };
+        match byte {
+            b'"' => out.extend_from_slice(br#"\""#),
+            b'\\' => out.extend_from_slice(br"\\"),
+            b'\n' => out.extend_from_slice(br"\n"),
+            b'\r' => out.extend_from_slice(br"\r"),
+            b'\t' => out.extend_from_slice(br"\t"),
+            control => {
+                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xF)];
+                out.extend_from_slice(br"\u00");
+                out.extend_from_slice(&[digit(control >> 4), digit(control)]);
+            }
+        }
+        rest = after;
+    }
+}
+
+/// Appends `number` to `out` in decimal digits.
+pub fn push_number(out: &mut Vec<u8>, number: usize) {
+    if number >= 10 {
+        push_number(out, number / 10);
+    }
+    out.push(b"0123456789"[number % 10]);
+}

@@ -1,0 +1,71 @@
+//! Replacing one scalar, and nothing around it.
+
+use std::{borrow::Cow, ops::Range};
+
+use crate::yaml::{Node, Style};
+
+/// What to put where, so that the scalar `node` of `source` reads `new`, a
+/// reference. `node` reads as a reference itself: one line, without spaces.
+pub(super) fn replacement<'n>(
+    source: &str,
+    node: &Node<'_>,
+    style: Style,
+    old: &str,
+    new: &'n str,
+) -> (Range<usize>, Cow<'n, str>) {
+    let Range { start, end } = node.range.clone();
+    let raw = source.get(start..end).unwrap_or_default();
+    match style {
+        Style::Plain if is_plain(new) => (start..end, Cow::Borrowed(new)),
+        // Its one line; the line break and the empty lines after it stay.
+        Style::Block => (start..start + raw.trim_end().len(), Cow::Borrowed(new)),
+        // A reference has no quote in it, so nothing between single quotes is escaped.
+        Style::SingleQuoted => (start + 1..end - 1, Cow::Borrowed(new)),
+        Style::DoubleQuoted if raw.len() == old.len() + 2 => {
+            (start + 1..end - 1, Cow::Borrowed(new))
+        }
+        // Written with escapes, over several lines, or not to be read without quotes.
+        Style::Plain | Style::DoubleQuoted => (start..end, Cow::Owned(format!("\"{new}\""))),
+    }
+}
+
+/// Whether the reference `new` can stand without quotes wherever a plain scalar
+/// stood, and still be read as a string.
+fn is_plain(new: &str) -> bool {
+    // Only an address (`[::1]:5000/a`) has other characters, and `[` begins a list.
+    is_string(new) && new.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b))
+}
+
+/// Whether a plain scalar that is a reference is a string to YAML 1.1, which is
+/// what Kubernetes' own reader speaks, and not a number or a boolean.
+pub(super) fn is_string(plain: &str) -> bool {
+    const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "y", "n"];
+    if WORDS.iter().any(|word| plain.eq_ignore_ascii_case(word)) {
+        return false;
+    }
+    // Whatever begins with a letter is no number; `.5` is no reference.
+    if !plain.starts_with(|first: char| first.is_ascii_digit()) {
+        return true;
+    }
+    let number = plain.replace('_', "");
+    let radix = |prefix, radix| {
+        number.strip_prefix(prefix).is_some_and(|digits| u64::from_str_radix(digits, radix).is_ok())
+    };
+    number.parse::<f64>().is_err() && !radix("0x", 16) && !radix("0o", 8) && !radix("0b", 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_or_a_boolean_is_no_string() {
+        for text in ["1.5", "12", "1e3", "0x1f", "0o17", "0b11", "1_000", "on", "No", "y", "TRUE"] {
+            assert!(!is_string(text), "{text}");
+        }
+        for text in ["nginx", "3proxy", "1.5/a", "yes/no", "1e3:2", "10.0.0.1:5000/a", "inf", "e3"]
+        {
+            assert!(is_string(text), "{text}");
+        }
+    }
+}

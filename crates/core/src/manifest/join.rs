@@ -1,0 +1,88 @@
+//! Several manifests as one stream.
+
+use super::Manifest;
+
+/// Texts one after another, such that each document stays a document of its own.
+#[derive(Debug, Default)]
+pub struct Joined {
+    text: String,
+    /// Whether the texts so far are all JSON; `None`: no document so far.
+    is_json: Option<bool>,
+}
+
+impl Joined {
+    /// Adds `text`, which is what `manifest` became. Only what has to be said
+    /// between two documents is added: a line break, `---`, or nothing.
+    pub fn push(&mut self, manifest: &Manifest<'_>, text: &str) {
+        let mut text = text;
+        if !self.text.is_empty() {
+            // A byte order mark may only stand at the beginning.
+            text = text.trim_start_matches('\u{feff}');
+            if !text.is_empty() && !self.text.ends_with('\n') {
+                self.text.push('\n');
+            }
+        }
+        if !manifest.tree().documents.is_empty() {
+            let both_json = self.is_json.map(|is_json| is_json && manifest.is_json());
+            if both_json == Some(false) {
+                self.text.push_str(separator(text));
+            }
+            self.is_json = Some(both_json.unwrap_or(manifest.is_json()));
+        }
+        self.text.push_str(text);
+    }
+
+    /// The stream.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// What has to stand before `text` if documents stand before it.
+fn separator(text: &str) -> &'static str {
+    let is_content = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    match text.lines().find(is_content) {
+        Some(line) if line == "---" || line.starts_with("--- ") || line.starts_with("---\t") => "",
+        // A directive stands at the beginning of a stream, or after `...`.
+        Some(line) if line.starts_with('%') => "...\n",
+        _ => "---\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(texts: &[&str]) -> String {
+        let mut joined = Joined::default();
+        for text in texts {
+            joined.push(&Manifest::parse(text).unwrap(), text);
+        }
+        joined.into_text()
+    }
+
+    #[test]
+    fn documents_stay_apart() {
+        for (texts, expected) in [
+            (vec!["a: b"], "a: b"),
+            (vec!["a: b", "c: d\n"], "a: b\n---\nc: d\n"),
+            (vec!["a: b\n", "# c\n\n---\nc: d\n"], "a: b\n# c\n\n---\nc: d\n"),
+            (vec!["a: b\n", "--- c\n"], "a: b\n--- c\n"),
+            (vec!["a: b\n", "---c\n"], "a: b\n---\n---c\n"),
+            (vec!["a: b\n", "%YAML 1.2\n---\nc"], "a: b\n...\n%YAML 1.2\n---\nc"),
+            (vec!["\u{feff}a: b\n", "\u{feff}c: d\n"], "\u{feff}a: b\n---\nc: d\n"),
+            (vec!["# only", "a: b\n", "", "# only", "c: d"], "# only\na: b\n# only\n---\nc: d"),
+            (vec!["{\"a\":1}", "{\"b\":2}", "c: d"], "{\"a\":1}\n{\"b\":2}\n---\nc: d"),
+            (vec!["a: b", "{\"b\":2}", "{\"c\":3}"], "a: b\n---\n{\"b\":2}\n---\n{\"c\":3}"),
+        ] {
+            let stream = joined(&texts);
+            assert_eq!(stream, expected);
+            let count = |text: &str| Manifest::parse(text).unwrap().tree().documents.len();
+            let single: usize = texts.iter().map(|text| count(text)).sum();
+            // JSON and YAML mixed in one stream is for readers of both.
+            if !stream.contains("1}\n{") {
+                assert_eq!(count(&stream), single, "{stream}");
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What became of a manifest: what changed, and what stayed although it should not.
+
+use std::{borrow::Cow, fmt};
+
+use crate::{place::Place, reference::ReferenceError, rule::Reason};
+
+/// What became of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten<'s> {
+    /// The new text: the source itself when nothing changed.
+    pub text: Cow<'s, str>,
+    /// Every value that was replaced, in the order of the text.
+    pub changes: Vec<Change>,
+    /// Every image that should have been looked after and was not.
+    pub left: Vec<Left>,
+}
+
+/// A value that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where the value begins, in the source.
+    pub place: Place,
+    /// Whose image it is; of several that share it, the first.
+    pub what: What,
+    /// The image it was.
+    pub from: String,
+    /// The image it is now.
+    pub to: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// An image that stays as it is although its pod is not exempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where the value begins.
+    pub place: Place,
+    /// Whose image it is; of several that share it, the first.
+    pub what: What,
+    /// The image.
+    pub image: String,
+    /// Why it stays.
+    pub why: Why,
+}
+
+/// Why an image stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is no valid reference.
+    Invalid(ReferenceError),
+    /// It is a number, a boolean or of a type of its own, and the API takes only strings.
+    NoString,
+    /// It is anchored, and used here as something else than an image.
+    UsedElsewhere(Place),
+    /// It is anchored, and also the image of a pod or container that is left alone.
+    SharedWithExempt,
+}
+
+/// Whose image it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct What {
+    /// The object's kind; `None` in a list whose items do not say it.
+    pub kind: Option<String>,
+    /// The object's namespace, if it names one.
+    pub namespace: Option<String>,
+    /// The object's name, or its `generateName`.
+    pub name: Option<String>,
+    /// The container's name, or `volume:` and the name of the volume.
+    pub container: Option<String>,
+}
+
+/// `Deployment shop/web app`, as far as it is known.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.as_deref().unwrap_or("object"))?;
+        if let Some(name) = &self.name {
+            f.write_str(" ")?;
+            if let Some(namespace) = &self.namespace {
+                write!(f, "{namespace}/")?;
+            }
+            f.write_str(name)?;
+        }
+        match &self.container {
+            Some(container) => write!(f, " {container}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) => write!(f, "it is no image reference: {error}"),
+            Self::NoString => f.write_str("it is not a string; put it in quotes"),
+            Self::UsedElsewhere(place) => write!(
+                f,
+                "it is anchored and also used as something else (line {}, column {})",
+                place.line, place.column
+            ),
+            Self::SharedWithExempt => {
+                f.write_str("it is anchored and shared with a container that is left alone")
+            }
+        }
+    }
+}

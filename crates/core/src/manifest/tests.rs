@@ -1,0 +1,533 @@
+use std::{borrow::Cow, fmt::Write as _};
+
+use super::*;
+use crate::place::Place;
+use crate::rule::{Form, Reason, map};
+
+/// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
+fn rules() -> RuleSet {
+    let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
+    let (rules, unreadable) = map::parse(text, Form::Lines);
+    assert!(unreadable.is_empty());
+    RuleSet::new(rules)
+}
+
+fn rewritten(source: &str) -> Rewritten<'_> {
+    rewrite(source, &rules(), &Settings::default()).unwrap()
+}
+
+#[track_caller]
+fn rewrites(source: &str, expected: &str) {
+    let result = rewritten(source);
+    assert_eq!(result.text, expected);
+    assert!(result.left.is_empty(), "{:?}", result.left);
+}
+
+/// The text stays; returns why each image that was left was.
+#[track_caller]
+fn leaves(source: &str) -> Vec<Why> {
+    let result = rewritten(source);
+    assert_eq!(result.text, source);
+    assert!(matches!(result.text, Cow::Borrowed(_)), "an unchanged text is not copied");
+    assert!(result.changes.is_empty());
+    result.left.into_iter().map(|left| left.why).collect()
+}
+
+/// A pod with this `spec`, in flow style.
+fn pod(spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{{spec}}}\n")
+}
+
+// === Where images are
+
+#[test]
+fn every_image_of_a_pod_is_rewritten_and_nothing_else() {
+    rewrites(
+        "\
+# A pod.
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations: {image: nginx, note: 'image: nginx'}
+spec:
+  image: nginx            # no field of a pod
+  initContainers:
+  - name: init
+    image: busybox   # the comment stays
+  containers:
+  - {name: a, image: nginx:1.2, env: [{name: IMAGE, value: nginx}]}
+  - image: 'org/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
+    name: b
+  ephemeralContainers:
+  - name: debug
+    image: \"busybox\"
+  volumes:
+  - name: models
+    image: {reference: org/models:1, pullPolicy: Always}
+  - name: empty
+    emptyDir: {}
+",
+        "\
+# A pod.
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations: {image: nginx, note: 'image: nginx'}
+spec:
+  image: nginx            # no field of a pod
+  initContainers:
+  - name: init
+    image: h.example/d/library/busybox   # the comment stays
+  containers:
+  - {name: a, image: h.example/d/library/nginx:1.2, env: [{name: IMAGE, value: nginx}]}
+  - image: 'h.example/d/org/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
+    name: b
+  ephemeralContainers:
+  - name: debug
+    image: \"h.example/d/library/busybox\"
+  volumes:
+  - name: models
+    image: {reference: h.example/d/org/models:1, pullPolicy: Always}
+  - name: empty
+    emptyDir: {}
+",
+    );
+}
+
+#[test]
+fn every_built_in_kind_with_a_pod_template_is_rewritten() {
+    let template = "{metadata: {name: t}, spec: {containers: [{name: a, image: IMAGE}]}}";
+    let kinds = [
+        ("v1", "PodTemplate", "template: TEMPLATE"),
+        ("v1", "ReplicationController", "spec: {template: TEMPLATE}"),
+        ("apps/v1", "Deployment", "spec: {template: TEMPLATE}"),
+        ("apps/v1", "ReplicaSet", "spec: {template: TEMPLATE}"),
+        ("apps/v1", "StatefulSet", "spec: {template: TEMPLATE}"),
+        ("apps/v1", "DaemonSet", "spec: {template: TEMPLATE}"),
+        ("extensions/v1beta1", "Deployment", "spec: {template: TEMPLATE}"),
+        ("batch/v1", "Job", "spec: {template: TEMPLATE}"),
+        ("batch/v1beta1", "CronJob", "spec: {jobTemplate: {spec: {template: TEMPLATE}}}"),
+    ];
+    for (api_version, kind, spec) in kinds {
+        let spec = spec.replace("TEMPLATE", template);
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\n{spec}\n");
+        rewrites(
+            &text.replace("IMAGE", "nginx"),
+            &text.replace("IMAGE", "h.example/d/library/nginx"),
+        );
+    }
+}
+
+#[test]
+fn what_is_not_built_in_is_left_byte_for_byte() {
+    let spec =
+        "spec: {containers: [{image: nginx}], template: {spec: {containers: [{image: nginx}]}}}";
+    for head in [
+        "apiVersion: example.com/v1\nkind: Pod",
+        "apiVersion: serving.knative.dev/v1\nkind: Deployment",
+        "apiVersion: v1\nkind: Service",
+        "apiVersion: v1",
+        "kind: null",
+        "a: b",
+    ] {
+        assert!(leaves(&format!("{head}\n{spec}\n")).is_empty());
+    }
+    for text in ["", "# only a comment\n", "---\n---\n", "nginx\n", "- image: nginx\n", "null\n"] {
+        assert!(leaves(text).is_empty());
+    }
+}
+
+#[test]
+fn what_has_not_the_shape_of_the_api_is_left() {
+    for spec in [
+        "containers: {image: nginx}",
+        "containers: nginx",
+        "containers: [[{image: nginx}], nginx]",
+        "containers: [{image: {reference: nginx}}, {image: [nginx]}]",
+        "containers: [{image: null}, {image: ~}, {image: }, {image: ''}]",
+        "volumes: [{image: nginx}]",
+        "template: {spec: {containers: [{image: nginx}]}}",
+    ] {
+        assert!(leaves(&pod(spec)).is_empty(), "{spec}");
+    }
+}
+
+#[test]
+fn the_items_of_every_list_are_rewritten() {
+    let item = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: IMAGE}]}}";
+    let bare = "{spec: {containers: [{image: IMAGE}]}}";
+    let bare_deployment = "{spec: {template: {spec: {containers: [{image: IMAGE}]}}}}";
+    for (api_version, kind, item) in [
+        ("v1", "List", item),
+        ("v1", "PodList", item),
+        ("v1", "PodList", bare),
+        ("apps/v1", "DeploymentList", bare_deployment),
+        ("config.kubernetes.io/v1", "ResourceList", item),
+    ] {
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\nitems: [{item}, {item}]\n");
+        rewrites(
+            &text.replace("IMAGE", "nginx"),
+            &text.replace("IMAGE", "h.example/d/library/nginx"),
+        );
+    }
+    let text = format!("apiVersion: example.com/v1\nkind: PodList\nitems: [{bare}]\n");
+    assert!(leaves(&text.replace("IMAGE", "nginx")).is_empty(), "of a foreign PodList");
+}
+
+// === What is left alone
+
+#[test]
+fn what_admission_leaves_alone_is_left_alone() {
+    for text in [
+        pod("containers: [{image: nginx, imagePullPolicy: Never}]"),
+        pod("volumes: [{image: {reference: nginx, pullPolicy: Never}}]"),
+        pod("containers: [{image: nginx}]")
+            .replace("{name: p}", "{labels: {k8s.twr.io/imageswap: disabled}}"),
+        pod("containers: [{image: nginx}]")
+            .replace("{name: p}", "{annotations: {kubernetes.io/config.mirror: 0a1b}}"),
+    ] {
+        assert!(leaves(&text).is_empty(), "{text}");
+    }
+    let deployment = "\
+apiVersion: apps/v1
+kind: Deployment
+spec: {template: {metadata: {labels: {k8s.twr.io/imageswap: disabled}}, spec: {containers: [{image: nginx}]}}}
+";
+    assert!(leaves(deployment).is_empty());
+}
+
+#[test]
+fn the_label_of_a_controller_says_nothing_about_its_pods() {
+    let text = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {labels: {k8s.twr.io/imageswap: disabled}}
+spec: {template: {spec: {containers: [{image: nginx}]}}}
+";
+    assert_eq!(rewritten(text).changes.len(), 1);
+}
+
+#[test]
+fn the_label_is_a_setting() {
+    let text =
+        pod("containers: [{image: nginx}]").replace("{name: p}", "{labels: {spec: disabled}}");
+    let settings = Settings { disable_label: "spec".to_owned() };
+    assert_eq!(rewrite(&text, &rules(), &settings).unwrap().text, text);
+    assert_eq!(rewritten(&text).changes.len(), 1);
+}
+
+// === Scalars
+
+#[test]
+fn every_style_stays_the_style_it_was() {
+    for (old, new) in [
+        ("nginx", "h.example/d/library/nginx"),
+        ("'nginx'", "'h.example/d/library/nginx'"),
+        ("\"nginx\"", "\"h.example/d/library/nginx\""),
+        ("!!str nginx", "!!str h.example/d/library/nginx"),
+        ("!!str &a nginx", "!!str &a h.example/d/library/nginx"),
+        ("&a nginx # c", "&a h.example/d/library/nginx # c"),
+        ("|-\n      nginx\n    # c", "|-\n      h.example/d/library/nginx\n    # c"),
+        (">-  # c\n     nginx\n\n", ">-  # c\n     h.example/d/library/nginx\n\n"),
+        ("\n      nginx", "\n      h.example/d/library/nginx"),
+        // Escapes and folds cannot stay.
+        ("\"ngin\\x78\"", "\"h.example/d/library/nginx\""),
+        ("\"ngi\\\n      nx\"", "\"h.example/d/library/nginx\""),
+    ] {
+        let text =
+            "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: IMAGE\n    name: a\n";
+        rewrites(&text.replace("IMAGE", old), &text.replace("IMAGE", new));
+        let crlf = text.replace('\n', "\r\n");
+        rewrites(
+            &crlf.replace("IMAGE", &old.replace('\n', "\r\n")),
+            &crlf.replace("IMAGE", &new.replace('\n', "\r\n")),
+        );
+    }
+}
+
+#[test]
+fn a_new_value_that_needs_quotes_gets_them() {
+    rewrites(
+        &pod("containers: [{image: quay.io/a}, {image: 'quay.io/b'}]"),
+        &pod("containers: [{image: \"[::1]:5000/q/a\"}, {image: '[::1]:5000/q/b'}]"),
+    );
+}
+
+#[test]
+fn a_number_is_no_image_unless_it_is_tagged_or_quoted() {
+    let why = leaves(&pod("containers: [{image: 1.5}, {image: on}, {image: !mine nginx}]"));
+    assert_eq!(why, [Why::NoString; 3]);
+    rewrites(
+        &pod("containers: [{image: '1.5'}, {image: !!str 1.5}, {image: ! 7}]"),
+        &pod("containers: [{image: 'h.example/d/library/1.5'}, \
+             {image: !!str h.example/d/library/1.5}, {image: ! h.example/d/library/7}]"),
+    );
+}
+
+#[test]
+fn an_image_that_is_no_reference_is_reported_and_stays() {
+    let text = pod("containers: [{name: a, image: 'Nginx'}, {name: b, image: 'a:'}]");
+    let result = rewritten(&text);
+    assert_eq!(result.text, text);
+    let said: Vec<_> = result
+        .left
+        .iter()
+        .map(|left| format!("{}: {}: {}", left.place.line, left.what, left.why))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "4: Pod p a: it is no image reference: expected a lowercase letter (repository names \
+             have no uppercase) at byte 0, found 'N'",
+            "4: Pod p b: it is no image reference: expected a letter, digit or '_' to begin the tag \
+             at byte 2, found the end",
+        ]
+    );
+}
+
+#[test]
+fn a_change_says_where_whose_what_and_why() {
+    let text = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {namespace: shop, name: nightly}
+  spec: {jobTemplate: {spec: {template: {spec: {
+    # ä
+    volumes: [{name: v, image: {reference: org/v}}], containers: [{name: 'ä', image: nginx}]}}}}}
+";
+    let found: Vec<_> = rewritten(text)
+        .changes
+        .into_iter()
+        .map(|c| (c.place.line, c.place.column, c.what.to_string(), c.from, c.to, c.reason))
+        .collect();
+    let what = |what: &str| format!("CronJob shop/nightly {what}");
+    let to = |image: &str| format!("h.example/d/{image}");
+    assert_eq!(
+        found,
+        [
+            (9, 44, what("volume:v"), "org/v".into(), to("org/v"), Reason::Rule),
+            (9, 86, what("ä"), "nginx".into(), to("library/nginx"), Reason::Rule),
+        ]
+    );
+}
+
+#[test]
+fn an_object_without_a_name_is_called_by_its_generate_name() {
+    let text = pod("containers: [{image: nginx}]").replace("name: p", "generateName: p-");
+    assert_eq!(rewritten(&text).changes[0].what.to_string(), "Pod p-");
+}
+
+// === Anchors
+
+#[test]
+fn an_anchored_image_is_edited_when_every_use_is_an_image() {
+    rewrites(
+        &pod("initContainers: [{image: &i nginx}], containers: [{image: *i}, {image: *i}]"),
+        &pod("initContainers: [{image: &i h.example/d/library/nginx}], \
+             containers: [{image: *i}, {image: *i}]"),
+    );
+}
+
+#[test]
+fn an_anchored_list_of_containers_is_edited_once() {
+    rewrites(
+        &pod("initContainers: &c [{image: nginx}], containers: *c"),
+        &pod("initContainers: &c [{image: h.example/d/library/nginx}], containers: *c"),
+    );
+}
+
+#[test]
+fn an_anchored_image_that_is_also_something_else_is_reported() {
+    let text = pod("containers: [{image: &i nginx, env: [{name: X, value: *i}]}]");
+    let place = Place { line: 4, column: 62 };
+    assert_eq!(leaves(&text), [Why::UsedElsewhere(place)]);
+    // As a key, and where it is defined.
+    assert_eq!(leaves(&pod("x: &i nginx, containers: [{image: *i}]")).len(), 1);
+    assert_eq!(leaves(&pod("containers: [{image: &i nginx, env: {*i : 1}}]")).len(), 1);
+    assert_eq!(leaves(&pod("x: &c {image: nginx}, containers: [*c]")).len(), 1);
+    assert_eq!(leaves(&pod("containers: [{image: &i nginx}], volumes: [*i]")).len(), 1);
+}
+
+#[test]
+fn an_anchored_value_that_no_rule_changes_is_no_news() {
+    assert!(leaves(&pod("x: &i ghcr.io/a/b, containers: [{image: *i}]")).is_empty());
+}
+
+#[test]
+fn an_image_shared_with_a_container_that_is_left_alone_is_reported() {
+    let text = pod("containers: [{image: &i nginx}, {image: *i, imagePullPolicy: Never}]");
+    assert_eq!(leaves(&text), [Why::SharedWithExempt]);
+    let text = pod(
+        "containers: [{image: &i nginx, imagePullPolicy: Never}, {image: *i, imagePullPolicy: Never}]",
+    );
+    assert!(leaves(&text).is_empty());
+}
+
+#[test]
+fn an_anchor_that_is_set_again_is_two_anchors() {
+    rewrites(
+        &pod("x: &i nginx, y: *i, containers: [{image: &i nginx}, {image: *i}]"),
+        &pod(
+            "x: &i nginx, y: *i, containers: [{image: &i h.example/d/library/nginx}, {image: *i}]",
+        ),
+    );
+}
+
+// === Merge keys
+
+#[test]
+fn a_merged_container_is_a_container() {
+    rewrites(
+        &pod("containers: [&a {image: nginx, name: a}, {<<: *a, name: b}, {<<: [*a], name: c}]"),
+        &pod("containers: [&a {image: h.example/d/library/nginx, name: a}, {<<: *a, name: b}, \
+             {<<: [*a], name: c}]"),
+    );
+}
+
+#[test]
+fn an_overridden_image_is_no_obstacle() {
+    rewrites(
+        &pod("containers: [&a {image: nginx, name: a}, \
+             {<<: *a, image: ghcr.io/x, imagePullPolicy: Never}, \
+             {<<: [{image: ghcr.io/x, imagePullPolicy: Never}, *a]}]"),
+        &pod("containers: [&a {image: h.example/d/library/nginx, name: a}, \
+             {<<: *a, image: ghcr.io/x, imagePullPolicy: Never}, \
+             {<<: [{image: ghcr.io/x, imagePullPolicy: Never}, *a]}]"),
+    );
+}
+
+#[test]
+fn what_a_merge_brings_counts() {
+    // The label and the policy come by merge, the image does too.
+    let never = "containers: [{<<: {imagePullPolicy: Never}, image: nginx}]";
+    assert!(leaves(&pod(never)).is_empty());
+    let overridden =
+        "containers: [{<<: {imagePullPolicy: Never}, imagePullPolicy: Always, image: nginx}]";
+    assert_eq!(rewritten(&pod(overridden)).changes.len(), 1);
+    let text = pod("containers: [{image: nginx}]")
+        .replace("{name: p}", "{<<: {labels: {<<: {k8s.twr.io/imageswap: disabled}}}}");
+    assert!(leaves(&text).is_empty());
+    let text = pod("<<: [{<<: {containers: [{image: nginx}]}}]");
+    assert_eq!(rewritten(&text).changes.len(), 1);
+}
+
+#[test]
+fn a_merge_into_what_is_no_container_is_a_use_as_something_else() {
+    let text = pod("containers: [&a {image: nginx}], securityContext: {<<: *a}");
+    assert_eq!(leaves(&text).len(), 1);
+    let text = pod("containers: [&a {image: nginx}], volumes: [{image: {<<: *a}}]");
+    assert_eq!(leaves(&text).len(), 1);
+    let text = pod("containers: [{image: &i nginx}, {<<: *i}]");
+    assert_eq!(leaves(&text).len(), 1);
+}
+
+#[test]
+fn a_key_of_a_container_or_of_what_is_merged_is_no_image() {
+    assert_eq!(leaves(&pod("containers: [{image: &i nginx, ? *i : 1}]")).len(), 1);
+    let text = pod("containers: [{image: &i nginx}, {<<: {? *i : 1}, image: ghcr.io/x}]");
+    assert_eq!(leaves(&text).len(), 1);
+}
+
+#[test]
+fn a_merge_key_in_quotes_is_a_field() {
+    assert!(leaves(&pod("containers: [{'<<': {image: nginx}}]")).is_empty());
+    let json =
+        r#"{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"<<":{"image":"nginx"}}]}}"#;
+    assert!(leaves(json).is_empty());
+}
+
+#[test]
+fn a_document_that_multiplies_itself_costs_no_more_than_its_length() {
+    // 10 to the power of 60 containers, and as many merges.
+    let mut text = String::from("apiVersion: v1\nkind: Pod\nm0: &m0 {image: nginx}\n");
+    for level in 1..60 {
+        let aliases = vec![format!("*m{}", level - 1); 10].join(", ");
+        writeln!(text, "m{level}: &m{level} {{<<: [{aliases}]}}").unwrap();
+    }
+    text += "a0: &a0 [{image: nginx}]\n";
+    for level in 1..60 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(text, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    text += "spec: {containers: [*m59, {image: nginx}], initContainers: *a59}\n";
+    let result = rewritten(&text);
+    assert_eq!(result.changes.len(), 1);
+    assert_eq!(result.left.len(), 1, "the image at the bottom of the merges is used elsewhere");
+}
+
+#[test]
+fn a_long_chain_of_merges_is_followed_to_its_end() {
+    let mut text = pod("containers: [&m0 {image: nginx}]").replace("]}", ",\n");
+    for level in 1..20_000 {
+        writeln!(text, " &m{level} {{<<: *m{}}},", level - 1).unwrap();
+    }
+    text += "]}\n";
+    assert_eq!(rewritten(&text).changes.len(), 1);
+}
+
+// === Texts
+
+#[test]
+fn documents_are_rewritten_one_by_one() {
+    let one = pod("containers: [{image: nginx}]");
+    let text = format!(
+        "\u{feff}%YAML 1.2\n--- # first\n{one}...\n# between\n---\nother: nginx\n---\n{one}"
+    );
+    rewrites(&text, &text.replace("image: nginx", "image: h.example/d/library/nginx"));
+}
+
+#[test]
+fn json_is_rewritten_with_its_white_space() {
+    let text = "{\n\t\"kind\":\"Pod\" , \"apiVersion\": \"v1\",\r\n \"spec\": {\"x\": \"\\ud83d\\ude00\",\
+                \"containers\": [ {\"image\":\"org\\/app\"},{\"image\":\"nginx\",\"image\":\"nginx\"} ]}}\n\n";
+    let new = text
+        .replace("\"org\\/app\"", "\"h.example/d/org/app\"")
+        .replace("\"nginx\"", "\"h.example/d/library/nginx\"");
+    rewrites(text, &new);
+    rewrites(&text.repeat(2), &new.repeat(2));
+    rewrites(&format!("\u{feff}{text}---\n{text}"), &format!("\u{feff}{new}---\n{new}"));
+}
+
+#[test]
+fn a_broken_text_is_refused_where_it_breaks() {
+    for (text, line) in [
+        ("apiVersion: v1\nkind: [\n", 2),
+        ("a: b\n---\na: b: c\n", 3),
+        ("{\"a\": 1}\n{\"a\": tru}\n", 2),
+        ("{a: b\n", 1),
+        ("a: *b\n", 1),
+    ] {
+        let error = rewrite(text, &rules(), &Settings::default()).unwrap_err();
+        assert_eq!(error.place.line, line, "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_function_config_is_found_in_a_resource_list_only() {
+    let config = |text: &str| {
+        let manifest = Manifest::parse(text).unwrap();
+        let found = manifest.function_config()?;
+        Some(manifest.tree().get(found, "kind").is_some())
+    };
+    let list = "apiVersion: config.kubernetes.io/v1beta1\nkind: ResourceList\n";
+    assert_eq!(config(&format!("{list}functionConfig: {{kind: Secret}}\n")), Some(true));
+    assert_eq!(config(&format!("{list}x: &c {{kind: Secret}}\nfunctionConfig: *c\n")), Some(true));
+    assert_eq!(config(&format!("{list}functionConfig: null\n")), None);
+    assert_eq!(config(list), None);
+    assert_eq!(config("apiVersion: v1\nkind: ResourceList\nfunctionConfig: {kind: a}\n"), None);
+    assert_eq!(config(""), None);
+}
+
+#[test]
+fn the_images_in_a_function_config_stay() {
+    let item = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: nginx}]}}";
+    let text = format!(
+        "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nfunctionConfig: {item}\nitems: []\n"
+    );
+    assert!(leaves(&text).is_empty());
+}

@@ -1,0 +1,124 @@
+//! A manifest that has been read.
+
+use std::borrow::Cow;
+
+use super::{Change, Left, Rewritten, Settings, Why, edit, uses};
+use crate::rule::RuleSet;
+use crate::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
+
+/// A text that has been read: any number of YAML documents or JSON texts.
+#[derive(Debug)]
+pub struct Manifest<'s> {
+    tree: Tree<'s>,
+    is_json: bool,
+}
+
+impl<'s> Manifest<'s> {
+    /// Reads `source`: as JSON if it is that, otherwise as YAML.
+    ///
+    /// # Errors
+    /// If it is neither. Of a text that begins like JSON, the reader that got
+    /// further says why.
+    pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
+        let is_blank = |c: char| c == '\u{feff}' || c.is_whitespace();
+        let start = source.trim_start_matches(is_blank);
+        if !start.starts_with(['{', '[']) {
+            return Ok(Self { tree: Tree::parse(source)?, is_json: false });
+        }
+        let like_json = start[1..].trim_start().starts_with(['"', '{', '[', '}', ']']);
+        match Tree::parse_json(source) {
+            Ok(tree) => Ok(Self { tree, is_json: true }),
+            Err(json) => match Tree::parse(source) {
+                Ok(tree) => Ok(Self { tree, is_json: false }),
+                Err(yaml) if like_json && json.place > yaml.place => Err(json),
+                Err(yaml) => Err(yaml),
+            },
+        }
+    }
+
+    /// Whether the text is JSON, in which no `---` stands between documents.
+    pub const fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// The text as a tree.
+    pub const fn tree(&self) -> &Tree<'s> {
+        &self.tree
+    }
+
+    /// The `functionConfig` of a KRM function's input: the first document, if it
+    /// is a `ResourceList` that has one.
+    pub fn function_config(&self) -> Option<NodeId> {
+        let list = *self.tree.documents.first()?;
+        let text = |key| self.tree.get(list, key).and_then(|id| self.tree.scalar(id));
+        let group = text("apiVersion")?.split_once('/')?.0;
+        let is_list = group == "config.kubernetes.io" && text("kind") == Some("ResourceList");
+        let config = self.tree.get(list, "functionConfig").filter(|_| is_list)?;
+        (!self.tree.is_null(config)).then(|| self.tree.resolve(config))
+    }
+
+    /// Rewrites the images by `rules`.
+    pub fn rewrite(&self, rules: &RuleSet, settings: &Settings) -> Rewritten<'s> {
+        let source = self.tree.source();
+        let mut text = String::new();
+        let mut copied = 0;
+        let mut changes = Vec::new();
+        let mut left = Vec::new();
+        for found in uses::find(&self.tree, settings) {
+            let node = self.tree.node(found.scalar);
+            let Kind::Scalar(image, style) = &node.kind else { continue };
+            // A template may leave its image to whoever makes pods of it.
+            if image.is_empty() || self.tree.is_null(found.scalar) {
+                continue;
+            }
+            let (place, what) = (node.place, found.what);
+            let swap = if self.is_string(found.scalar, image, *style) {
+                rules.swap(image).map_err(Why::Invalid)
+            } else {
+                Err(Why::NoString)
+            };
+            let obstacle = match &swap {
+                Err(why) => Some(*why),
+                Ok(decision) if !decision.changed() => continue,
+                Ok(_) if found.exempt => Some(Why::SharedWithExempt),
+                Ok(_) => found.elsewhere.map(|id| Why::UsedElsewhere(self.tree.node(id).place)),
+            };
+            match (swap, obstacle) {
+                (Ok(decision), None) => {
+                    let (range, new) =
+                        edit::replacement(source, node, *style, image, &decision.image);
+                    text.push_str(&source[copied..range.start]);
+                    text.push_str(&new);
+                    copied = range.end;
+                    let (from, to) = (image.to_string(), decision.image.to_string());
+                    changes.push(Change { place, what, from, to, reason: decision.reason });
+                }
+                (_, Some(why)) => {
+                    left.push(Left { place, what, image: image.to_string(), why });
+                }
+                (Err(_), None) => {}
+            }
+        }
+        let text = if changes.is_empty() {
+            Cow::Borrowed(source)
+        } else {
+            text.push_str(&source[copied..]);
+            Cow::Owned(text)
+        };
+        Rewritten { text, changes, left }
+    }
+
+    /// Whether a scalar is a string to Kubernetes.
+    fn is_string(&self, id: NodeId, value: &str, style: Style) -> bool {
+        let node = self.tree.node(id);
+        if !node.tagged {
+            return style != Style::Plain || edit::is_string(value);
+        }
+        // `!!str`, and `!`, which makes a string of any scalar.
+        let before = self.tree.source()[..node.range.start].trim_end();
+        let without_anchor =
+            before.rsplit_once(char::is_whitespace).filter(|(_, last)| last.starts_with('&'));
+        let tag = without_anchor.map_or(before, |(rest, _)| rest.trim_end());
+        tag.rsplit(char::is_whitespace).next().is_some_and(|tag| matches!(tag, "!!str" | "!"))
+    }
+}

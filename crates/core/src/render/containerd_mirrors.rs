@@ -1,0 +1,99 @@
+//! The registry tables of containerd's `config.toml`: how it was done before
+//! `hosts.toml`, and what the page prints.
+//!
+//! The registry itself is always asked last. Source: containerd 1.6 and 1.7,
+//! `pkg/cri/server/image_pull.go`, `registryEndpoints` and `addDefaultScheme`.
+
+use std::fmt::Write as _;
+
+use super::{
+    ConfigVersion, EndpointForm, File, Format, Printed, Told,
+    text::{list, quoted},
+};
+use crate::nodes::{CONTAINERD, Endpoint, Words};
+
+pub(super) const FORMAT: Format = Format {
+    name: "containerd-mirrors",
+    about: "the mirrors table of containerd's config.toml",
+    words: Words {
+        never: Err(
+            "containerd appends the registry to the mirrors of this table; use the format containerd",
+        ),
+        ..CONTAINERD
+    },
+    print,
+};
+
+fn print(told: &Told<'_>) -> Printed {
+    let page = told.options.endpoint == EndpointForm::Page;
+    let plugin = match told.options.config_version {
+        ConfigVersion::Two => "io.containerd.grpc.v1.cri",
+        ConfigVersion::Three => "io.containerd.cri.v1.images",
+    };
+    let registry = format!("[plugins.\"{plugin}\".registry");
+    let mut text = String::new();
+    if page {
+        let _ = write!(
+            text,
+            "    # contains spectro changes\n    {registry}]\n      {registry}.mirrors]\n"
+        );
+    }
+    let all = told.mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    let default = (!told.mirrors.elsewhere().is_empty()).then(|| ("*", told.mirrors.elsewhere()));
+    // The page prints its rules in the order in which they were declared.
+    let mut all: Vec<(&str, &[Endpoint])> = all.chain(default).collect();
+    all.sort_by_key(|(host, _)| told.rules.rules().iter().position(|rule| rule.key() == *host));
+    for (host, endpoints) in all {
+        let urls: Vec<String> =
+            endpoints.iter().map(|endpoint| url(told, endpoint, page)).collect();
+        let urls = list(urls.iter().map(String::as_str));
+        let indent = if page { "        " } else { "" };
+        let _ = write!(
+            text,
+            "{indent}{registry}.mirrors.{}]\n{indent}  endpoint = {urls}\n",
+            quoted(host)
+        );
+    }
+    let mut secret = false;
+    if !page {
+        for host in told.mirrors.targets() {
+            secret |= told.is_secret(host);
+            configuration(told, &registry, host, &mut text);
+        }
+    }
+    let mut notes = Vec::new();
+    if page {
+        notes.push("a standard registry will not answer these endpoints: they lack /v2/; use --endpoint url");
+    } else {
+        notes.push(
+            "the registry itself is asked after its mirrors, and containerd has to be restarted",
+        );
+    }
+    if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
+        notes.push(
+            "containerd 2 takes CA and INSECURE from hosts.toml alone; use the format containerd",
+        );
+    }
+    let path = "config.toml".to_owned();
+    Printed { files: vec![File { path, text, secret }], notes }
+}
+
+fn url(told: &Told<'_>, endpoint: &Endpoint, page: bool) -> String {
+    if page {
+        let slash = if endpoint.path.is_empty() { "" } else { "/" };
+        return [&endpoint.host, slash, &endpoint.path].concat();
+    }
+    told.mirrors.api_url(endpoint)
+}
+
+/// Trust and credentials of `host`, as containerd 1.x reads them.
+fn configuration(told: &Told<'_>, registry: &str, host: &str, text: &mut String) {
+    let table = format!("{registry}.configs.{}", quoted(host));
+    if told.insecure(host) && told.options.config_version == ConfigVersion::Two {
+        let _ = write!(text, "{table}.tls]\n  insecure_skip_verify = true\n");
+    }
+    if let Some((username, password)) = told.credentials(host) {
+        let (username, password) = (quoted(username), quoted(password));
+        let _ = write!(text, "{table}.auth]\n  username = {username}\n  password = {password}\n");
+    }
+}

@@ -1,0 +1,87 @@
+//! `registries.yaml` of k3s and RKE2, read when the agent starts.
+//!
+//! An endpoint with a path other than `/v2` gets `override_path` from k3s. The
+//! registry itself is asked last unless every server and agent runs with
+//! `--disable-default-registry-endpoint`. Source: k3s, `pkg/agent/containerd`.
+
+use std::fmt::Write as _;
+
+use super::{
+    File, Format, Printed, Told,
+    text::{MARKER, quoted},
+};
+use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint, Words};
+
+pub(super) const FORMAT: Format = Format {
+    name: "k3s",
+    about: "registries.yaml of k3s and RKE2",
+    words: Words {
+        never: Err("registries.yaml cannot say it; run every server and agent with \
+                    --disable-default-registry-endpoint and render with --fallback upstream"),
+        ..CONTAINERD
+    },
+    print,
+};
+
+/// Where the CA lies; RKE2 reads the same path if it is put there.
+const CA: &str = "/etc/rancher/k3s/image-swap-ca.crt";
+
+fn print(told: &Told<'_>) -> Printed {
+    let mut printed = Printed::default();
+    let mut text = [MARKER, "mirrors:\n"].concat();
+    for (host, endpoints) in told.mirrors.hosts() {
+        if endpoints.is_empty() {
+            let registry = if host == "docker.io" { DOCKER_REGISTRY } else { host };
+            mirror(host, &[[told.mirrors.scheme(host), "://", registry].concat()], &mut text);
+        } else {
+            mirror(host, &urls(told, endpoints), &mut text);
+        }
+    }
+    for host in told.mirrors.targets() {
+        if told.mirrors.host(host).is_none() {
+            mirror(host, &[[told.mirrors.scheme(host), "://", host].concat()], &mut text);
+        }
+    }
+    if !told.mirrors.elsewhere().is_empty() {
+        mirror("*", &urls(told, told.mirrors.elsewhere()), &mut text);
+    }
+    let mut secret = false;
+    let mut configs = String::new();
+    for host in told.mirrors.targets() {
+        let mut config = String::new();
+        if let Some((username, password)) = told.credentials(host) {
+            let (username, password) = (quoted(username), quoted(password));
+            let _ = write!(
+                config,
+                "    auth:\n      username: {username}\n      password: {password}\n"
+            );
+            secret |= told.is_secret(host);
+        }
+        if told.insecure(host) {
+            config.push_str("    tls:\n      insecure_skip_verify: true\n");
+        } else if let Some(ca) = told.ca(host) {
+            let _ = write!(config, "    tls:\n      ca_file: {}\n", quoted(CA));
+            let path = "image-swap-ca.crt".to_owned();
+            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+        }
+        if !config.is_empty() {
+            let _ = write!(configs, "  {}:\n{config}", quoted(host));
+        }
+    }
+    if !configs.is_empty() {
+        let _ = write!(text, "configs:\n{configs}");
+    }
+    printed.files.push(File { path: "registries.yaml".to_owned(), text, secret });
+    printed
+}
+
+fn urls(told: &Told<'_>, endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints.iter().map(|endpoint| told.mirrors.api_url(endpoint)).collect()
+}
+
+fn mirror(host: &str, endpoints: &[String], text: &mut String) {
+    let _ = write!(text, "  {}:\n    endpoint:\n", quoted(host));
+    for endpoint in endpoints {
+        let _ = writeln!(text, "      - {}", quoted(endpoint));
+    }
+}

@@ -1,0 +1,107 @@
+//! `registries.conf` of podman, skopeo, buildah and CRI-O.
+//!
+//! Locations have neither scheme nor `/v2`. The longest prefix wins, on a
+//! component boundary, so that rules with a path are held; there is no default.
+//! `blocked` refuses the registry itself and leaves its mirrors in use.
+//!
+//! Source: containers-registries.conf(5), containers-auth.json(5).
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{
+    File, Format, Printed, Told,
+    text::{MARKER, base64, quoted},
+};
+use crate::nodes::{Endpoint, Words};
+use crate::rule::{Key, Kind};
+
+pub(super) const FORMAT: Format = Format {
+    name: "registries-conf",
+    about: "registries.conf of podman, skopeo and CRI-O",
+    words: Words { paths: true, default: false, hosts: true, mirror_paths: true, never: Ok(()) },
+    print,
+};
+
+fn print(told: &Told<'_>) -> Printed {
+    let mut printed = Printed::default();
+    let mut text = MARKER.to_owned();
+    for (prefix, endpoints) in prefixes(told) {
+        let blocked = told.never() && !endpoints.is_empty();
+        registry(told, &prefix, blocked, &mut text);
+        for endpoint in &endpoints {
+            let location = location(endpoint);
+            let _ = write!(text, "[[registry.mirror]]\nlocation = {}\n", quoted(&location));
+            insecure(told, &endpoint.host, &mut text);
+        }
+    }
+    for host in told.mirrors.targets() {
+        if told.mirrors.host(host).is_none() {
+            registry(told, host, false, &mut text);
+            insecure(told, host, &mut text);
+        }
+    }
+    for host in told.mirrors.targets() {
+        if let Some(ca) = told.ca(host) {
+            let path = format!("certs.d/{host}/ca.crt");
+            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+        }
+        if let Some((username, password)) = told.credentials(host) {
+            let auth = if told.options.show_credentials {
+                base64(&[username, ":", password].concat())
+            } else {
+                username.to_owned()
+            };
+            let text =
+                serde_json::json!({ "auths": { host: { "auth": auth } } }).to_string() + "\n";
+            let secret = told.is_secret(host);
+            printed.files.push(File { path: "auth.json".to_owned(), text, secret });
+        }
+    }
+    printed.files.push(File { path: "registries.conf".to_owned(), text, secret: false });
+    printed
+}
+
+/// Every prefix rule, its mirrors in order; none: leave alone.
+pub(super) fn prefixes(told: &Told<'_>) -> BTreeMap<String, Vec<Endpoint>> {
+    let mut prefixes: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
+    for (id, rule) in told.rules.rules().iter().enumerate() {
+        let Some(key) = Key::parse(rule.key()).filter(|_| rule.kind == Kind::Prefix) else {
+            continue;
+        };
+        let first = !prefixes.contains_key(key.as_str());
+        let target = told.rules.target(id);
+        let endpoints = prefixes.entry(key.as_str().to_owned()).or_default();
+        // What comes first decides: nothing is added to "leave alone".
+        if let Some(target) = target.filter(|_| first || !endpoints.is_empty()) {
+            let mut endpoint = Endpoint::of(target, key.host());
+            if target.is_joined() && !key.path().is_empty() {
+                endpoint.path.push('/');
+                endpoint.path.push_str(key.path());
+            }
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+    }
+    prefixes
+}
+
+fn registry(told: &Told<'_>, prefix: &str, blocked: bool, text: &mut String) {
+    let prefix = quoted(prefix);
+    let _ = write!(text, "\n[[registry]]\nprefix = {prefix}\nlocation = {prefix}\n");
+    if blocked && told.never() {
+        text.push_str("blocked = true\n");
+    }
+}
+
+/// `insecure` is both: certificates are not verified, and plain HTTP is allowed.
+fn insecure(told: &Told<'_>, host: &str, text: &mut String) {
+    if told.insecure(host) || told.mirrors.scheme(host) == "http" {
+        text.push_str("insecure = true\n");
+    }
+}
+
+pub(super) fn location(endpoint: &Endpoint) -> String {
+    let slash = if endpoint.path.is_empty() { "" } else { "/" };
+    [&endpoint.host, slash, &endpoint.path].concat()
+}

@@ -1,0 +1,133 @@
+//! What the files say.
+
+use super::{FORMATS, declared, file, render};
+use crate::{
+    declaration::{Declaration, Source},
+    nodes::Fallback::{self, Never, Upstream},
+    render::{ConfigVersion, EndpointForm, Format, Options},
+};
+
+const RULES: &str = "docker.io::h.io/d/docker.io,gcr.io::h.io/d/gcr.io,gcr.io::http://k.io:5000/g,\
+                     quay.io:8443::h.io/q,ghcr.io::";
+const NEVER: Options = Options {
+    fallback: Fallback::Never,
+    show_credentials: false,
+    endpoint: EndpointForm::Url,
+    config_version: ConfigVersion::Two,
+    header_over_http: false,
+};
+
+#[test]
+fn all_formats() {
+    for format in &FORMATS {
+        for fallback in [Fallback::Upstream, Fallback::Never] {
+            let options = Options { fallback, ..NEVER };
+            let rendered = format.render(&declared(RULES), options);
+            let files = rendered.files.iter().map(|file| {
+                // The CA is a file of its own; its content is the declared one.
+                let shown = if file.path.ends_with("ca.crt") { "(the CA)\n" } else { &file.text };
+                format!("==> {}\n{shown}", file.path)
+            });
+            let rows = rendered.inexpressible.iter();
+            let rows = rows.map(|row| format!("rule {}: {}\n", row.rule, row.why));
+            let notes = rendered.notes.iter().map(|note| format!("note: {note}\n"));
+            let text: String = files.chain(rows).chain(notes).collect();
+            insta::assert_snapshot!(format!("{}_{fallback}", format.name), text);
+        }
+    }
+}
+
+#[test]
+fn no_credential_is_printed_unless_asked_for() {
+    let encoded = "cm9ib3Q6cGFzc1wid29yZA";
+    for format in &FORMATS {
+        for fallback in [Fallback::Upstream, Fallback::Never] {
+            for show_credentials in [false, true] {
+                let options = Options { fallback, show_credentials, ..NEVER };
+                for file in format.render(&declared(RULES), options).files {
+                    let held = file.text.contains("pass\\\"word")
+                        || file.text.contains("cm9ib3Q6cGFzcyJ3b3Jk")
+                        || file.text.contains(encoded);
+                    assert_eq!(held, file.secret, "{} {}", format.name, file.path);
+                    assert!(show_credentials || !held, "{} {}", format.name, file.path);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn credentials_and_trust_are_for_the_declared_host_alone() {
+    let rules = "docker.io::k.io/d,gcr.io::h.io/g";
+    let options = Options { show_credentials: true, ..NEVER };
+    let rendered = render("containerd", rules, options);
+    let of = |path| file(&rendered, path).text.as_str();
+    assert!(!of("docker.io/hosts.toml").contains("Authorization"));
+    assert!(!of("docker.io/hosts.toml").contains("ca ="));
+    assert!(of("gcr.io/hosts.toml").contains("Authorization = \"Basic cm9ib3Q6cGFzcyJ3b3Jk\""));
+    assert!(of("gcr.io/hosts.toml").contains("ca = \"ca.crt\""));
+    // The target itself: trust, and neither header nor path.
+    assert!(of("h.io/hosts.toml").contains("server = \"https://h.io\"\nca = \"ca.crt\""));
+    assert!(!of("h.io/hosts.toml").contains("Authorization"));
+    assert!(rendered.files.iter().any(|file| file.path == "h.io/ca.crt"));
+    assert!(!rendered.files.iter().any(|file| file.path == "k.io/ca.crt"));
+}
+
+#[test]
+fn no_header_travels_over_plain_http_unless_allowed() {
+    let text = |header_over_http| {
+        let options = Options { show_credentials: true, header_over_http, ..NEVER };
+        let rendered = render("containerd", "gcr.io::http://h.io/g", options);
+        file(&rendered, "gcr.io/hosts.toml").text.contains("Authorization")
+    };
+    assert_eq!((text(false), text(true)), (false, true));
+}
+
+#[test]
+fn the_pages_form_has_exactly_the_pages_lines() {
+    let secret = include_str!("../../../../../examples/registry-secret.yaml");
+    let declaration = Declaration::read(Source::RegistryInfo, secret, 0).unwrap();
+    let options = Options { fallback: Fallback::Upstream, endpoint: EndpointForm::Page, ..NEVER };
+    let rendered = Format::named("containerd-mirrors").unwrap().render(&declaration, options);
+    let lines: Vec<&str> = rendered.files[0].text.lines().map(str::trim_start).collect();
+    let expected = r#"# contains spectro changes
+[plugins."io.containerd.grpc.v1.cri".registry]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+endpoint = ["harbor.example.org/airgap-images/docker.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."gcr.io"]
+endpoint = ["harbor.example.org/airgap-images/gcr.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."ghcr.io"]
+endpoint = ["harbor.example.org/airgap-images/ghcr.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."k8s.gcr.io"]
+endpoint = ["harbor.example.org/airgap-images/gcr.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."registry.k8s.io"]
+endpoint = ["harbor.example.org/airgap-images/k8s.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."quay.io"]
+endpoint = ["harbor.example.org/airgap-images/quay.io"]
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."us-east1-docker.pkg.dev"]
+endpoint = ["harbor.example.org/airgap-images"]"#;
+    assert_eq!(lines, expected.lines().collect::<Vec<_>>());
+    assert!(rendered.notes[0].contains("a standard registry will not answer"));
+}
+
+#[test]
+fn what_a_format_cannot_hold_is_told_rule_by_rule() {
+    let rules = "docker.io::h.io/d,quay.io/team::h.io/t,[EXACT]a::h.io/e,default::h.io/x";
+    let held = |format: &str, fallback| {
+        let rendered = render(format, rules, Options { fallback, ..NEVER });
+        let missing: Vec<usize> = rendered.inexpressible.iter().map(|row| row.rule).collect();
+        (missing, rendered.files.is_empty())
+    };
+    assert_eq!(held("containerd", Never), (vec![1, 2], false));
+    assert_eq!(held("registries-conf", Never), (vec![2, 3], false));
+    assert_eq!(held("openshift", Upstream), (vec![2, 3], false));
+    assert_eq!(held("docker", Upstream), (vec![0, 1, 2, 3], false));
+    assert_eq!(held("k3s", Upstream), (vec![1, 2], false));
+    // Never is not written where it would not hold.
+    assert_eq!(held("k3s", Never), (vec![0, 1, 2, 3], true));
+    assert_eq!(held("containerd-mirrors", Never), (vec![0, 1, 2, 3], true));
+    assert_eq!(held("buildkit", Never), (vec![0, 1, 2, 3], true));
+    let k3s = render("k3s", rules, NEVER);
+    assert!(k3s.inexpressible[0].why.contains("--disable-default-registry-endpoint"));
+}

@@ -1,0 +1,39 @@
+mod files;
+mod read_back;
+
+use super::{FORMATS, File, Format, Options, Rendered};
+use crate::declaration::{Declaration, Source};
+
+/// The page's Secret with credentials, a CA and these rules.
+fn declared(rules: &str) -> Declaration {
+    let ca = include_str!("../../../tests/data/ca-one.pem");
+    let ca: String = ca.lines().map(|line| format!("    {line}\n")).collect();
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
+         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
+         INSECURE: \"false\"\n  CA_CERT: |\n{ca}  MIRROR_REGISTRIES: |\n    {}\n",
+        rules.replace('\n', "\n    ")
+    );
+    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+}
+
+fn render(format: &str, rules: &str, options: Options) -> Rendered {
+    Format::named(format).unwrap().render(&declared(rules), options)
+}
+
+fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a File {
+    rendered.files.iter().find(|file| file.path == path).unwrap_or_else(|| {
+        panic!(
+            "{path} among {:?}",
+            rendered.files.iter().map(|file| &file.path).collect::<Vec<_>>()
+        )
+    })
+}
+
+#[test]
+fn every_format_has_a_name_of_its_own() {
+    for format in &FORMATS {
+        assert_eq!(Format::named(format.name).map(|found| found.about), Some(format.about));
+    }
+    assert!(Format::named("unknown").is_none());
+}

@@ -1,0 +1,174 @@
+//! The first law, on the files themselves: they are read back as the runtimes
+//! read them, and the URLs that come out are those of the swapped references.
+
+use proptest::prelude::*;
+use toml_edit::{DocumentMut, Item, Table};
+
+use super::{declared, file, render};
+use crate::{
+    nodes::{Fallback, Mirrors},
+    reference::Reference,
+    render::{Options, Rendered},
+    rule::{Kind, Reason},
+};
+
+/// containerd: the directory of `host`, or `_default`, and the hosts in its
+/// `hosts.toml` in order, the server last (`hosts.go`, `parseHostsFile`).
+fn containerd(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
+    let host = reference.domain();
+    let registry = if host == "docker.io" { "registry-1.docker.io" } else { host };
+    let text = |directory: &str| {
+        let path = [directory, "/hosts.toml"].concat();
+        rendered.files.iter().find(|file| file.path == path).map(|file| file.text.clone())
+    };
+    let own = ["https://", registry, "/v2"].concat();
+    let mut bases = Vec::new();
+    match text(host).or_else(|| text("_default")) {
+        None => bases.push(own),
+        Some(text) => {
+            let document: DocumentMut = text.parse().unwrap();
+            let hosts = document["host"].as_table().expect("containerd 1.6 wants a host table");
+            bases.extend(hosts.iter().map(|(url, item)| base(url, item.as_table().unwrap())));
+            bases.push(match document.get("server").and_then(Item::as_str) {
+                Some(server) => base(server, &document),
+                None => own,
+            });
+        }
+    }
+    let path = reference.path();
+    bases
+        .iter()
+        .map(|base| [base, "/", &path, "/manifests/", reference.identifier()].concat())
+        .collect()
+}
+
+/// `parseHostConfig`: `/v2` is put behind a path unless it is overridden.
+fn base(url: &str, table: &Table) -> String {
+    let overridden = table.get("override_path").and_then(Item::as_bool) == Some(true);
+    let capabilities = table.get("capabilities").and_then(Item::as_array);
+    if let Some(capabilities) = capabilities {
+        let all: Vec<&str> = capabilities.iter().filter_map(toml_edit::Value::as_str).collect();
+        assert_eq!(all, ["pull", "resolve"]);
+    }
+    if overridden { url.to_owned() } else { [url, "/v2"].concat() }
+}
+
+/// podman: the longest prefix, its mirrors in order, then its location unless
+/// it is blocked (containers-registries.conf(5)).
+fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
+    let document: DocumentMut = file(rendered, "registries.conf").text.parse().unwrap();
+    let name = reference.name().to_string();
+    let matches = |prefix: &str| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/') || rest.is_empty())
+    };
+    let registries = document.get("registry").and_then(Item::as_array_of_tables);
+    let registry = registries
+        .into_iter()
+        .flatten()
+        .filter(|registry| matches(registry["prefix"].as_str().unwrap()))
+        .max_by_key(|registry| registry["prefix"].as_str().unwrap().len());
+    let url = |name: &str, insecure: bool| {
+        // A single repository sent to the root of a host: no reference, and nothing bound.
+        let (host, path) = name.split_once('/').unwrap_or((name, ""));
+        let host = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        // `insecure` allows plain HTTP: it is the declared scheme that is meant.
+        let scheme = if insecure && host == "k.io:5000" { "http" } else { "https" };
+        [scheme, "://", host, "/v2/", path, "/manifests/", reference.identifier()].concat()
+    };
+    let Some(registry) = registry else { return vec![url(&name, false)] };
+    let rest = &name[registry["prefix"].as_str().unwrap().len()..];
+    let insecure = |table: &Table| table.get("insecure").and_then(Item::as_bool).unwrap_or(false);
+    let mut urls = Vec::new();
+    if let Some(mirrors) = registry.get("mirror").and_then(Item::as_array_of_tables) {
+        for mirror in mirrors {
+            urls.push(url(
+                &[mirror["location"].as_str().unwrap(), rest].concat(),
+                insecure(mirror),
+            ));
+        }
+    }
+    if registry.get("blocked").and_then(Item::as_bool) != Some(true) {
+        urls.push(url(
+            &[registry["location"].as_str().unwrap(), rest].concat(),
+            insecure(registry),
+        ));
+    }
+    urls
+}
+
+fn rules() -> impl Strategy<Value = String> {
+    let source = prop::sample::select(vec![
+        "docker.io",
+        "gcr.io",
+        "quay.io",
+        "quay.io:443",
+        "quay.io/a",
+        "docker.io/a/b",
+        "default",
+        "[EXACT]gcr.io/a",
+        "[REPLACE]*b*",
+    ]);
+    let target = prop::sample::select(vec![
+        "h.io/d",
+        "h.io",
+        "http://k.io:5000/v2/x",
+        "h.io/x-",
+        "",
+        "h.io/d/a",
+        "m.io/z",
+    ]);
+    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
+    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn a_runtime_asks_first_for_the_very_url_of_the_swapped_reference(
+        list in rules(),
+        host in prop::sample::select(vec!["", "gcr.io/", "quay.io/", "quay.io:443/", "mcr.com/", "h.io/", "k.io:5000/"]),
+        path in "[ab](/[ab]){0,2}(:1)?",
+    ) {
+        let declaration = declared(&list);
+        let mirrors = Mirrors::new(declaration.rules());
+        let image = [host, &path].concat();
+        let reference = Reference::parse(&image).unwrap();
+        let decision = declaration.rules().swap(&image).unwrap();
+        // Declarations with chains are refused, and would not hold the law.
+        prop_assume!(declaration.clone().serving().is_ok());
+        for fallback in [Fallback::Upstream, Fallback::Never] {
+            let options = Options { fallback, ..Options::default() };
+            let rendered = render("containerd", &list, options);
+            let asked = containerd(&rendered, &reference);
+            prop_assert_eq!(&asked, &mirrors.pulls(&reference, fallback), "what explain says, and the files do");
+            let swapped = Reference::parse(&decision.image).unwrap();
+            if decision.reason == Reason::AlreadyMirrored {
+                continue;
+            }
+            let rule = decision.rule.map(|id| &declaration.rules().rules()[id]);
+            let portless = reference.domain().contains(':') && rule.is_some_and(|rule| !rule.key().contains(':'));
+            // What pods name is asked of the target itself: no default catches it.
+            let target = rule.is_some_and(|rule| rule.kind == Kind::Default)
+                && mirrors.targets().any(|host| host == reference.domain());
+            let bound = |rendered: &Rendered| {
+                decision.rule.is_some_and(|id| rendered.inexpressible.iter().all(|row| row.rule != id))
+                    && rule.is_some_and(|rule| matches!(rule.kind, Kind::Prefix | Kind::Default))
+                    && decision.reason != Reason::InvalidResult
+                    && !portless
+                    && !target
+            };
+            if bound(&rendered) {
+                prop_assert_eq!(&asked[0], &mirrors.own_url(&swapped));
+            }
+            let rendered = render("registries-conf", &list, options);
+            let asked = podman(&rendered, &reference);
+            if bound(&rendered) {
+                prop_assert_eq!(&asked[0], &mirrors.own_url(&swapped), "podman");
+                if fallback == Fallback::Never && decision.changed() {
+                    prop_assert!(!asked.contains(&mirrors.own_url(&reference)));
+                }
+            }
+        }
+    }
+}

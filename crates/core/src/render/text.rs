@@ -1,0 +1,27 @@
+//! Quoting, for the languages that files are written in.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+/// What stands in place of a credential.
+pub(super) const REDACTED: &str = "<redacted>";
+
+/// The first line of every file: whose it is.
+pub(super) const MARKER: &str =
+    "# Written by image-swap from the declared registry; changes are overwritten.\n";
+
+/// `text` as a basic string of TOML, a double-quoted scalar of YAML and a string
+/// of JSON: all three read JSON's escapes.
+pub(super) fn quoted(text: &str) -> String {
+    // JSON leaves DEL as it is; TOML has no place for it.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// Texts, quoted and with commas.
+pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(quoted).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+pub(super) fn base64(text: &str) -> String {
+    STANDARD.encode(text)
+}

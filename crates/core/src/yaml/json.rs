@@ -1,0 +1,227 @@
+//! JSON as the same tree.
+//!
+//! YAML 1.2 means to contain JSON, but a YAML parser still refuses some of it:
+//! a DEL inside a string, a name of more than 1024 characters, two texts one
+//! after the other. `kubectl` writes and reads all of these.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+use super::{DEPTH_MAX, Kind, Node, NodeId, Place, Style, SyntaxError, Tree};
+
+const BOM: char = '\u{feff}';
+
+impl<'s> Tree<'s> {
+    /// Reads every JSON text of `source`: one, or several one after another,
+    /// each of them a document.
+    ///
+    /// # Errors
+    /// Whatever is no JSON (RFC 8259), and nesting deeper than 128.
+    pub fn parse_json(source: &'s str) -> Result<Self, SyntaxError> {
+        let start = source.len() - source.trim_start_matches(BOM).len();
+        let mut reader = Reader {
+            tree: Tree { source, nodes: Vec::new(), documents: Vec::new() },
+            at: start,
+            cursor: (start, Place { line: 1, column: 1 }),
+        };
+        // The grammar is serde_json's business; what remains here is where things stand.
+        for text in serde_json::Deserializer::from_str(&source[start..]).into_iter::<IgnoredAny>() {
+            text.map_err(|error| refused(&source[start..], &error))?;
+        }
+        while reader.peek().is_some() {
+            let id = reader.value(0)?;
+            reader.tree.documents.push(id);
+        }
+        Ok(reader.tree)
+    }
+}
+
+/// The error of `serde_json` in `source`, its column in characters instead of bytes.
+fn refused(source: &str, error: &serde_json::Error) -> SyntaxError {
+    let line = source.split('\n').nth(error.line().saturating_sub(1)).unwrap_or("");
+    let before = line.get(..error.column()).unwrap_or(line);
+    // Its message ends with the place, which has its own field here.
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
+    SyntaxError {
+        place: Place { line: error.line().max(1), column: before.chars().count().max(1) },
+        message: message.to_owned(),
+    }
+}
+
+/// Walks a text whose grammar has been checked.
+struct Reader<'s> {
+    tree: Tree<'s>,
+    at: usize,
+    /// A byte, and the place it has: places are asked for in the order of the text.
+    cursor: (usize, Place),
+}
+
+impl<'s> Reader<'s> {
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = &self.tree.source.as_bytes()[self.at..];
+        self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.tree.source.as_bytes().get(self.at).copied()
+    }
+
+    /// Steps over the next byte if it is `byte`.
+    fn skip(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn value(&mut self, depth: usize) -> Result<NodeId, SyntaxError> {
+        let first = self.peek();
+        let start = self.at;
+        let id = NodeId(self.tree.nodes.len());
+        let place = self.place();
+        // The node's place in the table comes before those of its children.
+        self.tree.nodes.push(Node {
+            kind: Kind::Sequence(Vec::new()),
+            range: start..start,
+            place,
+            anchored: false,
+            tagged: false,
+            in_flow: depth > 0,
+        });
+        if depth == DEPTH_MAX && matches!(first, Some(b'{' | b'[')) {
+            return Err(fail(place, &format!("expected at most {DEPTH_MAX} levels, found more")));
+        }
+        let kind = match first {
+            Some(b'{') => {
+                self.at += 1;
+                let mut entries = Vec::new();
+                while !self.skip(b'}') {
+                    let key = self.value(depth + 1)?;
+                    self.skip(b':');
+                    entries.push((key, self.value(depth + 1)?));
+                    self.skip(b',');
+                }
+                Kind::Mapping(entries)
+            }
+            Some(b'[') => {
+                self.at += 1;
+                let mut items = Vec::new();
+                while !self.skip(b']') {
+                    items.push(self.value(depth + 1)?);
+                    self.skip(b',');
+                }
+                Kind::Sequence(items)
+            }
+            Some(b'"') => Kind::Scalar(self.string(place)?, Style::DoubleQuoted),
+            Some(_) => {
+                let rest = &self.tree.source[start..];
+                let end = rest.find(|c: char| c.is_ascii_whitespace() || ",:]}[{\"".contains(c));
+                let literal = &rest[..end.unwrap_or(rest.len()).max(1)];
+                self.at += literal.len();
+                Kind::Scalar(Cow::Borrowed(literal), Style::Plain)
+            }
+            None => return Err(fail(place, "expected a value, found the end")),
+        };
+        let node = &mut self.tree.nodes[id.0];
+        node.kind = kind;
+        node.range.end = self.at;
+        Ok(id)
+    }
+
+    /// The string that begins here, with its escapes read.
+    fn string(&mut self, place: Place) -> Result<Cow<'s, str>, SyntaxError> {
+        let rest = &self.tree.source[self.at..];
+        let mut escaped = false;
+        let end = rest.bytes().skip(1).position(|byte| {
+            let ends = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            ends
+        });
+        let Some(end) = end else {
+            return Err(fail(place, "expected the '\"' that ends the string, found the end"));
+        };
+        self.at += end + 2;
+        let inner = &rest[1..=end];
+        if !inner.contains('\\') {
+            return Ok(Cow::Borrowed(inner));
+        }
+        serde_json::from_str(&rest[..end + 2]).map(Cow::Owned).map_err(|_| {
+            fail(place, "expected an escaped surrogate pair, found one half of it in this string")
+        })
+    }
+
+    /// The place of the current byte.
+    fn place(&mut self) -> Place {
+        let (from, mut place) = self.cursor;
+        for character in self.tree.source[from..self.at].chars() {
+            if character == '\n' {
+                place = Place { line: place.line + 1, column: 1 };
+            } else {
+                place.column += 1;
+            }
+        }
+        self.cursor = (self.at, place);
+        place
+    }
+}
+
+fn fail(place: Place, message: &str) -> SyntaxError {
+    SyntaxError { place, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw<'s>(tree: &Tree<'s>, id: NodeId) -> &'s str {
+        &tree.source()[tree.node(id).range.clone()]
+    }
+
+    #[test]
+    fn every_value_knows_its_bytes_and_its_place() {
+        let text = "\u{feff}{\r\n\t\"ä\": [1.5e3, null , \"b\\/c\"],\"ö\":{}}";
+        let tree = Tree::parse_json(text).unwrap();
+        let list = tree.get(tree.documents[0], "ä").unwrap();
+        let found: Vec<_> = tree.items(list).iter().map(|id| raw(&tree, *id)).collect();
+        assert_eq!(found, ["1.5e3", "null", "\"b\\/c\""]);
+        assert_eq!(tree.scalar(tree.items(list)[2]), Some("b/c"));
+        assert_eq!(tree.node(tree.items(list)[2]).place, Place { line: 2, column: 22 });
+        assert_eq!(raw(&tree, list), "[1.5e3, null , \"b\\/c\"]");
+        assert_eq!(raw(&tree, tree.get(tree.documents[0], "ö").unwrap()), "{}");
+    }
+
+    #[test]
+    fn texts_may_follow_one_another_with_or_without_a_line_break() {
+        let tree = Tree::parse_json("{\"a\":1}{\"b\":2}\n[3]").unwrap();
+        let found: Vec<_> = tree.documents.iter().map(|id| raw(&tree, *id)).collect();
+        assert_eq!(found, ["{\"a\":1}", "{\"b\":2}", "[3]"]);
+    }
+
+    #[test]
+    fn what_yaml_refuses_of_json_is_read() {
+        let long = "k".repeat(2000);
+        let text = format!("{{\"{long}\":\"\u{7f}\",\"p\":\"\\ud83d\\ude00\\\\\"}}");
+        assert!(Tree::parse(&text).is_err(), "else this file has no reason to exist");
+        let tree = Tree::parse_json(&text).unwrap();
+        let get = |key| tree.get(tree.documents[0], key).and_then(|id| tree.scalar(id));
+        assert_eq!(get(&long), Some("\u{7f}"));
+        assert_eq!(get("p"), Some("😀\\"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_its_place() {
+        for (text, line, column, message) in [
+            ("{\n \"ä\": tru}", 2, 10, "expected ident"),
+            ("{\"a\":1}}", 1, 8, "expected value"),
+            ("{\"a\":1", 1, 6, "EOF while parsing an object"),
+            ("\u{feff}[1,]", 1, 4, "expected value"),
+            ("[\"\\ud83d\"]", 1, 2, "expected an escaped surrogate pair"),
+        ] {
+            let error = Tree::parse_json(text).unwrap_err();
+            assert_eq!(error.place, Place { line, column }, "{text}: {error}");
+            assert!(error.message.starts_with(message), "{text}: {error}");
+        }
+        let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(Tree::parse_json(&deep(DEPTH_MAX)).is_ok());
+        assert!(Tree::parse_json(&deep(DEPTH_MAX + 1)).is_err());
+    }
+}

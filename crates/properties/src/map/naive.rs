@@ -1,0 +1,234 @@
+//! The rules once more, as the format's documentation has them: read one by
+//! one, in the order in which they are asked. Slow and plain, so that the
+//! compiled rules have something to be compared with.
+
+use image_swap_core::{
+    reference::Reference,
+    rule::{Kind, Reason},
+};
+
+/// A rule, in the parts it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) kind: Kind,
+    /// What it speaks of; nothing for a default and for `noswap_wildcards`.
+    pub(crate) key: String,
+    pub(crate) target: Target,
+}
+
+/// A target, in the parts it was made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Target {
+    pub(crate) scheme: &'static str,
+    /// With its port; empty: there is no target.
+    pub(crate) domain: &'static str,
+    pub(crate) api: &'static str,
+    /// With its leading slash, if it is not empty; with tag and digest for `[EXACT]`.
+    pub(crate) path: String,
+    pub(crate) slash: &'static str,
+}
+
+impl Rule {
+    pub(crate) fn as_written(&self) -> (Kind, String) {
+        let Target { scheme, domain, api, path, slash } = &self.target;
+        (self.kind, [scheme, domain, api, path.as_str(), slash].concat())
+    }
+
+    /// What swapped references begin with.
+    fn target(&self) -> Option<String> {
+        let Target { domain, path, .. } = &self.target;
+        let domain = if self.kind == Kind::Exact { domain } else { hub(domain) };
+        (!domain.is_empty()).then(|| [domain, path.as_str()].concat())
+    }
+}
+
+/// The one name of Docker Hub.
+fn hub(domain: &str) -> &str {
+    if domain == "index.docker.io" { "docker.io" } else { domain }
+}
+
+/// A domain without its port.
+fn host(domain: &str) -> &str {
+    match domain.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => domain,
+    }
+}
+
+/// Is `path` at or below `beginning`, component by component?
+fn below<'p>(path: &'p str, beginning: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(beginning)?;
+    (rest.is_empty() || beginning.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+pub(crate) struct Answer {
+    pub(crate) image: String,
+    pub(crate) reason: Reason,
+    pub(crate) rule: Option<usize>,
+}
+
+pub(crate) struct Rules<'r>(pub(crate) &'r [Rule]);
+
+impl Rules<'_> {
+    /// What becomes of `image`, parsed as `reference`.
+    pub(crate) fn decide(&self, reference: &Reference<'_>, image: &str) -> Answer {
+        let whole = reference.to_string();
+        let keep = |reason, rule| Answer { image: image.to_owned(), reason, rule };
+        if self.0.iter().any(|rule| is_target_of(image, rule)) {
+            return keep(Reason::AlreadyMirrored, None);
+        }
+        let Some((id, reason, result)) = self.speaking_of(reference, image, &whole) else {
+            return keep(Reason::NoRule, None);
+        };
+        let rule = Some(id);
+        match result {
+            Said::Noswap => keep(Reason::Noswap, rule),
+            Said::LeaveAlone => keep(Reason::Disabled, rule),
+            Said::Become(swapped) => match Reference::parse(&swapped) {
+                Ok(parsed)
+                    if reason == Reason::Exact
+                        || parsed.domain() == hub(self.0[id].target.domain) =>
+                {
+                    Answer { image: swapped, reason, rule }
+                }
+                _ => keep(Reason::InvalidResult, rule),
+            },
+        }
+    }
+
+    /// The rule that decides, and what it says.
+    fn speaking_of(
+        &self,
+        reference: &Reference<'_>,
+        image: &str,
+        whole: &str,
+    ) -> Option<(usize, Reason, Said)> {
+        let of_kind = |kind| self.0.iter().enumerate().filter(move |(_, rule)| rule.kind == kind);
+        let said = |(id, rule): (usize, &Rule), reason, result: &dyn Fn(&str) -> String| {
+            let said = rule.target().map_or(Said::LeaveAlone, |t| Said::Become(result(&t)));
+            Some((id, reason, said))
+        };
+        let (name, path) = (reference.name().to_string(), reference.path());
+        let end = &whole[name.len()..];
+
+        let normalised = |text: &str| Reference::parse(text).map(|r| r.to_string()).ok();
+        let exact = of_kind(Kind::Exact).find(|(_, rule)| rule.key == image).or_else(|| {
+            of_kind(Kind::Exact).find(|(_, rule)| normalised(&rule.key).as_deref() == Some(whole))
+        });
+        if let Some(rule) = exact {
+            return said(rule, Reason::Exact, &str::to_owned);
+        }
+
+        let replace = of_kind(Kind::Replace)
+            .find(|(_, rule)| matches(&rule.key, image) || matches(&rule.key, whole));
+        if let Some(rule) = replace {
+            let last = whole.rsplit('/').next().unwrap_or(whole);
+            return said(rule, Reason::Replace, &|target| put_below(target, last));
+        }
+
+        // The longest, and of several that are alike the first.
+        let prefixes = of_kind(Kind::Prefix).rev().filter_map(|rule| {
+            let (domain, beginning) = rule.1.key.split_once('/').unwrap_or((&rule.1.key, ""));
+            let rest = self.speaks_of_domain(hub(domain), reference.domain()).then_some(&path)?;
+            below(rest, beginning).map(|rest| (beginning.len(), rule, rest))
+        });
+        if let Some((_, rule, rest)) = prefixes.max_by_key(|(length, ..)| *length) {
+            return said(rule, Reason::Rule, &|target| swapped(reference, target, rest, end));
+        }
+
+        if let Some((id, _)) = of_kind(Kind::Noswap).find(|(_, rule)| is_in(image, rule)) {
+            return Some((id, Reason::Noswap, Said::Noswap));
+        }
+
+        let default = of_kind(Kind::Default).next();
+        let default = default.filter(|(_, rule)| rule.target().is_some())?;
+        // A name without a domain (`a_b.c/d`) has its first component for a host.
+        let rest = name.split_once('/').map_or("", |(_, rest)| rest);
+        said(default, Reason::Default, &|target| swapped(reference, target, rest, end))
+    }
+
+    /// A key with a port speaks of that port; one without, of every port that
+    /// has no key of its own.
+    fn speaks_of_domain(&self, key: &str, domain: &str) -> bool {
+        let is_key_domain = |rule: &Rule| {
+            rule.kind == Kind::Prefix && rule.key.split('/').next().map(hub) == Some(domain)
+        };
+        key == domain || (key == host(domain) && !self.0.iter().any(is_key_domain))
+    }
+}
+
+enum Said {
+    LeaveAlone,
+    Noswap,
+    Become(String),
+}
+
+/// Does `image` lie where `rule` leads?
+pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
+    let (Some(target), Ok(reference)) = (rule.target(), Reference::parse(image)) else {
+        return false;
+    };
+    let name = reference.name().to_string();
+    match rule.kind {
+        Kind::Noswap => false,
+        Kind::Exact => {
+            let whole = reference.to_string();
+            let normalised = Reference::parse(&target).map(|target| target.to_string());
+            target == image || target == whole || normalised == Ok(whole)
+        }
+        Kind::Prefix | Kind::Replace | Kind::Default => {
+            // On Docker Hub `docker.io/app` is another name of `docker.io/library/app`.
+            let in_library = target.replacen("docker.io/", "docker.io/library/", 1);
+            let is_image = target.starts_with("docker.io/") && target.matches('/').count() == 1;
+            [Some(&target), is_image.then_some(&in_library)].into_iter().flatten().any(|target| {
+                let joined = target.ends_with('-') && name.starts_with(target.as_str());
+                joined || below(&name, target).is_some()
+            })
+        }
+    }
+}
+
+/// Is `rule` an element of `noswap_wildcards` that the name of `image` holds?
+pub(super) fn is_in(image: &str, rule: &Rule) -> bool {
+    let name = Reference::parse(image).map(|reference| reference.name().to_string());
+    rule.kind == Kind::Noswap && name.is_ok_and(|name| name.contains(&rule.target.path))
+}
+
+fn put_below(target: &str, rest: &str) -> String {
+    match target {
+        joined if joined.ends_with('-') => [joined, rest].concat(),
+        _ if rest.is_empty() => target.to_owned(),
+        _ => [target, "/", rest].concat(),
+    }
+}
+
+/// `rest` of the path below the target; joined to a hyphen, the whole name without port.
+fn swapped(reference: &Reference<'_>, target: &str, rest: &str, end: &str) -> String {
+    let rest = if target.ends_with('-') {
+        let slash = if reference.domain().is_empty() { "" } else { "/" };
+        [host(reference.domain()), slash, &reference.path()].concat()
+    } else {
+        rest.trim_start_matches('/').to_owned()
+    };
+    [put_below(target, &rest).as_str(), end].concat()
+}
+
+/// `fnmatch`, by trying everything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let rest_of = |text: &str| text.chars().next().map(|c| text[c.len_utf8()..].to_owned());
+    let Some(token) = pattern.chars().next() else { return text.is_empty() };
+    let after = &pattern[token.len_utf8()..];
+    let one = |pattern: &str| rest_of(text).is_some_and(|rest| matches(pattern, &rest));
+    match (token, after.split_once(']')) {
+        ('*', _) => matches(after, text) || one(pattern),
+        ('?', _) => one(after),
+        ('[', Some((members, after))) => {
+            let (negated, members) = match members.strip_prefix('!') {
+                Some(members) => (true, members),
+                None => (false, members),
+            };
+            text.starts_with(|c| members.contains(c) != negated) && one(after)
+        }
+        _ => text.starts_with(token) && one(after),
+    }
+}

@@ -1,0 +1,193 @@
+//! Maps with the text they are written as, and images that they may speak of.
+
+use image_swap_core::rule::{Form, Kind};
+
+use super::naive::{Rule, Target};
+use crate::{choices::Choices, text};
+
+/// Few, so that rules and images meet.
+const DOMAINS: [&str; 10] = [
+    "docker.io",
+    "quay.io",
+    "h.io",
+    "index.docker.io",
+    "quay.io:5000",
+    "h.io:5000",
+    "localhost",
+    "localhost:5000",
+    "[::1]:5000",
+    "Reg",
+];
+
+const PATHS: [&str; 8] =
+    ["/library", "/team", "/team/app", "/d", "/d/docker.io", "/nginx", "/app", "/team-x"];
+
+/// Sources that nothing can match.
+const DEAD: [&str; 5] = ["*", "*.quay.io", "registry", "quay.io/Team", "quay.io/team:1"];
+
+const PATTERNS: [&str; 9] = [
+    "*/nginx*",
+    "quay.io/*",
+    "nginx",
+    "*:1.25",
+    "docker.io/library/ngin?",
+    "[dq]*.io/*/app",
+    "*[!p]",
+    "*",
+    "*/*/*/*",
+];
+
+const ENDS: [&str; 4] = ["", ":1.25", "@sha256:", ":1.25@sha256:"];
+
+const ELEMENTS: [&str; 6] = ["team", "nginx", "quay.io", "-", "y/ng", "io/d"];
+
+/// A map.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// In the order of the text; each element of `noswap_wildcards` is one.
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) text: String,
+    pub(crate) form: Form,
+}
+
+impl Written {
+    pub(crate) fn new(c: &mut Choices<'_>) -> Self {
+        let form = c.of(&[Form::List, Form::Lines]);
+        let mut this = Self { rules: Vec::new(), text: String::new(), form };
+        for _ in 0..=c.below(8) {
+            this.line_of_rules(c);
+        }
+        this
+    }
+
+    fn line_of_rules(&mut self, c: &mut Choices<'_>) {
+        loop {
+            self.item(c);
+            if self.form == Form::Lines || !c.one_in(2) {
+                break;
+            }
+            self.text.push(',');
+        }
+        if c.one_in(6) {
+            self.text.push_str(" # docker.io::h.io/comment, b # c");
+        }
+        self.text.push_str(c.of(&["\n", "\r\n", "\n\n# default::h.io\n"]));
+    }
+
+    fn item(&mut self, c: &mut Choices<'_>) {
+        let kinds = [
+            Kind::Prefix,
+            Kind::Prefix,
+            Kind::Prefix,
+            Kind::Default,
+            Kind::Noswap,
+            Kind::Exact,
+            Kind::Replace,
+        ];
+        let kind = c.of(&kinds);
+        if kind == Kind::Noswap {
+            return self.noswap(c);
+        }
+        let (marker, key) = match kind {
+            Kind::Exact => ("[EXACT]", image(c)),
+            Kind::Replace => ("[REPLACE]", c.of(&PATTERNS).to_owned()),
+            Kind::Default => ("default", String::new()),
+            _ if c.one_in(10) => ("", c.of(&DEAD).to_owned()),
+            _ => ("", [c.of(&DOMAINS), path(c)].concat()),
+        };
+        let target = if c.one_in(8) { Target::default() } else { target(c, kind) };
+        let rule = Rule { kind, key, target };
+        let (_, target) = rule.as_written();
+        let old_form_would_do = !rule.key.contains(':') && !target.contains(':');
+        // In a list the old form would continue `noswap_wildcards`.
+        let continues = self.form == Form::List
+            && self.rules.last().is_some_and(|rule| rule.kind == Kind::Noswap);
+        let old_form = old_form_would_do && !continues && c.one_in(4);
+        let separator = if old_form { ":" } else { "::" };
+        for part in [marker, &rule.key, separator, &target] {
+            self.text.push_str(part);
+            self.text.push_str(c.of(&["", "", "", "", " ", "\t", "  "]));
+        }
+        self.rules.push(rule);
+    }
+
+    fn noswap(&mut self, c: &mut Choices<'_>) {
+        self.text.push_str("noswap_wildcards::");
+        for _ in 0..=c.below(3) {
+            let element = c.of(&ELEMENTS);
+            self.text.push_str(element);
+            // Empty elements say nothing.
+            self.text.push_str(c.of(&[",", ", ", ",,"]));
+            let target = Target { path: element.to_owned(), ..Target::default() };
+            self.rules.push(Rule { kind: Kind::Noswap, key: String::new(), target });
+        }
+    }
+
+    /// An image: any, or one that has to do with a rule.
+    pub(crate) fn image(&self, c: &mut Choices<'_>) -> String {
+        match c.below(6) {
+            0 if !self.rules.is_empty() => {
+                let rule = &self.rules[c.below(self.rules.len())];
+                let (_, target) = rule.as_written();
+                let slash = c.of(&["/", "", ":"]);
+                [target.as_str(), slash, c.of(&["nginx", "", "1.25", "x/y"])].concat()
+            }
+            1 if !self.rules.is_empty() => {
+                let rule = &self.rules[c.below(self.rules.len())];
+                let rest = c.of(&["", "/nginx", "/app:1.25", ":1.25", "-x", "x"]);
+                [rule.key.as_str(), rest].concat()
+            }
+            2 => text::reference(c),
+            _ => image(c),
+        }
+    }
+}
+
+fn path(c: &mut Choices<'_>) -> &'static str {
+    if c.one_in(2) { c.of(&PATHS) } else { "" }
+}
+
+fn image(c: &mut Choices<'_>) -> String {
+    let mut text = [c.of(&DOMAINS), "/"].concat();
+    if c.one_in(3) {
+        text.clear();
+    } else if c.one_in(16) {
+        // A first component that is a path for all its dots.
+        "a_b.c/".clone_into(&mut text);
+    }
+    let path = [path(c), path(c), c.of(&["/nginx", "/app", "/x", "/team-x"])].concat();
+    text.push_str(&path[1..]);
+    let end = c.of(&ENDS);
+    text.push_str(end);
+    if end.ends_with(':') {
+        text.push_str(&"0".repeat(64));
+    }
+    text
+}
+
+fn target(c: &mut Choices<'_>, kind: Kind) -> Target {
+    let mut path = path(c).to_owned();
+    let (mut api, mut slash) = ("", "");
+    if kind == Kind::Exact {
+        path.push_str(c.of(&["/nginx", "/app:1", "/Upper", "/x"]));
+    } else {
+        path.push_str(c.of(&["", "", "", "/x-", "/x_", "/Upper"]));
+        slash = c.of(&["", "", "/"]);
+    }
+    if c.one_in(6) {
+        api = "/v2";
+    }
+    let scheme = c.of(&["", "", "", "https://", "http://"]);
+    Target { scheme, domain: c.of(&DOMAINS), api, path, slash }
+}
+
+/// Something like a map.
+pub(crate) fn any(c: &mut Choices<'_>) -> (String, Form) {
+    if c.one_in(2) {
+        let form = c.of(&[Form::List, Form::Lines]);
+        return (c.rest(), form);
+    }
+    let Written { mut text, form, .. } = Written::new(c);
+    c.damage(&mut text, &[':', ',', '#', '[', ']', '\n', ' ', '/', '*', '-', '\\', '@', 'ü', '.']);
+    (text, form)
+}

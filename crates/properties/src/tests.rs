@@ -1,0 +1,62 @@
+//! The properties under proptest: a number of cases, or, where
+//! `PROPERTY_SECONDS` is set, as many as fit into so many seconds.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use proptest::{
+    collection::vec,
+    prelude::any,
+    test_runner::{Config, TestRunner},
+};
+
+/// How many bytes decide about one case, at most.
+const BYTES: usize = 400;
+/// Cases of one search, and between two looks at the clock.
+const CASES: u32 = 1024;
+
+fn search(property: fn(&[u8])) {
+    let seconds = std::env::var("PROPERTY_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut runs = 0;
+    loop {
+        let config = Config { cases: CASES, source_file: Some(file!()), ..Config::default() };
+        let mut runner = TestRunner::new(config);
+        runs += CASES;
+        let result = runner.run(&vec(any::<u8>(), 0..BYTES), |bytes| {
+            property(&bytes);
+            Ok(())
+        });
+        if let Err(failure) = result {
+            panic!("{failure}");
+        }
+        if end.is_none_or(|end| Instant::now() >= end) {
+            println!("{runs} runs");
+            return;
+        }
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            search(super::$name);
+        })*
+
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+tests! { admission reference map imageswap declaration manifest }
+
+#[test]
+fn every_property_has_a_fuzz_target() {
+    let targets =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/fuzz_targets"));
+    let targets = targets.unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let expected = NAMES.iter().map(|name| format!("{name}.rs"));
+    assert_eq!(targets.collect::<BTreeSet<_>>(), expected.collect());
+}

@@ -1,0 +1,94 @@
+//! A server as a process: what it says, takes and holds.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use crate::{Outcome, sample};
+
+/// A server that is killed when this drops.
+pub(crate) struct Process {
+    child: Child,
+    /// Where it answers over TLS.
+    pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Tells the parent where the server listens.
+pub(crate) fn announce(address: SocketAddr, admin: SocketAddr) {
+    println!("{address} {admin}");
+}
+
+impl Process {
+    /// Starts `binary`, which announces itself.
+    pub(crate) fn start(binary: &Path, arguments: &[&OsStr]) -> Outcome<Self> {
+        let mut child = Command::new(binary).args(arguments).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let (address, admin) = line.trim().split_once(' ').ok_or("no announcement")?;
+        Ok(Self { address: address.parse()?, admin: admin.parse()?, child })
+    }
+
+    /// Starts the `image-swap` that `binary` is.
+    pub(crate) fn start_binary(binary: &Path, directory: &Path) -> Outcome<Self> {
+        let mut child = Command::new(binary)
+            .args(["webhook", "--mirrors", sample::RULES])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .arg("--certificate-dir")
+            .arg(directory)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
+        let mut told = |label: &str| -> Outcome<SocketAddr> {
+            for line in lines.by_ref() {
+                if let Some(url) = line?.strip_prefix(label) {
+                    return Ok(url.split('/').next().unwrap_or_default().parse()?);
+                }
+            }
+            Err(format!("expected a line with {label}, found none").into())
+        };
+        let address = told("reviews: https://")?;
+        let admin = told("probes and metrics: http://")?;
+        // Somebody has to read what else it says.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self { child, address, admin })
+    }
+
+    /// Whether `/readyz` says so.
+    pub(crate) fn is_ready(&self) -> Outcome<bool> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    }
+
+    /// Seconds of CPU it has taken: `utime` and `stime` of proc(5), in ticks of 10 ms.
+    pub(crate) fn cpu(&self) -> Outcome<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field is the name, in parentheses, and may hold anything.
+        let fields = stat.rsplit_once(')').ok_or("no name")?.1.split_whitespace();
+        let ticks = fields.skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(ticks / 100.0)
+    }
+
+    /// The most memory it ever had resident, in MiB.
+    pub(crate) fn peak_mib(&self) -> Outcome<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

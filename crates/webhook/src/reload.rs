@@ -1,0 +1,140 @@
+//! What is in force follows its files: a good change is taken, a bad one is
+//! logged and counted, and the last good stays.
+//!
+//! Each file has a thread of its own, so that neither a large declaration nor
+//! a slow disk takes time from requests.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use image_swap_core::rule::RuleSet;
+use tracing::{error, info, warn};
+
+use crate::{
+    certificate::{Certificate, CertificateInForce},
+    metrics::Metrics,
+    rules::RulesInForce,
+    watch::{Contents, Stop, Watch},
+};
+
+/// A declaration that can be used.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its rules.
+    pub rules: RuleSet,
+    /// What is questionable about it, each in one text. They are logged: no
+    /// credential may be in them.
+    pub warnings: Vec<String>,
+}
+
+/// Follows a file until it is dropped.
+#[derive(Debug)]
+pub struct Following(#[expect(dead_code, reason = "held for what its drop does")] Stop);
+
+/// Reads the declaration in `contents`, which came from `file`.
+///
+/// # Errors
+/// With a text for the user, if it cannot be read or `accept` refuses it.
+pub fn read_declaration(
+    file: &Path,
+    contents: &io::Result<Vec<u8>>,
+    accept: &impl Fn(&str) -> Result<Accepted, String>,
+) -> Result<Accepted, String> {
+    let bytes = contents
+        .as_ref()
+        .map_err(|error| format!("{}: expected a declaration, found: {error}", file.display()))?;
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let place = error.valid_up_to();
+        format!("{}: expected UTF-8, found something else at byte {place}", file.display())
+    })?;
+    accept(text)
+}
+
+/// Reads the certificate and its key in `contents`, which came from `chain` and `key`.
+///
+/// # Errors
+/// With a text for the user, if either cannot be read or they are no pair.
+pub fn read_certificate(
+    [chain, key]: [&Path; 2],
+    contents: &Contents,
+) -> Result<Certificate, String> {
+    let [chain_content, key_content] = contents.as_slice() else {
+        return Err("expected a certificate and a key".to_owned());
+    };
+    let chain_content = chain_content
+        .as_ref()
+        .map_err(|error| format!("{}: expected a certificate, found: {error}", chain.display()))?;
+    let key_content = key_content
+        .as_ref()
+        .map_err(|error| format!("{}: expected a private key, found: {error}", key.display()))?;
+    Certificate::from_pem(chain_content, key_content)
+        .map_err(|error| format!("{}, {}: {error}", chain.display(), key.display()))
+}
+
+/// Keeps `rules` what the watched `file` declares, from its next change on.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn follow_declaration(
+    mut watch: Watch,
+    file: PathBuf,
+    accept: impl Fn(&str) -> Result<Accepted, String> + Send + 'static,
+    rules: RulesInForce,
+    metrics: Arc<Metrics>,
+) -> io::Result<Following> {
+    let stop = watch.stop();
+    thread::Builder::new().name("declaration".to_owned()).spawn(move || {
+        while let Some(contents) = watch.changed() {
+            let Some(content) = contents.first() else { return };
+            match read_declaration(&file, content, &accept) {
+                Ok(accepted) => {
+                    for warning in &accepted.warnings {
+                        warn!("{warning}");
+                    }
+                    info!(rules = accepted.rules.rules().len(), "a new declaration is in force");
+                    rules.replace(accepted.rules);
+                    metrics.declaration_reloads.succeeded();
+                }
+                Err(reason) => {
+                    error!("the declaration is unusable, the last good one stays: {reason}");
+                    metrics.declaration_reloads.failed();
+                }
+            }
+        }
+    })?;
+    Ok(Following(stop))
+}
+
+/// Keeps `certificate` what the watched files `chain` and `key` hold, from
+/// their next change on.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn follow_certificate(
+    mut watch: Watch,
+    [chain, key]: [PathBuf; 2],
+    certificate: CertificateInForce,
+    metrics: Arc<Metrics>,
+) -> io::Result<Following> {
+    let stop = watch.stop();
+    thread::Builder::new().name("certificate".to_owned()).spawn(move || {
+        while let Some(contents) = watch.changed() {
+            match read_certificate([&chain, &key], &contents) {
+                Ok(new) => {
+                    info!(expires = new.expires(), "a new certificate is in force");
+                    certificate.replace(new);
+                    metrics.certificate_reloads.succeeded();
+                }
+                Err(reason) => {
+                    error!("the certificate is unusable, the last good one stays: {reason}");
+                    metrics.certificate_reloads.failed();
+                }
+            }
+        }
+    })?;
+    Ok(Following(stop))
+}

@@ -1,0 +1,178 @@
+//! What a request to the TLS port is answered with.
+
+use std::{sync::Arc, time::Instant};
+
+use hyper::{
+    Method, Request, StatusCode, Version,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
+    http::request::Parts,
+};
+use image_swap_core::{
+    admission::{self, ReviewError, Settings},
+    rule::RuleSet,
+};
+use tracing::debug;
+
+use crate::{
+    body::{self, BodyError, Places, Received},
+    connection::Handler,
+    limits::{COMMON_BODY, Limits},
+    metrics::Metrics,
+    reply::{self, Reply},
+    rules::RulesInForce,
+};
+
+/// Answers requests for a review.
+pub(crate) struct Routes {
+    pub(crate) rules: RulesInForce,
+    pub(crate) reviewer: Arc<Reviewer>,
+    pub(crate) limits: Limits,
+    pub(crate) places: Places,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Answers reviews, and says what it did.
+pub(crate) struct Reviewer {
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Why a request is no review that can be answered.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("expected the path /mutate or /, found another")]
+    Path,
+    #[error("expected the method POST, found {0}")]
+    Method(Method),
+    #[error("expected the content type application/json, found {0}")]
+    ContentType(String),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("no declaration has been read yet")]
+    NoRules,
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error("the review could not be finished")]
+    Unfinished,
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::CutOff(_)) | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::NoPlace) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Whether it was clear before the body was read.
+    const fn is_early(&self) -> bool {
+        matches!(
+            self,
+            Self::Path
+                | Self::Method(_)
+                | Self::ContentType(_)
+                | Self::Body(BodyError::TooLarge { .. })
+        )
+    }
+
+    fn reply(&self) -> Reply {
+        let mut reply = reply::message(self.status(), &self.to_string());
+        if matches!(self, Self::Method(_)) {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        reply
+    }
+}
+
+impl Handler for Routes {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
+        let _in_flight = self.metrics.request();
+        let (head, mut body) = request.into_parts();
+        let reply = match self.answer(&head, &mut body).await {
+            Ok(answer) => reply::json(StatusCode::OK, answer),
+            Err(refusal) => {
+                debug!(status = refusal.status().as_u16(), %refusal, "request refused");
+                if refusal.is_early() && is_sent_regardless(&head) {
+                    body::discard(&mut body, &self.limits).await;
+                }
+                refusal.reply()
+            }
+        };
+        self.metrics.answer(reply.status());
+        reply
+    }
+}
+
+impl Routes {
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Vec<u8>, Refusal> {
+        // API servers add a query, `?timeout=5s`: the path alone decides.
+        if !matches!(head.uri.path(), "/mutate" | "/") {
+            return Err(Refusal::Path);
+        }
+        if head.method != Method::POST {
+            return Err(Refusal::Method(head.method.clone()));
+        }
+        content_type(head)?;
+        let received = self.places.read(body, &self.limits).await?;
+        let rules = self.rules.current().ok_or(Refusal::NoRules)?;
+        // A common review takes some microseconds, less than handing it to another
+        // thread and back; one that takes long must not stop the other connections
+        // of this thread.
+        if received.bytes.len() <= COMMON_BODY {
+            return Ok(self.reviewer.answer(&received, &rules)?);
+        }
+        let reviewer = Arc::clone(&self.reviewer);
+        let answer = tokio::task::spawn_blocking(move || reviewer.answer(&received, &rules));
+        Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
+    }
+}
+
+/// Whether the client sends the body whatever we answer. Over HTTP/2 a refusal
+/// resets the stream, which disturbs nothing; and who expects `100 Continue`
+/// sends nothing that we do not ask for.
+fn is_sent_regardless(head: &Parts) -> bool {
+    head.version < Version::HTTP_2 && !head.headers.contains_key(EXPECT)
+}
+
+impl Reviewer {
+    fn answer(&self, received: &Received, rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
+        let begun = Instant::now();
+        let reviewed = admission::review(&received.bytes, rules, &self.settings)?;
+        self.metrics.admission(begun.elapsed(), &reviewed.decisions);
+        let subject = &reviewed.subject;
+        debug!(
+            uid = %subject.uid,
+            operation = %subject.operation,
+            kind = %subject.kind,
+            namespace = %subject.namespace,
+            name = %subject.name,
+            generate_name = %subject.generate_name,
+            changed = reviewed.changed,
+            patched = reviewed.patched,
+            "reviewed"
+        );
+        Ok(reviewed.body)
+    }
+}
+
+/// `application/json`, with or without parameters.
+fn content_type(head: &Parts) -> Result<(), Refusal> {
+    let Some(value) = head.headers.get(CONTENT_TYPE) else {
+        return Err(Refusal::ContentType("none".to_owned()));
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
+    }
+    // No more of it than a content type is long.
+    let found = essence.get(..64).unwrap_or(essence);
+    Err(Refusal::ContentType(String::from_utf8_lossy(found).into_owned()))
+}

@@ -1,0 +1,109 @@
+//! The plain port: probes and metrics.
+
+use std::collections::BTreeSet;
+
+use hyper::{
+    Method, Request, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
+use tokio::net::TcpStream;
+
+use crate::support::{Client, Site, empty, full, mk_rules, odd, post};
+
+#[tokio::test]
+async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
+    let site = Site::start_empty(|_| ()).await;
+    assert_eq!(site.probe("/healthz").await.status, StatusCode::OK);
+    let lacks = site.probe("/readyz").await;
+    assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(lacks.text.contains("declaration"), "{lacks:?}");
+    site.rules.replace(mk_rules("docker.io::a.example"));
+    let lacks = site.probe("/readyz").await;
+    assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(lacks.text.contains("certificate"), "{lacks:?}");
+    site.certificate.replace(site.issue());
+    assert_eq!(site.probe("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused() {
+    let site = Site::start().await;
+    site.probe("/").await.refused(StatusCode::NOT_FOUND);
+    site.probe("/mutate").await.refused(StatusCode::NOT_FOUND);
+    let mut client = Client::h1(TcpStream::connect(site.admin).await.unwrap()).await;
+    let answer = client.send(odd(Method::POST, "/metrics", None)).await;
+    answer.refused(StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.headers[ALLOW], "GET, HEAD");
+    let head = Request::head("/readyz").header("host", "probe").body(empty()).unwrap();
+    let mut client = Client::h1(TcpStream::connect(site.admin).await.unwrap()).await;
+    let head = client.send(head).await;
+    assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""));
+}
+
+#[tokio::test]
+async fn decisions_requests_and_times_are_counted() {
+    let site = Site::start().await;
+    let mut client = site.h1().await;
+    for image in ["nginx", "redis", "ghcr.io/a/b"] {
+        client.review(image).await;
+    }
+    client.send(post(full("no json"))).await;
+    let count = |line: &'static str| site.metric(line);
+    assert_eq!(count(r#"image_swap_decisions_total{reason="rule"}"#).await, Some(2.0));
+    assert_eq!(count(r#"image_swap_decisions_total{reason="no-rule"}"#).await, Some(1.0));
+    assert_eq!(count(r#"image_swap_decisions_total{reason="exact"}"#).await, Some(0.0));
+    assert_eq!(count(r#"image_swap_requests_total{code="200"}"#).await, Some(3.0));
+    assert_eq!(count(r#"image_swap_requests_total{code="400"}"#).await, Some(1.0));
+    assert_eq!(count("image_swap_admission_duration_seconds_count").await, Some(3.0));
+    assert_eq!(count("image_swap_requests_in_flight").await, Some(0.0));
+    assert_eq!(count(r#"image_swap_declaration_reloads_total{result="success"}"#).await, Some(0.0));
+    assert_eq!(count(r#"image_swap_certificate_reloads_total{result="failure"}"#).await, Some(0.0));
+    assert!(count("image_swap_rules").await.unwrap() > 0.0);
+    let build = format!(r#"image_swap_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
+    let text = site.probe("/metrics").await.text;
+    assert!(text.contains(&format!("{build} 1")), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_openmetrics_format() {
+    let site = Site::start().await;
+    site.swapped("nginx").await;
+    let answer = site.probe("/metrics").await;
+    let kind = answer.headers[CONTENT_TYPE].to_str().unwrap();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(answer.text.ends_with("# EOF\n"));
+    // Every sample belongs to a family that was announced.
+    let families = answer.text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let families = families.map(|line| line.split(' ').next().unwrap()).collect::<BTreeSet<_>>();
+    for sample in answer.text.lines().filter(|line| !line.starts_with('#')) {
+        let name = sample.split(['{', ' ']).next().unwrap();
+        assert!(families.iter().any(|family| name.starts_with(family)), "{sample}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_sends_makes_a_new_series() {
+    let site = Site::start().await;
+    let series = async || {
+        let text = site.probe("/metrics").await.text;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<BTreeSet<_>>()
+    };
+    let mut client = site.h1().await;
+    let mut odds = async |number: usize| {
+        client.send(odd(Method::POST, &format!("/{number}"), None)).await;
+        client
+            .send(odd(Method::from_bytes(format!("M{number}").as_bytes()).unwrap(), "/", None))
+            .await;
+        client.send(odd(Method::POST, "/", Some(&format!("text/{number}")))).await;
+        client.send(post(full(format!("{{{number}")))).await;
+        client.review(&format!("host{number}.example/image:{number}")).await;
+        client.review(&format!("IN VALID {number}")).await;
+    };
+    odds(0).await;
+    let before = series().await;
+    for number in 1..20 {
+        odds(number).await;
+    }
+    assert_eq!(series().await, before);
+}

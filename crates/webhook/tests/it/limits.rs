@@ -1,0 +1,225 @@
+//! What a client may not take.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{StatusCode, header::CONTENT_LENGTH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Answer, H2, Site, full, mk_review, pieces, post, read_to_close};
+
+const LIMIT: usize = 8 << 20;
+
+#[tokio::test]
+async fn a_body_of_8_mib_is_read_and_one_byte_more_is_too_large() {
+    let site = Site::start().await;
+    // Read whole, and found to be no JSON.
+    let fits = site.h2().await.send(post(full(vec![b' '; LIMIT]))).await;
+    fits.refused(StatusCode::BAD_REQUEST);
+    for mut client in [site.h1().await, site.h2().await] {
+        let larger = client.send(post(full(vec![b' '; LIMIT + 1]))).await;
+        let message = larger.refused(StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(message.contains("8388608"), "{message}");
+        // The connection is as good as before.
+        assert!(client.review("nginx").await.swapped().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_announce_its_length_is_counted() {
+    let site = Site::start_with(|limits| limits.body_bytes = 200_000).await;
+    for mut client in [site.h1().await, site.h2().await] {
+        let (sender, body) = pieces();
+        for _ in 0..201 {
+            sender.send(Bytes::from(vec![b' '; 1000])).unwrap();
+        }
+        drop(sender);
+        client.send(post(body)).await.refused(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_expects_to_continue_is_refused_before_it_is_sent() {
+    let site = Site::start().await;
+    let mut stream = site.tls(&[b"http/1.1"]).await;
+    let head = "POST /mutate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                expect: 100-continue\r\ncontent-length: 8388609\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = String::from_utf8(read_to_close(&mut stream).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up_and_its_connection_closed() {
+    let site = Site::start_with(|limits| limits.body = Duration::from_millis(100)).await;
+    let mut client = site.h1().await;
+    let (sender, body) = pieces();
+    sender.send(Bytes::from_static(b"{")).unwrap();
+    client.send(post(body)).await.refused(StatusCode::REQUEST_TIMEOUT);
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_slow_body_over_http_2_disturbs_no_other_stream() {
+    let site = Site::start_with(|limits| limits.body = Duration::from_millis(100)).await;
+    let mut client = site.h2().await;
+    let (sender, body) = pieces();
+    sender.send(Bytes::from_static(b"{")).unwrap();
+    let slow = client.begin(post(body));
+    assert!(client.review("nginx").await.swapped().is_some());
+    Answer::read(slow.await.unwrap()).await.refused(StatusCode::REQUEST_TIMEOUT);
+    assert!(client.review("nginx").await.swapped().is_some());
+}
+
+#[tokio::test]
+async fn headers_beyond_the_limit_are_refused() {
+    let site = Site::start().await;
+    let large = "x".repeat(20_000);
+    let mut stream = site.tls(&[b"http/1.1"]).await;
+    let head = format!("POST /mutate HTTP/1.1\r\nhost: a\r\nlarge: {large}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = String::from_utf8(read_to_close(&mut stream).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+
+    let mut client = site.h2().await;
+    let mut request = post(full(mk_review("nginx")));
+    request.headers_mut().insert("large", large.parse().unwrap());
+    let answer = client.send(request).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert!(client.review("nginx").await.swapped().is_some());
+}
+
+/// The value of one HTTP/2 setting (RFC 9113, 6.5) among those the server begins with.
+async fn setting(site: &Site, wanted: u16) -> u32 {
+    let mut stream = site.tls(&[H2]).await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "the first frame is SETTINGS");
+    let mut settings = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    stream.read_exact(&mut settings).await.unwrap();
+    let found = settings.chunks_exact(6).find(|one| one[..2] == wanted.to_be_bytes()).unwrap();
+    u32::from_be_bytes(found[2..].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn http_2_clients_are_told_the_limits() {
+    let site = Site::start().await;
+    assert_eq!(setting(&site, 3).await, 100, "SETTINGS_MAX_CONCURRENT_STREAMS");
+    assert_eq!(setting(&site, 6).await, 16 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
+}
+
+#[tokio::test]
+async fn more_streams_than_allowed_wait_their_turn() {
+    let site = Site::start_with(|limits| limits.streams = 2).await;
+    let mut client = site.h2().await;
+    // Before the first answer a client may not have heard of the limit.
+    assert!(client.review("nginx").await.swapped().is_some());
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        client.ready().await;
+        answers.push(client.begin(post(full(mk_review("nginx")))));
+    }
+    for answer in answers {
+        assert!(Answer::read(answer.await.unwrap()).await.swapped().is_some());
+    }
+}
+
+#[tokio::test]
+async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
+    let site = Site::start_with(|limits| {
+        limits.connections = 2;
+        limits.linger = Duration::ZERO;
+    })
+    .await;
+    let mut used = site.h2().await;
+    assert!(used.review("nginx").await.swapped().is_some());
+    let unused = site.h1().await;
+    assert!(site.swapped("nginx").await.is_some());
+    unused.closed().await;
+    assert!(used.review("nginx").await.swapped().is_some());
+}
+
+#[tokio::test]
+async fn a_connection_that_just_had_a_request_keeps_its_place_for_the_next() {
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::from_hours(1);
+    })
+    .await;
+    let mut used = site.h1().await;
+    assert!(used.review("nginx").await.swapped().is_some());
+    let _waiting = site.tcp().await;
+    for _ in 0..20 {
+        assert!(used.review("nginx").await.swapped().is_some());
+    }
+}
+
+#[tokio::test]
+async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::from_millis(50);
+    })
+    .await;
+    let mut used = site.h1().await;
+    assert!(used.review("nginx").await.swapped().is_some());
+    assert!(site.swapped("nginx").await.is_some());
+    used.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_keeps_its_place() {
+    let site = Site::start_with(|limits| {
+        limits.connections = 1;
+        limits.linger = Duration::ZERO;
+    })
+    .await;
+    let mut busy = site.h1().await;
+    let (sender, body) = pieces();
+    let review = mk_review("nginx");
+    sender.send(Bytes::copy_from_slice(&review[..10])).unwrap();
+    busy.ready().await;
+    let answer = tokio::spawn(busy.begin(post(body)));
+    site.in_flight(1).await;
+    // A review over another connection is answered once this one has its answer.
+    let next = site.tcp().await;
+    sender.send(Bytes::copy_from_slice(&review[10..])).unwrap();
+    drop(sender);
+    assert!(Answer::read(answer.await.unwrap().unwrap()).await.swapped().is_some());
+    let file = site.authority.certificate_file();
+    let next = crate::support::try_tls(next, &file, &[b"http/1.1"]).await.unwrap();
+    let mut next = crate::support::Client::h1(next).await;
+    assert!(next.review("nginx").await.swapped().is_some());
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let site = Site::start_with(|limits| {
+        limits.idle = Duration::from_millis(100);
+        limits.header = Duration::from_millis(50);
+    })
+    .await;
+    let (one, two, mut used) = (site.h1().await, site.h2().await, site.h1().await);
+    assert!(used.review("nginx").await.swapped().is_some());
+    one.closed().await;
+    two.closed().await;
+    used.closed().await;
+}
+
+#[tokio::test]
+async fn an_announced_length_beyond_all_reason_is_too_large() {
+    let site = Site::start().await;
+    let mut request = post(full(mk_review("nginx")));
+    request.headers_mut().insert(CONTENT_LENGTH, u64::MAX.to_string().parse().unwrap());
+    let mut stream = site.tls(&[b"http/1.1"]).await;
+    let head = format!(
+        "POST /mutate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        u64::MAX - 2
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = String::from_utf8(read_to_close(&mut stream).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}

@@ -1,0 +1,12 @@
+//! The server over real TLS sockets.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
+
+mod admin;
+mod certificates;
+mod drain;
+mod hostile;
+mod limits;
+mod protocols;
+mod reload;
+mod support;

@@ -1,0 +1,267 @@
+//! The declaration's file changes, in every way that files do.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use image_swap_webhook::{
+    ReloadCounts,
+    reload::{self, Accepted},
+    watch::Watch,
+};
+use tokio::sync::watch;
+
+use crate::support::{Site, mk_rules, mount};
+
+const ONE: &str = "docker.io::one.example";
+const TWO: &str = "docker.io::two.example";
+const BAD: &str = "password: hunter2";
+
+/// So rarely does a watch look that was not told to: what is found, was heard of.
+const NEVER: Duration = Duration::from_hours(1000);
+
+/// Whatever has `::` in it is a declaration.
+fn accept(text: &str) -> Result<Accepted, String> {
+    if text.contains("::") {
+        Ok(Accepted { rules: mk_rules(text), warnings: vec!["a warning".to_owned()] })
+    } else {
+        Err("line 1, column 1: expected a rule".to_owned())
+    }
+}
+
+/// A server that follows a file.
+struct Followed {
+    site: Site,
+    file: PathBuf,
+    reloads: watch::Receiver<ReloadCounts>,
+    _following: reload::Following,
+}
+
+impl Followed {
+    /// Follows the file that `place` makes in a directory, with [`ONE`] in it.
+    async fn start(place: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let site = Site::start().await;
+        let directory = site.directory.path().join("declaration");
+        fs::create_dir(&directory).unwrap();
+        let file = place(&directory);
+        let mut watch = Watch::new(&[&file]).unwrap().looking_every(NEVER);
+        let first = reload::read_declaration(&file, &watch.read()[0], &accept).unwrap();
+        site.rules.replace(first.rules);
+        let reloads = site.metrics.declaration_reloads.subscribe();
+        let following = reload::follow_declaration(
+            watch,
+            file.clone(),
+            accept,
+            site.rules.clone(),
+            Arc::clone(&site.metrics),
+        );
+        let followed = Self { site, file, reloads, _following: following.unwrap() };
+        followed.is_in_force("one.example").await;
+        followed
+    }
+
+    /// In a plain file.
+    async fn start_plain() -> Self {
+        Self::start(|directory| {
+            let file = directory.join("list");
+            fs::write(&file, ONE).unwrap();
+            file
+        })
+        .await
+    }
+
+    async fn is_in_force(&self, mirror: &str) {
+        let expected = format!("{mirror}/library/nginx");
+        assert_eq!(self.site.swapped("nginx").await.unwrap(), expected);
+    }
+
+    async fn after_success(&mut self, count: u64) {
+        self.reloads.wait_for(|counts| counts.success >= count).await.unwrap();
+    }
+
+    async fn after_failure(&mut self, count: u64) {
+        self.reloads.wait_for(|counts| counts.failure >= count).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_mounted_secret_is_followed_through_every_swap() {
+    let mut followed = Followed::start(|directory| {
+        mount(directory, "0", &[("secret.yaml", ONE)]);
+        directory.join("secret.yaml")
+    })
+    .await;
+    let root = followed.file.parent().unwrap().to_owned();
+    for (version, text, mirror) in
+        [("1", TWO, "two.example"), ("2", ONE, "one.example"), ("3", TWO, "two.example")]
+    {
+        mount(&root, version, &[("secret.yaml", text)]);
+        followed.after_success(version.parse().unwrap()).await;
+        followed.is_in_force(mirror).await;
+    }
+    mount(&root, "4", &[("secret.yaml", BAD)]);
+    followed.after_failure(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_in_place_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    fs::write(&followed.file, TWO).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_renamed_over_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let mut new = tempfile::NamedTempFile::new_in(followed.file.parent().unwrap()).unwrap();
+    new.write_all(TWO.as_bytes()).unwrap();
+    new.persist(&followed.file).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn a_bad_declaration_is_counted_and_the_last_good_one_stays() {
+    let mut followed = Followed::start_plain().await;
+    fs::write(&followed.file, BAD).unwrap();
+    followed.after_failure(1).await;
+    followed.is_in_force("one.example").await;
+    let failures = r#"image_swap_declaration_reloads_total{result="failure"}"#;
+    assert_eq!(followed.site.metric(failures).await, Some(1.0));
+    // No UTF-8 is as bad.
+    fs::write(&followed.file, b"docker.io::\xff").unwrap();
+    followed.after_failure(2).await;
+    followed.is_in_force("one.example").await;
+    fs::write(&followed.file, TWO).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_changes_nothing_until_it_is_back() {
+    let mut followed = Followed::start_plain().await;
+    fs::remove_file(&followed.file).unwrap();
+    followed.after_failure(1).await;
+    followed.is_in_force("one.example").await;
+    fs::write(&followed.file, TWO).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_removed_and_made_anew_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let directory = followed.file.parent().unwrap().to_owned();
+    for count in 1..=2 {
+        fs::remove_dir_all(&directory).unwrap();
+        followed.after_failure(count).await;
+        fs::create_dir(&directory).unwrap();
+        fs::write(&followed.file, TWO).unwrap();
+        followed.after_success(count).await;
+        followed.is_in_force("two.example").await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_at_once_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let directory = followed.file.parent().unwrap().to_owned();
+    for (count, text, mirror) in [(1, TWO, "two.example"), (3, ONE, "one.example")] {
+        // The new one may well get the inode of the old one.
+        fs::remove_dir_all(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        fs::write(&followed.file, text).unwrap();
+        followed.after_success(count).await;
+        followed.is_in_force(mirror).await;
+        fs::write(&followed.file, "docker.io::three.example").unwrap();
+        followed.after_success(count + 1).await;
+        followed.is_in_force("three.example").await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_exchanged_for_another_is_followed() {
+    let mut followed = Followed::start_plain().await;
+    let directory = followed.file.parent().unwrap().to_owned();
+    let next = directory.with_file_name("next");
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("list"), TWO).unwrap();
+    fs::rename(&directory, directory.with_file_name("last")).unwrap();
+    fs::rename(&next, &directory).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+    fs::write(&followed.file, ONE).unwrap();
+    followed.after_success(2).await;
+    followed.is_in_force("one.example").await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_renamed_over_is_followed_when_a_symlink_leads_to_it() {
+    let mut followed = Followed::start(|directory| {
+        for (name, text) in [("v1", ONE), ("v2", TWO)] {
+            fs::create_dir(directory.join(name)).unwrap();
+            fs::write(directory.join(name).join("list"), text).unwrap();
+        }
+        symlink("v1", directory.join("current")).unwrap();
+        directory.join("current/list")
+    })
+    .await;
+    let directory = followed.site.directory.path().join("declaration");
+    symlink("v2", directory.join("next")).unwrap();
+    fs::rename(directory.join("next"), directory.join("current")).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+}
+
+#[tokio::test]
+async fn what_is_written_without_a_change_is_no_reload() {
+    let mut followed = Followed::start_plain().await;
+    fs::write(&followed.file, ONE).unwrap();
+    fs::write(followed.file.with_file_name("neighbour"), TWO).unwrap();
+    // The next change is the first that counts.
+    fs::write(&followed.file, TWO).unwrap();
+    followed.after_success(1).await;
+    followed.is_in_force("two.example").await;
+    assert_eq!(followed.reloads.borrow().success, 1);
+}
+
+#[tokio::test]
+async fn a_review_that_has_begun_is_finished_whatever_is_reloaded() {
+    let mut followed = Followed::start_plain().await;
+    let mut client = followed.site.h1().await;
+    for count in 1..=5 {
+        let text = if count % 2 == 1 { TWO } else { ONE };
+        fs::write(&followed.file, text).unwrap();
+        while followed.reloads.borrow_and_update().success < count {
+            assert!(client.review("nginx").await.swapped().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_change_between_watching_and_reading_is_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("list");
+    fs::write(&file, ONE).unwrap();
+    let mut watch = Watch::new(&[&file]).unwrap();
+    fs::write(&file, TWO).unwrap();
+    assert_eq!(watch.read()[0].as_ref().unwrap(), TWO.as_bytes());
+    fs::write(&file, ONE).unwrap();
+    assert_eq!(watch.changed().unwrap()[0].as_ref().unwrap(), ONE.as_bytes());
+}
+
+#[test]
+fn a_watch_that_is_stopped_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut watch = Watch::new(&[&directory.path().join("none")]).unwrap();
+    assert!(watch.read()[0].is_err());
+    drop(watch.stop());
+    assert!(watch.changed().is_none());
+}

@@ -1,0 +1,431 @@
+//! A server, and clients that behave.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::symlink,
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    client::conn::{http1, http2},
+    header::CONTENT_TYPE,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use image_swap_core::{
+    admission::Settings,
+    rule::{Form, RuleSet, map},
+};
+use image_swap_webhook::{
+    Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
+    Server,
+};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use serde_json::Value;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+pub(crate) const H1: &[u8] = b"http/1.1";
+pub(crate) const H2: &[u8] = b"h2";
+
+/// The rules of most tests.
+pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
+
+pub(crate) fn mk_rules(list: &str) -> RuleSet {
+    RuleSet::new(map::parse(list, Form::List).0)
+}
+
+/// A review of a new pod with one container.
+pub(crate) fn mk_review(image: &str) -> Vec<u8> {
+    mk_padded_review(image, 0)
+}
+
+/// The same, with an annotation of `padding` bytes.
+pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
+    let review = serde_json::json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "web",
+            "namespace": "default",
+            "operation": "CREATE",
+            "object": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "web", "annotations": {"padding": "x".repeat(padding)}},
+                "spec": {"containers": [{"name": "web", "image": image}]},
+            },
+        },
+    });
+    serde_json::to_vec(&review).unwrap()
+}
+
+/// A server on ports that the system chose, with an authority of its own.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) rules: RulesInForce,
+    pub(crate) certificate: CertificateInForce,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) authority: Authority,
+    running: Option<Running>,
+}
+
+impl Site {
+    /// With everything it needs.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// With other limits.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
+        let site = Self::start_empty(change).await;
+        site.rules.replace(mk_rules(LIST));
+        site.certificate.replace(site.issue());
+        site
+    }
+
+    /// With neither rules nor a certificate.
+    pub(crate) async fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+        let rules = RulesInForce::default();
+        let certificate = CertificateInForce::default();
+        let metrics = Metrics::new(&rules, &certificate);
+        let bound = bind(limits, &rules, &certificate, &metrics).await;
+        Self {
+            address: bound.address().unwrap(),
+            admin: bound.admin_address().unwrap(),
+            rules,
+            certificate,
+            metrics,
+            directory,
+            authority,
+            running: Some(bound.run()),
+        }
+    }
+
+    /// A fresh certificate for 127.0.0.1.
+    pub(crate) fn issue(&self) -> Certificate {
+        self.authority.issue(&["127.0.0.1".to_owned()], SystemTime::now()).unwrap()
+    }
+
+    pub(crate) fn take(&mut self) -> Running {
+        self.running.take().unwrap()
+    }
+
+    pub(crate) async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    pub(crate) async fn tls(&self, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        self.try_tls(alpn).await.unwrap()
+    }
+
+    pub(crate) async fn try_tls(&self, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+        try_tls(self.tcp().await, &self.authority.certificate_file(), alpn).await
+    }
+
+    pub(crate) async fn h1(&self) -> Client {
+        Client::h1(self.tls(&[H1]).await).await
+    }
+
+    pub(crate) async fn h2(&self) -> Client {
+        Client::h2(self.tls(&[H2]).await).await
+    }
+
+    /// What the plain port answers.
+    pub(crate) async fn probe(&self, path: &str) -> Answer {
+        let stream = TcpStream::connect(self.admin).await.unwrap();
+        let mut client = Client::h1(stream).await;
+        let request = Request::get(path).header("host", "probe").body(empty()).unwrap();
+        client.send(request).await
+    }
+
+    /// The value of one line of `/metrics`.
+    pub(crate) async fn metric(&self, name_and_labels: &str) -> Option<f64> {
+        let text = self.probe("/metrics").await.text;
+        let prefix = format!("{name_and_labels} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&prefix))?;
+        Some(value.parse().unwrap())
+    }
+
+    /// Waits until the server has read the headers of `count` requests that it
+    /// has not answered.
+    pub(crate) async fn in_flight(&self, count: u32) {
+        while self.metric("image_swap_requests_in_flight").await != Some(count.into()) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The image that a pod with `image` gets, over a connection of its own.
+    pub(crate) async fn swapped(&self, image: &str) -> Option<String> {
+        self.h1().await.review(image).await.swapped()
+    }
+}
+
+pub(crate) async fn bind(
+    limits: Limits,
+    rules: &RulesInForce,
+    certificate: &CertificateInForce,
+    metrics: &Arc<Metrics>,
+) -> Bound {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server {
+        listen: any,
+        admin_listen: any,
+        limits,
+        settings: Settings::default(),
+        rules: rules.clone(),
+        certificate: certificate.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    server.bind().await.unwrap()
+}
+
+/// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
+/// under a temporary name, a rename over `..data`, the old directory removed.
+pub(crate) fn mount(root: &Path, version: &str, files: &[(&str, &str)]) {
+    let old = fs::read_link(root.join("..data")).ok();
+    let new = format!("..2024_11_22_09_44_{version}");
+    fs::create_dir(root.join(&new)).unwrap();
+    for (name, text) in files {
+        fs::write(root.join(&new).join(name), text).unwrap();
+    }
+    symlink(&new, root.join("..data_tmp")).unwrap();
+    fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    if let Some(old) = old {
+        return fs::remove_dir_all(root.join(old)).unwrap();
+    }
+    for (name, _) in files {
+        symlink(Path::new("..data").join(name), root.join(name)).unwrap();
+    }
+}
+
+/// A handshake as a client that trusts the authority in `file`.
+pub(crate) async fn try_tls(
+    stream: TcpStream,
+    file: &Path,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = client_config(file, alpn, rustls::DEFAULT_VERSIONS);
+    connect(stream, &config).await
+}
+
+/// What a client that trusts the authority in `file` begins with.
+pub(crate) fn client_config(
+    file: &Path,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+pub(crate) async fn connect(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    TlsConnector::from(Arc::clone(config)).connect(name, stream).await
+}
+
+pub(crate) type ClientBody = BoxBody<Bytes, std::io::Error>;
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> ClientBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+pub(crate) fn empty() -> ClientBody {
+    full(Bytes::new())
+}
+
+/// A body that is sent piece by piece, as the test wishes. Its length is not
+/// announced.
+pub(crate) fn pieces() -> (mpsc::UnboundedSender<Bytes>, ClientBody) {
+    struct Pieces(mpsc::UnboundedReceiver<Bytes>);
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, std::io::Error>>> {
+            self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(hyper::body::Frame::data(piece))))
+        }
+    }
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (sender, Pieces(receiver).boxed())
+}
+
+/// `POST /mutate` with JSON.
+pub(crate) fn post(body: ClientBody) -> Request<ClientBody> {
+    Request::post("/mutate")
+        .header("host", "webhook")
+        .header(CONTENT_TYPE, "application/json")
+        .body(body)
+        .unwrap()
+}
+
+/// The same for HTTP/2, which wants a whole URI.
+fn absolute(mut request: Request<ClientBody>) -> Request<ClientBody> {
+    let uri = format!("https://webhook{}", request.uri());
+    *request.uri_mut() = uri.parse().unwrap();
+    request.headers_mut().remove("host");
+    request
+}
+
+enum Sender {
+    H1(http1::SendRequest<ClientBody>),
+    H2(http2::SendRequest<ClientBody>),
+}
+
+/// One connection.
+pub(crate) struct Client {
+    sender: Sender,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Client {
+    pub(crate) async fn h1<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        Self { sender: Sender::H1(sender), connection: tokio::spawn(connection) }
+    }
+
+    pub(crate) async fn h2<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        Self { sender: Sender::H2(sender), connection: tokio::spawn(connection) }
+    }
+
+    /// Sends `request`; the answer may be awaited later, or not at all.
+    pub(crate) fn begin(
+        &mut self,
+        request: Request<ClientBody>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        let (one, two) = match &mut self.sender {
+            Sender::H1(sender) => (Some(sender.send_request(request)), None),
+            Sender::H2(sender) => (None, Some(sender.send_request(absolute(request)))),
+        };
+        async move {
+            match (one, two) {
+                (Some(one), _) => one.await,
+                (_, Some(two)) => two.await,
+                (None, None) => unreachable!(),
+            }
+        }
+    }
+
+    pub(crate) async fn ready(&mut self) {
+        match &mut self.sender {
+            Sender::H1(sender) => sender.ready().await.unwrap(),
+            Sender::H2(sender) => sender.ready().await.unwrap(),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<ClientBody>) -> Answer {
+        self.ready().await;
+        Answer::read(self.begin(request).await.unwrap()).await
+    }
+
+    pub(crate) async fn review(&mut self, image: &str) -> Answer {
+        self.send(post(full(mk_review(image)))).await
+    }
+
+    /// Waits until the server has closed the connection.
+    pub(crate) async fn closed(self) {
+        // Whether that was an error for the client is not the question.
+        let _ = self.connection.await.unwrap();
+    }
+
+    /// Goes without a farewell.
+    pub(crate) fn vanish(self) {
+        self.connection.abort();
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: Response<Incoming>) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { status: parts.status, headers: parts.headers, text }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.headers[CONTENT_TYPE], "application/json", "{self:?}");
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The message of a refusal with `status`.
+    pub(crate) fn refused(&self, status: StatusCode) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        self.json()["message"].as_str().unwrap().to_owned()
+    }
+
+    /// The first container's new image, if the review gave it one.
+    pub(crate) fn swapped(&self) -> Option<String> {
+        use base64::Engine as _;
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        let review = self.json();
+        assert_eq!(review["response"]["allowed"], true);
+        let patch = review["response"]["patch"].as_str()?;
+        let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
+        let patch: Vec<Value> = serde_json::from_slice(&patch).unwrap();
+        let image = patch.iter().find(|op| op["path"] == "/spec/containers/0/image")?;
+        Some(image["value"].as_str().unwrap().to_owned())
+    }
+}
+
+/// Reads until the server closes: with or without a farewell.
+pub(crate) async fn read_to_close<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+/// A request with another method, path or content type.
+pub(crate) fn odd(method: Method, path: &str, content_type: Option<&str>) -> Request<ClientBody> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "webhook");
+    if let Some(content_type) = content_type {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    request.body(full(mk_review("nginx"))).unwrap()
+}

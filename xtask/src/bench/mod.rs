@@ -1,0 +1,138 @@
+//! `cargo xtask bench`: what the project promises about speed and size, measured.
+//!
+//! A benchmark is a program of its own (`harness = false`) which prints one
+//! `name value` a line, ratios taken within one run wherever it can: they mean
+//! the same on every machine. Lines with `#` are for people; one that is
+//! `# case nanoseconds` names a case which `--once case` runs within a function
+//! `counted`, so that its instructions can be counted. The release binary is
+//! named by `IMAGE_SWAP`.
+
+mod goal;
+mod instructions;
+mod program;
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result};
+
+use self::{goal::Goal, program::Program};
+use crate::{
+    host::{Host, say},
+    process,
+};
+
+/// One thing measured.
+struct Measure {
+    name: String,
+    value: f64,
+}
+
+/// What the project promises about speed and size, measured
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fail where a goal is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let missed = run(host)?;
+        Ok(if self.strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Measures everything; how many goals were missed.
+fn run(host: &Host) -> Result<usize> {
+    let binary = Program::build(host, "build", &["--release", "--package", "image-swap"])?;
+    let mut measures = vec![size(&binary)?];
+    for program in program::all(host)? {
+        say(&host.styled("1;36", &format!("\n=== {}", program.name)));
+        let mut command = Command::new(&program.path);
+        let printed = process::text(command.arg("--bench").env("IMAGE_SWAP", &binary))?;
+        say(printed.trim_end());
+        measures.extend(printed.lines().filter_map(measure));
+        let cases = printed.lines().filter_map(case);
+        for case in cases.filter(|_| instructions::can_be_counted()) {
+            let name = format!("instructions/{case}");
+            measures.push(Measure { name, value: instructions::count(host, &program.path, case)? });
+        }
+    }
+    if !instructions::can_be_counted() {
+        say("instructions are not counted: valgrind is not installed");
+    }
+    Ok(table(host, &measures))
+}
+
+/// The size of the stripped release binary.
+fn size(path: &Path) -> Result<Measure> {
+    let metadata = path.metadata().with_context(|| path.display().to_string())?;
+    #[expect(clippy::cast_precision_loss, reason = "no binary has 2^52 bytes")]
+    let value = metadata.len() as f64 / f64::from(1 << 20);
+    Ok(Measure { name: "binary/mib".to_owned(), value })
+}
+
+/// `name value`.
+fn measure(line: &str) -> Option<Measure> {
+    let (name, value) = line.split_once(' ')?;
+    let value = value.parse().ok()?;
+    (name != "#").then(|| Measure { name: name.to_owned(), value })
+}
+
+/// `# case nanoseconds`.
+fn case(line: &str) -> Option<&str> {
+    let Measure { .. } = measure(line.strip_prefix("# ")?)?;
+    line.split(' ').nth(1)
+}
+
+/// Prints all measures with their goals; how many goals were missed.
+fn table(host: &Host, measures: &[Measure]) -> usize {
+    say(&host.styled("1;36", "\n=== measures"));
+    let width = measures.iter().map(|measure| measure.name.len()).max().unwrap_or(0);
+    let mut missed = 0;
+    for Measure { name, value } in measures {
+        let value_shown =
+            if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") };
+        let (goal, verdict) = match goal::of(name) {
+            None => (String::new(), String::new()),
+            Some(goal) if goal.is_met(*value) => (goal.to_string(), host.styled("32", "met")),
+            Some(goal) => {
+                missed += 1;
+                (goal.to_string(), host.styled("1;31", "MISSED"))
+            }
+        };
+        say(format!("{name:width$}  {value_shown:>12}  {goal:18}  {verdict}").trim_end());
+    }
+    for Goal { name, .. } in goal::GOALS {
+        if !measures.iter().any(|measure| measure.name == name) {
+            missed += 1;
+            say(&format!("{name:width$}  {:>12}  no benchmark printed it", "-"));
+        }
+    }
+    missed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_measure_a_case_or_for_people() {
+        let read = measure("admission/rules-100000 1.02").map(|found| (found.name, found.value));
+        assert_eq!(read, Some(("admission/rules-100000".to_owned(), 1.02)));
+        assert!(measure("# create 5210").is_none());
+        assert_eq!(case("# create 5210"), Some("create"));
+        assert_eq!(case("# bytes: create 11000, update 12000; nanoseconds a run:"), None);
+        assert_eq!(case("create 1.0"), None);
+        assert!(measure("warming up").is_none());
+    }
+
+    #[test]
+    fn a_goal_that_nothing_measures_is_missed() {
+        let host = Host { root: "/".into(), cache: "/".into(), ci: false, colour: false };
+        assert_eq!(table(&host, &[]), goal::GOALS.len());
+    }
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask fuzz`: a search for inputs that break a law.
+//!
+//! By libFuzzer where there are a nightly toolchain and cargo-fuzz, else by
+//! proptest for as long. The laws are the same: `crates/properties`.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    host::{Host, on_path, say},
+    process,
+    steps::Outcome,
+    tool,
+};
+
+/// Seconds a target, in CI and in a quick test.
+const CI: u64 = 30;
+const QUICK: u64 = 5;
+
+/// How much of what a failed search printed is shown, in lines.
+const SHOWN: usize = 60;
+
+/// Search for inputs that break a law
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long to search in each target
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// Where to search; everywhere if none is given
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let Self { seconds, targets } = self;
+        let targets = chosen(targets, targets_of(host)?)?;
+        let engine = Engine::find(host)?;
+        say(&format!("{}, {seconds} s a target", engine.name()));
+        search(host, &engine, seconds, &targets)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A short search in every target.
+pub(crate) fn smoke(host: &Host) -> Result<Outcome> {
+    let engine = Engine::find(host)?;
+    let seconds = if host.ci { CI } else { QUICK };
+    let targets = targets_of(host)?;
+    search(host, &engine, seconds, &targets)?;
+    let targets = targets.len();
+    Ok(Outcome::Passed(format!("{targets} targets, {seconds} s each, by {}", engine.name())))
+}
+
+fn chosen(asked: Vec<String>, known: Vec<String>) -> Result<Vec<String>> {
+    if let Some(unknown) = asked.iter().find(|target| !known.contains(target)) {
+        bail!("expected a target ({}), found {unknown:?}", known.join(", "));
+    }
+    Ok(if asked.is_empty() { known } else { asked })
+}
+
+/// The fuzz targets, by their files.
+fn targets_of(host: &Host) -> Result<Vec<String>> {
+    let folder = host.root.join("fuzz/fuzz_targets");
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let name = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| name(entry.path())).collect();
+    names.sort();
+    Ok(names)
+}
+
+enum Engine {
+    /// With the PATH on which cargo finds cargo-fuzz.
+    LibFuzzer { path: OsString },
+    /// With the reason why it is not libFuzzer.
+    Proptest(String),
+}
+
+impl Engine {
+    fn find(host: &Host) -> Result<Self> {
+        let mut nightly = Command::new("rustup");
+        nightly.args(["run", "nightly", "rustc", "--version"]);
+        let has_nightly = on_path("rustup").is_some()
+            && process::output(&mut nightly).is_ok_and(|output| output.status.success());
+        if !has_nightly {
+            return Ok(Self::Proptest("there is no nightly toolchain".to_owned()));
+        }
+        let program = match tool::FUZZ.get(host) {
+            Ok(program) => program,
+            Err(missing) if host.ci => return Err(missing),
+            Err(missing) => return Ok(Self::Proptest(missing.to_string())),
+        };
+        let folders = program.parent().map(PathBuf::from).into_iter();
+        let path = env::var_os("PATH").unwrap_or_default();
+        Ok(Self::LibFuzzer { path: env::join_paths(folders.chain(env::split_paths(&path)))? })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::LibFuzzer { .. } => "libFuzzer".to_owned(),
+            Self::Proptest(why) => format!("proptest ({why})"),
+        }
+    }
+
+    /// Builds what [`Self::search`] runs.
+    fn build(&self, host: &Host) -> Command {
+        match self {
+            Self::LibFuzzer { path } => cargo_fuzz(host, path, &["build"]),
+            Self::Proptest(_) => proptest(host, &["--no-run"]),
+        }
+    }
+
+    fn search(&self, host: &Host, seconds: u64, target: &str) -> Command {
+        match self {
+            Self::LibFuzzer { path } => {
+                let time = format!("-max_total_time={seconds}");
+                let mut command = cargo_fuzz(host, path, &["run", target, "--", &time]);
+                command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=2048"]);
+                command
+            }
+            Self::Proptest(_) => {
+                let test = format!("tests::{target}");
+                let mut command = proptest(host, &["--", "--exact", &test, "--nocapture"]);
+                command.env("PROPERTY_SECONDS", seconds.to_string());
+                command
+            }
+        }
+    }
+}
+
+fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Result<()> {
+    // Before the clock starts.
+    process::run(&mut engine.build(host))?;
+    let mut broken = Vec::new();
+    for target in targets {
+        let output = process::output(&mut engine.search(host, seconds, target))?;
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
+        if output.status.success() {
+            say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
+        } else {
+            let lines: Vec<&str> = printed.lines().collect();
+            say(&lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
+            broken.push(target.as_str());
+        }
+    }
+    if !broken.is_empty() {
+        bail!("a law is broken: {}", broken.join(", "));
+    }
+    Ok(())
+}
+
+fn cargo_fuzz(host: &Host, path: &OsStr, arguments: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo", "fuzz"]).args(arguments).env("PATH", path);
+    command.current_dir(&host.root).stdin(Stdio::null());
+    command
+}
+
+fn proptest(host: &Host, arguments: &[&str]) -> Command {
+    let mut command = process::cargo(host, &["test"]);
+    command.args(["--package", "image-swap-properties", "--lib"]).args(arguments);
+    command
+}
+
+/// The line that says how many inputs were tried.
+fn runs(printed: &str) -> Option<&str> {
+    printed.lines().rev().find(|line| line.starts_with("Done ") || line.ends_with(" runs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn without_a_target_all_are_searched() {
+        let known = || words("map reference");
+        assert_eq!(chosen(words(""), known()).unwrap(), known());
+        assert_eq!(chosen(words("map"), known()).unwrap(), words("map"));
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused_with_those_that_are() {
+        let error = chosen(words("mpa"), words("map reference")).unwrap_err();
+        assert_eq!(error.to_string(), "expected a target (map, reference), found \"mpa\"");
+    }
+
+    #[test]
+    fn the_number_of_runs_is_found_in_what_either_engine_prints() {
+        let done = "Done 12 runs in 3 second(s)";
+        assert_eq!(runs(&format!("#1 INITED\n{done}\n")), Some(done));
+        assert_eq!(runs("running 1 test\n2048 runs\ntest tests::map ... ok\n"), Some("2048 runs"));
+        assert_eq!(runs("nothing"), None);
+    }
+}
