@@ -12,7 +12,7 @@ use super::{
     apt::{self, Apt},
     build, find,
 };
-use crate::{cache::Cache, error::Error, run, version::Minor};
+use crate::{cache::Cache, error::Error, janitor::RunDir, run, version::Minor};
 
 /// The plugins a node's configuration names.
 const CNI_PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
@@ -22,7 +22,7 @@ pub(super) struct Machine<'a> {
     cache: Cache,
     /// Whether parts may be got, and who is told about it.
     progress: Option<Progress<'a>>,
-    apt: OnceCell<(tempfile::TempDir, Apt)>,
+    apt: OnceCell<(RunDir, Apt)>,
 }
 
 impl<'a> Machine<'a> {
@@ -185,8 +185,7 @@ impl<'a> Machine<'a> {
 
     fn apt(&self, progress: Progress<'_>) -> Result<&Apt, Error> {
         if self.apt.get().is_none() {
-            let dir = tempfile::tempdir_in(self.cache.path())
-                .map_err(Error::io(format!("make {}/.tmp…", self.cache.path().display())))?;
+            let dir = RunDir::new("apt")?;
             let apt = Apt::new(dir.path(), &self.log("apt")?, progress)?;
             // Nobody else could have set it meanwhile: the cell is not shared.
             let _ = self.apt.set((dir, apt));

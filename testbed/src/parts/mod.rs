@@ -219,8 +219,9 @@ pub fn or_skip<T>(part: Result<T, Error>) -> Result<Option<T>, Error> {
     match part {
         Ok(part) => Ok(Some(part)),
         Err(error @ Error::Unavailable { .. }) if !in_ci() => {
-            // Not `eprintln!`, which the test harness keeps to itself.
-            let _ = writeln!(io::stderr(), "skipped, {error}");
+            // Not `eprintln!`, which the test harness keeps to itself; in one
+            // piece, since tests run beside each other.
+            let _ = io::stderr().write_all(format!("skipped, {error}\n").as_bytes());
             Ok(None)
         }
         Err(error) => Err(error),
