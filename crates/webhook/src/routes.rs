@@ -8,7 +8,7 @@ use hyper::{
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
     http::request::Parts,
 };
-use image_swap_core::admission::{self, ReviewError, Settings};
+use image_swap_core::admission::{self, ReviewError};
 use image_swap_core::rule::RuleSet;
 use tracing::debug;
 
@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     reply::{self, Reply},
     rules::RulesInForce,
+    settings::SettingsInForce,
 };
 
 /// Answers requests for a review.
@@ -32,7 +33,7 @@ pub(crate) struct Routes {
 
 /// Answers reviews, and says what it did.
 pub(crate) struct Reviewer {
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingsInForce,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -142,7 +143,7 @@ fn is_sent_regardless(head: &Parts) -> bool {
 impl Reviewer {
     fn answer(&self, received: &Received, rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
         let begun = Instant::now();
-        let reviewed = admission::review(&received.bytes, rules, &self.settings)?;
+        let reviewed = admission::review(&received.bytes, rules, &self.settings.current())?;
         self.metrics.admission(begun.elapsed(), &reviewed.decisions);
         let subject = &reviewed.subject;
         debug!(
