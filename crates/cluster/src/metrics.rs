@@ -105,6 +105,10 @@ impl Report {
                 gauge(encoder, &name, help, lifetime.not_after)?;
             }
         }
+        if let Some(registry) = &self.registry {
+            let help = "Whether the declared registry answers, and takes the credential";
+            gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
+        }
         let alive = self.foreign.iter().filter(|other| other.alive).count();
         let help = "Other programs that swap images, by whether anybody answers";
         gauge(encoder, "other_image_swappers_alive", help, count(alive))?;

@@ -6,6 +6,8 @@ use image_swap_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
+
 /// What the controller sees; the content of the `ConfigMap` `N-status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -20,6 +22,8 @@ pub struct Report {
     pub authority: Option<Lifetime>,
     /// The serving certificate.
     pub certificate: Option<Lifetime>,
+    /// Whether the declared registry can be reached.
+    pub registry: Option<Health>,
     /// Other programs that swap images.
     pub foreign: Vec<Other>,
     /// What nodes have to be told before they can pull.

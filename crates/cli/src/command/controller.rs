@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{ArgAction, ValueEnum};
@@ -94,6 +94,9 @@ pub(crate) struct Args {
     /// Change pods although another program that swaps images lives.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
+    /// How often it is tried whether the registry can be reached: `30s`, `5m`, `1h`.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
+    registry_check_interval: Duration,
     /// Where /healthz, /readyz and /metrics are answered, in plain HTTP.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
@@ -124,6 +127,7 @@ impl Args {
             pull_secrets,
             adopt,
             coexist,
+            registry_check_interval,
             admin_listen,
             log_level,
             log_format,
@@ -150,7 +154,7 @@ impl Args {
             .enable_all()
             .build()
             .map_err(|error| broken(&error))?;
-        runtime.block_on(lead(settings, kubeconfig, admin_listen))
+        runtime.block_on(lead(settings, registry_check_interval, kubeconfig, admin_listen))
     }
 }
 
@@ -167,6 +171,7 @@ impl From<Policy> for Wanted {
 /// Works until it is told to stop, then lets the next one lead at once.
 async fn lead(
     settings: Settings,
+    registry: Duration,
     kubeconfig: Option<PathBuf>,
     admin_listen: SocketAddr,
 ) -> Result<ExitCode, Failure> {
@@ -178,7 +183,12 @@ async fn lead(
     let client = client(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
     let identity = identity();
     let mut election = Election::new(&client, &settings.release, &identity, Times::default());
-    let controller = Controller::new(&client, settings, &identity, Intervals::default());
+    let controller = Controller::new(
+        &client,
+        settings,
+        &identity,
+        Intervals { registry, ..Intervals::default() },
+    );
     let metrics = Arc::new(Metrics::new(controller.report(), election.leadership()));
     let leadership = election.leadership();
     tokio::select! {
@@ -191,6 +201,18 @@ async fn lead(
     info!("told to stop");
     election.release().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whole seconds, minutes or hours, as Go writes them.
+fn interval(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a time such as 30s, 5m or 1h, found {text}");
+    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3600)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(expected)?;
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let whole = number.checked_mul(seconds).filter(|whole| *whole >= 10);
+    whole.map(Duration::from_secs).ok_or_else(|| format!("{}, of ten seconds at least", expected()))
 }
 
 fn with_kube_system(mut names: Vec<String>) -> Vec<String> {

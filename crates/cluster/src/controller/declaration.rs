@@ -7,7 +7,7 @@ use image_swap_core::{
         effective::{Decision, Origin, decide},
         pull_secrets,
     },
-    declaration::{self, UnixTime},
+    declaration::{self, Registry, UnixTime},
     rule::Target,
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -27,6 +27,7 @@ use crate::{
 pub(super) struct Declaration {
     pub(super) declared: Declared,
     pub(super) nodes: Vec<String>,
+    pub(super) registry: Option<Registry>,
 }
 
 impl Controller {
@@ -89,6 +90,7 @@ impl Controller {
         let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
         Ok(Declaration {
             nodes: declaration.as_ref().map(needs).unwrap_or_default(),
+            registry: declaration.and_then(|it| it.registry),
             declared: Declared {
                 source: effective.origin.as_str().to_owned(),
                 hash,

@@ -31,13 +31,15 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tracing::{error, warn};
 
-use crate::{events::Events, follow, lease::Leadership, release::Release, report::Report};
+use crate::{
+    events::Events, follow, health::Health, lease::Leadership, release::Release, report::Report,
+};
 
 /// What operators decide.
 #[expect(
@@ -83,6 +85,8 @@ pub struct Intervals {
     pub look: Duration,
     /// Whether the API server reaches us.
     pub probe: Duration,
+    /// Whether the registry can be reached.
+    pub registry: Duration,
     /// After a turn that failed.
     pub retry: Duration,
 }
@@ -92,6 +96,7 @@ impl Default for Intervals {
         Self {
             look: Duration::from_secs(15),
             probe: Duration::from_secs(10),
+            registry: Duration::from_mins(5),
             retry: Duration::from_secs(1),
         }
     }
@@ -119,6 +124,11 @@ struct Memory {
     /// What was last said in events, so that it is said once.
     said: std::collections::HashMap<&'static str, String>,
     namespace_is_there: bool,
+    /// The answer of the check that runs.
+    checking: Option<oneshot::Receiver<Health>>,
+    health: Option<Health>,
+    /// The hash of the declaration that was checked, and when the next check is due.
+    checked: Option<(String, UnixTime)>,
 }
 
 impl Memory {
@@ -131,6 +141,9 @@ impl Memory {
             wanted: None,
             said: std::collections::HashMap::new(),
             namespace_is_there: false,
+            checking: None,
+            health: None,
+            checked: None,
         }
     }
 }

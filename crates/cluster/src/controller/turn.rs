@@ -1,15 +1,22 @@
 //! One turn: everything, once.
 
-use image_swap_core::{cluster::effective::JET_SYSTEM, declaration::UnixTime};
+use std::sync::Arc;
+
+use image_swap_core::{
+    cluster::effective::JET_SYSTEM,
+    declaration::{Registry, UnixTime},
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{Api, runtime::events::EventType};
 use serde_json::json;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::info;
 
 use super::{Controller, Memory, declaration::Declaration};
 use crate::{
     api,
     error::Error,
+    health::{Health, check},
     report::{Held, Report},
     secret,
 };
@@ -26,8 +33,9 @@ impl Controller {
         let declaration = self.declaration(&snapshot, memory, audit, now).await?;
         let (certificates, bundle) = self.certificates(&snapshot, memory, now).await?;
         let registered = self.register(&snapshot, memory, &bundle, audit, now).await?;
-        let Declaration { declared, nodes } = declaration;
+        let Declaration { declared, nodes, registry } = declaration;
         let earned = memory.earned;
+        let registry = self.health(memory, registry, &declared.hash, now).await;
         let report = Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             declaration: declared,
@@ -40,11 +48,59 @@ impl Controller {
             },
             authority: certificates.authority.map(Into::into),
             certificate: certificates.leaf.map(Into::into),
+            registry,
             foreign,
             nodes,
             repairs: memory.repairs.count(),
         };
         self.publish(&snapshot.owner, report).await
+    }
+
+    /// What is known of the registry. A check is begun when one is due, and
+    /// nobody waits for it: its end is a reason for the next turn.
+    async fn health(
+        &self,
+        memory: &mut Memory,
+        registry: Option<Registry>,
+        hash: &str,
+        now: UnixTime,
+    ) -> Option<Health> {
+        match memory.checking.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Ok(health)) => {
+                memory.checking = None;
+                self.judge(memory, &health).await;
+                memory.health = Some(health);
+            }
+            Some(Err(TryRecvError::Closed)) => memory.checking = None,
+            Some(Err(TryRecvError::Empty)) | None => {}
+        }
+        let Some(registry) = registry else {
+            memory.health = None;
+            return None;
+        };
+        let is_due = memory.checked.as_ref().is_none_or(|(of, due)| of != hash || now >= *due);
+        if is_due && memory.checking.is_none() {
+            memory.checked = Some((hash.to_owned(), now + self.intervals.registry.as_secs()));
+            let (done, checking) = oneshot::channel();
+            let changed = Arc::clone(&self.changed);
+            tokio::spawn(async move {
+                // Nobody asks any more: another one leads.
+                let _ = done.send(check(registry, now).await);
+                changed.notify_one();
+            });
+            memory.checking = Some(checking);
+        }
+        memory.health.clone()
+    }
+
+    async fn judge(&self, memory: &mut Memory, health: &Health) {
+        let Health { domain, outcome, detail, checked: _ } = health;
+        let note = if health.is_bad() {
+            format!("{domain} is {outcome}: {detail}")
+        } else {
+            String::new()
+        };
+        self.say(memory, "RegistryUnhealthy", EventType::Warning, &note).await;
     }
 
     /// The namespace in which the page's Secret is created: made if it is not

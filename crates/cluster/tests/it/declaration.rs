@@ -41,6 +41,12 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     let report = until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
     assert_eq!(report.declaration.differs, ["DOMAIN", "MIRROR_REGISTRIES"]);
     let in_force = report.declaration.hash;
+    // No such registry exists, which is told, and stops nothing.
+    let report = until(&mut controller.report, |it| {
+        it.registry.as_ref().is_some_and(|it| it.domain == "page.example.org")
+    })
+    .await;
+    assert!(report.registry.unwrap().is_bad());
 
     // A malformed one changes nothing, and is told with line, column and reason.
     let mut bad = keys("page.example.org");

@@ -3,7 +3,9 @@
 use image_swap_cluster::leave;
 use serde_json::{Value, json};
 
-use crate::stage::{ANCHORS, REGISTRATIONS, SECRETS, Stage, release, settings, until};
+use crate::stage::{
+    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, keys, release, settings, until,
+};
 
 const OURS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/image-swap-admission";
@@ -40,6 +42,24 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
     until(&mut controller.report, |it| it.policy.failure_policy == "Ignore").await;
     assert_eq!(policy(&stage), "Ignore");
     stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
+    let pods = "/api/v1/namespaces/apps/pods";
+    let image = |pod: &Value| pod["spec"]["containers"][0]["image"].clone();
+    let stored = stage.request("POST", pods, Some(&pod()));
+    assert_eq!(image(&stored), "h.example.org/airgap/docker.io/library/nginx");
+    let mut ours = pod();
+    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    assert_eq!(image(&stage.request("POST", pods, Some(&ours))), "nginx");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,62 +1,49 @@
-//! An admission replica as small as can be: it follows the cluster's Secrets,
-//! and answers every review.
+//! An admission replica: the real server, fed by the cluster's Secrets.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
 use image_swap_cluster::{InForce, Served};
-use image_swap_core::cluster::webhooks::{PROBE_ANNOTATION, REACHED};
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+use image_swap_core::admission::{Mode, Settings};
+use image_swap_webhook::{
+    Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running, Server,
+    SettingsInForce,
 };
-use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
 
-#[derive(Debug)]
 pub(crate) struct Replica {
     served: watch::Sender<Option<Served>>,
-    certificate: Certificate,
+    rules: RulesInForce,
+    settings: SettingsInForce,
+    certificate: CertificateInForce,
     certificates: watch::Sender<u32>,
     port: u16,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Certificate(Arc<Mutex<Option<Arc<CertifiedKey>>>>);
-
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().unwrap().clone()
-    }
+    running: Mutex<Option<Running>>,
 }
 
 impl Replica {
     pub(crate) async fn start() -> Arc<Self> {
-        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let certificate = Certificate::default();
-        let replica = Arc::new(Self {
-            served: watch::Sender::new(None),
+        let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
+        let settings = SettingsInForce::default();
+        let server = Server {
+            listen: ([0, 0, 0, 0], 0).into(),
+            admin_listen: ([127, 0, 0, 1], 0).into(),
+            limits: Limits::default(),
+            settings: settings.clone(),
+            metrics: Metrics::new(&rules, &certificate),
+            rules: rules.clone(),
             certificate: certificate.clone(),
+        };
+        let bound = server.bind().await.unwrap();
+        let port = bound.address().unwrap().port();
+        Arc::new(Self {
+            served: watch::Sender::new(None),
+            rules,
+            settings,
+            certificate,
             certificates: watch::Sender::new(0),
-            port: listener.local_addr().unwrap().port(),
-            task: Mutex::default(),
-        });
-        *replica.task.lock().unwrap() = Some(tokio::spawn(accept(listener, certificate)));
-        replica
+            port,
+            running: Mutex::new(Some(bound.run())),
+        })
     }
 
     pub(crate) const fn port(&self) -> u16 {
@@ -74,65 +61,23 @@ impl Replica {
 
     /// Answers nobody any more.
     pub(crate) fn stop(&self) {
-        self.task.lock().unwrap().take().unwrap().abort();
+        drop(self.running.lock().unwrap().take());
     }
 }
 
 impl InForce for Replica {
     fn serve(&self, served: Served) {
+        let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
+        self.settings.replace(Settings { mode, ..Settings::default() });
+        self.rules.replace(served.rules.clone());
         self.served.send_replace(Some(served));
     }
 
     fn refuse(&self) {}
 
     fn certificate(&self, chain: &[u8], key: &[u8]) -> bool {
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_slice(key).unwrap();
-        let provider = rustls::crypto::ring::default_provider();
-        let key = CertifiedKey::from_der(chain, key, &provider).unwrap();
-        *self.certificate.0.lock().unwrap() = Some(Arc::new(key));
+        self.certificate.replace(Certificate::from_pem(chain, key).unwrap());
         self.certificates.send_modify(|count| *count += 1);
         true
     }
-}
-
-async fn accept(listener: TcpListener, certificate: Certificate) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificate));
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let acceptor = acceptor.clone();
-        connections.spawn(async move {
-            // A client that does not trust us ends here.
-            let Ok(stream) = acceptor.accept(stream).await else { return };
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        });
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let review: Value = serde_json::from_slice(&body).unwrap();
-    let mut response = json!({ "uid": review["request"]["uid"], "allowed": true });
-    if review["request"]["object"]["metadata"]["annotations"].get(PROBE_ANNOTATION).is_some() {
-        use base64::{Engine, engine::general_purpose::STANDARD};
-        let place = format!("/metadata/annotations/{}", PROBE_ANNOTATION.replace('/', "~1"));
-        let patch = json!([{ "op": "replace", "path": place, "value": REACHED }]);
-        response["patchType"] = "JSONPatch".into();
-        response["patch"] = STANDARD.encode(patch.to_string()).into();
-    }
-    let answer = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
-    });
-    let reply = Response::builder().header("content-type", "application/json");
-    Ok(reply.body(Full::from(answer.to_string())).unwrap())
 }

@@ -104,6 +104,7 @@ impl Stage {
         let intervals = Intervals {
             look: Duration::from_secs(2),
             probe: Duration::from_millis(200),
+            registry: Duration::from_mins(5),
             retry: Duration::from_millis(200),
         };
         let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
