@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
-    admission::{ORIGINALS, Settings, review},
+    admission::{ORIGINALS, ReviewError, Settings, review},
     rule::{RuleSet, map as text_of_rules},
 };
 use serde_json::{Map, Value, json};
@@ -56,6 +56,20 @@ pub fn admission(data: &[u8]) {
     let (kept, stored): (Vec<_>, Vec<_>) =
         (images(&kept).iter().map(text).collect(), images(&stored).iter().map(text).collect());
     assert_eq!(kept, stored, "applied again: {}", about());
+    other_pod_and_rules(c, &written, &rules, &pod);
+}
+
+/// Another pod, by other rules, in the place of one that is there.
+fn other_pod_and_rules(c: &mut Choices<'_>, written: &Written, rules: &RuleSet, old: &Value) {
+    let old = patched(old, &asked("CREATE", old, &Value::Null), rules);
+    let new = self::pod(c, written);
+    let other = Written::new(c);
+    let rules = RuleSet::new(text_of_rules::parse(&other.text, other.form).0);
+    let once = patched(&new, &asked("UPDATE", &new, &old), &rules);
+    assert_eq!(without_images(&once), without_images(&new), "{new} over {old}");
+    assert_eq!(once["spec"]["volumes"], new["spec"]["volumes"], "{new} over {old}");
+    let twice = patched(&once, &asked("UPDATE", &once, &old), &rules);
+    assert_eq!(twice, once, "{new} over {old} under {:?}", other.text);
 }
 
 /// A body that may be anything.
@@ -68,11 +82,17 @@ fn any_body(c: &mut Choices<'_>, written: &Written, rules: &RuleSet) {
         asked(operation, &pod(c, written), &old).to_string()
     };
     c.damage(&mut body, &['"', '{', '}', '[', ']', ',', ':', '\\', 'u', '0', 'e', '-', ' ', 'ü']);
-    if let Ok(reviewed) = review(body.as_bytes(), rules, &Settings::default()) {
-        let answer = response(&reviewed.body, &body);
-        let uid = answer["uid"].as_str().map(str::to_owned);
-        assert_eq!(uid.as_deref(), Some(reviewed.subject.uid.as_ref()), "{body:?}");
-        assert_eq!(answer["patch"].is_string(), reviewed.patched, "{body:?}");
+    match review(body.as_bytes(), rules, &Settings::default()) {
+        Ok(reviewed) => {
+            let answer = response(&reviewed.body, &body);
+            let uid = answer["uid"].as_str().map(str::to_owned);
+            assert_eq!(uid.as_deref(), Some(reviewed.subject.uid.as_ref()), "{body:?}");
+            assert_eq!(answer["patch"].is_string(), reviewed.patched, "{body:?}");
+        }
+        Err(ReviewError::NotJson { error, .. }) => {
+            assert!(serde_json::from_str::<Value>(&body).is_err(), "{error} in {body:?}");
+        }
+        Err(_) => {}
     }
 }
 
