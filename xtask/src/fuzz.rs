@@ -25,7 +25,7 @@ const CI: u64 = 30;
 const QUICK: u64 = 5;
 
 /// How much of what a failed search printed is shown, in lines.
-const SHOWN: usize = 60;
+const SHOWN: usize = 80;
 
 /// Search for inputs that break a law
 #[derive(Debug, clap::Args)]
@@ -140,14 +140,15 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
     process::run(&mut engine.build(host))?;
     let mut broken = Vec::new();
     for target in targets {
-        let output = process::output(&mut engine.search(host, seconds, target))?;
+        let mut command = engine.search(host, seconds, target);
+        // The law that is broken says more than how it was called.
+        let output = process::output(command.env("RUST_BACKTRACE", "0"))?;
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed);
         if output.status.success() {
             say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
         } else {
-            let lines: Vec<&str> = printed.lines().collect();
-            say(&lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
+            say(&failure(&printed));
             broken.push(target.as_str());
         }
     }
@@ -175,6 +176,12 @@ fn runs(printed: &str) -> Option<&str> {
     printed.lines().rev().find(|line| line.starts_with("Done ") || line.ends_with(" runs"))
 }
 
+/// The last panic (proptest shrinks: the first ones are larger), and what follows it.
+fn failure(printed: &str) -> String {
+    let start = printed.rfind("panicked at").map_or(0, |at| printed[..at].rfind('\n').unwrap_or(0));
+    printed[start..].lines().take(SHOWN).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +201,13 @@ mod tests {
     fn what_is_no_target_is_refused_with_those_that_are() {
         let error = chosen(words("mpa"), words("map reference")).unwrap_err();
         assert_eq!(error.to_string(), "expected a target (map, reference), found \"mpa\"");
+    }
+
+    #[test]
+    fn of_a_failure_the_last_panic_is_shown() {
+        let printed = "#7 NEW\nthread panicked at a:\nlarge\nthread panicked at b:\nsmall\nend\n";
+        assert_eq!(failure(printed).trim_start(), "thread panicked at b:\nsmall\nend");
+        assert_eq!(failure("error: no such target\n"), "error: no such target");
     }
 
     #[test]

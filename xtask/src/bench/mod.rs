@@ -64,7 +64,10 @@ fn run(host: &Host) -> Result<usize> {
     if !instructions::can_be_counted() {
         say("instructions are not counted: valgrind is not installed");
     }
-    Ok(table(host, &measures))
+    say(&host.styled("1;36", "\n=== measures"));
+    let (lines, missed) = table(host, &measures);
+    say(&lines.join("\n"));
+    Ok(missed)
 }
 
 /// The size of the stripped release binary.
@@ -88,10 +91,10 @@ fn case(line: &str) -> Option<&str> {
     line.split(' ').nth(1)
 }
 
-/// Prints all measures with their goals; how many goals were missed.
-fn table(host: &Host, measures: &[Measure]) -> usize {
-    say(&host.styled("1;36", "\n=== measures"));
+/// All measures with their goals, a line each; how many goals were missed.
+fn table(host: &Host, measures: &[Measure]) -> (Vec<String>, usize) {
     let width = measures.iter().map(|measure| measure.name.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
     let mut missed = 0;
     for Measure { name, value } in measures {
         let value_shown =
@@ -104,15 +107,16 @@ fn table(host: &Host, measures: &[Measure]) -> usize {
                 (goal.to_string(), host.styled("1;31", "MISSED"))
             }
         };
-        say(format!("{name:width$}  {value_shown:>12}  {goal:18}  {verdict}").trim_end());
+        let line = format!("{name:width$}  {value_shown:>12}  {goal:18}  {verdict}");
+        lines.push(line.trim_end().to_owned());
     }
     for Goal { name, .. } in goal::GOALS {
         if !measures.iter().any(|measure| measure.name == name) {
             missed += 1;
-            say(&format!("{name:width$}  {:>12}  no benchmark printed it", "-"));
+            lines.push(format!("{name:width$}  {:>12}  no benchmark printed it", "-"));
         }
     }
-    missed
+    (lines, missed)
 }
 
 #[cfg(test)]
@@ -133,6 +137,10 @@ mod tests {
     #[test]
     fn a_goal_that_nothing_measures_is_missed() {
         let host = Host { root: "/".into(), cache: "/".into(), ci: false, colour: false };
-        assert_eq!(table(&host, &[]), goal::GOALS.len());
+        assert_eq!(table(&host, &[]).1, goal::GOALS.len());
+        let met = Measure { name: "binary/mib".to_owned(), value: 4.0 };
+        let (lines, missed) = table(&host, &[met]);
+        assert_eq!(missed, goal::GOALS.len() - 1);
+        assert_eq!(lines[0], "binary/mib             4  <= 12               met");
     }
 }
