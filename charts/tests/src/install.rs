@@ -11,8 +11,11 @@ use std::{
 /// The SDK, as pip names it.
 const SDK: &str = "helm-python-sdk==0.2.2";
 
-/// A Python that has the SDK, or what to do to get one.
-pub(crate) fn python() -> Result<PathBuf, String> {
+/// A Python that has the SDK; installed once into the cache if need be.
+///
+/// # Errors
+/// With what is missing, and what to do to get it.
+pub fn python() -> Result<PathBuf, String> {
     if let Some(python) = env::var_os("HELM_PYTHON") {
         return Ok(python.into());
     }

@@ -8,3 +8,4 @@ mod helm;
 mod install;
 
 pub use self::helm::{Failure, Helm, Release, Rendered};
+pub use self::install::python;
