@@ -38,7 +38,7 @@ const VALUES: [&str; 5] = [
     "",
     PAGE,
     EVERYTHING,
-    "managePullSecrets: false",
+    "managePullSecrets: true",
     "{existingSecret: mine, tls: {existingSecret: serving}, kubeVersion: 1.20.2}",
 ];
 
@@ -111,8 +111,8 @@ fn what_is_read_without_a_name_is_listed_here() {
         "services endpoints: get",
     ];
     let pods = "pods: list watch";
-    assert_eq!(unnamed(""), [rest[0], rest[1], pods, rest[2]]);
-    assert_eq!(unnamed("managePullSecrets: false"), rest);
+    assert_eq!(unnamed("managePullSecrets: true"), [rest[0], rest[1], pods, rest[2]]);
+    assert_eq!(unnamed(""), rest);
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn values_take_permissions_away() {
             .collect()
     };
     let has = |values, resource, name: &str| names(values, resource).iter().any(|n| n == name);
-    assert!(has("", "secrets", "image-swap-pull"));
-    assert!(!has("managePullSecrets: false", "secrets", "image-swap-pull"));
+    assert!(has("managePullSecrets: true", "secrets", "image-swap-pull"));
+    assert!(!has("", "secrets", "image-swap-pull"));
     assert!(has("", "secrets", "image-swap-ca"));
     assert!(!has("tls: {existingSecret: serving}", "secrets", "image-swap-ca"));
     assert!(has("tls: {existingSecret: serving}", "secrets", "serving"));

@@ -129,7 +129,7 @@ fn values_reach_the_controller() {
         ("timeout-seconds", "5"),
         ("exclude-label", "k8s.twr.io/imageswap"),
         ("match-conditions", "true"),
-        ("pull-secrets", "true"),
+        ("pull-secrets", "false"),
         ("registry-check-interval", "5m"),
         ("admin-listen", "0.0.0.0:8080"),
         ("log-format", "json"),
@@ -137,7 +137,7 @@ fn values_reach_the_controller() {
         assert_eq!(argument(controller, name), Some(value), "--{name}");
     }
     let namespaces = argument(controller, "system-namespaces").unwrap();
-    for known in ["calico-system", "kube-flannel", "longhorn-system", "rook-ceph"] {
+    for known in ["kube-system", "calico-system", "kube-flannel", "longhorn-system", "rook-ceph"] {
         assert!(namespaces.split(',').any(|namespace| namespace == known), "{known}");
     }
     let switches = |rendered| -> Vec<String> {
