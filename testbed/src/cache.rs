@@ -77,13 +77,25 @@ impl Cache {
         if let Some(entry) = self.find(name) {
             return Ok(entry);
         }
-        let partial = self.root.join(format!("{PARTIAL}{name}"));
-        let _interrupted_before = fs::remove_dir_all(&partial);
-        fs::create_dir_all(&partial).map_err(Error::io(format!("make {}", partial.display())))?;
-        let (full_name, whole) = make(&partial)?;
+        self.remove_interrupted(name);
+        let partial = tempfile::Builder::new()
+            .prefix(&format!("{PARTIAL}{name}-"))
+            .tempdir_in(&self.root)
+            .map_err(Error::io(format!("make a directory in {}", self.root.display())))?;
+        let (full_name, whole) = make(partial.path())?;
         let entry = self.root.join(full_name);
         fs::rename(&whole, &entry).map_err(Error::io(format!("make {}", entry.display())))?;
-        fs::remove_dir_all(&partial).map_err(Error::io(format!("remove {}", partial.display())))?;
         Ok(entry)
+    }
+
+    /// Removes what was left half-made. Only who holds the entry's lock may. An
+    /// orphan of the interrupted work may still write: then it stays.
+    fn remove_interrupted(&self, name: &str) {
+        let prefix = format!("{PARTIAL}{name}-");
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|found| found.starts_with(&prefix)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }

@@ -6,13 +6,8 @@ use std::{io, path::PathBuf, process::ExitStatus};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This machine lacks something; nothing was tried.
-    #[error("unavailable: {what}. To get it: {how}")]
-    Unavailable {
-        /// What is missing.
-        what: String,
-        /// What to do about it.
-        how: String,
-    },
+    #[error(transparent)]
+    Unavailable(#[from] Missing),
     /// The operating system refused.
     #[error("{doing}: {source}")]
     Io {
@@ -80,6 +75,16 @@ pub enum Error {
     Certificate(#[from] rcgen::Error),
 }
 
+/// What a machine lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unavailable: {what}. To get it: {how}")]
+pub struct Missing {
+    /// What is missing.
+    pub what: String,
+    /// What to do about it.
+    pub how: String,
+}
+
 impl Error {
     /// Adds what was being done to an I/O error: `.map_err(Error::io("…"))`.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
@@ -89,15 +94,6 @@ impl Error {
 
     /// Something is missing.
     pub(crate) fn unavailable(what: impl Into<String>, how: impl Into<String>) -> Self {
-        Self::Unavailable { what: what.into(), how: how.into() }
-    }
-
-    /// The same error once more: a part that is missing is told to everyone
-    /// who needs it.
-    pub(crate) fn missing_again(&self) -> Self {
-        match self {
-            Self::Unavailable { what, how } => Self::unavailable(what, how),
-            other => Self::unavailable(other.to_string(), "see there"),
-        }
+        Missing { what: what.into(), how: how.into() }.into()
     }
 }

@@ -39,7 +39,7 @@ pub use crate::{
     cache::Cache,
     cluster::Cluster,
     control_plane::{ControlPlane, Options},
-    error::Error,
+    error::{Error, Missing},
     http::Answer,
     image::Image,
     janitor::RunDir,

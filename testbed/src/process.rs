@@ -1,6 +1,7 @@
 //! Servers as child processes that never outlive us.
 
 use std::{
+    env,
     ffi::OsString,
     fs::{self, File},
     io,
@@ -111,6 +112,10 @@ impl Process {
             .args(&words[1..])
             .arg(&self.program)
             .args(&self.arguments)
+            // Proxies and the like in our environment are not meant for servers
+            // that talk to each other.
+            .env_clear()
+            .env("PATH", search_path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             // Ctrl-C is for us; we end our servers.
@@ -213,6 +218,13 @@ impl Drop for Process {
         // What cannot be killed now dies with us.
         let _ = self.kill();
     }
+}
+
+/// `PATH`, and where programs for the administrator are.
+fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
+    path
 }
 
 /// The children of a process (`/proc/PID/task/PID/children`).

@@ -14,10 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use image_swap_testbed::{Cache, Cluster, Parts, Wait, until};
-
-use crate::host::Host;
 
 /// How long `up` waits for the cluster. Each part has its own, shorter deadline.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -25,7 +22,7 @@ const DEADLINE: Duration = Duration::from_mins(15);
 /// A real cluster on this machine: control plane, node, registry
 ///
 /// Needs Debian 12 and root. What is missing is got and built once.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Environment:
   IMAGE_SWAP_CACHE    where what was got and built is kept, instead of
@@ -33,12 +30,12 @@ Environment:
   KUBEBUILDER_ASSETS  a directory with the programs of Kubernetes and etcd; it
                       wins over PATH, and PATH over getting and building
   IMAGE_SWAP_KEEP     set to anything: keep the files of what was stopped")]
-struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Start it and leave it running; print its kubeconfig
     Up,
@@ -53,31 +50,8 @@ enum Verb {
     Hold,
 }
 
-/// Runs `cargo xtask cluster`.
-pub(crate) fn run(_: &Host, arguments: &[String]) -> Result<ExitCode, String> {
-    let name = "cargo xtask cluster".to_owned();
-    match Line::try_parse_from(std::iter::once(&name).chain(arguments)) {
-        Ok(Line { args }) => {
-            args.run().map_err(|error| format!("{error:#}")).map(|()| ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            let _ = error.print();
-            Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
-        }
-    }
-}
-
-/// The task's own command line.
-#[derive(clap::Parser)]
-#[command(name = "cargo xtask cluster", version)]
-struct Line {
-    #[command(flatten)]
-    args: Args,
-}
-
 impl Args {
-    /// Does it.
-    fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         match self.verb {
             Verb::Up => up(),
             Verb::Down => down(),
@@ -85,6 +59,7 @@ impl Args {
             Verb::Parts => parts().map(drop),
             Verb::Hold => hold(),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -131,7 +106,6 @@ fn up() -> Result<()> {
     let mut holder = Command::new("setsid")
         .arg(env::current_exe()?)
         .args(["cluster", "hold"])
-        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log()?)
         .stderr(log()?)

@@ -4,10 +4,14 @@
 //! proptest for as long. The laws are the same: `crates/properties`.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
+
+use anyhow::{Context, Result, bail};
 
 use crate::{
     host::{Host, on_path, say},
@@ -16,55 +20,56 @@ use crate::{
     tool,
 };
 
-/// Seconds a target: of somebody who asks for it, in CI, and in a quick test.
-const ASKED: u64 = 60;
+/// Seconds a target, in CI and in a quick test.
 const CI: u64 = 30;
 const QUICK: u64 = 5;
 
 /// How much of what a failed search printed is shown, in lines.
-const SHOWN: usize = 60;
+const SHOWN: usize = 80;
 
-pub(crate) fn run(host: &Host, arguments: &[String]) -> Result<ExitCode, String> {
-    let known = targets(host)?;
-    let (seconds, targets) = options(arguments, &known)?;
-    let engine = Engine::find(host)?;
-    say(&format!("{}, {seconds} s a target", engine.name()));
-    search(host, &engine, seconds, &targets)?;
-    Ok(ExitCode::SUCCESS)
+/// Search for inputs that break a law
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long to search in each target
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// Where to search; everywhere if none is given
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let Self { seconds, targets } = self;
+        let targets = chosen(targets, targets_of(host)?)?;
+        let engine = Engine::find(host)?;
+        say(&format!("{}, {seconds} s a target", engine.name()));
+        search(host, &engine, seconds, &targets)?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// A short search in every target.
-pub(crate) fn smoke(host: &Host) -> Result<Outcome, String> {
+pub(crate) fn smoke(host: &Host) -> Result<Outcome> {
     let engine = Engine::find(host)?;
     let seconds = if host.ci { CI } else { QUICK };
-    let targets = targets(host)?;
+    let targets = targets_of(host)?;
     search(host, &engine, seconds, &targets)?;
     let targets = targets.len();
     Ok(Outcome::Passed(format!("{targets} targets, {seconds} s each, by {}", engine.name())))
 }
 
-fn options(arguments: &[String], known: &[String]) -> Result<(u64, Vec<String>), String> {
-    let mut seconds = ASKED;
-    let mut targets = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--seconds" {
-            let number = arguments.next().and_then(|text| text.parse().ok());
-            seconds = number.ok_or("expected a number after --seconds")?;
-        } else if known.contains(argument) {
-            targets.push(argument.clone());
-        } else {
-            return Err(format!("expected a target ({}), found {argument:?}", known.join(", ")));
-        }
+fn chosen(asked: Vec<String>, known: Vec<String>) -> Result<Vec<String>> {
+    if let Some(unknown) = asked.iter().find(|target| !known.contains(target)) {
+        bail!("expected a target ({}), found {unknown:?}", known.join(", "));
     }
-    Ok((seconds, if targets.is_empty() { known.to_vec() } else { targets }))
+    Ok(if asked.is_empty() { known } else { asked })
 }
 
 /// The fuzz targets, by their files.
-fn targets(host: &Host) -> Result<Vec<String>, String> {
+fn targets_of(host: &Host) -> Result<Vec<String>> {
     let folder = host.root.join("fuzz/fuzz_targets");
-    let entries =
-        fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let name = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| name(entry.path())).collect();
     names.sort();
@@ -73,13 +78,13 @@ fn targets(host: &Host) -> Result<Vec<String>, String> {
 
 enum Engine {
     /// With the PATH on which cargo finds cargo-fuzz.
-    LibFuzzer { path: std::ffi::OsString },
+    LibFuzzer { path: OsString },
     /// With the reason why it is not libFuzzer.
     Proptest(String),
 }
 
 impl Engine {
-    fn find(host: &Host) -> Result<Self, String> {
+    fn find(host: &Host) -> Result<Self> {
         let mut nightly = Command::new("rustup");
         nightly.args(["run", "nightly", "rustc", "--version"]);
         let has_nightly = on_path("rustup").is_some()
@@ -90,12 +95,11 @@ impl Engine {
         let program = match tool::FUZZ.get(host) {
             Ok(program) => program,
             Err(missing) if host.ci => return Err(missing),
-            Err(missing) => return Ok(Self::Proptest(missing)),
+            Err(missing) => return Ok(Self::Proptest(missing.to_string())),
         };
         let folders = program.parent().map(PathBuf::from).into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths(folders.chain(env::split_paths(&path)));
-        Ok(Self::LibFuzzer { path: path.map_err(|error| error.to_string())? })
+        Ok(Self::LibFuzzer { path: env::join_paths(folders.chain(env::split_paths(&path)))? })
     }
 
     fn name(&self) -> String {
@@ -104,46 +108,57 @@ impl Engine {
             Self::Proptest(why) => format!("proptest ({why})"),
         }
     }
-}
 
-fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Result<(), String> {
-    // Built before the clock starts.
-    process::run(&mut match engine {
-        Engine::LibFuzzer { path } => cargo_fuzz(host, path, &["build"]),
-        Engine::Proptest(_) => proptest(host, &["--no-run"]),
-    })?;
-    let mut broken = Vec::new();
-    for target in targets {
-        let mut command = match engine {
-            Engine::LibFuzzer { path } => {
+    /// Builds what [`Self::search`] runs.
+    fn build(&self, host: &Host) -> Command {
+        match self {
+            Self::LibFuzzer { path } => cargo_fuzz(host, path, &["build"]),
+            Self::Proptest(_) => proptest(host, &["--no-run"]),
+        }
+    }
+
+    fn search(&self, host: &Host, seconds: u64, target: &str) -> Command {
+        match self {
+            Self::LibFuzzer { path } => {
                 let time = format!("-max_total_time={seconds}");
-                let limits = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=2048"];
                 let mut command = cargo_fuzz(host, path, &["run", target, "--", &time]);
-                command.args(limits);
+                command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=2048"]);
                 command
             }
-            Engine::Proptest(_) => {
+            Self::Proptest(_) => {
                 let test = format!("tests::{target}");
                 let mut command = proptest(host, &["--", "--exact", &test, "--nocapture"]);
                 command.env("PROPERTY_SECONDS", seconds.to_string());
                 command
             }
-        };
-        let output = process::output(&mut command)?;
+        }
+    }
+}
+
+fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Result<()> {
+    // Before the clock starts.
+    process::run(&mut engine.build(host))?;
+    let mut broken = Vec::new();
+    for target in targets {
+        let mut command = engine.search(host, seconds, target);
+        // The law that is broken says more than how it was called.
+        let output = process::output(command.env("RUST_BACKTRACE", "0"))?;
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed);
         if output.status.success() {
             say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
         } else {
-            let lines: Vec<&str> = printed.lines().collect();
-            say(&lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
+            say(&failure(&printed));
             broken.push(target.as_str());
         }
     }
-    if broken.is_empty() { Ok(()) } else { Err(format!("broken: {}", broken.join(", "))) }
+    if !broken.is_empty() {
+        bail!("a law is broken: {}", broken.join(", "));
+    }
+    Ok(())
 }
 
-fn cargo_fuzz(host: &Host, path: &std::ffi::OsStr, arguments: &[&str]) -> Command {
+fn cargo_fuzz(host: &Host, path: &OsStr, arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo", "fuzz"]).args(arguments).env("PATH", path);
     command.current_dir(&host.root).stdin(Stdio::null());
@@ -151,7 +166,7 @@ fn cargo_fuzz(host: &Host, path: &std::ffi::OsStr, arguments: &[&str]) -> Comman
 }
 
 fn proptest(host: &Host, arguments: &[&str]) -> Command {
-    let mut command = process::cargo(host, "test");
+    let mut command = process::cargo(host, &["test"]);
     command.args(["--package", "image-swap-properties", "--lib"]).args(arguments);
     command
 }
@@ -159,6 +174,12 @@ fn proptest(host: &Host, arguments: &[&str]) -> Command {
 /// The line that says how many inputs were tried.
 fn runs(printed: &str) -> Option<&str> {
     printed.lines().rev().find(|line| line.starts_with("Done ") || line.ends_with(" runs"))
+}
+
+/// The last panic (proptest shrinks: the first ones are larger), and what follows it.
+fn failure(printed: &str) -> String {
+    let start = printed.rfind("panicked at").map_or(0, |at| printed[..at].rfind('\n').unwrap_or(0));
+    printed[start..].lines().take(SHOWN).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -171,25 +192,28 @@ mod tests {
 
     #[test]
     fn without_a_target_all_are_searched() {
-        let known = words("map reference");
-        assert_eq!(options(&[], &known), Ok((ASKED, known.clone())));
-        assert_eq!(options(&words("--seconds 3 map"), &known), Ok((3, words("map"))));
+        let known = || words("map reference");
+        assert_eq!(chosen(words(""), known()).unwrap(), known());
+        assert_eq!(chosen(words("map"), known()).unwrap(), words("map"));
     }
 
     #[test]
     fn what_is_no_target_is_refused_with_those_that_are() {
-        let known = words("map reference");
-        let error = options(&words("mpa"), &known).unwrap_err();
-        assert_eq!(error, "expected a target (map, reference), found \"mpa\"");
-        assert!(options(&words("--seconds soon"), &known).is_err());
+        let error = chosen(words("mpa"), words("map reference")).unwrap_err();
+        assert_eq!(error.to_string(), "expected a target (map, reference), found \"mpa\"");
+    }
+
+    #[test]
+    fn of_a_failure_the_last_panic_is_shown() {
+        let printed = "#7 NEW\nthread panicked at a:\nlarge\nthread panicked at b:\nsmall\nend\n";
+        assert_eq!(failure(printed).trim_start(), "thread panicked at b:\nsmall\nend");
+        assert_eq!(failure("error: no such target\n"), "error: no such target");
     }
 
     #[test]
     fn the_number_of_runs_is_found_in_what_either_engine_prints() {
-        assert_eq!(
-            runs("#1 INITED\nDone 12 runs in 3 second(s)\n"),
-            Some("Done 12 runs in 3 second(s)")
-        );
+        let done = "Done 12 runs in 3 second(s)";
+        assert_eq!(runs(&format!("#1 INITED\n{done}\n")), Some(done));
         assert_eq!(runs("running 1 test\n2048 runs\ntest tests::map ... ok\n"), Some("2048 runs"));
         assert_eq!(runs("nothing"), None);
     }

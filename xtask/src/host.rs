@@ -2,10 +2,12 @@
 
 use std::{
     env,
-    ffi::OsString,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
+
+use anyhow::{Context, Result};
+use image_swap_testbed::Cache;
 
 /// The machine, as far as tasks ask.
 #[derive(Debug)]
@@ -21,13 +23,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().ok_or("expected xtask below the checkout")?;
+        let root = manifest.parent().context("expected xtask below the checkout")?;
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ok(Self {
             root: root.to_owned(),
-            cache: cache(|name| env::var_os(name))?,
+            cache: Cache::open()?.path().to_owned(),
             ci: env::var_os("CI").is_some_and(|value| value == "true"),
             colour: io::stdout().is_terminal() && !no_colour,
         })
@@ -37,17 +39,6 @@ impl Host {
     pub(crate) fn styled(&self, style: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
     }
-}
-
-/// `IMAGE_SWAP_CACHE`, else `image-swap` in `XDG_CACHE_HOME`, else in `~/.cache`.
-fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
-    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(cache) = path("IMAGE_SWAP_CACHE") {
-        return Ok(cache);
-    }
-    let caches = path("XDG_CACHE_HOME").or_else(|| path("HOME").map(|home| home.join(".cache")));
-    let caches = caches.ok_or("expected HOME, XDG_CACHE_HOME or IMAGE_SWAP_CACHE to be set")?;
-    Ok(caches.join("image-swap"))
 }
 
 /// The program `name` on PATH.
@@ -67,23 +58,6 @@ pub(crate) fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cache_with(variables: &[(&str, &str)]) -> Result<PathBuf, String> {
-        cache(|name| {
-            let found = variables.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| value.into())
-        })
-    }
-
-    #[test]
-    fn the_cache_lies_where_the_user_says() {
-        let home = ("HOME", "/h");
-        assert_eq!(cache_with(&[home]), Ok("/h/.cache/image-swap".into()));
-        assert_eq!(cache_with(&[home, ("XDG_CACHE_HOME", "/c")]), Ok("/c/image-swap".into()));
-        let own = ("IMAGE_SWAP_CACHE", "/own");
-        assert_eq!(cache_with(&[home, own, ("XDG_CACHE_HOME", "/c")]), Ok("/own".into()));
-        assert!(cache_with(&[("IMAGE_SWAP_CACHE", "")]).is_err());
-    }
 
     #[test]
     fn a_program_that_is_nowhere_is_not_on_path() {

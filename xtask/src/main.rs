@@ -15,6 +15,5 @@ mod tool;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    task::run(&arguments)
+    task::run()
 }

@@ -2,6 +2,8 @@
 
 use std::process::{Command, ExitCode, Stdio};
 
+use anyhow::Result;
+
 use crate::{host::Host, process, tool};
 
 /// What is changed: the core of the core.
@@ -10,14 +12,24 @@ const CHANGED: [&str; 2] = ["crates/core/src/reference/**", "crates/core/src/rul
 /// Seconds after which a change that keeps a test running counts as seen.
 const TIMEOUT: &str = "60";
 
-/// `arguments` are cargo-mutants's own (`--list`, `--shard 1/8`, …).
-pub(crate) fn run(host: &Host, arguments: &[String]) -> Result<ExitCode, String> {
-    let program = tool::MUTANTS.get(host)?;
-    let mut command = Command::new(program);
-    command.args(["mutants", "--package", "image-swap-core", "--timeout", TIMEOUT]);
-    for files in CHANGED {
-        command.args(["--file", files]);
+/// Which changes to references and rules no test sees
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// cargo-mutants's own arguments (`--list`, `--shard 1/8`, …)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let program = tool::MUTANTS.get(host)?;
+        let mut command = Command::new(program);
+        command.args(["mutants", "--package", "image-swap-core", "--timeout", TIMEOUT]);
+        for files in CHANGED {
+            command.args(["--file", files]);
+        }
+        command.args(self.arguments).current_dir(&host.root).stdin(Stdio::null());
+        process::run(&mut command)?;
+        Ok(ExitCode::SUCCESS)
     }
-    process::run(command.args(arguments).current_dir(&host.root).stdin(Stdio::null()))?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context, Result};
+
 use crate::host::Host;
 
 /// A package of the workspace.
@@ -15,28 +17,39 @@ pub(crate) struct Package {
     pub(crate) folder: PathBuf,
 }
 
-/// Every package, in the order of their folders.
-pub(crate) fn all(host: &Host) -> Result<Vec<Package>, String> {
-    let crates = host.root.join("crates");
-    let entries = fs::read_dir(&crates).map_err(|error| told(&crates, &error.to_string()))?;
-    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    folders.push(host.root.join("xtask"));
+/// Every member of the workspace, in the order of their folders.
+pub(crate) fn all(host: &Host) -> Result<Vec<Package>> {
+    let manifest = read(&host.root)?;
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = "));
+    let members = members.context("expected members in the workspace's manifest, found none")?;
+    let mut folders = Vec::new();
+    // What stands between quotes: every second piece.
+    for member in members.split('"').skip(1).step_by(2) {
+        match member.strip_suffix("/*") {
+            None => folders.push(host.root.join(member)),
+            Some(parent) => {
+                let parent = host.root.join(parent);
+                let entries = fs::read_dir(&parent).context(parent.display().to_string())?;
+                folders.extend(entries.flatten().map(|entry| entry.path()));
+            }
+        }
+    }
     folders.retain(|folder| folder.join("Cargo.toml").is_file());
     folders.sort();
     folders.into_iter().map(|folder| Ok(Package { name: name(&folder)?, folder })).collect()
 }
 
 /// The first `name = "…"` of a manifest, which is the package's.
-fn name(folder: &Path) -> Result<String, String> {
-    let manifest = folder.join("Cargo.toml");
-    let text =
-        fs::read_to_string(&manifest).map_err(|error| told(&manifest, &error.to_string()))?;
-    let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    name.map(str::to_owned).ok_or_else(|| told(&manifest, "expected a package's name, found none"))
+fn name(folder: &Path) -> Result<String> {
+    let manifest = read(folder)?;
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let name = name.with_context(|| format!("{}: expected a package's name", folder.display()))?;
+    Ok(name.to_owned())
 }
 
-fn told(path: &Path, what: &str) -> String {
-    format!("{}: {what}", path.display())
+fn read(folder: &Path) -> Result<String> {
+    let manifest = folder.join("Cargo.toml");
+    fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())
 }
 
 #[cfg(test)]
@@ -46,7 +59,7 @@ mod tests {
     #[test]
     fn every_package_is_known_by_its_name() {
         let packages = all(&Host::new().unwrap()).unwrap();
-        for name in ["image-swap", "image-swap-core", "image-swap-properties", "xtask"] {
+        for name in ["image-swap", "image-swap-core", "image-swap-testbed", "xtask"] {
             assert!(packages.iter().any(|known| known.name == name), "{name} in {packages:?}");
         }
     }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+
 use crate::host::{Host, say};
 
 /// What became of a step.
@@ -23,43 +25,41 @@ pub(crate) enum Outcome {
 /// The steps of a task.
 pub(crate) struct Steps<'h> {
     host: &'h Host,
+    say: fn(&str),
     started: Instant,
     done: Vec<(&'static str, Outcome, Duration)>,
 }
 
 impl<'h> Steps<'h> {
     pub(crate) fn new(host: &'h Host) -> Self {
-        Self { host, started: Instant::now(), done: Vec::new() }
+        Self { host, say, started: Instant::now(), done: Vec::new() }
     }
 
     /// Runs one step; an error is a failed one. What follows is done all the same.
-    pub(crate) fn step(
-        &mut self,
-        name: &'static str,
-        run: impl FnOnce(&Host) -> Result<Outcome, String>,
-    ) {
-        say(&self.host.styled("1;36", &format!("\n=== {name}")));
+    pub(crate) fn step(&mut self, name: &'static str, run: impl FnOnce(&Host) -> Result<Outcome>) {
+        (self.say)(&self.host.styled("1;36", &format!("\n=== {name}")));
         let started = Instant::now();
-        let outcome = match run(self.host).unwrap_or_else(Outcome::Failed) {
+        let outcome = run(self.host).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        let outcome = match outcome {
             Outcome::Missing(what) if self.host.ci => Outcome::Failed(what),
             outcome => outcome,
         };
         let took = started.elapsed();
-        say(&self.line(name, &outcome, took));
+        (self.say)(&self.line(name, &outcome, took));
         self.done.push((name, outcome, took));
     }
 
     /// Prints what became of all steps; the exit code says whether none failed.
     pub(crate) fn finish(self) -> ExitCode {
-        say(&self.host.styled("1;36", "\n=== summary"));
+        (self.say)(&self.host.styled("1;36", "\n=== summary"));
         for (name, outcome, took) in &self.done {
-            say(&self.line(name, outcome, *took));
+            (self.say)(&self.line(name, outcome, *took));
         }
         let count = |is: fn(&Outcome) -> bool| self.done.iter().filter(|done| is(&done.1)).count();
         let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
         let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
         let skipped = self.done.len() - failed - passed;
-        say(&format!(
+        (self.say)(&format!(
             "{passed} steps passed, {failed} failed, {skipped} skipped, in {}",
             spoken(self.started.elapsed())
         ));
@@ -96,9 +96,10 @@ mod tests {
         Host { root: "/".into(), cache: "/".into(), ci, colour: false }
     }
 
-    fn ends(ci: bool, outcome: Result<Outcome, String>) -> ExitCode {
+    fn ends(ci: bool, outcome: Result<Outcome>) -> ExitCode {
         let host = host(ci);
-        let mut steps = Steps::new(&host);
+        // What a test of failure says must not look like one.
+        let mut steps = Steps { say: |_| {}, ..Steps::new(&host) };
         steps.step("first", |_| outcome);
         steps.step("second", |_| Ok(Outcome::Passed(String::new())));
         assert_eq!(steps.done.len(), 2, "what follows a failure is done all the same");
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn one_failed_step_fails_the_task() {
         assert_eq!(ends(false, Ok(Outcome::Passed(String::new()))), ExitCode::SUCCESS);
-        assert_eq!(ends(false, Err("broken".into())), ExitCode::FAILURE);
+        assert_eq!(ends(false, Err(anyhow::anyhow!("broken"))), ExitCode::FAILURE);
         assert_eq!(ends(false, Ok(Outcome::Failed("broken".into()))), ExitCode::FAILURE);
     }
 

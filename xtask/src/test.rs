@@ -1,6 +1,13 @@
 //! `cargo xtask test`: everything that must hold, in one command.
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::Result;
+use image_swap_testbed::Parts;
 
 use crate::{
     fuzz,
@@ -11,52 +18,57 @@ use crate::{
     tool,
 };
 
-pub(crate) fn run(host: &Host, arguments: &[String]) -> Result<ExitCode, String> {
-    if let Some(argument) = arguments.first() {
-        return Err(format!("expected no argument, found {argument:?}"));
+/// Format, lints, each crate alone, dependencies, fuzzing, every test
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> ExitCode {
+        let Self {} = self;
+        let mut steps = Steps::new(host);
+        steps.step("format", format);
+        steps.step("lints", lints);
+        steps.step("crates alone", crates_alone);
+        steps.step("dependencies", dependencies);
+        steps.step("advisories", advisories);
+        steps.step("fuzz", fuzz::smoke);
+        steps.step("cluster parts", cluster_parts);
+        steps.step("doc tests", doc_tests);
+        // Last, so that the test runner's own words stand at the end.
+        steps.step("tests", all_tests);
+        steps.finish()
     }
-    let mut steps = Steps::new(host);
-    steps.step("format", format);
-    steps.step("lints", lints);
-    steps.step("crates alone", crates_alone);
-    steps.step("dependencies", dependencies);
-    steps.step("advisories", advisories);
-    steps.step("fuzz", fuzz::smoke);
-    steps.step("doc tests", doc_tests);
-    // Last, so that the test runner's own words stand at the end.
-    steps.step("tests", all_tests);
-    Ok(steps.finish())
 }
 
 fn passed() -> Outcome {
     Outcome::Passed(String::new())
 }
 
-fn format(host: &Host) -> Result<Outcome, String> {
-    process::run(process::cargo(host, "fmt").args(["--all", "--check"]))?;
+fn format(host: &Host) -> Result<Outcome> {
+    process::run(process::cargo(host, &["fmt"]).args(["--all", "--check"]))?;
     let fuzz = ["--manifest-path", "fuzz/Cargo.toml", "--check"];
-    process::run(process::cargo(host, "fmt").args(fuzz))?;
+    process::run(process::cargo(host, &["fmt"]).args(fuzz))?;
     Ok(passed())
 }
 
-fn lints(host: &Host) -> Result<Outcome, String> {
+fn lints(host: &Host) -> Result<Outcome> {
     let all = ["--workspace", "--all-targets", "--", "--deny", "warnings"];
-    process::run(process::cargo(host, "clippy").args(all))?;
+    process::run(process::cargo(host, &["clippy"]).args(all))?;
     Ok(passed())
 }
 
 /// A crate that uses a feature which only another crate asked for compiles in
 /// the workspace and nowhere else.
-fn crates_alone(host: &Host) -> Result<Outcome, String> {
+fn crates_alone(host: &Host) -> Result<Outcome> {
     let crates = packages::all(host)?;
     for Package { name, .. } in &crates {
         say(&format!("{name} alone"));
-        process::run(process::cargo(host, "check").args(["--quiet", "--package", name]))?;
+        process::run(process::cargo(host, &["check"]).args(["--quiet", "--package", name]))?;
     }
     Ok(Outcome::Passed(format!("{} crates", crates.len())))
 }
 
-fn dependencies(host: &Host) -> Result<Outcome, String> {
+fn dependencies(host: &Host) -> Result<Outcome> {
     // The fuzz targets have a lock file of their own.
     let fuzz = ["--config", "deny.toml", "--manifest-path", "fuzz/Cargo.toml"];
     match deny(host, &fuzz, &["sources"])? {
@@ -67,43 +79,52 @@ fn dependencies(host: &Host) -> Result<Outcome, String> {
 
 /// Known vulnerabilities, where somebody has brought the list of them: it lies
 /// on GitHub, which a build may not reach.
-fn advisories(host: &Host) -> Result<Outcome, String> {
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let cargo_home =
-        cargo_home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let database = cargo_home.map(|home| home.join("advisory-dbs"));
-    let has_entries =
-        |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
-    if !database.is_some_and(|folder| has_entries(&folder)) {
+fn advisories(host: &Host) -> Result<Outcome> {
+    let set = |name| env::var_os(name).map(PathBuf::from);
+    let cargo_home = set("CARGO_HOME").or_else(|| Some(set("HOME")?.join(".cargo")));
+    let databases = cargo_home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    if databases.is_none_or(|databases| databases.count() == 0) {
         let how = "`cargo deny fetch` brings it from GitHub";
         return Ok(Outcome::Skipped(format!("there is no advisory database; {how}")));
     }
     deny(host, &[], &["--disable-fetch", "advisories"])
 }
 
-fn deny(host: &Host, of: &[&str], checks: &[&str]) -> Result<Outcome, String> {
+fn deny(host: &Host, of: &[&str], checks: &[&str]) -> Result<Outcome> {
     let program = match tool::DENY.get(host) {
         Ok(program) => program,
-        Err(missing) => return Ok(Outcome::Missing(missing)),
+        Err(missing) => return Ok(Outcome::Missing(missing.to_string())),
     };
-    let mut command = std::process::Command::new(program);
+    let mut command = Command::new(program);
     command.args(of).args(["--locked", "check", "--hide-inclusion-graph"]).args(checks);
     process::run(command.current_dir(&host.root))?;
     Ok(passed())
 }
 
-fn doc_tests(host: &Host) -> Result<Outcome, String> {
-    process::run(process::cargo(host, "test").args(["--workspace", "--doc"]))?;
+/// The programs of a real cluster. Got here and not by the first test that needs
+/// them, whose words nobody would see while it builds them.
+fn cluster_parts(host: &Host) -> Result<Outcome> {
+    let parts = if host.ci { Parts::obtain(&say)? } else { Parts::present()? };
+    let list = parts.list();
+    let missing: Vec<String> =
+        list.iter().filter_map(|part| part.as_ref().err()).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(Outcome::Passed(format!("{} programs", list.len())));
+    }
+    let how = "tests that need it are skipped; get it with `cargo xtask cluster parts`";
+    Ok(Outcome::Missing(format!("{}; {how}", missing.join("; "))))
+}
+
+fn doc_tests(host: &Host) -> Result<Outcome> {
+    process::run(process::cargo(host, &["test"]).args(["--workspace", "--doc"]))?;
     Ok(passed())
 }
 
-fn all_tests(host: &Host) -> Result<Outcome, String> {
+fn all_tests(host: &Host) -> Result<Outcome> {
     let (runner, mut command) = if on_path("cargo-nextest").is_some() {
-        let mut command = process::cargo(host, "nextest");
-        command.arg("run");
-        ("cargo-nextest", command)
+        ("cargo-nextest", process::cargo(host, &["nextest", "run"]))
     } else {
-        let mut command = process::cargo(host, "test");
+        let mut command = process::cargo(host, &["test"]);
         command.args(["--lib", "--bins", "--tests", "--examples"]);
         ("cargo test", command)
     };

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context, Result, bail};
+
 use crate::{
     host::{Host, on_path, say},
     process,
@@ -27,8 +29,10 @@ pub(crate) const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0"
 
 impl Tool {
     /// The program: on PATH, else in the cache, else, in CI, installed there.
-    /// `Err`: why it is not here, and how to get it.
-    pub(crate) fn get(self, host: &Host) -> Result<PathBuf, String> {
+    ///
+    /// # Errors
+    /// Why it is not here, and how to get it.
+    pub(crate) fn get(self, host: &Host) -> Result<PathBuf> {
         let Self { name, version } = self;
         if let Some(program) = on_path(name) {
             return Ok(program);
@@ -40,7 +44,7 @@ impl Tool {
         }
         if !host.ci {
             let how = format!("cargo install --locked {name}@{version}");
-            return Err(format!("{name} is not installed; get it with `{how}`"));
+            bail!("{name} is not installed; get it with `{how}`");
         }
         say(&format!(
             "{name} {version} is neither on PATH nor in {}: building it from crates.io. \
@@ -51,15 +55,14 @@ impl Tool {
         Ok(program)
     }
 
-    fn install(self, host: &Host, folder: &Path) -> Result<(), String> {
+    fn install(self, host: &Host, folder: &Path) -> Result<()> {
         // Not in the checkout's target folder, and kept if it is interrupted.
         let build = host.cache.join("build").join(self.name);
-        let mut install = process::cargo(host, "install");
+        let mut install = process::cargo(host, &["install"]);
         install.args(["--locked", "--root"]).arg(folder).arg("--target-dir").arg(&build);
         process::run(install.arg(format!("{}@{}", self.name, self.version)))?;
         // It is of no more use, and large.
-        fs::remove_dir_all(&build)
-            .map_err(|error| format!("{} could not be removed: {error}", build.display()))
+        fs::remove_dir_all(&build).with_context(|| format!("remove {}", build.display()))
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
         let host =
             Host { root: "/".into(), cache: "/nonexistent".into(), ci: false, colour: false };
         let tool = Tool { name: "cargo-no-such-tool", version: "1.2.3" };
-        let told = tool.get(&host).unwrap_err();
+        let told = tool.get(&host).unwrap_err().to_string();
         assert!(told.contains("`cargo install --locked cargo-no-such-tool@1.2.3`"), "{told}");
     }
 }

@@ -32,6 +32,10 @@ enum Verb {
     Render(command::render::Args),
     /// Answer the reviews of API servers, so that new pods have their images swapped.
     Webhook(command::webhook::Args),
+    /// Keep a cluster's registration, certificates and declaration (run by the chart).
+    Controller(command::controller::Args),
+    /// Take a release out of every pod's way before it is removed (run by the chart).
+    Leave(command::leave::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -48,6 +52,8 @@ impl Cli {
             Verb::Rewrite(args) => args.run(),
             Verb::Render(args) => args.run(),
             Verb::Webhook(args) => args.run(),
+            Verb::Controller(args) => args.run(),
+            Verb::Leave(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
         };

@@ -2,8 +2,10 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod controller;
 pub(crate) mod convert;
 pub(crate) mod explain;
+pub(crate) mod leave;
 pub(crate) mod man;
 pub(crate) mod render;
 pub(crate) mod rewrite;

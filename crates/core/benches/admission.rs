@@ -1,12 +1,7 @@
 //! What one admission costs, as ratios to other work on the same bytes.
 //!
-//! ```text
-//! cargo bench -p image-swap-core --bench admission            all ratios
-//! cargo bench -p image-swap-core --bench admission -- --once create
-//! ```
-//!
-//! The second form is for counting instructions under callgrind: it runs one case
-//! twice, and the second time within `counted` (`--toggle-collect='*::counted'`).
+//! `--once case…` runs each named case once, as often as it is named, so that
+//! `cargo xtask bench` can count the instructions of one.
 #![expect(clippy::print_stdout, reason = "what a benchmark is for")]
 
 #[path = "admission/baseline.rs"]
@@ -64,24 +59,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         Case::new("update", || answer(&update, &few, 1)),
         Case::new("update-ignored-any", || baseline::ignored_any(black_box(&update))),
     ];
-    let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--once") {
-        let name = arguments.get(at + 1).ok_or("expected a case after --once")?;
-        let case = &cases[position(&cases, name)?];
-        // What the allocator has to tidy up after the fixtures is not the case's.
-        (case.run)();
-        return if counted(case) { Ok(()) } else { Err("the case failed".into()) };
+    let mut arguments = std::env::args();
+    if arguments.any(|argument| argument == "--once") {
+        return arguments.try_for_each(|name| once(&cases[position(&cases, &name)?]));
     }
-    if let Some(broken) = cases.iter().find(|case| !(case.run)()) {
-        return Err(format!("case {} does not do what it should", broken.name).into());
-    }
+    cases.iter().try_for_each(once)?;
     println!("# bytes: create {}, update {}; nanoseconds a run:", create.len(), update.len());
     report(&cases)
 }
 
-#[inline(never)]
-fn counted(case: &Case<'_>) -> bool {
-    black_box((case.run)())
+fn once(case: &Case<'_>) -> Result<(), Box<dyn Error>> {
+    if (case.run)() {
+        Ok(())
+    } else {
+        Err(format!("{} does not do what it should", case.name).into())
+    }
 }
 
 fn position(cases: &[Case<'_>], name: &str) -> Result<usize, String> {

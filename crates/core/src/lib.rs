@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod check;
+pub mod cluster;
 pub mod declaration;
 pub mod finding;
 pub mod json;

@@ -7,6 +7,7 @@
 //! a crate of their own: neither may reach into the other, and what only they
 //! need (another parser to compare with) is no dependency of what is shipped.
 
+mod admission;
 mod choices;
 mod declaration;
 mod manifest;
@@ -15,6 +16,7 @@ mod reference;
 mod text;
 
 pub use self::{
+    admission::admission,
     declaration::declaration,
     manifest::manifest,
     map::{imageswap, map},

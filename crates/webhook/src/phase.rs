@@ -9,6 +9,8 @@ use tokio::sync::watch;
 pub(crate) enum Phase {
     /// It accepts.
     Serving,
+    /// It still accepts, and says that it is not ready.
+    Leaving,
     /// It accepts nothing new and finishes what it has.
     Draining,
     /// Its time is over: whatever is left is cut.
@@ -26,7 +28,7 @@ impl PhaseView {
         (sender, Self(receiver))
     }
 
-    /// Whether it still accepts.
+    /// Whether it will go on to accept.
     pub(crate) fn is_serving(&self) -> bool {
         *self.0.borrow() == Phase::Serving
     }

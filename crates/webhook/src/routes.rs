@@ -9,7 +9,7 @@ use hyper::{
     http::request::Parts,
 };
 use image_swap_core::{
-    admission::{self, ReviewError, Settings},
+    admission::{self, ReviewError},
     rule::RuleSet,
 };
 use tracing::debug;
@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     reply::{self, Reply},
     rules::RulesInForce,
+    settings::SettingsInForce,
 };
 
 /// Answers requests for a review.
@@ -34,7 +35,7 @@ pub(crate) struct Routes {
 
 /// Answers reviews, and says what it did.
 pub(crate) struct Reviewer {
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingsInForce,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -144,7 +145,7 @@ fn is_sent_regardless(head: &Parts) -> bool {
 impl Reviewer {
     fn answer(&self, received: &Received, rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
         let begun = Instant::now();
-        let reviewed = admission::review(&received.bytes, rules, &self.settings)?;
+        let reviewed = admission::review(&received.bytes, rules, &self.settings.current())?;
         self.metrics.admission(begun.elapsed(), &reviewed.decisions);
         let subject = &reviewed.subject;
         debug!(

@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use image_swap_core::admission::Settings;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,6 +17,7 @@ use crate::{
     phase::{Phase, PhaseView},
     routes::{Reviewer, Routes},
     rules::RulesInForce,
+    settings::SettingsInForce,
     tls,
 };
 
@@ -34,7 +34,7 @@ pub struct Server {
     /// What clients may take.
     pub limits: Limits,
     /// How reviews are answered.
-    pub settings: Settings,
+    pub settings: SettingsInForce,
     /// By which rules. Without any the server runs, but is not ready.
     pub rules: RulesInForce,
     /// With which certificate. Without one the server runs, but is not ready.
@@ -163,6 +163,12 @@ pub struct Drained {
 }
 
 impl Running {
+    /// Says that it is about to leave: `/readyz` answers 503, and everything is
+    /// still accepted, until whoever sends requests here has noticed.
+    pub fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+    }
+
     /// Ends it: `/readyz` answers 503, nothing new is accepted, requests that
     /// have begun are answered, and after `patience` what is left is cut.
     pub async fn drain(self, patience: Duration) -> Drained {

@@ -22,7 +22,6 @@ pub(super) struct Kubelet<'a> {
     pub(super) name: &'a str,
     pub(super) address: IpAddr,
     pub(super) port: u16,
-    pub(super) cgroup: &'a str,
 }
 
 impl Kubelet<'_> {
@@ -71,7 +70,6 @@ impl Kubelet<'_> {
             },
             "authorization": { "mode": "AlwaysAllow" },
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": self.cgroup,
             "cgroupsPerQOS": false,
             "enforceNodeAllocatable": [],
             "clusterDNS": [self.control_plane.network().dns()],

@@ -67,8 +67,7 @@ impl Node {
         let id = format!("{:08x}", random() >> 32);
         let name = options.name.clone().unwrap_or_else(|| format!("node-{id}"));
         let network = Network::make(&dir, &id, control_plane)?;
-        let cgroup = cgroup(&dir, &id)?;
-        let space = Space::open(&dir, &options.hosts)?;
+        let space = Space::open(&dir, &id, &options.hosts)?;
         let port = Port::reserve()?;
         let containerd = containerd::process(&dir, &space, parts, &network)?;
         let kubelet = kubelet::Kubelet {
@@ -79,7 +78,6 @@ impl Node {
             name: &name,
             address: network.gateway(),
             port: port.number(),
-            cgroup: &cgroup,
         };
         let mut node = Self {
             kubelet: kubelet.process()?,
@@ -178,15 +176,4 @@ impl Node {
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         [&self.containerd, &self.kubelet].into_iter()
     }
-}
-
-/// The cgroup below which those of pods are, and its removal: nothing else would
-/// remove them when the kubelet is killed.
-fn cgroup(dir: &RunDir, id: &str) -> Result<String, Error> {
-    let name = format!("image-swap-{id}");
-    let all = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*'");
-    dir.undo(&format!(
-        "for _ in $(seq 50); do {all} -exec rmdir {{}} +; [ -z \"$({all})\" ] && break; sleep 0.1; done"
-    ))?;
-    Ok(format!("/{name}"))
 }

@@ -37,9 +37,7 @@ impl Network {
         fs::write(&localnet, "1").map_err(Error::io(format!("write {localnet}")))?;
         let service = control_plane.network().api_server();
         let target = format!("127.0.0.1:{}", control_plane.port());
-        for chain in
-            [format!("PREROUTING -i {bridge}"), format!("OUTPUT -s {}", network.address(1))]
-        {
+        for chain in [format!("PREROUTING -i {bridge}"), "OUTPUT".to_owned()] {
             let rule = format!(
                 "{chain} -d {service}/32 -p tcp --dport 443 -m comment --comment {bridge} \
                  -j DNAT --to-destination {target}"

@@ -26,14 +26,43 @@ const OWN: [(&str, &str); 8] = [
     ("etc-kubernetes", "/etc/kubernetes"),
 ];
 
-/// The first process of the namespaces: it notes its pid as the machine sees it
-/// (the old `/proc` still shows that), prepares the mounts, and then only reaps.
-/// A mount point that the machine lacks stays behind as an empty directory.
-const SCRIPT: &str = r#"
+/// The first process of the namespaces. It notes its pid as the machine sees it
+/// (the old `/proc` still shows that), goes into a group of its own in each
+/// cgroup hierarchy (v1 has several, v2 one) and makes that the node's root:
+/// without `cgroupsPerQOS` the kubelet cannot be told to stay below another one.
+const FIRST: &str = r#"
 set -e
 read -r pid rest < /proc/self/stat
+echo "$pid" > "$1/pid.new"
 mount -t proc proc /proc
-dir=$1; shift
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ -f "$root/cgroup.procs" ] && mountpoint -q "$root" || continue
+    for own in "$root/$2" "$root/$2/init"; do
+        mkdir "$own"
+        # v1: a new group may hold no process until these are set.
+        for file in cpuset.cpus cpuset.mems; do
+            if [ -f "$root/tasks" ] && [ -f "$root/$file" ]; then cat "$root/$file" > "$own/$file"; fi
+        done
+    done
+    echo 0 > "$root/$2/cgroup.procs"
+done
+exec unshare --cgroup sh -c "$SECOND" node "$@"
+"#;
+
+/// The same process goes on: it prepares the mounts, and then only reaps. A
+/// mount point that the machine lacks stays behind as an empty directory.
+const SECOND: &str = r#"
+set -e
+dir=$1; cgroup=$2; shift 2
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ -d "$root/$cgroup" ] || continue
+    mount --bind "$root/$cgroup" "$root"
+    echo 0 > "$root/init/cgroup.procs"
+    # v2: a group with processes hands no controllers down, so this comes last.
+    for name in $(cat "$root/cgroup.controllers" 2>/dev/null); do
+        echo "+$name" > "$root/cgroup.subtree_control"
+    done
+done
 while [ $# -gt 0 ]; do
     mkdir -p "$dir/$1" "$2"
     mount --bind "$dir/$1" "$2"
@@ -41,12 +70,19 @@ while [ $# -gt 0 ]; do
 done
 mount --bind "$dir/hosts" /etc/hosts
 mount --make-rshared /
-echo "$pid" > "$dir/pid.new"
 mv "$dir/pid.new" "$dir/pid"
 while sleep 3600; do :; done
 "#;
 
-/// PID and mount namespaces that live as long as the value.
+/// What joins the namespaces joins the cgroups too.
+const JOIN: &str = r#"
+for procs in /sys/fs/cgroup/init/cgroup.procs /sys/fs/cgroup/*/init/cgroup.procs; do
+    if [ -f "$procs" ]; then echo 0 > "$procs"; fi
+done
+exec "$@"
+"#;
+
+/// PID, mount and cgroup namespaces that live as long as the value.
 #[derive(Debug)]
 pub(super) struct Space {
     first: Process,
@@ -55,16 +91,18 @@ pub(super) struct Space {
 
 impl Space {
     /// Makes the namespaces.
-    pub(super) fn open(dir: &RunDir, hosts: &[(String, IpAddr)]) -> Result<Self, Error> {
+    pub(super) fn open(dir: &RunDir, id: &str, hosts: &[(String, IpAddr)]) -> Result<Self, Error> {
+        let cgroup = cgroup(dir, id)?;
         let mut lines = fs::read_to_string("/etc/hosts").map_err(Error::io("read /etc/hosts"))?;
         for (name, address) in hosts {
             let _ = write!(lines, "\n{address} {name}\n");
         }
         dir.write("hosts", lines)?;
-        let flags = ["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", SCRIPT, "node"];
+        let flags = ["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", FIRST, "node"];
         let mut first = Process::new("unshare", "unshare", dir.path().join("unshare.log"))
+            .variable("SECOND", SECOND)
             .arguments(flags)
-            .arguments([dir.path()])
+            .arguments([dir.path().as_os_str(), cgroup.as_ref()])
             .arguments(OWN.iter().flat_map(|(own, seen)| [own, seen]).map(OsString::from));
         first.start()?;
         let file = dir.path().join("pid");
@@ -80,7 +118,8 @@ impl Space {
     /// The command before a command that runs inside.
     pub(super) fn wrapper(&self) -> Vec<OsString> {
         let target = self.pid.to_string();
-        ["nsenter", "--target", &target, "--mount", "--pid", "--"].map(OsString::from).to_vec()
+        let enter = ["nsenter", "--target", &target, "--mount", "--pid", "--cgroup", "--"];
+        enter.into_iter().chain(["sh", "-c", JOIN, "join"]).map(OsString::from).collect()
     }
 }
 
@@ -92,4 +131,16 @@ impl Drop for Space {
             if runs(self.pid) { Err(Wait::NotYet("still running".into())) } else { Ok(()) }
         });
     }
+}
+
+/// The name of the node's cgroups, whose removal is seen to: nothing else would
+/// remove them.
+fn cgroup(dir: &RunDir, id: &str) -> Result<String, Error> {
+    let name = format!("image-swap-{id}");
+    let all = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*'");
+    // What is still dying keeps its group.
+    dir.undo(&format!(
+        "for _ in $(seq 50); do {all} -exec rmdir {{}} +; [ -z \"$({all})\" ] && break; sleep 0.1; done"
+    ))?;
+    Ok(name)
 }

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 /// Where programs for the administrator are, which are not on everyone's `PATH`.
@@ -13,7 +13,7 @@ const ADMINISTRATOR: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 pub(super) fn program(names: &[&str]) -> Option<PathBuf> {
     let directories: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
         .into_iter()
-        .map(PathBuf::from)
+        .filter_map(|dir| path::absolute(dir).ok())
         .chain(env::var_os("PATH").iter().flat_map(env::split_paths))
         .chain(ADMINISTRATOR.iter().map(PathBuf::from))
         .collect();

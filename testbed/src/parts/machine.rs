@@ -12,7 +12,7 @@ use super::{
     apt::{self, Apt},
     build, find,
 };
-use crate::{cache::Cache, error::Error, run, version::Minor};
+use crate::{cache::Cache, error::Error, janitor::RunDir, run, version::Minor};
 
 /// The plugins a node's configuration names.
 const CNI_PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
@@ -22,7 +22,7 @@ pub(super) struct Machine<'a> {
     cache: Cache,
     /// Whether parts may be got, and who is told about it.
     progress: Option<Progress<'a>>,
-    apt: OnceCell<(tempfile::TempDir, Apt)>,
+    apt: OnceCell<(RunDir, Apt)>,
 }
 
 impl<'a> Machine<'a> {
@@ -118,30 +118,29 @@ impl<'a> Machine<'a> {
         if let Some(built) = self.cache.find(build::ENTRY) {
             return Ok(built.join(name));
         }
-        let progress = self.may_get(
-            name,
-            "on Debian 12 run `cargo xtask cluster parts`, which builds it; elsewhere set \
-             KUBEBUILDER_ASSETS to a directory that holds it",
-        )?;
-        let log = self.log(build::ENTRY)?;
+        let how = "on Debian 12 run `cargo xtask cluster parts`, which builds it; elsewhere set \
+                   KUBEBUILDER_ASSETS to a directory that holds it";
+        Ok(self.build(self.may_get(name, how)?)?.join(name))
+    }
+
+    /// Builds Kubernetes, and gives the directory with its programs.
+    fn build(&self, progress: Progress<'_>) -> Result<PathBuf, Error> {
         let go = "usr/lib/go-1.19";
-        let go = if Path::new("/").join(go).join("bin/go").exists() {
-            Path::new("/").join(go)
-        } else {
+        let go = match Path::new("/").join(go) {
+            installed if installed.join("bin/go").exists() => installed,
             // The compiler's tree links to that of its sources: they are one entry.
-            let all = self.packages("golang-1.19", &["golang-1.19-go", "golang-1.19-src"])?;
-            all.join(go)
+            _ => self.packages("golang-1.19", &["golang-1.19-go", "golang-1.19-src"])?.join(go),
         };
         for (tool, package) in [("make", "make"), ("rsync", "rsync"), ("cc", "gcc")] {
             self.tool(tool, package)?;
         }
         let reflect2 = self.package("reflect2", "golang-github-modern-go-reflect2-dev")?;
-        let entry = self.cache.entry(build::ENTRY, |work| {
+        self.cache.entry(build::ENTRY, |work| {
+            let log = self.log(build::ENTRY)?;
             let archive = self.apt(progress)?.source("kubernetes", work, progress)?;
             build::Build { work, go: &go, reflect2: &reflect2, archive: &archive, log: &log }
                 .run(progress)
-        })?;
-        Ok(entry.join(name))
+        })
     }
 
     /// An unpacked Debian package, of which `what` is needed.
@@ -183,18 +182,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// apt, whose lists are read when it is first needed.
     fn apt(&self, progress: Progress<'_>) -> Result<&Apt, Error> {
-        if self.apt.get().is_none() {
-            let dir = tempfile::tempdir_in(self.cache.path())
-                .map_err(Error::io(format!("make {}/.tmp…", self.cache.path().display())))?;
-            let apt = Apt::new(dir.path(), &self.log("apt")?, progress)?;
-            // Nobody else could have set it meanwhile: the cell is not shared.
-            let _ = self.apt.set((dir, apt));
+        if let Some((_, apt)) = self.apt.get() {
+            return Ok(apt);
         }
-        self.apt
-            .get()
-            .map(|(_, apt)| apt)
-            .ok_or_else(|| Error::unavailable("apt", "this cannot happen"))
+        let dir = RunDir::new("apt")?;
+        let apt = Apt::new(dir.path(), &self.log("apt")?, progress)?;
+        Ok(&self.apt.get_or_init(|| (dir, apt)).1)
     }
 
     /// An empty file for what the getting of something says.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use self::machine::Machine;
-use crate::{error::Error, version::Minor};
+use crate::{
+    error::{Error, Missing},
+    version::Minor,
+};
 
 /// Told what is being done, one line at a time.
 pub type Progress<'a> = &'a dyn Fn(&str);
@@ -20,10 +23,10 @@ pub type Progress<'a> = &'a dyn Fn(&str);
 /// why when it is asked for.
 #[derive(Debug)]
 pub struct Parts {
-    servers: Result<ServerParts, Error>,
-    controllers: Result<ControllerParts, Error>,
-    node: Result<NodeParts, Error>,
-    registry: Result<RegistryParts, Error>,
+    servers: Result<ServerParts, Missing>,
+    controllers: Result<ControllerParts, Missing>,
+    node: Result<NodeParts, Missing>,
+    registry: Result<RegistryParts, Missing>,
 }
 
 /// What a control plane needs at least.
@@ -143,37 +146,37 @@ impl Parts {
     /// What a control plane needs at least.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], as all accessors.
-    pub fn servers(&self) -> Result<&ServerParts, Error> {
-        self.servers.as_ref().map_err(Error::missing_again)
+    /// What is missing and how to get it.
+    pub fn servers(&self) -> Result<&ServerParts, Missing> {
+        self.servers.as_ref().map_err(Missing::clone)
     }
 
     /// Controller manager and scheduler.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub fn controllers(&self) -> Result<&ControllerParts, Error> {
-        self.controllers.as_ref().map_err(Error::missing_again)
+    /// What is missing and how to get it.
+    pub fn controllers(&self) -> Result<&ControllerParts, Missing> {
+        self.controllers.as_ref().map_err(Missing::clone)
     }
 
     /// What runs pods.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub fn node(&self) -> Result<&NodeParts, Error> {
-        self.node.as_ref().map_err(Error::missing_again)
+    /// What is missing and how to get it.
+    pub fn node(&self) -> Result<&NodeParts, Missing> {
+        self.node.as_ref().map_err(Missing::clone)
     }
 
     /// What keeps images.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub fn registry(&self) -> Result<&RegistryParts, Error> {
-        self.registry.as_ref().map_err(Error::missing_again)
+    /// What is missing and how to get it.
+    pub fn registry(&self) -> Result<&RegistryParts, Missing> {
+        self.registry.as_ref().map_err(Missing::clone)
     }
 
     /// Every program with its path, and every group that is missing with the reason.
-    pub fn list(&self) -> Vec<Result<(&'static str, &Path), &Error>> {
+    pub fn list(&self) -> Vec<Result<(&'static str, &Path), &Missing>> {
         let mut list = Vec::new();
         match &self.servers {
             Ok(parts) => list.extend([
@@ -215,12 +218,13 @@ impl Parts {
 ///
 /// # Errors
 /// The same error, if it is not [`Error::Unavailable`] or if `CI=true` is set.
-pub fn or_skip<T>(part: Result<T, Error>) -> Result<Option<T>, Error> {
-    match part {
+pub fn or_skip<T>(part: Result<T, impl Into<Error>>) -> Result<Option<T>, Error> {
+    match part.map_err(Into::into) {
         Ok(part) => Ok(Some(part)),
-        Err(error @ Error::Unavailable { .. }) if !in_ci() => {
-            // Not `eprintln!`, which the test harness keeps to itself.
-            let _ = writeln!(io::stderr(), "skipped, {error}");
+        Err(Error::Unavailable(missing)) if !in_ci() => {
+            // Not `eprintln!`, which the test harness keeps to itself; in one
+            // piece, since tests run beside each other.
+            let _ = io::stderr().write_all(format!("skipped, {missing}\n").as_bytes());
             Ok(None)
         }
         Err(error) => Err(error),
@@ -233,9 +237,9 @@ fn in_ci() -> bool {
 }
 
 /// A group: that it is missing is an answer, any other error ends the search.
-fn optional<T>(group: impl FnOnce() -> Result<T, Error>) -> Result<Result<T, Error>, Error> {
+fn optional<T>(group: impl FnOnce() -> Result<T, Error>) -> Result<Result<T, Missing>, Error> {
     match group() {
-        Err(missing @ Error::Unavailable { .. }) => Ok(Err(missing)),
+        Err(Error::Unavailable(missing)) => Ok(Err(missing)),
         Err(error) => Err(error),
         Ok(parts) => Ok(Ok(parts)),
     }

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use image_swap_testbed::{ControlPlane, Options, Process, Wait, or_skip, until};
+use image_swap_testbed::{ControlPlane, Node, NodeOptions, Options, Process, Wait, or_skip, until};
 
-use crate::{Outcome, parts};
+use crate::{Outcome, parts, traces};
 
 /// Set for the process that is going to be killed.
 const VICTIM: &str = "IMAGE_SWAP_TESTBED_VICTIM";
@@ -27,6 +27,17 @@ fn victim() -> Outcome {
     writeln!(out, "dir {}", control_plane.kubeconfig().parent().unwrap().display())?;
     for process in control_plane.processes() {
         writeln!(out, "pid {}", process.pid().unwrap())?;
+    }
+    let node = match or_skip(parts().node())? {
+        Some(_) => Some(Node::start(parts(), &control_plane, &NodeOptions::default())?),
+        None => None,
+    };
+    if let Some(node) = &node {
+        writeln!(out, "dir {}", node.etc_containerd().parent().unwrap().display())?;
+        writeln!(out, "node {}", node.name())?;
+        for process in node.processes() {
+            writeln!(out, "pid {}", process.pid().unwrap())?;
+        }
     }
     writeln!(out, "ready")?;
     loop {
@@ -58,10 +69,13 @@ fn servers_and_files_go_with_a_process_that_is_killed() -> Outcome {
             _ => None,
         })
         .collect();
-    assert_eq!(paths.len(), 3, "a directory, etcd, the API server: {told:?}");
+    let node = told.iter().find_map(|line| line.strip_prefix("node "));
+    let expected = if node.is_some() { 6 } else { 3 };
+    assert_eq!(paths.len(), expected, "directories and processes: {told:?}");
     until("nothing to be left", Duration::from_mins(1), || {
-        match paths.iter().find(|path| Path::new(path).exists()) {
-            Some(path) => Err(Wait::NotYet(path.clone())),
+        let left = paths.iter().filter(|path| Path::new(path).exists()).cloned();
+        match left.chain(node.map(traces).into_iter().flatten()).next() {
+            Some(left) => Err(Wait::NotYet(left)),
             None => Ok(()),
         }
     })?;

@@ -7,7 +7,7 @@ mod end;
 mod node;
 mod registry;
 
-use std::{error::Error, io::Write, sync::LazyLock};
+use std::{error::Error, io::Write, process::Command, sync::LazyLock};
 
 use image_swap_testbed::Parts;
 
@@ -17,6 +17,27 @@ type Outcome = Result<(), Box<dyn Error>>;
 fn parts() -> &'static Parts {
     static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
     &PARTS
+}
+
+/// What of a node is on the machine: its bridge, its rules, its cgroups (one of
+/// them).
+fn traces(node: &str) -> Vec<String> {
+    let id = node.trim_start_matches("node-");
+    let said = |program: &str, arguments: &[&str]| {
+        let out = Command::new(program).args(arguments).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let cgroups = said("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}")]);
+    let all = [
+        said("ip", &["-oneline", "link", "show", "type", "bridge"]),
+        said("iptables-save", &["-t", "nat"]),
+        cgroups.lines().next().unwrap_or_default().to_owned(),
+    ];
+    all.iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.contains(id))
+        .map(String::from)
+        .collect()
 }
 
 /// Past the test harness, which would keep it until the test fails.

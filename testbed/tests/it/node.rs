@@ -1,17 +1,17 @@
 //! A node that runs real pods.
 
-use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
+use std::{fs, net::TcpListener, time::Duration};
 
 use image_swap_testbed::{
-    Cluster, ControlPlane, Image, Node, NodeOptions, Options, Registry, RegistryOptions, Wait,
-    or_skip, until,
+    Authority, Cluster, ControlPlane, Error, Image, Node, NodeOptions, Options, Registry,
+    RegistryOptions, Wait, or_skip, until,
 };
 use serde_json::{Value, json};
 
 use crate::{
     Outcome, announce,
     control_plane::{CONFIGURATIONS, assert_dialled, webhook},
-    parts,
+    parts, traces,
 };
 
 /// How long a pod may take on a busy machine.
@@ -31,6 +31,16 @@ fn pod(name: &str, node: &str, image: &str) -> Value {
     })
 }
 
+/// Whether what every test of a node needs is there.
+fn all_there() -> Result<bool, Error> {
+    let there = || {
+        parts().servers()?;
+        parts().registry()?;
+        parts().node()
+    };
+    Ok(or_skip(there())?.is_some())
+}
+
 /// Waits until a pod is `Ready`.
 fn wait_ready(control_plane: &ControlPlane, path: &str) -> Outcome {
     until(&format!("{path} to be Ready"), DEADLINE, || {
@@ -42,28 +52,11 @@ fn wait_ready(control_plane: &ControlPlane, path: &str) -> Outcome {
     Ok(())
 }
 
-/// Whether rules, cgroups or the bridge of a node are on the machine.
-fn traces(node: &str) -> Vec<String> {
-    let id = node.trim_start_matches("node-");
-    let said = |program: &str, arguments: &[&str]| {
-        let out = Command::new(program).args(arguments).output().unwrap();
-        String::from_utf8(out.stdout).unwrap()
-    };
-    let all = [
-        said("iptables-save", &["-t", "nat"]),
-        said("ip", &["link"]),
-        said("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}*")]),
-    ];
-    all.iter()
-        .flat_map(|text| text.lines())
-        .filter(|line| line.contains(id))
-        .map(String::from)
-        .collect()
-}
-
 #[test]
 fn a_pod_is_pulled_from_the_registry_and_runs_until_the_node_goes() -> Outcome {
-    let Some(_) = or_skip(parts().node())? else { return Ok(()) };
+    if !all_there()? {
+        return Ok(());
+    }
     let registry = Registry::start(parts(), &RegistryOptions::default())?;
     let command = ["sh", "-c", "echo started; sleep inf"];
     let image = Image::busybox(parts().registry()?, "test", &command)?;
@@ -94,27 +87,51 @@ fn a_pod_is_pulled_from_the_registry_and_runs_until_the_node_goes() -> Outcome {
     let restarts = &control_plane.get(path)?.unwrap()["status"]["containerStatuses"][0];
     assert_eq!(restarts["restartCount"], 0, "containers outlive containerd");
 
-    assert!(!traces(&name).is_empty());
     let dir = node.etc_containerd().parent().unwrap().to_owned();
+    assert_eq!(traces(&name).len(), 4, "a bridge, two rules, cgroups: {:?}", traces(&name));
     drop(node);
     assert_eq!(traces(&name), Vec::<String>::new());
     assert!(!dir.exists());
-    assert!(!mentions(&dir), "no process of the node is left");
     Ok(())
 }
 
-/// Whether a process mentions a path in its command line.
-fn mentions(path: &Path) -> bool {
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(path.to_str().unwrap())
-    })
+#[test]
+fn a_node_pulls_by_name_over_tls_as_its_containerd_was_told_meanwhile() -> Outcome {
+    if !all_there()? {
+        return Ok(());
+    }
+    let host = "registry.example.com";
+    let authority = Authority::new("company")?;
+    let options = RegistryOptions {
+        tls: Some(authority.server(&[host])?),
+        authority: Some(authority.certificate().to_owned()),
+        host: Some(host.to_owned()),
+        credentials: None,
+    };
+    let registry = Registry::start(parts(), &options)?;
+    let image = Image::busybox(parts().registry()?, "tls", &["sleep", "inf"])?;
+    let reference = registry.push("app", "1", &image)?;
+
+    let control_plane = ControlPlane::start(parts(), &Options::default())?;
+    let options = NodeOptions { hosts: vec![(host.into(), [127, 0, 0, 1].into())], name: None };
+    let node = Node::start(parts(), &control_plane, &options)?;
+    let certs = node.etc_containerd().join("certs.d").join(registry.address());
+    fs::create_dir_all(&certs)?;
+    fs::write(certs.join("ca.crt"), authority.certificate())?;
+    let toml = format!("[host.\"https://{}\"]\nca = \"ca.crt\"\n", registry.address());
+    fs::write(certs.join("hosts.toml"), toml)?;
+
+    control_plane.create_namespace("one")?;
+    let pod = pod("a", node.name(), &reference);
+    control_plane.create("/api/v1/namespaces/one/pods", &pod)?;
+    wait_ready(&control_plane, "/api/v1/namespaces/one/pods/a")
 }
 
 #[test]
 fn a_whole_cluster_schedules_serves_and_lets_pods_speak_to_it() -> Outcome {
-    let Some(_) = or_skip(parts().node())? else { return Ok(()) };
-    let Some(_) = or_skip(parts().controllers())? else { return Ok(()) };
+    if !all_there()? || or_skip(parts().controllers())?.is_none() {
+        return Ok(());
+    }
     let cluster = Cluster::start(parts(), &announce)?;
     let control_plane = &cluster.control_plane;
     control_plane.create_namespace("hooked")?;

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use anyhow::{Result, bail};
+
 use crate::{
     host::{Host, on_path},
     process,
@@ -14,27 +16,18 @@ pub(super) fn can_be_counted() -> bool {
     on_path("valgrind").is_some()
 }
 
-/// What one run of `case` costs: what two runs cost, less what one costs with
-/// all that is done before it.
-pub(super) fn count(host: &Host, program: &Path, case: &str) -> Result<Option<f64>, String> {
-    if !can_be_counted() {
-        return Ok(None);
-    }
-    let once = of_run(host, program, &[case])?;
-    let twice = of_run(host, program, &[case, case])?;
-    Ok(Some(twice - once))
-}
-
-fn of_run(host: &Host, program: &Path, cases: &[&str]) -> Result<f64, String> {
+/// What happens within the function `counted` while `case` runs once.
+pub(super) fn count(host: &Host, program: &Path, case: &str) -> Result<f64> {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
-    command.arg("--once").args(cases).current_dir(&host.root).stdin(Stdio::null());
+    command.args(["--tool=callgrind", "--toggle-collect=*::counted"]);
+    command.arg("--callgrind-out-file=/dev/null").arg(program).args(["--once", case]);
+    command.current_dir(&host.root).stdin(Stdio::null());
     let output = process::output(&mut command)?;
     let printed = String::from_utf8_lossy(&output.stderr);
-    let collected = printed.lines().find_map(collected);
-    collected.filter(|_| output.status.success()).ok_or_else(|| {
-        format!("expected a count of instructions from valgrind, found:\n{}", printed.trim_end())
-    })
+    match printed.lines().find_map(collected) {
+        Some(count) if output.status.success() && count > 0.0 => Ok(count),
+        _ => bail!("expected a count of instructions from valgrind, found:\n{printed}"),
+    }
 }
 
 /// `==123== Collected : 4567`.

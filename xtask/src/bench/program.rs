@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
+use anyhow::{Context, Result};
+
 use crate::{
     host::Host,
     packages::{self, Package},
@@ -15,15 +17,15 @@ pub(super) struct Program {
     pub(super) path: PathBuf,
 }
 
-/// Every `crates/*/benches/*.rs`.
-pub(super) fn all(host: &Host) -> Result<Vec<Program>, String> {
+/// Every `benches/NAME.rs` and `benches/NAME/main.rs` of the workspace.
+pub(super) fn all(host: &Host) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for Package { name: package, folder } in packages::all(host)? {
         let Ok(files) = fs::read_dir(folder.join("benches")) else { continue };
         for file in files.flatten().map(|entry| entry.path()) {
-            if file.extension().is_some_and(|extension| extension == "rs")
-                && let Some(name) = file.file_stem().and_then(|name| name.to_str())
-            {
+            let is_program = file.extension().is_some_and(|extension| extension == "rs")
+                || file.join("main.rs").is_file();
+            if is_program && let Some(name) = file.file_stem().and_then(|name| name.to_str()) {
                 let arguments = ["--no-run", "--package", &package, "--bench", name];
                 let path = Program::build(host, "bench", &arguments)?;
                 programs.push(Program { name: name.to_owned(), path });
@@ -35,16 +37,12 @@ pub(super) fn all(host: &Host) -> Result<Vec<Program>, String> {
 
 impl Program {
     /// Builds one program with cargo: where it is.
-    pub(super) fn build(
-        host: &Host,
-        subcommand: &str,
-        arguments: &[&str],
-    ) -> Result<PathBuf, String> {
-        let mut command = process::cargo(host, subcommand);
+    pub(super) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<PathBuf> {
+        let mut command = process::cargo(host, &[subcommand]);
         command.args(arguments).arg("--message-format=json-render-diagnostics");
         let messages = process::text(&mut command)?;
         let last = messages.lines().rev().find_map(executable);
-        last.ok_or_else(|| format!("expected an executable from cargo {subcommand}, found none"))
+        last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))
     }
 }
 

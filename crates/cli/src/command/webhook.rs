@@ -2,20 +2,28 @@
 
 mod declared;
 mod identity;
-mod logging;
+mod in_cluster;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
-use image_swap_webhook::{CertificateInForce, Limits, Metrics, RulesInForce, Server};
+use image_swap_webhook::{
+    CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce, reload::Following,
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::Declared, identity::Identity, logging::LogFormat};
-use crate::{declaration::DeclarationArgs, failure::Failure, output};
+use self::{declared::Declared, identity::Identity, in_cluster::InCluster};
+use crate::{
+    declaration::DeclarationArgs,
+    failure::Failure,
+    logging::{self, LogFormat},
+    output,
+};
 
 /// Threads that answer requests: admission takes some microseconds, and each
 /// thread has memory of its own.
@@ -24,6 +32,7 @@ const WORKERS: usize = 2;
 const SERVER: &str = "Server";
 const ADMISSION: &str = "Admission";
 const CERTIFICATE: &str = "Certificate";
+const CLUSTER: &str = "In a cluster";
 const LOG: &str = "Log";
 
 /// Arguments of `webhook`.
@@ -64,15 +73,53 @@ pub(crate) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t, help_heading = LOG)]
     log_format: LogFormat,
+    /// Seconds that everything is still accepted when the server is told to
+    /// stop, while /readyz already answers 503.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = SERVER)]
+    shutdown_delay: u64,
     /// Seconds that open requests get to end when the server is told to stop.
     #[arg(long, value_name = "SECONDS", default_value_t = 25, help_heading = SERVER)]
     drain_timeout: u64,
+    /// Follow what the controller keeps in the cluster (run by the chart).
+    #[arg(
+        long,
+        requires = "namespace",
+        conflicts_with_all = ["declaration", "tls_cert", "certificate_dir", "dns_name"],
+        help_heading = CLUSTER
+    )]
+    in_cluster: bool,
+    /// The release's namespace.
+    #[arg(long, value_name = "NAMESPACE", requires = "in_cluster", help_heading = CLUSTER)]
+    namespace: Option<String>,
+    /// The release's full name, as its objects are called.
+    #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = CLUSTER)]
+    name: String,
+    /// The Secret with the serving certificate [default: NAME-tls].
+    #[arg(long, value_name = "SECRET", requires = "in_cluster", help_heading = CLUSTER)]
+    tls_secret: Option<String>,
+    /// Which cluster; without it the pod's own, or kubectl's.
+    #[arg(long, value_name = "FILE", requires = "in_cluster", help_heading = CLUSTER)]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// Where rules and certificate come from.
+enum Source {
+    Files(Box<Declared>, Identity),
+    Cluster(InCluster),
+}
+
+/// What follows them while it is held.
+#[expect(dead_code, reason = "held, not read: dropping it ends it")]
+enum Follows {
+    Files([Option<Following>; 2]),
+    Cluster(image_swap_cluster::Following),
 }
 
 /// What the server runs on.
 struct InForce {
     rules: RulesInForce,
     certificate: CertificateInForce,
+    settings: SettingsInForce,
     metrics: Arc<Metrics>,
 }
 
@@ -90,9 +137,16 @@ impl Args {
             dns_name,
             log_level,
             log_format,
+            shutdown_delay,
             drain_timeout,
+            in_cluster,
+            namespace,
+            name,
+            tls_secret,
+            kubeconfig,
         } = self;
         logging::begin(log_level, log_format)?;
+        let settings = SettingsInForce::from(Settings { mode, disable_label });
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
         let metrics = Metrics::new(&rules, &certificate);
@@ -100,17 +154,21 @@ impl Args {
             listen,
             admin_listen,
             limits: Limits::default(),
-            settings: Settings { mode, disable_label },
+            settings: settings.clone(),
             rules: rules.clone(),
             certificate: certificate.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let in_force = InForce { rules, certificate, metrics };
-        let identity = match tls_cert.zip(tls_key) {
-            Some((chain, key)) => Identity::Files { chain, key },
-            None => Identity::SelfMade { directory: certificate_dir, names: dns_name },
+        let in_force = InForce { rules, certificate, settings, metrics };
+        let source = if in_cluster {
+            Source::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+        } else {
+            let identity = match tls_cert.zip(tls_key) {
+                Some((chain, key)) => Identity::Files { chain, key },
+                None => Identity::SelfMade { directory: certificate_dir, names: dns_name },
+            };
+            Source::Files(Box::new(Declared::read(declaration)?), identity)
         };
-        let declared = Declared::read(declaration)?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .enable_all()
@@ -119,10 +177,9 @@ impl Args {
         runtime.block_on(serve(
             server,
             in_force,
-            declared,
-            identity,
+            source,
             log_format,
-            Duration::from_secs(drain_timeout),
+            [Duration::from_secs(shutdown_delay), Duration::from_secs(drain_timeout)],
         ))
     }
 }
@@ -131,10 +188,9 @@ impl Args {
 async fn serve(
     server: Server,
     in_force: InForce,
-    declared: Declared,
-    identity: Identity,
+    source: Source,
     log_format: LogFormat,
-    patience: Duration,
+    [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| broken("SIGTERM", &error))?;
@@ -148,8 +204,15 @@ async fn serve(
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
-    let _certificate = identity.put_in_force(address, &in_force, &mut told)?;
-    let _declaration = declared.put_in_force(&in_force, &mut told)?;
+    let _following = match source {
+        Source::Files(declared, identity) => {
+            let certificate = identity.put_in_force(address, &in_force, &mut told)?;
+            Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
+        }
+        Source::Cluster(cluster) => {
+            Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
+        }
+    };
     let running = bound.run();
     for line in told {
         match log_format {
@@ -161,7 +224,15 @@ async fn serve(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!(seconds = patience.as_secs(), "told to stop: open requests are finished");
+    info!(seconds = delay.as_secs(), "told to stop: accepts until that is known");
+    running.leave();
+    tokio::select! {
+        () = sleep(delay) => {}
+        // Told twice.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!(seconds = patience.as_secs(), "open requests are finished");
     let drained = tokio::select! {
         drained = running.drain(patience) => drained,
         // Told twice.

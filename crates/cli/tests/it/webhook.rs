@@ -91,7 +91,8 @@ fn the_line_it_prints_works_when_pasted() {
     }
     let state = tempfile::tempdir().unwrap();
     let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-    let answer: Value = serde_json::from_str(&sh(webhook.told("try it: "))).unwrap();
+    let answer: Value =
+        serde_json::from_str(&sh(&["curl ", webhook.told("curl ")].concat())).unwrap();
     let request = fs::read(root().join("examples/admission-review.json")).unwrap();
     let request: Value = serde_json::from_slice(&request).unwrap();
     assert_eq!(answer["response"]["uid"], request["request"]["uid"]);

@@ -15,6 +15,8 @@
 //! - On the subresource `ephemeralcontainers` only images of ephemeral containers
 //!   that are new or differ; both as `Pod` and in the shape that API servers
 //!   before 1.22 send (`EphemeralContainers`).
+//! - The controller's probe, a `ConfigMap` that is created dry, gets an annotation
+//!   that shows that it was here.
 //! - Anything else is allowed as it is.
 //!
 //! What images were called before is recorded in the annotation [`ORIGINALS`].

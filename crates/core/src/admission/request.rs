@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Settings, Subject,
     error::{Found, ReviewError},
-    pod::{List, Object},
+    pod::{List, Object, Record},
 };
 use crate::json::{Reader, Result};
 
@@ -124,6 +124,16 @@ impl<'b> Request<'b> {
             Ok(())
         })?;
         Ok(is_object.then_some(request))
+    }
+
+    /// Whether the controller wants to see that the API server asks us: a
+    /// `ConfigMap` that is not to be stored, with annotations to answer in.
+    pub(super) fn is_probe(&self) -> bool {
+        let is_config_map = |kind: &Type<'_>| kind.group.is_empty() && kind.name == "ConfigMap";
+        self.dry_run
+            && self.operation == "CREATE"
+            && self.kind.as_ref().is_some_and(is_config_map)
+            && self.object.as_ref().is_some_and(|object| object.record == Record::Absent)
     }
 
     /// Which images may change; `None` if the request is about something else.

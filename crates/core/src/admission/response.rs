@@ -10,6 +10,7 @@ use super::{
     request::Request,
 };
 use crate::{
+    cluster::webhooks::{PROBE_ANNOTATION, REACHED},
     json::{push_nested_string, push_string},
     patch::{
         Op, Patch,
@@ -37,13 +38,30 @@ pub(super) fn write(request: &Request<'_>, plan: &Plan<'_>, mode: Mode) -> (Vec<
     push_string(&mut out, &request.uid);
     out.extend_from_slice(br#","allowed":true"#);
     let mut patched = false;
-    if mode == Mode::Enforce {
+    if request.is_probe() {
+        push_reached(&mut out);
+        patched = true;
+    } else if mode == Mode::Enforce {
         patched = push_patch(&mut out, request, plan);
         push_warnings(&mut out, plan);
     }
     push_audit_annotations(&mut out, plan);
     out.extend_from_slice(b"}}");
     (out, patched)
+}
+
+/// Shows the controller that the API server asked us, whatever the mode.
+fn push_reached(out: &mut Vec<u8>) {
+    let mut patch = Patch::with_capacity(128);
+    let place = [Key("metadata"), Key("annotations"), Key(PROBE_ANNOTATION)];
+    patch.set(Op::Add, &place, REACHED);
+    push_json_patch(out, patch);
+}
+
+fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
+    out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+    out.extend_from_slice(STANDARD.encode(patch.finish()).as_bytes());
+    out.push(b'"');
 }
 
 fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool {
@@ -57,9 +75,7 @@ fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool
     if patch.is_empty() {
         return false;
     }
-    out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-    out.extend_from_slice(STANDARD.encode(patch.finish()).as_bytes());
-    out.push(b'"');
+    push_json_patch(out, patch);
     true
 }
 

@@ -27,18 +27,14 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     let upper = rest.bytes().take_while(|&b| b != b':').position(|b| b.is_ascii_uppercase());
     if let Some(upper) = upper {
         // In `name@SHA256:…` what is uppercase is the algorithm.
-        let at_sign = rest.bytes().position(|b| b == b'@');
-        let expected = match at_sign {
-            Some(at) if at < upper => Expected::Algorithm,
-            _ => Expected::Lowercase,
-        };
+        let in_digest = rest[..upper].contains('@');
+        let expected = if in_digest { Expected::Algorithm } else { Expected::Lowercase };
         return fail(expected, path_at + upper);
     }
 
     let mut domain = domain;
     let mut path_start = path_at;
-    if path_at > 0
-        && domain != DOCKER_DOMAIN
+    if domain != DOCKER_DOMAIN
         && let Err((expected, at)) = scan_domain(domain.as_bytes())
     {
         // The grammar's domain is optional: a first component that is none may

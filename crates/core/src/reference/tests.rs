@@ -108,6 +108,19 @@ fn an_error_says_what_was_expected_at_which_byte() {
 }
 
 #[test]
+fn an_error_points_at_the_very_byte() {
+    rejects(
+        "a.x-.io/b",
+        "expected a registry host (letters, digits, '-' and '.') at byte 3, found '-'",
+    );
+    rejects(
+        "nGinx@sha256:0",
+        "expected a lowercase letter (repository names have no uppercase) at byte 1, found 'G'",
+    );
+    assert!(Reference::parse(&["nginx:", &"t".repeat(128)].concat()).is_ok());
+}
+
+#[test]
 fn the_domain_does_not_count_towards_the_limit() {
     let domain = ["h".repeat(300), ".io/".to_owned()].concat();
     assert!(Reference::parse(&[&domain[..], &"a".repeat(255)].concat()).is_ok());

@@ -25,11 +25,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use image_swap_core::{
-    admission::Settings,
-    rule::{Form, RuleSet, map},
+use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_webhook::{
+    Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce,
 };
-use image_swap_webhook::{Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server};
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
@@ -183,7 +182,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
         listen: any,
         admin_listen: any,
         limits: Limits::default(),
-        settings: Settings::default(),
+        settings: SettingsInForce::default(),
         rules: rules.clone(),
         certificate: certificate.clone(),
         metrics,

@@ -18,13 +18,10 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::{
-    admission::Settings,
-    rule::{Form, RuleSet, map},
-};
+use image_swap_core::rule::{Form, RuleSet, map};
 use image_swap_webhook::{
     Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
-    Server,
+    Server, SettingsInForce,
 };
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -190,7 +187,7 @@ pub(crate) async fn bind(
         listen: any,
         admin_listen: any,
         limits,
-        settings: Settings::default(),
+        settings: SettingsInForce::default(),
         rules: rules.clone(),
         certificate: certificate.clone(),
         metrics: Arc::clone(metrics),

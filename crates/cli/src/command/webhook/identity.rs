@@ -52,7 +52,9 @@ impl Identity {
                 in_force.certificate.replace(certificate);
                 let file = authority.certificate_file();
                 told.push(format!("certificate: self-made; clients trust {}", file.display()));
-                told.push(format!("try it: {}", TryIt { authority: file, address }));
+                // On a line of its own, to be pasted whole.
+                told.push("try it:".to_owned());
+                told.push(TryIt { authority: file, address }.to_string());
                 tokio::spawn(renew(
                     authority,
                     names,

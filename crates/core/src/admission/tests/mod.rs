@@ -7,6 +7,7 @@ mod ephemeral;
 mod hostile;
 mod laws;
 mod left_alone;
+mod probe;
 mod record;
 mod update;
 mod warnings;

@@ -10,7 +10,7 @@ use crate::{failure::Failure, output};
 
 /// What logs are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -20,10 +20,11 @@ pub(super) enum LogFormat {
 
 /// Logs what this program has to say from `level` on. What its libraries say is
 /// of interest only when it is bad.
-pub(super) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure> {
+pub(crate) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure> {
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("image_swap", level)
+        .with_target("image_swap_cluster", level)
         .with_target("image_swap_webhook", level);
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match format {

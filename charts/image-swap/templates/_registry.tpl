@@ -1,0 +1,39 @@
+{{/* The registry's block as JSON, from wherever it stands; {} if nowhere. */}}
+{{- define "image-swap.registry" -}}
+{{- $config := .Values.config | default dict -}}
+{{- .Values.ociImageRegistry | default $config.ociImageRegistry | default dict | toJson -}}
+{{- end }}
+
+{{/* The registry's host, without scheme and trailing slashes. */}}
+{{- define "image-swap.registryHost" -}}
+{{- $registry := include "image-swap.registry" . | fromJson -}}
+{{- $endpoint := $registry.endpoint | default "" | toString | trim -}}
+{{- regexReplaceAll "^[a-zA-Z]+://" $endpoint "" | trimAll "/" -}}
+{{- end }}
+
+{{/* "true" if our own image is pulled from the declared registry. */}}
+{{- define "image-swap.imageIsDeclared" -}}
+{{- if and (not .Values.image.registry) (include "image-swap.registry" . | fromJson) -}}true{{- end -}}
+{{- end }}
+
+{{/* The image of every container. */}}
+{{- define "image-swap.image" -}}
+{{- $image := .Values.image -}}
+{{- $parts := list $image.registry $image.repository -}}
+{{- if include "image-swap.imageIsDeclared" . -}}
+{{- $registry := include "image-swap.registry" . | fromJson -}}
+{{- $parts = list (include "image-swap.registryHost" .) ($registry.baseContentPath | default "" | toString | trim | trimAll "/") $image.repository -}}
+{{- end -}}
+{{- $name := join "/" (compact $parts) -}}
+{{- if $image.digest -}}
+{{- $name }}@{{ $image.digest }}
+{{- else -}}
+{{- $name }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* "true" if pulling our own image takes the declared user name. */}}
+{{- define "image-swap.imageNeedsSecret" -}}
+{{- $registry := include "image-swap.registry" . | fromJson -}}
+{{- if and (include "image-swap.imageIsDeclared" .) $registry.username -}}true{{- end -}}
+{{- end }}

@@ -1,0 +1,100 @@
+//! Which image runs.
+
+use chart_tests::Rendered;
+use image_swap_core::reference::Reference;
+use serde_json::json;
+
+use crate::chart::{EVERYTHING, PAGE, chart, of_kind, workloads};
+
+/// The one image of all containers.
+fn image(rendered: &Rendered) -> String {
+    let mut images: Vec<&str> = workloads(rendered)
+        .iter()
+        .map(|workload| {
+            workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(images.len(), 3);
+    images.dedup();
+    assert_eq!(images.len(), 1, "{images:?}");
+    let reference = Reference::parse(images[0]).unwrap();
+    assert!(reference.tag().is_some() || reference.digest().is_some());
+    images[0].to_owned()
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[test]
+fn in_an_air_gap_our_image_is_looked_for_where_the_mirrors_are() {
+    let Some(chart) = chart() else { return };
+    let expected = format!("harbor.example.org/airgap-images/image-swap:{VERSION}");
+    assert_eq!(image(&chart.with(PAGE)), expected);
+    assert!(chart.with(PAGE).texts["NOTES.txt"].contains(&expected));
+    // Scheme, slashes and port, as people write them.
+    let expected = format!("harbor.example.org:8443/airgap-images/image-swap:{VERSION}");
+    assert_eq!(image(&chart.with(EVERYTHING)), expected);
+}
+
+#[test]
+fn an_empty_base_path_leaves_no_empty_component() {
+    let Some(chart) = chart() else { return };
+    let values = PAGE.replace("\"airgap-images\"", "\"\"");
+    assert_ne!(values, PAGE);
+    assert_eq!(image(&chart.with(&values)), format!("harbor.example.org/image-swap:{VERSION}"));
+}
+
+#[test]
+fn values_name_any_other_image() {
+    let Some(chart) = chart() else { return };
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    for (values, expected) in [
+        ("{}", format!("image-swap:{VERSION}")),
+        ("{registry: r.io/tools}", format!("r.io/tools/image-swap:{VERSION}")),
+        ("{registry: 'r.io:5000', repository: a/b, tag: v1}", "r.io:5000/a/b:v1".to_owned()),
+        (
+            &format!("{{registry: r.io, tag: v1, digest: '{digest}'}}"),
+            format!("r.io/image-swap@{digest}"),
+        ),
+    ] {
+        assert_eq!(image(&chart.with(&format!("image: {values}"))), expected);
+    }
+    // A registry that is named wins over the declared one.
+    let named = chart.named("image-swap", &[PAGE, "image: {registry: r.io}"]);
+    assert_eq!(image(&named), format!("r.io/image-swap:{VERSION}"));
+}
+
+#[test]
+fn without_any_registry_the_notes_say_where_nodes_look() {
+    let Some(chart) = chart() else { return };
+    let says = |values| chart.with(values).texts["NOTES.txt"].contains("image.registry is empty");
+    assert!(says(""));
+    assert!(!says(PAGE));
+    assert!(!says("image: {registry: r.io}"));
+}
+
+#[test]
+fn our_own_pods_get_the_declared_credentials_only_for_the_declared_registry() {
+    let Some(chart) = chart() else { return };
+    let secrets = |rendered: &Rendered| {
+        let mut all: Vec<_> = workloads(rendered)
+            .iter()
+            .map(|workload| workload["spec"]["template"]["spec"]["imagePullSecrets"].clone())
+            .collect();
+        all.dedup();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    };
+    let docker = |rendered: &Rendered| {
+        let docker = "kubernetes.io/dockerconfigjson";
+        of_kind(rendered, "Secret").iter().filter(|secret| secret["type"] == docker).count()
+    };
+    let declared = chart.with(EVERYTHING);
+    assert_eq!(secrets(&declared), json!([{"name": "image-swap-image"}, {"name": "other"}]));
+    assert_eq!(docker(&declared), 1);
+    let elsewhere = chart.named("image-swap", &[EVERYTHING, "image: {registry: r.io}"]);
+    assert_eq!(secrets(&elsewhere), json!([{"name": "other"}]));
+    assert_eq!(docker(&elsewhere), 0);
+    let anonymous = chart.with(PAGE);
+    assert_eq!(secrets(&anonymous), json!(null));
+    assert_eq!(docker(&anonymous), 0);
+}

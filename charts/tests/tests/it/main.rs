@@ -1,0 +1,20 @@
+//! The chart `image-swap`, rendered by Helm itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
+)]
+
+mod chart;
+mod declaration;
+mod image;
+mod monitoring;
+mod names;
+mod network;
+mod package;
+mod pods;
+mod rbac;
+mod readme;
+mod refused;
+mod server;
+mod values;

@@ -1,0 +1,166 @@
+//! Names, labels and selectors.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::chart::{EVERYTHING, chart, deployment, workloads};
+
+/// Kinds that stand in no namespace.
+const CLUSTER_SCOPED: [&str; 3] = ["ClusterRole", "ClusterRoleBinding", "PriorityClass"];
+
+/// Names of imageswap's objects, as its deployment and its own program make them.
+const UPSTREAM: [&str; 10] = [
+    "imageswap",
+    "imageswap-env",
+    "imageswap-maps",
+    "imageswap-mwc-template",
+    "imageswap-read",
+    "imageswap-tls",
+    "imageswap-tls-ca",
+    "imageswap-webhook",
+    "imageswap-write",
+    "imageswap-pdb",
+];
+
+#[test]
+fn the_page_s_release_gives_its_name_and_any_other_prefixes_it() {
+    let Some(chart) = chart() else { return };
+    for (release, prefix) in [
+        ("image-swap", "image-swap"),
+        ("my-image-swap", "my-image-swap"),
+        ("tools", "tools-image-swap"),
+    ] {
+        let rendered = chart.named(release, &[""]);
+        assert_eq!(rendered.objects["clusterrole.yaml"]["metadata"]["name"], prefix);
+        for object in rendered.objects.values() {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let rest = name.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}"));
+            assert!(rest.is_empty() || rest.starts_with('-'), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_longest_release_name_still_gives_names_that_are_allowed() {
+    let Some(chart) = chart() else { return };
+    let release = "a".repeat(53);
+    for object in chart.named(&release, &[EVERYTHING]).objects.values() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        assert!(name.len() <= 63 && !name.ends_with('-'), "{name}");
+        for value in object["metadata"]["labels"].as_object().unwrap().values() {
+            assert!(value.as_str().unwrap().len() <= 63, "{value}");
+        }
+    }
+}
+
+#[test]
+fn nothing_collides_with_imageswap() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(EVERYTHING);
+    for object in rendered.objects.values() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        assert!(!UPSTREAM.contains(&name) && !name.starts_with("imageswap"), "{name}");
+    }
+    // Its Service and Deployment select `app: imageswap`.
+    for workload in workloads(&rendered) {
+        assert!(workload["spec"]["template"]["metadata"]["labels"].get("app").is_none());
+    }
+    for labels in selectors(&rendered) {
+        assert!(labels.iter().all(|(key, _)| key.starts_with("app.kubernetes.io/")), "{labels:?}");
+    }
+}
+
+type Labels = BTreeSet<(String, String)>;
+
+fn labels(object: &Value) -> Labels {
+    let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().to_owned());
+    object.as_object().unwrap().iter().map(pair).collect()
+}
+
+/// Every selector of pods, whatever has it.
+fn selectors(rendered: &chart_tests::Rendered) -> Vec<Labels> {
+    let of = |object: &Value| -> Option<Labels> {
+        let spec = &object["spec"];
+        match object["kind"].as_str().unwrap() {
+            "Deployment" | "PodDisruptionBudget" => Some(labels(&spec["selector"]["matchLabels"])),
+            "NetworkPolicy" => Some(labels(&spec["podSelector"]["matchLabels"])),
+            "Service" => Some(labels(&spec["selector"])),
+            _ => None,
+        }
+    };
+    let found: Vec<Labels> = rendered.objects.values().filter_map(of).collect();
+    assert_eq!(found.len(), 7, "two Deployments, two NetworkPolicies, two Services, one budget");
+    found
+}
+
+#[test]
+fn a_selector_finds_the_pods_of_its_own_component_alone() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(EVERYTHING);
+    let pods: Vec<(&Value, Labels)> = workloads(&rendered)
+        .into_iter()
+        .map(|workload| {
+            let template = labels(&workload["spec"]["template"]["metadata"]["labels"]);
+            (&workload["metadata"]["labels"]["app.kubernetes.io/component"], template)
+        })
+        .collect();
+    for (path, object) in &rendered.objects {
+        let spec = &object["spec"];
+        let selector = match object["kind"].as_str().unwrap() {
+            "Deployment" | "PodDisruptionBudget" => &spec["selector"]["matchLabels"],
+            "NetworkPolicy" => &spec["podSelector"]["matchLabels"],
+            "Service" if !path.starts_with("monitoring/") => &spec["selector"],
+            _ => continue,
+        };
+        let selector = labels(selector);
+        let found: Vec<&Value> =
+            pods.iter().filter(|(_, pod)| selector.is_subset(pod)).map(|(name, _)| *name).collect();
+        assert_eq!(found, [&object["metadata"]["labels"]["app.kubernetes.io/component"]], "{path}");
+    }
+}
+
+/// A selector of a Deployment can never change: an upgrade would be refused.
+#[test]
+fn selectors_stay_as_they_were_released() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.named("tools", &[EVERYTHING]);
+    for component in ["admission", "controller"] {
+        let selector = labels(&deployment(&rendered, component)["spec"]["selector"]["matchLabels"]);
+        let expected = [
+            ("app.kubernetes.io/component", component),
+            ("app.kubernetes.io/instance", "tools"),
+            ("app.kubernetes.io/name", "image-swap"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(selector, Labels::from(expected));
+    }
+}
+
+#[test]
+fn every_object_is_labelled_and_stands_in_the_release_s_namespace() {
+    let Some(chart) = chart() else { return };
+    for (path, object) in &chart.with(EVERYTHING).objects {
+        let metadata = &object["metadata"];
+        let labels = &metadata["labels"];
+        assert_eq!(labels["app.kubernetes.io/name"], "image-swap", "{path}");
+        assert_eq!(labels["app.kubernetes.io/instance"], "image-swap", "{path}");
+        assert_eq!(labels["app.kubernetes.io/managed-by"], "Helm", "{path}");
+        assert_eq!(labels["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"), "{path}");
+        assert!(labels["helm.sh/chart"].is_string(), "{path}");
+        let cluster_scoped = CLUSTER_SCOPED.contains(&object["kind"].as_str().unwrap());
+        let namespace = metadata.get("namespace").and_then(Value::as_str);
+        assert_eq!(namespace, (!cluster_scoped).then_some("somewhere"), "{path}");
+    }
+}
+
+#[test]
+fn a_template_holds_one_object() {
+    let Some(chart) = chart() else { return };
+    for (path, text) in &chart.with(EVERYTHING).texts {
+        let documents = text.lines().filter(|line| line.starts_with("kind: ")).count();
+        let expected = usize::from(!["NOTES.txt", "validate.yaml"].contains(&path.as_str()));
+        assert_eq!(documents, expected, "{path}");
+        assert!(!text.contains("\n---"), "{path}");
+    }
+}

@@ -1,0 +1,64 @@
+//! Who reaches whom.
+
+use serde_json::json;
+
+use crate::chart::{EVERYTHING, chart, deployment};
+
+#[test]
+fn the_service_leads_from_443_to_the_container_s_port() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("admission: {port: 9443}");
+    let service = &rendered.objects["admission/service.yaml"];
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"name": "https", "port": 443, "targetPort": "https", "protocol": "TCP"}])
+    );
+    let admission = deployment(&rendered, "admission");
+    let ports = &admission["spec"]["template"]["spec"]["containers"][0]["ports"];
+    assert_eq!(ports[0], json!({"name": "https", "containerPort": 9443}));
+}
+
+#[test]
+fn the_webhook_s_port_is_10250_which_control_planes_may_reach() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let admission = deployment(&rendered, "admission");
+    let ports = &admission["spec"]["template"]["spec"]["containers"][0]["ports"];
+    assert_eq!(ports[0]["containerPort"], 10250);
+}
+
+#[test]
+fn a_network_policy_admits_the_webhook_s_port_from_anywhere() {
+    let Some(chart) = chart() else { return };
+    for (values, port) in [("", 10250), (EVERYTHING, 10260)] {
+        let rendered = chart.with(values);
+        let ingress = &rendered.objects["admission/networkpolicy.yaml"]["spec"]["ingress"];
+        // No `from`: an API server has no label.
+        assert_eq!(ingress[0], json!({"ports": [{"port": port, "protocol": "TCP"}]}));
+    }
+}
+
+#[test]
+fn metrics_may_be_limited_to_those_who_read_them() {
+    let Some(chart) = chart() else { return };
+    let anybody = json!({"ports": [{"port": 8080, "protocol": "TCP"}]});
+    let from = json!([{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}]);
+    let limited = json!({"ports": [{"port": 8080, "protocol": "TCP"}], "from": from});
+    for (values, expected) in [("", anybody), (EVERYTHING, limited)] {
+        let rendered = chart.with(values);
+        for (component, rule) in [("admission", 1), ("controller", 0)] {
+            let policy = &rendered.objects[&format!("{component}/networkpolicy.yaml")];
+            assert_eq!(policy["spec"]["ingress"][rule], expected, "{component}");
+            // Nothing is said about where we may connect to: the API server and
+            // the registry have no label either.
+            assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
+        }
+    }
+}
+
+#[test]
+fn network_policies_can_be_turned_off() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("networkPolicy: {enabled: false}");
+    assert!(!rendered.objects.keys().any(|path| path.ends_with("networkpolicy.yaml")));
+}

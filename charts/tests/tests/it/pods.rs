@@ -1,0 +1,203 @@
+//! What every pod of the release is like.
+
+use serde_json::{Value, json};
+
+use crate::chart::{EVERYTHING, PAGE, argument, arguments, chart, deployment, workloads};
+
+/// The pod templates of a release with many values.
+fn templates(rendered: &chart_tests::Rendered) -> Vec<&Value> {
+    let templates: Vec<&Value> =
+        workloads(rendered).into_iter().map(|workload| &workload["spec"]["template"]).collect();
+    assert_eq!(templates.len(), 3, "two Deployments and a Job");
+    templates
+}
+
+#[test]
+fn every_pod_is_exempt_by_label_whatever_values_say() {
+    let Some(chart) = chart() else { return };
+    let opposite = "podLabels: {image-swap.io/exempt: 'false', k8s.twr.io/imageswap: enabled, \
+                    app.kubernetes.io/component: none, team: platform}";
+    for (values, team) in [("", json!(null)), (opposite, json!("platform"))] {
+        for template in templates(&chart.with(values)) {
+            let labels = &template["metadata"]["labels"];
+            assert_eq!(labels["image-swap.io/exempt"], "true");
+            assert_eq!(labels["k8s.twr.io/imageswap"], "disabled", "a live imageswap leaves us");
+            assert_ne!(labels["app.kubernetes.io/component"], "none");
+            assert_eq!(labels["team"], team);
+        }
+    }
+}
+
+#[test]
+fn every_pod_is_as_restricted_as_pod_security_knows() {
+    let Some(chart) = chart() else { return };
+    for template in templates(&chart.with(PAGE)) {
+        let pod = &template["spec"];
+        assert_eq!(
+            pod["securityContext"],
+            json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+        );
+        for key in ["hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"] {
+            assert!(pod.get(key).is_none(), "{key}");
+        }
+        let container = &pod["containers"][0];
+        assert_eq!(
+            container["securityContext"],
+            json!({
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            })
+        );
+        assert!(container["resources"]["limits"]["memory"].is_string());
+        assert!(container["resources"]["requests"]["memory"].is_string());
+        // A limit on CPU would slow admission down when it matters.
+        assert!(container["resources"]["limits"].get("cpu").is_none());
+        assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+    }
+}
+
+#[test]
+fn every_pod_selects_linux_and_the_image_s_architectures() {
+    let Some(chart) = chart() else { return };
+    let architectures = |template: &Value| {
+        let affinity = &template["spec"]["affinity"]["nodeAffinity"];
+        let required = &affinity["requiredDuringSchedulingIgnoredDuringExecution"];
+        let term = &required["nodeSelectorTerms"][0]["matchExpressions"][0];
+        assert_eq!((&term["key"], &term["operator"]), (&json!("kubernetes.io/arch"), &json!("In")));
+        term["values"].clone()
+    };
+    for template in templates(&chart.with("")) {
+        assert_eq!(template["spec"]["nodeSelector"], json!({"kubernetes.io/os": "linux"}));
+        assert_eq!(architectures(template), json!(["amd64", "arm64"]));
+    }
+    let values = "architectures: [arm64]\nnodeSelector: {pool: tools, kubernetes.io/os: windows}";
+    for template in templates(&chart.with(values)) {
+        let selector = json!({"kubernetes.io/os": "linux", "pool": "tools"});
+        assert_eq!(template["spec"]["nodeSelector"], selector);
+        assert_eq!(architectures(template), json!(["arm64"]));
+    }
+}
+
+#[test]
+fn a_priority_class_of_our_own_needs_no_quota() {
+    let Some(chart) = chart() else { return };
+    let ours = chart.with("");
+    let class = &ours.objects["priorityclass.yaml"];
+    assert_eq!(class["metadata"]["name"], "image-swap");
+    // The highest that users may give: above it is the system's.
+    assert_eq!(class["value"], 1_000_000_000);
+    assert!(class.get("globalDefault").is_none());
+    let other = chart.with("priorityClassName: system-cluster-critical");
+    assert!(!other.objects.contains_key("priorityclass.yaml"));
+    for (rendered, name) in [(&ours, "image-swap"), (&other, "system-cluster-critical")] {
+        for template in templates(rendered) {
+            assert_eq!(template["spec"]["priorityClassName"], name);
+        }
+    }
+}
+
+#[test]
+fn no_old_replica_goes_before_a_new_one_answers() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let admission = &deployment(&rendered, "admission")["spec"];
+    assert_eq!(admission["replicas"], 2);
+    let rolling =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    assert_eq!(admission["strategy"], rolling);
+    assert_eq!(deployment(&rendered, "controller")["spec"]["strategy"], rolling);
+    assert_eq!(deployment(&rendered, "controller")["spec"]["replicas"], 1);
+}
+
+#[test]
+fn replicas_are_spread_if_they_can_be() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let admission = &deployment(&rendered, "admission")["spec"];
+    let spread = admission["template"]["spec"]["topologySpreadConstraints"].as_array().unwrap();
+    let keys: Vec<&Value> = spread.iter().map(|constraint| &constraint["topologyKey"]).collect();
+    assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    for constraint in spread {
+        assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+        assert_eq!(constraint["labelSelector"], admission["selector"]);
+    }
+}
+
+#[test]
+fn both_deployments_are_probed_on_the_admin_port() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("adminPort: 9090");
+    for component in ["admission", "controller"] {
+        let deployment = deployment(&rendered, component);
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(
+            container["readinessProbe"]["httpGet"],
+            json!({"path": "/readyz", "port": "admin"})
+        );
+        assert_eq!(
+            container["livenessProbe"]["httpGet"],
+            json!({"path": "/healthz", "port": "admin"})
+        );
+        let ports = container["ports"].as_array().unwrap();
+        let admin = ports.iter().find(|port| port["name"] == "admin").unwrap();
+        assert_eq!(admin["containerPort"], 9090);
+        assert_eq!(argument(deployment, "admin-listen"), Some("0.0.0.0:9090"));
+    }
+}
+
+#[test]
+fn a_replica_is_given_the_time_it_takes_to_stop() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let admission = deployment(&rendered, "admission");
+    let seconds = |name| argument(admission, name).unwrap().parse::<u64>().unwrap();
+    let grace = &admission["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+    assert!(grace.as_u64().unwrap() > seconds("shutdown-delay") + seconds("drain-timeout"));
+    assert!(seconds("shutdown-delay") > 0, "until every API server knows");
+}
+
+#[test]
+fn on_the_hosts_network_a_rollout_may_free_a_port() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(EVERYTHING);
+    let admission = deployment(&rendered, "admission");
+    let pod = &admission["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"], true);
+    assert_eq!(pod["dnsPolicy"], "ClusterFirstWithHostNet");
+    assert_eq!(admission["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 1);
+    assert_eq!(argument(admission, "listen"), Some("0.0.0.0:10260"));
+    let controller = deployment(&rendered, "controller");
+    assert!(controller["spec"]["template"]["spec"].get("hostNetwork").is_none());
+}
+
+#[test]
+fn before_the_release_goes_a_job_leaves() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let job = &rendered.objects["leave.yaml"];
+    let annotations = &job["metadata"]["annotations"];
+    assert_eq!(annotations["helm.sh/hook"], "pre-delete");
+    assert_eq!(annotations["helm.sh/hook-delete-policy"], "before-hook-creation,hook-succeeded");
+    assert_eq!(arguments(job), ["leave", "--namespace=somewhere", "--name=image-swap"]);
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]), "it runs on any node");
+    assert_eq!(pod["serviceAccountName"], "image-swap-controller");
+    assert_eq!(pod["restartPolicy"], "Never");
+    // Helm gives up after five minutes; its message would say nothing.
+    assert!(job["spec"]["activeDeadlineSeconds"].as_u64().unwrap() < 300);
+    // A release that did not go after all is repaired again.
+    let anchor = &rendered.objects["clusterrole.yaml"]["metadata"];
+    assert_eq!(anchor["annotations"]["image-swap.io/leaving"], "false");
+}
+
+#[test]
+fn tolerations_and_annotations_reach_both_deployments() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(EVERYTHING);
+    for component in ["admission", "controller"] {
+        let template = &deployment(&rendered, component)["spec"]["template"];
+        assert_eq!(template["spec"]["tolerations"], json!([{"operator": "Exists"}]));
+        assert_eq!(template["metadata"]["annotations"], json!({"note": "hello"}));
+    }
+}

@@ -1,0 +1,213 @@
+//! What the service accounts may do.
+
+use chart_tests::Rendered;
+use serde_json::Value;
+
+use crate::chart::{EVERYTHING, PAGE, chart, file, of_kind, strings};
+
+/// A rule, and the object that has it.
+struct Rule<'r> {
+    role: &'r str,
+    groups: Vec<&'r str>,
+    resources: Vec<&'r str>,
+    names: Vec<&'r str>,
+    verbs: Vec<&'r str>,
+}
+
+fn rules(rendered: &Rendered) -> Vec<Rule<'_>> {
+    let roles = [of_kind(rendered, "ClusterRole"), of_kind(rendered, "Role")].concat();
+    assert_eq!(roles.len(), 3);
+    roles
+        .into_iter()
+        .flat_map(|role| role["rules"].as_array().unwrap().iter().map(move |rule| (role, rule)))
+        .map(|(role, rule)| {
+            assert!(rule.get("nonResourceURLs").is_none());
+            Rule {
+                role: role["metadata"]["name"].as_str().unwrap(),
+                groups: strings(&rule["apiGroups"]),
+                resources: strings(&rule["resources"]),
+                names: strings(&rule["resourceNames"]),
+                verbs: strings(&rule["verbs"]),
+            }
+        })
+        .collect()
+}
+
+/// Values whose roles differ.
+const VALUES: [&str; 5] = [
+    "",
+    PAGE,
+    EVERYTHING,
+    "managePullSecrets: false",
+    "{existingSecret: mine, tls: {existingSecret: serving}, kubeVersion: 1.20.2}",
+];
+
+#[test]
+fn nothing_is_granted_by_wildcard() {
+    let Some(chart) = chart() else { return };
+    let known = ["get", "list", "watch", "create", "patch", "update", "delete"];
+    for values in VALUES {
+        for rule in rules(&chart.with(values)) {
+            let all = [&rule.groups, &rule.resources, &rule.names];
+            assert!(
+                all.iter().all(|list| list.iter().all(|item| !item.contains('*'))),
+                "{}",
+                rule.role
+            );
+            assert!(rule.verbs.iter().all(|verb| known.contains(verb)), "{:?}", rule.verbs);
+            // Who may write these may do anything.
+            for never in ["roles", "rolebindings", "clusterrolebindings", "serviceaccounts"] {
+                assert!(!rule.resources.contains(&never), "{never}");
+            }
+            assert!(rule.resources.iter().all(|resource| !resource.contains('/')));
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_read_or_written_but_by_name() {
+    let Some(chart) = chart() else { return };
+    for values in VALUES {
+        for rule in rules(&chart.with(values)) {
+            if rule.resources.contains(&"secrets") {
+                assert_eq!(rule.resources, ["secrets"]);
+                assert!(!rule.names.is_empty(), "{values}: {} {:?}", rule.role, rule.verbs);
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_is_written_is_named_but_events() {
+    let Some(chart) = chart() else { return };
+    for values in VALUES {
+        for rule in rules(&chart.with(values)) {
+            let writes = ["create", "patch", "update", "delete"];
+            let writes = rule.verbs.iter().any(|verb| writes.contains(verb));
+            if writes && rule.names.is_empty() {
+                assert_eq!(rule.resources, ["events"], "{}", rule.role);
+            }
+        }
+    }
+}
+
+/// What can be read without a name, everywhere, is no secret.
+#[test]
+fn what_is_read_without_a_name_is_listed_here() {
+    let Some(chart) = chart() else { return };
+    let unnamed = |values| {
+        let rendered = chart.with(values);
+        let mut found: Vec<String> = rules(&rendered)
+            .iter()
+            .filter(|rule| rule.names.is_empty())
+            .map(|rule| format!("{}: {}", rule.resources.join(" "), rule.verbs.join(" ")))
+            .collect();
+        found.sort();
+        found
+    };
+    let rest = [
+        "events: create patch",
+        "mutatingwebhookconfigurations: get list watch",
+        "services endpoints: get",
+    ];
+    let pods = "pods: list watch";
+    assert_eq!(unnamed(""), [rest[0], rest[1], pods, rest[2]]);
+    assert_eq!(unnamed("managePullSecrets: false"), rest);
+}
+
+#[test]
+fn the_admission_replicas_read_two_secrets_and_nothing_else() {
+    let Some(chart) = chart() else { return };
+    for (values, certificate) in
+        [(PAGE, "image-swap-tls"), ("tls: {existingSecret: serving}", "serving")]
+    {
+        let rendered = chart.with(values);
+        let bound: Vec<&Value> =
+            [of_kind(&rendered, "RoleBinding"), of_kind(&rendered, "ClusterRoleBinding")]
+                .concat()
+                .into_iter()
+                .filter(|binding| binding["subjects"][0]["name"] == "image-swap-admission")
+                .collect();
+        assert_eq!(bound.len(), 1);
+        assert_eq!(bound[0]["kind"], "RoleBinding");
+        assert_eq!(bound[0]["roleRef"]["name"], "image-swap-admission");
+        let may: Vec<(Vec<&str>, Vec<&str>, Vec<&str>)> = rules(&rendered)
+            .into_iter()
+            .filter(|rule| rule.role == "image-swap-admission")
+            .map(|rule| (rule.resources, rule.names, rule.verbs))
+            .collect();
+        let reads = vec!["get", "list", "watch"];
+        assert_eq!(
+            may,
+            [
+                (vec!["secrets"], vec!["image-swap-effective"], reads.clone()),
+                (vec!["secrets"], vec![certificate], reads),
+            ]
+        );
+    }
+}
+
+#[test]
+fn the_authority_s_key_and_the_whole_declaration_are_the_controller_s_alone() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(PAGE);
+    for secret in ["image-swap-ca", "image-swap-last-good", "image-swap-declaration"] {
+        let who: Vec<&str> = rules(&rendered)
+            .into_iter()
+            .filter(|rule| rule.names.contains(&secret))
+            .map(|rule| rule.role)
+            .collect();
+        assert_eq!(who, ["image-swap-controller"], "{secret}");
+    }
+}
+
+#[test]
+fn values_take_permissions_away() {
+    let Some(chart) = chart() else { return };
+    let names = |values, resource| -> Vec<String> {
+        let rendered = chart.with(values);
+        let of = |rule: Rule<'_>| rule.names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        rules(&rendered)
+            .into_iter()
+            .filter(|rule| rule.resources.contains(&resource))
+            .flat_map(of)
+            .collect()
+    };
+    let has = |values, resource, name: &str| names(values, resource).iter().any(|n| n == name);
+    assert!(has("", "secrets", "image-swap-pull"));
+    assert!(!has("managePullSecrets: false", "secrets", "image-swap-pull"));
+    assert!(has("", "secrets", "image-swap-ca"));
+    assert!(!has("tls: {existingSecret: serving}", "secrets", "image-swap-ca"));
+    assert!(has("tls: {existingSecret: serving}", "secrets", "serving"));
+    assert!(has("existingSecret: mine", "secrets", "mine"));
+    assert!(!has("", "secrets", "image-swap-declaration"));
+    let hooks = "mutatingwebhookconfigurations";
+    assert!(!has("", hooks, "imageswap-webhook"));
+    assert!(has("adopt: true", hooks, "imageswap-webhook"));
+    assert!(has("{adopt: true, adoptWebhooks: [other]}", hooks, "other"));
+    // Labels of system namespaces are needed where matchConditions are not known.
+    assert!(!has("", "namespaces", "kube-system"));
+    assert!(has("matchConditions: false", "namespaces", "kube-system"));
+    assert!(has("matchConditions: false", "namespaces", "rook-ceph"));
+}
+
+/// What a role lets a subject do, it does in the template's own words.
+#[test]
+fn every_rule_has_its_reason_above_it() {
+    for path in ["clusterrole.yaml", "controller/role.yaml", "admission/role.yaml"] {
+        let template = file(&format!("templates/{path}"));
+        let lines: Vec<&str> = template.lines().collect();
+        let mut found = 0;
+        for (at, line) in lines.iter().enumerate() {
+            if line.trim_start().starts_with("- apiGroups:") {
+                found += 1;
+                assert!(
+                    lines[at - 1].starts_with("  # "),
+                    "{path}: no reason above line {}",
+                    at + 1
+                );
+            }
+        }
+        assert!(found > 1, "{path}");
+    }
+}

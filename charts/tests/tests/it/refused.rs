@@ -1,0 +1,172 @@
+//! Values that are refused, and what is said.
+
+use crate::chart::{PAGE, chart, top_level_block};
+
+#[test]
+fn a_registry_in_two_places_is_refused() {
+    let Some(chart) = chart() else { return };
+    let both = format!("{PAGE}\n{}", top_level_block());
+    let message = chart.refuses(&both);
+    assert!(message.contains("expected the registry once, found it twice"), "{message}");
+    assert!(message.contains("as ociImageRegistry and as config.ociImageRegistry"), "{message}");
+    for (values, path) in
+        [(PAGE, "config.ociImageRegistry"), (&top_level_block(), "ociImageRegistry")]
+    {
+        let message = chart.refuses(&format!("{values}\nexistingSecret: mine"));
+        let expected = format!("found it twice: as {path} and as existingSecret");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_required_key_that_is_missing_is_named() {
+    let Some(chart) = chart() else { return };
+    for key in ["endpoint", "name", "baseContentPath", "insecureSkipVerify", "mirrorRegistries"] {
+        let found = |line: &&str| line.trim_start().starts_with(&format!("{key}:"));
+        assert_eq!(PAGE.lines().filter(found).count(), 1, "{key}");
+        let rest: Vec<&str> = PAGE.lines().filter(|line| !found(line)).collect();
+        let message = chart.refuses(&rest.join("\n"));
+        let expected = format!("at '/config/ociImageRegistry': missing property '{key}'");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn optional_keys_may_be_missing() {
+    let Some(chart) = chart() else { return };
+    for key in ["password", "username", "caCert"] {
+        let found = |line: &&str| line.trim_start().starts_with(&format!("{key}:"));
+        let rest: Vec<&str> = PAGE.lines().filter(|line| !found(line)).collect();
+        assert_eq!(chart.with(&rest.join("\n")).objects, chart.with(PAGE).objects, "{key}");
+    }
+}
+
+#[test]
+fn a_placeholder_of_the_page_is_named() {
+    let Some(chart) = chart() else { return };
+    for (key, placeholder) in [
+        ("endpoint", "DOMAIN"),
+        ("name", "NAME"),
+        ("password", "PASSWORD"),
+        ("username", "USERNAME"),
+        ("baseContentPath", "BASE_PATH"),
+        ("caCert", "CA_CERT"),
+        ("mirrorRegistries", "MIRROR_REGISTRIES"),
+    ] {
+        let values =
+            top_level_with(key, &format!("\"REPLACE_WITH_CUSTOM_REGISTRY_{placeholder}\""));
+        let message = chart.refuses(&values);
+        let expected = format!(
+            "ociImageRegistry.{key}: expected a value, found the page's placeholder REPLACE_WITH_…"
+        );
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+/// The page's block at top level, with another value for `key`.
+fn top_level_with(key: &str, value: &str) -> String {
+    let replaced = |line: &str| {
+        let is_it = line.trim_start().starts_with(&format!("{key}:"));
+        if is_it { format!("  {key}: {value}\n") } else { format!("{line}\n") }
+    };
+    top_level_block().lines().map(replaced).collect()
+}
+
+#[test]
+fn an_empty_value_that_must_not_be_is_named() {
+    let Some(chart) = chart() else { return };
+    for key in ["endpoint", "mirrorRegistries"] {
+        let message = chart.refuses(&top_level_with(key, "' '"));
+        let expected = format!("ociImageRegistry.{key}: expected a value, found an empty one");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn an_endpoint_with_more_than_a_host_is_refused_without_repeating_it() {
+    let Some(chart) = chart() else { return };
+    for endpoint in ["robot:hunter2@harbor.example.org", "https://harbor.example.org/hunter2"] {
+        let message = chart.refuses(&top_level_with("endpoint", endpoint));
+        assert!(message.contains("ociImageRegistry.endpoint: expected a host"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn a_ca_that_is_no_pem_is_refused_without_repeating_it() {
+    let Some(chart) = chart() else { return };
+    let message = chart.refuses(&top_level_with("caCert", "LS0tLS1CRUdJTi"));
+    assert!(message.contains("ociImageRegistry.caCert: expected PEM"), "{message}");
+    assert!(!message.contains("LS0tLS1CRUdJTi"), "{message}");
+}
+
+#[test]
+fn a_password_that_yaml_takes_for_a_number_is_refused_without_repeating_it() {
+    let Some(chart) = chart() else { return };
+    let message = chart.refuses(&top_level_with("password", "0123456"));
+    assert!(
+        message.contains("at '/ociImageRegistry/password': got number, want null or string"),
+        "{message}"
+    );
+    for form in ["0123456", "123456", "42798"] {
+        assert!(!message.contains(form), "{message}");
+    }
+}
+
+#[test]
+fn a_boolean_that_is_none_is_refused() {
+    let Some(chart) = chart() else { return };
+    let message = chart.refuses(&top_level_with("insecureSkipVerify", "maybe"));
+    let expected = "/insecureSkipVerify': value must be one of true, false";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn a_misspelt_key_of_ours_is_named() {
+    let Some(chart) = chart() else { return };
+    for (values, expected) in [
+        ("imgae: {}", "at '': additional properties 'imgae' not allowed"),
+        ("image: {tagg: x}", "at '/image': additional properties 'tagg' not allowed"),
+        ("admission: {replica: 3}", "at '/admission': additional properties 'replica'"),
+        ("controller: {replica: 3}", "at '/controller': additional properties 'replica'"),
+        ("tls: {secret: x}", "at '/tls': additional properties 'secret'"),
+        ("log: {levels: x}", "at '/log': additional properties 'levels'"),
+        ("networkPolicy: {enable: true}", "at '/networkPolicy': additional properties 'enable'"),
+        ("podDisruptionBudget: {on: 1}", "at '/podDisruptionBudget': additional properties"),
+        ("serviceMonitor: {on: 1}", "at '/serviceMonitor': additional properties"),
+        ("dashboard: {on: 1}", "at '/dashboard': additional properties"),
+    ] {
+        let message = chart.refuses(values);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_named() {
+    let Some(chart) = chart() else { return };
+    for (values, expected) in [
+        ("policy: Fail", "at '/policy': value must be one of 'fail', 'ignore', 'audit'"),
+        ("timeoutSeconds: 31", "at '/timeoutSeconds': maximum: got 31, want 30"),
+        ("admission: {replicas: 0}", "at '/admission/replicas': minimum: got 0, want 1"),
+        ("admission: {port: 443}", "at '/admission/port': minimum: got 443, want 1,024"),
+        ("image: {digest: abc}", "at '/image/digest': 'abc' does not match pattern"),
+        ("image: {pullPolicy: always}", "at '/image/pullPolicy': value must be one of 'Always'"),
+        ("registryCheckInterval: 5", "at '/registryCheckInterval': got number, want string"),
+        ("systemNamespaces: [A_b]", "at '/systemNamespaces/0': 'A_b' does not match pattern"),
+        ("kubeVersion: new", "at '/kubeVersion': 'new' does not match pattern"),
+        ("image:", "at '': missing property 'image'"),
+        ("optIn: 'yes'", "at '/optIn': got string, want boolean"),
+    ] {
+        let message = chart.refuses(values);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused() {
+    let Some(chart) = chart() else { return };
+    let message = chart.refuses("admission: {hostNetwork: true}");
+    assert!(message.contains("expected another port than 10250 with hostNetwork"), "{message}");
+    let message = chart.refuses("adminPort: 10250");
+    assert!(message.contains("admission.port, adminPort: expected two ports"), "{message}");
+}

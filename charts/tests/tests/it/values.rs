@@ -1,0 +1,193 @@
+//! Values that are taken, and what becomes of them.
+
+use image_swap_core::declaration::{Declaration, Source};
+
+use crate::chart::{
+    EVERYTHING, PAGE, argument, arguments, chart, deployment, file, of_kind, top_level_block,
+};
+
+#[test]
+fn the_page_s_values_render_as_they_are_printed() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with(PAGE);
+    for path in ["admission/deployment.yaml", "controller/deployment.yaml", "declaration.yaml"] {
+        assert!(rendered.objects.contains_key(path), "{path}");
+    }
+    let notes = &rendered.texts["NOTES.txt"];
+    assert!(notes.contains("of another program and are not run"), "{notes}");
+    assert!(notes.contains("harbor.example.org (Internal Registry)"), "{notes}");
+}
+
+#[test]
+fn the_block_at_top_level_means_the_same() {
+    let Some(chart) = chart() else { return };
+    assert_eq!(chart.with(&top_level_block()).objects, chart.with(PAGE).objects);
+}
+
+#[test]
+fn is_eks_cluster_changes_nothing() {
+    let Some(chart) = chart() else { return };
+    let other = PAGE.replace("isEKSCluster: true", "isEKSCluster: false");
+    assert_ne!(other, PAGE);
+    assert_eq!(chart.with(&other), chart.with(PAGE));
+}
+
+#[test]
+fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
+    let Some(chart) = chart() else { return };
+    for values in ["", "ociImageRegistry: {}", "config: {ociImageRegistry: {}}", "config:"] {
+        let rendered = chart.with(values);
+        assert!(of_kind(&rendered, "Secret").is_empty(), "{values}");
+        assert_eq!(argument(deployment(&rendered, "controller"), "chart-secret"), None);
+        assert!(rendered.texts["NOTES.txt"].contains("until the Secret\nregistry-info is there"));
+    }
+}
+
+/// The page's fourth step: open `values.yaml` and fill in the block.
+#[test]
+fn the_chart_s_own_values_file_can_be_filled_in_place() {
+    let Some(chart) = chart() else { return };
+    let empty = file("values.yaml");
+    let filled = empty.replace("  #  ", "    ");
+    assert_ne!(filled, empty);
+    let rendered = chart.with(&filled);
+    assert!(rendered.objects.contains_key("declaration.yaml"));
+    // And `image-swap check --values values.yaml` reads the same file.
+    let declaration = Declaration::read(Source::Values, &filled, 0).unwrap();
+    assert_eq!(declaration.registry.as_ref().unwrap().domain, "harbor.example.org");
+    assert!(declaration.serving().is_ok());
+}
+
+#[test]
+fn an_existing_secret_keeps_passwords_out_of_values() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("existingSecret: my-registry");
+    assert!(of_kind(&rendered, "Secret").is_empty());
+    let controller = deployment(&rendered, "controller");
+    assert_eq!(argument(controller, "chart-secret"), Some("my-registry"));
+    assert!(rendered.texts["NOTES.txt"].contains("my-registry in somewhere declares"));
+}
+
+#[test]
+fn what_palette_has_besides_is_let_through() {
+    let Some(chart) = chart() else { return };
+    let palette = "\
+global: {imagePullSecret: {dockerConfigJson: abc}}
+mongo: {replicas: 3}
+grpc: {external: false}
+ingress: {enabled: true}
+ui-system: {enabled: true}
+reachSystem: {enabled: false}
+config:
+  installationMode: airgap
+  env: {rootDomain: palette.example.com}
+  imagePullSecret: {create: false, dockerConfigJson: ''}
+";
+    let rendered = chart.named("image-swap", &[PAGE, palette]);
+    assert_eq!(rendered.objects, chart.with(PAGE).objects);
+    let notes = &rendered.texts["NOTES.txt"];
+    assert!(notes.contains("config.imagePullSecret is not read"), "{notes}");
+}
+
+#[test]
+fn a_key_that_the_page_does_not_have_is_told_in_the_notes() {
+    let Some(chart) = chart() else { return };
+    let misspelt = "config: {ociImageRegistry: {userName: robot}}";
+    let rendered = chart.named("image-swap", &[PAGE, misspelt]);
+    let notes = &rendered.texts["NOTES.txt"];
+    assert!(notes.contains("WARNING: userName is no key of the page"), "{notes}");
+    assert!(!notes.contains("robot"), "{notes}");
+}
+
+#[test]
+fn notes_say_what_nodes_must_trust_and_that_audit_changes_nothing() {
+    let Some(chart) = chart() else { return };
+    let warns = |values: &str, text: &str| {
+        chart.named("image-swap", &[PAGE, values]).texts["NOTES.txt"].contains(text)
+    };
+    let trust = "which must trust the registry";
+    assert!(!warns("", trust));
+    assert!(warns("config: {ociImageRegistry: {insecureSkipVerify: true}}", trust));
+    let pem = "config: {ociImageRegistry: {caCert: '-----BEGIN CERTIFICATE-----'}}";
+    assert!(warns(pem, trust));
+    assert!(!warns("", "policy is audit"));
+    assert!(warns("policy: audit", "policy is audit: no pod is changed"));
+}
+
+#[test]
+fn values_reach_the_controller() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let controller = deployment(&rendered, "controller");
+    assert_eq!(arguments(controller)[0], "controller");
+    for (name, value) in [
+        ("namespace", "somewhere"),
+        ("name", "image-swap"),
+        ("service", "image-swap-admission"),
+        ("service-port", "443"),
+        ("policy", "fail"),
+        ("timeout-seconds", "5"),
+        ("exclude-label", "k8s.twr.io/imageswap"),
+        ("match-conditions", "true"),
+        ("pull-secrets", "true"),
+        ("registry-check-interval", "5m"),
+        ("admin-listen", "0.0.0.0:8080"),
+        ("log-format", "json"),
+    ] {
+        assert_eq!(argument(controller, name), Some(value), "--{name}");
+    }
+    let namespaces = argument(controller, "system-namespaces").unwrap();
+    for known in ["calico-system", "kube-flannel", "longhorn-system", "rook-ceph"] {
+        assert!(namespaces.split(',').any(|namespace| namespace == known), "{known}");
+    }
+    let switches = |rendered| -> Vec<String> {
+        let arguments = arguments(deployment(rendered, "controller"));
+        let switch = |argument: &&str| !argument.contains('=') && argument.starts_with("--");
+        arguments.into_iter().filter(switch).map(str::to_owned).collect()
+    };
+    assert!(switches(&rendered).is_empty());
+    assert_eq!(switches(&chart.with(EVERYTHING)), ["--opt-in", "--adopt", "--coexist"]);
+}
+
+#[test]
+fn values_reach_the_webhook() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("");
+    let admission = deployment(&rendered, "admission");
+    assert_eq!(arguments(admission)[..2], ["webhook", "--in-cluster"]);
+    for (name, value) in [
+        ("namespace", "somewhere"),
+        ("name", "image-swap"),
+        ("listen", "0.0.0.0:10250"),
+        ("admin-listen", "0.0.0.0:8080"),
+        ("mode", "enforce"),
+        ("disable-label", "k8s.twr.io/imageswap"),
+    ] {
+        assert_eq!(argument(admission, name), Some(value), "--{name}");
+    }
+    assert_eq!(argument(admission, "tls-secret"), None);
+    for (policy, mode) in [("fail", "enforce"), ("ignore", "enforce"), ("audit", "audit")] {
+        let rendered = chart.with(&format!("policy: {policy}"));
+        assert_eq!(argument(deployment(&rendered, "admission"), "mode"), Some(mode));
+        assert_eq!(argument(deployment(&rendered, "controller"), "policy"), Some(policy));
+    }
+}
+
+#[test]
+fn a_certificate_from_elsewhere_reaches_both() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("tls: {existingSecret: serving}");
+    let given = |component, name| argument(deployment(&rendered, component), name);
+    assert_eq!(given("admission", "tls-secret"), Some("serving"));
+    assert_eq!(given("controller", "tls-existing-secret"), Some("serving"));
+}
+
+#[test]
+fn with_ipv6_alone_everything_listens_there() {
+    let Some(chart) = chart() else { return };
+    let rendered = chart.with("listenAddress: '[::]'");
+    let given = |component, name| argument(deployment(&rendered, component), name);
+    assert_eq!(given("admission", "listen"), Some("[::]:10250"));
+    assert_eq!(given("admission", "admin-listen"), Some("[::]:8080"));
+    assert_eq!(given("controller", "admin-listen"), Some("[::]:8080"));
+}

@@ -1,0 +1,70 @@
+//! Objects as JSON: what is there is kept whole, whatever version wrote it.
+
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use serde_json::Value;
+
+use crate::error::{Error, code};
+
+/// Our name in `managedFields`.
+pub(crate) const MANAGER: &str = "image-swap";
+
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
+}
+
+/// Webhook configurations.
+pub(crate) fn registrations(client: &Client) -> Api<DynamicObject> {
+    let group = "admissionregistration.k8s.io";
+    let kind = "MutatingWebhookConfiguration";
+    Api::all_with(client.clone(), &resource(group, kind, "mutatingwebhookconfigurations"))
+}
+
+/// The object `name` as it is; `None` if there is none.
+pub(crate) async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    api.get_opt(name).await.map_err(Error::api(format!("read {name}")))
+}
+
+/// Creates or updates what `object` says of `name`, and takes it from whoever
+/// else said so.
+///
+/// By server-side apply alone: the API server asks whether we may create an
+/// object *of this name* then, so that our rights can be limited to names.
+pub(crate) async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<K, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let params = PatchParams::apply(MANAGER).force();
+    let written = api.patch(name, &params, &Patch::Apply(object)).await;
+    written.map_err(Error::api(format!("write {name}")))
+}
+
+/// Changes the fields of `name` that `patch` names (RFC 7396); whether it was there.
+pub(crate) async fn merge<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<bool, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(name, &params, &Patch::Merge(patch)).await {
+        Ok(_) => Ok(true),
+        Err(error) if code(&error) == Some(404) => Ok(false),
+        Err(error) => Err(Error::api(format!("change {name}"))(error)),
+    }
+}
+
+/// Deletes `name`; whether it was there.
+pub(crate) async fn delete<K>(api: &Api<K>, name: &str) -> Result<bool, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    match api.delete(name, &kube::api::DeleteParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(error) if code(&error) == Some(404) => Ok(false),
+        Err(error) => Err(Error::api(format!("delete {name}"))(error)),
+    }
+}

@@ -1,0 +1,50 @@
+//! The way to the API server.
+
+use std::{path::Path, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::error::Error;
+
+/// An API server that does not answer for this long is asked again.
+const CONNECT: Duration = Duration::from_secs(5);
+const WRITE: Duration = Duration::from_secs(30);
+
+/// A client by `kubeconfig`, else by the environment: `KUBECONFIG`,
+/// `~/.kube/config`, or the pod's own service account.
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let config = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
+    let found = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| config(&error))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| config(&error))?
+        }
+        None => Config::infer().await.map_err(|error| config(&error))?,
+    };
+    connect(found)
+}
+
+/// A client by the pod's own service account; outside a pod, as [`client`].
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn in_cluster() -> Result<Client, Error> {
+    client(None).await
+}
+
+fn connect(mut config: Config) -> Result<Client, Error> {
+    // Others install a provider of their own choice, or none: ring is ours.
+    // A second installation is refused, which changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    config.connect_timeout = Some(CONNECT);
+    config.write_timeout = Some(WRITE);
+    Client::try_from(config).map_err(|error| Error::Config(error.to_string()))
+}

@@ -1,0 +1,211 @@
+//! Keeps the serving certificate, and says whom API servers have to trust.
+
+use std::collections::BTreeMap;
+
+use image_swap_core::{
+    cluster::certificates::{
+        Authority, AuthorityId, Leaf, Step, Validity, next, trusted, trusted_while_changing,
+    },
+    declaration::UnixTime,
+};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{Controller, Memory, snapshot::Snapshot};
+use crate::{
+    api,
+    error::Error,
+    pki::{self, Pair, blocks},
+    secret::{self, text},
+};
+
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+/// The authority that signed the certificate beside it.
+const ISSUER: &str = "ca.crt";
+/// The authority that signed before.
+const PREVIOUS: &str = "previous.crt";
+/// More steps than one rotation has: whoever needs more is in a loop.
+const STEPS: usize = 4;
+
+/// When they are valid, for the report.
+pub(super) struct Certificates {
+    pub(super) authority: Option<Validity>,
+    pub(super) leaf: Option<Validity>,
+}
+
+impl Controller {
+    /// Takes the steps that are due, and gives the authorities to publish;
+    /// none: nothing can be served yet.
+    pub(super) async fn certificates(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+        now: UnixTime,
+    ) -> Result<(Certificates, Vec<AuthorityId>), Error> {
+        let published = published(snapshot.registration.as_ref());
+        if memory.published.ids != published {
+            memory.published.ids = published;
+            memory.published.since = now;
+        }
+        if self.settings.tls_existing_secret.is_some() {
+            return Ok(kept_elsewhere(snapshot.certificate.as_ref(), memory, now));
+        }
+        let names = self.settings.release.names(&self.settings.service);
+        let mut stored =
+            Stored { authority: snapshot.authority.clone(), leaf: snapshot.certificate.clone() };
+        for _ in 0..STEPS {
+            let (authority, leaf) = (stored.authority(), stored.leaf(&names));
+            let Some(step) = next(now, authority.as_ref(), leaf.as_ref(), &memory.published) else {
+                break;
+            };
+            info!(?step, "a step of the certificates");
+            self.step(snapshot, &mut stored, step, now).await?;
+        }
+        let (authority, leaf) = (stored.authority(), stored.leaf(&names));
+        let ids =
+            if leaf.is_some() { trusted(authority.as_ref(), leaf.as_ref()) } else { Vec::new() };
+        let found = Certificates {
+            authority: authority.map(|it| it.validity),
+            leaf: leaf.map(|it| it.validity),
+        };
+        Ok((found, ids))
+    }
+
+    async fn step(
+        &self,
+        snapshot: &Snapshot,
+        stored: &mut Stored,
+        step: Step,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let release = &self.settings.release;
+        match step {
+            Step::NewAuthority => {
+                let Pair { certificate, key } = pki::authority(now)?;
+                let mut data = BTreeMap::from([(CERTIFICATE, certificate), (KEY, key)]);
+                if let Some(old) = stored.authority().filter(|it| it.validity.holds(now)) {
+                    data.insert(PREVIOUS, old.id);
+                }
+                let name = release.authority();
+                let before = stored.authority.as_ref();
+                stored.authority = Some(self.store(snapshot, before, &name, &data).await?);
+            }
+            Step::ForgetPrevious => {
+                let Some(pair) = stored.pair() else { return Ok(()) };
+                let data = BTreeMap::from([(CERTIFICATE, pair.certificate), (KEY, pair.key)]);
+                let name = release.authority();
+                let before = stored.authority.as_ref();
+                stored.authority = Some(self.store(snapshot, before, &name, &data).await?);
+            }
+            Step::NewLeaf => {
+                let Some(authority) = stored.pair() else { return Ok(()) };
+                let names = release.names(&self.settings.service);
+                let leaf = pki::leaf(&authority, &names, now)?;
+                let data = BTreeMap::from([
+                    (CERTIFICATE, leaf.certificate),
+                    (KEY, leaf.key),
+                    (ISSUER, authority.certificate),
+                ]);
+                let name = release.certificate();
+                let before = stored.leaf.as_ref();
+                stored.leaf = Some(self.store(snapshot, before, &name, &data).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a Secret if it still is as it was read: a leader that has lost
+    /// its lease without knowing must not undo what the next one does.
+    async fn store(
+        &self,
+        snapshot: &Snapshot,
+        before: Option<&Secret>,
+        name: &str,
+        data: &BTreeMap<&str, String>,
+    ) -> Result<Secret, Error> {
+        let release = &self.settings.release;
+        let mut object = secret::object(release, &snapshot.owner, name, &json!({}), data);
+        if let Some(version) = before.and_then(|it| it.metadata.resource_version.as_ref()) {
+            object["metadata"]["resourceVersion"] = version.as_str().into();
+        }
+        api::apply(&self.secrets(), name, &object).await
+    }
+}
+
+/// The two Secrets, as they are now.
+struct Stored {
+    authority: Option<Secret>,
+    leaf: Option<Secret>,
+}
+
+impl Stored {
+    /// The authority, if it can sign.
+    fn authority(&self) -> Option<Authority> {
+        let secret = self.authority.as_ref()?;
+        let pair = self.pair()?;
+        Some(Authority {
+            validity: pki::validity(&pair.certificate)?,
+            id: pair.certificate,
+            previous: text(secret, PREVIOUS).and_then(|pem| blocks(pem).pop()),
+        })
+    }
+
+    fn pair(&self) -> Option<Pair> {
+        let secret = self.authority.as_ref()?;
+        let certificate = blocks(text(secret, CERTIFICATE)?).into_iter().next()?;
+        let key = text(secret, KEY)?.to_owned();
+        pki::is_pair(&certificate, &key).then_some(Pair { certificate, key })
+    }
+
+    fn leaf(&self, names: &[String]) -> Option<Leaf> {
+        let secret = self.leaf.as_ref()?;
+        let certificate = text(secret, CERTIFICATE)?;
+        Some(Leaf {
+            issuer: blocks(text(secret, ISSUER)?).into_iter().next()?,
+            validity: pki::validity(certificate)?,
+            fits: pki::fits(certificate, text(secret, KEY)?, names),
+        })
+    }
+}
+
+/// The authorities that are registered, as they are written here.
+fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let entries = registration.and_then(|it| it["webhooks"].as_array());
+    let first = entries.into_iter().flatten().next();
+    let bundle = first.and_then(|it| it["clientConfig"]["caBundle"].as_str());
+    let pem = bundle.and_then(|text| STANDARD.decode(text).ok());
+    pem.map(|pem| blocks(&String::from_utf8_lossy(&pem))).unwrap_or_default()
+}
+
+/// The authorities of a certificate that somebody else keeps, such as
+/// cert-manager: `ca.crt`, or the end of the chain where there is none.
+fn kept_elsewhere(
+    secret: Option<&Secret>,
+    memory: &mut Memory,
+    now: UnixTime,
+) -> (Certificates, Vec<AuthorityId>) {
+    let chain = secret.and_then(|secret| text(secret, CERTIFICATE));
+    let named = secret.and_then(|secret| text(secret, ISSUER)).map(blocks).unwrap_or_default();
+    let wanted = if named.is_empty() {
+        chain.and_then(|chain| blocks(chain).pop()).into_iter().collect()
+    } else {
+        named
+    };
+    if memory.wanted.as_ref().is_none_or(|(before, _)| *before != wanted) {
+        memory.wanted = Some((wanted.clone(), now));
+    }
+    let changed = memory.wanted.as_ref().map_or(now, |(_, since)| *since);
+    let ids = if wanted.is_empty() {
+        Vec::new()
+    } else {
+        trusted_while_changing(&wanted, &memory.published, changed, now)
+    };
+    let found = Certificates {
+        authority: wanted.first().and_then(|pem| pki::validity(pem)),
+        leaf: chain.and_then(pki::validity),
+    };
+    (found, ids)
+}

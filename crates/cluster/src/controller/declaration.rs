@@ -1,0 +1,166 @@
+//! Puts the declaration in force that is to be.
+
+use std::collections::BTreeMap;
+
+use image_swap_core::{
+    cluster::{
+        effective::{Decision, Origin, decide},
+        pull_secrets,
+    },
+    declaration::{self, Registry, UnixTime},
+    rule::Target,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::events::EventType;
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{Controller, Memory, snapshot::Snapshot, turn::news};
+use crate::{
+    api,
+    error::Error,
+    report::{Declared, found},
+    secret::{self, HASH, declared, hash, holds},
+};
+
+/// What is in force, for the report.
+pub(super) struct Declaration {
+    pub(super) declared: Declared,
+    pub(super) nodes: Vec<String>,
+    pub(super) registry: Option<Registry>,
+}
+
+impl Controller {
+    pub(super) async fn declaration(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+        audit: bool,
+        now: UnixTime,
+    ) -> Result<Declaration, Error> {
+        let registry_info = snapshot.registry_info.as_ref().map(declared);
+        let chart = snapshot.chart.as_ref().map(declared);
+        let last = snapshot.last();
+        let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
+        let Decision { effective, about, differs } = &decision;
+        let declaration = effective.declaration();
+        let hash =
+            if effective.origin == Origin::None { String::new() } else { hash(&effective.text) };
+
+        // Before anything is written: what people have to know does not depend on it.
+        self.complain(snapshot, memory, &decision).await;
+        let difference = if differs.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "registry-info wins over the chart's declaration, which differs in {}",
+                differs.join(", ")
+            )
+        };
+        self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
+
+        // The last good one first: replicas are told nothing that would be forgotten.
+        let whole = BTreeMap::from([
+            ("declaration", effective.text.clone()),
+            ("source", effective.origin.as_str().to_owned()),
+        ]);
+        let annotations = json!({ HASH: hash });
+        self.write(
+            snapshot,
+            snapshot.last_good.as_ref(),
+            &self.settings.release.last_good(),
+            &whole,
+            &annotations,
+        )
+        .await?;
+        let authenticates = declaration.as_ref().and_then(pull_secrets::content).is_some();
+        let served = BTreeMap::from([
+            ("declaration", effective.text_without_credentials().unwrap_or_default()),
+            ("source", effective.origin.as_str().to_owned()),
+            ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
+            ("pull-secret", (self.settings.pull_secrets && authenticates).to_string()),
+        ]);
+        let name = self.settings.release.effective();
+        let written =
+            self.write(snapshot, snapshot.effective.as_ref(), &name, &served, &annotations).await?;
+        if written {
+            info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
+        }
+        let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
+        let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
+        Ok(Declaration {
+            nodes: declaration.as_ref().map(needs).unwrap_or_default(),
+            registry: declaration.and_then(|it| it.registry),
+            declared: Declared {
+                source: effective.origin.as_str().to_owned(),
+                hash,
+                rules,
+                refused: refused.collect(),
+                differs: differs.clone(),
+                findings: found(about),
+            },
+        })
+    }
+
+    /// Writes a Secret of ours, unless it already is as it should be.
+    async fn write(
+        &self,
+        snapshot: &Snapshot,
+        there: Option<&Secret>,
+        name: &str,
+        data: &BTreeMap<&str, String>,
+        annotations: &serde_json::Value,
+    ) -> Result<bool, Error> {
+        if holds(there, data) {
+            return Ok(false);
+        }
+        let release = &self.settings.release;
+        let object = secret::object(release, &snapshot.owner, name, annotations, data);
+        api::apply(&self.secrets(), name, &object).await?;
+        Ok(true)
+    }
+
+    /// Tells on each refused Secret what is wrong with it.
+    async fn complain(&self, snapshot: &Snapshot, memory: &mut Memory, decision: &Decision) {
+        for (origin, secret, topic) in [
+            (Origin::RegistryInfo, &snapshot.registry_info, "RegistryInfoRefused"),
+            (Origin::Chart, &snapshot.chart, "ChartDeclarationRefused"),
+        ] {
+            let refused = decision.about.iter().find(|it| it.origin == origin && it.refused);
+            let note = refused.map_or_else(String::new, |about| {
+                let errors = about.findings.iter().filter(|finding| finding.is_error());
+                let errors: Vec<String> = errors.map(ToString::to_string).collect();
+                format!("{}; what was in force stays in force", errors.join("; "))
+            });
+            if news(memory, topic, &note) {
+                warn!(origin = origin.as_str(), "a declaration is refused: {note}");
+                if let Some(secret) = secret {
+                    self.events.complain(secret, topic, &note).await;
+                }
+            }
+        }
+    }
+}
+
+/// What nodes have to be told before they can pull what was swapped.
+fn needs(declaration: &declaration::Declaration) -> Vec<String> {
+    let mut needs = Vec::new();
+    if let Some(registry) = &declaration.registry {
+        let domain = &registry.domain;
+        if registry.insecure {
+            needs.push(format!("nodes must not verify the certificate of {domain} (INSECURE)"));
+        } else if !registry.ca.is_empty() {
+            needs.push(format!("nodes must trust the authority of {domain} (CA_CERT)"));
+        }
+    }
+    let rules = declaration.rules().rules().iter();
+    let mut plain: Vec<String> = rules
+        .filter_map(|rule| Target::parse(&rule.target).ok())
+        .filter(Target::is_plain_http)
+        .map(|target| format!("nodes must speak plain HTTP to {}", target.domain()))
+        .collect();
+    plain.sort();
+    plain.dedup();
+    needs.extend(plain);
+    needs
+}

@@ -1,0 +1,258 @@
+//! The controller: looks at everything it is responsible for, and takes the
+//! next step wherever one is due.
+//!
+//! It keeps nothing that could not be read again: every turn begins with what
+//! is stored in the cluster. Watches only tell it when to look.
+
+mod certificates;
+mod declaration;
+mod probe;
+mod registration;
+mod snapshot;
+mod turn;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use image_swap_core::{
+    cluster::{
+        certificates::{AuthorityId, Published},
+        effective::{JET_SYSTEM, REGISTRY_INFO},
+        policy::{Earned, Probe, Wanted},
+        repairs::Repairs,
+    },
+    declaration::UnixTime,
+};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret,
+    rbac::v1::ClusterRole,
+};
+use kube::{Api, Client, core::PartialObjectMeta};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tracing::{error, warn};
+
+use crate::{
+    events::Events, follow, health::Health, lease::Leadership, release::Release, report::Report,
+};
+
+/// What operators decide.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line that goes with any other"
+)]
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The release.
+    pub release: Release,
+    /// The Secret with the chart's declaration, in the release's namespace.
+    pub chart_secret: Option<String>,
+    /// The Service before the admission replicas.
+    pub service: String,
+    /// Its port.
+    pub service_port: u16,
+    /// What becomes of ordinary pods that nobody could review.
+    pub policy: Wanted,
+    /// Seconds that the API server waits for an answer.
+    pub timeout_seconds: u8,
+    /// Namespaces whose pods are let through unreviewed, if need be.
+    pub system_namespaces: Vec<String>,
+    /// The label by which namespaces leave or join.
+    pub namespace_label: String,
+    /// Whether only namespaces labelled `enabled` take part.
+    pub opt_in: bool,
+    /// Whether the server is to be told `matchConditions`.
+    pub match_conditions: bool,
+    /// Whether swapped pods get a pull Secret.
+    pub pull_secrets: bool,
+    /// Whether the registrations of dead programs that swap images are removed.
+    pub adopt: bool,
+    /// Whether pods are changed although another program that swaps images lives.
+    pub coexist: bool,
+    /// A Secret with a certificate that somebody else keeps.
+    pub tls_existing_secret: Option<String>,
+}
+
+/// How often things are looked at that no watch tells of.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// The clock, and everything else.
+    pub look: Duration,
+    /// Whether the API server reaches us.
+    pub probe: Duration,
+    /// Whether the registry can be reached.
+    pub registry: Duration,
+    /// After a turn that failed.
+    pub retry: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(15),
+            probe: Duration::from_secs(10),
+            registry: Duration::from_mins(5),
+            retry: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A controller, leading or not.
+pub struct Controller {
+    client: Client,
+    settings: Settings,
+    intervals: Intervals,
+    events: Events,
+    report: watch::Sender<Report>,
+    /// Something changed: time to look.
+    changed: Arc<Notify>,
+}
+
+/// What a leader remembers; the next one finds it out again.
+struct Memory {
+    earned: Option<Earned>,
+    probe: Probe,
+    published: Published,
+    repairs: Repairs,
+    /// The authorities of a certificate that somebody else keeps, and since when.
+    wanted: Option<(Vec<AuthorityId>, UnixTime)>,
+    /// What was last said in events, so that it is said once.
+    said: std::collections::HashMap<&'static str, String>,
+    namespace_is_there: bool,
+    /// The answer of the check that runs.
+    checking: Option<oneshot::Receiver<Health>>,
+    health: Option<Health>,
+    /// The hash of the declaration that was checked, and when the next check is due.
+    checked: Option<(String, UnixTime)>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            earned: None,
+            probe: Probe::Unknown,
+            published: Published::default(),
+            repairs: Repairs::default(),
+            wanted: None,
+            said: std::collections::HashMap::new(),
+            namespace_is_there: false,
+            checking: None,
+            health: None,
+            checked: None,
+        }
+    }
+}
+
+impl Controller {
+    /// A controller called `identity` in events.
+    pub fn new(client: &Client, settings: Settings, identity: &str, intervals: Intervals) -> Self {
+        Self {
+            client: client.clone(),
+            events: Events::new(client, &settings.release, identity),
+            settings,
+            intervals,
+            report: watch::Sender::new(Report::default()),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Follows what the controller sees.
+    pub fn report(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
+    }
+
+    /// Works whenever `leadership` says so, for ever.
+    pub async fn run(&self, mut leadership: Leadership) {
+        let _watching = self.watch();
+        while leadership.wait_for(|leads| *leads).await.is_ok() {
+            tokio::select! {
+                () = self.lead() => {}
+                ended = leadership.wait_for(|leads| !leads) => {
+                    if ended.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Watches everything that a turn depends on.
+    fn watch(&self) -> JoinSet<()> {
+        let release = &self.settings.release;
+        let mut tasks = JoinSet::new();
+        let mut secret = |namespace: &str, name: String| {
+            let api: Api<PartialObjectMeta<Secret>> =
+                Api::namespaced(self.client.clone(), namespace);
+            tasks.spawn(follow::changes(api, name, Arc::clone(&self.changed)));
+        };
+        secret(JET_SYSTEM, REGISTRY_INFO.to_owned());
+        let mut names = vec![release.effective(), release.last_good()];
+        match &self.settings.tls_existing_secret {
+            Some(name) => names.push(name.clone()),
+            None => names.extend([release.authority(), release.certificate()]),
+        }
+        names.extend(self.settings.chart_secret.clone());
+        for name in names {
+            secret(&release.namespace, name);
+        }
+        let anchors: Api<PartialObjectMeta<ClusterRole>> = Api::all(self.client.clone());
+        let changed = Arc::clone(&self.changed);
+        tasks.spawn(follow::changes(anchors, release.anchor().to_owned(), changed));
+        let registrations: Api<PartialObjectMeta<MutatingWebhookConfiguration>> =
+            Api::all(self.client.clone());
+        let changed = Arc::clone(&self.changed);
+        tasks.spawn(follow::changes(registrations, release.admission(), changed));
+        tasks
+    }
+
+    /// Takes turn after turn.
+    async fn lead(&self) {
+        let mut memory = Memory::new();
+        let mut probe_at = Instant::now();
+        let mut wait;
+        loop {
+            match Box::pin(self.turn(&mut memory, now())).await {
+                Ok(()) => wait = self.intervals.look,
+                Err(error) if error.is_conflict() => wait = Duration::ZERO,
+                Err(error) => {
+                    error!(%error, "a turn failed; what was in force stays");
+                    wait = self.intervals.retry;
+                }
+            }
+            let look_at = Instant::now() + wait;
+            // A failed turn is not hurried by what it did itself.
+            loop {
+                tokio::select! {
+                    () = self.changed.notified() => break,
+                    () = sleep_until(look_at) => break,
+                    () = sleep_until(probe_at) => {
+                        let before = memory.probe;
+                        if self.probe(&mut memory).await || before != memory.probe {
+                            break;
+                        }
+                        probe_at = Instant::now() + self.intervals.probe;
+                    }
+                }
+            }
+            if probe_at <= Instant::now() {
+                probe_at = Instant::now() + self.intervals.probe;
+            }
+        }
+    }
+}
+
+/// The time by this machine's clock.
+fn now() -> UnixTime {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(
+        |_| {
+            warn!("the clock stands before 1970");
+            0
+        },
+        |since| since.as_secs(),
+    )
+}

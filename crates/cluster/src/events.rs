@@ -1,0 +1,64 @@
+//! Events: what people see with `kubectl describe` and `kubectl get events`.
+
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tracing::warn;
+
+use crate::release::Release;
+
+/// The longest note that the API takes, in bytes.
+const LONGEST: usize = 1000;
+
+/// Publishes events on what they are about.
+pub(crate) struct Events {
+    recorder: Recorder,
+    controller: ObjectReference,
+}
+
+impl Events {
+    pub(crate) fn new(client: &Client, release: &Release, identity: &str) -> Self {
+        let reporter = Reporter {
+            controller: "image-swap.io/controller".into(),
+            instance: Some(identity.into()),
+        };
+        let controller = ObjectReference {
+            api_version: Some("apps/v1".into()),
+            kind: Some("Deployment".into()),
+            name: Some(release.controller()),
+            namespace: Some(release.namespace.clone()),
+            ..ObjectReference::default()
+        };
+        Self { recorder: Recorder::new(client.clone(), reporter), controller }
+    }
+
+    /// Says on the controller's Deployment what happened.
+    pub(crate) async fn say(&self, type_: EventType, reason: &str, note: &str) {
+        self.publish(type_, reason, note, &self.controller).await;
+    }
+
+    /// Says on `secret` what is wrong with it.
+    pub(crate) async fn complain(&self, secret: &Secret, reason: &str, note: &str) {
+        self.publish(EventType::Warning, reason, note, &secret.object_ref(&())).await;
+    }
+
+    async fn publish(&self, type_: EventType, reason: &str, note: &str, about: &ObjectReference) {
+        let mut end = note.len().min(LONGEST);
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note[..end].to_owned()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        // An event that is lost changes nothing: metrics and status say the same.
+        if let Err(error) = self.recorder.publish(&event, about).await {
+            warn!(%error, reason, "an event could not be published");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One object, followed through whatever happens to the API server.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, pin_mut};
+use kube::{
+    Api, Resource,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{Config, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, warn};
+
+/// Seconds after which a watch is renewed, so that a connection that silently
+/// died is noticed.
+const WATCH: u32 = 30;
+
+/// What is known of an object.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen<K> {
+    /// The API server has not yet told.
+    Unknown,
+    /// It is not there.
+    Absent,
+    /// It is there, like this.
+    Present(Arc<K>),
+}
+
+/// Short waits between attempts: a change is to be in force in two seconds,
+/// also after an API server has come back.
+struct Patience {
+    next: Duration,
+}
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.next;
+        self.next = (wait * 2).min(LONGEST);
+        Some(wait)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+/// By name, since that is what we may watch.
+fn only(name: &str) -> Config {
+    Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH)
+}
+
+/// Follows the object `name`, and tells every state of it, for ever.
+pub(crate) async fn object<K>(api: Api<K>, name: &str, seen: watch::Sender<Seen<K>>)
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let events = watcher(api, only(name)).backoff(Patience { next: FIRST });
+    pin_mut!(events);
+    let mut found = false;
+    while let Some(event) = events.next().await {
+        let state = match event {
+            Ok(Event::Init) => {
+                found = false;
+                continue;
+            }
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                found = true;
+                Seen::Present(Arc::new(object))
+            }
+            Ok(Event::InitDone) if found => continue,
+            Ok(Event::InitDone | Event::Delete(_)) => Seen::Absent,
+            Err(error) => {
+                debug!(name, %error, "the watch is begun anew");
+                continue;
+            }
+        };
+        seen.send_replace(state);
+    }
+}
+
+/// Pokes `changed` whenever the object `name` changes, for ever.
+pub(crate) async fn changes<K>(api: Api<PartialObjectMeta<K>>, name: String, changed: Arc<Notify>)
+where
+    K: Resource<DynamicType = ()> + 'static,
+    PartialObjectMeta<K>: Clone + DeserializeOwned + std::fmt::Debug + Send + Sync,
+{
+    let events = watcher(api, only(&name)).backoff(Patience { next: FIRST });
+    pin_mut!(events);
+    let mut failing = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => {}
+            Ok(_) => {
+                failing = false;
+                changed.notify_one();
+            }
+            Err(error) => {
+                if !failing {
+                    warn!(name, %error, "cannot be watched; it is read from time to time");
+                }
+                failing = true;
+            }
+        }
+    }
+}

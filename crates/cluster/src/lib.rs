@@ -1,0 +1,35 @@
+//! Inside a cluster: the controller, what admission replicas follow, `status`
+//! and `leave`.
+//!
+//! What to do is planned in `image_swap_core::cluster`, which sees plain data
+//! and a time. Here is what reads and writes the cluster, and as little else as
+//! possible.
+
+mod admin;
+mod api;
+mod client;
+mod controller;
+mod error;
+mod events;
+mod follow;
+mod health;
+mod lease;
+mod leave;
+mod metrics;
+mod pki;
+mod release;
+mod report;
+mod secret;
+mod source;
+
+pub use self::admin::Admin;
+pub use self::client::{client, in_cluster};
+pub use self::controller::{Controller, Intervals, Settings};
+pub use self::error::Error;
+pub use self::health::Health;
+pub use self::lease::{Election, Leadership, Times};
+pub use self::leave::leave;
+pub use self::metrics::Metrics;
+pub use self::release::Release;
+pub use self::report::Report;
+pub use self::source::{Following, InForce, Served, follow};

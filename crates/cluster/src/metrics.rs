@@ -1,0 +1,198 @@
+//! What the controller tells Prometheus: its report, and whether it leads.
+//!
+//! Everything is read from the report when it is asked for, so that metrics and
+//! status never disagree.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
+    metrics::{MetricType, info::Info},
+    registry::Registry,
+};
+use tokio::sync::watch;
+
+use crate::{lease::Leadership, report::Report};
+
+/// The controller's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+#[derive(Debug)]
+struct View {
+    report: watch::Receiver<Report>,
+    leadership: Leadership,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finding {
+    source: String,
+    severity: String,
+    code: String,
+    line: u64,
+    column: u64,
+}
+
+impl Metrics {
+    /// Metrics of a controller by what it reports.
+    pub fn new(report: watch::Receiver<Report>, leadership: Leadership) -> Self {
+        let mut registry = Registry::with_prefix("image_swap_controller");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running program", version);
+        registry.register_collector(Box::new(View { report, leadership }));
+        Self { registry }
+    }
+
+    /// Everything, in the text format of `OpenMetrics`.
+    ///
+    /// # Errors
+    /// If it cannot be formatted: never, in fact.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Collector for View {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let leads = *self.leadership.borrow();
+        gauge(&mut encoder, "leader", "Whether this controller leads", u64::from(leads))?;
+        // Whoever does not lead has nothing to say about the cluster.
+        if !leads {
+            return Ok(());
+        }
+        let report = self.report.borrow().clone();
+        report.encode(&mut encoder)
+    }
+}
+
+impl Report {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let declared = &self.declaration;
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        gauge(encoder, "rules", "Rules in force", count(declared.rules))?;
+        labelled(
+            encoder,
+            "declaration_refused",
+            "1 for a declaration that is refused; what it declared before stays in force",
+            "source",
+            &[
+                ("registry-info", declared.refused.iter().any(|it| it == "registry-info")),
+                ("chart", declared.refused.iter().any(|it| it == "chart")),
+            ],
+        )?;
+        let differs = !declared.differs.is_empty();
+        let help = "Whether the chart's declaration differs from registry-info, which wins";
+        gauge(encoder, "declarations_differ", help, u64::from(differs))?;
+        self.encode_findings(encoder)?;
+        let enforces = self.policy.mode == "enforce";
+        gauge(encoder, "enforcing", "Whether pods are changed", u64::from(enforces))?;
+        let fails = self.policy.failure_policy == "Fail";
+        let help = "Whether ordinary pods that cannot be reviewed are refused";
+        gauge(encoder, "failure_policy_fail", help, u64::from(fails))?;
+        let help = "Whether the last probe showed that the API server reaches us";
+        gauge(encoder, "probe_reached", help, u64::from(self.policy.probe == "reached"))?;
+        let help = "Probes that failed since the last that succeeded";
+        gauge(encoder, "probe_failures", help, u64::from(self.policy.failures))?;
+        for (name, lifetime) in [("authority", self.authority), ("certificate", self.certificate)] {
+            if let Some(lifetime) = lifetime {
+                let name = format!("{name}_expiry_timestamp_seconds");
+                let help = "When it expires, in seconds since 1970";
+                gauge(encoder, &name, help, lifetime.not_after)?;
+            }
+        }
+        if let Some(registry) = &self.registry {
+            let help = "Whether the declared registry answers, and takes the credential";
+            gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
+        }
+        let alive = self.foreign.iter().filter(|other| other.alive).count();
+        let help = "Other programs that swap images, by whether anybody answers";
+        gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
+        let dead = self.foreign.len() - alive;
+        gauge(encoder, "other_image_swappers_dead", help, count(dead))?;
+        let help = "How often the registration was repaired after somebody changed it";
+        encoder
+            .encode_descriptor("repairs", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.repairs, None)
+    }
+
+    fn encode_findings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.declaration.findings.is_empty() {
+            return Ok(());
+        }
+        let help = "1 for each thing found in a declaration, by where it is";
+        let mut family =
+            encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
+        let mut seen = std::collections::HashSet::new();
+        for found in &self.declaration.findings {
+            let labels = Finding {
+                source: found.source.clone(),
+                severity: found.severity.clone(),
+                code: found.code.clone(),
+                line: u64::try_from(found.line).unwrap_or(u64::MAX),
+                column: u64::try_from(found.column).unwrap_or(u64::MAX),
+            };
+            // Two of a kind at one place are one row.
+            if seen.insert(labels.clone()) {
+                family.encode_family(&labels)?.encode_gauge(&1_i64)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+fn labelled(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    rows: &[(&str, bool)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (value, is) in rows {
+        family.encode_family(&[(label, *value)])?.encode_gauge(&i64::from(*is))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Declared, Found};
+
+    #[test]
+    fn a_finding_is_told_by_line_and_column_and_only_by_the_leader() {
+        let finding = Found {
+            source: "registry-info".into(),
+            severity: "error".into(),
+            code: "invalid-target".into(),
+            line: 2,
+            column: 9,
+            message: "expected a target".into(),
+            ..Found::default()
+        };
+        let declaration = Declared {
+            refused: vec!["registry-info".into()],
+            findings: vec![finding.clone(), finding],
+            ..Declared::default()
+        };
+        let (_report, report) = watch::channel(Report { declaration, ..Report::default() });
+        let (leads, leadership) = watch::channel(false);
+        let metrics = Metrics::new(report, leadership);
+        assert!(!metrics.text().unwrap().contains("finding"));
+        leads.send_replace(true);
+        let text = metrics.text().unwrap();
+        let row = r#"image_swap_controller_declaration_finding{source="registry-info",severity="error",code="invalid-target",line="2",column="9"} 1"#;
+        assert_eq!(text.matches(row).count(), 1, "{text}");
+        assert!(text.contains(r#"declaration_refused{source="registry-info"} 1"#), "{text}");
+    }
+}

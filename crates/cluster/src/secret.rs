@@ -1,0 +1,81 @@
+//! Secrets: the data we read, the objects we write.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_core::cluster::{effective::SecretData, webhooks::Owner};
+use k8s_openapi::api::core::v1::Secret;
+use ring::digest;
+use serde_json::{Map, Value, json};
+
+use crate::release::Release;
+
+/// The annotation with the hash of a declaration.
+pub(crate) const HASH: &str = "image-swap.io/hash";
+
+/// The first 16 hexadecimal digits of the SHA-256 of `text`.
+pub(crate) fn hash(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `secret` declares.
+pub(crate) fn declared(secret: &Secret) -> SecretData {
+    let data = secret.data.clone().unwrap_or_default();
+    SecretData {
+        kind: secret.type_.clone().unwrap_or_default(),
+        data: data.into_iter().map(|(key, value)| (key, value.0)).collect(),
+    }
+}
+
+/// The value of `key`, if it is text.
+pub(crate) fn text<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
+    let value = secret.data.as_ref()?.get(key)?;
+    std::str::from_utf8(&value.0).ok()
+}
+
+/// The labels of everything that the controller makes.
+pub(crate) fn labels(release: &Release) -> Value {
+    json!({
+        "app.kubernetes.io/name": "image-swap",
+        "app.kubernetes.io/managed-by": "image-swap",
+        "image-swap.io/release": release.name,
+    })
+}
+
+/// A Secret of ours to apply, always by `data`: of two that apply `stringData`
+/// neither notices the other.
+pub(crate) fn object(
+    release: &Release,
+    owner: &Owner,
+    name: &str,
+    annotations: &Value,
+    data: &BTreeMap<&str, String>,
+) -> Value {
+    let data: Map<String, Value> = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into()))
+        .collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": release.namespace,
+            "labels": labels(release),
+            "annotations": annotations,
+            "ownerReferences": [owner.reference()],
+        },
+        "type": "Opaque",
+        "data": data,
+    })
+}
+
+/// Whether `secret` already holds just `data`.
+pub(crate) fn holds(secret: Option<&Secret>, data: &BTreeMap<&str, String>) -> bool {
+    let Some(found) = secret.and_then(|secret| secret.data.as_ref()) else { return false };
+    found.len() == data.len()
+        && data
+            .iter()
+            .all(|(key, value)| found.get(*key).is_some_and(|found| found.0 == value.as_bytes()))
+}

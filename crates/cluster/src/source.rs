@@ -1,0 +1,161 @@
+//! What an admission replica serves by: two Secrets of the cluster.
+
+use std::sync::Arc;
+
+use image_swap_core::{
+    cluster::effective::{Effective, Origin},
+    rule::RuleSet,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{error, info, warn};
+
+use crate::{
+    follow::{self, Seen},
+    release::Release,
+    secret::{HASH, text},
+};
+
+/// What the controller tells replicas.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The rules in force.
+    pub rules: RuleSet,
+    /// Whose declaration they are from.
+    pub origin: Origin,
+    /// Which declaration: the hash of its text; empty for no rules.
+    pub hash: String,
+    /// Whether pods are only reported on; `None`: the controller does not say.
+    pub audit: Option<bool>,
+    /// Whether swapped pods get the pull Secret.
+    pub pull_secret: bool,
+}
+
+/// Takes what is to be in force. Each call is one change.
+pub trait InForce: Send + Sync + 'static {
+    /// The declaration changed.
+    fn serve(&self, served: Served);
+
+    /// The declaration cannot be used; the last one stays.
+    fn refuse(&self);
+
+    /// The serving certificate changed: a chain and its key, both PEM. Whether
+    /// they could be used; if not, the last ones stay.
+    fn certificate(&self, chain: &[u8], key: &[u8]) -> bool;
+}
+
+/// Follows the Secrets while it lives.
+#[derive(Debug)]
+pub struct Following {
+    tasks: JoinSet<()>,
+}
+
+impl Following {
+    /// Waits for ever: it ends only if a task of it broke.
+    pub async fn ended(&mut self) {
+        self.tasks.join_next().await;
+    }
+}
+
+/// Follows the declaration of `release` and the certificate in the Secret
+/// `certificate`, and tells `in_force` of every change. A Secret that is
+/// deleted or cannot be used changes nothing.
+pub fn follow(
+    client: &Client,
+    release: &Release,
+    certificate: &str,
+    in_force: &Arc<dyn InForce>,
+) -> Following {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &release.namespace);
+    let mut tasks = JoinSet::new();
+    for (name, take) in [
+        (release.effective(), declaration as Take),
+        (certificate.to_owned(), serving_certificate as Take),
+    ] {
+        let (sender, receiver) = watch::channel(Seen::Unknown);
+        let secrets = secrets.clone();
+        let in_force = Arc::clone(in_force);
+        tasks.spawn(async move {
+            let told = tell(receiver, take, in_force);
+            tokio::join!(follow::object(secrets, &name, sender), told);
+        });
+    }
+    Following { tasks }
+}
+
+type Take = fn(Option<&Secret>, &dyn InForce);
+
+async fn tell(mut seen: watch::Receiver<Seen<Secret>>, take: Take, in_force: Arc<dyn InForce>) {
+    let mut was_there = false;
+    while seen.changed().await.is_ok() {
+        let state = seen.borrow_and_update().clone();
+        match state {
+            // The controller writes it anew.
+            Seen::Absent if was_there => warn!("a Secret is gone; what it said stays in force"),
+            Seen::Absent => take(None, in_force.as_ref()),
+            Seen::Unknown => {}
+            Seen::Present(secret) => {
+                was_there = true;
+                take(Some(&secret), in_force.as_ref());
+            }
+        }
+    }
+}
+
+fn declaration(secret: Option<&Secret>, in_force: &dyn InForce) {
+    let Some(secret) = secret else {
+        info!("no declaration yet: nothing is swapped until there is one");
+        return in_force.serve(Served::nothing());
+    };
+    let Some(served) = Served::read(secret) else {
+        error!("the declaration cannot be used; the last one stays");
+        return in_force.refuse();
+    };
+    let rules = served.rules.rules().len();
+    info!(origin = served.origin.as_str(), hash = served.hash, rules, "rules are in force");
+    in_force.serve(served);
+}
+
+fn serving_certificate(secret: Option<&Secret>, in_force: &dyn InForce) {
+    let data = secret.and_then(|secret| secret.data.as_ref());
+    let value = |key: &str| data.and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+    let Some((chain, key)) = value("tls.crt").zip(value("tls.key")) else {
+        info!("no certificate yet");
+        return;
+    };
+    if in_force.certificate(chain, key) {
+        info!("the certificate is in force");
+    } else {
+        error!("the certificate cannot be used; the last one stays");
+    }
+}
+
+impl Served {
+    fn nothing() -> Self {
+        Self {
+            rules: RuleSet::new(Vec::new()),
+            origin: Origin::None,
+            hash: String::new(),
+            audit: None,
+            pull_secret: false,
+        }
+    }
+
+    fn read(secret: &Secret) -> Option<Self> {
+        let origin = Origin::named(text(secret, "source")?)?;
+        let effective = Effective { origin, text: text(secret, "declaration")?.to_owned() };
+        let rules = match origin {
+            Origin::None => RuleSet::new(Vec::new()),
+            Origin::RegistryInfo | Origin::Chart => effective.declaration()?.into_rules(),
+        };
+        let annotations = secret.metadata.annotations.as_ref();
+        Some(Self {
+            rules,
+            origin,
+            hash: annotations.and_then(|all| all.get(HASH)).cloned().unwrap_or_default(),
+            audit: text(secret, "mode").map(|mode| mode == "audit"),
+            pull_secret: text(secret, "pull-secret") == Some("true"),
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! Two controllers, of which one leads.
+
+use std::time::Duration;
+
+use image_swap_cluster::{Election, Times};
+
+use crate::stage::{Stage, release, until};
+
+fn times() -> Times {
+    Times { duration: Duration::from_secs(3), period: Duration::from_millis(300) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leads_and_when_it_is_gone_the_other_does() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut one = Election::new(&stage.client, &release(), "one", times());
+    let mut first = one.leadership();
+    let running = tokio::spawn(async move { one.run().await });
+    until(&mut first, |leads| *leads).await;
+
+    let mut two = Election::new(&stage.client, &release(), "two", times());
+    let mut second = two.leadership();
+    let waiting = tokio::spawn(async move { two.run().await });
+    // Killed, it gives nothing away: the other one waits for the lease to end.
+    running.abort();
+    until(&mut second, |leads| *leads).await;
+    let lease =
+        "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases/image-swap-controller";
+    assert_eq!(stage.get(lease).unwrap()["spec"]["holderIdentity"], "two");
+    waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
+    let Some(mut stage) = Stage::set().await else { return };
+    let mut election = Election::new(&stage.client, &release(), "one", times());
+    let mut leadership = election.leadership();
+    let running = tokio::spawn(async move { election.run().await });
+    until(&mut leadership, |leads| *leads).await;
+    stage.control_plane.api_server().stop().unwrap();
+    until(&mut leadership, |leads| !*leads).await;
+    tokio::task::block_in_place(|| stage.control_plane.wait_ready().unwrap());
+    until(&mut leadership, |leads| *leads).await;
+    running.abort();
+}

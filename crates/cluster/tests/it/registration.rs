@@ -1,0 +1,203 @@
+//! The webhook configuration: registered, earned, repaired, left.
+
+use image_swap_cluster::leave;
+use serde_json::{Value, json};
+
+use crate::stage::{
+    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, keys, release, settings, until,
+};
+
+const OURS: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/image-swap-admission";
+
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{ "name": "main", "image": "nginx" }],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_longer_does() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    // Registered before anybody answers: nobody is refused.
+    until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    assert_eq!(policy(&stage), "Ignore");
+    stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
+
+    let (replica, _following) = stage.replica().await;
+    until(&mut replica.certificates(), |count| *count > 0).await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    assert_eq!(policy(&stage), "Fail");
+    assert_eq!(stage.events("image-swap-system", "FailurePolicyChanged").len(), 1);
+    stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
+
+    // Endpoints say that it is there, and nobody answers: a broken network.
+    replica.stop();
+    until(&mut controller.report, |it| it.policy.failure_policy == "Ignore").await;
+    assert_eq!(policy(&stage), "Ignore");
+    stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
+    let pods = "/api/v1/namespaces/apps/pods";
+    let image = |pod: &Value| pod["spec"]["containers"][0]["image"].clone();
+    let stored = stage.request("POST", pods, Some(&pod()));
+    assert_eq!(image(&stored), "h.example.org/airgap/docker.io/library/nginx");
+    let mut ours = pod();
+    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    assert_eq!(image(&stage.request("POST", pods, Some(&ours))), "nginx");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_repaired_and_what_others_add_stays() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
+    let aks = json!({ "key": "control-plane", "operator": "DoesNotExist" });
+    let mut object = registered(&stage, |_| true).await;
+    let path = "/webhooks/0/namespaceSelector/matchExpressions";
+    object.pointer_mut(path).unwrap().as_array_mut().unwrap().push(aks.clone());
+    object["webhooks"][0]["clientConfig"]["caBundle"] =
+        object["webhooks"][1]["clientConfig"]["caBundle"].clone();
+    object["webhooks"][0]["timeoutSeconds"] = 29.into();
+    stage.request("PUT", OURS, Some(&object));
+    let repaired = registered(&stage, |it| it["webhooks"][0]["timeoutSeconds"] == 5).await;
+    assert!(repaired.pointer(path).unwrap().as_array().unwrap().contains(&aks));
+    until(&mut controller.report, |it| it.repairs == 1).await;
+
+    stage.request("DELETE", OURS, None);
+    registered(&stage, |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_it() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    let before = *replica.certificates().borrow();
+
+    // Authority and certificate are gone: both are made anew, and published.
+    stage.request("DELETE", &format!("{SECRETS}/image-swap-ca"), None);
+    stage.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
+    until(&mut replica.certificates(), |count| *count > before).await;
+    let leaf = stage.get(&format!("{SECRETS}/image-swap-tls")).unwrap();
+    let authority = leaf["data"]["ca.crt"].clone();
+    registered(&stage, |it| {
+        it["webhooks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["clientConfig"]["caBundle"] == authority)
+    })
+    .await;
+    // The API server has read it when a pod is reviewed under `Fail`.
+    let mut reached = controller.report.clone();
+    until(&mut reached, |it| it.policy.probe == "reached" && it.policy.failures == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
+    registered(&stage, |_| true).await;
+    // Twice: a hook may be run again.
+    for _ in 0..2 {
+        leave(&stage.client, &release()).await.unwrap();
+        assert!(stage.registration().is_none());
+    }
+    let anchor = format!("{ANCHORS}/image-swap");
+    assert_eq!(
+        stage.get(&anchor).unwrap()["metadata"]["annotations"]["image-swap.io/leaving"],
+        "true"
+    );
+    // A rollback takes the mark back.
+    let mut back = stage.get(&anchor).unwrap();
+    back["metadata"]["annotations"]["image-swap.io/leaving"] = "false".into();
+    stage.request("PUT", &anchor, Some(&back));
+    registered(&stage, |_| true).await;
+    // Gone altogether: that is fine too.
+    drop(controller);
+    stage.request("DELETE", &anchor, None);
+    leave(&stage.client, &release()).await.unwrap();
+    leave(&stage.client, &release()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
+    let Some(stage) = Stage::set().await else { return };
+    let theirs = format!("{REGISTRATIONS}/imageswap-webhook");
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": "imageswap-webhook" },
+        "webhooks": [{
+            "name": "imageswap.webhook.k8s.twr.io",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {
+                "service": { "namespace": "image-swap-system", "name": "image-swap-admission" },
+            },
+            "failurePolicy": "Ignore",
+            "rules": [{
+                "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["pods"],
+            }],
+            "sideEffects": "None",
+        }],
+    });
+    // Our own Service stands for a live one: it has an endpoint.
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    stage.request("POST", REGISTRATIONS, Some(&configuration));
+    let mut controller = stage.controller(settings(), "one");
+    let report = until(&mut controller.report, |it| !it.foreign.is_empty()).await;
+    assert!(report.foreign[0].alive);
+    assert_eq!(report.policy.mode, "audit");
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(true))).await;
+
+    // Dead, and we were told to adopt.
+    drop(controller);
+    let mut dead = stage.get(&theirs).unwrap();
+    dead["webhooks"][0]["clientConfig"]["service"]["name"] = "gone".into();
+    stage.request("PUT", &theirs, Some(&dead));
+    let mut adopting = settings();
+    adopting.adopt = true;
+    let mut controller = stage.controller(adopting, "two");
+    until(&mut controller.report, |it| it.policy.mode == "enforce").await;
+    assert!(stage.get(&theirs).is_none());
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+}
+
+fn policy(stage: &Stage) -> String {
+    let object = stage.registration().unwrap();
+    let entries = object["webhooks"].as_array().unwrap().iter();
+    let mut pods = entries.filter(|it| it["name"] == "pods.image-swap.io");
+    pods.next().unwrap()["failurePolicy"].as_str().unwrap().to_owned()
+}
+
+/// The configuration, once it is there and `enough`.
+async fn registered(stage: &Stage, enough: impl Fn(&Value) -> bool) -> Value {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(object) = stage.registration().filter(|it| enough(it)) {
+            return object;
+        }
+        assert!(started.elapsed().as_secs() < 120, "it should be registered");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

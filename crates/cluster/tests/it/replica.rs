@@ -1,0 +1,83 @@
+//! An admission replica: the real server, fed by the cluster's Secrets.
+
+use std::sync::{Arc, Mutex};
+
+use image_swap_cluster::{InForce, Served};
+use image_swap_core::admission::{Mode, Settings};
+use image_swap_webhook::{
+    Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running, Server,
+    SettingsInForce,
+};
+use tokio::sync::watch;
+
+pub(crate) struct Replica {
+    served: watch::Sender<Option<Served>>,
+    rules: RulesInForce,
+    settings: SettingsInForce,
+    certificate: CertificateInForce,
+    certificates: watch::Sender<u32>,
+    port: u16,
+    running: Mutex<Option<Running>>,
+}
+
+impl Replica {
+    pub(crate) async fn start() -> Arc<Self> {
+        let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
+        let settings = SettingsInForce::default();
+        let server = Server {
+            listen: ([0, 0, 0, 0], 0).into(),
+            admin_listen: ([127, 0, 0, 1], 0).into(),
+            limits: Limits::default(),
+            settings: settings.clone(),
+            metrics: Metrics::new(&rules, &certificate),
+            rules: rules.clone(),
+            certificate: certificate.clone(),
+        };
+        let bound = server.bind().await.unwrap();
+        let port = bound.address().unwrap().port();
+        Arc::new(Self {
+            served: watch::Sender::new(None),
+            rules,
+            settings,
+            certificate,
+            certificates: watch::Sender::new(0),
+            port,
+            running: Mutex::new(Some(bound.run())),
+        })
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn served(&self) -> watch::Receiver<Option<Served>> {
+        self.served.subscribe()
+    }
+
+    /// How many certificates it was told.
+    pub(crate) fn certificates(&self) -> watch::Receiver<u32> {
+        self.certificates.subscribe()
+    }
+
+    /// Answers nobody any more.
+    pub(crate) fn stop(&self) {
+        drop(self.running.lock().unwrap().take());
+    }
+}
+
+impl InForce for Replica {
+    fn serve(&self, served: Served) {
+        let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
+        self.settings.replace(Settings { mode, ..Settings::default() });
+        self.rules.replace(served.rules.clone());
+        self.served.send_replace(Some(served));
+    }
+
+    fn refuse(&self) {}
+
+    fn certificate(&self, chain: &[u8], key: &[u8]) -> bool {
+        self.certificate.replace(Certificate::from_pem(chain, key).unwrap());
+        self.certificates.send_modify(|count| *count += 1);
+        true
+    }
+}

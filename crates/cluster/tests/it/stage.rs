@@ -1,0 +1,210 @@
+//! A cluster with the objects that the chart installs, and what runs on it.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    net::{IpAddr, UdpSocket},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use image_swap_cluster::{
+    Controller, Election, Following, Intervals, Release, Report, Settings, Times, client, follow,
+};
+use image_swap_core::cluster::policy::Wanted;
+use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::replica::Replica;
+
+/// All parts, looked for once.
+fn parts() -> &'static Parts {
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
+    &PARTS
+}
+
+fn announce(step: &str) {
+    let _ = writeln!(std::io::stderr(), "{step}");
+}
+
+pub(crate) const NAMESPACE: &str = "image-swap-system";
+pub(crate) const SECRETS: &str = "/api/v1/namespaces/image-swap-system/secrets";
+pub(crate) const JET_SECRETS: &str = "/api/v1/namespaces/jet-system/secrets";
+pub(crate) const REGISTRATIONS: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub(crate) const ANCHORS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+
+/// Longer than anything takes on a machine that builds something meanwhile.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(crate) struct Stage {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) client: Client,
+}
+
+/// A controller that runs until it is dropped.
+pub(crate) struct Running {
+    pub(crate) report: watch::Receiver<Report>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(crate) fn release() -> Release {
+    Release { namespace: NAMESPACE.into(), name: "image-swap".into() }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        release: release(),
+        chart_secret: Some("image-swap-declaration".into()),
+        service: "image-swap-admission".into(),
+        service_port: 443,
+        policy: Wanted::Fail,
+        timeout_seconds: 5,
+        system_namespaces: vec!["kube-system".into()],
+        namespace_label: "k8s.twr.io/imageswap".into(),
+        opt_in: false,
+        // The server that Debian's sources make is older than conditions.
+        match_conditions: false,
+        pull_secrets: true,
+        adopt: false,
+        coexist: false,
+        tls_existing_secret: None,
+    }
+}
+
+impl Stage {
+    /// A control plane with the release's anchor; `None`: it is skipped.
+    pub(crate) async fn set() -> Option<Self> {
+        let started = tokio::task::block_in_place(|| {
+            or_skip(ControlPlane::start(parts(), &Options::default())).unwrap()
+        });
+        let control_plane = started?;
+        control_plane.create_namespace(NAMESPACE).unwrap();
+        control_plane.create_namespace("apps").unwrap();
+        let anchor = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
+        });
+        control_plane.create(ANCHORS, &anchor).unwrap();
+        let client = client(Some(control_plane.kubeconfig())).await.unwrap();
+        Some(Self { control_plane, client })
+    }
+
+    /// A controller that leads, or waits to.
+    pub(crate) fn controller(&self, settings: Settings, identity: &str) -> Running {
+        let intervals = Intervals {
+            look: Duration::from_secs(2),
+            probe: Duration::from_millis(200),
+            registry: Duration::from_mins(5),
+            retry: Duration::from_millis(200),
+        };
+        let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
+        let controller = Controller::new(&self.client, settings, identity, intervals);
+        let mut election = Election::new(&self.client, &release(), identity, times);
+        let (report, leadership) = (controller.report(), election.leadership());
+        let task = tokio::spawn(async move {
+            tokio::join!(election.run(), controller.run(leadership));
+        });
+        Running { report, task }
+    }
+
+    /// A replica that answers behind the Service.
+    pub(crate) async fn replica(&self) -> (Arc<Replica>, Following) {
+        let replica = Replica::start().await;
+        let following = follow(&self.client, &release(), "image-swap-tls", &(replica.clone() as _));
+        (replica, following)
+    }
+
+    /// Sends the API server to `port` of this machine when it asks the Service.
+    pub(crate) fn serve_at(&self, port: u16) {
+        let name = "image-swap-admission";
+        let services = format!("/api/v1/namespaces/{NAMESPACE}/services");
+        let endpoints = format!("/api/v1/namespaces/{NAMESPACE}/endpoints");
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
+            "spec": { "ports": [{ "port": 443, "targetPort": port }] },
+        });
+        let endpoint = json!({
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name },
+            "subsets": [{ "addresses": [{ "ip": address() }], "ports": [{ "port": port }] }],
+        });
+        self.control_plane.create(&services, &service).unwrap();
+        self.control_plane.create(&endpoints, &endpoint).unwrap();
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        tokio::task::block_in_place(|| self.control_plane.get(path).unwrap())
+    }
+
+    /// Writes `body` to `path`, whatever the method; the answer must be a success.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer =
+            tokio::task::block_in_place(|| self.control_plane.request(method, path, body).unwrap());
+        assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.body);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Declares `keys` in the Secret `name`, in place of whatever it declared.
+    pub(crate) fn declare(&self, secrets: &str, name: &str, keys: &BTreeMap<&str, String>) {
+        let path = format!("{secrets}/{name}");
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": { "name": name }, "stringData": keys,
+        });
+        if self.get(&path).is_some() {
+            self.request("PUT", &path, Some(&secret));
+        } else {
+            self.request("POST", secrets, Some(&secret));
+        }
+    }
+
+    pub(crate) fn registration(&self) -> Option<Value> {
+        self.get(&format!("{REGISTRATIONS}/image-swap-admission"))
+    }
+
+    /// The events with `reason`, as they are now.
+    pub(crate) fn events(&self, namespace: &str, reason: &str) -> Vec<Value> {
+        let list =
+            self.get(&format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")).unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        items.filter(|event| event["reason"] == reason).cloned().collect()
+    }
+}
+
+/// Waits until what `seen` tells satisfies `enough`.
+pub(crate) async fn until<T: Clone>(
+    seen: &mut watch::Receiver<T>,
+    enough: impl FnMut(&T) -> bool,
+) -> T {
+    let found = tokio::time::timeout(PATIENCE, seen.wait_for(enough)).await;
+    found.unwrap().unwrap().clone()
+}
+
+/// The page's keys, for a registry on `domain`.
+pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("DOMAIN", domain.to_owned()),
+        ("BASE_PATH", "airgap".to_owned()),
+        ("USERNAME", "robot".to_owned()),
+        ("PASSWORD", "s3cret-of-the-robot".to_owned()),
+        ("INSECURE", "false".to_owned()),
+        ("MIRROR_REGISTRIES", format!("docker.io::{domain}/airgap/docker.io")),
+    ])
+}
+
+/// An address of this machine that an Endpoints object may name: not loopback.
+fn address() -> IpAddr {
+    // Nothing is sent: connecting chooses the address that would be used.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").unwrap();
+    socket.local_addr().unwrap().ip()
+}

@@ -1,0 +1,221 @@
+//! Which declaration is in force: `registry-info`, else the chart's, else none.
+//!
+//! A declaration that cannot be used changes nothing: what it declared before
+//! stays in force, and what is wrong with it is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    declaration::{self, Declaration, UnixTime},
+    finding::Finding,
+};
+
+/// The name of the page's Secret.
+pub const REGISTRY_INFO: &str = "registry-info";
+/// The namespace of the page's Secret.
+pub const JET_SYSTEM: &str = "jet-system";
+
+/// The keys that replicas are not told.
+const CREDENTIALS: [&str; 2] = ["USERNAME", "PASSWORD"];
+
+/// Whose declaration it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The Secret `registry-info` in `jet-system`.
+    RegistryInfo,
+    /// The chart's values, or the Secret they name.
+    Chart,
+    /// Nobody's: no rules.
+    None,
+}
+
+impl Origin {
+    /// The name in every output, and in the Secret that replicas follow.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RegistryInfo => "registry-info",
+            Self::Chart => "chart",
+            Self::None => "none",
+        }
+    }
+
+    /// The origin that is called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::RegistryInfo, Self::Chart, Self::None].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+/// The data of a Secret, and its type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretData {
+    /// `type`; empty: the API server's default.
+    pub kind: String,
+    /// `data`, decoded once.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl SecretData {
+    /// The same data as a file: the page's Secret, as JSON with a key a line, so
+    /// that a finding's line tells which key it is about.
+    pub fn text(&self) -> String {
+        let mut plain = Map::new();
+        let mut bytes = Map::new();
+        for (key, value) in &self.data {
+            match std::str::from_utf8(value) {
+                Ok(text) => plain.insert(key.clone(), text.into()),
+                Err(_) => bytes.insert(key.clone(), STANDARD.encode(value).into()),
+            };
+        }
+        let kind = if self.kind.is_empty() { "Opaque" } else { &self.kind };
+        let mut secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": REGISTRY_INFO, "namespace": JET_SYSTEM },
+            "type": kind,
+            "stringData": plain,
+        });
+        if !bytes.is_empty() {
+            secret["data"] = bytes.into();
+        }
+        format!("{secret:#}\n")
+    }
+}
+
+/// The declaration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Its text, as [`Declaration::read`] takes it; empty for [`Origin::None`].
+    pub text: String,
+}
+
+impl Effective {
+    /// No rules.
+    pub const fn none() -> Self {
+        Self { origin: Origin::None, text: String::new() }
+    }
+
+    /// The text without user name and password: what replicas are told, who
+    /// need no more and answer to anybody.
+    ///
+    /// `None` if the text is not ours.
+    pub fn text_without_credentials(&self) -> Option<String> {
+        if self.origin == Origin::None {
+            return Some(String::new());
+        }
+        let mut secret: Value = serde_json::from_str(&self.text).ok()?;
+        for block in ["stringData", "data"] {
+            if let Some(fields) = secret.get_mut(block).and_then(Value::as_object_mut) {
+                fields.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
+            }
+        }
+        Some(format!("{secret:#}\n"))
+    }
+
+    /// Reads what is in force. An authority that has expired since is no reason
+    /// to drop the rules: `None` only if there are none, or if the text is not
+    /// ours.
+    pub fn declaration(&self) -> Option<Declaration> {
+        // Long before any certificate expires.
+        const BEFORE: UnixTime = 0;
+        if self.origin == Origin::None {
+            return None;
+        }
+        Declaration::read(declaration::Source::RegistryInfo, &self.text, BEFORE).ok()
+    }
+}
+
+/// What there is to say about one of the declarations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Which one.
+    pub origin: Origin,
+    /// Whether it is refused.
+    pub refused: bool,
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+}
+
+/// The declaration to put in force, and what there is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be in force.
+    pub effective: Effective,
+    /// What was found, in each declaration that exists.
+    pub about: Vec<About>,
+    /// The keys in which the chart's declaration differs from `registry-info`,
+    /// which wins. Empty unless both exist and can be used.
+    pub differs: Vec<String>,
+}
+
+/// Decides what is to be in force.
+///
+/// `last` is what was in force until now, across restarts; `None` before there
+/// was anything.
+pub fn decide(
+    registry_info: Option<&SecretData>,
+    chart: Option<&SecretData>,
+    last: Option<&Effective>,
+    now: UnixTime,
+) -> Decision {
+    let mut about = Vec::new();
+    let mut judge = |origin, secret: Option<&SecretData>| {
+        let secret = secret?;
+        let text = secret.text();
+        let read = Declaration::read(declaration::Source::RegistryInfo, &text, now)
+            .and_then(Declaration::serving);
+        let (refused, findings) = match read {
+            Ok(declaration) => (false, declaration.findings().to_vec()),
+            Err(refusal) => (true, refusal.findings),
+        };
+        about.push(About { origin, refused, findings });
+        Some(if refused { Err(origin) } else { Ok(Effective { origin, text }) })
+    };
+    let first = judge(Origin::RegistryInfo, registry_info);
+    let second = judge(Origin::Chart, chart);
+    let differs = match (&first, &second, registry_info, chart) {
+        (Some(Ok(_)), Some(Ok(_)), Some(one), Some(other)) => differing(one, other),
+        _ => Vec::new(),
+    };
+    let effective = choose(first, second, last);
+    Decision { effective, about, differs }
+}
+
+type Judged = Option<Result<Effective, Origin>>;
+
+fn choose(first: Judged, second: Judged, last: Option<&Effective>) -> Effective {
+    let refused = [&first, &second].iter().any(|it| matches!(it, Some(Err(_))));
+    match first {
+        Some(Ok(effective)) => return effective,
+        Some(Err(origin)) => {
+            if let Some(last) = last.filter(|last| last.origin == origin) {
+                return last.clone();
+            }
+            // It never declared anything: the chart's counts as if it were not there.
+        }
+        None => {}
+    }
+    match second {
+        Some(Ok(effective)) => effective,
+        // Whatever was in force, whoever declared it: a bad declaration changes nothing.
+        _ if refused => last.cloned().unwrap_or_else(Effective::none),
+        _ => Effective::none(),
+    }
+}
+
+fn differing(one: &SecretData, other: &SecretData) -> Vec<String> {
+    let keys: BTreeSet<&String> = one.data.keys().chain(other.data.keys()).collect();
+    let value = |secret: &SecretData, key: &String| {
+        // An optional key that is empty is as good as none.
+        secret.data.get(key).map(|value| value.trim_ascii().to_vec()).unwrap_or_default()
+    };
+    keys.into_iter().filter(|key| value(one, key) != value(other, key)).cloned().collect()
+}
+
+#[cfg(test)]
+#[path = "tests/effective.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::declaration::Source;
+
+fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
+         stringData:\n  DOMAIN: h.example.org:8443\n  BASE_PATH: \"{base_path}\"\n  USERNAME: \"{user}\"\n  \
+         PASSWORD: s3cret\n  INSECURE: \"false\"\n  MIRROR_REGISTRIES: {mirrors}\n"
+    );
+    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+}
+
+fn keys_of(base_path: &str, mirrors: &str) -> Vec<String> {
+    let content = content(&declared(base_path, "robot", mirrors)).unwrap();
+    let content: Value = serde_json::from_slice(&content).unwrap();
+    content["auths"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
+    let below = "docker.io::h.example.org:8443/airgap/docker.io";
+    assert_eq!(keys_of("airgap", below), ["h.example.org:8443/airgap"]);
+    assert_eq!(keys_of("", below), ["h.example.org:8443"]);
+    for beside in
+        ["h.example.org:8443/airgap2/x", "h.example.org:8443", "https://h.example.org:8443/v2/x"]
+    {
+        assert_eq!(
+            keys_of("airgap", &format!("docker.io::{beside}")),
+            ["h.example.org:8443", "h.example.org:8443/airgap"],
+            "{beside}"
+        );
+    }
+    // Nobody else's host gets it.
+    assert_eq!(keys_of("airgap", "docker.io::other.example.org/x"), ["h.example.org:8443/airgap"]);
+}
+
+#[test]
+fn nodes_find_user_password_and_both_together() {
+    let content = content(&declared("", "robot", "a.io::h.example.org:8443/a")).unwrap();
+    let content: Value = serde_json::from_slice(&content).unwrap();
+    let auth = &content["auths"]["h.example.org:8443"];
+    assert_eq!(auth["username"], "robot");
+    assert_eq!(auth["password"], "s3cret");
+    assert_eq!(auth["auth"], "cm9ib3Q6czNjcmV0");
+}
+
+#[test]
+fn who_need_not_authenticate_gets_no_secret() {
+    assert_eq!(content(&declared("", "", "a.io::h.example.org:8443/a")), None);
+}
+
+fn existing(ours: bool, current: bool) -> Existing {
+    Existing { ours, current }
+}
+
+#[test]
+fn each_namespace_gets_what_it_lacks() {
+    let swapped = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+    let secrets = [
+        ("old", existing(true, false)),
+        ("fine", existing(true, true)),
+        ("theirs", existing(false, false)),
+        ("left", existing(true, true)),
+        ("unrelated", existing(false, false)),
+    ];
+    let secrets = secrets.map(|(name, it)| (name.to_owned(), it)).into();
+    let actions: Vec<_> = plan(true, &swapped, &secrets).into_iter().collect();
+    assert_eq!(
+        actions,
+        [
+            ("left".to_owned(), Action::Delete),
+            ("new".to_owned(), Action::Create),
+            ("old".to_owned(), Action::Update),
+            ("theirs".to_owned(), Action::Foreign),
+        ]
+    );
+    let without: Vec<_> = plan(false, &swapped, &secrets).into_iter().map(|it| it.1).collect();
+    assert_eq!(without, [Action::Delete; 3]);
+}
+
+proptest! {
+    /// A Secret without our label is never written, and carrying out a plan
+    /// leaves nothing to do.
+    #[test]
+    fn plans_converge_and_leave_others_alone(
+        wanted: bool,
+        swapped in prop::collection::btree_set("[a-e]", 0..5),
+        before in prop::collection::btree_map("[a-e]", (any::<bool>(), any::<bool>()), 0..5),
+    ) {
+        let mut secrets: BTreeMap<_, _> =
+            before.into_iter().map(|(name, (ours, current))| (name, existing(ours, current))).collect();
+        for (namespace, action) in plan(wanted, &swapped, &secrets) {
+            let ours = secrets.get(&namespace).is_none_or(|it| it.ours);
+            prop_assert_eq!(ours, action != Action::Foreign);
+            match action {
+                Action::Create | Action::Update => {
+                    secrets.insert(namespace, existing(true, true));
+                }
+                Action::Delete => drop(secrets.remove(&namespace)),
+                Action::Foreign => {}
+            }
+        }
+        let left = plan(wanted, &swapped, &secrets);
+        prop_assert!(left.values().all(|it| *it == Action::Foreign), "{:?}", left);
+    }
+}

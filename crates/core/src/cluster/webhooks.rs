@@ -1,0 +1,105 @@
+//! The `MutatingWebhookConfiguration`: what is to be registered, and what of it
+//! has to be repaired.
+
+mod desired;
+mod merge;
+
+pub use self::desired::{Desired, Entry, desired};
+pub use self::merge::{earned, plan};
+
+/// The label by which our own pods match no entry.
+pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";
+/// The label of the objects that are created, dry, to see whether the API
+/// server reaches us; its value is the release's name.
+pub const PROBE_LABEL: &str = "image-swap.io/probe";
+/// The annotation of such an object that our answer sets to [`REACHED`].
+pub const PROBE_ANNOTATION: &str = "image-swap.io/reached";
+/// What [`PROBE_ANNOTATION`] says before anybody has answered.
+pub const NOT_REACHED: &str = "no";
+/// What our answer makes of [`PROBE_ANNOTATION`].
+pub const REACHED: &str = "yes";
+/// The label that every namespace has since Kubernetes 1.21.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// Namespaces whose pods start whatever becomes of us: without them no other
+/// pod gets a network or a volume.
+pub const SYSTEM_NAMESPACES: [&str; 15] = [
+    "kube-system",
+    "calico-system",
+    "calico-apiserver",
+    "tigera-operator",
+    "cilium",
+    "cilium-system",
+    "kube-flannel",
+    "kube-router",
+    "antrea",
+    "kube-ovn",
+    "multus",
+    "longhorn-system",
+    "rook-ceph",
+    "openebs",
+    "vmware-system-csi",
+];
+
+/// Everything the configuration depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The configuration's name.
+    pub name: String,
+    /// The release: the value of [`PROBE_LABEL`].
+    pub release: String,
+    /// The uid of the `ClusterRole` that owns everything made at run time.
+    pub owner: Owner,
+    /// Where the API server asks.
+    pub service: Service,
+    /// The authorities that sign for the service, PEM.
+    pub ca_bundle: String,
+    /// What becomes of ordinary pods that nobody could review.
+    pub policy: super::policy::Policy,
+    /// Seconds that the API server waits for an answer.
+    pub timeout_seconds: u8,
+    /// Namespaces whose pods are let through unreviewed, if need be.
+    pub system_namespaces: Vec<String>,
+    /// Whether the server knows `matchConditions` (Kubernetes 1.28).
+    pub match_conditions: bool,
+    /// Whether only namespaces labelled `enabled` take part.
+    pub opt_in: bool,
+    /// The label by which namespaces leave (`disabled`) or join (`enabled`).
+    pub namespace_label: String,
+}
+
+/// The cluster-scoped owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The `ClusterRole`'s name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Owner {
+    /// The `ownerReferences` entry.
+    pub fn reference(&self) -> serde_json::Value {
+        serde_json::json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "name": self.name,
+            "uid": self.uid,
+        })
+    }
+}
+
+/// Where the API server asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its port, not the container's.
+    pub port: u16,
+}
+
+#[cfg(test)]
+#[path = "tests/webhooks.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! The entries to register.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{EXEMPT_LABEL, NAMESPACE_NAME, PROBE_LABEL, Settings};
+use crate::cluster::policy::Policy;
+
+/// Where reviews are asked for.
+const PATH: &str = "/mutate";
+
+/// Pods whose absence keeps others from starting: they run on the node's own
+/// network, or Kubernetes itself holds them critical.
+const IS_SYSTEM: &str = "(has(object.spec.hostNetwork) && object.spec.hostNetwork) || \
+    (has(object.spec.priorityClassName) && \
+    object.spec.priorityClassName in ['system-node-critical', 'system-cluster-critical'])";
+
+/// A configuration to register.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Its name.
+    pub name: String,
+    /// Its owner, as an `ownerReferences` entry.
+    pub owner: Value,
+    /// Its entries.
+    pub entries: Vec<Entry>,
+}
+
+/// One of its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// A qualified name.
+    pub name: &'static str,
+    /// Which namespaces match: `matchExpressions`.
+    pub namespaces: Vec<Value>,
+    /// Which objects match: `matchExpressions`.
+    pub objects: Vec<Value>,
+    /// Every other field. An empty one must be absent.
+    pub fields: Value,
+}
+
+/// What is to be registered for `settings`.
+pub fn desired(settings: &Settings) -> Desired {
+    let names = &settings.system_namespaces;
+    let listed = serde_json::to_string(names).unwrap_or_default();
+    let is_system = format!("request.namespace in {listed} || {IS_SYSTEM}");
+    let (ordinary, system) = if settings.match_conditions {
+        let ordinary = named("ordinary", &format!("!({is_system})"));
+        (ordinary, named("system", &is_system))
+    } else {
+        (json!([]), json!([]))
+    };
+    let in_list = |operator: &str| {
+        let by_list = !settings.match_conditions && !names.is_empty();
+        by_list.then(|| expression(NAMESPACE_NAME, operator, names))
+    };
+    let fail = settings.policy;
+    let pods = [rule("CREATE", "pods", &[])];
+    let updates = [rule("UPDATE", "pods", &["pods/ephemeralcontainers"])];
+    let changed = if settings.match_conditions { named("image", &changes()) } else { json!([]) };
+    let mut entries =
+        vec![settings.entry("pods.image-swap.io", fail, &pods, &ordinary, in_list("NotIn"))];
+    // Without conditions and without names there is nothing that this one adds.
+    if settings.match_conditions || !names.is_empty() {
+        let ignore = Policy::Ignore;
+        entries.push(settings.entry("system.image-swap.io", ignore, &pods, &system, in_list("In")));
+    }
+    entries.push(settings.entry("updates.image-swap.io", Policy::Ignore, &updates, &changed, None));
+    entries.push(settings.probe());
+    Desired { name: settings.name.clone(), owner: settings.owner.reference(), entries }
+}
+
+impl Settings {
+    fn entry(
+        &self,
+        name: &'static str,
+        policy: Policy,
+        rules: &[Value],
+        conditions: &Value,
+        listed: Option<Value>,
+    ) -> Entry {
+        let (operator, value) = if self.opt_in { ("In", "enabled") } else { ("NotIn", "disabled") };
+        let mut namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
+        namespaces.extend(listed);
+        let mut fields = self.fields(policy, rules);
+        fields["matchConditions"] = conditions.clone();
+        let objects = vec![expression(EXEMPT_LABEL, "NotIn", &["true".to_owned()])];
+        Entry { name, namespaces, objects, fields }
+    }
+
+    /// A refused probe is how we learn that we cannot be reached: `Fail`,
+    /// whatever the policy.
+    fn probe(&self) -> Entry {
+        let rules = [rule("CREATE", "configmaps", &[])];
+        let mut fields = self.fields(Policy::Fail, &rules);
+        fields["matchConditions"] = json!([]);
+        let objects = vec![expression(PROBE_LABEL, "In", std::slice::from_ref(&self.release))];
+        Entry { name: "probe.image-swap.io", namespaces: Vec::new(), objects, fields }
+    }
+
+    fn fields(&self, policy: Policy, rules: &[Value]) -> Value {
+        let super::Service { namespace, name, port } = &self.service;
+        json!({
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {
+                "caBundle": STANDARD.encode(&self.ca_bundle),
+                "service": { "namespace": namespace, "name": name, "path": PATH, "port": port },
+            },
+            "failurePolicy": policy.as_str(),
+            "matchPolicy": "Equivalent",
+            // Others may add containers after us.
+            "reinvocationPolicy": "IfNeeded",
+            "rules": rules,
+            "sideEffects": "None",
+            "timeoutSeconds": self.timeout_seconds,
+        })
+    }
+}
+
+fn rule(operation: &str, resource: &str, more: &[&str]) -> Value {
+    let resources: Vec<&str> = std::iter::once(resource).chain(more.iter().copied()).collect();
+    json!({
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": [operation],
+        "resources": resources,
+        "scope": "Namespaced",
+    })
+}
+
+fn expression(key: &str, operator: &str, values: &[String]) -> Value {
+    json!({ "key": key, "operator": operator, "values": values })
+}
+
+fn named(name: &str, expression: &str) -> Value {
+    json!([{ "name": format!("{name}.image-swap.io"), "expression": expression }])
+}
+
+/// Whether a request changes an image: in each list, a container whose image
+/// differs from the one of that name before, or that was not there.
+fn changes() -> String {
+    let list = |field: &str| {
+        let (new, old) = (format!("object.spec.{field}"), format!("oldObject.spec.{field}"));
+        let same =
+            "o.name == c.name && (has(o.image) ? o.image : '') == (has(c.image) ? c.image : '')";
+        format!("(has({new}) && {new}.exists(c, !has({old}) || !{old}.exists(o, {same})))")
+    };
+    ["containers", "initContainers", "ephemeralContainers"].map(list).join(" || ")
+}
