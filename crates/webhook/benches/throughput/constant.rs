@@ -1,7 +1,10 @@
-//! The server that ours is compared with: the same stack, no limits, no
-//! metrics, and always the same answer.
+//! The servers that ours is compared with: the same stack, no limits, no
+//! metrics, and always the same answer. One reads the bytes of the body, the
+//! other reads them as JSON, too.
 
-use std::{convert::Infallible, net::Ipv4Addr, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible, hint::black_box, net::Ipv4Addr, path::Path, sync::Arc, time::SystemTime,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -19,13 +22,23 @@ use image_swap_core::{
 };
 use image_swap_webhook::{Authority, CertificateInForce};
 use rustls::ServerConfig;
+use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{Outcome, process, sample};
 
+/// What becomes of a body before the constant is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reads {
+    /// Nothing.
+    Bytes,
+    /// A pass of `serde_json` that keeps nothing.
+    Json,
+}
+
 /// Serves until it is killed.
-pub(crate) async fn serve(directory: &Path) -> Outcome<()> {
+pub(crate) async fn serve(directory: &Path, reads: Reads) -> Outcome<()> {
     let authority = Authority::open(directory, SystemTime::now())?;
     let certificate = CertificateInForce::default();
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
@@ -48,16 +61,21 @@ pub(crate) async fn serve(directory: &Path) -> Outcome<()> {
         let (tls, constant) = (tls.clone(), constant.clone());
         tokio::spawn(async move {
             // A client that is gone is no concern of the measurement.
-            let _ = connection(stream, tls, constant).await;
+            let _ = connection(stream, tls, constant, reads).await;
         });
     }
 }
 
-async fn connection(stream: TcpStream, tls: TlsAcceptor, constant: Bytes) -> Outcome<()> {
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    constant: Bytes,
+    reads: Reads,
+) -> Outcome<()> {
     stream.set_nodelay(true)?;
     let stream = tls.accept(stream).await?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = service_fn(move |request| answer(request, constant.clone()));
+    let service = service_fn(move |request| answer(request, constant.clone(), reads));
     if h2 {
         let http2 = http2::Builder::new(TokioExecutor::new());
         http2.serve_connection(TokioIo::new(stream), service).await?;
@@ -72,8 +90,12 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, constant: Bytes) -> Out
 async fn answer(
     request: Request<Incoming>,
     constant: Bytes,
+    reads: Reads,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let _ = request.into_body().collect().await;
+    let body = request.into_body().collect().await;
+    if let (Ok(body), Reads::Json) = (body, reads) {
+        let _ = black_box(serde_json::from_slice::<IgnoredAny>(&body.to_bytes()));
+    }
     let mut response = Response::new(Full::new(constant));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);

@@ -1,6 +1,6 @@
-//! Requests per second over TLS on four connections, as a ratio to a server of
-//! the same stack that reads the body and answers a constant; memory under that
-//! load; time from start to readiness.
+//! Requests per second over TLS on four connections, as a ratio to servers of
+//! the same stack that read the body (its bytes alone, or as JSON) and answer a
+//! constant; memory under that load; time from start to readiness.
 //!
 //! Each server is a process of its own: this binary again, or, for ours, the
 //! one that `IMAGE_SWAP` names. Rounds of both alternate within one run, so that
@@ -32,6 +32,7 @@ use image_swap_webhook::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
+    constant::Reads,
     load::{Load, Protocol},
     process::Process,
 };
@@ -48,7 +49,12 @@ fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", directory] => runtime()?.block_on(serve(Path::new(directory))),
-        ["constant", directory] => runtime()?.block_on(constant::serve(Path::new(directory))),
+        ["bytes", directory] => {
+            runtime()?.block_on(constant::serve(Path::new(directory), Reads::Bytes))
+        }
+        ["json", directory] => {
+            runtime()?.block_on(constant::serve(Path::new(directory), Reads::Json))
+        }
         arguments if arguments.contains(&"--bench") => runtime()?.block_on(measure()),
         // `cargo test --benches`: nothing here can fail.
         _ => Ok(()),
@@ -65,26 +71,47 @@ async fn measure() -> Outcome<()> {
     println!("webhook/ready-ms {:.1}", ready * 1e3);
 
     let ours = ours(directory.path())?;
-    let constant = Process::start(&this()?, &["constant".as_ref(), directory.path().as_ref()])?;
     println!("webhook/idle-rss-mib {:.1}", ours.peak_mib()?);
+    let constant =
+        |reads: &str| Process::start(&this()?, &[reads.as_ref(), directory.path().as_ref()]);
+    let others = [("constant", constant("bytes")?), ("constant-json", constant("json")?)];
     let authority = Authority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        let mut our_load = Load::connect(ours.address, &authority, protocol).await?;
-        let mut constant_load = Load::connect(constant.address, &authority, protocol).await?;
-        let (mut ratios, mut one, mut other) = (Vec::new(), Round::default(), Round::default());
-        for _ in 0..ROUNDS {
-            let (a, b) =
-                (round(&ours, &mut our_load).await?, round(&constant, &mut constant_load).await?);
-            ratios.push(a.rate() / b.rate());
-            one.add(&a);
-            other.add(&b);
+        for (name, other) in &others {
+            compare(&ours, other, name, protocol, &authority).await?;
         }
-        println!("throughput/{protocol}/constant {:.3}", median(ratios));
-        println!("server-cpu-a-request/{protocol}/constant {:.3}", one.cost() / other.cost());
-        println!("webhook/{protocol}/requests-a-second {:.0}", one.rate());
     }
+    println!("webhook/admission-us {:.1}", ours.mean_admission()? * 1e6);
     println!("webhook/peak-rss-mib {:.1}", ours.peak_mib()?);
-    println!("constant/peak-rss-mib {:.1}", constant.peak_mib()?);
+    Ok(())
+}
+
+async fn compare(
+    ours: &Process,
+    other: &Process,
+    name: &str,
+    protocol: Protocol,
+    authority: &Path,
+) -> Outcome<()> {
+    let mut our_load = Load::connect(ours.address, authority, protocol).await?;
+    let mut other_load = Load::connect(other.address, authority, protocol).await?;
+    let (mut ratios, mut our_sum, mut other_sum) = (Vec::new(), Round::default(), Round::default());
+    for _ in 0..ROUNDS {
+        let a = round(ours, &mut our_load).await?;
+        let b = round(other, &mut other_load).await?;
+        ratios.push(a.rate() / b.rate());
+        our_sum.add(&a);
+        other_sum.add(&b);
+    }
+    println!("throughput/{protocol}/{name} {:.3}", median(ratios));
+    println!("server-cpu/{protocol}/{name} {:.3}", our_sum.cost() / other_sum.cost());
+    println!(
+        "# {protocol}: {:.0} requests a second at {:.1} us of server CPU, {name} {:.0} at {:.1} us",
+        our_sum.rate(),
+        our_sum.cost() * 1e6,
+        other_sum.rate(),
+        other_sum.cost() * 1e6,
+    );
     Ok(())
 }
 

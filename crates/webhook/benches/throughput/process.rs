@@ -62,11 +62,26 @@ impl Process {
 
     /// Whether `/readyz` says so.
     pub(crate) fn is_ready(&self) -> Outcome<bool> {
+        Ok(self.get("/readyz")?.starts_with("HTTP/1.1 200 "))
+    }
+
+    /// How long a review took it on average, in seconds, by its own account.
+    pub(crate) fn mean_admission(&self) -> Outcome<f64> {
+        let metrics = self.get("/metrics")?;
+        let value = |name: &str| -> Outcome<f64> {
+            let found = metrics.lines().find_map(|line| line.strip_prefix(name));
+            Ok(found.ok_or(format!("no {name}"))?.trim().parse()?)
+        };
+        Ok(value("image_swap_admission_duration_seconds_sum")?
+            / value("image_swap_admission_duration_seconds_count")?)
+    }
+
+    fn get(&self, path: &str) -> Outcome<String> {
         let mut stream = TcpStream::connect(self.admin)?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200 "))
+        Ok(answer)
     }
 
     /// Seconds of CPU it has taken: `utime` and `stime` of proc(5), in ticks of 10 ms.
