@@ -1,0 +1,135 @@
+//! What lies on a host, as far as it was looked at.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{HostPath, Step};
+
+/// Paths that were looked at, and what was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<HostPath, Entry>);
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File(File),
+    /// A directory, and the names in it, sorted.
+    Directory(Vec<String>),
+    /// A symbolic link to a file (one to a directory is followed): what it says,
+    /// and the file behind it, if there is one.
+    Link(String, Option<File>),
+    /// A socket, a device, or something that could not be read: what in words.
+    Other(String),
+}
+
+/// A regular file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its permissions, such as `0o644`.
+    pub mode: u32,
+}
+
+impl Files {
+    /// Says what is at `path`.
+    pub fn insert(&mut self, path: impl Into<HostPath>, entry: Entry) {
+        self.0.insert(path.into(), entry);
+    }
+
+    /// What is at `path`; `None`: nobody looked.
+    pub fn get(&self, path: &HostPath) -> Option<&Entry> {
+        self.0.get(path)
+    }
+
+    /// The regular file at `path`, also behind a link.
+    pub fn file(&self, path: &HostPath) -> Option<&File> {
+        match self.0.get(path)? {
+            Entry::File(file) | Entry::Link(_, Some(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The text of the regular file at `path`; `None` also where it is not UTF-8.
+    pub fn text(&self, path: &HostPath) -> Option<&str> {
+        std::str::from_utf8(&self.file(path)?.bytes).ok()
+    }
+
+    /// The names in the directory at `path`; none where there is no directory.
+    pub fn names(&self, path: &HostPath) -> &[String] {
+        match self.0.get(path) {
+            Some(Entry::Directory(names)) => names,
+            _ => &[],
+        }
+    }
+
+    /// Whether there is anything at `path`.
+    pub fn exists(&self, path: &HostPath) -> bool {
+        !matches!(self.0.get(path), None | Some(Entry::Absent))
+    }
+
+    /// All that was looked at.
+    pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &Entry)> {
+        self.0.iter()
+    }
+
+    /// Does in memory what `step` does on a host.
+    pub fn apply(&mut self, step: &Step) {
+        match step {
+            Step::MakeDirectory { path, .. } => {
+                if !self.exists(path) {
+                    self.name_in_parent(path, true);
+                    self.insert(path.clone(), Entry::Directory(Vec::new()));
+                }
+            }
+            Step::Write { path, file } => {
+                self.name_in_parent(path, true);
+                self.insert(path.clone(), Entry::File(file.clone()));
+            }
+            Step::Remove { path } => {
+                self.name_in_parent(path, false);
+                self.insert(path.clone(), Entry::Absent);
+            }
+            Step::RemoveDirectory { path } => {
+                if self.names(path).is_empty() {
+                    self.name_in_parent(path, false);
+                    self.insert(path.clone(), Entry::Absent);
+                }
+            }
+            Step::Restart { .. } | Step::Reload { .. } => {}
+        }
+    }
+
+    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
+        let Some(Entry::Directory(names)) = path.parent().and_then(|path| self.0.get_mut(&path))
+        else {
+            return;
+        };
+        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
+            Err(at) if there => names.insert(at, path.name().to_owned()),
+            Ok(at) if !there => drop(names.remove(at)),
+            _ => {}
+        }
+    }
+}
+
+impl File {
+    /// A text that everybody may read.
+    pub fn public(text: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: text.into(), mode: 0o644 }
+    }
+
+    /// A text that nobody else may read.
+    pub fn secret(text: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: text.into(), mode: 0o600 }
+    }
+}
+
+/// Not the bytes: there may be a credential among them.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, mode {:03o}", self.bytes.len(), self.mode)
+    }
+}

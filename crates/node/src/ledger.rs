@@ -1,0 +1,168 @@
+//! What we wrote on a host, and what was there before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+use crate::{File, Files, Form, HostPath, Runtime};
+
+/// The version of the ledger's format that this program writes.
+const VERSION: u32 = 1;
+
+/// What we wrote on a host. It lies there with mode 0600, for it may hold
+/// credentials: ours, and those of files that we edited.
+///
+/// It is written before anything else is, and again when all is done. In
+/// between, a file has two contents that may both be ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    version: u32,
+    /// The runtime that was told.
+    pub runtime: String,
+    /// How it was told.
+    pub form: Form,
+    /// Every file of ours, or with an edit of ours.
+    pub files: BTreeMap<HostPath, Written>,
+    /// The directories that we made.
+    pub directories: BTreeSet<HostPath>,
+}
+
+/// One file that we wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What was there before our first edit.
+    pub before: Before,
+    /// What we wrote: the last of it, and while a plan is carried out what it
+    /// replaces too.
+    pub ours: Vec<Bytes>,
+}
+
+/// What was at a path before us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Before {
+    /// Nothing.
+    Absent,
+    /// A file.
+    File {
+        /// Its bytes.
+        bytes: Bytes,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Bytes {
+    /// UTF-8.
+    Text(String),
+    /// Anything else.
+    Base64 {
+        /// The bytes in base64.
+        base64: String,
+    },
+}
+
+/// What every version of the format has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// A ledger that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It is no JSON, or not ours.
+    #[error(
+        "{path}: expected what image-swap wrote there, found something else: {found}; \
+             move it away to start over, which forgets what the host was like before"
+    )]
+    Unreadable {
+        /// Where it lies.
+        path: HostPath,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// It was written by a later program.
+    #[error(
+        "{path}: expected version {VERSION} or earlier, found {found}; use the image-swap that wrote it, or a later one"
+    )]
+    Later {
+        /// Where it lies.
+        path: HostPath,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Ledger {
+    /// Where it lies on a host.
+    pub fn path() -> HostPath {
+        HostPath::new("/var/lib/image-swap/node/ledger.json")
+    }
+
+    /// A ledger of nothing.
+    pub fn new(runtime: Runtime, form: Form) -> Self {
+        Self {
+            version: VERSION,
+            runtime: runtime.name().to_owned(),
+            form,
+            files: BTreeMap::new(),
+            directories: BTreeSet::new(),
+        }
+    }
+
+    /// The ledger among `files`.
+    ///
+    /// # Errors
+    /// If there is one that cannot be used.
+    pub fn read(files: &Files) -> Result<Option<Self>, LedgerError> {
+        let path = Self::path();
+        let Some(file) = files.file(&path) else { return Ok(None) };
+        let unreadable = |error: serde_json::Error| {
+            // serde's messages quote what they found, which may be a credential.
+            let found = format!("line {}, column {}", error.line(), error.column());
+            LedgerError::Unreadable { path: Self::path(), found }
+        };
+        let Versioned { version } = serde_json::from_slice(&file.bytes).map_err(unreadable)?;
+        if version > VERSION {
+            return Err(LedgerError::Later { path, found: version });
+        }
+        serde_json::from_slice(&file.bytes).map(Some).map_err(unreadable)
+    }
+
+    /// As it lies on a host.
+    pub fn file(&self) -> File {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        File::secret(bytes)
+    }
+
+    /// Whether the bytes at `path` are what we wrote there.
+    pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
+        let ours = self.files.get(path).map_or(&[][..], |written| &written.ours);
+        ours.iter().any(|ours| ours.get() == bytes)
+    }
+}
+
+impl Bytes {
+    /// The bytes themselves.
+    pub fn get(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.clone().into_bytes(),
+            Self::Base64 { base64 } => STANDARD.decode(base64).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64 { base64: STANDARD.encode(bytes) },
+        }
+    }
+}

