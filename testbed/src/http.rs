@@ -1,7 +1,7 @@
 //! HTTP by `curl`: a few requests to our own servers need no client of ours.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,14 +10,16 @@ use std::{
 use crate::{error::Error, run};
 
 /// How a server wants to be spoken to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Client {
+#[derive(Clone, Default)]
+pub struct Client {
     /// The file with the authority that signed the server's certificate.
     pub authority: Option<PathBuf>,
     /// Files with our certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// `name:password`.
     pub user: Option<String>,
+    /// More headers of every request; nobody else on the machine sees them.
+    pub headers: Vec<(&'static str, String)>,
     /// A `host:port` that is to be found on 127.0.0.1, whatever DNS says.
     pub local: Option<String>,
 }
@@ -56,7 +58,10 @@ impl Answer {
 
 impl Client {
     /// One request; `body` is its type and the file that holds it.
-    pub(crate) fn request(
+    ///
+    /// # Errors
+    /// There was no answer. Any answer is one, whatever its status.
+    pub fn request(
         &self,
         method: &str,
         url: &str,
@@ -119,10 +124,22 @@ impl Client {
         if let Some(user) = &self.user {
             set("user", user);
         }
+        for (name, value) in &self.headers {
+            set("header", &format!("{name}: {value}"));
+        }
         if let Some(local) = &self.local {
             set("resolve", &format!("{local}:127.0.0.1"));
         }
         config
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { authority, identity, user: _, headers: _, local } = self;
+        let mut shown = f.debug_struct("Client");
+        shown.field("authority", authority).field("identity", identity).field("local", local);
+        shown.finish_non_exhaustive()
     }
 }
 

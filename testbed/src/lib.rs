@@ -40,7 +40,7 @@ pub use crate::{
     cluster::Cluster,
     control_plane::{ControlPlane, Options},
     error::{Error, Missing},
-    http::Answer,
+    http::{Answer, Client as HttpClient},
     image::Image,
     janitor::RunDir,
     node::{Node, NodeOptions},

@@ -2,8 +2,10 @@
 
 mod bench;
 mod cluster;
+mod executable;
 mod fuzz;
 mod host;
+mod image;
 mod mutants;
 mod packages;
 mod process;

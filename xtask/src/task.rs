@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, cluster, fuzz,
     host::{Host, say},
-    mutants, test,
+    image, mutants, test,
 };
 
 /// The project's own tasks
@@ -28,11 +28,13 @@ struct Line {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum Task {
     Test(test::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
     Cluster(cluster::Args),
+    Image(image::Args),
     Mutants(mutants::Args),
 }
 
@@ -45,6 +47,7 @@ pub(crate) fn run() -> ExitCode {
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
         Task::Cluster(args) => args.run(),
+        Task::Image(args) => args.run(&host),
         Task::Mutants(args) => args.run(&host),
     });
     result.unwrap_or_else(|error| {
@@ -67,7 +70,7 @@ mod tests {
     #[test]
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
-        for task in ["test", "bench", "fuzz", "cluster", "mutants"] {
+        for task in ["test", "bench", "fuzz", "cluster", "image", "mutants"] {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");
         }
     }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use image_swap_oci::media;
 use serde_json::json;
 
 pub use self::access_log::Logged;
@@ -113,6 +114,8 @@ impl Registry {
             client: Client {
                 authority,
                 local: Some(format!("{host}:{}", port.number())),
+                // Whoever does not say so is shown no index.
+                headers: vec![("Accept", format!("{}, {}, */*", media::INDEX, media::MANIFEST))],
                 ..Client::default()
             },
             host,

@@ -3,11 +3,10 @@
 
 use std::io::Write;
 
+use image_swap_oci::{digest_of, media};
+
 use super::Registry;
-use crate::{
-    error::Error,
-    image::{self, Image, digest_of},
-};
+use crate::{error::Error, image::Image};
 
 impl Registry {
     /// Pushes an image as `repository:tag` and gives the reference to pull it
@@ -20,7 +19,7 @@ impl Registry {
             self.push_blob(repository, blob)?;
         }
         let url = self.url(&format!("/v2/{repository}/manifests/{tag}"));
-        self.send("PUT", &url, image::MANIFEST, image.manifest())?;
+        self.send("PUT", &url, media::MANIFEST, image.manifest())?;
         Ok(format!("{}/{repository}:{tag}", self.address()))
     }
 

@@ -18,8 +18,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use self::{goal::Goal, program::Program};
+use self::goal::Goal;
 use crate::{
+    executable,
     host::{Host, say},
     process,
 };
@@ -47,7 +48,7 @@ impl Args {
 
 /// Measures everything; how many goals were missed.
 fn run(host: &Host) -> Result<usize> {
-    let binary = Program::build(host, "build", &["--release", "--package", "image-swap"])?;
+    let binary = executable::build(host, "build", &["--release", "--package", "image-swap"])?;
     let mut measures = vec![size(&binary)?];
     for program in program::all(host)? {
         say(&host.styled("1;36", &format!("\n=== {}", program.name)));

@@ -6,30 +6,30 @@ const BLOCK: usize = 512;
 
 /// An archive being written.
 #[derive(Debug, Default)]
-pub(super) struct Tar {
+pub struct Tar {
     bytes: Vec<u8>,
 }
 
 impl Tar {
     /// A file; `name` has at most 100 bytes.
-    pub(super) fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
+    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.header(name, mode, content.len(), b'0', "");
         self.bytes.extend_from_slice(content);
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
     }
 
     /// A directory; its name ends in `/`.
-    pub(super) fn directory(&mut self, name: &str, mode: u32) {
+    pub fn directory(&mut self, name: &str, mode: u32) {
         self.header(name, mode, 0, b'5', "");
     }
 
     /// A symbolic link.
-    pub(super) fn link(&mut self, name: &str, target: &str) {
+    pub fn link(&mut self, name: &str, target: &str) {
         self.header(name, 0o777, 0, b'2', target);
     }
 
     /// The archive: two empty blocks are its end.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 2 * BLOCK, 0);
         self.bytes
     }

@@ -1,0 +1,70 @@
+//! Content that is named by its digest.
+
+use std::fmt::Write as _;
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+/// The media types in use.
+pub mod media {
+    /// An index of manifests, one for each platform.
+    pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// A manifest.
+    pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// An image's configuration.
+    pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// A layer as it is.
+    pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// A compressed layer.
+    pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+}
+
+/// Bytes of a media type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    kind: &'static str,
+    bytes: Vec<u8>,
+    digest: String,
+}
+
+impl Blob {
+    /// Names `bytes`, which are of the media type `kind`.
+    pub fn new(kind: &'static str, bytes: Vec<u8>) -> Self {
+        let digest = digest_of(&bytes);
+        Self { kind, bytes, digest }
+    }
+
+    /// A document.
+    pub fn json(kind: &'static str, document: &Value) -> Self {
+        Self::new(kind, document.to_string().into_bytes())
+    }
+
+    /// Its media type.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// `sha256:…`.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What names it in another document.
+    pub fn descriptor(&self) -> Value {
+        json!({ "mediaType": self.kind, "digest": self.digest, "size": self.bytes.len() })
+    }
+}
+
+/// `sha256:…` of some bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    let mut name = "sha256:".to_owned();
+    for byte in digest(&SHA256, bytes).as_ref() {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}

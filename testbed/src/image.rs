@@ -1,0 +1,90 @@
+//! Tiny images: one uncompressed layer with a static busybox.
+
+use std::{fs, path::Path};
+
+use image_swap_oci::{Platform, Runs, Tar};
+use serde_json::json;
+
+use crate::{error::Error, parts::RegistryParts};
+
+/// The names under which busybox stands in an image.
+const APPLETS: [&str; 12] =
+    ["cat", "echo", "env", "false", "httpd", "id", "ls", "nc", "sh", "sleep", "true", "wget"];
+
+/// An image for Linux on this processor. The same input gives the same digest.
+#[derive(Clone, Debug)]
+pub struct Image(image_swap_oci::Image);
+
+impl Image {
+    /// An image that runs `command` (busybox's own programs are on its `PATH`).
+    /// `label` tells images apart: another label, another digest.
+    ///
+    /// # Errors
+    /// busybox is missing or cannot be read.
+    pub fn busybox(parts: &RegistryParts, label: &str, command: &[&str]) -> Result<Self, Error> {
+        Self::from_busybox(&parts.busybox, label, command)
+    }
+
+    /// The image for what holds a pod's namespaces.
+    ///
+    /// # Errors
+    /// busybox is missing or cannot be read.
+    pub fn pause(parts: &RegistryParts) -> Result<Self, Error> {
+        Self::pause_from(&parts.busybox)
+    }
+
+    pub(crate) fn pause_from(busybox: &Path) -> Result<Self, Error> {
+        Self::from_busybox(busybox, "pause", &["/bin/sleep", "inf"])
+    }
+
+    fn from_busybox(busybox: &Path, label: &str, command: &[&str]) -> Result<Self, Error> {
+        let program =
+            fs::read(busybox).map_err(Error::io(format!("read {}", busybox.display())))?;
+        let mut tar = Tar::default();
+        tar.directory("bin/", 0o755);
+        tar.file("bin/busybox", 0o755, &program);
+        for applet in APPLETS {
+            tar.link(&format!("bin/{applet}"), "busybox");
+        }
+        // Any user may write where programs expect to.
+        tar.directory("tmp/", 0o1777);
+        Ok(Self::of(tar.finish(), label, command))
+    }
+
+    fn of(layer: Vec<u8>, label: &str, command: &[&str]) -> Self {
+        let runs = json!({ "Env": ["PATH=/bin"], "Cmd": command, "Labels": { "testbed": label } });
+        Self(image_swap_oci::Image::plain(Platform::here(), layer, Runs(runs)))
+    }
+
+    /// The digest of its manifest, by which it is pulled.
+    pub fn digest(&self) -> String {
+        self.0.manifest().digest().to_owned()
+    }
+
+    /// What a registry keeps as blobs.
+    pub(crate) fn blobs(&self) -> [&[u8]; 2] {
+        [self.0.layer().bytes(), self.0.config().bytes()]
+    }
+
+    pub(crate) fn manifest(&self) -> &[u8] {
+        self.0.manifest().bytes()
+    }
+
+    /// The image as an OCI layout in a tar archive, named `name`: what
+    /// `ctr images import` reads.
+    pub(crate) fn archive(&self, name: &str) -> Vec<u8> {
+        self.0.archive(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Image;
+
+    #[test]
+    fn another_label_is_another_image() {
+        let image = |label| Image::of(b"layer".to_vec(), label, &["sh"]).digest();
+        assert_eq!(image("a"), image("a"));
+        assert_ne!(image("a"), image("b"));
+    }
+}

@@ -1,0 +1,175 @@
+//! `cargo xtask image`: the image that the chart runs, without a container
+//! engine.
+
+mod elf;
+mod program;
+mod push;
+mod root;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+};
+
+use anyhow::{Context, Result, bail};
+use image_swap_oci::{Image, Layout, Platform};
+
+use self::{
+    push::{How, Target},
+    root::Root,
+};
+use crate::host::{Host, say};
+
+/// A layer's bytes at most, compressed: what a node has to pull before anything
+/// else can start.
+const LIMIT: usize = 25 << 20;
+
+/// The image that the chart runs: on disk, in a file, in a registry
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The same source, toolchain and authorities give the same digest.
+
+Environment:
+  IMAGE_SWAP_PUSH_USERNAME,  who pushes, where the registry asks
+  IMAGE_SWAP_PUSH_PASSWORD")]
+pub(crate) struct Args {
+    /// Cargo's profile
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
+    /// A program without shared libraries, built elsewhere, for one more platform
+    /// (linux/arm64=PATH); for this machine's platform: instead of building it
+    #[arg(long, value_name = "PLATFORM=PATH")]
+    binary: Vec<Binary>,
+    /// The tag, in the layout and the archive
+    #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// The folder for the image layout
+    #[arg(long, value_name = "FOLDER", default_value = "target/image")]
+    out: PathBuf,
+    /// Write the layout into a tar archive, too
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+    /// Push it, too
+    #[arg(long, value_name = "HOST/NAME:TAG")]
+    push: Option<Target>,
+    /// Push by plain HTTP
+    #[arg(long, requires = "push")]
+    plain_http: bool,
+    /// The authority of the registry's certificate, PEM, if it is not a public one
+    #[arg(long, value_name = "FILE", requires = "push")]
+    ca_cert: Option<PathBuf>,
+    /// The authorities that the program in the image trusts
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca_bundle: PathBuf,
+    /// The revision of the source, for the image's annotations
+    #[arg(long, value_name = "COMMIT")]
+    revision: Option<String>,
+}
+
+/// A program for a platform.
+#[derive(Clone, Debug)]
+struct Binary {
+    platform: Platform,
+    path: PathBuf,
+}
+
+impl FromStr for Binary {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (platform, path) = text
+            .split_once('=')
+            .ok_or_else(|| format!("expected PLATFORM=PATH, found {text:?}"))?;
+        Ok(Self { platform: platform.parse()?, path: path.into() })
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        let root = Root {
+            authorities: root::authorities(&self.ca_bundle)?,
+            licences: program::licences(host)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: self.revision.clone(),
+        };
+        let images = self.programs(host)?.into_iter();
+        let images = images.map(|(platform, program)| root.image(platform, &program));
+        let layout = Layout::new(images.collect::<Result<_>>()?, &root.annotations());
+        for image in layout.images() {
+            report(image)?;
+        }
+        say(&format!("index   {}", layout.index().digest()));
+        layout.write(&self.out, &self.tag)?;
+        say(&format!("layout  {}", self.out.display()));
+        if let Some(archive) = &self.archive {
+            fs::write(archive, layout.archive(&self.tag))
+                .with_context(|| archive.display().to_string())?;
+            say(&format!("archive {}", archive.display()));
+        }
+        if let Some(target) = &self.push {
+            let how = How { plain_http: self.plain_http, authority: self.ca_cert };
+            push::push(&layout, target, &how)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// A program for each platform; this machine's is built unless it is given.
+    fn programs(&self, host: &Host) -> Result<BTreeMap<Platform, Vec<u8>>> {
+        let mut programs = BTreeMap::new();
+        for Binary { platform, path } in &self.binary {
+            let program = fs::read(path).with_context(|| path.display().to_string())?;
+            if programs.insert(platform.clone(), program).is_some() {
+                bail!("expected one program for {platform}, found two");
+            }
+        }
+        if let Entry::Vacant(here) = programs.entry(Platform::here()) {
+            here.insert(program::build(host, &self.profile)?);
+        }
+        Ok(programs)
+    }
+}
+
+/// Tells how large an image is.
+fn report(image: &Image) -> Result<()> {
+    let (packed, unpacked) = (image.layer().bytes().len(), image.unpacked());
+    let platform = image.platform();
+    say(&format!(
+        "image   {} {platform}, {} compressed, {}",
+        image.manifest().digest(),
+        mebibytes(packed),
+        mebibytes(unpacked),
+    ));
+    if packed > LIMIT {
+        bail!("{platform}: expected at most {}, found {}", mebibytes(LIMIT), mebibytes(packed));
+    }
+    Ok(())
+}
+
+/// One decimal, rounded up: no limit is met by rounding.
+fn mebibytes(bytes: usize) -> String {
+    let tenths = (bytes * 10).div_ceil(1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_is_a_platform_and_a_path() {
+        let binary: Binary = "linux/arm64=/a=b".parse().unwrap();
+        assert_eq!(binary.platform.to_string(), "linux/arm64");
+        assert_eq!(binary.path.to_str(), Some("/a=b"));
+        assert!("linux/arm64".parse::<Binary>().is_err());
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        assert_eq!(mebibytes(LIMIT), "25.0 MiB");
+        assert_eq!(mebibytes(LIMIT + 1), "25.1 MiB");
+        assert_eq!(mebibytes(0), "0.0 MiB");
+    }
+}

@@ -1,0 +1,68 @@
+//! The program that goes into the image: without shared libraries.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use crate::{executable, host::Host, process};
+
+/// Where Debian keeps the licences of what libc6-dev holds.
+const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
+
+/// Builds the program for this machine's platform with cargo's `profile`.
+///
+/// glibc is linked in: since 2.34 its resolver needs no module at run time, so
+/// that names are found as everywhere else. Only the last step of the build
+/// differs from that of any other use, and everything before it is shared.
+pub(super) fn build(host: &Host, profile: &str) -> Result<Vec<u8>> {
+    let arguments = ["--package", "image-swap", "--bin", "image-swap", "--profile", profile];
+    let last = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
+    let path = executable::build(host, "rustc", &[&arguments[..], &last].concat())?;
+    fs::read(&path).with_context(|| path.display().to_string())
+}
+
+/// What the program is made of, for whoever has to know: its own licence, a
+/// list of the crates in it, the C library's.
+pub(super) fn licences(host: &Host) -> Result<BTreeMap<String, Vec<u8>>> {
+    let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+    let mut crates = process::cargo(host, &["tree"]);
+    crates.args(["--package", "image-swap", "--edges", "normal,no-proc-macro"]);
+    crates.args(["--prefix", "none", "--format", "{p} {l}", "--no-dedupe"]);
+    let listed = process::text(&mut crates)?;
+    let mut all = BTreeMap::from([
+        ("image-swap/LICENSE".to_owned(), read(&host.root.join("LICENSE"))?),
+        ("image-swap/CRATES".to_owned(), list(&listed).into_bytes()),
+    ]);
+    if Path::new(GLIBC).is_file() {
+        all.insert("glibc/copyright".to_owned(), read(Path::new(GLIBC))?);
+    }
+    Ok(all)
+}
+
+/// Each crate once, without where it lies on this machine.
+fn list(tree: &str) -> String {
+    let mut lines: Vec<String> = tree
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| match (line.find(" (/"), line.find(") ")) {
+            (Some(start), Some(end)) if start < end => {
+                format!("{}{}", &line[..start], &line[end + 1..])
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn a_crate_is_listed_once_and_without_its_folder() {
+        let tree = "b v1.0.0 MIT\n\na v0.1.0 (/home/me/a) Apache-2.0\nb v1.0.0 MIT\n";
+        assert_eq!(list(tree), "a v0.1.0 Apache-2.0\nb v1.0.0 MIT\n");
+    }
+}

@@ -1,0 +1,204 @@
+//! The files of the image: one program, and what a static program still reads.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use image_swap_oci::{Image, Platform, Runs, Tar};
+use serde_json::json;
+
+use super::elf;
+
+/// The user and group `nonroot`, by the number that many images use for it.
+const USER: u32 = 65532;
+/// Where the program is; `image-swap` in `kubectl exec` finds it.
+const PROGRAM: &str = "usr/bin/image-swap";
+/// Where rustls-native-certs looks for the authorities of public registries.
+const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
+
+/// What every platform's image has.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    /// PEM: who is believed when a registry shows a certificate.
+    pub(super) authorities: Vec<u8>,
+    /// Files below `usr/share/licenses`, by their paths there.
+    pub(super) licences: BTreeMap<String, Vec<u8>>,
+    /// The version of the program.
+    pub(super) version: String,
+    /// `org.opencontainers.image.revision`, if it is to be told.
+    pub(super) revision: Option<String>,
+}
+
+impl Root {
+    /// The image of `program` for `platform`.
+    ///
+    /// # Errors
+    /// The program would not run there.
+    pub(super) fn image(&self, platform: Platform, program: &[u8]) -> Result<Image> {
+        elf::check(program, &platform).with_context(|| format!("the program for {platform}"))?;
+        let labels = self.annotations();
+        let runs = json!({
+            "User": format!("{USER}:{USER}"),
+            "Env": ["PATH=/usr/bin"],
+            "Entrypoint": [format!("/{PROGRAM}")],
+            "WorkingDir": "/",
+            "Labels": labels,
+        });
+        Ok(Image::compressed(platform, &self.archive(program), Runs(runs), &labels))
+    }
+
+    /// What the image says of itself: as labels, and as annotations.
+    pub(super) fn annotations(&self) -> BTreeMap<&'static str, String> {
+        let mut all = BTreeMap::from([
+            ("org.opencontainers.image.title", "image-swap".to_owned()),
+            (
+                "org.opencontainers.image.description",
+                "Pull every image of a cluster from the company's own registry".to_owned(),
+            ),
+            ("org.opencontainers.image.version", self.version.clone()),
+            // The program; the C library in it; the list of authorities.
+            (
+                "org.opencontainers.image.licenses",
+                "Apache-2.0 AND LGPL-2.1-or-later AND MPL-2.0".to_owned(),
+            ),
+        ]);
+        let revision = self.revision.clone();
+        all.extend(revision.map(|revision| ("org.opencontainers.image.revision", revision)));
+        all
+    }
+
+    /// Sorted, of one time and owner; a directory before what is in it.
+    fn archive(&self, program: &[u8]) -> Vec<u8> {
+        let passwd = format!(
+            "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n"
+        );
+        let group = format!("root:x:0:\nnonroot:x:{USER}:\n");
+        let mut files: BTreeMap<String, (u32, &[u8])> = BTreeMap::from([
+            (PROGRAM.to_owned(), (0o755, program)),
+            (AUTHORITIES.to_owned(), (0o644, self.authorities.as_slice())),
+            ("etc/passwd".to_owned(), (0o644, passwd.as_bytes())),
+            ("etc/group".to_owned(), (0o644, group.as_bytes())),
+            // Names of pods that a Deployment puts into /etc/hosts, then DNS: no
+            // module has to be loaded for either.
+            ("etc/nsswitch.conf".to_owned(), (0o644, b"hosts: files dns\n".as_slice())),
+        ]);
+        let licences = self.licences.iter();
+        files.extend(
+            licences.map(|(path, text)| {
+                (format!("usr/share/licenses/{path}"), (0o644, text.as_slice()))
+            }),
+        );
+        let mut tar = Tar::default();
+        let mut made = std::collections::BTreeSet::new();
+        for (path, (mode, content)) in &files {
+            for (at, _) in path.match_indices('/') {
+                if made.insert(&path[..=at]) {
+                    tar.directory(&path[..=at], 0o755);
+                }
+            }
+            tar.file(path, *mode, content);
+        }
+        // Where programs may write if the root is not read-only.
+        tar.directory("tmp/", 0o1777);
+        tar.finish()
+    }
+}
+
+/// The authorities of the file `path`.
+///
+/// # Errors
+/// It is not there, or is something else.
+pub(super) fn authorities(path: &Path) -> Result<Vec<u8>> {
+    let how = "install Debian's ca-certificates, or name another file with --ca-bundle";
+    let pem = fs::read(path).with_context(|| format!("{}: {how}", path.display()))?;
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    if !pem.windows(begin.len()).any(|window| window == begin) {
+        bail!("{}: expected certificates in PEM, found something else; {how}", path.display());
+    }
+    Ok(pem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, process::Command};
+
+    use super::*;
+    use crate::image::elf::tests::program;
+
+    fn root() -> Root {
+        Root {
+            authorities: b"pem".to_vec(),
+            licences: BTreeMap::from([("image-swap/LICENSE".to_owned(), b"text".to_vec())]),
+            version: "1.2.3".to_owned(),
+            revision: None,
+        }
+    }
+
+    fn image(root: &Root) -> Image {
+        root.image("linux/amd64".parse().unwrap(), &program(62, 1)).unwrap()
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_image_and_any_other_input_another_one() {
+        assert_eq!(image(&root()), image(&root()));
+        let revised = Root { revision: Some("abc".to_owned()), ..root() };
+        assert_ne!(image(&revised).manifest().digest(), image(&root()).manifest().digest());
+    }
+
+    #[test]
+    fn it_runs_the_program_as_nobody_in_particular() {
+        let image = image(&root());
+        let config: serde_json::Value = serde_json::from_slice(image.config().bytes()).unwrap();
+        assert_eq!(config["architecture"], "amd64");
+        let runs = &config["config"];
+        assert_eq!(runs["User"], "65532:65532");
+        assert_eq!(runs["Entrypoint"], json!(["/usr/bin/image-swap"]));
+        assert_eq!(runs["Labels"]["org.opencontainers.image.version"], "1.2.3");
+    }
+
+    /// Nothing that could be run besides the program, nothing of another's, no time.
+    #[test]
+    fn its_files_are_these() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&root().archive(b"program")).unwrap();
+        let mut tar = Command::new("tar");
+        tar.args(["--list", "--verbose", "--utc", "--numeric-owner", "--file"]).arg(file.path());
+        let listed = String::from_utf8(tar.env("LC_ALL", "C").output().unwrap().stdout).unwrap();
+        let lines: Vec<String> = listed
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                assert_eq!(words[1], "0/0");
+                assert_eq!(words[3..5], ["1970-01-01", "00:00"]);
+                format!("{} {}", words[0], words[5])
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "drwxr-xr-x etc/",
+                "-rw-r--r-- etc/group",
+                "-rw-r--r-- etc/nsswitch.conf",
+                "-rw-r--r-- etc/passwd",
+                "drwxr-xr-x etc/ssl/",
+                "drwxr-xr-x etc/ssl/certs/",
+                "-rw-r--r-- etc/ssl/certs/ca-certificates.crt",
+                "drwxr-xr-x usr/",
+                "drwxr-xr-x usr/bin/",
+                "-rwxr-xr-x usr/bin/image-swap",
+                "drwxr-xr-x usr/share/",
+                "drwxr-xr-x usr/share/licenses/",
+                "drwxr-xr-x usr/share/licenses/image-swap/",
+                "-rw-r--r-- usr/share/licenses/image-swap/LICENSE",
+                "drwxrwxrwt tmp/",
+            ]
+        );
+    }
+
+    #[test]
+    fn authorities_that_are_none_are_refused() {
+        let told = authorities(Path::new("/etc/passwd")).unwrap_err().to_string();
+        assert!(told.contains("expected certificates in PEM"), "{told}");
+        let told = authorities(Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(told.contains("--ca-bundle"), "{told}");
+    }
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask image` as it is called, and a real registry that takes what it
+//! pushes. The program in it is a static busybox, which takes no time to build.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use image_swap_oci::Platform;
+use image_swap_testbed::{Authority, Credentials, Parts, Registry, RegistryOptions, or_skip};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// A static busybox; `None` where there is none and that is no failure.
+fn parts() -> Result<Option<(Parts, PathBuf)>, Box<dyn Error>> {
+    let parts = Parts::for_tests(&|step| drop(writeln!(std::io::stderr(), "{step}")))?;
+    let busybox = or_skip(parts.registry())?.map(|registry| registry.busybox.clone());
+    Ok(busybox.map(|busybox| (parts, busybox)))
+}
+
+fn image(busybox: &Path, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let binary = format!("{}={}", Platform::here(), busybox.display());
+    command.args(["image", "--binary", &binary, "--out"]).arg(out);
+    command.env_remove("IMAGE_SWAP_PUSH_USERNAME").env_remove("IMAGE_SWAP_PUSH_PASSWORD");
+    command
+}
+
+fn printed(output: &Output) -> String {
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8(said).unwrap()
+}
+
+/// Every file below `dir`, by its path.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                all.insert(path.clone(), fs::read(path).unwrap());
+            }
+        }
+    }
+    all.into_iter()
+        .map(|(path, bytes)| (path.strip_prefix(dir).unwrap().to_owned(), bytes))
+        .collect()
+}
+
+#[test]
+fn two_runs_give_the_same_files_and_digest() -> Outcome {
+    let Some((_, busybox)) = parts()? else { return Ok(()) };
+    let dirs = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let runs = dirs.each_ref().map(|dir| image(&busybox, dir.path()).output().unwrap());
+    for run in &runs {
+        assert!(run.status.success(), "{}", printed(run));
+    }
+    let all = dirs.each_ref().map(|dir| files(dir.path()));
+    assert!(all[0] == all[1], "{:?} {:?}", all[0].keys(), all[1].keys());
+    let digest =
+        |run| printed(run).lines().find_map(|line| line.strip_prefix("index ").map(str::to_owned));
+    assert!(digest(&runs[0]).is_some());
+    assert_eq!(digest(&runs[0]), digest(&runs[1]));
+    Ok(())
+}
+
+#[test]
+fn a_registry_with_a_certificate_and_users_of_its_own_takes_it_from_who_may_push() -> Outcome {
+    let Some((parts, busybox)) = parts()? else { return Ok(()) };
+    let authority = Authority::new("company")?;
+    let credentials = Credentials { username: "robot".into(), password: "p\"w: x\\".into() };
+    let registry = Registry::start(
+        &parts,
+        &RegistryOptions {
+            tls: Some(authority.server(&["127.0.0.1"])?),
+            authority: Some(authority.certificate().to_owned()),
+            host: None,
+            credentials: Some(credentials.clone()),
+        },
+    )?;
+    let dir = tempfile::tempdir()?;
+    let trusted = dir.path().join("company.crt");
+    fs::write(&trusted, authority.certificate())?;
+    let target = format!("{}/airgap-images/image-swap:1", registry.address());
+    let push = |password: Option<&str>| {
+        let mut command = image(&busybox, &dir.path().join("layout"));
+        command.args(["--push", &target, "--ca-cert"]).arg(&trusted);
+        if let Some(password) = password {
+            command.env("IMAGE_SWAP_PUSH_USERNAME", "robot");
+            command.env("IMAGE_SWAP_PUSH_PASSWORD", password);
+        }
+        command.output().unwrap()
+    };
+
+    let nobody = push(None);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(printed(&nobody).contains("set IMAGE_SWAP_PUSH_USERNAME"), "{}", printed(&nobody));
+    let wrong = push(Some("guessed-password"));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(!printed(&wrong).contains("guessed-password"), "{}", printed(&wrong));
+
+    let pushed = push(Some(&credentials.password));
+    let said = printed(&pushed);
+    assert!(pushed.status.success(), "{said}");
+    let digest = said.lines().find_map(|line| line.strip_prefix("index   ")).unwrap();
+    assert!(said.contains(&format!("pushed  {target}@{digest}")), "{said}");
+
+    // By tag there is the index, which leads to the image of this platform.
+    let get = |path: &str| registry.request_as(&credentials, "GET", path);
+    let index = get("/v2/airgap-images/image-swap/manifests/1")?;
+    assert_eq!(index.header("Docker-Content-Digest"), Some(digest));
+    let index: serde_json::Value = serde_json::from_str(&index.body)?;
+    assert_eq!(index["manifests"][0]["platform"], Platform::here().document());
+    let manifest = index["manifests"][0]["digest"].as_str().unwrap();
+    assert_eq!(get(&format!("/v2/airgap-images/image-swap/manifests/{manifest}"))?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_program_that_the_image_could_not_run_is_refused() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let own = std::env::current_exe()?;
+    let refused = image(&own, dir.path()).output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(printed(&refused).contains("without shared libraries"), "{}", printed(&refused));
+    assert!(files(dir.path()).is_empty());
+    Ok(())
+}
