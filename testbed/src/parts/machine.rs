@@ -7,12 +7,14 @@ use std::{
     process::Command,
 };
 
+use image_swap_oci::digest_of;
+
 use super::{
     Progress,
     apt::{self, Apt, SUITES, Suite},
     build, find,
 };
-use crate::{cache::Cache, error::Error, image::digest_of, janitor::RunDir, run, version::Minor};
+use crate::{cache::Cache, error::Error, janitor::RunDir, run, version::Minor};
 
 /// The plugins a node's configuration names.
 const CNI_PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
