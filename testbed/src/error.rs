@@ -87,13 +87,13 @@ pub struct Missing {
 
 impl Error {
     /// Adds what was being done to an I/O error: `.map_err(Error::io("…"))`.
-    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
     /// Something is missing.
-    pub(crate) fn unavailable(what: impl Into<String>, how: impl Into<String>) -> Self {
+    pub fn unavailable(what: impl Into<String>, how: impl Into<String>) -> Self {
         Missing { what: what.into(), how: how.into() }.into()
     }
 }

@@ -31,7 +31,7 @@ mod pki;
 mod port;
 mod process;
 mod registry;
-mod run;
+pub mod run;
 mod version;
 mod wait;
 
@@ -44,10 +44,13 @@ pub use crate::{
     image::Image,
     janitor::RunDir,
     node::{Node, NodeOptions},
-    parts::{ControllerParts, NodeParts, Parts, Progress, RegistryParts, ServerParts, or_skip},
+    parts::{
+        Containerd, ControllerParts, NodeParts, Parts, Program, Progress, RegistryParts,
+        RuntimeParts, ServerParts, or_skip,
+    },
     pki::{Authority, Identity},
     port::Port,
-    process::Process,
+    process::{Process, runs},
     registry::{Credentials, Logged, Registry, RegistryOptions},
     wait::{Wait, until},
 };

@@ -91,6 +91,17 @@ impl Authority {
 }
 
 impl Identity {
+    /// A certificate for a server that nobody but the server itself signed.
+    ///
+    /// # Errors
+    /// A name cannot stand in a certificate.
+    pub fn self_signed(names: &[&str]) -> Result<Self, Error> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(names)?.self_signed(&key)?.pem();
+        Ok(Self { certificate, key: key.serialize_pem() })
+    }
+
     /// Writes `NAME.crt` and `NAME.key`, and gives their paths.
     pub(crate) fn write(&self, dir: &RunDir, name: &str) -> Result<(PathBuf, PathBuf), Error> {
         let certificate = dir.write(&format!("{name}.crt"), &self.certificate)?;

@@ -46,7 +46,7 @@ pub struct Process {
 
 impl Process {
     /// Describes a server; it does not run yet. What it says is appended to `log`.
-    pub(crate) fn new(name: &str, program: impl Into<OsString>, log: PathBuf) -> Self {
+    pub fn new(name: &str, program: impl Into<OsString>, log: PathBuf) -> Self {
         Self {
             name: name.into(),
             wrapper: Vec::new(),
@@ -60,28 +60,29 @@ impl Process {
     }
 
     /// Adds arguments.
-    pub(crate) fn arguments<T: Into<OsString>>(
-        mut self,
-        arguments: impl IntoIterator<Item = T>,
-    ) -> Self {
+    #[must_use]
+    pub fn arguments<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
     /// Sets an environment variable.
-    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
     /// Sends its standard output to a file of its own.
-    pub(crate) fn output(mut self, path: PathBuf) -> Self {
+    #[must_use]
+    pub fn output(mut self, path: PathBuf) -> Self {
         self.output = path;
         self
     }
 
     /// Runs it as the only child of a command (`nsenter`) that waits for it.
-    pub(crate) fn inside(mut self, wrapper: Vec<OsString>) -> Self {
+    #[must_use]
+    pub fn inside(mut self, wrapper: Vec<OsString>) -> Self {
         self.wrapper = wrapper;
         self
     }
@@ -235,7 +236,7 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 /// Whether a process runs: it exists and is no zombie (proc(5), `stat`).
-pub(crate) fn runs(pid: u32) -> bool {
+pub fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z")))
 }

@@ -16,7 +16,10 @@ const LINES: usize = 30;
 const ANNOUNCE: Duration = Duration::from_secs(30);
 
 /// Runs `command` and gives its standard output.
-pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
+///
+/// # Errors
+/// It cannot be started, or fails: with the end of what it said.
+pub fn output(command: &mut Command) -> Result<String, Error> {
     let shown = shown(command);
     let output =
         command.stdin(Stdio::null()).output().map_err(Error::io(format!("start `{shown}`")))?;

@@ -9,14 +9,50 @@ use std::{
 use super::Progress;
 use crate::{error::Error, run};
 
-/// Debian 12, whose packages are known to work together. `[signed-by]` is where
-/// the package debian-archive-keyring puts the keys.
-const SOURCES: &str = "\
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
-deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-updates main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bookworm-security main
-";
+/// A Debian release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suite {
+    /// Debian 12: what this machine runs, and what is known to work together.
+    Bookworm,
+    /// Debian 13, of which single programs run here too.
+    Trixie,
+    /// What comes after.
+    Sid,
+}
+
+/// All of them, in the order of [`Suite`].
+pub(super) const SUITES: usize = 3;
+
+impl Suite {
+    /// Its name in file names.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Sid => "sid",
+        }
+    }
+
+    /// Where its packages are. `[signed-by]` is where the package
+    /// debian-archive-keyring puts the keys.
+    fn sources(self) -> String {
+        let archives: &[&str] = match self {
+            Self::Bookworm => &[
+                "deb http://deb.debian.org/debian bookworm main",
+                "deb-src http://deb.debian.org/debian bookworm main",
+                "deb http://deb.debian.org/debian bookworm-updates main",
+                "deb http://deb.debian.org/debian-security bookworm-security main",
+            ],
+            Self::Trixie => &[
+                "deb http://deb.debian.org/debian trixie main",
+                "deb http://deb.debian.org/debian-security trixie-security main",
+            ],
+            Self::Sid => &["deb http://deb.debian.org/debian sid main"],
+        };
+        let signed = " [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ";
+        archives.iter().map(|line| line.replacen(' ', signed, 1) + "\n").collect()
+    }
+}
 
 /// apt with sources, lists and archives of its own; it reads the machine's
 /// proxy settings all the same.
@@ -27,14 +63,20 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Makes the directories under `dir` and reads the package lists.
-    pub(super) fn new(dir: &Path, log: &Path, progress: Progress<'_>) -> Result<Self, Error> {
+    /// Makes the directories under `dir` and reads the package lists of `suite`.
+    pub(super) fn new(
+        suite: Suite,
+        dir: &Path,
+        log: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Self, Error> {
         for name in ["lists/partial", "archives/partial"] {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(Error::io(format!("make {}", path.display())))?;
         }
         let sources = dir.join("sources.list");
-        fs::write(&sources, SOURCES).map_err(Error::io(format!("write {}", sources.display())))?;
+        fs::write(&sources, suite.sources())
+            .map_err(Error::io(format!("write {}", sources.display())))?;
         let shown = dir.display();
         let options = [
             format!("Dir::Etc::sourcelist={}", sources.display()),
@@ -51,7 +93,8 @@ impl Apt {
         let apt = Self { options, log: log.to_owned() };
         let mut update = apt.command();
         update.arg("update");
-        run::step(progress, "reading Debian's package lists", &mut update, log)?;
+        let step = format!("reading Debian's package lists ({})", suite.name());
+        run::step(progress, &step, &mut update, log)?;
         Ok(apt)
     }
 
@@ -115,4 +158,19 @@ fn only_file(dir: &Path, prefix: &str, suffix: &str) -> Result<PathBuf, Error> {
             "look at what Debian's mirror offers",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Suite;
+
+    #[test]
+    fn every_source_names_the_keys_that_sign_it() {
+        for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
+            for line in suite.sources().lines() {
+                assert!(line.contains(" [signed-by=/usr/share/keyrings/"), "{line}");
+                assert!(line.contains(suite.name()), "{line}");
+            }
+        }
+    }
 }

@@ -7,9 +7,11 @@ use std::{
     process::Command,
 };
 
+use image_swap_oci::digest_of;
+
 use super::{
     Progress,
-    apt::{self, Apt},
+    apt::{self, Apt, SUITES, Suite},
     build, find,
 };
 use crate::{cache::Cache, error::Error, janitor::RunDir, run, version::Minor};
@@ -22,13 +24,14 @@ pub(super) struct Machine<'a> {
     cache: Cache,
     /// Whether parts may be got, and who is told about it.
     progress: Option<Progress<'a>>,
-    apt: OnceCell<(RunDir, Apt)>,
+    /// For each suite.
+    apt: [OnceCell<(RunDir, Apt)>; SUITES],
 }
 
 impl<'a> Machine<'a> {
     /// Looks at it. With nobody to tell, nothing is got.
     pub(super) fn look(progress: Option<Progress<'a>>) -> Result<Self, Error> {
-        Ok(Self { cache: Cache::open()?, progress, apt: OnceCell::new() })
+        Ok(Self { cache: Cache::open()?, progress, apt: Default::default() })
     }
 
     /// A program: the first of `names` that is there, else `path` of a Debian package.
@@ -54,7 +57,7 @@ impl<'a> Machine<'a> {
         if !is_root()? {
             return Err(Error::unavailable(format!("{name} (or root, to install it)"), how));
         }
-        self.apt(progress)?.install(&[package], progress)?;
+        self.apt(Suite::Bookworm, progress)?.install(&[package], progress)?;
         find::program(&[name]).ok_or_else(|| Error::unavailable(name, how))
     }
 
@@ -137,7 +140,8 @@ impl<'a> Machine<'a> {
         let reflect2 = self.package("reflect2", "golang-github-modern-go-reflect2-dev")?;
         self.cache.entry(build::ENTRY, |work| {
             let log = self.log(build::ENTRY)?;
-            let archive = self.apt(progress)?.source("kubernetes", work, progress)?;
+            let archive =
+                self.apt(Suite::Bookworm, progress)?.source("kubernetes", work, progress)?;
             build::Build { work, go: &go, reflect2: &reflect2, archive: &archive, log: &log }
                 .run(progress)
         })
@@ -158,19 +162,41 @@ impl<'a> Machine<'a> {
         self.packages(package, &[package])
     }
 
-    /// Debian packages unpacked over each other, named after the first one.
+    /// Debian packages of this machine's own release.
     fn packages(&self, entry: &str, packages: &[&str]) -> Result<PathBuf, Error> {
-        let progress = self.may_get(entry, "see there")?;
+        self.packages_of(Suite::Bookworm, entry, packages)
+    }
+
+    /// Debian packages unpacked over each other. The entry is named after the
+    /// last one's version and the hash of them all: a suite that moves has
+    /// other packages under the same version's name at times.
+    pub(super) fn packages_of(
+        &self,
+        suite: Suite,
+        entry: &str,
+        packages: &[&str],
+    ) -> Result<PathBuf, Error> {
+        if let Some(found) = self.cache.find(entry) {
+            return Ok(found);
+        }
+        let how = "on Debian 12 run `cargo xtask cluster parts`, which unpacks Debian's packages";
+        let progress = self.may_get(entry, how)?;
         self.cache.entry(entry, |work| {
             let root = work.join("root");
             let mut version = String::new();
+            let mut hashes = String::new();
             for package in packages {
-                let file = self.apt(progress)?.download(package, work, progress)?;
+                let file = self.apt(suite, progress)?.download(package, work, progress)?;
                 apt::unpack(&file, &root)?;
                 let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
                 name.split('_').nth(1).unwrap_or_default().clone_into(&mut version);
+                let bytes =
+                    fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
+                hashes += &digest_of(&bytes);
             }
-            Ok((format!("{entry}_{version}"), root))
+            let hash = digest_of(hashes.as_bytes());
+            let hash = hash.trim_start_matches("sha256:").get(..12).unwrap_or_default();
+            Ok((format!("{entry}_{version}_{hash}"), root))
         })
     }
 
@@ -183,13 +209,15 @@ impl<'a> Machine<'a> {
     }
 
     /// apt, whose lists are read when it is first needed.
-    fn apt(&self, progress: Progress<'_>) -> Result<&Apt, Error> {
-        if let Some((_, apt)) = self.apt.get() {
+    fn apt(&self, suite: Suite, progress: Progress<'_>) -> Result<&Apt, Error> {
+        let cell = &self.apt[suite as usize];
+        if let Some((_, apt)) = cell.get() {
             return Ok(apt);
         }
         let dir = RunDir::new("apt")?;
-        let apt = Apt::new(dir.path(), &self.log("apt")?, progress)?;
-        Ok(&self.apt.get_or_init(|| (dir, apt)).1)
+        let log = self.log(&format!("apt-{}", suite.name()))?;
+        let apt = Apt::new(suite, dir.path(), &log, progress)?;
+        Ok(&cell.get_or_init(|| (dir, apt)).1)
     }
 
     /// An empty file for what the getting of something says.

@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod find;
 mod machine;
+mod runtimes;
 
 use std::{
     io::{self, Write},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use self::machine::Machine;
+pub use self::runtimes::{Containerd, Program, RuntimeParts};
 use crate::{
     error::{Error, Missing},
     version::Minor,
@@ -27,6 +29,7 @@ pub struct Parts {
     controllers: Result<ControllerParts, Missing>,
     node: Result<NodeParts, Missing>,
     registry: Result<RegistryParts, Missing>,
+    runtimes: Result<RuntimeParts, Missing>,
 }
 
 /// What a control plane needs at least.
@@ -140,7 +143,12 @@ impl Parts {
             let minor = Minor::of(&kubelet)?;
             Ok(NodeParts { kubelet, containerd, runc, cni, busybox, minor })
         })?;
-        Ok(Self { servers, controllers, node, registry })
+        let runtimes = optional(|| {
+            machine::may_run_nodes()?;
+            machine.tool("ip", "iproute2")?;
+            RuntimeParts::find(machine)
+        })?;
+        Ok(Self { servers, controllers, node, registry, runtimes })
     }
 
     /// What a control plane needs at least.
@@ -175,6 +183,14 @@ impl Parts {
         self.registry.as_ref().map_err(Missing::clone)
     }
 
+    /// Container runtimes of several ages.
+    ///
+    /// # Errors
+    /// What is missing and how to get it.
+    pub fn runtimes(&self) -> Result<&RuntimeParts, Missing> {
+        self.runtimes.as_ref().map_err(Missing::clone)
+    }
+
     /// Every program with its path, and every group that is missing with the reason.
     pub fn list(&self) -> Vec<Result<(&'static str, &Path), &Missing>> {
         let mut list = Vec::new();
@@ -207,6 +223,18 @@ impl Parts {
                 Ok(("registry", parts.registry.as_path())),
                 Ok(("busybox", parts.busybox.as_path())),
             ]),
+            Err(error) => list.push(Err(error)),
+        }
+        match &self.runtimes {
+            Ok(parts) => {
+                let containerds = parts.containerds.iter();
+                list.extend(containerds.map(|part| Ok(("containerd", part.program.as_path()))));
+                list.extend([
+                    Ok(("podman", parts.podman.path.as_path())),
+                    Ok(("skopeo", parts.skopeo.path.as_path())),
+                    Ok(("strace", parts.strace.path.as_path())),
+                ]);
+            }
             Err(error) => list.push(Err(error)),
         }
         list

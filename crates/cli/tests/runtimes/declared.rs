@@ -1,0 +1,98 @@
+//! The declaration, and what the binary makes of it.
+
+use std::{fs, path::Path, process::Command};
+
+use image_swap_core::{
+    declaration::{Declaration, Source},
+    reference::Reference,
+};
+use image_swap_lab::{Access, Host, HostOptions, MIRROR, Trust};
+use image_swap_testbed::Credentials;
+
+/// The page's Secret `registry-info`, as its own example has it.
+const PAGE: &str = include_str!("../../../../examples/registry-secret.yaml");
+
+/// A declaration that fits a mirror.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    text: String,
+    scheme: &'static str,
+}
+
+/// Who may use the mirror, where not everyone may.
+pub(crate) fn robot() -> Credentials {
+    Credentials { username: "robot$node".into(), password: "a password".into() }
+}
+
+impl Declared {
+    /// The page's declaration for a mirror like this on this host.
+    pub(crate) fn page(host: &Host, mirror: &HostOptions) -> Self {
+        let mut text = PAGE.to_owned();
+        if let Access::Basic(Credentials { username, password })
+        | Access::Bearer(Credentials { username, password }) = &mirror.access
+        {
+            text = text
+                .replace("USERNAME: \"\"", &format!("USERNAME: \"{username}\""))
+                .replace("PASSWORD: \"\"", &format!("PASSWORD: \"{password}\""));
+        }
+        match mirror.trust {
+            Trust::Public => {}
+            Trust::Private => {
+                let pem = host.private_authority().replace('\n', "\\n");
+                text = text.replace("CA_CERT: \"\"", &format!("CA_CERT: \"{pem}\""));
+            }
+            Trust::SelfSigned => {
+                text = text.replace("INSECURE: \"false\"", "INSECURE: \"true\"");
+            }
+            Trust::Plain => {
+                text = text.replace(&format!("::{MIRROR}"), &format!("::http://{MIRROR}"));
+            }
+        }
+        let scheme = if mirror.trust == Trust::Plain { "http" } else { "https" };
+        Self { text, scheme }
+    }
+
+    /// The same with other rules.
+    pub(crate) fn with_rules(mut self, rules: &str) -> Self {
+        let kept = self.text.lines().map(|line| match line.split_once("MIRROR_REGISTRIES: ") {
+            Some((indent, _)) => format!("{indent}MIRROR_REGISTRIES: {rules}\n"),
+            None => format!("{line}\n"),
+        });
+        self.text = kept.collect();
+        self
+    }
+
+    /// The URL by which the swapped reference is pulled: that of the API for its
+    /// own host, without any mirror.
+    pub(crate) fn swapped_url(&self, image: &str) -> String {
+        let declaration = Declaration::read(Source::RegistryInfo, &self.text, 0).unwrap();
+        let swapped = declaration.serving().unwrap().rules().swap(image).unwrap().image.to_string();
+        self.url(&swapped)
+    }
+
+    /// The URL by which a reference is pulled from its own host.
+    pub(crate) fn url(&self, image: &str) -> String {
+        let reference = Reference::parse(image).unwrap();
+        let (domain, path) = (reference.domain(), reference.path());
+        format!("{}://{domain}/v2/{path}/manifests/{}", self.scheme, reference.identifier())
+    }
+
+    /// Writes it where the binary reads it.
+    pub(crate) fn write(&self, host: &Host) -> String {
+        let path = host.write("/registry-info.yaml", &self.text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// `image-swap render FORMAT --out DIRECTORY`
+    pub(crate) fn render(&self, host: &Host, format: &str, directory: &str, options: &[&str]) {
+        let out = host.root().join(directory.trim_start_matches('/'));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));
+        command.args(["render", format, "--registry-info", &self.write(host), "--out"]);
+        // Plain HTTP with credentials is a choice that these tests make.
+        command.arg(&out).arg("--header-over-http").args(options);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {said}");
+        assert!(fs::read_dir(Path::new(&out)).unwrap().next().is_some());
+    }
+}

@@ -1,0 +1,254 @@
+//! What `image-swap render` prints, read by the runtimes themselves.
+
+use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust};
+use image_swap_testbed::{Containerd, RuntimeParts};
+
+use crate::{
+    Outcome,
+    declared::{Declared, robot},
+    images::{Named, SAMPLES},
+    lab, parts,
+};
+
+/// A configuration that names `certs.d`, in the words of its version.
+fn with_config_path(containerd: &Containerd) -> String {
+    let (version, plugin) = if containerd.version.starts_with('1') {
+        (2, "io.containerd.grpc.v1.cri")
+    } else {
+        (3, "io.containerd.cri.v1.images")
+    };
+    format!(
+        "version = {version}\n[plugins.\"{plugin}\".registry]\n  \
+         config_path = \"/etc/containerd/certs.d\"\n"
+    )
+}
+
+/// Every sample is pulled, and the first request of each is for the swapped
+/// reference. Gives back the whole record of each.
+fn pulls_the_swapped_url(
+    host: &Host,
+    declared: &Declared,
+    named: Named,
+    pull: impl Fn(&str) -> Result<String, String>,
+) {
+    for sample in &SAMPLES {
+        let image = sample.reference(named, parts()).unwrap();
+        host.log().clear();
+        let pulled = pull(&image);
+        assert!(pulled.is_ok(), "{image}: {pulled:?}\n{}", host.log().text());
+        let requests = host.log().requests();
+        let first = requests.iter().find(|request| request.is_pull()).unwrap();
+        assert_eq!(first.url(), declared.swapped_url(&image), "{}", host.log().text());
+        assert_eq!(first.server, Server::Mirror);
+        nothing_public(host, &image);
+    }
+}
+
+#[track_caller]
+fn nothing_public(host: &Host, image: &str) {
+    let connections = host.log().connections(Server::Public);
+    assert_eq!(connections, 0, "{image}\n{}", host.log().text());
+}
+
+fn each_containerd(test: impl Fn(&RuntimeParts, &Containerd)) -> Outcome {
+    let Some((runtimes, _)) = lab()? else { return Ok(()) };
+    for containerd in &runtimes.containerds {
+        test(runtimes, containerd);
+    }
+    Ok(())
+}
+
+fn host() -> Host {
+    Host::start(lab().unwrap().unwrap().1).unwrap()
+}
+
+#[test]
+fn containerd_pulls_every_registry_of_the_page_from_the_mirror() -> Outcome {
+    each_containerd(|_, containerd| {
+        let host = host();
+        let mirror = HostOptions::default();
+        let declared = Declared::page(&host, &mirror);
+        let _mirror = host.mirror(&mirror).unwrap();
+        host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
+        declared.render(&host, "containerd", "/etc/containerd/certs.d", &[]);
+        let mut daemon = Daemon::new(&host, containerd);
+        daemon.start().unwrap();
+        for named in [Named::Tag, Named::Digest, Named::Both] {
+            pulls_the_swapped_url(&host, &declared, named, |image| {
+                daemon.cri().pull(image).map_err(|refusal| refusal.to_string())
+            });
+        }
+        // As people write it.
+        host.log().clear();
+        daemon.cri().pull("nginx:1.25").unwrap();
+        assert_eq!(host.log().requests()[0].url(), declared.swapped_url("nginx:1.25"));
+        // A target itself is asked as it is named.
+        let image = SAMPLES[0].in_mirror(Named::Tag, parts()).unwrap();
+        host.log().clear();
+        daemon.cri().pull(&image).unwrap();
+        assert_eq!(host.log().requests()[0].url(), declared.url(&image));
+    })
+}
+
+#[test]
+fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
+    each_containerd(|_, containerd| {
+        let host = host();
+        let options = HostOptions { access: Access::Anonymous, trust: Trust::Private };
+        let declared = Declared::page(&host, &options);
+        host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
+        let mut daemon = Daemon::new(&host, containerd);
+        daemon.start().unwrap();
+        let image = SAMPLES[4].reference(Named::Tag, parts()).unwrap();
+        let faults = [
+            None,
+            Some(Answers::Missing),
+            Some(Answers::Status(401)),
+            Some(Answers::Status(403)),
+            Some(Answers::Status(500)),
+        ];
+        for fallback in ["upstream", "never"] {
+            let certs = "/etc/containerd/certs.d";
+            declared.render(&host, "containerd", certs, &["--fallback", fallback]);
+            for fault in faults {
+                // Without a fault there is no mirror: nobody listens.
+                let mirror = fault.map(|fault| {
+                    let mirror = host.mirror(&options).unwrap();
+                    mirror.set(fault);
+                    mirror
+                });
+                host.log().clear();
+                let pulled = daemon.cri().pull(&image);
+                let text = host.log().text();
+                let shown = format!("{} {fallback} {fault:?}\n{text}", containerd.version);
+                if fault.is_some() {
+                    assert_eq!(host.log().requests()[0].url(), declared.swapped_url(&image));
+                }
+                if fallback == "upstream" {
+                    assert!(pulled.is_ok(), "{pulled:?} {shown}");
+                    assert!(host.log().connections(Server::Public) > 0, "{shown}");
+                } else {
+                    assert!(pulled.is_err(), "{shown}");
+                    nothing_public(&host, &shown);
+                }
+                drop(mirror);
+            }
+        }
+    })
+}
+
+#[test]
+fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
+    each_containerd(|_, containerd| {
+        for access in [Access::Basic(robot()), Access::Bearer(robot())] {
+            // Before 2.1 the header does not reach the token service.
+            if matches!(access, Access::Bearer(_)) && containerd.version.starts_with('1') {
+                continue;
+            }
+            let host = host();
+            let options = HostOptions { access, trust: Trust::SelfSigned };
+            let rules = "gcr.io::mirror.example.net/airgap-images/gcr.io,\
+                         gcr.io::harbor.example.org/airgap-images/gcr.io,\
+                         quay.io::mirror.example.net/airgap-images/quay.io";
+            let declared = Declared::page(&host, &options).with_rules(rules);
+            let mirror = host.mirror(&options).unwrap();
+            let second = host.second().unwrap();
+            second.set(Answers::Missing);
+            host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
+            declared.render(&host, "containerd", "/etc/containerd/certs.d", &[]);
+            let mut daemon = Daemon::new(&host, containerd);
+            daemon.start().unwrap();
+            // Second, mirror; second, public; and all of them.
+            for (sample, serves) in [(1, true), (5, true), (1, false)] {
+                mirror.set(if serves { Answers::Serves } else { Answers::Missing });
+                let image = SAMPLES[sample].reference(Named::Digest, parts()).unwrap();
+                let pulled = daemon.cri().pull(&image);
+                assert!(pulled.is_ok(), "{pulled:?}\n{}", host.log().text());
+            }
+            let requests = host.log().requests();
+            for server in [Server::Public, Server::Mirror, Server::Second] {
+                let of = requests.iter().filter(|request| request.server == server);
+                let with = of.clone().filter(|request| request.authorization.is_some()).count();
+                assert!(of.count() > 0, "{server:?} was asked\n{}", host.log().text());
+                assert_eq!(with > 0, server == Server::Mirror, "{server:?}");
+            }
+        }
+    })
+}
+
+#[test]
+fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
+    each_containerd(|_, containerd| {
+        // 2.2.0 and 2.2.1 do not start their CRI with it.
+        if ["2.2.0", "2.2.1"].contains(&containerd.version.as_str()) {
+            return;
+        }
+        let versions: &[&str] =
+            if containerd.version.starts_with('1') { &["2"] } else { &["2", "3"] };
+        for version in versions {
+            let host = host();
+            let options = HostOptions::default();
+            let declared = Declared::page(&host, &options);
+            let mirror = host.mirror(&options).unwrap();
+            declared.render(
+                &host,
+                "containerd-mirrors",
+                "/etc/containerd",
+                &["--config-version", version],
+            );
+            let path = host.root().join("etc/containerd/config.toml");
+            let tables = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("version = {version}\n{tables}")).unwrap();
+            let mut daemon = Daemon::new(&host, containerd);
+            daemon.start().unwrap();
+            let pull =
+                |image: &str| daemon.cri().pull(image).map_err(|refusal| refusal.to_string());
+            pulls_the_swapped_url(&host, &declared, Named::Tag, pull);
+            mirror.set(Answers::Missing);
+            let image = SAMPLES[0].reference(Named::Tag, parts()).unwrap();
+            pull(&image).unwrap();
+            assert!(host.log().connections(Server::Public) > 0, "the registry is asked last");
+        }
+    })
+}
+
+#[test]
+fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcome {
+    let Some((runtimes, _)) = lab()? else { return Ok(()) };
+    for trust in [Trust::Public, Trust::Private, Trust::SelfSigned, Trust::Plain] {
+        for access in [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())] {
+            let host = host();
+            let options = HostOptions { access, trust };
+            let declared = Declared::page(&host, &options);
+            let mirror = host.mirror(&options)?;
+            declared.render(&host, "registries-conf", "/etc/containers", &["--fallback", "never"]);
+            host.write("/etc/containers/policy.json", POLICY)?;
+            pulls_the_swapped_url(&host, &declared, Named::Digest, |image| {
+                host.skopeo_inspect(&runtimes.skopeo, image).map_err(|error| error.to_string())
+            });
+            let image = SAMPLES[0].reference(Named::Tag, parts())?;
+            host.log().clear();
+            host.podman_pull(&runtimes.podman, &image)?;
+            let requests = host.log().requests();
+            let first = requests.iter().find(|request| request.is_pull()).unwrap();
+            assert_eq!(first.url(), declared.swapped_url(&image));
+            nothing_public(&host, &image);
+            for fault in [Answers::Missing, Answers::Status(401), Answers::Status(500)] {
+                mirror.set(fault);
+                host.log().clear();
+                let image = SAMPLES[1].reference(Named::Tag, parts())?;
+                assert!(host.podman_pull(&runtimes.podman, &image).is_err());
+                nothing_public(&host, &image);
+            }
+            declared.render(&host, "registries-conf", "/etc/containers", &[]);
+            mirror.set(Answers::Missing);
+            host.podman_pull(&runtimes.podman, &SAMPLES[2].reference(Named::Tag, parts())?)?;
+            let public = host.log().connections(Server::Public);
+            assert!(public > 0, "the registry is asked last");
+        }
+    }
+    Ok(())
+}
+
+/// Signatures are nobody's business here.
+const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;

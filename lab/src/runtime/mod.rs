@@ -1,0 +1,5 @@
+//! The runtimes themselves.
+
+pub(crate) mod containerd;
+pub(crate) mod cri;
+mod image_tools;
