@@ -30,6 +30,8 @@ enum Verb {
     Rewrite(command::rewrite::Args),
     /// Print what nodes and builders are told, in the format they read.
     Render(command::render::Args),
+    /// Have a host's container runtime pull from the mirrors, and take that back.
+    Node(command::node::Args),
     /// Answer the reviews of API servers, so that new pods have their images swapped.
     Webhook(command::webhook::Args),
     /// Keep a cluster's registration, certificates and declaration (run by the chart).
@@ -51,6 +53,7 @@ impl Cli {
             Verb::Convert(args) => args.run(),
             Verb::Rewrite(args) => args.run(),
             Verb::Render(args) => args.run(),
+            Verb::Node(args) => args.run(),
             Verb::Webhook(args) => args.run(),
             Verb::Controller(args) => args.run(),
             Verb::Leave(args) => args.run(),

@@ -7,6 +7,7 @@ pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod leave;
 pub(crate) mod man;
+pub(crate) mod node;
 pub(crate) mod render;
 pub(crate) mod rewrite;
 pub(crate) mod webhook;

@@ -6,29 +6,41 @@
 //! it does I/O or asks a clock: what it has to know of the host it asks for with
 //! [`needs()`], and a shell reads that. All of it works on a [`Files`] in memory
 //! just as well, which is how it is tested.
+//!
+//! The shell around it: [`observe()`] reads a host, a [`Turn`] is the right to
+//! change it, and [`Turn::carry_out`] carries a plan out, wholly or not at all.
 
+mod apply;
+pub mod cri;
 mod desired;
 mod files;
+mod host;
 mod host_path;
 mod ledger;
 mod needs;
+mod observe;
 mod observed;
 mod owner;
 mod plan;
 mod refusal;
+mod restart;
 mod runtime;
 mod version;
 
 pub use self::{
+    apply::{Applied, Failed, Left, Progress, StepError, Turn, Why},
     desired::{Desired, Form, Restart},
     files::{Entry, File, Files},
+    host::{Host, Root, enter},
     host_path::HostPath,
     ledger::{Before, Bytes, Ledger, LedgerError, Written},
     needs::needs,
+    observe::{Answer, Daemon, ObserveError, Seen, observe},
     observed::Observed,
     owner::Owner,
     plan::{Outcome, Plan, Row, State, Step, plan, restore},
     refusal::Refusal,
+    restart::{Error as RestartError, Restarting, guard},
     runtime::{RUNTIMES, Runtime},
     version::Version,
 };

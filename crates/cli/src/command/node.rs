@@ -1,0 +1,49 @@
+//! `image-swap node`
+
+mod apply;
+mod hidden;
+mod options;
+mod plan;
+mod report;
+mod restore;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+/// Arguments of `node`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show what would change on this host, as a diff; change nothing.
+    Plan(plan::Args),
+    /// Have this host's container runtime pull from the mirrors.
+    Apply(apply::Args),
+    /// Take our edits away: the files get their very bytes back.
+    Restore(restore::Args),
+    /// Wait to take a change back (started by apply).
+    #[command(hide = true)]
+    Guard(hidden::Guard),
+    /// Become another program, with another root (started by apply).
+    #[command(hide = true)]
+    Inside(hidden::Inside),
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        match self.verb {
+            Verb::Plan(args) => args.run(),
+            Verb::Apply(args) => args.run(),
+            Verb::Restore(args) => args.run(),
+            Verb::Guard(args) => args.run(),
+            Verb::Inside(args) => args.run(),
+        }
+    }
+}

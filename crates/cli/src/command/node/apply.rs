@@ -1,0 +1,117 @@
+//! `image-swap node apply`
+
+use std::{io::Write, process::ExitCode};
+
+use image_swap_core::declaration::Declaration;
+use image_swap_node::{Applied, Failed, Plan, Seen, Turn, Why, observe};
+use serde::Serialize;
+
+use super::{
+    options::{HostArgs, RestartArgs, TellArgs},
+    report,
+};
+use crate::{
+    failure::Failure,
+    output::{self, GOOD, ODD, Output, styled},
+};
+
+/// Arguments of `node apply`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    tell: TellArgs,
+    #[command(flatten)]
+    restart: RestartArgs,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { host: args, tell, restart, output } = self;
+        let declaration = tell.load()?;
+        let desired = tell.desired(&declaration, restart.restart);
+        let host = args.host()?;
+        let turn = Turn::take(&host, &output::note).map_err(broken)?;
+        let seen = observe(&host, args.runtime(), Some(&desired))
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let plan = match image_swap_node::plan(&desired, &seen.observed) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                return report::refusal(&refusal, &seen, output, &mut output::stdout());
+            }
+        };
+        let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
+        finish(applied, &plan, &seen, Some(&declaration), output)
+    }
+}
+
+/// What came of a plan, as programs read it.
+#[derive(Serialize)]
+struct Report<'a> {
+    runtime: &'static str,
+    version: Option<String>,
+    result: &'static str,
+    known: Option<String>,
+    hosts: Vec<report::HostRow<'a>>,
+    inexpressible: Vec<report::RuleRow<'a>>,
+    notes: &'a [String],
+}
+
+/// Says what came of `plan`.
+pub(super) fn finish(
+    applied: Result<Applied, Failed>,
+    plan: &Plan,
+    seen: &Seen,
+    declaration: Option<&Declaration>,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let mut out = output::stdout();
+    let (result, known, bad) = match applied {
+        Ok(Applied::Nothing) => ("in-place", None, false),
+        Ok(Applied::Changed) => ("changed", None, false),
+        Ok(Applied::Restarted(known)) => ("restarted", Some(known), false),
+        Ok(Applied::Changing(left)) => ("changed", Some(left), false),
+        Err(failed) if output == Output::Text => return Err(broken(failed)),
+        Err(failed) => {
+            let result = match failed.why {
+                Why::NeedsRestart(_) => "needs-restart",
+                _ => "failed",
+            };
+            (result, Some(failed.to_string()), true)
+        }
+    };
+    match output {
+        Output::Json => {
+            let report = Report {
+                runtime: seen.observed.runtime.name(),
+                version: seen.observed.version.map(|version| version.to_string()),
+                result,
+                known,
+                hosts: plan.rows.iter().map(report::host).collect(),
+                inexpressible: report::rules(plan, declaration),
+                notes: &plan.notes,
+            };
+            output::json_line(&mut out, &report)?;
+        }
+        Output::Text => {
+            report::notes(plan, declaration);
+            let runtime = seen.observed.runtime;
+            writeln!(out, "{}", styled(GOOD, &format!("{runtime}: {result}")))?;
+            if let Some(known) = known {
+                output::note(&format!("{}: {known}", styled(ODD, "note")));
+            }
+        }
+    }
+    out.flush()?;
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Why nothing came of it.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn broken(failed: Failed) -> Failure {
+    Failure::Broken(failed.to_string())
+}

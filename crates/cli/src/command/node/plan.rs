@@ -1,0 +1,45 @@
+//! `image-swap node plan`
+
+use std::process::ExitCode;
+
+use image_swap_node::observe;
+
+use super::{
+    options::{HostArgs, RestartArg, TellArgs},
+    report,
+};
+use crate::{
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// Arguments of `node plan`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    tell: TellArgs,
+    /// Whether the runtime may be restarted.
+    #[arg(long, value_enum, default_value_t)]
+    restart: RestartArg,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { host: args, tell, restart, output } = self;
+        let declaration = tell.load()?;
+        let desired = tell.desired(&declaration, restart);
+        let host = args.host()?;
+        let seen = observe(&host, args.runtime(), Some(&desired))
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let mut out = output::stdout();
+        match image_swap_node::plan(&desired, &seen.observed) {
+            Ok(plan) => report::plan(&plan, &seen, Some(&declaration), output, &mut out),
+            Err(refusal) => report::refusal(&refusal, &seen, output, &mut out),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `image-swap node restore`
+
+use std::process::ExitCode;
+
+use image_swap_node::{Turn, observe, restore};
+
+use super::{
+    apply::{broken, finish},
+    options::{HostArgs, RestartArgs},
+    report,
+};
+use crate::{
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// Arguments of `node restore`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    restart: RestartArgs,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { host: args, restart, output } = self;
+        let host = args.host()?;
+        let turn = Turn::take(&host, &output::note).map_err(broken)?;
+        let seen = observe(&host, args.runtime(), None)
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let plan = match restore(&seen.observed, restart.restart.into()) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                return report::refusal(&refusal, &seen, output, &mut output::stdout());
+            }
+        };
+        let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
+        finish(applied, &plan, &seen, None, output)
+    }
+}

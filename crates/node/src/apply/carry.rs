@@ -1,0 +1,73 @@
+//! Steps, carried out.
+
+use std::{collections::HashMap, io};
+
+use super::error::StepError;
+use crate::{
+    File, Host, HostPath, Step,
+    host::{Access, Staged, make_directory, remove, remove_directory, stage},
+};
+
+/// Steps on their way. What a step needs space for is put on disk before the
+/// first file but the ledger is replaced, so that a full disk is met while the
+/// host still is as it was.
+pub(crate) struct Carrier<'a> {
+    host: &'a Host,
+    staged: HashMap<usize, Staged>,
+}
+
+impl<'a> Carrier<'a> {
+    pub(crate) fn new(host: &'a Host) -> Self {
+        Self { host, staged: HashMap::new() }
+    }
+
+    /// Makes all directories and stages all files of `steps` from number `first`
+    /// on. Of a path that is written twice the first is staged.
+    pub(crate) fn stage(&mut self, steps: &[Step], first: usize) -> Result<(), StepError> {
+        let mut seen: Vec<&HostPath> = Vec::new();
+        for (number, step) in steps.iter().enumerate().skip(first) {
+            match step {
+                Step::MakeDirectory { .. } => self.carry(step, number)?,
+                Step::Write { path, file } if !seen.contains(&path) => {
+                    seen.push(path);
+                    let staged =
+                        self.prepare(path, file).map_err(|error| StepError::of(step, error))?;
+                    self.staged.insert(number, staged);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out one step, which has the number `number`.
+    pub(crate) fn carry(&mut self, step: &Step, number: usize) -> Result<(), StepError> {
+        self.carried(step, number).map_err(|error| StepError::of(step, error))
+    }
+
+    fn carried(&mut self, step: &Step, number: usize) -> io::Result<()> {
+        match step {
+            Step::MakeDirectory { path, mode } => make_directory(&self.host.at(path)?, *mode),
+            Step::Write { path, file } => match self.staged.remove(&number) {
+                Some(staged) => staged.commit(),
+                None => self.prepare(path, file)?.commit(),
+            },
+            Step::Remove { path } => remove(&self.host.beside(path)?),
+            Step::RemoveDirectory { path } => remove_directory(&self.host.at(path)?).map(drop),
+            // The runtime is not the file system's business.
+            Step::Restart { .. } | Step::Reload { .. } => Ok(()),
+        }
+    }
+
+    fn prepare(&self, path: &HostPath, file: &File) -> io::Result<Staged> {
+        let place = self.host.at(path)?;
+        let owner = Access::of(&place)?.and_then(|there| there.owner);
+        stage(&place, &file.bytes, Access { mode: file.mode, owner })
+    }
+}
+
+/// Takes steps back as far as that is possible.
+pub(crate) fn take_back(host: &Host, undo: &[Step]) -> Vec<StepError> {
+    let mut carrier = Carrier::new(host);
+    undo.iter().filter_map(|step| carrier.carry(step, usize::MAX).err()).collect()
+}

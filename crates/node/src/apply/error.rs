@@ -1,0 +1,88 @@
+//! Why a plan was not carried out, and how the host is now.
+
+use std::{fmt, io};
+
+use crate::{HostPath, Step, restart};
+
+/// Why a plan was not carried out, and how the host is now.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}\n{left}")]
+pub struct Failed {
+    /// What went wrong.
+    pub why: Why,
+    /// How the host is.
+    pub left: Left,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// The plan needs a restart, and that is not allowed.
+    #[error("{0}; allow it with --restart allow, or restart the runtime by other means")]
+    NeedsRestart(String),
+    /// The right to change the host was not to be had.
+    #[error("{path}: expected to keep others out by it, found: {source}")]
+    Lock {
+        /// The file or directory.
+        path: HostPath,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The restart was not to be tried, or failed.
+    #[error(transparent)]
+    Restart(#[from] restart::Error),
+}
+
+/// A step that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: expected to {doing}, found: {source}")]
+pub struct StepError {
+    path: HostPath,
+    doing: &'static str,
+    source: io::Error,
+}
+
+/// How a host is after a plan was given up.
+#[derive(Debug)]
+pub enum Left {
+    /// As it was.
+    AsItWas,
+    /// As it was, but for what could not be taken back.
+    Differs(Vec<StepError>),
+    /// The runtime could not be brought back.
+    Broken(String),
+}
+
+impl StepError {
+    pub(super) fn of(step: &Step, source: io::Error) -> Self {
+        let doing = match step {
+            Step::MakeDirectory { .. } => "make a directory",
+            Step::Write { .. } => "write a file",
+            Step::Remove { .. } => "remove a file",
+            Step::RemoveDirectory { .. } => "remove a directory",
+            Step::Restart { .. } | Step::Reload { .. } => "tell the runtime",
+        };
+        let path = step.path().cloned().unwrap_or_else(|| HostPath::new("/"));
+        Self { path, doing, source }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AsItWas => f.write_str("the host is as it was"),
+            Self::Differs(errors) => {
+                f.write_str("the host is as it was, but for what could not be taken back:")?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
+                f.write_str("\nonce that is mended, `image-swap node restore` does the rest")
+            }
+            Self::Broken(why) => write!(
+                f,
+                "the files are as they were, but the runtime did not come back: {why}; restart it"
+            ),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! gRPC over a Unix socket: one `POST` for each call.
+//!
+//! Source: grpc/grpc, `doc/PROTOCOL-HTTP2.md`.
+
+use std::{path::Path, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    HeaderMap, Request,
+    client::conn::http2::{SendRequest, handshake},
+    header::{CONTENT_TYPE, HeaderValue, TE},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::error::Error;
+
+/// Before each message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Channel {
+    sender: SendRequest<Full<Bytes>>,
+    /// The process at the other end, if it can be seen from here.
+    pub(super) peer: Option<u32>,
+}
+
+impl Channel {
+    pub(super) async fn open(socket: &Path) -> Result<Self, Error> {
+        let unreachable = |source| Error::Unreachable { socket: socket.to_owned(), source };
+        let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+        // 0: it lives in namespaces that are not seen from here.
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let peer = peer.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|source| Error::Broken { method: "connect", source })?;
+        // Why it ends, the calls in flight are told.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { sender, peer })
+    }
+
+    /// Calls `method`, as in `/runtime.v1.RuntimeService/Version`.
+    pub(super) async fn call<A: Message + Default>(
+        &mut self,
+        method: &'static str,
+        question: &impl Message,
+        deadline: Duration,
+    ) -> Result<A, Error> {
+        timeout(deadline, self.answer(method, question))
+            .await
+            .map_err(|_| Error::Late { method, after: deadline })?
+    }
+
+    async fn answer<A: Message + Default>(
+        &mut self,
+        method: &'static str,
+        question: &impl Message,
+    ) -> Result<A, Error> {
+        let garbled = |found: String| Error::Garbled { method, found };
+        let broken = |source| Error::Broken { method, source };
+        let request = Request::post(["http://localhost", method].concat())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+            .header(TE, HeaderValue::from_static("trailers"))
+            .body(Full::new(frame(question)))
+            .map_err(|error| garbled(error.to_string()))?;
+        self.sender.ready().await.map_err(broken)?;
+        let (head, body) = self.sender.send_request(request).await.map_err(broken)?.into_parts();
+        let body = body.collect().await.map_err(broken)?;
+        // A call without an answer has its status in the headers.
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let status = [&trailers, &head.headers].into_iter().find_map(status);
+        let (code, message) =
+            status.ok_or_else(|| garbled(format!("HTTP {} and no gRPC status", head.status)))?;
+        if code != 0 {
+            return Err(Error::Refused { method, code, message });
+        }
+        let bytes = body.to_bytes();
+        let message = bytes.get(PREFIX..).filter(|_| bytes[0] == 0);
+        let message = message.ok_or_else(|| garbled("no message, or a compressed one".into()))?;
+        A::decode(message).map_err(|error| garbled(error.to_string()))
+    }
+}
+
+fn frame(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(PREFIX + length);
+    bytes.put_u8(0);
+    // Ours are a few hundred bytes long.
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bytes.put_slice(&message.encode_to_vec());
+    bytes.freeze()
+}
+
+/// Code and message, which is percent-encoded.
+fn status(headers: &HeaderMap) -> Option<(u32, String)> {
+    let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    let message = headers.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);
+    Some((code, decoded(message)))
+}
+
+fn decoded(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = after.get(..2).filter(|_| byte == b'%');
+        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
+        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(byte);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_status_are_percent_encoded() {
+        assert_eq!(decoded(b"a%20b%C3%A9 100%"), "a b\u{e9} 100%");
+        let mut headers = HeaderMap::new();
+        assert_eq!(status(&headers), None);
+        headers.insert("grpc-status", HeaderValue::from_static("12"));
+        assert_eq!(status(&headers), Some((12, String::new())));
+    }
+}

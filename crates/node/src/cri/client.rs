@@ -1,0 +1,152 @@
+//! The calls.
+
+use std::{path::Path, time::Duration};
+
+use tokio::runtime;
+
+use super::{
+    channel::Channel,
+    error::Error,
+    messages::{
+        ImageRequest, ImageStatusResponse, ListContainersResponse, ListImagesResponse, Nothing,
+        PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
+    },
+};
+
+/// For what a runtime answers from memory.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A client of one runtime. Calls block: whoever edits a host does one thing
+/// after the other.
+#[derive(Debug)]
+pub struct Client {
+    channel: Channel,
+    runtime: runtime::Runtime,
+}
+
+/// What a runtime says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// `containerd`, `cri-o`.
+    pub name: String,
+    /// As it writes it: `v1.7.24`, `1.6.20~ds1`.
+    pub version: String,
+}
+
+/// What a reference became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The runtime's own name of the image, mostly the digest of its configuration.
+    pub id: String,
+    /// `NAME@DIGEST` for every name the runtime knows it by.
+    pub digests: Vec<String>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens at `socket`, or does not speak HTTP/2.
+    pub fn connect(socket: &Path) -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let open = async {
+            tokio::time::timeout(SOON, Channel::open(socket))
+                .await
+                .map_err(|_| Error::Late { method: "connect", after: SOON })?
+        };
+        let channel = runtime.block_on(open)?;
+        Ok(Self { channel, runtime })
+    }
+
+    /// The process that listens, if it can be seen from here.
+    pub const fn peer(&self) -> Option<u32> {
+        self.channel.peer
+    }
+
+    /// What the runtime is. It answers only if its CRI is alive.
+    ///
+    /// # Errors
+    /// See [`Error::is_dead_plugin`].
+    pub fn version(&mut self) -> Result<Runtime, Error> {
+        let method = "/runtime.v1.RuntimeService/Version";
+        let answer: VersionResponse =
+            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        Ok(Runtime { name: answer.runtime_name, version: answer.runtime_version })
+    }
+
+    /// The configuration in force, as JSON, where the runtime tells it
+    /// (containerd does). It may hold credentials.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub fn configuration(&mut self) -> Result<Option<String>, Error> {
+        let method = "/runtime.v1.RuntimeService/Status";
+        let request = StatusRequest { verbose: true };
+        let mut answer: StatusResponse =
+            self.runtime.block_on(self.channel.call(method, &request, SOON))?;
+        Ok(answer.info.remove("config"))
+    }
+
+    /// The images of running containers, as their pods name them, each once.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub fn running(&mut self) -> Result<Vec<String>, Error> {
+        let method = "/runtime.v1.RuntimeService/ListContainers";
+        let answer: ListContainersResponse =
+            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let running = answer.containers.into_iter().filter(|container| container.state == RUNNING);
+        let mut images: Vec<String> =
+            running.filter_map(|container| Some(container.image?.image)).collect();
+        images.sort_unstable();
+        images.dedup();
+        Ok(images)
+    }
+
+    /// Whether the images can be listed: the other half of CRI.
+    ///
+    /// # Errors
+    /// See [`Error::is_dead_plugin`].
+    pub fn images(&mut self) -> Result<Vec<Pulled>, Error> {
+        let method = "/runtime.v1.ImageService/ListImages";
+        let answer: ListImagesResponse =
+            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let images = answer.images.into_iter();
+        Ok(images.map(|image| Pulled { id: image.id, digests: image.repo_digests }).collect())
+    }
+
+    /// Pulls `image` without credentials of its own, within `deadline`. The
+    /// manifest is asked for anew even if the image is there.
+    ///
+    /// # Errors
+    /// In the runtime's words, why it could not.
+    pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<Pulled, Error> {
+        let method = "/runtime.v1.ImageService/PullImage";
+        let answer: PullImageResponse =
+            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), deadline))?;
+        let pulled = self.image(&answer.image_ref)?;
+        Ok(pulled.unwrap_or(Pulled { id: answer.image_ref, digests: Vec::new() }))
+    }
+
+    /// What the runtime has under this name.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub fn image(&mut self, image: &str) -> Result<Option<Pulled>, Error> {
+        let method = "/runtime.v1.ImageService/ImageStatus";
+        let answer: ImageStatusResponse =
+            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        Ok(answer.image.map(|image| Pulled { id: image.id, digests: image.repo_digests }))
+    }
+
+    /// Removes an image. One that is not there is removed.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub fn remove(&mut self, image: &str) -> Result<(), Error> {
+        let method = "/runtime.v1.ImageService/RemoveImage";
+        let _: Nothing =
+            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! One at a time.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// The name of the file that is locked.
+pub(super) const NAME: &str = "lock";
+
+/// The right to change a host. Whoever holds a copy of the file holds it too:
+/// so does the process that takes changes back if we die.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// Takes it; `waits` is told if somebody else has it.
+    pub(super) fn take(path: &Path, waits: impl FnOnce()) -> io::Result<Self> {
+        let mut waits = Some(waits);
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    if let Some(waits) = waits.take() {
+                        waits();
+                    }
+                    file.lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Whoever had it may have taken the file away with the rest.
+            let same = |other: std::fs::Metadata| {
+                file.metadata().is_ok_and(|ours| ours.ino() == other.ino())
+            };
+            if path.metadata().is_ok_and(same) {
+                return Ok(Self(file));
+            }
+        }
+    }
+
+    /// A copy for a child process.
+    pub(crate) fn share(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+}

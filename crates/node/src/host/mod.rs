@@ -1,0 +1,75 @@
+//! The host itself: what lies there, and changing it so that whoever looks sees
+//! the old or the new, never half of it.
+
+mod inside;
+mod lock;
+mod look;
+mod root;
+mod write;
+
+use std::{io, path::PathBuf};
+
+pub use self::{inside::enter, root::Root};
+pub(crate) use self::{
+    lock::Lock,
+    write::{
+        Access, Staged, clean, make_directory, read, remove, remove_directory, replace, stage,
+    },
+};
+use crate::{HostPath, Ledger};
+
+/// A host, seen from where its `/` is.
+#[derive(Clone, Debug)]
+pub struct Host {
+    root: Root,
+}
+
+impl Host {
+    /// The host whose `/` is `root`.
+    pub const fn new(root: Root) -> Self {
+        Self { root }
+    }
+
+    /// Where its `/` is.
+    pub const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Where `path` is, with every link followed.
+    pub(crate) fn at(&self, path: &HostPath) -> io::Result<PathBuf> {
+        self.root.resolve(path.as_str())
+    }
+
+    /// Where `path` itself is, be it a link.
+    pub(crate) fn beside(&self, path: &HostPath) -> io::Result<PathBuf> {
+        let parent = path.parent().unwrap_or_else(|| path.clone());
+        Ok(self.at(&parent)?.join(path.name()))
+    }
+
+    /// Where we keep what we have to remember.
+    pub(crate) fn state() -> HostPath {
+        Ledger::path().parent().unwrap_or_else(|| HostPath::new("/"))
+    }
+
+    /// Keeps everybody else from changing the host through us.
+    pub(crate) fn lock(&self, waits: impl FnOnce()) -> io::Result<Lock> {
+        let state = self.at(&Self::state())?;
+        make_directory(&state, 0o700)?;
+        Lock::take(&state.join(lock::NAME), waits)
+    }
+
+    /// Takes away what keeping the lock left, where nothing else is kept. The
+    /// lock is still held.
+    pub(crate) fn forget(&self, _held: &Lock) {
+        let Ok(state) = self.at(&Self::state()) else { return };
+        let others = std::fs::read_dir(&state).map_or(0, |names| {
+            names.flatten().filter(|name| name.file_name() != lock::NAME).count()
+        });
+        if others == 0 {
+            // A directory that stays is no harm, and there is nothing else to do.
+            let _ = remove(&state.join(lock::NAME));
+            let _ = remove_directory(&state);
+            let _ = state.parent().map(remove_directory);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Files that are there whole or not at all, whenever the power fails.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+};
+
+/// Whose a file is, and who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// The permission bits.
+    pub(crate) mode: u32,
+    /// User and group; none: ours.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
+impl Access {
+    /// Ours, with these permissions.
+    pub(crate) const fn ours(mode: u32) -> Self {
+        Self { mode, owner: None }
+    }
+
+    /// That of the file `path`, if there is one.
+    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::symlink_metadata(path) {
+            Ok(data) => Ok(Some(Self {
+                mode: data.permissions().mode() & 0o7777,
+                owner: Some((data.uid(), data.gid())),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a file holds, or `None` where there is none.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `path` a file that holds `bytes`: whoever looks sees what was there
+/// before, or all of this. `path` is no link, and its directory exists.
+pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    stage(path, bytes, access)?.commit()
+}
+
+/// A file under another name, on disk, ready to take its place.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Staged {
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+/// Writes what is to be at `path` beside it: what is left to do needs no space.
+pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Staged> {
+    // Made first, so that whatever goes wrong now takes the file away.
+    let staged = Staged { unfinished: unfinished(path)?, path: path.to_owned() };
+    fill(&staged.unfinished, bytes, access)?;
+    Ok(staged)
+}
+
+impl Staged {
+    /// Where it is now.
+    pub(crate) fn beside(&self) -> &Path {
+        &self.unfinished
+    }
+
+    /// Takes the place.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        fs::rename(&self.unfinished, &self.path)?;
+        sync(parent(&self.path)?)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone where it took its place.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
+/// Removes a file; one that is not there is removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed?,
+    }
+    sync(parent(path)?)
+}
+
+/// Removes a directory that is empty; whether it is gone.
+pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
+    match fs::remove_dir(path) {
+        Ok(()) => sync(parent(path)?).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory and those above it.
+pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path)?;
+    make_directory(above, 0o755)?;
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync(above)
+}
+
+/// Removes what a run that was killed may have left beside `path`.
+pub(crate) fn clean(path: &Path) -> io::Result<()> {
+    match fs::remove_file(unfinished(path)?) {
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fill(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Readable by nobody else from its first moment.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    if let Some((user, group)) = access.owner {
+        let data = file.metadata()?;
+        if (data.uid(), data.gid()) != (user, group) {
+            fchown(&file, Some(user), Some(group))?;
+        }
+    }
+    // After the owner: changing that clears some bits of the mode.
+    file.set_permissions(Permissions::from_mode(access.mode))?;
+    file.sync_all()
+}
+
+/// The name under which a file grows. It is always the same, so that what a
+/// killed run left is found; no runtime reads files that are called so.
+fn unfinished(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut unfinished = OsString::from(".");
+    unfinished.push(name);
+    unfinished.push(".image-swap");
+    Ok(path.with_file_name(unfinished))
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// A name is on disk when its directory is.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_keeps_its_access() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/config.toml");
+        make_directory(path.parent().unwrap(), 0o700).unwrap();
+        assert_eq!(Access::of(&path).unwrap(), None);
+        // What a killed run left, and a trap.
+        std::os::unix::fs::symlink("/dev/null", unfinished(&path).unwrap()).unwrap();
+        replace(&path, b"one", Access::ours(0o640)).unwrap();
+        let access = Access::of(&path).unwrap().unwrap();
+        assert_eq!(access.mode, 0o640);
+        replace(&path, b"two", access).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        assert_eq!(Access::of(&path).unwrap(), Some(access));
+        let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert!(!remove_directory(path.parent().unwrap()).unwrap());
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(remove_directory(path.parent().unwrap()).unwrap());
+    }
+}

@@ -1,0 +1,181 @@
+//! The runtime's process: where it listens, what it is, what it was started with.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use crate::{
+    Host, HostPath, Runtime, Version,
+    cri::{self, Client},
+    restart::Place,
+};
+
+/// The runtime's process.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// Where it listens, or should.
+    pub socket: HostPath,
+    /// What it answers there.
+    pub answer: Answer,
+    /// Its version: what it says, else what its program says.
+    pub version: Option<Version>,
+    /// Its process, if it runs and can be seen.
+    pub pid: Option<u32>,
+    /// Its program, as the host calls it.
+    pub program: Option<String>,
+    /// The file it was started with, if it says so.
+    pub config: Option<HostPath>,
+    /// Where the socket is, seen from here.
+    reach: PathBuf,
+    cri: bool,
+}
+
+/// What a runtime answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its CRI is alive: its name and version.
+    Alive(String),
+    /// It runs without CRI: in its own words.
+    NoCri(String),
+    /// Nobody answers: why.
+    Silent(String),
+    /// This runtime has no CRI.
+    NotAsked,
+}
+
+/// Where programs are, as the host has it.
+const PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+impl Daemon {
+    /// Finds the process of `runtime` on `host`.
+    pub(super) fn find(host: &Host, runtime: Runtime) -> Self {
+        let (socket, cri) = socket(host, runtime);
+        let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
+        let (answer, version, pid) = if cri { ask(&reach) } else { (Answer::NotAsked, None, None) };
+        let words = pid.map(words).unwrap_or_default();
+        let program = program(host, runtime, pid);
+        let version = version.or_else(|| said(host, program.as_deref()?));
+        let config = option(&words).filter(|_| runtime == Runtime::Containerd);
+        Self { socket, answer, version, pid, program, config, reach, cri }
+    }
+
+    /// Where to look for it after a restart.
+    pub(crate) fn place(&self) -> Place {
+        Place { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
+    }
+
+    /// A client, if it has a CRI.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn client(&self) -> Result<Client, cri::Error> {
+        Client::connect(&self.reach)
+    }
+}
+
+/// Where `runtime` listens, and whether that is CRI.
+fn socket(host: &Host, runtime: Runtime) -> (HostPath, bool) {
+    let path = match runtime {
+        Runtime::Containerd => return (containerd_socket(host), true),
+        Runtime::Crio => "/run/crio/crio.sock",
+        Runtime::K3s | Runtime::Rke2 => "/run/k3s/containerd/containerd.sock",
+        Runtime::Docker => "/run/docker.sock",
+        Runtime::Podman => "/run/podman/podman.sock",
+    };
+    (path.into(), !matches!(runtime, Runtime::Docker | Runtime::Podman))
+}
+
+/// What `[grpc]` says, else containerd's default.
+fn containerd_socket(host: &Host) -> HostPath {
+    let configured = || {
+        let path = host.at(&Runtime::Containerd.config()).ok()?;
+        let document: toml_edit::DocumentMut = fs::read_to_string(path).ok()?.parse().ok()?;
+        let address = document.get("grpc")?.get("address")?.as_str()?.to_owned();
+        (!address.is_empty()).then_some(address)
+    };
+    HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
+}
+
+fn ask(socket: &Path) -> (Answer, Option<Version>, Option<u32>) {
+    let mut client = match Client::connect(socket) {
+        Ok(client) => client,
+        Err(error) => return (Answer::Silent(error.to_string()), None, None),
+    };
+    let pid = client.peer();
+    match client.version() {
+        Ok(cri::Runtime { name, version }) => {
+            (Answer::Alive(format!("{name} {version}")), Version::parse(&version), pid)
+        }
+        Err(error) if error.is_dead_plugin() => (Answer::NoCri(error.to_string()), None, pid),
+        Err(error) => (Answer::Silent(error.to_string()), None, pid),
+    }
+}
+
+/// A command line (`/proc/PID/cmdline`).
+fn words(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// The file that follows `--config` or `-c`.
+fn option(words: &[String]) -> Option<HostPath> {
+    let found = words.iter().enumerate().skip(1).find_map(|(at, word)| {
+        let (name, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
+        let named = matches!(name, "--config" | "-config" | "-c" | "--c");
+        named.then(|| {
+            value.map_or_else(|| words.get(at + 1).cloned(), |value| Some(value.to_owned()))
+        })?
+    })?;
+    found.starts_with('/').then(|| HostPath::new(&found))
+}
+
+/// The program that runs, else the one that the host would find.
+fn program(host: &Host, runtime: Runtime, pid: Option<u32>) -> Option<String> {
+    let name = match runtime {
+        Runtime::Docker => "dockerd",
+        Runtime::Crio => "crio",
+        other => other.name(),
+    };
+    // Where the process lives in other namespaces, its path may mean nothing here.
+    let runs = pid.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
+    let runs = runs.filter(|path| path.file_name().is_some_and(|found| found == name));
+    let runs = runs.map(|path| host.root().seen(&path));
+    let own = std::env::var_os("PATH").filter(|_| host.root().is_whole()).unwrap_or_default();
+    let dirs = std::env::split_paths(&own).chain(PATH.map(PathBuf::from));
+    runs.into_iter()
+        .chain(dirs.map(|dir| dir.join(name)))
+        .filter(|path| path.is_absolute())
+        .map(|path| path.to_string_lossy().into_owned())
+        .find(|path| host.at(&HostPath::new(path)).is_ok_and(|path| path.is_file()))
+}
+
+/// What `PROGRAM --version` says.
+fn said(host: &Host, program: &str) -> Option<Version> {
+    let output = host.command(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    Version::parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_a_process_was_started_with_is_found() {
+        let of = |line: &str| option(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let path = Some(HostPath::new("/etc/c.toml"));
+        for line in [
+            "containerd --config /etc/c.toml",
+            "containerd -c=/etc/c.toml",
+            "x --config=/etc/c.toml a",
+        ] {
+            assert_eq!(of(line), path, "{line}");
+        }
+        assert_eq!(of("containerd"), None);
+        assert_eq!(of("containerd -c"), None);
+        assert_eq!(of("containerd -c relative.toml"), None);
+    }
+}

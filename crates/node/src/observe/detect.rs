@@ -1,0 +1,109 @@
+//! Which runtime a host has.
+
+use super::ObserveError;
+use crate::{Host, HostPath, RUNTIMES, Runtime};
+
+/// What tells of a runtime, the surest sign first: a socket is there while it
+/// runs, a directory of its configuration when it is installed.
+///
+/// k3s and RKE2 bring a containerd of their own, and Docker uses one that is
+/// there: so they stand in this order.
+const SIGNS: [(Runtime, &[&str]); 6] = [
+    (Runtime::K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
+    (Runtime::Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
+    (Runtime::Crio, &["/run/crio/crio.sock", "/etc/crio"]),
+    (Runtime::Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
+    (Runtime::Docker, &["/run/docker.sock", "/etc/docker"]),
+    (Runtime::Podman, &["/usr/bin/podman"]),
+];
+
+/// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
+const KUBELET: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
+
+/// The runtime of `host`.
+pub(super) fn detect(host: &Host) -> Result<Runtime, ObserveError> {
+    let there = |path: &&&str| host.at(&HostPath::new(path)).is_ok_and(|path| path.exists());
+    let found: Vec<Runtime> = SIGNS
+        .iter()
+        .filter(|(_, paths)| paths.iter().any(|path| there(&path)))
+        .map(|(runtime, _)| *runtime)
+        .collect();
+    // Of several it is the one that the kubelet uses.
+    if let Some(used) = used_by_kubelet(host).filter(|used| found.contains(used)) {
+        return Ok(used);
+    }
+    let docker = found.contains(&Runtime::Docker);
+    let without_cri = || docker && cri_is_disabled(host);
+    let chosen =
+        found.into_iter().find(|runtime| !(*runtime == Runtime::Containerd && without_cri()));
+    chosen.ok_or_else(|| ObserveError::NoRuntime(RUNTIMES.map(Runtime::name).join(", ")))
+}
+
+fn text(host: &Host, path: &str) -> Option<String> {
+    std::fs::read_to_string(host.at(&HostPath::new(path)).ok()?).ok()
+}
+
+fn used_by_kubelet(host: &Host) -> Option<Runtime> {
+    KUBELET.iter().filter_map(|path| text(host, path)).find_map(|text| {
+        let sockets = [
+            ("crio.sock", Runtime::Crio),
+            ("cri-dockerd.sock", Runtime::Docker),
+            ("/k3s/containerd", Runtime::K3s),
+            ("containerd.sock", Runtime::Containerd),
+        ];
+        sockets.into_iter().find(|(socket, _)| text.contains(socket)).map(|(_, runtime)| runtime)
+    })
+}
+
+/// As Docker's own packages set up containerd.
+fn cri_is_disabled(host: &Host) -> bool {
+    let config = text(host, Runtime::Containerd.config().as_str()).unwrap_or_default();
+    let document: Option<toml_edit::DocumentMut> = config.parse().ok();
+    document.is_some_and(|document| {
+        let disabled = document.get("disabled_plugins").and_then(|item| item.as_array());
+        disabled.is_some_and(|names| {
+            names
+                .iter()
+                .filter_map(|name| name.as_str())
+                .any(|name| name == "cri" || name == "io.containerd.grpc.v1.cri")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::host::Root;
+
+    fn of(files: &[(&str, &str)]) -> Result<Runtime, ObserveError> {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        detect(&Host::new(Root::new(Path::new(dir.path())).unwrap()))
+    }
+
+    #[test]
+    fn the_runtime_is_the_one_that_is_there_and_used() {
+        let containerd = ("etc/containerd/config.toml", "");
+        let crio = ("etc/crio/crio.conf", "");
+        let docker = ("etc/docker/daemon.json", "{}");
+        assert!(of(&[]).is_err());
+        assert_eq!(of(&[containerd, docker]).unwrap(), Runtime::Containerd);
+        assert_eq!(of(&[containerd, crio]).unwrap(), Runtime::Crio);
+        let flags = (
+            KUBELET[0],
+            "ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"",
+        );
+        let flags = (flags.0.trim_start_matches('/'), flags.1);
+        assert_eq!(of(&[containerd, crio, flags]).unwrap(), Runtime::Containerd);
+        let packaged = ("etc/containerd/config.toml", "disabled_plugins = [\"cri\"]\n");
+        assert_eq!(of(&[packaged, docker]).unwrap(), Runtime::Docker);
+        assert_eq!(of(&[packaged]).unwrap(), Runtime::Containerd);
+        assert_eq!(of(&[containerd, ("etc/rancher/k3s/x", "")]).unwrap(), Runtime::K3s);
+    }
+}

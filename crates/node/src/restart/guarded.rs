@@ -1,0 +1,125 @@
+//! A change that is taken back unless it is found to be good.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::{
+    Place, Restarting, command,
+    error::Error,
+    guard::{ARMED, BACK, DISARM, DONE},
+    order::{Order, Undo},
+    preflight, trial,
+};
+use crate::{Host, Left, Plan, Runtime, apply::Progress, host::Lock, observe::Seen};
+
+/// The verb of our own program that is the guard.
+const VERB: [&str; 2] = ["node", "guard"];
+/// How long the guard waits for a word: longer than all that is done meanwhile.
+const PATIENCE: Duration = Duration::from_mins(6);
+
+/// A change on its way, and its guard.
+pub(crate) struct Guarded<'a> {
+    host: &'a Host,
+    command: String,
+    place: Place,
+    image: Option<String>,
+    known: String,
+    guard: Child,
+    stream: UnixStream,
+}
+
+impl<'a> Guarded<'a> {
+    /// Tries the configuration that `plan` makes, and arms the guard. Nothing of
+    /// the host has changed when this returns.
+    pub(crate) fn begin(
+        host: &'a Host,
+        lock: &Lock,
+        plan: &Plan,
+        seen: &Seen,
+        restarting: &Restarting,
+        told: Progress<'_>,
+    ) -> Result<Self, Error> {
+        let runtime = seen.observed.runtime;
+        if let (Runtime::Containerd, Some(file)) = (runtime, plan.written(&seen.observed.config)) {
+            told("trying the new configuration with a containerd of its own");
+            preflight::preflight(host, seen, file)?;
+        }
+        let place = seen.daemon.place();
+        let (image, known) = trial::choose(&place, restarting.image.as_deref());
+        told(&known);
+        let command = restarting.command.clone().unwrap_or_else(|| command::default(host, runtime));
+        let order = Order {
+            root: host.root().path().to_owned(),
+            undo: plan.undo(&seen.observed).iter().filter_map(Undo::of).collect(),
+            config: seen.observed.config.clone(),
+            command: command.clone(),
+            socket: place.socket.clone(),
+            cri: place.cri,
+            seconds: PATIENCE.as_secs(),
+        };
+        let (guard, stream) = arm(&order, lock)?;
+        Ok(Self { host, command, place, image, known, guard, stream })
+    }
+
+    /// Restarts the runtime, and sees that it is back and pulls. What is known then.
+    pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, Error> {
+        command::run(self.host, &self.command)?;
+        told("waiting for the runtime to answer");
+        trial::wait(&self.place).map_err(|found| Error::Away { found })?;
+        let Some(image) = &self.image else {
+            return Ok(format!("the runtime answers again; {}", self.known));
+        };
+        trial::pull(&self.place, image)
+            .map_err(|source| Error::NoPull { image: image.clone(), source })?;
+        Ok(format!("the runtime answers again, and pulls {image}"))
+    }
+
+    /// The change is good: it stays.
+    pub(crate) fn disarm(mut self) {
+        // If it cannot be told, it takes everything back; that is seen by the next look.
+        let _ = writeln!(self.stream, "{DISARM}");
+        let _ = self.guard.wait();
+    }
+
+    /// Has everything taken back, and says how the host is then.
+    pub(crate) fn take_back(mut self) -> Left {
+        let asked = writeln!(self.stream, "{BACK}");
+        let mut answer = String::new();
+        let answered = asked
+            .and_then(|()| self.stream.set_read_timeout(Some(PATIENCE)))
+            .and_then(|()| BufReader::new(&self.stream).read_line(&mut answer));
+        let _ = self.guard.wait();
+        match (answered, answer.trim_end()) {
+            (Ok(_), DONE) => Left::AsItWas,
+            (Ok(_), found) if !found.is_empty() => Left::Broken(found.to_owned()),
+            (Ok(_), _) => Left::Broken("the process that takes it back has ended".to_owned()),
+            (Err(error), _) => Left::Broken(error.to_string()),
+        }
+    }
+}
+
+fn arm(order: &Order, lock: &Lock) -> Result<(Child, UnixStream), Error> {
+    let io = || Error::io("start the process that takes changes back");
+    let (mut ours, theirs) = UnixStream::pair().map_err(io())?;
+    let guard = Command::new("/proc/self/exe")
+        .args(VERB)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(lock.share().map_err(io())?)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(io())?;
+    let order = serde_json::to_string(order).map_err(|error| io()(error.into()))?;
+    let mut answer = String::new();
+    writeln!(ours, "{order}")
+        .and_then(|()| ours.set_read_timeout(Some(trial::ALIVE)))
+        .and_then(|()| BufReader::new(&ours).read_line(&mut answer))
+        .map_err(io())?;
+    if answer.trim_end() != ARMED {
+        return Err(Error::Unguarded { found: format!("{:?}", answer.trim_end()) });
+    }
+    Ok((guard, ours))
+}
