@@ -13,6 +13,7 @@ use crate::release::Release;
 const LONGEST: usize = 1000;
 
 /// Publishes events on what they are about.
+#[derive(Clone)]
 pub(crate) struct Events {
     recorder: Recorder,
     controller: ObjectReference,
@@ -42,6 +43,11 @@ impl Events {
     /// Says on `secret` what is wrong with it.
     pub(crate) async fn complain(&self, secret: &Secret, reason: &str, note: &str) {
         self.publish(EventType::Warning, reason, note, &secret.object_ref(&())).await;
+    }
+
+    /// Warns of something about `about`.
+    pub(crate) async fn warn_of(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.publish(EventType::Warning, reason, note, about).await;
     }
 
     async fn publish(&self, type_: EventType, reason: &str, note: &str, about: &ObjectReference) {

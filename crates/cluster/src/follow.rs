@@ -33,12 +33,18 @@ pub(crate) enum Seen<K> {
 
 /// Short waits between attempts: a change is to be in force in two seconds,
 /// also after an API server has come back.
-struct Patience {
+pub(crate) struct Patience {
     next: Duration,
 }
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
 
 impl Iterator for Patience {
     type Item = Duration;
@@ -57,8 +63,13 @@ impl Backoff for Patience {
 }
 
 /// By name, since that is what we may watch.
-fn only(name: &str) -> Config {
-    Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH)
+pub(crate) fn named(name: &str) -> Config {
+    all().fields(&format!("metadata.name={name}"))
+}
+
+/// All there are.
+pub(crate) fn all() -> Config {
+    Config::default().timeout(WATCH)
 }
 
 /// Follows the object `name`, and tells every state of it, for ever.
@@ -66,7 +77,7 @@ pub(crate) async fn object<K>(api: Api<K>, name: &str, seen: watch::Sender<Seen<
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let events = watcher(api, only(name)).backoff(Patience { next: FIRST });
+    let events = watcher(api, named(name)).backoff(Patience::default());
     pin_mut!(events);
     let mut found = false;
     while let Some(event) = events.next().await {
@@ -96,7 +107,7 @@ where
     K: Resource<DynamicType = ()> + 'static,
     PartialObjectMeta<K>: Clone + DeserializeOwned + std::fmt::Debug + Send + Sync,
 {
-    let events = watcher(api, only(&name)).backoff(Patience { next: FIRST });
+    let events = watcher(api, named(&name)).backoff(Patience::default());
     pin_mut!(events);
     let mut failing = false;
     while let Some(event) = events.next().await {

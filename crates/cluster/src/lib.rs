@@ -8,6 +8,7 @@
 mod admin;
 mod api;
 mod client;
+mod clock;
 mod controller;
 mod error;
 mod events;
@@ -17,6 +18,7 @@ mod lease;
 mod leave;
 mod metrics;
 mod pki;
+mod pull_secrets;
 mod release;
 mod report;
 mod secret;

@@ -13,7 +13,10 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::{lease::Leadership, report::Report};
+use crate::{
+    lease::Leadership,
+    report::{PullSecrets, Report},
+};
 
 /// The controller's metrics.
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl Report {
             let help = "Whether the declared registry answers, and takes the credential";
             gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
         }
+        self.pull_secrets.encode(encoder)?;
         let alive = self.foreign.iter().filter(|other| other.alive).count();
         let help = "Other programs that swap images, by whether anybody answers";
         gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
@@ -142,6 +146,22 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+impl PullSecrets {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let help = "Namespaces that have the pull Secret as it should be";
+        gauge(encoder, "pull_secrets", help, count(self.namespaces))?;
+        let help = "Namespaces in which somebody else's Secret has its name";
+        gauge(encoder, "pull_secrets_foreign", help, count(self.foreign_count))?;
+        let help = "Namespaces in which it could not be written, and is tried again";
+        gauge(encoder, "pull_secrets_failing", help, count(self.failed))?;
+        let help = "How often a pull Secret was written or deleted";
+        encoder
+            .encode_descriptor("pull_secret_writes", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.writes, None)
     }
 }
 

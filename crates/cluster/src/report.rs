@@ -24,6 +24,8 @@ pub struct Report {
     pub certificate: Option<Lifetime>,
     /// Whether the declared registry can be reached.
     pub registry: Option<Health>,
+    /// The Secrets with which nodes pull.
+    pub pull_secrets: PullSecrets,
     /// Other programs that swap images.
     pub foreign: Vec<Other>,
     /// What nodes have to be told before they can pull.
@@ -86,6 +88,26 @@ pub struct Held {
     pub probe: String,
     /// Probes that failed since the last that succeeded.
     pub failures: u32,
+}
+
+/// The Secrets with which nodes pull swapped images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PullSecrets {
+    /// Whether there are any: a credential is declared, and nodes are to be given it.
+    pub kept: bool,
+    /// How many namespaces have it as it should be.
+    pub namespaces: usize,
+    /// Namespaces in which somebody else's Secret has the name; a hundred of them.
+    pub foreign: Vec<String>,
+    /// How many there are.
+    pub foreign_count: usize,
+    /// Namespaces in which it could not be written, and is tried again.
+    pub failed: usize,
+    /// Why not, of one of them.
+    pub error: Option<String>,
+    /// How often one was written or deleted since this controller began to lead.
+    pub writes: u64,
 }
 
 /// When a certificate is valid, seconds since 1970.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use image_swap_core::{
-    cluster::effective::{Effective, Origin},
+    cluster::{
+        effective::{Effective, Origin},
+        pull_secrets::Covered,
+    },
     rule::RuleSet,
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -28,8 +31,9 @@ pub struct Served {
     pub hash: String,
     /// Whether pods are only reported on; `None`: the controller does not say.
     pub audit: Option<bool>,
-    /// Whether swapped pods get the pull Secret.
-    pub pull_secret: bool,
+    /// The swapped images that are pulled with the pull Secret; `None`: there is
+    /// none.
+    pub pull_secret: Option<Covered>,
 }
 
 /// Takes what is to be in force. Each call is one change.
@@ -138,16 +142,22 @@ impl Served {
             origin: Origin::None,
             hash: String::new(),
             audit: None,
-            pull_secret: false,
+            pull_secret: None,
         }
     }
 
     fn read(secret: &Secret) -> Option<Self> {
         let origin = Origin::named(text(secret, "source")?)?;
         let effective = Effective { origin, text: text(secret, "declaration")?.to_owned() };
-        let rules = match origin {
-            Origin::None => RuleSet::new(Vec::new()),
-            Origin::RegistryInfo | Origin::Chart => effective.declaration()?.into_rules(),
+        let declaration = match origin {
+            Origin::None => None,
+            Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
+        };
+        let has_secret = text(secret, "pull-secret") == Some("true");
+        let pull_secret = declaration.as_ref().filter(|_| has_secret).and_then(Covered::of);
+        let rules = match declaration {
+            None => RuleSet::new(Vec::new()),
+            Some(declaration) => declaration.into_rules(),
         };
         let annotations = secret.metadata.annotations.as_ref();
         Some(Self {
@@ -155,7 +165,7 @@ impl Served {
             origin,
             hash: annotations.and_then(|all| all.get(HASH)).cloned().unwrap_or_default(),
             audit: text(secret, "mode").map(|mode| mode == "audit"),
-            pull_secret: text(secret, "pull-secret") == Some("true"),
+            pull_secret,
         })
     }
 }

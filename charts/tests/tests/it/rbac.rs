@@ -38,7 +38,7 @@ const VALUES: [&str; 5] = [
     "",
     PAGE,
     EVERYTHING,
-    "managePullSecrets: true",
+    "managePullSecrets: false",
     "{existingSecret: mine, tls: {existingSecret: serving}, kubeVersion: 1.20.2}",
 ];
 
@@ -111,8 +111,8 @@ fn what_is_read_without_a_name_is_listed_here() {
         "services endpoints: get",
     ];
     let pods = "pods: list watch";
-    assert_eq!(unnamed("managePullSecrets: true"), [rest[0], rest[1], pods, rest[2]]);
-    assert_eq!(unnamed(""), rest);
+    assert_eq!(unnamed(""), [rest[0], rest[1], pods, rest[2]]);
+    assert_eq!(unnamed("managePullSecrets: false"), rest);
 }
 
 #[test]
@@ -174,8 +174,15 @@ fn values_take_permissions_away() {
             .collect()
     };
     let has = |values, resource, name: &str| names(values, resource).iter().any(|n| n == name);
-    assert!(has("managePullSecrets: true", "secrets", "image-swap-pull"));
-    assert!(!has("", "secrets", "image-swap-pull"));
+    let pull = |values| -> Vec<String> {
+        let rendered = chart.with(values);
+        let verbs = |rule: Rule<'_>| rule.verbs.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let is_pull = |rule: &Rule<'_>| rule.names.contains(&"image-swap-pull");
+        rules(&rendered).into_iter().filter(is_pull).flat_map(verbs).collect()
+    };
+    assert_eq!(pull(""), ["list", "watch", "create", "patch", "delete"]);
+    // What was made is removed: no more than that.
+    assert_eq!(pull("managePullSecrets: false"), ["list", "watch", "delete"]);
     assert!(has("", "secrets", "image-swap-ca"));
     assert!(!has("tls: {existingSecret: serving}", "secrets", "image-swap-ca"));
     assert!(has("tls: {existingSecret: serving}", "secrets", "serving"));

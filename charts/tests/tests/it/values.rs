@@ -129,7 +129,7 @@ fn values_reach_the_controller() {
         ("timeout-seconds", "5"),
         ("exclude-label", "k8s.twr.io/imageswap"),
         ("match-conditions", "true"),
-        ("pull-secrets", "false"),
+        ("pull-secrets", "true"),
         ("registry-check-interval", "5m"),
         ("admin-listen", "0.0.0.0:8080"),
         ("log-format", "json"),

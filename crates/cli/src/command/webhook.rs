@@ -146,7 +146,8 @@ impl Args {
             kubeconfig,
         } = self;
         logging::begin(log_level, log_format)?;
-        let settings = SettingsInForce::from(Settings { mode, disable_label });
+        let settings =
+            SettingsInForce::from(Settings { mode, disable_label, ..Settings::default() });
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
         let metrics = Metrics::new(&rules, &certificate);

@@ -28,6 +28,8 @@ pub(super) struct Declaration {
     pub(super) declared: Declared,
     pub(super) nodes: Vec<String>,
     pub(super) registry: Option<Registry>,
+    /// What pull Secrets hold: the password.
+    pub(super) credential: Option<Vec<u8>>,
 }
 
 impl Controller {
@@ -73,12 +75,13 @@ impl Controller {
             &annotations,
         )
         .await?;
-        let authenticates = declaration.as_ref().and_then(pull_secrets::content).is_some();
+        let credential = declaration.as_ref().filter(|_| self.settings.pull_secrets);
+        let credential = credential.and_then(pull_secrets::content);
         let served = BTreeMap::from([
             ("declaration", effective.text_without_credentials().unwrap_or_default()),
             ("source", effective.origin.as_str().to_owned()),
             ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
-            ("pull-secret", (self.settings.pull_secrets && authenticates).to_string()),
+            ("pull-secret", credential.is_some().to_string()),
         ]);
         let name = self.settings.release.effective();
         let written =
@@ -91,6 +94,7 @@ impl Controller {
         Ok(Declaration {
             nodes: declaration.as_ref().map(needs).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
+            credential,
             declared: Declared {
                 source: effective.origin.as_str().to_owned(),
                 hash,

@@ -11,10 +11,7 @@ mod registration;
 mod snapshot;
 mod turn;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
     cluster::{
@@ -35,10 +32,17 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::{
-    events::Events, follow, health::Health, lease::Leadership, release::Release, report::Report,
+    clock::now,
+    events::Events,
+    follow,
+    health::Health,
+    lease::Leadership,
+    pull_secrets::{Keeper, Order},
+    release::Release,
+    report::{PullSecrets, Report},
 };
 
 /// What operators decide.
@@ -89,6 +93,8 @@ pub struct Intervals {
     pub registry: Duration,
     /// After a turn that failed.
     pub retry: Duration,
+    /// How long a namespace keeps the pull Secret after its last swapped pod.
+    pub linger: Duration,
 }
 
 impl Default for Intervals {
@@ -98,6 +104,7 @@ impl Default for Intervals {
             probe: Duration::from_secs(10),
             registry: Duration::from_mins(5),
             retry: Duration::from_secs(1),
+            linger: Duration::from_mins(5),
         }
     }
 }
@@ -129,11 +136,16 @@ struct Memory {
     health: Option<Health>,
     /// The hash of the declaration that was checked, and when the next check is due.
     checked: Option<(String, UnixTime)>,
+    /// What the keeper of pull Secrets is to do, and what it did.
+    orders: watch::Sender<Order>,
+    pull_secrets: watch::Receiver<PullSecrets>,
 }
 
 impl Memory {
-    fn new() -> Self {
+    fn new(orders: watch::Sender<Order>, pull_secrets: watch::Receiver<PullSecrets>) -> Self {
         Self {
+            orders,
+            pull_secrets,
             earned: None,
             probe: Probe::Unknown,
             published: Published::default(),
@@ -210,9 +222,27 @@ impl Controller {
         tasks
     }
 
-    /// Takes turn after turn.
+    /// Does everything that one controller alone may do.
     async fn lead(&self) {
-        let mut memory = Memory::new();
+        let (orders, given) = watch::channel(Order::Rest);
+        let (report, kept) = watch::channel(PullSecrets::default());
+        let keeper = Keeper {
+            client: self.client.clone(),
+            release: self.settings.release.clone(),
+            events: self.events.clone(),
+            orders: given,
+            report,
+            changed: Arc::clone(&self.changed),
+            linger: self.intervals.linger,
+        };
+        tokio::select! {
+            () = self.turns(Memory::new(orders, kept)) => {}
+            () = keeper.run() => {}
+        }
+    }
+
+    /// Takes turn after turn.
+    async fn turns(&self, mut memory: Memory) {
         let mut probe_at = Instant::now();
         let mut wait;
         loop {
@@ -244,15 +274,4 @@ impl Controller {
             }
         }
     }
-}
-
-/// The time by this machine's clock.
-fn now() -> UnixTime {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(
-        |_| {
-            warn!("the clock stands before 1970");
-            0
-        },
-        |since| since.as_secs(),
-    )
 }

@@ -17,6 +17,7 @@ use crate::{
     api,
     error::Error,
     health::{Health, check},
+    pull_secrets::Order,
     report::{Held, Report},
     secret,
 };
@@ -25,6 +26,7 @@ impl Controller {
     pub(super) async fn turn(&self, memory: &mut Memory, now: UnixTime) -> Result<(), Error> {
         let snapshot = self.snapshot().await?;
         if snapshot.leaving {
+            memory.orders.send_replace(Order::Rest);
             return Ok(());
         }
         self.jet_system(memory).await?;
@@ -33,7 +35,8 @@ impl Controller {
         let declaration = self.declaration(&snapshot, memory, audit, now).await?;
         let (certificates, bundle) = self.certificates(&snapshot, memory, now).await?;
         let registered = self.register(&snapshot, memory, &bundle, audit, now).await?;
-        let Declaration { declared, nodes, registry } = declaration;
+        let Declaration { declared, nodes, registry, credential } = declaration;
+        memory.order(Order::Keep { owner: snapshot.owner.clone(), content: credential });
         let earned = memory.earned;
         let registry = self.health(memory, registry, &declared.hash, now).await;
         let report = Report {
@@ -49,6 +52,7 @@ impl Controller {
             authority: certificates.authority.map(Into::into),
             certificate: certificates.leaf.map(Into::into),
             registry,
+            pull_secrets: memory.pull_secrets.borrow().clone(),
             foreign,
             nodes,
             repairs: memory.repairs.count(),
@@ -159,6 +163,17 @@ impl Controller {
         if news(memory, topic, note) {
             self.events.say(type_, topic, note).await;
         }
+    }
+}
+
+impl Memory {
+    /// Tells the keeper of pull Secrets what to do, if that is news.
+    fn order(&self, order: Order) {
+        self.orders.send_if_modified(|before| {
+            let is_news = *before != order;
+            *before = order;
+            is_news
+        });
     }
 }
 

@@ -26,7 +26,9 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
             served.rules.swap("nginx").unwrap().image,
             "chart.example.org/airgap/docker.io/library/nginx"
         );
-        assert!(served.pull_secret);
+        assert!(
+            served.pull_secret.unwrap().covers("chart.example.org/airgap/docker.io/library/nginx")
+        );
     }
 
     // registry-info wins, and the difference is told.

@@ -4,6 +4,7 @@
 
 mod declaration;
 mod leadership;
+mod pull_secrets;
 mod registration;
 mod replica;
 mod stage;

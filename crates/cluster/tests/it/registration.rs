@@ -4,21 +4,12 @@ use image_swap_cluster::leave;
 use serde_json::{Value, json};
 
 use crate::stage::{
-    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, keys, release, settings, until,
+    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, eventually, keys, pod, release, settings,
+    until,
 };
 
 const OURS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/image-swap-admission";
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
-        "spec": {
-            "automountServiceAccountToken": false,
-            "containers": [{ "name": "main", "image": "nginx" }],
-        },
-    })
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_longer_does() {
@@ -192,12 +183,5 @@ fn policy(stage: &Stage) -> String {
 
 /// The configuration, once it is there and `enough`.
 async fn registered(stage: &Stage, enough: impl Fn(&Value) -> bool) -> Value {
-    let started = std::time::Instant::now();
-    loop {
-        if let Some(object) = stage.registration().filter(|it| enough(it)) {
-            return object;
-        }
-        assert!(started.elapsed().as_secs() < 120, "it should be registered");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually(|| stage.registration().filter(|it| enough(it))).await
 }

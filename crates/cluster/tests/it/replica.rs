@@ -68,7 +68,8 @@ impl Replica {
 impl InForce for Replica {
     fn serve(&self, served: Served) {
         let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
-        self.settings.replace(Settings { mode, ..Settings::default() });
+        let pull_secret = served.pull_secret.clone();
+        self.settings.replace(Settings { mode, pull_secret, ..Settings::default() });
         self.rules.replace(served.rules.clone());
         self.served.send_replace(Some(served));
     }

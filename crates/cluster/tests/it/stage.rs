@@ -106,6 +106,7 @@ impl Stage {
             probe: Duration::from_millis(200),
             registry: Duration::from_mins(5),
             retry: Duration::from_millis(200),
+            linger: Duration::from_secs(1),
         };
         let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
         let controller = Controller::new(&self.client, settings, identity, intervals);
@@ -167,6 +168,12 @@ impl Stage {
         }
     }
 
+    /// Deletes `pod` below `pods` at once.
+    pub(crate) fn kill(&self, pods: &str, pod: &Value) {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        self.request("DELETE", &format!("{pods}/{name}?gracePeriodSeconds=0"), None);
+    }
+
     pub(crate) fn registration(&self) -> Option<Value> {
         self.get(&format!("{REGISTRATIONS}/image-swap-admission"))
     }
@@ -187,6 +194,29 @@ pub(crate) async fn until<T: Clone>(
 ) -> T {
     let found = tokio::time::timeout(PATIENCE, seen.wait_for(enough)).await;
     found.unwrap().unwrap().clone()
+}
+
+/// Looks again and again until there is something.
+pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "it should have come by now");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A pod that no node ever runs.
+pub(crate) fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{ "name": "main", "image": "nginx" }],
+        },
+    })
 }
 
 /// The page's keys, for a registry on `domain`.

@@ -19,6 +19,10 @@
 //!   that shows that it was here.
 //! - Anything else is allowed as it is.
 //!
+//! A new pod with an image that was swapped to where the declared credential is for
+//! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
+//! immutable.
+//!
 //! What images were called before is recorded in the annotation [`ORIGINALS`].
 
 mod before;
@@ -90,7 +94,7 @@ pub fn review<'b>(
     settings: &Settings,
 ) -> Result<Reviewed<'b>, ReviewError> {
     let request = Review::read(body, settings)?.into_request()?;
-    let plan = Plan::of(&request, rules);
+    let plan = Plan::of(&request, rules, settings);
     let mut decisions = Tally::default();
     for verdict in &plan.verdicts {
         decisions.count(verdict.outcome);

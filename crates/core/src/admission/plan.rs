@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    Outcome,
+    Outcome, Settings,
     before::Before,
     originals::Originals,
-    pod::{Image, List, Object},
+    pod::{Image, List, Object, PullSecrets},
     request::{Request, Scope},
 };
 use crate::{
@@ -21,6 +21,8 @@ pub(super) struct Plan<'p> {
     pub(super) verdicts: Vec<Verdict<'p>>,
     /// What the record of originals is to say; `None` if that is what it says.
     pub(super) originals: Option<Originals<'p>>,
+    /// Whether the pull Secret is to be added to the pod's own.
+    pub(super) adds_pull_secret: bool,
 }
 
 /// What is to become of one image.
@@ -38,7 +40,7 @@ pub(super) struct Verdict<'p> {
 
 impl<'p> Plan<'p> {
     /// What `rules` make of `request`.
-    pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet) -> Self {
+    pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet, settings: &Settings) -> Self {
         let (Some(scope), Some(object)) = (request.scope(), &request.object) else {
             return Self::default();
         };
@@ -85,8 +87,16 @@ impl<'p> Plan<'p> {
             // The subresource takes no change of annotations.
             Scope::Ephemeral(_) => false,
         };
+        let adds_pull_secret = scope == Scope::Create
+            && !object.is_left_alone()
+            && matches!(object.pull_secrets, PullSecrets::Absent | PullSecrets::Others)
+            && settings.pull_secret.as_ref().is_some_and(|covered| {
+                // Swapped now, or when we were asked before.
+                let is_swapped = |it: &Verdict<'_>| it.changed || originals.get(it.image).is_some();
+                verdicts.iter().any(|it| is_swapped(it) && covered.covers(&it.to))
+            });
         let is_new = has_record && !object.is_left_alone() && originals != claimed;
-        Self { verdicts, originals: is_new.then_some(originals) }
+        Self { verdicts, originals: is_new.then_some(originals), adds_pull_secret }
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::{ORIGINALS, Settings};
 use crate::{
+    cluster::pull_secrets,
     json::{Reader, Result},
     workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER},
 };
@@ -22,6 +23,8 @@ pub(super) struct Object<'b> {
     pub(super) generate_name: Cow<'b, str>,
     /// What stands where the record of originals belongs.
     pub(super) record: Record<'b>,
+    /// What stands where its pull Secrets belong.
+    pub(super) pull_secrets: PullSecrets,
     /// Whether it is a mirror pod.
     is_mirror: bool,
     /// Whether its label says that it is to be left alone.
@@ -47,6 +50,20 @@ pub(super) enum Record<'b> {
     /// The annotation.
     Text(Cow<'b, str>),
     /// `metadata` or its annotations are something else altogether.
+    Blocked,
+}
+
+/// What stands where `spec.imagePullSecrets` belongs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PullSecrets {
+    /// Nothing, or null.
+    #[default]
+    Absent,
+    /// A list without ours.
+    Others,
+    /// A list with ours.
+    Ours,
+    /// Something else altogether.
     Blocked,
 }
 
@@ -170,13 +187,39 @@ impl<'b> Object<'b> {
         {
             self.times[list as usize] += 1;
         }
+        self.pull_secrets = PullSecrets::Absent;
         reader.members(|reader, key| match key {
             b"initContainers" => self.read_list(reader, List::InitContainers),
             b"containers" => self.read_list(reader, List::Containers),
             b"ephemeralContainers" => self.read_list(reader, List::EphemeralContainers),
             b"volumes" => self.read_list(reader, List::Volumes),
+            b"imagePullSecrets" => self.read_pull_secrets(reader),
             _ => reader.skip(),
         })?;
+        Ok(())
+    }
+
+    fn read_pull_secrets(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+        self.pull_secrets = PullSecrets::Absent;
+        if reader.null()? {
+            return Ok(());
+        }
+        let mut has_ours = false;
+        let is_list = reader.items(|reader, _| {
+            reader.members(|reader, key| {
+                if key == b"name" {
+                    has_ours |= reader.text()?.as_deref() == Some(pull_secrets::NAME);
+                    return Ok(());
+                }
+                reader.skip()
+            })?;
+            Ok(())
+        })?;
+        self.pull_secrets = match (is_list, has_ours) {
+            (false, _) => PullSecrets::Blocked,
+            (true, false) => PullSecrets::Others,
+            (true, true) => PullSecrets::Ours,
+        };
         Ok(())
     }
 

@@ -6,11 +6,14 @@ use super::{
     Mode, ORIGINALS,
     originals::Originals,
     plan::{Plan, Verdict},
-    pod::{Image, List, Record},
+    pod::{Image, List, PullSecrets, Record},
     request::Request,
 };
 use crate::{
-    cluster::webhooks::{PROBE_ANNOTATION, REACHED},
+    cluster::{
+        pull_secrets,
+        webhooks::{PROBE_ANNOTATION, REACHED},
+    },
     json::{push_nested_string, push_string},
     patch::{
         Op, Patch,
@@ -72,6 +75,9 @@ fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool
     if let (Some(originals), Some(object)) = (&plan.originals, &request.object) {
         put_record(&mut patch, &object.record, originals);
     }
+    if let (true, Some(object)) = (plan.adds_pull_secret, &request.object) {
+        add_pull_secret(&mut patch, object.pull_secrets);
+    }
     if patch.is_empty() {
         return false;
     }
@@ -115,6 +121,25 @@ fn put_record(patch: &mut Patch, record: &Record<'_>, originals: &Originals<'_>)
             out.push(b'}');
         }),
         Record::Blocked => {}
+    }
+}
+
+/// Adds the pull Secret behind the pod's own.
+fn add_pull_secret(patch: &mut Patch, found: PullSecrets) {
+    let list = [Key("spec"), Key("imagePullSecrets"), Key("-")];
+    let item = |out: &mut Vec<u8>| {
+        out.extend_from_slice(br#"{"name":"#);
+        push_string(out, pull_secrets::NAME);
+        out.push(b'}');
+    };
+    match found {
+        PullSecrets::Absent => patch.set_with(Op::Add, &list[..2], |out| {
+            out.push(b'[');
+            item(out);
+            out.push(b']');
+        }),
+        PullSecrets::Others => patch.set_with(Op::Add, &list, item),
+        PullSecrets::Ours | PullSecrets::Blocked => {}
     }
 }
 

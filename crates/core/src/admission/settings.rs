@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::workload::DISABLE_LABEL;
+use crate::{cluster::pull_secrets::Covered, workload::DISABLE_LABEL};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,10 +53,14 @@ pub struct Settings {
     pub mode: Mode,
     /// Pods with this label set to `disabled` are left alone.
     pub disable_label: String,
+    /// The swapped images that are pulled with the Secret
+    /// [`NAME`](crate::cluster::pull_secrets::NAME), which a new pod with one of
+    /// them is given; `None`: no pod is.
+    pub pull_secret: Option<Covered>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::default(), disable_label: DISABLE_LABEL.to_owned() }
+        Self { mode: Mode::default(), disable_label: DISABLE_LABEL.to_owned(), pull_secret: None }
     }
 }

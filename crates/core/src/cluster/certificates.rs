@@ -48,6 +48,11 @@ impl Validity {
         self.not_before <= now && now < self.not_after
     }
 
+    /// When a third of its life is over.
+    const fn fresh_until(&self) -> UnixTime {
+        self.not_before + self.not_after.saturating_sub(self.not_before) / 3
+    }
+
     /// When two thirds of its life are over: time for the next one.
     pub const fn due(&self) -> UnixTime {
         self.not_before + self.not_after.saturating_sub(self.not_before) / 3 * 2
@@ -125,7 +130,10 @@ pub fn next(
         return (now >= issued.saturating_add(SETTLE)).then_some(Step::ForgetPrevious);
     }
     if now >= authority.validity.due() {
-        return Some(Step::NewAuthority);
+        // Until the new authority may sign there is no leaf: a fresh one outlives
+        // a rotation, however often that is interrupted.
+        let is_fresh = now < leaf.validity.fresh_until();
+        return Some(if is_fresh { Step::NewAuthority } else { Step::NewLeaf });
     }
     (now >= leaf.validity.due()).then_some(Step::NewLeaf)
 }

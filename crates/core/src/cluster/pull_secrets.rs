@@ -1,11 +1,14 @@
 //! The Secret with which nodes pull swapped images: in each namespace that
 //! holds a swapped pod, and nowhere else.
 
+mod swapped;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, json};
 
+pub use self::swapped::Swapped;
 use crate::{
     declaration::{Declaration, Registry},
     rule::{Kind, Target},
@@ -20,6 +23,53 @@ pub const TYPE: &str = "kubernetes.io/dockerconfigjson";
 /// The key of its data.
 pub const KEY: &str = ".dockerconfigjson";
 
+/// The images that the credential is for: those below one of these hosts, each
+/// alone or with a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covered(BTreeSet<String>);
+
+impl Covered {
+    /// What the credential of `declaration` is for, whether or not it has one:
+    /// replicas ask, who are not told credentials. `None` without a registry.
+    ///
+    /// A node takes the Secret's key that is the longest prefix of an image, so
+    /// that the base path leaves the rest of the registry to other Secrets; what
+    /// the rules fetch from elsewhere on this host needs the whole host.
+    pub fn of(declaration: &Declaration) -> Option<Self> {
+        let Registry { domain, base_path, .. } = declaration.registry.as_ref()?;
+        if base_path.is_empty() {
+            return Some(Self([domain.clone()].into()));
+        }
+        let base = format!("{domain}/{base_path}");
+        let rules = declaration.rules().rules().iter();
+        let mut targets = rules.filter_map(|rule| match rule.kind {
+            Kind::Noswap => None,
+            Kind::Exact => Target::of_exact(&rule.target).ok(),
+            Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
+        });
+        let elsewhere = targets.any(|target| {
+            target.domain() == domain && !is_below(target.path(), base_path, &PATH_ENDS)
+        });
+        Some(Self(if elsewhere { [base, domain.clone()].into() } else { [base].into() }))
+    }
+
+    /// Whether `image`, written as rules write it, is pulled with the credential.
+    pub fn covers(&self, image: &str) -> bool {
+        self.0.iter().any(|key| {
+            // What follows a host is a path, or another port.
+            let ends = if key.contains('/') { &PATH_ENDS[..] } else { &PATH_ENDS[..1] };
+            is_below(image, key, ends)
+        })
+    }
+}
+
+/// What may follow a path in an image.
+const PATH_ENDS: [char; 3] = ['/', ':', '@'];
+
+fn is_below(path: &str, base: &str, ends: &[char]) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(ends))
+}
+
 /// The content of the Secret for `declaration`; `None` if nobody has to
 /// authenticate. It holds the password: it goes into Secrets, and nowhere else.
 pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
@@ -33,33 +83,9 @@ pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
         "password": password,
         "auth": STANDARD.encode(format!("{user}:{password}")),
     });
-    let auths: Map<_, _> =
-        keys(registry, declaration).into_iter().map(|key| (key, auth.clone())).collect();
+    let Covered(keys) = Covered::of(declaration)?;
+    let auths: Map<_, _> = keys.into_iter().map(|key| (key, auth.clone())).collect();
     Some(json!({ "auths": auths }).to_string().into_bytes())
-}
-
-/// What images the credential is for. A node takes the key that is the longest
-/// prefix of an image, so that the base path leaves the rest of the registry to
-/// other Secrets; what the rules fetch from elsewhere on this host needs the
-/// whole host.
-fn keys(registry: &Registry, declaration: &Declaration) -> BTreeSet<String> {
-    let Registry { domain, base_path, .. } = registry;
-    if base_path.is_empty() {
-        return [domain.clone()].into();
-    }
-    let is_below = |path: &str| {
-        path.strip_prefix(base_path.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']))
-    };
-    let rules = declaration.rules().rules().iter();
-    let mut targets = rules.filter_map(|rule| match rule.kind {
-        Kind::Noswap => None,
-        Kind::Exact => Target::of_exact(&rule.target).ok(),
-        Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
-    });
-    let elsewhere = targets.any(|target| target.domain() == domain && !is_below(target.path()));
-    let base = format!("{domain}/{base_path}");
-    if elsewhere { [base, domain.clone()].into() } else { [base].into() }
 }
 
 /// A Secret of our name, as it is.

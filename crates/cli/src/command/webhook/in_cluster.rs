@@ -41,13 +41,15 @@ impl InCluster {
 
 impl cluster::InForce for InForce {
     fn serve(&self, served: Served) {
-        let Served { rules, audit, origin: _, hash: _, pull_secret: _ } = served;
+        let Served { rules, audit, origin: _, hash: _, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.
-        if let Some(audit) = audit {
-            let mode = if audit { Mode::Audit } else { Mode::Enforce };
-            let settings = self.settings.current();
-            self.settings.replace(Settings { mode, ..Settings::clone(&settings) });
-        }
+        let settings = self.settings.current();
+        let mode = match audit {
+            Some(true) => Mode::Audit,
+            Some(false) => Mode::Enforce,
+            None => settings.mode,
+        };
+        self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
         self.rules.replace(rules);
         self.metrics.declaration_reloads.succeeded();
     }

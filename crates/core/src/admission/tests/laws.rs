@@ -4,8 +4,24 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Mode, ORIGINALS, RULES, ask_with, create, mk_pod, mk_review, review, rules, settings, update,
+    Answer, Mode, ORIGINALS, RULES, ask_settled, ask_with, mk_pod, mk_review, pull_secret, review,
+    rules, settings,
 };
+use crate::cluster::pull_secrets;
+
+/// Everything that admission can do is on.
+fn ask(operation: &str, pod: &Value, old: &Value) -> Answer {
+    let settings = pull_secret::settings("d");
+    ask_settled(&mk_review(operation, pod, old), &rules(RULES), &settings)
+}
+
+fn create(pod: &Value) -> Answer {
+    ask("CREATE", pod, &Value::Null)
+}
+
+fn update(pod: &Value, old: &Value) -> Answer {
+    ask("UPDATE", pod, old)
+}
 
 /// Any JSON value: what fields we do not know may hold.
 fn arb_value() -> impl Strategy<Value = Value> {
@@ -85,6 +101,14 @@ fn arb_volume() -> BoxedStrategy<Value> {
     with_unknown(vec![("name", arb_name().boxed()), ("image", image)])
 }
 
+fn arb_secret() -> BoxedStrategy<Value> {
+    prop_oneof![
+        9 => select(vec!["theirs", pull_secrets::NAME]).prop_map(Value::from),
+        1 => arb_value(),
+    ]
+    .boxed()
+}
+
 fn arb_annotations() -> BoxedStrategy<Value> {
     let record = vec((arb_name(), arb_image()), 0..4).prop_map(|entries| {
         let entries = entries.into_iter().filter_map(|(n, i)| Some((n.as_str()?.to_owned(), i)));
@@ -102,6 +126,7 @@ fn arb_pod() -> BoxedStrategy<Value> {
         ("initContainers", arb_list(arb_container())),
         ("ephemeralContainers", arb_list(arb_container())),
         ("volumes", arb_list(arb_volume())),
+        ("imagePullSecrets", arb_list(with_unknown(vec![("name", arb_secret())]))),
     ]);
     with_unknown(vec![
         ("metadata", prop_oneof![9 => metadata, 1 => arb_value()].boxed()),
@@ -109,10 +134,18 @@ fn arb_pod() -> BoxedStrategy<Value> {
     ])
 }
 
-/// The pod without what a patch may touch: images, and the record with the
-/// annotations or metadata that hold nothing else.
+/// The pod without what a patch may touch: images, our pull Secret, and the record
+/// with the annotations or metadata that hold nothing else.
 fn without_ours(pod: &Value) -> Value {
     let mut pod = pod.clone();
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+        if let Some(secrets) = spec.get_mut("imagePullSecrets").and_then(Value::as_array_mut) {
+            secrets.retain(|it| it["name"] != pull_secrets::NAME);
+        }
+        if spec.get("imagePullSecrets").is_some_and(|it| it.is_null() || *it == json!([])) {
+            spec.remove("imagePullSecrets");
+        }
+    }
     for list in ["containers", "initContainers", "ephemeralContainers", "volumes"] {
         let items = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
         for item in items.into_iter().flatten() {

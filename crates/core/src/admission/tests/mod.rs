@@ -8,6 +8,7 @@ mod hostile;
 mod laws;
 mod left_alone;
 mod probe;
+mod pull_secret;
 mod record;
 mod update;
 mod warnings;
@@ -111,8 +112,13 @@ impl Answer {
 
 /// Sends `request` and checks what holds of every answer.
 fn ask_with(request: &Value, rules: &RuleSet, mode: Mode) -> Answer {
+    ask_settled(request, rules, &settings(mode))
+}
+
+/// The same with any settings.
+fn ask_settled(request: &Value, rules: &RuleSet, settings: &Settings) -> Answer {
     let body = request.to_string();
-    let reviewed = review(body.as_bytes(), rules, &settings(mode)).unwrap();
+    let reviewed = review(body.as_bytes(), rules, settings).unwrap();
     let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(answer["kind"], "AdmissionReview");

@@ -38,6 +38,24 @@ fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
 }
 
 #[test]
+fn an_image_is_covered_where_a_node_finds_the_credential() {
+    let below = "docker.io::h.example.org:8443/airgap/docker.io";
+    let covered = Covered::of(&declared("airgap", "", below)).unwrap();
+    for image in ["airgap/docker.io/library/nginx", "airgap:1", "airgap@sha256:0"] {
+        assert!(covered.covers(&format!("h.example.org:8443/{image}")), "{image}");
+    }
+    for image in ["h.example.org:8443/airgap2/x", "h.example.org:8443/x", "h.example.org/airgap/x"]
+    {
+        assert!(!covered.covers(image), "{image}");
+    }
+    // A host is no prefix of the same host with another port.
+    let covered = Covered(["h.example.org".to_owned()].into());
+    assert!(covered.covers("h.example.org/x"));
+    assert!(!covered.covers("h.example.org:8443/x"));
+    assert!(!covered.covers("h.example.org.evil/x"));
+}
+
+#[test]
 fn nodes_find_user_password_and_both_together() {
     let content = content(&declared("", "robot", "a.io::h.example.org:8443/a")).unwrap();
     let content: Value = serde_json::from_slice(&content).unwrap();
