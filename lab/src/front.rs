@@ -26,7 +26,7 @@ pub enum Access {
     Bearer(Credentials),
 }
 
-/// What a mirror does with those it serves.
+/// What is done with those who are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answers {
     /// It serves its images.
@@ -38,17 +38,46 @@ pub enum Answers {
     Status(u16),
 }
 
-/// A running mirror; it ends when the value is dropped.
+/// Running servers; they end when the value is dropped.
 #[derive(Debug)]
-pub struct Mirror {
-    pub(crate) state: Arc<Mutex<Answers>>,
+pub struct Site {
+    pub(crate) answers: State,
     pub(crate) _serving: Vec<Serving>,
 }
 
-impl Mirror {
+impl Site {
     /// From now on it does that.
     pub fn set(&self, answers: Answers) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = answers;
+        self.answers.set(answers);
+    }
+}
+
+/// What is done from now on, for who says so and for who does it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State(Arc<Mutex<Answers>>);
+
+impl State {
+    fn get(&self) -> Answers {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, answers: Answers) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answers;
+    }
+
+    /// The answer to a request, `path` being where the content has what is asked for.
+    fn answer(
+        &self,
+        content: &Content,
+        request: Request,
+        path: String,
+        headers: HeaderMap,
+    ) -> Answering {
+        match self.get() {
+            Answers::Status(code) => Box::pin(async move { status(code) }),
+            Answers::Missing if request.is_pull() => Box::pin(async { status(404) }),
+            _ => Box::pin(content.clone().fetch(request.method, path, headers)),
+        }
     }
 }
 
@@ -56,7 +85,7 @@ impl Mirror {
 pub(crate) struct MirrorFront {
     pub(crate) content: Content,
     pub(crate) access: Access,
-    pub(crate) state: Arc<Mutex<Answers>>,
+    pub(crate) answers: State,
 }
 
 /// The token that the token service gives.
@@ -66,15 +95,11 @@ const SERVICE: &str = "/service/token";
 
 impl Front for MirrorFront {
     fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
-        let answers = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(refusal) = self.refusal(&request) {
             return Box::pin(async { refusal });
         }
-        match answers {
-            Answers::Status(code) => Box::pin(async move { status(code) }),
-            Answers::Missing if request.is_pull() => Box::pin(async { status(404) }),
-            _ => Box::pin(self.content.clone().fetch(request.method, request.path, headers)),
-        }
+        let path = request.path.clone();
+        self.answers.answer(&self.content, request, path, headers)
     }
 }
 
@@ -108,21 +133,20 @@ impl MirrorFront {
     }
 }
 
-/// A public registry. What it has is in the one registry of all.
+/// The public registries. What they have is in the one registry of all.
 pub(crate) struct PublicFront {
-    pub(crate) content: Option<Content>,
+    pub(crate) content: Content,
+    pub(crate) answers: State,
 }
 
 impl Front for PublicFront {
     fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
-        let Some(content) = &self.content else { return Box::pin(async { status(404) }) };
         let host = if request.host == "registry-1.docker.io" { "docker.io" } else { &request.host };
-        let Some(rest) = request.path.strip_prefix("/v2/") else {
-            return Box::pin(async { status(404) });
+        let path = match request.path.strip_prefix("/v2/") {
+            None | Some("") => request.path.clone(),
+            Some(rest) => format!("/v2/{UPSTREAM}/{host}/{rest}"),
         };
-        let below =
-            if rest.is_empty() { String::new() } else { format!("{UPSTREAM}/{host}/{rest}") };
-        Box::pin(content.clone().fetch(request.method, format!("/v2/{below}"), headers))
+        self.answers.answer(&self.content, request, path, headers)
     }
 }
 

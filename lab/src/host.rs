@@ -8,7 +8,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     content::Content,
-    front::{Access, Answers, Mirror, MirrorFront, PublicFront},
+    front::{Access, MirrorFront, PublicFront, Site, State},
     log::{Log, Server},
     server::{Front, Serving, Transport, serve, tls},
 };
@@ -112,7 +112,7 @@ pub enum Trust {
 #[derive(Debug)]
 pub struct Host {
     // Dropped in this order: what runs inside before the namespaces.
-    serving: Vec<Serving>,
+    public_registries: Option<Site>,
     first: Process,
     pid: u32,
     log: Log,
@@ -154,7 +154,7 @@ impl Host {
             text.trim().parse().map_err(|_| Wait::NotYet(text))
         })?;
         let mut host = Self {
-            serving: Vec::new(),
+            public_registries: None,
             first,
             pid,
             log: Log::default(),
@@ -163,52 +163,74 @@ impl Host {
             content: content.clone(),
             dir,
         };
-        let front: Arc<dyn Front> = Arc::new(PublicFront { content: Some(content.clone()) });
-        let secure = tls(&host.public.server(&PUBLIC)?)?;
-        for (port, transport) in [(443, secure), (80, Transport::Plain)] {
-            let serving = host.serve(Server::Public, PUBLIC_ADDRESS, port, transport, &front)?;
-            host.serving.push(serving);
-        }
+        let answers = State::default();
+        let front: Arc<dyn Front> =
+            Arc::new(PublicFront { content: content.clone(), answers: answers.clone() });
+        let ports = [(443, tls(&host.public.server(&PUBLIC)?)?), (80, Transport::Plain)];
+        let site = host.site(Server::Public, PUBLIC_ADDRESS, ports, answers, &front)?;
+        host.public_registries = Some(site);
         Ok(host)
+    }
+
+    /// The public registries; from now on they do that.
+    pub fn set_public(&self, answers: crate::front::Answers) {
+        if let Some(site) = &self.public_registries {
+            site.set(answers);
+        }
     }
 
     /// Starts the company's registry, [`MIRROR`].
     ///
     /// # Errors
     /// The address is taken: it runs already.
-    pub fn mirror(&self, options: &HostOptions) -> Result<Mirror, Error> {
-        self.mirror_at(Server::Mirror, MIRROR, MIRROR_ADDRESS, options)
+    pub fn mirror(&self, options: &HostOptions) -> Result<Site, Error> {
+        let names = &[MIRROR];
+        let port = match options.trust {
+            Trust::Plain => (80, Transport::Plain),
+            Trust::Public => (443, tls(&self.public.server(names)?)?),
+            Trust::Private => (443, tls(&self.private.server(names)?)?),
+            Trust::SelfSigned => (443, tls(&Identity::self_signed(names)?)?),
+        };
+        self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], options.access.clone())
     }
 
-    /// Starts the other mirror, [`SECOND`]: anonymous, with a public certificate.
+    /// Starts the other mirror, [`SECOND`]: for everyone, with a public
+    /// certificate and without TLS.
     ///
     /// # Errors
     /// The address is taken: it runs already.
-    pub fn second(&self) -> Result<Mirror, Error> {
-        self.mirror_at(Server::Second, SECOND, SECOND_ADDRESS, &HostOptions::default())
+    pub fn second(&self) -> Result<Site, Error> {
+        let secure = tls(&self.public.server(&[SECOND])?)?;
+        let ports = [(443, secure), (80, Transport::Plain)];
+        self.mirror_at(Server::Second, SECOND_ADDRESS, ports, Access::Anonymous)
     }
 
-    fn mirror_at(
+    fn mirror_at<const N: usize>(
         &self,
         server: Server,
-        name: &str,
         address: Ipv4Addr,
-        options: &HostOptions,
-    ) -> Result<Mirror, Error> {
-        let (port, transport) = match options.trust {
-            Trust::Plain => (80, Transport::Plain),
-            Trust::Public => (443, tls(&self.public.server(&[name])?)?),
-            Trust::Private => (443, tls(&self.private.server(&[name])?)?),
-            Trust::SelfSigned => (443, tls(&Identity::self_signed(&[name])?)?),
-        };
-        let state = Arc::new(Mutex::new(Answers::default()));
-        let front: Arc<dyn Front> = Arc::new(MirrorFront {
-            content: self.content.clone(),
-            access: options.access.clone(),
-            state: Arc::clone(&state),
-        });
-        let serving = self.serve(server, address, port, transport, &front)?;
-        Ok(Mirror { state, _serving: vec![serving] })
+        ports: [(u16, Transport); N],
+        access: Access,
+    ) -> Result<Site, Error> {
+        let (content, answers) = (self.content.clone(), State::default());
+        let front: Arc<dyn Front> =
+            Arc::new(MirrorFront { content, access, answers: answers.clone() });
+        self.site(server, address, ports, answers, &front)
+    }
+
+    fn site<const N: usize>(
+        &self,
+        server: Server,
+        address: Ipv4Addr,
+        ports: [(u16, Transport); N],
+        answers: State,
+        front: &Arc<dyn Front>,
+    ) -> Result<Site, Error> {
+        let serving: Result<Vec<Serving>, Error> = ports
+            .into_iter()
+            .map(|(port, transport)| self.serve(server, address, port, transport, front))
+            .collect();
+        Ok(Site { answers, _serving: serving? })
     }
 
     fn serve(

@@ -18,7 +18,7 @@ mod server;
 
 pub use crate::{
     content::{Content, UPSTREAM},
-    front::{Access, Answers, Mirror},
+    front::{Access, Answers, Site},
     host::{Host, HostOptions, MIRROR, PUBLIC, SECOND, Trust},
     log::{Log, Request, Server},
     runtime::{

@@ -55,11 +55,16 @@ impl Declared {
     /// The same with other rules.
     pub(crate) fn with_rules(mut self, rules: &str) -> Self {
         let kept = self.text.lines().map(|line| match line.split_once("MIRROR_REGISTRIES: ") {
-            Some((indent, _)) => format!("{indent}MIRROR_REGISTRIES: {rules}\n"),
+            Some((indent, _)) => format!("{indent}MIRROR_REGISTRIES: \"{rules}\"\n"),
             None => format!("{line}\n"),
         });
         self.text = kept.collect();
         self
+    }
+
+    /// The Secret.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The URL by which the swapped reference is pulled: that of the API for its

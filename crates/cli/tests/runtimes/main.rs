@@ -7,6 +7,7 @@
 
 mod declared;
 mod images;
+mod random;
 mod rendered;
 
 use std::{error::Error, io::Write, sync::LazyLock};

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A configuration that names `certs.d`, in the words of its version.
-fn with_config_path(containerd: &Containerd) -> String {
+pub(crate) fn with_config_path(containerd: &Containerd) -> String {
     let (version, plugin) = if containerd.version.starts_with('1') {
         (2, "io.containerd.grpc.v1.cri")
     } else {

@@ -1,0 +1,138 @@
+//! Random declarations: containerd tries the very URLs that `explain` prints.
+
+use std::{cell::Cell, fs};
+
+use image_swap_core::{
+    declaration::{Declaration, Source},
+    nodes::{Fallback, Mirrors},
+    reference::Reference,
+    render::{Format, Options},
+};
+use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
+use image_swap_testbed::Containerd;
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use crate::{
+    Outcome,
+    declared::{Declared, robot},
+    lab, rendered,
+};
+
+/// How many declarations each containerd is shown.
+const CASES: u32 = 40;
+
+/// What is pulled: every kind of host there is.
+const IMAGES: [&str; 8] = [
+    "nginx:1",
+    "docker.io/a/b",
+    "gcr.io/a/b:1",
+    "quay.io/a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "quay.io:443/a:1",
+    "ghcr.io/b:2",
+    "harbor.example.org/d/a",
+    "mirror.example.net/b",
+];
+
+fn rules() -> impl Strategy<Value = String> {
+    let source = prop::sample::select(vec![
+        "docker.io",
+        "gcr.io",
+        "quay.io",
+        "quay.io:443",
+        "ghcr.io",
+        "gcr.io/a",
+        "docker.io/a/b",
+        "default",
+        "[EXACT]gcr.io/a/b:1",
+    ]);
+    let target = prop::sample::select(vec![
+        "harbor.example.org/d",
+        "harbor.example.org",
+        "harbor.example.org/x-",
+        "harbor.example.org/d/a",
+        "http://mirror.example.net/v2/x",
+        "mirror.example.net/z",
+        "",
+    ]);
+    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
+    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join(","))
+}
+
+#[test]
+fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
+    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    for containerd in &runtimes.containerds {
+        let host = Host::start(content)?;
+        let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
+        // Nobody has anything: so everyone is asked in turn.
+        host.set_public(Answers::Missing);
+        let (mirror, second) = (host.mirror(&options)?, host.second()?);
+        mirror.set(Answers::Missing);
+        second.set(Answers::Missing);
+        host.write("/etc/containerd/config.toml", &rendered::with_config_path(containerd))?;
+        let mut daemon = Daemon::new(&host, containerd);
+        daemon.start()?;
+        let page = Declared::page(&host, &options);
+        let asked = Cell::new(0);
+        let config =
+            ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) };
+        TestRunner::new(config).run(&(rules(), any::<bool>()), |(rules, never)| {
+            let declared = page.clone().with_rules(&rules);
+            let fallback = if never { Fallback::Never } else { Fallback::Upstream };
+            asked.set(asked.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
+            Ok(())
+        })?;
+        assert!(asked.get() > CASES as usize, "declarations that are served: {asked:?}");
+    }
+    Ok(())
+}
+
+/// Pulls all images as declared, and gives how many that were.
+fn tries(
+    host: &Host,
+    daemon: &Daemon,
+    containerd: &Containerd,
+    declared: &Declared,
+    fallback: Fallback,
+) -> Result<usize, TestCaseError> {
+    let declaration = Declaration::read(Source::RegistryInfo, declared.text(), 0).unwrap();
+    // Chains and the like are refused as a whole.
+    let Ok(declaration) = declaration.serving() else {
+        return Err(TestCaseError::reject("refused"));
+    };
+    let options = Options { fallback, show_credentials: true, ..Options::default() };
+    let rendered = Format::named("containerd").unwrap().render(&declaration, options);
+    let certs = host.root().join("etc/containerd/certs.d");
+    let _ = fs::remove_dir_all(&certs);
+    for file in &rendered.files {
+        host.write(&format!("/etc/containerd/certs.d/{}", file.path), &file.text).unwrap();
+    }
+    let mirrors = Mirrors::new(declaration.rules());
+    for image in IMAGES {
+        let reference = Reference::parse(image).unwrap();
+        // Whom no rule names as a target, nodes are not told to trust.
+        let named = mirrors.targets().any(|target| target == MIRROR);
+        if reference.domain() == MIRROR && !named {
+            continue;
+        }
+        host.log().clear();
+        let pulled = daemon.cri().pull(image);
+        prop_assert!(pulled.is_err(), "nobody has {}", image);
+        let mut urls: Vec<String> = host
+            .log()
+            .requests()
+            .iter()
+            .filter(|request| request.path.contains("/manifests/"))
+            .map(image_swap_lab::Request::url)
+            .collect();
+        urls.dedup();
+        let foretold = mirrors.pulls(&reference, fallback);
+        let credentials =
+            host.log().requests().into_iter().filter(|request| {
+                request.authorization.is_some() && request.server != Server::Mirror
+            });
+        prop_assert_eq!(credentials.count(), 0, "{}", host.log().text());
+        prop_assert_eq!(urls, foretold, "{} {} {:?}", containerd.version, image, pulled);
+    }
+    Ok(IMAGES.len())
+}
