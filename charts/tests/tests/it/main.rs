@@ -15,6 +15,7 @@ mod package;
 mod pods;
 mod rbac;
 mod readme;
+mod reasons;
 mod refused;
 mod server;
 mod values;

@@ -5,13 +5,13 @@ use std::{
     io::Write,
     net::{IpAddr, UdpSocket},
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use image_swap_cluster::{
     Controller, Election, Following, Intervals, Release, Report, Settings, Times, client, follow,
 };
-use image_swap_core::cluster::policy::Wanted;
+use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
 use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
 use kube::Client;
 use serde_json::{Value, json};
@@ -80,66 +80,98 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// How often things are looked at: often.
+pub(crate) fn intervals() -> Intervals {
+    Intervals {
+        look: Duration::from_secs(2),
+        probe: Duration::from_millis(200),
+        registry: Duration::from_mins(5),
+        retry: Duration::from_millis(200),
+        linger: Duration::from_secs(1),
+    }
+}
+
+/// The time by this machine's clock.
+pub(crate) fn now() -> UnixTime {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
 impl Stage {
     /// A control plane with the release's anchor; `None`: it is skipped.
     pub(crate) async fn set() -> Option<Self> {
-        let started = tokio::task::block_in_place(|| {
-            or_skip(ControlPlane::start(parts(), &Options::default())).unwrap()
-        });
-        let control_plane = started?;
-        control_plane.create_namespace(NAMESPACE).unwrap();
-        control_plane.create_namespace("apps").unwrap();
+        Self::set_with(&Options::default()).await
+    }
+
+    /// As [`Stage::set`], with more than an API server.
+    pub(crate) async fn set_with(options: &Options) -> Option<Self> {
+        let stage = Self::bare(options).await?;
         let anchor = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
         });
-        control_plane.create(ANCHORS, &anchor).unwrap();
+        stage.control_plane.create(ANCHORS, &anchor).unwrap();
+        Some(stage)
+    }
+
+    /// A control plane with two namespaces, and nothing of the chart.
+    pub(crate) async fn bare(options: &Options) -> Option<Self> {
+        let started =
+            tokio::task::block_in_place(|| or_skip(ControlPlane::start(parts(), options)).unwrap());
+        let control_plane = started?;
+        control_plane.create_namespace(NAMESPACE).unwrap();
+        control_plane.create_namespace("apps").unwrap();
         let client = client(Some(control_plane.kubeconfig())).await.unwrap();
         Some(Self { control_plane, client })
     }
 
     /// A controller that leads, or waits to.
     pub(crate) fn controller(&self, settings: Settings, identity: &str) -> Running {
-        let intervals = Intervals {
-            look: Duration::from_secs(2),
-            probe: Duration::from_millis(200),
-            registry: Duration::from_mins(5),
-            retry: Duration::from_millis(200),
-            linger: Duration::from_secs(1),
-        };
-        let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
-        let controller = Controller::new(&self.client, settings, identity, intervals);
-        let mut election = Election::new(&self.client, &release(), identity, times);
-        let (report, leadership) = (controller.report(), election.leadership());
-        let task = tokio::spawn(async move {
-            tokio::join!(election.run(), controller.run(leadership));
-        });
-        Running { report, task }
+        controller_by(&self.client, settings, identity, now)
     }
 
     /// A replica that answers behind the Service.
     pub(crate) async fn replica(&self) -> (Arc<Replica>, Following) {
+        self.replica_by(&self.client).await
+    }
+
+    /// A replica that follows by `client`.
+    pub(crate) async fn replica_by(&self, client: &Client) -> (Arc<Replica>, Following) {
         let replica = Replica::start().await;
-        let following = follow(&self.client, &release(), "image-swap-tls", &(replica.clone() as _));
+        let following = follow(client, &release(), "image-swap-tls", &(replica.clone() as _));
         (replica, following)
     }
 
     /// Sends the API server to `port` of this machine when it asks the Service.
     pub(crate) fn serve_at(&self, port: u16) {
+        self.serve_at_all(&[port]);
+    }
+
+    /// Sends the API server to one of `ports`, whichever; to none if there is none.
+    pub(crate) fn serve_at_all(&self, ports: &[u16]) {
         let name = "image-swap-admission";
-        let services = format!("/api/v1/namespaces/{NAMESPACE}/services");
-        let endpoints = format!("/api/v1/namespaces/{NAMESPACE}/endpoints");
+        let path = |plural| format!("/api/v1/namespaces/{NAMESPACE}/{plural}");
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
-            "spec": { "ports": [{ "port": 443, "targetPort": port }] },
+            "spec": { "ports": [{ "name": "https", "port": 443 }] },
         });
-        let endpoint = json!({
+        let subset = |port| {
+            let ports = json!([{ "name": "https", "port": port }]);
+            json!({ "addresses": [{ "ip": address() }], "ports": ports })
+        };
+        let endpoints = json!({
             "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name },
-            "subsets": [{ "addresses": [{ "ip": address() }], "ports": [{ "port": port }] }],
+            "subsets": ports.iter().map(subset).collect::<Vec<_>>(),
         });
-        self.control_plane.create(&services, &service).unwrap();
-        self.control_plane.create(&endpoints, &endpoint).unwrap();
+        if self.get(&format!("{}/{name}", path("services"))).is_none() {
+            self.request("POST", &path("services"), Some(&service));
+        }
+        let there = format!("{}/{name}", path("endpoints"));
+        if self.get(&there).is_some() {
+            self.request("PUT", &there, Some(&endpoints));
+        } else {
+            self.request("POST", &path("endpoints"), Some(&endpoints));
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -185,6 +217,24 @@ impl Stage {
         let items = list["items"].as_array().unwrap().iter();
         items.filter(|event| event["reason"] == reason).cloned().collect()
     }
+}
+
+/// A controller that asks by `client`, and for the time by `clock`.
+pub(crate) fn controller_by(
+    client: &Client,
+    settings: Settings,
+    identity: &str,
+    clock: impl Fn() -> UnixTime + Send + Sync + 'static,
+) -> Running {
+    let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
+    let mut election = Election::new(client, &release(), identity, times);
+    let leadership = election.leadership();
+    let controller = Controller::new(client, settings, identity, intervals()).by_clock(clock);
+    let report = controller.report();
+    let task = tokio::spawn(async move {
+        tokio::join!(election.run(), controller.run(leadership));
+    });
+    Running { report, task }
 }
 
 /// Waits until what `seen` tells satisfies `enough`.

@@ -1,0 +1,107 @@
+//! The tables of `docs/security.md`: what each permission is for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use chart_tests::Rendered;
+use serde_json::Value;
+
+use crate::chart::{chart, strings, top_level_block};
+
+/// Whose, where, what, which, and the verb.
+type Right = [String; 5];
+
+const CONTROLLER: &str = "### The controller";
+const REPLICAS: &str = "### The replicas";
+
+/// Every right that a row of the tables gives a reason for.
+fn reasons() -> BTreeSet<Right> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
+    let text = fs::read_to_string(path).unwrap();
+    let mut heading = "";
+    let mut rights = BTreeSet::new();
+    for line in text.lines() {
+        if line.starts_with('#') {
+            heading = line;
+        }
+        let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let [_, place, what, which, verbs, why, _] = &cells[..] else { continue };
+        if ![CONTROLLER, REPLICAS].contains(&heading) || place == "where" || place == "---" {
+            continue;
+        }
+        assert!(why.len() > 10, "a reason for {line}");
+        for verb in verbs.split(", ") {
+            let right = [heading, place, what, which, verb].map(str::to_owned);
+            assert!(rights.insert(right), "two reasons for {verb}: {line}");
+        }
+    }
+    rights
+}
+
+/// Every right that the roles grant, in the tables' words.
+fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for (path, heading) in [
+        ("clusterrole.yaml", CONTROLLER),
+        ("controller/role.yaml", CONTROLLER),
+        ("admission/role.yaml", REPLICAS),
+    ] {
+        let role = &rendered.objects[path];
+        let place = if role["kind"] == "ClusterRole" { "everywhere" } else { "its own namespace" };
+        for rule in role["rules"].as_array().unwrap() {
+            for [what, which, verb] in of_rule(rule, words) {
+                rights.insert([heading.to_owned(), place.to_owned(), what, which, verb]);
+            }
+        }
+    }
+    rights
+}
+
+fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
+    let mut which: BTreeSet<String> = BTreeSet::new();
+    for name in strings(&rule["resourceNames"]) {
+        let ours = name.strip_prefix("image-swap").map(|rest| format!("N{rest}"));
+        let named = words.get(name).map(|word| (*word).to_owned());
+        // `image-swap-pull` is called so in every release.
+        let fixed = (name == "image-swap-pull").then(|| name.to_owned());
+        which.insert(named.or(fixed).or(ours).unwrap_or_else(|| name.to_owned()));
+    }
+    if which.is_empty() {
+        which.insert("any".to_owned());
+    }
+    let mut found = Vec::new();
+    for group in strings(&rule["apiGroups"]) {
+        for resource in strings(&rule["resources"]) {
+            let what =
+                if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            for name in &which {
+                for verb in strings(&rule["verbs"]) {
+                    found.push([what.clone(), name.clone(), verb.to_owned()]);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_verb_has_its_reason_in_the_documentation() {
+    let Some(chart) = chart() else { return };
+    let most =
+        format!("{}kubeVersion: 1.20.2\nadopt: true\nmanagePullSecrets: true\n", top_level_block());
+    let namespaces = chart.helm.defaults(&crate::chart::directory()).unwrap();
+    let namespaces = strings(&namespaces["systemNamespaces"]);
+    let mut words: BTreeMap<&str, &str> =
+        namespaces.into_iter().map(|name| (name, "systemNamespaces")).collect();
+    words.extend([
+        ("kube-system", "systemNamespaces"),
+        ("imageswap-webhook", "adoptWebhooks"),
+        ("serving", "tls.existingSecret"),
+    ]);
+    let mut rights = granted(&chart.with(&most), &words);
+    rights.extend(granted(&chart.with("tls: {existingSecret: serving}"), &words));
+    assert_eq!(rights, reasons());
+}

@@ -1,0 +1,19 @@
+//! What the chart lets the two service accounts do: enough, and nothing else.
+
+mod enough;
+mod refused;
+mod rules;
+
+/// Values that grant everything the chart can grant to a server of this age.
+const VALUES: &str = "
+kubeVersion: 1.20.2
+adopt: true
+ociImageRegistry:
+  endpoint: https://chart.example.org
+  name: Harbor
+  username: robot
+  password: s3cret-of-the-robot
+  baseContentPath: airgap
+  insecureSkipVerify: false
+  mirrorRegistries: docker.io::chart.example.org/airgap/docker.io
+";
