@@ -25,6 +25,7 @@ mod plan;
 mod refusal;
 mod restart;
 mod runtime;
+mod toml;
 mod version;
 
 pub use self::{
