@@ -200,17 +200,13 @@ impl Toml<'_> {
         let block = ["[", &dotted(tables), "]", newline, &comments, &line].concat();
         // Beside tables below it, a table stands before them.
         let below = way.missing.is_empty().then(|| first_header(table)).flatten();
-        Ok(match below {
-            Some(start) => {
-                let at = self.line_start(start);
-                Splice { range: at..at, text: block + newline }
-            }
-            None => {
-                let appended = self.appended(&block.replace("\r\n", "\n"));
-                let end = self.text.len();
-                Splice { range: end..end, text: appended[end..].to_owned() }
-            }
-        })
+        if let Some(start) = below {
+            let at = self.line_start(start);
+            return Ok(Splice { range: at..at, text: block + newline });
+        }
+        let end = self.text.len();
+        let text = self.appended(&block.replace("\r\n", "\n")).split_off(end);
+        Ok(Splice { range: end..end, text })
     }
 
     /// Where the lines of the root table begin.

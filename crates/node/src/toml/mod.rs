@@ -17,8 +17,8 @@ use toml_edit::{Document, Item, Table};
 pub(crate) use self::{
     edit::CannotEdit,
     leaf::{Leaves, Path, shown},
-    revert::{Reverted, revert},
-    syntax::{key, string},
+    revert::revert,
+    syntax::string,
 };
 
 /// A text, and where everything stands in it.

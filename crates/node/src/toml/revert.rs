@@ -1,7 +1,8 @@
 //! Our edits taken out of a text that others have edited since.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
+use similar::{DiffTag, TextDiff};
 use toml_edit::InlineTable;
 
 use super::{CannotEdit, Leaves, NotToml, Path, Toml, syntax::dotted};
@@ -48,7 +49,38 @@ pub(crate) fn revert(before: &str, ours: &str, now: &str) -> Result<Reverted, Ca
         text = put(&text, path, was.map(String::as_str))?;
     }
     left.reverse();
-    Ok(Reverted { text: without_empty_tables(&text, &was, &wrote)?, left })
+    let text = without_empty_tables(&text, &was, &wrote)?;
+    // Where our lines stand as we wrote them, they go as they came, blank ones too.
+    let text = match by_lines(before, ours, now) {
+        Some(better) if says_the_same(&better, &text) => better,
+        _ => text,
+    };
+    Ok(Reverted { text, left })
+}
+
+/// `now` with the lines that only `ours` has replaced by those of `before`; `None`
+/// where they are not all found, once each.
+fn by_lines(before: &str, ours: &str, now: &str) -> Option<String> {
+    let diff = TextDiff::from_lines(before, ours);
+    let lines = |text: &str, range: Range<usize>| -> String {
+        text.split_inclusive('\n').skip(range.start).take(range.len()).collect()
+    };
+    let mut text = now.to_owned();
+    for op in diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal) {
+        let (was, wrote) = (lines(before, op.old_range()), lines(ours, op.new_range()));
+        if wrote.is_empty() || text.matches(&wrote).count() != 1 {
+            return None;
+        }
+        text = text.replacen(&wrote, &was, 1);
+    }
+    Some(text)
+}
+
+fn says_the_same(one: &str, other: &str) -> bool {
+    match (Toml::parse(one), Toml::parse(other)) {
+        (Ok(one), Ok(other)) => one.leaves() == other.leaves(),
+        _ => false,
+    }
 }
 
 /// `text` with `value` at `path`, or with nothing there.
