@@ -22,6 +22,10 @@ pub struct Ledger {
     pub runtime: String,
     /// How it was told.
     pub form: Form,
+    /// Whether the runtime has to be restarted for what was written: it was not
+    /// yet when this was.
+    #[serde(default)]
+    pub restart: bool,
     /// Every file of ours, or with an edit of ours.
     pub files: BTreeMap<HostPath, Written>,
     /// The directories that we made.
@@ -110,6 +114,7 @@ impl Ledger {
             version: VERSION,
             runtime: runtime.name().to_owned(),
             form,
+            restart: false,
             files: BTreeMap::new(),
             directories: BTreeSet::new(),
         }
@@ -134,6 +139,24 @@ impl Ledger {
         serde_json::from_slice(&file.bytes).map(Some).map_err(unreadable)
     }
 
+    /// The directories it lies in, the outermost first.
+    pub fn directories() -> [HostPath; 2] {
+        ["/var/lib/image-swap", "/var/lib/image-swap/node"].map(HostPath::new)
+    }
+
+    /// Takes over from `old` what may still be there while a plan is carried out.
+    pub(crate) fn remember(&mut self, old: &Self) {
+        for (path, written) in &old.files {
+            let known = self.files.entry(path.clone()).or_insert_with(|| written.clone());
+            for ours in &written.ours {
+                if !known.ours.contains(ours) {
+                    known.ours.insert(0, ours.clone());
+                }
+            }
+        }
+        self.directories.extend(old.directories.iter().cloned());
+    }
+
     /// As it lies on a host.
     pub fn file(&self) -> File {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -143,8 +166,43 @@ impl Ledger {
 
     /// Whether the bytes at `path` are what we wrote there.
     pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
-        let ours = self.files.get(path).map_or(&[][..], |written| &written.ours);
-        ours.iter().any(|ours| ours.get() == bytes)
+        self.files.get(path).is_some_and(|written| written.is_ours(bytes))
+    }
+}
+
+impl Written {
+    /// Whether `bytes` are what we wrote.
+    pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
+        self.ours.iter().any(|ours| ours.get() == bytes)
+    }
+
+    /// `ours` in place of `before`.
+    pub(crate) fn new(before: Option<&File>, ours: &[u8]) -> Self {
+        Self { before: Before::of(before), ours: vec![ours.into()] }
+    }
+
+    /// The same file with `bytes` of ours in it.
+    pub(crate) fn holding(mut self, bytes: &[u8]) -> Self {
+        self.ours = vec![bytes.into()];
+        self
+    }
+}
+
+impl Before {
+    /// What was there: `file`, or nothing.
+    pub(crate) fn of(file: Option<&File>) -> Self {
+        match file {
+            None => Self::Absent,
+            Some(File { bytes, mode }) => Self::File { bytes: bytes[..].into(), mode: *mode },
+        }
+    }
+
+    /// The file that was there.
+    pub fn file(&self) -> Option<File> {
+        match self {
+            Self::Absent => None,
+            Self::File { bytes, mode } => Some(File { bytes: bytes.get(), mode: *mode }),
+        }
     }
 }
 

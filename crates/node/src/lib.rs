@@ -11,9 +11,12 @@
 //! change it, and [`Turn::carry_out`] carries a plan out, wholly or not at all.
 
 mod apply;
+mod case;
+mod containerd;
 pub mod cri;
 mod desired;
 mod files;
+mod glob;
 mod host;
 mod host_path;
 mod ledger;
@@ -25,10 +28,12 @@ mod plan;
 mod refusal;
 mod restart;
 mod runtime;
+mod toml;
 mod version;
 
 pub use self::{
     apply::{Applied, Failed, Left, Progress, StepError, Turn, Why},
+    case::{Action, CASES, Case},
     desired::{Desired, Form, Restart},
     files::{Entry, File, Files},
     host::{Host, Root, enter},

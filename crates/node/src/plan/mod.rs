@@ -1,16 +1,24 @@
 //! What to change on a host.
 
+mod back;
+mod changes;
+mod diff;
+mod redact;
 mod step;
 
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::nodes::Inexpressible;
 
+pub(crate) use self::changes::{Changes, Telling, is_marked};
 pub use self::step::Step;
-use crate::{Desired, File, HostPath, Observed, Refusal, Restart};
+use crate::{Case, Desired, File, HostPath, Observed, Refusal, Restart, containerd};
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
 ///
 /// The steps hold credentials; what [`Plan::diff`] prints does not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Plan {
     /// What to do. The ledger is written first and last, as a step like any other.
     pub steps: Vec<Step>,
@@ -22,8 +30,12 @@ pub struct Plan {
     pub rows: Vec<Row>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// The rows of docs/nodes.md that were met.
+    pub cases: Vec<&'static Case>,
     /// The rules that the runtime cannot be told.
     pub inexpressible: Vec<Inexpressible>,
+    /// What [`Self::diff`] shows nowhere.
+    secrets: Vec<String>,
 }
 
 /// What a plan comes to.
@@ -104,12 +116,6 @@ impl Plan {
         undo
     }
 
-    /// What changes, as a unified diff without credentials.
-    pub fn diff(&self, observed: &Observed) -> String {
-        let _ = observed;
-        String::new()
-    }
-
     /// The file that is to replace the one at `path`, if one is.
     pub fn written(&self, path: &HostPath) -> Option<&File> {
         self.steps.iter().rev().find_map(|step| match step {
@@ -119,22 +125,45 @@ impl Plan {
     }
 }
 
+/// Not the steps: they hold credentials.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<String> =
+            self.steps.iter().filter_map(Step::path).map(HostPath::to_string).collect();
+        f.debug_struct("Plan")
+            .field("paths", &paths)
+            .field("restart", &self.restart)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What makes a host as `desired`.
 ///
 /// # Errors
 /// If the host is not ours to edit, or its configuration is one that cannot be
 /// edited without breaking something: see the table in docs/nodes.md.
 pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let _ = (desired, observed);
-    Ok(Plan::default())
+    let mut plan = containerd::plan(desired, observed)?;
+    plan.secrets = secrets(desired);
+    Ok(plan)
 }
 
 /// What takes our edits away again: a file that still is what we last wrote gets
 /// its very bytes back, in another only our edits are taken back.
 ///
 /// # Errors
-/// If a file of ours is no longer one that can be read.
+/// If the ledger of what we wrote cannot be read.
 pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    let _ = (observed, restart);
-    Ok(Plan::default())
+    Changes::none(observed, restart, Telling::Restart)?.plan()
+}
+
+/// Every spelling of the declared credentials.
+fn secrets(desired: &Desired<'_>) -> Vec<String> {
+    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
+    let (username, password) = (registry.username.expose(), registry.password.expose());
+    if username.is_empty() {
+        return Vec::new();
+    }
+    let json = |text: &str| serde_json::Value::from(text).to_string().trim_matches('"').to_owned();
+    vec![STANDARD.encode([username, ":", password].concat()), json(password), password.to_owned()]
 }

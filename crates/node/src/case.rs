@@ -1,0 +1,128 @@
+//! What is found on hosts, and what is planned then: the table of docs/nodes.md.
+
+use std::fmt;
+
+/// Something that a host may be like.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Case {
+    /// A word for programs.
+    pub name: &'static str,
+    /// What is found.
+    pub found: &'static str,
+    /// What is planned.
+    pub action: Action,
+    /// In words; where it is refused, what to do.
+    pub words: &'static str,
+}
+
+/// What is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is edited, and [`crate::restore()`] gives it back.
+    Migrate,
+    /// It stays as it is.
+    Keep,
+    /// Nothing is planned at all.
+    Refuse,
+}
+
+use Action::{Keep, Migrate, Refuse};
+
+macro_rules! cases {
+    ($($constant:ident: $name:literal, $found:literal, $action:ident, $words:literal;)*) => {
+        $(pub(crate) const $constant: Case =
+            Case { name: $name, found: $found, action: $action, words: $words };)*
+
+        /// All cases.
+        pub const CASES: &[&Case] = &[$(&$constant),*];
+    };
+}
+
+cases! {
+    NO_CONFIG: "no-config", "no config.toml", Migrate,
+        "one is made that sets `config_path`, and nothing else";
+    CONFIG_PATH_UNSET: "config-path-unset", "`config_path` is not set, or empty", Migrate,
+        "set in the table of the file's version, with a comment that names the directory";
+    CONFIG_PATH_SET: "config-path-set", "`config_path` is one directory, in whatever file", Keep,
+        "files go below that directory; nothing is restarted";
+    COLON_LIST: "colon-list", "`config_path` is a list `a:b`, which containerd 2 takes for one name", Migrate,
+        "the first directory becomes the only one";
+    COLON_LIST_IN_USE: "colon-list-in-use", "such a list, and hosts below more than the first directory", Refuse,
+        "move what is below the other directories to the first one";
+    MIRRORS_TABLE: "mirrors-table", "a mirrors table in config.toml, which stops the CRI plugin beside `config_path`", Migrate,
+        "taken out; hosts that nothing is declared for get a `hosts.toml` that says the same";
+    MIRRORS_TABLE_ODD: "mirrors-table-odd", "a mirrors table with an endpoint that `hosts.toml` cannot say", Refuse,
+        "take that endpoint out of config.toml, or declare the host";
+    TLS_TABLE: "tls-table", "`configs.HOST.tls` in config.toml, which containerd 1 refuses beside `config_path`", Migrate,
+        "taken out; it goes to the `hosts.toml` of HOST";
+    TLS_TABLE_DECLARED: "tls-table-declared", "`configs.HOST.tls` for a host that is declared without CA and INSECURE", Refuse,
+        "declare CA_CERT or INSECURE, or take the table out of config.toml";
+    AUTH_TABLE: "auth-table", "`configs.HOST.auth` in config.toml", Keep,
+        "it works beside `config_path` on every version";
+    TOKENS_ALONE: "tokens-alone", "containerd before 2.1, and a registry that takes tokens alone", Migrate,
+        "the credentials go to `configs.HOST.auth` of config.toml instead of a header";
+    DROP_IN_HOLDS: "drop-in-holds", "an imported file holds the plugin's table or setting, so that an edit of config.toml would have no effect", Refuse,
+        "set `config_path` to one directory in that file, and take mirrors and tls out of it";
+    DROP_IN_VERSION: "drop-in-version", "an imported file of another configuration version, which loses settings or stops containerd", Refuse,
+        "write all files in one version";
+    VERSION_ONE: "version-one", "no `version` line, and nothing that version 2 reads differently", Migrate,
+        "`version = 2` is added";
+    VERSION_ONE_PLUGINS: "version-one-plugins", "no `version` line, or version 1, and settings of plugins", Refuse,
+        "write it in version 2 (containerd 2 has `containerd config migrate`)";
+    CONFIG_VERSION_UNKNOWN: "config-version-unknown", "a configuration version that is not known, or not to this containerd", Refuse,
+        "use a version that containerd reads: 2 up to 1.7, 2 or 3 from 2.0 on";
+    RUNTIME_TOO_OLD: "runtime-too-old", "containerd before 1.6, which has no `override_path`", Refuse,
+        "update containerd";
+    RUNTIME_UNKNOWN: "runtime-unknown", "a version that nobody can tell, and config.toml to be edited", Refuse,
+        "set `config_path` to one directory by hand, or say where the program is";
+    RUNTIME_NEW: "runtime-new", "containerd 2.4 or later", Keep,
+        "handled as 2.3 is";
+    CRI_DISABLED: "cri-disabled", "`disabled_plugins` names the CRI plugin", Refuse,
+        "nothing on this host pulls through it: name the runtime that does";
+    UNREADABLE: "unreadable", "a file that is no TOML, or no text", Refuse,
+        "repair it: containerd does not start with it either";
+    LINK: "link", "a file to be edited is a symbolic link", Refuse,
+        "somebody else makes that file: have them make it so";
+    NO_FILE: "no-file", "something that is no regular file stands where a file has to go", Refuse,
+        "move it away";
+    CANNOT_EDIT: "cannot-edit", "a table to be edited is something else", Refuse,
+        "write it as a table";
+    FOREIGN_HOSTS: "foreign-hosts", "a `hosts.toml` or `ca.crt` of somebody else for a host that is declared", Migrate,
+        "replaced by ours; `restore` gives it back";
+    FOREIGN_ELSEWHERE: "foreign-elsewhere", "files of somebody else for hosts that nothing is declared for", Keep,
+        "they are not touched";
+    DOCKER_LAYOUT: "docker-layout", "certificates without `hosts.toml` for a target that is declared without CA and INSECURE", Keep,
+        "containerd trusts them as they are, and no file of ours is put beside them";
+    OTHER_SPELLING: "other-spelling", "a directory `HOST_PORT_`, which containerd prefers to ours", Refuse,
+        "move it away";
+    SPEGEL: "spegel", "a directory `_backup`, by which spegel marks what it took over", Refuse,
+        "remove spegel from the host: it rewrites this directory";
+    CHANGED: "changed", "a file of ours that somebody changed", Migrate,
+        "written again; of config.toml only what is ours";
+    MIXED_FORMS: "mixed-forms", "the host was told in another form, or another runtime was", Refuse,
+        "run `image-swap node restore` first";
+    LEDGER: "ledger", "the ledger of what we wrote cannot be read", Refuse,
+        "use the image-swap that wrote it, or move it away";
+    MIRRORS_BESIDE_CONFIG_PATH: "mirrors-beside-config-path", "forms mirrors and page, and `config_path` is set", Refuse,
+        "use the form certs-d: the CRI plugin does not start with both";
+    MIRRORS_KILL: "mirrors-kill", "forms mirrors and page on containerd 2.2.0, 2.2.1, or 2.4 and later", Refuse,
+        "use the form certs-d: the CRI plugin does not start with the table there";
+    MIRRORS_UNKNOWN: "mirrors-unknown", "forms mirrors and page on a version that nobody can tell", Refuse,
+        "use the form certs-d";
+    MIRRORS_FOREIGN: "mirrors-foreign", "forms mirrors and page, and the table has entries of somebody else", Migrate,
+        "entries for declared hosts are replaced, the others stay";
+    MIRRORS_TRUST: "mirrors-trust", "forms mirrors and page on containerd 2, and CA_CERT or INSECURE is declared", Keep,
+        "containerd 2 takes trust from `hosts.toml` alone: use certs-d, or have the host trust the CA";
+    MIRRORS_NEVER: "mirrors-never", "forms mirrors and page, and fallback is never", Refuse,
+        "use the form certs-d: containerd asks the registry after the mirrors of the table";
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Migrate => "migrate",
+            Self::Keep => "keep",
+            Self::Refuse => "refuse",
+        })
+    }
+}

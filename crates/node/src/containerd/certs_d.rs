@@ -1,0 +1,132 @@
+//! Files below `certs.d`, and one directory of them named in config.toml.
+
+use std::collections::BTreeSet;
+
+use image_swap_core::{
+    nodes::{Fallback, Mirrors},
+    render::{Format, Options, Rendered},
+};
+
+use super::{
+    CERTS_D,
+    config_path::edited,
+    directory::{Directory, is_read},
+    migrate, neighbours,
+    registry::Registry,
+    sources, support,
+};
+use crate::{
+    Desired, Entry, File, HostPath, Observed, Plan, Refusal, Row, case,
+    plan::{Changes, Telling, is_marked},
+};
+
+pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+    let mut changes = Changes::new(observed, desired, Telling::Restart)?;
+    let base = changes.base(&observed.config);
+    let mut without_us = observed.clone();
+    let entry = base.clone().map_or(Entry::Absent, Entry::File);
+    if observed.files.file(&observed.config) != base.as_ref() {
+        without_us.files.insert(observed.config.clone(), entry);
+    }
+    let sources = sources::read(&without_us)?;
+    support::check(observed, &sources, &mut changes)?;
+    let registry = Registry::new(&sources, &observed.config, observed.version);
+    let directory = Directory::of(observed, &registry, &mut changes)?;
+    let (Directory::InUse(below) | Directory::ToSet(below)) = &directory;
+    let rendered = render(desired);
+    let hosts: BTreeSet<&str> =
+        rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
+    let migrated = migrate::of(observed, &sources, &registry, &hosts, desired, &mut changes)?;
+    neighbours::check(observed, below, &hosts, &mut changes)?;
+
+    for file in &rendered.files {
+        let path = below.join(&file.path);
+        if neighbours::is_left_as_it_is(desired, observed, &path, &file.path, &mut changes) {
+            continue;
+        }
+        let there = observed.files.file(&path);
+        if there
+            .is_some_and(|there| there.bytes != file.text.as_bytes() && !is_marked(&there.bytes))
+            && !changes.is_known(&path)
+        {
+            changes.met(&case::FOREIGN_HOSTS, &format!("{path} is somebody else's"));
+        }
+        let bytes = file.text.clone().into_bytes();
+        changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
+    }
+    for (path, file) in &migrated.files {
+        changes.whole(below.join(path), file.clone());
+    }
+    let edit = match &directory {
+        Directory::InUse(_) if migrated.paths.is_empty() => None,
+        _ => edited(observed, base.as_ref(), &sources, below, &migrated, &mut changes)?,
+    };
+    let is_read = is_read(observed, below);
+    if let Some(file) = edit {
+        changes.edited(observed.config.clone(), file, base);
+    }
+    let rows = rows(desired, below, is_read, &changes);
+    let mut plan = changes.plan()?;
+    plan.rows = rows;
+    plan.inexpressible = rendered.inexpressible;
+    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
+    Ok(plan)
+}
+
+/// The directories whose hosts matter, and what is in them.
+pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
+    let files = &observed.files;
+    let mut directories = vec![HostPath::new(CERTS_D)];
+    if let Ok(sources) = sources::read(observed) {
+        let registry = Registry::new(&sources, &observed.config, observed.version);
+        let list = registry.config_path.iter().flat_map(|(list, _)| list.split(':'));
+        directories.extend(list.map(HostPath::new));
+    }
+    let mut unseen = Vec::new();
+    for directory in directories {
+        let mut above = Some(directory.clone());
+        while let Some(path) = above {
+            above = path.parent();
+            unseen.push(path);
+        }
+        for host in files.names(&directory) {
+            let host = directory.join(host);
+            let names = files.names(&host).iter().map(|name| host.join(name));
+            unseen.extend(names);
+            unseen.push(host);
+        }
+    }
+    unseen.retain(|path| files.get(path).is_none());
+    unseen
+}
+
+fn render(desired: &Desired<'_>) -> Rendered {
+    let options = Options {
+        fallback: desired.fallback,
+        show_credentials: true,
+        header_over_http: desired.header_over_http,
+        ..Options::default()
+    };
+    Format::named("containerd")
+        .map(|format| format.render(desired.declaration, options))
+        .unwrap_or_default()
+}
+
+/// What each host is told.
+fn rows(desired: &Desired<'_>, below: &HostPath, is_read: bool, changes: &Changes<'_>) -> Vec<Row> {
+    let mirrors = Mirrors::new(desired.declaration.rules());
+    let hosts = mirrors
+        .hosts()
+        .chain((!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere())));
+    let rows = hosts.map(|(host, endpoints)| {
+        let path = below.join(host).join("hosts.toml");
+        let mut urls: Vec<String> =
+            endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
+        if (urls.is_empty() || desired.fallback == Fallback::Upstream) && host != "_default" {
+            let registry = if host == "docker.io" { "registry-1.docker.io" } else { host };
+            urls.push(format!("{}://{registry}/v2", mirrors.scheme(host)));
+        }
+        Row { host: host.to_owned(), state: changes.state(&path, is_read), path, urls }
+    });
+    rows.collect()
+}

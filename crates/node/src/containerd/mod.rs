@@ -1,0 +1,30 @@
+//! containerd: files below `certs.d`, or tables in config.toml.
+
+mod certs_d;
+mod config_path;
+mod directory;
+mod migrate;
+mod neighbours;
+mod registry;
+mod sources;
+mod support;
+
+use crate::{Desired, Form, HostPath, Observed, Plan, Refusal};
+
+/// Where files go unless config.toml says otherwise.
+const CERTS_D: &str = "/etc/containerd/certs.d";
+
+pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+    match desired.form {
+        Form::CertsD | Form::Mirrors | Form::Page => certs_d::plan(desired, observed),
+    }
+}
+
+/// What has to be looked at.
+pub(crate) fn unseen(observed: &Observed) -> Vec<HostPath> {
+    let mut unseen = sources::unseen(observed);
+    if unseen.is_empty() {
+        unseen.extend(certs_d::unseen(observed));
+    }
+    unseen
+}

@@ -1,0 +1,57 @@
+//! What a file of ours becomes without us.
+
+use crate::{
+    Before, File, HostPath, Written,
+    toml::{self, Toml},
+};
+
+/// What to do with a file that we wrote.
+pub(super) enum Back {
+    /// It was not there before.
+    Remove,
+    /// It was something else.
+    Write {
+        /// What it becomes.
+        file: File,
+        /// What others changed of ours, which stays.
+        left: Vec<String>,
+    },
+    /// It is not known what in it is ours: why.
+    Stays(String),
+}
+
+/// What the file `now` at `path` becomes without what we had `written`.
+pub(super) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
+    if written.is_ours(&now.bytes) {
+        return match written.before.file() {
+            None => Back::Remove,
+            Some(file) => Back::Write { file, left: Vec::new() },
+        };
+    }
+    let is_toml = [".toml", ".conf"].iter().any(|end| path.as_str().ends_with(end));
+    if !is_toml {
+        return Back::Stays("it cannot be told apart".to_owned());
+    }
+    let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
+    let ours = written.ours.last().map(crate::Bytes::get).unwrap_or_default();
+    let texts =
+        (String::from_utf8(before), String::from_utf8(ours), std::str::from_utf8(&now.bytes));
+    let (Ok(before), Ok(ours), Ok(text)) = texts else {
+        return Back::Stays("it is no text".to_owned());
+    };
+    match toml::revert(&before, &ours, text) {
+        Err(error) => Back::Stays(error.to_string()),
+        Ok(reverted) => {
+            let is_empty = reverted.text.trim().is_empty()
+                || Toml::parse(&reverted.text).is_ok_and(|toml| toml.leaves().is_empty());
+            if is_empty
+                && matches!(written.before, Before::Absent)
+                && reverted.text.trim().is_empty()
+            {
+                return Back::Remove;
+            }
+            let left = reverted.left.iter().map(|path| toml::shown(path)).collect();
+            Back::Write { file: File { bytes: reverted.text.into_bytes(), mode: now.mode }, left }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A plan as people read it: a unified diff, without credentials.
+
+use std::fmt::Write as _;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::{Plan, Step, redact::Redacted};
+use crate::{File, Ledger, Observed};
+
+/// Lines around a change.
+const CONTEXT: usize = 3;
+
+impl Plan {
+    /// What changes on `observed`, the host before the plan, as a unified diff.
+    /// No credential is in it, in whatever spelling; the ledger is left out.
+    pub fn diff(&self, observed: &Observed) -> String {
+        let mut text = String::new();
+        for step in self.steps.iter().filter(|step| step.path() != Some(&Ledger::path())) {
+            match step {
+                Step::Write { path, file } => {
+                    let old = observed.files.file(path);
+                    let from = if old.is_some() { path.as_str() } else { "/dev/null" };
+                    let _ = writeln!(text, "--- {from}\n+++ {path}{}", mode(old, file));
+                    self.changes(old, Some(file), &mut text);
+                }
+                Step::Remove { path } => {
+                    let _ = writeln!(text, "--- {path}\n+++ /dev/null");
+                    self.changes(observed.files.file(path), None, &mut text);
+                }
+                Step::Restart { runtime } => {
+                    let _ = writeln!(text, "# restart {runtime}");
+                }
+                Step::Reload { runtime } => {
+                    let _ = writeln!(text, "# reload {runtime}");
+                }
+                Step::MakeDirectory { .. } | Step::RemoveDirectory { .. } => {}
+            }
+        }
+        text
+    }
+
+    fn changes(&self, old: Option<&File>, new: Option<&File>, out: &mut String) {
+        let bytes = |file: Option<&File>| file.map(|file| file.bytes.clone()).unwrap_or_default();
+        let texts = (String::from_utf8(bytes(old)), String::from_utf8(bytes(new)));
+        let (Ok(old), Ok(new)) = texts else {
+            out.push_str("(not shown: it is no text)\n");
+            return;
+        };
+        let (Some(shown_old), Some(shown_new)) =
+            (Redacted::new(&old, &self.secrets), Redacted::new(&new, &self.secrets))
+        else {
+            out.push_str("(not shown: it holds a key, or a credential over several lines)\n");
+            return;
+        };
+        let diff = TextDiff::from_lines(&old, &new);
+        for group in diff.grouped_ops(CONTEXT) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+            let range = |start: usize, end: usize| match end - start {
+                0 => format!("{start},0"),
+                n => format!("{},{n}", start + 1),
+            };
+            let _ = writeln!(
+                out,
+                "@@ -{} +{} @@",
+                range(first.old_range().start, last.old_range().end),
+                range(first.new_range().start, last.new_range().end),
+            );
+            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+                let (sign, line) = match (change.tag(), change.old_index(), change.new_index()) {
+                    (ChangeTag::Equal, Some(line), _) => (' ', shown_old.line(line)),
+                    (ChangeTag::Delete, Some(line), _) => ('-', shown_old.line(line)),
+                    (_, _, Some(line)) => ('+', shown_new.line(line)),
+                    _ => continue,
+                };
+                let _ = writeln!(out, "{sign}{line}");
+            }
+        }
+    }
+}
+
+/// The permissions, where they are not those of most files, or change.
+fn mode(old: Option<&File>, new: &File) -> String {
+    match old {
+        Some(old) if old.mode != new.mode => {
+            format!(" (mode {:03o} instead of {:03o})", new.mode, old.mode)
+        }
+        None if new.mode != 0o644 => format!(" (mode {:03o})", new.mode),
+        _ => String::new(),
+    }
+}

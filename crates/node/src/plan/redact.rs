@@ -1,0 +1,163 @@
+//! Texts of a host without the credentials in them, ours and those of others.
+
+use image_swap_core::redact::without_userinfo;
+
+/// What stands in place of a credential.
+const REDACTED: &str = "<redacted>";
+
+/// Keys whose values are credentials, in whatever runtime's file.
+const KEYS: [&str; 10] = [
+    "authorization",
+    "password",
+    "username",
+    "auth",
+    "identitytoken",
+    "identity_token",
+    "registrytoken",
+    "token",
+    "secret",
+    "proxy-authorization",
+];
+
+/// The lines of a text, fit to be shown.
+pub(super) struct Redacted(Vec<String>);
+
+impl Redacted {
+    /// The lines of `text` without credentials, and without `secrets` wherever
+    /// they stand; `None` where that cannot be told line by line.
+    pub(super) fn new(text: &str, secrets: &[String]) -> Option<Self> {
+        if text.contains("PRIVATE KEY") {
+            return None;
+        }
+        let lines = text.split('\n').map(|line| {
+            let mut line = without_values(line.trim_end_matches('\r'))?;
+            for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
+                line = line.replace(secret.as_str(), REDACTED);
+            }
+            Some(without_userinfo(&line).into_owned())
+        });
+        lines.collect::<Option<Vec<String>>>().map(Self)
+    }
+
+    /// One line, counted from 0.
+    pub(super) fn line(&self, line: usize) -> &str {
+        self.0.get(line).map_or("", String::as_str)
+    }
+}
+
+/// `line` without the values of [`KEYS`]; `None` if one goes on in the next line.
+fn without_values(line: &str) -> Option<String> {
+    let lower = line.to_ascii_lowercase();
+    let mut shown = String::new();
+    let mut done = 0;
+    while let Some((start, key)) = next_key(&lower, done) {
+        let after = start + key;
+        let rest = &line[after..];
+        let skipped = rest.len() - rest.trim_start_matches(['"', '\'', ' ', '\t']).len();
+        let rest = &rest[skipped..];
+        let Some(value) = rest.strip_prefix(['=', ':']) else {
+            shown.push_str(&line[done..after]);
+            done = after;
+            continue;
+        };
+        let blanks = value.len() - value.trim_start().len();
+        let from = after + skipped + 1 + blanks;
+        let length = value_length(&line[from..])?;
+        shown.push_str(&line[done..from]);
+        if length > 0 {
+            shown.push_str(REDACTED);
+        }
+        done = from + length;
+    }
+    shown.push_str(&line[done..]);
+    Some(shown)
+}
+
+/// The next of [`KEYS`] in `line` as a word of its own, at or behind `from`.
+fn next_key(line: &str, from: usize) -> Option<(usize, usize)> {
+    let is_word = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+    let bytes = line.as_bytes();
+    let found = KEYS
+        .iter()
+        .flat_map(|key| line[from..].match_indices(key).map(move |(at, _)| (from + at, key.len())));
+    let found = found.filter(|&(at, length)| {
+        let before = at.checked_sub(1).is_some_and(|before| is_word(bytes[before]));
+        let after = bytes.get(at + length).is_some_and(|&c| is_word(c));
+        !before && !after
+    });
+    found.min()
+}
+
+/// How many bytes of `text` are a value; none of a table or mapping, whose own
+/// keys are looked at.
+fn value_length(text: &str) -> Option<usize> {
+    if ["\"\"\"", "'''", "|", ">"].iter().any(|start| text.starts_with(start)) {
+        return None;
+    }
+    let end = match text.chars().next() {
+        None | Some('{' | '#') => return Some(0),
+        Some('[') => text.find(']').map(|at| at + 1)?,
+        Some(quote @ ('"' | '\'')) => {
+            let mut escaped = false;
+            let end = text[1..].find(|c| {
+                let ends = c == quote && !escaped;
+                escaped = c == '\\' && quote == '"' && !escaped;
+                ends
+            });
+            let end = end.map_or(text.len(), |at| at + 2);
+            // YAML doubles a quote within quotes: it goes on behind it.
+            if text[end..].starts_with(quote) { end + value_length(&text[end..])? } else { end }
+        }
+        Some(_) => text.find([',', '}', '#']).unwrap_or(text.len()),
+    };
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn shows(line: &str, expected: &str) {
+        assert_eq!(Redacted::new(line, &["s3cr3t".to_owned()]).unwrap().line(0), expected);
+    }
+
+    #[test]
+    fn values_of_credentials_are_not_shown() {
+        shows("  Authorization = \"Basic cm9i\\\"b3Q=\" # c", "  Authorization = <redacted> # c");
+        shows("Authorization = [\"Basic a\", 'b']", "Authorization = <redacted>");
+        shows(
+            "auth = { username = 'u', password = \"p\" }",
+            "auth = { username = <redacted>, password = <redacted> }",
+        );
+        shows("      password: 'it''s'", "      password: <redacted>");
+        shows(
+            "{\"auths\":{\"h.io\":{\"auth\":\"cm9ib3Q=\"}}}",
+            "{\"auths\":{\"h.io\":{\"auth\":<redacted>}}}",
+        );
+        shows("  password: plain", "  password: <redacted>");
+        shows("server = \"https://u:p@h.io\"", "server = \"https://…@h.io\"");
+        shows("comment s3cr3t", "comment <redacted>");
+    }
+
+    #[test]
+    fn what_is_no_credential_is_shown() {
+        for line in
+            ["[plugins.cri.registry.configs.\"h\".auth]", "oauth = 1", "auth:", "ca = \"ca.crt\""]
+        {
+            shows(line, line);
+        }
+    }
+
+    #[test]
+    fn what_goes_on_in_the_next_line_is_not_shown_at_all() {
+        for text in [
+            "password = \"\"\"\na\"\"\"",
+            "password: |\n  a",
+            "auth = [\n 'a']",
+            "-----BEGIN PRIVATE KEY-----",
+        ] {
+            assert!(Redacted::new(text, &[]).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Edits of single lines.
+
+use std::ops::Range;
+
+use toml_edit::{InlineTable, Item, Table, TableLike};
+
+use super::{
+    Toml, shown,
+    syntax::{dotted, key},
+};
+
+/// An edit that would touch more than it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} at {path}, found something else")]
+pub(crate) struct CannotEdit {
+    pub(crate) path: String,
+    pub(crate) expected: &'static str,
+}
+
+/// One replacement of bytes.
+struct Splice {
+    range: Range<usize>,
+    text: String,
+}
+
+/// Where keys would go: the innermost table on the way that there is.
+struct Way<'a> {
+    /// It.
+    at: At<'a>,
+    /// Keys with dots that led to it from where lines can be added.
+    dotted: Vec<&'a str>,
+    /// The keys that are not there yet.
+    missing: &'a [&'a str],
+}
+
+/// Where lines can be added.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    /// A table with lines of its own, or none but below it.
+    Table(&'a Table),
+    /// `{ … }`.
+    Inline(&'a InlineTable),
+}
+
+impl Toml<'_> {
+    /// The text with `value`, which is TOML, at `path`. A new line, and a
+    /// value that is replaced, get `comments` above them.
+    pub(crate) fn set(
+        &self,
+        path: &[&str],
+        value: &str,
+        comments: &[&str],
+    ) -> Result<String, CannotEdit> {
+        let Some((last, tables)) = path.split_last() else {
+            return Err(cannot(path, "a key"));
+        };
+        let way = self.way(tables)?;
+        let there =
+            way.table().and_then(|table| table.get(last)).filter(|_| way.missing.is_empty());
+        let splice = match there {
+            Some(Item::Value(old)) if !old.is_inline_table() => {
+                let range = old.span().ok_or_else(|| cannot(path, "a value"))?;
+                let inline = matches!(way.at, At::Inline(_));
+                let start = self.line_start(range.start);
+                let above = if inline { String::new() } else { self.comments(comments, start) };
+                let text = [&above, &self.text[start..range.start], value].concat();
+                Splice { range: start..range.end, text }
+            }
+            Some(_) => return Err(cannot(path, "a value")),
+            None => self.added(path, last, value, comments, &way)?,
+        };
+        Ok(self.spliced(vec![splice]))
+    }
+
+    /// The text without what is at `path`; of a table all that is below it.
+    pub(crate) fn without(&self, path: &[&str]) -> Result<String, CannotEdit> {
+        let Some((last, tables)) = path.split_last() else {
+            return Err(cannot(path, "a key"));
+        };
+        let Some(item) = self.get(path) else { return Ok(self.text.to_owned()) };
+        let parent = self.get(tables).ok_or_else(|| cannot(tables, "a table"))?;
+        let mut ranges = Vec::new();
+        if let Some(inline) = self.enclosing_inline(tables) {
+            if !std::ptr::eq(inline, parent.as_inline_table().unwrap_or(inline)) {
+                return Err(cannot(path, "a key without dots"));
+            }
+            ranges.push(within_inline(inline, last).ok_or_else(|| cannot(path, "a key"))?);
+        } else {
+            let name = parent.as_table().and_then(|table| table.key(last));
+            let name = name.and_then(toml_edit::Key::span);
+            self.statements(name, item, &mut ranges);
+        }
+        let splices = ranges.into_iter().map(|range| Splice { range, text: String::new() });
+        Ok(self.spliced(splices.collect()))
+    }
+
+    /// The text without the header of the table at `path`, if that is empty.
+    pub(super) fn without_header(&self, path: &[&str]) -> String {
+        let table = self.get(path).and_then(Item::as_table).filter(|table| table.is_empty());
+        let range = table.and_then(header);
+        let splice = range.map(|range| Splice { range: self.lines(&range), text: String::new() });
+        self.spliced(splice.into_iter().collect())
+    }
+
+    /// The text with `block` at its end, a blank line in between.
+    pub(crate) fn appended(&self, block: &str) -> String {
+        let newline = self.newline();
+        let mut text = self.text.to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push_str(newline);
+        }
+        if !text.is_empty() && !text.ends_with(&[newline, newline].concat()) {
+            text.push_str(newline);
+        }
+        text + &block.replace('\n', newline)
+    }
+
+    /// Follows `tables` as far as they are there.
+    fn way<'a>(&'a self, tables: &'a [&'a str]) -> Result<Way<'a>, CannotEdit> {
+        let mut way = Way { at: At::Table(self.root()), dotted: Vec::new(), missing: &[] };
+        let mut item = self.document.as_item();
+        for (i, name) in tables.iter().enumerate() {
+            let Some(next) = item.get(name) else {
+                way.missing = &tables[i..];
+                break;
+            };
+            item = next;
+            let is_dotted = match next {
+                Item::Table(table) => table.is_dotted(),
+                Item::Value(value) => value.as_inline_table().is_some_and(InlineTable::is_dotted),
+                _ => false,
+            };
+            if is_dotted {
+                way.dotted.push(name);
+                continue;
+            }
+            way.dotted.clear();
+            way.at = match next {
+                Item::Table(table) => At::Table(table),
+                Item::Value(value) => At::Inline(
+                    value.as_inline_table().ok_or_else(|| cannot(&tables[..=i], "a table"))?,
+                ),
+                _ => return Err(cannot(&tables[..=i], "a table")),
+            };
+        }
+        Ok(way)
+    }
+
+    /// `{ … }` around the keys of the table at `tables`, if there is one.
+    fn enclosing_inline<'a>(&'a self, tables: &'a [&'a str]) -> Option<&'a InlineTable> {
+        match self.way(tables).ok()?.at {
+            At::Inline(table) => Some(table),
+            At::Table(_) => None,
+        }
+    }
+
+    /// What adds a key that is not there.
+    fn added(
+        &self,
+        path: &[&str],
+        last: &str,
+        value: &str,
+        comments: &[&str],
+        way: &Way<'_>,
+    ) -> Result<Splice, CannotEdit> {
+        let newline = self.newline();
+        let table = match way.at {
+            At::Inline(table) => {
+                return in_inline(self.text, table, last, value, way)
+                    .ok_or_else(|| cannot(path, "a table in braces"));
+            }
+            At::Table(table) => table,
+        };
+        let tables = &path[..path.len() - 1];
+        if let Some(first) = way.dotted.first() {
+            // A table made of dotted keys cannot have a header beside them.
+            let span = table.key(first).and_then(toml_edit::Key::span);
+            let start = self.line_start(span.ok_or_else(|| cannot(path, "a key"))?.start);
+            let keys: Vec<&str> =
+                way.dotted.iter().chain(way.missing).copied().chain([last]).collect();
+            let blanks = self.indent_of_line(start);
+            let line = [blanks, &dotted(&keys), " = ", value, newline].concat();
+            let text = self.comments(comments, start) + &line;
+            return Ok(Splice { range: start..start, text });
+        }
+        let own = header(table);
+        if way.missing.is_empty() && (tables.is_empty() || own.is_some()) {
+            let (at, blanks) = match own {
+                Some(range) => (self.line_end(range.end), self.indent_below(table, range.start)),
+                None => (self.first_line(table), ""),
+            };
+            let open = if at > 0 && !self.text[..at].ends_with('\n') { newline } else { "" };
+            let comments: String =
+                comments.iter().flat_map(|line| [blanks, line, newline]).collect();
+            let text = [open, &comments, blanks, &key(last), " = ", value, newline].concat();
+            return Ok(Splice { range: at..at, text });
+        }
+        let comments: String = comments.iter().flat_map(|line| [*line, newline]).collect();
+        let line = [&key(last), " = ", value, newline].concat();
+        let block = ["[", &dotted(tables), "]", newline, &comments, &line].concat();
+        // Beside tables below it, a table stands before them.
+        let below = way.missing.is_empty().then(|| first_header(table)).flatten();
+        if let Some(start) = below {
+            let at = self.line_start(start);
+            return Ok(Splice { range: at..at, text: block + newline });
+        }
+        let end = self.text.len();
+        let text = self.appended(&block.replace("\r\n", "\n")).split_off(end);
+        Ok(Splice { range: end..end, text })
+    }
+
+    /// Where the lines of the root table begin.
+    fn first_line(&self, table: &Table) -> usize {
+        let keys = table.iter().filter(|(_, item)| !has_header(item));
+        let keys = keys.filter_map(|(name, _)| Some(table.key(name)?.span()?.start));
+        keys.min().or_else(|| first_header(table)).map_or(self.text.len(), |at| self.line_start(at))
+    }
+
+    /// How keys below the header at `header` are indented.
+    fn indent_below(&self, table: &Table, header: usize) -> &str {
+        let keys = table.iter().filter(|(_, item)| !has_header(item));
+        let first = keys.filter_map(|(name, _)| Some(table.key(name)?.span()?.start)).min();
+        self.indent(first.unwrap_or(header))
+    }
+
+    fn indent_of_line(&self, start: usize) -> &str {
+        let line = &self.text[start..];
+        &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
+    }
+
+    /// Comments with the blanks of the line that begins at `start`.
+    fn comments(&self, comments: &[&str], start: usize) -> String {
+        let (blanks, newline) = (self.indent_of_line(start), self.newline());
+        comments.iter().flat_map(|line| [blanks, line, newline]).collect()
+    }
+
+    /// The lines of `item`, whose key stands at `name`, and of all below it.
+    fn statements(&self, name: Option<Range<usize>>, item: &Item, ranges: &mut Vec<Range<usize>>) {
+        match item {
+            Item::None => {}
+            Item::Value(value) => {
+                if let (Some(name), Some(value)) = (name, value.span()) {
+                    ranges.push(self.lines(&(name.start..value.end)));
+                }
+            }
+            Item::Table(table) => self.table(table, ranges),
+            Item::ArrayOfTables(tables) => {
+                tables.iter().for_each(|table| self.table(table, ranges));
+            }
+        }
+    }
+
+    fn table(&self, table: &Table, ranges: &mut Vec<Range<usize>>) {
+        ranges.extend(header(table).map(|range| self.lines(&range)));
+        for (name, item) in table {
+            let name = table.key(name).and_then(toml_edit::Key::span);
+            self.statements(name, item, ranges);
+        }
+    }
+
+    fn spliced(&self, mut splices: Vec<Splice>) -> String {
+        splices.sort_by_key(|splice| splice.range.start);
+        let mut text = String::with_capacity(self.text.len());
+        let mut done = 0;
+        for Splice { range, text: new } in splices {
+            text.push_str(&self.text[done..range.start.max(done)]);
+            text.push_str(&new);
+            done = range.end.max(done);
+        }
+        text.push_str(&self.text[done..]);
+        text
+    }
+}
+
+impl<'a> Way<'a> {
+    /// The table that was asked for, if all of the way is there.
+    fn table(&self) -> Option<&'a dyn TableLike> {
+        let mut table: &dyn TableLike = match self.at {
+            At::Table(table) => table,
+            At::Inline(table) => table,
+        };
+        for name in &self.dotted {
+            table = table.get(name)?.as_table_like()?;
+        }
+        self.missing.is_empty().then_some(table)
+    }
+}
+
+fn cannot(path: &[&str], expected: &'static str) -> CannotEdit {
+    let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
+    CannotEdit { path: shown(&path), expected }
+}
+
+/// Whether `item` has lines elsewhere, below a header.
+fn has_header(item: &Item) -> bool {
+    match item {
+        Item::Table(table) => !table.is_dotted(),
+        Item::ArrayOfTables(_) => true,
+        _ => false,
+    }
+}
+
+/// Where the header of `table` stands, if it has one.
+fn header(table: &Table) -> Option<Range<usize>> {
+    // Without one it has the place of the first header below it, or none.
+    table.span().filter(|range| !table.is_implicit() && !range.is_empty())
+}
+
+/// Where the first header of `table` and all below it stands.
+fn first_header(table: &Table) -> Option<usize> {
+    let own = header(table).map(|range| range.start);
+    let below = table.iter().filter_map(|(_, item)| match item {
+        Item::Table(table) => first_header(table),
+        Item::ArrayOfTables(tables) => tables.span().map(|range| range.start),
+        _ => None,
+    });
+    below.chain(own).min()
+}
+
+/// What adds a key to `{ … }`.
+fn in_inline(
+    text: &str,
+    table: &InlineTable,
+    last: &str,
+    value: &str,
+    way: &Way<'_>,
+) -> Option<Splice> {
+    let close = table.span()?.end - 1;
+    let body = text[..close].trim_end();
+    let comma = if table.is_empty() || body.ends_with(',') { "" } else { "," };
+    let mut new = [&key(last), " = ", value].concat();
+    if way.dotted.is_empty() {
+        for name in way.missing.iter().rev() {
+            new = format!("{} = {{ {new} }}", key(name));
+        }
+    } else {
+        let keys: Vec<&str> = way.dotted.iter().chain(way.missing).copied().collect();
+        new = [&dotted(&keys), ".", &new].concat();
+    }
+    Some(Splice { range: body.len()..close, text: [comma, " ", &new, " "].concat() })
+}
+
+/// The bytes of `name` and its value in `{ … }`, and of one comma.
+fn within_inline(table: &InlineTable, name: &str) -> Option<Range<usize>> {
+    let start_of = |name: &str| Some(table.key(name)?.span()?.start);
+    let end_of = |name: &str| table.get(name).and_then(value_end);
+    let names: Vec<&str> = table.iter().map(|(name, _)| name).collect();
+    let at = names.iter().position(|found| *found == name)?;
+    let start = start_of(name)?;
+    if let Some(next) = names.get(at + 1) {
+        return Some(start..start_of(next)?);
+    }
+    let end = end_of(name)?;
+    match at.checked_sub(1) {
+        Some(before) => Some(end_of(names[before])?..end),
+        None => Some(start..end),
+    }
+}
+
+fn value_end(value: &toml_edit::Value) -> Option<usize> {
+    match value.as_inline_table().filter(|table| table.is_dotted()) {
+        Some(table) => table.iter().filter_map(|(_, value)| value_end(value)).max(),
+        None => value.span().map(|range| range.end),
+    }
+}

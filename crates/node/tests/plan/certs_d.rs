@@ -1,0 +1,70 @@
+//! containerd, told by files below `certs.d`.
+
+use image_swap_node::{Desired, Entry, Outcome, Restart, State, Step};
+
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declared, desired};
+
+const RULES: &str = "docker.io::h.io/d/docker.io,quay.io::h.io/q";
+
+#[test]
+fn a_fresh_host_gets_files_and_one_edit() {
+    let declaration = declared(RULES);
+    let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut host = before.clone();
+    let plan = host.plan(&desired(&declaration)).unwrap();
+    assert_eq!(plan.outcome(), Outcome::ChangeAndRestart);
+    insta::assert_snapshot!(plan.diff(&host.observe(None)));
+    let restart = plan.steps.iter().position(|step| matches!(step, Step::Restart { .. }));
+    let last_write = plan.steps.iter().rposition(|step| step.path() == Some(&CONFIG.into()));
+    assert_eq!(restart, last_write.map(|at| at + 1));
+
+    host.apply(&desired(&declaration));
+    let again = host.plan(&desired(&declaration)).unwrap();
+    assert_eq!((again.steps.len(), again.outcome()), (0, Outcome::InPlace));
+    assert!(again.rows.iter().all(|row| row.state == State::InPlace), "{:?}", again.rows);
+
+    host.restore();
+    assert_eq!(host.existing(), before.existing());
+}
+
+#[test]
+fn without_leave_to_restart_nothing_is_to_be_done() {
+    let declaration = declared(RULES);
+    let host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let desired = Desired { restart: Restart::Never, ..desired(&declaration) };
+    let plan = host.plan(&desired).unwrap();
+    assert_eq!(plan.outcome(), Outcome::NeedsRestart);
+    // Where the directory is set already, nothing has to be restarted.
+    let set = format!(
+        "{IMAGE_BUILDER}[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"
+    );
+    let host = Host::containerd("1.7.24").with(CONFIG, &set);
+    assert_eq!(host.plan(&desired).unwrap().outcome(), Outcome::Change);
+}
+
+#[test]
+fn only_our_edits_leave_what_others_edited_since() {
+    let declaration = declared(RULES);
+    let mut host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    host.apply(&desired(&declaration));
+    let theirs = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
+    let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), theirs].concat());
+    // It still says what it should: nothing is restarted.
+    assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);
+    let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
+    host = host
+        .clone()
+        .with(hosts, &[host.text(hosts).unwrap(), "\n[host.\"https://k.io\"]\n"].concat());
+    host.restore();
+    assert_eq!(host.text(CONFIG).unwrap(), [IMAGE_BUILDER, theirs].concat());
+    assert_eq!(host.text(hosts), Some("\n[host.\"https://k.io\"]\n"));
+    assert!(!host.disk.exists(&"/etc/containerd/certs.d/docker.io".into()));
+}
+
+#[test]
+fn a_link_in_place_of_the_configuration_is_not_replaced() {
+    let declaration = declared(RULES);
+    let link = Entry::Link("/nix/store/config.toml".to_owned(), None);
+    let host = Host::containerd("1.7.24").with_entry(CONFIG, link);
+    assert_eq!(host.plan(&desired(&declaration)).unwrap_err().case, "link");
+}

@@ -1,0 +1,160 @@
+//! A host in memory.
+
+use image_swap_core::{
+    declaration::{Declaration, Source},
+    nodes::Fallback,
+};
+use image_swap_node::{
+    Desired, Entry, File, Files, Form, HostPath, Observed, Outcome, Plan, Refusal, Restart,
+    Runtime, Step, Version, needs, plan, restore,
+};
+
+/// The config.toml that images for Cluster API come with.
+pub(crate) const IMAGE_BUILDER: &str = "\
+## template: jinja
+
+# Use config version 2 to enable new configuration fields.
+# Config file is parsed as version 1 by default.
+version = 2
+
+imports = [\"/etc/containerd/conf.d/*.toml\"]
+
+[plugins]
+  [plugins.\"io.containerd.grpc.v1.cri\"]
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+    runtime_type = \"io.containerd.runc.v2\"
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
+    SystemdCgroup = true
+";
+
+/// The main file.
+pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
+
+/// A whole host, all of whose files are known.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Host {
+    pub(crate) runtime: Runtime,
+    pub(crate) version: Option<Version>,
+    pub(crate) disk: Files,
+}
+
+impl Host {
+    /// A host with containerd and the files of an image.
+    pub(crate) fn containerd(version: &str) -> Self {
+        Self::of(Runtime::Containerd, version)
+    }
+
+    /// A host with nothing but a runtime.
+    pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
+        let mut disk = Files::default();
+        disk.insert("/", Entry::Directory(Vec::new()));
+        Self { runtime, version: Version::parse(version), disk }
+            .with("/etc/os-release", "ID=debian\n")
+            .with("/var/lib/x", "")
+    }
+
+    /// The same with a file.
+    #[must_use]
+    pub(crate) fn with(mut self, path: &str, text: &str) -> Self {
+        self.write(path, File::public(text));
+        self
+    }
+
+    /// The same with something else at `path`.
+    #[must_use]
+    pub(crate) fn with_entry(mut self, path: &str, entry: Entry) -> Self {
+        self.write(path, File::public(""));
+        self.disk.insert(path, entry);
+        self
+    }
+
+    pub(crate) fn write(&mut self, path: &str, file: File) {
+        let path = HostPath::new(path);
+        let mut above: Vec<HostPath> =
+            std::iter::successors(path.parent(), HostPath::parent).collect();
+        above.reverse();
+        for path in above {
+            self.disk.apply(&Step::MakeDirectory { path, mode: 0o755 });
+        }
+        self.disk.apply(&Step::Write { path, file });
+    }
+
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.disk.text(&path.into())
+    }
+
+    /// Looks at all that a plan needs, as a shell does.
+    pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
+        let mut observed = Observed::new(self.runtime, self.version);
+        loop {
+            let paths = needs(desired, &observed);
+            if paths.is_empty() {
+                return observed;
+            }
+            for path in paths {
+                let entry = self.disk.get(&path).cloned().unwrap_or(Entry::Absent);
+                observed.files.insert(path, entry);
+            }
+        }
+    }
+
+    pub(crate) fn plan(&self, desired: &Desired<'_>) -> Result<Plan, Refusal> {
+        plan(desired, &self.observe(Some(desired)))
+    }
+
+    /// Plans and does it.
+    #[track_caller]
+    pub(crate) fn apply(&mut self, desired: &Desired<'_>) -> Plan {
+        let plan = self.plan(desired).unwrap();
+        self.carry_out(&plan);
+        plan
+    }
+
+    #[track_caller]
+    pub(crate) fn restore(&mut self) -> Plan {
+        let plan = restore(&self.observe(None), Restart::Allow).unwrap();
+        self.carry_out(&plan);
+        plan
+    }
+
+    #[track_caller]
+    fn carry_out(&mut self, plan: &Plan) {
+        assert_ne!(plan.outcome(), Outcome::NeedsRestart);
+        for step in &plan.steps {
+            self.disk.apply(step);
+        }
+    }
+
+    /// All files and directories that there are.
+    pub(crate) fn existing(&self) -> Vec<(&HostPath, &Entry)> {
+        self.disk.iter().filter(|(_, entry)| **entry != Entry::Absent).collect()
+    }
+}
+
+/// The page's Secret with credentials and these rules.
+pub(crate) fn declared(rules: &str) -> Declaration {
+    declare(rules, "")
+}
+
+/// The same with further lines.
+pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
+         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
+         {}\n  MIRROR_REGISTRIES: |\n    {}\n",
+        if more.is_empty() { "INSECURE: \"false\"" } else { more },
+        rules.replace('\n', "\n    ")
+    );
+    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+}
+
+/// What the command's defaults desire, with a restart.
+pub(crate) fn desired(declaration: &Declaration) -> Desired<'_> {
+    Desired {
+        declaration,
+        form: Form::CertsD,
+        fallback: Fallback::Upstream,
+        restart: Restart::Allow,
+        header_over_http: false,
+    }
+}

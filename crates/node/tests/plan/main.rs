@@ -1,0 +1,6 @@
+//! Plans, on hosts in memory.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
+
+mod certs_d;
+mod host;
