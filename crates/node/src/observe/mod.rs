@@ -2,8 +2,12 @@
 
 mod daemon;
 mod detect;
+mod drift;
 
-pub use self::daemon::{Answer, Daemon};
+pub use self::{
+    daemon::{Answer, Daemon},
+    drift::{Drift, Standing, drift},
+};
 use crate::{Desired, Host, Observed, Runtime, needs};
 
 /// What was seen of a host.

@@ -36,6 +36,15 @@ pub(crate) fn report() -> HostPath {
     Host::state().join("taken-back")
 }
 
+impl Host {
+    /// What was taken back when nobody listened any more, and why: news for whoever
+    /// looks next. The next change that is made takes it away.
+    pub fn taken_back(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
 /// Runs it: only for our own program, which starts itself so.
 ///
 /// # Errors
