@@ -127,7 +127,7 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
 /// Kills our program's process with this verb, as the host sees it.
 fn kill_inside(stage: &Stage, verb: &str) {
     let script = format!(
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q 'image-swap node {verb}' && kill -KILL ${{p#/proc/}}; done; true"
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[i]mage-swap node {verb}' && kill -KILL ${{p#/proc/}}; done; true"
     );
     let status = stage.host.inside("sh").args(["-c", &script]).status().unwrap();
     assert!(status.success());

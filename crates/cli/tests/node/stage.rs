@@ -112,7 +112,7 @@ impl Stage {
     pub(crate) fn command(&self, verb: &str, options: &[&str]) -> Command {
         let mut command = self.host.inside(PROGRAM);
         command.args(["node", verb, "--runtime", "containerd"]);
-        if verb != "restore" {
+        if verb != "restore" && !options.contains(&"--mirrors") {
             command.arg("--registry-info").arg(&self.declaration);
         }
         command.args(options).env("PATH", self.path());

@@ -118,15 +118,13 @@ fn word(
 fn put_back(host: &Host, order: &Order) -> Result<(), String> {
     let now = host.at(&order.config).and_then(|path| read(&path));
     let restart = now.map_or(true, |now| now != order.config_before());
-    let errors = take_back(host, &order.steps());
-    if !errors.is_empty() {
-        return Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
-    }
+    let mut errors: Vec<String> =
+        take_back(host, &order.steps()).iter().map(ToString::to_string).collect();
     if restart {
-        command::run(host, &order.command).map_err(|error| error.to_string())?;
-        trial::wait(&order.place())?;
+        let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
+        errors.extend(restarted.and_then(|()| trial::wait(&order.place())).err());
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
 }
 
 #[cfg(test)]
