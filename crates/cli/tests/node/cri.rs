@@ -23,7 +23,7 @@ fn a_runtime_says_what_it_is_pulls_lists_and_removes() -> Outcome {
     assert_eq!(client.images()?, []);
     let image = format!("quay.io/team/app:{TAG}");
     let pulled = client.pull(&image, DEADLINE)?;
-    assert_eq!(pulled.tags, [image.clone()]);
+    assert_eq!(pulled.tags, std::slice::from_ref(&image));
     assert!(pulled.digests[0].starts_with("quay.io/team/app@sha256:"), "{pulled:?}");
     assert_eq!(client.image(&image)?, Some(pulled.clone()));
     assert_eq!(client.images()?, [pulled]);

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     Outcome,
     files::WITH_PATH,
-    stage::{PROGRAM, Stage},
+    stage::{PROGRAM, Stage, run},
 };
 
 /// Runs `script` inside, with the program and the options of `apply`.
@@ -24,7 +24,7 @@ fn apply_after(stage: &Stage, script: &str) -> crate::stage::Ran {
             command.env(name, value);
         }
     }
-    stage.run(command)
+    run(command)
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Stage {
 
     /// `image-swap node VERB` with `options`, about the declaration.
     pub(crate) fn node(&self, verb: &str, options: &[&str]) -> Ran {
-        self.run(self.command(verb, options))
+        run(self.command(verb, options))
     }
 
     pub(crate) fn command(&self, verb: &str, options: &[&str]) -> Command {
@@ -117,15 +117,6 @@ impl Stage {
         }
         command.args(options).env("PATH", self.path());
         command
-    }
-
-    pub(crate) fn run(&self, mut command: Command) -> Ran {
-        let Output { status, stdout, stderr } = command.output().unwrap();
-        Ran {
-            code: status.code().unwrap_or(-1),
-            stdout: String::from_utf8(stdout).unwrap(),
-            stderr: String::from_utf8(stderr).unwrap(),
-        }
     }
 
     /// `image-swap node VERB --restart allow`, with the host's own command.
@@ -161,6 +152,16 @@ impl Stage {
             walk(&self.at(path), &mut tree);
         }
         tree
+    }
+}
+
+/// Runs it to its end.
+pub(crate) fn run(mut command: Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    Ran {
+        code: status.code().unwrap_or(-1),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
     }
 }
 
