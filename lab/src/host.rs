@@ -45,7 +45,7 @@ const MIRROR_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 /// The host's own directories. The machine's are hidden behind them.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "/etc/containerd",
     "/etc/containers",
     "/etc/docker",
@@ -55,6 +55,7 @@ const OWN: [&str; 12] = [
     "/run/nri",
     "/var/lib/containerd",
     "/var/lib/containers",
+    "/var/lib/image-swap",
     "/opt/cni",
     "/opt/containerd",
     "/opt/nri",

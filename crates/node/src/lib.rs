@@ -26,9 +26,11 @@ mod observed;
 mod owner;
 mod plan;
 mod refusal;
+pub mod registry;
 mod restart;
 mod runtime;
 mod toml;
+pub mod verify;
 mod version;
 
 pub use self::{
@@ -40,7 +42,7 @@ pub use self::{
     host_path::HostPath,
     ledger::{Before, Bytes, Ledger, LedgerError, Written},
     needs::needs,
-    observe::{Answer, Daemon, ObserveError, Seen, observe},
+    observe::{Answer, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
     observed::Observed,
     owner::Owner,
     plan::{Outcome, Plan, Row, State, Step, plan, restore},

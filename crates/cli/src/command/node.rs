@@ -6,6 +6,8 @@ mod options;
 mod plan;
 mod report;
 mod restore;
+mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,10 @@ enum Verb {
     Plan(plan::Args),
     /// Have this host's container runtime pull from the mirrors.
     Apply(apply::Args),
+    /// Say what is in place on this host, and what others changed since.
+    Status(status::Args),
+    /// Pull a reference of each registry through the runtime, and say where it came from.
+    Verify(verify::Args),
     /// Take our edits away: the files get their very bytes back.
     Restore(restore::Args),
     /// Wait to take a change back (started by apply).
@@ -41,6 +47,8 @@ impl Args {
         match self.verb {
             Verb::Plan(args) => args.run(),
             Verb::Apply(args) => args.run(),
+            Verb::Status(args) => args.run(),
+            Verb::Verify(args) => args.run(),
             Verb::Restore(args) => args.run(),
             Verb::Guard(args) => args.run(),
             Verb::Inside(args) => args.run(),

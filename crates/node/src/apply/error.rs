@@ -52,7 +52,7 @@ pub enum Left {
     AsItWas,
     /// As it was, but for what could not be taken back.
     Differs(Vec<StepError>),
-    /// The runtime could not be brought back.
+    /// Something could not be taken back, or the runtime not be brought back.
     Broken(String),
 }
 
@@ -81,7 +81,8 @@ impl fmt::Display for Left {
             }
             Self::Broken(why) => write!(
                 f,
-                "the files are as they were, but the runtime did not come back: {why}; restart it"
+                "not everything could be taken back: {why}; once that is mended, \
+                 `image-swap node restore` does the rest"
             ),
         }
     }

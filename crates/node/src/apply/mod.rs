@@ -8,7 +8,7 @@ pub(crate) use self::carry::take_back;
 pub use self::error::{Failed, Left, StepError, Why};
 use crate::{
     Host, HostPath, Ledger, Outcome, Plan, Runtime, Step,
-    host::{Lock, clean},
+    host::{Lock, clean, remove},
     observe::Seen,
     restart::{self, Guarded, Restarting},
 };
@@ -163,6 +163,7 @@ impl<'a> Turn<'a> {
             let _ = self.host.at(&path).and_then(|path| clean(&path));
         }
         restart::clean(self.host);
+        let _ = self.host.at(&restart::guard::report()).and_then(|path| remove(&path));
     }
 }
 

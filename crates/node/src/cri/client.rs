@@ -8,8 +8,8 @@ use super::{
     channel::Channel,
     error::Error,
     messages::{
-        ImageRequest, ImageStatusResponse, ListContainersResponse, ListImagesResponse, Nothing,
-        PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
+        self, ImageRequest, ImageStatusResponse, ListContainersResponse, ListImagesResponse,
+        Nothing, PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
     },
 };
 
@@ -33,11 +33,13 @@ pub struct Runtime {
     pub version: String,
 }
 
-/// What a reference became.
+/// An image that the runtime has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pulled {
-    /// The runtime's own name of the image, mostly the digest of its configuration.
+pub struct Image {
+    /// The runtime's own name of it, mostly the digest of its configuration.
     pub id: String,
+    /// `NAME:TAG` for every name the runtime knows it by.
+    pub tags: Vec<String>,
     /// `NAME@DIGEST` for every name the runtime knows it by.
     pub digests: Vec<String>,
 }
@@ -103,16 +105,15 @@ impl Client {
         Ok(images)
     }
 
-    /// Whether the images can be listed: the other half of CRI.
+    /// The images that are there.
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
-    pub fn images(&mut self) -> Result<Vec<Pulled>, Error> {
+    pub fn images(&mut self) -> Result<Vec<Image>, Error> {
         let method = "/runtime.v1.ImageService/ListImages";
         let answer: ListImagesResponse =
             self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
-        let images = answer.images.into_iter();
-        Ok(images.map(|image| Pulled { id: image.id, digests: image.repo_digests }).collect())
+        Ok(answer.images.into_iter().map(Image::from).collect())
     }
 
     /// Pulls `image` without credentials of its own, within `deadline`. The
@@ -120,23 +121,24 @@ impl Client {
     ///
     /// # Errors
     /// In the runtime's words, why it could not.
-    pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<Pulled, Error> {
+    pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<Image, Error> {
         let method = "/runtime.v1.ImageService/PullImage";
         let answer: PullImageResponse =
             self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), deadline))?;
         let pulled = self.image(&answer.image_ref)?;
-        Ok(pulled.unwrap_or(Pulled { id: answer.image_ref, digests: Vec::new() }))
+        let unlisted = Image { id: answer.image_ref, tags: Vec::new(), digests: Vec::new() };
+        Ok(pulled.unwrap_or(unlisted))
     }
 
     /// What the runtime has under this name.
     ///
     /// # Errors
     /// The runtime does not answer.
-    pub fn image(&mut self, image: &str) -> Result<Option<Pulled>, Error> {
+    pub fn image(&mut self, image: &str) -> Result<Option<Image>, Error> {
         let method = "/runtime.v1.ImageService/ImageStatus";
         let answer: ImageStatusResponse =
             self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
-        Ok(answer.image.map(|image| Pulled { id: image.id, digests: image.repo_digests }))
+        Ok(answer.image.map(Image::from))
     }
 
     /// Removes an image. One that is not there is removed.
@@ -148,5 +150,11 @@ impl Client {
         let _: Nothing =
             self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
         Ok(())
+    }
+}
+
+impl From<messages::Image> for Image {
+    fn from(image: messages::Image) -> Self {
+        Self { id: image.id, tags: image.repo_tags, digests: image.repo_digests }
     }
 }

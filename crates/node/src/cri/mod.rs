@@ -12,6 +12,6 @@ mod error;
 mod messages;
 
 pub use self::{
-    client::{Client, Pulled, Runtime},
+    client::{Client, Image, Runtime},
     error::Error,
 };

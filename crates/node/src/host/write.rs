@@ -96,12 +96,19 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     sync(parent(path)?)
 }
 
-/// Removes a directory that is empty; whether it is gone.
+/// Removes a directory that is empty, and nobody's mount point; whether it is gone.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
     match fs::remove_dir(path) {
         Ok(()) => sync(parent(path)?).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy
+            ) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

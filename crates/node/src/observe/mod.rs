@@ -2,9 +2,13 @@
 
 mod daemon;
 mod detect;
+mod drift;
 
-pub use self::daemon::{Answer, Daemon};
-use crate::{Desired, Host, Observed, Runtime, needs};
+pub use self::{
+    daemon::{Answer, Daemon},
+    drift::{Drift, Standing, drift},
+};
+use crate::{Desired, Files, Host, Ledger, Observed, Runtime, needs};
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
@@ -36,7 +40,15 @@ pub fn observe(
     runtime: Option<Runtime>,
     desired: Option<&Desired<'_>>,
 ) -> Result<Seen, ObserveError> {
-    let runtime = match runtime {
+    let told = || {
+        // What is taken back is what was told, whoever else is there by now.
+        let entry = host.look(&Ledger::path());
+        let mut files = Files::default();
+        files.insert(Ledger::path(), entry);
+        let ledger = Ledger::read(&files).ok().flatten().filter(|_| desired.is_none())?;
+        ledger.runtime.parse().ok()
+    };
+    let runtime = match runtime.or_else(told) {
         Some(runtime) => runtime,
         None => detect::detect(host)?,
     };

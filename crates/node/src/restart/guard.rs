@@ -36,6 +36,15 @@ pub(crate) fn report() -> HostPath {
     Host::state().join("taken-back")
 }
 
+impl Host {
+    /// What was taken back when nobody listened any more, and why: news for whoever
+    /// looks next. The next change that is made takes it away.
+    pub fn taken_back(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
 /// Runs it: only for our own program, which starts itself so.
 ///
 /// # Errors
@@ -109,15 +118,13 @@ fn word(
 fn put_back(host: &Host, order: &Order) -> Result<(), String> {
     let now = host.at(&order.config).and_then(|path| read(&path));
     let restart = now.map_or(true, |now| now != order.config_before());
-    let errors = take_back(host, &order.steps());
-    if !errors.is_empty() {
-        return Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
-    }
+    let mut errors: Vec<String> =
+        take_back(host, &order.steps()).iter().map(ToString::to_string).collect();
     if restart {
-        command::run(host, &order.command).map_err(|error| error.to_string())?;
-        trial::wait(&order.place())?;
+        let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
+        errors.extend(restarted.and_then(|()| trial::wait(&order.place())).err());
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
 }
 
 #[cfg(test)]

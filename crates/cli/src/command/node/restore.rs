@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{Turn, observe, restore};
+use image_swap_node::{ObserveError, Turn, observe, restore};
 
 use super::{
     apply::{broken, finish},
@@ -31,8 +31,14 @@ impl Args {
         let Self { host: args, restart, output } = self;
         let host = args.host()?;
         let turn = Turn::take(&host, &output::note).map_err(broken)?;
-        let seen = observe(&host, args.runtime(), None)
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let seen = match observe(&host, args.runtime(), None) {
+            Ok(seen) => seen,
+            // Whatever we wrote says for which runtime it was.
+            Err(ObserveError::NoRuntime(_)) => {
+                output::note("nothing was written on this host, and nothing is taken back");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         let plan = match restore(&seen.observed, restart.restart.into()) {
             Ok(plan) => plan,
             Err(refusal) => {

@@ -1,0 +1,204 @@
+//! `image-swap node status`
+
+use std::{io::Write, process::ExitCode};
+
+use image_swap_core::declaration::Declaration;
+use image_swap_node::{Answer, Drift, Outcome, Plan, Refusal, Seen, Standing, drift, observe};
+use serde::Serialize;
+
+use super::{
+    options::{HostArgs, RestartArg, TellArgs},
+    report,
+};
+use crate::{
+    failure::Failure,
+    output::{self, BAD, GOOD, Output, STRONG, styled},
+};
+
+/// Arguments of `node status`. Without a declaration it is about what we wrote
+/// last; with one, also about what is declared now.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    tell: TellArgs,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How a host is, as programs read it.
+#[derive(Serialize)]
+struct Report<'a> {
+    runtime: &'static str,
+    version: Option<String>,
+    socket: &'a str,
+    cri: &'static str,
+    config: &'a str,
+    applied: Option<String>,
+    files: Vec<FileRow<'a>>,
+    outcome: Option<&'static str>,
+    why: Option<String>,
+    hosts: Vec<report::HostRow<'a>>,
+    inexpressible: Vec<report::RuleRow<'a>>,
+    taken_back: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FileRow<'a> {
+    path: &'a str,
+    state: &'static str,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { host: args, tell, output } = self;
+        let host = args.host()?;
+        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
+        let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
+        let desired =
+            declaration.as_ref().map(|declaration| tell.desired(declaration, RestartArg::Never));
+        let seen =
+            observe(&host, args.runtime(), desired.as_ref()).map_err(|error| broken(&error))?;
+        let drift = drift(&seen.observed).map_err(|error| broken(&error))?;
+        let planned =
+            desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
+        let status = Status {
+            seen: &seen,
+            drift: drift.as_ref(),
+            planned: planned.as_ref(),
+            declaration: declaration.as_ref(),
+            taken_back: host.taken_back(),
+        };
+        let mut out = output::stdout();
+        match output {
+            Output::Json => output::json_line(&mut out, &status.report())?,
+            Output::Text => status.print(&mut out)?,
+        }
+        out.flush()?;
+        Ok(if status.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// All that is known.
+struct Status<'a> {
+    seen: &'a Seen,
+    drift: Option<&'a Drift>,
+    planned: Option<&'a Result<Plan, Refusal>>,
+    declaration: Option<&'a Declaration>,
+    taken_back: Option<String>,
+}
+
+impl Status<'_> {
+    fn is_good(&self) -> bool {
+        let kept = self.drift.is_none_or(|drift| {
+            drift.files.iter().all(|(_, standing)| *standing == Standing::AsWritten)
+        });
+        let told = match self.planned {
+            None => true,
+            Some(Ok(plan)) => plan.outcome() == Outcome::InPlace,
+            Some(Err(_)) => false,
+        };
+        let alive = matches!(self.seen.daemon.answer, Answer::Alive(_) | Answer::NotAsked);
+        kept && told && alive && self.taken_back.is_none()
+    }
+
+    fn why(&self) -> Option<String> {
+        match self.planned? {
+            Ok(plan) => plan.restart.clone(),
+            Err(refusal) => Some(refusal.to_string()),
+        }
+    }
+
+    fn outcome(&self) -> Option<&'static str> {
+        Some(match self.planned? {
+            Ok(plan) => report::name(plan.outcome()),
+            Err(_) => "refused",
+        })
+    }
+
+    fn report(&self) -> Report<'_> {
+        let Seen { observed, daemon } = self.seen;
+        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
+        Report {
+            runtime: observed.runtime.name(),
+            version: observed.version.map(|version| version.to_string()),
+            socket: daemon.socket.as_str(),
+            cri: cri(&daemon.answer).0,
+            config: observed.config.as_str(),
+            applied: self.drift.map(|drift| drift.form.to_string()),
+            files: self.files(),
+            outcome: self.outcome(),
+            why: self.why(),
+            hosts: plan
+                .map(|plan| plan.rows.iter().map(report::host).collect())
+                .unwrap_or_default(),
+            inexpressible: plan
+                .map(|plan| report::rules(plan, self.declaration))
+                .unwrap_or_default(),
+            taken_back: self.taken_back.clone(),
+        }
+    }
+
+    fn files(&self) -> Vec<FileRow<'_>> {
+        let files = self.drift.into_iter().flat_map(|drift| &drift.files);
+        files
+            .map(|(path, standing)| FileRow { path: path.as_str(), state: name(*standing) })
+            .collect()
+    }
+
+    fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
+        let Seen { observed, daemon } = self.seen;
+        let version = observed.version.map_or("unknown".to_owned(), |version| version.to_string());
+        let (word, said) = cri(&daemon.answer);
+        let strong = |text: &str| styled(STRONG, &format!("{text:<9}"));
+        writeln!(out, "{} {} {version}", strong("runtime"), observed.runtime)?;
+        writeln!(out, "{} {} ({word}{said})", strong("socket"), daemon.socket)?;
+        writeln!(out, "{} {}", strong("config"), observed.config)?;
+        match self.drift {
+            None => writeln!(out, "{} nothing", strong("applied"))?,
+            Some(drift) => writeln!(out, "{} {}", strong("applied"), drift.form)?,
+        }
+        for FileRow { path, state } in self.files() {
+            let style = if state == name(Standing::AsWritten) { GOOD } else { BAD };
+            writeln!(out, "  {} {path}", styled(style, &format!("{state:<10}")))?;
+        }
+        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
+        for row in plan.into_iter().flat_map(|plan| &plan.rows) {
+            let state = report::state(row.state);
+            let style = if state == "in-place" { GOOD } else { BAD };
+            let urls = row.urls.join(", ");
+            writeln!(out, "{} {} {urls}", strong(&row.host), styled(style, state))?;
+        }
+        if let Some(outcome) = self.outcome() {
+            let why = self.why().map_or(String::new(), |why| [": ", &why].concat());
+            writeln!(out, "{} {outcome}{why}", strong("declared"))?;
+        }
+        if let Some(taken_back) = &self.taken_back {
+            writeln!(out, "{} {taken_back}", styled(BAD, "taken back"))?;
+        }
+        if let Some(plan) = plan {
+            report::notes(plan, self.declaration);
+        }
+        Ok(())
+    }
+}
+
+fn cri(answer: &Answer) -> (&'static str, String) {
+    let colon = |said: &str| [": ", said].concat();
+    match answer {
+        Answer::Alive(said) => ("alive", colon(said)),
+        Answer::NoCri(said) => ("without CRI", colon(said)),
+        Answer::Silent(said) => ("silent", colon(said)),
+        Answer::NotAsked => ("not asked", String::new()),
+    }
+}
+
+const fn name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::AsWritten => "as-written",
+        Standing::Changed => "changed",
+        Standing::Gone => "gone",
+    }
+}

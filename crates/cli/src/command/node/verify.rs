@@ -1,0 +1,137 @@
+//! `image-swap node verify`
+
+use std::{io::Write, process::ExitCode};
+
+use image_swap_core::{declaration::Declaration, nodes::Fallback};
+use image_swap_node::{
+    Outcome, Plan, Seen, State, observe, plan,
+    verify::{Candidate, Source, Verdict, Verifier, candidates},
+};
+use serde::Serialize;
+
+use super::{
+    options::{HostArgs, RestartArg, TellArgs},
+    report,
+};
+use crate::{
+    failure::Failure,
+    output::{self, BAD, GOOD, ODD, Output, styled},
+};
+
+/// Arguments of `node verify`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    tell: TellArgs,
+    /// A reference to pull for its registry, instead of one that the host has;
+    /// may be given for each registry.
+    #[arg(long, value_name = "REF")]
+    image: Vec<String>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// A verdict as programs read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    host: &'a str,
+    reference: Option<&'a str>,
+    digest: Option<&'a str>,
+    source: &'static str,
+    why: &'a str,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self { host: args, tell, image, output } = self;
+        let declaration = tell.load()?;
+        let desired = tell.desired(&declaration, RestartArg::Never);
+        let host = args.host()?;
+        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
+        let seen =
+            observe(&host, args.runtime(), Some(&desired)).map_err(|error| broken(&error))?;
+        let plan = match plan(&desired, &seen.observed) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                return report::refusal(&refusal, &seen, output, &mut output::stdout());
+            }
+        };
+        let mut client = seen.daemon.client().map_err(|error| broken(&error))?;
+        let images = client.images().map_err(|error| broken(&error))?;
+        let known: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
+        let verifier = Verifier {
+            declaration: &declaration,
+            fallback: desired.fallback,
+            header_over_http: desired.header_over_http,
+        };
+        let mut out = output::stdout();
+        let mut good = true;
+        let candidates = candidates(&declaration, &image, &known);
+        for (number, candidate) in candidates.iter().enumerate() {
+            if let Some(reference) = &candidate.reference {
+                output::note(&format!("{} of {}: {reference}", number + 1, candidates.len()));
+            }
+            let verdict =
+                verifier.verify(&mut client, candidate).map_err(|error| broken(&error))?;
+            let verdict = doubted(verdict, &plan, candidate, desired.fallback);
+            good &= verdict.source == Source::Mirror;
+            print(&verdict, output, &mut out)?;
+            out.flush()?;
+        }
+        if candidates.is_empty() {
+            good = false;
+            output::note(&nothing(&declaration, &plan, &seen));
+        }
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The same verdict, unless the runtime does not read what it was to be told:
+/// then the mirror was not asked, whatever it has.
+fn doubted(verdict: Verdict, plan: &Plan, candidate: &Candidate, fallback: Fallback) -> Verdict {
+    let row = plan.rows.iter().find(|row| row.host == candidate.host);
+    let read = row.map_or(plan.outcome() == Outcome::InPlace, |row| row.state == State::InPlace);
+    if read || !matches!(verdict.source, Source::Mirror | Source::Elsewhere) {
+        return verdict;
+    }
+    let state = row.map_or("not in place", |row| report::state(row.state));
+    let why = format!(
+        "what the runtime is told of {} is {state} (fallback {fallback}): `image-swap node plan` shows it",
+        candidate.host
+    );
+    Verdict { source: Source::Elsewhere, why, ..verdict }
+}
+
+fn nothing(declaration: &Declaration, plan: &Plan, seen: &Seen) -> String {
+    let rules = declaration.rules().rules().len();
+    let told = plan.rows.len();
+    format!(
+        "{}: expected a rule for a registry, found none among {rules}; {} is told of {told} hosts",
+        styled(BAD, "error"),
+        seen.observed.runtime
+    )
+}
+
+fn print(verdict: &Verdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
+    let Verdict { host, reference, digest, source, why } = verdict;
+    let (style, word) = match source {
+        Source::Mirror => (GOOD, "mirror"),
+        Source::Elsewhere => (BAD, "elsewhere"),
+        Source::Unknown => (ODD, "unknown"),
+        Source::Failed => (BAD, "failed"),
+        Source::Untried => (ODD, "untried"),
+    };
+    match output {
+        Output::Json => {
+            let (reference, digest) = (reference.as_deref(), digest.as_deref());
+            output::json_line(out, &Row { host, reference, digest, source: word, why })
+        }
+        Output::Text => {
+            let shown = reference.as_deref().unwrap_or(host);
+            Ok(writeln!(out, "{} {shown}: {why}", styled(style, &format!("{word:<9}")))?)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Hosts that refuse to be written to.
+
+use std::process::Command;
+
+use crate::{
+    Outcome,
+    files::WITH_PATH,
+    stage::{PROGRAM, Stage, run},
+};
+
+/// Runs `script` inside, with the program and the options of `apply`.
+fn apply_after(stage: &Stage, script: &str) -> crate::stage::Ran {
+    // Not in a file: nobody else may read those of a test.
+    let mirrors = "docker.io::harbor.example.org/d,gcr.io::harbor.example.org/g,\
+                   quay.io::harbor.example.org/q,ghcr.io::harbor.example.org/h";
+    let apply = stage.command("apply", &["--mirrors", mirrors]);
+    let words: Vec<_> = apply.get_args().map(ToOwned::to_owned).collect();
+    let at = words.iter().position(|word| word == PROGRAM).unwrap();
+    let mut command: Command = stage.host.inside("unshare");
+    command.args(["--mount", "sh", "-c", &format!("{script}\nexec \"$@\""), "sh"]);
+    command.args(&words[at..]);
+    for (name, value) in apply.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    run(command)
+}
+
+#[test]
+fn a_full_disk_a_read_only_one_and_a_missing_permission_leave_the_host_as_it_was() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    let before = stage.tree();
+    for (what, script, expected) in [
+        (
+            "full",
+            // Room for directories and for some of the files.
+            "mount -t tmpfs -o size=16k,nr_inodes=1000 none /etc/containerd/certs.d",
+            "No space left on device",
+        ),
+        (
+            "read-only",
+            "mount --bind /etc/containerd /etc/containerd && mount -o remount,ro,bind /etc/containerd",
+            "Read-only file system",
+        ),
+        (
+            "read-only state",
+            "mount --bind /var/lib/image-swap /var/lib/image-swap && mount -o remount,ro,bind /var/lib/image-swap",
+            "Read-only file system",
+        ),
+        ("no permission", "set -- setpriv --reuid 65534 --clear-groups \"$@\"", "ermission denied"),
+    ] {
+        std::fs::create_dir_all(stage.at("/etc/containerd/certs.d"))?;
+        let ran = apply_after(&stage, script);
+        assert_eq!(ran.code, 1, "{what}: {ran:?}");
+        assert!(ran.stderr.contains(expected), "{what}: {ran:?}");
+        std::fs::remove_dir(stage.at("/etc/containerd/certs.d"))?;
+        assert_eq!(stage.tree(), before, "{what}");
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Hosts where nothing has to be restarted, and those where something would have to be.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use image_swap_lab::MIRROR;
+
+use crate::{Outcome, stage::Stage};
+
+/// A config.toml as image-builder makes it, with `config_path`.
+pub(crate) const WITH_PATH: &str = r#"## template: jinja
+
+# Use config version 2 to enable new configuration fields.
+version = 2
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    sandbox_image = "registry.k8s.io/pause:3.9"
+    [plugins."io.containerd.grpc.v1.cri".registry]
+      config_path = "/etc/containerd/certs.d"
+"#;
+
+/// The same without.
+pub(crate) const WITHOUT_PATH: &str = r#"## template: jinja
+
+# Use config version 2 to enable new configuration fields.
+version = 2
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    sandbox_image = "registry.k8s.io/pause:3.9" # kept
+"#;
+
+#[test]
+fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    let before = stage.tree();
+    assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
+
+    let ran = stage.node("plan", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("+++"), "{ran:?}");
+    assert_eq!(stage.tree(), before, "a plan changes nothing");
+
+    let ran = stage.node("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    let applied = stage.tree();
+    assert_eq!(stage.read("/etc/containerd/config.toml").unwrap(), WITH_PATH);
+
+    // Once more is not a write.
+    let ran = stage.node("apply", &["--output", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains(r#""result":"in-place""#), "{ran:?}");
+    assert_eq!(stage.tree(), applied);
+    let ran = stage.node("status", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+
+    let ran = stage.node("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
+    Ok(())
+}
+
+#[test]
+fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    let before = stage.tree();
+    for verb in ["plan", "apply"] {
+        let ran = stage.node(verb, &[]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let said = [ran.stdout, ran.stderr].concat();
+        assert!(said.contains("--restart allow"), "{said}");
+        assert_eq!(stage.tree(), before, "{verb}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    assert_eq!(stage.node("apply", &[]).code, 0);
+    let path = "/etc/containerd/certs.d/quay.io/hosts.toml";
+    let ours = stage.read(path).unwrap();
+    fs::write(stage.at(path), [&ours, "# theirs\n"].concat())?;
+    let ran = stage.node("status", &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("changed"), "{ran:?}");
+    fs::remove_file(stage.at(path))?;
+    let ran = stage.node("status", &["--output", "json"]);
+    assert!(ran.stdout.contains(r#""state":"gone""#), "{ran:?}");
+    let ran = stage.node("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.read(path).unwrap(), ours);
+    Ok(())
+}
+
+#[test]
+fn a_credential_is_in_files_that_only_root_may_read_and_in_no_output() -> Outcome {
+    let options = image_swap_lab::HostOptions {
+        access: image_swap_lab::Access::Basic(crate::robot()),
+        ..Default::default()
+    };
+    let Some(stage) = Stage::with(&options)? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    let secret = [&crate::robot().password, "cm9ib3Q"].map(ToString::to_string);
+    for verb in ["plan", "apply", "status", "restore"] {
+        for output in ["text", "json"] {
+            let ran = stage.node(verb, &["--output", output]);
+            let said = [ran.stdout, ran.stderr].concat();
+            assert!(secret.iter().all(|secret| !said.contains(secret)), "{verb}: {said}");
+        }
+        if verb == "apply" {
+            assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+            for (path, (mode, bytes)) in stage.tree() {
+                let text = String::from_utf8_lossy(&bytes);
+                if secret.iter().any(|secret| text.contains(secret)) {
+                    assert_eq!(mode & 0o077, 0, "{}", path.display());
+                }
+            }
+            let path = stage.at("/etc/containerd/certs.d/quay.io/hosts.toml");
+            assert_eq!(fs::metadata(path)?.permissions().mode() & 0o777, 0o600);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Where images come from.
+
+use image_swap_lab::Answers;
+
+use crate::{Outcome, files::WITH_PATH, images::TAG, stage::Stage};
+
+#[test]
+fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    let images: Vec<String> =
+        crate::images::SAMPLES.iter().map(|sample| format!("{}:{TAG}", sample.name)).collect();
+    let mut options: Vec<&str> = vec!["--output", "json"];
+    options.extend(images.iter().flat_map(|image| ["--image", image]));
+    let sources = |options: &[&str]| {
+        let ran = stage.node("verify", options);
+        let rows = ran.stdout.lines().map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            row["source"].as_str().unwrap().to_owned()
+        });
+        (ran.code, rows.collect::<Vec<_>>(), ran.stderr)
+    };
+    // Not applied: the mirror has them all, and was not asked.
+    let (code, found, said) = sources(&options);
+    assert_eq!((code, found.len()), (1, images.len()), "{said}");
+    assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
+
+    assert_eq!(stage.node("apply", &[]).code, 0);
+    let (code, found, said) = sources(&options);
+    assert_eq!(code, 0, "{found:?} {said}");
+    assert!(found.iter().all(|source| source == "mirror"), "{found:?}");
+
+    stage.mirror.set(Answers::Missing);
+    let (code, found, _) = sources(&options);
+    assert_eq!(code, 1);
+    assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
+
+    // Nothing was given: what is there is tried.
+    stage.mirror.set(Answers::Serves);
+    let (code, found, said) = sources(&["--output", "json"]);
+    assert_eq!(code, 0, "{found:?} {said}");
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The questions.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::{Method, Uri};
+use image_swap_core::{
+    declaration::{Declaration, Registry},
+    nodes::Mirrors,
+};
+use tokio::runtime;
+
+use super::{
+    challenge::{Challenge, challenges},
+    connection::{Answer, Trust, ask},
+    error::Error,
+};
+
+/// A registry, and what was declared of it. Questions block.
+pub struct Client {
+    domain: String,
+    trust: Trust,
+    /// `Basic …`, where a credential was declared and may be sent.
+    basic: Option<String>,
+    runtime: runtime::Runtime,
+}
+
+/// How a registry wants to be authenticated to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schemes {
+    /// Not at all.
+    Open,
+    /// By name and password with every request, whatever else it takes.
+    Basic,
+    /// By a token alone.
+    Tokens,
+}
+
+/// What a registry has under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A manifest with this digest.
+    Has(String),
+    /// Nothing.
+    HasNot,
+    /// It does not say: in words.
+    Untold(String),
+}
+
+impl Client {
+    /// The registry at `domain`, with what `declaration` says of it.
+    ///
+    /// # Errors
+    /// The machine refuses to wait for sockets.
+    pub fn new(
+        declaration: &Declaration,
+        domain: &str,
+        header_over_http: bool,
+    ) -> std::io::Result<Self> {
+        let mirrors = Mirrors::new(declaration.rules());
+        let registry = declaration.registry.as_ref().filter(|found| found.domain == domain);
+        let plain = mirrors.scheme(domain) == "http";
+        let trust = match registry {
+            _ if plain => Trust::Plain,
+            Some(registry) if registry.insecure => Trust::Anybody,
+            Some(registry) => Trust::Authorities(registry.ca.pem().to_owned()),
+            None => Trust::Authorities(String::new()),
+        };
+        let basic = registry.filter(|_| !plain || header_over_http).and_then(basic);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { domain: domain.to_owned(), trust, basic, runtime })
+    }
+
+    /// What it wants to be shown before it answers anything.
+    ///
+    /// # Errors
+    /// Nobody answers as a registry does.
+    pub fn schemes(&self) -> Result<Schemes, Error> {
+        let answer = self.ask(Method::GET, "/v2/", None)?;
+        let found = challenges(&answer.headers);
+        match answer.status {
+            200 => Ok(Schemes::Open),
+            401 if found.contains(&Challenge::Basic) => Ok(Schemes::Basic),
+            // Harbor takes both, and says so of tokens alone: see what it does.
+            401 if !found.is_empty() => match &self.basic {
+                Some(basic) => match self.ask(Method::GET, "/v2/", Some(basic))?.status {
+                    200 => Ok(Schemes::Basic),
+                    _ => Ok(Schemes::Tokens),
+                },
+                None => Ok(Schemes::Tokens),
+            },
+            status => Err(self.unexpected("/v2/", status)),
+        }
+    }
+
+    /// What it has as `repository`, under a tag or a digest.
+    ///
+    /// # Errors
+    /// Nobody answers as a registry does.
+    pub fn manifest(&self, repository: &str, identifier: &str) -> Result<Place, Error> {
+        let path = format!("/v2/{repository}/manifests/{identifier}");
+        let mut answer = self.ask(Method::HEAD, &path, self.basic.as_deref())?;
+        if answer.status == 401 {
+            let bearer = challenges(&answer.headers).into_iter().find_map(|found| match found {
+                Challenge::Bearer { realm, service, scope } => Some((realm, service, scope)),
+                Challenge::Basic => None,
+            });
+            let Some((realm, service, scope)) = bearer else {
+                return Ok(Place::Untold("the declared credential is refused".to_owned()));
+            };
+            match self.token(&realm, &service, &scope, repository)? {
+                Ok(token) => {
+                    answer = self.ask(Method::HEAD, &path, Some(&["Bearer ", &token].concat()))?;
+                }
+                Err(why) => return Ok(Place::Untold(why)),
+            }
+        }
+        let digest = answer.headers.get("docker-content-digest").and_then(|it| it.to_str().ok());
+        Ok(match (answer.status, digest) {
+            (200, Some(digest)) => Place::Has(digest.to_owned()),
+            (200, None) => Place::Untold("it does not tell the digest".to_owned()),
+            (404, _) => Place::HasNot,
+            (401 | 403, _) => Place::Untold(format!("it answers {}", answer.status)),
+            (status, _) => return Err(self.unexpected(&path, status)),
+        })
+    }
+
+    /// A token, or why there is none.
+    fn token(
+        &self,
+        realm: &str,
+        service: &str,
+        scope: &str,
+        repository: &str,
+    ) -> Result<Result<String, String>, Error> {
+        let uri: Option<Uri> = realm.parse().ok();
+        let domain = uri.as_ref().and_then(|uri| uri.authority()).map(ToString::to_string);
+        let (Some(uri), Some(domain)) = (uri, domain) else {
+            return Ok(Err(format!("its token service is no URL: {realm}")));
+        };
+        let plain = matches!(self.trust, Trust::Plain);
+        if domain != self.domain || uri.scheme_str() != Some(if plain { "http" } else { "https" }) {
+            return Ok(Err(format!(
+                "its tokens are given at {domain}, which nothing is declared for"
+            )));
+        }
+        let scope = if scope.is_empty() {
+            format!("repository:{repository}:pull")
+        } else {
+            scope.to_owned()
+        };
+        let query = format!("?service={}&scope={}", encoded(service), encoded(&scope));
+        let path = [uri.path(), &query].concat();
+        let answer = self.ask(Method::GET, &path, self.basic.as_deref())?;
+        let token: Option<Token> = serde_json::from_slice(&answer.body).ok();
+        let token = token.and_then(|found| found.token.or(found.access_token));
+        Ok(token.ok_or_else(|| format!("its token service answers {}", answer.status)))
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, Error> {
+        self.runtime.block_on(ask(&self.domain, &self.trust, method, path, authorization))
+    }
+
+    fn unexpected(&self, path: &str, status: u16) -> Error {
+        Error::Unexpected { domain: self.domain.clone(), path: path.to_owned(), status }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+fn basic(registry: &Registry) -> Option<String> {
+    let user = registry.username.expose();
+    let both = [user, ":", registry.password.expose()].concat();
+    (!user.is_empty()).then(|| ["Basic ", &STANDARD.encode(both)].concat())
+}
+
+/// For a query.
+fn encoded(text: &str) -> String {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    });
+    bytes.collect()
+}

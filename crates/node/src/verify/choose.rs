@@ -1,0 +1,93 @@
+//! Which references to pull.
+
+use image_swap_core::{declaration::Declaration, nodes::Endpoint, reference::Reference};
+
+use super::mirrored;
+
+/// A registry, and a reference to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The registry.
+    pub host: String,
+    /// Its mirrors, in the order in which they are asked.
+    pub endpoints: Vec<Endpoint>,
+    /// The reference; `None`: none is known.
+    pub reference: Option<String>,
+}
+
+/// For each registry with a mirror a reference: one of `wanted`; else one that
+/// the host has of that registry, under the name of the mirror, as swapped pods
+/// name it, or under its own. `known` is what the host has.
+pub fn candidates(
+    declaration: &Declaration,
+    wanted: &[String],
+    known: &[String],
+) -> Vec<Candidate> {
+    let all = mirrored(declaration);
+    let of_host = |(host, endpoints): &(String, Vec<Endpoint>)| {
+        let reference = wanted
+            .iter()
+            .find(|image| is_of(image, host))
+            .cloned()
+            // What is known to be in the mirror proves more than what may not be.
+            .or_else(|| known.iter().find_map(|image| unswapped(image, host, endpoints, &all)))
+            .or_else(|| known.iter().find(|image| is_of(image, host)).cloned());
+        Candidate { host: host.clone(), endpoints: endpoints.clone(), reference }
+    };
+    all.iter().map(of_host).collect()
+}
+
+fn is_of(image: &str, host: &str) -> bool {
+    Reference::parse(image).is_ok_and(|reference| reference.domain() == host)
+}
+
+/// The reference of `host` that the mirror has as `image`. An image below the
+/// longer path of another registry's mirror is that one's.
+fn unswapped(
+    image: &str,
+    host: &str,
+    endpoints: &[Endpoint],
+    all: &[(String, Vec<Endpoint>)],
+) -> Option<String> {
+    let longest = all.iter().flat_map(|(_, endpoints)| endpoints);
+    let longest = longest.filter_map(|endpoint| below(image, endpoint)).map(str::len).min()?;
+    let rest = endpoints.iter().find_map(|endpoint| below(image, endpoint))?;
+    let found = [host, "/", rest].concat();
+    (rest.len() == longest && is_of(&found, host)).then_some(found)
+}
+
+/// What of `image` is below `endpoint`.
+fn below<'a>(image: &'a str, endpoint: &Endpoint) -> Option<&'a str> {
+    let rest = image.strip_prefix(&endpoint.host)?.strip_prefix('/')?;
+    if endpoint.path.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix(&endpoint.path)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::declaration::Source;
+
+    use super::*;
+
+    #[test]
+    fn a_reference_is_what_was_asked_for_or_what_the_host_has() {
+        let rules = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::h.io,ghcr.io::h.io/x";
+        let declaration = Declaration::read(Source::Mirrors, rules, 0).unwrap();
+        let known = ["h.io/d/library/nginx:1", "gcr.io/team/app:2", "h.io/q/a:1"].map(String::from);
+        let wanted = ["ghcr.io/wanted:1".to_owned()];
+        let found = candidates(&declaration, &wanted, &known);
+        let found: Vec<_> =
+            found.iter().map(|found| (found.host.as_str(), found.reference.as_deref())).collect();
+        assert_eq!(
+            found,
+            [
+                ("docker.io", Some("docker.io/library/nginx:1")),
+                ("gcr.io", Some("gcr.io/team/app:2")),
+                ("ghcr.io", Some("ghcr.io/wanted:1")),
+                ("quay.io", Some("quay.io/q/a:1")),
+            ]
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Whether the runtime pulls from the mirrors, as far as that can be known.
+//!
+//! A runtime does not tell where an image came from. So it is made to pull a
+//! reference, and the mirrors are then asked for the same: a mirror that is asked
+//! first, and has the very manifest that the runtime now has, is where it came
+//! from. What the runtime was told, and whether it reads that, is asked of the
+//! plan before.
+
+mod choose;
+
+pub use self::choose::{Candidate, candidates};
+use crate::{
+    cri,
+    registry::{self, Place},
+};
+use image_swap_core::{
+    declaration::Declaration,
+    nodes::{Endpoint, Fallback, Mirrors},
+    reference::Reference,
+};
+use std::time::Duration;
+
+/// How long a pull may take: large images come over slow lines.
+const PULL: Duration = Duration::from_mins(10);
+
+/// What became of one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The registry whose references are mirrored.
+    pub host: String,
+    /// The reference that was pulled, or was to be.
+    pub reference: Option<String>,
+    /// The digest that it has on the host now.
+    pub digest: Option<String>,
+    /// Where it came from.
+    pub source: Source,
+    /// How that is known, or why not.
+    pub why: String,
+}
+
+/// Where an image came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From a mirror.
+    Mirror,
+    /// Not from a mirror.
+    Elsewhere,
+    /// Nobody can tell.
+    Unknown,
+    /// It could not be pulled.
+    Failed,
+    /// No reference was known to try.
+    Untried,
+}
+
+/// Who is asked.
+pub struct Verifier<'a> {
+    /// What was declared.
+    pub declaration: &'a Declaration,
+    /// Whether the registry itself may be asked.
+    pub fallback: Fallback,
+    /// Whether credentials may travel over plain HTTP.
+    pub header_over_http: bool,
+}
+
+impl Verifier<'_> {
+    /// Pulls `candidate` through the runtime, and finds where it came from.
+    ///
+    /// # Errors
+    /// The machine refuses to wait for sockets.
+    pub fn verify(
+        &self,
+        client: &mut cri::Client,
+        candidate: &Candidate,
+    ) -> std::io::Result<Verdict> {
+        let host = candidate.host.clone();
+        let Some(reference) = &candidate.reference else {
+            let why = format!("no image of {host} is known on this host; give one by --image");
+            let (reference, digest) = (None, None);
+            return Ok(Verdict { host, reference, digest, source: Source::Untried, why });
+        };
+        let pulled = client.pull(reference, PULL);
+        let (digest, (source, why)) = match pulled {
+            Err(error) => (None, (Source::Failed, error.to_string())),
+            Ok(image) => {
+                let digest = digest(reference, &image);
+                let found = match &digest {
+                    Some(digest) => self.find(reference, candidate, digest)?,
+                    None => (Source::Unknown, "the runtime does not tell its digest".to_owned()),
+                };
+                (digest, found)
+            }
+        };
+        Ok(Verdict { host, reference: Some(reference.clone()), digest, source, why })
+    }
+
+    fn find(
+        &self,
+        reference: &str,
+        candidate: &Candidate,
+        digest: &str,
+    ) -> std::io::Result<(Source, String)> {
+        let Ok(parsed) = Reference::parse(reference) else {
+            return Ok((Source::Unknown, "it is no reference".to_owned()));
+        };
+        let mut seen = Vec::new();
+        let mut certain = true;
+        for Endpoint { host, path } in &candidate.endpoints {
+            let below = [path.as_str(), if path.is_empty() { "" } else { "/" }].concat();
+            let repository = [&below, &*parsed.path().to_string()].concat();
+            let mirror = registry::Client::new(self.declaration, host, self.header_over_http)?;
+            match mirror.manifest(&repository, parsed.identifier()) {
+                Ok(Place::Has(found)) if found == digest => {
+                    let before = if seen.is_empty() { "is asked first" } else { "is asked next" };
+                    let why = format!("{host} {before}, and has {repository} with this digest");
+                    return Ok((Source::Mirror, why));
+                }
+                Ok(Place::Has(found)) => seen.push(format!("{host} has {found}")),
+                Ok(Place::HasNot) => seen.push(format!("{host} has no {repository}")),
+                Ok(Place::Untold(why)) => {
+                    certain = false;
+                    seen.push(format!("{host}: {why}"));
+                }
+                Err(error) => {
+                    certain = false;
+                    seen.push(error.to_string());
+                }
+            }
+        }
+        let seen = seen.join("; ");
+        Ok(match (certain, self.fallback) {
+            (true, Fallback::Upstream) => (Source::Elsewhere, seen),
+            (true, Fallback::Never) => (
+                Source::Elsewhere,
+                format!("{seen}; it was there before, or the runtime was told otherwise"),
+            ),
+            (false, Fallback::Never) => {
+                (Source::Unknown, format!("{seen}; the host may ask no one else"))
+            }
+            (false, Fallback::Upstream) => (Source::Unknown, seen),
+        })
+    }
+}
+
+/// The digest that `image` has under the name of `reference`.
+fn digest(reference: &str, image: &cri::Image) -> Option<String> {
+    let reference = Reference::parse(reference).ok()?;
+    if let Some(digest) = reference.digest() {
+        return Some(digest.to_owned());
+    }
+    let name = reference.name().to_string();
+    image.digests.iter().find_map(|digest| {
+        let (of, digest) = digest.split_once('@')?;
+        (of == name).then(|| digest.to_owned())
+    })
+}
+
+/// The mirrors of each registry that has one.
+fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
+    let mirrors = Mirrors::new(declaration.rules());
+    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
+}
