@@ -20,7 +20,7 @@ pub struct Client {
     pub user: Option<String>,
     /// More headers of every request; nobody else on the machine sees them.
     pub headers: Vec<(&'static str, String)>,
-    /// A `host:port` that is to be found on 127.0.0.1, whatever DNS says.
+    /// `host:port:address`: where a name is to be found, whatever DNS says.
     pub local: Option<String>,
 }
 
@@ -128,7 +128,7 @@ impl Client {
             set("header", &format!("{name}: {value}"));
         }
         if let Some(local) = &self.local {
-            set("resolve", &format!("{local}:127.0.0.1"));
+            set("resolve", local);
         }
         config
     }

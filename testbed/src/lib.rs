@@ -30,6 +30,7 @@ mod parts;
 mod pki;
 mod port;
 mod process;
+mod recorder;
 mod registry;
 pub mod run;
 mod version;
@@ -49,8 +50,9 @@ pub use crate::{
         RuntimeParts, ServerParts, or_skip,
     },
     pki::{Authority, Identity},
-    port::Port,
+    port::{Port, loopback},
     process::{Process, runs},
+    recorder::Recorder,
     registry::{Credentials, Logged, Registry, RegistryOptions},
     wait::{Wait, until},
 };

@@ -60,6 +60,13 @@ impl Port {
     }
 }
 
+/// One of 16 million addresses that lead nowhere else.
+pub fn loopback() -> Ipv4Addr {
+    let [second, third, last, ..] = random().to_le_bytes();
+    // Not 127.0.0.0/16, in which services of the machine itself are.
+    Ipv4Addr::new(127, second.max(1), third, last.clamp(1, 254))
+}
+
 /// A random number, from what the standard library seeds its hash maps with.
 pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()

@@ -53,7 +53,64 @@ def package(request):
     return {"archive": chart.package(request["chart"], destination=request["destination"])}
 
 
-VERBS = {"render": render, "defaults": defaults, "lint": lint, "package": package}
+def cluster(request):
+    """The cluster and the namespace that a request names."""
+    return helm_python.Config(
+        kubeconfig_path=request["kubeconfig"], namespace=request["namespace"]
+    )
+
+
+def upgrade_install(request):
+    """`helm upgrade --install`: as Helm's own command, by whether there is a history."""
+    name, options = request["release"], {"wait": request["wait"], "timeout": request["timeout"]}
+    with cluster(request) as config:
+        try:
+            is_there = bool(config.history(name))
+        except helm_python.HelmNotFoundError:
+            is_there = False
+        if is_there:
+            return config.upgrade(request["chart"], name, values(request), **options)
+        return config.install(
+            request["chart"], name, values(request), create_namespace=True, **options
+        )
+
+
+def rollback(request):
+    with cluster(request) as config:
+        config.rollback(
+            request["release"],
+            version=request["revision"],
+            wait=request["wait"],
+            timeout=request["timeout"],
+        )
+    return {}
+
+
+def uninstall(request):
+    with cluster(request) as config:
+        return config.uninstall(
+            request["release"], wait=request["wait"], timeout=request["timeout"]
+        )
+
+
+def history(request):
+    with cluster(request) as config:
+        try:
+            return {"revisions": config.history(request["release"])}
+        except helm_python.HelmNotFoundError:
+            return {"revisions": []}
+
+
+VERBS = {
+    "render": render,
+    "defaults": defaults,
+    "lint": lint,
+    "package": package,
+    "upgrade_install": upgrade_install,
+    "rollback": rollback,
+    "uninstall": uninstall,
+    "history": history,
+}
 
 for line in sys.stdin:
     request = json.loads(line)

@@ -111,7 +111,7 @@ impl Helm {
         field(&self.ask(&request)?, "archive")
     }
 
-    fn ask(&self, request: &Value) -> Result<Value, Failure> {
+    pub(crate) fn ask(&self, request: &Value) -> Result<Value, Failure> {
         // Each question is answered before the lock is given back, or not at all.
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = talk.ask(request)?;
@@ -145,7 +145,10 @@ impl Talk {
     }
 }
 
-fn field<T: serde::de::DeserializeOwned>(answer: &Value, name: &str) -> Result<T, Failure> {
+pub(crate) fn field<T: serde::de::DeserializeOwned>(
+    answer: &Value,
+    name: &str,
+) -> Result<T, Failure> {
     serde::Deserialize::deserialize(&answer[name])
         .map_err(|error| Failure::Silent(io::Error::other(format!("{name}: {error}"))))
 }

@@ -6,6 +6,8 @@
 
 mod helm;
 mod install;
+mod live;
 
 pub use self::helm::{Failure, Helm, Release, Rendered};
 pub use self::install::python;
+pub use self::live::{Live, Revision, Wait};

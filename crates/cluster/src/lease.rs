@@ -8,11 +8,14 @@
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        rbac::v1::ClusterRole,
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference},
     jiff::Timestamp,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, Resource, api::PostParams};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -47,6 +50,9 @@ pub type Leadership = watch::Receiver<bool>;
 /// A candidate.
 pub struct Election {
     leases: Api<Lease>,
+    anchors: Api<ClusterRole>,
+    /// The release's anchor, which owns the Lease.
+    anchor: String,
     name: String,
     identity: String,
     times: Times,
@@ -62,6 +68,8 @@ impl Election {
     pub fn new(client: &Client, release: &Release, identity: &str, times: Times) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &release.namespace),
+            anchors: Api::all(client.clone()),
+            anchor: release.anchor().to_owned(),
             name: release.controller(),
             identity: identity.to_owned(),
             times,
@@ -146,7 +154,10 @@ impl Election {
         let Some(spec) = claim(spec, &self.identity, since.elapsed(), self.times.duration) else {
             return Ok(false);
         };
-        let claimed = Lease { spec: Some(spec), ..lease };
+        let mut claimed = Lease { spec: Some(spec), ..lease };
+        if claimed.metadata.owner_references.is_none() {
+            claimed.metadata.owner_references = self.owners().await?;
+        }
         match self.replace(&claimed).await {
             Ok(()) => Ok(true),
             // Somebody else was quicker.
@@ -156,13 +167,21 @@ impl Election {
     }
 
     async fn create(&self) -> Result<Lease, Error> {
-        // Held by nobody: two that create it at once do the same.
+        // Held by nobody: two that create it at once do the same. Without an owner
+        // there is no release any more, and a Lease would outlive it.
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": { "name": self.name },
+            "metadata": { "name": self.name, "ownerReferences": self.owners().await? },
         });
         api::apply(&self.leases, &self.name, &lease).await
+    }
+
+    /// The anchor, which takes the Lease along when the release goes.
+    async fn owners(&self) -> Result<Option<Vec<OwnerReference>>, Error> {
+        let anchor = api::get(&self.anchors, &self.anchor).await?;
+        let anchor = anchor.ok_or_else(|| Error::NoAnchor(self.anchor.clone()))?;
+        Ok(anchor.owner_ref(&()).map(|owner| vec![owner]))
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), Error> {

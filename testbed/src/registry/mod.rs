@@ -6,6 +6,7 @@ mod push;
 use std::{
     fmt, fs,
     io::Write,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -38,8 +39,8 @@ pub struct RegistryOptions {
     pub tls: Option<Identity>,
     /// The certificate of the authority that signed [`tls`](Self::tls), PEM.
     pub authority: Option<String>,
-    /// The name it is called by, if not `127.0.0.1`. It listens there anyway:
-    /// whoever calls it must resolve the name so.
+    /// The name it is called by, if not the address at which it listens: whoever
+    /// calls it must resolve the name so.
     pub host: Option<String>,
     /// Who may use it; anyone without.
     pub credentials: Option<Credentials>,
@@ -54,7 +55,7 @@ pub struct Credentials {
     pub password: String,
 }
 
-/// A running registry. It listens on 127.0.0.1 alone, on a random port.
+/// A running registry. It listens on one loopback address alone.
 #[derive(Debug)]
 pub struct Registry {
     // Dropped in this order: the process before what it uses.
@@ -62,7 +63,8 @@ pub struct Registry {
     client: Client,
     host: String,
     scheme: &'static str,
-    port: Port,
+    listens: SocketAddr,
+    _port: Option<Port>,
     dir: RunDir,
 }
 
@@ -72,15 +74,29 @@ const USERS: &str = "users";
 const ACCESS: &str = "access.log";
 
 impl Registry {
-    /// Starts it, and returns when it answers.
+    /// Starts it on a random port of 127.0.0.1, and returns when it answers.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if a part is missing; what the registry said if it
     /// does not come up.
     pub fn start(parts: &Parts, options: &RegistryOptions) -> Result<Self, Error> {
+        let port = Port::reserve()?;
+        let listens = (Ipv4Addr::LOCALHOST, port.number()).into();
+        Ok(Self { _port: Some(port), ..Self::start_at(parts, options, listens)? })
+    }
+
+    /// Starts it at `listens` (a loopback address of the test's own, say, on port
+    /// 443, which names without a port mean), and returns when it answers.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub fn start_at(
+        parts: &Parts,
+        options: &RegistryOptions,
+        listens: SocketAddr,
+    ) -> Result<Self, Error> {
         let program = &parts.registry()?.registry;
         let dir = RunDir::new("registry")?;
-        let port = Port::reserve()?;
         let mut config = json!({
             "version": "0.1",
             "log": { "level": "info", "accesslog": { "disabled": false } },
@@ -89,7 +105,7 @@ impl Registry {
                 "delete": { "enabled": true },
             },
             "http": {
-                "addr": format!("127.0.0.1:{}", port.number()),
+                "addr": listens.to_string(),
                 "secret": format!("{:016x}", random()),
             },
         });
@@ -101,7 +117,7 @@ impl Registry {
             let users = dir.path().join(USERS);
             config["auth"] = json!({ "htpasswd": { "realm": "testbed", "path": users } });
         }
-        let host = options.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        let host = options.host.clone().unwrap_or_else(|| listens.ip().to_string());
         let config = dir.write("config.yml", config.to_string())?;
         let authority = match &options.authority {
             Some(pem) => Some(dir.write("authority.crt", pem)?),
@@ -113,14 +129,15 @@ impl Registry {
                 .output(dir.path().join(ACCESS)),
             client: Client {
                 authority,
-                local: Some(format!("{host}:{}", port.number())),
+                local: Some(format!("{host}:{}:{}", listens.port(), listens.ip())),
                 // Whoever does not say so is shown no index.
                 headers: vec![("Accept", format!("{}, {}, */*", media::INDEX, media::MANIFEST))],
                 ..Client::default()
             },
             host,
             scheme: if options.tls.is_some() { "https" } else { "http" },
-            port,
+            listens,
+            _port: None,
             dir,
         };
         if let Some(credentials) = &options.credentials {
@@ -164,9 +181,18 @@ impl Registry {
         Ok(())
     }
 
-    /// Host and port, as image references begin.
+    /// Host and port, as image references begin; without the port that HTTPS
+    /// means anyway.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port.number())
+        match (self.scheme, self.listens.port()) {
+            ("https", 443) => self.host.clone(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
+    }
+
+    /// Where it listens, whatever it is called.
+    pub const fn listens(&self) -> SocketAddr {
+        self.listens
     }
 
     /// `http` or `https`.

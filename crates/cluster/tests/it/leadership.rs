@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use image_swap_cluster::{Election, Times};
+use serde_json::json;
 
 use crate::stage::{Stage, release, until};
 
@@ -26,7 +27,11 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
     until(&mut second, |leads| *leads).await;
     let lease =
         "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases/image-swap-controller";
-    assert_eq!(stage.get(lease).unwrap()["spec"]["holderIdentity"], "two");
+    let lease = stage.get(lease).unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "two");
+    // It goes when the release does.
+    let owner = &lease["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["name"]), (&json!("ClusterRole"), &json!("image-swap")));
     waiting.abort();
 }
 
