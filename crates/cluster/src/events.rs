@@ -15,7 +15,8 @@ const LONGEST: usize = 1000;
 /// Publishes events on what they are about.
 #[derive(Clone)]
 pub(crate) struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
     controller: ObjectReference,
 }
 
@@ -32,7 +33,7 @@ impl Events {
             namespace: Some(release.namespace.clone()),
             ..ObjectReference::default()
         };
-        Self { recorder: Recorder::new(client.clone(), reporter), controller }
+        Self { client: client.clone(), reporter, controller }
     }
 
     /// Says on the controller's Deployment what happened.
@@ -62,8 +63,11 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
+        // A recorder of its own: one that remembers counts up the last event of this
+        // reason, and keeps its note, whatever the new one says.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         // An event that is lost changes nothing: metrics and status say the same.
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        if let Err(error) = recorder.publish(&event, about).await {
             warn!(%error, reason, "an event could not be published");
         }
     }

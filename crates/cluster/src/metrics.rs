@@ -14,6 +14,7 @@ use prometheus_client::{
 use tokio::sync::watch;
 
 use crate::{
+    health::OUTCOMES,
     lease::Leadership,
     report::{PullSecrets, Report},
 };
@@ -111,8 +112,17 @@ impl Report {
         if let Some(registry) = &self.registry {
             let help = "Whether the declared registry answers, and takes the credential";
             gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
+            let outcomes = OUTCOMES.map(|outcome| (outcome, registry.outcome == outcome));
+            let help = "What became of the last check of the declared registry";
+            labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
+            if let Some(expires) = registry.expires {
+                let help = "When the registry's certificate expires, in seconds since 1970";
+                gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
+            }
         }
         self.pull_secrets.encode(encoder)?;
+        let help = "What nodes have to be told before they can pull swapped images";
+        gauge(encoder, "node_needs", help, count(self.nodes.len()))?;
         let alive = self.foreign.iter().filter(|other| other.alive).count();
         let help = "Other programs that swap images, by whether anybody answers";
         gauge(encoder, "other_image_swappers_alive", help, count(alive))?;

@@ -92,12 +92,20 @@ fn tidy(pem: &str) -> String {
 
 /// When the first certificate in `pem` is valid; `None` if it is none.
 pub(crate) fn validity(pem: &str) -> Option<Validity> {
-    let certificate = parsed(pem)?;
+    Some(of(&parsed(pem)?))
+}
+
+/// When the certificate `der` is valid; `None` if it is none.
+pub(crate) fn validity_of(der: &[u8]) -> Option<Validity> {
+    Some(of(&Certificate::from_der(der).ok()?))
+}
+
+fn of(certificate: &Certificate) -> Validity {
     let validity = certificate.tbs_certificate().validity();
-    Some(Validity {
+    Validity {
         not_before: validity.not_before.to_unix_duration().as_secs(),
         not_after: validity.not_after.to_unix_duration().as_secs(),
-    })
+    }
 }
 
 /// Whether the first certificate in `pem` names all of `names`, and `key` is its key.

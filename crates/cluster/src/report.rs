@@ -30,6 +30,9 @@ pub struct Report {
     pub foreign: Vec<Other>,
     /// What nodes have to be told before they can pull.
     pub nodes: Vec<String>,
+    /// What nodes that were told it have in the annotation `image-swap.io/trusts`;
+    /// empty if there is nothing to tell.
+    pub trust: String,
     /// How often the registration was repaired since this controller began.
     pub repairs: u64,
 }

@@ -6,9 +6,9 @@ use image_swap_core::{
     cluster::{
         effective::{Decision, Origin, decide},
         pull_secrets,
+        trust::Trust,
     },
-    declaration::{self, Registry, UnixTime},
-    rule::Target,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -26,7 +26,8 @@ use crate::{
 /// What is in force, for the report.
 pub(super) struct Declaration {
     pub(super) declared: Declared,
-    pub(super) nodes: Vec<String>,
+    /// What nodes have to be told.
+    pub(super) trust: Trust,
     pub(super) registry: Option<Registry>,
     /// What pull Secrets hold: the password.
     pub(super) credential: Option<Vec<u8>>,
@@ -92,7 +93,7 @@ impl Controller {
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
         let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
         Ok(Declaration {
-            nodes: declaration.as_ref().map(needs).unwrap_or_default(),
+            trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
             declared: Declared {
@@ -144,27 +145,4 @@ impl Controller {
             }
         }
     }
-}
-
-/// What nodes have to be told before they can pull what was swapped.
-fn needs(declaration: &declaration::Declaration) -> Vec<String> {
-    let mut needs = Vec::new();
-    if let Some(registry) = &declaration.registry {
-        let domain = &registry.domain;
-        if registry.insecure {
-            needs.push(format!("nodes must not verify the certificate of {domain} (INSECURE)"));
-        } else if !registry.ca.is_empty() {
-            needs.push(format!("nodes must trust the authority of {domain} (CA_CERT)"));
-        }
-    }
-    let rules = declaration.rules().rules().iter();
-    let mut plain: Vec<String> = rules
-        .filter_map(|rule| Target::parse(&rule.target).ok())
-        .filter(Target::is_plain_http)
-        .map(|target| format!("nodes must speak plain HTTP to {}", target.domain()))
-        .collect();
-    plain.sort();
-    plain.dedup();
-    needs.extend(plain);
-    needs
 }

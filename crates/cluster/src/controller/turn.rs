@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_swap_core::{
-    cluster::effective::JET_SYSTEM,
+    cluster::{effective::JET_SYSTEM, trust::Trust},
     declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::{Controller, Memory, declaration::Declaration};
 use crate::{
-    api,
+    api, clock,
     error::Error,
     health::{Health, check},
     pull_secrets::Order,
@@ -35,7 +35,7 @@ impl Controller {
         let declaration = self.declaration(&snapshot, memory, audit, now).await?;
         let (certificates, bundle) = self.certificates(&snapshot, memory, now).await?;
         let registered = self.register(&snapshot, memory, &bundle, audit, now).await?;
-        let Declaration { declared, nodes, registry, credential } = declaration;
+        let Declaration { declared, trust, registry, credential } = declaration;
         memory.order(Order::Keep { owner: snapshot.owner.clone(), content: credential });
         let earned = memory.earned;
         let registry = self.health(memory, registry, &declared.hash, now).await;
@@ -54,7 +54,8 @@ impl Controller {
             registry,
             pull_secrets: memory.pull_secrets.borrow().clone(),
             foreign,
-            nodes,
+            nodes: trust.needs.iter().map(ToString::to_string).collect(),
+            trust: told(&trust),
             repairs: memory.repairs.count(),
         };
         self.publish(&snapshot.owner, report).await
@@ -98,13 +99,30 @@ impl Controller {
     }
 
     async fn judge(&self, memory: &mut Memory, health: &Health) {
-        let Health { domain, outcome, detail, checked: _ } = health;
+        const UNHEALTHY: &str = "RegistryUnhealthy";
+        let Health { domain, outcome, detail, .. } = health;
+        let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
         let note = if health.is_bad() {
             format!("{domain} is {outcome}: {detail}")
         } else {
             String::new()
         };
-        self.say(memory, "RegistryUnhealthy", EventType::Warning, &note).await;
+        self.say(memory, UNHEALTHY, EventType::Warning, &note).await;
+        let note = if was_bad && note.is_empty() {
+            format!("{domain} is {outcome}: {detail}")
+        } else {
+            String::new()
+        };
+        self.say(memory, "RegistryHealthy", EventType::Normal, &note).await;
+        let note = match health.expires {
+            Some(at) if health.expires_soon => format!(
+                "the certificate of {domain} expires at {}: renew it, or no pod can be pulled \
+                 from there",
+                clock::written(at)
+            ),
+            _ => String::new(),
+        };
+        self.say(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
     }
 
     /// The namespace in which the page's Secret is created: made if it is not
@@ -175,6 +193,11 @@ impl Memory {
             is_news
         });
     }
+}
+
+/// What nodes that were told all of it are marked with.
+fn told(trust: &Trust) -> String {
+    if trust.needs.is_empty() { String::new() } else { secret::hash(&trust.text()) }
 }
 
 /// Whether `note` is worth an event.

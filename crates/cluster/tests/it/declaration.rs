@@ -2,7 +2,7 @@
 
 use image_swap_core::cluster::effective::Origin;
 
-use crate::stage::{JET_SECRETS, SECRETS, Stage, keys, settings, until};
+use crate::stage::{JET_SECRETS, SECRETS, Stage, eventually, keys, settings, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_nothing() {
@@ -66,6 +66,20 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
         "{}",
         events[0]["note"]
     );
+
+    // Another mistake is another event.
+    bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,quay.io::none".into());
+    stage.declare(JET_SECRETS, "registry-info", &bad);
+    until(&mut controller.report, |it| {
+        it.declaration.findings.iter().any(|it| it.severity == "error" && it.line == 1)
+    })
+    .await;
+    eventually(|| {
+        let events = stage.events("jet-system", "RegistryInfoRefused");
+        let notes = events.iter().filter_map(|event| event["note"].as_str());
+        notes.into_iter().any(|note| note.contains("line 1, column 40")).then_some(())
+    })
+    .await;
 
     // So does an emptied one, also for a controller that begins anew.
     drop(controller);

@@ -12,5 +12,6 @@ mod install;
 mod leadership;
 mod pull_secrets;
 mod registration;
+mod registry;
 mod replica;
 mod stage;

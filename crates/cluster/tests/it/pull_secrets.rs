@@ -2,7 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::leave;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::stage::{JET_SECRETS, SECRETS, Stage, eventually, keys, pod, release, settings, until};
 
@@ -175,4 +177,51 @@ async fn a_controller_that_begins_finds_what_changed_meanwhile() {
     // A release that leaves writes nothing more: what is there goes with its anchor.
     leave(&stage.client, &release()).await.unwrap();
     eventually(|| stage.registration().is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_rotate_under_load_and_nothing_is_lost() {
+    const ROTATIONS: usize = 20;
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    let mut declared = keys(HOST);
+    stage.declare(JET_SECRETS, "registry-info", &declared);
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
+
+    // Pods come all the while; under `Fail` one that nobody reviews is refused.
+    let pods: kube::Api<Pod> = kube::Api::namespaced(stage.client.clone(), "apps");
+    let (stop, stopped) = watch::channel(false);
+    let load = tokio::spawn(async move {
+        let pod: Pod = serde_json::from_value(pod()).unwrap();
+        let mut count = 0;
+        while !*stopped.borrow() {
+            let stored = pods.create(&kube::api::PostParams::default(), &pod).await.unwrap();
+            let spec = stored.spec.unwrap();
+            let image = spec.containers[0].image.as_deref();
+            assert_eq!(image, Some("h.example.org/airgap/docker.io/library/nginx"));
+            assert_eq!(spec.image_pull_secrets.unwrap()[0].name, "image-swap-pull");
+            count += 1;
+        }
+        count
+    });
+    eventually(|| stage.get(SECRET)).await;
+    for rotation in 0..ROTATIONS {
+        let next = format!("rotated-{rotation}");
+        declared.insert("PASSWORD", next.clone());
+        stage.declare(JET_SECRETS, "registry-info", &declared);
+        eventually(|| {
+            // It is changed in place: a pod that is about to be pulled finds one.
+            let found = password(&stage.get(SECRET).unwrap());
+            (found == next).then_some(())
+        })
+        .await;
+    }
+    stop.send_replace(true);
+    let count: usize = load.await.unwrap();
+    assert!(count >= ROTATIONS, "{count} pods");
+    let stored = stage.get(PODS).unwrap();
+    assert_eq!(stored["items"].as_array().unwrap().len(), count);
 }

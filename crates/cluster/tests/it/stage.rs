@@ -9,7 +9,8 @@ use std::{
 };
 
 use image_swap_cluster::{
-    Controller, Election, Following, Intervals, Release, Report, Settings, Times, client, follow,
+    Controller, Election, Following, Intervals, Metrics, Release, Report, Settings, Times, client,
+    follow,
 };
 use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
 use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
@@ -20,7 +21,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::replica::Replica;
 
 /// All parts, looked for once.
-fn parts() -> &'static Parts {
+pub(crate) fn parts() -> &'static Parts {
     static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
     &PARTS
 }
@@ -47,6 +48,7 @@ pub(crate) struct Stage {
 /// A controller that runs until it is dropped.
 pub(crate) struct Running {
     pub(crate) report: watch::Receiver<Report>,
+    pub(crate) metrics: Metrics,
     task: JoinHandle<()>,
 }
 
@@ -128,6 +130,12 @@ impl Stage {
     /// A controller that leads, or waits to.
     pub(crate) fn controller(&self, settings: Settings, identity: &str) -> Running {
         controller_by(&self.client, settings, identity, now)
+    }
+
+    /// The same; the registry is tried every so often.
+    pub(crate) fn controller_that_checks(&self, settings: Settings, registry: Duration) -> Running {
+        let intervals = Intervals { registry, ..intervals() };
+        controller_with(&self.client, settings, "one", intervals, now)
     }
 
     /// A replica that answers behind the Service.
@@ -226,15 +234,26 @@ pub(crate) fn controller_by(
     identity: &str,
     clock: impl Fn() -> UnixTime + Send + Sync + 'static,
 ) -> Running {
+    controller_with(client, settings, identity, intervals(), clock)
+}
+
+fn controller_with(
+    client: &Client,
+    settings: Settings,
+    identity: &str,
+    intervals: Intervals,
+    clock: impl Fn() -> UnixTime + Send + Sync + 'static,
+) -> Running {
     let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
     let mut election = Election::new(client, &release(), identity, times);
     let leadership = election.leadership();
-    let controller = Controller::new(client, settings, identity, intervals()).by_clock(clock);
+    let controller = Controller::new(client, settings, identity, intervals).by_clock(clock);
     let report = controller.report();
+    let metrics = Metrics::new(report.clone(), leadership.clone());
     let task = tokio::spawn(async move {
         tokio::join!(election.run(), controller.run(leadership));
     });
-    Running { report, task }
+    Running { report, metrics, task }
 }
 
 /// Waits until what `seen` tells satisfies `enough`.

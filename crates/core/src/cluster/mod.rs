@@ -9,4 +9,5 @@ pub mod foreign;
 pub mod policy;
 pub mod pull_secrets;
 pub mod repairs;
+pub mod trust;
 pub mod webhooks;

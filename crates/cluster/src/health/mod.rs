@@ -1,0 +1,160 @@
+//! Whether the declared registry can be reached: its name, its certificate, its
+//! API, the credential. Never on the path of a pod.
+
+mod ask;
+mod tls;
+
+use std::time::Duration;
+
+use image_swap_core::{
+    cluster::certificates::Validity,
+    declaration::{Registry, UnixTime},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+/// Time for all of it.
+const PATIENCE: Duration = Duration::from_secs(15);
+const HTTPS: u16 = 443;
+const DAY: UnixTime = 24 * 60 * 60;
+/// A certificate that lives this long or less is to be renewed.
+const SOON: UnixTime = 14 * DAY;
+
+/// What becomes of a check, in every output.
+pub(crate) const OUTCOMES: [&str; 8] =
+    [OK, UNVERIFIED, UNRESOLVED, UNREACHABLE, UNTRUSTED, EXPIRED, UNAUTHORIZED, UNEXPECTED];
+/// It answers, and takes the credential.
+const OK: &str = "ok";
+/// It can be connected to; more is not tried without a certificate to verify.
+const UNVERIFIED: &str = "unverified";
+/// Its name has no address.
+const UNRESOLVED: &str = "unresolved";
+/// Nobody answers there.
+const UNREACHABLE: &str = "unreachable";
+/// Its certificate is not signed by whom it should be, or for another name.
+const UNTRUSTED: &str = "untrusted";
+/// Its certificate has expired.
+const EXPIRED: &str = "expired";
+/// It refuses the credential, or wants one.
+const UNAUTHORIZED: &str = "unauthorized";
+/// It answers as no registry does.
+const UNEXPECTED: &str = "unexpected";
+
+/// What became of a check. Holds no credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Health {
+    /// The registry.
+    pub domain: String,
+    /// `ok`, `unverified`, `unresolved`, `unreachable`, `untrusted`, `expired`,
+    /// `unauthorized` or `unexpected`.
+    pub outcome: String,
+    /// What was found.
+    pub detail: String,
+    /// When, seconds since 1970.
+    pub checked: UnixTime,
+    /// When its certificate expires, seconds since 1970, if it was verified.
+    pub expires: Option<UnixTime>,
+    /// Whether that is soon.
+    pub expires_soon: bool,
+}
+
+impl Health {
+    /// Whether pods that pull from there will wait in vain.
+    pub fn is_bad(&self) -> bool {
+        !matches!(self.outcome.as_str(), OK | UNVERIFIED)
+    }
+}
+
+type Found = (&'static str, String);
+
+/// Checks `registry`. The credential is sent to its own host alone, and only
+/// over a connection whose certificate was verified.
+pub(crate) async fn check(registry: Registry, now: UnixTime) -> Health {
+    let mut seen = None;
+    let found = timeout(PATIENCE, attempt(&registry, &mut seen)).await;
+    let (outcome, detail) = match found {
+        Ok(Ok(found) | Err(found)) => found,
+        Err(_) => (UNREACHABLE, format!("no answer within {} s", PATIENCE.as_secs())),
+    };
+    Health {
+        domain: registry.domain,
+        outcome: outcome.to_owned(),
+        detail,
+        checked: now,
+        expires: seen.map(|validity| validity.not_after),
+        expires_soon: seen.is_some_and(|validity| expires_soon(validity, now)),
+    }
+}
+
+/// Two weeks before its end, and of one that lives weeks a fifth of its life.
+fn expires_soon(validity: Validity, now: UnixTime) -> bool {
+    let life = validity.not_after.saturating_sub(validity.not_before);
+    validity.not_after.saturating_sub(now) < SOON.min(life / 5)
+}
+
+async fn attempt(registry: &Registry, seen: &mut Option<Validity>) -> Result<Found, Found> {
+    let stream = connect(registry).await?;
+    if registry.insecure {
+        let detail = "its certificate is taken unseen (INSECURE): no more is tried";
+        return Ok((UNVERIFIED, detail.into()));
+    }
+    let Some(trust) = tls::trust(registry.ca.pem()) else {
+        let detail = "this pod knows no authorities, and CA_CERT is empty";
+        return Ok((UNVERIFIED, detail.into()));
+    };
+    let (host, _) = split(&registry.domain);
+    let (tls, validity) = tls::handshake(&trust, host, stream).await?;
+    *seen = validity;
+    let service = match ask::version(registry, tls).await? {
+        ask::Answer::Found(found) => return Ok(found),
+        ask::Answer::Tokens(service) => service,
+    };
+    // Such as Harbor: whether the credential is good, only the service knows.
+    let (tls, _) = tls::handshake(&trust, host, connect(registry).await?).await?;
+    ask::token(registry, &service, tls).await
+}
+
+async fn connect(registry: &Registry) -> Result<TcpStream, Found> {
+    let (host, port) = split(&registry.domain);
+    let addresses = lookup_host((host, port)).await;
+    let addresses: Vec<_> = addresses.map_err(|error| (UNRESOLVED, error.to_string()))?.collect();
+    TcpStream::connect(&*addresses).await.map_err(|error| (UNREACHABLE, error.to_string()))
+}
+
+/// Host and port, without the brackets of IPv6.
+fn split(domain: &str) -> (&str, u16) {
+    let (host, port) = match domain.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(HTTPS)),
+        _ => (domain, HTTPS),
+    };
+    (host.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_a_host_and_a_port() {
+        for (domain, host, port) in [
+            ("h.example.org", "h.example.org", 443),
+            ("h.example.org:8443", "h.example.org", 8443),
+            ("[::1]:5000", "::1", 5000),
+            ("[::1]", "::1", 443),
+        ] {
+            assert_eq!(split(domain), (host, port));
+        }
+    }
+
+    #[test]
+    fn what_is_soon_depends_on_how_long_a_certificate_lives() {
+        let year = Validity { not_before: 0, not_after: 365 * DAY };
+        assert!(!expires_soon(year, 350 * DAY) && expires_soon(year, 352 * DAY));
+        let half_a_day = Validity { not_before: 0, not_after: DAY / 2 };
+        assert!(!expires_soon(half_a_day, DAY / 4) && expires_soon(half_a_day, DAY / 2 - 60));
+    }
+}

@@ -1,0 +1,258 @@
+//! Whether the declared registry can be reached, and what is told of it.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use image_swap_cluster::Health;
+use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions, or_skip};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::stage::{JET_SECRETS, Running, Stage, keys, parts, settings, until};
+
+const USER: &str = "robot";
+const PASSWORD: &str = "s3cret-of-the-robot";
+
+fn credentials(password: &str) -> Credentials {
+    Credentials { username: USER.into(), password: password.into() }
+}
+
+/// What is declared of the registry at `domain`, whose certificate `authority` signs.
+fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
+    let mut keys = keys(domain);
+    keys.insert("CA_CERT", authority.to_owned());
+    keys
+}
+
+/// Waits until the check of `domain` came to `outcome`, and sees that metrics and
+/// the stored status say the same.
+async fn comes_to(stage: &Stage, controller: &mut Running, domain: &str, outcome: &str) -> Health {
+    let report = until(&mut controller.report, |it| {
+        it.registry.as_ref().is_some_and(|it| it.domain == domain && it.outcome == outcome)
+    })
+    .await;
+    let row = format!(r#"image_swap_controller_registry_check{{outcome="{outcome}"}} 1"#);
+    let metrics = controller.metrics.text().unwrap();
+    assert!(metrics.contains(&row), "{metrics}");
+    let status = stage.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
+    let status = status.unwrap();
+    let stored: Value =
+        serde_json::from_str(status["data"]["status.json"].as_str().unwrap()).unwrap();
+    assert_eq!(stored["registry"]["outcome"], outcome);
+    for text in [&metrics, &status.to_string()] {
+        assert!(!text.contains(PASSWORD) && !text.contains(&STANDARD.encode(PASSWORD)));
+    }
+    report.registry.unwrap()
+}
+
+/// The notes of events about the registry's health.
+fn notes(stage: &Stage, reason: &str) -> Vec<String> {
+    let events = stage.events("image-swap-system", reason);
+    events.iter().map(|event| event["note"].as_str().unwrap().to_owned()).collect()
+}
+
+fn is_told(stage: &Stage, reason: &str, part: &str) {
+    let notes = notes(stage, reason);
+    assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
+    assert!(!notes.iter().any(|note| note.contains(PASSWORD)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status() {
+    let authority = Authority::new("the company's").unwrap();
+    let options = RegistryOptions {
+        tls: Some(authority.server(&["127.0.0.1"]).unwrap()),
+        authority: Some(authority.certificate().to_owned()),
+        credentials: Some(credentials(PASSWORD)),
+        ..RegistryOptions::default()
+    };
+    let started =
+        tokio::task::block_in_place(|| or_skip(Registry::start(parts(), &options)).unwrap());
+    let Some(mut registry) = started else { return };
+    let Some(stage) = Stage::set().await else { return };
+    let second = Duration::from_secs(1);
+    let mut controller = stage.controller_that_checks(settings(), second);
+    until(&mut controller.report, |it| !it.version.is_empty()).await;
+    let domain = registry.address();
+    let mut keys = declared(&domain, authority.certificate());
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    assert!(health.expires.is_some() && !health.expires_soon && !health.is_bad());
+    let report = controller.report.borrow().clone();
+    assert_eq!(report.nodes, [format!("nodes must trust the authority of {domain} (CA_CERT)")]);
+    assert!(controller.metrics.text().unwrap().contains("image_swap_controller_node_needs 1"));
+
+    // The password changes over there, and is declared a while later.
+    tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());
+    let health = comes_to(&stage, &mut controller, &domain, "unauthorized").await;
+    assert!(health.is_bad());
+    is_told(&stage, "RegistryUnhealthy", "is unauthorized: USERNAME and PASSWORD are refused");
+    keys.insert("PASSWORD", "new".into());
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&stage, &mut controller, &domain, "ok").await;
+    is_told(&stage, "RegistryHealthy", "is ok");
+
+    // Nobody to authenticate as.
+    let anonymous: BTreeMap<_, _> = keys
+        .clone()
+        .into_iter()
+        .filter(|(key, _)| !matches!(*key, "USERNAME" | "PASSWORD"))
+        .collect();
+    stage.declare(JET_SECRETS, "registry-info", &anonymous);
+    comes_to(&stage, &mut controller, &domain, "unauthorized").await;
+    is_told(&stage, "RegistryUnhealthy", "USERNAME is empty");
+
+    // An authority that signed nothing of it.
+    let other = Authority::new("another").unwrap();
+    stage.declare(JET_SECRETS, "registry-info", &declared(&domain, other.certificate()));
+    comes_to(&stage, &mut controller, &domain, "untrusted").await;
+    is_told(&stage, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
+
+    // A certificate taken unseen is not tried.
+    keys.insert("INSECURE", "true".into());
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&stage, &mut controller, &domain, "unverified").await;
+    let needs = format!("nodes must not verify the certificate of {domain} (INSECURE)");
+    until(&mut controller.report, |it| it.nodes == [needs.as_str()]).await;
+
+    // It is gone, and back.
+    keys.insert("INSECURE", "false".into());
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&stage, &mut controller, &domain, "ok").await;
+    tokio::task::block_in_place(|| registry.process().stop().unwrap());
+    comes_to(&stage, &mut controller, &domain, "unreachable").await;
+    is_told(&stage, "RegistryUnhealthy", "is unreachable");
+    tokio::task::block_in_place(|| registry.wait_ready().unwrap());
+    comes_to(&stage, &mut controller, &domain, "ok").await;
+    assert!(controller.metrics.text().unwrap().contains("registry_unhealthy 0"));
+
+    // A name that nobody has.
+    stage.declare(JET_SECRETS, "registry-info", &declared("nobody.invalid", ""));
+    comes_to(&stage, &mut controller, "nobody.invalid", "unresolved").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_has_expired_or_soon_will_is_told() {
+    let Some(stage) = Stage::set().await else { return };
+    let second = Duration::from_secs(1);
+    let mut controller = stage.controller_that_checks(settings(), second);
+    until(&mut controller.report, |it| !it.version.is_empty()).await;
+    let day = Duration::from_hours(24);
+    let now = std::time::SystemTime::now();
+    for (from, to, outcome) in
+        [(now - 60 * day, now - day, "expired"), (now - 360 * day, now + 5 * day, "ok")]
+    {
+        let params = |mut params: CertificateParams| {
+            (params.not_before, params.not_after) = (from.into(), to.into());
+            params
+        };
+        let faulty = Faulty::start(params, |_| Response::default()).await;
+        let keys = declared(&faulty.domain, &faulty.authority);
+        stage.declare(JET_SECRETS, "registry-info", &keys);
+        let health = comes_to(&stage, &mut controller, &faulty.domain, outcome).await;
+        assert_eq!(health.expires_soon, outcome == "ok");
+        let reason =
+            if health.is_bad() { "RegistryUnhealthy" } else { "RegistryCertificateExpires" };
+        is_told(&stage, reason, &faulty.domain);
+    }
+    let metrics = controller.metrics.text().unwrap();
+    assert!(metrics.contains("registry_certificate_expiry_timestamp_seconds "), "{metrics}");
+}
+
+/// Such as Harbor: `/v2/` refuses everybody, and its own service knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
+    let Some(stage) = Stage::set().await else { return };
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| !it.version.is_empty()).await;
+    let good = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+    let faulty = Faulty::start(
+        |params| params,
+        move |request| {
+            let host = request.headers()["host"].to_str().unwrap();
+            let is_good =
+                request.headers().get("authorization").is_some_and(|it| it == good.as_str());
+            let mut reply = Response::default();
+            if request.uri().path() == "/v2/" {
+                *reply.status_mut() = hyper::StatusCode::UNAUTHORIZED;
+                let challenge =
+                    format!(r#"Bearer realm="https://{host}/token",service="registry""#);
+                reply.headers_mut().insert("www-authenticate", challenge.parse().unwrap());
+            } else if request.uri() != "/token?service=registry" || !is_good {
+                *reply.status_mut() = hyper::StatusCode::UNAUTHORIZED;
+            }
+            reply
+        },
+    )
+    .await;
+    let mut keys = declared(&faulty.domain, &faulty.authority);
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&stage, &mut controller, &faulty.domain, "ok").await;
+    assert!(health.detail.contains("gives a token"), "{}", health.detail);
+    keys.insert("PASSWORD", "wrong".into());
+    stage.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&stage, &mut controller, &faulty.domain, "unauthorized").await;
+    assert!(health.detail.contains("token service"), "{}", health.detail);
+}
+
+/// A server that shows what no real registry can be made to show.
+struct Faulty {
+    domain: String,
+    /// The authority that signed its certificate, PEM.
+    authority: String,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Reply = Response<http_body_util::Empty<bytes::Bytes>>;
+
+impl Faulty {
+    async fn start(
+        params: impl FnOnce(CertificateParams) -> CertificateParams,
+        answer: impl Fn(&Request<Incoming>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let signer = KeyPair::generate().unwrap();
+        let trusted = authority.self_signed(&signer).unwrap().pem();
+        let issuer = Issuer::new(authority, signer);
+        let key = KeyPair::generate().unwrap();
+        let names = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params(names).signed_by(&key, &issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let domain = socket.local_addr().unwrap().to_string();
+        let answer = Arc::new(answer);
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = socket.accept().await.unwrap();
+                let Ok(tls) = acceptor.accept(stream).await else { continue };
+                let answer = Arc::clone(&answer);
+                let service = service_fn(move |request| {
+                    let reply = answer(&request);
+                    async move { Ok::<_, Infallible>(reply) }
+                });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(tls), service).await;
+            }
+        });
+        Self { domain, authority: trusted, task }
+    }
+}
