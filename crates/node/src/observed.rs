@@ -11,6 +11,10 @@ pub struct Observed {
     pub version: Option<Version>,
     /// The main file of its configuration; see [`Runtime::config`].
     pub config: HostPath,
+    /// Whether the declared registry was found to take tokens alone: it answers
+    /// the declared user name and password with `401` and a `Bearer` challenge.
+    /// containerd before 2.1 then needs them in config.toml, not in a header.
+    pub tokens_alone: bool,
     /// What lies there, as far as it was looked at; see [`crate::needs()`].
     pub files: Files,
 }
@@ -18,7 +22,13 @@ pub struct Observed {
 impl Observed {
     /// A host of which nothing is known but its runtime.
     pub fn new(runtime: Runtime, version: Option<Version>) -> Self {
-        Self { runtime, version, config: runtime.config(), files: Files::default() }
+        Self {
+            runtime,
+            version,
+            config: runtime.config(),
+            tokens_alone: false,
+            files: Files::default(),
+        }
     }
 
     /// What we last wrote there; `None`: nothing.

@@ -1,22 +1,21 @@
 //! Files below `certs.d`, and one directory of them named in config.toml.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use image_swap_core::{
+    declaration::{Credential, Registry},
     nodes::{Fallback, Mirrors},
     render::{Format, Options, Rendered},
 };
 
 use super::{
     CERTS_D,
-    config_path::edited,
+    config_path::Edit,
     directory::{Directory, is_read},
-    migrate, neighbours,
-    registry::Registry,
-    sources, support,
+    migrate, neighbours, registry, sources, support,
 };
 use crate::{
-    Desired, Entry, File, HostPath, Observed, Plan, Refusal, Row, case,
+    Desired, Entry, File, HostPath, Observed, Plan, Refusal, Row, Version, case,
     plan::{Changes, Telling, is_marked},
 };
 
@@ -30,10 +29,17 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let sources = sources::read(&without_us)?;
     support::check(observed, &sources, &mut changes)?;
-    let registry = Registry::new(&sources, &observed.config, observed.version);
+    let registry = registry::Registry::new(&sources, &observed.config, observed.version);
     let directory = Directory::of(observed, &registry, &mut changes)?;
     let (Directory::InUse(below) | Directory::ToSet(below)) = &directory;
-    let rendered = render(desired);
+    let tokens = tokens_alone(desired, observed);
+    if let Some(registry) = tokens {
+        changes.met(&case::TOKENS_ALONE, &format!("{} takes tokens alone", registry.domain));
+    }
+    let rendered = render(desired, tokens.is_some());
+    if let Some((_, spot)) = registry.auth.first() {
+        changes.met(&case::AUTH_TABLE, &format!("{} has credentials", spot.path));
+    }
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
     let migrated = migrate::of(observed, &sources, &registry, &hosts, desired, &mut changes)?;
@@ -57,13 +63,13 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     for (path, file) in &migrated.files {
         changes.whole(below.join(path), file.clone());
     }
-    let edit = match &directory {
-        Directory::InUse(_) if migrated.paths.is_empty() => None,
-        _ => edited(observed, base.as_ref(), &sources, below, &migrated, &mut changes)?,
-    };
     let is_read = is_read(observed, below);
-    if let Some(file) = edit {
-        changes.edited(observed.config.clone(), file, base);
+    if matches!(directory, Directory::ToSet(_)) || !migrated.paths.is_empty() || tokens.is_some() {
+        let edit = Edit { below, migrated: &migrated, credentials: tokens };
+        let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
+        if base.as_ref() != Some(&file) {
+            changes.edited(observed.config.clone(), file, base);
+        }
     }
     let rows = rows(desired, below, is_read, &changes);
     let mut plan = changes.plan()?;
@@ -78,7 +84,7 @@ pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
     let files = &observed.files;
     let mut directories = vec![HostPath::new(CERTS_D)];
     if let Ok(sources) = sources::read(observed) {
-        let registry = Registry::new(&sources, &observed.config, observed.version);
+        let registry = registry::Registry::new(&sources, &observed.config, observed.version);
         let list = registry.config_path.iter().flat_map(|(list, _)| list.split(':'));
         directories.extend(list.map(HostPath::new));
     }
@@ -100,16 +106,29 @@ pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
     unseen
 }
 
-fn render(desired: &Desired<'_>) -> Rendered {
+/// The files, without credentials if those go elsewhere.
+fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
     let options = Options {
         fallback: desired.fallback,
         show_credentials: true,
         header_over_http: desired.header_over_http,
         ..Options::default()
     };
-    Format::named("containerd")
-        .map(|format| format.render(desired.declaration, options))
-        .unwrap_or_default()
+    let mut declaration = Cow::Borrowed(desired.declaration);
+    if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
+        registry.username = Credential::default();
+    }
+    let format = Format::named("containerd");
+    format.map(|format| format.render(&declaration, options)).unwrap_or_default()
+}
+
+/// The declared registry, if a header is of no use there: containerd before 2.1
+/// does not send it to where tokens are given.
+fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Registry> {
+    const SENT: Version = Version::new(2, 1, 0);
+    let registry = desired.declaration.registry.as_ref();
+    let before = observed.version.is_none_or(|version| version < SENT);
+    registry.filter(|registry| observed.tokens_alone && before && !registry.username.is_empty())
 }
 
 /// What each host is told.

@@ -3,7 +3,9 @@
 mod certs_d;
 mod config_path;
 mod directory;
+mod main_file;
 mod migrate;
+mod mirrors;
 mod neighbours;
 mod registry;
 mod sources;
@@ -16,7 +18,8 @@ const CERTS_D: &str = "/etc/containerd/certs.d";
 
 pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     match desired.form {
-        Form::CertsD | Form::Mirrors | Form::Page => certs_d::plan(desired, observed),
+        Form::CertsD => certs_d::plan(desired, observed),
+        Form::Mirrors | Form::Page => mirrors::plan(desired, observed),
     }
 }
 

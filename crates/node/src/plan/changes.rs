@@ -262,7 +262,7 @@ impl<'a> Changes<'a> {
             if ledger.files.keys().any(|path| path.is_below(directory)) {
                 ledger.directories.insert(directory.clone());
             } else if self.observed.files.exists(directory) {
-                steps.gone.push(Step::RemoveDirectory { path: directory.clone() });
+                steps.directories.push(Step::RemoveDirectory { path: directory.clone() });
             }
         }
     }
@@ -291,7 +291,9 @@ impl<'a> Changes<'a> {
             ..Plan::default()
         };
         let changes = told.is_some()
-            || [&steps.files, &steps.gone, &steps.config].iter().any(|steps| !steps.is_empty());
+            || [&steps.files, &steps.gone, &steps.config, &steps.directories]
+                .iter()
+                .any(|steps| !steps.is_empty());
         let settled = (!ledger.files.is_empty()).then_some(ledger);
         if !changes && old == settled {
             return plan;
@@ -313,6 +315,7 @@ impl<'a> Changes<'a> {
         plan.steps.extend(steps.gone);
         plan.steps.extend(steps.config);
         plan.steps.extend(told);
+        plan.steps.extend(steps.directories);
         if settled.is_some() {
             plan.steps.push(Step::Write { path: Ledger::path(), file: ledger.file() });
         } else {
@@ -329,8 +332,10 @@ impl<'a> Changes<'a> {
 struct Steps {
     files: Vec<Step>,
     gone: Vec<Step>,
-    /// The main file, last, so that the runtime is told right after it.
+    /// The main file, so that the runtime is told right after it.
     config: Vec<Step>,
+    /// Directories that are empty when all else is gone.
+    directories: Vec<Step>,
 }
 
 fn ledger(observed: &Observed) -> Result<Option<Ledger>, Refusal> {

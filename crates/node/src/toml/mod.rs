@@ -49,6 +49,11 @@ impl<'s> Toml<'s> {
         }
     }
 
+    /// The text itself.
+    pub(crate) const fn text(&self) -> &'s str {
+        self.text
+    }
+
     /// What is at `path`.
     pub(crate) fn get<'a>(&'a self, path: &[&str]) -> Option<&'a Item> {
         path.iter().try_fold(self.document.as_item(), |item, key| item.get(key))

@@ -68,3 +68,25 @@ fn a_link_in_place_of_the_configuration_is_not_replaced() {
     let host = Host::containerd("1.7.24").with_entry(CONFIG, link);
     assert_eq!(host.plan(&desired(&declaration)).unwrap_err().case, "link");
 }
+
+#[test]
+fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
+    let declaration = declared("docker.io::h.io/d");
+    let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut host = Host { tokens_alone: true, ..before.clone() };
+    let plan = host.apply(&desired(&declaration));
+    assert!(!plan.diff(&before.observe(None)).contains("robot"));
+    let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
+    assert!(!hosts.contains("Authorization"), "{hosts}");
+    let text = host.text(CONFIG).unwrap();
+    let auth = "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"h.io\".auth]\n\
+                username = \"robot\"\npassword = \"pass\\\"word\"\n";
+    assert!(text.contains(auth), "{text}");
+    assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
+    // From 2.1 on the header is sent to where tokens are given, too.
+    let mut host =
+        Host { tokens_alone: true, ..Host::containerd("2.1.9").with(CONFIG, IMAGE_BUILDER) };
+    host.apply(&desired(&declaration));
+    let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
+    assert!(hosts.contains("Authorization"), "{hosts}");
+}

@@ -35,6 +35,7 @@ pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) version: Option<Version>,
+    pub(crate) tokens_alone: bool,
     pub(crate) disk: Files,
 }
 
@@ -48,7 +49,7 @@ impl Host {
     pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
         let mut disk = Files::default();
         disk.insert("/", Entry::Directory(Vec::new()));
-        Self { runtime, version: Version::parse(version), disk }
+        Self { runtime, version: Version::parse(version), tokens_alone: false, disk }
             .with("/etc/os-release", "ID=debian\n")
             .with("/var/lib/x", "")
     }
@@ -86,6 +87,7 @@ impl Host {
     /// Looks at all that a plan needs, as a shell does.
     pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
         let mut observed = Observed::new(self.runtime, self.version);
+        observed.tokens_alone = self.tokens_alone;
         loop {
             let paths = needs(desired, &observed);
             if paths.is_empty() {

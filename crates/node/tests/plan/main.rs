@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
 
+mod cases;
 mod certs_d;
 mod host;
+mod mirrors;

@@ -1,0 +1,130 @@
+//! config.toml itself, before and after an edit.
+
+use super::{
+    registry::{CRI, IMAGES},
+    sources::Source,
+};
+use crate::{
+    File, Observed, Refusal, Version, case,
+    plan::Changes,
+    toml::{CannotEdit, Leaves, NotToml, Toml},
+};
+
+/// config.toml while it is edited.
+pub(super) struct MainFile<'a> {
+    observed: &'a Observed,
+    /// What it would be without us.
+    base: Option<File>,
+    /// What it comes to.
+    pub(super) text: String,
+    /// Its configuration version.
+    pub(super) version: i64,
+}
+
+impl<'a> MainFile<'a> {
+    /// The file without us; one is made, and a version added, where there is none.
+    ///
+    /// # Errors
+    /// If it is of version 1 and not the same in version 2.
+    pub(super) fn new(
+        observed: &'a Observed,
+        version: Version,
+        base: Option<File>,
+        sources: &[Source<'_>],
+        changes: &mut Changes<'_>,
+    ) -> Result<Self, Refusal> {
+        let bytes = base.as_ref().map(|file| file.bytes.clone()).unwrap_or_default();
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let mut this = Self { observed, base, text, version: 2 };
+        let Some(main) = sources.first().filter(|source| source.path == observed.config) else {
+            changes.met(&case::NO_CONFIG, &format!("there is no {}", observed.config));
+            this.version = if version.major < 2 { 2 } else { 3 };
+            this.text = format!("version = {}\n", this.version);
+            return Ok(this);
+        };
+        if let Some(found @ 2..) = main.version {
+            this.version = found;
+            return Ok(this);
+        }
+        this.same_in_two(main, sources)?;
+        changes.met(&case::VERSION_ONE, &format!("{} has no version", observed.config));
+        this.edit(|toml| toml.set(&["version"], "2", &[]))?;
+        Ok(this)
+    }
+
+    /// The plugin whose table has the registries.
+    pub(super) const fn plugin(&self) -> &'static str {
+        if self.version == 2 { CRI } else { IMAGES }
+    }
+
+    /// Makes one edit.
+    pub(super) fn edit(
+        &mut self,
+        edit: impl FnOnce(&Toml<'_>) -> Result<String, CannotEdit>,
+    ) -> Result<(), Refusal> {
+        let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
+        self.text = edit(&toml).map_err(|error| self.cannot(&error.to_string()))?;
+        Ok(())
+    }
+
+    /// All that it says now.
+    pub(super) fn leaves(&self) -> Result<Leaves, Refusal> {
+        let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
+        Ok(toml.leaves())
+    }
+
+    /// Why an edit was given up.
+    pub(super) fn cannot(&self, found: &str) -> Refusal {
+        Refusal::new(&case::CANNOT_EDIT, format!("{}: {found}", self.observed.config))
+    }
+
+    fn broken(&self, error: NotToml) -> Refusal {
+        Refusal::new(&case::UNREADABLE, format!("{}: {error}", self.observed.config))
+    }
+
+    /// The file to write; the one that is there, if it says the same already.
+    pub(super) fn file(self, secret: bool) -> Result<(File, Option<File>), Refusal> {
+        let leaves = self.leaves()?;
+        let now = self.observed.files.file(&self.observed.config);
+        let mode = match self.base.as_ref().or(now) {
+            _ if secret => 0o600,
+            Some(file) => file.mode,
+            None => 0o644,
+        };
+        let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
+        let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
+        let file = match now {
+            Some(now) if says == Some(leaves) => File { mode, bytes: now.bytes.clone() },
+            _ => File { mode, bytes: self.text.into_bytes() },
+        };
+        Ok((file, self.base))
+    }
+
+    /// Refuses to add a version to a file that would then mean something else.
+    fn same_in_two(&self, main: &Source<'_>, sources: &[Source<'_>]) -> Result<(), Refusal> {
+        const SAME: [&str; 11] = [
+            "root",
+            "state",
+            "temp",
+            "address",
+            "grpc",
+            "ttrpc",
+            "debug",
+            "metrics",
+            "oom_score",
+            "cgroup",
+            "imports",
+        ];
+        let other = main.toml.keys(&[]).into_iter().find(|key| !SAME.contains(key));
+        if other.is_none() && sources.len() == 1 {
+            return Ok(());
+        }
+        let beside = other.unwrap_or("imports");
+        let found = format!(
+            "{}: expected `version = 2` or later, found {} and {beside}",
+            self.observed.config,
+            main.version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
+        );
+        Err(Refusal::new(&case::VERSION_ONE_PLUGINS, found))
+    }
+}

@@ -1,0 +1,166 @@
+//! The mirrors table of config.toml: how it was done, and as the page prints it.
+
+use image_swap_core::{
+    nodes::{Fallback, Mirrors},
+    render::{ConfigVersion, EndpointForm, Format, Options},
+};
+
+use super::{config_path::holds, main_file::MainFile, registry::Registry, sources, support};
+use crate::{
+    Desired, Entry, Form, Observed, Plan, Refusal, Row, Version, case,
+    plan::{Changes, Telling},
+    toml::{Leaves, Toml},
+};
+
+/// The versions whose CRI plugin does not start with the table.
+const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
+/// The version for which its removal is announced.
+const REMOVED: Version = Version::new(2, 4, 0);
+
+pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+    let mut changes = Changes::new(observed, desired, Telling::Restart)?;
+    let base = changes.base(&observed.config);
+    let mut without_us = observed.clone();
+    let entry = base.clone().map_or(Entry::Absent, Entry::File);
+    if observed.files.file(&observed.config) != base.as_ref() {
+        without_us.files.insert(observed.config.clone(), entry);
+    }
+    let sources = sources::read(&without_us)?;
+    support::check(observed, &sources, &mut changes)?;
+    let version = version(desired, observed)?;
+    let registry = Registry::new(&sources, &observed.config, observed.version);
+    if let Some((value, spot)) = &registry.config_path {
+        let found = format!("{}: expected no config_path, found {value}", spot.path);
+        return Err(Refusal::new(&case::MIRRORS_BESIDE_CONFIG_PATH, found));
+    }
+    if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
+        return Err(holds(observed, path));
+    }
+    let mut main = MainFile::new(observed, version, base, &sources, &mut changes)?;
+    let options = Options {
+        show_credentials: true,
+        endpoint: if desired.form == Form::Page { EndpointForm::Page } else { EndpointForm::Url },
+        config_version: if main.version == 2 { ConfigVersion::Two } else { ConfigVersion::Three },
+        header_over_http: desired.header_over_http,
+        ..Options::default()
+    };
+    let format = Format::named("containerd-mirrors");
+    let rendered =
+        format.map(|format| format.render(desired.declaration, options)).unwrap_or_default();
+    let (block, secret) =
+        rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
+    let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();
+
+    for (host, spot) in &registry.mirrors {
+        let table = ["plugins", spot.plugin, "registry", "mirrors", host];
+        if !wanted.keys().any(|path| path.iter().zip(table).all(|(key, of)| key == of)) {
+            continue;
+        }
+        if spot.path != observed.config {
+            return Err(holds(observed, &spot.path));
+        }
+        changes.met(&case::MIRRORS_FOREIGN, &format!("{} has mirrors for {host}", spot.path));
+        main.edit(|toml| toml.without(&table))?;
+    }
+    if trust_is_lost(desired, version) {
+        changes.met(&case::MIRRORS_TRUST, &format!("containerd {version}"));
+    }
+    tables(&mut main, block, &wanted, desired.form)?;
+    let (file, base) = main.file(secret)?;
+    if base.as_ref() != Some(&file) {
+        changes.edited(observed.config.clone(), file, base);
+    }
+    let is_read = observed.files.file(&observed.config).is_some();
+    let rows = rows(desired, observed, is_read, &changes);
+    let mut plan = changes.plan()?;
+    plan.rows = rows;
+    plan.inexpressible = rendered.inexpressible;
+    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
+    Ok(plan)
+}
+
+/// The version of containerd, if it takes the table.
+fn version(desired: &Desired<'_>, observed: &Observed) -> Result<Version, Refusal> {
+    if desired.fallback == Fallback::Never {
+        let found = format!("expected fallback upstream in the form {}, found never", desired.form);
+        return Err(Refusal::new(&case::MIRRORS_NEVER, found));
+    }
+    let Some(version) = observed.version else {
+        let found = "expected to know the version of containerd, found nobody who tells";
+        return Err(Refusal::new(&case::MIRRORS_UNKNOWN, found));
+    };
+    if KILLED.contains(&version) || version >= REMOVED {
+        let found = format!("expected a containerd that takes a mirrors table, found {version}");
+        return Err(Refusal::new(&case::MIRRORS_KILL, found));
+    }
+    Ok(version)
+}
+
+fn trust_is_lost(desired: &Desired<'_>, version: Version) -> bool {
+    let registry = desired.declaration.registry.as_ref();
+    version.major >= 2
+        && registry.is_some_and(|registry| registry.insecure || !registry.ca.is_empty())
+}
+
+/// Puts the tables in: as they are printed where nothing stands in the way, else
+/// value by value.
+fn tables(
+    main: &mut MainFile<'_>,
+    block: &str,
+    wanted: &Leaves,
+    form: Form,
+) -> Result<(), Refusal> {
+    let mut expected = main.leaves()?;
+    expected.extend(wanted.clone());
+    // The page has two blank lines before what was added.
+    let blank = if form == Form::Page { "\n" } else { "" };
+    let mut appended = String::new();
+    main.edit(|toml| {
+        appended = toml.appended(&[blank, block].concat());
+        Ok(toml.text().to_owned())
+    })?;
+    let as_printed = Toml::parse(&appended).is_ok_and(|toml| covers(&toml.leaves(), &expected));
+    if as_printed {
+        main.text = appended;
+        return Ok(());
+    }
+    for (path, value) in wanted {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        main.edit(|toml| toml.set(&path, value, &[]))?;
+    }
+    if covers(&main.leaves()?, &expected) {
+        Ok(())
+    } else {
+        Err(main.cannot("expected the mirrors to be set, found that they are not"))
+    }
+}
+
+/// Whether `found` says all that `expected` does; a table that was empty may not be now.
+fn covers(found: &Leaves, expected: &Leaves) -> bool {
+    let is_there =
+        |path: &Vec<String>, value: &String| found.get(path) == Some(value) || value == "{}";
+    expected.iter().all(|(path, value)| is_there(path, value))
+}
+
+fn rows(
+    desired: &Desired<'_>,
+    observed: &Observed,
+    is_read: bool,
+    changes: &Changes<'_>,
+) -> Vec<Row> {
+    let mirrors = Mirrors::new(desired.declaration.rules());
+    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    let rows = hosts.map(|(host, endpoints)| Row {
+        host: host.to_owned(),
+        path: observed.config.clone(),
+        state: changes.state(&observed.config, is_read),
+        urls: endpoints
+            .iter()
+            .map(|endpoint| match desired.form {
+                Form::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
+                _ => mirrors.api_url(endpoint),
+            })
+            .collect(),
+    });
+    rows.collect()
+}

@@ -1,0 +1,215 @@
+//! Every row of the table in docs/nodes.md, on a host that is like it.
+
+use std::collections::BTreeSet;
+
+use image_swap_core::nodes::Fallback;
+use image_swap_node::{Action, CASES, Desired, Entry, Form, Ledger, Outcome, Restart};
+
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
+
+const CRI: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
+const IMAGES: &str = "plugins.\"io.containerd.cri.v1.images\"";
+const CERTS_D: &str = "/etc/containerd/certs.d";
+const DROP_IN: &str = "/etc/containerd/conf.d/99-nvidia.toml";
+
+/// A host, and what is desired there.
+struct Fixture {
+    /// The row that is met.
+    case: &'static str,
+    host: Host,
+    form: Form,
+    fallback: Fallback,
+    tokens_alone: bool,
+    rules: &'static str,
+    more: &'static str,
+}
+
+/// A host with this containerd and config.toml on which this row is met.
+fn on(case: &'static str, version: &str, config: &str) -> Fixture {
+    let host = Host::containerd(version).with(CONFIG, config);
+    let (form, fallback) = (Form::CertsD, Fallback::Upstream);
+    Fixture {
+        case,
+        host,
+        form,
+        fallback,
+        tokens_alone: false,
+        rules: "docker.io::h.io/d,quay.io:8443::h.io/q",
+        more: "",
+    }
+}
+
+/// config.toml of an image with these lines in the registry table.
+fn registry(lines: &str) -> String {
+    format!("{IMAGE_BUILDER}\n[{CRI}.registry]\n{lines}\n")
+}
+
+fn set(directory: &str) -> String {
+    registry(&format!("config_path = \"{directory}\""))
+}
+
+impl Fixture {
+    fn with(mut self, path: &str, text: &str) -> Self {
+        self.host = self.host.with(path, text);
+        self
+    }
+
+    fn form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+}
+
+fn containerd() -> Vec<Fixture> {
+    let mirrors = registry(&format!(
+        "[{CRI}.registry.mirrors.\"gcr.io\"]\nendpoint = [\"http://m.io/v2/x\", \"k.io\"]"
+    ));
+    let tls = |host: &str| {
+        registry(&format!(
+            "[{CRI}.registry.configs.\"{host}\".tls]\nca_file = \"/ca\"\ninsecure_skip_verify = true"
+        ))
+    };
+    let mut told = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let declaration = declare("docker.io::h.io/d", "");
+    told.apply(&desired(&declaration));
+    let hosts = "/etc/containerd/certs.d/docker.io/hosts.toml";
+    let changed = [told.text(hosts).unwrap(), "# theirs\n"].concat();
+    vec![
+        Fixture { host: Host::containerd("2.1.9"), ..on("no-config", "2.1.9", "") },
+        on("config-path-unset", "1.6.20", IMAGE_BUILDER),
+        on(
+            "config-path-unset",
+            "2.3.4",
+            &format!("version = 3\n[{IMAGES}.registry]\nconfig_path = \"\"\n"),
+        ),
+        on("config-path-set", "1.7.24", &set("/etc/my/certs.d")),
+        on("config-path-set", "1.7.24", "version = 2\nimports = [\"conf.d/*.toml\"]\n")
+            .with(DROP_IN, &format!("[{CRI}.registry]\nconfig_path = \"/etc/my\"\n")),
+        on("colon-list", "2.1.9", &set("/etc/containerd/certs.d:/etc/docker/certs.d")),
+        on("colon-list-in-use", "1.7.24", &set("/etc/containerd/certs.d:/etc/docker/certs.d"))
+            .with("/etc/docker/certs.d/k.io/ca.crt", "their CA"),
+        on("mirrors-table", "1.7.24", &mirrors),
+        on(
+            "mirrors-table-odd",
+            "1.7.24",
+            &registry(&format!("[{CRI}.registry.mirrors.\"gcr.io\"]\nendpoint = [\"ftp://m.io\"]")),
+        ),
+        on("tls-table", "1.7.24", &tls("k.io")),
+        on("tls-table-declared", "1.7.24", &tls("h.io")),
+        on(
+            "auth-table",
+            "1.7.24",
+            &registry(&format!(
+                "[{CRI}.registry.configs.\"k.io\".auth]\nusername = \"u\"\npassword = \"p\""
+            )),
+        ),
+        Fixture { tokens_alone: true, ..on("tokens-alone", "1.7.24", &set(CERTS_D)) },
+        on("drop-in-holds", "1.7.24", IMAGE_BUILDER)
+            .with(DROP_IN, &format!("version = 2\n[{CRI}.containerd]\n")),
+        on("drop-in-holds", "2.1.9", IMAGE_BUILDER)
+            .with(DROP_IN, &format!("version = 2\n[{CRI}.registry]\nconfig_path = \"/a:/b\"\n")),
+        on("drop-in-version", "2.1.9", IMAGE_BUILDER).with(DROP_IN, "version = 3\n"),
+        on("drop-in-version", "1.7.24", IMAGE_BUILDER).with(DROP_IN, "version = 1\n"),
+        on("version-one", "1.7.24", "root = \"/var/lib/containerd\"\n"),
+        on("version-one-plugins", "1.7.24", "[plugins.cri]\n"),
+        on("config-version-unknown", "2.1.9", "version = 5\n"),
+        on("config-version-unknown", "1.7.24", "version = 3\n"),
+        on("runtime-too-old", "1.5.9", IMAGE_BUILDER),
+        on("runtime-unknown", "?", IMAGE_BUILDER),
+        on("config-path-set", "?", &set(CERTS_D)),
+        on("runtime-new", "2.4.0", &set(CERTS_D)),
+        on(
+            "cri-disabled",
+            "1.7.24",
+            "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+        ),
+        on("unreadable", "1.7.24", "version = \n"),
+        on("unreadable", "1.7.24", IMAGE_BUILDER).with(DROP_IN, "[x\n"),
+        Fixture {
+            host: Host::containerd("1.7.24")
+                .with_entry(CONFIG, Entry::Link("/nix/x".to_owned(), None)),
+            ..on("link", "1.7.24", "")
+        },
+        Fixture {
+            host: Host::containerd("1.7.24")
+                .with_entry(CONFIG, Entry::Other("a socket".to_owned())),
+            ..on("no-file", "1.7.24", "")
+        },
+        on("cannot-edit", "1.7.24", "version = 2\nplugins = \"none\"\n"),
+        on("foreign-hosts", "1.7.24", &set(CERTS_D)).with(hosts, "server = \"https://m.io\"\n"),
+        on("foreign-elsewhere", "1.7.24", &set(CERTS_D))
+            .with("/etc/containerd/certs.d/_default/hosts.toml", "# theirs\n"),
+        on("docker-layout", "1.7.24", &set(CERTS_D))
+            .with("/etc/containerd/certs.d/h.io/company.crt", "their CA"),
+        on("other-spelling", "1.7.24", &set(CERTS_D))
+            .with("/etc/containerd/certs.d/quay.io_8443_/hosts.toml", "# theirs\n"),
+        on("spegel", "1.7.24", &set(CERTS_D))
+            .with("/etc/containerd/certs.d/_backup/docker.io/hosts.toml", ""),
+        Fixture { host: told.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },
+        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(Form::Page) },
+        on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 2}"),
+        on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 1}"),
+        on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(Form::Page),
+        on("mirrors-kill", "2.2.1", IMAGE_BUILDER).form(Form::Mirrors),
+        on("mirrors-kill", "2.4.0", IMAGE_BUILDER).form(Form::Page),
+        on("mirrors-unknown", "?", IMAGE_BUILDER).form(Form::Page),
+        on(
+            "mirrors-foreign",
+            "1.7.24",
+            &registry(&format!("[{CRI}.registry.mirrors.\"docker.io\"]\nendpoint = [\"m.io\"]")),
+        )
+        .form(Form::Page),
+        Fixture {
+            more: "INSECURE: \"true\"",
+            ..on("mirrors-trust", "2.1.9", IMAGE_BUILDER).form(Form::Mirrors)
+        },
+        Fixture {
+            fallback: Fallback::Never,
+            ..on("mirrors-never", "1.7.24", IMAGE_BUILDER).form(Form::Mirrors)
+        },
+    ]
+}
+
+#[test]
+fn every_row_of_the_table_is_planned_as_it_says() {
+    let mut met = BTreeSet::new();
+    for Fixture { case, mut host, form, fallback, tokens_alone, rules, more } in containerd() {
+        let row = CASES.iter().find(|row| row.name == case).unwrap_or_else(|| panic!("{case}"));
+        let declaration = declare(rules, more);
+        let desired = Desired { form, fallback, ..desired(&declaration) };
+        met.insert(case);
+        host.tokens_alone = tokens_alone;
+        let mut after = host.clone();
+        match host.plan(&desired) {
+            Err(refusal) => {
+                assert_eq!((refusal.case, row.action), (case, Action::Refuse), "{refusal}");
+                assert!(refusal.to_string().ends_with(row.words), "{refusal}");
+            }
+            Ok(plan) => {
+                let cases: Vec<&str> = plan.cases.iter().map(|case| case.name).collect();
+                assert!(cases.contains(&case), "{case} among {cases:?}");
+                assert_ne!(row.action, Action::Refuse, "{case}");
+                after.apply(&desired);
+                let again = after.plan(&desired).unwrap();
+                assert_eq!(
+                    (again.outcome(), again.steps),
+                    (Outcome::InPlace, Vec::new()),
+                    "{case}"
+                );
+                // Nothing is half done without leave to restart.
+                let never = Desired { restart: Restart::Never, ..desired };
+                let outcome = host.plan(&never).unwrap().outcome();
+                let expected =
+                    if plan.restart.is_some() { Outcome::NeedsRestart } else { plan.outcome() };
+                assert_eq!(outcome, expected, "{case}");
+                if case != "changed" {
+                    after.restore();
+                    assert_eq!(after.existing(), host.existing(), "{case}");
+                }
+            }
+        }
+    }
+    let rows: BTreeSet<&str> = CASES.iter().map(|row| row.name).collect();
+    let missing: Vec<_> = rows.difference(&met).collect();
+    assert!(missing.is_empty(), "no host is like {missing:?}");
+}

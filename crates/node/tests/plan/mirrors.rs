@@ -1,0 +1,111 @@
+//! containerd, told by the mirrors table of config.toml.
+
+use image_swap_node::{Desired, Form, Outcome};
+
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
+
+/// What the page's table becomes: its lines, leading blanks aside.
+const PAGE: &str = "\
+## template: jinja
+
+# Use config version 2 to enable new configuration fields.
+# Config file is parsed as version 1 by default.
+version = 2
+
+imports = [\"/etc/containerd/conf.d/*.toml\"]
+
+[plugins]
+[plugins.\"io.containerd.grpc.v1.cri\"]
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+runtime_type = \"io.containerd.runc.v2\"
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
+SystemdCgroup = true
+
+
+# contains spectro changes
+[plugins.\"io.containerd.grpc.v1.cri\".registry]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]
+endpoint = [\"harbor.example.org/airgap-images/docker.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]
+endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"ghcr.io\"]
+endpoint = [\"harbor.example.org/airgap-images/ghcr.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"k8s.gcr.io\"]
+endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"registry.k8s.io\"]
+endpoint = [\"harbor.example.org/airgap-images/k8s.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"quay.io\"]
+endpoint = [\"harbor.example.org/airgap-images/quay.io\"]
+[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"us-east1-docker.pkg.dev\"]
+endpoint = [\"harbor.example.org/airgap-images\"]
+";
+
+fn page_rules() -> String {
+    let to = |source: &str, path: &str| format!("{source}::harbor.example.org/airgap-images{path}");
+    let rules = [
+        to("docker.io", "/docker.io"),
+        to("gcr.io", "/gcr.io"),
+        to("ghcr.io", "/ghcr.io"),
+        to("k8s.gcr.io", "/gcr.io"),
+        to("registry.k8s.io", "/k8s.io"),
+        to("quay.io", "/quay.io"),
+        to("us-east1-docker.pkg.dev", ""),
+    ];
+    rules.join(",")
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_start).collect()
+}
+
+#[test]
+fn the_page_form_leaves_exactly_the_lines_of_the_page() {
+    let declaration = declared(&page_rules());
+    let desired = Desired { form: Form::Page, ..desired(&declaration) };
+    let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut host = before.clone();
+    assert_eq!(host.apply(&desired).outcome(), Outcome::ChangeAndRestart);
+    assert_eq!(lines(host.text(CONFIG).unwrap()), lines(PAGE));
+    assert_eq!(host.plan(&desired).unwrap().steps, []);
+    host.restore();
+    assert_eq!(host.existing(), before.existing());
+}
+
+#[test]
+fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
+    let declaration = declared("docker.io::h.io/d");
+    let before = Host::containerd("1.7.24").with(CONFIG, PAGE);
+    let mut host = before.clone();
+    let plan = host.apply(&desired(&declaration));
+    insta::assert_snapshot!(plan.diff(&before.observe(None)));
+    assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);
+    host.restore();
+    assert_eq!(host.existing(), before.existing());
+}
+
+#[test]
+fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
+    let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");
+    let desired = Desired { form: Form::Mirrors, ..desired(&declaration) };
+    let theirs = format!(
+        "{IMAGE_BUILDER}  [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n    endpoint = [\"https://old.io\"]\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]\n    endpoint = [\"https://kept.io\"]\n"
+    );
+    let before = Host::containerd("1.7.24").with(CONFIG, &theirs);
+    let mut host = before.clone();
+    let plan = host.apply(&desired);
+    insta::assert_snapshot!(plan.diff(&before.observe(None)));
+    assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
+    assert_eq!(host.plan(&desired).unwrap().steps, []);
+    // Another rule: what was ours leaves, what was theirs stays.
+    let fewer = declare("quay.io::h.io/q", "INSECURE: \"true\"");
+    host.apply(&Desired { declaration: &fewer, ..desired });
+    let text = host.text(CONFIG).unwrap();
+    assert!(
+        text.contains("old.io") && text.contains("kept.io") && !text.contains("h.io/v2/d"),
+        "{text}"
+    );
+    host.restore();
+    assert_eq!(host.existing(), before.existing());
+}
