@@ -1,16 +1,21 @@
 //! Events: what people see with `kubectl describe` and `kubectl get events`.
 
+use std::{collections::HashMap, sync::Arc};
+
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::release::Release;
 
 /// The longest note that the API takes, in bytes.
 const LONGEST: usize = 1000;
+/// How many notes are remembered.
+const REMEMBERED: usize = 64;
 
 /// Publishes events on what they are about.
 #[derive(Clone)]
@@ -18,6 +23,9 @@ pub(crate) struct Events {
     client: Client,
     reporter: Reporter,
     controller: ObjectReference,
+    /// One for each note: a recorder counts up the event that it published last
+    /// for a reason, and keeps its note, whatever the next one says.
+    recorders: Arc<Mutex<HashMap<String, Recorder>>>,
 }
 
 impl Events {
@@ -33,7 +41,7 @@ impl Events {
             namespace: Some(release.namespace.clone()),
             ..ObjectReference::default()
         };
-        Self { client: client.clone(), reporter, controller }
+        Self { client: client.clone(), reporter, controller, recorders: Arc::default() }
     }
 
     /// Says on the controller's Deployment what happened.
@@ -52,23 +60,26 @@ impl Events {
     }
 
     async fn publish(&self, type_: EventType, reason: &str, note: &str, about: &ObjectReference) {
-        let mut end = note.len().min(LONGEST);
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(note[..end].to_owned()),
+            note: Some(note[..note.floor_char_boundary(LONGEST)].to_owned()),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        // A recorder of its own: one that remembers counts up the last event of this
-        // reason, and keeps its note, whatever the new one says.
-        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let recorder = self.recorder(format!("{reason} {note}")).await;
         // An event that is lost changes nothing: metrics and status say the same.
         if let Err(error) = recorder.publish(&event, about).await {
             warn!(%error, reason, "an event could not be published");
         }
+    }
+
+    async fn recorder(&self, note: String) -> Recorder {
+        let mut recorders = self.recorders.lock().await;
+        if recorders.len() >= REMEMBERED && !recorders.contains_key(&note) {
+            recorders.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), self.reporter.clone());
+        recorders.entry(note).or_insert_with(new).clone()
     }
 }
