@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::Arc,
     thread,
@@ -285,13 +285,9 @@ impl Host {
         self.dir.write(&format!("root{path}"), text)
     }
 
-    pub(crate) fn content_runtime(&self) -> &tokio::runtime::Handle {
-        self.content.runtime()
-    }
-
     /// Where files go that are none of the host's.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+    pub(crate) const fn dir(&self) -> &RunDir {
+        &self.dir
     }
 
     /// The command before a command that runs inside.
