@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// The public registries: the page's seven under the names that runtimes ask,
-/// and the names beside them that a runtime might come upon.
-pub const PUBLIC: [&str; 11] = [
+/// one that nothing is declared for, and names that a runtime might come upon.
+pub const PUBLIC: [&str; 12] = [
     "docker.io",
     "registry-1.docker.io",
     "index.docker.io",
@@ -36,6 +36,7 @@ pub const PUBLIC: [&str; 11] = [
     "registry.k8s.io",
     "quay.io",
     "us-east1-docker.pkg.dev",
+    "other.example.com",
     "production.cloudflare.docker.com",
 ];
 

@@ -25,7 +25,7 @@ pub(crate) fn with_config_path(containerd: &Containerd) -> String {
 
 /// Every sample is pulled, and the first request of each is for the swapped
 /// reference. Gives back the whole record of each.
-fn pulls_the_swapped_url(
+pub(crate) fn pulls_the_swapped_url(
     host: &Host,
     declared: &Declared,
     named: Named,
@@ -45,7 +45,7 @@ fn pulls_the_swapped_url(
 }
 
 #[track_caller]
-fn nothing_public(host: &Host, image: &str) {
+pub(crate) fn nothing_public(host: &Host, image: &str) {
     let connections = host.log().connections(Server::Public);
     assert_eq!(connections, 0, "{image}\n{}", host.log().text());
 }
@@ -210,44 +210,3 @@ fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
         }
     })
 }
-
-#[test]
-fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcome {
-    let Some((runtimes, _)) = lab()? else { return Ok(()) };
-    for trust in [Trust::Public, Trust::Private, Trust::SelfSigned, Trust::Plain] {
-        for access in [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())] {
-            let host = host();
-            let options = HostOptions { access, trust };
-            let declared = Declared::page(&host, &options);
-            let mirror = host.mirror(&options)?;
-            declared.render(&host, "registries-conf", "/etc/containers", &["--fallback", "never"]);
-            host.write("/etc/containers/policy.json", POLICY)?;
-            pulls_the_swapped_url(&host, &declared, Named::Digest, |image| {
-                host.skopeo_inspect(&runtimes.skopeo, image).map_err(|error| error.to_string())
-            });
-            let image = SAMPLES[0].reference(Named::Tag, parts())?;
-            host.log().clear();
-            host.podman_pull(&runtimes.podman, &image)?;
-            let requests = host.log().requests();
-            let first = requests.iter().find(|request| request.is_pull()).unwrap();
-            assert_eq!(first.url(), declared.swapped_url(&image));
-            nothing_public(&host, &image);
-            for fault in [Answers::Missing, Answers::Status(401), Answers::Status(500)] {
-                mirror.set(fault);
-                host.log().clear();
-                let image = SAMPLES[1].reference(Named::Tag, parts())?;
-                assert!(host.podman_pull(&runtimes.podman, &image).is_err());
-                nothing_public(&host, &image);
-            }
-            declared.render(&host, "registries-conf", "/etc/containers", &[]);
-            mirror.set(Answers::Missing);
-            host.podman_pull(&runtimes.podman, &SAMPLES[2].reference(Named::Tag, parts())?)?;
-            let public = host.log().connections(Server::Public);
-            assert!(public > 0, "the registry is asked last");
-        }
-    }
-    Ok(())
-}
-
-/// Signatures are nobody's business here.
-const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
