@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::Arc,
     thread,
@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// The public registries: the page's seven under the names that runtimes ask,
-/// and the names beside them that a runtime might come upon.
-pub const PUBLIC: [&str; 11] = [
+/// one that nothing is declared for, and names that a runtime might come upon.
+pub const PUBLIC: [&str; 12] = [
     "docker.io",
     "registry-1.docker.io",
     "index.docker.io",
@@ -36,6 +36,7 @@ pub const PUBLIC: [&str; 11] = [
     "registry.k8s.io",
     "quay.io",
     "us-east1-docker.pkg.dev",
+    "other.example.com",
     "production.cloudflare.docker.com",
 ];
 
@@ -285,13 +286,9 @@ impl Host {
         self.dir.write(&format!("root{path}"), text)
     }
 
-    pub(crate) fn content_runtime(&self) -> &tokio::runtime::Handle {
-        self.content.runtime()
-    }
-
     /// Where files go that are none of the host's.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+    pub(crate) const fn dir(&self) -> &RunDir {
+        &self.dir
     }
 
     /// The command before a command that runs inside.

@@ -21,8 +21,5 @@ pub use crate::{
     front::{Access, Answers, Site},
     host::{Host, HostOptions, MIRROR, PUBLIC, SECOND, Trust},
     log::{Log, Request, Server},
-    runtime::{
-        containerd::Daemon,
-        cri::{Cri, Refusal},
-    },
+    runtime::containerd::Daemon,
 };

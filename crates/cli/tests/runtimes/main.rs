@@ -6,9 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod declared;
+mod image_tools;
 mod images;
+mod matrix;
+mod node;
 mod random;
 mod rendered;
+mod state;
 
 use std::{error::Error, io::Write, sync::LazyLock};
 

@@ -70,7 +70,7 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
         mirror.set(Answers::Missing);
         second.set(Answers::Missing);
         host.write("/etc/containerd/config.toml", &rendered::with_config_path(containerd))?;
-        let mut daemon = Daemon::new(&host, containerd);
+        let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start()?;
         let page = Declared::page(&host, &options);
         let asked = Cell::new(0);
@@ -116,7 +116,7 @@ fn tries(
             continue;
         }
         host.log().clear();
-        let pulled = daemon.cri().pull(image);
+        let pulled = daemon.pull(image);
         prop_assert!(pulled.is_err(), "nobody has {}", image);
         let mut urls: Vec<String> = host
             .log()

@@ -25,7 +25,7 @@ pub(crate) fn with_config_path(containerd: &Containerd) -> String {
 
 /// Every sample is pulled, and the first request of each is for the swapped
 /// reference. Gives back the whole record of each.
-fn pulls_the_swapped_url(
+pub(crate) fn pulls_the_swapped_url(
     host: &Host,
     declared: &Declared,
     named: Named,
@@ -45,7 +45,7 @@ fn pulls_the_swapped_url(
 }
 
 #[track_caller]
-fn nothing_public(host: &Host, image: &str) {
+pub(crate) fn nothing_public(host: &Host, image: &str) {
     let connections = host.log().connections(Server::Public);
     assert_eq!(connections, 0, "{image}\n{}", host.log().text());
 }
@@ -71,21 +71,21 @@ fn containerd_pulls_every_registry_of_the_page_from_the_mirror() -> Outcome {
         let _mirror = host.mirror(&mirror).unwrap();
         host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
         declared.render(&host, "containerd", "/etc/containerd/certs.d", &[]);
-        let mut daemon = Daemon::new(&host, containerd);
+        let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start().unwrap();
         for named in [Named::Tag, Named::Digest, Named::Both] {
             pulls_the_swapped_url(&host, &declared, named, |image| {
-                daemon.cri().pull(image).map_err(|refusal| refusal.to_string())
+                daemon.pull(image).map_err(|error| error.to_string())
             });
         }
         // As people write it.
         host.log().clear();
-        daemon.cri().pull("nginx:1.25").unwrap();
+        daemon.pull("nginx:1.25").unwrap();
         assert_eq!(host.log().requests()[0].url(), declared.swapped_url("nginx:1.25"));
         // A target itself is asked as it is named.
         let image = SAMPLES[0].in_mirror(Named::Tag, parts()).unwrap();
         host.log().clear();
-        daemon.cri().pull(&image).unwrap();
+        daemon.pull(&image).unwrap();
         assert_eq!(host.log().requests()[0].url(), declared.url(&image));
     })
 }
@@ -97,7 +97,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
         let options = HostOptions { access: Access::Anonymous, trust: Trust::Private };
         let declared = Declared::page(&host, &options);
         host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
-        let mut daemon = Daemon::new(&host, containerd);
+        let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start().unwrap();
         let image = SAMPLES[4].reference(Named::Tag, parts()).unwrap();
         let faults = [
@@ -118,7 +118,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
                     mirror
                 });
                 host.log().clear();
-                let pulled = daemon.cri().pull(&image);
+                let pulled = daemon.pull(&image);
                 let text = host.log().text();
                 let shown = format!("{} {fallback} {fault:?}\n{text}", containerd.version);
                 if fault.is_some() {
@@ -156,13 +156,13 @@ fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
             second.set(Answers::Missing);
             host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
             declared.render(&host, "containerd", "/etc/containerd/certs.d", &[]);
-            let mut daemon = Daemon::new(&host, containerd);
+            let mut daemon = Daemon::new(&host, containerd).unwrap();
             daemon.start().unwrap();
             // Second, mirror; second, public; and all of them.
             for (sample, serves) in [(1, true), (5, true), (1, false)] {
                 mirror.set(if serves { Answers::Serves } else { Answers::Missing });
                 let image = SAMPLES[sample].reference(Named::Digest, parts()).unwrap();
-                let pulled = daemon.cri().pull(&image);
+                let pulled = daemon.pull(&image);
                 assert!(pulled.is_ok(), "{pulled:?}\n{}", host.log().text());
             }
             let requests = host.log().requests();
@@ -199,10 +199,9 @@ fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
             let path = host.root().join("etc/containerd/config.toml");
             let tables = std::fs::read_to_string(&path).unwrap();
             std::fs::write(&path, format!("version = {version}\n{tables}")).unwrap();
-            let mut daemon = Daemon::new(&host, containerd);
+            let mut daemon = Daemon::new(&host, containerd).unwrap();
             daemon.start().unwrap();
-            let pull =
-                |image: &str| daemon.cri().pull(image).map_err(|refusal| refusal.to_string());
+            let pull = |image: &str| daemon.pull(image).map_err(|error| error.to_string());
             pulls_the_swapped_url(&host, &declared, Named::Tag, pull);
             mirror.set(Answers::Missing);
             let image = SAMPLES[0].reference(Named::Tag, parts()).unwrap();
@@ -211,44 +210,3 @@ fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
         }
     })
 }
-
-#[test]
-fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcome {
-    let Some((runtimes, _)) = lab()? else { return Ok(()) };
-    for trust in [Trust::Public, Trust::Private, Trust::SelfSigned, Trust::Plain] {
-        for access in [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())] {
-            let host = host();
-            let options = HostOptions { access, trust };
-            let declared = Declared::page(&host, &options);
-            let mirror = host.mirror(&options)?;
-            declared.render(&host, "registries-conf", "/etc/containers", &["--fallback", "never"]);
-            host.write("/etc/containers/policy.json", POLICY)?;
-            pulls_the_swapped_url(&host, &declared, Named::Digest, |image| {
-                host.skopeo_inspect(&runtimes.skopeo, image).map_err(|error| error.to_string())
-            });
-            let image = SAMPLES[0].reference(Named::Tag, parts())?;
-            host.log().clear();
-            host.podman_pull(&runtimes.podman, &image)?;
-            let requests = host.log().requests();
-            let first = requests.iter().find(|request| request.is_pull()).unwrap();
-            assert_eq!(first.url(), declared.swapped_url(&image));
-            nothing_public(&host, &image);
-            for fault in [Answers::Missing, Answers::Status(401), Answers::Status(500)] {
-                mirror.set(fault);
-                host.log().clear();
-                let image = SAMPLES[1].reference(Named::Tag, parts())?;
-                assert!(host.podman_pull(&runtimes.podman, &image).is_err());
-                nothing_public(&host, &image);
-            }
-            declared.render(&host, "registries-conf", "/etc/containers", &[]);
-            mirror.set(Answers::Missing);
-            host.podman_pull(&runtimes.podman, &SAMPLES[2].reference(Named::Tag, parts())?)?;
-            let public = host.log().connections(Server::Public);
-            assert!(public > 0, "the registry is asked last");
-        }
-    }
-    Ok(())
-}
-
-/// Signatures are nobody's business here.
-const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;

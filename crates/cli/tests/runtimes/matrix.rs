@@ -1,0 +1,171 @@
+//! `image-swap node apply` on hosts of every kind, for mirrors of every kind:
+//! all pairs of values, and what then arrives at the mirror and elsewhere.
+
+use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust, pairs::all_pairs};
+use image_swap_testbed::Containerd;
+
+use crate::{
+    Outcome, announce,
+    declared::{Declared, robot},
+    images::{Named, SAMPLES},
+    lab, node, parts,
+    rendered::nothing_public,
+    state::{self, STATES, State},
+};
+
+/// The values of each dimension but the registry: all of the page's seven and
+/// a target itself are pulled in every row.
+const VERSIONS: [u8; 2] = [2, 3];
+const NAMED: [Named; 3] = [Named::Tag, Named::Digest, Named::Both];
+const TRUST: [Trust; 4] = [Trust::Public, Trust::Private, Trust::SelfSigned, Trust::Plain];
+const FALLBACK: [&str; 2] = ["upstream", "never"];
+
+fn access() -> [Access; 3] {
+    [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())]
+}
+
+/// One row.
+#[derive(Debug)]
+struct Case<'a> {
+    containerd: &'a Containerd,
+    state: State,
+    version: u8,
+    named: Named,
+    mirror: HostOptions,
+    fallback: &'static str,
+}
+
+fn cases(containerd: &Containerd) -> Vec<Case<'_>> {
+    let sizes =
+        [STATES.len(), VERSIONS.len(), NAMED.len(), access().len(), TRUST.len(), FALLBACK.len()];
+    let valid = |row: &[usize]| state::possible(STATES[row[0]], VERSIONS[row[1]], containerd);
+    let rows = all_pairs(&sizes, valid);
+    let case = |row: Vec<usize>| Case {
+        containerd,
+        state: STATES[row[0]],
+        version: VERSIONS[row[1]],
+        named: NAMED[row[2]],
+        mirror: HostOptions { access: access()[row[3]].clone(), trust: TRUST[row[4]] },
+        fallback: FALLBACK[row[5]],
+    };
+    rows.into_iter().map(case).collect()
+}
+
+/// The containerd with the number `number`, the oldest first.
+fn every_case(number: usize) -> Outcome {
+    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    let containerd = &runtimes.containerds[number];
+    let cases = cases(containerd);
+    announce(&format!("containerd {}: {} hosts", containerd.version, cases.len()));
+    for case in &cases {
+        let host = Host::start(content)?;
+        check(&host, case);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_oldest_containerd_pulls_as_declared_on_every_host() -> Outcome {
+    every_case(0)
+}
+
+#[test]
+fn the_middle_containerd_pulls_as_declared_on_every_host() -> Outcome {
+    every_case(1)
+}
+
+#[test]
+fn the_newest_containerd_pulls_as_declared_on_every_host() -> Outcome {
+    every_case(2)
+}
+
+fn check(host: &Host, case: &Case<'_>) {
+    let mut daemon = Daemon::new(host, case.containerd).unwrap();
+    state::make(host, case.state, case.version);
+    let before = node::tree(host);
+    daemon.start().unwrap();
+    let declared = Declared::page(host, &case.mirror);
+    let mirror = host.mirror(&case.mirror).unwrap();
+    let second = host.second().unwrap();
+    second.set(Answers::Missing);
+
+    let apply = || {
+        node::Ran::of(&mut node::apply(host, &daemon, &declared, &["--fallback", case.fallback]))
+    };
+    let ran = apply();
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    let applied = node::tree(host);
+    pulls(host, &daemon, &declared, case);
+    falls_back(host, &daemon, &mirror, case);
+    let again = apply();
+    assert_eq!(again.code, Some(0), "{case:?}\n{}", again.said);
+    assert_eq!(node::tree(host), applied, "applied twice is applied once: {case:?}");
+
+    let ran = node::Ran::of(&mut node::restore(host, &daemon));
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    let after = node::tree(host);
+    let names =
+        |tree: &std::collections::BTreeMap<String, _>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before), "{case:?}");
+    assert!(after == before, "the very bytes are back: {case:?}");
+    daemon.start().unwrap();
+}
+
+/// Whether the header of `hosts.toml` is enough for this mirror: before 2.1 it
+/// does not reach a token service, and the mirror answers 401.
+fn header_is_enough(case: &Case<'_>) -> bool {
+    let old = ["1.", "2.0."].iter().any(|old| case.containerd.version.starts_with(old));
+    !old || !matches!(case.mirror.access, Access::Bearer(_))
+}
+
+/// Everything comes from the mirror, and is asked of it by the swapped
+/// reference's own URL.
+fn pulls(host: &Host, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
+    for sample in &SAMPLES {
+        let image = sample.reference(case.named, parts()).unwrap();
+        host.log().clear();
+        let pulled = daemon.pull(&image);
+        let log = host.log().text();
+        assert_eq!(host.log().requests()[0].url(), declared.swapped_url(&image), "{case:?}\n{log}");
+        assert_eq!(host.log().connections(Server::Second), 0, "{case:?}\n{log}");
+        if header_is_enough(case) {
+            assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
+        }
+        if header_is_enough(case) || case.fallback == "never" {
+            nothing_public(host, &format!("{case:?} {image}"));
+        }
+    }
+    // A target itself has no mirror; it is asked without the credentials of rules.
+    let image = SAMPLES[0].in_mirror(case.named, parts()).unwrap();
+    host.log().clear();
+    let pulled = daemon.pull(&image);
+    assert!(pulled.is_ok() || !matches!(case.mirror.access, Access::Anonymous), "{pulled:?}");
+    assert_eq!(host.log().requests()[0].url(), declared.url(&image), "{case:?}");
+}
+
+/// The mirror has lost its images.
+fn falls_back(host: &Host, daemon: &Daemon, mirror: &image_swap_lab::Site, case: &Case<'_>) {
+    mirror.set(Answers::Missing);
+    let image = SAMPLES[3].reference(case.named, parts()).unwrap();
+    host.log().clear();
+    let pulled = daemon.pull(&image);
+    let log = host.log().text();
+    if case.fallback == "upstream" {
+        assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
+        let public =
+            host.log().requests().into_iter().filter(|request| request.server == Server::Public);
+        assert!(public.clone().count() > 0, "{case:?}\n{log}");
+        assert_eq!(public.filter(|request| request.authorization.is_some()).count(), 0, "{case:?}");
+    } else {
+        assert!(pulled.is_err(), "{case:?}\n{log}");
+        nothing_public(host, &format!("{case:?}"));
+    }
+    if case.state == State::MirrorsTable {
+        // What was there for others still is.
+        host.log().clear();
+        let _ = daemon.pull("other.example.com/app:1");
+        let first = host.log().requests()[0].url();
+        assert_eq!(first, "https://mirror.example.net/v2/other/app/manifests/1", "{case:?}");
+    }
+    mirror.set(Answers::Serves);
+}
