@@ -27,14 +27,14 @@ fn parts() -> &'static Parts {
     &PARTS
 }
 
-/// The oldest containerd and the images for it, or what is missing.
-fn lab() -> Result<Option<(&'static Containerd, &'static Content)>, Box<dyn Error>> {
+/// The containerds, oldest first, and the images for them, or what is missing.
+fn lab() -> Result<Option<(&'static [Containerd], &'static Content)>, Box<dyn Error>> {
     static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
     let Some(runtimes) = or_skip(parts().runtimes())? else { return Ok(None) };
     if or_skip(parts().registry())?.is_none() {
         return Ok(None);
     }
-    Ok(Some((&runtimes.containerds[0], &CONTENT)))
+    Ok(Some((&runtimes.containerds, &CONTENT)))
 }
 
 /// Who may use the mirror, where not everyone may.

@@ -1,14 +1,18 @@
 //! Restarts: tried before, watched over, taken back.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
-use image_swap_lab::{Answers, MIRROR};
+use image_swap_lab::{Answers, HostOptions, MIRROR};
 use image_swap_testbed::{Wait, until};
 
 use crate::{
     Outcome,
     files::WITHOUT_PATH,
     images::TAG,
+    lab,
     stage::{DEADLINE, Stage},
 };
 
@@ -16,8 +20,13 @@ const CONFIG: &str = "/etc/containerd/config.toml";
 
 #[test]
 fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
-    for config in [None, Some(WITHOUT_PATH)] {
-        let Some(stage) = Stage::set()? else { return Ok(()) };
+    let Some((containerds, content)) = lab()? else { return Ok(()) };
+    for (containerd, config) in containerds
+        .iter()
+        .map(|containerd| (containerd, None))
+        .chain([(&containerds[0], Some(WITHOUT_PATH))])
+    {
+        let stage = Stage::of(containerd, content, &HostOptions::default())?;
         if let Some(config) = config {
             stage.config(config);
         }
@@ -25,15 +34,15 @@ fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
         let before = stage.tree();
         let image = format!("quay.io/team/app:{TAG}");
         let ran = stage.allowed("apply", &["--image", &image]);
-        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
         assert!(ran.stderr.contains(&format!("pulls {image}")), "{ran:?}");
-        assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+        assert_eq!(stage.pull("quay.io/team/app")?, MIRROR, "{}", containerd.version);
         assert_eq!(stage.node("apply", &[]).code, 0, "nothing is left to do");
 
         let ran = stage.node("restore", &[]);
         assert_eq!(ran.code, 1, "the edit of config.toml needs a restart too: {ran:?}");
         let ran = stage.allowed("restore", &[]);
-        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
         assert_eq!(stage.tree(), before);
         assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
     }
@@ -87,40 +96,65 @@ fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
     Ok(())
 }
 
+/// An apply that has swapped the configuration, and whose restart waits for a word
+/// and then fails; the next one does its work.
+fn restarting(stage: &Stage) -> std::io::Result<Child> {
+    let began = stage.at("/run/containerd/began");
+    let go = stage.at("/run/containerd/go");
+    let command = format!(
+        "if [ ! -f {go} ]; then touch {go} {began}; read -r word < {go}.word; exit 9; fi; {restart}",
+        go = go.display(),
+        began = began.display(),
+        restart = stage.restart_command()
+    );
+    let pipe = format!("{}.word", go.display());
+    assert!(stage.host.inside("mkfifo").arg(pipe).status()?.success());
+    let mut apply = stage.command("apply", &["--restart", "allow", "--restart-command", &command]);
+    let apply = apply.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    until("the restart", DEADLINE, || {
+        began.exists().then_some(()).ok_or_else(|| Wait::NotYet("not begun".into()))
+    })
+    .unwrap();
+    assert_ne!(stage.read(CONFIG).unwrap(), WITHOUT_PATH, "it is swapped by now");
+    Ok(apply)
+}
+
 #[test]
 fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Outcome {
     let Some(stage) = Stage::set()? else { return Ok(()) };
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
-    // The command says that it began, and does not end by itself.
-    let began = stage.at("/run/containerd/began");
-    let go = stage.at("/run/containerd/go");
-    let command = format!(
-        "if [ ! -f {go} ]; then touch {began}; sleep 1000; fi; {restart}",
-        go = go.display(),
-        began = began.display(),
-        restart = stage.restart_command()
-    );
-    let mut apply = stage.command("apply", &["--restart", "allow", "--restart-command", &command]);
-    let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    until("the restart", DEADLINE, || {
-        began.exists().then_some(()).ok_or_else(|| Wait::NotYet("not begun".into()))
-    })?;
-    assert_ne!(stage.read(CONFIG).unwrap(), WITHOUT_PATH, "it is swapped by now");
-    fs::write(&go, "")?;
+    let mut apply = restarting(&stage)?;
     kill_inside(&stage, "apply");
     apply.wait()?;
 
     // Whoever comes next waits for it to be taken back, and then does the work.
-    let ran = stage.node("status", &[]);
-    let _ = ran;
     let ran = stage.allowed("apply", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
     let ran = stage.allowed("restore", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(stage.tree(), before);
+    Ok(())
+}
+
+#[test]
+fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    let before = stage.tree();
+    let apply = restarting(&stage)?;
+    kill_inside(&stage, "guard");
+    // The command fails now.
+    fs::write(stage.at("/run/containerd/go.word"), "word\n")?;
+    let output = apply.wait_with_output()?;
+    let said = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the host is as it was"), "{said}");
+    assert_eq!(stage.tree(), before);
+    stage.client()?.version()?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_lab::{Host, HostOptions, Site};
+use image_swap_lab::{Content, Host, HostOptions, Site};
 use image_swap_node::cri::{self, Client};
 use image_swap_testbed::{Containerd, Wait, until};
 
@@ -54,21 +54,30 @@ pub(crate) struct Ran {
 pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl Stage {
-    /// A host where containerd does not run yet and has no file; `None`: a part
-    /// is missing.
+    /// A host where the oldest containerd does not run yet and has no file; `None`:
+    /// a part is missing.
     pub(crate) fn set() -> Result<Option<Self>, Box<dyn std::error::Error>> {
         Self::with(&HostOptions::default())
     }
 
     pub(crate) fn with(options: &HostOptions) -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let Some((containerd, content)) = lab()? else { return Ok(None) };
+        let Some((containerds, content)) = lab()? else { return Ok(None) };
+        Self::of(&containerds[0], content, options).map(Some)
+    }
+
+    /// A host with this containerd.
+    pub(crate) fn of(
+        containerd: &Containerd,
+        content: &Content,
+        options: &HostOptions,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let host = Host::start(content)?;
         let mirror = host.mirror(options)?;
         let restart = RESTART.replace("@CONTAINERD@", &containerd.program.display().to_string());
         let script = host.write("/restart.sh", &restart)?;
         fs::set_permissions(script, fs::Permissions::from_mode(0o755))?;
         let declaration = crate::declared(&host, options)?;
-        Ok(Some(Self { host, mirror, containerd: containerd.clone(), declaration }))
+        Ok(Self { host, mirror, containerd: containerd.clone(), declaration })
     }
 
     /// The command that restarts containerd.

@@ -115,7 +115,7 @@ fn word(
 }
 
 /// Puts the files back, and has the runtime read them again if it may have read ours.
-fn put_back(host: &Host, order: &Order) -> Result<(), String> {
+pub(super) fn put_back(host: &Host, order: &Order) -> Result<(), String> {
     let now = host.at(&order.config).and_then(|path| read(&path));
     let restart = now.map_or(true, |now| now != order.config_before());
     let mut errors: Vec<String> =

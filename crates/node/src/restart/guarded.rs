@@ -10,7 +10,7 @@ use std::{
 use super::{
     Place, Restarting, command,
     error::Error,
-    guard::{ARMED, BACK, DISARM, DONE},
+    guard::{ARMED, BACK, DISARM, DONE, put_back},
     order::{Order, Undo},
     preflight, trial,
 };
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(6);
 /// A change on its way, and its guard.
 pub(crate) struct Guarded<'a> {
     host: &'a Host,
-    command: String,
+    order: Order,
     place: Place,
     image: Option<String>,
     known: String,
@@ -56,18 +56,22 @@ impl<'a> Guarded<'a> {
             root: host.root().path().to_owned(),
             undo: plan.undo(&seen.observed).iter().filter_map(Undo::of).collect(),
             config: seen.observed.config.clone(),
-            command: command.clone(),
+            command,
             socket: place.socket.clone(),
             cri: place.cri,
             seconds: PATIENCE.as_secs(),
         };
         let (guard, stream) = arm(&order, lock)?;
-        Ok(Self { host, command, place, image, known, guard, stream })
+        Ok(Self { host, order, place, image, known, guard, stream })
     }
 
     /// Restarts the runtime, and sees that it is back and pulls. What is known then.
     pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, Error> {
-        command::run(self.host, &self.command)?;
+        let ended = self.guard.try_wait().map_err(Error::io("look after the guard"))?;
+        if let Some(status) = ended {
+            return Err(Error::Unguarded { found: format!("it ended ({status})") });
+        }
+        command::run(self.host, &self.order.command)?;
         told("waiting for the runtime to answer");
         trial::wait(&self.place).map_err(|found| Error::Away { found })?;
         let Some(image) = &self.image else {
@@ -96,8 +100,8 @@ impl<'a> Guarded<'a> {
         match (answered, answer.trim_end()) {
             (Ok(_), DONE) => Left::AsItWas,
             (Ok(_), found) if !found.is_empty() => Left::Broken(found.to_owned()),
-            (Ok(_), _) => Left::Broken("the process that takes it back has ended".to_owned()),
-            (Err(error), _) => Left::Broken(error.to_string()),
+            // Somebody ended it: then it is ours to do.
+            _ => put_back(self.host, &self.order).map_or_else(Left::Broken, |()| Left::AsItWas),
         }
     }
 }
