@@ -49,12 +49,21 @@ pub(crate) async fn merge<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(name, &params, &Patch::Merge(patch)).await {
+    match change(api, name, patch).await {
         Ok(_) => Ok(true),
-        Err(error) if code(&error) == Some(404) => Ok(false),
-        Err(error) => Err(Error::api(format!("change {name}"))(error)),
+        Err(Error::Api { source, .. }) if code(&source) == Some(404) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// As [`merge`], for what has to be there; how it is then.
+pub(crate) async fn change<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let changed = api.patch(name, &params, &Patch::Merge(patch)).await;
+    changed.map_err(Error::api(format!("change {name}")))
 }
 
 /// Deletes `name`; whether it was there.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::cluster::{effective::SecretData, webhooks::Owner};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use ring::digest;
 use serde_json::{Map, Value, json};
 
-use crate::release::Release;
+use crate::{api, error::Error, release::Release};
 
 /// The annotation with the hash of a declaration.
 pub(crate) const HASH: &str = "image-swap.io/hash";
@@ -69,6 +70,26 @@ pub(crate) fn object(
         "type": "Opaque",
         "data": data,
     })
+}
+
+/// Writes `object`, a Secret of ours, where `there` is: a new one by apply, so that
+/// our rights can be limited to names. An old one by a merge patch: an apply leaves
+/// every key that somebody else has ever written, and we would write for ever.
+pub(crate) async fn write(
+    secrets: &Api<Secret>,
+    there: Option<&Secret>,
+    name: &str,
+    mut object: Value,
+) -> Result<Secret, Error> {
+    let Some(there) = there else { return api::apply(secrets, name, &object).await };
+    let keys = there.data.iter().flat_map(BTreeMap::keys);
+    let wanted = &mut object["data"];
+    for key in keys {
+        if wanted.get(key).is_none() {
+            wanted[key] = Value::Null;
+        }
+    }
+    api::change(secrets, name, &object).await
 }
 
 /// Whether `secret` already holds just `data`.

@@ -14,7 +14,6 @@ use tracing::info;
 
 use super::{Controller, Memory, snapshot::Snapshot};
 use crate::{
-    api,
     error::Error,
     pki::{self, Pair, blocks},
     secret::{self, text},
@@ -130,7 +129,7 @@ impl Controller {
         if let Some(version) = before.and_then(|it| it.metadata.resource_version.as_ref()) {
             object["metadata"]["resourceVersion"] = version.as_str().into();
         }
-        api::apply(&self.secrets(), name, &object).await
+        secret::write(&self.secrets(), before, name, object).await
     }
 }
 
@@ -162,9 +161,10 @@ impl Stored {
     fn leaf(&self, names: &[String]) -> Option<Leaf> {
         let secret = self.leaf.as_ref()?;
         let certificate = text(secret, CERTIFICATE)?;
+        let issuer = blocks(text(secret, ISSUER)?).into_iter().next()?;
         Some(Leaf {
-            issuer: blocks(text(secret, ISSUER)?).into_iter().next()?,
-            validity: pki::validity(certificate)?,
+            validity: pki::validity(certificate)?.within(pki::validity(&issuer)?),
+            issuer,
             fits: pki::fits(certificate, text(secret, KEY)?, names),
         })
     }

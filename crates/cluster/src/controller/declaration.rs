@@ -17,7 +17,6 @@ use tracing::{info, warn};
 
 use super::{Controller, Memory, snapshot::Snapshot, turn::news};
 use crate::{
-    api,
     error::Error,
     report::{Declared, found},
     secret::{self, HASH, declared, hash, holds},
@@ -121,7 +120,7 @@ impl Controller {
         }
         let release = &self.settings.release;
         let object = secret::object(release, &snapshot.owner, name, annotations, data);
-        api::apply(&self.secrets(), name, &object).await?;
+        secret::write(&self.secrets(), there, name, object).await?;
         Ok(true)
     }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod declaration;
+mod faults;
 mod install;
 mod leadership;
 mod pull_secrets;
@@ -15,3 +16,4 @@ mod registration;
 mod registry;
 mod replica;
 mod stage;
+mod stream;

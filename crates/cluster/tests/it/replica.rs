@@ -1,6 +1,9 @@
 //! An admission replica: the real server, fed by the cluster's Secrets.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use image_swap_cluster::{InForce, Served};
 use image_swap_core::admission::{Mode, Settings};
@@ -57,6 +60,19 @@ impl Replica {
     /// How many certificates it was told.
     pub(crate) fn certificates(&self) -> watch::Receiver<u32> {
         self.certificates.subscribe()
+    }
+
+    /// Says that it is about to leave; still answers.
+    pub(crate) fn leave(&self) {
+        if let Some(running) = self.running.lock().unwrap().as_ref() {
+            running.leave();
+        }
+    }
+
+    /// Answers what has begun, and nothing new.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        let running = self.running.lock().unwrap().take().unwrap();
+        assert_eq!(running.drain(patience).await.cut, 0);
     }
 
     /// Answers nobody any more.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use image_swap_cluster::{
-    Controller, Election, Following, Intervals, Metrics, Release, Report, Settings, Times, client,
-    follow,
+    Controller, Election, Following, Intervals, Leadership, Metrics, Release, Report, Settings,
+    Times, client, follow,
 };
 use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
 use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
@@ -49,6 +49,7 @@ pub(crate) struct Stage {
 pub(crate) struct Running {
     pub(crate) report: watch::Receiver<Report>,
     pub(crate) metrics: Metrics,
+    pub(crate) leadership: Leadership,
     task: JoinHandle<()>,
 }
 
@@ -129,13 +130,13 @@ impl Stage {
 
     /// A controller that leads, or waits to.
     pub(crate) fn controller(&self, settings: Settings, identity: &str) -> Running {
-        controller_by(&self.client, settings, identity, now)
+        controller_by(&self.client, settings, identity, intervals(), now)
     }
 
     /// The same; the registry is tried every so often.
     pub(crate) fn controller_that_checks(&self, settings: Settings, registry: Duration) -> Running {
         let intervals = Intervals { registry, ..intervals() };
-        controller_with(&self.client, settings, "one", intervals, now)
+        controller_by(&self.client, settings, "one", intervals, now)
     }
 
     /// A replica that answers behind the Service.
@@ -232,15 +233,6 @@ pub(crate) fn controller_by(
     client: &Client,
     settings: Settings,
     identity: &str,
-    clock: impl Fn() -> UnixTime + Send + Sync + 'static,
-) -> Running {
-    controller_with(client, settings, identity, intervals(), clock)
-}
-
-fn controller_with(
-    client: &Client,
-    settings: Settings,
-    identity: &str,
     intervals: Intervals,
     clock: impl Fn() -> UnixTime + Send + Sync + 'static,
 ) -> Running {
@@ -248,12 +240,12 @@ fn controller_with(
     let mut election = Election::new(client, &release(), identity, times);
     let leadership = election.leadership();
     let controller = Controller::new(client, settings, identity, intervals).by_clock(clock);
-    let report = controller.report();
+    let (report, leads) = (controller.report(), leadership.clone());
     let metrics = Metrics::new(report.clone(), leadership.clone());
     let task = tokio::spawn(async move {
         tokio::join!(election.run(), controller.run(leadership));
     });
-    Running { report, metrics, task }
+    Running { report, metrics, leadership: leads, task }
 }
 
 /// Waits until what `seen` tells satisfies `enough`.

@@ -48,6 +48,15 @@ impl Validity {
         self.not_before <= now && now < self.not_after
     }
 
+    /// While both are valid: nobody believes what an expired authority has signed.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            not_before: self.not_before.max(other.not_before),
+            not_after: self.not_after.min(other.not_after),
+        }
+    }
+
     /// When a third of its life is over.
     const fn fresh_until(&self) -> UnixTime {
         self.not_before + self.not_after.saturating_sub(self.not_before) / 3
@@ -78,7 +87,7 @@ pub struct Authority {
 pub struct Leaf {
     /// Who signed it, as stored beside it.
     pub issuer: AuthorityId,
-    /// When it is valid.
+    /// When it is valid, and its issuer is, too.
     pub validity: Validity,
     /// Whether it names what it has to, and its key belongs to it.
     pub fits: bool,

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     install::{Account, Installed},
     stage::{
-        JET_SECRETS, REGISTRATIONS, controller_by, eventually, keys, now, pod, release, settings,
-        until,
+        JET_SECRETS, REGISTRATIONS, controller_by, eventually, intervals, keys, now, pod, release,
+        settings, until,
     },
 };
 
@@ -45,7 +45,7 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
     let as_admission = installed.client_as(Account::Admission).await;
     let (replica, following) = stage.replica_by(&as_admission).await;
     stage.serve_at(replica.port());
-    let mut controller = controller_by(&as_controller, settings, "one", now);
+    let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
     until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none(), "it was adopted");

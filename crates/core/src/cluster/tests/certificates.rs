@@ -207,3 +207,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_leaf_is_worth_no_more_than_its_issuer() {
+    let leaf = Validity { not_before: 100, not_after: 900 };
+    let shorter = Validity { not_before: 200, not_after: 500 };
+    assert_eq!(leaf.within(shorter), shorter);
+    assert_eq!(shorter.within(leaf), shorter);
+    assert!(!leaf.within(Validity { not_before: 0, not_after: 50 }).holds(100));
+}
