@@ -12,6 +12,7 @@ mod files;
 mod images;
 mod restart;
 mod stage;
+mod tokens;
 mod verify;
 
 use std::{error::Error, io::Write, path::PathBuf, sync::LazyLock};
