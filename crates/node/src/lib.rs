@@ -42,7 +42,7 @@ pub use self::{
     host_path::HostPath,
     ledger::{Before, Bytes, Ledger, LedgerError, Written},
     needs::needs,
-    observe::{Answer, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
+    observe::{Answer, Asks, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
     observed::Observed,
     owner::Owner,
     plan::{Outcome, Plan, Row, State, Step, plan, restore},

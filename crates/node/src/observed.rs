@@ -15,6 +15,9 @@ pub struct Observed {
     /// the declared user name and password with `401` and a `Bearer` challenge.
     /// containerd before 2.1 then needs them in config.toml, not in a header.
     pub tokens_alone: bool,
+    /// The `config_path` that the running containerd was started with, where it
+    /// tells: containerd 1 does. Empty: none was set.
+    pub in_force: Option<String>,
     /// What lies there, as far as it was looked at; see [`crate::needs()`].
     pub files: Files,
 }
@@ -27,6 +30,7 @@ impl Observed {
             version,
             config: runtime.config(),
             tokens_alone: false,
+            in_force: None,
             files: Files::default(),
         }
     }

@@ -12,6 +12,7 @@ mod files;
 mod images;
 mod restart;
 mod stage;
+mod tokens;
 mod verify;
 
 use std::{error::Error, io::Write, path::PathBuf, sync::LazyLock};
@@ -20,6 +21,7 @@ use image_swap_lab::{Access, Content, Host, HostOptions, Trust};
 use image_swap_testbed::{Containerd, Credentials, Parts, or_skip};
 
 type Outcome = Result<(), Box<dyn Error>>;
+type Lab = (&'static [Containerd], &'static Content);
 
 /// All parts, looked for once.
 fn parts() -> &'static Parts {
@@ -28,7 +30,7 @@ fn parts() -> &'static Parts {
 }
 
 /// The containerds, oldest first, and the images for them, or what is missing.
-fn lab() -> Result<Option<(&'static [Containerd], &'static Content)>, Box<dyn Error>> {
+fn lab() -> Result<Option<Lab>, Box<dyn Error>> {
     static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
     let Some(runtimes) = or_skip(parts().runtimes())? else { return Ok(None) };
     if or_skip(parts().registry())?.is_none() {

@@ -63,7 +63,15 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     for (path, file) in &migrated.files {
         changes.whole(below.join(path), file.clone());
     }
-    let is_read = is_read(observed, below);
+    // Files that a plan of ours has changed already are pending, and said to be so.
+    let in_force = observed.in_force.as_deref().is_none_or(|path| path == below.as_str());
+    if !in_force && matches!(directory, Directory::InUse(_)) {
+        let now = observed.in_force.as_deref().filter(|path| !path.is_empty()).unwrap_or("nothing");
+        changes.unread = Some(format!(
+            "config_path is {below} in the files, and {now} in the containerd that runs"
+        ));
+    }
+    let is_read = is_read(observed, below) && in_force;
     if matches!(directory, Directory::ToSet(_)) || !migrated.paths.is_empty() || tokens.is_some() {
         let edit = Edit { below, migrated: &migrated, credentials: tokens };
         let (file, base) = edit.of(observed, base, &sources, &mut changes)?;

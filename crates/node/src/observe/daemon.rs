@@ -27,6 +27,8 @@ pub struct Daemon {
     pub program: Option<String>,
     /// The file it was started with, if it says so.
     pub config: Option<HostPath>,
+    /// The `config_path` in force, if it says so.
+    pub(super) config_path: Option<String>,
     /// Where the socket is, seen from here.
     reach: PathBuf,
     cri: bool,
@@ -54,12 +56,14 @@ impl Daemon {
     pub(super) fn find(host: &Host, runtime: Runtime) -> Self {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
-        let (answer, version, pid) = if cri { ask(&reach) } else { (Answer::NotAsked, None, None) };
+        let Asked { answer, version, pid, config_path } =
+            if cri { ask(&reach) } else { Asked::not() };
         let words = pid.map(words).unwrap_or_default();
         let program = program(host, runtime, pid);
         let version = version.or_else(|| said(host, program.as_deref()?));
         let config = option(&words).filter(|_| runtime == Runtime::Containerd);
-        Self { socket, answer, version, pid, program, config, reach, cri }
+        let config_path = config_path.filter(|_| runtime == Runtime::Containerd);
+        Self { socket, answer, version, pid, program, config, config_path, reach, cri }
     }
 
     /// Where to look for it after a restart.
@@ -99,19 +103,53 @@ fn containerd_socket(host: &Host) -> HostPath {
     HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
 }
 
-fn ask(socket: &Path) -> (Answer, Option<Version>, Option<u32>) {
+/// What is known from asking.
+struct Asked {
+    answer: Answer,
+    version: Option<Version>,
+    pid: Option<u32>,
+    config_path: Option<String>,
+}
+
+impl Asked {
+    const fn not() -> Self {
+        Self { answer: Answer::NotAsked, version: None, pid: None, config_path: None }
+    }
+}
+
+fn ask(socket: &Path) -> Asked {
     let mut client = match Client::connect(socket) {
         Ok(client) => client,
-        Err(error) => return (Answer::Silent(error.to_string()), None, None),
+        Err(error) => return Asked { answer: Answer::Silent(error.to_string()), ..Asked::not() },
     };
     let pid = client.peer();
     match client.version() {
-        Ok(cri::Runtime { name, version }) => {
-            (Answer::Alive(format!("{name} {version}")), Version::parse(&version), pid)
+        Ok(cri::Runtime { name, version }) => Asked {
+            answer: Answer::Alive(format!("{name} {version}")),
+            version: Version::parse(&version),
+            pid,
+            config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
+        },
+        Err(error) if error.is_dead_plugin() => {
+            Asked { answer: Answer::NoCri(error.to_string()), pid, ..Asked::not() }
         }
-        Err(error) if error.is_dead_plugin() => (Answer::NoCri(error.to_string()), None, pid),
-        Err(error) => (Answer::Silent(error.to_string()), None, pid),
+        Err(error) => Asked { answer: Answer::Silent(error.to_string()), pid, ..Asked::not() },
     }
+}
+
+/// `registry.configPath` of what containerd 1 says of itself; nothing else of it
+/// is looked at, for there may be credentials.
+fn config_path(json: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        registry: Registry,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Registry {
+        config_path: String,
+    }
+    serde_json::from_str::<Said>(json).ok().map(|said| said.registry.config_path)
 }
 
 /// A command line (`/proc/PID/cmdline`).

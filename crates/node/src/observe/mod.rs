@@ -3,6 +3,7 @@
 mod daemon;
 mod detect;
 mod drift;
+mod tokens;
 
 pub use self::{
     daemon::{Answer, Daemon},
@@ -17,6 +18,8 @@ pub struct Seen {
     pub observed: Observed,
     /// The runtime's process.
     pub daemon: Daemon,
+    /// What could not be found out.
+    pub notes: Vec<String>,
 }
 
 /// Why a host cannot be looked at.
@@ -30,6 +33,15 @@ pub enum ObserveError {
     NoRuntime(String),
 }
 
+/// Who is asked beside the host itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Nobody: what was found when the host was told is taken for true.
+    Nobody,
+    /// The declared registry, how it wants to be authenticated to.
+    Registry,
+}
+
 /// Looks at `host`, whose runtime is `runtime` or the one that is found there.
 /// `desired` is `None` where only a restore is planned.
 ///
@@ -39,6 +51,7 @@ pub fn observe(
     host: &Host,
     runtime: Option<Runtime>,
     desired: Option<&Desired<'_>>,
+    asks: Asks,
 ) -> Result<Seen, ObserveError> {
     let told = || {
         // What is taken back is what was told, whoever else is there by now.
@@ -57,14 +70,22 @@ pub fn observe(
     if let Some(config) = &daemon.config {
         observed.config = config.clone();
     }
+    observed.in_force.clone_from(&daemon.config_path);
     loop {
         let paths = needs(desired, &observed);
         if paths.is_empty() {
-            return Ok(Seen { observed, daemon });
+            break;
         }
         for path in paths {
             let entry = host.look(&path);
             observed.files.insert(path, entry);
         }
     }
+    let mut notes = Vec::new();
+    if let Some(desired) = desired {
+        let (alone, note) = tokens::alone(desired, &observed, asks);
+        observed.tokens_alone = alone;
+        notes.extend(note);
+    }
+    Ok(Seen { observed, daemon, notes })
 }

@@ -17,6 +17,8 @@ pub(crate) struct Changes<'a> {
     wanted: Vec<Want>,
     /// How the runtime is told, if the main file changes.
     pub(crate) telling: Telling,
+    /// Why the runtime has to be told although its main file stays as it is.
+    pub(crate) unread: Option<String>,
     pub(crate) cases: Vec<&'static Case>,
     pub(crate) notes: Vec<String>,
 }
@@ -75,6 +77,7 @@ impl<'a> Changes<'a> {
             restart: desired.restart,
             wanted: Vec::new(),
             telling,
+            unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
         })
@@ -95,6 +98,7 @@ impl<'a> Changes<'a> {
             restart,
             wanted: Vec::new(),
             telling,
+            unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
         })
@@ -270,7 +274,7 @@ impl<'a> Changes<'a> {
     /// All steps, the ledger first and last.
     fn ordered(self, old: Option<&Ledger>, ledger: &Ledger, steps: Steps) -> Plan {
         let runtime = self.observed.runtime;
-        let pending = old.is_some_and(|old| old.restart);
+        let pending = old.is_some_and(|old| old.restart) || self.unread.is_some();
         let tells = !steps.config.is_empty() || pending;
         let told = match self.telling {
             Telling::Restart if tells => Some(Step::Restart { runtime }),
@@ -279,7 +283,9 @@ impl<'a> Changes<'a> {
         };
         let restarts = matches!(told, Some(Step::Restart { .. }));
         let why = if steps.config.is_empty() {
-            format!("{} was written, and {runtime} not restarted since", self.observed.config)
+            let written =
+                format!("{} was written, and {runtime} not restarted since", self.observed.config);
+            self.unread.unwrap_or(written)
         } else {
             format!("{runtime} reads {} when it starts", self.observed.config)
         };

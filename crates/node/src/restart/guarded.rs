@@ -44,7 +44,9 @@ impl<'a> Guarded<'a> {
         told: Progress<'_>,
     ) -> Result<Self, Error> {
         let runtime = seen.observed.runtime;
-        if let (Runtime::Containerd, Some(file)) = (runtime, plan.written(&seen.observed.config)) {
+        let config = &seen.observed.config;
+        let file = plan.written(config).or_else(|| seen.observed.files.file(config));
+        if let (Runtime::Containerd, Some(file)) = (runtime, file) {
             told("trying the new configuration with a containerd of its own");
             preflight::preflight(host, seen, file)?;
         }

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Applied, Failed, Plan, Seen, Turn, Why, observe};
+use image_swap_node::{Applied, Asks, Failed, Plan, Seen, Turn, Why, observe};
 use serde::Serialize;
 
 use super::{
@@ -36,7 +36,7 @@ impl Args {
         let desired = tell.desired(&declaration, restart.restart);
         let host = args.host()?;
         let turn = Turn::take(&host, &output::note).map_err(broken)?;
-        let seen = observe(&host, args.runtime(), Some(&desired))
+        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry)
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
@@ -98,7 +98,7 @@ pub(super) fn finish(
             output::json_line(&mut out, &report)?;
         }
         Output::Text => {
-            report::notes(plan, declaration);
+            report::notes(plan, seen, declaration);
             let runtime = seen.observed.runtime;
             writeln!(out, "{}", styled(GOOD, &format!("{runtime}: {result}")))?;
             if let Some(known) = known {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::observe;
+use image_swap_node::{Asks, observe};
 
 use super::{
     options::{HostArgs, RestartArg, TellArgs},
@@ -34,7 +34,7 @@ impl Args {
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, restart);
         let host = args.host()?;
-        let seen = observe(&host, args.runtime(), Some(&desired))
+        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody)
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let mut out = output::stdout();
         match image_swap_node::plan(&desired, &seen.observed) {

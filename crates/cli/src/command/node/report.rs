@@ -78,7 +78,7 @@ pub(super) fn plan(
             out.write_all(coloured(&diff).as_bytes())?;
             let style = if outcome == Outcome::NeedsRestart { BAD } else { GOOD };
             writeln!(out, "{}", styled(style, &summary(plan, seen, outcome)))?;
-            notes(plan, declaration);
+            notes(plan, seen, declaration);
         }
     }
     out.flush()?;
@@ -120,8 +120,8 @@ pub(super) fn refusal(
 }
 
 /// What a person should know beside the plan, on standard error.
-pub(super) fn notes(plan: &Plan, declaration: Option<&Declaration>) {
-    for note in &plan.notes {
+pub(super) fn notes(plan: &Plan, seen: &Seen, declaration: Option<&Declaration>) {
+    for note in seen.notes.iter().chain(&plan.notes) {
         output::note(&format!("{}: {note}", styled(ODD, "note")));
     }
     for row in rules(plan, declaration) {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{ObserveError, Turn, observe, restore};
+use image_swap_node::{Asks, ObserveError, Turn, observe, restore};
 
 use super::{
     apply::{broken, finish},
@@ -31,7 +31,7 @@ impl Args {
         let Self { host: args, restart, output } = self;
         let host = args.host()?;
         let turn = Turn::take(&host, &output::note).map_err(broken)?;
-        let seen = match observe(&host, args.runtime(), None) {
+        let seen = match observe(&host, args.runtime(), None, Asks::Nobody) {
             Ok(seen) => seen,
             // Whatever we wrote says for which runtime it was.
             Err(ObserveError::NoRuntime(_)) => {

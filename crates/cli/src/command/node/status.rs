@@ -3,7 +3,9 @@
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Answer, Drift, Outcome, Plan, Refusal, Seen, Standing, drift, observe};
+use image_swap_node::{
+    Answer, Asks, Drift, Outcome, Plan, Refusal, Seen, Standing, drift, observe,
+};
 use serde::Serialize;
 
 use super::{
@@ -59,8 +61,8 @@ impl Args {
         let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
         let desired =
             declaration.as_ref().map(|declaration| tell.desired(declaration, RestartArg::Never));
-        let seen =
-            observe(&host, args.runtime(), desired.as_ref()).map_err(|error| broken(&error))?;
+        let seen = observe(&host, args.runtime(), desired.as_ref(), Asks::Nobody)
+            .map_err(|error| broken(&error))?;
         let drift = drift(&seen.observed).map_err(|error| broken(&error))?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
@@ -119,7 +121,7 @@ impl Status<'_> {
     }
 
     fn report(&self) -> Report<'_> {
-        let Seen { observed, daemon } = self.seen;
+        let Seen { observed, daemon, .. } = self.seen;
         let plan = self.planned.and_then(|planned| planned.as_ref().ok());
         Report {
             runtime: observed.runtime.name(),
@@ -149,7 +151,7 @@ impl Status<'_> {
     }
 
     fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let Seen { observed, daemon } = self.seen;
+        let Seen { observed, daemon, .. } = self.seen;
         let version = observed.version.map_or("unknown".to_owned(), |version| version.to_string());
         let (word, said) = cri(&daemon.answer);
         let strong = |text: &str| styled(STRONG, &format!("{text:<9}"));
@@ -179,7 +181,7 @@ impl Status<'_> {
             writeln!(out, "{} {taken_back}", styled(BAD, "taken back"))?;
         }
         if let Some(plan) = plan {
-            report::notes(plan, self.declaration);
+            report::notes(plan, self.seen, self.declaration);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{declaration::Declaration, nodes::Fallback};
 use image_swap_node::{
-    Outcome, Plan, Seen, State, observe, plan,
+    Asks, Outcome, Plan, Seen, State, observe, plan,
     verify::{Candidate, Source, Verdict, Verifier, candidates},
 };
 use serde::Serialize;
@@ -51,8 +51,8 @@ impl Args {
         let desired = tell.desired(&declaration, RestartArg::Never);
         let host = args.host()?;
         let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let seen =
-            observe(&host, args.runtime(), Some(&desired)).map_err(|error| broken(&error))?;
+        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry)
+            .map_err(|error| broken(&error))?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => {

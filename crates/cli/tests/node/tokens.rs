@@ -1,0 +1,57 @@
+//! Registries that take tokens alone, and files that nobody has read yet.
+
+use image_swap_lab::{Access, HostOptions, MIRROR};
+
+use crate::{
+    Outcome,
+    files::{WITH_PATH, WITHOUT_PATH},
+    robot,
+    stage::Stage,
+};
+
+#[test]
+fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config_toml() -> Outcome {
+    let options = HostOptions { access: Access::Bearer(robot()), ..Default::default() };
+    let Some(stage) = Stage::with(&options)? else { return Ok(()) };
+    stage.config(WITH_PATH);
+    stage.start();
+    let before = stage.tree();
+    // A header alone would not do, so a restart is needed though `config_path` is set.
+    let ran = stage.node("apply", &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let ran = stage.allowed("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    // Found once, it is remembered where the registry is not asked.
+    let applied = stage.tree();
+    let ran = stage.node("plan", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("nothing to do"), "{ran:?}");
+    for verb in ["apply", "status"] {
+        let ran = stage.node(verb, &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let image = ["--image", "quay.io/team/app:1.25", "--output", "json"];
+    let ran = stage.node("verify", &image);
+    assert!(ran.stdout.lines().any(|line| line.contains(r#""source":"mirror""#)), "{ran:?}");
+    assert_eq!(stage.tree(), applied);
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    Ok(())
+}
+
+#[test]
+fn a_config_path_that_the_runtime_was_not_started_with_needs_a_restart() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    stage.config(WITH_PATH);
+    let ran = stage.node("apply", &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("nothing in the containerd that runs"), "{ran:?}");
+    let ran = stage.allowed("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    Ok(())
+}

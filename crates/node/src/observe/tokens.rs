@@ -1,0 +1,77 @@
+//! Whether the declared registry takes tokens alone.
+
+use image_swap_core::declaration::Registry;
+use toml_edit::{DocumentMut, Item};
+
+use super::Asks;
+use crate::{
+    Desired, Observed, Runtime, Version,
+    registry::{Client, Schemes},
+};
+
+/// From here on containerd takes a header to where tokens are given.
+const SINCE: Version = Version::new(2, 1, 0);
+
+/// Whether it does, and what to say if that could not be found out.
+pub(super) fn alone(
+    desired: &Desired<'_>,
+    observed: &Observed,
+    asks: Asks,
+) -> (bool, Option<String>) {
+    let declared = desired.declaration.registry.as_ref();
+    let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
+        return (false, None);
+    };
+    // Elsewhere it makes no difference, and nobody is asked in vain.
+    let matters = observed.runtime == Runtime::Containerd
+        && observed.version.is_none_or(|version| version < SINCE);
+    if !matters {
+        return (false, None);
+    }
+    let told = was_told(observed, registry);
+    if asks == Asks::Nobody {
+        return (told, None);
+    }
+    let client = Client::new(desired.declaration, &registry.domain, desired.header_over_http);
+    let schemes = client
+        .map_err(|error| error.to_string())
+        .and_then(|client| client.schemes().map_err(|error| error.to_string()));
+    match schemes {
+        Ok(schemes) => (schemes == Schemes::Tokens, None),
+        Err(error) => {
+            let taken = if told {
+                "as before, that it takes tokens alone"
+            } else {
+                "that it takes a password"
+            };
+            (
+                told,
+                Some(format!("the registry could not be asked, so it is taken {taken}: {error}")),
+            )
+        }
+    }
+}
+
+/// Whether our last edit of config.toml put the credential there.
+fn was_told(observed: &Observed, registry: &Registry) -> bool {
+    let ledger = observed.ledger().ok().flatten();
+    let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))
+    else {
+        return false;
+    };
+    let before = written.before.file().is_some_and(|file| has_credential(&file.bytes, registry));
+    let ours = written.ours.last().is_some_and(|ours| has_credential(&ours.get(), registry));
+    ours && !before
+}
+
+fn has_credential(config: &[u8], registry: &Registry) -> bool {
+    let text = std::str::from_utf8(config).unwrap_or_default();
+    let Ok(document) = text.parse::<DocumentMut>() else { return false };
+    let plugins = document.get("plugins").and_then(Item::as_table_like);
+    plugins.is_some_and(|plugins| {
+        plugins.iter().any(|(_, plugin)| {
+            let keys = ["registry", "configs", &registry.domain, "auth"];
+            keys.iter().try_fold(plugin, |item, key| item.get(key)).is_some()
+        })
+    })
+}
