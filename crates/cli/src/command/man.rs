@@ -25,16 +25,24 @@ impl Args {
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         };
-        let verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
-        let pages =
-            verbs.into_iter().map(|verb| (format!("image-swap-{}.1", verb.get_name()), verb));
-        for (name, verb) in std::iter::once(("image-swap.1".to_owned(), command)).chain(pages) {
-            let path = directory.join(name);
+        for verb in all(command) {
+            let name = verb.get_display_name().unwrap_or_else(|| verb.get_name()).to_owned();
+            let path = directory.join(format!("{name}.1"));
             fs::write(&path, page(verb)?)
                 .map_err(|error| Failure::Broken(Failure::file("write", &path, &error)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A command and all below it that people are told of.
+fn all(command: clap::Command) -> Vec<clap::Command> {
+    let below: Vec<clap::Command> = command
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+        .flat_map(|verb| all(verb.clone()))
+        .collect();
+    [vec![command], below].concat()
 }
 
 fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {

@@ -1,30 +1,17 @@
 //! Hosts that refuse to be written to.
 
-use std::process::Command;
-
 use crate::{
     Outcome,
     files::WITH_PATH,
-    stage::{PROGRAM, Stage, run},
+    stage::{Ran, Stage, again},
 };
 
-/// Runs `script` inside, with the program and the options of `apply`.
-fn apply_after(stage: &Stage, script: &str) -> crate::stage::Ran {
+/// Runs `apply` after `script`.
+fn apply_after(stage: &Stage, script: &str) -> Ran {
     // Not in a file: nobody else may read those of a test.
     let mirrors = "docker.io::harbor.example.org/d,gcr.io::harbor.example.org/g,\
                    quay.io::harbor.example.org/q,ghcr.io::harbor.example.org/h";
-    let apply = stage.command("apply", &["--mirrors", mirrors]);
-    let words: Vec<_> = apply.get_args().map(ToOwned::to_owned).collect();
-    let at = words.iter().position(|word| word == PROGRAM).unwrap();
-    let mut command: Command = stage.host.inside("unshare");
-    command.args(["--mount", "sh", "-c", &format!("{script}\nexec \"$@\""), "sh"]);
-    command.args(&words[at..]);
-    for (name, value) in apply.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    run(command)
+    again(stage, &stage.command("apply", &["--mirrors", mirrors]), script)
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod files;
 #[expect(dead_code, reason = "what is here for the tests of runtimes too")]
 mod images;
 mod restart;
+mod root;
 mod stage;
 mod tokens;
 mod verify;

@@ -174,6 +174,17 @@ pub(crate) fn run(mut command: Command) -> Ran {
     }
 }
 
+/// Runs the program of `command` in mounts of its own that `script` prepared.
+pub(crate) fn again(stage: &Stage, command: &Command, script: &str) -> Ran {
+    let words: Vec<_> = command.get_args().collect();
+    let at = words.iter().position(|word| *word == PROGRAM).unwrap();
+    let mut inside = stage.host.inside("unshare");
+    inside.args(["--mount", "sh", "-c", &format!("{script}\nexec \"$@\""), "sh"]);
+    inside.args(&words[at..]);
+    inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(inside)
+}
+
 fn walk(path: &Path, tree: &mut Tree) {
     for entry in fs::read_dir(path).unwrap().flatten() {
         let data = entry.metadata().unwrap();

@@ -7,7 +7,7 @@ use image_swap_node::{Applied, Asks, Failed, Plan, Seen, Turn, Why, observe};
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, RestartArgs, TellArgs},
+    options::{HostArgs, OPTIONS, RestartArgs, TellArgs},
     report,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[command(flatten)]
     restart: RestartArgs,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     output: Output,
 }
 
@@ -45,7 +45,7 @@ impl Args {
             }
         };
         let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
-        finish(applied, &plan, &seen, Some(&declaration), output)
+        finish("changed", applied, &plan, &seen, Some(&declaration), output)
     }
 }
 
@@ -61,8 +61,9 @@ struct Report<'a> {
     notes: &'a [String],
 }
 
-/// Says what came of `plan`.
+/// Says what came of `plan`; `changed` is the word for what it does.
 pub(super) fn finish(
+    changed: &'static str,
     applied: Result<Applied, Failed>,
     plan: &Plan,
     seen: &Seen,
@@ -72,9 +73,8 @@ pub(super) fn finish(
     let mut out = output::stdout();
     let (result, known, bad) = match applied {
         Ok(Applied::Nothing) => ("in-place", None, false),
-        Ok(Applied::Changed) => ("changed", None, false),
-        Ok(Applied::Restarted(known)) => ("restarted", Some(known), false),
-        Ok(Applied::Changing(left)) => ("changed", Some(left), false),
+        Ok(Applied::Changed) => (changed, None, false),
+        Ok(Applied::Restarted(known) | Applied::Changing(known)) => (changed, Some(known), false),
         Err(failed) if output == Output::Text => return Err(broken(failed)),
         Err(failed) => {
             let result = match failed.why {

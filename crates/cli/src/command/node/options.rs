@@ -12,14 +12,20 @@ use crate::{
     fallback::FallbackArg,
 };
 
+/// Where flags stand that belong to one verb.
+pub(super) const OPTIONS: &str = "Options";
+const HOST: &str = "Host";
+const TELLING: &str = "How it is told";
+const RESTART: &str = "Restart";
+
 /// Which host, and which runtime.
 #[derive(Debug, clap::Args)]
 pub(super) struct HostArgs {
     /// Where the host's `/` is.
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    #[arg(long, value_name = "DIR", default_value = "/", help_heading = HOST)]
     root: PathBuf,
     /// The container runtime.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = HOST)]
     runtime: RuntimeArg,
 }
 
@@ -49,13 +55,13 @@ pub(super) struct TellArgs {
     #[command(flatten)]
     pub(super) declaration: DeclarationArgs,
     /// How containerd is told.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     form: FormArg,
     /// Whether the host may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     fallback: FallbackArg,
     /// Send credentials over plain HTTP too, to a target that says `http://`.
-    #[arg(long)]
+    #[arg(long, help_heading = TELLING)]
     header_over_http: bool,
 }
 
@@ -85,14 +91,14 @@ pub(super) enum RestartArg {
 #[derive(Debug, clap::Args)]
 pub(super) struct RestartArgs {
     /// Whether the runtime may be restarted.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = RESTART)]
     pub(super) restart: RestartArg,
     /// The command that restarts it, for `sh` [default: systemctl restart UNIT].
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = RESTART)]
     restart_command: Option<String>,
     /// A reference that can be pulled, and has to be after the restart
     /// [default: one that the host runs].
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", help_heading = RESTART)]
     image: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use image_swap_node::{Asks, observe};
 
 use super::{
-    options::{HostArgs, RestartArg, TellArgs},
+    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
     report,
 };
 use crate::{
@@ -21,10 +21,10 @@ pub(super) struct Args {
     #[command(flatten)]
     tell: TellArgs,
     /// Whether the runtime may be restarted.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     restart: RestartArg,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     output: Output,
 }
 

@@ -6,7 +6,7 @@ use image_swap_node::{Asks, ObserveError, Turn, observe, restore};
 
 use super::{
     apply::{broken, finish},
-    options::{HostArgs, RestartArgs},
+    options::{HostArgs, OPTIONS, RestartArgs},
     report,
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[command(flatten)]
     restart: RestartArgs,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     output: Output,
 }
 
@@ -46,6 +46,6 @@ impl Args {
             }
         };
         let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
-        finish(applied, &plan, &seen, None, output)
+        finish("restored", applied, &plan, &seen, None, output)
     }
 }

@@ -9,7 +9,7 @@ use image_swap_node::{
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, RestartArg, TellArgs},
+    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
     report,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[command(flatten)]
     tell: TellArgs,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     output: Output,
 }
 
@@ -167,11 +167,13 @@ impl Status<'_> {
             writeln!(out, "  {} {path}", styled(style, &format!("{state:<10}")))?;
         }
         let plan = self.planned.and_then(|planned| planned.as_ref().ok());
-        for row in plan.into_iter().flat_map(|plan| &plan.rows) {
+        let rows = plan.map(|plan| plan.rows.as_slice()).unwrap_or_default();
+        let width = rows.iter().map(|row| row.host.len()).max().unwrap_or_default();
+        for row in rows {
             let state = report::state(row.state);
             let style = if state == "in-place" { GOOD } else { BAD };
-            let urls = row.urls.join(", ");
-            writeln!(out, "{} {} {urls}", strong(&row.host), styled(style, state))?;
+            let (host, state) = (&row.host, styled(style, &format!("{state:<8}")));
+            writeln!(out, "  {host:<width$} {state} {}", row.urls.join(", "))?;
         }
         if let Some(outcome) = self.outcome() {
             let why = self.why().map_or(String::new(), |why| [": ", &why].concat());
@@ -191,9 +193,9 @@ fn cri(answer: &Answer) -> (&'static str, String) {
     let colon = |said: &str| [": ", said].concat();
     match answer {
         Answer::Alive(said) => ("alive", colon(said)),
-        Answer::NoCri(said) => ("without CRI", colon(said)),
+        Answer::NoCri(said) => ("no-cri", colon(said)),
         Answer::Silent(said) => ("silent", colon(said)),
-        Answer::NotAsked => ("not asked", String::new()),
+        Answer::NotAsked => ("not-asked", String::new()),
     }
 }
 

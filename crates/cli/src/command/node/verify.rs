@@ -10,7 +10,7 @@ use image_swap_node::{
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, RestartArg, TellArgs},
+    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
     report,
 };
 use crate::{
@@ -27,10 +27,10 @@ pub(super) struct Args {
     tell: TellArgs,
     /// A reference to pull for its registry, instead of one that the host has;
     /// may be given for each registry.
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", help_heading = OPTIONS)]
     image: Vec<String>,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     output: Output,
 }
 
