@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) version: Option<Version>,
     pub(crate) tokens_alone: bool,
+    /// The main file, if its service says so.
+    pub(crate) config: Option<&'static str>,
     pub(crate) disk: Files,
 }
 
@@ -49,7 +51,7 @@ impl Host {
     pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
         let mut disk = Files::default();
         disk.insert("/", Entry::Directory(Vec::new()));
-        Self { runtime, version: Version::parse(version), tokens_alone: false, disk }
+        Self { runtime, version: Version::parse(version), tokens_alone: false, config: None, disk }
             .with("/etc/os-release", "ID=debian\n")
             .with("/var/lib/x", "")
     }
@@ -88,6 +90,9 @@ impl Host {
     pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
         let mut observed = Observed::new(self.runtime, self.version);
         observed.tokens_alone = self.tokens_alone;
+        if let Some(config) = self.config {
+            observed.config = config.into();
+        }
         loop {
             let paths = needs(desired, &observed);
             if paths.is_empty() {
