@@ -14,7 +14,7 @@ use image_swap_core::{
 use toml_edit::{Item, TableLike};
 
 use crate::{
-    Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case,
+    Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, glob,
     plan::Changes,
     toml::{Toml, string},
 };
@@ -91,8 +91,9 @@ fn render(desired: &Desired<'_>) -> Rendered {
 fn others(observed: &Observed, ours: &str, changes: &mut Changes<'_>) -> Result<(), Refusal> {
     let main = HostPath::new(MAIN);
     let drop_ins = HostPath::new(DROP_INS);
-    let names = observed.files.names(&drop_ins).iter().filter(|name| name.ends_with(".conf"));
-    let paths = [main].into_iter().chain(names.map(|name| drop_ins.join(name)));
+    let pattern = [DROP_INS, "/*.conf"].concat();
+    let found = glob::expand(&pattern, &observed.files, &mut Vec::new());
+    let paths = [main].into_iter().chain(found);
     let ours = prefixes(&parsed(&observed.config, ours)?);
     for path in paths.filter(|path| *path != observed.config) {
         let Some(text) = observed.files.text(&path) else { continue };

@@ -17,13 +17,13 @@ impl Telling {
     /// How `runtime`, whose main file is `config`, learns of the file at `path`.
     pub(crate) fn of(runtime: Runtime, config: &HostPath, path: &HostPath) -> Self {
         let is_main = path == config;
+        let is_of_crio = path.is_below(&"/etc/crio/crio.conf.d".into());
         match runtime {
             Runtime::Containerd if is_main => Self::Restart,
+            Runtime::Crio if is_of_crio => Self::Restart,
             // registries.yaml, and the CA that it names.
             Runtime::K3s | Runtime::Rke2 => Self::Restart,
-            Runtime::Crio if is_main => Self::Reload,
-            Runtime::Crio if path.is_below(&"/etc/crio/crio.conf.d".into()) => Self::Restart,
-            Runtime::Docker if is_main => Self::Reload,
+            Runtime::Crio | Runtime::Docker if is_main => Self::Reload,
             _ => Self::Nothing,
         }
     }

@@ -223,7 +223,7 @@ impl<'a> Changes<'a> {
             let Some(now) = self.observed.files.file(path) else { continue };
             match back::of(path, written, now) {
                 back::Back::Remove => {
-                    steps.back(self.observed, Step::Remove { path: path.clone() })
+                    steps.back(self.observed, Step::Remove { path: path.clone() });
                 }
                 back::Back::Write { file, left } => {
                     if !left.is_empty() {

@@ -91,7 +91,9 @@ impl Steps {
         }
         if changes {
             let mut intent = ledger.clone();
-            old.into_iter().for_each(|old| intent.remember(old));
+            if let Some(old) = old {
+                intent.remember(old);
+            }
             intent.restart = plan.restart.is_some();
             let missing = Ledger::directories().into_iter();
             let missing = missing.filter(|path| !observed.files.exists(path));

@@ -6,7 +6,7 @@ use image_swap_core::{
 };
 use image_swap_node::{
     Desired, Entry, File, Files, Form, HostPath, Observed, Outcome, Plan, Refusal, Restart,
-    Runtime, Step, Version, needs, plan, restore,
+    Runtime, Step, Version, plan, restore,
 };
 
 /// The config.toml that images for Cluster API come with.
@@ -93,16 +93,8 @@ impl Host {
         if let Some(config) = self.config {
             observed.config = config.into();
         }
-        loop {
-            let paths = needs(desired, &observed);
-            if paths.is_empty() {
-                return observed;
-            }
-            for path in paths {
-                let entry = self.disk.get(&path).cloned().unwrap_or(Entry::Absent);
-                observed.files.insert(path, entry);
-            }
-        }
+        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
+        observed
     }
 
     pub(crate) fn plan(&self, desired: &Desired<'_>) -> Result<Plan, Refusal> {
