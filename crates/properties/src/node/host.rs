@@ -46,12 +46,7 @@ impl Host {
             let directory = c.of(&["certs.d", "certs.d", "other"]);
             let name = c.of(&["docker.io", "_default", "h.io", "quay.io:8443", "m.io"]);
             let file = c.of(&["hosts.toml", "ca.crt", "company.crt"]);
-            let text = c.of(&[
-                "server = \"https://m.io\"\n",
-                "",
-                "[host]\n",
-                "# Written by image-swap from x\n",
-            ]);
+            let text = c.of(&["server = \"https://m.io\"\n", "", "[host]\n"]);
             host.write(&["/etc/containerd/", directory, "/", name, "/", file].concat(), text);
         }
         host

@@ -37,27 +37,29 @@ pub fn node(data: &[u8]) {
         return;
     }
     says_the_same_beside_the_registries(&before, &host);
-    let mut theirs = String::new();
+    let mut theirs = None;
     if c.one_in(3) {
         // Others edit it, too.
-        theirs = config::text(c, "metrics");
-        let text = [host.text(CONFIG).unwrap_or_default(), "\n", &theirs].concat();
+        // With a header of their own: what follows ours would else be below ours.
+        let more = ["[theirs]\n", &config::text(c, "metrics")].concat();
+        let text = [host.text(CONFIG).unwrap_or_default(), "\n", &more].concat();
         if text.parse::<toml_edit::DocumentMut>().is_err() {
             return;
         }
         host.write(CONFIG, &text);
+        theirs = Some(more);
     }
     if c.one_in(2) {
         let other = self::declaration(c);
         applies(&mut host, &Desired { declaration: &other, ..desired });
     }
     host.restore();
-    if theirs.is_empty() {
-        assert_eq!(host.existing(), before.existing(), "{:?}", before.text(CONFIG));
-    } else {
+    if let Some(theirs) = theirs {
         let text = [before.text(CONFIG).unwrap_or_default(), "\n", &theirs].concat();
         let found = host.text(CONFIG).unwrap_or_default();
         assert_eq!(config::meaning(found), config::meaning(&text), "{found:?} {text:?}");
+    } else {
+        assert_eq!(host.existing(), before.existing(), "{:?}", before.text(CONFIG));
     }
 }
 
