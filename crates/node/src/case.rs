@@ -115,6 +115,38 @@ cases! {
         "containerd 2 takes trust from `hosts.toml` alone: use certs-d, or have the host trust the CA";
     MIRRORS_NEVER: "mirrors-never", "forms mirrors and page, and fallback is never", Refuse,
         "use the form certs-d: containerd asks the registry after the mirrors of the table";
+    REGISTRIES_ONE: "registries-one", "CRI-O or podman, and a registries.conf of version 1", Refuse,
+        "write it in version 2: both in one are an error, and nothing is pulled";
+    REGISTRIES_LATER: "registries-later", "CRI-O or podman, and a later drop-in that replaces a declared prefix", Refuse,
+        "take the prefix out of that file, or rename it so that it sorts before `50-image-swap.conf`";
+    REGISTRIES_EARLIER: "registries-earlier", "CRI-O or podman, and an earlier file with a declared prefix", Keep,
+        "ours replaces what it says of that prefix";
+    CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
+        "log in there for the declared registry, and declare it without credentials for nodes";
+    REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
+        "declare what it says, and move it away: it is read as a whole, and not as several";
+    RANCHER_NEVER: "rancher-never", "k3s or RKE2, and fallback is never", Refuse,
+        "set `disable-default-registry-endpoint: true` in config.yaml of every server and agent first";
+    DAEMON_JSON: "daemon-json", "docker, and a daemon.json of somebody else", Refuse,
+        "put these keys into it by hand";
+    DOCKER_NEVER: "docker-never", "docker, and fallback is never", Refuse,
+        "use another runtime: dockerd asks Docker Hub after its mirrors";
+    OWNER_OPENSHIFT: "owner-openshift", "OpenShift, whose Machine Config Operator writes the host", Refuse,
+        "apply what `image-swap render openshift` prints";
+    OWNER_NODEADM: "owner-nodeadm", "nodeadm of Amazon EKS, and config.toml to be edited", Refuse,
+        "set `config_path` in `spec.containerd.config` of the NodeConfig; files below that directory are then written";
+    OWNER_BOTTLEROCKET: "owner-bottlerocket", "Bottlerocket", Refuse,
+        "use its API, settings.container-registry.mirrors; it has no paths: mirror at the root of a registry";
+    OWNER_TALOS: "owner-talos", "Talos", Refuse,
+        "apply what `image-swap render talos` prints with `talosctl patch machineconfig`";
+    OWNER_FLATCAR: "owner-flatcar", "Flatcar, whose configuration is part of its image", Refuse,
+        "put what `image-swap render containerd` prints into the Ignition configuration";
+    OWNER_COS: "owner-cos", "Container-Optimized OS, which forgets /etc when it starts", Refuse,
+        "use the node pool's `containerdConfig.registryHosts`";
+    OWNER_NIXOS: "owner-nixos", "NixOS, whose files are links into its store", Refuse,
+        "use `virtualisation.containerd.settings` and `environment.etc`";
+    OWNER_GENERATED: "owner-generated", "config.toml that k3s or RKE2 generate", Refuse,
+        "use `--runtime k3s` or `--runtime rke2`";
 }
 
 impl fmt::Display for Action {

@@ -1,6 +1,8 @@
 //! What a host is like.
 
-use crate::{Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version};
+use crate::{
+    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, needs::needs,
+};
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
@@ -32,6 +34,25 @@ impl Observed {
             tokens_alone: false,
             in_force: None,
             files: Files::default(),
+        }
+    }
+
+    /// Looks at all that a plan for `desired` (`None`: a restore) has to know:
+    /// `read` says what is at a path.
+    pub fn look(
+        &mut self,
+        desired: Option<&Desired<'_>>,
+        mut read: impl FnMut(&HostPath) -> Entry,
+    ) {
+        loop {
+            let paths = needs(desired, self);
+            if paths.is_empty() {
+                return;
+            }
+            for path in paths {
+                let entry = read(&path);
+                self.files.insert(path, entry);
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The laws of the core, as functions of bytes.
+//! The laws of the core and of plans for hosts, as functions of bytes.
 //!
 //! Each takes any bytes, makes a reference, a map, a Secret … of them, and
 //! panics where a law does not hold. Two things look for such bytes: the fuzz
@@ -12,6 +12,7 @@ mod choices;
 mod declaration;
 mod manifest;
 mod map;
+mod node;
 mod reference;
 mod text;
 
@@ -20,6 +21,7 @@ pub use self::{
     declaration::declaration,
     manifest::manifest,
     map::{imageswap, map},
+    node::node,
     reference::reference,
 };
 

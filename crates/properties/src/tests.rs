@@ -50,7 +50,7 @@ macro_rules! tests {
     };
 }
 
-tests! { admission reference map imageswap declaration manifest }
+tests! { admission reference map imageswap declaration manifest node }
 
 #[test]
 fn every_property_has_a_fuzz_target() {

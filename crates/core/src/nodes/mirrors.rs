@@ -125,6 +125,12 @@ impl Mirrors {
         [self.scheme(&endpoint.host), "://", &endpoint.host, "/v2", slash, &endpoint.path].concat()
     }
 
+    /// `scheme://host/v2` of the registry `host` itself.
+    pub fn registry_url(&self, host: &str) -> String {
+        let registry = if host == DOCKER_DOMAIN { DOCKER_REGISTRY } else { host };
+        [self.scheme(host), "://", registry, "/v2"].concat()
+    }
+
     /// The URLs that are tried for `reference`, in order:
     /// `scheme://host/v2/REPOSITORY/manifests/IDENTIFIER`, without the query.
     pub fn pulls(&self, reference: &Reference<'_>, fallback: Fallback) -> Vec<String> {

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     Desired, Entry, File, HostPath, Observed, Plan, Refusal, Row, Version, case,
-    plan::{Changes, Telling, is_marked},
+    plan::{Changes, is_marked},
 };
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired, Telling::Restart)?;
+    let mut changes = Changes::new(observed, desired)?;
     let base = changes.base(&observed.config);
     let mut without_us = observed.clone();
     let entry = base.clone().map_or(Entry::Absent, Entry::File);
@@ -150,8 +150,7 @@ fn rows(desired: &Desired<'_>, below: &HostPath, is_read: bool, changes: &Change
         let mut urls: Vec<String> =
             endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
         if (urls.is_empty() || desired.fallback == Fallback::Upstream) && host != "_default" {
-            let registry = if host == "docker.io" { "registry-1.docker.io" } else { host };
-            urls.push(format!("{}://{registry}/v2", mirrors.scheme(host)));
+            urls.push(mirrors.registry_url(host));
         }
         Row { host: host.to_owned(), state: changes.state(&path, is_read), path, urls }
     });

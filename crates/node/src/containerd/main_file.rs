@@ -5,7 +5,7 @@ use super::{
     sources::Source,
 };
 use crate::{
-    File, Observed, Refusal, Version, case,
+    File, Observed, Refusal, Version, case, owner,
     plan::Changes,
     toml::{CannotEdit, Leaves, NotToml, Toml},
 };
@@ -33,6 +33,7 @@ impl<'a> MainFile<'a> {
         sources: &[Source<'_>],
         changes: &mut Changes<'_>,
     ) -> Result<Self, Refusal> {
+        owner::check_main_file(observed)?;
         let bytes = base.as_ref().map(|file| file.bytes.clone()).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap_or_default();
         let mut this = Self { observed, base, text, version: 2 };

@@ -8,7 +8,7 @@ use image_swap_core::{
 use super::{config_path::holds, main_file::MainFile, registry::Registry, sources, support};
 use crate::{
     Desired, Entry, Form, Observed, Plan, Refusal, Row, Version, case,
-    plan::{Changes, Telling},
+    plan::Changes,
     toml::{Leaves, Toml},
 };
 
@@ -18,7 +18,7 @@ const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
 const REMOVED: Version = Version::new(2, 4, 0);
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired, Telling::Restart)?;
+    let mut changes = Changes::new(observed, desired)?;
     let base = changes.base(&observed.config);
     let mut without_us = observed.clone();
     let entry = base.clone().map_or(Entry::Absent, Entry::File);

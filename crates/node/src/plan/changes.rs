@@ -1,8 +1,6 @@
 //! From what a host should hold to steps, and a ledger of them.
 
-use std::collections::BTreeSet;
-
-use super::{Plan, Step, back};
+use super::{Plan, Step, back, order::Steps};
 use crate::{
     Before, Case, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal, Restart, State,
     Written, case,
@@ -15,8 +13,6 @@ pub(crate) struct Changes<'a> {
     form: Form,
     restart: Restart,
     wanted: Vec<Want>,
-    /// How the runtime is told, if the main file changes.
-    pub(crate) telling: Telling,
     /// Why the runtime has to be told although its main file stays as it is.
     pub(crate) unread: Option<String>,
     pub(crate) cases: Vec<&'static Case>,
@@ -38,29 +34,12 @@ enum Part {
     Edited(Option<File>),
 }
 
-/// How a runtime is told that its main file changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Telling {
-    #[expect(dead_code, reason = "runtimes without a daemon come next")]
-    /// It reads files whenever it pulls.
-    Nothing,
-    #[expect(dead_code, reason = "CRI-O and dockerd come next")]
-    /// It reads them again when asked to.
-    Reload,
-    /// It reads them when it starts.
-    Restart,
-}
-
 impl<'a> Changes<'a> {
     /// Nothing yet.
     ///
     /// # Errors
     /// If the host was told in another form.
-    pub(crate) fn new(
-        observed: &'a Observed,
-        desired: &Desired<'_>,
-        telling: Telling,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn new(observed: &'a Observed, desired: &Desired<'_>) -> Result<Self, Refusal> {
         let old = ledger(observed)?;
         let (runtime, form) = (observed.runtime.name(), desired.form);
         if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
@@ -76,7 +55,6 @@ impl<'a> Changes<'a> {
             form,
             restart: desired.restart,
             wanted: Vec::new(),
-            telling,
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
@@ -84,12 +62,16 @@ impl<'a> Changes<'a> {
     }
 
     /// Nothing, which gives everything back.
-    pub(crate) fn none(
-        observed: &'a Observed,
-        restart: Restart,
-        telling: Telling,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn none(observed: &'a Observed, restart: Restart) -> Result<Self, Refusal> {
         let old = ledger(observed)?;
+        let runtime = observed.runtime.name();
+        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime) {
+            let found = format!(
+                "expected what was written for {runtime}, found what was for {}",
+                old.runtime
+            );
+            return Err(Refusal::new(&case::MIXED_FORMS, found));
+        }
         let form = old.as_ref().map_or(Form::CertsD, |old| old.form);
         Ok(Self {
             observed,
@@ -97,7 +79,6 @@ impl<'a> Changes<'a> {
             form,
             restart,
             wanted: Vec::new(),
-            telling,
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
@@ -199,14 +180,14 @@ impl<'a> Changes<'a> {
             };
             ledger.files.insert(path.clone(), written);
             if writes {
-                let is_config = path == observed.config;
-                let steps = if is_config { &mut steps.config } else { &mut steps.files };
-                directories(observed, &path, &mut ledger, steps);
-                steps.push(Step::Write { path, file });
+                steps.write(observed, path, file, &mut ledger);
             }
         }
         self.stale(old.as_ref(), &mut ledger, &mut steps);
-        Ok(self.ordered(old.as_ref(), &ledger, steps))
+        let restart_allowed = self.restart == Restart::Allow;
+        let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
+        (plan.cases, plan.notes) = (self.cases, self.notes);
+        Ok(plan)
     }
 
     /// The regular file at `path`.
@@ -240,10 +221,10 @@ impl<'a> Changes<'a> {
         });
         for (path, written) in stale {
             let Some(now) = self.observed.files.file(path) else { continue };
-            let steps =
-                if *path == self.observed.config { &mut steps.config } else { &mut steps.gone };
             match back::of(path, written, now) {
-                back::Back::Remove => steps.push(Step::Remove { path: path.clone() }),
+                back::Back::Remove => {
+                    steps.back(self.observed, Step::Remove { path: path.clone() });
+                }
                 back::Back::Write { file, left } => {
                     if !left.is_empty() {
                         self.notes.push(format!(
@@ -252,7 +233,7 @@ impl<'a> Changes<'a> {
                         ));
                     }
                     if file != *now {
-                        steps.push(Step::Write { path: path.clone(), file });
+                        steps.back(self.observed, Step::Write { path: path.clone(), file });
                     }
                 }
                 back::Back::Stays(why) => {
@@ -266,103 +247,14 @@ impl<'a> Changes<'a> {
             if ledger.files.keys().any(|path| path.is_below(directory)) {
                 ledger.directories.insert(directory.clone());
             } else if self.observed.files.exists(directory) {
-                steps.directories.push(Step::RemoveDirectory { path: directory.clone() });
+                steps.remove_directory(directory.clone());
             }
         }
     }
-
-    /// All steps, the ledger first and last.
-    fn ordered(self, old: Option<&Ledger>, ledger: &Ledger, steps: Steps) -> Plan {
-        let runtime = self.observed.runtime;
-        let pending = old.is_some_and(|old| old.restart) || self.unread.is_some();
-        let tells = !steps.config.is_empty() || pending;
-        let told = match self.telling {
-            Telling::Restart if tells => Some(Step::Restart { runtime }),
-            Telling::Reload if tells => Some(Step::Reload { runtime }),
-            _ => None,
-        };
-        let restarts = matches!(told, Some(Step::Restart { .. }));
-        let why = if steps.config.is_empty() {
-            let written =
-                format!("{} was written, and {runtime} not restarted since", self.observed.config);
-            self.unread.unwrap_or(written)
-        } else {
-            format!("{runtime} reads {} when it starts", self.observed.config)
-        };
-        let mut plan = Plan {
-            restart: restarts.then_some(why),
-            restart_allowed: self.restart == Restart::Allow,
-            cases: self.cases,
-            notes: self.notes,
-            ..Plan::default()
-        };
-        let changes = told.is_some()
-            || [&steps.files, &steps.gone, &steps.config, &steps.directories]
-                .iter()
-                .any(|steps| !steps.is_empty());
-        let settled = (!ledger.files.is_empty()).then_some(ledger);
-        if !changes && old == settled {
-            return plan;
-        }
-        if changes {
-            let mut intent = ledger.clone();
-            if let Some(old) = old {
-                intent.remember(old);
-            }
-            intent.restart = restarts || pending;
-            for path in Ledger::directories() {
-                if !self.observed.files.exists(&path) {
-                    plan.steps.push(Step::MakeDirectory { path, mode: 0o700 });
-                }
-            }
-            plan.steps.push(Step::Write { path: Ledger::path(), file: intent.file() });
-        }
-        plan.steps.extend(steps.files);
-        plan.steps.extend(steps.gone);
-        plan.steps.extend(steps.config);
-        plan.steps.extend(told);
-        plan.steps.extend(steps.directories);
-        if settled.is_some() {
-            plan.steps.push(Step::Write { path: Ledger::path(), file: ledger.file() });
-        } else {
-            plan.steps.push(Step::Remove { path: Ledger::path() });
-            let directories = Ledger::directories().into_iter().rev();
-            plan.steps.extend(directories.map(|path| Step::RemoveDirectory { path }));
-        }
-        plan
-    }
-}
-
-/// Steps by what they are for.
-#[derive(Default)]
-struct Steps {
-    files: Vec<Step>,
-    gone: Vec<Step>,
-    /// The main file, so that the runtime is told right after it.
-    config: Vec<Step>,
-    /// Directories that are empty when all else is gone.
-    directories: Vec<Step>,
 }
 
 fn ledger(observed: &Observed) -> Result<Option<Ledger>, Refusal> {
     observed.ledger().map_err(|error| Refusal::new(&case::LEDGER, error.to_string()))
-}
-
-/// Makes the directories above `path` that are not there.
-fn directories(observed: &Observed, path: &HostPath, ledger: &mut Ledger, steps: &mut Vec<Step>) {
-    let mut missing = BTreeSet::new();
-    let mut above = path.parent();
-    while let Some(directory) =
-        above.filter(|path| !observed.files.exists(path) && path.as_str() != "/")
-    {
-        above = directory.parent();
-        missing.insert(directory);
-    }
-    for path in missing {
-        if ledger.directories.insert(path.clone()) {
-            steps.push(Step::MakeDirectory { path, mode: 0o755 });
-        }
-    }
 }
 
 /// Whether a file says that it is ours, though no ledger does.

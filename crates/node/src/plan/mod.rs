@@ -3,6 +3,7 @@
 mod back;
 mod changes;
 mod diff;
+mod order;
 mod redact;
 mod step;
 
@@ -11,9 +12,12 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::nodes::Inexpressible;
 
-pub(crate) use self::changes::{Changes, Telling, is_marked};
+pub(crate) use self::changes::{Changes, is_marked};
 pub use self::step::Step;
-use crate::{Case, Desired, File, HostPath, Observed, Refusal, Restart, containerd};
+use crate::{
+    Case, Desired, File, HostPath, Observed, Refusal, Restart, Runtime, containerd, containers,
+    docker, owner, rancher,
+};
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
 ///
@@ -143,7 +147,13 @@ impl fmt::Debug for Plan {
 /// If the host is not ours to edit, or its configuration is one that cannot be
 /// edited without breaking something: see the table in docs/nodes.md.
 pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut plan = containerd::plan(desired, observed)?;
+    owner::check(observed)?;
+    let mut plan = match observed.runtime {
+        Runtime::Containerd => containerd::plan(desired, observed),
+        Runtime::Crio | Runtime::Podman => containers::plan(desired, observed),
+        Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
+        Runtime::Docker => docker::plan(desired, observed),
+    }?;
     plan.secrets = secrets(desired);
     Ok(plan)
 }
@@ -154,7 +164,7 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal>
 /// # Errors
 /// If the ledger of what we wrote cannot be read.
 pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    Changes::none(observed, restart, Telling::Restart)?.plan()
+    Changes::none(observed, restart)?.plan()
 }
 
 /// Every spelling of the declared credentials.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use image_swap_core::nodes::Fallback;
-use image_swap_node::{Action, CASES, Desired, Entry, Form, Ledger, Outcome, Restart};
+use image_swap_node::{Action, CASES, Desired, Entry, Form, Ledger, Outcome, Restart, Runtime};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
 
@@ -170,10 +170,50 @@ fn containerd() -> Vec<Fixture> {
     ]
 }
 
+/// A host with another runtime on which this row is met.
+fn with(case: &'static str, runtime: Runtime) -> Fixture {
+    Fixture { host: Host::of(runtime, "1.30.0"), ..on(case, "1.7.24", "") }
+}
+
+fn others() -> Vec<Fixture> {
+    let system = |case, name: &str| {
+        on(case, "1.7.24", IMAGE_BUILDER).with("/etc/os-release", &format!("NAME=x\nID={name}\n"))
+    };
+    let prefix = "[[registry]]\nprefix = \"docker.io\"\nlocation = \"m.io\"\n";
+    let drop_in = "/etc/containers/registries.conf.d/99-theirs.conf";
+    let auth = "[crio.image]\nglobal_auth_file = \"/root/auth.json\"\n";
+    let never = |fixture| Fixture { fallback: Fallback::Never, ..fixture };
+    let mut generated = on("owner-generated", "1.7.24", "");
+    generated.host.config = Some("/var/lib/rancher/k3s/agent/etc/containerd/config.toml");
+    vec![
+        with("registries-one", Runtime::Crio)
+            .with("/etc/containers/registries.conf", "[registries.search]\nregistries = []\n"),
+        with("registries-later", Runtime::Podman).with(drop_in, prefix),
+        with("registries-earlier", Runtime::Podman).with("/etc/containers/registries.conf", prefix),
+        with("crio-auth", Runtime::Crio).with("/etc/crio/crio.conf", auth),
+        with("registries-yaml", Runtime::K3s)
+            .with("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n"),
+        never(with("rancher-never", Runtime::Rke2)),
+        Fixture { rules: "docker.io::h.io", ..with("daemon-json", Runtime::Docker) }
+            .with("/etc/docker/daemon.json", "{}\n"),
+        never(with("docker-never", Runtime::Docker)),
+        system("owner-openshift", "rhcos"),
+        on("owner-nodeadm", "2.1.9", IMAGE_BUILDER).with("/usr/bin/nodeadm", ""),
+        system("owner-bottlerocket", "bottlerocket"),
+        system("owner-talos", "talos"),
+        system("owner-flatcar", "flatcar"),
+        system("owner-cos", "\"cos\""),
+        system("owner-nixos", "nixos"),
+        generated,
+    ]
+}
+
 #[test]
 fn every_row_of_the_table_is_planned_as_it_says() {
     let mut met = BTreeSet::new();
-    for Fixture { case, mut host, form, fallback, tokens_alone, rules, more } in containerd() {
+    for Fixture { case, mut host, form, fallback, tokens_alone, rules, more } in
+        containerd().into_iter().chain(others())
+    {
         let row = CASES.iter().find(|row| row.name == case).unwrap_or_else(|| panic!("{case}"));
         let declaration = declare(rules, more);
         let desired = Desired { form, fallback, ..desired(&declaration) };

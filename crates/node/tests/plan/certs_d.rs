@@ -90,3 +90,15 @@ fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
     let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
     assert!(hosts.contains("Authorization"), "{hosts}");
 }
+
+#[test]
+fn a_file_that_says_it_is_ours_is_ours_without_a_ledger() {
+    let declaration = declared(RULES);
+    let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
+    let rendered = "# Written by image-swap from the declared registry; changes are overwritten.\n";
+    let mut host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER).with(hosts, rendered);
+    let plan = host.apply(&desired(&declaration));
+    assert!(plan.cases.iter().all(|case| case.name != "foreign-hosts"));
+    host.restore();
+    assert_eq!(host.text(hosts), None);
+}

@@ -6,7 +6,7 @@ use image_swap_core::{
 };
 use image_swap_node::{
     Desired, Entry, File, Files, Form, HostPath, Observed, Outcome, Plan, Refusal, Restart,
-    Runtime, Step, Version, needs, plan, restore,
+    Runtime, Step, Version, plan, restore,
 };
 
 /// The config.toml that images for Cluster API come with.
@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) version: Option<Version>,
     pub(crate) tokens_alone: bool,
+    /// The main file, if its service says so.
+    pub(crate) config: Option<&'static str>,
     pub(crate) disk: Files,
 }
 
@@ -49,7 +51,7 @@ impl Host {
     pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
         let mut disk = Files::default();
         disk.insert("/", Entry::Directory(Vec::new()));
-        Self { runtime, version: Version::parse(version), tokens_alone: false, disk }
+        Self { runtime, version: Version::parse(version), tokens_alone: false, config: None, disk }
             .with("/etc/os-release", "ID=debian\n")
             .with("/var/lib/x", "")
     }
@@ -88,16 +90,11 @@ impl Host {
     pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
         let mut observed = Observed::new(self.runtime, self.version);
         observed.tokens_alone = self.tokens_alone;
-        loop {
-            let paths = needs(desired, &observed);
-            if paths.is_empty() {
-                return observed;
-            }
-            for path in paths {
-                let entry = self.disk.get(&path).cloned().unwrap_or(Entry::Absent);
-                observed.files.insert(path, entry);
-            }
+        if let Some(config) = self.config {
+            observed.config = config.into();
         }
+        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
+        observed
     }
 
     pub(crate) fn plan(&self, desired: &Desired<'_>) -> Result<Plan, Refusal> {

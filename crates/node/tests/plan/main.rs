@@ -6,3 +6,4 @@ mod cases;
 mod certs_d;
 mod host;
 mod mirrors;
+mod other_runtimes;

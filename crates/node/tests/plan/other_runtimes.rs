@@ -1,0 +1,61 @@
+//! Runtimes beside a containerd of its own.
+
+use image_swap_core::nodes::Fallback;
+use image_swap_node::{Desired, Outcome, Restart, Runtime, Step};
+
+use crate::host::{Host, declare, desired};
+
+const RULES: &str = "docker.io::h.io,quay.io::h.io/q";
+
+/// Applies, sees that all is in place then, and restores; the diff in between.
+#[track_caller]
+fn there_and_back(before: &Host, desired: &Desired<'_>) -> String {
+    let mut host = before.clone();
+    let plan = host.apply(desired);
+    assert_eq!(host.plan(desired).unwrap().outcome(), Outcome::InPlace);
+    host.restore();
+    assert_eq!(host.existing(), before.existing());
+    plan.diff(&before.observe(Some(desired)))
+}
+
+#[test]
+fn every_runtime_is_told_in_its_own_files() {
+    let declaration = declare(RULES, "INSECURE: \"true\"");
+    for runtime in [Runtime::Crio, Runtime::Podman, Runtime::K3s, Runtime::Rke2, Runtime::Docker] {
+        let diff = there_and_back(&Host::of(runtime, "1.30.0"), &desired(&declaration));
+        insta::assert_snapshot!(runtime.name(), diff);
+    }
+}
+
+#[test]
+fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
+    let declaration = declare(RULES, "");
+    let never = Desired { restart: Restart::Never, ..desired(&declaration) };
+    let mut host = Host::of(Runtime::Crio, "1.30.0");
+    assert_eq!(host.plan(&never).unwrap().outcome(), Outcome::NeedsRestart);
+    host.apply(&desired(&declaration));
+    // The credentials are known: another rule is a matter of reading again.
+    let more = declare("docker.io::h.io,quay.io::h.io/q,gcr.io::h.io/g", "");
+    let plan = host.plan(&Desired { declaration: &more, ..never }).unwrap();
+    assert_eq!(plan.outcome(), Outcome::Change);
+    assert!(plan.steps.contains(&Step::Reload { runtime: Runtime::Crio }));
+}
+
+#[test]
+fn fallback_never_is_taken_from_the_configuration_of_k3s() {
+    let declaration = declare(RULES, "");
+    let desired = Desired { fallback: Fallback::Never, ..desired(&declaration) };
+    let flag = "disable-default-registry-endpoint: true\n";
+    let host = Host::of(Runtime::K3s, "1.30.0").with("/etc/rancher/k3s/config.yaml.d/a.yaml", flag);
+    let plan = host.plan(&desired).unwrap();
+    assert_eq!(plan.outcome(), Outcome::ChangeAndRestart);
+    assert!(plan.rows.iter().all(|row| row.urls.len() == 1), "{:?}", plan.rows);
+}
+
+#[test]
+fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
+    let declaration = declare(RULES, "");
+    let plan = Host::of(Runtime::Docker, "28.5.2").plan(&desired(&declaration)).unwrap();
+    assert_eq!(plan.inexpressible.len(), 1);
+    assert_eq!(plan.rows.len(), 1);
+}

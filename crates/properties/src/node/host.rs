@@ -1,0 +1,87 @@
+//! A host in memory, made of choices.
+
+use image_swap_node::{
+    Desired, Entry, File, Files, HostPath, Observed, Restart, Runtime, Step, Version, restore,
+};
+
+use super::config;
+use crate::choices::Choices;
+
+pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
+
+/// A host all of whose files are known.
+#[derive(Clone)]
+pub(super) struct Host {
+    runtime: Runtime,
+    version: Option<Version>,
+    tokens_alone: bool,
+    pub(super) disk: Files,
+}
+
+impl Host {
+    pub(super) fn new(c: &mut Choices<'_>) -> Self {
+        use Runtime::{Containerd, Crio, Docker, K3s, Podman, Rke2};
+        let versions = ["1.7.24", "1.6.20", "2.1.9", "2.3.4", "2.2.1", "2.4.0", "1.5.0", "?"];
+        let mut disk = Files::default();
+        disk.insert("/", Entry::Directory(Vec::new()));
+        let mut host = Self {
+            runtime: if c.one_in(8) {
+                c.of(&[Crio, K3s, Podman, Rke2, Docker])
+            } else {
+                Containerd
+            },
+            version: Version::parse(c.of(&versions)),
+            tokens_alone: c.one_in(8),
+            disk,
+        };
+        host.write("/etc/hosts", "");
+        host.write("/var/lib/other/file", "");
+        if !c.one_in(8) {
+            host.write(CONFIG, &config::text(c, "plugins"));
+        }
+        if c.one_in(4) {
+            host.write("/etc/containerd/conf.d/a.toml", &config::text(c, "plugins"));
+        }
+        while c.one_in(3) {
+            let directory = c.of(&["certs.d", "certs.d", "other"]);
+            let name = c.of(&["docker.io", "_default", "h.io", "quay.io:8443", "m.io"]);
+            let file = c.of(&["hosts.toml", "ca.crt", "company.crt"]);
+            let text = c.of(&["server = \"https://m.io\"\n", "", "[host]\n"]);
+            host.write(&["/etc/containerd/", directory, "/", name, "/", file].concat(), text);
+        }
+        host
+    }
+
+    pub(super) fn write(&mut self, path: &str, text: &str) {
+        let path = HostPath::new(path);
+        let above = std::iter::successors(path.parent(), HostPath::parent);
+        let above: Vec<HostPath> = above.collect();
+        for path in above.into_iter().rev() {
+            self.disk.apply(&Step::MakeDirectory { path, mode: 0o755 });
+        }
+        self.disk.apply(&Step::Write { path, file: File::public(text) });
+    }
+
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        self.disk.text(&path.into())
+    }
+
+    pub(super) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
+        let mut observed = Observed::new(self.runtime, self.version);
+        observed.tokens_alone = self.tokens_alone;
+        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
+        observed
+    }
+
+    /// Takes our edits away.
+    pub(super) fn restore(&mut self) {
+        let plan = restore(&self.observe(None), Restart::Allow);
+        let plan = plan.unwrap_or_else(|refusal| panic!("{refusal}"));
+        plan.steps.iter().for_each(|step| self.disk.apply(step));
+    }
+
+    /// All files and directories that there are.
+    pub(super) fn existing(&self) -> Vec<(&HostPath, &Entry)> {
+        self.disk.iter().filter(|(_, entry)| **entry != Entry::Absent).collect()
+    }
+}
