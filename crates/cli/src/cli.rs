@@ -36,6 +36,8 @@ enum Verb {
     Webhook(command::webhook::Args),
     /// Keep a cluster's registration, certificates and declaration (run by the chart).
     Controller(command::controller::Args),
+    /// Say how a release in a cluster is: what is in force, and what runs.
+    Status(command::status::Args),
     /// Take a release out of every pod's way before it is removed (run by the chart).
     Leave(command::leave::Args),
     /// Print completions for a shell.
@@ -56,6 +58,7 @@ impl Cli {
             Verb::Node(args) => args.run(),
             Verb::Webhook(args) => args.run(),
             Verb::Controller(args) => args.run(),
+            Verb::Status(args) => args.run(),
             Verb::Leave(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),

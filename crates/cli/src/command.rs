@@ -10,4 +10,5 @@ pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod render;
 pub(crate) mod rewrite;
+pub(crate) mod status;
 pub(crate) mod webhook;

@@ -21,6 +21,17 @@ pub enum Error {
          is this the name of the release?"
     )]
     NoAnchor(String),
+    /// There is nothing of that name.
+    #[error(
+        "expected a release called {name} in the namespace {namespace}, found none; name it with \
+         --namespace and --name"
+    )]
+    NoRelease {
+        /// Its full name.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// An authority or a certificate could not be made.
     #[error("the certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -36,6 +47,11 @@ impl Error {
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if code(source) == Some(409))
     }
+}
+
+/// Whether the API server answered at all.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    matches!(error, Error::Api { source, .. } if code(source).is_some())
 }
 
 /// The HTTP status that the API server answered with, if it answered.

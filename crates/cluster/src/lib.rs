@@ -23,6 +23,7 @@ mod release;
 mod report;
 mod secret;
 mod source;
+pub mod status;
 
 pub use self::admin::Admin;
 pub use self::client::{client, in_cluster};

@@ -85,6 +85,14 @@ pub struct Held {
     pub mode: String,
     /// The `failurePolicy` for ordinary pods.
     pub failure_policy: String,
+    /// What operators ask for: `fail`, `ignore` or `audit`.
+    pub wanted: String,
+    /// The label by which namespaces and pods are left alone.
+    pub label: String,
+    /// Whether only namespaces labelled `enabled` take part.
+    pub opt_in: bool,
+    /// Whether the API server keeps `matchConditions`; none if it was not asked.
+    pub conditions: Option<bool>,
     /// Whether it is registered at all.
     pub registered: bool,
     /// The last probe: `reached`, `unreached`, `nobody-there` or `unknown`.

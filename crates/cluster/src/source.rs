@@ -146,7 +146,8 @@ impl Served {
         }
     }
 
-    fn read(secret: &Secret) -> Option<Self> {
+    /// What the Secret says; `None` if it is not ours.
+    pub(crate) fn read(secret: &Secret) -> Option<Self> {
         let origin = Origin::named(text(secret, "source")?)?;
         let effective = Effective { origin, text: text(secret, "declaration")?.to_owned() };
         let declaration = match origin {

@@ -1,4 +1,5 @@
-//! What a request to the plain port is answered with: probes and metrics.
+//! What a request to the plain port is answered with: probes, metrics, and what is
+//! served.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::{
     phase::PhaseView,
     reply::{self, Reply, with_body},
     rules::RulesInForce,
+    settings::SettingsInForce,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -23,6 +25,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct Admin {
     pub(crate) rules: RulesInForce,
     pub(crate) certificate: CertificateInForce,
+    pub(crate) settings: SettingsInForce,
     pub(crate) metrics: Arc<Metrics>,
     /// The phase of the TLS port, not of the plain one.
     pub(crate) phase: PhaseView,
@@ -30,11 +33,11 @@ pub(crate) struct Admin {
 
 impl Handler for Admin {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
-        let known = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
+        let known = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics" | "/status");
         if !known {
             return reply::message(
                 StatusCode::NOT_FOUND,
-                "expected the path /healthz, /readyz or /metrics, found another",
+                "expected the path /healthz, /readyz, /metrics or /status, found another",
             );
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -48,6 +51,7 @@ impl Handler for Admin {
         match request.uri().path() {
             "/metrics" => self.metrics(),
             "/readyz" => self.ready(),
+            "/status" => self.status(),
             // That it answers at all is the answer.
             _ => with_body(StatusCode::OK, TEXT, "alive\n"),
         }
@@ -66,6 +70,24 @@ impl Admin {
             return with_body(StatusCode::OK, TEXT, "ready\n");
         };
         with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, lacks)
+    }
+
+    /// What this server serves, so that servers can be compared. Holds nothing that
+    /// is not for anybody to know.
+    fn status(&self) -> Reply {
+        let revision = self.rules.revision();
+        let settings = self.settings.current();
+        let status = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "serving": self.phase.is_serving(),
+            "source": revision.source,
+            "hash": revision.hash,
+            "rules": self.rules.current().map(|rules| rules.rules().len()),
+            "mode": settings.mode.to_string(),
+            "pullSecret": settings.pull_secret.is_some(),
+            "certificateExpires": self.certificate.current().map(|it| it.expires()),
+        });
+        reply::json(StatusCode::OK, status.to_string())
     }
 
     fn metrics(&self) -> Reply {

@@ -33,7 +33,7 @@ pub use self::authority::{Authority, AuthorityError, renew};
 pub use self::certificate::{Certificate, CertificateError, CertificateInForce};
 pub use self::limits::Limits;
 pub use self::metrics::{Metrics, ReloadCounts, Reloads};
-pub use self::rules::RulesInForce;
+pub use self::rules::{Revision, RulesInForce};
 pub use self::server::{BindError, Bound, Drained, Running, Server};
 pub use self::settings::SettingsInForce;
 pub use self::standalone::{TryIt, names};

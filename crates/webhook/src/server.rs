@@ -123,6 +123,7 @@ impl Bound {
         let admin = Admin {
             rules: rules.clone(),
             certificate,
+            settings: settings.clone(),
             metrics: Arc::clone(&metrics),
             phase: view.clone(),
         };

@@ -58,6 +58,24 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_cluster_that_is_not_there_is_no_bad_news_but_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kubeconfig");
+    // Nobody listens on that port.
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+        contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n\
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
+    fs::write(&file, kubeconfig).unwrap();
+    for file in [file.to_str().unwrap(), "/nonexistent"] {
+        for output in ["text", "json"] {
+            let ran = image_swap(&["status", "--kubeconfig", file, "--output", output]);
+            assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+            assert!(ran.stderr.starts_with("error: expected to "), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn completions_and_man_pages_are_printed() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let ran = image_swap(&["completions", shell]);

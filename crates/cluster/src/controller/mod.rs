@@ -132,6 +132,8 @@ struct Memory {
     /// What was last said in events, so that it is said once.
     said: std::collections::HashMap<&'static str, String>,
     namespace_is_there: bool,
+    /// Whether the API server keeps `matchConditions`; none before it was tried.
+    conditions: Option<bool>,
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
@@ -154,6 +156,7 @@ impl Memory {
             wanted: None,
             said: std::collections::HashMap::new(),
             namespace_is_there: false,
+            conditions: None,
             checking: None,
             health: None,
             checked: None,

@@ -10,7 +10,11 @@ use image_swap_core::{
     declaration::UnixTime,
 };
 use k8s_openapi::api::core::v1::Endpoints;
-use kube::{Api, api::ListParams, runtime::events::EventType};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams},
+    runtime::events::EventType,
+};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -103,7 +107,8 @@ impl Controller {
         }
     }
 
-    /// Registers what is to be registered; the policy that is registered then.
+    /// Registers what is to be registered; the policy that is registered then, if
+    /// anything is.
     pub(super) async fn register(
         &self,
         snapshot: &Snapshot,
@@ -111,27 +116,26 @@ impl Controller {
         bundle: &[AuthorityId],
         audit: bool,
         now: UnixTime,
-    ) -> Result<Policy, Error> {
+    ) -> Result<Option<Policy>, Error> {
         let observed = snapshot.registration.as_ref();
         let registered = webhooks::earned(observed);
         let earned = memory.earned.get_or_insert_with(|| Earned::begin(registered));
         if bundle.is_empty() {
             // Nobody could answer.
-            return Ok(registered);
+            return Ok(observed.map(|_| registered));
         }
         let wanted = if audit { Wanted::Audit } else { self.settings.policy };
         let policy = earned.policy(wanted);
-        if !self.settings.match_conditions {
-            self.name_namespaces().await?;
+        let mut settings = self.webhooks(snapshot, bundle, policy);
+        settings.match_conditions = self.conditions(&settings, observed, memory).await?;
+        if !settings.match_conditions {
+            self.name_namespaces(memory).await?;
         }
-        let Some(object) = plan(&desired(&self.webhooks(snapshot, bundle, policy)), observed)
-        else {
-            return Ok(policy);
-        };
+        let Some(object) = plan(&desired(&settings), observed) else { return Ok(Some(policy)) };
         let is_repair = observed.is_some() && registered == policy;
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
             warn!(seconds, "the registration is changed again and again; it is repaired later");
-            return Ok(registered);
+            return Ok(Some(registered));
         }
         self.write_registration(&object, observed).await?;
         match observed {
@@ -139,7 +143,56 @@ impl Controller {
             Some(_) if registered != policy => self.say_policy(memory, policy).await,
             Some(_) => info!("the registration was brought up to date"),
         }
-        Ok(policy)
+        Ok(Some(policy))
+    }
+
+    /// Whether to register conditions: if the API server keeps them. Where it does
+    /// not, ours would be missing again and again, and pods of the system would be
+    /// held like all others; it is told namespaces instead.
+    async fn conditions(
+        &self,
+        settings: &webhooks::Settings,
+        observed: Option<&Value>,
+        memory: &mut Memory,
+    ) -> Result<bool, Error> {
+        if !settings.match_conditions {
+            return Ok(false);
+        }
+        if observed.is_some_and(webhooks::keeps_conditions) {
+            memory.conditions = Some(true);
+        }
+        let kept = match memory.conditions {
+            Some(known) => known,
+            None => self.try_conditions(settings).await?,
+        };
+        memory.conditions = Some(kept);
+        let note = if kept {
+            ""
+        } else {
+            "the API server keeps no matchConditions (it is older than 1.28): system pods are told \
+             by their namespace alone; set matchConditions to false"
+        };
+        self.say(memory, "NoMatchConditions", EventType::Warning, note).await;
+        Ok(kept)
+    }
+
+    /// Registers, dry, what has conditions, and sees what becomes of them.
+    async fn try_conditions(&self, settings: &webhooks::Settings) -> Result<bool, Error> {
+        let Some(object) = plan(&desired(settings), None) else { return Ok(true) };
+        let params = PatchParams { dry_run: true, ..PatchParams::apply(api::MANAGER).force() };
+        let registrations = api::registrations(&self.client);
+        let tried = registrations.patch(&settings.name, &params, &Patch::Apply(&object)).await;
+        match tried {
+            Ok(answered) => {
+                let answered = serde_json::to_value(&answered).unwrap_or_default();
+                Ok(webhooks::keeps_conditions(&answered))
+            }
+            // An apply is held against the schema.
+            Err(kube::Error::Api(status)) if status.message.contains("matchConditions") => {
+                Ok(false)
+            }
+            Err(error) => Err(Error::api("try matchConditions")(error)),
+        }
     }
 
     fn webhooks(
@@ -209,7 +262,7 @@ impl Controller {
 
     /// Servers before 1.21 do not label namespaces with their names, and
     /// without conditions these labels are how system namespaces are told.
-    async fn name_namespaces(&self) -> Result<(), Error> {
+    async fn name_namespaces(&self, memory: &mut Memory) -> Result<(), Error> {
         use k8s_openapi::api::core::v1::Namespace;
         const LABEL: &str = "kubernetes.io/metadata.name";
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -217,7 +270,11 @@ impl Controller {
             let found = match namespaces.get_opt(name).await {
                 Ok(found) => found,
                 Err(error) if code(&error) == Some(403) => {
-                    warn!(namespace = name, "may not be read: its label is not looked after");
+                    if super::turn::news(memory, "SystemNamespaces", "unread") {
+                        warn!(
+                            "system namespaces may not be read: their labels are not looked after"
+                        );
+                    }
                     continue;
                 }
                 Err(error) => return Err(Error::api(format!("read the namespace {name}"))(error)),

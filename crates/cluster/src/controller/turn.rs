@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_swap_core::{
-    cluster::{effective::JET_SYSTEM, trust::Trust},
+    cluster::{effective::JET_SYSTEM, policy::Wanted, trust::Trust},
     declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -44,8 +44,17 @@ impl Controller {
             declaration: declared,
             policy: Held {
                 mode: if audit { "audit" } else { "enforce" }.to_owned(),
-                failure_policy: registered.as_str().to_owned(),
-                registered: true,
+                failure_policy: registered.unwrap_or_default().as_str().to_owned(),
+                wanted: match self.settings.policy {
+                    Wanted::Fail => "fail",
+                    Wanted::Ignore => "ignore",
+                    Wanted::Audit => "audit",
+                }
+                .to_owned(),
+                label: self.settings.namespace_label.clone(),
+                opt_in: self.settings.opt_in,
+                conditions: memory.conditions,
+                registered: registered.is_some(),
                 probe: super::probe::name(memory.probe).to_owned(),
                 failures: earned.map_or(0, |earned| earned.failures()),
             },

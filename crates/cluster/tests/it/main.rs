@@ -16,4 +16,5 @@ mod registration;
 mod registry;
 mod replica;
 mod stage;
+mod status;
 mod stream;

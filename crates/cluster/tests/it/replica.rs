@@ -8,7 +8,7 @@ use std::{
 use image_swap_cluster::{InForce, Served};
 use image_swap_core::admission::{Mode, Settings};
 use image_swap_webhook::{
-    Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running, Server,
+    Certificate, CertificateInForce, Limits, Metrics, Revision, RulesInForce, Running, Server,
     SettingsInForce,
 };
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ pub(crate) struct Replica {
     certificate: CertificateInForce,
     certificates: watch::Sender<u32>,
     port: u16,
+    admin_port: u16,
     running: Mutex<Option<Running>>,
 }
 
@@ -29,7 +30,7 @@ impl Replica {
         let settings = SettingsInForce::default();
         let server = Server {
             listen: ([0, 0, 0, 0], 0).into(),
-            admin_listen: ([127, 0, 0, 1], 0).into(),
+            admin_listen: ([0, 0, 0, 0], 0).into(),
             limits: Limits::default(),
             settings: settings.clone(),
             metrics: Metrics::new(&rules, &certificate),
@@ -38,6 +39,7 @@ impl Replica {
         };
         let bound = server.bind().await.unwrap();
         let port = bound.address().unwrap().port();
+        let admin_port = bound.admin_address().unwrap().port();
         Arc::new(Self {
             served: watch::Sender::new(None),
             rules,
@@ -45,12 +47,17 @@ impl Replica {
             certificate,
             certificates: watch::Sender::new(0),
             port,
+            admin_port,
             running: Mutex::new(Some(bound.run())),
         })
     }
 
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) const fn admin_port(&self) -> u16 {
+        self.admin_port
     }
 
     pub(crate) fn served(&self) -> watch::Receiver<Option<Served>> {
@@ -86,7 +93,8 @@ impl InForce for Replica {
         let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
         let pull_secret = served.pull_secret.clone();
         self.settings.replace(Settings { mode, pull_secret, ..Settings::default() });
-        self.rules.replace(served.rules.clone());
+        let (source, hash) = (served.origin.as_str().to_owned(), served.hash.clone());
+        self.rules.replace_by(served.rules.clone(), Revision { source, hash });
         self.served.send_replace(Some(served));
     }
 

@@ -209,6 +209,12 @@ impl Stage {
         }
     }
 
+    /// The minor version of the API server.
+    pub(crate) async fn minor(&self) -> u32 {
+        let version = self.client.apiserver_version().await.unwrap();
+        version.minor.trim_end_matches('+').parse().unwrap()
+    }
+
     /// Deletes `pod` below `pods` at once.
     pub(crate) fn kill(&self, pods: &str, pod: &Value) {
         let name = pod["metadata"]["name"].as_str().unwrap();
@@ -293,7 +299,7 @@ pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
 }
 
 /// An address of this machine that an Endpoints object may name: not loopback.
-fn address() -> IpAddr {
+pub(crate) fn address() -> IpAddr {
     // Nothing is sent: connecting chooses the address that would be used.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("192.0.2.1:9").unwrap();

@@ -6,6 +6,7 @@
 pub mod certificates;
 pub mod effective;
 pub mod foreign;
+pub mod pods;
 pub mod policy;
 pub mod pull_secrets;
 pub mod repairs;

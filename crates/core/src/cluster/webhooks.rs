@@ -5,7 +5,7 @@ mod desired;
 mod merge;
 
 pub use self::desired::{Desired, Entry, desired};
-pub use self::merge::{earned, plan};
+pub use self::merge::{earned, keeps_conditions, plan};
 
 /// The label by which our own pods match no entry.
 pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";

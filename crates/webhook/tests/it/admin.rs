@@ -6,6 +6,7 @@ use hyper::{
     Method, Request, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
+use image_swap_webhook::Revision;
 use tokio::net::TcpStream;
 
 use crate::support::{Client, Site, empty, full, mk_rules, odd, post};
@@ -23,6 +24,36 @@ async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
     assert!(lacks.text.contains("certificate"), "{lacks:?}");
     site.certificate.replace(site.issue());
     assert_eq!(site.probe("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn status_says_what_is_served() {
+    let site = Site::start_empty(|_| ()).await;
+    let status = async || -> serde_json::Value {
+        let answer = site.probe("/status").await;
+        assert_eq!(
+            (answer.status, &answer.headers[CONTENT_TYPE]),
+            (StatusCode::OK, &"application/json".parse().unwrap())
+        );
+        serde_json::from_str(&answer.text).unwrap()
+    };
+    let nothing = status().await;
+    assert_eq!(nothing["rules"], serde_json::Value::Null);
+    assert_eq!(nothing["certificateExpires"], serde_json::Value::Null);
+    let revision = Revision { source: "registry-info".into(), hash: "0a1b".into() };
+    site.rules.replace_by(mk_rules("docker.io::a.example"), revision);
+    site.certificate.replace(site.issue());
+    let some = status().await;
+    assert!(some["certificateExpires"].is_u64());
+    let expected = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "serving": true, "source": "registry-info",
+        "hash": "0a1b", "rules": 1, "mode": "enforce", "pullSecret": false,
+        "certificateExpires": some["certificateExpires"],
+    });
+    assert_eq!(some, expected);
+    // Rules that nobody gave a name have none.
+    site.rules.replace(mk_rules("docker.io::a.example"));
+    assert_eq!(status().await["hash"], "");
 }
 
 #[tokio::test]

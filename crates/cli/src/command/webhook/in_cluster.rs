@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use image_swap_cluster::{self as cluster, Release, Served, client, follow};
 use image_swap_core::admission::{Mode, Settings};
-use image_swap_webhook::Certificate;
+use image_swap_webhook::{Certificate, Revision};
 use tracing::error;
 
 use super::InForce;
@@ -41,7 +41,7 @@ impl InCluster {
 
 impl cluster::InForce for InForce {
     fn serve(&self, served: Served) {
-        let Served { rules, audit, origin: _, hash: _, pull_secret } = served;
+        let Served { rules, audit, origin, hash, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.
         let settings = self.settings.current();
         let mode = match audit {
@@ -50,7 +50,8 @@ impl cluster::InForce for InForce {
             None => settings.mode,
         };
         self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
-        self.rules.replace(rules);
+        let revision = Revision { source: origin.as_str().to_owned(), hash };
+        self.rules.replace_by(rules, revision);
         self.metrics.declaration_reloads.succeeded();
     }
 

@@ -67,6 +67,20 @@ fn with_conditions_a_pod_is_either_ordinary_or_of_the_system() {
 }
 
 #[test]
+fn a_server_that_keeps_conditions_is_told_from_one_that_drops_them() {
+    let mut object = registered(&settings());
+    assert!(keeps_conditions(&object));
+    for webhook in object["webhooks"].as_array_mut().unwrap() {
+        webhook.as_object_mut().unwrap().remove("matchConditions");
+    }
+    assert!(!keeps_conditions(&object));
+    // Conditions of somebody else's entry tell nothing of ours.
+    let theirs = json!({ "name": "other.example.org", "matchConditions": [{ "name": "x" }] });
+    object["webhooks"].as_array_mut().unwrap().push(theirs);
+    assert!(!keeps_conditions(&object));
+}
+
+#[test]
 fn without_conditions_the_namespaces_are_listed() {
     let mut object = registered(&Settings { match_conditions: false, ..settings() });
     for (name, operator) in [("pods.image-swap.io", "NotIn"), ("system.image-swap.io", "In")] {

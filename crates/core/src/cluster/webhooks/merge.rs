@@ -53,6 +53,18 @@ pub fn earned(observed: Option<&Value>) -> Policy {
     }
 }
 
+/// Whether the API server kept conditions of ours: one that does not know them
+/// drops them without a word.
+pub fn keeps_conditions(observed: &Value) -> bool {
+    let entries = observed["webhooks"].as_array().into_iter().flatten();
+    let mut ours = entries.filter(|it| is_ours(it));
+    ours.any(|it| it["matchConditions"].as_array().is_some_and(|all| !all.is_empty()))
+}
+
+fn is_ours(entry: &Value) -> bool {
+    entry["name"].as_str().unwrap_or_default().ends_with(SUFFIX)
+}
+
 fn own(metadata: &mut Value, owner: &Value) {
     let mut owners = metadata["ownerReferences"].as_array().cloned().unwrap_or_default();
     let is_ours = |it: &Value| {
@@ -90,7 +102,7 @@ fn entries(desired: &Desired, observed: Option<&Vec<Value>>, written: &Value) ->
     let named = |name: &str| observed.iter().find(|it| it["name"] == name);
     let ours = desired.entries.iter().map(|entry| repaired(entry, named(entry.name), written));
     // Entries of ours that are no longer wanted go; anybody else's stay.
-    let is_foreign = |it: &&Value| !it["name"].as_str().unwrap_or_default().ends_with(SUFFIX);
+    let is_foreign = |it: &&Value| !is_ours(it);
     ours.chain(observed.iter().filter(is_foreign).cloned()).collect()
 }
 

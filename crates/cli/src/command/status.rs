@@ -1,0 +1,102 @@
+//! `image-swap status`
+
+mod text;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use image_swap_cluster::{
+    Error, Release, client,
+    status::{Status, find, status},
+};
+use tokio::runtime;
+
+use crate::{
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// What the chart calls a release that was not given another name.
+const NAME: &str = "image-swap";
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The release's namespace; without it and --name the only release there is.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// The release's full name, as its objects are called [default: image-swap].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Which cluster; without it kubectl's, or the pod's own.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let output = self.output;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let status = runtime.block_on(self.read())?;
+        let mut out = output::stdout();
+        match output {
+            Output::Json => output::json_line(&mut out, &status)?,
+            Output::Text => write!(out, "{}", text::text(&status))?,
+        }
+        out.flush()?;
+        Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn read(self) -> Result<Status, Failure> {
+        let unusable = |error: Error| Failure::Unusable(error.to_string());
+        let client = client(self.kubeconfig.as_deref()).await.map_err(unusable)?;
+        let release = match (self.namespace, self.name) {
+            (None, None) => {
+                let found = find(&client).await.map_err(unusable)?;
+                only(found, client.default_namespace())?
+            }
+            (namespace, name) => Release {
+                namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+                name: name.unwrap_or_else(|| NAME.to_owned()),
+            },
+        };
+        status(&client, &release).await.map_err(unusable)
+    }
+}
+
+/// The release that is meant where none is named.
+fn only(mut found: Vec<Release>, namespace: &str) -> Result<Release, Failure> {
+    if found.len() > 1 {
+        let names: Vec<String> = found
+            .iter()
+            .map(|Release { namespace, name }| format!("--namespace {namespace} --name {name}"))
+            .collect();
+        return Err(Failure::Unusable(format!(
+            "expected one release, found {}; say which: {}",
+            found.len(),
+            names.join(", or ")
+        )));
+    }
+    let usual = || Release { namespace: namespace.to_owned(), name: NAME.to_owned() };
+    Ok(found.pop().unwrap_or_else(usual))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_release_is_meant_and_of_two_none_is() {
+        let release = |name: &str| Release { namespace: "a".into(), name: name.into() };
+        assert_eq!(only(vec![release("one")], "b").unwrap(), release("one"));
+        let usual = Release { namespace: "b".into(), name: "image-swap".into() };
+        assert_eq!(only(Vec::new(), "b").unwrap(), usual);
+        let two = only(vec![release("one"), release("two")], "b").unwrap_err().to_string();
+        assert!(two.contains("--namespace a --name two"), "{two}");
+    }
+}

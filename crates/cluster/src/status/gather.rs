@@ -1,0 +1,186 @@
+//! Reading a release.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use hyper::Request;
+use image_swap_core::cluster::trust::TRUSTS;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Node, Pod, Secret},
+};
+use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
+use tokio::time::timeout;
+
+use super::{Answer, Leader, Named, Nodes, Replica, Replicas, Status, workloads};
+use crate::{
+    api::get,
+    clock::now,
+    error::{Error, is_answer},
+    release::Release,
+    report::Report,
+    source::Served,
+};
+
+/// How long a replica may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The name of the port with `/status`.
+const ADMIN: &str = "admin";
+
+/// What could not be read, on the way.
+#[derive(Default)]
+struct Unread(Vec<String>);
+
+impl Unread {
+    /// What was read; none if the API server refused, and an error if it could
+    /// not be asked.
+    fn note<T>(&mut self, what: &str, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if is_answer(&error) => {
+                self.0.push(format!("{what}: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The releases of a cluster; none if they may not be looked for.
+///
+/// # Errors
+/// If the API server cannot be reached.
+pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
+    let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
+    let ours = ListParams::default()
+        .labels("app.kubernetes.io/managed-by=image-swap,image-swap.io/release");
+    let list = maps.list(&ours).await.map_err(Error::api("look for releases"));
+    let Some(list) = Unread::default().note("releases", list)? else { return Ok(Vec::new()) };
+    let releases = list.items.into_iter().filter_map(|map| {
+        let name = map.metadata.labels?.get("image-swap.io/release")?.clone();
+        let release = Release { namespace: map.metadata.namespace?, name };
+        (map.metadata.name? == release.status()).then_some(release)
+    });
+    Ok(releases.collect())
+}
+
+pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Error> {
+    let Release { namespace, name } = release;
+    let mut unread = Unread::default();
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let map = unread.note("the controller's report", get(&maps, &release.status()).await)?;
+    let deployment = unread.note("replicas", get(&deployments, &release.admission()).await)?;
+    if let (Some(None), Some(None)) = (&map, &deployment) {
+        return Err(Error::NoRelease { name: name.clone(), namespace: namespace.clone() });
+    }
+    let report = map
+        .flatten()
+        .and_then(|map| serde_json::from_str::<Report>(map.data?.get("status.json")?).ok());
+    let leader = leader(client, release, &mut unread).await?;
+    let replicas = match deployment.flatten() {
+        Some(deployment) => replicas(client, &deployment, &mut unread).await?,
+        None => None,
+    };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let effective = unread.note("the rules in force", get(&secrets, &release.effective()).await)?;
+    let served = effective.flatten().and_then(|secret| Served::read(&secret));
+    let policy = report.as_ref().map(|report| &report.policy);
+    let pods = workloads::running(client, policy, served.as_ref().map(|it| &it.rules)).await;
+    let pods = unread.note("running pods", pods)?;
+    let trust = report.as_ref().map(|report| report.trust.as_str()).unwrap_or_default();
+    let nodes =
+        if trust.is_empty() { None } else { unread.note("nodes", nodes(client, trust).await)? };
+    let Unread(unread) = unread;
+    let release = Named { namespace: namespace.clone(), name: name.clone() };
+    let read = now();
+    Ok(Status { release, unread, leader, report, replicas, pods, nodes, read, ..Status::default() })
+}
+
+async fn leader(
+    client: &Client,
+    release: &Release,
+    unread: &mut Unread,
+) -> Result<Option<Leader>, Error> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &release.namespace);
+    let lease = unread.note("who leads", get(&leases, &release.controller()).await)?;
+    let Some(spec) = lease.flatten().and_then(|lease| lease.spec) else { return Ok(None) };
+    let seconds = |number: i64| u64::try_from(number).unwrap_or_default();
+    Ok(Some(Leader {
+        holder: spec.holder_identity.unwrap_or_default(),
+        renewed: spec.renew_time.map_or(0, |time| seconds(time.0.as_second())),
+        lasts: seconds(spec.lease_duration_seconds.unwrap_or_default().into()),
+    }))
+}
+
+async fn replicas(
+    client: &Client,
+    deployment: &Deployment,
+    unread: &mut Unread,
+) -> Result<Option<Replicas>, Error> {
+    let spec = deployment.spec.as_ref();
+    let labels = spec.and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let list = pods.list(&ListParams::default().labels(&selector(&labels))).await;
+    let list = list.map_err(Error::api("list the replicas"));
+    let Some(list) = unread.note("replicas", list)? else { return Ok(None) };
+    let count = |number: Option<i32>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
+    let there = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut pods = join_all(there.map(|pod| replica(client, pod))).await;
+    pods.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Some(Replicas {
+        wanted: count(spec.and_then(|spec| spec.replicas).or(Some(1))),
+        ready: count(deployment.status.as_ref().and_then(|status| status.ready_replicas)),
+        pods,
+    }))
+}
+
+fn selector(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+async fn replica(client: &Client, pod: &Pod) -> Replica {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut replica = Replica {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        ready: conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True"),
+        ..Replica::default()
+    };
+    match timeout(PATIENCE, ask(client, pod)).await {
+        Ok(Ok(answer)) => replica.answer = Some(answer),
+        Ok(Err(why)) => replica.error = Some(why),
+        Err(_) => replica.error = Some(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+    replica
+}
+
+/// A replica's own answer, through the API server.
+async fn ask(client: &Client, pod: &Pod) -> Result<Answer, String> {
+    let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+    let (Some(namespace), Some(name)) = (namespace, name) else {
+        return Err("it has no name".to_owned());
+    };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let port = ports.into_iter().find(|port| port.name.as_deref() == Some(ADMIN));
+    let port = port.ok_or_else(|| format!("it has no port called {ADMIN}"))?.container_port;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/status");
+    let request = Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+    client
+        .request(request)
+        .await
+        .map_err(|error| Error::api("ask it through the API server")(error).to_string())
+}
+
+async fn nodes(client: &Client, trust: &str) -> Result<Nodes, Error> {
+    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+    let list = nodes.list(&ListParams::default()).await.map_err(Error::api("list nodes"))?;
+    let is_told = |node: &&PartialObjectMeta<Node>| {
+        let annotations = node.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(TRUSTS)).is_some_and(|it| it == trust)
+    };
+    Ok(Nodes { all: list.items.len(), told: list.items.iter().filter(is_told).count() })
+}

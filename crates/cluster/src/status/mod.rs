@@ -1,0 +1,162 @@
+//! How a release is, as anybody who may read it sees it: the controller's own
+//! report, what each replica says of itself, and what runs.
+//!
+//! Nothing is written, and nothing runs with more rights than the caller has.
+//! Replicas are asked through the API server (`pods/proxy`), so that they need no
+//! right to write anything down about themselves.
+
+mod gather;
+mod judge;
+mod workloads;
+
+use image_swap_core::declaration::UnixTime;
+use kube::Client;
+use serde::{Deserialize, Serialize};
+
+pub use self::gather::find;
+use crate::{error::Error, release::Release, report::Report};
+
+/// How a release is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Which one.
+    pub release: Named,
+    /// Whether there is no bad news.
+    pub healthy: bool,
+    /// What somebody has to do something about.
+    pub news: Vec<News>,
+    /// What somebody may want to know.
+    pub notes: Vec<String>,
+    /// What could not be read, and why.
+    pub unread: Vec<String>,
+    /// Which controller leads; none if nobody ever did.
+    pub leader: Option<Leader>,
+    /// What it sees; none if it has not yet said.
+    pub report: Option<Report>,
+    /// The admission replicas.
+    pub replicas: Option<Replicas>,
+    /// Running pods by the registry that their images were written for.
+    pub pods: Option<Vec<Registry>>,
+    /// Nodes, where they have to be told something.
+    pub nodes: Option<Nodes>,
+    /// When this was read, seconds since 1970, by the reader's clock.
+    pub read: UnixTime,
+}
+
+/// A release by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its full name.
+    pub name: String,
+}
+
+/// One piece of bad news.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct News {
+    /// Its stable name.
+    pub code: String,
+    /// What was expected, and what was found.
+    pub message: String,
+}
+
+/// The controller that leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Leader {
+    /// How it is called; empty: nobody leads.
+    pub holder: String,
+    /// When it last said so, seconds since 1970, by its clock.
+    pub renewed: UnixTime,
+    /// For how many seconds that counts.
+    pub lasts: UnixTime,
+}
+
+/// The admission replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Replicas {
+    /// How many there should be.
+    pub wanted: u64,
+    /// How many are ready.
+    pub ready: u64,
+    /// Each of them.
+    pub pods: Vec<Replica>,
+}
+
+/// An admission replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Replica {
+    /// Its pod.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Whether the API server sends it reviews.
+    pub ready: bool,
+    /// What it says of itself.
+    pub answer: Option<Answer>,
+    /// Why it says nothing.
+    pub error: Option<String>,
+}
+
+/// What a replica says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Answer {
+    /// Its version.
+    pub version: String,
+    /// Whether it takes reviews; not when it was told to stop.
+    pub serving: bool,
+    /// Whose declaration it serves.
+    pub source: String,
+    /// The hash of its text.
+    pub hash: String,
+    /// How many rules it has; none before it has read any.
+    pub rules: Option<u64>,
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// Whether it names the pull Secret in swapped pods.
+    pub pull_secret: bool,
+    /// When its certificate expires, seconds since 1970.
+    pub certificate_expires: Option<UnixTime>,
+}
+
+/// Running pods with images of a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Registry {
+    /// Which one.
+    pub registry: String,
+    /// All of those images were swapped.
+    pub swapped: usize,
+    /// Some were not.
+    pub unswapped: usize,
+    /// Of those, the ones that would be swapped if they were made anew.
+    pub outdated: usize,
+}
+
+/// The cluster's nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Nodes {
+    /// How many there are.
+    pub all: usize,
+    /// How many are known to have been told what they need.
+    pub told: usize,
+}
+
+/// Reads how `release` is.
+///
+/// # Errors
+/// If there is no such release, or the API server cannot be reached. What the
+/// caller may not read is in [`Status::unread`].
+pub async fn status(client: &Client, release: &Release) -> Result<Status, Error> {
+    let mut status = gather::all(client, release).await?;
+    judge::judge(&mut status);
+    Ok(status)
+}
