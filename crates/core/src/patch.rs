@@ -7,6 +7,9 @@ use crate::json::{self, push_string};
 pub enum Step<'a> {
     /// A member of an object, by its name as it is: escaping is done here.
     Key(&'a str),
+    /// Members below one another, by names that nothing in needs to be escaped,
+    /// with slashes between them.
+    Keys(&'static str),
     /// An item of an array, counted from 0.
     Index(usize),
 }
@@ -74,6 +77,7 @@ impl Patch {
         self.out
     }
 
+    #[inline]
     fn begin(&mut self, op: &str, path: &[Step<'_>]) {
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
         self.out.extend_from_slice(br#"{"op":""#);
@@ -83,6 +87,7 @@ impl Patch {
             self.out.push(b'/');
             match step {
                 Step::Key(key) => push_key(&mut self.out, key),
+                Step::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
                 Step::Index(index) => json::push_number(&mut self.out, *index),
             }
         }

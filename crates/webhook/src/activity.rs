@@ -70,11 +70,11 @@ impl Activity {
     }
 
     /// A request's headers are complete; it has its answer when the guard drops.
-    pub(crate) fn request(self: &Arc<Self>) -> Busy {
+    pub(crate) fn request(&self) -> Busy<'_> {
         self.head_since.store(NONE, Relaxed);
         self.used.store(true, Relaxed);
         self.requests.fetch_add(1, Relaxed);
-        Busy(Arc::clone(self))
+        Busy(self)
     }
 
     /// For how long it has been without a request; `None` while it has one.
@@ -135,9 +135,9 @@ impl Activity {
 
 /// A request without an answer.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Activity>);
+pub(crate) struct Busy<'a>(&'a Activity);
 
-impl Drop for Busy {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.now(), Relaxed);
         self.0.requests.fetch_sub(1, Relaxed);

@@ -1,6 +1,11 @@
 //! Request bodies: read whole, within bounds of bytes, time and memory.
 
-use std::sync::Arc;
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -63,16 +68,21 @@ impl Places {
         if announced > limit {
             return Err(too_large());
         }
-        // One timer for all of it: most bodies are there before it is even set.
         let mut stage = Stage::Queueing;
-        let whole = self.gather(body, announced, limit, &mut stage);
-        match timeout(limits.body, whole).await {
-            Ok(whole) => whole,
-            Err(_) => Err(match stage {
+        // One timer for all of it; none where all of it is here, as it mostly is.
+        let read = {
+            let mut whole = pin!(self.gather(body, announced, limit, &mut stage));
+            match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+                Poll::Ready(whole) => Ok(whole),
+                Poll::Pending => timeout(limits.body, whole).await,
+            }
+        };
+        read.unwrap_or_else(|_| {
+            Err(match stage {
                 Stage::Queueing => BodyError::NoPlace,
                 Stage::Reading => BodyError::TooSlow { seconds: limits.body.as_secs() },
-            }),
-        }
+            })
+        })
     }
 
     async fn gather(

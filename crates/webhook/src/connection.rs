@@ -2,12 +2,14 @@
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::{
     Request, Version,
     body::Incoming,
     header::{CONNECTION, HeaderValue},
     server::conn::{http1, http2},
-    service::service_fn,
+    service::{HttpService, service_fn},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -16,6 +18,8 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
+    sync::oneshot,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -92,28 +96,28 @@ impl<H: Handler> Host<H> {
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
         let over = self.phase.reached(Phase::Over);
         tokio::select! {
-            () = self.converse(stream, &place.activity) => {}
+            () = self.converse(stream, place) => {}
             () = over => {}
         }
     }
 
-    async fn converse(self: &Arc<Self>, stream: TcpStream, activity: &Arc<Activity>) {
+    async fn converse(self: &Arc<Self>, stream: TcpStream, place: Place) {
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.http1(stream, activity).await };
+        let Some(tls) = &self.tls else { return self.http1(stream, place).await };
         let stream = BufReader::with_capacity(READ_AHEAD, stream);
         let handshake = timeout(self.limits.handshake, tls.accept(stream));
         let handshake = tokio::select! {
             done = handshake => done,
-            () = activity.asked_to_leave() => return,
+            () = place.activity.asked_to_leave() => return,
         };
         match handshake {
             Ok(Ok(stream)) => {
                 // By ALPN, not by the first bytes: waiting for those has no time limit.
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
-                    self.http2(stream, activity).await;
+                    self.http2(stream, place).await;
                 } else {
-                    self.http1(stream, activity).await;
+                    self.http1(stream, place).await;
                 }
             }
             Ok(Err(error)) => {
@@ -127,74 +131,104 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    async fn http1<S>(self: &Arc<Self>, stream: S, activity: &Arc<Activity>)
+    async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Observed { stream, activity: Arc::clone(activity) });
-        let service = service_fn(|request| self.answer(request, activity));
+        let activity = Arc::clone(&place.activity);
+        let io = TokioIo::new(Observed { stream, activity: Arc::clone(&activity) });
+        let connection = self.http1.serve_connection(io, self.service(place));
         // HTTP/1.1 cannot say that a request must not come any more. Until the
         // client has had an answer with `Connection: close`, one may.
-        self.drive(self.http1.serve_connection(io, service), activity, self.limits.linger).await;
+        self.attend(connection, &activity, self.limits.linger).await;
     }
 
-    async fn http2<S>(self: &Arc<Self>, stream: S, activity: &Arc<Activity>)
+    async fn http2<S>(self: &Arc<Self>, stream: S, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = {
-            let host = Arc::clone(self);
-            let activity = Arc::clone(activity);
-            service_fn(move |request| {
-                let host = Arc::clone(&host);
-                let activity = Arc::clone(&activity);
-                async move { host.answer(request, &activity).await }
-            })
-        };
-        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, activity, Duration::ZERO).await;
+        let activity = Arc::clone(&place.activity);
+        let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(place));
+        self.attend(connection, &activity, Duration::ZERO).await;
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        activity: &Arc<Activity>,
-    ) -> Result<Reply, Infallible> {
+    /// Answers the requests of the connection that has `place`, which is free again
+    /// when the connection is gone.
+    fn service(
+        self: &Arc<Self>,
+        place: Place,
+    ) -> impl HttpService<
+        Incoming,
+        ResBody = Full<Bytes>,
+        Error = Infallible,
+        Future = impl Future<Output = Result<Reply, Infallible>> + Send + use<H>,
+    > + use<H> {
+        let conversation = Arc::new((Arc::clone(self), place));
+        service_fn(move |request| {
+            let conversation = Arc::clone(&conversation);
+            async move {
+                let (host, place) = &*conversation;
+                Ok(host.answer(request, &place.activity).await)
+            }
+        })
+    }
+
+    async fn answer(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
         let _busy = activity.request();
         let version = request.version();
         let mut reply = self.handler.handle(request).await;
         if version < Version::HTTP_2 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(reply)
+        reply
     }
 
     /// Runs `connection` until it ends, and ends it in good order when its time
     /// is up.
-    async fn drive<C>(&self, connection: C, activity: &Activity, linger: Duration)
+    ///
+    /// It runs in a task of its own: whatever it has to be told comes rarely, and
+    /// need not be looked for whenever bytes come.
+    async fn attend<C>(&self, connection: C, activity: &Activity, linger: Duration)
     where
-        C: GracefulConnection,
-        C::Error: std::fmt::Display,
+        C: GracefulConnection + Send + 'static,
+        C::Error: std::fmt::Display + Send,
     {
-        let mut connection = pin!(connection);
+        let (end, ending) = oneshot::channel();
+        // Cut when this drops.
+        let mut running = JoinSet::new();
+        running.spawn(drive(connection, ending));
         let leaving = async {
             self.phase.reached(Phase::Draining).await;
             sleep(linger).await;
         };
         let grace = tokio::select! {
             biased;
-            ended = connection.as_mut() => return log(ended),
+            _ = running.join_next() => return,
             // What is in flight is finished, however long it takes: `Phase::Over` cuts.
             () = leaving => Duration::MAX,
             () = activity.expired(&self.limits) => self.limits.header,
             // Somebody is waiting for this place.
             () = activity.asked_to_leave() => Duration::ZERO,
         };
-        connection.as_mut().graceful_shutdown();
-        if let Ok(ended) = timeout(grace, connection).await {
-            log(ended);
-        }
+        // A connection that has just ended needs no telling.
+        let _ = end.send(());
+        let _ = timeout(grace, running.join_next()).await;
     }
+}
+
+/// Runs `connection` until it ends, in good order once `ending` says so.
+async fn drive<C>(connection: C, ending: oneshot::Receiver<()>)
+where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return log(ended),
+        _ = ending => connection.as_mut().graceful_shutdown(),
+    }
+    log(connection.await);
 }
 
 fn log<E: std::fmt::Display>(ended: Result<(), E>) {

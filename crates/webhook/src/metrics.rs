@@ -48,6 +48,8 @@ pub struct Metrics {
     /// One for each outcome: found by looking, not by hashing.
     decisions: Vec<(Outcome, Counter)>,
     requests: Family<ByCode, Counter>,
+    /// The one of them that nearly every request counts under.
+    answered: Counter,
     requests_in_flight: Gauge,
     handshake_failures: Counter,
     admission: Histogram,
@@ -70,6 +72,7 @@ impl Metrics {
         let decisions = Outcome::all().map(of_outcome).collect();
         let requests = Family::<ByCode, Counter>::default();
         registry.register("requests", "Requests for a review, by HTTP status", requests.clone());
+        let answered = requests.get_or_create_owned(&ByCode { code: StatusCode::OK.as_u16() });
         let requests_in_flight = Gauge::<i64, AtomicI64>::default();
         registry.register(
             "requests_in_flight",
@@ -103,6 +106,7 @@ impl Metrics {
             registry,
             decisions,
             requests,
+            answered,
             requests_in_flight,
             handshake_failures,
             admission,
@@ -128,7 +132,11 @@ impl Metrics {
     }
 
     pub(crate) fn answer(&self, status: StatusCode) {
-        self.requests.get_or_create(&ByCode { code: status.as_u16() }).inc();
+        if status == StatusCode::OK {
+            self.answered.inc();
+        } else {
+            self.requests.get_or_create(&ByCode { code: status.as_u16() }).inc();
+        }
     }
 
     pub(crate) fn handshake_failed(&self) {

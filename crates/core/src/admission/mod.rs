@@ -25,6 +25,7 @@
 //!
 //! What images were called before is recorded in the annotation [`ORIGINALS`].
 
+mod base64;
 mod before;
 mod error;
 mod originals;

@@ -14,6 +14,9 @@ use crate::{
 /// server's size limit can have, and few enough to bound the answer.
 pub(super) const IMAGES_MAX: usize = 10_000;
 
+/// How many images most pods have at most: more take another allocation.
+const IMAGES_COMMON: usize = 8;
+
 /// The object of a request. What is no pod reads as one without images.
 #[derive(Debug, Default)]
 pub(super) struct Object<'b> {
@@ -226,6 +229,9 @@ impl<'b> Object<'b> {
     fn read_list(&mut self, reader: &mut Reader<'b>, list: List) -> Result<()> {
         self.times[list as usize] += 1;
         let time = self.times[list as usize];
+        if self.images.capacity() == 0 {
+            self.images.reserve(IMAGES_COMMON);
+        }
         reader.items(|reader, index| {
             let mut item = Image {
                 list,

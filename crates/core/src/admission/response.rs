@@ -1,9 +1,8 @@
 //! Writing the answer.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use super::{
     Mode, ORIGINALS,
+    base64::push_base64,
     originals::Originals,
     plan::{Plan, Verdict},
     pod::{Image, List, PullSecrets, Record},
@@ -17,7 +16,7 @@ use crate::{
     json::{push_nested_string, push_string},
     patch::{
         Op, Patch,
-        Step::{self, Index, Key},
+        Step::{Index, Key, Keys},
     },
     reference::ReferenceError,
 };
@@ -63,7 +62,7 @@ fn push_reached(out: &mut Vec<u8>) {
 
 fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
     out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-    out.extend_from_slice(STANDARD.encode(patch.finish()).as_bytes());
+    push_base64(out, &patch.finish());
     out.push(b'"');
 }
 
@@ -86,17 +85,14 @@ fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool
 }
 
 fn replace_image(patch: &mut Patch, image: &Image<'_>, to: &str) {
-    let index = Index(image.index);
-    let steps: &[Step<'_>] = match image.list {
-        List::InitContainers => &[Key("spec"), Key("initContainers"), index, Key("image")],
-        List::Containers => &[Key("spec"), Key("containers"), index, Key("image")],
-        List::EphemeralContainers => {
-            &[Key("spec"), Key("ephemeralContainers"), index, Key("image")]
-        }
-        List::Volumes => &[Key("spec"), Key("volumes"), index, Key("image"), Key("reference")],
-        List::TopLevel => &[Key("ephemeralContainers"), index, Key("image")],
+    let (list, value) = match image.list {
+        List::InitContainers => ("spec/initContainers", "image"),
+        List::Containers => ("spec/containers", "image"),
+        List::EphemeralContainers => ("spec/ephemeralContainers", "image"),
+        List::Volumes => ("spec/volumes", "image/reference"),
+        List::TopLevel => ("ephemeralContainers", "image"),
     };
-    patch.set(Op::Replace, steps, to);
+    patch.set(Op::Replace, &[Keys(list), Index(image.index), Keys(value)], to);
 }
 
 /// Makes the record say `originals`.

@@ -2,26 +2,39 @@
 //!
 //! Going through an object byte by byte costs a mispredicted branch at the end
 //! of nearly every string. Here each byte is compared with all that matters
-//! without a branch, the compiler makes vector instructions of it, and what
+//! without a branch, by the widest vectors that the processor has, and what
 //! stands in strings is found by arithmetic. (The idea is that of simdjson:
 //! Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019.)
 
+use std::ops::ControlFlow;
+
+use fearless_simd::{Level, dispatch, prelude::*, u8x64};
+
 /// How many bytes a [`Block`] holds: one for each bit of its sets.
 pub(super) const LEN: usize = u64::BITS as usize;
+/// How many blocks are read at once: enough that choosing the vectors costs
+/// nothing, few enough to stay in the fastest cache.
+pub(super) const BLOCKS: usize = 32;
 
 /// Where in sixty-four bytes the marks of JSON stand: bit 0 is the first byte.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
     /// `"` that begins or ends a string.
     pub(super) quotes: u64,
     /// Backslashes, those that are escaped too.
     pub(super) backslashes: u64,
-    /// `{`, `[`, `]` and `}` outside of strings.
-    pub(super) brackets: u64,
+    /// `{` and `[` outside of strings.
+    pub(super) opening: u64,
+    /// `}` and `]` outside of strings.
+    pub(super) closing: u64,
+    /// By how many levels the text is deeper behind the block than before it.
+    pub(super) deepened: i32,
+    /// The same within the block is never less than this.
+    pub(super) lowest: i32,
 }
 
 /// What a block needs to know of those before it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Carry {
     /// All bits set within a string, else none.
     in_string: u64,
@@ -29,63 +42,102 @@ pub(super) struct Carry {
     escape: u64,
 }
 
-impl Block {
-    /// Reads the block that `bytes` begin with.
-    #[inline]
-    pub(super) fn read(bytes: &[u8], carry: &mut Carry) -> Self {
-        if let Some(chunk) = bytes.first_chunk() {
-            return Self::of(chunk, carry);
-        }
-        let mut chunk = [b' '; LEN];
-        chunk[..bytes.len()].copy_from_slice(bytes);
-        Self::of(&chunk, carry)
-    }
+/// Reads the blocks that `bytes` begin with; those beyond the end stay as they are.
+pub(super) fn read(bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
+    read_at(Level::new(), bytes, carry, blocks);
+}
 
-    #[inline]
-    fn of(chunk: &[u8; LEN], carry: &mut Carry) -> Self {
-        let is_backslash = |byte| byte == b'\\';
-        let any = chunk.iter().fold(false, |any, byte| any | is_backslash(*byte));
-        let backslashes = if any { positions(chunk, is_backslash) } else { 0 };
-        let mut quotes = positions(chunk, |byte| byte == b'"');
-        if backslashes | carry.escape != 0 {
-            quotes &= !carry.escaped(backslashes);
-        }
+/// The same with the vectors of `level`.
+pub(super) fn read_at(level: Level, bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
+    dispatch!(level, simd => read_with(simd, bytes, carry, blocks));
+}
+
+#[expect(clippy::inline_always, reason = "what is not inlined does not use the chosen vectors")]
+#[inline(always)]
+fn read_with<S: Simd>(simd: S, bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
+    let (chunks, rest) = bytes.as_chunks();
+    let (whole, after) = blocks.split_at_mut(chunks.len().min(BLOCKS));
+    for (block, chunk) in whole.iter_mut().zip(chunks) {
+        *block = Block::of(simd, chunk, carry);
+    }
+    if let (Some(block), [_, ..]) = (after.first_mut(), rest) {
+        let mut chunk = [b' '; LEN];
+        chunk[..rest.len()].copy_from_slice(rest);
+        *block = Block::of(simd, &chunk, carry);
+    }
+}
+
+impl Block {
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, chunk: &[u8; LEN], carry: &mut Carry) -> Self {
+        let chunk = u8x64::load_array_ref(simd, chunk);
+        let positions = |byte: u8| chunk.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
+        // `[` and `{` differ in one bit, which no other byte lacks, and so do the two that close.
+        let folded = chunk | u8x64::splat(simd, b'{' ^ b'[');
+        let brackets = |byte: u8| folded.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
+        let backslashes = positions(b'\\');
+        let quotes = positions(b'"') & !carry.escaped(backslashes);
         let in_strings = prefix_xor(quotes) ^ carry.in_string;
         carry.in_string = 0u64.wrapping_sub(in_strings >> (LEN - 1));
-        let brackets = positions(chunk, |byte| matches!(byte, b'{' | b'[' | b'}' | b']'));
-        let brackets = brackets & !in_strings;
-        Self { quotes, backslashes, brackets }
+        let (opening, closing) = (brackets(b'{') & !in_strings, brackets(b'}') & !in_strings);
+        let count = |set: u64| set.count_ones().cast_signed();
+        Self {
+            quotes,
+            backslashes,
+            opening,
+            closing,
+            deepened: count(opening) - count(closing),
+            lowest: -count(closing),
+        }
     }
+}
+
+impl Block {
+    /// Goes through the brackets at `positions`: where the last of `depth` levels is
+    /// left, else how deep it is behind them.
+    #[inline]
+    pub(super) fn leave(&self, positions: u64, depth: i32) -> ControlFlow<usize, i32> {
+        let mut depth = depth;
+        let (mut opening, mut closing) = (self.opening & positions, self.closing & positions);
+        while closing != 0 {
+            let up_to_closing = closing ^ (closing - 1);
+            depth += count(opening & up_to_closing) - 1;
+            if depth <= 0 {
+                return ControlFlow::Break(closing.trailing_zeros() as usize);
+            }
+            opening &= !up_to_closing;
+            closing &= closing - 1;
+        }
+        ControlFlow::Continue(depth + count(opening))
+    }
+}
+
+/// How many positions there are: so few that counting them one by one is fastest.
+const fn count(positions: u64) -> i32 {
+    let (mut count, mut rest) = (0, positions);
+    while rest != 0 {
+        rest &= rest - 1;
+        count += 1;
+    }
+    count
 }
 
 impl Carry {
     /// What backslashes at these positions escape.
-    fn escaped(&mut self, backslashes: u64) -> u64 {
-        let mut escaped = self.escape;
-        let mut rest = backslashes & !escaped;
-        self.escape = 0;
-        while rest != 0 {
-            let backslash = rest & rest.wrapping_neg();
-            let next = backslash << 1;
-            escaped |= next;
-            rest &= !(backslash | next);
-            // The last byte escapes the first of the block to come.
-            self.escape = backslash >> (LEN - 1);
-        }
+    ///
+    /// In a run of them every other one escapes. Subtracting the first of each run
+    /// from the odd positions and carrying through the run tells which, whether it
+    /// begins at an odd position or at an even one.
+    const fn escaped(&mut self, backslashes: u64) -> u64 {
+        const ODD: u64 = u64::MAX / 3 * 2;
+        let may_escape = backslashes & !self.escape;
+        let runs = (may_escape << 1 | ODD).wrapping_sub(may_escape) ^ ODD;
+        let escaped = runs ^ (backslashes | self.escape);
+        // The last byte escapes the first of the block to come.
+        self.escape = (runs & backslashes) >> (LEN - 1);
         escaped
     }
-}
-
-/// The positions of the bytes that `is` holds for.
-#[inline]
-fn positions(chunk: &[u8; LEN], is: impl Fn(u8) -> bool) -> u64 {
-    /// Brings the lowest bit of each of eight bytes into the highest byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let marks = chunk.map(|byte| u8::from(is(byte)));
-    let (groups, _) = marks.as_chunks();
-    groups.iter().rev().fold(0, |all, group| {
-        all << 8 | u64::from_le_bytes(*group).wrapping_mul(GATHER) >> (LEN - 8)
-    })
 }
 
 /// Each bit becomes the parity of itself and all below: between two quotes, set.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Result,
-    block::{Block, Carry},
+    block::{self, BLOCKS, Block, Carry},
     error::{Expected, SyntaxError},
     text,
 };
@@ -19,10 +19,10 @@ pub struct Reader<'b> {
     pub(super) bytes: &'b [u8],
     /// What comes next.
     pub(super) at: usize,
-    /// The block that was last read, and where it begins. Nothing reads back, so
+    /// The blocks that were read last, and where they begin. Nothing reads back, so
     /// each is read once.
-    pub(super) block: Block,
-    pub(super) block_start: usize,
+    pub(super) blocks: [Block; BLOCKS],
+    pub(super) blocks_start: usize,
     pub(super) carry: Carry,
 }
 
@@ -30,8 +30,9 @@ impl<'b> Reader<'b> {
     /// A reader at the beginning of `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
         let mut carry = Carry::default();
-        let block = Block::read(bytes, &mut carry);
-        Self { bytes, at: 0, block, block_start: 0, carry }
+        let mut blocks = [Block::default(); BLOCKS];
+        block::read(bytes, &mut carry, &mut blocks);
+        Self { bytes, at: 0, blocks, blocks_start: 0, carry }
     }
 
     /// Calls `member` for each member of the object that comes next, with its
@@ -53,7 +54,7 @@ impl<'b> Reader<'b> {
             return Ok(true);
         }
         loop {
-            let key = self.key()?;
+            let key = text::decode_key(self.key()?);
             member(self, &key)?;
             match self.token() {
                 Some(b',') => self.at += 1,
@@ -104,7 +105,7 @@ impl<'b> Reader<'b> {
         }
         let start = self.at + 1;
         let raw = self.string()?;
-        text::decode(raw.inside).map(Some).map_err(|(expected, at)| {
+        text::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
     }
@@ -140,6 +141,14 @@ impl<'b> Reader<'b> {
         match self.token() {
             Some(b'"') => self.string().map(|_| ()),
             Some(b'{' | b'[') => self.skip_nested(),
+            _ => self.skip_short(),
+        }
+    }
+
+    /// Steps over a number or a word.
+    #[inline(never)]
+    fn skip_short(&mut self) -> Result<()> {
+        match self.token() {
             Some(b't') => self.skip_word(b"true"),
             Some(b'f') => self.skip_word(b"false"),
             Some(b'n') => self.skip_word(b"null"),

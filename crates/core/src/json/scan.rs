@@ -1,15 +1,15 @@
 //! How the reader finds where things end.
 
-use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 use super::{
     Reader, Result,
-    block::{self, Block},
+    block::{self, BLOCKS, Block},
     error::{Expected, SyntaxError},
-    text,
 };
 
 /// A string as it was written.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'b> {
     /// What stands between the quotes.
     pub(super) inside: &'b [u8],
@@ -29,93 +29,144 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A member's name, with its colon.
-    #[inline]
-    pub(super) fn key(&mut self) -> Result<Cow<'b, [u8]>> {
+    /// A member's name; its colon is consumed, too.
+    #[expect(clippy::inline_always, reason = "a call costs as much as most names")]
+    #[inline(always)]
+    pub(super) fn key(&mut self) -> Result<Raw<'b>> {
         if self.token() != Some(b'"') {
             return self.fail(Expected::Key);
         }
-        let Raw { inside, has_escapes } = self.string()?;
+        let key = self.string()?;
         if self.token() != Some(b':') {
             return self.fail(Expected::Colon);
         }
         self.at += 1;
-        Ok(if has_escapes { text::decode_key(inside) } else { Cow::Borrowed(inside) })
+        Ok(key)
     }
 
     /// The string whose opening quote comes next.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Raw<'b>> {
         let start = self.at + 1;
-        self.reach_block();
-        // What of the block lies behind the opening quote.
-        let mut rest = u64::MAX << (self.at - self.block_start) << 1;
-        let mut backslashes = 0;
-        loop {
-            let quotes = self.block.quotes & rest;
-            // All below the first quote; all, if there is none.
-            let in_string = rest & !quotes & quotes.wrapping_sub(1);
-            backslashes |= self.block.backslashes & in_string;
+        // Nearly always it ends within sixty-four bytes, which lie in two blocks.
+        let offset = start - self.blocks_start;
+        let (index, shift) = (offset / block::LEN, offset % block::LEN);
+        if let Some([block, next]) = self.blocks.get(index..index + 2) {
+            let from = |here: u64, next: u64| here >> shift | next << 1 << (block::LEN - 1 - shift);
+            let quotes = from(block.quotes, next.quotes);
             if quotes != 0 {
-                let end = self.block_start + quotes.trailing_zeros() as usize;
+                let end = start + quotes.trailing_zeros() as usize;
+                let up_to_end = quotes ^ (quotes - 1);
+                let has_escapes = from(block.backslashes, next.backslashes) & up_to_end != 0;
                 self.at = end + 1;
                 let inside = self.bytes.get(start..end).unwrap_or_default();
-                return Ok(Raw { inside, has_escapes: backslashes != 0 });
+                return Ok(Raw { inside, has_escapes });
             }
-            self.next_block(Expected::Quote)?;
-            rest = u64::MAX;
+        }
+        self.long_string()
+    }
+
+    /// The same over any number of blocks.
+    #[inline(never)]
+    fn long_string(&mut self) -> Result<Raw<'b>> {
+        let start = self.at + 1;
+        self.at = start;
+        let mut has_escapes = false;
+        let mut rest = self.reach_block();
+        loop {
+            let Block { quotes, backslashes, .. } = self.block();
+            let quotes = quotes & rest;
+            // All below the first quote; all, if there is none.
+            let in_string = rest & !quotes & quotes.wrapping_sub(1);
+            has_escapes |= backslashes & in_string != 0;
+            if quotes != 0 {
+                let end = self.in_block(quotes);
+                self.at = end + 1;
+                let inside = self.bytes.get(start..end).unwrap_or_default();
+                return Ok(Raw { inside, has_escapes });
+            }
+            rest = self.next_block(Expected::Quote)?;
         }
     }
 
     /// Steps over the object or array whose opening bracket comes next.
-    #[inline]
     pub(super) fn skip_nested(&mut self) -> Result<()> {
-        self.reach_block();
-        let mut depth = 0isize;
-        let mut rest = u64::MAX << (self.at - self.block_start);
+        let mut rest = self.reach_block();
+        let mut index = (self.at - self.blocks_start) / block::LEN;
+        let mut depth = 0;
         loop {
-            let mut brackets = self.block.brackets & rest;
-            while brackets != 0 {
-                let at = self.block_start + brackets.trailing_zeros() as usize;
-                // Of the four, only those that open have this bit.
-                let opens = self.bytes.get(at).is_some_and(|byte| byte & 0b10 != 0);
-                depth += if opens { 1 } else { -1 };
-                if depth <= 0 {
-                    self.at = at + 1;
-                    return Ok(());
+            if let Some(block) = self.blocks.get(index) {
+                match block.leave(rest, depth) {
+                    ControlFlow::Break(position) => {
+                        self.at = self.blocks_start + index * block::LEN + position + 1;
+                        return Ok(());
+                    }
+                    ControlFlow::Continue(deeper) => depth = deeper,
                 }
-                brackets &= brackets - 1;
+                index += 1;
             }
-            self.next_block(Expected::Bracket)?;
+            // Most blocks cannot end it, whatever the order of their brackets.
+            let later = self.blocks.get(index..).unwrap_or_default();
+            for Block { deepened, lowest, .. } in later {
+                if depth + lowest <= 0 {
+                    break;
+                }
+                depth += deepened;
+                index += 1;
+            }
+            if index == BLOCKS {
+                self.at = self.blocks_start + BLOCKS * block::LEN;
+                if self.at >= self.bytes.len() {
+                    self.at = self.bytes.len();
+                    return self.fail(Expected::Bracket);
+                }
+                self.read_blocks();
+                index = 0;
+            }
             rest = u64::MAX;
         }
     }
 
-    /// Reads blocks until the one that the reader stands in.
+    /// Makes sure that the block which the reader stands in has been read: the set
+    /// of all positions in it from there on. Behind the end nothing is marked.
     #[inline]
-    fn reach_block(&mut self) {
-        while self.at - self.block_start >= block::LEN {
-            self.read_block();
+    fn reach_block(&mut self) -> u64 {
+        while self.at - self.blocks_start >= BLOCKS * block::LEN {
+            self.read_blocks();
         }
+        u64::MAX << (self.at % block::LEN)
+    }
+
+    /// The block that the reader stands in.
+    #[inline]
+    const fn block(&self) -> &Block {
+        &self.blocks[self.at / block::LEN % BLOCKS]
+    }
+
+    /// Where the lowest of `positions` in the reader's block is.
+    #[inline]
+    const fn in_block(&self, positions: u64) -> usize {
+        self.at / block::LEN * block::LEN + positions.trailing_zeros() as usize
     }
 
     /// Goes to the beginning of the next block; at the end, `expected` was missing.
     #[inline]
-    fn next_block(&mut self, expected: Expected) -> Result<()> {
-        self.at = self.block_start + block::LEN;
+    fn next_block(&mut self, expected: Expected) -> Result<u64> {
+        self.at = (self.at / block::LEN + 1) * block::LEN;
         if self.at >= self.bytes.len() {
             self.at = self.bytes.len();
             return self.fail(expected);
         }
-        self.read_block();
-        Ok(())
+        Ok(self.reach_block())
     }
 
-    #[inline]
-    fn read_block(&mut self) {
-        self.block_start += block::LEN;
-        let bytes = self.bytes.get(self.block_start..).unwrap_or_default();
-        self.block = Block::read(bytes, &mut self.carry);
+    #[cold]
+    fn read_blocks(&mut self) {
+        self.blocks_start += BLOCKS * block::LEN;
+        let bytes = self.bytes.get(self.blocks_start..).unwrap_or_default();
+        self.blocks = [Block::default(); BLOCKS];
+        block::read(bytes, &mut self.carry, &mut self.blocks);
     }
 
     /// `[ "-" ] ( "0" | 1-9 digit* ) [ "." digit+ ] [ ( "e" | "E" ) [ "+" | "-" ] digit+ ]`

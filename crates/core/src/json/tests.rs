@@ -1,11 +1,12 @@
 //! The reader against `serde_json`, and against a naive reading of blocks.
 
+use fearless_simd::Level;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value};
 
 use super::{
     Expected, Reader, SyntaxError,
-    block::{Block, Carry, LEN},
+    block::{self, BLOCKS, Block, Carry, LEN},
     push_nested_string, push_number, push_string,
     text::plain_len,
 };
@@ -97,7 +98,7 @@ proptest! {
     #[test]
     fn every_text_that_is_json_is_read_as_what_it_is(
         value in arb_value(),
-        space in 0..2 * LEN,
+        space in 0..(BLOCKS + 2) * LEN,
         pretty in any::<bool>(),
     ) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
@@ -166,20 +167,73 @@ proptest! {
     #[test]
     fn blocks_know_what_stands_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
         let (mut in_string, mut is_escaped) = (false, false);
-        let mut carry = Carry::default();
-        for chunk in bytes.chunks(LEN) {
-            let block = Block::read(chunk, &mut carry);
+        let mut blocks = [Block::default(); BLOCKS];
+        block::read(&bytes, &mut Carry::default(), &mut blocks);
+        for (chunk, block) in bytes.chunks(LEN).zip(blocks) {
+            let (mut depth, mut lowest) = (0, 0);
             for (bit, byte) in chunk.iter().enumerate() {
                 let has = |set: u64| set >> bit & 1 == 1;
                 let is_quote = *byte == b'"' && !is_escaped;
+                let opens = b"{[".contains(byte) && !in_string;
+                let closes = b"}]".contains(byte) && !in_string;
                 prop_assert_eq!(has(block.quotes), is_quote);
                 prop_assert_eq!(has(block.backslashes), *byte == b'\\');
-                prop_assert_eq!(has(block.brackets), br"{}[]".contains(byte) && !in_string);
+                prop_assert_eq!(has(block.opening), opens);
+                prop_assert_eq!(has(block.closing), closes);
                 in_string ^= is_quote;
                 is_escaped = *byte == b'\\' && !is_escaped;
+                depth += i32::from(opens) - i32::from(closes);
+                lowest = lowest.min(depth);
             }
+            prop_assert_eq!(block.deepened, depth);
+            prop_assert!(block.lowest <= lowest);
         }
     }
+
+    #[test]
+    fn every_processor_reads_the_same(
+        bytes in vec(prop_oneof![select(br#""\{}[]"#.to_vec()), any::<u8>()], 0..BLOCKS * LEN + 9),
+    ) {
+        let read = |level| {
+            let (mut carry, mut blocks) = (Carry::default(), [Block::default(); BLOCKS]);
+            block::read_at(level, &bytes, &mut carry, &mut blocks);
+            (carry, blocks)
+        };
+        let baseline = read(Level::baseline());
+        prop_assert_eq!(&read(Level::new()), &baseline);
+        for level in levels() {
+            prop_assert_eq!(&read(level), &baseline);
+        }
+    }
+
+    #[test]
+    fn what_is_nested_ends_where_serde_json_ends_it(
+        value in arb_value(),
+        repeated in 0..60_usize,
+        space in 0..2 * LEN,
+    ) {
+        let text = Value::from(vec![value; repeated]).to_string();
+        let text = format!("{}{text}{}", " ".repeat(space), "]".repeat(LEN));
+        let mut reader = Reader::new(text.as_bytes());
+        prop_assert!(reader.skip().is_ok());
+        prop_assert_eq!(reader.at, text.len() - LEN);
+    }
+}
+
+/// Every choice that this processor has.
+fn levels() -> Vec<Level> {
+    let level = Level::new();
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return [
+        level.as_sse4_2().map(Level::Sse4_2),
+        level.as_avx2().map(Level::Avx2),
+        level.as_avx512().map(Level::Avx512),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    vec![level]
 }
 
 #[test]

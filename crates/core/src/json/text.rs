@@ -2,47 +2,66 @@
 
 use std::borrow::Cow;
 
-use super::error::Expected;
+use super::{error::Expected, scan::Raw};
 
 /// `0x01` in every byte.
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
 
 /// How many bytes stand before the first `"`, backslash or control character.
-///
-/// Strings are short here, so this reads eight bytes at a time and no more.
-/// `(x - 0x01…) & !x & 0x80…` marks the zero bytes of `x`; marks above the
-/// lowest may be false, the lowest is not.
 #[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * 0x22);
-        let backslash = word ^ (ONES * 0x5C);
-        let marks = (word.wrapping_sub(ONES * 0x20) & !word)
-            | (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash);
-        let marks = marks & HIGHS;
-        if marks != 0 {
-            return index * 8 + marks.trailing_zeros() as usize / 8;
-        }
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+    // `x ^ 2` is below 0x21 for control characters and the quote.
+    before(bytes, |word| below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * 0x5C), 1))
 }
 
-/// The value of the string whose inside is `raw`; borrowed if it has no escapes.
-/// An error says what was expected at which byte of `raw`.
+/// Whether there is no control character.
 #[inline]
-pub(super) fn decode(raw: &[u8]) -> Result<Cow<'_, str>, (Expected, usize)> {
-    if plain_len(raw) == raw.len() {
-        return match std::str::from_utf8(raw) {
+fn is_printable(bytes: &[u8]) -> bool {
+    before(bytes, |word| below(word, 0x20)) == bytes.len()
+}
+
+/// Marks, by their highest bits, the bytes of `word` that are below `limit`. Marks
+/// above the lowest may be false, the lowest is not.
+const fn below(word: u64, limit: u64) -> u64 {
+    word.wrapping_sub(ONES * limit) & !word
+}
+
+/// How many bytes stand before the first that `marks` marks, which is asked of eight
+/// at a time: strings are short here, so that wider vectors gain nothing.
+#[inline]
+fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
+    let first = |word: [u8; 8]| {
+        let marks = marks(u64::from_le_bytes(word)) & HIGHS;
+        (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+    };
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if let Some(at) = first(*word) {
+            return index * 8 + at;
+        }
+    }
+    // What is left is seen with those before it again; or alone, followed by spaces.
+    if let Some(last) = bytes.last_chunk() {
+        return first(*last).map_or(bytes.len(), |at| bytes.len() - 8 + at);
+    }
+    let mut word = [b' '; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    first(word).map_or(bytes.len(), |at| at)
+}
+
+/// The value of a string; borrowed if it has no escapes. An error says what was
+/// expected at which byte of what stands between the quotes.
+#[inline]
+pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
+    let Raw { inside, has_escapes } = raw;
+    if !has_escapes && is_printable(inside) {
+        return match std::str::from_utf8(inside) {
             Ok(text) => Ok(Cow::Borrowed(text)),
             Err(error) => Err((Expected::Utf8, error.valid_up_to())),
         };
     }
-    match String::from_utf8(unescape(raw)?) {
+    match String::from_utf8(unescape(inside)?) {
         Ok(text) => Ok(Cow::Owned(text)),
         Err(_) => Err((Expected::Utf8, 0)),
     }
@@ -50,8 +69,13 @@ pub(super) fn decode(raw: &[u8]) -> Result<Cow<'_, str>, (Expected, usize)> {
 
 /// The value of a member's name. A malformed one stands for itself: it is no
 /// name that anyone looks for.
-pub(super) fn decode_key(raw: &[u8]) -> Cow<'_, [u8]> {
-    unescape(raw).map_or(Cow::Borrowed(raw), Cow::Owned)
+#[inline]
+pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
+    let Raw { inside, has_escapes } = raw;
+    if has_escapes {
+        return unescape(inside).map_or(Cow::Borrowed(inside), Cow::Owned);
+    }
+    Cow::Borrowed(inside)
 }
 
 /// `raw` without its escapes.

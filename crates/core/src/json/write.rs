@@ -13,6 +13,7 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 /// Appends `text` as a JSON string within a JSON text which itself is being
 /// written into a JSON string: every quote and backslash is escaped once more.
 pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 4);
     out.extend_from_slice(br#"\""#);
     if plain_len(text.as_bytes()) == text.len() {
         out.extend_from_slice(text.as_bytes());

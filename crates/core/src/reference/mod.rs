@@ -23,12 +23,14 @@
 //! Deliberately not done here: `latest` is never invented, and a tag beside a
 //! digest is kept (`ParseDockerRef` does both; see [`Reference::identifier`]).
 
+mod class;
 mod error;
 mod parse;
 
 use std::{borrow::Cow, fmt};
 
 pub use self::error::{Expected, ReferenceError};
+pub(crate) use self::parse::PATH_MAX;
 pub use self::parse::{is_domain, is_path};
 
 /// The domain that Docker Hub's references carry.

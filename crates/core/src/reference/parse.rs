@@ -2,54 +2,54 @@
 
 use super::{
     Algorithm, DOCKER_DOMAIN, Expected, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference, ReferenceError,
+    class::{LABEL, LOWER, OTHER, REGISTRY, TAG, class, run},
 };
 
 /// `RepositoryNameTotalLengthMax`: bytes of the path, the domain not counted.
-const PATH_MAX: usize = 255;
+pub(crate) const PATH_MAX: usize = 255;
 /// `[\w][\w.-]{0,127}`.
 const TAG_MAX: usize = 128;
 /// An image ID: 64 lowercase hex digits (`anchoredIdentifierRegexp`).
 const IDENTIFIER: usize = 64;
 
 pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
-    let fail = |expected, at| Err(error(input, expected, at));
     if input.is_empty() {
-        return fail(Expected::Name, 0);
+        return Err(error(input, Expected::Name, 0));
     }
     if input.len() == IDENTIFIER && input.bytes().all(is_lower_hex) {
-        return fail(Expected::NameNotIdentifier, 0);
+        return Err(error(input, Expected::NameNotIdentifier, 0));
     }
-    let (domain, path_at) = split_domain(input);
-    let rest = &input[path_at..];
+    let (domain, path_start) = split_domain(input);
+    // `strings.ToLower(remote) != remote` is asked before the grammar, so that
+    // `Nginx` is told about its case and not about a character. No letter that it
+    // finds is let through by the grammar.
+    parts(input, domain, path_start).map_err(|error| uppercase(input, path_start).unwrap_or(error))
+}
 
-    // `strings.ToLower(remote) != remote`: asked before the grammar, so that
-    // `Nginx` is told about its case and not about a character.
-    let upper = rest.bytes().take_while(|&b| b != b':').position(|b| b.is_ascii_uppercase());
-    if let Some(upper) = upper {
-        // In `name@SHA256:…` what is uppercase is the algorithm.
-        let in_digest = rest[..upper].contains('@');
-        let expected = if in_digest { Expected::Algorithm } else { Expected::Lowercase };
-        return fail(expected, path_at + upper);
-    }
-
-    let mut domain = domain;
-    let mut path_start = path_at;
-    if domain != DOCKER_DOMAIN
-        && let Err((expected, at)) = scan_domain(domain.as_bytes())
-    {
+/// All parts of `input`, whose path, as far as normalisation sees, begins at `path_start`.
+fn parts<'a>(
+    input: &'a str,
+    domain: &'a str,
+    path_start: usize,
+) -> Result<Reference<'a>, ReferenceError> {
+    let fail = |expected, at| Err(error(input, expected, at));
+    let (mut domain, mut path_start) = (domain, path_start);
+    let mut is_official = false;
+    if domain == DOCKER_DOMAIN {
+        is_official = !input[path_start..].contains('/');
+    } else if let Err((expected, at)) = scan_domain(domain.as_bytes()) {
         // The grammar's domain is optional: a first component that is none may
         // still be a path component (`a_b.c/d`).
         if scan_component(domain.as_bytes()) != domain.len() {
             return fail(expected, at);
         }
-        domain = "";
-        path_start = 0;
+        (domain, path_start) = ("", 0);
     }
 
     let bytes = input.as_bytes();
     let path_end = scan_path(input, path_start)?;
     let path = &input[path_start..path_end];
-    let prefix = if domain == DOCKER_DOMAIN && !rest.contains('/') { LIBRARY } else { "" };
+    let prefix = if is_official { LIBRARY } else { "" };
     if prefix.len() + path.len() > PATH_MAX {
         return fail(Expected::ShorterPath, path_start + PATH_MAX - prefix.len());
     }
@@ -58,7 +58,7 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     let mut tag = None;
     if bytes.get(at) == Some(&b':') {
         let start = at + 1;
-        let length = bytes[start..].iter().take_while(|&&b| is_tag(b)).count();
+        let length = run(&bytes[start..], TAG);
         if length == 0 || matches!(bytes[start], b'.' | b'-') {
             return fail(Expected::Tag, start);
         }
@@ -77,21 +77,35 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     Ok(Reference { domain, prefix, path, tag, digest })
 }
 
+/// What is wrong with an uppercase letter in the path that begins at `start`.
+#[cold]
+fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
+    let rest = &input[start..];
+    let upper = rest.bytes().take_while(|&b| b != b':').position(|b| b.is_ascii_uppercase())?;
+    // In `name@SHA256:…` what is uppercase is the algorithm.
+    let in_digest = rest[..upper].contains('@');
+    let expected = if in_digest { Expected::Algorithm } else { Expected::Lowercase };
+    Some(error(input, expected, start + upper))
+}
+
 /// `splitDockerDomain`: the domain, and the byte at which the rest begins.
 fn split_domain(input: &str) -> (&str, usize) {
-    let Some((first, _)) = input.split_once('/') else {
+    let mut classes = 0;
+    let slash = input.bytes().position(|byte| {
+        classes |= class(byte);
+        byte == b'/'
+    });
+    let Some(slash) = slash else {
         return (DOCKER_DOMAIN, 0);
     };
-    let rest = first.len() + 1;
-    if first == LEGACY_DOCKER_DOMAIN {
-        (DOCKER_DOMAIN, rest)
-    } else if first == "localhost"
-        || first.bytes().any(|b| matches!(b, b'.' | b':'))
-        || first.chars().any(char::is_uppercase)
-    {
-        (first, rest)
-    } else {
-        (DOCKER_DOMAIN, 0)
+    let first = &input[..slash];
+    let is_taken = classes & REGISTRY != 0
+        || first == "localhost"
+        || classes & OTHER != 0 && first.chars().any(char::is_uppercase);
+    match (is_taken, first == LEGACY_DOCKER_DOMAIN) {
+        (true, false) => (first, slash + 1),
+        (true, true) => (DOCKER_DOMAIN, slash + 1),
+        (false, _) => (DOCKER_DOMAIN, 0),
     }
 }
 
@@ -136,20 +150,27 @@ fn scan_domain(domain: &[u8]) -> Result<(), (Expected, usize)> {
 
 /// `domainName`: labels of letters, digits and inner hyphens, joined by dots.
 fn scan_host(host: &[u8]) -> Result<(), (Expected, usize)> {
-    let mut at = 0;
-    for label in host.split(|&b| b == b'.') {
-        let bad = label.iter().position(|b| !b.is_ascii_alphanumeric() && *b != b'-');
-        if let Some(bad) = bad {
-            return Err((Expected::Domain, at + bad));
+    let mut start = 0;
+    loop {
+        let label = &host[start..];
+        let length = run(label, LABEL);
+        let end = start + length;
+        let is_end = host.get(end).is_none_or(|&b| b == b'.');
+        // A character that is in no label is named before hyphens that are.
+        if !is_end {
+            return Err((Expected::Domain, end));
         }
-        match (label.first(), label.last()) {
-            (Some(first), Some(last)) if *first != b'-' && *last != b'-' => {}
-            (Some(b'-') | None, _) => return Err((Expected::Domain, at)),
-            _ => return Err((Expected::Domain, at + label.len() - 1)),
+        if length == 0 || label[0] == b'-' {
+            return Err((Expected::Domain, start));
         }
-        at += label.len() + 1;
+        if label[length - 1] == b'-' {
+            return Err((Expected::Domain, end - 1));
+        }
+        if end == host.len() {
+            return Ok(());
+        }
+        start = end + 1;
     }
-    Ok(())
 }
 
 /// The path that begins at `start`: where it ends.
@@ -180,8 +201,7 @@ fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
 
 /// `pathComponent` at the beginning of `bytes`: its length, 0 if there is none.
 fn scan_component(bytes: &[u8]) -> usize {
-    let run = |at: usize| bytes[at..].iter().take_while(|b| is_lower(**b)).count();
-    let mut end = run(0);
+    let mut end = run(bytes, LOWER);
     if end == 0 {
         return 0;
     }
@@ -190,7 +210,7 @@ fn scan_component(bytes: &[u8]) -> usize {
         if separator == 0 {
             return end;
         }
-        match run(end + separator) {
+        match run(&bytes[end + separator..], LOWER) {
             0 => return end,
             more => end += separator + more,
         }
@@ -215,8 +235,10 @@ fn scan_digest(input: &str, start: usize) -> Result<&str, ReferenceError> {
     let Some((digits, hex_at, hex)) = named else {
         return Err(error(input, Expected::Algorithm, start));
     };
-    let good = hex.bytes().take_while(|b| is_lower_hex(*b)).count();
-    if good != hex.len() || good != digits {
+    // Without a way out, so that the compiler compares many at once.
+    let all_hex = hex.bytes().fold(true, |all, b| all & is_lower_hex(b));
+    if hex.len() != digits || !all_hex {
+        let good = hex.bytes().take_while(|b| is_lower_hex(*b)).count();
         return Err(error(input, Expected::Hex(digits), start + hex_at + good.min(digits)));
     }
     Ok(text)
@@ -229,18 +251,10 @@ fn error(input: &str, expected: Expected, at: usize) -> ReferenceError {
     ReferenceError { expected, at, found: input[at..].chars().next() }
 }
 
-const fn is_lower(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit()
-}
-
 const fn is_hex(byte: u8) -> bool {
     byte.is_ascii_hexdigit()
 }
 
 const fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
-}
-
-const fn is_tag(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }

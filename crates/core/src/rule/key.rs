@@ -64,10 +64,12 @@ pub(crate) fn is_registry(domain: &str) -> bool {
     taken && is_domain(domain)
 }
 
-/// How long the host is before a port: `[::1]:5000` has its colons inside brackets.
+/// How long the host is before a port: the digits that end a domain after a colon.
+/// `[::1]` has its colons inside brackets.
 pub(crate) fn host_length(domain: &str) -> usize {
-    match domain.rfind(':') {
-        Some(colon) if !domain[colon..].contains(']') => colon,
+    let host = domain.trim_end_matches(|c: char| c.is_ascii_digit());
+    match host.strip_suffix(':') {
+        Some(host) if host.len() + 1 < domain.len() => host.len(),
         _ => domain.len(),
     }
 }

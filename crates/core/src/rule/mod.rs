@@ -4,6 +4,7 @@
 
 pub mod map;
 
+mod asked;
 mod convert;
 mod imageswap;
 mod key;

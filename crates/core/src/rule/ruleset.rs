@@ -1,16 +1,14 @@
 //! The compiled rules, and the order in which they are asked.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::borrow::Cow;
 
 use aho_corasick::AhoCorasick;
 
 use super::{
+    asked::Asked,
     key::{Key, host_length},
     map::{Kind, Rule},
-    table::{Beginnings, Boundaries, Patterns, RuleId},
+    table::{Beginning, Beginnings, Boundaries, Patterns, RuleId, Table, Texts},
     target::Target,
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
@@ -103,13 +101,13 @@ pub struct RuleSet {
     mirrored_below: Boundaries,
     mirrored_joined: Beginnings<Option<RuleId>>,
     /// `[EXACT]` targets, as written and normalised.
-    exact_targets: HashMap<String, RuleId>,
-    exact_written: HashMap<String, RuleId>,
-    exact_normalised: HashMap<String, RuleId>,
+    exact_targets: Table<RuleId>,
+    exact_written: Table<RuleId>,
+    exact_normalised: Table<RuleId>,
     patterns: Patterns,
     prefixes: Boundaries,
     /// Ports with a key of their own: `host:port`.
-    own_ports: HashSet<String>,
+    own_ports: Texts,
     noswap: Option<Noswap>,
     default: Option<RuleId>,
 }
@@ -156,9 +154,10 @@ impl RuleSet {
                 if let Some(target) = target {
                     add_reference(&mut self.exact_targets, target.as_str(), id);
                 }
-                self.exact_written.entry(key.to_owned()).or_insert(id);
+                self.exact_written.entry(key.into()).or_insert(id);
                 if let Ok(reference) = Reference::parse(key) {
-                    self.exact_normalised.entry(reference.to_string()).or_insert(id);
+                    let normalised = reference.to_string().into();
+                    self.exact_normalised.entry(normalised).or_insert(id);
                 }
                 return;
             }
@@ -167,28 +166,31 @@ impl RuleSet {
             Kind::Noswap => return,
             Kind::Prefix => {
                 if let Some(key) = Key::parse(key) {
-                    self.prefixes.insert(key.as_str(), id);
+                    self.prefixes.insert(key.domain(), key.path(), id);
                     if key.has_port() {
-                        self.own_ports.insert(key.domain().to_owned());
+                        self.own_ports.insert(key.domain().into());
                     }
                 }
             }
         }
         let Some(target) = target else { return };
-        let mut mirrored = |beginning: &str| {
-            if target.is_joined() {
-                self.mirrored_joined.entry(beginning).get_or_insert(id);
-            } else {
-                self.mirrored_below.insert(beginning, id);
-            }
-        };
-        mirrored(target.as_str());
+        if target.is_joined() {
+            self.mirrored_joined.entry(target.as_str()).get_or_insert(id);
+        } else {
+            self.mirrored_below.insert(target.domain(), target.path(), id);
+        }
         // A result directly below `docker.io` normalises to what is below its library.
         if target.domain() == DOCKER_DOMAIN
             && !target.path().contains('/')
             && !target.path().is_empty()
         {
-            mirrored(&[DOCKER_DOMAIN, "/library/", target.path()].concat());
+            let path = ["library/", target.path()].concat();
+            if target.is_joined() {
+                let beginning = [DOCKER_DOMAIN, "/", &path].concat();
+                self.mirrored_joined.entry(&beginning).get_or_insert(id);
+            } else {
+                self.mirrored_below.insert(DOCKER_DOMAIN, &path, id);
+            }
         }
     }
 
@@ -224,32 +226,18 @@ impl RuleSet {
         if let Some(rule) = self.exact(&asked) {
             return self.exactly(&asked, rule);
         }
-        if let Some(rule) = self.patterns.first([image, &asked.whole]) {
-            // What follows the last slash brings its tag and digest along.
-            let (_, last) = asked.whole.rsplit_once('/').unwrap_or(("", &asked.whole));
-            let result = |target: &Target| {
-                let slash = if target.is_joined() { "" } else { "/" };
-                [target.as_str(), slash, last].concat()
-            };
-            return self.swapped(&asked, rule, Reason::Replace, result);
+        if let Some(rule) = self.replaced(&asked) {
+            return self.swapped(&asked, rule, Reason::Replace, |target| asked.replaced(target));
         }
-        if let Some(rule) = self.prefixed(&asked.name).next() {
-            let key = self.rules[rule].key();
-            return self.swapped(&asked, rule, Reason::Rule, |target| {
-                // The key may lack the port that the name has: count components, not bytes.
-                let depth = key.matches('/').count();
-                let rest = asked.name.match_indices('/').nth(depth).map(|(at, _)| at + 1);
-                asked.onto(target, rest.map_or("", |at| &asked.name[at..]))
-            });
+        if let Some(Beginning { rule, length }) = self.prefixed(&asked).next() {
+            return self.swapped(&asked, rule, Reason::Rule, |target| asked.onto(target, length));
         }
-        if let Some(rule) = self.noswap(&asked.name) {
+        if let Some(rule) = self.noswap(&asked) {
             return Decision::keep(image, Reason::Noswap, Some(rule));
         }
         match self.default {
             Some(rule) if self.target(rule).is_some() => {
-                self.swapped(&asked, rule, Reason::Default, |target| {
-                    asked.onto(target, asked.name.split_once('/').map_or("", |(_, rest)| rest))
-                })
+                self.swapped(&asked, rule, Reason::Default, |target| asked.onto(target, 0))
             }
             _ => Decision::keep(image, Reason::NoRule, None),
         }
@@ -262,16 +250,19 @@ impl RuleSet {
 
     pub(super) fn already_mirrored(&self, asked: &Asked<'_>) -> Option<RuleId> {
         let exact = || {
-            let whole = || self.exact_targets.get(&asked.whole);
+            let whole = || self.exact_targets.get(&*asked.whole);
             self.exact_targets.get(asked.image).or_else(whole).copied()
         };
-        let below = || self.mirrored_below.beginnings(&asked.name).next();
+        let below = || {
+            let mut beginnings = self.mirrored_below.beginnings(asked.domain(), asked.path());
+            beginnings.next().map(|beginning| beginning.rule)
+        };
         let joined = || self.mirrored_joined.of(&asked.name).find_map(|rule| *rule);
         exact().or_else(below).or_else(joined)
     }
 
     pub(super) fn exact(&self, asked: &Asked<'_>) -> Option<RuleId> {
-        let normalised = || self.exact_normalised.get(&asked.whole);
+        let normalised = || self.exact_normalised.get(&*asked.whole);
         self.exact_written.get(asked.image).or_else(normalised).copied()
     }
 
@@ -279,25 +270,23 @@ impl RuleSet {
         self.patterns.first([asked.image, &asked.whole])
     }
 
-    /// Every prefix rule that speaks of `name`, the longest first.
+    /// Every prefix rule that speaks of it, the longest first.
     ///
     /// A key without a port speaks of every port that has no key of its own.
-    pub(super) fn prefixed<'a>(&'a self, name: &'a str) -> impl Iterator<Item = RuleId> + 'a {
-        let domain_end = name.find('/').unwrap_or(name.len());
-        let host_end = host_length(&name[..domain_end]);
-        let own = host_end == domain_end || self.own_ports.contains(&name[..domain_end]);
-        let with_port = own.then(|| self.prefixes.beginnings(name));
-        // A list, since the name it borrows is made here.
-        let without_port = (!own).then(|| {
-            let name = [&name[..host_end], &name[domain_end..]].concat();
-            self.prefixes.beginnings(&name).collect::<Vec<_>>()
-        });
-        with_port.into_iter().flatten().chain(without_port.into_iter().flatten())
+    pub(super) fn prefixed<'a>(
+        &'a self,
+        asked: &'a Asked<'_>,
+    ) -> impl Iterator<Item = Beginning> + use<'a> {
+        let domain = asked.domain();
+        let is_own = || self.own_ports.contains(domain);
+        let host = host_length(domain);
+        let key = if host == domain.len() || is_own() { domain } else { &domain[..host] };
+        self.prefixes.beginnings(key, asked.path())
     }
 
-    pub(super) fn noswap(&self, name: &str) -> Option<RuleId> {
+    pub(super) fn noswap(&self, asked: &Asked<'_>) -> Option<RuleId> {
         let noswap = self.noswap.as_ref()?;
-        noswap.automaton.find(name).map(|found| noswap.rules[found.pattern().as_usize()])
+        noswap.automaton.find(&*asked.name).map(|found| noswap.rules[found.pattern().as_usize()])
     }
 
     fn exactly<'i>(&self, asked: &Asked<'i>, rule: RuleId) -> Decision<'i> {
@@ -316,76 +305,21 @@ impl RuleSet {
         asked: &Asked<'i>,
         rule: RuleId,
         reason: Reason,
-        result: impl FnOnce(&Target) -> String,
+        result: impl FnOnce(&Target) -> Option<String>,
     ) -> Decision<'i> {
         let Some(target) = self.target(rule) else {
             return Decision::keep(asked.image, Reason::Disabled, Some(rule));
         };
-        let result = result(target);
-        // `h.io` with nothing below it would parse, as an image of Docker Hub.
-        let valid = Reference::parse(&result).is_ok_and(|swapped| {
-            swapped.domain() == target.domain()
-                && swapped.tag() == asked.tag
-                && swapped.digest() == asked.digest
-        });
-        if !valid {
-            return Decision::keep(asked.image, Reason::InvalidResult, Some(rule));
+        match result(target) {
+            Some(image) => Decision { image: Cow::Owned(image), reason, rule: Some(rule) },
+            None => Decision::keep(asked.image, Reason::InvalidResult, Some(rule)),
         }
-        Decision { image: Cow::Owned(result), reason, rule: Some(rule) }
     }
 }
 
-fn add_reference(table: &mut HashMap<String, RuleId>, text: &str, rule: RuleId) {
-    table.entry(text.to_owned()).or_insert(rule);
+fn add_reference(table: &mut Table<RuleId>, text: &str, rule: RuleId) {
+    table.entry(text.into()).or_insert(rule);
     if let Ok(reference) = Reference::parse(text) {
-        table.entry(reference.to_string()).or_insert(rule);
-    }
-}
-
-/// A reference in the forms in which rules ask for it.
-pub(super) struct Asked<'i> {
-    /// As written.
-    pub(super) image: &'i str,
-    /// Normalised, without tag and digest.
-    pub(super) name: String,
-    /// Normalised, whole; empty where no rule asks for it.
-    pub(super) whole: String,
-    tag: Option<&'i str>,
-    digest: Option<&'i str>,
-}
-
-impl<'i> Asked<'i> {
-    pub(super) fn new(image: &'i str, reference: &Reference<'_>, with_whole: bool) -> Self {
-        let name = reference.name().parts().concat();
-        let whole = if with_whole { reference.to_string() } else { String::new() };
-        // The tag and the digest end the input: borrow them from there.
-        let end = |part: Option<&str>, after: usize| {
-            let end = image.len() - after;
-            part.map(|part| &image[end - part.len()..end])
-        };
-        let digest = end(reference.digest(), 0);
-        let tag = end(reference.tag(), digest.map_or(0, |digest| digest.len() + 1));
-        Self { image, name, whole, tag, digest }
-    }
-
-    /// `rest` below `target`, or the whole name joined to it; tag and digest survive.
-    fn onto(&self, target: &Target, rest: &str) -> String {
-        let mut result = String::with_capacity(target.as_str().len() + self.image.len() + 24);
-        result.push_str(target.as_str());
-        if target.is_joined() {
-            let domain_end = self.name.find('/').unwrap_or(self.name.len());
-            result.push_str(&self.name[..host_length(&self.name[..domain_end])]);
-            result.push_str(&self.name[domain_end..]);
-        } else if !rest.is_empty() {
-            result.push('/');
-            result.push_str(rest);
-        }
-        for (mark, part) in [(':', self.tag), ('@', self.digest)] {
-            if let Some(part) = part {
-                result.push(mark);
-                result.push_str(part);
-            }
-        }
-        result
+        table.entry(reference.to_string().into()).or_insert(rule);
     }
 }

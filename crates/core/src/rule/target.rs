@@ -15,6 +15,7 @@ pub struct Target {
     text: String,
     domain_end: usize,
     plain_http: bool,
+    takes_any_path: bool,
 }
 
 /// Why a text is no target.
@@ -84,7 +85,9 @@ impl Target {
             text.push('/');
             text.push_str(path);
         }
-        Ok(Self { text, domain_end: domain.len(), plain_http })
+        let is_literal = domain != DOCKER_DOMAIN && domain != LEGACY_DOCKER_DOMAIN;
+        let takes_any_path = is_literal && (path.is_empty() || is_path(path));
+        Ok(Self { text, domain_end: domain.len(), plain_http, takes_any_path })
     }
 
     /// `host/path` as swapped references begin, the host normalised; of an
@@ -116,6 +119,12 @@ impl Target {
     /// Whether it ends in `-`, and names are joined to it instead of put below it.
     pub fn is_joined(&self) -> bool {
         self.text.ends_with('-')
+    }
+
+    /// Whether any path below it is a reference, which is read as it is written,
+    /// unless it is too long. Of what is false nothing is known.
+    pub(super) const fn takes_any_path(&self) -> bool {
+        self.takes_any_path
     }
 
     /// Whether no reference below it can be valid: its path is none.

@@ -1,9 +1,10 @@
 //! Why an image becomes what it becomes, step by step.
 
 use super::{
+    asked::Asked,
     map::Kind,
-    ruleset::{Asked, Decision, Reason, RuleSet},
-    table::RuleId,
+    ruleset::{Decision, Reason, RuleSet},
+    table::{Beginning, RuleId},
 };
 use crate::reference::Reference;
 
@@ -62,13 +63,14 @@ impl RuleSet {
             (_, Some(Kind::Default)) => Some(Question::Default),
             (_, None) => None,
         };
+        let prefixed = self.prefixed(&asked).map(|Beginning { rule, .. }| rule).collect();
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
         let questions = [
             (Question::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
             (Question::Exact, count(Kind::Exact), one(self.exact(&asked))),
             (Question::Replace, count(Kind::Replace), one(self.replaced(&asked))),
-            (Question::Prefix, count(Kind::Prefix), self.prefixed(&asked.name).collect()),
-            (Question::Noswap, count(Kind::Noswap), one(self.noswap(&asked.name))),
+            (Question::Prefix, count(Kind::Prefix), prefixed),
+            (Question::Noswap, count(Kind::Noswap), one(self.noswap(&asked))),
             (Question::Default, count(Kind::Default), one(self.default_rule())),
         ];
         let mut over = false;

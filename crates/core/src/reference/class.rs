@@ -1,0 +1,44 @@
+//! What each byte can be part of: one look-up instead of a row of comparisons.
+
+/// `a-z` and `0-9`.
+pub(super) const LOWER: u8 = 1;
+/// What labels of a host are made of.
+pub(super) const LABEL: u8 = 2;
+/// What tags are made of.
+pub(super) const TAG: u8 = 4;
+/// What shows that a first component is a registry.
+pub(super) const REGISTRY: u8 = 8;
+/// What is not ASCII.
+pub(super) const OTHER: u8 = 16;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0u8;
+    while byte.is_ascii() {
+        classes[byte as usize] = of_ascii(byte);
+        byte += 1;
+    }
+    classes
+};
+
+const fn of_ascii(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' => LOWER | LABEL | TAG,
+        b'A'..=b'Z' => LABEL | TAG | REGISTRY,
+        b'-' => LABEL | TAG,
+        b'_' => TAG,
+        b'.' => TAG | REGISTRY,
+        b':' => REGISTRY,
+        _ => 0,
+    }
+}
+
+/// The classes of `byte`, a bit each.
+pub(super) fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
+/// How many bytes of `class` stand at the beginning of `bytes`.
+pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|&byte| self::class(byte) & class == 0).unwrap_or(bytes.len())
+}
