@@ -10,6 +10,7 @@ mod image_tools;
 mod images;
 mod matrix;
 mod node;
+mod page;
 mod random;
 mod rendered;
 mod state;
