@@ -5,6 +5,7 @@
 //! skipped.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod crash;
 mod declared;
 mod image_tools;
 mod images;
@@ -14,6 +15,7 @@ mod page;
 mod random;
 mod rendered;
 mod state;
+mod strace;
 
 use std::{error::Error, io::Write, sync::LazyLock};
 
