@@ -35,15 +35,15 @@ pub(crate) type Tree = BTreeMap<String, (u32, Vec<u8>)>;
 #[track_caller]
 pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
     let names = found.keys().chain(expected.keys());
-    let differ: Vec<&String> =
+    let mut differ: Vec<&String> =
         names.filter(|name| found.get(*name) != expected.get(*name)).collect();
+    differ.dedup();
     let text = |tree: &Tree, name: &String| match tree.get(name) {
         Some((mode, bytes)) => format!("{mode:o} {}", String::from_utf8_lossy(bytes)),
         None => "not there".to_owned(),
     };
-    if let Some(name) = differ.first() {
-        let (found, expected) = (text(found, name), text(expected, name));
-        panic!("{why}: {differ:?}: expected\n{expected}\nfound\n{found}");
+    for name in &differ {
+        assert_eq!(text(found, name), text(expected, name), "{why}: {differ:?}");
     }
 }
 
