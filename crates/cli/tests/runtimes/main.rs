@@ -5,14 +5,17 @@
 //! skipped.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod crash;
 mod declared;
 mod image_tools;
 mod images;
 mod matrix;
 mod node;
+mod page;
 mod random;
 mod rendered;
 mod state;
+mod strace;
 
 use std::{error::Error, io::Write, sync::LazyLock};
 

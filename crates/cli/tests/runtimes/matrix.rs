@@ -99,15 +99,11 @@ fn check(host: &Host, case: &Case<'_>) {
     falls_back(host, &daemon, &mirror, case);
     let again = apply();
     assert_eq!(again.code, Some(0), "{case:?}\n{}", again.said);
-    assert_eq!(node::tree(host), applied, "applied twice is applied once: {case:?}");
+    node::assert_same(&node::tree(host), &applied, &format!("applied twice: {case:?}"));
 
     let ran = node::Ran::of(&mut node::restore(host, &daemon));
     assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
-    let after = node::tree(host);
-    let names =
-        |tree: &std::collections::BTreeMap<String, _>| tree.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&after), names(&before), "{case:?}");
-    assert!(after == before, "the very bytes are back: {case:?}");
+    node::assert_same(&node::tree(host), &before, &format!("restored: {case:?}"));
     daemon.start().unwrap();
 }
 

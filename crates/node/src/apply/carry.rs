@@ -5,7 +5,7 @@ use std::{collections::HashMap, io};
 use super::error::StepError;
 use crate::{
     File, Host, HostPath, Step,
-    host::{Access, Staged, make_directory, remove, remove_directory, stage},
+    host::{Access, Staged, clean, make_directory, remove, remove_directory, stage},
 };
 
 /// Steps on their way. What a step needs space for is put on disk before the
@@ -68,6 +68,12 @@ impl<'a> Carrier<'a> {
 
 /// Takes steps back as far as that is possible.
 pub(crate) fn take_back(host: &Host, undo: &[Step]) -> Vec<StepError> {
+    // What a killed run left unfinished beside a file would keep its directory
+    // there, and nobody would know any more that it is ours.
+    for path in undo.iter().filter_map(Step::path) {
+        // Where it cannot be removed, the directory tells of it.
+        let _ = host.beside(path).and_then(|path| clean(&path));
+    }
     let mut carrier = Carrier::new(host);
     undo.iter().filter_map(|step| carrier.carry(step, usize::MAX).err()).collect()
 }
