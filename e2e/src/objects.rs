@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::{DEADLINE, stage::Stage};
 
+/// What the cluster itself makes when it likes: the node's heartbeat, and in every
+/// namespace its authority.
+const OF_THE_CLUSTER: [&str; 2] = [" kube-node-lease/", "/kube-root-ca.crt"];
+
 /// Every object as `resource.group namespace/name`; events apart, which tell what
 /// was and go by themselves, the node's heartbeat, which begins when it likes, and
 /// pods that are going already.
@@ -68,12 +72,14 @@ impl Stage {
         let group = group.map(|group| format!(".{group}")).unwrap_or_default();
         let items = self.items(&format!("{version}/{kind}"), "items")?;
         // Of pods that are going a kubelet takes its time to let go.
-        let is_going = |item: &Value| kind == "pods" && !item["metadata"]["deletionTimestamp"].is_null();
+        let is_going =
+            |item: &Value| kind == "pods" && !item["metadata"]["deletionTimestamp"].is_null();
         let named = items.iter().filter(|item| !is_going(item)).map(|item| {
             let word = |key: &str| item["metadata"][key].as_str().unwrap_or_default();
             format!("{kind}{group} {}/{}", word("namespace"), word("name"))
         });
-        into.extend(named.filter(|name| !name.contains(" kube-node-lease/")));
+        let of_the_cluster = |name: &str| OF_THE_CLUSTER.iter().any(|part| name.contains(part));
+        into.extend(named.filter(|name| !of_the_cluster(name)));
         Ok(())
     }
 

@@ -131,7 +131,8 @@ pub(crate) fn is_replaced_by_the_page_s_command(stage: &Stage) -> Result<()> {
     stage.kubectl(&["create", "namespace", "opted-in"])?;
     stage.kubectl(&["label", "namespace", "opted-in", "k8s.twr.io/imageswap=enabled"])?;
     let image = "--output=jsonpath={.spec.containers[0].image}";
-    let run = ["run", "web", "--namespace=opted-in", "--image=nginx:1.25", "--dry-run=server", image];
+    let run =
+        ["run", "web", "--namespace=opted-in", "--image=nginx:1.25", "--dry-run=server", image];
     until("a pod to be refused", DEADLINE, || match stage.kubectl(&run) {
         Err(error) if error.to_string().contains("imageswap.webhook") => Ok(()),
         other => Err(Look::NotYet(format!("{other:?}"))),

@@ -22,8 +22,8 @@ const STAYS: [&str; 2] = ["namespaces /jet-system", " jet-system/"];
 fn the_page_works_as_printed_in_both_tabs_and_over_imageswap() -> Result<()> {
     let Some(stage) = Stage::start()? else { return Ok(()) };
     let digest = stage.publish("docker.io/library/nginx", "1.25", "nginx", &["sleep", "inf"])?;
-    stage.kubectl(&["create", "namespace", secret_alone::NAMESPACE])?;
-    stage.kubectl(&["create", "namespace", imageswap::NAMESPACE])?;
+    stage.control_plane.create_namespace(secret_alone::NAMESPACE)?;
+    stage.control_plane.create_namespace(imageswap::NAMESPACE)?;
     let before = stage.objects()?;
 
     air_gap::install(&stage, &digest)?;
