@@ -24,6 +24,7 @@
 mod kubectl;
 mod objects;
 mod program;
+mod registration;
 mod registry;
 mod release;
 mod stage;

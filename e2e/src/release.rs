@@ -1,8 +1,7 @@
 //! The chart, installed and removed.
 
-use anyhow::Result;
-use chart_tests::{Failure, Wait};
-use serde_json::Value;
+use anyhow::{Context, Result};
+use chart_tests::{Failure, Revision, Wait};
 
 use crate::{registry::BASE_PATH, stage::Stage};
 
@@ -41,13 +40,29 @@ impl Stage {
         self.wait_policy(install, "Fail")
     }
 
-    /// `helm upgrade --install`; what Helm says of the release.
+    /// `helm upgrade --install`; what the release's history says of it.
     ///
     /// # Errors
     /// Helm refused, or the API server did.
-    pub fn upgrade(&self, install: &Install<'_>, wait: Wait) -> Result<Value, Failure> {
+    pub fn upgrade(&self, install: &Install<'_>, wait: Wait) -> Result<Revision, Failure> {
         let Install { namespace, release, values } = *install;
         self.live.upgrade_install(namespace, release, &self.chart, values, wait)
+    }
+
+    /// The page's command, in [`folder`](Self::folder): typed, where there is a
+    /// `helm` on PATH; else said to Helm's own code. What the history says of it.
+    ///
+    /// # Errors
+    /// What Helm says.
+    pub fn follow_the_page(&self) -> Result<Revision> {
+        let page = Install::default();
+        self.write("values.yaml", PAGE_VALUES)?;
+        if self.shell("command -v helm").is_err() {
+            return Ok(self.upgrade(&page, Wait::Hooks)?);
+        }
+        self.shell("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install")?;
+        let last = self.live.history(page.namespace, page.release)?.pop();
+        last.context("expected a history, found none")
     }
 
     /// `helm uninstall`; see [`wait_nothing_left`](Self::wait_nothing_left).

@@ -4,6 +4,8 @@ use std::{
     env, fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -111,6 +113,9 @@ impl Stage {
     }
 }
 
+/// With the seconds since the first step, which say what each costs.
 pub(crate) fn say(step: &str) {
-    let _ = std::io::stderr().write_all(format!("  e2e: {step}\n").as_bytes());
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let seconds = FIRST.elapsed().as_secs();
+    let _ = std::io::stderr().write_all(format!("  {seconds:>4} s  {step}\n").as_bytes());
 }

@@ -12,6 +12,7 @@ use image_swap_testbed::Parts;
 use crate::{
     fuzz,
     host::{Host, on_path, say},
+    image,
     packages::{self, Package},
     process,
     steps::{Outcome, Steps},
@@ -33,6 +34,7 @@ impl Args {
         steps.step("advisories", advisories);
         steps.step("fuzz", fuzz::smoke);
         steps.step("cluster parts", cluster_parts);
+        steps.step("image", image);
         steps.step("doc tests", doc_tests);
         // Last, so that the test runner's own words stand at the end.
         steps.step("tests", all_tests);
@@ -113,6 +115,13 @@ fn cluster_parts(host: &Host) -> Result<Outcome> {
     }
     let how = "tests that need it are skipped; get it with `cargo xtask cluster parts`";
     Ok(Outcome::Missing(format!("{}; {how}", missing.join("; "))))
+}
+
+/// The image that the tests of the chart run on a node: not as small as a release,
+/// but of the same files, and no larger than it may be.
+fn image(host: &Host) -> Result<Outcome> {
+    let size = image::of_tests(host)?;
+    Ok(Outcome::Passed(size))
 }
 
 fn doc_tests(host: &Host) -> Result<Outcome> {

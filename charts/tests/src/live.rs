@@ -46,8 +46,8 @@ impl Live {
     }
 
     /// `helm upgrade RELEASE CHART --install --create-namespace --namespace …`
-    /// with the values files `values`, the later ones on top. What Helm says of
-    /// the release.
+    /// with the values files `values`, the later ones on top. What the history says
+    /// of it.
     ///
     /// # Errors
     /// Helm refused, or the API server did, or what was waited for did not come.
@@ -58,11 +58,13 @@ impl Live {
         chart: &Path,
         values: &[&str],
         wait: Wait,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Revision, Failure> {
         let mut request = self.request("upgrade_install", namespace, release, wait);
         request["chart"] = json!(chart);
         request["values"] = json!(values);
-        self.helm.ask(&request)
+        self.helm.ask(&request)?;
+        let last = self.history(namespace, release)?.pop();
+        last.ok_or_else(|| Failure::Refused("expected a history, found none".to_owned()))
     }
 
     /// `helm rollback RELEASE [REVISION]`; to the one before without a revision.

@@ -9,7 +9,7 @@ mod root;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
 };
@@ -26,6 +26,9 @@ use crate::host::{Host, say};
 /// A layer's bytes at most, compressed: what a node has to pull before anything
 /// else can start.
 const LIMIT: usize = 25 << 20;
+
+/// Where Debian keeps the authorities of public registries.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The image that the chart runs: on disk, in a file, in a registry
 #[derive(Debug, clap::Args)]
@@ -62,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "push")]
     ca_cert: Option<PathBuf>,
     /// The authorities that the program in the image trusts
-    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    #[arg(long, value_name = "FILE", default_value = AUTHORITIES)]
     ca_bundle: PathBuf,
     /// The revision of the source, for the image's annotations
     #[arg(long, value_name = "COMMIT")]
@@ -89,18 +92,7 @@ impl FromStr for Binary {
 
 impl Args {
     pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
-        let root = Root {
-            authorities: root::authorities(&self.ca_bundle)?,
-            licences: program::licences(host)?,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: self.revision.clone(),
-        };
-        let images = self.programs(host)?.into_iter();
-        let images = images.map(|(platform, program)| root.image(platform, &program));
-        let layout = Layout::new(images.collect::<Result<_>>()?, &root.annotations());
-        for image in layout.images() {
-            report(image)?;
-        }
+        let layout = make(host, self.programs(host)?, &self.ca_bundle, self.revision)?;
         say(&format!("index   {}", layout.index().digest()));
         layout.write(&self.out, &self.tag)?;
         say(&format!("layout  {}", self.out.display()));
@@ -117,8 +109,8 @@ impl Args {
     }
 
     /// A program for each platform; this machine's is built unless it is given.
-    fn programs(&self, host: &Host) -> Result<BTreeMap<Platform, Vec<u8>>> {
-        let mut programs = BTreeMap::new();
+    fn programs(&self, host: &Host) -> Result<Programs> {
+        let mut programs = Programs::new();
         for Binary { platform, path } in &self.binary {
             let program = fs::read(path).with_context(|| path.display().to_string())?;
             if programs.insert(platform.clone(), program).is_some() {
@@ -130,6 +122,37 @@ impl Args {
         }
         Ok(programs)
     }
+}
+
+/// The program of each platform.
+type Programs = BTreeMap<Platform, Vec<u8>>;
+
+/// What tests make of the image: that it can be built, and how large it is. What
+/// was built is there when they build it again.
+pub(crate) fn of_tests(host: &Host) -> Result<String> {
+    let programs = Programs::from([(Platform::here(), program::build(host, "dev")?)]);
+    let layout = make(host, programs, AUTHORITIES.as_ref(), None)?;
+    let sizes = layout.images().iter().map(|image| mebibytes(image.layer().bytes().len()));
+    Ok(format!("{} compressed, unoptimised", sizes.collect::<Vec<_>>().join(", ")))
+}
+
+fn make(
+    host: &Host,
+    programs: Programs,
+    authorities: &Path,
+    revision: Option<String>,
+) -> Result<Layout> {
+    let root = Root {
+        authorities: root::authorities(authorities)?,
+        licences: program::licences(host)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision,
+    };
+    let images = programs.into_iter();
+    let images = images.map(|(platform, program)| root.image(platform, &program));
+    let layout = Layout::new(images.collect::<Result<_>>()?, &root.annotations());
+    layout.images().iter().try_for_each(report)?;
+    Ok(layout)
 }
 
 /// Tells how large an image is.
