@@ -48,7 +48,7 @@ impl Stage {
         let bin = self.folder().join("bin");
         fs::create_dir(&bin)?;
         symlink(&self.parts.servers()?.kubectl, bin.join("kubectl"))?;
-        symlink(self.folder().join("image-swap"), bin.join("image-swap"))?;
+        symlink(self.program.path(), bin.join("image-swap"))?;
         Ok(())
     }
 }

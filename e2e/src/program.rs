@@ -17,7 +17,8 @@ use crate::{
 /// `image-swap`, as the image holds it.
 #[derive(Clone, Debug)]
 pub struct Program {
-    path: PathBuf,
+    /// The image's files, unpacked.
+    pub root: PathBuf,
     /// The digest of the image's index.
     pub digest: String,
 }
@@ -42,29 +43,34 @@ impl Program {
         ensure!(output.status.success(), "cargo xtask image: {}", String::from_utf8_lossy(&said));
         let index = read(&layout.join("index.json"))?;
         let digest = text(&index["manifests"][0]["digest"])?;
-        let path = folder.join("image-swap");
-        unpack(&layout, &digest, &path)?;
-        Ok(Self { path, digest })
+        let root = folder.join("root");
+        unpack(&layout, &digest, &root)?;
+        Ok(Self { root, digest })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.root.join("usr/bin/image-swap")
     }
 
     /// The program with `arguments`.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = Command::new(self.path());
         command.args(arguments);
         command
     }
 }
 
-/// Takes the program out of the one layer of the first image of `index`.
+/// Unpacks the one layer of the first image of `index`.
 fn unpack(layout: &Path, index: &str, to: &Path) -> Result<()> {
     let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
     let index = read(&blob(index))?;
     let manifest = read(&blob(&text(&index["manifests"][0]["digest"])?))?;
     let layer = blob(&text(&manifest["layers"][0]["digest"])?);
-    let folder = to.parent().context("expected a path in a folder")?;
+    fs::create_dir(to)?;
     let mut tar = Command::new("tar");
-    tar.arg("--extract").arg("--gzip").arg("--file").arg(layer).arg("--directory").arg(folder);
-    let status = tar.args(["--strip-components=2", "usr/bin/image-swap"]).status()?;
+    tar.arg("--extract").arg("--gzip").arg("--file").arg(layer).arg("--directory").arg(to);
+    let status = tar.status()?;
     ensure!(status.success(), "tar: {status}");
     Ok(())
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod air_gap;
+mod image;
 mod imageswap;
 mod secret_alone;
 mod upgrade;
@@ -24,6 +25,7 @@ fn the_page_works_as_printed_in_both_tabs_and_over_imageswap() -> Result<()> {
     let digest = stage.publish("docker.io/library/nginx", "1.25", "nginx", &["sleep", "inf"])?;
     stage.control_plane.create_namespace(secret_alone::NAMESPACE)?;
     stage.control_plane.create_namespace(imageswap::NAMESPACE)?;
+    image::finds_names_by_its_hosts_file_and_by_dns(&stage)?;
     let before = stage.objects()?;
 
     air_gap::install(&stage, &digest)?;
