@@ -7,51 +7,61 @@
 //! [`needs()`], and a shell reads that. All of it works on a [`Files`] in memory
 //! just as well, which is how it is tested.
 //!
-//! The shell around it: [`observe()`] reads a host, a [`Turn`] is the right to
+//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`Turn`] is the right to
 //! change it, and [`Turn::carry_out`] carries a plan out, wholly or not at all.
 
+#[cfg(feature = "shell")]
 mod apply;
 mod case;
 mod containerd;
 mod containers;
+#[cfg(feature = "shell")]
 pub mod cri;
 mod desired;
 mod docker;
 mod files;
 mod glob;
+#[cfg(feature = "shell")]
 mod host;
 mod host_path;
 mod ledger;
 mod needs;
+#[cfg(feature = "shell")]
 mod observe;
 mod observed;
 mod owner;
 mod plan;
 mod rancher;
 mod refusal;
+#[cfg(feature = "shell")]
 pub mod registry;
+#[cfg(feature = "shell")]
 mod restart;
 mod runtime;
 mod telling;
 mod toml;
+#[cfg(feature = "shell")]
 pub mod verify;
 mod version;
 
+#[cfg(feature = "shell")]
 pub use self::{
     apply::{Applied, Failed, Left, Progress, StepError, Turn, Why},
+    host::{Host, Root, enter},
+    observe::{Answer, Asks, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
+    restart::{Error as RestartError, Restarting, guard},
+};
+pub use self::{
     case::{Action, CASES, Case},
     desired::{Desired, Form, Restart},
     files::{Entry, File, Files},
-    host::{Host, Root, enter},
     host_path::HostPath,
     ledger::{Before, Bytes, Ledger, LedgerError, Written},
     needs::needs,
-    observe::{Answer, Asks, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
     observed::Observed,
     owner::Owner,
     plan::{Outcome, Plan, Row, State, Step, plan, restore},
     refusal::Refusal,
-    restart::{Error as RestartError, Restarting, guard},
     runtime::{RUNTIMES, Runtime},
     version::Version,
 };

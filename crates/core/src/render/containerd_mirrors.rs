@@ -4,13 +4,16 @@
 //! The registry itself is always asked last. Source: containerd 1.6 and 1.7,
 //! `pkg/cri/server/image_pull.go`, `registryEndpoints` and `addDefaultScheme`.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
     ConfigVersion, EndpointForm, File, Format, Printed, Told,
     text::{list, quoted},
 };
-use crate::nodes::{CONTAINERD, Endpoint, Words};
+use crate::{
+    nodes::{CONTAINERD, Endpoint, Words},
+    rule::Rule,
+};
 
 pub(super) const FORMAT: Format = Format {
     name: "containerd-mirrors",
@@ -42,7 +45,9 @@ fn print(told: &Told<'_>) -> Printed {
     let default = (!told.mirrors.elsewhere().is_empty()).then(|| ("*", told.mirrors.elsewhere()));
     // The page prints its rules in the order in which they were declared.
     let mut all: Vec<(&str, &[Endpoint])> = all.chain(default).collect();
-    all.sort_by_key(|(host, _)| told.rules.rules().iter().position(|rule| rule.key() == *host));
+    let rules = told.rules.rules().iter().map(Rule::key).enumerate();
+    let order: HashMap<&str, usize> = rules.rev().map(|(at, key)| (key, at)).collect();
+    all.sort_by_key(|(host, _)| order.get(host));
     for (host, endpoints) in all {
         let urls: Vec<String> =
             endpoints.iter().map(|endpoint| url(told, endpoint, page)).collect();

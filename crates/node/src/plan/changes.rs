@@ -1,5 +1,7 @@
 //! From what a host should hold to steps, and a ledger of them.
 
+use image_swap_core::redact::without_userinfo;
+
 use super::{Plan, Step, back, order::Steps};
 use crate::{
     Before, Case, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal, Restart, State,
@@ -229,7 +231,7 @@ impl<'a> Changes<'a> {
                     if !left.is_empty() {
                         self.notes.push(format!(
                             "{path}: somebody else changed {}: left as it is",
-                            left.join(", ")
+                            without_userinfo(&left.join(", "))
                         ));
                     }
                     if file != *now {

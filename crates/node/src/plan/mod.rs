@@ -15,8 +15,8 @@ use image_swap_core::nodes::Inexpressible;
 pub(crate) use self::changes::{Changes, is_marked};
 pub use self::step::Step;
 use crate::{
-    Case, Desired, File, HostPath, Observed, Refusal, Restart, Runtime, containerd, containers,
-    docker, owner, rancher,
+    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, containerd,
+    containers, docker, owner, rancher,
 };
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
@@ -112,7 +112,8 @@ impl Plan {
                     });
                 }
                 Step::RemoveDirectory { path } => {
-                    undo.push(Step::MakeDirectory { path: path.clone(), mode: 0o755 });
+                    let mode = if Ledger::directories().contains(path) { 0o700 } else { 0o755 };
+                    undo.push(Step::MakeDirectory { path: path.clone(), mode });
                 }
                 Step::Restart { .. } | Step::Reload { .. } => {}
             }

@@ -253,3 +253,16 @@ fn every_row_of_the_table_is_planned_as_it_says() {
     let missing: Vec<_> = rows.difference(&met).collect();
     assert!(missing.is_empty(), "no host is like {missing:?}");
 }
+
+#[test]
+fn the_table_in_the_documentation_is_that_of_the_code() {
+    let text = include_str!("../../../../docs/nodes.md");
+    let (_, table) =
+        text.split_once("| case | found | planned | |\n| --- | --- | --- | --- |\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let expected: Vec<String> = CASES
+        .iter()
+        .map(|row| format!("| `{}` | {} | {} | {} |", row.name, row.found, row.action, row.words))
+        .collect();
+    assert_eq!(rows.join("\n"), expected.join("\n"));
+}

@@ -1,0 +1,94 @@
+//! What a plan for a host costs, and rendering for many registries.
+#![expect(clippy::print_stdout, reason = "what a benchmark is for")]
+
+use std::{error::Error, hint::black_box, time::Instant};
+
+use image_swap_core::{
+    declaration::{Declaration, Source},
+    nodes::Fallback,
+    render::{FORMATS, Options},
+};
+use image_swap_node::{
+    Desired, Entry, File, Files, Form, HostPath, Observed, Restart, Runtime, Step, Version, plan,
+};
+
+/// Odd, so that there is a median.
+const ROUNDS: usize = 21;
+const REGISTRIES: usize = 1000;
+const CONFIG: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let page = declared(7)?;
+    let desired = desired(&page);
+    let mut disk = Files::default();
+    for path in ["/", "/etc", "/etc/containerd"] {
+        disk.apply(&Step::MakeDirectory { path: path.into(), mode: 0o755 });
+    }
+    let config = File::public(CONFIG);
+    disk.apply(&Step::Write { path: "/etc/containerd/config.toml".into(), file: config });
+    for step in plan(&desired, &look(&desired, &disk))?.steps {
+        disk.apply(&step);
+    }
+    // Observing is part of it: the configuration is read for what it imports.
+    let unchanged =
+        median(|| plan(&desired, &look(&desired, &disk)).is_ok_and(|plan| plan.steps.is_empty()))?;
+    println!("node/plan-unchanged-ms {unchanged}");
+
+    let many = declared(REGISTRIES)?;
+    let options = Options { show_credentials: true, ..Options::default() };
+    let mut slowest = 0.0_f64;
+    for format in &FORMATS {
+        let time = median(|| !format.render(black_box(&many), options).files.is_empty())?;
+        println!("# {} of {REGISTRIES} registries: {time:.2} ms", format.name);
+        slowest = slowest.max(time);
+    }
+    println!("render/registries-{REGISTRIES}-ms {slowest}");
+    Ok(())
+}
+
+/// Milliseconds of one run, which has to do what it should.
+fn median(run: impl Fn() -> bool) -> Result<f64, &'static str> {
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        if !black_box(run()) {
+            return Err("a run did not do what it should");
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[ROUNDS / 2])
+}
+
+/// Everything that a plan has to know of `disk`.
+fn look(desired: &Desired<'_>, disk: &Files) -> Observed {
+    let mut observed = Observed::new(Runtime::Containerd, Some(Version::new(1, 7, 24)));
+    let read = |path: &HostPath| disk.get(path).cloned().unwrap_or(Entry::Absent);
+    observed.look(Some(desired), read);
+    observed
+}
+
+const fn desired(declaration: &Declaration) -> Desired<'_> {
+    Desired {
+        declaration,
+        form: Form::CertsD,
+        fallback: Fallback::Upstream,
+        restart: Restart::Allow,
+        header_over_http: false,
+    }
+}
+
+/// A Secret with credentials and so many registries.
+fn declared(registries: usize) -> Result<Declaration, String> {
+    let rules: Vec<String> = (0..registries)
+        .map(|n| format!("r{n}.example.com::harbor.example.org/airgap-images/r{n}"))
+        .collect();
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
+         stringData:\n  DOMAIN: harbor.example.org\n  BASE_PATH: airgap-images\n  USERNAME: robot\n  \
+         PASSWORD: secret\n  INSECURE: \"false\"\n  MIRROR_REGISTRIES: {}\n",
+        rules.join(",")
+    );
+    Declaration::read(Source::RegistryInfo, &text, 0)
+        .map_err(|refused| format!("{:?}", refused.findings))
+}
