@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use image_swap_lab::{Answers, HostOptions, MIRROR};
@@ -126,7 +126,7 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
     stage.start();
     let before = stage.tree();
     let mut apply = restarting(&stage)?;
-    kill_inside(&stage, "apply");
+    end_inside(&stage, "apply", "KILL");
     apply.wait()?;
 
     // Whoever comes next waits for it to be taken back, and then does the work.
@@ -140,13 +140,42 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
 }
 
 #[test]
+fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    let before = stage.tree();
+    let mut apply = restarting(&stage)?;
+    for verb in ["guard", "apply"] {
+        end_inside(&stage, verb, "TERM");
+    }
+    apply.wait()?;
+    // It holds the lock until it is done.
+    let lock = stage.at("/var/lib/image-swap/node/lock");
+    assert!(Command::new("flock").arg(lock).arg("true").status()?.success());
+    assert_eq!(stage.read(CONFIG).unwrap(), WITHOUT_PATH);
+    stage.client()?.version()?;
+    let ran = stage.node("status", &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("Everything was taken back"), "{ran:?}");
+    let ran = stage.allowed("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = stage.node("status", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    Ok(())
+}
+
+#[test]
 fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
     let Some(stage) = Stage::set()? else { return Ok(()) };
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
     let apply = restarting(&stage)?;
-    kill_inside(&stage, "guard");
+    end_inside(&stage, "guard", "KILL");
     // The command fails now.
     fs::write(stage.at("/run/containerd/go.word"), "word\n")?;
     let output = apply.wait_with_output()?;
@@ -158,10 +187,10 @@ fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
     Ok(())
 }
 
-/// Kills our program's process with this verb, as the host sees it.
-fn kill_inside(stage: &Stage, verb: &str) {
+/// Sends a signal to our program's process with this verb, as the host sees it.
+fn end_inside(stage: &Stage, verb: &str, signal: &str) {
     let script = format!(
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[i]mage-swap node {verb}' && kill -KILL ${{p#/proc/}}; done; true"
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[i]mage-swap node {verb}' && kill -{signal} ${{p#/proc/}}; done; true"
     );
     let status = stage.host.inside("sh").args(["-c", &script]).status().unwrap();
     assert!(status.success());

@@ -123,7 +123,8 @@ impl<'a> Turn<'a> {
             }
         }
         if let Some(guarded) = guarded {
-            guarded.disarm();
+            let taken_back = |left| Failed { why: restart::Error::TakenBack.into(), left };
+            guarded.disarm().map_err(taken_back)?;
         }
         Ok(applied)
     }

@@ -44,6 +44,9 @@ pub enum Error {
         /// What came instead.
         found: String,
     },
+    /// It took the changes back by itself, though nothing was wrong with them.
+    #[error("the change was good, but was taken back meanwhile, by a signal or for lateness")]
+    TakenBack,
     /// The command failed.
     #[error("`{command}` failed: {said}")]
     Command {

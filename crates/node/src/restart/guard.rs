@@ -4,16 +4,24 @@
 //! end of the terminal reaches it. Its standard input is a socket to the process
 //! that makes the change: it is told what to do, says `armed`, and waits for a
 //! word. `disarm` ends it. `back` has it put the host back, and so has the end of
-//! the other process, and silence. Its standard output is the lock of the host,
-//! which so stays taken until it is done.
+//! the other process, silence, and SIGTERM, by which a service manager ends
+//! all processes of a unit. Its standard output is the lock of the host, which so
+//! stays taken until it is done.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
-    time::{Duration, Instant},
+    io,
+    os::{fd::AsFd, unix::net},
+    time::Duration,
 };
 
 use rustix::process::setsid;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
+    net::UnixStream,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 
 use super::{command, order::Order, trial};
 use crate::{
@@ -26,6 +34,8 @@ use crate::{
 pub(super) const ARMED: &str = "armed";
 /// What ends it.
 pub(super) const DISARM: &str = "disarm";
+/// What it says then.
+pub(super) const DISARMED: &str = "disarmed";
 /// What has it put the host back.
 pub(super) const BACK: &str = "back";
 /// What it says when the host is as it was.
@@ -52,29 +62,63 @@ impl Host {
 pub fn run() -> io::Result<()> {
     // Fails where we lead a session already, which does as well.
     let _ = setsid();
-    let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut lines = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    lines.read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
-    let host = Host::new(Root::new(&order.root)?);
-    writeln!(stream, "{ARMED}")?;
-    let why = match word(&stream, &mut lines, Duration::from_secs(order.seconds))? {
-        Word::Disarm => return Ok(()),
-        Word::Back => "it was asked to",
-        Word::Ended => "the process that changed the host had ended",
-        Word::Silence => "the process that changed the host did not finish in time",
-    };
+    let stream = net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let watched = runtime.block_on(watch(stream))?;
+    let Some(Watched { order, host, mut stream, why }) = watched else { return Ok(()) };
     let became = put_back(&host, &order);
-    let words = became.as_ref().map_or_else(|why| why.replace('\n', " "), |()| DONE.to_owned());
+    let words = became.map_or_else(|why| why.replace('\n', " "), |()| DONE.to_owned());
     // Nobody may be there any more.
-    let told = writeln!(stream, "{words}");
-    if why != "it was asked to" || told.is_err() {
+    let told = runtime.block_on(say(&mut stream, &words));
+    if why.is_some() || told.is_err() {
+        let why = why.unwrap_or("it was asked to");
         let text = format!("Everything was taken back, since {why}: {words}\n");
         let path = host.at(&report())?;
         replace(&path, text.as_bytes(), Access::ours(0o600))?;
     }
     Ok(())
+}
+
+/// A host to be put back.
+struct Watched {
+    order: Order,
+    host: Host,
+    stream: BufStream<UnixStream>,
+    /// Why, if nobody asked for it.
+    why: Option<&'static str>,
+}
+
+/// Waits for a word; `None`: it was disarmed.
+async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
+    // What is caught does not end us, from now on.
+    let mut terminate = signal(SignalKind::terminate())?;
+    for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    let mut stream = BufStream::new(UnixStream::from_std(stream)?);
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
+    let host = Host::new(Root::new(&order.root)?);
+    say(&mut stream, ARMED).await?;
+    let patience = Duration::from_secs(order.seconds);
+    let why = match word(&mut stream, &mut terminate, patience).await {
+        Word::Disarm => {
+            say(&mut stream, DISARMED).await?;
+            return Ok(None);
+        }
+        Word::Back => None,
+        Word::Ended => Some("the process that changed the host had ended"),
+        Word::Silence => Some("the process that changed the host did not finish in time"),
+        Word::Terminated => Some("it was told to end by SIGTERM"),
+    };
+    Ok(Some(Watched { order, host, stream, why }))
+}
+
+async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
+    stream.write_all([word, "\n"].concat().as_bytes()).await?;
+    stream.flush().await
 }
 
 /// What it heard.
@@ -83,34 +127,24 @@ enum Word {
     Back,
     Ended,
     Silence,
+    Terminated,
 }
 
-fn word(
-    stream: &UnixStream,
-    lines: &mut BufReader<UnixStream>,
+async fn word(
+    stream: &mut BufStream<UnixStream>,
+    terminate: &mut Signal,
     patience: Duration,
-) -> io::Result<Word> {
-    let start = Instant::now();
+) -> Word {
     let mut line = String::new();
-    loop {
-        let left = patience.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Ok(Word::Silence);
-        }
-        stream.set_read_timeout(Some(left))?;
-        match lines.read_line(&mut line) {
-            Ok(_) if line.trim_end() == DISARM => return Ok(Word::Disarm),
-            Ok(_) if line.trim_end() == BACK => return Ok(Word::Back),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::TimedOut
-                        | io::ErrorKind::Interrupted
-                ) => {}
+    tokio::select! {
+        heard = timeout(patience, stream.read_line(&mut line)) => match heard {
+            Err(_) => Word::Silence,
+            Ok(_) if line.trim_end() == DISARM => Word::Disarm,
+            Ok(_) if line.trim_end() == BACK => Word::Back,
             // The other end is gone, in the middle of a word perhaps.
-            Ok(_) | Err(_) => return Ok(Word::Ended),
-        }
+            Ok(_) => Word::Ended,
+        },
+        _ = terminate.recv() => Word::Terminated,
     }
 }
 
@@ -129,18 +163,23 @@ pub(super) fn put_back(host: &Host, order: &Order) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::io::Write;
+
+    use rustix::process::{Signal as Kind, getpid, kill_process};
 
     use super::*;
 
-    /// What it hears if `speak` is said to it.
-    fn heard(speak: impl FnOnce(UnixStream) + Send + 'static) -> Word {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let speaker = thread::spawn(move || speak(theirs));
-        let mut lines = BufReader::new(ours.try_clone().unwrap());
-        let word = word(&ours, &mut lines, Duration::from_millis(200)).unwrap();
-        speaker.join().unwrap();
-        word
+    /// What it hears if `speak` is done to it.
+    fn heard(speak: impl FnOnce(net::UnixStream)) -> Word {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let mut stream = BufStream::new(UnixStream::from_std(ours).unwrap());
+            let mut terminate = signal(SignalKind::terminate()).unwrap();
+            speak(theirs);
+            word(&mut stream, &mut terminate, Duration::from_millis(200)).await
+        })
     }
 
     #[test]
@@ -149,7 +188,12 @@ mod tests {
         assert!(matches!(heard(|mut s| s.write_all(b"back\n").unwrap()), Word::Back));
         assert!(matches!(heard(|mut s| s.write_all(b"disa").unwrap()), Word::Ended));
         assert!(matches!(heard(drop), Word::Ended));
-        let (_open, other) = UnixStream::pair().unwrap();
-        assert!(matches!(heard(move |s| std::mem::forget((s, other))), Word::Silence));
+        let mut open = None;
+        assert!(matches!(heard(|s| open = Some(s)), Word::Silence));
+        let terminate = |stream| {
+            kill_process(getpid(), Kind::TERM).unwrap();
+            open = Some(stream);
+        };
+        assert!(matches!(heard(terminate), Word::Terminated));
     }
 }

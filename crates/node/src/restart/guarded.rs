@@ -10,7 +10,7 @@ use std::{
 use super::{
     Place, Restarting, command,
     error::Error,
-    guard::{ARMED, BACK, DISARM, DONE, put_back},
+    guard::{ARMED, BACK, DISARM, DISARMED, DONE, put_back},
     order::{Order, Undo},
     preflight, trial,
 };
@@ -84,27 +84,41 @@ impl<'a> Guarded<'a> {
         Ok(format!("the runtime answers again, and pulls {image}"))
     }
 
-    /// The change is good: it stays.
-    pub(crate) fn disarm(mut self) {
-        // If it cannot be told, it takes everything back; that is seen by the next look.
-        let _ = writeln!(self.stream, "{DISARM}");
+    /// The change is good: it stays, unless it was taken back just now.
+    pub(crate) fn disarm(mut self) -> Result<(), Left> {
+        let said = self.exchange(DISARM);
         let _ = self.guard.wait();
+        match said.unwrap_or_default().trim_end() {
+            // Whoever is gone without a word has changed nothing.
+            DISARMED | "" => Ok(()),
+            DONE => Err(Left::AsItWas),
+            said => Err(Left::Broken(said.to_owned())),
+        }
     }
 
     /// Has everything taken back, and says how the host is then.
     pub(crate) fn take_back(mut self) -> Left {
-        let asked = writeln!(self.stream, "{BACK}");
-        let mut answer = String::new();
-        let answered = asked
-            .and_then(|()| self.stream.set_read_timeout(Some(PATIENCE)))
-            .and_then(|()| BufReader::new(&self.stream).read_line(&mut answer));
+        let early = self.guard.try_wait().is_ok_and(|ended| ended.is_some());
+        let said = self.exchange(BACK);
         let _ = self.guard.wait();
-        match (answered, answer.trim_end()) {
-            (Ok(_), DONE) => Left::AsItWas,
-            (Ok(_), found) if !found.is_empty() => Left::Broken(found.to_owned()),
-            // Somebody ended it: then it is ours to do.
-            _ => put_back(self.host, &self.order).map_or_else(Left::Broken, |()| Left::AsItWas),
+        match said.unwrap_or_default().trim_end() {
+            DONE if !early => Left::AsItWas,
+            // Somebody ended it, and we may have gone on meanwhile: then it is ours to do.
+            DONE | "" => {
+                put_back(self.host, &self.order).map_or_else(Left::Broken, |()| Left::AsItWas)
+            }
+            said => Left::Broken(said.to_owned()),
         }
+    }
+
+    /// Says a word and hears what the guard says to it.
+    fn exchange(&mut self, word: &str) -> std::io::Result<String> {
+        // What it said before it went away is still to be read.
+        let _ = writeln!(self.stream, "{word}");
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        let mut said = String::new();
+        BufReader::new(&self.stream).read_line(&mut said)?;
+        Ok(said)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{declaration::Declaration, nodes::Fallback};
 use image_swap_node::{
-    Asks, Outcome, Plan, Seen, State, observe, plan,
+    Answer, Asks, Outcome, Plan, Seen, State, observe, plan,
     verify::{Candidate, Source, Verdict, Verifier, candidates},
 };
 use serde::Serialize;
@@ -59,6 +59,12 @@ impl Args {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
+        if seen.daemon.answer == Answer::NotAsked {
+            let runtime = seen.observed.runtime;
+            return Err(Failure::Broken(format!(
+                "expected a runtime with CRI to pull through, found {runtime}: pull an image with it, and see what the mirror logs"
+            )));
+        }
         let mut client = seen.daemon.client().map_err(|error| broken(&error))?;
         let images = client.images().map_err(|error| broken(&error))?;
         let known: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
