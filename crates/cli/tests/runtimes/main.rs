@@ -14,6 +14,7 @@ mod node;
 mod page;
 mod random;
 mod rendered;
+mod seen;
 mod state;
 mod strace;
 

@@ -107,13 +107,6 @@ fn check(host: &Host, case: &Case<'_>) {
     daemon.start().unwrap();
 }
 
-/// Whether the header of `hosts.toml` is enough for this mirror: before 2.1 it
-/// does not reach a token service, and the mirror answers 401.
-fn header_is_enough(case: &Case<'_>) -> bool {
-    let old = ["1.", "2.0."].iter().any(|old| case.containerd.version.starts_with(old));
-    !old || !matches!(case.mirror.access, Access::Bearer(_))
-}
-
 /// Everything comes from the mirror, and is asked of it by the swapped
 /// reference's own URL.
 fn pulls(host: &Host, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
@@ -124,12 +117,8 @@ fn pulls(host: &Host, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
         let log = host.log().text();
         assert_eq!(host.log().requests()[0].url(), declared.swapped_url(&image), "{case:?}\n{log}");
         assert_eq!(host.log().connections(Server::Second), 0, "{case:?}\n{log}");
-        if header_is_enough(case) {
-            assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
-        }
-        if header_is_enough(case) || case.fallback == "never" {
-            nothing_public(host, &format!("{case:?} {image}"));
-        }
+        assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
+        nothing_public(host, &format!("{case:?} {image}"));
     }
     // A target itself has no mirror; it is asked without the credentials of rules.
     let image = SAMPLES[0].in_mirror(case.named, parts()).unwrap();

@@ -1,0 +1,179 @@
+//! What containerd does with what it is told, asked of real ones: the table of
+//! docs/nodes.md is held against it.
+
+use std::fs;
+
+use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust};
+use image_swap_testbed::Containerd;
+
+use crate::{
+    Outcome, announce,
+    declared::{Declared, robot},
+    images::{Named, SAMPLES},
+    lab, parts,
+    rendered::with_config_path,
+};
+
+const TABLE: &str = include_str!("../../../../docs/nodes.md");
+
+/// What is asked: a row of the table.
+#[derive(Clone, Copy)]
+struct Question {
+    /// The row's first cell.
+    row: &'static str,
+    told: Told,
+    /// What the mirror does.
+    answers: Answers,
+    /// Whether it takes tokens alone.
+    tokens: bool,
+}
+
+/// What containerd is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    CertsD,
+    Never,
+    /// Fallback never, without the empty `[host]` at its end.
+    WithoutHost,
+    /// `config_path` is a list.
+    List,
+    Mirrors,
+    Page,
+    MirrorsBesideConfigPath,
+}
+
+const fn question(row: &'static str, told: Told) -> Question {
+    Question { row, told, answers: Answers::Serves, tokens: false }
+}
+
+const QUESTIONS: [Question; 10] = [
+    question("`certs.d`", Told::CertsD),
+    Question {
+        answers: Answers::Missing,
+        ..question("`certs.d`; the mirror lacks the image", Told::CertsD)
+    },
+    Question {
+        answers: Answers::Missing,
+        ..question("the same with `--fallback never`", Told::Never)
+    },
+    Question {
+        answers: Answers::Status(500),
+        ..question("the same, and the mirror answers 500", Told::Never)
+    },
+    question("`--fallback never` without the empty `[host]` at its end", Told::WithoutHost),
+    Question {
+        tokens: true,
+        ..question(
+            "`certs.d`, credentials in a header, and a registry that takes tokens alone",
+            Told::CertsD,
+        )
+    },
+    question("`certs.d`, and a list `a:b` as `config_path`", Told::List),
+    question("`config.toml`, endpoints as URLs", Told::Mirrors),
+    question("`config.toml` as the page prints it", Told::Page),
+    question("`config.toml`, and `config_path` beside it", Told::MirrorsBesideConfigPath),
+];
+
+#[test]
+fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome {
+    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    for containerd in &runtimes.containerds {
+        let column = column(containerd);
+        for question in QUESTIONS {
+            let host = Host::start(content)?;
+            let seen = ask(&host, containerd, question);
+            let row = format!("| {} |", question.row);
+            let line = TABLE.lines().find(|line| line.starts_with(&row));
+            assert!(line.is_some(), "docs/nodes.md: expected a row {row}");
+            let line = line.unwrap_or_default();
+            match column {
+                Some(column) => {
+                    let cell = line.split('|').nth(column).unwrap_or_default().trim();
+                    assert_eq!(cell, seen, "{} on {}", question.row, containerd.version);
+                }
+                // A version that the table does not know yet.
+                None => announce(&format!("containerd {}: {row} {seen}", containerd.version)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The column of a containerd, if the table has one for it.
+fn column(containerd: &Containerd) -> Option<usize> {
+    let head = TABLE.lines().find(|line| line.starts_with("| told by |"))?;
+    let name = format!("containerd {}", containerd.minor());
+    head.split('|').position(|cell| cell.trim() == name)
+}
+
+/// Pulls one image, and says who was asked.
+fn ask(host: &Host, containerd: &Containerd, question: Question) -> String {
+    let access = if question.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
+    let options = HostOptions { access, trust: Trust::Public };
+    let declared = Declared::page(host, &options);
+    let mirror = host.mirror(&options).unwrap();
+    mirror.set(question.answers);
+    tell(host, containerd, question.told, &declared);
+    let mut daemon = Daemon::new(host, containerd).unwrap();
+    if daemon.start().is_err() {
+        return "CRI does not start".to_owned();
+    }
+    host.log().clear();
+    let pulled = daemon.pull(&SAMPLES[5].reference(Named::Tag, parts()).unwrap());
+    let mut asked: Vec<&str> = Vec::new();
+    for request in host.log().requests().iter().filter(|request| request.is_pull()) {
+        let name = match request.server {
+            Server::Public => "public registry",
+            Server::Mirror if request.path.starts_with("/v2/") => "mirror",
+            _ => "mirror without `/v2`",
+        };
+        if !asked.contains(&name) {
+            asked.push(name);
+        }
+    }
+    let asked = asked.join(", then ");
+    if pulled.is_ok() { asked } else { format!("{asked}; no pull") }
+}
+
+fn tell(host: &Host, containerd: &Containerd, told: Told, declared: &Declared) {
+    let config = "/etc/containerd/config.toml";
+    let certs = "/etc/containerd/certs.d";
+    let path = host.root().join(config.trim_start_matches('/'));
+    let with_path = with_config_path(containerd);
+    match told {
+        Told::CertsD | Told::List => {
+            declared.render(host, "containerd", certs, &[]);
+            let list = format!("{certs}:/etc/docker/certs.d");
+            let with_path =
+                if told == Told::List { with_path.replace(certs, &list) } else { with_path };
+            host.write(config, &with_path).unwrap();
+        }
+        Told::Never | Told::WithoutHost => {
+            declared.render(host, "containerd", certs, &["--fallback", "never"]);
+            host.write(config, &with_path).unwrap();
+            if told == Told::WithoutHost {
+                let hosts = host.root().join("etc/containerd/certs.d/quay.io/hosts.toml");
+                let text = fs::read_to_string(&hosts).unwrap();
+                fs::write(&hosts, text.strip_suffix("\n[host]\n").unwrap()).unwrap();
+            }
+        }
+        Told::Mirrors | Told::Page | Told::MirrorsBesideConfigPath => {
+            let endpoint = if told == Told::Page { "page" } else { "url" };
+            declared.render(
+                host,
+                "containerd-mirrors",
+                "/etc/containerd",
+                &["--endpoint", endpoint],
+            );
+            let tables = fs::read_to_string(&path).unwrap();
+            let beside = if told == Told::MirrorsBesideConfigPath {
+                format!(
+                    "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{certs}\"\n"
+                )
+            } else {
+                String::new()
+            };
+            fs::write(&path, format!("version = 2\n{beside}{tables}")).unwrap();
+        }
+    }
+}
