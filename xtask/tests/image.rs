@@ -134,3 +134,37 @@ fn a_program_that_the_image_could_not_run_is_refused() -> Outcome {
     assert!(files(dir.path()).is_empty());
     Ok(())
 }
+
+#[test]
+fn skopeo_copies_every_platform_from_the_layout_and_from_the_archive() -> Outcome {
+    let Some((parts, busybox)) = parts()? else { return Ok(()) };
+    let Some(runtimes) = or_skip(parts.runtimes())? else { return Ok(()) };
+    let dir = tempfile::tempdir()?;
+    let (layout, archive) = (dir.path().join("layout"), dir.path().join("image.tar"));
+    // For another processor: of a program only the headers are looked at.
+    let mut program = fs::read(&busybox)?;
+    let (platform, machine) = match Platform::here().architecture.as_str() {
+        "arm64" => ("linux/amd64", 62_u16),
+        _ => ("linux/arm64", 183),
+    };
+    program[18..20].copy_from_slice(&machine.to_le_bytes());
+    let other = dir.path().join("other");
+    fs::write(&other, program)?;
+    let mut command = image(&busybox, &layout);
+    command.args(["--binary", &format!("{platform}={}", other.display()), "--tag", "1"]);
+    let made = command.arg("--archive").arg(&archive).output()?;
+    assert!(made.status.success(), "{}", printed(&made));
+
+    for (n, source) in [("oci", &layout), ("oci-archive", &archive)].iter().enumerate() {
+        let copied = dir.path().join(n.to_string());
+        let mut skopeo = Command::new(&runtimes.skopeo.path);
+        skopeo.env("LD_LIBRARY_PATH", &runtimes.skopeo.libraries);
+        skopeo.args(["--insecure-policy", "copy", "--quiet", "--all"]);
+        skopeo.arg(format!("{}:{}:1", source.0, source.1.display()));
+        let ran = skopeo.arg(format!("dir:{}", copied.display())).output()?;
+        assert!(ran.status.success(), "{}", printed(&ran));
+        let names = files(&copied).into_keys().filter_map(|path| path.to_str().map(str::to_owned));
+        assert_eq!(names.filter(|name| name.ends_with(".manifest.json")).count(), 2);
+    }
+    Ok(())
+}

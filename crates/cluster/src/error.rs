@@ -1,5 +1,7 @@
 //! What can go wrong between us and the API server.
 
+use std::error::Error as _;
+
 /// Why the cluster could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,10 +64,40 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// kube prints the whole status twice; people want what the server said.
+/// kube prints the whole status twice; people want what the server said. Where
+/// there is no answer it says what it was doing, and why that failed stands below.
 fn reason(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let mut told = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let said = cause.to_string();
+        if !told.contains(&said) {
+            told.push_str(": ");
+            told.push_str(&said);
+        }
+        below = cause.source();
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::{Api, Client, Config};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn why_nobody_answers_is_told() {
+        // Nobody listens on the port that stands for none.
+        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let namespaces: Api<Namespace> = Api::all(Client::try_from(config).unwrap());
+        let error = namespaces.get("a").await.map_err(Error::api("read a")).unwrap_err();
+        let told = error.to_string();
+        assert!(told.starts_with("expected to read a, found: "), "{told}");
+        assert!(told.contains("Connection refused"), "{told}");
     }
 }
