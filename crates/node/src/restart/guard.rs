@@ -171,6 +171,10 @@ mod tests {
 
     /// What it hears if `speak` is done to it.
     fn heard(speak: impl FnOnce(net::UnixStream)) -> Word {
+        heard_within(Duration::MAX, speak)
+    }
+
+    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> Word {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (ours, theirs) = net::UnixStream::pair().unwrap();
@@ -178,7 +182,7 @@ mod tests {
             let mut stream = BufStream::new(UnixStream::from_std(ours).unwrap());
             let mut terminate = signal(SignalKind::terminate()).unwrap();
             speak(theirs);
-            word(&mut stream, &mut terminate, Duration::from_millis(200)).await
+            word(&mut stream, &mut terminate, patience).await
         })
     }
 
@@ -189,7 +193,8 @@ mod tests {
         assert!(matches!(heard(|mut s| s.write_all(b"disa").unwrap()), Word::Ended));
         assert!(matches!(heard(drop), Word::Ended));
         let mut open = None;
-        assert!(matches!(heard(|s| open = Some(s)), Word::Silence));
+        let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
+        assert!(matches!(silence, Word::Silence));
         let terminate = |stream| {
             kill_process(getpid(), Kind::TERM).unwrap();
             open = Some(stream);
