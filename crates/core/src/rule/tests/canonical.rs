@@ -193,6 +193,17 @@ fn pods_take_the_first_of_several_mirrors() {
 }
 
 #[test]
+fn a_path_may_become_as_long_as_paths_may_be() {
+    let image = |length| ["quay.io/", &"a".repeat(length)].concat();
+    for (map, longest) in [("quay.io::h.io/path", 250), ("quay.io::h.io", 255)] {
+        let target = map.rsplit(':').next().unwrap();
+        let swapped = [target, "/", &"a".repeat(longest)].concat();
+        swaps(map, &image(longest), &swapped, Rule);
+    }
+    leaves("quay.io::h.io/path", &image(251), InvalidResult);
+}
+
+#[test]
 fn a_result_that_is_no_reference_is_not_used() {
     leaves("docker.io::h.io/UPPER", "nginx", InvalidResult);
     leaves("quay.io/a/b::h.io", "quay.io/a/b:1", InvalidResult);

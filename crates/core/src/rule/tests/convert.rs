@@ -89,6 +89,11 @@ fn what_has_no_effect_is_said_in_a_comment() {
         text,
         "# *:: has no effect in imageswap\n# quay.io/team:: has no effect in imageswap\nquay.io::h.io/q\n"
     );
+    // Whole registries are kept, whatever effect they have.
+    let text = convert("gcr.io::\ndefault::h.io/d\n");
+    assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
+    let text = convert("gcr.io::\ndefault::\n");
+    assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
     let text = convert("docker.io::h.io/d\n");
     assert_eq!(text, "# without `default::` imageswap asks no prefix rule; none is kept\n");
 }
