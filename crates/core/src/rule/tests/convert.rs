@@ -55,6 +55,7 @@ fn the_converted_map_has_the_same_effect() {
         "default::h.io/d\nh.io::\n",
         "default::h.io/d\n",
         "default::h.io/d\nh.io::\nnoswap_wildcards::prometheus,1.25,nothing*[x]?\n",
+        "docker.io::h.io/d\ngcr.io::h.io/g\ndefault::\nnoswap_wildcards::nginx,a\n",
         "docker.io::h.io/x-\ngcr.io::h.io/x-\ndefault::\n",
         "docker.io::h.io/x-\ndocker.io/library::h.io/l-\ndefault::\n",
         "m.io:8443::h.io/m\nquay.io/team::h.io/dead\n*::h.io/dead\ndefault::\n",
@@ -80,6 +81,18 @@ fn names_without_a_registry_become_docker_hubs() {
         convert("[EXACT]nginx:1::bitnami/nginx:1\n[REPLACE]*::mirror\n"),
         "[EXACT]nginx:1::docker.io/bitnami/nginx:1\n[REPLACE]*::docker.io/mirror\n"
     );
+}
+
+#[test]
+fn the_target_of_an_exact_rule_with_a_registry_stays_as_it_was_written() {
+    assert_eq!(convert("[EXACT]a::docker.io/nginx\n"), "[EXACT]a::docker.io/nginx\n");
+}
+
+#[test]
+fn the_default_comes_last() {
+    let text = convert("default::h.io/d\nh.io::\ngcr.io::h.io/g\n");
+    assert_eq!(text.lines().last(), Some("default::h.io/d"), "{text}");
+    assert_eq!(text.matches("default").count(), 1, "{text}");
 }
 
 #[test]
