@@ -76,16 +76,13 @@ impl<'i> Asked<'i> {
         }
         let rest = self.path().get(length..).unwrap_or("");
         let rest = rest.strip_prefix('/').unwrap_or(rest);
-        // The end of a path is a path, and so is a path below a path.
-        if target.takes_any_path() && !rest.is_empty() {
-            let is_short = target.path().len() + 1 + rest.len() <= PATH_MAX;
-            if is_short {
-                return Some([target.as_str(), "/", rest, self.ending].concat());
-            }
-        }
         let slash = if rest.is_empty() { "" } else { "/" };
         let result = [target.as_str(), slash, rest, self.ending].concat();
-        self.is_kept_by(&result, target).then_some(result)
+        // The end of a path is a path, and so is a path below a path.
+        let is_proven = target.takes_any_path()
+            && !rest.is_empty()
+            && target.path().len() + slash.len() + rest.len() <= PATH_MAX;
+        (is_proven || self.is_kept_by(&result, target)).then_some(result)
     }
 
     /// The last component below `target`, with the tag and digest that follow it.

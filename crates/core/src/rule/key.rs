@@ -67,11 +67,8 @@ pub(crate) fn is_registry(domain: &str) -> bool {
 /// How long the host is before a port: the digits that end a domain after a colon.
 /// `[::1]` has its colons inside brackets.
 pub(crate) fn host_length(domain: &str) -> usize {
-    let host = domain.trim_end_matches(|c: char| c.is_ascii_digit());
-    match host.strip_suffix(':') {
-        Some(host) if host.len() + 1 < domain.len() => host.len(),
-        _ => domain.len(),
-    }
+    let host = domain.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':');
+    host.map_or(domain.len(), str::len)
 }
 
 /// Is `name` the name `below`, or below it on a component boundary?

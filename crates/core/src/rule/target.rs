@@ -85,8 +85,8 @@ impl Target {
             text.push('/');
             text.push_str(path);
         }
-        let is_literal = domain != DOCKER_DOMAIN && domain != LEGACY_DOCKER_DOMAIN;
-        let takes_any_path = is_literal && (path.is_empty() || is_path(path));
+        // A path of one component on Docker Hub is read as one that is longer.
+        let takes_any_path = domain != DOCKER_DOMAIN && (path.is_empty() || is_path(path));
         Ok(Self { text, domain_end: domain.len(), plain_http, takes_any_path })
     }
 
@@ -159,6 +159,26 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_without_its_port() {
+        let host = |written: &str| Target::parse(written).unwrap().host().to_owned();
+        assert_eq!(
+            [host("h.io:5000/d"), host("h.io/d"), host("[::1]:5000")],
+            ["h.io", "h.io", "[::1]"]
+        );
+    }
+
+    #[test]
+    fn a_target_whose_path_is_none_is_hopeless() {
+        let is_hopeless = |written: &str| Target::parse(written).unwrap().is_hopeless();
+        for written in ["h.io", "h.io/d", "h.io/d/e", "h.io/x-", "h.io/d/x-"] {
+            assert!(!is_hopeless(written), "{written}");
+        }
+        for written in ["h.io/D", "h.io/d//e", "h.io/D-", "h.io/d_-"] {
+            assert!(is_hopeless(written), "{written}");
+        }
+    }
+
+    #[test]
     fn a_target_begins_with_a_registry() {
         for written in [
             "",
@@ -178,5 +198,8 @@ mod tests {
             assert_eq!(Target::parse(written), Err(TargetError::TagOrDigest), "{written}");
         }
         assert_eq!(Target::of_exact("h.io/d:1").unwrap().as_str(), "h.io/d:1");
+        let told = |written: &str| Target::parse(written).unwrap_err().to_string();
+        assert!(told("harbor/d").contains("begins with a registry"));
+        assert!(told("h.io/d:1").contains("without tag and digest"));
     }
 }

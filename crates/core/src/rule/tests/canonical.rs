@@ -193,6 +193,49 @@ fn pods_take_the_first_of_several_mirrors() {
 }
 
 #[test]
+fn only_a_target_on_docker_hub_is_below_its_library_too() {
+    swaps("docker.io::h.io/d", "d", "h.io/d/library/d", Rule);
+    leaves("quay.io::docker.io/d", "docker.io/library/d", AlreadyMirrored);
+}
+
+#[test]
+fn reasons_are_called_as_scripts_know_them() {
+    let names = super::Reason::ALL.map(super::Reason::as_str);
+    let known = [
+        "already-mirrored",
+        "exact",
+        "replace",
+        "rule",
+        "default",
+        "no-rule",
+        "disabled",
+        "noswap",
+        "invalid-result",
+    ];
+    assert_eq!(names, known);
+}
+
+#[test]
+fn the_default_in_force_is_the_first() {
+    let default = |map| rules(map).default_rule();
+    assert_eq!(default("quay.io::h.io,default::h.io/1,default::h.io/2"), Some(1));
+    assert_eq!(default("quay.io::h.io"), None);
+}
+
+#[test]
+fn a_path_may_become_as_long_as_paths_may_be() {
+    let image = |length| ["quay.io/", &"a".repeat(length)].concat();
+    for (map, longest) in [("quay.io::h.io/path", 250), ("quay.io::h.io", 255)] {
+        let target = map.rsplit(':').next().unwrap();
+        let swapped = [target, "/", &"a".repeat(longest)].concat();
+        swaps(map, &image(longest), &swapped, Rule);
+    }
+    leaves("quay.io::h.io/path", &image(251), InvalidResult);
+    // On Docker Hub, `library/` counts.
+    leaves("quay.io::docker.io", &image(250), InvalidResult);
+}
+
+#[test]
 fn a_result_that_is_no_reference_is_not_used() {
     leaves("docker.io::h.io/UPPER", "nginx", InvalidResult);
     leaves("quay.io/a/b::h.io", "quay.io/a/b:1", InvalidResult);

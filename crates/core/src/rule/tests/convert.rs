@@ -55,6 +55,7 @@ fn the_converted_map_has_the_same_effect() {
         "default::h.io/d\nh.io::\n",
         "default::h.io/d\n",
         "default::h.io/d\nh.io::\nnoswap_wildcards::prometheus,1.25,nothing*[x]?\n",
+        "docker.io::h.io/d\ngcr.io::h.io/g\ndefault::\nnoswap_wildcards::nginx,a\n",
         "docker.io::h.io/x-\ngcr.io::h.io/x-\ndefault::\n",
         "docker.io::h.io/x-\ndocker.io/library::h.io/l-\ndefault::\n",
         "m.io:8443::h.io/m\nquay.io/team::h.io/dead\n*::h.io/dead\ndefault::\n",
@@ -83,12 +84,29 @@ fn names_without_a_registry_become_docker_hubs() {
 }
 
 #[test]
+fn the_target_of_an_exact_rule_with_a_registry_stays_as_it_was_written() {
+    assert_eq!(convert("[EXACT]a::docker.io/nginx\n"), "[EXACT]a::docker.io/nginx\n");
+}
+
+#[test]
+fn the_default_comes_last() {
+    let text = convert("default::h.io/d\nh.io::\ngcr.io::h.io/g\n");
+    assert_eq!(text.lines().last(), Some("default::h.io/d"), "{text}");
+    assert_eq!(text.matches("default").count(), 1, "{text}");
+}
+
+#[test]
 fn what_has_no_effect_is_said_in_a_comment() {
     let text = convert("*::h.io/x\nquay.io::h.io/q\nquay.io/team::h.io/t\ndefault::\n");
     assert_eq!(
         text,
         "# *:: has no effect in imageswap\n# quay.io/team:: has no effect in imageswap\nquay.io::h.io/q\n"
     );
+    // Whole registries are kept, whatever effect they have.
+    let text = convert("gcr.io::\ndefault::h.io/d\n");
+    assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
+    let text = convert("gcr.io::\ndefault::\n");
+    assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
     let text = convert("docker.io::h.io/d\n");
     assert_eq!(text, "# without `default::` imageswap asks no prefix rule; none is kept\n");
 }

@@ -48,8 +48,8 @@ fn every_kind_of_line_is_read() {
 
 #[test]
 fn a_bracket_that_nothing_closes_is_itself() {
-    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r", Form::Lines);
-    assert_eq!(pairs(&rules), [(Kind::Replace, "a[*", "h.io/r")]);
+    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r\n[x::h.io/x", Form::Lines);
+    assert_eq!(pairs(&rules), [(Kind::Replace, "a[*", "h.io/r"), (Kind::Prefix, "[x", "h.io/x")]);
     assert_eq!(unreadable, []);
 }
 
@@ -76,6 +76,15 @@ fn a_list_has_commas_or_newlines() {
 fn columns_count_characters_and_skip_white_space() {
     let (rules, _) = read("é::ü/ß,  docker.io :: h.io", Form::List);
     assert_eq!((rules[1].place.column, rules[1].target_place.column), (10, 23));
+    let (rules, _) = read("noswap_wildcards::a,bcd,e", Form::Lines);
+    assert_eq!(rules.iter().map(|rule| rule.place.column).collect::<Vec<_>>(), [19, 21, 25]);
+}
+
+#[test]
+fn of_colons_in_a_row_the_first_two_are_the_mark() {
+    let (rules, unreadable) = read("a.io:::5000", Form::Lines);
+    assert_eq!(pairs(&rules), [(Kind::Prefix, "a.io", ":5000")]);
+    assert_eq!(unreadable, []);
 }
 
 #[test]
@@ -100,9 +109,13 @@ fn in_a_list_an_item_without_a_double_colon_continues_noswap() {
 
 #[test]
 fn in_a_list_the_old_single_colon_is_read_too() {
-    let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g", Form::List);
+    let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g,[::1]:h.io/six", Form::List);
     assert_eq!(
         pairs(&rules),
-        [(Kind::Prefix, "docker.io", "h.io/d"), (Kind::Prefix, "gcr.io", "h.io/g")]
+        [
+            (Kind::Prefix, "docker.io", "h.io/d"),
+            (Kind::Prefix, "gcr.io", "h.io/g"),
+            (Kind::Prefix, "[::1]", "h.io/six"),
+        ]
     );
 }
