@@ -44,7 +44,7 @@ cases! {
     CONFIG_PATH_UNSET: "config-path-unset", "`config_path` is not set, or empty", Migrate,
         "set in the table of the file's version, with a comment that names the directory";
     CONFIG_PATH_SET: "config-path-set", "`config_path` is one directory, in whatever file", Keep,
-        "files go below that directory; nothing is restarted";
+        "files go below that directory; nothing is restarted, unless the containerd that runs says it was started without it";
     COLON_LIST: "colon-list", "`config_path` is a list `a:b`, which containerd 2 takes for one name", Migrate,
         "the first directory becomes the only one";
     COLON_LIST_IN_USE: "colon-list-in-use", "such a list, and hosts below more than the first directory", Refuse,
