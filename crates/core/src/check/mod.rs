@@ -15,7 +15,7 @@ use crate::{
     finding::{Code, Finding},
     nodes::Mirrors,
     place::Place,
-    redact::without_userinfo,
+    redact::{userinfo, without_userinfo},
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 
@@ -44,6 +44,10 @@ impl<'a> Checked<'a> {
         for finding in &mut findings {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
+            for secret in self.each().filter_map(|(_, rule)| userinfo(&rule.target)) {
+                let quoted = secret.escape_debug().to_string();
+                finding.message = finding.message.replace(secret, "…").replace(&quoted, "…");
+            }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
             }
