@@ -8,7 +8,7 @@ mod dead;
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 use crate::{
@@ -41,12 +41,15 @@ impl<'a> Checked<'a> {
         self.outside_domain(&mut findings);
         self.inexpressible(&mut findings);
         self.silent_no_op(&mut findings);
+        let secrets = self.each().filter_map(|(_, rule)| userinfo(&rule.target));
+        // Each once, in an order that is always the same.
+        let secrets: BTreeMap<&str, String> =
+            secrets.map(|it| (it, it.escape_debug().to_string())).collect();
         for finding in &mut findings {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
-            for secret in self.each().filter_map(|(_, rule)| userinfo(&rule.target)) {
-                let quoted = secret.escape_debug().to_string();
-                finding.message = finding.message.replace(secret, "…").replace(&quoted, "…");
+            for (secret, quoted) in &secrets {
+                finding.message = finding.message.replace(secret, "…").replace(quoted, "…");
             }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
