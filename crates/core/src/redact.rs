@@ -5,9 +5,6 @@ use std::borrow::Cow;
 /// `text` with everything that looks like `user:password@` replaced by `…@`.
 /// The `@` of a digest is none.
 pub fn without_userinfo(text: &str) -> Cow<'_, str> {
-    let is_digest = |after: &str| {
-        ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm))
-    };
     let mut shown = String::new();
     let mut done = 0;
     for (at, _) in text.match_indices('@') {
@@ -34,6 +31,20 @@ pub fn without_userinfo(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The `user:password` of a target, a URL or an address; `None`: it has none.
+pub fn userinfo(text: &str) -> Option<&str> {
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let rest = &text[start..];
+    let mut marks = rest.match_indices('@').map(|(at, _)| at);
+    let end = marks.rfind(|at| !is_digest(&rest[at + 1..]))?;
+    Some(&rest[..end]).filter(|found| !found.is_empty())
+}
+
+/// Whether what stands behind an `@` is a digest.
+fn is_digest(after: &str) -> bool {
+    ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +62,20 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(without_userinfo(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_password_may_hold_whatever_it_likes() {
+        for (text, found) in [
+            ("https://u:p/w \"x\"@h.io/d", Some("u:p/w \"x\"")),
+            ("u:p@w@h.io/d", Some("u:p@w")),
+            ("u:p@h.io/d@sha256:00", Some("u:p")),
+            ("h.io/d@sha256:00", None),
+            ("@h.io/d", None),
+            ("h.io/d", None),
+        ] {
+            assert_eq!(userinfo(text), found, "{text}");
         }
     }
 }

@@ -103,10 +103,15 @@ impl Installed {
         Client::try_from(Config::from_custom_kubeconfig(file, &options).await.unwrap()).unwrap()
     }
 
+    /// All that the API server wrote down.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(self.files.path().join("log")).unwrap()
+    }
+
     /// What `account` was allowed and what it was refused, so far.
     pub(crate) fn audited(&self, account: Account) -> (BTreeSet<Used>, Vec<String>) {
         let (mut used, mut refused) = (BTreeSet::new(), Vec::new());
-        let log = fs::read_to_string(self.files.path().join("log")).unwrap();
+        let log = self.audit_log();
         // The last line may not yet be whole.
         for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             if line["impersonatedUser"]["username"] != account.user() {

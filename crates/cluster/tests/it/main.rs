@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod credentials;
 mod declaration;
 mod faults;
 mod install;

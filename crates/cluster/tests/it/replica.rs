@@ -19,6 +19,7 @@ pub(crate) struct Replica {
     settings: SettingsInForce,
     certificate: CertificateInForce,
     certificates: watch::Sender<u32>,
+    metrics: Arc<Metrics>,
     port: u16,
     admin_port: u16,
     running: Mutex<Option<Running>>,
@@ -28,12 +29,13 @@ impl Replica {
     pub(crate) async fn start() -> Arc<Self> {
         let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
         let settings = SettingsInForce::default();
+        let metrics = Metrics::new(&rules, &certificate);
         let server = Server {
             listen: ([0, 0, 0, 0], 0).into(),
             admin_listen: ([0, 0, 0, 0], 0).into(),
             limits: Limits::default(),
             settings: settings.clone(),
-            metrics: Metrics::new(&rules, &certificate),
+            metrics: Arc::clone(&metrics),
             rules: rules.clone(),
             certificate: certificate.clone(),
         };
@@ -46,6 +48,7 @@ impl Replica {
             settings,
             certificate,
             certificates: watch::Sender::new(0),
+            metrics,
             port,
             admin_port,
             running: Mutex::new(Some(bound.run())),
@@ -67,6 +70,11 @@ impl Replica {
     /// How many certificates it was told.
     pub(crate) fn certificates(&self) -> watch::Receiver<u32> {
         self.certificates.subscribe()
+    }
+
+    /// What it tells Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.text().unwrap()
     }
 
     /// Says that it is about to leave; still answers.

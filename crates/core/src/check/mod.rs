@@ -8,14 +8,14 @@ mod dead;
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 use crate::{
     finding::{Code, Finding},
     nodes::Mirrors,
     place::Place,
-    redact::without_userinfo,
+    redact::{userinfo, without_userinfo},
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 
@@ -41,9 +41,16 @@ impl<'a> Checked<'a> {
         self.outside_domain(&mut findings);
         self.inexpressible(&mut findings);
         self.silent_no_op(&mut findings);
+        let secrets = self.each().filter_map(|(_, rule)| userinfo(&rule.target));
+        // Each once, in an order that is always the same.
+        let secrets: BTreeMap<&str, String> =
+            secrets.map(|it| (it, it.escape_debug().to_string())).collect();
         for finding in &mut findings {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
+            for (secret, quoted) in &secrets {
+                finding.message = finding.message.replace(secret, "…").replace(quoted, "…");
+            }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
             }
