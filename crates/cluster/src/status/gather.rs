@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 use tokio::time::timeout;
 
-use super::{Answer, Leader, Named, Nodes, Replica, Replicas, Status, workloads};
+use super::{Answer, Leader, Named, Nodes, REPLICAS, Replica, Replicas, Status, workloads};
 use crate::{
     api::get,
     clock::now,
@@ -71,7 +71,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let map = unread.note("the controller's report", get(&maps, &release.status()).await)?;
-    let deployment = unread.note("replicas", get(&deployments, &release.admission()).await)?;
+    let deployment = unread.note(REPLICAS, get(&deployments, &release.admission()).await)?;
     if let (Some(None), Some(None)) = (&map, &deployment) {
         return Err(Error::NoRelease { name: name.clone(), namespace: namespace.clone() });
     }
@@ -125,7 +125,7 @@ async fn replicas(
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = pods.list(&ListParams::default().labels(&selector(&labels))).await;
     let list = list.map_err(Error::api("list the replicas"));
-    let Some(list) = unread.note("replicas", list)? else { return Ok(None) };
+    let Some(list) = unread.note(REPLICAS, list)? else { return Ok(None) };
     let count = |number: Option<i32>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
     let there = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut pods = join_all(there.map(|pod| replica(client, pod))).await;

@@ -2,7 +2,7 @@
 
 use image_swap_core::declaration::UnixTime;
 
-use super::{News, Replicas, Status};
+use super::{News, REPLICAS, Replicas, Status};
 use crate::{
     clock::written,
     report::{Lifetime, Report},
@@ -32,6 +32,8 @@ pub(super) fn judge(status: &mut Status) {
     }
     if let Some(replicas) = &status.replicas {
         self::replicas(replicas, status.report.as_ref(), &mut told);
+    } else if !status.unread.iter().any(|it| it.starts_with(REPLICAS)) {
+        told.bad("replicas-missing", "expected the Deployment of the replicas, found none");
     }
     let outdated: usize = status.pods.iter().flatten().map(|row| row.outdated).sum();
     if outdated > 0 {

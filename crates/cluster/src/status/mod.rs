@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use self::gather::find;
 use crate::{error::Error, release::Release, report::Report};
 
+/// What the replicas are called in [`Status::unread`].
+const REPLICAS: &str = "replicas";
+
 /// How a release is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

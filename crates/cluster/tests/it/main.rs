@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod conditions;
 mod credentials;
 mod declaration;
 mod faults;

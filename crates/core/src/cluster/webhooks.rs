@@ -23,21 +23,32 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Namespaces whose pods start whatever becomes of us: without them no other
 /// pod gets a network or a volume.
-pub const SYSTEM_NAMESPACES: [&str; 15] = [
+pub const SYSTEM_NAMESPACES: [&str; 26] = [
     "kube-system",
-    "calico-system",
+    "antrea",
     "calico-apiserver",
-    "tigera-operator",
+    "calico-system",
+    "ceph-csi-cephfs",
+    "ceph-csi-rbd",
     "cilium",
     "cilium-system",
+    "democratic-csi",
     "kube-flannel",
-    "kube-router",
-    "antrea",
     "kube-ovn",
-    "multus",
+    "kube-router",
     "longhorn-system",
-    "rook-ceph",
+    "multus",
+    "nsx-system",
     "openebs",
+    "openshift-cluster-csi-drivers",
+    "openshift-multus",
+    "openshift-ovn-kubernetes",
+    "openshift-sdn",
+    "piraeus-datastore",
+    "portworx",
+    "rook-ceph",
+    "tigera-operator",
+    "trident",
     "vmware-system-csi",
 ];
 

@@ -49,7 +49,10 @@ fn healthy() -> Value {
 
 #[test]
 fn a_healthy_release_takes_one_look() {
-    insta::assert_snapshot!("healthy", shown(&healthy()));
+    let shown = shown(&healthy());
+    insta::assert_snapshot!("healthy", shown);
+    let documented = include_str!("../../../../../docs/cluster.md");
+    assert!(documented.contains(&shown), "docs/cluster.md shows this page:\n{shown}");
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn a_controller_that_is_silent_is_bad_news() {
     assert_eq!(codes(|it| it.report = None), ["no-report"]);
     // What may not be read is not gone.
     let unread = codes(|it| {
-        (it.leader, it.report) = (None, None);
-        it.unread = vec!["everything: forbidden".into()];
+        (it.leader, it.report, it.replicas) = (None, None, None);
+        it.unread = vec!["replicas: forbidden".into()];
     });
     assert_eq!(unread, ["unread"]);
 }
@@ -163,6 +163,7 @@ fn replicas_that_are_gone_or_behind_are_bad_news_and_silent_ones_a_note() {
     let one =
         |change: fn(&mut Replica)| judged(|it| change(&mut it.replicas.as_mut().unwrap().pods[0]));
     assert_eq!(codes(|it| it.replicas.as_mut().unwrap().ready = 0), ["replicas-missing"]);
+    assert_eq!(codes(|it| it.replicas = None), ["replicas-missing"]);
     let behind = one(|it| it.answer.as_mut().unwrap().hash = "bb".into());
     assert_eq!(behind.news[0].message, "one serves declaration bb, expected declaration aa");
     let fresh = one(|it| it.answer.as_mut().unwrap().rules = None);

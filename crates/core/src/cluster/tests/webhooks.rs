@@ -98,6 +98,16 @@ fn without_conditions_the_namespaces_are_listed() {
 }
 
 #[test]
+fn the_chart_s_system_namespaces_are_the_program_s() {
+    let values = include_str!("../../../../../charts/image-swap/values.yaml");
+    let list = values.split("\nsystemNamespaces:\n").nth(1).unwrap();
+    let listed = list.lines().map_while(|line| line.strip_prefix("  - "));
+    // Which the chart adds by itself.
+    let names: Vec<&str> = std::iter::once("kube-system").chain(listed).collect();
+    assert_eq!(names, SYSTEM_NAMESPACES);
+}
+
+#[test]
 fn our_own_pods_match_nothing() {
     let mut object = registered(&settings());
     let expected =
