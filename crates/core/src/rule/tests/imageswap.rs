@@ -32,6 +32,56 @@ fn swaps(map: &str, image: &str, expected: &str, reason: Reason) {
     let form = if map.contains('\n') { Form::Lines } else { Form::List };
     let answer = ImageSwap::new(map, form).swap(image).unwrap();
     assert_eq!((answer.image.as_ref(), answer.reason), (expected, reason), "{map} {image}");
+    assert_eq!(answer.changed(), image != expected, "{map} {image}");
+}
+
+#[test]
+fn a_dot_makes_a_registry_only_before_a_slash() {
+    swaps("docker.io::h.io/d", "nginx.alpine", "h.io/d/nginx.alpine", Reason::Rule);
+}
+
+#[test]
+fn a_comment_ends_a_line() {
+    let map = ImageSwap::new("gcr.io::h.io/g # a\n", Form::Lines);
+    assert_eq!(map.rules()[0].target, "h.io/g");
+}
+
+#[test]
+fn a_key_with_the_images_port_beats_one_without() {
+    let map = "m.io::h.io/n\nm.io:8443::h.io/p\ndefault::\n";
+    let map = ImageSwap::new(map, Form::Lines);
+    let rule = map.swap("m.io:8443/x").unwrap().rule.unwrap();
+    assert_eq!(map.rules()[rule].source, "m.io:8443");
+}
+
+#[test]
+fn only_wildcards_go_on_behind_a_comma() {
+    let map = ImageSwap::new("gcr.io::h.io/g,x", Form::List);
+    assert_eq!(map.rules()[0].target, "h.io/g");
+}
+
+#[test]
+fn prefix_rules_swap_nothing_without_a_default() {
+    let swaps = |map, form| ImageSwap::new(map, form).swaps_anything();
+    assert!(!swaps("docker.io::h.io/d\n", Form::Lines));
+    for map in ["[EXACT]a::h.io/e\n", "[REPLACE]a*::h.io/r\n", "default::\n"] {
+        assert!(swaps(map, Form::Lines), "{map}");
+    }
+    assert!(swaps("docker.io::h.io/d", Form::List));
+}
+
+#[test]
+fn items_of_a_list_have_places_and_wildcards_go_on() {
+    let list = "gcr.io::h.io/g, quay.io::h.io/q,noswap_wildcards::zz,yy,k.io::h.io/k";
+    let map = ImageSwap::new(list, Form::List);
+    let place = |image| {
+        let place = map.rules()[map.swap(image).unwrap().rule.unwrap()].place;
+        (place.line, place.column)
+    };
+    assert_eq!(
+        [place("gcr.io/x"), place("quay.io/x"), place("k.io/x")],
+        [(1, 1), (1, 17), (1, 57)]
+    );
 }
 
 #[test]
