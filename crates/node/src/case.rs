@@ -74,7 +74,7 @@ cases! {
     RUNTIME_TOO_OLD: "runtime-too-old", "containerd before 1.6, which has no `override_path`", Refuse,
         "update containerd";
     RUNTIME_UNKNOWN: "runtime-unknown", "a version that nobody can tell, and config.toml to be edited", Refuse,
-        "set `config_path` to one directory by hand, or say where the program is";
+        "set `config_path` to one directory by hand, or start the runtime, which then tells";
     RUNTIME_NEW: "runtime-new", "containerd 2.4 or later", Keep,
         "handled as 2.3 is";
     CRI_DISABLED: "cri-disabled", "`disabled_plugins` names the CRI plugin", Refuse,
