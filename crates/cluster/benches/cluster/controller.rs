@@ -1,0 +1,185 @@
+//! What the controller holds in memory in a large cluster, and how long a new
+//! declaration takes from there to the next pod.
+
+use std::{
+    fs,
+    net::UdpSocket,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use image_swap_cluster::client;
+use image_swap_testbed::{ControlPlane, HttpClient, Port, Process, RunDir, Wait, until};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, Client, api::PostParams};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{Outcome, load::Load, process, sample, statistics};
+
+/// Namespaces that have their Secret, by the controller's own account.
+const METRIC: &str = "image_swap_controller_pull_secrets ";
+const RELEASE: &str = "image-swap-system";
+const NAMESPACES: usize = 5000;
+const CHANGES: usize = 21;
+/// How many namespaces are made at the same time.
+const AT_ONCE: usize = 16;
+/// Thousands of Secrets take a while.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Nobody listens there: that the registry is tried leaves no trace anywhere.
+const REGISTRY: &str = "127.0.0.1:9";
+
+pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outcome<()> {
+    let directory = RunDir::new("bench")?;
+    let client = client(Some(control_plane.kubeconfig())).await?;
+    let begun = Instant::now();
+    seed(&client).await?;
+    eprintln!("{NAMESPACES} namespaces in {:.0} s", begun.elapsed().as_secs_f64());
+    install(control_plane)?;
+
+    let [port, webhook_admin, admin] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+    let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
+    let namespace = format!("--namespace={RELEASE}");
+    let listen = format!("--admin-listen=127.0.0.1:{}", admin.number());
+    let arguments = ["controller", &namespace, &kubeconfig, "--match-conditions=false", &listen];
+    let controller = process::start(binary, arguments, &admin, directory.path())?;
+    declare(control_plane, "first")?;
+    let begun = Instant::now();
+    until("a pull Secret in each namespace", PATIENCE, || {
+        let url = format!("http://127.0.0.1:{}/metrics", admin.number());
+        let metrics = HttpClient::default().request("GET", &url, None)?.body;
+        let mut values = metrics.lines().filter_map(|line| line.strip_prefix(METRIC));
+        match values.next() {
+            Some(found) if found.trim() == NAMESPACES.to_string() => Ok(()),
+            found => Err(Wait::NotYet(format!("{found:?}"))),
+        }
+    })?;
+    let (now, peak) = (memory(&controller, "VmRSS:")?, memory(&controller, "VmHWM:")?);
+    println!("controller/namespaces {NAMESPACES}");
+    println!("controller/rss-mib {now:.1}");
+    println!("controller/peak-rss-mib {peak:.1}");
+    println!("# all pull Secrets were there after {:.0} s", begun.elapsed().as_secs_f64());
+
+    let listen = format!("--listen=0.0.0.0:{}", port.number());
+    let own = format!("--admin-listen=127.0.0.1:{}", webhook_admin.number());
+    let arguments = ["webhook", "--in-cluster", &namespace, &kubeconfig, &listen, &own];
+    let _webhook = process::start(binary, arguments, &port, directory.path())?;
+    serve_at(control_plane, port.number())?;
+    changes(control_plane, &Load::new(&client, "n-0")?).await
+}
+
+/// Namespaces with a swapped pod in each.
+async fn seed(client: &Client) -> Outcome<()> {
+    let mut pod: Value = sample::pod();
+    pod["metadata"]["annotations"] = json!({ "image-swap.io/original-images": "{}" });
+    let pod: Pod = serde_json::from_value(pod)?;
+    let mut tasks = JoinSet::new();
+    for first in 0..AT_ONCE {
+        let (client, pod, params) = (client.clone(), pod.clone(), PostParams::default());
+        tasks.spawn(async move {
+            for number in (first..NAMESPACES).step_by(AT_ONCE) {
+                let name = format!("n-{number}");
+                let object = json!({ "metadata": { "name": name } });
+                let namespace: Namespace = serde_json::from_value(object)?;
+                Api::all(client.clone()).create(&params, &namespace).await?;
+                Api::namespaced(client.clone(), &name).create(&params, &pod).await?;
+            }
+            Outcome::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// What the controller and the API server need of the chart's objects.
+fn install(control_plane: &ControlPlane) -> Outcome<()> {
+    for name in [RELEASE, "jet-system"] {
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        control_plane.create("/api/v1/namespaces", &namespace)?;
+    }
+    let anchor = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
+    });
+    control_plane.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", &anchor)?;
+    Ok(())
+}
+
+/// Sends the API server to `port` of this machine when it asks the Service.
+fn serve_at(control_plane: &ControlPlane, port: u16) -> Outcome<()> {
+    // Endpoints are never loopback addresses. Nothing is sent: connecting
+    // chooses the address that would be used.
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("192.0.2.1:9")?;
+    let address = socket.local_addr()?.ip();
+    let metadata = json!({ "name": "image-swap-admission" });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": { "ports": [{ "name": "https", "port": 443 }] },
+    });
+    let ports = json!([{ "name": "https", "port": port }]);
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
+        "subsets": [{ "addresses": [{ "ip": address }], "ports": ports }],
+    });
+    for (plural, object) in [("services", service), ("endpoints", endpoints)] {
+        control_plane.create(&format!("/api/v1/namespaces/{RELEASE}/{plural}"), &object)?;
+    }
+    Ok(())
+}
+
+/// Declares that images of Docker Hub are at `path` of the registry.
+fn declare(control_plane: &ControlPlane, path: &str) -> Outcome<()> {
+    let secrets = "/api/v1/namespaces/jet-system/secrets";
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "registry-info" },
+        "stringData": {
+            "DOMAIN": REGISTRY, "BASE_PATH": "airgap", "INSECURE": "false",
+            "USERNAME": "robot", "PASSWORD": "password-of-the-robot",
+            "MIRROR_REGISTRIES": format!("docker.io::{REGISTRY}/airgap/{path}"),
+        },
+    });
+    let there = format!("{secrets}/registry-info");
+    let answer = if control_plane.get(&there)?.is_some() {
+        control_plane.request("PUT", &there, Some(&secret))?
+    } else {
+        control_plane.request("POST", secrets, Some(&secret))?
+    };
+    if answer.status < 300 { Ok(()) } else { Err(answer.body.into()) }
+}
+
+/// Changes the declaration again and again, and creates pods until one follows it.
+async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
+    let mut times = Vec::new();
+    // The first one waits for certificates and the registration, too.
+    for number in 0..=CHANGES {
+        let path = format!("change-{number}");
+        let wanted = format!("{REGISTRY}/airgap/{path}/library/nginx:1.27");
+        declare(control_plane, &path)?;
+        let begun = Instant::now();
+        while load.create().await.ok().as_ref() != Some(&wanted) {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("expected a pod with {wanted}, found none in time").into());
+            }
+        }
+        if number > 0 {
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    println!("declaration/to-pod-ms {:.0}", statistics::median(&times));
+    let (least, most) = (statistics::quantile(&times, 0.0), statistics::quantile(&times, 0.99));
+    println!("# {CHANGES} changes: {least:.0} to {most:.0} ms");
+    Ok(())
+}
+
+/// A line of `/proc/PID/status` (proc(5)), in MiB.
+fn memory(process: &Process, label: &str) -> Outcome<f64> {
+    let pid = process.pid().ok_or("no process")?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(label));
+    let line = line.ok_or("no such line")?.trim().trim_end_matches(" kB");
+    Ok(line.parse::<f64>()? / 1024.0)
+}
