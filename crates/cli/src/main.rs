@@ -5,6 +5,7 @@ mod command;
 mod declaration;
 mod failure;
 mod fallback;
+mod format;
 mod logging;
 mod output;
 mod replace;

@@ -2,11 +2,13 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::finding::Finding;
+use image_swap_core::{finding::Finding, render::Format};
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
+    fallback::FallbackArg,
+    format,
     output::{self, Output},
 };
 
@@ -18,6 +20,12 @@ pub(crate) struct Args {
     /// How the rules are read.
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
+    /// What nodes read: which rules it cannot hold [default: containerd].
+    #[arg(long, value_parser = format::named, conflicts_with = "dialect")]
+    format: Option<&'static Format>,
+    /// Whether nodes may ask the public registry after the mirrors.
+    #[arg(long, value_enum, default_value_t, requires = "format")]
+    fallback: FallbackArg,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -25,11 +33,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { declaration, dialect, output } = self;
+        let Self { declaration, dialect, format, fallback, output } = self;
         let declaration = declaration.load()?;
-        let findings = match dialect {
-            Dialect::Canonical => declaration.findings().to_vec(),
-            Dialect::Imageswap => declaration.imageswap_findings(),
+        let findings = match (format, dialect) {
+            (Some(format), _) => declaration.findings_told_in(format, fallback.into()),
+            (None, Dialect::Canonical) => declaration.findings().to_vec(),
+            (None, Dialect::Imageswap) => declaration.imageswap_findings(),
         };
         let errors = findings.iter().filter(|finding| finding.is_error()).count();
         let mut out = output::stdout();

@@ -17,7 +17,7 @@ use crate::{
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
     fallback::FallbackArg,
-    output, replace,
+    format, output, replace,
 };
 
 /// Arguments of `render`.
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
     /// What to print.
-    #[arg(value_parser = format, long_help = formats())]
+    #[arg(value_parser = format::named, long_help = formats())]
     format: &'static Format,
     /// Write the files below this directory; `-` is standard output.
     #[arg(long, value_name = "DIR", default_value = "-")]
@@ -66,13 +66,6 @@ enum VersionArg {
     Two,
     #[value(name = "3")]
     Three,
-}
-
-fn format(name: &str) -> Result<&'static Format, String> {
-    Format::named(name).ok_or_else(|| {
-        let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
-        format!("expected one of {}", names.join(", "))
-    })
 }
 
 fn formats() -> String {

@@ -49,3 +49,27 @@ fn a_map_without_default_is_told_in_the_dialect_imageswap() {
     let rows = image_swap_with(&[&args[..], &["imageswap"]].concat(), map).json();
     assert_eq!(rows[0]["code"], "silent-no-op");
 }
+
+#[test]
+fn what_a_format_cannot_hold_is_told_as_render_tells_it() {
+    for (format, fallback) in [("k3s", "never"), ("docker", "upstream"), ("containerd", "never")] {
+        let flags = ["--fallback", fallback, "--registry-info", &example("registry-secret.yaml")];
+        let check = image_swap(
+            &[&["check", "--output", "json", "--format", format], flags.as_slice()].concat(),
+        );
+        let render = image_swap(&[&["render", format], flags.as_slice()].concat());
+        let rows = check.json();
+        let told: Vec<_> = rows
+            .iter()
+            .filter(|row| row["code"] == "node-inexpressible")
+            .map(|row| row["message"].as_str().unwrap().split_once(": ").unwrap().1)
+            .collect();
+        let errors = render.stderr.lines().filter(|line| line.starts_with("error: "));
+        let errors: Vec<_> = errors.map(|line| line.splitn(4, ": ").nth(3).unwrap()).collect();
+        assert_eq!(told, errors, "{format}");
+        // Warnings are no bad news: pods follow every rule.
+        assert_eq!((check.code, render.code), (0, i32::from(!told.is_empty())), "{format}");
+    }
+    let usage = image_swap(&["check", "--mirrors", "docker.io::h.io", "--fallback", "never"]);
+    assert_eq!(usage.code, 2, "{}", usage.stderr);
+}

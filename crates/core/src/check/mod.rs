@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     finding::{Code, Finding},
-    nodes::Mirrors,
+    nodes::{CONTAINERD, Fallback, Mirrors, Words},
     place::Place,
     redact::{userinfo, without_userinfo},
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
@@ -33,13 +33,19 @@ pub struct Checked<'a> {
 impl<'a> Checked<'a> {
     /// Every finding about the rules, in the order of the text.
     pub fn findings(&self) -> Vec<Finding> {
+        self.findings_told(CONTAINERD, Fallback::Upstream)
+    }
+
+    /// The same where nodes are told with `words`, and may ask the registry itself
+    /// or not.
+    pub(crate) fn findings_told(&self, words: Words, fallback: Fallback) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.invalid_targets(&mut findings);
         self.chains(&mut findings);
         dead::find(self, &mut findings);
         collision::find(self, &mut findings);
         self.outside_domain(&mut findings);
-        self.inexpressible(&mut findings);
+        self.inexpressible(words, fallback, &mut findings);
         self.silent_no_op(&mut findings);
         let secrets = self.each().filter_map(|(_, rule)| userinfo(&rule.target));
         // Each once, in an order that is always the same.
@@ -148,8 +154,9 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn inexpressible(&self, findings: &mut Vec<Finding>) {
-        for inexpressible in Mirrors::new(self.rules).inexpressible(self.rules) {
+    fn inexpressible(&self, words: Words, fallback: Fallback, findings: &mut Vec<Finding>) {
+        let mirrors = Mirrors::new(self.rules);
+        for inexpressible in words.inexpressible(self.rules, &mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
             findings.push(

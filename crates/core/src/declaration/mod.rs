@@ -18,7 +18,9 @@ pub use self::{
 use crate::{
     check::Checked,
     finding::{Code, Finding},
+    nodes::Fallback,
     place::Place,
+    render::Format,
     rule::{Form, ImageSwap, RuleSet, map},
     yaml::{NodeId, Tree},
 };
@@ -33,6 +35,8 @@ pub struct Declaration {
     form: Form,
     text: String,
     rules: RuleSet,
+    /// What was found while reading.
+    read: Vec<Finding>,
     findings: Vec<Finding>,
 }
 
@@ -141,14 +145,32 @@ impl Declaration {
     ) -> Self {
         let (rules, unreadable) = map::parse(&text, form);
         let rules = RuleSet::new(rules);
-        let domain = registry.as_ref().map(|registry| registry.domain.as_str());
-        let checked = Checked { rules: &rules, key, domain };
-        let mut about_rules: Vec<Finding> =
-            unreadable.into_iter().map(|finding| finding.within(key)).collect();
-        about_rules.extend(checked.findings());
+        findings.extend(unreadable.into_iter().map(|finding| finding.within(key)));
+        let mut this = Self { registry, key, form, text, rules, read: findings, findings: vec![] };
+        this.findings = this.with(this.checked().findings());
+        this
+    }
+
+    /// What is checked.
+    fn checked(&self) -> Checked<'_> {
+        let domain = self.registry.as_ref().map(|registry| registry.domain.as_str());
+        Checked { rules: &self.rules, key: self.key, domain }
+    }
+
+    /// What was found while reading, and what was found about the rules: of the
+    /// rules' text in its order.
+    fn with(&self, checked: Vec<Finding>) -> Vec<Finding> {
+        let is_of_rules = |finding: &&Finding| finding.code == Code::UnreadableLine;
+        let (rules, other): (Vec<_>, Vec<_>) = self.read.iter().partition(is_of_rules);
+        let mut about_rules: Vec<Finding> = rules.into_iter().cloned().chain(checked).collect();
         about_rules.sort_by_key(|finding| finding.place);
-        findings.extend(about_rules);
-        Self { registry, key, form, text, rules, findings }
+        other.into_iter().cloned().chain(about_rules).collect()
+    }
+
+    /// What there is to say about it where nodes read `format`, and may ask the
+    /// registry itself or not. [`Self::findings`] is that of containerd's.
+    pub fn findings_told_in(&self, format: &Format, fallback: Fallback) -> Vec<Finding> {
+        self.with(self.checked().findings_told(format.words(), fallback))
     }
 
     /// The same declaration if the dialect `canonical` can serve it.

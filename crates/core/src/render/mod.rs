@@ -122,6 +122,11 @@ impl Format {
         FORMATS.iter().find(|format| format.name == name)
     }
 
+    /// What it can say.
+    pub(crate) const fn words(&self) -> Words {
+        self.words
+    }
+
     /// Prints `declaration` in this format.
     pub fn render(&self, declaration: &Declaration, options: Options) -> Rendered {
         let rules = declaration.rules();
