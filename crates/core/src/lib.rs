@@ -13,6 +13,7 @@ pub mod patch;
 pub mod place;
 pub mod redact;
 pub mod reference;
+pub mod registry;
 pub mod render;
 pub mod rule;
 pub mod workload;

@@ -1,6 +1,5 @@
 //! The registry's API (OCI distribution specification), and who gives tokens for it.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::{
@@ -10,7 +9,7 @@ use hyper::{
     header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE},
 };
 use hyper_util::rt::TokioIo;
-use image_swap_core::declaration::Registry;
+use image_swap_core::{declaration::Registry, registry::Challenge};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -32,27 +31,24 @@ pub(super) async fn version(
     let reply = get(registry, Uri::from_static("/v2/"), tls).await?;
     let is_anonymous = registry.username.is_empty();
     let challenge = reply.headers().get(WWW_AUTHENTICATE).and_then(|it| it.to_str().ok());
-    let bearer = challenge.and_then(|it| {
-        let (scheme, rest) = it.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(rest)
-    });
-    Ok(Answer::Found(match (reply.status(), bearer) {
+    let challenge = challenge.and_then(Challenge::read);
+    Ok(Answer::Found(match (reply.status(), challenge) {
         (StatusCode::OK, _) => (OK, "it answers".to_owned()),
-        (StatusCode::UNAUTHORIZED, Some(_)) if is_anonymous => {
+        (StatusCode::UNAUTHORIZED, Some(Challenge::Bearer { .. })) if is_anonymous => {
             (OK, "it answers, and gives tokens".to_owned())
         }
-        (StatusCode::UNAUTHORIZED, Some(challenge)) => {
-            if let Some(service) = same_host(challenge, &registry.domain) {
+        (StatusCode::UNAUTHORIZED, Some(Challenge::Bearer { realm, service, .. })) => {
+            if let Some(service) = same_host(&realm, &service, &registry.domain) {
                 return Ok(Answer::Tokens(service));
             }
             // The credential is not for any other host.
             (OK, "it answers; another host gives its tokens: the credential was not tried".into())
         }
-        (StatusCode::UNAUTHORIZED, None) if is_anonymous => (
+        (StatusCode::UNAUTHORIZED, _) if is_anonymous => (
             UNAUTHORIZED,
             "expected an anonymous pull to do, found 401: USERNAME is empty".to_owned(),
         ),
-        (StatusCode::UNAUTHORIZED, None) => {
+        (StatusCode::UNAUTHORIZED, _) => {
             (UNAUTHORIZED, "USERNAME and PASSWORD are refused".to_owned())
         }
         (other, _) => (UNEXPECTED, format!("expected /v2/ to be a registry's, found {other}")),
@@ -97,30 +93,18 @@ async fn get(
 }
 
 fn basic(registry: &Registry) -> Option<HeaderValue> {
-    let user = registry.username.expose();
-    if user.is_empty() {
-        return None;
-    }
-    let both = STANDARD.encode(format!("{user}:{}", registry.password.expose()));
-    let mut value = HeaderValue::from_str(&format!("Basic {both}")).ok()?;
+    let mut value = HeaderValue::from_str(&["Basic ", &registry.basic()?].concat()).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
 /// Where a challenge says that tokens are to be had, if that is `domain` itself.
-fn same_host(challenge: &str, domain: &str) -> Option<Uri> {
-    let parameter = |name: &str| {
-        challenge.split(',').find_map(|part| {
-            let (key, value) = part.trim().split_once('=')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim_matches('"'))
-        })
-    };
-    let path = parameter("realm")?.strip_prefix("https://")?.strip_prefix(domain)?;
+fn same_host(realm: &str, service: &str, domain: &str) -> Option<Uri> {
+    let path = realm.strip_prefix("https://")?.strip_prefix(domain)?;
     if !path.starts_with('/') {
         return None;
     }
     let separator = if path.contains('?') { '&' } else { '?' };
-    let service = parameter("service").unwrap_or_default();
     // A name with anything else in it would have to be escaped.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
     let service = if service.bytes().all(is_plain) { service } else { "" };
@@ -134,8 +118,11 @@ mod tests {
     #[test]
     fn the_credential_goes_to_no_other_host_for_a_token() {
         let asked = |realm: &str| {
-            let challenge = format!(r#"realm="{realm}",service="harbor-registry",scope="""#);
-            same_host(&challenge, "h.example.org").map(|uri| uri.to_string())
+            let challenge = format!(r#"Bearer realm="{realm}",service="harbor-registry",scope="""#);
+            let Some(Challenge::Bearer { realm, service, .. }) = Challenge::read(&challenge) else {
+                return None;
+            };
+            same_host(&realm, &service, "h.example.org").map(|uri| uri.to_string())
         };
         assert_eq!(
             asked("https://h.example.org/service/token").as_deref(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use image_swap_core::{
     cluster::certificates::Validity,
     declaration::{Registry, UnixTime},
+    registry::host_and_port,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -106,7 +107,7 @@ async fn attempt(registry: &Registry, seen: &mut Option<Validity>) -> Result<Fou
         let detail = "this pod knows no authorities, and CA_CERT is empty";
         return Ok((UNVERIFIED, detail.into()));
     };
-    let (host, _) = split(&registry.domain);
+    let (host, _) = host_and_port(&registry.domain, HTTPS);
     let (tls, validity) = tls::handshake(&trust, host, stream).await?;
     *seen = validity;
     let service = match ask::version(registry, tls).await? {
@@ -119,36 +120,15 @@ async fn attempt(registry: &Registry, seen: &mut Option<Validity>) -> Result<Fou
 }
 
 async fn connect(registry: &Registry) -> Result<TcpStream, Found> {
-    let (host, port) = split(&registry.domain);
+    let (host, port) = host_and_port(&registry.domain, HTTPS);
     let addresses = lookup_host((host, port)).await;
     let addresses: Vec<_> = addresses.map_err(|error| (UNRESOLVED, error.to_string()))?.collect();
     TcpStream::connect(&*addresses).await.map_err(|error| (UNREACHABLE, error.to_string()))
 }
 
-/// Host and port, without the brackets of IPv6.
-fn split(domain: &str) -> (&str, u16) {
-    let (host, port) = match domain.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(HTTPS)),
-        _ => (domain, HTTPS),
-    };
-    (host.trim_start_matches('[').trim_end_matches(']'), port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_domain_is_a_host_and_a_port() {
-        for (domain, host, port) in [
-            ("h.example.org", "h.example.org", 443),
-            ("h.example.org:8443", "h.example.org", 8443),
-            ("[::1]:5000", "::1", 5000),
-            ("[::1]", "::1", 443),
-        ] {
-            assert_eq!(split(domain), (host, port));
-        }
-    }
 
     #[test]
     fn what_is_soon_depends_on_how_long_a_certificate_lives() {

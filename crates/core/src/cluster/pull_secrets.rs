@@ -5,7 +5,6 @@ mod swapped;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, json};
 
 pub use self::swapped::Swapped;
@@ -74,14 +73,11 @@ fn is_below(path: &str, base: &str, ends: &[char]) -> bool {
 /// authenticate. It holds the password: it goes into Secrets, and nowhere else.
 pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
     let registry = declaration.registry.as_ref()?;
-    let (user, password) = (registry.username.expose(), registry.password.expose());
-    if user.is_empty() {
-        return None;
-    }
+    let basic = registry.basic()?;
     let auth = json!({
-        "username": user,
-        "password": password,
-        "auth": STANDARD.encode(format!("{user}:{password}")),
+        "username": registry.username.expose(),
+        "password": registry.password.expose(),
+        "auth": basic,
     });
     let Covered(keys) = Covered::of(declaration)?;
     let auths: Map<_, _> = keys.into_iter().map(|key| (key, auth.clone())).collect();

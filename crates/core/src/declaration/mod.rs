@@ -9,6 +9,8 @@ mod credential;
 mod fields;
 mod source;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use self::fields::Fields;
 pub use self::{
     certificate::{Certificates, UnixTime},
@@ -61,6 +63,17 @@ pub struct Registry {
     pub insecure: bool,
     /// The authorities that sign for this host; none: the system's.
     pub ca: Certificates,
+}
+
+impl Registry {
+    /// What follows `Basic ` in an Authorization header, and is `auth` in a
+    /// credential file; `None`: anonymous. It is the credential, only encoded.
+    ///
+    /// Source: RFC 7617, section 2.
+    pub fn basic(&self) -> Option<String> {
+        let both = [self.username.expose(), ":", self.password.expose()].concat();
+        (!self.username.is_empty()).then(|| STANDARD.encode(both))
+    }
 }
 
 /// A declaration that is not used, and why. Holds at least one error.

@@ -174,12 +174,17 @@ impl Told<'_> {
 
     /// The value of an Authorization header for `host`.
     fn authorization(&self, host: &str) -> Option<String> {
-        let (username, password) = self.credentials(host)?;
-        Some(if self.options.show_credentials {
-            format!("Basic {}", text::base64(&[username, ":", password].concat()))
-        } else {
-            text::REDACTED.to_owned()
-        })
+        let basic = self.basic(host)?;
+        Some(if self.options.show_credentials { ["Basic ", &basic].concat() } else { basic })
+    }
+
+    /// [`Registry::basic`] for `host`, or what stands for it.
+    fn basic(&self, host: &str) -> Option<String> {
+        self.credentials(host)?;
+        if !self.options.show_credentials {
+            return Some(text::REDACTED.to_owned());
+        }
+        self.registry_at(host)?.basic()
     }
 
     /// Whether what is printed about `host` holds a credential.

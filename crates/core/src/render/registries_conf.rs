@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     File, Format, Printed, Told,
-    text::{MARKER, base64, quoted},
+    text::{MARKER, quoted},
 };
 use crate::nodes::{Endpoint, Words};
 use crate::rule::{Key, Kind};
@@ -45,12 +45,7 @@ fn print(told: &Told<'_>) -> Printed {
             let path = format!("certs.d/{host}/ca.crt");
             printed.files.push(File { path, text: ca.to_owned(), secret: false });
         }
-        if let Some((username, password)) = told.credentials(host) {
-            let auth = if told.options.show_credentials {
-                base64(&[username, ":", password].concat())
-            } else {
-                username.to_owned()
-            };
+        if let Some(auth) = told.basic(host) {
             let text =
                 serde_json::json!({ "auths": { host: { "auth": auth } } }).to_string() + "\n";
             let secret = told.is_secret(host);

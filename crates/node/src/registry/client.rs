@@ -1,15 +1,14 @@
 //! The questions.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper::{Method, Uri};
+use hyper::{HeaderMap, Method, Uri, header::WWW_AUTHENTICATE};
 use image_swap_core::{
     declaration::{Declaration, Registry},
     nodes::Mirrors,
+    registry::Challenge,
 };
 use tokio::runtime;
 
 use super::{
-    challenge::{Challenge, challenges},
     connection::{Answer, Trust, ask},
     error::Error,
 };
@@ -176,9 +175,13 @@ struct Token {
 }
 
 fn basic(registry: &Registry) -> Option<String> {
-    let user = registry.username.expose();
-    let both = [user, ":", registry.password.expose()].concat();
-    (!user.is_empty()).then(|| ["Basic ", &STANDARD.encode(both)].concat())
+    Some(["Basic ", &registry.basic()?].concat())
+}
+
+/// The challenges of an answer that we know something about.
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let lines = headers.get_all(WWW_AUTHENTICATE).iter();
+    lines.filter_map(|line| line.to_str().ok()).filter_map(Challenge::read).collect()
 }
 
 /// For a query.

@@ -10,6 +10,7 @@ use hyper::{
     header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
+use image_swap_core::registry::host_and_port;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -63,7 +64,8 @@ pub(super) async fn ask(
 ) -> Result<Answer, Error> {
     let unreachable = |source| Error::Unreachable { domain: domain.to_owned(), source };
     let asked = async {
-        let (host, port) = split(domain, if matches!(trust, Trust::Plain) { 80 } else { 443 });
+        let default = if matches!(trust, Trust::Plain) { 80 } else { 443 };
+        let (host, port) = host_and_port(domain, default);
         let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
         let request = request(domain, method, path, authorization)?;
         let Some(config) = config(trust).map_err(unreachable)? else {
@@ -123,15 +125,6 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     })?;
     driven.abort();
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
-}
-
-/// Host and port, without the brackets of IPv6.
-fn split(domain: &str, default: u16) -> (&str, u16) {
-    let (host, port) = match domain.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
-        _ => (domain, default),
-    };
-    (host.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
 /// How to begin TLS; `None`: not at all.

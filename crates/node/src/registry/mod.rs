@@ -4,7 +4,6 @@
 //! Credentials go to the host they were declared for, and nowhere else: not to a
 //! token service at another host, and not over plain HTTP unless that is allowed.
 
-mod challenge;
 mod client;
 mod connection;
 mod error;

@@ -2,11 +2,9 @@
 //!
 //! Source: RFC 9110, 11.6.1; distribution, `docs/spec/auth/token.md`.
 
-use hyper::{HeaderMap, header::WWW_AUTHENTICATE};
-
 /// One challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// Name and password with every request.
     Basic,
     /// A token from a service.
@@ -20,26 +18,23 @@ pub(super) enum Challenge {
     },
 }
 
-/// The challenges of an answer that we know something about.
-pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let lines = headers.get_all(WWW_AUTHENTICATE).iter();
-    lines.filter_map(|line| line.to_str().ok()).filter_map(read).collect()
-}
-
-fn read(line: &str) -> Option<Challenge> {
-    let (scheme, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
+impl Challenge {
+    /// Reads the value of one header; `None`: a scheme that nothing is known of.
+    pub fn read(line: &str) -> Option<Self> {
+        let (scheme, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Some(Self::Basic);
+        }
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let value = |name: &str| parameter(rest, name).unwrap_or_default();
+        Some(Self::Bearer {
+            realm: value("realm"),
+            service: value("service"),
+            scope: value("scope"),
+        })
     }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let value = |name: &str| parameter(rest, name).unwrap_or_default();
-    Some(Challenge::Bearer {
-        realm: value("realm"),
-        service: value("service"),
-        scope: value("scope"),
-    })
 }
 
 /// The value of `name="value"` among parameters with commas between.
@@ -72,9 +67,9 @@ mod tests {
             service: "harbor, inc".into(),
             scope: "a:b:pull,push".into(),
         };
-        assert_eq!(read(line), Some(bearer));
-        assert_eq!(read("basic realm=\"x\""), Some(Challenge::Basic));
-        assert_eq!(read("Basic"), Some(Challenge::Basic));
-        assert_eq!(read("Negotiate"), None);
+        assert_eq!(Challenge::read(line), Some(bearer));
+        assert_eq!(Challenge::read("basic realm=\"x\""), Some(Challenge::Basic));
+        assert_eq!(Challenge::read("Basic"), Some(Challenge::Basic));
+        assert_eq!(Challenge::read("Negotiate"), None);
     }
 }
