@@ -35,11 +35,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         }
     }
     let rows = rows(desired, observed, &changes);
-    let mut plan = changes.plan()?;
-    plan.rows = rows;
-    plan.inexpressible = rendered.inexpressible;
-    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
-    Ok(plan)
+    changes.plan_of(rendered, rows)
 }
 
 /// What has to be looked at.

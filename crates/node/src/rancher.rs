@@ -42,11 +42,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
     }
     let rows = rows(desired, observed, &changes);
-    let mut plan = changes.plan()?;
-    plan.rows = rows;
-    plan.inexpressible = rendered.inexpressible;
-    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
-    Ok(plan)
+    changes.plan_of(rendered, rows)
 }
 
 /// What has to be looked at.

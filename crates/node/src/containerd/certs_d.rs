@@ -15,18 +15,14 @@ use super::{
     migrate, neighbours, registry, sources, support,
 };
 use crate::{
-    Desired, Entry, File, HostPath, Observed, Plan, Refusal, Row, Version, case,
+    Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case,
     plan::{Changes, is_marked},
 };
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     let mut changes = Changes::new(observed, desired)?;
     let base = changes.base(&observed.config);
-    let mut without_us = observed.clone();
-    let entry = base.clone().map_or(Entry::Absent, Entry::File);
-    if observed.files.file(&observed.config) != base.as_ref() {
-        without_us.files.insert(observed.config.clone(), entry);
-    }
+    let without_us = sources::without_us(observed, base.as_ref());
     let sources = sources::read(&without_us)?;
     support::check(observed, &sources, &mut changes)?;
     let registry = registry::Registry::new(&sources, &observed.config, observed.version);
@@ -80,11 +76,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         }
     }
     let rows = rows(desired, below, is_read, &changes);
-    let mut plan = changes.plan()?;
-    plan.rows = rows;
-    plan.inexpressible = rendered.inexpressible;
-    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
-    Ok(plan)
+    changes.plan_of(rendered, rows)
 }
 
 /// The directories whose hosts matter, and what is in them.

@@ -7,7 +7,7 @@ use image_swap_core::{
 
 use super::{config_path::holds, main_file::MainFile, registry::Registry, sources, support};
 use crate::{
-    Desired, Entry, Form, Observed, Plan, Refusal, Row, Version, case,
+    Desired, Form, Observed, Plan, Refusal, Row, Version, case,
     plan::Changes,
     toml::{Leaves, Toml},
 };
@@ -20,11 +20,7 @@ const REMOVED: Version = Version::new(2, 4, 0);
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     let mut changes = Changes::new(observed, desired)?;
     let base = changes.base(&observed.config);
-    let mut without_us = observed.clone();
-    let entry = base.clone().map_or(Entry::Absent, Entry::File);
-    if observed.files.file(&observed.config) != base.as_ref() {
-        without_us.files.insert(observed.config.clone(), entry);
-    }
+    let without_us = sources::without_us(observed, base.as_ref());
     let sources = sources::read(&without_us)?;
     support::check(observed, &sources, &mut changes)?;
     let version = version(desired, observed)?;
@@ -72,11 +68,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let is_read = observed.files.file(&observed.config).is_some();
     let rows = rows(desired, observed, is_read, &changes);
-    let mut plan = changes.plan()?;
-    plan.rows = rows;
-    plan.inexpressible = rendered.inexpressible;
-    plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
-    Ok(plan)
+    changes.plan_of(rendered, rows)
 }
 
 /// The version of containerd, if it takes the table.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Entry, Files, HostPath, Observed, Refusal, Version,
+    Entry, File, Files, HostPath, Observed, Refusal, Version,
     case::{self, Case},
     glob,
     toml::Toml,
@@ -21,6 +21,16 @@ pub(super) struct Source<'a> {
     pub(super) toml: Toml<'a>,
     /// What its `version` line says.
     pub(super) version: Option<i64>,
+}
+
+/// What there would be to see if the main file were `base`, as it is without our edits.
+pub(super) fn without_us(observed: &Observed, base: Option<&File>) -> Observed {
+    let mut without_us = observed.clone();
+    if observed.files.file(&observed.config) != base {
+        let entry = base.cloned().map_or(Entry::Absent, Entry::File);
+        without_us.files.insert(observed.config.clone(), entry);
+    }
+    without_us
 }
 
 /// The main file, if there is one, and all that it imports, in the order in

@@ -1,11 +1,11 @@
 //! From what a host should hold to steps, and a ledger of them.
 
-use image_swap_core::redact::without_userinfo;
+use image_swap_core::{redact::without_userinfo, render::Rendered};
 
 use super::{Plan, Step, back, order::Steps};
 use crate::{
-    Before, Case, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal, Restart, State,
-    Written, case,
+    Before, Case, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal, Restart, Row,
+    State, Written, case,
 };
 
 /// What a host should hold, collected.
@@ -145,11 +145,23 @@ impl<'a> Changes<'a> {
         self.notes.push(format!("{found}: {}", case.words));
     }
 
-    /// The plan.
+    /// The plan of what was `rendered`, with a row for each host.
     ///
     /// # Errors
     /// If something that is no file stands where one has to go.
-    pub(crate) fn plan(mut self) -> Result<Plan, Refusal> {
+    pub(crate) fn plan_of(self, rendered: Rendered, rows: Vec<Row>) -> Result<Plan, Refusal> {
+        let mut plan = self.plan()?;
+        plan.rows = rows;
+        plan.inexpressible = rendered.inexpressible;
+        plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
+        Ok(plan)
+    }
+
+    /// The plan, with no row and no word about what was rendered.
+    ///
+    /// # Errors
+    /// If something that is no file stands where one has to go.
+    pub(super) fn plan(mut self) -> Result<Plan, Refusal> {
         let observed = self.observed;
         let wanted = std::mem::take(&mut self.wanted);
         let old = self.old.take();
