@@ -11,54 +11,25 @@ use crate::{
     lab, node, parts,
 };
 
-/// What the page shows before what it adds; its indentation is lost in print.
-const BEFORE: &str = "\
-## template: jinja
+/// What the page shows in the end.
+const PAGE: &str = include_str!("../../../../examples/containerd-config.toml");
+/// Where in it begins what it adds.
+const ADDED: &str = "\n\n    # contains spectro changes\n";
 
-# Use config version 2 to enable new configuration fields.
-# Config file is parsed as version 1 by default.
-version = 2
-
-imports = [\"/etc/containerd/conf.d/*.toml\"]
-
-[plugins]
-[plugins.\"io.containerd.grpc.v1.cri\"]
-[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
-runtime_type = \"io.containerd.runc.v2\"
-[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
-SystemdCgroup = true
-";
-
-/// What it adds.
-const ADDED: &str = "
-
-# contains spectro changes
-[plugins.\"io.containerd.grpc.v1.cri\".registry]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]
-endpoint = [\"harbor.example.org/airgap-images/docker.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"ghcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/ghcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"k8s.gcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"registry.k8s.io\"]
-endpoint = [\"harbor.example.org/airgap-images/k8s.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"quay.io\"]
-endpoint = [\"harbor.example.org/airgap-images/quay.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"us-east1-docker.pkg.dev\"]
-endpoint = [\"harbor.example.org/airgap-images\"]
-";
+/// Leading blanks are lost in print.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_start).collect()
+}
 
 #[test]
 fn cat_config_toml_shows_exactly_what_the_page_shows_and_containerd_loads_it() -> Outcome {
     let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    let (before_ours, _) = PAGE.split_once(ADDED).unwrap();
     for containerd in &runtimes.containerds {
         let host = Host::start(content)?;
         let options = HostOptions::default();
         let _mirror = host.mirror(&options)?;
-        host.write("/etc/containerd/config.toml", BEFORE)?;
+        host.write("/etc/containerd/config.toml", before_ours)?;
         let before = node::tree(&host);
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
@@ -68,14 +39,12 @@ fn cat_config_toml_shows_exactly_what_the_page_shows_and_containerd_loads_it() -
         if ["2.2.0", "2.2.1"].contains(&containerd.version.as_str()) {
             // Its CRI would not come up.
             assert_eq!(ran.code, Some(1), "{}", ran.said);
-            assert_eq!(fs::read_to_string(&path)?, BEFORE);
+            assert_eq!(fs::read_to_string(&path)?, before_ours);
             continue;
         }
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
         let shown = fs::read_to_string(&path)?;
-        let lines: Vec<&str> = shown.lines().map(str::trim_start).collect();
-        let page = [BEFORE, ADDED].concat();
-        assert_eq!(lines, page.lines().collect::<Vec<_>>(), "{}", containerd.version);
+        assert_eq!(lines(&shown), lines(PAGE), "{}", containerd.version);
         // It answers, and asks the mirror where no standard registry answers:
         // as the note says, the image then comes from the public registry.
         assert!(ran.said.contains("standard registry"), "{}", ran.said);

@@ -5,41 +5,7 @@ use image_swap_node::{Desired, Form, Outcome};
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
 /// What the page's table becomes: its lines, leading blanks aside.
-const PAGE: &str = "\
-## template: jinja
-
-# Use config version 2 to enable new configuration fields.
-# Config file is parsed as version 1 by default.
-version = 2
-
-imports = [\"/etc/containerd/conf.d/*.toml\"]
-
-[plugins]
-[plugins.\"io.containerd.grpc.v1.cri\"]
-[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
-runtime_type = \"io.containerd.runc.v2\"
-[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
-SystemdCgroup = true
-
-
-# contains spectro changes
-[plugins.\"io.containerd.grpc.v1.cri\".registry]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]
-endpoint = [\"harbor.example.org/airgap-images/docker.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"ghcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/ghcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"k8s.gcr.io\"]
-endpoint = [\"harbor.example.org/airgap-images/gcr.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"registry.k8s.io\"]
-endpoint = [\"harbor.example.org/airgap-images/k8s.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"quay.io\"]
-endpoint = [\"harbor.example.org/airgap-images/quay.io\"]
-[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"us-east1-docker.pkg.dev\"]
-endpoint = [\"harbor.example.org/airgap-images\"]
-";
+const PAGE: &str = include_str!("../../../../examples/containerd-config.toml");
 
 fn page_rules() -> String {
     let to = |source: &str, path: &str| format!("{source}::harbor.example.org/airgap-images{path}");
@@ -75,7 +41,9 @@ fn the_page_form_leaves_exactly_the_lines_of_the_page() {
 #[test]
 fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
     let declaration = declared("docker.io::h.io/d");
-    let before = Host::containerd("1.7.24").with(CONFIG, PAGE);
+    // As it looks to whoever copies it from there.
+    let printed = lines(PAGE).join("\n") + "\n";
+    let before = Host::containerd("1.7.24").with(CONFIG, &printed);
     let mut host = before.clone();
     let plan = host.apply(&desired(&declaration));
     insta::assert_snapshot!(plan.diff(&before.observe(None)));
