@@ -66,10 +66,15 @@ impl<'p> Plan<'p> {
                 }
                 continue;
             }
-            let verdict = match (old, recorded.get(image)) {
-                (Some(old), Some(original)) if original == image.written => {
-                    Verdict::kept(image, old, object, rules)
-                }
+            let known = recorded.get(image).filter(|original| *original == image.written);
+            // What we made of something else when we were asked before is no original,
+            // even if it reads like one.
+            let is_ours = || {
+                let claim = claimed.get(image).filter(|claim| known != Some(claim));
+                claim.is_some_and(|claim| yields(claim, image, rules))
+            };
+            let verdict = match (old, known) {
+                (Some(old), Some(_)) if !is_ours() => Verdict::kept(image, old, object, rules),
                 _ => Verdict::of(image, object, rules),
             };
             if verdict.changed {

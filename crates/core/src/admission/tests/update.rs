@@ -146,3 +146,18 @@ fn an_update_without_its_old_object_is_swapped_like_a_new_pod() {
     let answer = update(&mk_pod(&[("app", "nginx:1")]), &Value::Null);
     assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
 }
+
+#[test]
+fn what_we_made_of_a_new_image_is_not_taken_for_the_original_of_the_old_one() {
+    // The old image was written as what the rules make of the new one by now.
+    let originals = json!({"app": "h.example/d/library/nginx"});
+    let old = mk_recorded_pod(&[("app", "quay.io/a/b")], &originals);
+    let once = update(&mk_pod(&[("app", "nginx")]), &old);
+    assert_eq!(once.image("app"), "h.example/d/library/nginx");
+    assert_eq!(once.record(), json!({"app": "nginx"}));
+    assert_eq!(update(&once.object, &old).patch, [] as [Value; 0]);
+    // A repeated apply says of itself what the old pod says: nothing is restarted.
+    let mut applied = old.clone();
+    applied["spec"]["containers"][0]["image"] = json!("h.example/d/library/nginx");
+    assert_eq!(update(&applied, &old).object, old);
+}
