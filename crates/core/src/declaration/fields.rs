@@ -8,7 +8,7 @@ use super::{Certificates, Credential, Refused, Registry, UnixTime};
 use crate::{
     finding::{Code, Finding},
     place::Place,
-    reference::is_domain,
+    reference::{is_domain, is_path},
     rule::Target,
     yaml::{Kind, NodeId, Tree},
 };
@@ -332,6 +332,10 @@ impl Fields {
         }
         let domain = domain(self.required(Field::Domain)?, self.names)?;
         let insecure = boolean(self.required(Field::Insecure)?, self.names)?;
+        let base_path = match self.given.get(&Field::BasePath) {
+            Some((text, place)) => base_path((text, *place), self.names)?,
+            None => String::new(),
+        };
         let text = |field| self.given.get(&field).map_or("", |(text, _)| text.as_str());
         let ca = match self.given.get(&Field::CaCert) {
             Some((pem, place)) if !pem.trim().is_empty() => {
@@ -346,7 +350,7 @@ impl Fields {
         let registry = Registry {
             domain,
             name: self.given.get(&Field::Name).map(|(name, _)| name.clone()),
-            base_path: text(Field::BasePath).trim().trim_matches('/').to_owned(),
+            base_path,
             username: Credential::new(text(Field::Username).trim().to_owned()),
             password: Credential::new(text(Field::Password).to_owned()),
             insecure,
@@ -385,6 +389,19 @@ fn domain((text, place): (&str, Place), names: Names) -> Result<String, Refused>
     };
     let message = format!("{key}: expected a host or host:port, found {found}");
     let hint = "user name, password and path have keys of their own";
+    Err(unusable(place, message).hint(hint).into())
+}
+
+/// Empty where the images lie at the registry's root.
+fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
+    let path = text.trim().trim_matches('/');
+    if path.is_empty() || is_path(path) {
+        return Ok(path.to_owned());
+    }
+    // The text is not repeated: with a quote that is left out, the next key's value is in it.
+    let key = names.key(Field::BasePath).unwrap_or_default();
+    let message = format!("{key}: expected a path in the registry, found something else");
+    let hint = "like airgap-images: lowercase letters and digits, with . _ - or / between them";
     Err(unusable(place, message).hint(hint).into())
 }
 

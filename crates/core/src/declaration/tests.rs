@@ -238,6 +238,22 @@ fn a_domain_may_have_a_scheme_and_a_trailing_slash_but_nothing_else() {
     }
 }
 
+#[test]
+fn a_base_path_is_a_path_or_the_root() {
+    let line = SECRET.lines().find(|line| line.contains("BASE_PATH")).unwrap();
+    for (text, path) in [("/", ""), ("/airgap-images/", "airgap-images"), (" a/b_c ", "a/b_c")] {
+        let declaration = secret(&with(line, &format!("  BASE_PATH: \"{text}\""))).unwrap();
+        assert_eq!(declaration.registry.unwrap().base_path, path);
+    }
+    // The second is what a quote that is left out makes of two lines.
+    for text in ["a//b", "d  PASSWORD: hunter2", "https://h.io/d", "Team", "d-"] {
+        let refused = secret(&with(line, &format!("  BASE_PATH: \"{text}\""))).unwrap_err();
+        let error = refused.findings[0].to_string();
+        assert!(error.contains("BASE_PATH: expected a path in the registry"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
 /// The page's Secret with `pem` for `CA_CERT`.
 fn with_ca(pem: &str) -> String {
     let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();

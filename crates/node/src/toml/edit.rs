@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml_edit::{InlineTable, Item, Table, TableLike};
 
 use super::{
-    Toml, shown,
+    Leaves, Toml, shown,
     syntax::{dotted, key},
 };
 
@@ -69,7 +69,24 @@ impl Toml<'_> {
             Some(_) => return Err(cannot(path, "a value")),
             None => self.added(path, last, value, comments, &way)?,
         };
-        Ok(self.spliced(vec![splice]))
+        let text = self.spliced(vec![splice]);
+        // A table that is made of both headers and dotted keys may take no more.
+        if self.differs_at_most_at(path, &text) {
+            Ok(text)
+        } else {
+            Err(cannot(tables, "a table that is written in one way"))
+        }
+    }
+
+    /// Whether `text` has something at `path`, and says the same beside it.
+    fn differs_at_most_at(&self, path: &[&str], text: &str) -> bool {
+        let Ok(edited) = Toml::parse(text) else { return false };
+        let beside = |toml: &Toml<'_>| -> Leaves {
+            let leaves = toml.leaves().into_iter();
+            // Tables on the way are no longer empty.
+            leaves.filter(|(at, _)| !path.iter().zip(at).all(|(a, b)| a == b)).collect()
+        };
+        edited.get(path).is_some() && beside(&edited) == beside(self)
     }
 
     /// The text without what is at `path`; of a table all that is below it.

@@ -7,6 +7,8 @@
 
 mod edit;
 mod leaf;
+mod meaning;
+mod merge;
 mod revert;
 mod syntax;
 

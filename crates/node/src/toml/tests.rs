@@ -80,6 +80,8 @@ fn what_is_no_table_is_not_edited() {
         "plugins = 1\n",
         "[[plugins]]\n",
         "plugins.\"io.containerd.grpc.v1.cri\".registry = \"\"\n",
+        // Where no line could be put that leaves it TOML.
+        "[plugins.'io.containerd.grpc.v1.cri'.plugins]\n[plugins]\n'io.containerd.grpc.v1.cri'.a = 1\n",
     ] {
         assert!(Toml::parse(text).unwrap().set(&PATH, "1", &[]).is_err(), "{text}");
     }
@@ -120,6 +122,45 @@ fn only_our_edits_leave_a_file_that_others_edited() {
     let reverted = revert(before, ours, &changed).unwrap();
     assert!(reverted.text.contains("config_path = \"/z\"") && !reverted.text.contains("new"));
     assert_eq!(reverted.left, [["p", "registry", "config_path"]]);
+}
+
+/// What others add at the end follows what was there before us, to the byte.
+#[test]
+fn what_others_added_at_the_end_stays_as_it_is() {
+    for (before, ours) in [
+        // A table in the place of a value of ours, which has dots.
+        (
+            "plugins.'cri'.registry.mirrors.'cri'.'cri' = true # c\n",
+            "plugins.'cri'.registry.config_path = \"/c\"\n",
+        ),
+        // Braces in the place of a header.
+        (
+            "[p.registry.mirrors.x]\na = 1\n\n[p.registry.mirrors.y]\n",
+            "[p.registry]\nmirrors = {}\nconfig_path = \"/c\"\n",
+        ),
+        // A table that is empty without us was none before.
+        ("version = 2\n'cri' = 1\n", "version = 2\n'cri' = 1\n[p.registry]\nmirrors = {}\n"),
+        // Without an end of its last line.
+        ("[p]\na = 1", "[p]\na = 1\n\n# ours\n[p.registry]\nconfig_path = \"/c\"\n"),
+        ("", "version = 2\n"),
+        ("a = 1\r\n[p]", "a = 1\r\n[p]\r\n# ours\r\nconfig_path = \"/c\"\r\n"),
+    ] {
+        let theirs = "\n[theirs]\nb = 2 # b\n[[theirs.c]]";
+        let reverted = revert(before, ours, &[ours, theirs].concat()).unwrap();
+        let newline = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+        assert_eq!(reverted.text, [before, newline, theirs].concat());
+        assert!(reverted.left.is_empty());
+    }
+}
+
+#[test]
+fn a_value_comes_back_beside_what_others_put_on_our_lines() {
+    let before = "[p.registry]\nconfig_path = \"/a:/b\"\n";
+    let ours = "[p.registry]\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
+    let now = "[p.registry]\nconfig_path = \"/a\" # why?\n[q]\nnew = 1\nb = 2\n";
+    let reverted = revert(before, ours, now).unwrap();
+    assert_eq!(reverted.text, "[p.registry]\nconfig_path = \"/a:/b\" # why?\n[q]\nb = 2\n");
+    assert!(reverted.left.is_empty());
 }
 
 /// Any table of keys and values, in one of the ways to write it.

@@ -102,6 +102,11 @@ fn value(item: &Item) -> String {
     }
     match item {
         Item::Value(toml_edit::Value::String(text)) => format!("{:?}", text.value()),
+        Item::Value(value) => {
+            let mut value = value.clone();
+            value.decor_mut().clear();
+            value.to_string()
+        }
         other => other.to_string().trim().to_owned(),
     }
 }

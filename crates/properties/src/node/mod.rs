@@ -53,6 +53,13 @@ pub fn node(data: &[u8]) {
         let other = self::declaration(c);
         applies(&mut host, &Desired { declaration: &other, ..desired });
     }
+    if theirs.is_none() && c.one_in(2) && comments(c, &mut host) {
+        host.restore();
+        let [found, was] = [&host, &before].map(|host| host.text(CONFIG).unwrap_or_default());
+        assert_eq!(config::meaning(found), config::meaning(was), "{found:?} {was:?}");
+        assert!(found.lines().any(|line| line.trim_end() == THEIRS), "{found:?} {was:?}");
+        return;
+    }
     host.restore();
     if let Some(theirs) = theirs {
         let text = [before.text(CONFIG).unwrap_or_default(), "\n", &theirs].concat();
@@ -61,6 +68,24 @@ pub fn node(data: &[u8]) {
     } else {
         assert_eq!(host.existing(), before.existing(), "{:?}", before.text(CONFIG));
     }
+}
+
+const THEIRS: &str = "# a comment of theirs";
+
+/// Others put a comment on a line of its own somewhere, if that leaves what
+/// the text means.
+fn comments(c: &mut Choices<'_>, host: &mut Host) -> bool {
+    let text = host.text(CONFIG).unwrap_or_default();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.insert(c.below(lines.len() + 1), THEIRS);
+    let commented = lines.join(if text.contains("\r\n") { "\r\n" } else { "\n" }) + "\n";
+    let says =
+        |text: &str| text.parse::<toml_edit::DocumentMut>().is_ok().then(|| config::meaning(text));
+    let same = !text.is_empty() && says(&commented) == says(text);
+    if same {
+        host.write(CONFIG, &commented);
+    }
+    same
 }
 
 /// Applies, if that is planned, and sees that a second plan is empty.
