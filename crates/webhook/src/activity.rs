@@ -116,6 +116,17 @@ impl Activity {
         left.map(|left| left.min(limits.header) + Duration::from_millis(1))
     }
 
+    /// Waits until it has been without a request for `time`, counted from now on.
+    pub(crate) async fn quiet(&self, time: Duration) {
+        let begun = Instant::now();
+        loop {
+            let idle = self.idle_for().map_or(Duration::ZERO, |idle| idle.min(begun.elapsed()));
+            let Some(left) = time.checked_sub(idle) else { return };
+            // A millisecond more, since the counts are truncated to milliseconds.
+            tokio::time::sleep(left + Duration::from_millis(1)).await;
+        }
+    }
+
     /// Asks it to make room.
     pub(crate) fn ask_to_leave(&self) {
         self.leave.notify_one();
@@ -198,5 +209,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_not_quiet_while_a_request_has_no_answer() {
+        const MOMENT: Duration = Duration::from_millis(1);
+        let activity = Activity::new(Duration::ZERO);
+        let busy = activity.request();
+        assert!(timeout(MOMENT * 20, activity.quiet(MOMENT)).await.is_err());
+        drop(busy);
+        activity.quiet(MOMENT).await;
     }
 }

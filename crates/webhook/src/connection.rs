@@ -204,15 +204,27 @@ impl<H: Handler> Host<H> {
         let grace = tokio::select! {
             biased;
             _ = running.join_next() => return,
-            // What is in flight is finished, however long it takes: `Phase::Over` cuts.
-            () = leaving => Duration::MAX,
-            () = activity.expired(&self.limits) => self.limits.header,
+            () = leaving => None,
+            () = activity.expired(&self.limits) => Some(self.limits.header),
             // Somebody is waiting for this place.
-            () = activity.asked_to_leave() => Duration::ZERO,
+            () = activity.asked_to_leave() => Some(Duration::ZERO),
         };
         // A connection that has just ended needs no telling.
         let _ = end.send(());
-        let _ = timeout(grace, running.join_next()).await;
+        let patience = async {
+            match grace {
+                Some(grace) => sleep(grace).await,
+                // What is in flight is finished, however long it takes: `Phase::Over`
+                // cuts. But a client that is gone says nothing, and HTTP/2 would wait
+                // for its answer to the farewell.
+                None => activity.quiet(self.limits.farewell).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = running.join_next() => {}
+            () = patience => debug!("the client does not leave: it is cut"),
+        }
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Limits {
     /// is still answered on when the server is leaving (over HTTP/1.1, which
     /// cannot tell a client to send no more).
     pub linger: Duration,
+    /// Time that a client without a request in flight has to leave when the server
+    /// does. One that lives takes a moment: HTTP/1.1 connections are closed without
+    /// asking, and HTTP/2 waits for the answer to a ping.
+    pub farewell: Duration,
     /// Bytes of a request's headers.
     pub header_bytes: u32,
     /// Bytes of a request's body. API servers take objects up to 3 MiB, and a
@@ -55,6 +59,7 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             idle: Duration::from_mins(2),
             linger: Duration::from_secs(1),
+            farewell: Duration::from_secs(5),
             header_bytes: 16 * 1024,
             body_bytes: 8 * 1024 * 1024,
         }

@@ -36,7 +36,7 @@ pub(super) const GOALS: [Goal; 13] = [
     // What creating a pod takes longer, in terms of a webhook with a constant answer.
     Goal { name: "admission/added", bound: AtMost(1.3), aim: 1.0 },
     // In a cluster of 5,000 namespaces, with a pull Secret in each.
-    Goal { name: "controller/peak-rss-mib", bound: AtMost(48.0), aim: 48.0 },
+    Goal { name: "controller/peak-rss-mib", bound: AtMost(48.0), aim: 24.0 },
     // From a new declaration to the first pod that follows it.
     Goal { name: "declaration/to-pod-ms", bound: AtMost(2000.0), aim: 500.0 },
     // The CPU of `node plan` on a host on which nothing is to be done.

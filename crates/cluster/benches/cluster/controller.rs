@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use crate::{Outcome, load::Load, process, sample, statistics};
 
 /// Namespaces that have their Secret, by the controller's own account.
-const METRIC: &str = "image_swap_controller_pull_secrets ";
+const NAMESPACES_DONE: &str = "image_swap_controller_pull_secrets ";
+/// Secrets that it has written.
+const WRITES: &str = "image_swap_controller_pull_secret_writes_total ";
 const RELEASE: &str = "image-swap-system";
 const NAMESPACES: usize = 5000;
 const CHANGES: usize = 21;
@@ -26,6 +28,8 @@ const CHANGES: usize = 21;
 const AT_ONCE: usize = 16;
 /// Thousands of Secrets take a while.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// The first one, and what it is changed to.
+const PASSWORDS: [&str; 2] = ["password-of-the-robot", "another-password"];
 /// Nobody listens there: that the registry is tried leaves no trace anywhere.
 const REGISTRY: &str = "127.0.0.1:9";
 
@@ -43,22 +47,18 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let listen = format!("--admin-listen=127.0.0.1:{}", admin.number());
     let arguments = ["controller", &namespace, &kubeconfig, "--match-conditions=false", &listen];
     let controller = process::start(binary, arguments, &admin, directory.path())?;
-    declare(control_plane, "first")?;
+    declare(control_plane, "first", PASSWORDS[0])?;
     let begun = Instant::now();
-    until("a pull Secret in each namespace", PATIENCE, || {
-        let url = format!("http://127.0.0.1:{}/metrics", admin.number());
-        let metrics = HttpClient::default().request("GET", &url, None)?.body;
-        let mut values = metrics.lines().filter_map(|line| line.strip_prefix(METRIC));
-        match values.next() {
-            Some(found) if found.trim() == NAMESPACES.to_string() => Ok(()),
-            found => Err(Wait::NotYet(format!("{found:?}"))),
-        }
-    })?;
+    reaches(&admin, NAMESPACES_DONE, NAMESPACES)?;
+    println!("# all pull Secrets were there after {:.0} s", begun.elapsed().as_secs_f64());
+    declare(control_plane, "first", PASSWORDS[1])?;
+    let begun = Instant::now();
+    reaches(&admin, WRITES, 2 * NAMESPACES)?;
+    println!("# a new password was in all of them after {:.0} s", begun.elapsed().as_secs_f64());
     let (now, peak) = (memory(&controller, "VmRSS:")?, memory(&controller, "VmHWM:")?);
     println!("controller/namespaces {NAMESPACES}");
     println!("controller/rss-mib {now:.1}");
     println!("controller/peak-rss-mib {peak:.1}");
-    println!("# all pull Secrets were there after {:.0} s", begun.elapsed().as_secs_f64());
 
     let listen = format!("--listen=0.0.0.0:{}", port.number());
     let own = format!("--admin-listen=127.0.0.1:{}", webhook_admin.number());
@@ -66,6 +66,18 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let _webhook = process::start(binary, arguments, &port, directory.path())?;
     serve_at(control_plane, port.number())?;
     changes(control_plane, &Load::new(&client, "n-0")?).await
+}
+
+/// Waits until `metric` of the controller that has `port` is `wanted`, or more.
+fn reaches(port: &Port, metric: &str, wanted: usize) -> Outcome<()> {
+    until(&format!("{metric}to be {wanted}"), PATIENCE, || {
+        let url = format!("http://127.0.0.1:{}/metrics", port.number());
+        let metrics = HttpClient::default().request("GET", &url, None)?.body;
+        let mut values = metrics.lines().filter_map(|line| line.strip_prefix(metric));
+        let found = values.next().and_then(|value| value.trim().parse::<usize>().ok());
+        if found >= Some(wanted) { Ok(()) } else { Err(Wait::NotYet(format!("{found:?}"))) }
+    })?;
+    Ok(())
 }
 
 /// Namespaces with a swapped pod in each.
@@ -132,13 +144,13 @@ fn serve_at(control_plane: &ControlPlane, port: u16) -> Outcome<()> {
 }
 
 /// Declares that images of Docker Hub are at `path` of the registry.
-fn declare(control_plane: &ControlPlane, path: &str) -> Outcome<()> {
+fn declare(control_plane: &ControlPlane, path: &str, password: &str) -> Outcome<()> {
     let secrets = "/api/v1/namespaces/jet-system/secrets";
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "registry-info" },
         "stringData": {
             "DOMAIN": REGISTRY, "BASE_PATH": "airgap", "INSECURE": "false",
-            "USERNAME": "robot", "PASSWORD": "password-of-the-robot",
+            "USERNAME": "robot", "PASSWORD": password,
             "MIRROR_REGISTRIES": format!("docker.io::{REGISTRY}/airgap/{path}"),
         },
     });
@@ -158,7 +170,7 @@ async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
     for number in 0..=CHANGES {
         let path = format!("change-{number}");
         let wanted = format!("{REGISTRY}/airgap/{path}/library/nginx:1.27");
-        declare(control_plane, &path)?;
+        declare(control_plane, &path, PASSWORDS[1])?;
         let begun = Instant::now();
         while load.create().await.ok().as_ref() != Some(&wanted) {
             if begun.elapsed() > PATIENCE {

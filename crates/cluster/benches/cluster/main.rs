@@ -5,6 +5,7 @@
 //!
 //! Ours is the binary that `IMAGE_SWAP` names, the other one this binary again.
 //! Without a binary or without the parts of a control plane nothing is measured.
+//! `-- admission` or `-- controller` measures that alone.
 
 #![allow(
     clippy::print_stdout,
@@ -34,13 +35,20 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// As the binary's: see `image-swap webhook`.
 const WORKERS: usize = 2;
 
+const ADMISSION: &str = "admission";
+const CONTROLLER: &str = "controller";
+
 fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["constant", directory, port] => {
             runtime()?.block_on(constant::serve(Path::new(directory), port.parse()?))
         }
-        arguments if arguments.contains(&"--bench") => measure(),
+        arguments if arguments.contains(&"--bench") => {
+            let is_named = |name: &str| arguments.contains(&name);
+            let is_all = !is_named(ADMISSION) && !is_named(CONTROLLER);
+            measure(is_all || is_named(ADMISSION), is_all || is_named(CONTROLLER))
+        }
         // `cargo test --benches`: nothing here can fail.
         _ => Ok(()),
     }
@@ -50,7 +58,7 @@ fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?)
 }
 
-fn measure() -> Outcome<()> {
+fn measure(admission: bool, controller: bool) -> Outcome<()> {
     let Some(binary) = env::var_os("IMAGE_SWAP").map(PathBuf::from) else {
         println!("# IMAGE_SWAP names no binary: nothing is measured");
         return Ok(());
@@ -64,11 +72,11 @@ fn measure() -> Outcome<()> {
         ..Options::default()
     };
     let start = || or_skip(ControlPlane::start(&parts, &options));
-    if let Some(control_plane) = start()? {
+    if admission && let Some(control_plane) = start()? {
         runtime()?.block_on(admission::measure(&control_plane, &binary))?;
     }
     // A new one: namespaces without number would slow down whatever comes after.
-    if let Some(control_plane) = start()? {
+    if controller && let Some(control_plane) = start()? {
         runtime()?.block_on(controller::measure(&control_plane, &binary))?;
     }
     Ok(())

@@ -1,21 +1,27 @@
 //! The Secrets of our name that there are, by what they hold: a fingerprint, not
 //! the password.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use futures_util::Stream;
-use image_swap_core::cluster::pull_secrets::{self, KEY, MANAGED_BY, NAME};
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use image_swap_core::cluster::pull_secrets::{self, NAME};
+use k8s_openapi::{
+    ByteString, NamespaceResourceScope,
+    api::core::v1::{ObjectReference, Secret},
+};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
+    core::ObjectMeta,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
     },
 };
 use ring::digest::{Context, SHA256};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::outline::{Outline, PAGE};
 use crate::follow::{Patience, named};
 
 /// The kind of the release's anchor.
@@ -24,9 +30,9 @@ const OWNER_KIND: &str = "ClusterRole";
 /// Every Secret of our name.
 pub(super) fn watch(
     client: &Client,
-) -> impl Stream<Item = Result<watcher::Event<Secret>, watcher::Error>> + use<> {
-    let secrets: Api<Secret> = Api::all(client.clone());
-    watcher(secrets, named(NAME)).backoff(Patience::default())
+) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
+    let secrets: Api<SeenSecret> = Api::all(client.clone());
+    watcher(secrets, named(NAME).page_size(PAGE)).backoff(Patience::default())
 }
 
 /// What of a Secret is ours: its type, the credential, and the owner. What others
@@ -35,17 +41,9 @@ pub(super) fn watch(
 pub(super) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of what the API server has.
-    pub(super) fn of(secret: &Secret) -> Self {
-        let owners = secret.metadata.owner_references.iter().flatten();
-        let mut anchors = owners.filter(|owner| owner.kind == OWNER_KIND);
-        let credential = secret.data.as_ref().and_then(|data| data.get(KEY));
+    fn of(kind: &str, credential: &[u8], anchor: &str) -> Self {
         let mut context = Context::new(&SHA256);
-        for part in [
-            secret.type_.as_deref().unwrap_or_default().as_bytes(),
-            credential.map(|it| it.0.as_slice()).unwrap_or_default(),
-            anchors.next().map(|it| it.uid.as_str()).unwrap_or_default().as_bytes(),
-        ] {
+        for part in [kind.as_bytes(), credential, anchor.as_bytes()] {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }
@@ -54,7 +52,83 @@ impl Fingerprint {
 
     /// Of an object that is to be written.
     pub(super) fn of_wanted(object: &Value) -> Self {
-        serde_json::from_value(object.clone()).map_or(Self([0; 32]), |secret| Self::of(&secret))
+        let seen = SeenSecret::deserialize(object);
+        seen.map_or(Self([0; 32]), |secret| secret.fingerprint)
+    }
+}
+
+/// What is held of a Secret: not the credential.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Whole")]
+pub(super) struct SeenSecret {
+    names: ObjectMeta,
+    manager: Option<Box<str>>,
+    fingerprint: Fingerprint,
+}
+
+/// As the API server sends it.
+#[derive(Deserialize)]
+struct Whole {
+    metadata: Outline,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    data: Option<Data>,
+}
+
+/// See [`pull_secrets::KEY`].
+#[derive(Deserialize)]
+struct Data {
+    #[serde(rename = ".dockerconfigjson")]
+    credential: Option<ByteString>,
+}
+
+impl From<Whole> for SeenSecret {
+    fn from(Whole { metadata, kind, data }: Whole) -> Self {
+        let credential = data.and_then(|data| data.credential).unwrap_or_default();
+        Self {
+            fingerprint: Fingerprint::of(
+                &kind.unwrap_or_default(),
+                &credential.0,
+                metadata.owner(OWNER_KIND).unwrap_or_default(),
+            ),
+            manager: metadata.manager().map(Into::into),
+            names: metadata.into_names(),
+        }
+    }
+}
+
+impl SeenSecret {
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.names.namespace.as_deref()
+    }
+}
+
+impl Resource for SeenSecret {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Secret::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Secret::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Secret::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Secret::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.names
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.names
     }
 }
 
@@ -69,14 +143,13 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn of(secret: &Secret) -> Self {
-        let metadata = &secret.metadata;
-        let manager = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+    fn of(secret: &SeenSecret) -> Self {
+        let SeenSecret { names, manager, fingerprint } = secret;
         Self {
-            manager: manager.map(|it| it.as_str().into()),
-            fingerprint: Fingerprint::of(secret),
-            uid: metadata.uid.as_deref().unwrap_or_default().into(),
-            version: metadata.resource_version.as_deref().unwrap_or_default().into(),
+            manager: manager.clone(),
+            fingerprint: *fingerprint,
+            uid: names.uid.as_deref().unwrap_or_default().into(),
+            version: names.resource_version.as_deref().unwrap_or_default().into(),
         }
     }
 
@@ -105,9 +178,9 @@ impl Existing {
         self.listed.clear();
     }
 
-    pub(super) fn list(&mut self, secret: &Secret) {
-        if let Some(namespace) = &secret.metadata.namespace {
-            self.listed.insert(namespace.clone(), Found::of(secret));
+    pub(super) fn list(&mut self, secret: &SeenSecret) {
+        if let Some(namespace) = secret.namespace() {
+            self.listed.insert(namespace.to_owned(), Found::of(secret));
         }
     }
 
@@ -115,16 +188,16 @@ impl Existing {
         self.found = std::mem::take(&mut self.listed);
     }
 
-    pub(super) fn add(&mut self, secret: &Secret) {
-        if let Some(namespace) = &secret.metadata.namespace {
-            self.found.insert(namespace.clone(), Found::of(secret));
+    pub(super) fn add(&mut self, secret: &SeenSecret) {
+        if let Some(namespace) = secret.namespace() {
+            self.found.insert(namespace.to_owned(), Found::of(secret));
         }
     }
 
     /// One that was deleted; a later one of its name stays.
-    pub(super) fn remove(&mut self, secret: &Secret) {
-        let Some(namespace) = &secret.metadata.namespace else { return };
-        let uid = secret.metadata.uid.as_deref().unwrap_or_default();
+    pub(super) fn remove(&mut self, secret: &SeenSecret) {
+        let Some(namespace) = secret.namespace() else { return };
+        let uid = secret.names.uid.as_deref().unwrap_or_default();
         if self.found.get(namespace).is_some_and(|it| &*it.uid == uid) {
             self.found.remove(namespace);
         }
@@ -149,5 +222,73 @@ impl Existing {
             current: wanted == Some(&found.fingerprint),
         };
         self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::cluster::pull_secrets::{KEY, MANAGED_BY};
+    use serde_json::json;
+
+    use super::*;
+
+    fn mk_secret() -> Value {
+        json!({
+            "kind": "Secret", "apiVersion": "v1", "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {
+                "name": NAME, "namespace": "apps", "uid": "7c9e", "resourceVersion": "42",
+                "creationTimestamp": null,
+                "labels": { MANAGED_BY: "image-swap", "example.org/long": "x" },
+                "annotations": { "example.org/long": "x" },
+                "ownerReferences": [
+                    { "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "other" },
+                    { "apiVersion": "v1", "kind": OWNER_KIND, "name": "a", "uid": "anchor" },
+                ],
+                "managedFields": [{
+                    "manager": "image-swap", "operation": "Apply", "apiVersion": "v1",
+                    "fieldsType": "FieldsV1", "fieldsV1": { "f:data": { ".": {} } },
+                }],
+            },
+            "data": { KEY: "cGFzc3dvcmQ=", "other": "eA==" },
+        })
+    }
+
+    fn read(secret: Value) -> SeenSecret {
+        serde_json::from_value(secret).unwrap()
+    }
+
+    #[test]
+    fn of_a_secret_nothing_is_held_but_its_names_its_maker_and_a_fingerprint() {
+        let SeenSecret { names, manager, fingerprint } = read(mk_secret());
+        let expected = ObjectMeta {
+            name: Some(NAME.into()),
+            namespace: Some("apps".into()),
+            uid: Some("7c9e".into()),
+            resource_version: Some("42".into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!((names, manager.as_deref()), (expected, Some("image-swap")));
+        let wanted = Fingerprint::of("kubernetes.io/dockerconfigjson", b"password", "anchor");
+        assert_eq!(fingerprint, wanted);
+        assert_eq!(Fingerprint::of_wanted(&mk_secret()), wanted);
+    }
+
+    #[test]
+    fn what_others_add_is_theirs_and_what_is_ours_makes_a_difference() {
+        let ours = read(mk_secret()).fingerprint;
+        let changed = |path: &str, value: Value| {
+            let mut secret = mk_secret();
+            *secret.pointer_mut(path).unwrap() = value;
+            read(secret).fingerprint != ours
+        };
+        assert!(!changed("/metadata/labels", json!({ "example.org/long": "y" })));
+        assert!(!changed("/metadata/annotations", Value::Null));
+        assert!(!changed("/metadata/resourceVersion", "43".into()));
+        assert!(!changed("/data/other", "eQ==".into()));
+        assert!(changed("/data/.dockerconfigjson", "eA==".into()));
+        assert!(changed("/data", Value::Null));
+        assert!(changed("/type", "Opaque".into()));
+        assert!(changed("/metadata/ownerReferences/1/uid", "another".into()));
+        assert!(changed("/metadata/ownerReferences", Value::Null));
     }
 }

@@ -7,6 +7,7 @@
 //! many.
 
 mod existing;
+mod outline;
 mod pods;
 mod write;
 
@@ -20,8 +21,7 @@ use image_swap_core::{
     },
     declaration::UnixTime,
 };
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::{Client, core::PartialObjectMeta, runtime::watcher};
+use kube::{Client, runtime::watcher};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
@@ -29,7 +29,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::{
-    existing::{Existing, Fingerprint},
+    existing::{Existing, Fingerprint, SeenSecret},
+    pods::SeenPod,
     write::{Outcome, Writer},
 };
 use crate::{clock::now, events::Events, release::Release, report::PullSecrets};
@@ -223,7 +224,7 @@ impl Known {
     }
 
     /// Takes note of a Secret of our name; whether there is something to do.
-    fn secret(&mut self, event: Result<watcher::Event<Secret>, watcher::Error>) -> bool {
+    fn secret(&mut self, event: Result<watcher::Event<SeenSecret>, watcher::Error>) -> bool {
         match event {
             Ok(watcher::Event::Init) => self.existing.begin_list(),
             Ok(watcher::Event::InitApply(secret)) => self.existing.list(&secret),
@@ -233,7 +234,7 @@ impl Known {
                 return true;
             }
             Ok(watcher::Event::Apply(secret)) => {
-                self.waiting.remove(secret.metadata.namespace.as_deref().unwrap_or_default());
+                self.waiting.remove(secret.namespace().unwrap_or_default());
                 self.existing.add(&secret);
                 return true;
             }
@@ -249,14 +250,13 @@ impl Known {
     /// Takes note of a pod; whether there is something to do.
     fn pod(
         &mut self,
-        event: Result<watcher::Event<PartialObjectMeta<Pod>>, watcher::Error>,
+        event: Result<watcher::Event<SeenPod>, watcher::Error>,
         now: UnixTime,
     ) -> bool {
         match event {
             Ok(watcher::Event::Init) => self.swapped.begin_list(),
             Ok(watcher::Event::InitApply(pod)) => {
-                if let Some((namespace, name)) = pods::name(&pod).filter(|_| pods::is_swapped(&pod))
-                {
+                if let Some((namespace, name)) = pod.name().filter(|_| pod.is_swapped) {
                     self.swapped.list(namespace, name);
                 }
             }
@@ -266,14 +266,14 @@ impl Known {
                 return true;
             }
             Ok(watcher::Event::Apply(pod)) => {
-                let Some((namespace, name)) = pods::name(&pod) else { return false };
-                if pods::is_swapped(&pod) {
+                let Some((namespace, name)) = pod.name() else { return false };
+                if pod.is_swapped {
                     return self.swapped.add(namespace, name);
                 }
                 self.swapped.remove(namespace, name, now);
             }
             Ok(watcher::Event::Delete(pod)) => {
-                if let Some((namespace, name)) = pods::name(&pod) {
+                if let Some((namespace, name)) = pod.name() {
                     self.swapped.remove(namespace, name, now);
                 }
             }

@@ -5,20 +5,19 @@ use image_swap_core::cluster::{
     pull_secrets::{Action, KEY, MANAGED_BY, NAME, TYPE},
     webhooks::Owner,
 };
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 
-use super::existing::Found;
+use super::existing::{Found, SeenSecret};
 use crate::{api::MANAGER, error::code, release::Release, secret};
 
 /// What became of an action.
 pub(super) enum Outcome {
     /// It is there, like this.
-    Written(Box<Secret>),
+    Written(Box<SeenSecret>),
     /// It is gone.
     Deleted,
     /// It is not done; with a reason, unless somebody else was quicker or the
@@ -64,7 +63,7 @@ impl Writer {
         object: Option<&Value>,
         found: Option<&Found>,
     ) -> impl Future<Output = (String, Outcome)> + use<> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
         let (namespace, object, found) = (namespace.to_owned(), object.cloned(), found.cloned());
         async move {
             let done = match (action, object, found) {
@@ -82,14 +81,14 @@ impl Writer {
 
 /// Without force: if somebody else's is there by now, its fields are not ours to
 /// take, and we get a conflict.
-async fn create(secrets: &Api<Secret>, object: &Value) -> Result<Outcome, kube::Error> {
+async fn create(secrets: &Api<SeenSecret>, object: &Value) -> Result<Outcome, kube::Error> {
     let written = secrets.patch(NAME, &PatchParams::apply(MANAGER), &Patch::Apply(object)).await?;
     Ok(Outcome::Written(Box::new(written)))
 }
 
 /// The version that was seen, and no other.
 async fn update(
-    secrets: &Api<Secret>,
+    secrets: &Api<SeenSecret>,
     mut object: Value,
     found: &Found,
 ) -> Result<Outcome, kube::Error> {
@@ -107,7 +106,7 @@ async fn update(
     }
 }
 
-async fn delete(secrets: &Api<Secret>, found: &Found) -> Result<Outcome, kube::Error> {
+async fn delete(secrets: &Api<SeenSecret>, found: &Found) -> Result<Outcome, kube::Error> {
     let preconditions = Preconditions {
         resource_version: Some(found.version.to_string()),
         uid: Some(found.uid.to_string()),

@@ -5,9 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{StatusCode, header::CONNECTION};
 use image_swap_webhook::Drained;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use crate::support::{Answer, Client, H1, Site, full, mk_review, pieces, post, try_tls};
+use crate::support::{
+    Answer, Client, H1, H2, Site, full, mk_review, pieces, post, read_to_close, try_tls,
+};
 
 const LONG: Duration = Duration::from_mins(10);
 
@@ -90,6 +95,19 @@ async fn an_http_2_client_is_told_to_go_at_once() {
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
+/// An API server whose machine is gone, or that was stopped: the connection stays.
+#[tokio::test]
+async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
+    let mut site = Site::start_with(|limits| limits.farewell = Duration::from_millis(10)).await;
+    let mut silent = site.tls(&[H2]).await;
+    let mut settings = vec![0; 9];
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    silent.read_exact(&mut settings).await.unwrap();
+    assert_eq!(settings[3], 4, "the server's settings, to which there is no answer either");
+    assert_eq!(site.take().drain(LONG).await, Drained { cut: 0 });
+    read_to_close(&mut silent).await;
+}
+
 #[tokio::test]
 async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_time() {
     let mut site = Site::start_with(|limits| limits.linger = LONG).await;
@@ -104,12 +122,23 @@ async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_t
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
+/// As API servers keep theirs for the next review.
 #[tokio::test]
-async fn an_idle_http_1_1_client_does_not_keep_it_from_leaving() {
-    let mut site = Site::start_with(|limits| limits.linger = Duration::from_millis(10)).await;
-    let client = site.h1().await;
+async fn idle_connections_do_not_keep_it_from_leaving() {
+    let mut site = Site::start_with(|limits| {
+        limits.linger = Duration::from_millis(10);
+        limits.farewell = LONG;
+    })
+    .await;
+    let (mut used, unused) = (site.h1().await, site.h1().await);
+    let (mut used2, unused2) = (site.h2().await, site.h2().await);
+    for client in [&mut used, &mut used2] {
+        assert!(client.review("nginx").await.swapped().is_some());
+    }
     assert_eq!(site.take().drain(LONG).await, Drained { cut: 0 });
-    client.closed().await;
+    for client in [used, unused, used2, unused2] {
+        client.closed().await;
+    }
 }
 
 #[tokio::test]
