@@ -99,14 +99,15 @@ fn caret(line: &str, place: Place, style: Style) -> String {
     const AFTER: usize = 60;
     let characters: Vec<char> = line.chars().collect();
     let at = (place.column - 1).min(characters.len());
-    let start = at.saturating_sub(BEFORE);
-    let end = (at + AFTER).min(characters.len());
-    let left = if start > 0 { "…" } else { "" };
-    let right = if end < characters.len() { "…" } else { "" };
-    let before: String = characters[start..at].iter().collect();
-    let after: String = characters[at..end].iter().collect();
-    // The caret stands below what is shown, which may be shorter than what was written.
-    let (before, after) = (without_userinfo(&before), without_userinfo(&after));
+    // Before anything is cut off: it may be what tells a password from a host. The caret
+    // stands below what is shown, which may be shorter than what was written.
+    let shown = |part: &[char]| without_userinfo(&part.iter().collect::<String>()).into_owned();
+    let (before, after) = (shown(&characters[..at]), shown(&characters[at..]));
+    let cut = before.chars().count().saturating_sub(BEFORE);
+    let left = if cut > 0 { "…" } else { "" };
+    let right = if after.chars().count() > AFTER { "…" } else { "" };
+    let before: String = before.chars().skip(cut).collect();
+    let after: String = after.chars().take(AFTER).collect();
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
     let indent = " ".repeat(left.chars().count() + before.chars().count());

@@ -13,13 +13,7 @@ pub fn without_userinfo(text: &str) -> Cow<'_, str> {
         }
         let before = &text[done..at];
         let item = before.rfind([',', '"', ' ', '\n']).map_or(0, |i| i + 1);
-        // A password may hold a slash or a colon: everything behind the scheme,
-        // or behind the `::` of a rule, goes.
-        let start = ["://", "::"]
-            .iter()
-            .filter_map(|mark| before[item..].rfind(mark).map(|i| item + i + mark.len()))
-            .max()
-            .unwrap_or(item);
+        let start = secret(before, item).unwrap_or(item);
         shown.push_str(&before[..start]);
         shown.push('…');
         done = at;
@@ -29,6 +23,19 @@ pub fn without_userinfo(text: &str) -> Cow<'_, str> {
     }
     shown.push_str(&text[done..]);
     Cow::Owned(shown)
+}
+
+/// Where behind `text` there is an `@`: from where on it is a secret. A password may
+/// hold a slash or a colon: everything behind the scheme, or behind the `::` of a rule,
+/// goes. It may hold a comma too: where `item`, the last one, has neither, it goes on
+/// from the one before.
+fn secret(text: &str, item: usize) -> Option<usize> {
+    let marks = ["://", "::"].iter();
+    let marks = marks.filter_map(|mark| text[item..].rfind(mark).map(|i| item + i + mark.len()));
+    marks.max().or_else(|| {
+        let before = text[..item].trim_end().strip_suffix(',')?;
+        secret(before, before.rfind([',', '"', '\n']).map_or(0, |i| i + 1))
+    })
 }
 
 /// The `user:password` of a target, a URL or an address; `None`: it has none.
@@ -41,7 +48,7 @@ pub fn userinfo(text: &str) -> Option<&str> {
 }
 
 /// Whether what stands behind an `@` is a digest.
-fn is_digest(after: &str) -> bool {
+pub(crate) fn is_digest(after: &str) -> bool {
     ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm))
 }
 
@@ -59,6 +66,10 @@ mod tests {
             ("docker.io::u:p/w@h.io/d", "docker.io::…@h.io/d"),
             ("a::h/x@sha256:00", "a::h/x@sha256:00"),
             ("u@h, v@h", "…@h, …@h"),
+            ("a::https://u:p,w@h/x,b::h", "a::https://…@h/x,b::h"),
+            ("a::u:p, ,w@h/x", "a::…@h/x"),
+            ("a::h/d,b::u:p@h", "a::h/d,b::…@h"),
+            ("a::h/d\nu:p@h", "a::h/d\n…@h"),
             ("plain", "plain"),
         ] {
             assert_eq!(without_userinfo(text), shown);

@@ -124,11 +124,13 @@ cases! {
     CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
         "log in there for the declared registry, and declare it without credentials for nodes";
     REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
-        "declare what it says, and move it away: it is read as a whole, and not as several";
+        "declare what it says, and move it away, for there is one such file; or put in by hand what `image-swap render k3s` prints";
     RANCHER_NEVER: "rancher-never", "k3s or RKE2, and fallback is never", Refuse,
         "set `disable-default-registry-endpoint: true` in config.yaml of every server and agent first";
-    DAEMON_JSON: "daemon-json", "docker, and a daemon.json of somebody else", Refuse,
-        "put these keys into it by hand";
+    DAEMON_JSON: "daemon-json", "docker, and a daemon.json of somebody else", Migrate,
+        "its lists get our entries in front of theirs, and all else stays; `restore` takes them out again";
+    DAEMON_JSON_ODD: "daemon-json-odd", "docker, and a daemon.json that is no JSON object, or has something else in place of those lists", Refuse,
+        "repair it: dockerd does not start with it either";
     DOCKER_NEVER: "docker-never", "docker, and fallback is never", Refuse,
         "use another runtime: dockerd asks Docker Hub after its mirrors";
     OWNER_OPENSHIFT: "owner-openshift", "OpenShift, whose Machine Config Operator writes the host", Refuse,

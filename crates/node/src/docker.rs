@@ -7,7 +7,7 @@ use image_swap_core::{
     render::{Format, Options, Rendered},
 };
 
-use crate::{Desired, File, HostPath, Observed, Plan, Refusal, Row, case, plan::Changes};
+use crate::{Desired, File, HostPath, Observed, Plan, Refusal, Row, case, json, plan::Changes};
 
 const ETC: &str = "/etc/docker";
 
@@ -19,23 +19,43 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let rendered = render(desired);
     for file in &rendered.files {
-        let bytes = file.text.clone().into_bytes();
         if file.path != "daemon.json" {
-            changes.whole(HostPath::new(ETC).join(&file.path), File::public(bytes));
+            changes.whole(HostPath::new(ETC).join(&file.path), File::public(file.text.clone()));
         } else if file.text.trim() != "{}" {
-            let there = observed.files.file(&observed.config);
-            if there.is_some_and(|there| there.bytes != bytes)
-                && !changes.is_known(&observed.config)
-            {
-                let keys = file.text.split_whitespace().collect::<Vec<_>>().join(" ");
-                let found = format!("{} is somebody else's, and lacks {keys}", observed.config);
-                return Err(Refusal::new(&case::DAEMON_JSON, found));
-            }
-            changes.whole(observed.config.clone(), File::public(bytes));
+            daemon_json(observed, &mut changes, &file.text)?;
         }
     }
     let rows = rows(desired, observed, &changes);
     changes.plan_of(rendered, rows)
+}
+
+/// The lists of `rendered`, in a file of their own or in front of what is there.
+fn daemon_json(
+    observed: &Observed,
+    changes: &mut Changes<'_>,
+    rendered: &str,
+) -> Result<(), Refusal> {
+    let path = &observed.config;
+    let ours = json::lists(rendered);
+    let edit = |file: &File| {
+        let refused =
+            |found: String| Refusal::new(&case::DAEMON_JSON_ODD, format!("{path}: {found}"));
+        let text = std::str::from_utf8(&file.bytes).map_err(|error| refused(error.to_string()))?;
+        let text = json::with(text, &ours).map_err(|error| refused(error.to_string()))?;
+        Ok(File { bytes: text.into_bytes(), mode: file.mode })
+    };
+    let base = changes.base(path);
+    let file = match (observed.files.file(path), &base) {
+        // It says so already, however somebody else may have written it.
+        (Some(now), Some(_)) if edit(now)? == *now => now.clone(),
+        (_, Some(base)) => {
+            changes.edits(path, &case::DAEMON_JSON, &format!("{path} is somebody else's"));
+            edit(base)?
+        }
+        (_, None) => File::public(rendered),
+    };
+    changes.edited(path.clone(), file, base);
+    Ok(())
 }
 
 /// What has to be looked at.

@@ -24,6 +24,7 @@ mod glob;
 #[cfg(feature = "shell")]
 mod host;
 mod host_path;
+mod json;
 mod ledger;
 mod needs;
 #[cfg(feature = "shell")]

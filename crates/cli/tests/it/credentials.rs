@@ -30,12 +30,17 @@ fn no_verb_prints_a_credential() {
     let base64 = "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\ndata:\n  \
          DOMAIN: aC5pbw==\n  BASE_PATH: \"\"\n  INSECURE: ZmFsc2U=\n  USERNAME: cm9ib3QtaHVudGVyMQ==\n  \
          PASSWORD: aHVudGVyMi1odW50ZXIy\n  MIRROR_REGISTRIES: Z2NyLmlvOjpoLmlv\n";
-    let with_user = secret
-        .replace("docker.io::harbor", &format!("docker.io::https://{USER}:{PASSWORD}@harbor"));
+    let with_user = |user: &str| {
+        secret.replace("docker.io::harbor", &format!("docker.io::https://{user}@harbor"))
+    };
     let broken = [
         secret.clone(),
         base64.to_owned(),
-        with_user,
+        with_user(&format!("{USER}:{PASSWORD}")),
+        // A comma ends an item of the list, and a long line is cut where it is shown.
+        with_user(&format!("{USER}:{PASSWORD},x")),
+        with_user(&format!("{USER}:1,{PASSWORD}, ,x")),
+        with_user(&format!("{USER}:{PASSWORD}{}", "x".repeat(70))),
         // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.
         secret.replace(PASSWORD, &format!("\"{PASSWORD}")),
         secret.replace(PASSWORD, &format!("*{PASSWORD}")),

@@ -157,7 +157,7 @@ fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
     stage.client()?.version()?;
     let ran = stage.node("status", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("Everything was taken back"), "{ran:?}");
+    assert!(ran.stdout.contains("told to end by SIGTERM"), "{ran:?}");
     let ran = stage.allowed("apply", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let ran = stage.node("status", &[]);
@@ -187,11 +187,83 @@ fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
     Ok(())
 }
 
+/// An apply, and the process that takes it back, both killed when the runtime has
+/// ended and does not start again.
+fn killed_half_way(stage: &Stage) -> Outcome {
+    let restart = format!(
+        "kill -KILL $(cat /run/containerd/test/pid); {}; {}",
+        kill("guard", "KILL"),
+        kill("apply", "KILL")
+    );
+    let options = ["--restart", "allow", "--restart-command", &restart];
+    let status = stage.command("apply", &options).stderr(Stdio::null()).status()?;
+    assert!(!status.success());
+    assert_ne!(stage.read(CONFIG).unwrap(), WITHOUT_PATH, "it is swapped by now");
+    assert!(stage.client().is_err());
+    let ran = stage.node("status", &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("interrupted"), "{ran:?}");
+    let ran = stage.node("plan", &[]);
+    assert!(ran.stderr.contains("killed half way"), "{ran:?}");
+    Ok(())
+}
+
+#[test]
+fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    let before = stage.tree();
+    killed_half_way(&stage)?;
+
+    // The runtime does not start with what was written.
+    let start = stage.restart_command();
+    let unwilling = format!("! grep -q config_path {CONFIG} && {start}");
+    let ran = stage.node("apply", &["--restart", "allow", "--restart-command", &unwilling]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("taken back first"), "{ran:?}");
+    assert!(ran.stderr.contains("the host is as it was"), "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    stage.client()?.version()?;
+
+    // What cannot be taken back stays to be done, and is all that is done.
+    killed_half_way(&stage)?;
+    let ran = stage.node("apply", &["--restart", "allow", "--restart-command", "exit 7"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("has to be taken back before"), "{ran:?}");
+    assert!(stage.node("status", &[]).stdout.contains("interrupted"));
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    stage.client()?.version()?;
+    Ok(())
+}
+
+#[test]
+fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
+    let Some(stage) = Stage::set()? else { return Ok(()) };
+    stage.config(WITHOUT_PATH);
+    stage.start();
+    killed_half_way(&stage)?;
+    let theirs = "[debug]\n  level = \"info\" # theirs\n";
+    stage.config(&[&stage.read(CONFIG).unwrap(), theirs].concat());
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.read(CONFIG).unwrap(), [WITHOUT_PATH, theirs].concat());
+    stage.client()?.version()?;
+    assert!(!stage.node("status", &[]).stdout.contains("interrupted"));
+    Ok(())
+}
+
 /// Sends a signal to our program's process with this verb, as the host sees it.
 fn end_inside(stage: &Stage, verb: &str, signal: &str) {
-    let script = format!(
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[i]mage-swap node {verb}' && kill -{signal} ${{p#/proc/}}; done; true"
-    );
-    let status = stage.host.inside("sh").args(["-c", &script]).status().unwrap();
+    let status = stage.host.inside("sh").args(["-c", &kill(verb, signal)]).status().unwrap();
     assert!(status.success());
+}
+
+/// What sends it, for `sh`.
+fn kill(verb: &str, signal: &str) -> String {
+    format!(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[n]ode {verb}' && kill -{signal} ${{p#/proc/}}; done; true"
+    )
 }

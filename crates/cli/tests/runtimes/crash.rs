@@ -1,16 +1,22 @@
 //! `image-swap node` is killed before and after every system call that writes or
 //! restarts: the host still starts and pulls, and the next run does what the
-//! killed one should have done.
+//! killed one should have done. So is the process that takes a change back, after the
+//! one that made it.
 
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::process::ExitStatusExt,
-    process::{Command, ExitStatus},
+    io::{BufRead, BufReader, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::ExitStatusExt},
+    },
+    process::{Command, ExitStatus, Output, Stdio},
+    time::Duration,
 };
 
 use image_swap_lab::{Daemon, Host, HostOptions, Server, Site, Trust};
-use image_swap_testbed::{Containerd, Program};
+use image_swap_testbed::{Containerd, Program, Wait, until};
 
 use crate::{
     Outcome, announce,
@@ -22,6 +28,12 @@ use crate::{
     state::{self, State},
     strace::{self, Event},
 };
+
+/// Until what was started by somebody who was killed has ended.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Runs something of ours under strace, with these flags for it.
+type Run<'r> = &'r dyn Fn(&Stage<'_>, &[&str]) -> Output;
 
 /// A host, and what its files are before and after `apply`.
 struct Stage<'a> {
@@ -79,6 +91,11 @@ impl<'a> Stage<'a> {
         node::restore(&self.host, &self.daemon)
     }
 
+    /// Runs `command` under strace.
+    fn run(&self, command: &Command, flags: &[&str]) -> Output {
+        self.traced(command, flags).output().unwrap()
+    }
+
     /// `command`, a command inside the host, under strace.
     fn traced(&self, command: &Command, flags: &[&str]) -> Command {
         let (enter, program) = node::words(command);
@@ -88,36 +105,59 @@ impl<'a> Stage<'a> {
         traced
     }
 
-    /// The calls of a run of `command` that write or restart.
-    fn events(&self, command: &Command) -> Vec<Event> {
+    /// The calls of a `run` that write or restart.
+    fn events(&self, run: Run<'_>) -> Vec<Event> {
         let log = self.scratch.path().join("strace");
-        let shown = log.to_str().unwrap();
-        let status = self.traced(command, &["-y", "-o", shown, strace::CALLS]).output().unwrap();
-        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+        let ran = run(self, &["-y", "-o", log.to_str().unwrap(), strace::CALLS]);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         strace::events(&fs::read_to_string(&log).unwrap(), is_of_the_host)
     }
 
-    /// Kills `command` before `event`. Gives whether it came that far.
-    fn kill_at(&self, command: &Command, event: &Event) -> bool {
+    /// Kills a `run` before `event`. Gives whether it came that far.
+    fn kill_at(&self, run: Run<'_>, event: &Event) -> bool {
         let [trace, inject] = event.flags("SIGKILL");
         let log = self.scratch.path().join("strace");
-        let status = self
-            .traced(command, &["-o", log.to_str().unwrap(), &trace, &inject])
-            .output()
-            .unwrap()
-            .status;
-        self.wait_for_the_guard();
-        was_killed(status)
+        let ran = run(self, &["-o", log.to_str().unwrap(), &trace, &inject]);
+        self.wait_for_the_others();
+        was_killed(ran.status)
     }
 
-    /// Whoever takes a change back holds the lock until that is done.
-    fn wait_for_the_guard(&self) {
+    /// Whoever takes a change back holds the lock until that is done; and what
+    /// restarts the runtime goes on when whoever started it is killed.
+    fn wait_for_the_others(&self) {
         let wait = "lock=/var/lib/image-swap/node/lock; [ ! -e $lock ] || flock $lock true";
         assert!(self.host.inside("sh").args(["-c", wait]).status().unwrap().success());
+        let others = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | \
+                      grep -q -e '[n]ode guard' -e '[r]estart.sh'";
+        until("the end of what was started", DEADLINE, || {
+            let found = self.host.inside("sh").args(["-c", others]).status();
+            if found.is_ok_and(|found| found.success()) {
+                return Err(Wait::NotYet("it runs".to_owned()));
+            }
+            Ok(())
+        })
+        .unwrap();
     }
 
-    /// Puts the files back as they were before anything.
-    fn reset(&self) {
+    /// The process that takes changes back, told `order`, when the one that made
+    /// the change is gone.
+    fn guard(&self, order: &str, flags: &[&str]) -> Output {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = self.host.inside(env!("CARGO_BIN_EXE_image-swap"));
+        command.args(["node", "guard"]);
+        let mut traced = self.traced(&command, flags);
+        traced.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let guard = traced.spawn().unwrap();
+        // Nobody may be there any more, to be told or to answer.
+        drop(traced);
+        let _ = writeln!(ours, "{order}");
+        let _ = BufReader::new(&ours).read_line(&mut String::new());
+        drop(ours);
+        guard.wait_with_output().unwrap()
+    }
+
+    /// Makes the files those of `tree`.
+    fn reset_to(&self, tree: &Tree) {
         for top in ["etc/containerd", "var/lib/image-swap"] {
             for entry in fs::read_dir(self.host.root().join(top)).unwrap().flatten() {
                 let path = entry.path();
@@ -125,7 +165,12 @@ impl<'a> Stage<'a> {
                     .unwrap();
             }
         }
-        node::restore_tree(&self.host, &self.before);
+        node::restore_tree(&self.host, tree);
+    }
+
+    /// Puts the files back as they were before anything.
+    fn reset(&self) {
+        self.reset_to(&self.before);
     }
 
     /// The host starts and pulls.
@@ -138,6 +183,21 @@ impl<'a> Stage<'a> {
         assert!(pulled.is_ok(), "{why}: {pulled:?}\n{}", self.host.log().text());
     }
 
+    /// What nobody is left to take back is told.
+    fn status(&self, why: &str) {
+        let armed = self.host.root().join("var/lib/image-swap/node/armed.json").exists();
+        let ran = Ran::of(&mut node::status(&self.host));
+        assert_eq!(ran.said.contains("interrupted"), armed, "{why}: {}", ran.said);
+        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.said);
+    }
+
+    /// Restore gives the very bytes back.
+    fn restores(&self, why: &str) {
+        let ran = Ran::of(&mut self.restore());
+        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
+        node::assert_same(&node::tree(&self.host), &self.before, why);
+    }
+
     /// The next apply does what the killed one should have, and restore gives
     /// the very bytes back.
     fn goes_on(&mut self, why: &str) {
@@ -147,30 +207,31 @@ impl<'a> Stage<'a> {
         self.works(why);
         let public = self.host.log().connections(Server::Public);
         assert_eq!(public, 0, "{why}: from the mirror\n{}", self.host.log().text());
-        let ran = Ran::of(&mut self.restore());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
-        node::assert_same(&node::tree(&self.host), &self.before, why);
+        self.restores(why);
     }
 
-    /// Kills `command` before each of its calls, from `start` on; every state of
+    /// Kills a `run` before each of its calls, from `start` on; every state of
     /// the files that comes of it is looked at once.
-    fn survives(&mut self, what: &str, command: &dyn Fn(&Self) -> Command, start: &dyn Fn(&Self)) {
+    fn survives(&mut self, what: &str, run: Run<'_>, start: &dyn Fn(&Self)) {
         start(self);
-        let events = self.events(&command(self));
+        let events = self.events(run);
         assert!(events.len() > 10, "{what}: {events:?}");
         let mut states: BTreeMap<Tree, String> = BTreeMap::new();
         let mut killed = 0;
         for (number, event) in events.iter().enumerate() {
             start(self);
             let why = format!("{what}, killed before call {number}, {event}");
-            killed += usize::from(self.kill_at(&command(self), event));
+            killed += usize::from(self.kill_at(run, event));
             let state = node::tree(&self.host);
             if states.contains_key(&state) {
                 continue;
             }
-            states.insert(state, why.clone());
+            self.status(&why);
             self.works(&why);
+            self.restores(&why);
+            self.reset_to(&state);
             self.goes_on(&why);
+            states.insert(state, why);
         }
         start(self);
         announce(&format!(
@@ -199,13 +260,10 @@ fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outc
                  gcr.io::harbor.example.org/airgap-images/gcr.io";
     let stage = Stage::set(State::ConfigPath, rules, oldest, &runtimes.strace)?;
     let Some(mut stage) = stage else { return Ok(()) };
-    stage.survives("apply", &Stage::apply, &Stage::reset);
+    stage.survives("apply", &|stage, flags| stage.run(&stage.apply(), flags), &Stage::reset);
     let applied = stage.applied.clone();
-    let start = move |stage: &Stage<'_>| {
-        stage.reset();
-        node::restore_tree(&stage.host, &applied);
-    };
-    stage.survives("restore", &Stage::restore, &start);
+    let start = move |stage: &Stage<'_>| stage.reset_to(&applied);
+    stage.survives("restore", &|stage, flags| stage.run(&stage.restore(), flags), &start);
     Ok(())
 }
 
@@ -216,6 +274,47 @@ fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
     let stage = Stage::set(State::Plain, rules, middle, &runtimes.strace)?;
     let Some(mut stage) = stage else { return Ok(()) };
-    stage.survives("apply and restart", &Stage::apply, &Stage::reset);
+    let run: Run<'_> = &|stage, flags| stage.run(&stage.apply(), flags);
+    stage.survives("apply and restart", run, &Stage::reset);
     Ok(())
+}
+
+#[test]
+fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> Outcome {
+    let Some((runtimes, _)) = lab()? else { return Ok(()) };
+    let middle = &runtimes.containerds[1];
+    let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
+    let stage = Stage::set(State::Plain, rules, middle, &runtimes.strace)?;
+    let Some(mut stage) = stage else { return Ok(()) };
+    // Killed while the runtime is being restarted: guard first, or it would begin.
+    let restart = stage.host.write("/run/containerd/restart.sh", &kill_all(&["guard", "apply"]))?;
+    let apply = stage.apply();
+    let ordinary = stage.daemon.restart_command();
+    let words = apply.get_args().map(|word| match word.to_str() {
+        Some(word) if word == ordinary => format!("sh {}", restart.display()).into(),
+        _ => word.to_owned(),
+    });
+    let ran = Ran::of(Command::new(apply.get_program()).args(words));
+    assert!(ran.said.contains("restarting"), "{}", ran.said);
+    stage.wait_for_the_others();
+    stage.host.write("/run/containerd/restart.sh", &ordinary)?;
+    let changed = node::tree(&stage.host);
+    let config = |tree: &Tree| tree["etc/containerd/config.toml"].clone();
+    assert_eq!(config(&changed), config(&stage.applied), "nobody took it back");
+    let (_, order) = &changed["var/lib/image-swap/node/armed.json"];
+    let order = String::from_utf8(order.clone())?;
+    let run: Run<'_> = &|stage, flags| stage.guard(&order, flags);
+    stage.survives("taking back", run, &|stage| stage.reset_to(&changed));
+    Ok(())
+}
+
+/// A script that kills our program's processes with these verbs, one after the other.
+fn kill_all(verbs: &[&str]) -> String {
+    let kills = verbs.iter().map(|verb| {
+        format!(
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | \
+             grep -q '[n]ode {verb}' && kill -KILL ${{p#/proc/}}; done\n"
+        )
+    });
+    kills.collect()
 }

@@ -85,6 +85,13 @@ pub(crate) fn restore(host: &Host, daemon: &Daemon) -> Command {
     verb(host, daemon, "restore")
 }
 
+/// `image-swap node status`, of what we wrote last
+pub(crate) fn status(host: &Host) -> Command {
+    let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
+    command.args(["node", "status", "--runtime", "containerd"]);
+    command
+}
+
 fn verb(host: &Host, daemon: &Daemon, verb: &str) -> Command {
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", verb, "--runtime", "containerd", "--restart", "allow"]);

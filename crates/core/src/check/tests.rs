@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     finding::Severity,
+    redact::without_userinfo,
     rule::{Form, map},
 };
 
@@ -41,10 +42,17 @@ fn a_target_that_is_none_is_an_error() {
 
 #[test]
 fn a_password_in_a_target_is_not_repeated() {
-    let rules = RuleSet::new(map::parse("docker.io::https://u:hunter2@h.io/d", Form::List).0);
-    let findings = Checked { rules: &rules, key: None, domain: None }.findings();
-    let text = format!("{findings:?}");
-    assert!(!text.contains("hunter2") && text.contains("USERNAME"), "{text}");
+    for target in ["https://u:hunter2@h.io/d", "u:12,hunter2@h.io", "https://u:hunter2, ,a@h.io/x"]
+    {
+        let text = format!("gcr.io::h.io/g,docker.io::{target},quay.io::h.io/q");
+        let (rules, unreadable) = map::parse(&text, Form::List);
+        assert_eq!((rules.len(), unreadable.len()), (3, 0), "{text}");
+        let rules = RuleSet::new(rules);
+        let findings = Checked { rules: &rules, key: None, domain: None }.findings();
+        let said = format!("{findings:?}");
+        assert!(!said.contains("hunter2") && said.contains("USERNAME"), "{said}");
+        assert!(!without_userinfo(&text).contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

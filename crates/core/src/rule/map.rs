@@ -9,13 +9,14 @@
 //!
 //! White space counts nowhere. In a list an item without `::` continues a
 //! `noswap_wildcards` before it on the same line, since its value needs commas
-//! of its own. Source: imageswap-webhook, `docs/configuration.md` and
+//! of its own, and one with an `@` the target before it. Source: imageswap-webhook, `docs/configuration.md` and
 //! `build_swap_map`; comments end the line at the *first* `#`, which is what its
 //! documentation says and its code does not.
 
 use crate::{
     finding::{Code, Finding},
     place::Place,
+    redact::is_digest,
 };
 
 /// What sort of rule it is.
@@ -83,8 +84,11 @@ pub fn parse(text: &str, form: Form) -> (Vec<Rule>, Vec<Finding>) {
         // A value that continues on the next line would make a rule of what follows it.
         reader.in_noswap = false;
         let mut column = 1;
-        let separator = |c: char| form == Form::List && c == ',';
-        for text in code.split(separator) {
+        let items = match form {
+            Form::Lines => vec![code],
+            Form::List => items(code),
+        };
+        for text in items {
             if let Some(item) = Item::new(text, line_number, column) {
                 reader.item(&item, form);
             }
@@ -92,6 +96,26 @@ pub fn parse(text: &str, form: Form) -> (Vec<Rule>, Vec<Finding>) {
         }
     }
     (reader.rules, reader.findings)
+}
+
+/// The items of one line of a list. What holds an `@` and no `::` is the end of a password
+/// with a comma: cut off from its user name, nobody would take the rest for one.
+fn items(line: &str) -> Vec<&str> {
+    let mut items: Vec<&str> = Vec::new();
+    let mut start = 0;
+    for text in line.split(',') {
+        let end = start + text.len();
+        let of_user = |(at, _): (usize, &str)| !is_digest(&text[at + 1..]);
+        let ends_password = !text.contains("::") && text.match_indices('@').any(of_user);
+        let first = items.iter().rposition(|item| item.contains("::")).filter(|_| ends_password);
+        let begin = first.map_or(start, |first| {
+            let kept: usize = items.drain(first..).map(|item| item.len() + 1).sum();
+            start - kept
+        });
+        items.push(&line[begin..end]);
+        start = end + 1;
+    }
+    items
 }
 
 /// One item without its white space, each character with its column.

@@ -66,14 +66,18 @@ impl<'a> Carrier<'a> {
     }
 }
 
-/// Takes steps back as far as that is possible.
-pub(crate) fn take_back(host: &Host, undo: &[Step]) -> Vec<StepError> {
-    // What a killed run left unfinished beside a file would keep its directory
-    // there, and nobody would know any more that it is ours.
-    for path in undo.iter().filter_map(Step::path) {
+/// Removes what a killed run left unfinished beside `paths`: it would keep their
+/// directories there, and nobody would know any more that it is ours.
+pub(crate) fn clean_beside<'p>(host: &Host, paths: impl IntoIterator<Item = &'p HostPath>) {
+    for path in paths {
         // Where it cannot be removed, the directory tells of it.
         let _ = host.beside(path).and_then(|path| clean(&path));
     }
+}
+
+/// Takes steps back as far as that is possible.
+pub(crate) fn take_back(host: &Host, undo: &[Step]) -> Vec<StepError> {
+    clean_beside(host, undo.iter().filter_map(Step::path));
     let mut carrier = Carrier::new(host);
     undo.iter().filter_map(|step| carrier.carry(step, usize::MAX).err()).collect()
 }

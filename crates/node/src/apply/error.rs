@@ -28,6 +28,9 @@ pub enum Why {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What was killed half way could not be taken back.
+    #[error("a change was killed half way, and has to be taken back before anything else is done")]
+    Interrupted,
     /// A file could not be written.
     #[error(transparent)]
     Step(#[from] StepError),

@@ -4,7 +4,7 @@ mod carry;
 mod error;
 
 use self::carry::Carrier;
-pub(crate) use self::carry::take_back;
+pub(crate) use self::carry::{clean_beside, take_back};
 pub use self::error::{Failed, Left, StepError, Why};
 use crate::{
     Host, HostPath, Ledger, Outcome, Plan, Runtime, Step,
@@ -38,17 +38,26 @@ pub enum Applied {
 }
 
 impl<'a> Turn<'a> {
-    /// Waits for its turn.
+    /// Waits for its turn. What was killed before it, together with the process that
+    /// takes changes back, is taken back then: `restarting` says by which command.
     ///
     /// # Errors
-    /// Nothing can be written where we keep what we have to remember.
-    pub fn take(host: &'a Host, told: Progress<'_>) -> Result<Self, Failed> {
+    /// Nothing can be written where we keep what we have to remember, or there is
+    /// something that cannot be taken back.
+    pub fn take(
+        host: &'a Host,
+        restarting: &Restarting,
+        told: Progress<'_>,
+    ) -> Result<Self, Failed> {
         let waits = || told("another image-swap is at work on this host: waiting for its end");
         let lock = host.lock(waits).map_err(|source| Failed {
             why: Why::Lock { path: Host::state(), source },
             left: Left::AsItWas,
         })?;
-        Ok(Self { host, lock })
+        let turn = Self { host, lock };
+        restart::armed::resume(host, restarting.command.as_deref(), told)
+            .map_err(|why| Failed { why: Why::Interrupted, left: Left::Broken(why) })?;
+        Ok(turn)
     }
 
     /// Carries out `plan`, which was made of `seen` in this turn.
@@ -159,9 +168,10 @@ impl<'a> Turn<'a> {
         let known = ledger.into_iter().flat_map(|ledger| ledger.files.into_keys());
         let paths: Vec<HostPath> =
             written.chain(known).chain([Ledger::path(), seen.observed.config.clone()]).collect();
-        for path in paths {
+        let own = [restart::armed::path(), restart::guard::report()];
+        for path in paths.iter().chain(&own) {
             // What cannot be removed cannot be written either, and that is told.
-            let _ = self.host.at(&path).and_then(|path| clean(&path));
+            let _ = self.host.at(path).and_then(|path| clean(&path));
         }
         restart::clean(self.host);
         let _ = self.host.at(&restart::guard::report()).and_then(|path| remove(&path));

@@ -30,7 +30,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     let (Directory::InUse(below) | Directory::ToSet(below)) = &directory;
     let tokens = tokens_alone(desired, observed);
     if let Some(registry) = tokens {
-        changes.met(&case::TOKENS_ALONE, &format!("{} takes tokens alone", registry.domain));
+        let found = format!("{} takes tokens alone", registry.domain);
+        changes.edits(&observed.config, &case::TOKENS_ALONE, &found);
     }
     let rendered = render(desired, tokens.is_some());
     if let Some((_, spot)) = registry.auth.first() {

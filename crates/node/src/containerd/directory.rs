@@ -19,10 +19,8 @@ impl Directory {
         changes: &mut Changes<'_>,
     ) -> Result<Self, Refusal> {
         let Some((value, spot)) = &registry.config_path else {
-            changes.met(
-                &case::CONFIG_PATH_UNSET,
-                &format!("{} does not set config_path", observed.config),
-            );
+            let found = format!("{} does not set config_path", observed.config);
+            changes.edits(&observed.config, &case::CONFIG_PATH_UNSET, &found);
             return Ok(Self::ToSet(HostPath::new(CERTS_D)));
         };
         let list: Vec<HostPath> =
@@ -46,8 +44,8 @@ impl Directory {
                         return Err(Refusal::new(&case::COLON_LIST_IN_USE, found));
                     }
                 }
-                changes
-                    .met(&case::COLON_LIST, &format!("{} sets config_path to {value}", spot.path));
+                let found = format!("{} sets config_path to {value}", spot.path);
+                changes.edits(&observed.config, &case::COLON_LIST, &found);
                 Ok(Self::ToSet(first.clone()))
             }
         }

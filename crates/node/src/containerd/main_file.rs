@@ -38,7 +38,8 @@ impl<'a> MainFile<'a> {
         let text = String::from_utf8(bytes).unwrap_or_default();
         let mut this = Self { observed, base, text, version: 2 };
         let Some(main) = sources.first().filter(|source| source.path == observed.config) else {
-            changes.met(&case::NO_CONFIG, &format!("there is no {}", observed.config));
+            let found = format!("there is no {}", observed.config);
+            changes.edits(&observed.config, &case::NO_CONFIG, &found);
             this.version = if version.major < 2 { 2 } else { 3 };
             this.text = format!("version = {}\n", this.version);
             return Ok(this);
@@ -48,7 +49,8 @@ impl<'a> MainFile<'a> {
             return Ok(this);
         }
         this.same_in_two(main, sources)?;
-        changes.met(&case::VERSION_ONE, &format!("{} has no version", observed.config));
+        let found = format!("{} has no version", observed.config);
+        changes.edits(&observed.config, &case::VERSION_ONE, &found);
         this.edit(|toml| toml.set(&["version"], "2", &[]))?;
         Ok(this)
     }

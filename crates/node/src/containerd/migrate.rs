@@ -57,14 +57,16 @@ pub(super) fn of(
             let found = format!("{}: expected no {}, found it", spot.path, toml::shown(&path));
             return Err(Refusal::new(&case::TLS_TABLE_DECLARED, found));
         }
-        changes.met(&case::TLS_TABLE, &format!("{} has {}", spot.path, toml::shown(&path)));
+        let found = format!("{} has {}", spot.path, toml::shown(&path));
+        changes.edits(&spot.path, &case::TLS_TABLE, &found);
         migrated.paths.push(path);
         migrated.spots.push(spot.clone());
     }
     let mut table = BTreeSet::new();
     for (host, spot) in &registry.mirrors {
         if table.insert(path(spot, &["mirrors"])) {
-            changes.met(&case::MIRRORS_TABLE, &format!("{} has a mirrors table", spot.path));
+            let found = format!("{} has a mirrors table", spot.path);
+            changes.edits(&spot.path, &case::MIRRORS_TABLE, &found);
             migrated.spots.push(spot.clone());
         }
         let name = if host == "*" { "_default" } else { host };

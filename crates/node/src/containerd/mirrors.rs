@@ -55,7 +55,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         if spot.path != observed.config {
             return Err(holds(observed, &spot.path));
         }
-        changes.met(&case::MIRRORS_FOREIGN, &format!("{} has mirrors for {host}", spot.path));
+        let found = format!("{} has mirrors for {host}", spot.path);
+        changes.edits(&spot.path, &case::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;
     }
     if trust_is_lost(desired, version) {

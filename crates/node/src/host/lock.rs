@@ -52,3 +52,9 @@ impl Lock {
         self.0.try_clone()
     }
 }
+
+/// Whether anybody has it.
+pub(super) fn is_taken(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}

@@ -58,6 +58,11 @@ impl Host {
         Lock::take(&state.join(lock::NAME), waits)
     }
 
+    /// Whether somebody is changing the host through us.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.at(&Self::state()).is_ok_and(|state| lock::is_taken(&state.join(lock::NAME)))
+    }
+
     /// Takes away what keeping the lock left, where nothing else is kept. The
     /// lock is still held.
     pub(crate) fn forget(&self, _held: &Lock) {

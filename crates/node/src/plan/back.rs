@@ -1,12 +1,12 @@
 //! What a file of ours becomes without us.
 
 use crate::{
-    Before, File, HostPath, Written,
+    Before, File, HostPath, Written, json,
     toml::{self, Toml},
 };
 
 /// What to do with a file that we wrote.
-pub(super) enum Back {
+pub(crate) enum Back {
     /// It was not there before.
     Remove,
     /// It was something else.
@@ -21,15 +21,15 @@ pub(super) enum Back {
 }
 
 /// What the file `now` at `path` becomes without what we had `written`.
-pub(super) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
+pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     if written.is_ours(&now.bytes) {
         return match written.before.file() {
             None => Back::Remove,
             Some(file) => Back::Write { file, left: Vec::new() },
         };
     }
-    let is_toml = [".toml", ".conf"].iter().any(|end| path.as_str().ends_with(end));
-    if !is_toml {
+    let is = |ends: &[&str]| ends.iter().any(|end| path.as_str().ends_with(end));
+    if !is(&[".toml", ".conf", ".json"]) {
         return Back::Stays("it cannot be told apart".to_owned());
     }
     let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
@@ -39,6 +39,17 @@ pub(super) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     let (Ok(before), Ok(ours), Ok(text)) = texts else {
         return Back::Stays("it is no text".to_owned());
     };
+    if is(&[".json"]) {
+        return match json::without(&before, &ours, text) {
+            Err(error) => Back::Stays(error.to_string()),
+            Ok((text, _)) if matches!(written.before, Before::Absent) && json::is_empty(&text) => {
+                Back::Remove
+            }
+            Ok((text, left)) => {
+                Back::Write { file: File { bytes: text.into_bytes(), mode: now.mode }, left }
+            }
+        };
+    }
     match toml::revert(&before, &ours, text) {
         Err(error) => Back::Stays(error.to_string()),
         Ok(reverted) => {

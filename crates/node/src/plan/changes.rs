@@ -19,6 +19,8 @@ pub(crate) struct Changes<'a> {
     pub(crate) unread: Option<String>,
     pub(crate) cases: Vec<&'static Case>,
     pub(crate) notes: Vec<String>,
+    /// Notes of files that are to be edited.
+    edits: Vec<(HostPath, String)>,
 }
 
 /// A file that should be there.
@@ -60,6 +62,7 @@ impl<'a> Changes<'a> {
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
+            edits: Vec::new(),
         })
     }
 
@@ -84,6 +87,7 @@ impl<'a> Changes<'a> {
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
+            edits: Vec::new(),
         })
     }
 
@@ -139,10 +143,22 @@ impl<'a> Changes<'a> {
 
     /// Says that `case` was met, once.
     pub(crate) fn met(&mut self, case: &'static Case, found: &str) {
+        let note = self.note(case, found);
+        self.notes.push(note);
+    }
+
+    /// Says that `case` was met in the file at `path`, which is edited for it; once
+    /// that is done there is nothing to say any more.
+    pub(crate) fn edits(&mut self, path: &HostPath, case: &'static Case, found: &str) {
+        let note = self.note(case, found);
+        self.edits.push((path.clone(), note));
+    }
+
+    fn note(&mut self, case: &'static Case, found: &str) -> String {
         if !self.cases.contains(&case) {
             self.cases.push(case);
         }
-        self.notes.push(format!("{found}: {}", case.words));
+        format!("{found}: {}", case.words)
     }
 
     /// The plan of what was `rendered`, with a row for each host.
@@ -171,13 +187,14 @@ impl<'a> Changes<'a> {
             let now = self.there(&path)?;
             let known = old.as_ref().and_then(|old| old.files.get(&path));
             let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
+            let writes = now != Some(&file);
             if let (Some(now), Some(known)) = (now, known)
+                && writes
                 && !is_ours
                 && known.before.file().as_ref() != Some(now)
             {
                 self.met(&case::CHANGED, &format!("{path} was changed since we wrote it"));
             }
-            let writes = now != Some(&file);
             let written = match (known, part) {
                 // What others wrote into it since is not taken for ours.
                 (Some(known), Part::Edited(_)) if !writes && !is_ours => known.clone(),
@@ -200,7 +217,9 @@ impl<'a> Changes<'a> {
         self.stale(old.as_ref(), &mut ledger, &mut steps);
         let restart_allowed = self.restart == Restart::Allow;
         let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
-        (plan.cases, plan.notes) = (self.cases, self.notes);
+        let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
+        plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
+        plan.cases = self.cases;
         Ok(plan)
     }
 

@@ -7,13 +7,16 @@ mod order;
 mod redact;
 mod step;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::nodes::Inexpressible;
 
-pub(crate) use self::changes::{Changes, is_marked};
 pub use self::step::Step;
+pub(crate) use self::{
+    back::{Back, of as without_us},
+    changes::{Changes, is_marked},
+};
 use crate::{
     Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, containerd,
     containers, docker, owner, rancher,
@@ -97,15 +100,17 @@ impl Plan {
     }
 
     /// The steps that take back what [`Self::steps`] did to `observed`, which is
-    /// the host before them; also where only some of them were carried out.
+    /// the host before them; also where only some of them were carried out. The
+    /// ledger, which is written first, is taken back when no file of ours is left.
     pub fn undo(&self, observed: &Observed) -> Vec<Step> {
         let mut undo: Vec<Step> = Vec::new();
-        for step in self.steps.iter().rev() {
+        let mut seen = BTreeSet::new();
+        for step in &self.steps {
             match step {
                 Step::MakeDirectory { path, .. } => {
                     undo.push(Step::RemoveDirectory { path: path.clone() });
                 }
-                Step::Write { path, .. } | Step::Remove { path } => {
+                Step::Write { path, .. } | Step::Remove { path } if seen.insert(path) => {
                     undo.push(match observed.files.file(path) {
                         Some(file) => Step::Write { path: path.clone(), file: file.clone() },
                         None => Step::Remove { path: path.clone() },
@@ -115,9 +120,10 @@ impl Plan {
                     let mode = if Ledger::directories().contains(path) { 0o700 } else { 0o755 };
                     undo.push(Step::MakeDirectory { path: path.clone(), mode });
                 }
-                Step::Restart { .. } | Step::Reload { .. } => {}
+                _ => {}
             }
         }
+        undo.reverse();
         undo
     }
 

@@ -146,8 +146,7 @@ impl Client {
         } else {
             scope.to_owned()
         };
-        let query = format!("?service={}&scope={}", encoded(service), encoded(&scope));
-        let path = [uri.path(), &query].concat();
+        let path = token_path(&uri, service, &scope);
         let answer = self.ask(Method::GET, &path, self.basic.as_deref())?;
         let token: Option<Token> = serde_json::from_slice(&answer.body).ok();
         let token = token.and_then(|found| found.token.or(found.access_token));
@@ -184,6 +183,14 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     lines.filter_map(|line| line.to_str().ok()).filter_map(Challenge::read).collect()
 }
 
+/// What is asked for at a token service: a realm may have a query of its own.
+fn token_path(realm: &Uri, service: &str, scope: &str) -> String {
+    let own = realm.query().filter(|query| !query.is_empty());
+    let own = own.map_or(String::new(), |query| [query, "&"].concat());
+    let path = realm.path();
+    format!("{path}?{own}service={}&scope={}", encoded(service), encoded(scope))
+}
+
 /// For a query.
 fn encoded(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
@@ -193,4 +200,20 @@ fn encoded(text: &str) -> String {
         _ => format!("%{byte:02X}"),
     });
     bytes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_a_realm_is_part_of_what_is_asked() {
+        for (realm, asked) in [
+            ("https://h.io/token", "/token?service=a%20b&scope=repository%3Ax%3Apull"),
+            ("https://h.io/token?x=y&z", "/token?x=y&z&service=a%20b&scope=repository%3Ax%3Apull"),
+            ("https://h.io/t?", "/t?service=a%20b&scope=repository%3Ax%3Apull"),
+        ] {
+            assert_eq!(token_path(&realm.parse().unwrap(), "a b", "repository:x:pull"), asked);
+        }
+    }
 }

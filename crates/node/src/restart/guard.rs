@@ -23,10 +23,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{command, order::Order, trial};
+use super::{
+    Place, armed, command,
+    order::{Order, Undo},
+    trial,
+};
 use crate::{
-    Host, HostPath,
-    apply::take_back,
+    Host, HostPath, Step,
+    apply::{clean_beside, take_back},
     host::{Access, Root, read, replace},
 };
 
@@ -67,8 +71,7 @@ pub fn run() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(watch(stream))?;
     let Some(Watched { order, host, mut stream, why }) = watched else { return Ok(()) };
-    let became = put_back(&host, &order);
-    let words = became.map_or_else(|why| why.replace('\n', " "), |()| DONE.to_owned());
+    let words = said(put_back(&host, &order)).replace('\n', " ");
     // Nobody may be there any more.
     let told = runtime.block_on(say(&mut stream, &words));
     if why.is_some() || told.is_err() {
@@ -105,7 +108,9 @@ async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
     let patience = Duration::from_secs(order.seconds);
     let why = match word(&mut stream, &mut terminate, patience).await {
         Word::Disarm => {
-            say(&mut stream, DISARMED).await?;
+            let removed = armed::remove(&host);
+            let words = removed.map_or_else(|error| error.to_string(), |()| DISARMED.to_owned());
+            say(&mut stream, &words).await?;
             return Ok(None);
         }
         Word::Back => None,
@@ -148,17 +153,61 @@ async fn word(
     }
 }
 
-/// Puts the files back, and has the runtime read them again if it may have read ours.
-pub(super) fn put_back(host: &Host, order: &Order) -> Result<(), String> {
-    let now = host.at(&order.config).and_then(|path| read(&path));
-    let restart = now.map_or(true, |now| now != order.config_before());
-    let mut errors: Vec<String> =
-        take_back(host, &order.steps()).iter().map(ToString::to_string).collect();
-    if restart {
-        let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
-        errors.extend(restarted.and_then(|()| trial::wait(&order.place())).err());
+/// Puts the files back, has the runtime read them again if it may have read ours, and
+/// then forgets that there was anything to do. Whoever is killed on the way leaves
+/// enough for the next to begin again.
+///
+/// Gives what stays as somebody else has made it meanwhile: the ledger still knows of it.
+///
+/// # Errors
+/// What could not be put back; it is still to be done.
+pub(super) fn put_back(host: &Host, order: &Order) -> Result<Vec<String>, String> {
+    let swapped = was_swapped(host, order);
+    if swapped && !order.restart {
+        // Where there is no space for it, whoever goes on looks at the file again.
+        let _ = armed::write(host, &Order { restart: true, ..order.clone() });
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
+    let mut stays = Vec::new();
+    let (files, ledger) = order.parts();
+    let mut errors = back(host, files, &mut stays);
+    // Looked at when the files are back: whoever restarts it from now on has it read those.
+    if swapped && !trial::is_the_same(&order.place()) {
+        let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
+        let place = Place { pid: None, ..order.place() };
+        errors.extend(restarted.and_then(|()| trial::wait(&place)).err());
+    }
+    if errors.is_empty() && stays.is_empty() {
+        errors.extend(back(host, ledger, &mut stays));
+    }
+    if errors.is_empty() {
+        errors.extend(armed::remove(host).map_err(|error| error.to_string()).err());
+    }
+    if errors.is_empty() { Ok(stays) } else { Err([errors, stays].concat().join("; ")) }
+}
+
+/// Takes steps back: what could not be; `stays` is what others have changed.
+fn back(host: &Host, undo: &[Undo], stays: &mut Vec<String>) -> Vec<String> {
+    clean_beside(host, undo.iter().map(Undo::path));
+    let steps = undo.iter().map(|undo| undo.step(host));
+    let steps: Vec<Step> =
+        steps.filter_map(|step| step.map_err(|why| stays.push(why)).ok()?).collect();
+    take_back(host, &steps).iter().map(ToString::to_string).collect()
+}
+
+/// Whether the runtime's file is, or was when this began, another than before.
+fn was_swapped(host: &Host, order: &Order) -> bool {
+    let begun = || armed::read(host).is_ok_and(|armed| armed.is_some_and(|armed| armed.restart));
+    let now = host.at(&order.config).and_then(|path| read(&path));
+    order.restart || now.map_or(true, |now| now != order.config_before()) || begun()
+}
+
+/// What is said of a host that was put back.
+pub(super) fn said(put_back: Result<Vec<String>, String>) -> String {
+    match put_back {
+        Ok(stays) if stays.is_empty() => DONE.to_owned(),
+        Ok(stays) => stays.join("; "),
+        Err(why) => why,
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Place, Restarting, command,
+    Place, Restarting, armed, command,
     error::Error,
-    guard::{ARMED, BACK, DISARM, DISARMED, DONE, put_back},
+    guard::{ARMED, BACK, DISARM, DISARMED, DONE, put_back, said},
     order::{Order, Undo},
     preflight, trial,
 };
@@ -54,16 +54,24 @@ impl<'a> Guarded<'a> {
         let (image, known) = trial::choose(&place, restarting.image.as_deref());
         told(&known);
         let command = restarting.command.clone().unwrap_or_else(|| command::default(host, runtime));
+        let undo = plan.undo(&seen.observed);
         let order = Order {
             root: host.root().path().to_owned(),
-            undo: plan.undo(&seen.observed).iter().filter_map(Undo::of).collect(),
+            undo: undo.iter().filter_map(|step| Undo::of(step, plan)).collect(),
             config: seen.observed.config.clone(),
             command,
             socket: place.socket.clone(),
             cri: place.cri,
+            pid: place.pid,
             seconds: PATIENCE.as_secs(),
+            restart: false,
         };
-        let (guard, stream) = arm(&order, lock)?;
+        armed::write(host, &order).map_err(Error::io(format!("write {}", armed::path())))?;
+        let armed = arm(&order, lock).inspect_err(|_| {
+            // Nothing was changed yet: what stays is put back as it is.
+            let _ = armed::remove(host);
+        });
+        let (guard, stream) = armed?;
         Ok(Self { host, order, place, image, known, guard, stream })
     }
 
@@ -89,10 +97,10 @@ impl<'a> Guarded<'a> {
         let said = self.exchange(DISARM);
         let _ = self.guard.wait();
         match said.unwrap_or_default().trim_end() {
-            // Whoever is gone without a word has changed nothing.
-            DISARMED | "" => Ok(()),
-            DONE => Err(Left::AsItWas),
-            said => Err(Left::Broken(said.to_owned())),
+            DISARMED => Ok(()),
+            // Somebody ended it, on its way back perhaps.
+            "" => Err(self.put_back()),
+            said => Err(left(said)),
         }
     }
 
@@ -102,13 +110,16 @@ impl<'a> Guarded<'a> {
         let said = self.exchange(BACK);
         let _ = self.guard.wait();
         match said.unwrap_or_default().trim_end() {
-            DONE if !early => Left::AsItWas,
             // Somebody ended it, and we may have gone on meanwhile: then it is ours to do.
-            DONE | "" => {
-                put_back(self.host, &self.order).map_or_else(Left::Broken, |()| Left::AsItWas)
-            }
-            said => Left::Broken(said.to_owned()),
+            "" => self.put_back(),
+            DONE if early => self.put_back(),
+            said => left(said),
         }
+    }
+
+    /// Does what the guard would have done.
+    fn put_back(&self) -> Left {
+        left(&said(put_back(self.host, &self.order)))
     }
 
     /// Says a word and hears what the guard says to it.
@@ -120,6 +131,11 @@ impl<'a> Guarded<'a> {
         BufReader::new(&self.stream).read_line(&mut said)?;
         Ok(said)
     }
+}
+
+/// How a host is of which the guard `said` this.
+fn left(said: &str) -> Left {
+    if said == DONE { Left::AsItWas } else { Left::Broken(said.to_owned()) }
 }
 
 fn arm(order: &Order, lock: &Lock) -> Result<(Child, UnixStream), Error> {

@@ -2,10 +2,12 @@
 //!
 //! First the candidate configuration has to bring up a throwaway containerd
 //! ([`preflight`]). Then a process of its own is armed ([`guard`]), which puts
-//! everything back unless it is disarmed in time, also if we die. It is disarmed
+//! everything back unless it is disarmed in time, also if we die; what it would do
+//! lies on the disk meanwhile ([`armed`]), in case that both are killed. It is disarmed
 //! when the runtime's CRI answers, and a reference that could be pulled before
 //! can still be pulled ([`trial`]).
 
+pub(crate) mod armed;
 mod candidate;
 mod command;
 mod error;

@@ -33,6 +33,12 @@ pub(super) fn wait(place: &Place) -> Result<(), String> {
     }
 }
 
+/// Whether the process that listened at `place` before still does.
+pub(super) fn is_the_same(place: &Place) -> bool {
+    let now = || Client::connect(&place.socket).ok()?.peer();
+    place.cri && place.pid.is_some() && place.pid == now()
+}
+
 /// Why it is not back.
 enum Look {
     NotYet(String),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use image_swap_core::nodes::Fallback;
-use image_swap_node::{Action, CASES, Desired, Entry, Form, Ledger, Outcome, Restart, Runtime};
+use image_swap_node::{
+    Action, CASES, Desired, Entry, Form, Ledger, Outcome, Plan, Restart, Runtime,
+};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
 
@@ -196,6 +198,8 @@ fn others() -> Vec<Fixture> {
         never(with("rancher-never", Runtime::Rke2)),
         Fixture { rules: "docker.io::h.io", ..with("daemon-json", Runtime::Docker) }
             .with("/etc/docker/daemon.json", "{}\n"),
+        Fixture { rules: "docker.io::h.io", ..with("daemon-json-odd", Runtime::Docker) }
+            .with("/etc/docker/daemon.json", "{\"registry-mirrors\": \"https://m.io\"}"),
         never(with("docker-never", Runtime::Docker)),
         system("owner-openshift", "rhcos"),
         on("owner-nodeadm", "2.1.9", IMAGE_BUILDER).with("/usr/bin/nodeadm", ""),
@@ -229,8 +233,12 @@ fn every_row_of_the_table_is_planned_as_it_says() {
                 let cases: Vec<&str> = plan.cases.iter().map(|case| case.name).collect();
                 assert!(cases.contains(&case), "{case} among {cases:?}");
                 assert_ne!(row.action, Action::Refuse, "{case}");
+                let note = |plan: &Plan| plan.notes.iter().any(|note| note.contains(row.words));
+                assert!(note(&plan), "{case}: {:?}", plan.notes);
                 after.apply(&desired);
                 let again = after.plan(&desired).unwrap();
+                // What was edited is no news any more.
+                assert_eq!(note(&again), row.action == Action::Keep, "{case}: {:?}", again.notes);
                 assert_eq!(
                     (again.outcome(), again.steps),
                     (Outcome::InPlace, Vec::new()),

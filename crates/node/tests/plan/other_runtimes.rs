@@ -59,3 +59,26 @@ fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
     assert_eq!(plan.inexpressible.len(), 1);
     assert_eq!(plan.rows.len(), 1);
 }
+
+#[test]
+fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
+    const DAEMON: &str = "/etc/docker/daemon.json";
+    let theirs = "{\n    \"log-driver\": \"journald\",\n    \
+                  \"registry-mirrors\": [\"https://user:hunter2@m.io\"]\n}\n";
+    let declaration = declare(RULES, "INSECURE: \"true\"");
+    let desired = desired(&declaration);
+    let before = Host::of(Runtime::Docker, "28.5.2").with(DAEMON, theirs);
+    let diff = there_and_back(&before, &desired);
+    assert!(!diff.contains("hunter2"), "{diff}");
+    insta::assert_snapshot!(diff);
+
+    // Somebody writes on, with their own blanks; ours are still there.
+    let mut host = before;
+    host.apply(&desired);
+    let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);
+    let mut host = host.clone().with(DAEMON, &more);
+    assert_eq!(host.plan(&desired).unwrap().outcome(), Outcome::InPlace);
+    host.restore();
+    let expected = theirs.replacen('{', "{ \"debug\" : true,", 1);
+    assert_eq!(host.text(DAEMON), Some(expected.as_str()));
+}

@@ -7,7 +7,7 @@ use image_swap_node::{Applied, Asks, Failed, Plan, Seen, Turn, Why, observe};
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArgs, TellArgs},
+    options::{HostArgs, RestartArgs, TellArgs},
     report,
 };
 use crate::{
@@ -24,18 +24,16 @@ pub(super) struct Args {
     tell: TellArgs,
     #[command(flatten)]
     restart: RestartArgs,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    output: Output,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, restart, output } = self;
+        let Self { host: args, tell, restart } = self;
+        let output = args.output;
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, restart.restart);
         let host = args.host()?;
-        let turn = Turn::take(&host, &output::note).map_err(broken)?;
+        let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
         let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry)
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
@@ -58,7 +56,7 @@ struct Report<'a> {
     known: Option<String>,
     hosts: Vec<report::HostRow<'a>>,
     inexpressible: Vec<report::RuleRow<'a>>,
-    notes: &'a [String],
+    notes: Vec<&'a str>,
 }
 
 /// Says what came of `plan`; `changed` is the word for what it does.
@@ -93,7 +91,7 @@ pub(super) fn finish(
                 known,
                 hosts: plan.rows.iter().map(report::host).collect(),
                 inexpressible: report::rules(plan, declaration),
-                notes: &plan.notes,
+                notes: report::all_notes(plan, seen).collect(),
             };
             output::json_line(&mut out, &report)?;
         }

@@ -10,6 +10,7 @@ use crate::{
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
     fallback::FallbackArg,
+    output::Output,
 };
 
 /// Where flags stand that belong to one verb.
@@ -18,7 +19,7 @@ const HOST: &str = "Host";
 const TELLING: &str = "How it is told";
 const RESTART: &str = "Restart";
 
-/// Which host, and which runtime.
+/// Which host, which runtime, and who reads the answer.
 #[derive(Debug, clap::Args)]
 pub(super) struct HostArgs {
     /// Where the host's `/` is.
@@ -27,6 +28,9 @@ pub(super) struct HostArgs {
     /// The container runtime.
     #[arg(long, value_enum, default_value_t, help_heading = HOST)]
     runtime: RuntimeArg,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
+    pub(super) output: Output,
 }
 
 /// [`Runtime`] as the command line has it.

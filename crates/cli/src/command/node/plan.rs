@@ -8,10 +8,7 @@ use super::{
     options::{HostArgs, OPTIONS, RestartArg, TellArgs},
     report,
 };
-use crate::{
-    failure::Failure,
-    output::{self, Output},
-};
+use crate::{failure::Failure, output};
 
 /// Arguments of `node plan`.
 #[derive(Debug, clap::Args)]
@@ -23,19 +20,20 @@ pub(super) struct Args {
     /// Whether the runtime may be restarted.
     #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     restart: RestartArg,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    output: Output,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, restart, output } = self;
+        let Self { host: args, tell, restart } = self;
+        let output = args.output;
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, restart);
         let host = args.host()?;
-        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody)
+        let mut seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody)
             .map_err(|error| Failure::Broken(error.to_string()))?;
+        if host.is_interrupted() {
+            seen.notes.push(report::INTERRUPTED.to_owned());
+        }
         let mut out = output::stdout();
         match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => report::plan(&plan, &seen, Some(&declaration), output, &mut out),

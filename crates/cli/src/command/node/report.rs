@@ -11,6 +11,11 @@ use crate::{
     output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
 };
 
+/// Said of a host where whoever changed it was killed, and nobody took it back.
+pub(super) const INTERRUPTED: &str = "a change was killed half way, together with the process that \
+                                      takes changes back; the next apply or restore takes it back \
+                                      first";
+
 /// A plan, or why there is none, as programs read it.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -21,7 +26,7 @@ struct Report<'a> {
     steps: Vec<StepRow<'a>>,
     hosts: Vec<HostRow<'a>>,
     inexpressible: Vec<RuleRow<'a>>,
-    notes: &'a [String],
+    notes: Vec<&'a str>,
     diff: String,
 }
 
@@ -69,7 +74,7 @@ pub(super) fn plan(
                 steps: plan.steps.iter().map(step).collect(),
                 hosts: plan.rows.iter().map(host).collect(),
                 inexpressible: rules(plan, declaration),
-                notes: &plan.notes,
+                notes: all_notes(plan, seen).collect(),
                 diff,
             };
             output::json_line(out, &report)?;
@@ -121,7 +126,7 @@ pub(super) fn refusal(
 
 /// What a person should know beside the plan, on standard error.
 pub(super) fn notes(plan: &Plan, seen: &Seen, declaration: Option<&Declaration>) {
-    for note in seen.notes.iter().chain(&plan.notes) {
+    for note in all_notes(plan, seen) {
         output::note(&format!("{}: {note}", styled(ODD, "note")));
     }
     for row in rules(plan, declaration) {
@@ -131,6 +136,11 @@ pub(super) fn notes(plan: &Plan, seen: &Seen, declaration: Option<&Declaration>)
             styled(ODD, "warning"),
         ));
     }
+}
+
+/// What a person should know beside the plan.
+pub(super) fn all_notes<'a>(plan: &'a Plan, seen: &'a Seen) -> impl Iterator<Item = &'a str> {
+    seen.notes.iter().chain(&plan.notes).map(String::as_str)
 }
 
 /// One sentence.

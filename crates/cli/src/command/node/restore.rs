@@ -6,13 +6,10 @@ use image_swap_node::{Asks, ObserveError, Turn, observe, restore};
 
 use super::{
     apply::{broken, finish},
-    options::{HostArgs, OPTIONS, RestartArgs},
+    options::{HostArgs, RestartArgs},
     report,
 };
-use crate::{
-    failure::Failure,
-    output::{self, Output},
-};
+use crate::{failure::Failure, output};
 
 /// Arguments of `node restore`.
 #[derive(Debug, clap::Args)]
@@ -21,16 +18,14 @@ pub(super) struct Args {
     host: HostArgs,
     #[command(flatten)]
     restart: RestartArgs,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    output: Output,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, restart, output } = self;
+        let Self { host: args, restart } = self;
+        let output = args.output;
         let host = args.host()?;
-        let turn = Turn::take(&host, &output::note).map_err(broken)?;
+        let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
         let seen = match observe(&host, args.runtime(), None, Asks::Nobody) {
             Ok(seen) => seen,
             // Whatever we wrote says for which runtime it was.

@@ -9,7 +9,7 @@ use image_swap_node::{
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
+    options::{HostArgs, RestartArg, TellArgs},
     report,
 };
 use crate::{
@@ -25,9 +25,6 @@ pub(super) struct Args {
     host: HostArgs,
     #[command(flatten)]
     tell: TellArgs,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    output: Output,
 }
 
 /// How a host is, as programs read it.
@@ -45,6 +42,7 @@ struct Report<'a> {
     hosts: Vec<report::HostRow<'a>>,
     inexpressible: Vec<report::RuleRow<'a>>,
     taken_back: Option<String>,
+    interrupted: bool,
 }
 
 #[derive(Serialize)]
@@ -55,7 +53,8 @@ struct FileRow<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, output } = self;
+        let Self { host: args, tell } = self;
+        let output = args.output;
         let host = args.host()?;
         let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
         let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
@@ -72,6 +71,7 @@ impl Args {
             planned: planned.as_ref(),
             declaration: declaration.as_ref(),
             taken_back: host.taken_back(),
+            interrupted: host.is_interrupted(),
         };
         let mut out = output::stdout();
         match output {
@@ -90,6 +90,7 @@ struct Status<'a> {
     planned: Option<&'a Result<Plan, Refusal>>,
     declaration: Option<&'a Declaration>,
     taken_back: Option<String>,
+    interrupted: bool,
 }
 
 impl Status<'_> {
@@ -103,7 +104,7 @@ impl Status<'_> {
             Some(Err(_)) => false,
         };
         let alive = matches!(self.seen.daemon.answer, Answer::Alive(_) | Answer::NotAsked);
-        kept && told && alive && self.taken_back.is_none()
+        kept && told && alive && self.taken_back.is_none() && !self.interrupted
     }
 
     fn why(&self) -> Option<String> {
@@ -140,6 +141,7 @@ impl Status<'_> {
                 .map(|plan| report::rules(plan, self.declaration))
                 .unwrap_or_default(),
             taken_back: self.taken_back.clone(),
+            interrupted: self.interrupted,
         }
     }
 
@@ -181,6 +183,9 @@ impl Status<'_> {
         }
         if let Some(taken_back) = &self.taken_back {
             writeln!(out, "{} {taken_back}", styled(BAD, "taken back"))?;
+        }
+        if self.interrupted {
+            writeln!(out, "{} {}", styled(BAD, "interrupted"), report::INTERRUPTED)?;
         }
         if let Some(plan) = plan {
             report::notes(plan, self.seen, self.declaration);

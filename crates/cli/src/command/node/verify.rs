@@ -29,9 +29,6 @@ pub(super) struct Args {
     /// may be given for each registry.
     #[arg(long, value_name = "REF", help_heading = OPTIONS)]
     image: Vec<String>,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    output: Output,
 }
 
 /// A verdict as programs read it.
@@ -46,7 +43,8 @@ struct Row<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, image, output } = self;
+        let Self { host: args, tell, image } = self;
+        let output = args.output;
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, RestartArg::Never);
         let host = args.host()?;

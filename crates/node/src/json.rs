@@ -1,0 +1,205 @@
+//! JSON of somebody else with entries of ours in its lists: the very bytes of all
+//! else stay.
+
+use jsonc_parser::{
+    ParseOptions,
+    cst::{CstArray, CstInputValue, CstObject, CstRootNode},
+};
+use serde_json::{Map, Value};
+
+/// Lists of texts by their keys.
+pub(crate) type Lists = Vec<(String, Vec<String>)>;
+
+/// The objects of RFC 8259 alone, as Go reads them.
+const STRICT: ParseOptions = ParseOptions {
+    allow_comments: false,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// A text that cannot be edited: what was expected of it and found.
+#[derive(Debug, thiserror::Error)]
+#[error("expected {0}")]
+pub(crate) struct CannotEdit(String);
+
+/// The lists of an object.
+pub(crate) fn lists(text: &str) -> Lists {
+    let texts = |value: Value| match value {
+        Value::Array(items) => {
+            Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect())
+        }
+        _ => None,
+    };
+    let object: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    object.into_iter().filter_map(|(key, value)| Some((key, texts(value)?))).collect()
+}
+
+/// `text` with what its lists lack of `ours` in front of what they have.
+pub(crate) fn with(text: &str, ours: &Lists) -> Result<String, CannotEdit> {
+    let (root, object) = parse(text)?;
+    for (key, values) in ours {
+        let Some(list) = list(&object, key)? else {
+            let values = values.iter().map(|value| CstInputValue::String(value.clone()));
+            object.append(key, CstInputValue::Array(values.collect()));
+            continue;
+        };
+        let there = texts(&list);
+        let missing = values.iter().filter(|value| !there.contains(&Some((*value).clone())));
+        for (at, value) in missing.enumerate() {
+            list.insert(at, CstInputValue::String(value.clone()));
+        }
+    }
+    let edited = root.to_string();
+    // Read back before it counts.
+    parse(&edited)?;
+    Ok(edited)
+}
+
+/// `now` without what `ours` has in lists and `before` had not, and the keys of which
+/// somebody has made something else. What stood in one line may stand in several then.
+pub(crate) fn without(
+    before: &str,
+    ours: &str,
+    now: &str,
+) -> Result<(String, Vec<String>), CannotEdit> {
+    let (root, object) = parse(now)?;
+    let before = lists(before);
+    let mut left = Vec::new();
+    for (key, values) in lists(ours) {
+        let had = before.iter().find(|(found, _)| *found == key).map(|(_, values)| values);
+        let added = |value: &String| had.is_none_or(|had| !had.contains(value));
+        let added: Vec<Option<String>> = values.into_iter().filter(added).map(Some).collect();
+        if added.is_empty() && had.is_some() {
+            continue;
+        }
+        let Ok(found) = list(&object, &key) else {
+            left.push(key);
+            continue;
+        };
+        let Some(list) = found else { continue };
+        let first = |list: &CstArray| list.child_at_index(1).and_then(|it| it.as_whitespace());
+        let begins_at_once = first(&list).is_none();
+        for (element, text) in list.elements().into_iter().zip(texts(&list)) {
+            if added.contains(&text) {
+                element.remove();
+            }
+        }
+        // The blank behind the comma of what was first.
+        if let Some(blank) = first(&list).filter(|_| begins_at_once) {
+            blank.remove();
+        }
+        if list.elements().is_empty() && had.is_none() {
+            object.get(&key).into_iter().for_each(jsonc_parser::cst::CstObjectProp::remove);
+        }
+    }
+    Ok((root.to_string(), left))
+}
+
+/// Whether it is an object without any key.
+pub(crate) fn is_empty(text: &str) -> bool {
+    parse(text).is_ok_and(|(_, object)| object.properties().is_empty())
+}
+
+fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
+    // Not serde's message: it quotes what it found, which may be a credential.
+    serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        CannotEdit(format!("a JSON object, found another text in line {line}, column {column}"))
+    })?;
+    let root = CstRootNode::parse(text, &STRICT)
+        .map_err(|_| CannotEdit("a JSON object, found another text".to_owned()))?;
+    let object = root.object_value();
+    object.map(|object| (root, object)).ok_or_else(|| CannotEdit("a JSON object".to_owned()))
+}
+
+/// The list `key`, if there is one.
+fn list(object: &CstObject, key: &str) -> Result<Option<CstArray>, CannotEdit> {
+    let mut found = object.properties().into_iter();
+    let mut found = found.by_ref().filter(|it| it.decoded_name().as_deref() == Some(key));
+    let Some(first) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(CannotEdit(format!("the key {key} once, found it again")));
+    }
+    let list = first.array_value().filter(|list| texts(list).iter().all(Option::is_some));
+    list.map(Some)
+        .ok_or_else(|| CannotEdit(format!("a list of texts as {key}, found another value")))
+}
+
+/// Its elements, as far as they are texts.
+fn texts(list: &CstArray) -> Vec<Option<String>> {
+    let elements = list.elements().into_iter();
+    elements.map(|element| element.as_string_lit()?.decoded_value().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> Lists {
+        lists(r#"{"registry-mirrors": ["https://h.io"], "insecure-registries": ["h.io"]}"#)
+    }
+
+    #[test]
+    fn lists_get_entries_and_lose_them_again_and_all_other_bytes_stay() {
+        for before in [
+            "{}",
+            "{\n}\n",
+            "{\"log-driver\":\"json-file\"}",
+            "{\n  \"log-driver\": \"json-file\",\n  \"log-opts\": {\n    \"max-size\" : \"10m\"\n  }\n}\n",
+            "{\r\n\t\"registry-mirrors\": [\"https://m.io\"],\r\n\t\"debug\": true\r\n}",
+            "{ \"registry-mirrors\": [], \"x\": [1, 2.50, {\"a\": null}] }",
+            "{\n    \"insecure-registries\": [\n        \"k.io\",\n        \"l.io\"\n    ],\n    \"bip\": \"10.0.0.1/24\"\n}\n",
+            "{\"registry-mirrors\":[\"https://h.io\"],\"insecure-registries\":[\"h.io\"]}",
+        ] {
+            let edited = with(before, &ours()).unwrap();
+            let of = |text: &str| lists(text);
+            for (key, values) in ours() {
+                let found = of(&edited).into_iter().find(|(found, _)| *found == key).unwrap().1;
+                assert!(found.starts_with(&values), "{edited}");
+            }
+            // What was there is there, in its order.
+            let mut rest = edited.chars();
+            assert!(before.chars().all(|c| rest.any(|found| found == c)), "{before:?} {edited:?}");
+            assert_eq!(with(&edited, &ours()).unwrap(), edited, "twice");
+            let (reverted, _) = without(before, &edited, &edited).unwrap();
+            // What stood in one line may stand in several then.
+            let blanks: &[char] = if before.contains(",\n ") { &[] } else { &[' ', '\n'] };
+            let same = |text: &str| text.replace(blanks, "");
+            assert_eq!(same(&reverted), same(before), "{edited}");
+            // Somebody else wrote on.
+            let theirs = with(&edited, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
+            let (reverted, left) = without(before, &edited, &theirs).unwrap();
+            assert_eq!(left, [""; 0]);
+            let meaning = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            let expected = with(before, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
+            assert_eq!(meaning(&reverted), meaning(&expected), "{theirs}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_left_alone() {
+        for text in [
+            "",
+            "[]",
+            "{\"registry-mirrors\": \"https://m.io\"}",
+            "{\"registry-mirrors\": [1]}",
+            "{\"registry-mirrors\": [], \"registry-mirrors\": []}",
+            "{// comment\n}",
+        ] {
+            assert!(with(text, &ours()).is_err(), "{text}");
+        }
+        let edited = with("{}", &ours()).unwrap();
+        let (reverted, left) = without("{}", &edited, "{\"registry-mirrors\": 1}").unwrap();
+        assert_eq!(
+            (reverted.as_str(), &left[..]),
+            ("{\"registry-mirrors\": 1}", &["registry-mirrors".to_owned()][..])
+        );
+    }
+}
