@@ -3,7 +3,10 @@
 use anyhow::Result;
 use image_swap_e2e::{Install, PAGE_SECRET, Stage};
 
-use crate::{NGINX, runs_swapped};
+use crate::{
+    NGINX, runs_swapped,
+    stream::{Stream, assert_swapped_until_we_had_left},
+};
 
 pub(crate) fn install(stage: &Stage, digest: &str) -> Result<()> {
     let page = Install::default();
@@ -29,8 +32,9 @@ pub(crate) fn install(stage: &Stage, digest: &str) -> Result<()> {
 
 /// The Secret is the user's, and goes by hand.
 pub(crate) fn uninstall(stage: &Stage) -> Result<()> {
-    stage.step("helm uninstall image-swap");
-    stage.uninstall(&Install::default())?;
+    stage.step("helm uninstall image-swap, while pods are created");
+    let created = Stream::during(stage, || Ok(stage.uninstall(&Install::default())?))?;
+    assert_swapped_until_we_had_left(&created);
     assert_eq!(stage.registration(&Install::default())?, None);
     assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
     let secret = ["secret", "registry-info", "--namespace=jet-system", "--ignore-not-found"];

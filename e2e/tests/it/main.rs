@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod air_gap;
+mod cold;
 mod image;
 mod imageswap;
+mod nobody;
+mod people;
 mod secret_alone;
+mod stream;
+mod unhooked;
 mod upgrade;
 
 use anyhow::Result;
@@ -21,16 +26,25 @@ const STAYS: [&str; 2] = ["namespaces /jet-system", " jet-system/"];
 
 #[test]
 fn the_page_works_as_printed_in_both_tabs_and_over_imageswap() -> Result<()> {
-    let Some(stage) = Stage::start()? else { return Ok(()) };
+    let Some(mut stage) = Stage::start()? else { return Ok(()) };
     let digest = stage.publish("docker.io/library/nginx", "1.25", "nginx", &["sleep", "inf"])?;
-    stage.control_plane.create_namespace(secret_alone::NAMESPACE)?;
-    stage.control_plane.create_namespace(imageswap::NAMESPACE)?;
+    for namespace in [
+        secret_alone::NAMESPACE,
+        imageswap::NAMESPACE,
+        stream::NAMESPACE,
+        nobody::NAMESPACE,
+        cold::NAMESPACE,
+    ] {
+        stage.control_plane.create_namespace(namespace)?;
+    }
     image::finds_names_by_its_hosts_file_and_by_dns(&stage)?;
     let before = stage.objects()?;
 
     air_gap::install(&stage, &digest)?;
     upgrade::in_place(&stage)?;
     upgrade::to_what_cannot_be_pulled(&stage)?;
+    nobody::is_left(&stage)?;
+    cold::start(&mut stage)?;
     air_gap::uninstall(&stage)?;
     stage.wait_nothing_left(&before, &STAYS)?;
 
@@ -40,7 +54,7 @@ fn the_page_works_as_printed_in_both_tabs_and_over_imageswap() -> Result<()> {
 
     imageswap::is_there_and_lives(&stage)?;
     imageswap::is_replaced_by_the_page_s_command(&stage)?;
-    air_gap::uninstall(&stage)?;
+    unhooked::delete(&stage)?;
     stage.wait_nothing_left(&before, &STAYS)?;
 
     stage.step("nobody was called for by the name of a public registry");

@@ -4,8 +4,12 @@ use anyhow::Result;
 use chart_tests::Wait;
 use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
 use image_swap_testbed::until;
+use serde_json::Value;
 
-use crate::NGINX;
+use crate::{
+    NGINX, people,
+    stream::{Stream, assert_all_swapped},
+};
 
 /// The page's release with `more` values.
 fn with<'a>(values: &'a [&'a str]) -> Install<'a> {
@@ -20,10 +24,13 @@ pub(crate) fn in_place(stage: &Stage) -> Result<()> {
     stage.wait_ready(&Install::default())?;
     assert_eq!(pods(stage)?, before);
 
-    stage.step("an upgrade in place");
+    stage.step("an upgrade in place, while pods are created");
     let values = [PAGE_VALUES, "podAnnotations: {upgraded: 'yes'}"];
-    assert_eq!(stage.upgrade(&with(&values), Wait::Ready)?.number, 3);
-    stage.wait_ready(&Install::default())?;
+    let created = Stream::during(stage, || {
+        assert_eq!(stage.upgrade(&with(&values), Wait::Ready)?.number, 3);
+        stage.wait_ready(&Install::default())
+    })?;
+    assert_all_swapped(&created);
     let after = pods(stage)?;
     assert!(after.iter().all(|pod| !before.contains(pod)), "{before:?} {after:?}");
     assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
@@ -53,21 +60,24 @@ pub(crate) fn to_what_cannot_be_pulled(stage: &Stage) -> Result<()> {
     assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
     stage.wait_policy(&Install::default(), "Fail")?;
 
-    stage.step("helm rollback");
-    stage.helm().rollback("default", "image-swap", None, Wait::Ready)?;
-    stage.wait_ready(&Install::default())?;
+    stage.step("helm rollback, while pods are created: to what serves, and to what served before");
+    let created = Stream::during(stage, || {
+        stage.helm().rollback("default", "image-swap", None, Wait::Ready)?;
+        stage.wait_ready(&Install::default())?;
+        stage.helm().rollback("default", "image-swap", Some(2), Wait::Ready)?;
+        stage.wait_ready(&Install::default())
+    })?;
+    assert_all_swapped(&created);
     assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
     let history = stage.helm().history("default", "image-swap")?;
-    assert_eq!(history.last().map(|last| last.number), Some(5), "{history:?}");
+    assert_eq!(history.last().map(|last| last.number), Some(6), "{history:?}");
     Ok(())
 }
 
 /// The names of our pods, but those that are going.
 fn pods(stage: &Stage) -> Result<Vec<String>> {
     let ours = "labelSelector=app.kubernetes.io/name=image-swap";
-    let list = stage.control_plane.get(&format!("/api/v1/namespaces/default/pods?{ours}"))?;
-    let pods = list.unwrap_or_default()["items"].as_array().cloned().unwrap_or_default();
-    let stay = pods.iter().map(|pod| &pod["metadata"]);
-    let stay = stay.filter(|metadata| metadata["deletionTimestamp"].is_null());
-    Ok(stay.filter_map(|metadata| Some(metadata["name"].as_str()?.to_owned())).collect())
+    let pods = people::pods(stage, &format!("/api/v1/namespaces/default/pods?{ours}"))?;
+    let name = |pod: &Value| Some(pod["metadata"]["name"].as_str()?.to_owned());
+    Ok(pods.iter().filter_map(name).collect())
 }

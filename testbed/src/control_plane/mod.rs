@@ -120,6 +120,16 @@ impl ControlPlane {
         if self.manages_accounts() { self.wait_for_account("default") } else { Ok(()) }
     }
 
+    /// Cuts its power: every server is gone without warning, what is stored stays.
+    /// [`wait_ready`](Self::wait_ready) switches it on again.
+    ///
+    /// # Errors
+    /// One of them still runs.
+    pub fn power_off(&mut self) -> Result<(), Error> {
+        let first = [&mut self.etcd, &mut self.api_server];
+        first.into_iter().chain(&mut self.controllers).try_for_each(|server| server.process.kill())
+    }
+
     /// The administrator's kubeconfig: complete in itself, it can be copied.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig

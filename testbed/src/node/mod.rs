@@ -117,6 +117,18 @@ impl Node {
         })
     }
 
+    /// Cuts its power: containerd, the kubelet and all that ran in pods are gone
+    /// without warning, and so is what lay in `/run`; the disk stays.
+    /// [`wait_ready`](Self::wait_ready) switches it on again.
+    ///
+    /// # Errors
+    /// Something of it still runs.
+    pub fn power_off(&mut self) -> Result<(), Error> {
+        self.kubelet.kill()?;
+        self.containerd.kill()?;
+        self.space.power_off()
+    }
+
     fn wait_containerd(&mut self) -> Result<(), Error> {
         self.containerd.start()?;
         until("containerd", DEADLINE, || {

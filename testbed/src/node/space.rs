@@ -1,12 +1,13 @@
 //! The namespaces of a node.
 
-use std::{ffi::OsString, fmt::Write, fs, net::IpAddr};
+use std::{ffi::OsString, fmt::Write, fs, net::IpAddr, process::Command};
 
 use super::DEADLINE;
 use crate::{
     error::Error,
     janitor::RunDir,
     process::{Process, runs},
+    run,
     wait::{Wait, until},
 };
 
@@ -71,7 +72,24 @@ done
 mount --bind "$dir/hosts" /etc/hosts
 mount --make-rshared /
 mv "$dir/pid.new" "$dir/pid"
-while sleep 3600; do :; done
+while :; do sleep 3600 || :; done
+"#;
+
+/// What ends without warning when the power does: every process but the first one,
+/// and what lies in memory. Groups of containers go once their processes are gone.
+const POWER_OFF: &str = r#"
+set -e
+kill -s KILL -- -1
+groups() { find /sys/fs/cgroup -depth -type d -path '*/k8s.io*' "$@"; }
+for _ in $(seq 100); do
+    groups -exec rmdir {} + 2> /dev/null || :
+    if [ -z "$(groups)" ]; then break; fi
+    sleep 0.1
+done
+[ -z "$(groups)" ]
+awk '$2 ~ "^(/run/containerd|/var/lib/kubelet)/" { print $2 }' /proc/self/mounts | sort -r |
+    while read -r mount; do umount --lazy "$mount"; done
+find /run/containerd -mindepth 1 -xdev -delete
 "#;
 
 /// What joins the namespaces joins the cgroups too.
@@ -120,6 +138,13 @@ impl Space {
         let target = self.pid.to_string();
         let enter = ["nsenter", "--target", &target, "--mount", "--pid", "--cgroup", "--"];
         enter.into_iter().chain(["sh", "-c", JOIN, "join"]).map(OsString::from).collect()
+    }
+
+    /// Ends everything inside and keeps what is on disk.
+    pub(super) fn power_off(&self) -> Result<(), Error> {
+        let words = self.wrapper();
+        run::output(Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", POWER_OFF]))
+            .map(drop)
     }
 }
 

@@ -88,6 +88,16 @@ fn a_pod_is_pulled_from_the_registry_and_runs_until_the_node_goes() -> Outcome {
     assert_eq!(restarts["restartCount"], 0, "containers outlive containerd");
 
     let dir = node.etc_containerd().parent().unwrap().to_owned();
+    node.power_off()?;
+    assert_eq!(fs::read_dir(dir.join("run-containerd"))?.count(), 0, "memory is lost");
+    node.wait_ready(&control_plane)?;
+    until("the pod's next container", DEADLINE, || {
+        let pod = control_plane.get(path)?.unwrap_or_default();
+        let container = &pod["status"]["containerStatuses"][0];
+        let again = container["restartCount"] == 1 && container["ready"] == true;
+        if again { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
+    })?;
+
     assert_eq!(traces(&name).len(), 4, "a bridge, two rules, cgroups: {:?}", traces(&name));
     drop(node);
     assert_eq!(traces(&name), Vec::<String>::new());

@@ -287,3 +287,18 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::cluster::policy::LOWER_AFTER;
+
+    use super::*;
+
+    /// `--node-monitor-grace-period` is 50 s (40 s before Kubernetes 1.32), looked at
+    /// every 5 s, by a controller manager that may have to be elected first: 15 s.
+    #[test]
+    fn fail_is_kept_for_longer_than_endpoints_name_replicas_of_a_lost_node() {
+        let noticed = Duration::from_secs(50 + 5 + 15);
+        assert!(Intervals::default().probe * (LOWER_AFTER - 1) > noticed);
+    }
+}

@@ -52,8 +52,11 @@ pub enum Probe {
     Unknown,
 }
 
-/// Probes that have to fail in a row before `Fail` is taken back.
-pub const LOWER_AFTER: u32 = 6;
+/// Probes that have to fail in a row before `Fail` is taken back. Endpoints name
+/// replicas of a lost node until Kubernetes notices, which takes it most of a minute,
+/// and a cluster that starts cold is nothing but lost nodes: these failures must not
+/// be enough.
+pub const LOWER_AFTER: u32 = 12;
 /// Probes that have to succeed in a row before `Fail` is set again after it
 /// was taken back: a flapping network should not flap the policy.
 pub const RAISE_AGAIN_AFTER: u32 = 3;
