@@ -24,8 +24,10 @@ pub(crate) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         // Every answer that is no success, without saying which: we say that ourselves,
-        // and a probe that is refused is none of the bad ones.
-        .with_target("kube_client::client::builder", LevelFilter::OFF)
+        // and a probe that is refused is none of the bad ones. And every answer that it
+        // cannot read, whole: that may be a Secret.
+        .with_target("kube_client::client", LevelFilter::OFF)
+        .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))
         .with_target("image_swap", level)
         .with_target("image_swap_cluster", level)
         .with_target("image_swap_webhook", level);

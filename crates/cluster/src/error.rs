@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use kube::runtime::watcher;
+
 /// Why the cluster could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,9 +68,14 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
 
 /// kube prints the whole status twice; people want what the server said. Where
 /// there is no answer it says what it was doing, and why that failed stands below.
-fn reason(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return format!("{} ({})", status.message, status.code);
+pub(crate) fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => return format!("{} ({})", status.message, status.code),
+        // A parser quotes what it found, and that may have been a Secret's.
+        kube::Error::SerdeError(error) => {
+            return format!("an answer of another form, at its column {}", error.column());
+        }
+        _ => {}
     }
     let mut told = error.to_string();
     let mut below = error.source();
@@ -83,9 +90,20 @@ fn reason(error: &kube::Error) -> String {
     told
 }
 
+/// Why a watch has to begin anew.
+pub(crate) fn watch_reason(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => reason(error),
+        watcher::Error::WatchError(status) => format!("{} ({})", status.message, status.code),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Namespace;
+    use k8s_openapi::api::core::v1::{Namespace, Secret};
     use kube::{Api, Client, Config};
 
     use super::*;
@@ -99,5 +117,14 @@ mod tests {
         let told = error.to_string();
         assert!(told.starts_with("expected to read a, found: "), "{told}");
         assert!(told.contains("Connection refused"), "{told}");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let answer = r#"{"data":"hunter2-hunter2"}"#;
+        let error = serde_json::from_str::<Secret>(answer).unwrap_err();
+        assert!(error.to_string().contains("hunter2"), "what the parser says: {error}");
+        let told = reason(&kube::Error::SerdeError(error));
+        assert_eq!(told, "an answer of another form, at its column 25");
     }
 }

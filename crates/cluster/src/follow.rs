@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
+use crate::error::watch_reason;
+
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
 const WATCH: u32 = 30;
@@ -93,7 +95,7 @@ where
             Ok(Event::InitDone) if found => continue,
             Ok(Event::InitDone | Event::Delete(_)) => Seen::Absent,
             Err(error) => {
-                debug!(name, %error, "the watch is begun anew");
+                debug!(name, error = watch_reason(&error), "the watch is begun anew");
                 continue;
             }
         };
@@ -119,7 +121,8 @@ where
             }
             Err(error) => {
                 if !failing {
-                    warn!(name, %error, "cannot be watched; it is read from time to time");
+                    let error = watch_reason(&error);
+                    warn!(name, error, "cannot be watched; it is read from time to time");
                 }
                 failing = true;
             }

@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
+    thread,
 };
 
 use serde_json::Value;
@@ -32,9 +33,14 @@ struct Webhook {
 impl Webhook {
     /// Starts it on ports that the system chooses, and reads what it tells.
     fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
+        let state = state.to_str().unwrap();
+        let own = ["--registry-info", declaration, "--certificate-dir", state];
+        Self::spawn(&[&own, more].concat())
+    }
+
+    fn spawn(arguments: &[&str]) -> Self {
         let mut command = webhook(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--registry-info", declaration]).arg("--certificate-dir").arg(state);
-        let mut child = command.args(more).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut webhook = Self { child, stderr, told: Vec::new() };
         while !webhook.next_line().contains("declaration: ") {}
@@ -149,6 +155,53 @@ fn no_credential_is_logged() {
     for text in [told, rest] {
         for secret in ["hunter2", "aHVudGVyMi"] {
             assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+/// An API server that answers everything with `body`; where it is.
+fn api_server(body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut asked = BufReader::new(stream.try_clone().unwrap()).lines();
+            // To the empty line that ends the head: nobody sends a body.
+            while asked.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let length = body.len();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            // Whoever has gone meanwhile needs no answer.
+            let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_of_the_api_server_that_cannot_be_read_is_not_logged() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("kubeconfig");
+    for data in [r#""hunter2-hunter2""#, r#"{"PASSWORD":"hunter2-hunter2"}"#] {
+        let list = format!(
+            r#"{{"kind":"SecretList","metadata":{{"resourceVersion":"1"}},"items":[{{"metadata":{{}},"data":{data}}}]}}"#
+        );
+        let address = api_server(list.leak());
+        let kubeconfig = format!(
+            "{{kind: Config, apiVersion: v1, current-context: a, \
+             contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+             clusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}], \
+             users: [{{name: a, user: {{token: a}}}}]}}"
+        );
+        fs::write(&file, kubeconfig).unwrap();
+        let file = file.to_str().unwrap();
+        let cluster = ["--in-cluster", "--namespace", "apps", "--kubeconfig", file];
+        let mut webhook = Webhook::spawn(&[&cluster[..], &["--log-level", "trace"]].concat());
+        while !webhook.next_line().contains("the watch is begun anew") {}
+        let told = webhook.told.join("\n");
+        let (_, rest) = webhook.stop();
+        assert!(told.contains("an answer of another form"), "{told}");
+        for text in [told, rest] {
+            assert!(!text.contains("hunter2"), "{text}");
         }
     }
 }

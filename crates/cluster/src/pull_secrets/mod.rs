@@ -33,7 +33,9 @@ use self::{
     pods::SeenPod,
     write::{Outcome, Writer},
 };
-use crate::{clock::now, events::Events, release::Release, report::PullSecrets};
+use crate::{
+    clock::now, error::watch_reason, events::Events, release::Release, report::PullSecrets,
+};
 
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
@@ -242,7 +244,9 @@ impl Known {
                 self.existing.remove(&secret);
                 return true;
             }
-            Err(error) => debug!(%error, "the watch of pull Secrets is begun anew"),
+            Err(error) => {
+                debug!(error = watch_reason(&error), "the watch of pull Secrets is begun anew");
+            }
         }
         false
     }
@@ -277,7 +281,7 @@ impl Known {
                     self.swapped.remove(namespace, name, now);
                 }
             }
-            Err(error) => debug!(%error, "the watch of pods is begun anew"),
+            Err(error) => debug!(error = watch_reason(&error), "the watch of pods is begun anew"),
         }
         false
     }

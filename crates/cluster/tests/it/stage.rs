@@ -146,8 +146,17 @@ impl Stage {
 
     /// A replica that follows by `client`.
     pub(crate) async fn replica_by(&self, client: &Client) -> (Arc<Replica>, Following) {
+        self.replica_with(client, "image-swap-tls").await
+    }
+
+    /// The same, with the certificate in the Secret `certificate`.
+    pub(crate) async fn replica_with(
+        &self,
+        client: &Client,
+        certificate: &str,
+    ) -> (Arc<Replica>, Following) {
         let replica = Replica::start().await;
-        let following = follow(client, &release(), "image-swap-tls", &(replica.clone() as _));
+        let following = follow(client, &release(), certificate, &(replica.clone() as _));
         (replica, following)
     }
 

@@ -1,11 +1,13 @@
 //! The controller and the replicas at work, with no more rights than the chart
 //! gives them: all of it works, and no right is left over.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chart_tests::Rendered;
 use image_swap_cluster::{Settings, leave};
-use serde_json::json;
+use image_swap_testbed::Authority;
+use serde_json::{Value, json};
 
 use super::{
     VALUES,
@@ -13,27 +15,44 @@ use super::{
 };
 use crate::{
     install::{Account, Installed},
+    replica::Replica,
     stage::{
-        JET_SECRETS, REGISTRATIONS, controller_by, eventually, intervals, keys, now, pod, release,
-        settings, until,
+        JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, controller_by, eventually, intervals,
+        keys, now, pod, release, settings, until,
     },
 };
 
-/// What the chart tells the controller, as far as its rights depend on it.
-fn everything(rendered: &Rendered) -> Settings {
-    let deployment = &rendered.objects["controller/deployment.yaml"];
-    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let mut arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
-    let names = arguments.find_map(|it| it.strip_prefix("--system-namespaces=")).unwrap();
-    let system_namespaces = names.split(',').map(str::to_owned).collect();
-    Settings { adopt: true, system_namespaces, ..settings() }
+const PODS: &str = "/api/v1/namespaces/apps/pods";
+const PULL_SECRETS: &str = "/api/v1/namespaces/apps/secrets";
+
+/// What the chart's declaration makes of `nginx`.
+const SWAPPED: &str = "chart.example.org/airgap/docker.io/library/nginx";
+
+fn image(pod: &Value) -> &str {
+    pod["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
-    let Some(installed) = Installed::with(VALUES).await else { return };
+/// What the chart tells the controller, as far as its rights depend on it.
+fn told(rendered: &Rendered) -> Settings {
+    let deployment = &rendered.objects["controller/deployment.yaml"];
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+    let value = |flag: &str| arguments.clone().find_map(|it| it.strip_prefix(flag));
+    let names = value("--system-namespaces=").unwrap();
+    Settings {
+        adopt: arguments.clone().any(|it| it == "--adopt"),
+        pull_secrets: value("--pull-secrets=") == Some("true"),
+        tls_existing_secret: value("--tls-existing-secret=").map(str::to_owned),
+        system_namespaces: names.split(',').map(str::to_owned).collect(),
+        ..settings()
+    }
+}
+
+/// The controller and a replica do all that they are there for, and `more`, with
+/// the rights of the chart and each of them.
+async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Running, &Arc<Replica>)) {
     let stage = &installed.stage;
-    let settings = everything(&installed.rendered);
+    let settings = told(&installed.rendered);
     for name in settings.system_namespaces.iter().filter(|name| *name != "kube-system") {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -43,20 +62,15 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
 
     let as_controller = installed.client_as(Account::Controller).await;
     let as_admission = installed.client_as(Account::Admission).await;
-    let (replica, following) = stage.replica_by(&as_admission).await;
+    let certificate = settings.tls_existing_secret.as_deref().unwrap_or("image-swap-tls");
+    let (replica, following) = stage.replica_with(&as_admission, certificate).await;
     stage.serve_at(replica.port());
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
     until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none(), "it was adopted");
 
-    // A pod that is swapped brings the pull Secret to its namespace, and takes it along.
-    let pods = "/api/v1/namespaces/apps/pods";
-    let stored = stage.request("POST", pods, Some(&pod()));
-    let pull = || stage.get("/api/v1/namespaces/apps/secrets/image-swap-pull");
-    eventually(pull).await;
-    stage.kill(pods, &stored);
-    eventually(|| pull().is_none().then_some(())).await;
+    more(stage, &mut controller, &replica).await;
 
     // Twice refused for one reason: the second time the Event is counted up.
     for _ in 0..2 {
@@ -71,7 +85,6 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
     leave(&as_controller, &release()).await.unwrap();
     assert!(stage.registration().is_none());
     drop(controller);
-
     drop(following);
 
     for account in [Account::Controller, Account::Admission] {
@@ -93,8 +106,94 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
     }
 }
 
+fn pull_secret(stage: &Stage) -> Option<Value> {
+    stage.get(&format!("{PULL_SECRETS}/image-swap-pull"))
+}
+
+/// A pod that is swapped brings the pull Secret to its namespace, and takes it along.
+async fn a_pull_secret_comes_and_goes(stage: &Stage) {
+    let stored = stage.request("POST", PODS, Some(&pod()));
+    eventually(|| pull_secret(stage)).await;
+    stage.kill(PODS, &stored);
+    eventually(|| pull_secret(stage).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
+    let Some(installed) = Installed::with(VALUES).await else { return };
+    works(&installed, async |stage, _, _| a_pull_secret_comes_and_goes(stage).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_pull_secrets_pods_are_not_even_looked_at_and_old_ones_are_removed() {
+    let values = format!("{VALUES}managePullSecrets: false\n");
+    let Some(installed) = Installed::with(&values).await else { return };
+    works(&installed, async |stage, controller, _| {
+        let stored = stage.request("POST", PODS, Some(&pod()));
+        assert_eq!(image(&stored), SWAPPED);
+        let spec = &stored["spec"];
+        assert!(spec["imagePullSecrets"].is_null(), "{spec}");
+        // As it was left by a time in which they were made.
+        let old = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": "image-swap-pull", "labels": { "image-swap.io/managed-by": "image-swap" },
+            },
+        });
+        stage.request("POST", PULL_SECRETS, Some(&old));
+        eventually(|| pull_secret(stage).is_none().then_some(())).await;
+        assert!(!controller.report.borrow().pull_secrets.kept);
+    })
+    .await;
+}
+
+/// A Secret such as cert-manager's, with a certificate of `authority` for the Service.
+fn company_tls(authority: &Authority) -> Value {
+    let identity = authority.server(&["image-swap-admission.image-swap-system.svc"]).unwrap();
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "company-tls" },
+        "stringData": {
+            "tls.crt": identity.certificate, "tls.key": identity.key,
+            "ca.crt": authority.certificate(),
+        },
+    })
+}
+
+/// Whom the API server trusts when it asks us: PEM, one after the other.
+fn trusted(stage: &Stage) -> String {
+    let registration = stage.registration().unwrap();
+    let bundle = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
+    String::from_utf8(STANDARD.decode(bundle).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
+    let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
+    let Some(installed) = Installed::with(&values).await else { return };
+    let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
+    installed.stage.request("POST", SECRETS, Some(&company_tls(&first)));
+    works(&installed, async |stage, _, replica| {
+        a_pull_secret_comes_and_goes(stage).await;
+        assert_eq!(trusted(stage).trim(), first.certificate().trim());
+
+        // It is renewed, by another authority even.
+        stage.request("PUT", &format!("{SECRETS}/company-tls"), Some(&company_tls(&second)));
+        until(&mut replica.certificates(), |count| *count >= 2).await;
+        eventually(|| trusted(stage).contains(second.certificate().trim()).then_some(())).await;
+        let dry = format!("{PODS}?dryRun=All");
+        let created = || stage.control_plane.create(&dry, &pod()).ok();
+        eventually(|| created().filter(|pod| image(pod) == SWAPPED)).await;
+
+        for ours in ["image-swap-ca", "image-swap-tls"] {
+            assert!(stage.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
+        }
+    })
+    .await;
+}
+
 /// The registration of a program that is gone.
-fn dead_imageswap() -> serde_json::Value {
+fn dead_imageswap() -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",

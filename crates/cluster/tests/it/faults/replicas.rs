@@ -18,7 +18,10 @@ async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
         let new = scene.replica().await;
         let (old, _) = scene.replicas.remove(0);
         scene.replicas.push(new);
+        // It is told to stop before anybody knows of it, and asked all the same …
         old.leave();
+        stream.more().await;
+        // … until API servers have heard.
         scene.serve();
         stream.more().await;
         old.drain(PATIENCE).await;
@@ -27,6 +30,7 @@ async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
     // And one is gone for good.
     let (old, _) = scene.replicas.remove(0);
     old.leave();
+    stream.more().await;
     scene.serve();
     stream.more().await;
     old.drain(PATIENCE).await;
