@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     NGINX, image,
-    people::{of_the_system, ordinary, pods, wait_refused},
+    people::{mirrored, ordinary, pods, wait_refused},
 };
 
 /// Where ordinary Deployments are; it has to be there.
@@ -23,7 +23,7 @@ pub(crate) fn start(stage: &mut Stage) -> Result<()> {
     let page = Install::default();
     stage.step("the whole cluster is switched off");
     ordinary(stage, NAMESPACE, "before")?;
-    of_the_system(stage, "before")?;
+    mirrored(stage, "kube-system", "before")?;
     stage.kubectl(&["rollout", "status", "deployment/before", "--namespace", NAMESPACE])?;
     stage.wait_pod("kube-system", "before")?;
     let registered = stage.registration(&page)?.unwrap();
@@ -36,7 +36,7 @@ pub(crate) fn start(stage: &mut Stage) -> Result<()> {
     ordinary(stage, NAMESPACE, "meanwhile")?;
     wait_refused(stage, NAMESPACE)?;
     stage.step("pods of the system are stored, and ours");
-    of_the_system(stage, "meanwhile")?;
+    mirrored(stage, "kube-system", "meanwhile")?;
     let ours = one_is_replaced(stage)?;
 
     stage.step("the node is on again: all of them start by themselves");

@@ -33,6 +33,7 @@ fn the_page_works_as_printed_in_both_tabs_and_over_imageswap() -> Result<()> {
         imageswap::NAMESPACE,
         stream::NAMESPACE,
         nobody::NAMESPACE,
+        nobody::REGISTRY,
         cold::NAMESPACE,
     ] {
         stage.control_plane.create_namespace(namespace)?;

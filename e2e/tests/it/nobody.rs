@@ -6,11 +6,13 @@ use image_swap_testbed::{Wait, until};
 
 use crate::{
     NGINX, image,
-    people::{items, of_the_system, ordinary, wait_refused},
+    people::{items, mirrored, ordinary, wait_refused},
 };
 
 /// Where an ordinary Deployment is; it has to be there.
 pub(crate) const NAMESPACE: &str = "shop";
+/// Where the registry itself may run; it has to be there.
+pub(crate) const REGISTRY: &str = "harbor";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints/image-swap-admission";
 /// Ends them without taking leave. One may have gone by itself.
@@ -36,10 +38,13 @@ pub(crate) fn is_left(stage: &Stage) -> Result<()> {
     ordinary(stage, NAMESPACE, "shop")?;
     wait_refused(stage, NAMESPACE)?;
 
-    stage.step("a system pod starts");
-    of_the_system(stage, "system")?;
-    stage.wait_pod("kube-system", "system")?;
-    stage.kubectl(&["delete", "--namespace=kube-system", "pod", "system"])?;
+    stage.step("a system pod starts, and the company's registry, where it runs here");
+    stage.kubectl(&["label", "namespace", REGISTRY, "k8s.twr.io/imageswap=disabled"])?;
+    for namespace in ["kube-system", REGISTRY] {
+        mirrored(stage, namespace, "own")?;
+        stage.wait_pod(namespace, "own")?;
+        stage.kubectl(&["delete", "--namespace", namespace, "pod", "own"])?;
+    }
     assert_eq!(items(stage, PODS)?.len(), 0);
 
     stage.step("replicas are back: what waited starts by itself");

@@ -24,13 +24,13 @@ spec:
     stage.apply(&manifest).map(drop)
 }
 
-/// A pod of a node's own, which names the company's registry itself.
-pub(crate) fn of_the_system(stage: &Stage, name: &str) -> Result<()> {
+/// A pod that names the company's registry itself.
+pub(crate) fn mirrored(stage: &Stage, namespace: &str, name: &str) -> Result<()> {
     let manifest = format!(
         r"
 apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, namespace: kube-system}}
+metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
