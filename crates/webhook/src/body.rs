@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -33,24 +33,23 @@ pub(crate) enum BodyError {
 /// Places for requests, so that memory is bounded whatever clients do.
 #[derive(Debug)]
 pub(crate) struct Places {
-    all: Arc<Semaphore>,
+    all: Semaphore,
     large: Arc<Semaphore>,
 }
 
-/// A whole body; its place is free again when this drops.
+/// A whole body; its places are free again when this drops.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct Received<'p> {
     pub(crate) bytes: Bytes,
-    _place: OwnedSemaphorePermit,
-    _large: Option<OwnedSemaphorePermit>,
+    /// Every request has one.
+    pub(crate) place: SemaphorePermit<'p>,
+    /// And a large one this, which goes where its bytes go.
+    pub(crate) large: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
     pub(crate) fn new() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(REQUESTS)),
-            large: Arc::new(Semaphore::new(LARGE_REQUESTS)),
-        }
+        Self { all: Semaphore::new(REQUESTS), large: Arc::new(Semaphore::new(LARGE_REQUESTS)) }
     }
 
     /// Reads `body` to its end.
@@ -61,7 +60,7 @@ impl Places {
         &self,
         body: &mut Incoming,
         limits: &Limits,
-    ) -> Result<Received, BodyError> {
+    ) -> Result<Received<'_>, BodyError> {
         let limit = limits.body_bytes;
         let too_large = || BodyError::TooLarge { limit };
         let announced = usize::try_from(body.size_hint().lower()).map_err(|_| too_large())?;
@@ -91,8 +90,8 @@ impl Places {
         announced: usize,
         limit: usize,
         stage: &mut Stage,
-    ) -> Result<Received, BodyError> {
-        let place = place(&self.all).await?;
+    ) -> Result<Received<'_>, BodyError> {
+        let place = self.all.acquire().await.map_err(|_| BodyError::NoPlace)?;
         let mut large = None;
         // One that comes in one piece, as most do, is never copied.
         let mut first = Bytes::new();
@@ -101,7 +100,7 @@ impl Places {
         loop {
             if large.is_none() && length.max(announced) > COMMON_BODY {
                 *stage = Stage::Queueing;
-                large = Some(self::place(&self.large).await?);
+                large = Some(self.large_place().await?);
             }
             *stage = Stage::Reading;
             let Some(frame) = body.frame().await else { break };
@@ -121,7 +120,11 @@ impl Places {
             }
         }
         let bytes = if whole.is_empty() { first } else { Bytes::from(whole) };
-        Ok(Received { bytes, _place: place, _large: large })
+        Ok(Received { bytes, place, large })
+    }
+
+    async fn large_place(&self) -> Result<OwnedSemaphorePermit, BodyError> {
+        Arc::clone(&self.large).acquire_owned().await.map_err(|_| BodyError::NoPlace)
     }
 }
 
@@ -129,10 +132,6 @@ impl Places {
 enum Stage {
     Queueing,
     Reading,
-}
-
-async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, BodyError> {
-    Arc::clone(places).acquire_owned().await.map_err(|_| BodyError::NoPlace)
 }
 
 /// Reads and forgets what is left of a body that was refused.

@@ -122,15 +122,22 @@ impl Routes {
         }
         content_type(head)?;
         let received = self.places.read(body, &self.limits).await?;
-        let rules = self.rules.current().ok_or(Refusal::NoRules)?;
         // A common review takes some microseconds, less than handing it to another
         // thread and back; one that takes long must not stop the other connections
         // of this thread.
         if received.bytes.len() <= COMMON_BODY {
-            return Ok(self.reviewer.answer(&received, &rules)?);
+            let rules = self.rules.now();
+            let rules = rules.as_ref().ok_or(Refusal::NoRules)?;
+            return Ok(self.reviewer.answer(&received.bytes, rules)?);
         }
+        let rules = self.rules.current().ok_or(Refusal::NoRules)?;
         let reviewer = Arc::clone(&self.reviewer);
-        let answer = tokio::task::spawn_blocking(move || reviewer.answer(&received, &rules));
+        let Received { bytes, place: _place, large } = received;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Whoever asked may be gone by now; what they sent still takes memory.
+            let _large = large;
+            reviewer.answer(&bytes, &rules)
+        });
         Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
     }
 }
@@ -143,9 +150,9 @@ fn is_sent_regardless(head: &Parts) -> bool {
 }
 
 impl Reviewer {
-    fn answer(&self, received: &Received, rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
+    fn answer(&self, body: &[u8], rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
         let begun = Instant::now();
-        let reviewed = admission::review(&received.bytes, rules, &self.settings.current())?;
+        let reviewed = admission::review(body, rules, &self.settings.now())?;
         self.metrics.admission(begun.elapsed(), &reviewed.decisions);
         let subject = &reviewed.subject;
         debug!(

@@ -34,6 +34,8 @@ pub(super) struct Verdict<'p> {
     /// Whether that differs from the image as it came.
     pub(super) changed: bool,
     pub(super) outcome: Outcome,
+    /// Whether both images are known to be references: nothing in one has to be escaped.
+    pub(super) are_references: bool,
     /// What is wrong with an invalid image.
     pub(super) error: Option<ReferenceError>,
 }
@@ -113,6 +115,7 @@ impl<'p> Verdict<'p> {
             to: Cow::Borrowed(&*image.written),
             changed: false,
             outcome,
+            are_references: false,
             error,
         };
         if object.is_left_alone() || image.never_pulled {
@@ -124,6 +127,7 @@ impl<'p> Verdict<'p> {
                 changed: decision.changed(),
                 outcome: Outcome::Decided(decision.reason),
                 to: decision.image,
+                are_references: true,
                 error: None,
             },
             Err(error) => stays(Outcome::InvalidImage, Some(error)),
@@ -147,6 +151,7 @@ impl<'p> Verdict<'p> {
             to: Cow::Borrowed(&old.written),
             changed: true,
             outcome: Outcome::Kept,
+            are_references: false,
             error: None,
         }
     }

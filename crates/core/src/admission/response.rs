@@ -13,7 +13,7 @@ use crate::{
         pull_secrets,
         webhooks::{PROBE_ANNOTATION, REACHED},
     },
-    json::{push_nested_string, push_string},
+    json::{push_nested_plain, push_nested_string, push_string},
     patch::{
         Op, Patch,
         Step::{Index, Key, Keys},
@@ -191,12 +191,13 @@ fn push_audit_annotations(out: &mut Vec<u8>, plan: &Plan<'_>) {
 
 /// A member of a JSON object that stands in a JSON string.
 fn push_decision(out: &mut Vec<u8>, verdict: &Verdict<'_>) {
+    let push_image = if verdict.are_references { push_nested_plain } else { push_nested_string };
     push_nested_string(out, &verdict.image.record_key().unwrap_or_default());
     out.extend_from_slice(br#":{\"from\":"#);
-    push_nested_string(out, &verdict.image.written);
+    push_image(out, &verdict.image.written);
     out.extend_from_slice(br#",\"to\":"#);
-    push_nested_string(out, &verdict.to);
+    push_image(out, &verdict.to);
     out.extend_from_slice(br#",\"reason\":"#);
-    push_nested_string(out, verdict.outcome.as_str());
+    push_nested_plain(out, verdict.outcome.as_str());
     out.push(b'}');
 }

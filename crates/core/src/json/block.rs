@@ -10,22 +10,51 @@ use std::ops::ControlFlow;
 
 use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
-/// How many bytes a [`Block`] holds: one for each bit of its sets.
+/// How many bytes a block holds: one for each bit of its marks.
 pub(super) const LEN: usize = u64::BITS as usize;
 /// How many blocks are read at once: enough that choosing the vectors costs
 /// nothing, few enough to stay in the fastest cache.
 pub(super) const BLOCKS: usize = 32;
 
-/// Where in sixty-four bytes the marks of JSON stand: bit 0 is the first byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Block {
+/// The marks of JSON in [`BLOCKS`] blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Blocks {
     /// `"` that begins or ends a string.
-    pub(super) quotes: u64,
+    pub(super) quotes: Marks,
     /// Backslashes, those that are escaped too.
-    pub(super) backslashes: u64,
-    /// `{` and `[` outside of strings.
+    pub(super) backslashes: Marks,
+    /// Whether there is any.
+    pub(super) has_backslashes: bool,
+    /// Whether there is any control character, in a string or between tokens.
+    pub(super) has_controls: bool,
+    pub(super) brackets: [Brackets; BLOCKS],
+}
+
+/// One bit for each byte of all blocks, from the first on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks([[u8; LEN / 8]; BLOCKS]);
+
+impl Marks {
+    /// Those of one block: bit 0 is its first byte.
+    #[inline]
+    pub(super) const fn of(&self, block: usize) -> u64 {
+        u64::from_le_bytes(self.0[block % BLOCKS])
+    }
+
+    /// The next 57 from `offset` on, or some more; `None` where there are no so many.
+    #[inline]
+    pub(super) fn next(&self, offset: usize) -> Option<u64> {
+        let bytes = self.0.as_flattened().get(offset / 8..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes) >> (offset % 8))
+    }
+}
+
+/// Where in a block, outside of strings, brackets stand: bit 0 is the first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Brackets {
+    /// `{` and `[`
     pub(super) opening: u64,
-    /// `}` and `]` outside of strings.
+    /// `}` and `]`
     pub(super) closing: u64,
     /// By how many levels the text is deeper behind the block than before it.
     pub(super) deepened: i32,
@@ -42,60 +71,77 @@ pub(super) struct Carry {
     escape: u64,
 }
 
-/// Reads the blocks that `bytes` begin with; those beyond the end stay as they are.
-pub(super) fn read(bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
+/// Reads the blocks that `bytes` begin with; behind the end nothing is marked.
+pub(super) fn read(bytes: &[u8], carry: &mut Carry, blocks: &mut Blocks) {
     read_at(Level::new(), bytes, carry, blocks);
 }
 
 /// The same with the vectors of `level`.
-pub(super) fn read_at(level: Level, bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
-    dispatch!(level, simd => read_with(simd, bytes, carry, blocks));
+pub(super) fn read_at(level: Level, bytes: &[u8], carry: &mut Carry, blocks: &mut Blocks) {
+    dispatch!(level, simd => blocks.read_with(simd, bytes, carry));
 }
 
-#[expect(clippy::inline_always, reason = "what is not inlined does not use the chosen vectors")]
-#[inline(always)]
-fn read_with<S: Simd>(simd: S, bytes: &[u8], carry: &mut Carry, blocks: &mut [Block; BLOCKS]) {
-    let (chunks, rest) = bytes.as_chunks();
-    let (whole, after) = blocks.split_at_mut(chunks.len().min(BLOCKS));
-    for (block, chunk) in whole.iter_mut().zip(chunks) {
-        *block = Block::of(simd, chunk, carry);
+impl Blocks {
+    #[expect(clippy::inline_always, reason = "what is not inlined does not use the chosen vectors")]
+    #[inline(always)]
+    fn read_with<S: Simd>(&mut self, simd: S, bytes: &[u8], carry: &mut Carry) {
+        let (chunks, rest) = bytes.as_chunks();
+        if chunks.len() < BLOCKS {
+            *self = Self::default();
+        }
+        // Kept where each block finds it at once, which memory is not.
+        let mut seen = Seen { carry: *carry, backslashes: 0, controls: 0 };
+        for (index, chunk) in chunks.iter().take(BLOCKS).enumerate() {
+            self.read_block(index, simd, chunk, &mut seen);
+        }
+        if chunks.len() < BLOCKS && !rest.is_empty() {
+            let mut chunk = [b' '; LEN];
+            chunk[..rest.len()].copy_from_slice(rest);
+            self.read_block(chunks.len(), simd, &chunk, &mut seen);
+        }
+        *carry = seen.carry;
+        self.has_backslashes = seen.backslashes != 0;
+        self.has_controls = seen.controls != 0;
     }
-    if let (Some(block), [_, ..]) = (after.first_mut(), rest) {
-        let mut chunk = [b' '; LEN];
-        chunk[..rest.len()].copy_from_slice(rest);
-        *block = Block::of(simd, &chunk, carry);
-    }
-}
 
-impl Block {
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn of<S: Simd>(simd: S, chunk: &[u8; LEN], carry: &mut Carry) -> Self {
+    fn read_block<S: Simd>(&mut self, index: usize, simd: S, chunk: &[u8; LEN], seen: &mut Seen) {
         let chunk = u8x64::load_array_ref(simd, chunk);
         let positions = |byte: u8| chunk.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         // `[` and `{` differ in one bit, which no other byte lacks, and so do the two that close.
         let folded = chunk | u8x64::splat(simd, b'{' ^ b'[');
         let brackets = |byte: u8| folded.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         let backslashes = positions(b'\\');
-        let quotes = positions(b'"') & !carry.escaped(backslashes);
-        let in_strings = prefix_xor(quotes) ^ carry.in_string;
-        carry.in_string = 0u64.wrapping_sub(in_strings >> (LEN - 1));
+        let quotes = positions(b'"') & !seen.carry.escaped(backslashes);
+        let in_strings = prefix_xor(quotes) ^ seen.carry.in_string;
+        seen.carry.in_string = 0u64.wrapping_sub(in_strings >> (LEN - 1));
+        seen.backslashes |= backslashes;
+        seen.controls |= chunk.simd_lt(u8x64::splat(simd, b' ')).to_bitmask();
         let (opening, closing) = (brackets(b'{') & !in_strings, brackets(b'}') & !in_strings);
         let count = |set: u64| set.count_ones().cast_signed();
-        Self {
-            quotes,
-            backslashes,
+        self.quotes.0[index] = quotes.to_le_bytes();
+        self.backslashes.0[index] = backslashes.to_le_bytes();
+        self.brackets[index] = Brackets {
             opening,
             closing,
             deepened: count(opening) - count(closing),
             lowest: -count(closing),
-        }
+        };
     }
 }
 
-impl Block {
-    /// Goes through the brackets at `positions`: where the last of `depth` levels is
-    /// left, else how deep it is behind them.
+/// What one block leaves to the next.
+struct Seen {
+    carry: Carry,
+    /// Positions at which any block so far had one.
+    backslashes: u64,
+    controls: u64,
+}
+
+impl Brackets {
+    /// Goes through those at `positions`: where the last of `depth` levels is left,
+    /// else how deep it is behind them.
     #[inline]
     pub(super) fn leave(&self, positions: u64, depth: i32) -> ControlFlow<usize, i32> {
         let mut depth = depth;
@@ -131,6 +177,11 @@ impl Carry {
     /// begins at an odd position or at an even one.
     const fn escaped(&mut self, backslashes: u64) -> u64 {
         const ODD: u64 = u64::MAX / 3 * 2;
+        if backslashes == 0 {
+            let escaped = self.escape;
+            self.escape = 0;
+            return escaped;
+        }
         let may_escape = backslashes & !self.escape;
         let runs = (may_escape << 1 | ODD).wrapping_sub(may_escape) ^ ODD;
         let escaped = runs ^ (backslashes | self.escape);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Result,
-    block::{self, BLOCKS, Block, Carry},
+    block::{self, Blocks, Carry},
     error::{Expected, SyntaxError},
     text,
 };
@@ -21,7 +21,7 @@ pub struct Reader<'b> {
     pub(super) at: usize,
     /// The blocks that were read last, and where they begin. Nothing reads back, so
     /// each is read once.
-    pub(super) blocks: [Block; BLOCKS],
+    pub(super) blocks: Blocks,
     pub(super) blocks_start: usize,
     pub(super) carry: Carry,
 }
@@ -30,7 +30,7 @@ impl<'b> Reader<'b> {
     /// A reader at the beginning of `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
         let mut carry = Carry::default();
-        let mut blocks = [Block::default(); BLOCKS];
+        let mut blocks = Blocks::default();
         block::read(bytes, &mut carry, &mut blocks);
         Self { bytes, at: 0, blocks, blocks_start: 0, carry }
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     Reader, Result,
-    block::{self, BLOCKS, Block},
+    block::{self, BLOCKS, Brackets},
     error::{Expected, SyntaxError},
 };
 
@@ -14,12 +14,23 @@ pub(super) struct Raw<'b> {
     /// What stands between the quotes.
     pub(super) inside: &'b [u8],
     pub(super) has_escapes: bool,
+    /// Whether there may be control characters.
+    pub(super) may_have_controls: bool,
 }
 
 impl<'b> Reader<'b> {
     /// The next byte that is no white space; it is not consumed.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
+        match self.bytes.get(self.at) {
+            // Every token does, and API servers write nothing in between.
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.token_behind_space(),
+        }
+    }
+
+    #[inline(never)]
+    fn token_behind_space(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes.get(self.at)?;
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -49,20 +60,17 @@ impl<'b> Reader<'b> {
     #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Raw<'b>> {
         let start = self.at + 1;
-        // Nearly always it ends within sixty-four bytes, which lie in two blocks.
         let offset = start - self.blocks_start;
-        let (index, shift) = (offset / block::LEN, offset % block::LEN);
-        if let Some([block, next]) = self.blocks.get(index..index + 2) {
-            let from = |here: u64, next: u64| here >> shift | next << 1 << (block::LEN - 1 - shift);
-            let quotes = from(block.quotes, next.quotes);
-            if quotes != 0 {
-                let end = start + quotes.trailing_zeros() as usize;
-                let up_to_end = quotes ^ (quotes - 1);
-                let has_escapes = from(block.backslashes, next.backslashes) & up_to_end != 0;
-                self.at = end + 1;
-                let inside = self.bytes.get(start..end).unwrap_or_default();
-                return Ok(Raw { inside, has_escapes });
-            }
+        if let Some(quotes) = self.blocks.quotes.next(offset)
+            && quotes != 0
+        {
+            let end = start + quotes.trailing_zeros() as usize;
+            let escapes = || self.blocks.backslashes.next(offset).unwrap_or_default();
+            let has_escapes =
+                self.blocks.has_backslashes && escapes() & quotes.wrapping_sub(1) & !quotes != 0;
+            let inside = self.bytes.get(start..end).unwrap_or_default();
+            self.at = end + 1;
+            return Ok(Raw { inside, has_escapes, may_have_controls: self.blocks.has_controls });
         }
         self.long_string()
     }
@@ -75,8 +83,9 @@ impl<'b> Reader<'b> {
         let mut has_escapes = false;
         let mut rest = self.reach_block();
         loop {
-            let Block { quotes, backslashes, .. } = self.block();
-            let quotes = quotes & rest;
+            let block = self.at / block::LEN;
+            let (quotes, backslashes) =
+                (self.blocks.quotes.of(block) & rest, self.blocks.backslashes.of(block));
             // All below the first quote; all, if there is none.
             let in_string = rest & !quotes & quotes.wrapping_sub(1);
             has_escapes |= backslashes & in_string != 0;
@@ -84,7 +93,7 @@ impl<'b> Reader<'b> {
                 let end = self.in_block(quotes);
                 self.at = end + 1;
                 let inside = self.bytes.get(start..end).unwrap_or_default();
-                return Ok(Raw { inside, has_escapes });
+                return Ok(Raw { inside, has_escapes, may_have_controls: true });
             }
             rest = self.next_block(Expected::Quote)?;
         }
@@ -96,8 +105,8 @@ impl<'b> Reader<'b> {
         let mut index = (self.at - self.blocks_start) / block::LEN;
         let mut depth = 0;
         loop {
-            if let Some(block) = self.blocks.get(index) {
-                match block.leave(rest, depth) {
+            if let Some(brackets) = self.blocks.brackets.get(index) {
+                match brackets.leave(rest, depth) {
                     ControlFlow::Break(position) => {
                         self.at = self.blocks_start + index * block::LEN + position + 1;
                         return Ok(());
@@ -107,8 +116,8 @@ impl<'b> Reader<'b> {
                 index += 1;
             }
             // Most blocks cannot end it, whatever the order of their brackets.
-            let later = self.blocks.get(index..).unwrap_or_default();
-            for Block { deepened, lowest, .. } in later {
+            let later = self.blocks.brackets.get(index..).unwrap_or_default();
+            for Brackets { deepened, lowest, .. } in later {
                 if depth + lowest <= 0 {
                     break;
                 }
@@ -138,12 +147,6 @@ impl<'b> Reader<'b> {
         u64::MAX << (self.at % block::LEN)
     }
 
-    /// The block that the reader stands in.
-    #[inline]
-    const fn block(&self) -> &Block {
-        &self.blocks[self.at / block::LEN % BLOCKS]
-    }
-
     /// Where the lowest of `positions` in the reader's block is.
     #[inline]
     const fn in_block(&self, positions: u64) -> usize {
@@ -165,7 +168,6 @@ impl<'b> Reader<'b> {
     fn read_blocks(&mut self) {
         self.blocks_start += BLOCKS * block::LEN;
         let bytes = self.bytes.get(self.blocks_start..).unwrap_or_default();
-        self.blocks = [Block::default(); BLOCKS];
         block::read(bytes, &mut self.carry, &mut self.blocks);
     }
 

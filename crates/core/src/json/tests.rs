@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Expected, Reader, SyntaxError,
-    block::{self, BLOCKS, Block, Carry, LEN},
+    block::{self, BLOCKS, Blocks, Carry, LEN},
     push_nested_string, push_number, push_string,
     text::plain_len,
 };
@@ -167,26 +167,28 @@ proptest! {
     #[test]
     fn blocks_know_what_stands_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
         let (mut in_string, mut is_escaped) = (false, false);
-        let mut blocks = [Block::default(); BLOCKS];
+        let mut blocks = Blocks::default();
         block::read(&bytes, &mut Carry::default(), &mut blocks);
-        for (chunk, block) in bytes.chunks(LEN).zip(blocks) {
+        for (index, chunk) in bytes.chunks(LEN).enumerate() {
+            let (quotes, backslashes) = (blocks.quotes.of(index), blocks.backslashes.of(index));
+            let brackets = blocks.brackets[index];
             let (mut depth, mut lowest) = (0, 0);
             for (bit, byte) in chunk.iter().enumerate() {
                 let has = |set: u64| set >> bit & 1 == 1;
                 let is_quote = *byte == b'"' && !is_escaped;
                 let opens = b"{[".contains(byte) && !in_string;
                 let closes = b"}]".contains(byte) && !in_string;
-                prop_assert_eq!(has(block.quotes), is_quote);
-                prop_assert_eq!(has(block.backslashes), *byte == b'\\');
-                prop_assert_eq!(has(block.opening), opens);
-                prop_assert_eq!(has(block.closing), closes);
+                prop_assert_eq!(has(quotes), is_quote);
+                prop_assert_eq!(has(backslashes), *byte == b'\\');
+                prop_assert_eq!(has(brackets.opening), opens);
+                prop_assert_eq!(has(brackets.closing), closes);
                 in_string ^= is_quote;
                 is_escaped = *byte == b'\\' && !is_escaped;
                 depth += i32::from(opens) - i32::from(closes);
                 lowest = lowest.min(depth);
             }
-            prop_assert_eq!(block.deepened, depth);
-            prop_assert!(block.lowest <= lowest);
+            prop_assert_eq!(brackets.deepened, depth);
+            prop_assert!(brackets.lowest <= lowest);
         }
     }
 
@@ -195,7 +197,7 @@ proptest! {
         bytes in vec(prop_oneof![select(br#""\{}[]"#.to_vec()), any::<u8>()], 0..BLOCKS * LEN + 9),
     ) {
         let read = |level| {
-            let (mut carry, mut blocks) = (Carry::default(), [Block::default(); BLOCKS]);
+            let (mut carry, mut blocks) = (Carry::default(), Blocks::default());
             block::read_at(level, &bytes, &mut carry, &mut blocks);
             (carry, blocks)
         };

@@ -54,8 +54,8 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
 /// expected at which byte of what stands between the quotes.
 #[inline]
 pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
-    let Raw { inside, has_escapes } = raw;
-    if !has_escapes && is_printable(inside) {
+    let Raw { inside, has_escapes, may_have_controls } = raw;
+    if !has_escapes && (!may_have_controls || is_printable(inside)) {
         return match std::str::from_utf8(inside) {
             Ok(text) => Ok(Cow::Borrowed(text)),
             Err(error) => Err((Expected::Utf8, error.valid_up_to())),
@@ -71,7 +71,7 @@ pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
 /// name that anyone looks for.
 #[inline]
 pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
-    let Raw { inside, has_escapes } = raw;
+    let Raw { inside, has_escapes, .. } = raw;
     if has_escapes {
         return unescape(inside).map_or(Cow::Borrowed(inside), Cow::Owned);
     }

@@ -25,6 +25,15 @@ pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"\""#);
 }
 
+/// The same of a text in which nothing has to be escaped, which need not be looked at.
+pub(crate) fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
+    debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
+    out.reserve(text.len() + 4);
+    out.extend_from_slice(br#"\""#);
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(br#"\""#);
+}
+
 /// What stands between the quotes: UTF-8 in, UTF-8 out.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;

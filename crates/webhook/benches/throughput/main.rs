@@ -103,7 +103,9 @@ async fn compare(
         our_sum.add(&a);
         other_sum.add(&b);
     }
-    println!("throughput/{protocol}/{name} {:.3}", median(ratios));
+    let [low, middle, high] = quartiles(ratios);
+    println!("throughput/{protocol}/{name} {middle:.3}");
+    println!("# {protocol}: in half of all rounds between {low:.3} and {high:.3}");
     println!("server-cpu/{protocol}/{name} {:.3}", our_sum.cost() / other_sum.cost());
     println!(
         "# {protocol}: {:.0} requests a second at {:.1} us of server CPU, {name} {:.0} at {:.1} us",
@@ -148,9 +150,15 @@ async fn round(process: &Process, load: &mut Load) -> Outcome<Round> {
     Ok(Round { requests, seconds, cpu: process.cpu()? - before })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: Vec<f64>) -> f64 {
+    let [_, middle, _] = quartiles(values);
+    middle
+}
+
+/// The values below which a quarter, a half and three quarters of all are.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    [1, 2, 3].map(|quarter| values.get(values.len() * quarter / 4).copied().unwrap_or(f64::NAN))
 }
 
 fn this() -> Outcome<PathBuf> {

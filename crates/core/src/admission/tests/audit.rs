@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Mode, RULES, ask_with, mk_pod, mk_review, rules};
+use super::{Mode, RULES, ask_with, create, mk_pod, mk_recorded_pod, mk_review, rules, update};
 
 #[test]
 fn audit_patches_nothing_warns_nobody_and_tells_what_it_would_do() {
@@ -20,6 +20,20 @@ fn audit_patches_nothing_warns_nobody_and_tells_what_it_would_do() {
             "other": {"from": "quay.io/a/b", "to": "quay.io/a/b", "reason": "no-rule"},
         })
     );
+}
+
+#[test]
+fn decisions_are_json_whatever_an_image_that_nobody_parsed_says() {
+    let odd = "a\"b\\c\nd";
+    let bad = create(&mk_pod(&[("odd", odd)])).decisions;
+    assert_eq!(bad["odd"], json!({"from": odd, "to": odd, "reason": "invalid-image"}));
+    let mut pod = mk_pod(&[("odd", odd)]);
+    pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
+    let left_alone = create(&pod).decisions;
+    assert_eq!(left_alone["odd"], json!({"from": odd, "to": odd, "reason": "disabled"}));
+    let old = mk_recorded_pod(&[("odd", "h.example/d/odd")], &json!({"odd": odd}));
+    let kept = update(&mk_pod(&[("odd", odd)]), &old).decisions;
+    assert_eq!(kept["odd"], json!({"from": odd, "to": "h.example/d/odd", "reason": "kept"}));
 }
 
 #[test]
