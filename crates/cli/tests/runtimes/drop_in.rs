@@ -14,8 +14,14 @@ const CONFIG: &str = "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]
 const REGISTRY: &str = "\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  \
                         config_path = \"/etc/containerd/certs.d\"\n";
 const DROP_IN: &str = "/etc/containerd/conf.d/99-nvidia.toml";
-const NVIDIA: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\n  \
-                      runtime_type = \"io.containerd.runc.v2\"\n";
+const NVIDIA: &str = "version = 2
+
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+    runtime_type = \"io.containerd.runc.v2\"
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]
+    runtime_type = \"io.containerd.runc.v2\"
+";
 
 #[test]
 fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() -> Outcome {
