@@ -111,8 +111,8 @@ cases! {
         "use the form certs-d";
     MIRRORS_FOREIGN: "mirrors-foreign", "forms mirrors and page, and the table has entries of somebody else", Migrate,
         "entries for declared hosts are replaced, the others stay";
-    MIRRORS_TRUST: "mirrors-trust", "forms mirrors and page on containerd 2, and CA_CERT or INSECURE is declared", Keep,
-        "containerd 2 takes trust from `hosts.toml` alone: use certs-d, or have the host trust the CA";
+    MIRRORS_TRUST: "mirrors-trust", "forms mirrors and page, and something declared that the table does not say: CA_CERT, on containerd 2 INSECURE, and by the page's lines neither that nor credentials", Keep,
+        "use the form certs-d, which says it all, or have the host trust the CA";
     MIRRORS_NEVER: "mirrors-never", "forms mirrors and page, and fallback is never", Refuse,
         "use the form certs-d: containerd asks the registry after the mirrors of the table";
     REGISTRIES_ONE: "registries-one", "CRI-O or podman, and a registries.conf of version 1", Refuse,
@@ -131,6 +131,8 @@ cases! {
         "its lists get our entries in front of theirs, and all else stays; `restore` takes them out again";
     DAEMON_JSON_ODD: "daemon-json-odd", "docker, and a daemon.json that is no JSON object, or has something else in place of those lists", Refuse,
         "repair it: dockerd does not start with it either";
+    DOCKER_FLAGS: "docker-flags", "docker, and a flag of dockerd for one of those lists", Refuse,
+        "take the flag out: dockerd does not start with a list in both places";
     DOCKER_NEVER: "docker-never", "docker, and fallback is never", Refuse,
         "use another runtime: dockerd asks Docker Hub after its mirrors";
     OWNER_OPENSHIFT: "owner-openshift", "OpenShift, whose Machine Config Operator writes the host", Refuse,

@@ -7,9 +7,24 @@ use image_swap_core::{
     render::{Format, Options, Rendered},
 };
 
-use crate::{Desired, File, HostPath, Observed, Plan, Refusal, Row, case, json, plan::Changes};
+use crate::{
+    Desired, File, HostPath, Observed, Plan, Refusal, Row, case, glob, json, plan::Changes,
+};
 
 const ETC: &str = "/etc/docker";
+/// What dockerd takes from daemon.json or as flags: with both it does not start.
+const FLAGS: [(&str, &str); 2] =
+    [("registry-mirrors", "--registry-mirror"), ("insecure-registries", "--insecure-registry")];
+/// Where its flags are given: systemd's units, and what they read on Debian and Fedora.
+const STARTS: [&str; 7] = [
+    "/etc/systemd/system/docker.service",
+    "/etc/systemd/system/docker.service.d/*.conf",
+    "/usr/lib/systemd/system/docker.service",
+    "/usr/lib/systemd/system/docker.service.d/*.conf",
+    "/lib/systemd/system/docker.service",
+    "/etc/default/docker",
+    "/etc/sysconfig/docker",
+];
 
 pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     let mut changes = Changes::new(observed, desired)?;
@@ -44,24 +59,49 @@ fn daemon_json(
         let text = json::with(text, &ours).map_err(|error| refused(error.to_string()))?;
         Ok(File { bytes: text.into_bytes(), mode: file.mode })
     };
+    if let Some((file, flag)) = flag(observed, &ours) {
+        let found = format!("{file}: expected no {flag} beside {path}, found it");
+        return Err(Refusal::new(&case::DOCKER_FLAGS, found));
+    }
     let base = changes.base(path);
-    let file = match (observed.files.file(path), &base) {
-        // It says so already, however somebody else may have written it.
-        (Some(now), Some(_)) if edit(now)? == *now => now.clone(),
-        (_, Some(base)) => {
+    let file = match &base {
+        Some(base) => {
             changes.edits(path, &case::DAEMON_JSON, &format!("{path} is somebody else's"));
             edit(base)?
         }
-        (_, None) => File::public(rendered),
+        None => File::public(rendered),
     };
-    changes.edited(path.clone(), file, base);
+    // It may say so already, however somebody else has written it.
+    let now = observed.files.file(path).filter(|now| json::same(&now.bytes, &file.bytes));
+    changes.edited(path.clone(), now.cloned().unwrap_or(file), base);
     Ok(())
 }
 
+/// A flag of dockerd for one of the lists, and the file that gives it.
+fn flag(observed: &Observed, lists: &json::Lists) -> Option<(HostPath, &'static str)> {
+    let flags = FLAGS.iter().filter(|(key, _)| lists.iter().any(|(list, _)| list == key));
+    let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
+    starts(observed, &mut Vec::new()).into_iter().find_map(|path| {
+        let text = observed.files.text(&path)?;
+        let mut lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']));
+        let found = lines.find_map(|line| flags.iter().find(|flag| line.contains(**flag)))?;
+        Some((path, *found))
+    })
+}
+
+/// The files that say how dockerd is started.
+fn starts(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+    let files = STARTS.iter();
+    files.flat_map(|pattern| glob::expand(pattern, &observed.files, unseen)).collect()
+}
+
 /// What has to be looked at.
-pub(crate) fn unseen(desired: Option<&Desired<'_>>) -> Vec<HostPath> {
+pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
     let rendered = desired.map(render).unwrap_or_default();
-    rendered.files.iter().map(|file| HostPath::new(ETC).join(&file.path)).collect()
+    let files = rendered.files.iter().map(|file| HostPath::new(ETC).join(&file.path));
+    let mut unseen = files.collect();
+    starts(observed, &mut unseen);
+    unseen
 }
 
 fn render(desired: &Desired<'_>) -> Rendered {

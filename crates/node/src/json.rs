@@ -102,6 +102,12 @@ pub(crate) fn without(
     Ok((root.to_string(), left))
 }
 
+/// Whether both say the same.
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+    read(a).is_some_and(|a| Some(a) == read(b))
+}
+
 /// Whether it is an object without any key.
 pub(crate) fn is_empty(text: &str) -> bool {
     parse(text).is_ok_and(|(_, object)| object.properties().is_empty())
@@ -140,6 +146,8 @@ fn texts(list: &CstArray) -> Vec<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
     use super::*;
 
     fn ours() -> Lists {
@@ -180,6 +188,57 @@ mod tests {
             let meaning = |text: &str| serde_json::from_str::<Value>(text).unwrap();
             let expected = with(before, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
             assert_eq!(meaning(&reverted), meaning(&expected), "{theirs}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ -~ü\n\t]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                vec(("[a-c\"\\\\/{}\\[\\],: ]{0,4}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_else_an_object_says_it_says_before_and_after(
+            members in vec(("[a-z\"-]{1,9}|registry-mirrors", any_value()), 0..5),
+            mirrors in option::of(vec("[a-d]", 0..4)),
+            pretty: bool,
+        ) {
+            let mut object: Map<String, Value> = members.into_iter().collect();
+            if let Some(mirrors) = mirrors {
+                object.insert("registry-mirrors".to_owned(), mirrors.into());
+            }
+            let before = Value::Object(object.clone());
+            let text = if pretty { format!("{before:#}\n") } else { before.to_string() };
+            let ours: Lists = vec![("registry-mirrors".to_owned(), vec!["a".to_owned(), "z".to_owned()])];
+            let Ok(edited) = with(&text, &ours) else {
+                let list = object["registry-mirrors"].as_array();
+                prop_assert!(list.is_none_or(|list| !list.iter().all(Value::is_string)));
+                return Ok(());
+            };
+            let mut expected = object;
+            let list = expected.entry("registry-mirrors").or_insert_with(|| Vec::<Value>::new().into());
+            let list = list.as_array_mut().unwrap();
+            for value in ["z", "a"].map(Value::from) {
+                if !list.contains(&value) {
+                    list.insert(0, value);
+                }
+            }
+            let read: Value = serde_json::from_str(&edited).unwrap();
+            prop_assert_eq!(read, Value::Object(expected));
+            let (reverted, left) = without(&text, &edited, &edited).unwrap();
+            prop_assert!(left.is_empty());
+            prop_assert!(same(reverted.as_bytes(), text.as_bytes()), "{} {}", text, reverted);
         }
     }
 

@@ -21,7 +21,7 @@ pub fn needs(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath
         Runtime::Containerd => containerd::unseen(observed),
         Runtime::Crio | Runtime::Podman => containers::unseen(desired, observed),
         Runtime::K3s | Runtime::Rke2 => rancher::unseen(desired, observed),
-        Runtime::Docker => docker::unseen(desired),
+        Runtime::Docker => docker::unseen(desired, observed),
     });
     // Directories that may have to be made.
     let above = |path: &HostPath| std::iter::successors(path.parent(), HostPath::parent);

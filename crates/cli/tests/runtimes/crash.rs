@@ -276,6 +276,10 @@ fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome
     let Some(mut stage) = stage else { return Ok(()) };
     let run: Run<'_> = &|stage, flags| stage.run(&stage.apply(), flags);
     stage.survives("apply and restart", run, &Stage::reset);
+    let applied = stage.applied.clone();
+    let start = move |stage: &Stage<'_>| stage.reset_to(&applied);
+    let run: Run<'_> = &|stage, flags| stage.run(&stage.restore(), flags);
+    stage.survives("restore and restart", run, &start);
     Ok(())
 }
 

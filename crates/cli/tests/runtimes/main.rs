@@ -7,6 +7,7 @@
 
 mod crash;
 mod declared;
+mod drop_in;
 mod image_tools;
 mod images;
 mod matrix;

@@ -76,7 +76,8 @@ fn print(told: &Told<'_>) -> Printed {
     }
     if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
         notes.push(
-            "containerd 2 takes CA and INSECURE from hosts.toml alone; use the format containerd",
+            "the table says no CA, and containerd 2 passes over INSECURE in it; use the format \
+             containerd, or have the host trust the CA",
         );
     }
     let path = "config.toml".to_owned();

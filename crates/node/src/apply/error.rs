@@ -18,7 +18,7 @@ pub struct Failed {
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
     /// The plan needs a restart, and that is not allowed.
-    #[error("{0}; allow it with --restart allow, or restart the runtime by other means")]
+    #[error("needs-restart: {0}; allow it with --restart allow")]
     NeedsRestart(String),
     /// The right to change the host was not to be had.
     #[error("{path}: expected to keep others out by it, found: {source}")]

@@ -188,7 +188,7 @@ impl Drop for Turn<'_> {
 fn line(step: &Step) -> Option<String> {
     Some(match step {
         Step::Write { path, .. } if *path != Ledger::path() => format!("writing {path}"),
-        Step::Remove { path } => format!("removing {path}"),
+        Step::Remove { path } if *path != Ledger::path() => format!("removing {path}"),
         _ => return None,
     })
 }

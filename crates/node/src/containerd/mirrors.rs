@@ -41,8 +41,15 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         ..Options::default()
     };
     let format = Format::named("containerd-mirrors");
-    let rendered =
+    let mut rendered =
         format.map(|format| format.render(desired.declaration, options)).unwrap_or_default();
+    // Its own speak of flags that are none of this command's.
+    rendered.notes = vec![match desired.form {
+        Form::Page => {
+            "no standard registry answers these endpoints, which lack /v2/: use the form certs-d"
+        }
+        _ => "the registry itself is asked after its mirrors",
+    }];
     let (block, secret) =
         rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
     let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();
@@ -59,8 +66,10 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         changes.edits(&spot.path, &case::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;
     }
-    if trust_is_lost(desired, version) {
-        changes.met(&case::MIRRORS_TRUST, &format!("containerd {version}"));
+    let lost = lost(desired, version);
+    if !lost.is_empty() {
+        let found = format!("{} does not say {}", observed.config, lost.join(", "));
+        changes.met(&case::MIRRORS_TRUST, &found);
     }
     tables(&mut main, block, &wanted, desired.form)?;
     let (file, base) = main.file(secret)?;
@@ -89,10 +98,16 @@ fn version(desired: &Desired<'_>, observed: &Observed) -> Result<Version, Refusa
     Ok(version)
 }
 
-fn trust_is_lost(desired: &Desired<'_>, version: Version) -> bool {
-    let registry = desired.declaration.registry.as_ref();
-    version.major >= 2
-        && registry.is_some_and(|registry| registry.insecure || !registry.ca.is_empty())
+/// What is declared, and cannot be told so.
+fn lost(desired: &Desired<'_>, version: Version) -> Vec<&'static str> {
+    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
+    let page = desired.form == Form::Page;
+    let all = [
+        ("CA_CERT", !registry.ca.is_empty()),
+        ("INSECURE", registry.insecure && (page || version.major >= 2)),
+        ("USERNAME and PASSWORD", !registry.username.is_empty() && page),
+    ];
+    all.into_iter().filter(|(_, lost)| *lost).map(|(key, _)| key).collect()
 }
 
 /// Puts the tables in: as they are printed where nothing stands in the way, else

@@ -30,7 +30,10 @@ pub(super) fn read(host: &Host) -> io::Result<Option<Order>> {
     // serde's messages quote what they found, which may be a credential.
     let unreadable = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
-        io::Error::other(format!("no order of this image-swap (line {line}, column {column})"))
+        io::Error::other(format!(
+            "what another one wrote (line {line}, column {column}): use that one, or move it away \
+             and run `image-swap node restore`"
+        ))
     };
     serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
 }

@@ -200,6 +200,10 @@ fn others() -> Vec<Fixture> {
             .with("/etc/docker/daemon.json", "{}\n"),
         Fixture { rules: "docker.io::h.io", ..with("daemon-json-odd", Runtime::Docker) }
             .with("/etc/docker/daemon.json", "{\"registry-mirrors\": \"https://m.io\"}"),
+        Fixture { rules: "docker.io::h.io", ..with("docker-flags", Runtime::Docker) }.with(
+            "/etc/systemd/system/docker.service.d/10-minikube.conf",
+            "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// --registry-mirror=https://m.io\n",
+        ),
         never(with("docker-never", Runtime::Docker)),
         system("owner-openshift", "rhcos"),
         on("owner-nodeadm", "2.1.9", IMAGE_BUILDER).with("/usr/bin/nodeadm", ""),

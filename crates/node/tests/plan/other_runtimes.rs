@@ -78,7 +78,16 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
     let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);
     let mut host = host.clone().with(DAEMON, &more);
     assert_eq!(host.plan(&desired).unwrap().outcome(), Outcome::InPlace);
-    host.restore();
+    // What is declared no more leaves.
+    let other = declare("docker.io::k.io", "");
+    let mut moved = host.clone();
+    moved.apply(&Desired { declaration: &other, ..desired });
+    let text = moved.text(DAEMON).unwrap();
+    assert!(text.contains("[\"https://k.io\", \"https://user:hunter2@m.io\"]"), "{text}");
+    assert!(!text.contains("h.io"), "{text}");
+    moved.restore();
     let expected = theirs.replacen('{', "{ \"debug\" : true,", 1);
+    assert_eq!(moved.text(DAEMON), Some(expected.as_str()));
+    host.restore();
     assert_eq!(host.text(DAEMON), Some(expected.as_str()));
 }

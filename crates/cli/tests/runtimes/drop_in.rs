@@ -1,0 +1,62 @@
+//! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7
+//! containerd takes the table whole from there, whatever config.toml says in it.
+
+use image_swap_lab::{Daemon, Host, HostOptions, Server};
+
+use crate::{
+    Outcome,
+    declared::Declared,
+    images::{Named, SAMPLES},
+    lab, node, parts,
+};
+
+const CONFIG: &str = "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+const REGISTRY: &str = "\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  \
+                        config_path = \"/etc/containerd/certs.d\"\n";
+const DROP_IN: &str = "/etc/containerd/conf.d/99-nvidia.toml";
+const NVIDIA: &str = "version = 2
+
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+    runtime_type = \"io.containerd.runc.v2\"
+  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]
+    runtime_type = \"io.containerd.runc.v2\"
+";
+
+#[test]
+fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() -> Outcome {
+    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    let image = SAMPLES[0].reference(Named::Tag, parts())?;
+    for containerd in &runtimes.containerds {
+        let host = Host::start(content)?;
+        let options = HostOptions::default();
+        let _mirror = host.mirror(&options)?;
+        host.write("/etc/containerd/config.toml", &[CONFIG, REGISTRY].concat())?;
+        host.write(DROP_IN, NVIDIA)?;
+        let mut daemon = Daemon::new(&host, containerd)?;
+        daemon.start()?;
+        let declared = Declared::page(&host, &options);
+        let apply =
+            |daemon: &Daemon| node::Ran::of(&mut node::apply(&host, daemon, &declared, &[]));
+        let mut before = node::tree(&host);
+        let mut ran = apply(&daemon);
+        if containerd.version.starts_with("1.") {
+            assert_eq!(ran.code, Some(1), "{}: {}", containerd.version, ran.said);
+            let helps = "set `config_path` to one directory in that file";
+            assert!(ran.said.contains(DROP_IN) && ran.said.contains(helps), "{}", ran.said);
+            node::assert_same(&node::tree(&host), &before, &containerd.version);
+            host.write(DROP_IN, &[NVIDIA, REGISTRY].concat())?;
+            daemon.restart()?;
+            before = node::tree(&host);
+            ran = apply(&daemon);
+        }
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        host.log().clear();
+        daemon.pull(&image)?;
+        assert_eq!(host.log().connections(Server::Public), 0, "{}", host.log().text());
+        let ran = node::Ran::of(&mut node::restore(&host, &daemon));
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        node::assert_same(&node::tree(&host), &before, &containerd.version);
+    }
+    Ok(())
+}
