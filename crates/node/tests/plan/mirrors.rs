@@ -77,3 +77,19 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
     host.restore();
     assert_eq!(host.existing(), before.existing());
 }
+
+#[test]
+fn what_the_table_does_not_say_is_named() {
+    let declaration = declare("docker.io::h.io/d", "INSECURE: \"true\"");
+    for (version, form, lost) in [
+        ("1.7.24", Form::Page, Some("does not say INSECURE, USERNAME and PASSWORD")),
+        ("1.7.24", Form::Mirrors, None),
+        ("2.1.9", Form::Mirrors, Some("does not say INSECURE")),
+    ] {
+        let host = Host::containerd(version).with(CONFIG, IMAGE_BUILDER);
+        let plan = host.plan(&Desired { form, ..desired(&declaration) }).unwrap();
+        let note = plan.notes.iter().find(|note| note.contains("does not say"));
+        assert_eq!(note.is_some(), lost.is_some(), "{version}: {note:?}");
+        assert!(lost.is_none_or(|lost| note.unwrap().contains(&format!("{lost}:"))), "{note:?}");
+    }
+}
