@@ -106,8 +106,13 @@ pub(super) struct Image<'b> {
 }
 
 impl<'b> Object<'b> {
-    pub(super) fn read(reader: &mut Reader<'b>, settings: &Settings) -> Result<Option<Self>> {
-        let mut object = Self::default();
+    /// Reads it to where it stays, `found`; none, if there is none.
+    pub(super) fn read(
+        reader: &mut Reader<'b>,
+        settings: &Settings,
+        found: &mut Option<Self>,
+    ) -> Result<()> {
+        let object = found.insert(Self::default());
         let is_object = reader.members(|reader, key| {
             match key {
                 b"apiVersion" => object.api_version = reader.text()?.unwrap_or_default(),
@@ -119,9 +124,12 @@ impl<'b> Object<'b> {
             }
             Ok(())
         })?;
-        let Self { images, times, .. } = &mut object;
+        let Self { images, times, .. } = object;
         images.retain(|image| image.time == times[image.list as usize]);
-        Ok(is_object.then_some(object))
+        if !is_object {
+            *found = None;
+        }
+        Ok(())
     }
 
     /// Whether nothing of it is to be changed.

@@ -74,7 +74,7 @@ impl<'b> Review<'b> {
             match key {
                 b"apiVersion" => review.api_version = reader.text()?,
                 b"kind" => review.kind = reader.text()?,
-                b"request" => review.request = Request::read(reader, settings)?,
+                b"request" => Request::read(reader, settings, &mut review.request)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -105,8 +105,9 @@ impl<'b> Review<'b> {
 }
 
 impl<'b> Request<'b> {
-    fn read(reader: &mut Reader<'b>, settings: &Settings) -> Result<Option<Self>> {
-        let mut request = Self::default();
+    /// Reads it to where it stays, `found`; none, if there is none.
+    fn read(reader: &mut Reader<'b>, settings: &Settings, found: &mut Option<Self>) -> Result<()> {
+        let request = found.insert(Self::default());
         let is_object = reader.members(|reader, key| {
             match key {
                 b"uid" => request.uid = reader.text()?.unwrap_or_default(),
@@ -117,13 +118,16 @@ impl<'b> Request<'b> {
                 b"namespace" => request.namespace = reader.text()?.unwrap_or_default(),
                 b"operation" => request.operation = reader.text()?.unwrap_or_default(),
                 b"dryRun" => request.dry_run = reader.truth()?.unwrap_or_default(),
-                b"object" => request.object = Object::read(reader, settings)?,
-                b"oldObject" => request.old_object = Object::read(reader, settings)?,
+                b"object" => Object::read(reader, settings, &mut request.object)?,
+                b"oldObject" => Object::read(reader, settings, &mut request.old_object)?,
                 _ => reader.skip()?,
             }
             Ok(())
         })?;
-        Ok(is_object.then_some(request))
+        if !is_object {
+            *found = None;
+        }
+        Ok(())
     }
 
     /// Whether the controller wants to see that the API server asks us: a

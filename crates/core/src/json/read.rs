@@ -29,10 +29,16 @@ pub struct Reader<'b> {
 impl<'b> Reader<'b> {
     /// A reader at the beginning of `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
-        let mut carry = Carry::default();
-        let mut blocks = Blocks::default();
-        block::read(bytes, &mut carry, &mut blocks);
-        Self { bytes, at: 0, blocks, blocks_start: 0, carry }
+        // Read where it stays: it is too large to be moved for nothing.
+        let mut reader = Self {
+            bytes,
+            at: 0,
+            blocks: Blocks::default(),
+            blocks_start: 0,
+            carry: Carry::default(),
+        };
+        block::read(bytes, &mut reader.carry, &mut reader.blocks);
+        reader
     }
 
     /// Calls `member` for each member of the object that comes next, with its

@@ -41,6 +41,14 @@ fn a_dot_makes_a_registry_only_before_a_slash() {
 }
 
 #[test]
+fn only_the_key_itself_is_replaced_but_for_its_dot() {
+    // `re.sub`: all occurrences, and a dot stands for any character.
+    let map = "gcr.io::h.io/g\ndefault::\n";
+    swaps(map, "gcr.io/abc.de", "h.io/g/abc.de", Reason::Rule);
+    swaps(map, "gcr.io/gcr-io/a", "h.io/g/h.io/g/a", Reason::Rule);
+}
+
+#[test]
 fn a_comment_ends_a_line() {
     let map = ImageSwap::new("gcr.io::h.io/g # a\n", Form::Lines);
     assert_eq!(map.rules()[0].target, "h.io/g");
