@@ -17,7 +17,7 @@ use image_swap_core::{
     cluster::{
         certificates::{AuthorityId, Published},
         effective::{JET_SYSTEM, REGISTRY_INFO},
-        policy::{Earned, Probe, Wanted},
+        policy::{Earned, Policy, Probe, Wanted},
         repairs::Repairs,
     },
     declaration::UnixTime,
@@ -274,16 +274,24 @@ impl Controller {
                     () = sleep_until(look_at) => break,
                     () = sleep_until(probe_at) => {
                         let before = memory.probe;
-                        if self.probe(&mut memory).await || before != memory.probe {
+                        let is_news = self.probe(&mut memory).await || before != memory.probe;
+                        probe_at = Instant::now() + self.until_next_probe(&memory);
+                        if is_news {
                             break;
                         }
-                        probe_at = Instant::now() + self.intervals.probe;
                     }
                 }
             }
-            if probe_at <= Instant::now() {
-                probe_at = Instant::now() + self.intervals.probe;
-            }
+        }
+    }
+
+    /// Soon while `Fail` is about to be earned: until then pods that nobody reviews are
+    /// let through.
+    fn until_next_probe(&self, memory: &Memory) -> Duration {
+        let is_earned = memory.earned.is_some_and(|it| it.policy(Wanted::Fail) == Policy::Fail);
+        match memory.probe {
+            Probe::Unknown | Probe::NobodyThere if !is_earned => self.intervals.retry,
+            _ => self.intervals.probe,
         }
     }
 }

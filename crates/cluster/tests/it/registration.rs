@@ -1,11 +1,13 @@
 //! The webhook configuration: registered, earned, repaired, left.
 
-use image_swap_cluster::leave;
+use std::time::Duration;
+
+use image_swap_cluster::{Intervals, leave};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, eventually, keys, pod, release, settings,
-    until,
+    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, controller_by, eventually, intervals,
+    keys, now, pod, release, settings, until,
 };
 
 const OURS: &str =
@@ -33,6 +35,18 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
     until(&mut controller.report, |it| it.policy.failure_policy == "Ignore").await;
     assert_eq!(policy(&stage), "Ignore");
     stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_made_later() {
+    let Some(stage) = Stage::set().await else { return };
+    let rarely = Intervals { probe: Duration::from_hours(1), ..intervals() };
+    let mut controller = controller_by(&stage.client, settings(), "one", rarely, now);
+    until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    let (replica, _following) = stage.replica().await;
+    until(&mut replica.certificates(), |count| *count > 0).await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
