@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, pin_mut};
 use kube::{
     Api, Resource,
-    core::PartialObjectMeta,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -103,12 +103,12 @@ where
     }
 }
 
+/// An object of which nothing matters but that it changed. Of whatever kind: a type for
+/// each would be a watch of its own in the program, too.
+pub(crate) type Something = PartialObjectMeta<DynamicObject>;
+
 /// Pokes `changed` whenever the object `name` changes, for ever.
-pub(crate) async fn changes<K>(api: Api<PartialObjectMeta<K>>, name: String, changed: Arc<Notify>)
-where
-    K: Resource<DynamicType = ()> + 'static,
-    PartialObjectMeta<K>: Clone + DeserializeOwned + std::fmt::Debug + Send + Sync,
-{
+pub(crate) async fn changes(api: Api<Something>, name: String, changed: Arc<Notify>) {
     let events = watcher(api, named(&name)).backoff(Patience::default());
     pin_mut!(events);
     let mut failing = false;
