@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, pin_mut};
 use kube::{
     Api, Resource,
-    core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use crate::error::watch_reason;
+use crate::{error::watch_reason, outline::Glimpse};
 
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
@@ -103,12 +102,8 @@ where
     }
 }
 
-/// An object of which nothing matters but that it changed. Of whatever kind: a type for
-/// each would be a watch of its own in the program, too.
-pub(crate) type Something = PartialObjectMeta<DynamicObject>;
-
 /// Pokes `changed` whenever the object `name` changes, for ever.
-pub(crate) async fn changes(api: Api<Something>, name: String, changed: Arc<Notify>) {
+pub(crate) async fn changes(api: Api<Glimpse>, name: String, changed: Arc<Notify>) {
     let events = watcher(api, named(&name)).backoff(Patience::default());
     pin_mut!(events);
     let mut failing = false;

@@ -37,9 +37,10 @@ use tracing::error;
 use crate::{
     clock::now,
     events::Events,
-    follow::{self, Something},
+    follow,
     health::Health,
     lease::Leadership,
+    outline::Glimpse,
     pull_secrets::{Keeper, Order},
     release::Release,
     report::{PullSecrets, Report},
@@ -116,7 +117,7 @@ pub struct Controller {
     intervals: Intervals,
     events: Events,
     report: watch::Sender<Report>,
-    /// Something changed: time to look.
+    /// Glimpse changed: time to look.
     changed: Arc<Notify>,
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
@@ -209,7 +210,7 @@ impl Controller {
     fn watch(&self) -> JoinSet<()> {
         let release = &self.settings.release;
         let mut tasks = JoinSet::new();
-        let mut watch = |api: Api<Something>, name: String| {
+        let mut watch = |api: Api<Glimpse>, name: String| {
             tasks.spawn(follow::changes(api, name, Arc::clone(&self.changed)));
         };
         let secrets = |namespace: &str| {
