@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, pin_mut};
 use kube::{
     Api, Resource,
-    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use crate::error::watch_reason;
+use crate::{error::watch_reason, outline::Glimpse};
 
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
@@ -104,11 +103,7 @@ where
 }
 
 /// Pokes `changed` whenever the object `name` changes, for ever.
-pub(crate) async fn changes<K>(api: Api<PartialObjectMeta<K>>, name: String, changed: Arc<Notify>)
-where
-    K: Resource<DynamicType = ()> + 'static,
-    PartialObjectMeta<K>: Clone + DeserializeOwned + std::fmt::Debug + Send + Sync,
-{
+pub(crate) async fn changes(api: Api<Glimpse>, name: String, changed: Arc<Notify>) {
     let events = watcher(api, named(&name)).backoff(Patience::default());
     pin_mut!(events);
     let mut failing = false;

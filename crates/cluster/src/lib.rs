@@ -17,6 +17,7 @@ mod health;
 mod lease;
 mod leave;
 mod metrics;
+mod outline;
 mod pki;
 mod pull_secrets;
 mod release;

@@ -26,7 +26,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret,
     rbac::v1::ClusterRole,
 };
-use kube::{Api, Client, core::PartialObjectMeta};
+use kube::{Api, Client, core::ApiResource};
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinSet,
@@ -40,6 +40,7 @@ use crate::{
     follow,
     health::Health,
     lease::Leadership,
+    outline::Glimpse,
     pull_secrets::{Keeper, Order},
     release::Release,
     report::{PullSecrets, Report},
@@ -116,7 +117,7 @@ pub struct Controller {
     intervals: Intervals,
     events: Events,
     report: watch::Sender<Report>,
-    /// Something changed: time to look.
+    /// Glimpse changed: time to look.
     changed: Arc<Notify>,
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
@@ -209,12 +210,14 @@ impl Controller {
     fn watch(&self) -> JoinSet<()> {
         let release = &self.settings.release;
         let mut tasks = JoinSet::new();
-        let mut secret = |namespace: &str, name: String| {
-            let api: Api<PartialObjectMeta<Secret>> =
-                Api::namespaced(self.client.clone(), namespace);
+        let mut watch = |api: Api<Glimpse>, name: String| {
             tasks.spawn(follow::changes(api, name, Arc::clone(&self.changed)));
         };
-        secret(JET_SYSTEM, REGISTRY_INFO.to_owned());
+        let secrets = |namespace: &str| {
+            let kind = ApiResource::erase::<Secret>(&());
+            Api::namespaced_with(self.client.clone(), namespace, &kind)
+        };
+        watch(secrets(JET_SYSTEM), REGISTRY_INFO.to_owned());
         let mut names = vec![release.effective(), release.last_good()];
         match &self.settings.tls_existing_secret {
             Some(name) => names.push(name.clone()),
@@ -222,15 +225,12 @@ impl Controller {
         }
         names.extend(self.settings.chart_secret.clone());
         for name in names {
-            secret(&release.namespace, name);
+            watch(secrets(&release.namespace), name);
         }
-        let anchors: Api<PartialObjectMeta<ClusterRole>> = Api::all(self.client.clone());
-        let changed = Arc::clone(&self.changed);
-        tasks.spawn(follow::changes(anchors, release.anchor().to_owned(), changed));
-        let registrations: Api<PartialObjectMeta<MutatingWebhookConfiguration>> =
-            Api::all(self.client.clone());
-        let changed = Arc::clone(&self.changed);
-        tasks.spawn(follow::changes(registrations, release.admission(), changed));
+        let all = |kind: ApiResource| Api::all_with(self.client.clone(), &kind);
+        watch(all(ApiResource::erase::<ClusterRole>(&())), release.anchor().to_owned());
+        let registrations = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+        watch(all(registrations), release.admission());
         tasks
     }
 

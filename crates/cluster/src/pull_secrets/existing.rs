@@ -21,8 +21,11 @@ use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::outline::{Outline, PAGE};
-use crate::follow::{Patience, named};
+use super::PAGE;
+use crate::{
+    follow::{Patience, named},
+    outline::Outline,
+};
 
 /// The kind of the release's anchor.
 const OWNER_KIND: &str = "ClusterRole";

@@ -7,7 +7,6 @@
 //! many.
 
 mod existing;
-mod outline;
 mod pods;
 mod write;
 
@@ -30,13 +29,16 @@ use tracing::{debug, info, warn};
 
 use self::{
     existing::{Existing, Fingerprint, SeenSecret},
-    pods::SeenPod,
     write::{Outcome, Writer},
 };
 use crate::{
-    clock::now, error::watch_reason, events::Events, release::Release, report::PullSecrets,
+    clock::now, error::watch_reason, events::Events, outline::Glimpse, release::Release,
+    report::PullSecrets,
 };
 
+/// How many objects are read at once: a page is held as a whole, as text and then as
+/// objects.
+const PAGE: u32 = 100;
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
 /// Writes between two looks at what else happened.
@@ -254,7 +256,7 @@ impl Known {
     /// Takes note of a pod; whether there is something to do.
     fn pod(
         &mut self,
-        event: Result<watcher::Event<SeenPod>, watcher::Error>,
+        event: Result<watcher::Event<Glimpse>, watcher::Error>,
         now: UnixTime,
     ) -> bool {
         match event {
