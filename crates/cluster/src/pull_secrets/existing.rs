@@ -3,8 +3,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::Stream;
-use image_swap_core::cluster::pull_secrets::{self, NAME};
+use image_swap_core::cluster::pull_secrets::{self, KEY, NAME};
 use k8s_openapi::{
     ByteString, NamespaceResourceScope,
     api::core::v1::{ObjectReference, Secret},
@@ -53,10 +54,12 @@ impl Fingerprint {
         Self(context.finish().as_ref().try_into().unwrap_or_default())
     }
 
-    /// Of an object that is to be written.
+    /// Of an object that is to be written, which has one owner.
     pub(super) fn of_wanted(object: &Value) -> Self {
-        let seen = SeenSecret::deserialize(object);
-        seen.map_or(Self([0; 32]), |secret| secret.fingerprint)
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let credential = STANDARD.decode(text(&object["data"][KEY])).unwrap_or_default();
+        let anchor = text(&object["metadata"]["ownerReferences"][0]["uid"]);
+        Self::of(&text(&object["type"]), &credential, &anchor)
     }
 }
 
@@ -230,7 +233,7 @@ impl Existing {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::pull_secrets::{KEY, MANAGED_BY};
+    use image_swap_core::cluster::pull_secrets::MANAGED_BY;
     use serde_json::json;
 
     use super::*;
@@ -273,7 +276,12 @@ mod tests {
         assert_eq!((names, manager.as_deref()), (expected, Some("image-swap")));
         let wanted = Fingerprint::of("kubernetes.io/dockerconfigjson", b"password", "anchor");
         assert_eq!(fingerprint, wanted);
-        assert_eq!(Fingerprint::of_wanted(&mk_secret()), wanted);
+        let written = json!({
+            "type": "kubernetes.io/dockerconfigjson",
+            "metadata": { "ownerReferences": [{ "kind": OWNER_KIND, "uid": "anchor" }] },
+            "data": { KEY: "cGFzc3dvcmQ=" },
+        });
+        assert_eq!(Fingerprint::of_wanted(&written), wanted);
     }
 
     #[test]
