@@ -140,7 +140,7 @@ impl<H: Handler> Host<H> {
         let connection = self.http1.serve_connection(io, self.service(place));
         // HTTP/1.1 cannot say that a request must not come any more. Until the
         // client has had an answer with `Connection: close`, one may.
-        self.attend(connection, &activity, self.limits.linger).await;
+        self.attend(connection, &activity, (Phase::Draining, self.limits.linger)).await;
     }
 
     async fn http2<S>(self: &Arc<Self>, stream: S, place: Place)
@@ -149,7 +149,10 @@ impl<H: Handler> Host<H> {
     {
         let activity = Arc::clone(&place.activity);
         let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(place));
-        self.attend(connection, &activity, Duration::ZERO).await;
+        // API servers go on to ask where they are connected, whatever Endpoints say.
+        // They connect anew when told to go: here, too, as long as it is accepted.
+        let told = if self.phase.is_serving() { Phase::Leaving } else { Phase::Draining };
+        self.attend(connection, &activity, (told, Duration::ZERO)).await;
     }
 
     /// Answers the requests of the connection that has `place`, which is free again
@@ -184,12 +187,16 @@ impl<H: Handler> Host<H> {
     }
 
     /// Runs `connection` until it ends, and ends it in good order when its time
-    /// is up.
+    /// is up: so long after such a phase has come.
     ///
     /// It runs in a task of its own: whatever it has to be told comes rarely, and
     /// need not be looked for whenever bytes come.
-    async fn attend<C>(&self, connection: C, activity: &Activity, linger: Duration)
-    where
+    async fn attend<C>(
+        &self,
+        connection: C,
+        activity: &Activity,
+        (phase, linger): (Phase, Duration),
+    ) where
         C: GracefulConnection + Send + 'static,
         C::Error: std::fmt::Display + Send,
     {
@@ -198,7 +205,7 @@ impl<H: Handler> Host<H> {
         let mut running = JoinSet::new();
         running.spawn(drive(connection, ending));
         let leaving = async {
-            self.phase.reached(Phase::Draining).await;
+            self.phase.reached(phase).await;
             sleep(linger).await;
         };
         let grace = tokio::select! {

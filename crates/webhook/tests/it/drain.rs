@@ -95,6 +95,24 @@ async fn an_http_2_client_is_told_to_go_at_once() {
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
+/// So that a replica that is given little time to end is not asked until its last moment.
+#[tokio::test]
+async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accepted() {
+    let mut site = Site::start_with(|limits| limits.farewell = LONG).await;
+    let mut before = site.h2().await;
+    assert!(before.review("nginx").await.swapped().is_some());
+    let running = site.take();
+    running.leave();
+    before.closed().await;
+    let mut after = site.h2().await;
+    for _ in 0..2 {
+        assert!(after.review("nginx").await.swapped().is_some());
+    }
+    let drain = tokio::spawn(running.drain(LONG));
+    after.closed().await;
+    assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
+}
+
 /// An API server whose machine is gone, or that was stopped: the connection stays.
 #[tokio::test]
 async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
