@@ -127,8 +127,8 @@ fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
 
 /// The list `key`, if there is one.
 fn list(object: &CstObject, key: &str) -> Result<Option<CstArray>, CannotEdit> {
-    let mut found = object.properties().into_iter();
-    let mut found = found.by_ref().filter(|it| it.decoded_name().as_deref() == Some(key));
+    let properties = object.properties().into_iter();
+    let mut found = properties.filter(|it| it.decoded_name().as_deref() == Some(key));
     let Some(first) = found.next() else { return Ok(None) };
     if found.next().is_some() {
         return Err(CannotEdit(format!("the key {key} once, found it again")));

@@ -117,7 +117,7 @@ pub struct Controller {
     intervals: Intervals,
     events: Events,
     report: watch::Sender<Report>,
-    /// Glimpse changed: time to look.
+    /// Something changed: time to look.
     changed: Arc<Notify>,
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }

@@ -7,7 +7,7 @@ use self::carry::Carrier;
 pub(crate) use self::carry::{clean_beside, take_back};
 pub use self::error::{Failed, Left, StepError, Why};
 use crate::{
-    Host, HostPath, Ledger, Outcome, Plan, Runtime, Step,
+    Host, Ledger, Outcome, Plan, Runtime, Step,
     host::{Lock, clean, remove},
     observe::Seen,
     restart::{self, Guarded, Restarting},
@@ -166,12 +166,11 @@ impl<'a> Turn<'a> {
         });
         let ledger = seen.observed.ledger().ok().flatten();
         let known = ledger.into_iter().flat_map(|ledger| ledger.files.into_keys());
-        let paths: Vec<HostPath> =
-            written.chain(known).chain([Ledger::path(), seen.observed.config.clone()]).collect();
-        let own = [restart::armed::path(), restart::guard::report()];
-        for path in paths.iter().chain(&own) {
+        let own = [Ledger::path(), restart::armed::path(), restart::guard::report()];
+        let paths = written.chain(known).chain([seen.observed.config.clone()]).chain(own);
+        for path in paths {
             // What cannot be removed cannot be written either, and that is told.
-            let _ = self.host.at(path).and_then(|path| clean(&path));
+            let _ = self.host.at(&path).and_then(|path| clean(&path));
         }
         restart::clean(self.host);
         let _ = self.host.at(&restart::guard::report()).and_then(|path| remove(&path));

@@ -1,9 +1,6 @@
 //! What a file of ours becomes without us.
 
-use crate::{
-    Before, File, HostPath, Written, json,
-    toml::{self, Toml},
-};
+use crate::{Before, File, HostPath, Written, json, toml};
 
 /// What to do with a file that we wrote.
 pub(crate) enum Back {
@@ -39,30 +36,21 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     let (Ok(before), Ok(ours), Ok(text)) = texts else {
         return Back::Stays("it is no text".to_owned());
     };
-    if is(&[".json"]) {
-        return match json::without(&before, &ours, text) {
-            Err(error) => Back::Stays(error.to_string()),
-            Ok((text, _)) if matches!(written.before, Before::Absent) && json::is_empty(&text) => {
-                Back::Remove
-            }
-            Ok((text, left)) => {
-                Back::Write { file: File { bytes: text.into_bytes(), mode: now.mode }, left }
-            }
-        };
-    }
-    match toml::revert(&before, &ours, text) {
-        Err(error) => Back::Stays(error.to_string()),
-        Ok(reverted) => {
-            let is_empty = reverted.text.trim().is_empty()
-                || Toml::parse(&reverted.text).is_ok_and(|toml| toml.leaves().is_empty());
-            if is_empty
-                && matches!(written.before, Before::Absent)
-                && reverted.text.trim().is_empty()
-            {
-                return Back::Remove;
-            }
-            let left = reverted.left.iter().map(|path| toml::shown(path)).collect();
-            Back::Write { file: File { bytes: reverted.text.into_bytes(), mode: now.mode }, left }
+    let without = if is(&[".json"]) {
+        json::without(&before, &ours, text)
+            .map(|(text, left)| (json::is_empty(&text), text, left))
+            .map_err(|error| error.to_string())
+    } else {
+        let shown = |left: Vec<toml::Path>| left.iter().map(|path| toml::shown(path)).collect();
+        toml::revert(&before, &ours, text)
+            .map(|it| (it.text.trim().is_empty(), it.text, shown(it.left)))
+            .map_err(|error| error.to_string())
+    };
+    match without {
+        Err(why) => Back::Stays(why),
+        Ok((true, ..)) if matches!(written.before, Before::Absent) => Back::Remove,
+        Ok((_, text, left)) => {
+            Back::Write { file: File { bytes: text.into_bytes(), mode: now.mode }, left }
         }
     }
 }

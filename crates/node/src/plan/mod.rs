@@ -12,11 +12,10 @@ use std::{collections::BTreeSet, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::nodes::Inexpressible;
 
+#[cfg(feature = "shell")]
+pub(crate) use self::back::{Back, of as without_us};
+pub(crate) use self::changes::{Changes, is_marked};
 pub use self::step::Step;
-pub(crate) use self::{
-    back::{Back, of as without_us},
-    changes::{Changes, is_marked},
-};
 use crate::{
     Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, containerd,
     containers, docker, owner, rancher,

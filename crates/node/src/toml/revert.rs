@@ -48,10 +48,6 @@ pub(crate) fn revert(before: &str, ours: &str, now: &str) -> Result<Reverted, Ca
         Some(text) => text,
         None => by_values(before, ours, now, &expected)?,
     };
-    // An empty table more or less says nothing.
-    if Meaning::of(&text)?.values != expected.values {
-        return Err(CannotRevert::Entangled);
-    }
     Ok(Reverted { text, left })
 }
 
@@ -84,6 +80,10 @@ fn by_values(
             // Readers of hosts.toml want a header.
             text = toml.appended(&["[", &dotted(&names(path)), "]\n"].concat());
         }
+    }
+    // An empty table more or less says nothing.
+    if Meaning::of(&text)?.values != expected.values {
+        return Err(CannotRevert::Entangled);
     }
     Ok(text)
 }
