@@ -1,6 +1,6 @@
 //! What an admission replica serves by: two Secrets of the cluster.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
     cluster::{
@@ -11,7 +11,10 @@ use image_swap_core::{
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -97,13 +100,25 @@ async fn tell(mut seen: watch::Receiver<Seen<Secret>>, take: Take, in_force: Arc
         match state {
             // The controller writes it anew.
             Seen::Absent if was_there => warn!("a Secret is gone; what it said stays in force"),
-            Seen::Absent => take(None, in_force.as_ref()),
+            Seen::Absent => taken(take, None, &in_force).await,
             Seen::Unknown => {}
             Seen::Present(secret) => {
                 was_there = true;
-                take(Some(&secret), in_force.as_ref());
+                taken(take, Some(secret), &in_force).await;
             }
         }
+    }
+}
+
+/// Beside the thread that answers requests: the largest declaration takes it
+/// some fifty milliseconds.
+async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn InForce>) {
+    let in_force = Arc::clone(in_force);
+    let taken = spawn_blocking(move || take(secret.as_deref(), in_force.as_ref()));
+    if let Err(broken) = taken.await
+        && let Ok(panic) = broken.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }
 

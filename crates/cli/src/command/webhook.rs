@@ -25,9 +25,10 @@ use crate::{
     output,
 };
 
-/// Threads that answer requests: admission takes some microseconds, and each
-/// thread has memory of its own.
-const WORKERS: usize = 2;
+/// Threads that answer requests. Admission takes some microseconds: one answers
+/// more than any API server asks. A second would take as much memory again, and
+/// with every burst the two wake each other, which costs more than it helps.
+const WORKERS: usize = 1;
 
 const SERVER: &str = "Server";
 const ADMISSION: &str = "Admission";

@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// As the binary's: see `image-swap webhook`.
-const WORKERS: usize = 2;
+const WORKERS: usize = 1;
 
 const ADMISSION: &str = "admission";
 const CONTROLLER: &str = "controller";
