@@ -185,3 +185,46 @@ impl Served {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{Receiver, channel},
+    };
+
+    use super::*;
+
+    /// Takes a change only when somebody else has had a turn.
+    struct Slow {
+        turn: Mutex<Receiver<()>>,
+        served: watch::Sender<Option<Origin>>,
+    }
+
+    impl InForce for Slow {
+        fn serve(&self, served: Served) {
+            self.turn.lock().unwrap().recv().unwrap();
+            self.served.send_replace(Some(served.origin));
+        }
+
+        fn refuse(&self) {}
+
+        fn certificate(&self, _chain: &[u8], _key: &[u8]) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_thread_that_answers_goes_on_while_a_declaration_is_taken() {
+        let (turn, turns) = channel();
+        let (served, mut origin) = watch::channel(None);
+        let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
+        let (sender, seen) = watch::channel(Seen::Unknown);
+        let telling = tokio::spawn(tell(seen, declaration, slow));
+        sender.send_replace(Seen::Absent);
+        // Another task of the one thread there is, behind the one that was spawned.
+        tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
+        assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));
+        telling.abort();
+    }
+}
