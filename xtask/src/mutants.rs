@@ -32,7 +32,8 @@ impl Args {
         for files in CHANGED {
             command.args(["--file", files]);
         }
-        command.arg("--cargo-arg=--lib").args(self.arguments).arg("--").args(SEEN_BY);
+        // Behind the second `--`: cargo itself takes one name of a test at most.
+        command.arg("--cargo-arg=--lib").args(self.arguments).args(["--", "--"]).args(SEEN_BY);
         command.current_dir(&host.root).stdin(Stdio::null());
         process::run(&mut command)?;
         Ok(ExitCode::SUCCESS)
