@@ -26,8 +26,8 @@ use crate::{
 };
 
 /// Threads that answer requests. Admission takes some microseconds: one answers
-/// more than any API server asks. A second would take as much memory again, and
-/// with every burst the two wake each other, which costs more than it helps.
+/// tens of thousands a second. With two, every burst has them wake each other,
+/// which mostly costs more than it helps.
 const WORKERS: usize = 1;
 
 const SERVER: &str = "Server";

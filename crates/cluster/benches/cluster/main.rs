@@ -34,6 +34,8 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// As the binary's: see `image-swap webhook`.
 const WORKERS: usize = 1;
+/// Of those who ask.
+const LOAD_WORKERS: usize = 2;
 
 const ADMISSION: &str = "admission";
 const CONTROLLER: &str = "controller";
@@ -42,7 +44,7 @@ fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["constant", directory, port] => {
-            runtime()?.block_on(constant::serve(Path::new(directory), port.parse()?))
+            runtime(WORKERS)?.block_on(constant::serve(Path::new(directory), port.parse()?))
         }
         arguments if arguments.contains(&"--bench") => {
             let is_named = |name: &str| arguments.contains(&name);
@@ -54,8 +56,8 @@ fn main() -> Outcome<()> {
     }
 }
 
-fn runtime() -> Outcome<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?)
+fn runtime(workers: usize) -> Outcome<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
 fn measure(admission: bool, controller: bool) -> Outcome<()> {
@@ -73,11 +75,11 @@ fn measure(admission: bool, controller: bool) -> Outcome<()> {
     };
     let start = || or_skip(ControlPlane::start(&parts, &options));
     if admission && let Some(control_plane) = start()? {
-        runtime()?.block_on(admission::measure(&control_plane, &binary))?;
+        runtime(LOAD_WORKERS)?.block_on(admission::measure(&control_plane, &binary))?;
     }
     // A new one: namespaces without number would slow down whatever comes after.
     if controller && let Some(control_plane) = start()? {
-        runtime()?.block_on(controller::measure(&control_plane, &binary))?;
+        runtime(LOAD_WORKERS)?.block_on(controller::measure(&control_plane, &binary))?;
     }
     Ok(())
 }
