@@ -46,7 +46,7 @@ pub use crate::{
     janitor::RunDir,
     node::{Node, NodeOptions},
     parts::{
-        Containerd, ControllerParts, NodeParts, Parts, Program, Progress, RegistryParts,
+        Containerd, ControllerParts, HelmParts, NodeParts, Parts, Program, Progress, RegistryParts,
         RuntimeParts, ServerParts, or_skip,
     },
     pki::{Authority, Identity},

@@ -147,6 +147,12 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// The cache entry of a part that was built from a Go module.
+    pub(super) fn built(&self, entry: &str) -> Result<PathBuf, Error> {
+        let missing = || Error::unavailable(entry, "run `cargo xtask test`");
+        self.cache.find(entry).ok_or_else(missing)
+    }
+
     /// An unpacked Debian package, of which `what` is needed.
     fn package(&self, what: &str, package: &str) -> Result<PathBuf, Error> {
         if let Some(entry) = self.cache.find(package) {

@@ -30,6 +30,16 @@ pub struct Parts {
     node: Result<NodeParts, Missing>,
     registry: Result<RegistryParts, Missing>,
     runtimes: Result<RuntimeParts, Missing>,
+    helm: Result<HelmParts, Missing>,
+}
+
+/// Helm, in the two major versions that people run.
+#[derive(Clone, Debug)]
+pub struct HelmParts {
+    /// The `helm` program of Helm 4.
+    pub helm4: PathBuf,
+    /// The `helm` program of Helm 3.
+    pub helm3: PathBuf,
 }
 
 /// What a control plane needs at least.
@@ -148,7 +158,13 @@ impl Parts {
             machine.tool("ip", "iproute2")?;
             RuntimeParts::find(machine)
         })?;
-        Ok(Self { servers, controllers, node, registry, runtimes })
+        let helm = optional(|| {
+            Ok(HelmParts {
+                helm4: machine.built("helm-4")?.join("helm"),
+                helm3: machine.built("helm-3")?.join("helm"),
+            })
+        })?;
+        Ok(Self { servers, controllers, node, registry, runtimes, helm })
     }
 
     /// What a control plane needs at least.
@@ -189,6 +205,14 @@ impl Parts {
     /// What is missing and how to get it.
     pub fn runtimes(&self) -> Result<&RuntimeParts, Missing> {
         self.runtimes.as_ref().map_err(Missing::clone)
+    }
+
+    /// Helm 4 and Helm 3.
+    ///
+    /// # Errors
+    /// What is missing and how to get it.
+    pub fn helm(&self) -> Result<&HelmParts, Missing> {
+        self.helm.as_ref().map_err(Missing::clone)
     }
 
     /// Every program with its path, and every group that is missing with the reason.
