@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     net::{IpAddr, UdpSocket},
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,21 +12,17 @@ use image_swap_cluster::{
     Times, client, follow,
 };
 use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
-use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
+use image_swap_testbed::{ControlPlane, Options, Parts};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::replica::Replica;
 
-/// All parts, looked for once.
+/// Returns all parts.
 pub(crate) fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
     &PARTS
-}
-
-fn announce(step: &str) {
-    let _ = writeln!(std::io::stderr(), "{step}");
 }
 
 pub(crate) const NAMESPACE: &str = "image-swap-system";
@@ -100,32 +95,31 @@ pub(crate) fn now() -> UnixTime {
 }
 
 impl Stage {
-    /// A control plane with the release's anchor; `None`: it is skipped.
-    pub(crate) async fn set() -> Option<Self> {
+    /// Starts a control plane with the release's anchor.
+    pub(crate) async fn set() -> Self {
         Self::set_with(&Options::default()).await
     }
 
-    /// As [`Stage::set`], with more than an API server.
-    pub(crate) async fn set_with(options: &Options) -> Option<Self> {
-        let stage = Self::bare(options).await?;
+    /// Starts a control plane with the release's anchor and the servers of `options`.
+    pub(crate) async fn set_with(options: &Options) -> Self {
+        let stage = Self::bare(options).await;
         let anchor = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
         });
         stage.control_plane.create(ANCHORS, &anchor).unwrap();
-        Some(stage)
+        stage
     }
 
-    /// A control plane with two namespaces, and nothing of the chart.
-    pub(crate) async fn bare(options: &Options) -> Option<Self> {
-        let started =
-            tokio::task::block_in_place(|| or_skip(ControlPlane::start(parts(), options)).unwrap());
-        let control_plane = started?;
+    /// Starts a control plane with two namespaces and no object of the chart.
+    pub(crate) async fn bare(options: &Options) -> Self {
+        let control_plane =
+            tokio::task::block_in_place(|| ControlPlane::start(parts(), options).unwrap());
         control_plane.create_namespace(NAMESPACE).unwrap();
         control_plane.create_namespace("apps").unwrap();
         let client = client(Some(control_plane.kubeconfig())).await.unwrap();
-        Some(Self { control_plane, client })
+        Self { control_plane, client }
     }
 
     /// A controller that leads, or waits to.
