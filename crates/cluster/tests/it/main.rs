@@ -16,6 +16,7 @@ mod pull_secrets;
 mod registration;
 mod registry;
 mod replica;
+mod service;
 mod stage;
 mod status;
 mod stream;

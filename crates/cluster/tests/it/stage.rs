@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, UdpSocket},
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -69,7 +68,6 @@ pub(crate) fn settings() -> Settings {
         system_namespaces: vec!["kube-system".into()],
         namespace_label: "k8s.twr.io/imageswap".into(),
         opt_in: false,
-        // The server that Debian's sources make is older than conditions.
         match_conditions: false,
         pull_secrets: true,
         adopt: false,
@@ -152,38 +150,6 @@ impl Stage {
         let replica = Replica::start().await;
         let following = follow(client, &release(), certificate, &(replica.clone() as _));
         (replica, following)
-    }
-
-    /// Sends the API server to `port` of this machine when it asks the Service.
-    pub(crate) fn serve_at(&self, port: u16) {
-        self.serve_at_all(&[port]);
-    }
-
-    /// Sends the API server to one of `ports`, whichever; to none if there is none.
-    pub(crate) fn serve_at_all(&self, ports: &[u16]) {
-        let name = "image-swap-admission";
-        let path = |plural| format!("/api/v1/namespaces/{NAMESPACE}/{plural}");
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
-            "spec": { "ports": [{ "name": "https", "port": 443 }] },
-        });
-        let subset = |port| {
-            let ports = json!([{ "name": "https", "port": port }]);
-            json!({ "addresses": [{ "ip": address() }], "ports": ports })
-        };
-        let endpoints = json!({
-            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name },
-            "subsets": ports.iter().map(subset).collect::<Vec<_>>(),
-        });
-        if self.get(&format!("{}/{name}", path("services"))).is_none() {
-            self.request("POST", &path("services"), Some(&service));
-        }
-        let there = format!("{}/{name}", path("endpoints"));
-        if self.get(&there).is_some() {
-            self.request("PUT", &there, Some(&endpoints));
-        } else {
-            self.request("POST", &path("endpoints"), Some(&endpoints));
-        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -299,12 +265,4 @@ pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
         ("INSECURE", "false".to_owned()),
         ("MIRROR_REGISTRIES", format!("docker.io::{domain}/airgap/docker.io")),
     ])
-}
-
-/// An address of this machine that an Endpoints object may name: not loopback.
-pub(crate) fn address() -> IpAddr {
-    // Nothing is sent: connecting chooses the address that would be used.
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("192.0.2.1:9").unwrap();
-    socket.local_addr().unwrap().ip()
 }

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     replica::Replica,
-    stage::{JET_SECRETS, NAMESPACE, Stage, address, keys, pod, release, settings, until},
+    service::address,
+    stage::{JET_SECRETS, NAMESPACE, Stage, keys, pod, release, settings, until},
 };
 
 const PODS: &str = "/api/v1/namespaces/image-swap-system/pods";
