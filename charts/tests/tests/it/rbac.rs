@@ -39,7 +39,7 @@ const VALUES: [&str; 5] = [
     PAGE,
     EVERYTHING,
     "managePullSecrets: false",
-    "{existingSecret: mine, tls: {existingSecret: serving}, kubeVersion: 1.20.2}",
+    "{existingSecret: mine, tls: {existingSecret: serving}}",
 ];
 
 #[test]

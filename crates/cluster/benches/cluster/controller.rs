@@ -45,7 +45,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
     let namespace = format!("--namespace={RELEASE}");
     let listen = format!("--admin-listen=127.0.0.1:{}", admin.number());
-    let arguments = ["controller", &namespace, &kubeconfig, "--match-conditions=false", &listen];
+    let arguments = ["controller", &namespace, &kubeconfig, &listen];
     let controller = process::start(binary, arguments, &admin, directory.path())?;
     declare(control_plane, "first", PASSWORDS[0])?;
     let begun = Instant::now();

@@ -30,7 +30,6 @@ const USER: &str = "robot$of-the-company";
 const PASSWORD: &str = "zQ7/unheard+of&word%\"of~the:robot";
 
 const VALUES: &str = "
-kubeVersion: 1.20.2
 ociImageRegistry:
   endpoint: chart.example.org
   name: Harbor

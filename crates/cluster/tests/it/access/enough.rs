@@ -53,11 +53,6 @@ fn told(rendered: &Rendered) -> Settings {
 async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Running, &Arc<Replica>)) {
     let stage = &installed.stage;
     let settings = told(&installed.rendered);
-    for name in settings.system_namespaces.iter().filter(|name| *name != "kube-system") {
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        stage.request("POST", "/api/v1/namespaces", Some(&namespace));
-    }
     stage.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
