@@ -94,34 +94,6 @@ async fn drift_is_repaired_and_what_others_add_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_server_that_keeps_no_conditions_is_told_namespaces_and_needs_no_repair() {
-    let stage = Stage::set().await;
-    // Newer servers keep them; this one shows what becomes of those that do not.
-    if stage.minor().await >= 28 {
-        return;
-    }
-    let mut wants = settings();
-    wants.match_conditions = true;
-    let mut controller = stage.controller(wants, "one");
-    until(&mut controller.report, |it| it.policy.registered).await;
-    let object = registered(&stage, |_| true).await;
-    let listed = json!({
-        "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"],
-    });
-    let path = "/webhooks/0/namespaceSelector/matchExpressions";
-    assert!(object.pointer(path).unwrap().as_array().unwrap().contains(&listed));
-    eventually(|| stage.events("image-swap-system", "NoMatchConditions").pop()).await;
-    // Repairs are for what somebody changed: one that is due is the first.
-    stage.request("DELETE", OURS, None);
-    let mut object = registered(&stage, |_| true).await;
-    object["webhooks"][0]["timeoutSeconds"] = 29.into();
-    stage.request("PUT", OURS, Some(&object));
-    let report = until(&mut controller.report, |it| it.repairs > 0).await;
-    assert_eq!((report.repairs, report.policy.conditions), (1, Some(false)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the API server: cargo xtask test"]
 async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_it() {
     let stage = Stage::set().await;
     let mut controller = stage.controller(settings(), "one");

@@ -178,12 +178,6 @@ impl Stage {
         }
     }
 
-    /// The minor version of the API server.
-    pub(crate) async fn minor(&self) -> u32 {
-        let version = self.client.apiserver_version().await.unwrap();
-        version.minor.trim_end_matches('+').parse().unwrap()
-    }
-
     /// Deletes `pod` below `pods` at once.
     pub(crate) fn kill(&self, pods: &str, pod: &Value) {
         let name = pod["metadata"]["name"].as_str().unwrap();
