@@ -140,7 +140,6 @@ impl Args {
             system_namespaces: with_kube_system(system_namespaces),
             namespace_label: exclude_label,
             opt_in,
-            match_conditions: true,
             pull_secrets,
             adopt,
             coexist,

@@ -68,7 +68,6 @@ pub(crate) fn settings() -> Settings {
         system_namespaces: vec!["kube-system".into()],
         namespace_label: "k8s.twr.io/imageswap".into(),
         opt_in: false,
-        match_conditions: true,
         pull_secrets: true,
         adopt: false,
         coexist: false,
