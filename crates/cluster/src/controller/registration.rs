@@ -154,7 +154,6 @@ impl Controller {
             policy,
             timeout_seconds: settings.timeout_seconds,
             system_namespaces: settings.system_namespaces.clone(),
-            match_conditions: true,
             opt_in: settings.opt_in,
             namespace_label: settings.namespace_label.clone(),
         }

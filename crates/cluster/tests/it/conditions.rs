@@ -29,7 +29,6 @@ fn registration() -> Value {
         policy: Policy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
-        match_conditions: true,
         opt_in: false,
         namespace_label: "k8s.twr.io/imageswap".into(),
     };
