@@ -5,8 +5,13 @@ use serde_json::json;
 
 use crate::pki::Identity;
 
-/// A kubeconfig with everything in it: it can be copied and moved. JSON, which
-/// is YAML too.
+/// The name in the API server's certificate that holds at any address.
+const SERVER_NAME: &str = "kubernetes";
+
+/// Renders a kubeconfig that refers to no other file. JSON is YAML too.
+///
+/// The certificate of the server may lack the host of `url`: a name that it always has
+/// is checked.
 pub(crate) fn render(url: &str, authority: &str, identity: &Identity) -> String {
     let data = |pem: &str| BASE64_STANDARD.encode(pem);
     let config = json!({
@@ -14,7 +19,11 @@ pub(crate) fn render(url: &str, authority: &str, identity: &Identity) -> String 
         "kind": "Config",
         "clusters": [{
             "name": "testbed",
-            "cluster": { "server": url, "certificate-authority-data": data(authority) },
+            "cluster": {
+                "server": url,
+                "tls-server-name": SERVER_NAME,
+                "certificate-authority-data": data(authority),
+            },
         }],
         "users": [{
             "name": "testbed",

@@ -1,13 +1,12 @@
-//! Real parts to test against, on one Debian 12 machine without a container
-//! engine: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-//! kubelet, containerd, a registry.
+//! Real parts to test against, on one Debian machine without a container engine: etcd,
+//! the programs of Kubernetes, containerd, registries, Helm.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), image_swap_testbed::Error> {
 //! use image_swap_testbed::{ControlPlane, Node, NodeOptions, Options, Parts};
 //!
-//! let parts = Parts::obtain(&|step: &str| drop(step.len()))?;
-//! let control_plane = ControlPlane::start(&parts, &Options::default())?;
+//! let parts = Parts::present()?;
+//! let control_plane = ControlPlane::start(&parts, &Options::complete())?;
 //! let node = Node::start(&parts, &control_plane, &NodeOptions::default())?;
 //! # Ok(()) }
 //! ```
@@ -34,7 +33,6 @@ mod process;
 mod recorder;
 mod registry;
 pub mod run;
-mod version;
 mod wait;
 
 pub use crate::{
@@ -48,13 +46,13 @@ pub use crate::{
     janitor::RunDir,
     node::{Node, NodeOptions},
     parts::{
-        Containerd, ControllerParts, HelmParts, NodeParts, Parts, Program, Progress, RegistryParts,
-        RuntimeParts, ServerParts, or_skip,
+        Containerd, ControllerParts, Group, HelmParts, Minor, NodeParts, Parts, Program, Progress,
+        RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
     port::{Port, loopback},
     process::{Process, runs},
     recorder::Recorder,
-    registry::{Credentials, Logged, Registry, RegistryOptions},
+    registry::{Credentials, Logged, Registry, RegistryOptions, RegistryVersion},
     wait::{Wait, until},
 };

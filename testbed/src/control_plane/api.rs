@@ -7,7 +7,6 @@ use crate::{
     error::Error,
     hidden,
     http::Answer,
-    version::Minor,
     wait::{Wait, until},
 };
 
@@ -77,12 +76,9 @@ impl ControlPlane {
     /// Waits until pods can be created in a namespace.
     pub(super) fn wait_for_account(&self, namespace: &str) -> Result<(), Error> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-        // Until 1.23 a pod waits for the token that its account lists.
-        let listed = self.minor <= Minor::LISTED_TOKENS;
         until(&format!("the service account of {namespace}"), DEADLINE, || {
             match self.get(&path)? {
-                Some(account) if !listed || account["secrets"].is_array() => Ok(()),
-                Some(_) => Err(Wait::NotYet("an account without token".into())),
+                Some(_) => Ok(()),
                 None => Err(Wait::NotYet("no account".into())),
             }
         })

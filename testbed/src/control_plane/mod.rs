@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     error::Error, http::Client, janitor::RunDir, parts::Parts, pki::Authority, port::Port,
-    process::Process, version::Minor,
+    process::Process,
 };
 
 /// How long a server may take until it does what it should. It takes seconds; a
@@ -61,7 +61,6 @@ pub struct ControlPlane {
     client: Client,
     url: String,
     port: u16,
-    minor: Minor,
     kubectl: PathBuf,
     authority: Authority,
     network: ServiceNetwork,
@@ -96,7 +95,6 @@ impl ControlPlane {
             client: plan.client()?,
             url: plan.url(),
             port: plan.port(),
-            minor: servers.minor,
             kubectl: servers.kubectl.clone(),
             authority: plan.authority,
             network: plan.network,

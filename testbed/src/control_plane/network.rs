@@ -17,19 +17,14 @@ impl ServiceNetwork {
         Self { second: 96 + second % 32, third }
     }
 
-    /// The network, as `--service-cluster-ip-range` takes it.
-    pub(super) fn prefix(self) -> String {
+    /// Returns the network, as `--service-cluster-ip-range` takes it.
+    pub(crate) fn prefix(self) -> String {
         format!("{}/24", self.address(0))
     }
 
     /// The address of the Service `kubernetes`: always the first.
-    pub(crate) fn api_server(self) -> String {
+    pub(super) fn api_server(self) -> String {
         self.address(1)
-    }
-
-    /// The address cluster DNS would have. Nothing answers there.
-    pub(crate) fn dns(self) -> String {
-        self.address(10)
     }
 
     fn address(self, last: u8) -> String {

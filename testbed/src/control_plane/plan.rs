@@ -14,7 +14,6 @@ use crate::{
     pki::Authority,
     port::Port,
     process::Process,
-    version::Minor,
 };
 
 /// The process that makes service accounts.
@@ -102,18 +101,16 @@ impl<'a> Plan<'a> {
     pub(super) fn etcd(&mut self) -> Result<Server, Error> {
         let peer = format!("http://127.0.0.1:{}", self.reserve()?);
         let client = format!("http://127.0.0.1:{}", self.etcd);
-        let process = self
-            .process(&self.parts.etcd)
-            .arguments([
-                format!("--data-dir={}", self.file("etcd")),
-                format!("--listen-client-urls={client}"),
-                format!("--advertise-client-urls={client}"),
-                format!("--listen-peer-urls={peer}"),
-                format!("--initial-advertise-peer-urls={peer}"),
-                format!("--initial-cluster=default={peer}"),
-            ])
-            // 3.4 asks for this on any processor but amd64.
-            .variable("ETCD_UNSUPPORTED_ARCH", etcd_architecture());
+        let process = self.process(&self.parts.etcd).arguments([
+            format!("--data-dir={}", self.file("etcd")),
+            // A test that cuts the power ends processes, not the kernel.
+            "--unsafe-no-fsync".into(),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+        ]);
         Ok(Server { process, ready: format!("{client}/health"), client: Client::default() })
     }
 
@@ -187,7 +184,7 @@ impl<'a> Plan<'a> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let names = ["localhost", "127.0.0.1"];
         let (certificate, key) = self.authority.server(&names)?.write(&self.dir, &name)?;
-        let mut process = self
+        let process = self
             .process(program)
             .arguments([
                 format!("--kubeconfig={}", kubeconfig.display()),
@@ -199,18 +196,7 @@ impl<'a> Plan<'a> {
                 "--leader-elect=false".into(),
             ])
             .arguments(flags);
-        if self.parts.minor <= Minor::INSECURE_PORT {
-            process = process.arguments(["--port=0"]);
-        }
         let client = Client { authority: Some(self.path("ca.crt")), ..Client::default() };
         Ok(Server { process, ready: format!("https://127.0.0.1:{port}/healthz"), client })
-    }
-}
-
-/// Go's name of this processor.
-fn etcd_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        other => other,
     }
 }

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{error::Error, janitor::RunDir, parts::NodeParts, process::Process};
 
-/// The image for what holds a pod's namespaces. The name is nobody's.
+/// The image of the process that holds a pod's namespaces, under a name that no
+/// registry has.
 pub(super) const PAUSE: &str = "testbed.invalid/pause:1";
 
-/// containerd in a node's namespaces; it does not run yet.
+/// Returns containerd in a node's namespaces, not yet started.
 pub(super) fn process(
     dir: &RunDir,
     space: &Space,
@@ -30,19 +31,18 @@ pub(super) fn process(
     let config = dir.write(&format!("{ETC_CONTAINERD}/config.toml"), config)?;
     dir.make(&format!("{ETC_CONTAINERD}/certs.d"))?;
     let plugins = json!({
-        "cniVersion": "0.4.0",
+        "cniVersion": "1.0.0",
         "name": "testbed",
         "plugins": [{
             "type": "bridge",
-            "bridge": network.bridge,
-            // The bridge has its address already; the plugin would also let the
-            // machine route.
-            "isGateway": false,
+            "bridge": "cni0",
+            "isGateway": true,
+            "ipMasq": false,
             "hairpinMode": true,
             "ipam": {
                 "type": "host-local",
                 "dataDir": own("cni-addresses"),
-                "ranges": [[{ "subnet": network.prefix() }]],
+                "ranges": [[{ "subnet": network.pods() }]],
                 "routes": [{ "dst": "0.0.0.0/0" }],
             },
         }],
@@ -57,11 +57,10 @@ pub(super) fn process(
         .inside(space.wrapper()))
 }
 
-/// Paths are as the node sees them. The last lines of the CRI table are for
-/// machines that allow less than containerd assumes; with
-/// `restrict_oom_score_adj` off, runc dies there with "can't get final child's
-/// PID from pipe".
-const CONFIG: &str = r#"version = 2
+/// Paths are as the node sees them. Limits of the machine decide some settings: with
+/// `restrict_oom_score_adj` off, runc fails there with "can't get final child's PID
+/// from pipe".
+const CONFIG: &str = r#"version = 4
 root = "/var/lib/containerd"
 state = "/run/containerd"
 
@@ -69,9 +68,19 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "@PAUSE@"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
+
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "@PAUSE@"
+
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "/etc/containerd/certs.d"
+
+[plugins."io.containerd.cri.v1.runtime"]
   netns_mounts_under_state_dir = true
   restrict_oom_score_adj = true
   disable_apparmor = true
@@ -79,21 +88,17 @@ state = "/run/containerd"
   enable_unprivileged_icmp = false
   tolerate_missing_hugetlb_controller = true
 
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "/etc/containerd/certs.d"
-
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "@CNI_BIN@"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["@CNI_BIN@"]
     conf_dir = "@CNI_CONF@"
 
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
 
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
 
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
         BinaryName = "@RUNC@"
         SystemdCgroup = false
 "#;

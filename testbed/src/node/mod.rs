@@ -1,62 +1,76 @@
-//! A node: containerd and a kubelet that run real pods.
+//! A node: containerd, a kubelet and kube-proxy, which run real pods.
 
 mod containerd;
+mod dns;
 mod kubelet;
 mod network;
+mod proxy;
 mod space;
 
-use std::{ffi::OsStr, net::IpAddr, path::PathBuf, process::Command};
+use std::{ffi::OsStr, fs, net::IpAddr, path::PathBuf, process::Command};
 
-use self::{network::Network, space::Space};
+use serde_json::json;
+
+use self::{dns::NameServer, network::Network, space::Space};
 use crate::{
     control_plane::{ControlPlane, DEADLINE},
     error::Error,
     janitor::RunDir,
-    parts::Parts,
-    port::{Port, random},
+    kubeconfig,
+    parts::{NodeParts, Parts},
+    port::random,
     process::Process,
+    registry::Registry,
     run,
     wait::{Wait, until},
 };
 
-/// What a node is to be.
+/// The options of a node.
 #[derive(Clone, Debug, Default)]
 pub struct NodeOptions {
-    /// Its name; a random one without.
+    /// The name in the cluster; `None` chooses a random one.
     pub name: Option<String>,
-    /// Names that it resolves besides the machine's own, as `/etc/hosts` does.
+    /// Names that the node and its pods resolve, with their addresses. A loopback
+    /// address is one of the machine's: the node reaches it through the link.
     pub hosts: Vec<(String, IpAddr)>,
 }
 
-/// A running node, which is root on the machine but keeps to itself: its
-/// processes have PID and mount namespaces of their own, in which
-/// `/etc/containerd`, `/run/containerd`, `/var/lib/kubelet` and the like are
-/// its own directories. When the first process of the PID namespace dies, the
-/// kernel kills containerd's shims and every container too.
+/// A running node.
 ///
-/// Its pods are on a bridge of its own and reach each other, the machine, and
-/// the API server at the address of the Service `kubernetes`. No other Service
-/// address works (there is no kube-proxy), no name is resolved, nothing is
-/// routed outside.
+/// It is root on the machine, but confined: its processes have network, PID and mount
+/// namespaces of their own, in which `/etc/containerd`, `/run/containerd`,
+/// `/var/lib/kubelet` and the like are folders of the node. When the first process of
+/// the PID namespace ends, the kernel kills containerd's shims and every container.
+///
+/// Pods reach each other, Services (by kube-proxy), and the names in
+/// [`NodeOptions::hosts`] (by a name server on the link). The API server reaches pods
+/// and Services through the node. Nothing is routed outside.
 #[derive(Debug)]
 pub struct Node {
     // Dropped in this order: processes before what they use.
     kubelet: Process,
+    proxy: Process,
     containerd: Process,
+    _names: NameServer,
     space: Space,
     name: String,
     network: Network,
     ctr: PathBuf,
-    _port: Port,
+    crictl: PathBuf,
     dir: RunDir,
 }
+
+/// The user and group of a kubelet (`system:nodes` is the group that the Node authorizer
+/// knows), and of kube-proxy.
+const NODES: &str = "system:nodes";
+const PROXY: &str = "system:kube-proxy";
 
 impl Node {
     /// Starts a node of a control plane, and returns when it is `Ready`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without root or a part; what containerd or the
-    /// kubelet said if they do not come up.
+    /// [`Error::Unavailable`] without root or a part; the end of a log if a server does
+    /// not start.
     pub fn start(
         parts: &Parts,
         control_plane: &ControlPlane,
@@ -66,27 +80,25 @@ impl Node {
         let dir = RunDir::new("node")?;
         let id = format!("{:08x}", random() >> 32);
         let name = options.name.clone().unwrap_or_else(|| format!("node-{id}"));
-        let network = Network::make(&dir, &id, control_plane)?;
-        let space = Space::open(&dir, &id, &options.hosts)?;
-        let port = Port::reserve()?;
-        let containerd = containerd::process(&dir, &space, parts, &network)?;
-        let kubelet = kubelet::Kubelet {
-            dir: &dir,
-            space: &space,
-            parts,
-            control_plane,
-            name: &name,
-            address: network.gateway(),
-            port: port.number(),
-        };
+        let addresses: Vec<IpAddr> = options.hosts.iter().map(|(_, address)| *address).collect();
+        let network = Network::choose(&id, &addresses)?;
+        let hosts = options.hosts.iter();
+        let hosts: Vec<_> = hosts.map(|(name, at)| (name.clone(), network.seen(*at))).collect();
+        let space = Space::open(&dir, &id, &hosts)?;
+        network.make(&dir, &space, control_plane)?;
+        let names = NameServer::start(network.machine(), &hosts)?;
+        publish(control_plane, &network)?;
+        let [kubelet, proxy] = servers(&dir, &space, parts, control_plane, &name, &network)?;
         let mut node = Self {
-            kubelet: kubelet.process()?,
-            containerd,
+            kubelet,
+            proxy,
+            containerd: containerd::process(&dir, &space, parts, &network)?,
+            _names: names,
             space,
             name,
             network,
             ctr: parts.containerd.with_file_name("ctr"),
-            _port: port,
+            crictl: parts.crictl.clone(),
             dir,
         };
         node.wait_containerd()?;
@@ -101,10 +113,12 @@ impl Node {
     /// containerd or the kubelet ended by itself, or does not do its work in time.
     pub fn wait_ready(&mut self, control_plane: &ControlPlane) -> Result<(), Error> {
         self.wait_containerd()?;
+        self.proxy.start()?;
         self.kubelet.start()?;
         let path = format!("/api/v1/nodes/{}", self.name);
         until(&format!("the node {} to be Ready", self.name), DEADLINE, || {
             self.kubelet.check()?;
+            self.proxy.check()?;
             self.containerd.check()?;
             let node = control_plane.get(&path)?;
             let node = node.ok_or_else(|| Wait::NotYet("no such node".into()))?;
@@ -117,14 +131,14 @@ impl Node {
         })
     }
 
-    /// Cuts its power: containerd, the kubelet and all that ran in pods are gone
-    /// without warning, and so is what lay in `/run`; the disk stays.
-    /// [`wait_ready`](Self::wait_ready) switches it on again.
+    /// Cuts the power: every process of the node ends without warning, and `/run` is
+    /// lost; the disk stays. [`wait_ready`](Self::wait_ready) switches it on again.
     ///
     /// # Errors
     /// Something of it still runs.
     pub fn power_off(&mut self) -> Result<(), Error> {
         self.kubelet.kill()?;
+        self.proxy.kill()?;
         self.containerd.kill()?;
         self.space.power_off()
     }
@@ -149,24 +163,48 @@ impl Node {
         run::output(&mut import).map(drop)
     }
 
-    /// Its name in the cluster.
+    /// Returns the name in the cluster.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The machine's address on the bridge: the node's own address, at which its
-    /// pods and the API server reach what listens there.
-    pub fn address(&self) -> IpAddr {
-        self.network.gateway()
+    /// Returns the machine's address on the link to the node. Servers of a test that
+    /// listen there are reached by pods, and an `EndpointSlice` may name it.
+    pub const fn address(&self) -> IpAddr {
+        IpAddr::V4(self.network.machine())
     }
 
-    /// What the node sees as `/etc/containerd`. Files under `certs.d` are in
-    /// force at once.
+    /// Returns the folder that the node sees as `/etc/containerd`. containerd reads files
+    /// below `certs.d` at each pull.
     pub fn etc_containerd(&self) -> PathBuf {
         self.dir.path().join(space::ETC_CONTAINERD)
     }
 
-    /// A command that runs in the node's namespaces.
+    /// Makes containerd trust the certificate of `registry`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn trust(&self, registry: &Registry) -> Result<(), Error> {
+        let Some(authority) = registry.authority() else { return Ok(()) };
+        let address = registry.address();
+        let folder = self.etc_containerd().join("certs.d").join(&address);
+        let toml = format!("[host.\"https://{address}\"]\nca = \"ca.crt\"\n");
+        let write = || {
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join("ca.crt"), authority)?;
+            fs::write(folder.join("hosts.toml"), toml)
+        };
+        write().map_err(Error::io(format!("write {}", folder.display())))
+    }
+
+    /// Returns `crictl`, the client for the runtime's own API, in the node's namespaces.
+    pub fn crictl(&self) -> Command {
+        let mut command = self.inside(&self.crictl);
+        command.args(["--runtime-endpoint", "unix:///run/containerd/containerd.sock"]);
+        command
+    }
+
+    /// Returns a command that runs in the node's namespaces.
     pub fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let words = self.space.wrapper();
         let mut command = Command::new(&words[0]);
@@ -174,18 +212,68 @@ impl Node {
         command
     }
 
-    /// containerd, for tests that hurt it.
+    /// Returns containerd, for tests that stop it.
     pub const fn containerd(&mut self) -> &mut Process {
         &mut self.containerd
     }
 
-    /// The kubelet, for tests that hurt it.
+    /// Returns the kubelet, for tests that stop it.
     pub const fn kubelet(&mut self) -> &mut Process {
         &mut self.kubelet
     }
 
-    /// All processes but those of pods.
+    /// Returns all processes except those of pods.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        [&self.containerd, &self.kubelet].into_iter()
+        [&self.containerd, &self.kubelet, &self.proxy].into_iter()
     }
+}
+
+/// Returns the kubelet and kube-proxy, not yet started.
+fn servers(
+    dir: &RunDir,
+    space: &Space,
+    parts: &NodeParts,
+    control_plane: &ControlPlane,
+    name: &str,
+    network: &Network,
+) -> Result<[Process; 2], Error> {
+    let authority = control_plane.authority();
+    dir.write("ca.crt", authority.certificate())?;
+    let url = format!("https://{}:{}", network.machine(), control_plane.port());
+    let kubeconfig = |file: &str, user: &str, group: Option<&str>| {
+        let identity = authority.client(user, group)?;
+        dir.write(file, kubeconfig::render(&url, authority.certificate(), &identity))
+    };
+    let user = format!("system:node:{name}");
+    let kubelet = kubelet::Kubelet {
+        dir,
+        space,
+        program: &parts.kubelet,
+        kubeconfig: &kubeconfig("kubelet.kubeconfig", &user, Some(NODES))?,
+        name,
+        network,
+    };
+    let for_proxy = kubeconfig("kube-proxy.kubeconfig", PROXY, None)?;
+    let proxy = proxy::process(dir, space, &parts.kube_proxy, network, &for_proxy, name)?;
+    Ok([kubelet.process()?, proxy])
+}
+
+/// Publishes the address of the API server as the endpoint of the Service `kubernetes`.
+/// The API server cannot do so itself: it listens on a loopback address, which no
+/// endpoint may name.
+fn publish(control_plane: &ControlPlane, network: &Network) -> Result<(), Error> {
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "labels": { "kubernetes.io/service-name": "kubernetes" },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [network.machine()], "conditions": { "ready": true } }],
+        "ports": [{ "name": "https", "port": control_plane.port(), "protocol": "TCP" }],
+    });
+    let all = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    control_plane.request("DELETE", &format!("{all}/kubernetes"), None)?;
+    control_plane.create(all, &slice).map(drop)
 }

@@ -1,80 +1,150 @@
-//! The network of a node's pods.
+//! The network between a node and the machine.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr},
     process::Command,
 };
 
+use super::space::Space;
 use crate::{control_plane::ControlPlane, error::Error, janitor::RunDir, port::random, run};
 
-/// A bridge with a network of its own.
+/// A link between the machine and the network namespace of a node.
+///
+/// | address | holder |
+/// | --- | --- |
+/// | `10.S.T.1` | the machine's end of the link |
+/// | `10.S.T.2` | the node |
+/// | `10.S.T.3` to `.126` | the machine: one for each loopback address that the node can reach |
+/// | `10.S.T.129` | the bridge of the pods, in the node |
+/// | `10.S.T.130` to `.254` | pods |
+///
+/// Nothing else is routed: a node reaches the machine and no other network.
 #[derive(Debug)]
 pub(super) struct Network {
-    /// The bridge's name: at most 15 bytes (`IFNAMSIZ`).
-    pub(super) bridge: String,
+    /// The name of the machine's end: at most 15 bytes (`IFNAMSIZ`).
+    link: String,
     second: u8,
     third: u8,
+    /// Loopback addresses of the machine, and the addresses by which the node reaches
+    /// them.
+    exported: BTreeMap<Ipv4Addr, Ipv4Addr>,
 }
 
-impl Network {
-    /// Makes the bridge, and the way from pods to the API server: what goes to
-    /// the Service `kubernetes` is turned to 127.0.0.1, where it listens.
-    pub(super) fn make(
-        dir: &RunDir,
-        id: &str,
-        control_plane: &ControlPlane,
-    ) -> Result<Self, Error> {
-        let network = Self::choose(id)?;
-        let Self { bridge, .. } = &network;
-        dir.undo(&format!("ip link delete {bridge}"))?;
-        ip(&["link", "add", bridge, "type", "bridge"])?;
-        ip(&["address", "add", &format!("{}/24", network.address(1)), "dev", bridge])?;
-        ip(&["link", "set", bridge, "up"])?;
-        // Only so may what comes in by the bridge go to 127.0.0.1
-        // (ip-sysctl.rst, `route_localnet`).
-        let localnet = format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet");
-        fs::write(&localnet, "1").map_err(Error::io(format!("write {localnet}")))?;
-        let service = control_plane.network().api_server();
-        let target = format!("127.0.0.1:{}", control_plane.port());
-        for chain in [format!("PREROUTING -i {bridge}"), "OUTPUT".to_owned()] {
-            let rule = format!(
-                "{chain} -d {service}/32 -p tcp --dport 443 -m comment --comment {bridge} \
-                 -j DNAT --to-destination {target}"
-            );
-            dir.undo(&format!("iptables --wait -t nat -D {rule}"))?;
-            let words = format!("--wait -t nat -A {rule}");
-            run::output(Command::new("iptables").args(words.split_whitespace()))?;
-        }
-        Ok(network)
-    }
+/// The last byte of each address.
+const MACHINE: u8 = 1;
+const NODE: u8 = 2;
+const FIRST_EXPORTED: u8 = 3;
+const PODS: u8 = 128;
 
-    /// A network that no route of the machine mentions.
-    fn choose(id: &str) -> Result<Self, Error> {
+impl Network {
+    /// Chooses a network that no route of the machine mentions, and an address for each
+    /// loopback address in `reached`.
+    pub(super) fn choose(id: &str, reached: &[IpAddr]) -> Result<Self, Error> {
         let routes = ip(&["-4", "route", "show", "table", "all"])?;
-        let bridge = format!("isw{id}");
-        (0..256)
+        let link = format!("isw{id}");
+        let mut network = (0..256)
             .map(|_| {
                 let [second, third, ..] = random().to_le_bytes();
-                Self { bridge: bridge.clone(), second: 128 + second % 64, third }
+                let exported = BTreeMap::new();
+                Self { link: link.clone(), second: 128 + second % 64, third, exported }
             })
             .find(|network| !routes.contains(&format!("10.{}.{}.", network.second, network.third)))
             .ok_or_else(|| {
                 Error::unavailable("a free network in 10.128.0.0/10", "remove some of its routes")
-            })
+            })?;
+        for address in reached {
+            if let IpAddr::V4(address) = address
+                && address.is_loopback()
+                && !network.exported.contains_key(address)
+            {
+                let next = u8::try_from(network.exported.len()).unwrap_or(u8::MAX);
+                let own = network.address(FIRST_EXPORTED.saturating_add(next));
+                network.exported.insert(*address, own);
+            }
+        }
+        Ok(network)
     }
 
-    /// The machine's address on the bridge.
-    pub(super) fn gateway(&self) -> IpAddr {
-        self.address(1).into()
+    /// Makes the link, the routes, and the ways to the machine's loopback addresses.
+    pub(super) fn make(
+        &self,
+        dir: &RunDir,
+        space: &Space,
+        control_plane: &ControlPlane,
+    ) -> Result<(), Error> {
+        let Self { link, .. } = self;
+        let services = control_plane.network().prefix();
+        let (machine, node) = (self.machine().to_string(), self.node().to_string());
+        dir.undo(&format!("ip link delete {link}"))?;
+        let pid = space.pid().to_string();
+        ip(&["link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+        ip(&["address", "add", &format!("{machine}/25"), "dev", link])?;
+        for own in self.exported.values() {
+            ip(&["address", "add", &format!("{own}/32"), "dev", link])?;
+        }
+        ip(&["link", "set", link, "up"])?;
+        let set_up = format!(
+            "set -e
+             ip link set lo up
+             ip address add {node}/25 dev eth0
+             ip link set eth0 up
+             ip route add {services} via {machine} dev eth0
+             echo 1 > /proc/sys/net/ipv4/ip_forward"
+        );
+        let words = space.wrapper();
+        let mut inside = Command::new(&words[0]);
+        run::output(inside.args(&words[1..]).args(["sh", "-c", &set_up]))?;
+        ip(&["route", "add", &self.pods(), "via", &node, "dev", link])?;
+        ip(&["route", "add", &services, "via", &node, "dev", link])?;
+        // Packets from the link may then go to 127.0.0.0/8 (ip-sysctl.rst, `route_localnet`).
+        let localnet = format!("/proc/sys/net/ipv4/conf/{link}/route_localnet");
+        fs::write(&localnet, "1").map_err(Error::io(format!("write {localnet}")))?;
+        let port = control_plane.port();
+        self.redirect(dir, &format!("-d {machine}/32 -p tcp --dport {port}"), Ipv4Addr::LOCALHOST)?;
+        for (loopback, own) in &self.exported {
+            self.redirect(dir, &format!("-d {own}/32 -p tcp"), *loopback)?;
+        }
+        Ok(())
     }
 
-    /// All addresses of the network, as a prefix.
-    pub(super) fn prefix(&self) -> String {
-        format!("{}/24", self.address(0))
+    /// Redirects packets of the node that match `what` to a loopback address.
+    fn redirect(&self, dir: &RunDir, what: &str, to: Ipv4Addr) -> Result<(), Error> {
+        let Self { link, .. } = self;
+        let rule = format!(
+            "PREROUTING -i {link} {what} -m comment --comment {link} -j DNAT --to-destination {to}"
+        );
+        dir.undo(&format!("iptables --wait -t nat -D {rule}"))?;
+        let words = format!("--wait -t nat -A {rule}");
+        run::output(Command::new("iptables").args(words.split_whitespace())).map(drop)
     }
 
-    fn address(&self, last: u8) -> Ipv4Addr {
+    /// Returns the address by which the node reaches `address`.
+    pub(super) fn seen(&self, address: IpAddr) -> IpAddr {
+        let exported = |address| self.exported.get(&address).copied();
+        match address {
+            IpAddr::V4(v4) => exported(v4).map_or(address, IpAddr::V4),
+            IpAddr::V6(_) => address,
+        }
+    }
+
+    /// Returns the machine's address on the link.
+    pub(super) const fn machine(&self) -> Ipv4Addr {
+        self.address(MACHINE)
+    }
+
+    /// Returns the node's address.
+    pub(super) const fn node(&self) -> Ipv4Addr {
+        self.address(NODE)
+    }
+
+    /// Returns the network of the pods, as a prefix.
+    pub(super) fn pods(&self) -> String {
+        format!("{}/25", self.address(PODS))
+    }
+
+    const fn address(&self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, self.second, self.third, last)
     }
 }

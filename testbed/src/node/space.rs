@@ -100,7 +100,7 @@ done
 exec "$@"
 "#;
 
-/// PID, mount and cgroup namespaces that live as long as the value.
+/// Network, PID, mount and cgroup namespaces that live as long as the value.
 #[derive(Debug)]
 pub(super) struct Space {
     first: Process,
@@ -116,7 +116,8 @@ impl Space {
             let _ = write!(lines, "\n{address} {name}\n");
         }
         dir.write("hosts", lines)?;
-        let flags = ["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", FIRST, "node"];
+        let flags =
+            ["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", FIRST, "node"];
         let mut first = Process::new("unshare", "unshare", dir.path().join("unshare.log"))
             .variable("SECOND", SECOND)
             .arguments(flags)
@@ -133,10 +134,15 @@ impl Space {
         Ok(Self { first, pid })
     }
 
-    /// The command before a command that runs inside.
+    /// Returns the first process of the namespaces, as the machine numbers it.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Returns the words before a command that runs inside.
     pub(super) fn wrapper(&self) -> Vec<OsString> {
         let target = self.pid.to_string();
-        let enter = ["nsenter", "--target", &target, "--mount", "--pid", "--cgroup", "--"];
+        let enter = ["nsenter", "--target", &target, "--net", "--mount", "--pid", "--cgroup", "--"];
         enter.into_iter().chain(["sh", "-c", JOIN, "join"]).map(OsString::from).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Debian packages, got without touching the machine's own apt.
+//! Debian packages: unpacked without the machine's own apt, or installed by it.
 
 use std::{
     fs,
@@ -12,34 +12,30 @@ use crate::{error::Error, run};
 /// A Debian release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suite {
-    /// Debian 12: what this machine runs, and what is known to work together.
+    /// Debian 12.
     Bookworm,
-    /// Debian 13, of which single programs run here too.
+    /// Debian 13.
     Trixie,
-    /// What comes after.
-    Sid,
 }
 
-/// All of them, in the order of [`Suite`].
-pub(super) const SUITES: usize = 3;
+/// The number of suites.
+pub(super) const SUITES: usize = 2;
 
 impl Suite {
-    /// Its name in file names.
+    /// Returns the code name.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
-            Self::Sid => "sid",
         }
     }
 
-    /// Where its packages are. `[signed-by]` is where the package
-    /// debian-archive-keyring puts the keys.
+    /// Returns lines for `sources.list`. The keys are those of the package
+    /// debian-archive-keyring.
     fn sources(self) -> String {
         let archives: &[&str] = match self {
             Self::Bookworm => &[
                 "deb http://deb.debian.org/debian bookworm main",
-                "deb-src http://deb.debian.org/debian bookworm main",
                 "deb http://deb.debian.org/debian bookworm-updates main",
                 "deb http://deb.debian.org/debian-security bookworm-security main",
             ],
@@ -47,7 +43,6 @@ impl Suite {
                 "deb http://deb.debian.org/debian trixie main",
                 "deb http://deb.debian.org/debian-security trixie-security main",
             ],
-            Self::Sid => &["deb http://deb.debian.org/debian sid main"],
         };
         let signed = " [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ";
         archives.iter().map(|line| line.replacen(' ', signed, 1) + "\n").collect()
@@ -84,8 +79,9 @@ impl Apt {
             format!("Dir::State::lists={shown}/lists"),
             format!("Dir::Cache={shown}"),
             format!("Dir::Cache::archives={shown}/archives"),
-            // The user _apt cannot write into a directory of ours.
+            // The user _apt cannot write into these folders.
             "APT::Sandbox::User=root".into(),
+            LOCK.into(),
         ]
         .into_iter()
         .flat_map(|option| ["-o".into(), option])
@@ -116,29 +112,21 @@ impl Apt {
         run::step(progress, &format!("downloading {package}"), &mut command, &self.log)?;
         only_file(dir, &format!("{package}_"), ".deb")
     }
+}
 
-    /// Downloads a source package's files into `dir` and gives the path of the
-    /// upstream archive.
-    pub(super) fn source(
-        &self,
-        package: &str,
-        dir: &Path,
-        progress: Progress<'_>,
-    ) -> Result<PathBuf, Error> {
-        let mut command = self.command();
-        command.args(["source", "--download-only", package]).current_dir(dir);
-        let step = format!("downloading the source of {package}");
-        run::step(progress, &step, &mut command, &self.log)?;
-        only_file(dir, &format!("{package}_"), ".orig.tar.gz")
-    }
+/// Waits up to ten minutes for another process that holds apt's lock.
+const LOCK: &str = "DPkg::Lock::Timeout=600";
 
-    /// Installs packages on the machine; needs root.
-    pub(super) fn install(&self, packages: &[&str], progress: Progress<'_>) -> Result<(), Error> {
-        let mut command = self.command();
-        command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-        let step = format!("installing {}", packages.join(", "));
-        run::step(progress, &step, &mut command, &self.log)
-    }
+/// Installs a package on the machine, from the machine's own sources. Needs root.
+pub(super) fn install(package: &str, log: &Path, progress: Progress<'_>) -> Result<(), Error> {
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(["-o", LOCK]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run::step(progress, "reading the machine's package lists", &mut apt(&["update"]), log)?;
+    let mut install = apt(&["install", "--yes", "--no-install-recommends", package]);
+    run::step(progress, &format!("installing {package}"), &mut install, log)
 }
 
 /// Unpacks a binary package's files under `root`.
@@ -166,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_source_names_the_keys_that_sign_it() {
-        for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
+        for suite in [Suite::Bookworm, Suite::Trixie] {
             for line in suite.sources().lines() {
                 assert!(line.contains(" [signed-by=/usr/share/keyrings/"), "{line}");
                 assert!(line.contains(suite.name()), "{line}");

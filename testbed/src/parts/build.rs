@@ -1,130 +1,141 @@
-//! Kubernetes, built from Debian's source package: the complete upstream tree
-//! with its `vendor/`, so that the build needs no other network.
+//! Building parts from Go modules.
 
 use std::{
+    cell::OnceCell,
     fs,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
 };
 
-use super::Progress;
+use tempfile::TempDir;
+
+use super::{Progress, apt, go::Go, machine::Machine, module::Module};
 use crate::{error::Error, run};
 
-/// The version in Debian's `1.20.5+really1.20.2`, and the cache entry's name.
-pub(super) const ENTRY: &str = "kubernetes-1.20.2";
-const VERSION: &str = "1.20.2";
+/// The file of a cache entry that holds the version of the Go compiler.
+const COMPILER: &str = "go-version";
 
-/// What is built, in the order of the need.
-const PROGRAMS: [&str; 4] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
+/// A stand-in for pkg-config that knows libseccomp alone. The machine needs neither
+/// the tool nor the library.
+const PKG_CONFIG: &str = r#"#!/bin/sh
+for word; do
+    case $word in
+        --cflags) printf '%s\n' '-I@ROOT@/usr/include' ;;
+        --libs) printf '%s\n' '-L@ROOT@/usr/lib/@ARCH@-linux-gnu -lseccomp' ;;
+    esac
+done
+"#;
 
-/// What upstream's scripts would ask git for. The commit is that of the tag.
-const GIT_VERSION: &str = "\
-KUBE_GIT_VERSION=v1.20.2
-KUBE_GIT_MAJOR=1
-KUBE_GIT_MINOR=20
-KUBE_GIT_TREE_STATE=archive
-KUBE_GIT_COMMIT=faecb196815e248d3ecfb03c680a4507229c2a56
-";
-
-/// One build.
-pub(super) struct Build<'a> {
-    /// An empty directory.
-    pub(super) work: &'a Path,
-    /// Go 1.19: the newest that Debian 12 has and that compiles this tree.
-    pub(super) go: &'a Path,
-    /// Debian's unpacked `golang-github-modern-go-reflect2-dev`.
-    pub(super) reflect2: &'a Path,
-    /// The source archive.
-    pub(super) archive: &'a Path,
-    /// Where everything that is said goes.
-    pub(super) log: &'a Path,
+/// A series of builds. They share one module cache and one build cache, which are
+/// removed with the value.
+pub(super) struct Builder<'m, 'a> {
+    machine: &'m Machine<'a>,
+    progress: Progress<'a>,
+    go: OnceCell<Go>,
+    caches: OnceCell<TempDir>,
 }
 
-impl Build<'_> {
-    /// Gives the entry's name and the directory with the programs.
-    pub(super) fn run(&self, progress: Progress<'_>) -> Result<(String, PathBuf), Error> {
-        let name = self.archive.display().to_string();
-        if !name.contains(VERSION) {
-            return Err(Error::unavailable(
-                format!("the source of Kubernetes {VERSION}; Debian offers {name}"),
-                "set KUBEBUILDER_ASSETS to a directory with the programs",
-            ));
+impl<'m, 'a> Builder<'m, 'a> {
+    pub(super) const fn new(machine: &'m Machine<'a>, progress: Progress<'a>) -> Self {
+        Self { machine, progress, go: OnceCell::new(), caches: OnceCell::new() }
+    }
+
+    /// Builds `module` unless the cache has it already, and returns its cache entry.
+    ///
+    /// An entry is found by sources, flags and Go version. The entry that the new one
+    /// replaces is removed.
+    ///
+    /// # Errors
+    /// The Go toolchain cannot be obtained, a download failed, or the build failed.
+    pub(super) fn build(&self, module: &Module) -> Result<PathBuf, Error> {
+        let go = self.go()?;
+        let key = module.key()?;
+        if let Some(entry) = self.machine.cache.find(&key)
+            && fs::read_to_string(entry.join(COMPILER)).is_ok_and(|found| found == go.version)
+        {
+            return Ok(entry);
         }
+        self.machine.cache.replace(&module.name, &key, |work| self.run(go, module, work))
+    }
+
+    /// Returns true if a build of `module` is in the cache, whatever Go made it.
+    pub(super) fn is_present(&self, module: &Module) -> Result<bool, Error> {
+        Ok(self.machine.cache.find(&module.key()?).is_some())
+    }
+
+    fn go(&self) -> Result<&Go, Error> {
+        if let Some(go) = self.go.get() {
+            return Ok(go);
+        }
+        let go = Go::obtain(&self.machine.cache, self.progress)?;
+        Ok(self.go.get_or_init(|| go))
+    }
+
+    /// Returns the folder of the shared caches.
+    fn caches(&self) -> Result<&Path, Error> {
+        if let Some(caches) = self.caches.get() {
+            return Ok(caches.path());
+        }
+        let caches = self.machine.cache.temporary("go")?;
+        Ok(self.caches.get_or_init(|| caches).path())
+    }
+
+    fn run(&self, go: &Go, module: &Module, work: &Path) -> Result<PathBuf, Error> {
         let start = Instant::now();
-        let tree = self.unpack(progress)?;
-        let whole = self.work.join("whole");
+        let log = self.machine.log(&module.name)?;
+        let version = module.version()?;
+        let whole = work.join("whole");
         fs::create_dir(&whole).map_err(Error::io(format!("make {}", whole.display())))?;
-        let count = PROGRAMS.len();
-        for (n, program) in PROGRAMS.iter().enumerate() {
-            let step = format!("building {program} {VERSION} ({} of {count})", n + 1);
-            run::step(progress, &step, &mut self.make(&tree, program), self.log)?;
-            let built = tree.join("_output/bin").join(program);
-            fs::copy(&built, whole.join(program))
-                .map_err(Error::io(format!("copy {}", built.display())))?;
+        let flags = module.flags()?;
+        for (name, package) in module.programs {
+            let mut build = self.command(go, module, work)?;
+            build.arg("build").args(&flags).arg("-o").arg(whole.join(name)).arg(package);
+            let step = format!("building {name} {version}");
+            run::step(self.progress, &step, &mut build, &log)?;
         }
-        progress(&format!("built Kubernetes {VERSION} in {}", run::minutes(start.elapsed())));
-        Ok((ENTRY.into(), whole))
-    }
-
-    fn unpack(&self, progress: Progress<'_>) -> Result<PathBuf, Error> {
-        let tree = self.work.join("tree");
-        fs::create_dir(&tree).map_err(Error::io(format!("make {}", tree.display())))?;
-        let mut tar = Command::new("tar");
-        tar.arg("--extract").arg("--file").arg(self.archive);
-        tar.arg("--directory").arg(&tree).arg("--strip-components=1");
-        run::step(progress, "unpacking the source", &mut tar, self.log)?;
-        self.replace_reflect2(&tree)?;
-        let version = self.work.join("version");
-        fs::write(&version, GIT_VERSION)
-            .map_err(Error::io(format!("write {}", version.display())))?;
-        Ok(tree)
-    }
-
-    /// With the vendored reflect2 1.0.1 and Go 1.18 or later the server crashes
-    /// on the first write of a custom resource; Debian has 1.0.2.
-    fn replace_reflect2(&self, tree: &Path) -> Result<(), Error> {
-        let name = "github.com/modern-go/reflect2";
-        let from = self.reflect2.join("usr/share/gocode/src").join(name);
-        let to = tree.join("vendor").join(name);
-        let replace = || {
-            fs::remove_dir_all(&to)?;
-            fs::create_dir(&to)?;
-            for entry in fs::read_dir(&from)? {
-                let file = entry?.path();
-                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let source = [".go", ".s"].iter().any(|end| name.ends_with(end));
-                if source && !name.ends_with("_test.go") {
-                    fs::copy(&file, to.join(name))?;
-                }
+        if let Some((program, _)) = module.programs.first() {
+            for link in module.links {
+                symlink(program, whole.join(link)).map_err(Error::io(format!("link {link}")))?;
             }
-            Ok(())
-        };
-        replace().map_err(Error::io(format!("copy {} to {}", from.display(), to.display())))
+        }
+        fs::write(whole.join(COMPILER), &go.version).map_err(Error::io("write the Go version"))?;
+        let time = run::minutes(start.elapsed());
+        (self.progress)(&format!("built {} {version} in {time}", module.name));
+        Ok(whole)
     }
 
-    /// `make` generates sources first, without which `go build` fails. It is
-    /// nice to whoever works on the machine meanwhile.
-    fn make(&self, tree: &Path, program: &str) -> Command {
-        let mut make = Command::new("nice");
-        make.args(["-n", "10", "make", &format!("WHAT=cmd/{program}")]).current_dir(tree);
-        let go = self.go.join("bin");
-        make.env_clear()
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", go.display()))
-            .env("HOME", self.work)
-            .env("LANG", "C.UTF-8")
-            .env("GOROOT", self.go)
-            .env("GOCACHE", self.work.join("go-cache"))
+    /// Returns the `go` command in the module's folder, with an environment of its own.
+    fn command(&self, go: &Go, module: &Module, work: &Path) -> Result<Command, Error> {
+        let caches = self.caches()?;
+        let mut command = Command::new(&go.program);
+        command
+            .current_dir(module.sources())
+            // Settings of the machine's own Go projects must not change the build.
+            .env("GOENV", "off")
             .env("GOFLAGS", "")
-            .env("GOPROXY", "off")
-            // Without debugging symbols: a third smaller.
-            .env("GOLDFLAGS", "-s -w")
-            .env("FORCE_HOST_GO", "y")
-            .env("KUBE_GIT_VERSION_FILE", self.work.join("version"));
-        if let Some(limit) = std::env::var_os("GOMAXPROCS") {
-            make.env("GOMAXPROCS", limit);
+            .env("GOWORK", "off")
+            .env("GOTOOLCHAIN", "local")
+            .env("CGO_ENABLED", "0")
+            .env("GOMODCACHE", caches.join("modules"))
+            .env("GOCACHE", caches.join("build"))
+            .env_remove("GOROOT");
+        if module.links_seccomp {
+            let root = work.join("libseccomp");
+            let package = self.machine.download_own("libseccomp-dev", work)?;
+            apt::unpack(&package, &root)?;
+            let stub = work.join("pkg-config");
+            let text = PKG_CONFIG
+                .replace("@ROOT@", &root.display().to_string())
+                .replace("@ARCH@", std::env::consts::ARCH);
+            let write = || {
+                fs::write(&stub, text)?;
+                fs::set_permissions(&stub, fs::Permissions::from_mode(0o755))
+            };
+            write().map_err(Error::io(format!("write {}", stub.display())))?;
+            command.env("CGO_ENABLED", "1").env("PKG_CONFIG", stub);
         }
-        make
+        Ok(command)
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that are on the machine.
+//! Programs of the machine itself, and programs that a variable names.
 
 use std::{
     env, fs,
@@ -6,20 +6,32 @@ use std::{
     path::{self, Path, PathBuf},
 };
 
-/// Where programs for the administrator are, which are not on everyone's `PATH`.
+/// Folders of programs for the administrator. They are missing from many users' PATH.
 const ADMINISTRATOR: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// The first of `names` in `$KUBEBUILDER_ASSETS`, on `PATH`, in `/usr/sbin` and its like.
-pub(super) fn program(names: &[&str]) -> Option<PathBuf> {
-    let directories: Vec<PathBuf> = env::var_os("KUBEBUILDER_ASSETS")
-        .into_iter()
-        .filter_map(|dir| path::absolute(dir).ok())
-        .chain(env::var_os("PATH").iter().flat_map(env::split_paths))
+/// Returns the path in the environment variable of the part `name`, if it is set:
+/// `IMAGE_SWAP_KUBE_APISERVER` for `kube-apiserver`.
+pub(super) fn named(name: &str) -> Option<PathBuf> {
+    let value = env::var_os(variable(name)).filter(|value| !value.is_empty())?;
+    path::absolute(value).ok()
+}
+
+/// Returns the name of the environment variable of the part `name`.
+pub(super) fn variable(name: &str) -> String {
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("IMAGE_SWAP_{}", name.chars().map(upper).collect::<String>())
+}
+
+/// Finds a tool of the machine on PATH or in a folder of the administrator.
+///
+/// Parts under test are never looked up here: only [`named`] replaces a pinned part.
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH");
+    path.iter()
+        .flat_map(env::split_paths)
         .chain(ADMINISTRATOR.iter().map(PathBuf::from))
-        .collect();
-    names
-        .iter()
-        .find_map(|name| directories.iter().map(|dir| dir.join(name)).find(|path| runs(path)))
+        .map(|folder| folder.join(name))
+        .find(|path| runs(path))
 }
 
 fn runs(path: &Path) -> bool {
@@ -28,29 +40,19 @@ fn runs(path: &Path) -> bool {
             .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether a program needs no shared libraries: an ELF file names its
-/// interpreter (`/lib64/ld-linux-…`, `/lib/ld-musl-…`) near its beginning.
-pub(super) fn is_static(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| {
-        let head = &bytes[..bytes.len().min(4096)];
-        head.starts_with(b"\x7fELF") && !head.windows(4).any(|window| window == b"/ld-")
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{is_static, program};
+    use super::{on_path, variable};
 
     #[test]
-    fn a_program_with_an_interpreter_is_not_static() {
-        let shell = program(&["sh"]).expect("every machine has a shell");
-        assert!(!is_static(&shell));
+    fn tool_is_found_on_path() {
+        assert_eq!(on_path("sh").unwrap().file_name().unwrap(), "sh");
+        assert_eq!(on_path("no-such-program"), None);
     }
 
     #[test]
-    fn the_first_name_that_exists_is_taken() {
-        let found = program(&["no-such-program", "sh"]).unwrap();
-        assert_eq!(found.file_name().unwrap(), "sh");
-        assert_eq!(program(&["no-such-program"]), None);
+    fn variable_is_named_after_the_part() {
+        assert_eq!(variable("kube-apiserver"), "IMAGE_SWAP_KUBE_APISERVER");
+        assert_eq!(variable("containerd-2.1"), "IMAGE_SWAP_CONTAINERD_2_1");
     }
 }

@@ -1,8 +1,9 @@
-//! This machine: what it has, and what it can get.
+//! The machine that parts are found on and obtained for.
 
 use std::{
     cell::OnceCell,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,171 +13,130 @@ use image_swap_oci::digest_of;
 use super::{
     Progress,
     apt::{self, Apt, SUITES, Suite},
-    build, find,
+    build::Builder,
+    find,
+    module::Module,
 };
-use crate::{cache::Cache, error::Error, janitor::RunDir, run, version::Minor};
+use crate::{cache::Cache, error::Error, janitor::RunDir, run};
 
-/// The plugins a node's configuration names.
-const CNI_PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
+/// The command that obtains every part.
+const SET_UP: &str = "run `cargo xtask test`, which sets it up";
 
-/// This machine.
+/// Permission to obtain missing parts, and the receiver of progress lines.
+#[derive(Clone, Copy)]
+pub(super) struct Permission<'a> {
+    pub(super) progress: Progress<'a>,
+    /// True if Debian packages may be installed on the machine itself.
+    pub(super) install: bool,
+}
+
+/// The machine, its cache, and what may be done to them.
 pub(super) struct Machine<'a> {
-    cache: Cache,
-    /// Whether parts may be got, and who is told about it.
-    progress: Option<Progress<'a>>,
-    /// For each suite.
+    pub(super) cache: Cache,
+    permission: Option<Permission<'a>>,
+    /// One for each suite, made at first use.
     apt: [OnceCell<(RunDir, Apt)>; SUITES],
 }
 
 impl<'a> Machine<'a> {
-    /// Looks at it. With nobody to tell, nothing is got.
-    pub(super) fn look(progress: Option<Progress<'a>>) -> Result<Self, Error> {
-        Ok(Self { cache: Cache::open()?, progress, apt: Default::default() })
+    /// Opens the cache. Without permission, missing parts are reported and nothing is
+    /// obtained.
+    pub(super) fn open(permission: Option<Permission<'a>>) -> Result<Self, Error> {
+        Ok(Self { cache: Cache::open()?, permission, apt: Default::default() })
     }
 
-    /// A program: the first of `names` that is there, else `path` of a Debian package.
-    pub(super) fn program(
+    /// Returns the builder of Go modules, or `None` without permission to build.
+    pub(super) fn builder(&self) -> Option<Builder<'_, 'a>> {
+        self.permission.map(|permission| Builder::new(self, permission.progress))
+    }
+
+    /// Returns the path of `program` of a part that is built from a Go module.
+    pub(super) fn built(
         &self,
-        names: &[&str],
-        package: &str,
-        path: &str,
+        builder: Option<&Builder<'_, 'a>>,
+        module: &Module,
+        program: &str,
     ) -> Result<PathBuf, Error> {
-        match find::program(names) {
-            Some(found) => Ok(found),
-            None => Ok(self.package(names[0], package)?.join(path)),
+        if let Some(named) = find::named(program) {
+            return Ok(named);
         }
+        Ok(self.built_folder(builder, module)?.join(program))
     }
 
-    /// A common tool, which is installed if it is missing.
+    /// Returns the folder with the programs of a part that is built from a Go module.
+    pub(super) fn built_folder(
+        &self,
+        builder: Option<&Builder<'_, 'a>>,
+        module: &Module,
+    ) -> Result<PathBuf, Error> {
+        if let Some(builder) = builder {
+            return builder.build(module);
+        }
+        self.cache.find(&module.key()?).ok_or_else(|| Error::unavailable(&module.name, SET_UP))
+    }
+
+    /// Returns a common tool of the machine, and installs its package if that is allowed.
     pub(super) fn tool(&self, name: &str, package: &str) -> Result<PathBuf, Error> {
-        if let Some(found) = find::program(&[name]) {
+        if let Some(found) = find::on_path(name) {
             return Ok(found);
         }
-        let how = format!("apt-get install {package}");
-        let progress = self.may_get(name, &how)?;
-        if !is_root()? {
-            return Err(Error::unavailable(format!("{name} (or root, to install it)"), how));
-        }
-        self.apt(Suite::Bookworm, progress)?.install(&[package], progress)?;
-        find::program(&[name]).ok_or_else(|| Error::unavailable(name, how))
-    }
-
-    /// A registry. The project's own releases call the program `registry`.
-    pub(super) fn registry(&self) -> Result<PathBuf, Error> {
-        self.program(&["docker-registry", "registry"], "docker-registry", "usr/bin/docker-registry")
-    }
-
-    /// A busybox without shared libraries.
-    pub(super) fn busybox(&self) -> Result<PathBuf, Error> {
-        match find::program(&["busybox"]) {
-            Some(found) if find::is_static(&found) => Ok(found),
-            _ => Ok(self.package("a static busybox", "busybox-static")?.join("bin/busybox")),
-        }
-    }
-
-    /// containerd, with `ctr` and the shim beside it.
-    pub(super) fn containerd(&self) -> Result<PathBuf, Error> {
-        let complete = |path: &PathBuf| {
-            ["ctr", "containerd-shim-runc-v2"].iter().all(|name| path.with_file_name(name).exists())
-        };
-        match find::program(&["containerd"]).filter(complete) {
-            Some(found) => Ok(found),
-            None => Ok(self.package("containerd", "containerd")?.join("usr/bin/containerd")),
-        }
-    }
-
-    /// The directory of CNI plugins.
-    pub(super) fn cni(&self) -> Result<PathBuf, Error> {
-        let found = ["/opt/cni/bin", "/usr/lib/cni"]
-            .map(PathBuf::from)
-            .into_iter()
-            .find(|dir| CNI_PLUGINS.iter().all(|name| dir.join(name).exists()));
-        match found {
-            Some(dir) => Ok(dir),
-            None => {
-                Ok(self.package("CNI plugins", "containernetworking-plugins")?.join("usr/lib/cni"))
-            }
-        }
-    }
-
-    /// A program of Kubernetes. All come from the same place as the API server:
-    /// controllers and kubelets do not work with a server of any other age.
-    pub(super) fn kubernetes(&self, name: &str) -> Result<PathBuf, Error> {
-        if let Some(server) = find::program(&["kube-apiserver"]) {
-            let Some(found) = find::program(&[name]) else {
-                return Err(Error::unavailable(
-                    format!("{name}, of the version of {}", server.display()),
-                    "put it beside that, or take that away to have both built",
-                ));
-            };
-            let (wanted, got) = (Minor::of(&server)?, Minor::of(&found)?);
-            if wanted != got {
-                return Err(Error::unavailable(
-                    format!("{name} of the version of {}", server.display()),
-                    format!("{} is of another one: replace either", found.display()),
-                ));
-            }
-            return Ok(found);
-        }
-        if let Some(built) = self.cache.find(build::ENTRY) {
-            return Ok(built.join(name));
-        }
-        let how = "on Debian 12 run `cargo xtask cluster parts`, which builds it; elsewhere set \
-                   KUBEBUILDER_ASSETS to a directory that holds it";
-        Ok(self.build(self.may_get(name, how)?)?.join(name))
-    }
-
-    /// Builds Kubernetes, and gives the directory with its programs.
-    fn build(&self, progress: Progress<'_>) -> Result<PathBuf, Error> {
-        let go = "usr/lib/go-1.19";
-        let go = match Path::new("/").join(go) {
-            installed if installed.join("bin/go").exists() => installed,
-            // The compiler's tree links to that of its sources: they are one entry.
-            _ => self.packages("golang-1.19", &["golang-1.19-go", "golang-1.19-src"])?.join(go),
-        };
-        for (tool, package) in [("make", "make"), ("rsync", "rsync"), ("cc", "gcc")] {
-            self.tool(tool, package)?;
-        }
-        let reflect2 = self.package("reflect2", "golang-github-modern-go-reflect2-dev")?;
-        self.cache.entry(build::ENTRY, |work| {
-            let log = self.log(build::ENTRY)?;
-            let archive =
-                self.apt(Suite::Bookworm, progress)?.source("kubernetes", work, progress)?;
-            build::Build { work, go: &go, reflect2: &reflect2, archive: &archive, log: &log }
-                .run(progress)
+        self.install(name, package)?;
+        find::on_path(name).ok_or_else(|| {
+            Error::unavailable(name, format!("look for it in Debian's package {package}"))
         })
     }
 
-    /// The cache entry of a part that was built from a Go module.
-    pub(super) fn built(&self, entry: &str) -> Result<PathBuf, Error> {
-        let missing = || Error::unavailable(entry, "run `cargo xtask test`");
-        self.cache.find(entry).ok_or_else(missing)
-    }
-
-    /// An unpacked Debian package, of which `what` is needed.
-    fn package(&self, what: &str, package: &str) -> Result<PathBuf, Error> {
-        if let Some(entry) = self.cache.find(package) {
-            return Ok(entry);
+    /// Installs a Debian package of the machine's own release.
+    fn install(&self, what: &str, package: &str) -> Result<(), Error> {
+        let how = format!(
+            "run `apt-get install {package}` as root, or `cargo xtask test --install`, which does it"
+        );
+        match self.permission {
+            Some(Permission { install: true, progress }) if is_root()? => {
+                Release::of_machine().ok_or_else(|| Error::unavailable(what, how))?;
+                apt::install(package, &self.log("apt-install")?, progress)
+            }
+            _ => Err(Error::unavailable(what, how)),
         }
-        self.may_get(
-            what,
-            &format!(
-                "on Debian 12 run `cargo xtask cluster parts`; elsewhere put it on PATH (Debian's \
-                 package {package})"
-            ),
-        )?;
-        self.packages(package, &[package])
     }
 
-    /// Debian packages of this machine's own release.
-    fn packages(&self, entry: &str, packages: &[&str]) -> Result<PathBuf, Error> {
-        self.packages_of(Suite::Bookworm, entry, packages)
+    /// Installs the tools that other steps need without naming them here.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        let pip = || run::output(Command::new("python3").args(["-m", "pip", "--version"]));
+        if pip().is_err() {
+            // A machine without pip gets tools from crates.io, and Go by hand.
+            let _ = self.install("pip", "python3-pip");
+        }
+        Ok(())
     }
 
-    /// Debian packages unpacked over each other. The entry is named after the
-    /// last one's version and the hash of them all: a suite that moves has
-    /// other packages under the same version's name at times.
-    pub(super) fn packages_of(
+    /// Returns a busybox without shared libraries.
+    pub(super) fn busybox(&self) -> Result<PathBuf, Error> {
+        match find::named("busybox") {
+            Some(named) => Ok(named),
+            None => {
+                let packages = ["busybox-static"];
+                Ok(self.packages(Suite::Bookworm, "busybox", &packages)?.join("bin/busybox"))
+            }
+        }
+    }
+
+    /// Returns the registry of the distribution project, version 2.8.
+    pub(super) fn registry2(&self) -> Result<PathBuf, Error> {
+        match find::named("registry-2") {
+            Some(named) => Ok(named),
+            None => {
+                let root = self.packages(Suite::Bookworm, "registry-2", &["docker-registry"])?;
+                Ok(root.join("usr/bin/docker-registry"))
+            }
+        }
+    }
+
+    /// Unpacks Debian packages over each other into the cache, and returns the folder.
+    ///
+    /// The entry is named after the version of the last package and a hash of all
+    /// packages.
+    pub(super) fn packages(
         &self,
         suite: Suite,
         entry: &str,
@@ -185,8 +145,7 @@ impl<'a> Machine<'a> {
         if let Some(found) = self.cache.find(entry) {
             return Ok(found);
         }
-        let how = "on Debian 12 run `cargo xtask cluster parts`, which unpacks Debian's packages";
-        let progress = self.may_get(entry, how)?;
+        let progress = self.may_unpack(entry)?;
         self.cache.entry(entry, |work| {
             let root = work.join("root");
             let mut version = String::new();
@@ -206,15 +165,23 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Whether something missing can be got here.
-    fn may_get(&self, what: &str, how: &str) -> Result<Progress<'a>, Error> {
-        match self.progress {
-            Some(progress) if is_bookworm() => Ok(progress),
-            _ => Err(Error::unavailable(what, how)),
+    /// Downloads a Debian package of the machine's own release into `folder`.
+    pub(super) fn download_own(&self, package: &str, folder: &Path) -> Result<PathBuf, Error> {
+        let progress = self.may_unpack(package)?;
+        let suite = Release::of_machine().map_or(Suite::Bookworm, Release::suite);
+        self.apt(suite, progress)?.download(package, folder, progress)
+    }
+
+    /// Returns the receiver of progress if Debian packages can be unpacked here.
+    fn may_unpack(&self, what: &str) -> Result<Progress<'a>, Error> {
+        match self.permission {
+            Some(permission) if Release::of_machine().is_some() => Ok(permission.progress),
+            Some(_) => Err(Error::unavailable(what, "use Debian 12 or 13")),
+            None => Err(Error::unavailable(what, SET_UP)),
         }
     }
 
-    /// apt, whose lists are read when it is first needed.
+    /// Returns apt for `suite`. Package lists are read at first use.
     fn apt(&self, suite: Suite, progress: Progress<'_>) -> Result<&Apt, Error> {
         let cell = &self.apt[suite as usize];
         if let Some((_, apt)) = cell.get() {
@@ -226,20 +193,51 @@ impl<'a> Machine<'a> {
         Ok(&cell.get_or_init(|| (dir, apt)).1)
     }
 
-    /// An empty file for what the getting of something says.
-    fn log(&self, name: &str) -> Result<PathBuf, Error> {
+    /// Makes an empty log file for one long step.
+    pub(super) fn log(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.cache.path().join(format!("{name}.log"));
         fs::write(&path, "").map_err(Error::io(format!("write {}", path.display())))?;
         Ok(path)
     }
 }
 
-/// Whether this process may make what a node consists of.
+/// A Debian release that the set-up knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    Bookworm,
+    Trixie,
+}
+
+impl Release {
+    /// Reads the release of this machine (os-release(5)); `None` if it is another system.
+    fn of_machine() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/etc/os-release").unwrap_or_default())
+    }
+
+    fn parse(os_release: &str) -> Option<Self> {
+        let has = |line: &str| os_release.lines().any(|found| found == line);
+        if !has("ID=debian") {
+            return None;
+        }
+        let releases = [(Self::Bookworm, "bookworm"), (Self::Trixie, "trixie")];
+        let named = |name: &str| has(&format!("VERSION_CODENAME={name}"));
+        releases.into_iter().find(|(_, name)| named(name)).map(|(release, _)| release)
+    }
+
+    const fn suite(self) -> Suite {
+        match self {
+            Self::Bookworm => Suite::Bookworm,
+            Self::Trixie => Suite::Trixie,
+        }
+    }
+}
+
+/// Checks that this process may make the namespaces and mounts of a node.
 pub(super) fn may_run_nodes() -> Result<(), Error> {
     if !is_root()? {
         return Err(Error::unavailable("root, which a node needs", "run as root"));
     }
-    let probe = ["--mount", "--pid", "--fork", "--mount-proc", "true"];
+    let probe = ["--mount", "--pid", "--net", "--fork", "--mount-proc", "true"];
     run::output(Command::new("unshare").args(probe)).map(drop).map_err(|_| {
         Error::unavailable(
             "the right to make namespaces and mounts (CAP_SYS_ADMIN)",
@@ -248,15 +246,21 @@ pub(super) fn may_run_nodes() -> Result<(), Error> {
     })
 }
 
-/// Whether this is Debian 12 (os-release(5)).
-fn is_bookworm() -> bool {
-    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let has = |line| text.lines().any(|found| found == line);
-    has("ID=debian") && has("VERSION_CODENAME=bookworm")
+/// Returns true if the effective user is root, the owner of `/proc/self`.
+fn is_root() -> Result<bool, Error> {
+    Ok(fs::metadata("/proc/self").map_err(Error::io("read /proc/self"))?.uid() == 0)
 }
 
-/// Whether we are root: `/proc/self` belongs to the effective user.
-fn is_root() -> Result<bool, Error> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(fs::metadata("/proc/self").map_err(Error::io("read /proc/self"))?.uid() == 0)
+#[cfg(test)]
+mod tests {
+    use super::Release;
+
+    #[test]
+    fn debian_12_and_13_are_recognised() {
+        let text = |id, name| format!("ID={id}\nVERSION_CODENAME={name}\n");
+        assert_eq!(Release::parse(&text("debian", "bookworm")), Some(Release::Bookworm));
+        assert_eq!(Release::parse(&text("debian", "trixie")), Some(Release::Trixie));
+        assert_eq!(Release::parse(&text("debian", "bullseye")), None);
+        assert_eq!(Release::parse(&text("ubuntu", "noble")), None);
+    }
 }

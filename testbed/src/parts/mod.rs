@@ -1,36 +1,117 @@
-//! The programs: found on the machine, or installed, or built.
+//! The programs that tests run against, in pinned versions.
+//!
+//! Most are built from the Go modules below `testbed/modules`, the others are Debian
+//! packages that are unpacked into the [`Cache`](crate::Cache). A program on PATH never
+//! replaces a pinned one. A variable does: `IMAGE_SWAP_ETCD`, `IMAGE_SWAP_KUBELET`, and
+//! so on, after the name of the program.
 
 mod apt;
 mod build;
 mod find;
+mod go;
+mod group;
 mod machine;
+mod minor;
+mod module;
 mod runtimes;
+mod wheel;
 
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
-use self::machine::Machine;
-pub use self::runtimes::{Containerd, Program, RuntimeParts};
+use self::{
+    build::Builder,
+    machine::{Machine, Permission},
+};
+pub use self::{
+    group::Group,
+    minor::Minor,
+    runtimes::{Containerd, Program, RuntimeParts},
+    wheel::Wheel,
+};
 use crate::{
+    cache::Cache,
     error::{Error, Missing},
-    version::Minor,
+    run,
 };
 
-/// Told what is being done, one line at a time.
+/// Receives one line for each step of a long work.
 pub type Progress<'a> = &'a dyn Fn(&str);
 
-/// All programs, by what needs them. A group that this machine cannot have says
-/// why when it is asked for.
+/// A request to obtain missing parts.
+#[derive(Clone)]
+pub struct Setup<'a> {
+    /// The receiver of progress lines.
+    pub progress: Progress<'a>,
+    /// True if Debian packages may be installed on the machine itself.
+    pub install: bool,
+    /// The Kubernetes versions to build. The first one is the version of the parts that
+    /// are returned.
+    pub kubernetes: Vec<Minor>,
+}
+
+/// All programs, by what needs them. A missing group reports the reason when it is used.
 #[derive(Debug)]
 pub struct Parts {
+    minor: Minor,
     servers: Result<ServerParts, Missing>,
     controllers: Result<ControllerParts, Missing>,
     node: Result<NodeParts, Missing>,
     registry: Result<RegistryParts, Missing>,
     runtimes: Result<RuntimeParts, Missing>,
     helm: Result<HelmParts, Missing>,
+}
+
+/// The programs of a control plane without controllers.
+#[derive(Clone, Debug)]
+pub struct ServerParts {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver.
+    pub kube_apiserver: PathBuf,
+    /// kubectl.
+    pub kubectl: PathBuf,
+}
+
+/// The controllers of a control plane.
+#[derive(Clone, Debug)]
+pub struct ControllerParts {
+    /// kube-controller-manager.
+    pub kube_controller_manager: PathBuf,
+    /// kube-scheduler.
+    pub kube_scheduler: PathBuf,
+}
+
+/// The programs of a node.
+#[derive(Clone, Debug)]
+pub struct NodeParts {
+    /// kubelet.
+    pub kubelet: PathBuf,
+    /// kube-proxy.
+    pub kube_proxy: PathBuf,
+    /// containerd; `ctr` and the shim are beside it.
+    pub containerd: PathBuf,
+    /// runc.
+    pub runc: PathBuf,
+    /// crictl, the client for the runtime's own API.
+    pub crictl: PathBuf,
+    /// The folder with the CNI plugins `bridge`, `host-local`, `loopback`, `portmap`.
+    pub cni: PathBuf,
+    /// A busybox without shared libraries, the content of test images.
+    pub busybox: PathBuf,
+}
+
+/// The registries of the distribution project.
+#[derive(Clone, Debug)]
+pub struct RegistryParts {
+    /// Version 3.
+    pub registry: PathBuf,
+    /// Version 2.8, for behaviour that version 3 dropped.
+    pub registry2: PathBuf,
+    /// A busybox without shared libraries, the content of test images.
+    pub busybox: PathBuf,
 }
 
 /// Helm, in the two major versions that people run.
@@ -42,98 +123,75 @@ pub struct HelmParts {
     pub helm3: PathBuf,
 }
 
-/// What a control plane needs at least.
-#[derive(Clone, Debug)]
-pub struct ServerParts {
-    /// etcd.
-    pub etcd: PathBuf,
-    /// kube-apiserver.
-    pub kube_apiserver: PathBuf,
-    /// kubectl, of any version.
-    pub kubectl: PathBuf,
-    pub(crate) minor: Minor,
-}
-
-/// What makes objects into other objects.
-#[derive(Clone, Debug)]
-pub struct ControllerParts {
-    /// kube-controller-manager.
-    pub kube_controller_manager: PathBuf,
-    /// kube-scheduler.
-    pub kube_scheduler: PathBuf,
-}
-
-/// What runs pods.
-#[derive(Clone, Debug)]
-pub struct NodeParts {
-    /// kubelet.
-    pub kubelet: PathBuf,
-    /// containerd; `ctr` and the shim are beside it.
-    pub containerd: PathBuf,
-    /// runc.
-    pub runc: PathBuf,
-    /// The directory with the CNI plugins `bridge`, `host-local`, `loopback`.
-    pub cni: PathBuf,
-    /// A busybox without shared libraries: what images are made of.
-    pub busybox: PathBuf,
-    pub(crate) minor: Minor,
-}
-
-/// What keeps images.
-#[derive(Clone, Debug)]
-pub struct RegistryParts {
-    /// The registry of the distribution project.
-    pub registry: PathBuf,
-    /// A busybox without shared libraries: what images are made of.
-    pub busybox: PathBuf,
-}
-
 impl Parts {
-    /// Finds all parts and gets what is missing: Debian's packages and, once,
-    /// a build of Kubernetes that takes ten minutes and more.
+    /// Builds and unpacks every missing part, and returns all of them.
     ///
-    /// `KUBEBUILDER_ASSETS` wins over `PATH`, `PATH` over what is got. Packages
-    /// are unpacked into the [`Cache`](crate::Cache), not installed, so that no
-    /// service starts and the machine stays as it is; only common tools
-    /// (`iptables`, `make`, `rsync`, …) are installed where they are missing.
+    /// Prints the sources, the expected time and the disk space before the first step.
+    /// Common tools of the machine (`curl`, `iptables`, `ip`) are installed only if
+    /// [`Setup::install`] allows it.
     ///
     /// # Errors
-    /// A download or the build failed. That a part cannot be had on this
-    /// machine at all is told by the accessors.
-    pub fn obtain(progress: Progress<'_>) -> Result<Self, Error> {
-        Self::assemble(&Machine::look(Some(progress))?)
+    /// A download or a build failed. Parts that cannot be had on this machine are
+    /// reported by the accessors.
+    pub fn obtain(setup: &Setup<'_>) -> Result<Self, Error> {
+        let Setup { progress, install, kubernetes } = setup;
+        let machine = Machine::open(Some(Permission { progress: *progress, install: *install }))?;
+        let _lock = machine.cache.lock()?;
+        machine.prepare()?;
+        let start = Instant::now();
+        let builder = machine.builder();
+        if let Some(builder) = &builder {
+            announce(builder, &machine.cache, kubernetes, *progress)?;
+        }
+        let mut minors = kubernetes.iter().copied();
+        let first = minors.next().unwrap_or(Minor::DEFAULT);
+        let parts = Self::assemble(&machine, builder.as_ref(), first)?;
+        for minor in minors {
+            machine.built_folder(builder.as_ref(), &module::kubernetes(minor))?;
+        }
+        let (time, size) = (run::minutes(start.elapsed()), machine.cache.size()? >> 20);
+        progress(&format!(
+            "parts are set up after {time}; {size} MB kept in {}",
+            machine.cache.path().display()
+        ));
+        Ok(parts)
     }
 
-    /// Finds what is there, and gets nothing.
+    /// Finds the parts in the cache. Builds, downloads and installs nothing.
+    ///
+    /// `IMAGE_SWAP_KUBERNETES` chooses the Kubernetes version.
     ///
     /// # Errors
-    /// There is no cache directory.
+    /// There is no cache folder, or the variable names an unknown version.
     pub fn present() -> Result<Self, Error> {
-        Self::assemble(&Machine::look(None)?)
+        Self::assemble(&Machine::open(None)?, None, Minor::from_environment()?)
     }
 
-    /// The parts for a test: in CI (`CI=true`) what is missing is got; elsewhere
-    /// a test must not install and build unasked, so there they are what
-    /// [`Parts::present`] finds.
+    /// Removes the programs of one Kubernetes version from the cache.
     ///
     /// # Errors
-    /// As [`Parts::obtain`].
-    pub fn for_tests(progress: Progress<'_>) -> Result<Self, Error> {
-        if in_ci() { Self::obtain(progress) } else { Self::present() }
+    /// A file cannot be removed.
+    pub fn remove_kubernetes(minor: Minor) -> Result<(), Error> {
+        let cache = Cache::open()?;
+        let _lock = cache.lock()?;
+        cache.remove(&module::kubernetes(minor).name)
     }
 
-    fn assemble(machine: &Machine<'_>) -> Result<Self, Error> {
-        let kubernetes = |name| machine.kubernetes(name);
-        let registry = optional(|| {
-            Ok(RegistryParts { registry: machine.registry()?, busybox: machine.busybox()? })
-        })?;
+    fn assemble<'a>(
+        machine: &Machine<'a>,
+        builder: Option<&Builder<'_, 'a>>,
+        minor: Minor,
+    ) -> Result<Self, Error> {
+        let of = |module: &module::Module, program: &str| machine.built(builder, module, program);
+        let of_kubernetes = module::kubernetes(minor);
+        let kubernetes = |program: &str| of(&of_kubernetes, program);
         let servers = optional(|| {
             machine.tool("curl", "curl")?;
-            let etcd = machine.program(&["etcd"], "etcd-server", "usr/bin/etcd")?;
-            let kubectl = machine.program(&["kubectl"], "kubernetes-client", "usr/bin/kubectl")?;
-            let kube_apiserver = kubernetes("kube-apiserver")?;
-            let minor = Minor::of(&kube_apiserver)?;
-            Ok(ServerParts { etcd, kube_apiserver, kubectl, minor })
+            Ok(ServerParts {
+                etcd: of(&module::etcd(), "etcd")?,
+                kube_apiserver: kubernetes("kube-apiserver")?,
+                kubectl: kubernetes("kubectl")?,
+            })
         })?;
         let controllers = optional(|| {
             Ok(ControllerParts {
@@ -141,154 +199,220 @@ impl Parts {
                 kube_scheduler: kubernetes("kube-scheduler")?,
             })
         })?;
+        let registry = optional(|| {
+            machine.tool("curl", "curl")?;
+            Ok(RegistryParts {
+                registry: of(&module::registry(), "registry")?,
+                registry2: machine.registry2()?,
+                busybox: machine.busybox()?,
+            })
+        })?;
         let node = optional(|| {
             machine::may_run_nodes()?;
             machine.tool("iptables", "iptables")?;
             machine.tool("ip", "iproute2")?;
-            let containerd = machine.containerd()?;
-            let runc = machine.program(&["runc"], "runc", "usr/sbin/runc")?;
-            let cni = machine.cni()?;
-            let busybox = machine.busybox()?;
-            let kubelet = kubernetes("kubelet")?;
-            let minor = Minor::of(&kubelet)?;
-            Ok(NodeParts { kubelet, containerd, runc, cni, busybox, minor })
+            let cni = match find::named("cni") {
+                Some(folder) => folder,
+                None => machine.built_folder(builder, &module::cni())?,
+            };
+            Ok(NodeParts {
+                kubelet: kubernetes("kubelet")?,
+                kube_proxy: kubernetes("kube-proxy")?,
+                containerd: of(&module::containerd(), "containerd")?,
+                runc: of(&module::runc(), "runc")?,
+                crictl: of(&module::crictl(), "crictl")?,
+                cni,
+                busybox: machine.busybox()?,
+            })
         })?;
         let runtimes = optional(|| {
             machine::may_run_nodes()?;
             machine.tool("ip", "iproute2")?;
-            RuntimeParts::find(machine)
+            RuntimeParts::find(machine, builder)
         })?;
         let helm = optional(|| {
+            let helm = |name: &str, module: &module::Module| -> Result<PathBuf, Error> {
+                match find::named(name) {
+                    Some(named) => Ok(named),
+                    None => Ok(machine.built_folder(builder, module)?.join("helm")),
+                }
+            };
             Ok(HelmParts {
-                helm4: machine.built("helm-4")?.join("helm"),
-                helm3: machine.built("helm-3")?.join("helm"),
+                helm4: helm("helm-4", &module::helm4())?,
+                helm3: helm("helm-3", &module::helm3())?,
             })
         })?;
-        Ok(Self { servers, controllers, node, registry, runtimes, helm })
+        Ok(Self { minor, servers, controllers, node, registry, runtimes, helm })
     }
 
-    /// What a control plane needs at least.
+    /// Returns the Kubernetes version of the parts.
+    pub const fn minor(&self) -> Minor {
+        self.minor
+    }
+
+    /// Returns the programs of a control plane without controllers.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program is missing; the error names the command that obtains it.
     pub fn servers(&self) -> Result<&ServerParts, Missing> {
         self.servers.as_ref().map_err(Missing::clone)
     }
 
-    /// Controller manager and scheduler.
+    /// Returns the controller manager and the scheduler.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program is missing; the error names the command that obtains it.
     pub fn controllers(&self) -> Result<&ControllerParts, Missing> {
         self.controllers.as_ref().map_err(Missing::clone)
     }
 
-    /// What runs pods.
+    /// Returns the programs of a node.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program or a privilege is missing; the error names the remedy.
     pub fn node(&self) -> Result<&NodeParts, Missing> {
         self.node.as_ref().map_err(Missing::clone)
     }
 
-    /// What keeps images.
+    /// Returns the registries.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program is missing; the error names the command that obtains it.
     pub fn registry(&self) -> Result<&RegistryParts, Missing> {
         self.registry.as_ref().map_err(Missing::clone)
     }
 
-    /// Container runtimes of several ages.
+    /// Returns container runtimes of several ages.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program or a privilege is missing; the error names the remedy.
     pub fn runtimes(&self) -> Result<&RuntimeParts, Missing> {
         self.runtimes.as_ref().map_err(Missing::clone)
     }
 
-    /// Helm 4 and Helm 3.
+    /// Returns Helm 4 and Helm 3.
     ///
     /// # Errors
-    /// What is missing and how to get it.
+    /// A program is missing; the error names the command that obtains it.
     pub fn helm(&self) -> Result<&HelmParts, Missing> {
         self.helm.as_ref().map_err(Missing::clone)
     }
 
-    /// Every program with its path, and every group that is missing with the reason.
-    pub fn list(&self) -> Vec<Result<(&'static str, &Path), &Missing>> {
+    /// Returns every program with its path, and the reason for every missing group.
+    pub fn list(&self) -> Vec<Result<(String, &Path), &Missing>> {
+        fn add<'p>(
+            list: &mut Vec<Result<(String, &'p Path), &'p Missing>>,
+            group: Result<Vec<(&str, &'p PathBuf)>, &'p Missing>,
+        ) {
+            match group {
+                Ok(parts) => {
+                    let parts = parts.into_iter();
+                    list.extend(parts.map(|(name, path)| Ok((name.to_owned(), path.as_path()))));
+                }
+                Err(missing) => list.push(Err(missing)),
+            }
+        }
         let mut list = Vec::new();
-        match &self.servers {
-            Ok(parts) => list.extend([
-                Ok(("etcd", parts.etcd.as_path())),
-                Ok(("kube-apiserver", parts.kube_apiserver.as_path())),
-                Ok(("kubectl", parts.kubectl.as_path())),
-            ]),
-            Err(error) => list.push(Err(error)),
-        }
-        match &self.controllers {
-            Ok(parts) => list.extend([
-                Ok(("kube-controller-manager", parts.kube_controller_manager.as_path())),
-                Ok(("kube-scheduler", parts.kube_scheduler.as_path())),
-            ]),
-            Err(error) => list.push(Err(error)),
-        }
-        match &self.node {
-            Ok(parts) => list.extend([
-                Ok(("kubelet", parts.kubelet.as_path())),
-                Ok(("containerd", parts.containerd.as_path())),
-                Ok(("runc", parts.runc.as_path())),
-                Ok(("CNI plugins", parts.cni.as_path())),
-            ]),
-            Err(error) => list.push(Err(error)),
-        }
-        match &self.registry {
-            Ok(parts) => list.extend([
-                Ok(("registry", parts.registry.as_path())),
-                Ok(("busybox", parts.busybox.as_path())),
-            ]),
-            Err(error) => list.push(Err(error)),
-        }
+        add(
+            &mut list,
+            self.servers.as_ref().map(|parts| {
+                vec![
+                    ("etcd", &parts.etcd),
+                    ("kube-apiserver", &parts.kube_apiserver),
+                    ("kubectl", &parts.kubectl),
+                ]
+            }),
+        );
+        add(
+            &mut list,
+            self.controllers.as_ref().map(|parts| {
+                vec![
+                    ("kube-controller-manager", &parts.kube_controller_manager),
+                    ("kube-scheduler", &parts.kube_scheduler),
+                ]
+            }),
+        );
+        add(
+            &mut list,
+            self.node.as_ref().map(|parts| {
+                vec![
+                    ("kubelet", &parts.kubelet),
+                    ("kube-proxy", &parts.kube_proxy),
+                    ("containerd", &parts.containerd),
+                    ("runc", &parts.runc),
+                    ("crictl", &parts.crictl),
+                    ("CNI plugins", &parts.cni),
+                ]
+            }),
+        );
+        add(
+            &mut list,
+            self.registry.as_ref().map(|parts| {
+                vec![
+                    ("registry 3", &parts.registry),
+                    ("registry 2.8", &parts.registry2),
+                    ("busybox", &parts.busybox),
+                ]
+            }),
+        );
+        add(
+            &mut list,
+            self.helm
+                .as_ref()
+                .map(|parts| vec![("helm 4", &parts.helm4), ("helm 3", &parts.helm3)]),
+        );
         match &self.runtimes {
             Ok(parts) => {
-                let containerds = parts.containerds.iter();
-                list.extend(containerds.map(|part| Ok(("containerd", part.program.as_path()))));
-                list.extend([
-                    Ok(("podman", parts.podman.path.as_path())),
-                    Ok(("skopeo", parts.skopeo.path.as_path())),
-                    Ok(("strace", parts.strace.path.as_path())),
-                ]);
+                list.extend(parts.containerds.iter().map(|part| {
+                    Ok((format!("containerd {}", part.version), part.program.as_path()))
+                }));
+                let tools = [
+                    ("podman", &parts.podman),
+                    ("skopeo", &parts.skopeo),
+                    ("strace", &parts.strace),
+                ];
+                list.extend(tools.map(|(name, part)| Ok((name.to_owned(), part.path.as_path()))));
             }
-            Err(error) => list.push(Err(error)),
+            Err(missing) => list.push(Err(missing)),
         }
         list
     }
 }
 
-/// What a test does about a missing part: in CI it fails, elsewhere it says what
-/// is missing and how to get it, and passes.
-///
-/// # Errors
-/// The same error, if it is not [`Error::Unavailable`] or if `CI=true` is set.
-pub fn or_skip<T>(part: Result<T, impl Into<Error>>) -> Result<Option<T>, Error> {
-    match part.map_err(Into::into) {
-        Ok(part) => Ok(Some(part)),
-        Err(Error::Unavailable(missing)) if !in_ci() => {
-            // Not `eprintln!`, which the test harness keeps to itself; in one
-            // piece, since tests run beside each other.
-            let _ = io::stderr().write_all(format!("skipped, {missing}\n").as_bytes());
-            Ok(None)
+/// Prints which modules are about to be built, and at what cost.
+fn announce(
+    builder: &Builder<'_, '_>,
+    cache: &Cache,
+    minors: &[Minor],
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let mut missing = Vec::new();
+    for module in minors.iter().copied().map(module::kubernetes).chain(module::shared()) {
+        if !builder.is_present(&module)? {
+            missing.push(module);
         }
-        Err(error) => Err(error),
     }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    progress(&format!("{} parts are built from Go modules:", missing.len()));
+    for module in &missing {
+        let version = module.version()?;
+        let module::Module { name, seconds, megabytes, .. } = module;
+        progress(&format!("  {name:<18}{version:<10}about {seconds:>3} s  {megabytes:>3} MB"));
+    }
+    let seconds: u64 = missing.iter().map(|module| module.seconds).sum();
+    let megabytes: u64 = missing.iter().map(|module| module.megabytes).sum();
+    progress(&format!(
+        "sources: the Go module proxy; time: about {} min on two idle cores; disk: {megabytes} MB \
+         kept in {}, up to 9 GB there while building",
+        seconds.div_ceil(60),
+        cache.path().display()
+    ));
+    Ok(())
 }
 
-/// Whether a missing part is a failure: `CI=true`, as CI services set it.
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
-}
-
-/// A group: that it is missing is an answer, any other error ends the search.
+/// Turns a missing part into a value. Any other error ends the search.
 fn optional<T>(group: impl FnOnce() -> Result<T, Error>) -> Result<Result<T, Missing>, Error> {
     match group() {
         Err(Error::Unavailable(missing)) => Ok(Err(missing)),

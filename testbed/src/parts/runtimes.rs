@@ -1,20 +1,20 @@
-//! Container runtimes of several ages, from Debian's packages.
+//! Container runtimes of several ages: Debian's packages, and builds of Go modules.
 
 use std::path::{Path, PathBuf};
 
-use super::{apt::Suite, machine::Machine};
+use super::{apt::Suite, build::Builder, machine::Machine, module};
 use crate::{error::Error, run};
 
-/// What pulls images, without a kubelet or a container.
+/// Programs that pull images, without a kubelet or a container.
 #[derive(Clone, Debug)]
 pub struct RuntimeParts {
-    /// containerd 1.6, 1.7 and 2, oldest first.
+    /// containerd 1.6, 1.7, 2.1 and 2.4, oldest first.
     pub containerds: Vec<Containerd>,
     /// podman.
     pub podman: Program,
     /// skopeo.
     pub skopeo: Program,
-    /// strace, which ends a process at the system call of one's choice.
+    /// strace, which kills a process at a chosen system call.
     pub strace: Program,
 }
 
@@ -23,11 +23,11 @@ pub struct RuntimeParts {
 pub struct Containerd {
     /// The program; `ctr` is beside it.
     pub program: PathBuf,
-    /// What it says of itself: `1.6.20`, without what Debian adds.
+    /// The version that the program prints, such as `1.6.20`, without Debian's suffix.
     pub version: String,
 }
 
-/// A program and where its shared libraries are, if the machine has none.
+/// A program, and the directories of shared libraries that the machine may lack.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The program.
@@ -36,7 +36,7 @@ pub struct Program {
     pub libraries: String,
 }
 
-/// podman and skopeo with all that a minimal machine may lack.
+/// The shared libraries of podman and skopeo that a minimal machine may lack.
 const LIBRARIES: [&str; 8] = [
     "libgpgme11",
     "libassuan0",
@@ -49,16 +49,23 @@ const LIBRARIES: [&str; 8] = [
 ];
 
 impl RuntimeParts {
-    pub(super) fn find(machine: &Machine<'_>) -> Result<Self, Error> {
+    pub(super) fn find<'a>(
+        machine: &Machine<'a>,
+        builder: Option<&Builder<'_, 'a>>,
+    ) -> Result<Self, Error> {
         let mut containerds = Vec::new();
-        for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
+        for suite in [Suite::Bookworm, Suite::Trixie] {
             let entry = format!("containerd-{}", suite.name());
-            let root = machine.packages_of(suite, &entry, &["containerd"])?;
+            let root = machine.packages(suite, &entry, &["containerd"])?;
             containerds.push(Containerd::at(root.join("usr/bin/containerd"))?);
         }
+        for module in [module::containerd_2_1(), module::containerd()] {
+            let folder = machine.built_folder(builder, &module)?;
+            containerds.push(Containerd::at(folder.join("containerd"))?);
+        }
         let packages = [&LIBRARIES[..], &["conmon", "skopeo", "podman"]].concat();
-        let root = machine.packages_of(Suite::Bookworm, "podman", &packages)?;
-        let strace = machine.packages_of(Suite::Bookworm, "strace", &["libunwind8", "strace"])?;
+        let root = machine.packages(Suite::Bookworm, "podman", &packages)?;
+        let strace = machine.packages(Suite::Bookworm, "strace", &["libunwind8", "strace"])?;
         Ok(Self {
             containerds,
             podman: Program::below(&root, "usr/bin/podman"),
@@ -70,17 +77,17 @@ impl RuntimeParts {
 
 impl Containerd {
     fn at(program: PathBuf) -> Result<Self, Error> {
-        let said = run::output(std::process::Command::new(&program).arg("--version"))?;
-        let version = version(&said).ok_or_else(|| {
+        let printed = run::output(std::process::Command::new(&program).arg("--version"))?;
+        let version = version(&printed).ok_or_else(|| {
             Error::unavailable(
-                format!("the version of {}, which says {said}", program.display()),
-                "report what it says",
+                format!("the version of {}, which prints {printed}", program.display()),
+                "report this line",
             )
         })?;
         Ok(Self { version: version.to_owned(), program })
     }
 
-    /// `1.6`: what decides how it behaves.
+    /// Returns the minor version, such as `1.6`.
     pub fn minor(&self) -> &str {
         let dot = self.version.match_indices('.').nth(1);
         dot.map_or(self.version.as_str(), |(at, _)| &self.version[..at])
@@ -96,9 +103,10 @@ impl Program {
     }
 }
 
+/// Parses the version in the output of `containerd --version`, such as
 /// `containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1`.
-fn version(said: &str) -> Option<&str> {
-    let word = said.split_whitespace().nth(2)?.trim_start_matches('v');
+fn version(printed: &str) -> Option<&str> {
+    let word = printed.split_whitespace().nth(2)?.trim_start_matches('v');
     let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
     Some(&word[..end]).filter(|version| !version.is_empty())
 }
@@ -108,13 +116,15 @@ mod tests {
     use super::version;
 
     #[test]
-    fn a_version_is_what_upstream_counts() {
-        for (said, expected) in [
+    fn version_is_parsed_without_prefix_and_suffix() {
+        for (printed, expected) in [
             ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1", "1.6.20"),
-            ("containerd github.com/containerd/containerd/v2 2.1.9+unknown ", "2.1.9"),
             ("containerd github.com/containerd/containerd v1.7.27 05044ec0", "1.7.27"),
+            ("containerd github.com/containerd/containerd/v2 2.1.9+unknown ", "2.1.9"),
+            // A build of the Go module has no revision.
+            ("containerd github.com/containerd/containerd/v2 v2.4.2 \n", "2.4.2"),
         ] {
-            assert_eq!(version(said), Some(expected));
+            assert_eq!(version(printed), Some(expected));
         }
         assert_eq!(version("containerd"), None);
     }

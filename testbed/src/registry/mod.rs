@@ -32,9 +32,14 @@ use crate::{
 /// How long the registry may take until it answers.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How a registry is to be.
+/// The options of a registry.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
+    /// The major version of the program.
+    pub version: RegistryVersion,
+    /// The URL of the registry whose images this one pulls through and keeps; `None`
+    /// for a registry that takes pushes.
+    pub upstream: Option<String>,
     /// Its certificate; plain HTTP without.
     pub tls: Option<Identity>,
     /// The certificate of the authority that signed [`tls`](Self::tls), PEM.
@@ -44,6 +49,16 @@ pub struct RegistryOptions {
     pub host: Option<String>,
     /// Who may use it; anyone without.
     pub credentials: Option<Credentials>,
+}
+
+/// A major version of the distribution project's registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegistryVersion {
+    /// Version 2.8, as Debian 12 has it.
+    V2,
+    /// Version 3.
+    #[default]
+    V3,
 }
 
 /// A user of a registry.
@@ -61,6 +76,7 @@ pub struct Registry {
     // Dropped in this order: the process before what it uses.
     process: Process,
     client: Client,
+    authority: Option<String>,
     host: String,
     scheme: &'static str,
     listens: SocketAddr,
@@ -95,7 +111,11 @@ impl Registry {
         options: &RegistryOptions,
         listens: SocketAddr,
     ) -> Result<Self, Error> {
-        let program = &parts.registry()?.registry;
+        let programs = parts.registry()?;
+        let program = match options.version {
+            RegistryVersion::V2 => &programs.registry2,
+            RegistryVersion::V3 => &programs.registry,
+        };
         let dir = RunDir::new("registry")?;
         let mut config = json!({
             "version": "0.1",
@@ -109,6 +129,9 @@ impl Registry {
                 "secret": format!("{:016x}", random()),
             },
         });
+        if let Some(upstream) = &options.upstream {
+            config["proxy"] = json!({ "remoteurl": upstream });
+        }
         if let Some(identity) = &options.tls {
             let (certificate, key) = identity.write(&dir, "registry")?;
             config["http"]["tls"] = json!({ "certificate": certificate, "key": key });
@@ -119,16 +142,20 @@ impl Registry {
         }
         let host = options.host.clone().unwrap_or_else(|| listens.ip().to_string());
         let config = dir.write("config.yml", config.to_string())?;
-        let authority = match &options.authority {
+        let authority = options.authority.clone();
+        let authority_file = match &authority {
             Some(pem) => Some(dir.write("authority.crt", pem)?),
             None => None,
         };
         let mut registry = Self {
             process: Process::new("registry", program, dir.path().join("registry.log"))
                 .arguments(["serve".into(), config.into_os_string()])
+                // Version 3 sends traces to a collector on this machine otherwise.
+                .variable("OTEL_TRACES_EXPORTER", "none")
                 .output(dir.path().join(ACCESS)),
+            authority,
             client: Client {
-                authority,
+                authority: authority_file,
                 local: Some(format!("{host}:{}:{}", listens.port(), listens.ip())),
                 // Whoever does not say so is shown no index.
                 headers: vec![("Accept", format!("{}, {}, */*", media::INDEX, media::MANIFEST))],
@@ -193,6 +220,11 @@ impl Registry {
     /// Where it listens, whatever it is called.
     pub const fn listens(&self) -> SocketAddr {
         self.listens
+    }
+
+    /// Returns the certificate of the authority that signed the registry's, PEM.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// `http` or `https`.

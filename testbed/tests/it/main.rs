@@ -1,5 +1,4 @@
-//! The parts themselves, run for real. Where one is missing, CI fails and any
-//! other machine is told what was skipped.
+//! The parts themselves.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod control_plane;
@@ -13,14 +12,13 @@ use image_swap_testbed::Parts;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// All parts, looked for once.
+/// Returns all parts, found once.
 fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
     &PARTS
 }
 
-/// What of a node is on the machine: its bridge, its rules, its cgroups (one of
-/// them).
+/// Returns the traces of a node on the machine: its link, its rules, one of its cgroups.
 fn traces(node: &str) -> Vec<String> {
     let id = node.trim_start_matches("node-");
     let said = |program: &str, arguments: &[&str]| {
@@ -29,7 +27,7 @@ fn traces(node: &str) -> Vec<String> {
     };
     let cgroups = said("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}")]);
     let all = [
-        said("ip", &["-oneline", "link", "show", "type", "bridge"]),
+        said("ip", &["-oneline", "link", "show", "type", "veth"]),
         said("iptables-save", &["-t", "nat"]),
         cgroups.lines().next().unwrap_or_default().to_owned(),
     ];
@@ -40,7 +38,7 @@ fn traces(node: &str) -> Vec<String> {
         .collect()
 }
 
-/// Past the test harness, which would keep it until the test fails.
+/// Prints a step past the test harness, which shows output of failed tests alone.
 fn announce(step: &str) {
     let _ = writeln!(std::io::stderr(), "{step}");
 }

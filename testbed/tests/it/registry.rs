@@ -1,14 +1,14 @@
 //! The registry.
 
 use image_swap_testbed::{
-    Authority, Credentials, Error, Image, Registry, RegistryOptions, or_skip,
+    Authority, Credentials, Error, Image, Registry, RegistryOptions, RegistryVersion,
 };
 
 use crate::{Outcome, parts};
 
-fn start(options: &RegistryOptions) -> Result<Option<(Registry, Image)>, Error> {
-    let Some(registry) = or_skip(Registry::start(parts(), options))? else { return Ok(None) };
-    Ok(Some((registry, Image::busybox(parts().registry()?, "test", &["sh"])?)))
+fn start(options: &RegistryOptions) -> Result<(Registry, Image), Error> {
+    let registry = Registry::start(parts(), options)?;
+    Ok((registry, Image::busybox(parts().registry()?, "test", &["sh"])?))
 }
 
 fn credentials(password: &str) -> Credentials {
@@ -16,8 +16,9 @@ fn credentials(password: &str) -> Credentials {
 }
 
 #[test]
-fn what_is_pushed_is_logged_and_called_by_host_and_port() -> Outcome {
-    let Some((registry, image)) = start(&RegistryOptions::default())? else { return Ok(()) };
+#[ignore = "needs the registry: cargo xtask test"]
+fn push_is_logged_and_named_by_host_and_port() -> Outcome {
+    let (registry, image) = start(&RegistryOptions::default())?;
     let reference = registry.push("library/app", "1.0", &image)?;
     assert_eq!(reference, format!("{}/library/app:1.0", registry.address()));
     let requests = registry.requests()?;
@@ -28,26 +29,28 @@ fn what_is_pushed_is_logged_and_called_by_host_and_port() -> Outcome {
 }
 
 #[test]
-fn a_registry_with_a_certificate_and_a_name_speaks_tls_under_it() -> Outcome {
+#[ignore = "needs the registry: cargo xtask test"]
+fn registry_with_a_certificate_speaks_tls() -> Outcome {
     let authority = Authority::new("test")?;
     let host = "registry.example.com";
     let options = RegistryOptions {
         tls: Some(authority.server(&[host])?),
         authority: Some(authority.certificate().to_owned()),
         host: Some(host.to_owned()),
-        credentials: None,
+        ..RegistryOptions::default()
     };
-    let Some((registry, image)) = start(&options)? else { return Ok(()) };
+    let (registry, image) = start(&options)?;
     assert_eq!(registry.scheme(), "https");
     assert!(registry.push("app", "1", &image)?.starts_with("registry.example.com:"));
     Ok(())
 }
 
 #[test]
-fn a_changed_password_is_in_force_and_the_old_one_is_not() -> Outcome {
+#[ignore = "needs the registry: cargo xtask test"]
+fn changed_password_replaces_the_old_one() -> Outcome {
     let options =
         RegistryOptions { credentials: Some(credentials("old \"secret\"")), ..Default::default() };
-    let Some((mut registry, image)) = start(&options)? else { return Ok(()) };
+    let (mut registry, image) = start(&options)?;
     registry.push("app", "1", &image)?;
     registry.set_credentials(&credentials("new"))?;
     registry.push("app", "2", &image)?;
@@ -57,7 +60,33 @@ fn a_changed_password_is_in_force_and_the_old_one_is_not() -> Outcome {
 }
 
 #[test]
-fn passwords_are_not_in_what_is_printed_for_debugging() {
+fn debug_output_hides_passwords() {
     let shown = format!("{:?}", credentials("secret"));
     assert!(shown.contains("robot") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs the registry: cargo xtask test"]
+fn image_is_pulled_through_from_the_upstream() -> Outcome {
+    let (upstream, image) = start(&RegistryOptions::default())?;
+    upstream.push("library/app", "1", &image)?;
+    let url = format!("{}://{}", upstream.scheme(), upstream.address());
+    let options = RegistryOptions { upstream: Some(url), ..RegistryOptions::default() };
+    let through = Registry::start(parts(), &options)?;
+    let anyone = credentials("unused");
+    let path = "/v2/library/app/manifests/1";
+    let answer = through.request_as(&anyone, "GET", path)?;
+    assert_eq!(answer.header("Docker-Content-Digest"), Some(image.digest().as_str()));
+    let asked = upstream.requests()?;
+    assert!(asked.iter().any(|request| request.path == path && request.status == 200));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the registry: cargo xtask test"]
+fn version_2_takes_pushes() -> Outcome {
+    let options = RegistryOptions { version: RegistryVersion::V2, ..RegistryOptions::default() };
+    let (registry, image) = start(&options)?;
+    registry.push("app", "1", &image).map(drop)?;
+    Ok(())
 }
