@@ -395,7 +395,7 @@ fn announce(
     if missing.is_empty() {
         return Ok(());
     }
-    progress(&format!("{} parts are built from Go modules:", missing.len()));
+    progress(&format!("parts to build from Go modules: {}", missing.len()));
     for module in &missing {
         let version = module.version()?;
         let module::Module { name, seconds, megabytes, .. } = module;
