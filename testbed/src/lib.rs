@@ -19,6 +19,7 @@ mod cache;
 mod cluster;
 mod control_plane;
 mod error;
+mod helm;
 mod hidden;
 mod http;
 mod image;
@@ -39,6 +40,7 @@ pub use crate::{
     cluster::Cluster,
     control_plane::{ControlPlane, Options},
     error::{Error, Missing},
+    helm::{Helm, HelmError, HelmMajor, HelmManifest, HelmRelease, HelmRevision, HelmWait, Live},
     http::{Answer, Client as HttpClient},
     image::Image,
     janitor::RunDir,
