@@ -30,9 +30,11 @@ mod parts;
 mod pki;
 mod port;
 mod process;
+mod product;
 mod recorder;
 mod registry;
 pub mod run;
+mod turn;
 mod wait;
 
 pub use crate::{
@@ -52,7 +54,9 @@ pub use crate::{
     pki::{Authority, Identity},
     port::{Port, loopback},
     process::{Process, runs},
+    product::Product,
     recorder::Recorder,
     registry::{Credentials, Logged, Registry, RegistryOptions, RegistryVersion},
+    turn::Turn,
     wait::{Wait, until},
 };
