@@ -46,7 +46,7 @@ pub(crate) fn run() -> ExitCode {
         Task::Test(args) => Ok(args.run(&host)),
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
-        Task::Cluster(args) => args.run(),
+        Task::Cluster(args) => args.run(&host),
         Task::Image(args) => args.run(&host),
         Task::Mutants(args) => args.run(&host),
     });
