@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use image_swap_testbed::{Cache, Cluster, Parts, Wait, until};
+use image_swap_testbed::{Cache, Cluster, Minor, Parts, Setup, Wait, until};
 
 /// How long `up` waits for the cluster. Each part has its own, shorter deadline.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -148,10 +148,12 @@ fn status() -> Result<()> {
 
 /// All parts, or the reason why one is not to be had.
 fn parts() -> Result<Parts> {
-    let parts = Parts::obtain(&|step| {
+    let progress = |step: &str| {
         // A closed terminal is no reason to stop a build.
         let _ = writeln!(io::stderr(), "{step}");
-    })?;
+    };
+    let setup = Setup { progress: &progress, install: false, kubernetes: vec![Minor::DEFAULT] };
+    let parts = Parts::obtain(&setup)?;
     let mut missing = false;
     for part in parts.list() {
         match part {

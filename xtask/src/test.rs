@@ -106,7 +106,7 @@ fn deny(host: &Host, of: &[&str], checks: &[&str]) -> Result<Outcome> {
 /// The programs of a real cluster. Got here and not by the first test that needs
 /// them, whose words nobody would see while it builds them.
 fn cluster_parts(host: &Host) -> Result<Outcome> {
-    let parts = if host.ci { Parts::obtain(&say)? } else { Parts::present()? };
+    let parts = Parts::present()?;
     let list = parts.list();
     let missing: Vec<String> =
         list.iter().filter_map(|part| part.as_ref().err()).map(ToString::to_string).collect();
