@@ -22,6 +22,9 @@ use crate::{cache::Cache, error::Error, janitor::RunDir, run};
 /// The command that obtains every part.
 const SET_UP: &str = "run `cargo xtask test`, which sets it up";
 
+/// The certificates of public authorities, as Debian's package ca-certificates has them.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Permission to obtain missing parts, and the receiver of progress lines.
 #[derive(Clone, Copy)]
 pub(super) struct Permission<'a> {
@@ -100,14 +103,21 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Installs the tools that other steps need without naming them here.
+    /// Installs the packages that downloads need, if that is allowed: the certificates of
+    /// public authorities, and pip.
     pub(super) fn prepare(&self) -> Result<(), Error> {
-        let pip = || run::output(Command::new("python3").args(["-m", "pip", "--version"]));
-        if pip().is_err() {
-            // A machine without pip gets tools from crates.io, and Go by hand.
-            let _ = self.install("pip", "python3-pip");
+        if !Path::new(AUTHORITIES).exists() {
+            self.install("the certificates of public authorities", "ca-certificates")?;
         }
-        Ok(())
+        let pip = || run::output(Command::new("python3").args(["-m", "pip", "--version"]));
+        match pip() {
+            Ok(_) => Ok(()),
+            // Without pip, tools come from crates.io, and Go from the machine.
+            Err(_) => self.install("pip", "python3-pip").or_else(|error| match error {
+                Error::Unavailable(_) => Ok(()),
+                error => Err(error),
+            }),
+        }
     }
 
     /// Returns a busybox without shared libraries.

@@ -1,18 +1,16 @@
-//! The objects of the chart, rendered by Helm itself and stored as they are;
-//! clients that may do what the release's service accounts may; and what the
-//! API server wrote down about them.
+//! The chart, installed by Helm; clients that may do what the release's service
+//! accounts may; and what the API server wrote down about them.
 
-use std::{collections::BTreeSet, fs, io::Write, path::Path, process::Stdio, sync::LazyLock};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use chart_tests::{Helm, Release, Rendered};
-use image_swap_testbed::{Options, RunDir};
+use image_swap_testbed::{HelmMajor, HelmWait, Live, Options, RunDir};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::stage::{NAMESPACE, Stage};
+use crate::stage::{ANCHORS, NAMESPACE, Stage, parts};
 
 /// Everything that is asked, once it is answered; a watch when it begins.
 const AUDIT: &str = r#"{
@@ -22,12 +20,9 @@ const AUDIT: &str = r#"{
     "rules": [{ "level": "Metadata" }]
 }"#;
 
-static HELM: LazyLock<Helm> = LazyLock::new(|| Helm::find().unwrap());
-
 /// A cluster with the chart's objects in it.
 pub(crate) struct Installed {
     pub(crate) stage: Stage,
-    pub(crate) rendered: Rendered,
     files: RunDir,
 }
 
@@ -59,9 +54,8 @@ impl Account {
 }
 
 impl Installed {
-    /// Starts a control plane with the objects that the chart renders from `values`.
+    /// Starts a control plane and installs the chart.
     pub(crate) async fn with(values: &str) -> Self {
-        let rendered = tokio::task::block_in_place(|| render(values));
         let files = RunDir::new("audit").unwrap();
         let policy = files.write("policy.json", AUDIT).unwrap();
         let options = Options {
@@ -72,11 +66,26 @@ impl Installed {
             ..Options::default()
         };
         let stage = Stage::bare(&options).await;
-        // A hook is no part of what is installed.
-        let is_hook = |it: &Value| it["metadata"]["annotations"].get("helm.sh/hook").is_some();
-        let items: Vec<&Value> = rendered.objects.values().filter(|it| !is_hook(it)).collect();
-        create(&stage, &json!({ "apiVersion": "v1", "kind": "List", "items": items }));
-        Self { stage, rendered, files }
+        tokio::task::block_in_place(|| install(&stage, values));
+        Self { stage, files }
+    }
+
+    /// Returns the Deployment of the controller.
+    pub(crate) fn controller(&self) -> Value {
+        let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+        self.stage.get(&format!("{deployments}/image-swap-controller")).unwrap()
+    }
+
+    /// Returns the roles of `account`.
+    pub(crate) fn roles(&self, account: Account) -> Vec<Value> {
+        let roles = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles");
+        let paths = match account {
+            Account::Controller => {
+                vec![format!("{ANCHORS}/image-swap"), format!("{roles}/image-swap-controller")]
+            }
+            Account::Admission => vec![format!("{roles}/image-swap-admission")],
+        };
+        paths.iter().map(|path| self.stage.get(path).unwrap()).collect()
     }
 
     /// A client that is `account` as far as the API server is concerned.
@@ -127,20 +136,10 @@ impl Installed {
     }
 }
 
-fn render(values: &str) -> Rendered {
+fn install(stage: &Stage, values: &str) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
+    let kubeconfig = stage.control_plane.kubeconfig();
+    let helm = Live::new(parts().helm().unwrap(), HelmMajor::Four, kubeconfig).unwrap();
     let chart = chart.canonicalize().unwrap();
-    let values = &[values];
-    let release = Release { chart: &chart, name: "image-swap", namespace: NAMESPACE, values };
-    HELM.render(release).unwrap()
-}
-
-fn create(stage: &Stage, list: &Value) {
-    let mut kubectl = stage.control_plane.kubectl();
-    let kubectl = kubectl.args(["create", "--filename=-"]).stdin(Stdio::piped());
-    tokio::task::block_in_place(|| {
-        let mut child = kubectl.stdout(Stdio::null()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(list.to_string().as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success(), "the objects of the chart are refused");
-    });
+    helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
 }

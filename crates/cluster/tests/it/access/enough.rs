@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chart_tests::Rendered;
 use image_swap_cluster::{Settings, leave};
 use image_swap_testbed::Authority;
 use serde_json::{Value, json};
@@ -33,8 +32,8 @@ fn image(pod: &Value) -> &str {
 }
 
 /// What the chart tells the controller, as far as its rights depend on it.
-fn told(rendered: &Rendered) -> Settings {
-    let deployment = &rendered.objects["controller/deployment.yaml"];
+fn told(installed: &Installed) -> Settings {
+    let deployment = installed.controller();
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
     let value = |flag: &str| arguments.clone().find_map(|it| it.strip_prefix(flag));
@@ -52,7 +51,7 @@ fn told(rendered: &Rendered) -> Settings {
 /// the rights of the chart and each of them.
 async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Running, &Arc<Replica>)) {
     let stage = &installed.stage;
-    let settings = told(&installed.rendered);
+    let settings = told(installed);
     stage.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
@@ -83,7 +82,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     drop(following);
 
     for account in [Account::Controller, Account::Admission] {
-        let rights = granted(&installed.rendered, account);
+        let rights = granted(installed, account);
         let idle = || -> Vec<Right> {
             let (used, refused) = installed.audited(account);
             assert_eq!(refused, [""; 0], "{account:?} needs more than it has");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chart_tests::Rendered;
 use serde_json::{Value, json};
 
 use super::VALUES;
@@ -45,13 +44,10 @@ impl Right {
 }
 
 /// What the chart grants `account`.
-pub(super) fn granted(rendered: &Rendered, account: Account) -> BTreeSet<Right> {
-    let paths = match account {
-        Account::Controller => &["clusterrole.yaml", "controller/role.yaml"][..],
-        Account::Admission => &["admission/role.yaml"],
-    };
-    let roles = paths.iter().map(|path| &rendered.objects[*path]);
+pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right> {
+    let roles = installed.roles(account);
     roles
+        .iter()
         .flat_map(|role| {
             let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
             rights(&role["rules"], namespace)
@@ -98,7 +94,7 @@ async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
     let installed = Installed::with(VALUES).await;
     for account in [Account::Controller, Account::Admission] {
         let client = installed.client_as(account).await;
-        let all = granted(&installed.rendered, account);
+        let all = granted(&installed, account);
         for namespace in [NAMESPACE, "apps", "kube-system", "jet-system", "default"] {
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1",
