@@ -19,8 +19,8 @@ impl Stage {
 
     /// Makes `ports` of this machine the endpoints of the Service, which has no selector.
     ///
-    /// The API server reads the `EndpointSlices`, and the controller reads the Endpoints.
-    /// No Kubernetes controller copies `EndpointSlices` to Endpoints.
+    /// API servers read `EndpointSlices` from Kubernetes 1.34 on. Older ones read Endpoints,
+    /// and so does the controller. Kubernetes does not copy `EndpointSlices` to Endpoints.
     pub(crate) fn serve_at_all(&self, ports: &[u16]) {
         if self.get(&format!("{SERVICES}/{NAME}")).is_none() {
             let service = json!({
