@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use image_swap_oci::{Image, Layout, Platform};
+use image_swap_testbed::Product;
 
 use self::{
     push::{How, Target},
@@ -70,6 +71,9 @@ pub(crate) struct Args {
     /// The revision of the source, for the image's annotations
     #[arg(long, value_name = "COMMIT")]
     revision: Option<String>,
+    /// Build the image that the tests run, at its place below target/
+    #[arg(long, exclusive = true)]
+    tests: bool,
 }
 
 /// A program for a platform.
@@ -92,6 +96,10 @@ impl FromStr for Binary {
 
 impl Args {
     pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
+        if self.tests {
+            of_tests(host)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let layout = make(host, self.programs(host)?, &self.ca_bundle, self.revision)?;
         say(&format!("index   {}", layout.index().digest()));
         layout.write(&self.out, &self.tag)?;
@@ -112,13 +120,13 @@ impl Args {
     fn programs(&self, host: &Host) -> Result<Programs> {
         let mut programs = Programs::new();
         for Binary { platform, path } in &self.binary {
-            let program = fs::read(path).with_context(|| path.display().to_string())?;
+            let program = read(path)?;
             if programs.insert(platform.clone(), program).is_some() {
                 bail!("expected one program for {platform}, found two");
             }
         }
         if let Entry::Vacant(here) = programs.entry(Platform::here()) {
-            here.insert(program::build(host, &self.profile)?);
+            here.insert(read(&program::build(host, &self.profile)?)?);
         }
         Ok(programs)
     }
@@ -127,11 +135,19 @@ impl Args {
 /// The program of each platform.
 type Programs = BTreeMap<Platform, Vec<u8>>;
 
-/// What tests make of the image: that it can be built, and how large it is. What
-/// was built is there when they build it again.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| path.display().to_string())
+}
+
+/// Builds the image that the tests run, unoptimised, and writes it to its place below
+/// `target/`. Returns its size.
 pub(crate) fn of_tests(host: &Host) -> Result<String> {
-    let programs = Programs::from([(Platform::here(), program::build(host, "dev")?)]);
+    let to = Product::begin(&host.root)?;
+    let program = program::build(host, "dev")?;
+    let programs = Programs::from([(Platform::here(), read(&program)?)]);
     let layout = make(host, programs, AUTHORITIES.as_ref(), None)?;
+    layout.write(&to, env!("CARGO_PKG_VERSION"))?;
+    Product::record(&host.root, &program.with_extension("d"))?;
     let sizes = layout.images().iter().map(|image| mebibytes(image.layer().bytes().len()));
     Ok(format!("{} compressed, unoptimised", sizes.collect::<Vec<_>>().join(", ")))
 }

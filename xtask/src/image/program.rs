@@ -1,6 +1,10 @@
 //! The program that goes into the image: without shared libraries.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -9,16 +13,16 @@ use crate::{executable, host::Host, process};
 /// Where Debian keeps the licences of what libc6-dev holds.
 const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
 
-/// Builds the program for this machine's platform with cargo's `profile`.
+/// Builds the program for this machine's platform with cargo's `profile`, and returns its
+/// path.
 ///
 /// glibc is linked in: since 2.34 its resolver needs no module at run time, so
 /// that names are found as everywhere else. Only the last step of the build
 /// differs from that of any other use, and everything before it is shared.
-pub(super) fn build(host: &Host, profile: &str) -> Result<Vec<u8>> {
+pub(super) fn build(host: &Host, profile: &str) -> Result<PathBuf> {
     let arguments = ["--package", "image-swap", "--bin", "image-swap", "--profile", profile];
     let last = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
-    let path = executable::build(host, "rustc", &[&arguments[..], &last].concat())?;
-    fs::read(&path).with_context(|| path.display().to_string())
+    executable::build(host, "rustc", &[&arguments[..], &last].concat())
 }
 
 /// What the program is made of, for whoever has to know: its own licence, a
