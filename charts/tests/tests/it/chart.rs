@@ -36,7 +36,6 @@ config:
 optIn: true
 adopt: true
 coexist: true
-matchConditions: false
 admission: {hostNetwork: true, port: 10260}
 image: {pullSecrets: [other]}
 nodeSelector: {pool: tools}
