@@ -36,8 +36,8 @@ const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, ima
 /// Format, lints, dependencies, fuzzing, every test; sets up the parts that tests need
 ///
 /// The parts (Kubernetes, etcd, containerd, registries, Helm) are built from Go modules and
-/// unpacked from Debian packages into the cache, once. The first run on a machine takes
-/// about half an hour for that. Tests whose parts are missing are skipped and listed.
+/// unpacked from Debian packages into the cache, once. That takes about 20 minutes on two
+/// cores. Tests whose parts are missing are skipped and listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only what needs no parts: format, lints, doc tests, tests; takes minutes

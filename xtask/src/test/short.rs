@@ -17,7 +17,7 @@ pub(crate) const SHORT: [(&str, &str); 6] = [
     ("image-swap-e2e", "release::"),
     ("image-swap-cluster", "conditions::"),
     ("image-swap-cluster", "registration::"),
-    ("image-swap-cluster", "install::"),
+    ("image-swap-cluster", "access::"),
     ("image-swap-cluster", "faults::api_server::"),
     ("image-swap-cluster", "faults::nobody::"),
 ];
