@@ -1,4 +1,4 @@
-//! Everything that is stored in a cluster.
+//! Every object that is stored in a cluster.
 
 use std::collections::BTreeSet;
 
@@ -8,46 +8,41 @@ use serde_json::Value;
 
 use crate::{DEADLINE, stage::Stage};
 
-/// What the cluster itself makes when it likes: the node's heartbeat, and in every
-/// namespace its authority.
+/// Objects that the cluster makes at any time: heartbeats of the node, and in each
+/// namespace the root authority.
 const OF_THE_CLUSTER: [&str; 2] = [" kube-node-lease/", "/kube-root-ca.crt"];
 
-/// Every object as `resource.group namespace/name`; events apart, which tell what
-/// was and go by themselves, the node's heartbeat, which begins when it likes, and
-/// pods that are going already.
+/// The names of all objects: `resource.group namespace/name`. Events, objects that the
+/// cluster makes at any time, and pods that are being deleted are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objects(pub BTreeSet<String>);
 
 impl Objects {
-    /// What is here and not in `before`.
+    /// Returns the objects that are missing in `before`.
     pub fn since(&self, before: &Self) -> Vec<String> {
         self.0.difference(&before.0).cloned().collect()
     }
 }
 
 impl Stage {
-    /// Waits until nothing is stored that was not `before` except what is named
-    /// `by_design` (the namespace `jet-system` and what is in it, say).
+    /// Waits until every object is gone that is missing in `before`. An object stays if
+    /// its name contains one of `by_design`.
     ///
     /// # Errors
-    /// What is left after the deadline.
+    /// The deadline has passed; the error names the objects.
     pub fn wait_nothing_left(&self, before: &Objects, by_design: &[&str]) -> Result<()> {
         until("everything of the release to be gone", DEADLINE, || {
-            let left = self.objects()?.since(before);
-            let stays = |name: &str| by_design.iter().any(|part| name.contains(part));
-            let ours = left.iter().filter(|name| !stays(name));
-            match ours.map(String::as_str).collect::<Vec<_>>().as_slice() {
-                [] => Ok(()),
-                left => Err(Wait::NotYet(left.join(", "))),
-            }
+            let mut left = self.objects()?.since(before);
+            left.retain(|name| !by_design.iter().any(|part| name.contains(part)));
+            if left.is_empty() { Ok(()) } else { Err(Wait::NotYet(left.join(", "))) }
         })?;
         Ok(())
     }
 
-    /// Everything that is stored, of every kind that the server lists.
+    /// Returns every object of every kind that the API server lists.
     ///
     /// # Errors
-    /// There was no answer.
+    /// The API server gives no answer.
     pub fn objects(&self) -> Result<Objects, Error> {
         let mut objects = BTreeSet::new();
         let groups = self.items("/apis", "groups")?;
@@ -58,7 +53,7 @@ impl Stage {
                 let name = kind["name"].as_str().unwrap_or_default();
                 let lists =
                     kind["verbs"].as_array().is_some_and(|all| all.contains(&"list".into()));
-                // The last is asked of the servers themselves, and is not stored.
+                // The API server computes `componentstatuses` and stores none.
                 if lists && name != "events" && name != "componentstatuses" {
                     self.list(&version, name, &mut objects)?;
                 }
@@ -71,7 +66,7 @@ impl Stage {
         let group = version.split('/').nth(2).filter(|_| version.starts_with("/apis"));
         let group = group.map(|group| format!(".{group}")).unwrap_or_default();
         let items = self.items(&format!("{version}/{kind}"), "items")?;
-        // Of pods that are going a kubelet takes its time to let go.
+        // The kubelet takes some time to end a pod.
         let is_going =
             |item: &Value| kind == "pods" && !item["metadata"]["deletionTimestamp"].is_null();
         let named = items.iter().filter(|item| !is_going(item)).map(|item| {

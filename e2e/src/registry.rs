@@ -1,17 +1,20 @@
-//! A company's registry, as the page names it.
+//! The company's registry, with the names that the page uses.
 
 use std::fs;
 
 use anyhow::{Context, Result};
-use image_swap_testbed::{Authority, Image, Node, Parts, Registry, RegistryOptions, loopback};
+use image_swap_testbed::{
+    Authority, Credentials, Image, Node, Parts, Registry, RegistryOptions, loopback,
+};
 
 use crate::{program::Program, release::PAGE_SECRET, stage::Stage};
 
-/// The page's `endpoint`.
+/// The `endpoint` of the page.
 pub const HARBOR: &str = "harbor.example.org";
-/// The page's `baseContentPath`.
+/// The `baseContentPath` of the page.
 pub const BASE_PATH: &str = "airgap-images";
-/// Hosts that nobody may ask: the page's sources, and where Docker Hub really is.
+/// Hosts of public registries: the sources that the page names, and the real hosts of
+/// Docker Hub.
 pub const PUBLIC: [&str; 11] = [
     "registry-1.docker.io",
     "auth.docker.io",
@@ -26,35 +29,31 @@ pub const PUBLIC: [&str; 11] = [
     "production.cloudflare.docker.com",
 ];
 
-/// The registry, and who signed its certificate.
+/// The registry, and the authority that signed its certificate.
 pub(crate) struct Company {
     pub(crate) registry: Registry,
     authority: Authority,
 }
 
 impl Company {
-    pub(crate) fn found(parts: &Parts) -> Result<Self> {
+    pub(crate) fn start(parts: &Parts, credentials: Option<Credentials>) -> Result<Self> {
         let address = loopback();
         let authority = Authority::new("company")?;
         let options = RegistryOptions {
             tls: Some(authority.server(&[HARBOR, &address.to_string()])?),
             authority: Some(authority.certificate().to_owned()),
             host: Some(HARBOR.to_owned()),
-            credentials: None,
+            credentials,
+            ..RegistryOptions::default()
         };
         let registry = Registry::start_at(parts, &options, (address, 443).into())?;
         Ok(Self { registry, authority })
     }
 
-    /// PEM.
-    pub(crate) fn authority(&self) -> &str {
-        self.authority.certificate()
-    }
-
-    /// Tells the node's containerd of the registry and its certificate, by what
-    /// the program prints for it. Nothing is restarted.
-    pub(crate) fn be_trusted(&self, program: &Program, node: &Node) -> Result<()> {
-        let lines = self.authority().lines().map(|line| format!("    {line}\n"));
+    /// Makes the node's containerd trust the registry, by the files that the program
+    /// prints for it.
+    pub(crate) fn set_up(&self, program: &Program, node: &Node) -> Result<()> {
+        let lines = self.authority.certificate().lines().map(|line| format!("    {line}\n"));
         let pem = format!("CA_CERT: |\n{}", lines.collect::<String>());
         let declared = PAGE_SECRET.replace("CA_CERT: \"\"\n", &pem);
         let file = node.etc_containerd().join("registry-secret.yaml");
@@ -63,19 +62,19 @@ impl Company {
         let mut render = program.command(&["render", "containerd", "--fallback", "never"]);
         render.arg("--registry-info").arg(&file).arg("--out").arg(certs);
         let output = render.output().context("run image-swap render")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "image-swap render: {said}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "image-swap render: {error}");
         Ok(())
     }
 }
 
 impl Stage {
-    /// Puts an image that runs `command` (busybox has it) into the registry, as
-    /// `repository:tag` below the page's base path; its digest. `label` tells
-    /// images apart.
+    /// Pushes an image that runs `command` (busybox has it) as `repository:tag` below
+    /// the page's base path, and returns its digest. Another `label` gives another
+    /// digest.
     ///
     /// # Errors
-    /// The registry refused it.
+    /// The registry refuses it.
     pub fn publish(
         &self,
         repository: &str,

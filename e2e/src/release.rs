@@ -1,93 +1,105 @@
-//! The chart, installed and removed.
+//! Installing, changing and removing the chart.
 
 use anyhow::{Context, Result};
-use chart_tests::{Failure, Revision, Wait};
+use image_swap_testbed::{Credentials, HelmError, HelmRevision, HelmWait, Live};
 
-use crate::{registry::BASE_PATH, stage::Stage};
+use crate::stage::Stage;
 
-/// The page's complete values as printed.
+/// The complete values file of the page.
 pub const PAGE_VALUES: &str = include_str!("../../examples/values.yaml");
-/// The page's complete Secret as printed.
+/// The complete Secret of the page.
 pub const PAGE_SECRET: &str = include_str!("../../examples/registry-secret.yaml");
 
-/// Which release, and where.
+/// A release and its values.
 #[derive(Clone, Copy, Debug)]
 pub struct Install<'a> {
-    /// Its namespace, made if it is not there.
+    /// The namespace; Helm makes it if it is missing.
     pub namespace: &'a str,
-    /// Its name.
+    /// The name of the release.
     pub release: &'a str,
-    /// Values files, the later ones on top.
+    /// Values files; later ones win.
     pub values: &'a [&'a str],
 }
 
 impl Default for Install<'_> {
-    /// The page's: its complete values, the release `image-swap` in `default`.
+    /// Returns the release of the page: `image-swap` in `default`, with its complete
+    /// values.
     fn default() -> Self {
         Self { namespace: "default", release: "image-swap", values: &[PAGE_VALUES] }
     }
 }
 
+impl<'a> Install<'a> {
+    /// Returns the release of the page with other values.
+    pub fn with(values: &'a [&'a str]) -> Self {
+        Self { values, ..Self::default() }
+    }
+}
+
 impl Stage {
-    /// `helm upgrade --install`, and waits until every replica answers and the
-    /// API server reaches one.
+    /// Runs `helm upgrade --install`, and waits until every replica is ready and the API
+    /// server has reached one.
     ///
     /// # Errors
-    /// What Helm says; what does not come up.
+    /// Helm fails, or a wait ends without success.
     pub fn install(&self, install: &Install<'_>) -> Result<()> {
-        self.upgrade(install, Wait::Hooks)?;
+        self.install_by(self.helm(), install)
+    }
+
+    /// Installs as [`install`](Self::install) does, by another Helm.
+    ///
+    /// # Errors
+    /// As of [`install`](Self::install).
+    pub fn install_by(&self, helm: &Live, install: &Install<'_>) -> Result<()> {
+        let Install { namespace, release, values } = *install;
+        helm.upgrade_install(namespace, release, &self.chart, values, HelmWait::Hooks)?;
         self.wait_ready(install)?;
         self.wait_policy(install, "Fail")
     }
 
-    /// `helm upgrade --install`; what the release's history says of it.
+    /// Runs `helm upgrade --install`, and returns the last revision of the history.
     ///
     /// # Errors
-    /// Helm refused, or the API server did.
-    pub fn upgrade(&self, install: &Install<'_>, wait: Wait) -> Result<Revision, Failure> {
+    /// Helm or the API server refuses.
+    pub fn upgrade(
+        &self,
+        install: &Install<'_>,
+        wait: HelmWait,
+    ) -> Result<HelmRevision, HelmError> {
         let Install { namespace, release, values } = *install;
-        self.live.upgrade_install(namespace, release, &self.chart, values, wait)
+        self.helm().upgrade_install(namespace, release, &self.chart, values, wait)
     }
 
-    /// The page's command, in [`folder`](Self::folder): typed, where there is a
-    /// `helm` on PATH; else said to Helm's own code. What the history says of it.
+    /// Types the command of the page in [`folder`](Self::folder), and returns the last
+    /// revision of the history.
     ///
     /// # Errors
-    /// What Helm says.
-    pub fn follow_the_page(&self) -> Result<Revision> {
+    /// Helm fails.
+    pub fn follow_the_page(&self) -> Result<HelmRevision> {
         let page = Install::default();
         self.write("values.yaml", PAGE_VALUES)?;
-        if self.shell("command -v helm").is_err() {
-            return Ok(self.upgrade(&page, Wait::Hooks)?);
-        }
         self.shell("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install")?;
-        let last = self.live.history(page.namespace, page.release)?.pop();
+        let last = self.helm().history(page.namespace, page.release)?.pop();
         last.context("expected a history, found none")
     }
 
-    /// `helm uninstall`; see [`wait_nothing_left`](Self::wait_nothing_left).
+    /// Runs `helm uninstall`; see [`wait_nothing_left`](Self::wait_nothing_left).
     ///
     /// # Errors
-    /// What Helm says.
-    pub fn uninstall(&self, install: &Install<'_>) -> Result<(), Failure> {
-        self.live.uninstall(install.namespace, install.release, Wait::Hooks)
+    /// Helm or the API server refuses.
+    pub fn uninstall(&self, install: &Install<'_>) -> Result<(), HelmError> {
+        self.helm().uninstall(install.namespace, install.release, HelmWait::Hooks)
     }
 
-    /// The page's Secret, created or replaced, with other mirrors: `SOURCE` for
-    /// each, below the base path.
+    /// Creates or replaces the page's Secret with a user and a password.
     ///
     /// # Errors
-    /// What kubectl says.
-    pub fn declare(&self, sources: &[&str]) -> Result<()> {
-        let mirrors: Vec<String> = sources
-            .iter()
-            .map(|source| format!("{source}::harbor.example.org/{BASE_PATH}/{source}"))
-            .collect();
-        let page = "  MIRROR_REGISTRIES: ";
-        let lines = PAGE_SECRET.lines().map(|line| {
-            let is_it = line.starts_with(page);
-            if is_it { format!("{page}{}\n", mirrors.join(",")) } else { format!("{line}\n") }
-        });
-        self.apply(&lines.collect::<String>()).map(drop)
+    /// kubectl fails.
+    pub fn declare_credentials(&self, credentials: &Credentials) -> Result<()> {
+        let Credentials { username, password } = credentials;
+        let secret = PAGE_SECRET
+            .replace("USERNAME: \"\"", &format!("USERNAME: {username:?}"))
+            .replace("PASSWORD: \"\"", &format!("PASSWORD: {password:?}"));
+        self.apply(&secret).map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! Everything, started.
+//! A whole cluster for one test.
 
 use std::{
     env, fs,
@@ -8,112 +8,158 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
-use chart_tests::{Helm, Live};
+use anyhow::{Context, Result};
 use image_swap_testbed::{
-    ControlPlane, Node, NodeOptions, Options, Parts, Recorder, Registry, or_skip,
+    ControlPlane, Credentials, HelmMajor, Live, Node, NodeOptions, Options, Parts, Product,
+    Recorder, Registry, Turn,
 };
 use tempfile::TempDir;
 
 use crate::{
     program::Program,
-    registry::{self, HARBOR, PUBLIC},
+    registry::{BASE_PATH, Company, HARBOR, PUBLIC},
 };
 
-/// A cluster, a registry, Helm; nothing of ours runs yet.
+/// A cluster, a registry and Helm. The chart is not installed yet.
 #[derive(Debug)]
 pub struct Stage {
-    // Dropped in this order: who asks before who is asked.
-    /// The one node.
+    // Dropped in this order: clients before servers, and the turn last.
+    /// The node.
     pub node: Node,
     /// The control plane.
     pub control_plane: ControlPlane,
     /// The company's registry, [`HARBOR`].
     pub registry: Registry,
-    /// Who stands for the public registries, [`PUBLIC`].
+    /// The recorder of connections to the public registries, [`PUBLIC`].
     pub public: Recorder,
-    /// The program that the chart's image holds.
+    /// The program in the chart's image.
     pub program: Program,
     /// The packed chart.
     pub chart: PathBuf,
     pub(crate) parts: Parts,
-    pub(crate) live: Live,
+    helm: Live,
     folder: TempDir,
+    _turn: Turn,
 }
 
-/// The checkout.
+/// The options of a stage.
+#[derive(Clone, Debug, Default)]
+pub struct StageOptions {
+    /// The only user of the registry; `None` for a registry that anyone may use.
+    pub credentials: Option<Credentials>,
+    /// True if the API server writes an audit log, [`Stage::audit_log`].
+    pub audit: bool,
+}
+
+/// The audit policy: every request for pods, without bodies.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    resources: [{group: '', resources: [pods]}]
+  - level: None
+";
+const AUDIT_LOG: &str = "audit.log";
+
+/// Returns the folder of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 impl Stage {
-    /// Sets everything up; nothing where a part is missing and that is no failure
-    /// (see [`or_skip`]).
+    /// Starts everything, with a registry that anyone may use.
     ///
     /// # Errors
-    /// What did not start, and what it said.
-    pub fn start() -> Result<Option<Self>> {
-        let parts = Parts::for_tests(&|step| say(step))?;
-        let all = parts.servers().and(parts.controllers()).and(parts.registry()).and(parts.node());
-        if or_skip(all)?.is_none() {
-            return Ok(None);
-        }
-        let helm = match Helm::find() {
-            Ok(helm) => helm,
-            Err(missing) if env::var_os("CI").is_some_and(|ci| ci == "true") => bail!(missing),
-            Err(missing) => {
-                say(&format!("skipped, {missing}"));
-                return Ok(None);
-            }
-        };
-        let folder = tempfile::Builder::new().prefix("image-swap-e2e-").tempdir()?;
+    /// A part or the image under test is missing, or a server does not start.
+    pub fn start() -> Result<Self> {
+        Self::start_with(StageOptions::default())
+    }
+
+    /// Starts everything, and returns when all of it is ready.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub fn start_with(options: StageOptions) -> Result<Self> {
+        let turn = Turn::take()?;
         say("starting the registry");
-        let company = registry::Company::found(&parts)?;
+        let parts = Parts::present()?;
+        let product = Product::find(&root())?;
+        let folder = tempfile::Builder::new().prefix("image-swap-e2e-").tempdir()?;
+        let program = Program::unpack(&product, &folder.path().join("root"))?;
+        let company = Company::start(&parts, options.credentials)?;
+        let repository = format!("{BASE_PATH}/image-swap");
+        company.registry.push_product(&repository, env!("CARGO_PKG_VERSION"), &product)?;
         let public = Recorder::start(&PUBLIC)?;
-        say("building the image");
-        let program = Program::build(folder.path(), &company)?;
         say("starting the control plane and the node");
-        let control_plane = ControlPlane::start(&parts, &Options::complete())?;
+        let mut servers = Options::complete();
+        if options.audit {
+            let policy = folder.path().join("audit-policy.yaml");
+            fs::write(&policy, AUDIT_POLICY)?;
+            let log = folder.path().join(AUDIT_LOG);
+            servers.api_server_flags = vec![
+                format!("--audit-policy-file={}", policy.display()),
+                format!("--audit-log-path={}", log.display()),
+            ];
+        }
+        let control_plane = ControlPlane::start(&parts, &servers)?;
         let mut hosts = public.hosts();
         hosts.push((HARBOR.to_owned(), company.registry.listens().ip()));
         let node = Node::start(&parts, &control_plane, &NodeOptions { name: None, hosts })?;
-        company.be_trusted(&program, &node)?;
-        let chart = helm.package(&root().join("charts/image-swap"), folder.path())?;
-        let live = Live::new(helm, control_plane.kubeconfig());
+        company.set_up(&program, &node)?;
+        let helm = Live::new(parts.helm()?, HelmMajor::Four, control_plane.kubeconfig())?;
+        let chart = helm.helm().package(&root().join("charts/image-swap"), folder.path())?;
         let registry = company.registry;
-        let stage =
-            Self { node, control_plane, registry, public, program, chart, parts, live, folder };
+        let stage = Self {
+            node,
+            control_plane,
+            registry,
+            public,
+            program,
+            chart,
+            parts,
+            helm,
+            folder,
+            _turn: turn,
+        };
         stage.prepare_shell()?;
-        Ok(Some(stage))
+        say("the stage is ready");
+        Ok(stage)
     }
 
-    /// Helm with this cluster's kubeconfig.
+    /// Returns Helm 4 for this cluster.
     pub const fn helm(&self) -> &Live {
-        &self.live
+        &self.helm
     }
 
-    /// The folder of whoever follows the page: the packed chart is in it.
+    /// Returns the working folder of the shell, which holds the packed chart.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes a file into [`Self::folder`]; where it is.
+    /// Returns the file with the audit log: one event in JSON a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder().join(AUDIT_LOG)
+    }
+
+    /// Writes a file into [`Self::folder`] and returns its path.
     ///
     /// # Errors
-    /// What the system says.
+    /// The file cannot be written.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.folder().join(name);
         fs::write(&path, content).with_context(|| path.display().to_string())?;
         Ok(path)
     }
 
-    /// Says which step comes next, past the test harness, which would keep it.
-    pub fn step(&self, what: &str) {
-        say(what);
+    /// Prints the next step, past the test harness, which keeps output of passing tests.
+    pub fn step(&self, name: &str) {
+        say(name);
     }
 }
 
-/// With the seconds since the first step, which say what each costs.
+/// Prints a step with the seconds since the first one.
 pub(crate) fn say(step: &str) {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     let seconds = FIRST.elapsed().as_secs();

@@ -19,6 +19,7 @@ mod cache;
 mod cluster;
 mod control_plane;
 mod error;
+mod helm;
 mod hidden;
 mod http;
 mod image;
@@ -29,9 +30,11 @@ mod parts;
 mod pki;
 mod port;
 mod process;
+mod product;
 mod recorder;
 mod registry;
 pub mod run;
+mod turn;
 mod wait;
 
 pub use crate::{
@@ -39,6 +42,7 @@ pub use crate::{
     cluster::Cluster,
     control_plane::{ControlPlane, Options},
     error::{Error, Missing},
+    helm::{Helm, HelmError, HelmMajor, HelmManifest, HelmRelease, HelmRevision, HelmWait, Live},
     http::{Answer, Client as HttpClient},
     image::Image,
     janitor::RunDir,
@@ -50,7 +54,9 @@ pub use crate::{
     pki::{Authority, Identity},
     port::{Port, loopback},
     process::{Process, runs},
+    product::Product,
     recorder::Recorder,
     registry::{Credentials, Logged, Registry, RegistryOptions, RegistryVersion},
+    turn::Turn,
     wait::{Wait, until},
 };

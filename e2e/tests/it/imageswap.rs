@@ -1,19 +1,20 @@
-//! Where upstream's program is, or was. Its objects are made anew after its
-//! `deploy/install.yaml`, v1.5.2; in its pod only a port is listened on, which is
-//! what tells the living from the dead.
+//! A cluster that runs, or ran, upstream's program. Its objects are modelled on its
+//! `deploy/install.yaml`, v1.5.2. Its pod only listens on a port, which shows whether it
+//! is alive.
 
 use std::fs;
 
 use anyhow::Result;
-use chart_tests::Wait;
 use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
-use image_swap_testbed::{Wait as Look, until};
+use image_swap_testbed::{HelmWait, Wait, until};
 use serde_json::json;
 
-use crate::NGINX;
+use crate::{NGINX, STAYS, assert_air_gap};
 
-/// Upstream's own namespace.
-pub(crate) const NAMESPACE: &str = "imageswap-system";
+/// The namespace of upstream's program.
+const NAMESPACE: &str = "imageswap-system";
+/// Values that remove a dead webhook.
+const ADOPT: [&str; 2] = [PAGE_VALUES, "adopt: true"];
 
 const OBJECTS: &str = r"
 apiVersion: v1
@@ -44,8 +45,100 @@ spec:
           readinessProbe: {tcpSocket: {port: https}, periodSeconds: 1}
 ";
 
-/// What its init container registers, outside of any release.
-fn registration(namespace: &str) -> String {
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
+    let stage = Stage::start()?;
+    let page = Install::default();
+    publish(&stage)?;
+    stage.control_plane.create_namespace(NAMESPACE)?;
+    let before = stage.objects()?;
+    stage.step("imageswap is installed, and lives");
+    let objects = stage.write("imageswap.yaml", OBJECTS)?;
+    let file = objects.display().to_string();
+    stage.kubectl(&["apply", "--namespace", NAMESPACE, "--filename", &file])?;
+    stage.kubectl(&["rollout", "status", "deployment/imageswap", "--namespace", NAMESPACE])?;
+    stage.apply(&registration(NAMESPACE))?;
+
+    stage.step("the page's command beside it: pods are only reported on");
+    stage.follow_the_page()?;
+    stage.wait_ready(&page)?;
+    let foreign = wait_foreign(&stage, "audit", &[true])?;
+    assert!(foreign.contains("imageswap"), "{foreign}");
+    assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
+
+    stage.step("it dies: pods are swapped, and its registration stays");
+    stage.kubectl(&["delete", "--namespace", NAMESPACE, "--filename", &file])?;
+    wait_foreign(&stage, "enforce", &[false])?;
+    stage.wait_swapped("nginx:1.25", NGINX)?;
+    let registered = ["get", "mutatingwebhookconfigurations", "--output=name"];
+    assert!(stage.kubectl(&registered)?.contains("imageswap-webhook"));
+
+    stage.step("adopt: true removes it");
+    stage.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
+    wait_foreign(&stage, "enforce", &[])?;
+    let left = stage.kubectl(&registered)?;
+    assert!(!left.contains("imageswap-webhook"), "{left}");
+    stage.uninstall(&page)?;
+    stage.wait_nothing_left(&before, &STAYS)?;
+    assert_air_gap(&stage);
+    Ok(())
+}
+
+/// A release of imageswap has the page's name. Helm replaces its objects, and its
+/// registration outlives it.
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn page_command_replaces_a_release_of_imageswap() -> Result<()> {
+    let stage = Stage::start()?;
+    let page = Install::default();
+    publish(&stage)?;
+    stage.step("imageswap is a release of the page's name");
+    let chart = stage.folder().join("imageswap-chart");
+    fs::create_dir_all(chart.join("templates"))?;
+    fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: image-swap\nversion: 0.0.1\n")?;
+    fs::write(chart.join("templates/all.yaml"), OBJECTS)?;
+    stage.helm().upgrade_install("default", "image-swap", &chart, &[], HelmWait::Ready)?;
+    stage.apply(&registration("default"))?;
+
+    stage.step("the page's command over it");
+    let revision = stage.follow_the_page()?;
+    assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
+    stage.wait_ready(&page)?;
+    wait_foreign(&stage, "enforce", &[false])?;
+    stage.wait_policy(&page, "Fail")?;
+    stage.wait_swapped("nginx:1.25", NGINX)?;
+    let left = stage.kubectl(&["get", "all", "--namespace=default", "--output=name"])?;
+    assert!(!left.contains("/imageswap"), "{left}");
+
+    stage.step("a dead imageswap refuses pods of its namespaces; adopt: true ends that");
+    stage.kubectl(&["create", "namespace", "opted-in"])?;
+    stage.kubectl(&["label", "namespace", "opted-in", "k8s.twr.io/imageswap=enabled"])?;
+    let image = "--output=jsonpath={.spec.containers[0].image}";
+    let run =
+        ["run", "web", "--namespace=opted-in", "--image=nginx:1.25", "--dry-run=server", image];
+    until("a pod to be refused", DEADLINE, || match stage.kubectl(&run) {
+        Err(error) if error.to_string().contains("imageswap.webhook") => Ok(()),
+        other => Err(Wait::NotYet(format!("{other:?}"))),
+    })?;
+    stage.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
+    wait_foreign(&stage, "enforce", &[])?;
+    let stored = until("a pod to be stored", DEADLINE, || {
+        stage.kubectl(&run).map_err(|error| Wait::NotYet(error.to_string()))
+    })?;
+    assert_eq!(stored, NGINX);
+    assert_air_gap(&stage);
+    Ok(())
+}
+
+/// Pushes the image of upstream's program.
+fn publish(stage: &Stage) -> Result<()> {
+    stage.publish("imageswap", "v1.5.2", "imageswap", &["httpd", "-f", "-p", "5000"]).map(drop)
+}
+
+/// Returns the registration that upstream's init container makes outside of any release,
+/// for its Service in `namespace`.
+pub(crate) fn registration(namespace: &str) -> String {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -69,96 +162,18 @@ fn registration(namespace: &str) -> String {
     .to_string()
 }
 
-/// The page's command beside a living imageswap: we only report until it is gone.
-pub(crate) fn is_there_and_lives(stage: &Stage) -> Result<()> {
-    let page = Install::default();
-    stage.publish("imageswap", "v1.5.2", "imageswap", &["httpd", "-f", "-p", "5000"])?;
-    stage.step("imageswap is installed, and lives");
-    let objects = stage.write("imageswap.yaml", OBJECTS)?;
-    let file = objects.display().to_string();
-    stage.kubectl(&["apply", "--namespace", NAMESPACE, "--filename", &file])?;
-    stage.kubectl(&["rollout", "status", "deployment/imageswap", "--namespace", NAMESPACE])?;
-    stage.apply(&registration(NAMESPACE))?;
-
-    stage.step("the page's command beside it: pods are only reported on");
-    stage.follow_the_page()?;
-    stage.wait_ready(&page)?;
-    let lives = wait_foreign(stage, "audit", &[true])?;
-    assert!(lives.contains("imageswap"), "{lives}");
-    assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
-
-    stage.step("it dies: we swap, report it, and leave it alone");
-    stage.kubectl(&["delete", "--namespace", NAMESPACE, "--filename", &file])?;
-    wait_foreign(stage, "enforce", &[false])?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    assert!(
-        stage.kubectl(&["get", "mutatingwebhookconfigurations"])?.contains("imageswap-webhook")
-    );
-
-    stage.step("adopt: true removes it");
-    let values = [PAGE_VALUES, "adopt: true"];
-    stage.upgrade(&Install { values: &values, ..page }, Wait::Ready)?;
-    wait_foreign(stage, "enforce", &[])?;
-    let left = stage.kubectl(&["get", "mutatingwebhookconfigurations", "--output=name"])?;
-    assert!(!left.contains("imageswap-webhook"), "{left}");
-    stage.uninstall(&page)?;
-    Ok(())
-}
-
-/// The page's command over a release of imageswap that has the page's name: Helm
-/// replaces its objects by ours, and its registration outlives it.
-pub(crate) fn is_replaced_by_the_page_s_command(stage: &Stage) -> Result<()> {
-    let page = Install::default();
-    stage.step("imageswap is a release of the page's name");
-    let chart = stage.folder().join("imageswap-chart");
-    fs::create_dir_all(chart.join("templates"))?;
-    fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: image-swap\nversion: 0.0.1\n")?;
-    fs::write(chart.join("templates/all.yaml"), OBJECTS)?;
-    stage.helm().upgrade_install("default", "image-swap", &chart, &[], Wait::Ready)?;
-    stage.apply(&registration("default"))?;
-
-    stage.step("the page's command over it");
-    let revision = stage.follow_the_page()?;
-    assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
-    stage.wait_ready(&page)?;
-    wait_foreign(stage, "enforce", &[false])?;
-    stage.wait_policy(&page, "Fail")?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    let left = stage.kubectl(&["get", "all", "--namespace=default", "--output=name"])?;
-    assert!(!left.contains("/imageswap"), "{left}");
-
-    stage.step("a dead imageswap holds up the namespaces that had opted in; adopt: true ends that");
-    stage.kubectl(&["create", "namespace", "opted-in"])?;
-    stage.kubectl(&["label", "namespace", "opted-in", "k8s.twr.io/imageswap=enabled"])?;
-    let image = "--output=jsonpath={.spec.containers[0].image}";
-    let run =
-        ["run", "web", "--namespace=opted-in", "--image=nginx:1.25", "--dry-run=server", image];
-    until("a pod to be refused", DEADLINE, || match stage.kubectl(&run) {
-        Err(error) if error.to_string().contains("imageswap.webhook") => Ok(()),
-        other => Err(Look::NotYet(format!("{other:?}"))),
-    })?;
-    let values = [PAGE_VALUES, "adopt: true"];
-    stage.upgrade(&Install { values: &values, ..page }, Wait::Ready)?;
-    wait_foreign(stage, "enforce", &[])?;
-    let let_in = until("a pod to be let in", DEADLINE, || {
-        stage.kubectl(&run).map_err(|error| Look::NotYet(error.to_string()))
-    })?;
-    assert_eq!(let_in, NGINX);
-    stage.kubectl(&["delete", "namespace", "opted-in"])?;
-    Ok(())
-}
-
-/// Waits until the status says `mode`, and of each other swapper whether it lives.
-fn wait_foreign(stage: &Stage, mode: &str, lives: &[bool]) -> Result<String> {
-    Ok(until(&format!("the mode {mode} with others {lives:?}"), DEADLINE, || {
+/// Waits until the controller reports `mode`, and of each other image swapper whether it
+/// is alive. Returns the other swappers.
+fn wait_foreign(stage: &Stage, mode: &str, alive: &[bool]) -> Result<String> {
+    Ok(until(&format!("the mode {mode} with others {alive:?}"), DEADLINE, || {
         let status = stage.status(&Install::default());
-        let status = status.map_err(|error| Look::NotYet(error.to_string()))?;
+        let status = status.map_err(|error| Wait::NotYet(error.to_string()))?;
         let others = status["foreign"].as_array().cloned().unwrap_or_default();
         let found: Vec<bool> = others.iter().map(|other| other["alive"] == true).collect();
-        if status["policy"]["mode"] == mode && found == lives {
+        if status["policy"]["mode"] == mode && found == alive {
             Ok(status["foreign"].to_string())
         } else {
-            Err(Look::NotYet(status.to_string()))
+            Err(Wait::NotYet(status.to_string()))
         }
     })?)
 }

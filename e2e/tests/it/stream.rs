@@ -1,4 +1,4 @@
-//! Ordinary pods, created one after the other while something else happens.
+//! Ordinary pods, created one after the other while a release changes.
 
 use std::{
     sync::{
@@ -15,33 +15,34 @@ use serde_json::json;
 
 use crate::{NGINX, image};
 
-/// Where they are created; it has to be there.
+/// The namespace of the pods. A test creates it.
 pub(crate) const NAMESPACE: &str = "stream";
 const PODS: &str = "/api/v1/namespaces/stream/pods";
-/// What has to come between: some before, some after what happens.
+/// The number of pods before and after the change.
 const FEW: usize = 5;
 
-/// What became of one.
+/// The fate of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pod {
     Swapped,
-    /// Stored with its own image; whether we were registered a moment later.
+    /// Stored with its own image. `registered` is true if the webhook was registered a
+    /// moment later.
     Unswapped {
         registered: bool,
     },
-    /// With any other image.
+    /// Stored with any other image.
     Wrong(String),
     Refused(String),
 }
 
-/// All of them, in their order.
+/// The pods, in the order of their creation.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     pods: Mutex<Vec<Pod>>,
     stop: AtomicBool,
 }
 
-/// Ends the stream when what happens ends, in whatever way.
+/// Ends the stream when the change ends, also by a panic.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -51,16 +52,16 @@ impl Drop for Ends<'_> {
 }
 
 impl Stream {
-    /// Creates pods while `work` runs, and some before and after it; what became
+    /// Creates pods while `change` runs, and some before and after it. Returns the fate
     /// of each.
-    pub(crate) fn during(stage: &Stage, work: impl FnOnce() -> Result<()>) -> Result<Vec<Pod>> {
+    pub(crate) fn during(stage: &Stage, change: impl FnOnce() -> Result<()>) -> Result<Vec<Pod>> {
         let stream = Self::default();
         let control_plane = &stage.control_plane;
         thread::scope(|scope| {
             scope.spawn(|| stream.flow(control_plane));
             let _ends = Ends(&stream.stop);
             stream.more()?;
-            work()?;
+            change()?;
             stream.more()
         })?;
         let pods = stream.pods.into_inner().unwrap();
@@ -73,12 +74,12 @@ impl Stream {
             if self.stop.load(SeqCst) {
                 return;
             }
-            let became = created(control_plane, &format!("pod-{number}"));
-            self.pods.lock().unwrap().push(became);
+            let fate = create(control_plane, &format!("pod-{number}"));
+            self.pods.lock().unwrap().push(fate);
         }
     }
 
-    /// Waits until a few more were created, begun after this was called.
+    /// Waits until a few more pods were created, begun after this call.
     fn more(&self) -> Result<()> {
         let enough = self.pods.lock().unwrap().len() + FEW;
         Ok(until("more pods", DEADLINE, || match self.pods.lock().unwrap().len() {
@@ -88,14 +89,14 @@ impl Stream {
     }
 }
 
-/// Creates one, which no scheduler looks at, and deletes it again.
-fn created(control_plane: &ControlPlane, name: &str) -> Pod {
+/// Creates a pod that no scheduler handles, and deletes it again.
+fn create(control_plane: &ControlPlane, name: &str) -> Pod {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": { "name": name },
         "spec": {
-            "schedulerName": "nobody",
+            "schedulerName": "none",
             "containers": [{ "name": "main", "image": "nginx:1.25" }],
         },
     });
@@ -103,34 +104,34 @@ fn created(control_plane: &ControlPlane, name: &str) -> Pod {
         Ok(stored) => stored,
         Err(error) => return Pod::Refused(error.to_string()),
     };
-    let became = match image(&stored) {
+    let fate = match image(&stored) {
         NGINX => Pod::Swapped,
         "nginx:1.25" => {
             let kind = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-            let ours = format!("{kind}/{}-admission", Install::default().release);
-            // No answer is no proof that it was gone.
-            let registered = !matches!(control_plane.get(&ours), Ok(None));
+            let registration = format!("{kind}/{}-admission", Install::default().release);
+            // A missing answer does not prove that the registration was gone.
+            let registered = !matches!(control_plane.get(&registration), Ok(None));
             Pod::Unswapped { registered }
         }
         other => Pod::Wrong(other.to_owned()),
     };
-    // One that stays is seen where everything has to be gone.
+    // A pod that stays is found by the check that nothing is left.
     let _ = control_plane.request("DELETE", &format!("{PODS}/{name}"), None);
-    became
+    fate
 }
 
-/// None was refused, none was stored with another image.
+/// Checks that every pod was stored with the company's image.
 pub(crate) fn assert_all_swapped(pods: &[Pod]) {
     let others: Vec<_> = pods.iter().filter(|pod| **pod != Pod::Swapped).collect();
     assert!(others.is_empty(), "of {}: {others:?}", pods.len());
 }
 
-/// All were swapped until our registration was gone, and none from then on; none
-/// was refused.
-pub(crate) fn assert_swapped_until_we_had_left(pods: &[Pod]) {
+/// Checks that pods were swapped until the registration was gone, and stored as they are
+/// from then on. None was refused.
+pub(crate) fn assert_swapped_until_registration_is_gone(pods: &[Pod]) {
     let last = pods.iter().rposition(|pod| *pod == Pod::Swapped).unwrap();
     let (before, after) = pods.split_at(last + 1);
     assert_all_swapped(before);
-    let left = Pod::Unswapped { registered: false };
-    assert!(!after.is_empty() && after.iter().all(|pod| *pod == left), "{after:?}");
+    let gone = Pod::Unswapped { registered: false };
+    assert!(!after.is_empty() && after.iter().all(|pod| *pod == gone), "{after:?}");
 }

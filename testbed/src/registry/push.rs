@@ -6,7 +6,7 @@ use std::io::Write;
 use image_swap_oci::{digest_of, media};
 
 use super::Registry;
-use crate::{error::Error, image::Image};
+use crate::{error::Error, image::Image, product::Product};
 
 impl Registry {
     /// Pushes an image as `repository:tag` and gives the reference to pull it
@@ -21,6 +21,28 @@ impl Registry {
         let url = self.url(&format!("/v2/{repository}/manifests/{tag}"));
         self.send("PUT", &url, media::MANIFEST, image.manifest())?;
         Ok(format!("{}/{repository}:{tag}", self.address()))
+    }
+
+    /// Pushes the image of the program as `repository:tag`, the index last.
+    ///
+    /// # Errors
+    /// A file of the layout cannot be read, or the registry refused something.
+    pub fn push_product(
+        &self,
+        repository: &str,
+        tag: &str,
+        product: &Product,
+    ) -> Result<(), Error> {
+        let manifests = format!("/v2/{repository}/manifests");
+        for image in product.images()? {
+            for blob in &image.blobs {
+                self.push_blob(repository, blob)?;
+            }
+            let url = self.url(&format!("{manifests}/{}", digest_of(&image.manifest)));
+            self.send("PUT", &url, media::MANIFEST, &image.manifest)?;
+        }
+        let url = self.url(&format!("{manifests}/{tag}"));
+        self.send("PUT", &url, media::INDEX, &product.index()?)
     }
 
     fn push_blob(&self, repository: &str, blob: &[u8]) -> Result<(), Error> {

@@ -1,14 +1,16 @@
 //! The chart of this checkout.
 
 use std::{
-    env, fs,
-    io::{self, Write},
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use chart_tests::{Failure, Helm, Release, Rendered};
+use image_swap_testbed::{Helm, HelmError, HelmMajor, HelmRelease, Parts};
 use serde_json::Value;
+
+use crate::yaml;
 
 /// The page's complete values.
 pub(crate) const PAGE: &str = include_str!("../../../../examples/values.yaml");
@@ -34,7 +36,6 @@ config:
 optIn: true
 adopt: true
 coexist: true
-matchConditions: false
 admission: {hostNetwork: true, port: 10260}
 image: {pullSecrets: [other]}
 nodeSelector: {pool: tools}
@@ -56,53 +57,93 @@ pub(crate) fn file(path: &str) -> String {
     fs::read_to_string(directory().join(path)).unwrap()
 }
 
-static HELM: LazyLock<Result<Helm, String>> = LazyLock::new(|| {
-    let found = Helm::find();
-    if let Err(missing) = &found {
-        // Past the test harness, which shows what passing tests print to nobody.
-        let text = format!("the tests of the chart are skipped: {missing}\n");
-        io::stderr().write_all(text.as_bytes()).unwrap();
-    }
-    found
-});
+fn helm(major: HelmMajor) -> Helm {
+    Helm::new(Parts::present().unwrap().helm().unwrap(), major).unwrap()
+}
 
-/// The chart, and Helm to ask about it.
+static HELM_3: LazyLock<Helm> = LazyLock::new(|| helm(HelmMajor::Three));
+static HELM_4: LazyLock<Helm> = LazyLock::new(|| helm(HelmMajor::Four));
+
+/// The chart and a Helm that renders it.
+#[derive(Clone, Copy)]
 pub(crate) struct Chart {
     pub(crate) helm: &'static Helm,
 }
 
-/// The chart; or nothing where Helm cannot be had, which fails in CI.
-pub(crate) fn chart() -> Option<Chart> {
-    match &*HELM {
-        Ok(helm) => Some(Chart { helm }),
-        Err(missing) if env::var_os("CI").is_some_and(|ci| ci == "true") => panic!("{missing}"),
-        Err(_) => None,
-    }
+/// Objects that Helm rendered.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rendered {
+    /// YAML of each object by its path below `templates`.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// Each object by the same path.
+    pub(crate) objects: BTreeMap<String, Value>,
+}
+
+/// Returns the chart with Helm 4.
+pub(crate) fn chart() -> Chart {
+    Chart { helm: &HELM_4 }
+}
+
+/// Returns the chart with Helm 4 and with Helm 3.
+pub(crate) fn charts() -> [Chart; 2] {
+    [chart(), Chart { helm: &HELM_3 }]
 }
 
 impl Chart {
-    /// What the page's command makes of `values`.
-    pub(crate) fn with(&self, values: &str) -> Rendered {
+    /// Renders the release `image-swap` with one values file.
+    pub(crate) fn with(self, values: &str) -> Rendered {
         self.named("image-swap", &[values])
     }
 
-    /// What a release `name` makes of values files.
-    pub(crate) fn named(&self, name: &str, values: &[&str]) -> Rendered {
-        self.render(name, values).unwrap_or_else(|error| panic!("{error}"))
+    /// Renders the release `name` with values files.
+    pub(crate) fn named(self, name: &str, values: &[&str]) -> Rendered {
+        self.render(&directory(), name, values).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Why `values` are refused.
-    pub(crate) fn refuses(&self, values: &str) -> String {
-        match self.render("image-swap", &[values]) {
-            Err(Failure::Refused(message)) => message,
-            Err(silent) => panic!("{silent}"),
-            Ok(_) => panic!("expected a refusal, found manifests for:\n{values}"),
+    /// Returns the message with which both Helms refuse `values`.
+    pub(crate) fn refuses(self, values: &str) -> String {
+        let [first, second] =
+            charts().map(|chart| match chart.render(&directory(), "image-swap", &[values]) {
+                Err(HelmError::Refused(message)) => message,
+                Err(error) => panic!("{error}"),
+                Ok(_) => panic!("expected a refusal, found manifests for:\n{values}"),
+            });
+        assert_eq!(first, second, "{values}");
+        first
+    }
+
+    /// Returns the notes that Helm 4 prints after an installation.
+    pub(crate) fn notes(self, values: &[&str]) -> String {
+        let chart = directory();
+        self.helm.notes(&release(&chart, "image-swap", values)).unwrap()
+    }
+
+    /// Returns the chart's own values.
+    pub(crate) fn defaults(self) -> Value {
+        yaml::one(&self.helm.show_values(&directory()).unwrap())
+    }
+
+    /// Renders `chart`, a directory or an archive.
+    pub(crate) fn render(
+        self,
+        chart: &Path,
+        name: &str,
+        values: &[&str],
+    ) -> Result<Rendered, HelmError> {
+        let manifests = self.helm.template(&release(chart, name, values))?;
+        let mut rendered = Rendered { texts: BTreeMap::new(), objects: BTreeMap::new() };
+        for manifest in manifests {
+            let path = manifest.source.strip_prefix("image-swap/templates/").unwrap();
+            rendered.objects.insert(path.to_owned(), yaml::one(&manifest.text));
+            let second = rendered.texts.insert(path.to_owned(), manifest.text);
+            assert!(second.is_none(), "expected one object in {path}, found two");
         }
+        Ok(rendered)
     }
+}
 
-    fn render(&self, name: &str, values: &[&str]) -> Result<Rendered, Failure> {
-        self.helm.render(Release { chart: &directory(), name, namespace: "somewhere", values })
-    }
+fn release<'a>(chart: &'a Path, name: &'a str, values: &'a [&str]) -> HelmRelease<'a> {
+    HelmRelease { chart, name, namespace: "somewhere", values }
 }
 
 /// The objects of a kind.

@@ -1,4 +1,4 @@
-//! The chart `image-swap`, rendered by Helm itself.
+//! The chart `image-swap`, rendered by Helm 4 and, in part, by Helm 3.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,3 +19,5 @@ mod reasons;
 mod refused;
 mod server;
 mod values;
+mod versions;
+mod yaml;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::chart::{EVERYTHING, chart, deployment, workloads};
+use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
 /// Kinds that stand in no namespace.
 const CLUSTER_SCOPED: [&str; 3] = ["ClusterRole", "ClusterRoleBinding", "PriorityClass"];
@@ -24,8 +24,9 @@ const UPSTREAM: [&str; 10] = [
 ];
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_page_s_release_gives_its_name_and_any_other_prefixes_it() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (release, prefix) in [
         ("image-swap", "image-swap"),
         ("my-image-swap", "my-image-swap"),
@@ -42,8 +43,9 @@ fn the_page_s_release_gives_its_name_and_any_other_prefixes_it() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_longest_release_name_still_gives_names_that_are_allowed() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let release = "a".repeat(53);
     for object in chart.named(&release, &[EVERYTHING]).objects.values() {
         let name = object["metadata"]["name"].as_str().unwrap();
@@ -55,8 +57,9 @@ fn the_longest_release_name_still_gives_names_that_are_allowed() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn nothing_collides_with_imageswap() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let rendered = chart.with(EVERYTHING);
     for object in rendered.objects.values() {
         let name = object["metadata"]["name"].as_str().unwrap();
@@ -79,7 +82,7 @@ fn labels(object: &Value) -> Labels {
 }
 
 /// Every selector of pods, whatever has it.
-fn selectors(rendered: &chart_tests::Rendered) -> Vec<Labels> {
+fn selectors(rendered: &Rendered) -> Vec<Labels> {
     let of = |object: &Value| -> Option<Labels> {
         let spec = &object["spec"];
         match object["kind"].as_str().unwrap() {
@@ -95,8 +98,9 @@ fn selectors(rendered: &chart_tests::Rendered) -> Vec<Labels> {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_selector_finds_the_pods_of_its_own_component_alone() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let pods: Vec<(&Value, Labels)> = workloads(&rendered)
         .into_iter()
@@ -122,8 +126,9 @@ fn a_selector_finds_the_pods_of_its_own_component_alone() {
 
 /// A selector of a Deployment can never change: an upgrade would be refused.
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn selectors_stay_as_they_were_released() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let rendered = chart.named("tools", &[EVERYTHING]);
     for component in ["admission", "controller"] {
         let selector = labels(&deployment(&rendered, component)["spec"]["selector"]["matchLabels"]);
@@ -138,8 +143,9 @@ fn selectors_stay_as_they_were_released() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn every_object_is_labelled_and_stands_in_the_release_s_namespace() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (path, object) in &chart.with(EVERYTHING).objects {
         let metadata = &object["metadata"];
         let labels = &metadata["labels"];
@@ -155,12 +161,11 @@ fn every_object_is_labelled_and_stands_in_the_release_s_namespace() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_template_holds_one_object() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (path, text) in &chart.with(EVERYTHING).texts {
         let documents = text.lines().filter(|line| line.starts_with("kind: ")).count();
-        let expected = usize::from(!["NOTES.txt", "validate.yaml"].contains(&path.as_str()));
-        assert_eq!(documents, expected, "{path}");
-        assert!(!text.contains("\n---"), "{path}");
+        assert_eq!(documents, 1, "{path}");
     }
 }

@@ -1,9 +1,8 @@
 //! What the service accounts may do.
 
-use chart_tests::Rendered;
 use serde_json::Value;
 
-use crate::chart::{EVERYTHING, PAGE, chart, file, of_kind, strings};
+use crate::chart::{EVERYTHING, PAGE, Rendered, chart, file, of_kind, strings};
 
 /// A rule, and the object that has it.
 struct Rule<'r> {
@@ -39,12 +38,13 @@ const VALUES: [&str; 5] = [
     PAGE,
     EVERYTHING,
     "managePullSecrets: false",
-    "{existingSecret: mine, tls: {existingSecret: serving}, kubeVersion: 1.20.2}",
+    "{existingSecret: mine, tls: {existingSecret: serving}}",
 ];
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn nothing_is_granted_by_wildcard() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let known = ["get", "list", "watch", "create", "patch", "update", "delete"];
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
@@ -65,8 +65,9 @@ fn nothing_is_granted_by_wildcard() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn no_secret_is_read_or_written_but_by_name() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
             if rule.resources.contains(&"secrets") {
@@ -78,8 +79,9 @@ fn no_secret_is_read_or_written_but_by_name() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn whatever_is_written_is_named_but_events() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
             let writes = ["create", "patch", "update", "delete"];
@@ -93,8 +95,9 @@ fn whatever_is_written_is_named_but_events() {
 
 /// What can be read without a name, everywhere, is no secret.
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn what_is_read_without_a_name_is_listed_here() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let unnamed = |values| {
         let rendered = chart.with(values);
         let mut found: Vec<String> = rules(&rendered)
@@ -113,8 +116,9 @@ fn what_is_read_without_a_name_is_listed_here() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_admission_replicas_read_two_secrets_and_nothing_else() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (values, certificate) in
         [(PAGE, "image-swap-tls"), ("tls: {existingSecret: serving}", "serving")]
     {
@@ -145,8 +149,9 @@ fn the_admission_replicas_read_two_secrets_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_authority_s_key_and_the_whole_declaration_are_the_controller_s_alone() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let rendered = chart.with(PAGE);
     for secret in ["image-swap-ca", "image-swap-last-good", "image-swap-declaration"] {
         let who: Vec<&str> = rules(&rendered)
@@ -159,8 +164,9 @@ fn the_authority_s_key_and_the_whole_declaration_are_the_controller_s_alone() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn values_take_permissions_away() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let names = |values, resource| -> Vec<String> {
         let rendered = chart.with(values);
         let of = |rule: Rule<'_>| rule.names.into_iter().map(str::to_owned).collect::<Vec<_>>();
@@ -189,10 +195,7 @@ fn values_take_permissions_away() {
     assert!(!has("", hooks, "imageswap-webhook"));
     assert!(has("adopt: true", hooks, "imageswap-webhook"));
     assert!(has("{adopt: true, adoptWebhooks: [other]}", hooks, "other"));
-    // Labels of system namespaces are needed where matchConditions are not known.
-    assert!(!has("", "namespaces", "kube-system"));
-    assert!(has("matchConditions: false", "namespaces", "kube-system"));
-    assert!(has("matchConditions: false", "namespaces", "rook-ceph"));
+    assert_eq!(names("", "namespaces"), ["jet-system"]);
 }
 
 /// What a role lets a subject do, it does in the template's own words.

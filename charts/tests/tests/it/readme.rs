@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::chart::{chart, directory, file};
+use crate::chart::{chart, file};
 
 /// Every value that is no mapping of further values, by its path, as JSON.
 fn leaves(values: &Value, schema: &Value) -> BTreeMap<String, String> {
@@ -45,18 +45,20 @@ fn table() -> BTreeMap<String, String> {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_table_has_every_value_with_its_default() {
-    let Some(chart) = chart() else { return };
-    let values = chart.helm.defaults(&directory()).unwrap();
+    let chart = chart();
+    let values = chart.defaults();
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();
     assert_eq!(table(), leaves(&values, &schema));
 }
 
 /// A key that only the schema knows could not be found by anybody.
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_schema_knows_no_value_of_ours_that_is_not_in_the_values() {
-    let Some(chart) = chart() else { return };
-    let values = chart.helm.defaults(&directory()).unwrap();
+    let chart = chart();
+    let values = chart.defaults();
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();
     compare(&schema, &values, "");
 }

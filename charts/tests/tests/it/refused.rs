@@ -3,8 +3,9 @@
 use crate::chart::{PAGE, chart, top_level_block};
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_registry_in_two_places_is_refused() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let both = format!("{PAGE}\n{}", top_level_block());
     let message = chart.refuses(&both);
     assert!(message.contains("expected the registry once, found it twice"), "{message}");
@@ -19,8 +20,9 @@ fn a_registry_in_two_places_is_refused() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_required_key_that_is_missing_is_named() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for key in ["endpoint", "name", "baseContentPath", "insecureSkipVerify", "mirrorRegistries"] {
         let found = |line: &&str| line.trim_start().starts_with(&format!("{key}:"));
         assert_eq!(PAGE.lines().filter(found).count(), 1, "{key}");
@@ -32,8 +34,9 @@ fn a_required_key_that_is_missing_is_named() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn optional_keys_may_be_missing() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for key in ["password", "username", "caCert"] {
         let found = |line: &&str| line.trim_start().starts_with(&format!("{key}:"));
         let rest: Vec<&str> = PAGE.lines().filter(|line| !found(line)).collect();
@@ -42,8 +45,9 @@ fn optional_keys_may_be_missing() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_placeholder_of_the_page_is_named() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (key, placeholder) in [
         ("endpoint", "DOMAIN"),
         ("name", "NAME"),
@@ -73,8 +77,9 @@ fn top_level_with(key: &str, value: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn an_empty_value_that_must_not_be_is_named() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for key in ["endpoint", "mirrorRegistries"] {
         let message = chart.refuses(&top_level_with(key, "' '"));
         let expected = format!("ociImageRegistry.{key}: expected a value, found an empty one");
@@ -83,8 +88,9 @@ fn an_empty_value_that_must_not_be_is_named() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn an_endpoint_with_more_than_a_host_is_refused_without_repeating_it() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for endpoint in ["robot:hunter2@harbor.example.org", "https://harbor.example.org/hunter2"] {
         let message = chart.refuses(&top_level_with("endpoint", endpoint));
         assert!(message.contains("ociImageRegistry.endpoint: expected a host"), "{message}");
@@ -93,16 +99,18 @@ fn an_endpoint_with_more_than_a_host_is_refused_without_repeating_it() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_ca_that_is_no_pem_is_refused_without_repeating_it() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let message = chart.refuses(&top_level_with("caCert", "LS0tLS1CRUdJTi"));
     assert!(message.contains("ociImageRegistry.caCert: expected PEM"), "{message}");
     assert!(!message.contains("LS0tLS1CRUdJTi"), "{message}");
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_password_that_yaml_takes_for_a_number_is_refused_without_repeating_it() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let message = chart.refuses(&top_level_with("password", "0123456"));
     assert!(
         message.contains("at '/ociImageRegistry/password': got number, want null or string"),
@@ -114,16 +122,18 @@ fn a_password_that_yaml_takes_for_a_number_is_refused_without_repeating_it() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_boolean_that_is_none_is_refused() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let message = chart.refuses(&top_level_with("insecureSkipVerify", "maybe"));
     let expected = "/insecureSkipVerify': value must be one of true, false";
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_misspelt_key_of_ours_is_named() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (values, expected) in [
         ("imgae: {}", "at '': additional properties 'imgae' not allowed"),
         ("image: {tagg: x}", "at '/image': additional properties 'tagg' not allowed"),
@@ -142,8 +152,9 @@ fn a_misspelt_key_of_ours_is_named() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_value_of_the_wrong_kind_is_named() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     for (values, expected) in [
         ("policy: Fail", "at '/policy': value must be one of 'fail', 'ignore', 'audit'"),
         ("timeoutSeconds: 31", "at '/timeoutSeconds': maximum: got 31, want 30"),
@@ -153,7 +164,6 @@ fn a_value_of_the_wrong_kind_is_named() {
         ("image: {pullPolicy: always}", "at '/image/pullPolicy': value must be one of 'Always'"),
         ("registryCheckInterval: 5", "at '/registryCheckInterval': got number, want string"),
         ("systemNamespaces: [A_b]", "at '/systemNamespaces/0': 'A_b' does not match pattern"),
-        ("kubeVersion: new", "at '/kubeVersion': 'new' does not match pattern"),
         ("image:", "at '': missing property 'image'"),
         ("optIn: 'yes'", "at '/optIn': got string, want boolean"),
     ] {
@@ -163,8 +173,9 @@ fn a_value_of_the_wrong_kind_is_named() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn a_port_that_is_taken_is_refused() {
-    let Some(chart) = chart() else { return };
+    let chart = chart();
     let message = chart.refuses("admission: {hostNetwork: true}");
     assert!(message.contains("expected another port than 10250 with hostNetwork"), "{message}");
     let message = chart.refuses("adminPort: 10250");

@@ -171,7 +171,6 @@ fn registration(run: &str, authority: &str) -> Outcome<Value> {
         policy: Policy::Fail,
         timeout_seconds: 5,
         system_namespaces: SYSTEM_NAMESPACES.map(str::to_owned).into(),
-        match_conditions: true,
         opt_in: true,
         namespace_label: label(run),
     };

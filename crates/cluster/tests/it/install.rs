@@ -1,25 +1,16 @@
-//! The objects of the chart, rendered by Helm itself and stored as they are;
-//! clients that may do what the release's service accounts may; and what the
-//! API server wrote down about them.
+//! The chart, installed by Helm; clients that may do what the release's service
+//! accounts may; and what the API server wrote down about them.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    io::{self, Write},
-    path::Path,
-    process::Stdio,
-    sync::LazyLock,
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use chart_tests::{Helm, Release, Rendered};
-use image_swap_testbed::{Options, RunDir};
+use image_swap_testbed::{HelmMajor, HelmWait, Live, Options, RunDir};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::stage::{NAMESPACE, Stage};
+use crate::stage::{ANCHORS, NAMESPACE, Stage, parts};
 
 /// Everything that is asked, once it is answered; a watch when it begins.
 const AUDIT: &str = r#"{
@@ -29,19 +20,9 @@ const AUDIT: &str = r#"{
     "rules": [{ "level": "Metadata" }]
 }"#;
 
-static HELM: LazyLock<Result<Helm, String>> = LazyLock::new(|| {
-    let found = Helm::find();
-    if let Err(missing) = &found {
-        // Past the test harness, which shows what passing tests print to nobody.
-        let _ = io::stderr().write_all(format!("skipped, {missing}\n").as_bytes());
-    }
-    found
-});
-
 /// A cluster with the chart's objects in it.
 pub(crate) struct Installed {
     pub(crate) stage: Stage,
-    pub(crate) rendered: Rendered,
     files: RunDir,
 }
 
@@ -73,9 +54,8 @@ impl Account {
 }
 
 impl Installed {
-    /// A control plane with what the chart makes of `values`; `None`: it is skipped.
-    pub(crate) async fn with(values: &str) -> Option<Self> {
-        let rendered = tokio::task::block_in_place(|| render(values))?;
+    /// Starts a control plane and installs the chart.
+    pub(crate) async fn with(values: &str) -> Self {
         let files = RunDir::new("audit").unwrap();
         let policy = files.write("policy.json", AUDIT).unwrap();
         let options = Options {
@@ -85,12 +65,27 @@ impl Installed {
             ],
             ..Options::default()
         };
-        let stage = Stage::bare(&options).await?;
-        // A hook is no part of what is installed.
-        let is_hook = |it: &Value| it["metadata"]["annotations"].get("helm.sh/hook").is_some();
-        let items: Vec<&Value> = rendered.objects.values().filter(|it| !is_hook(it)).collect();
-        create(&stage, &json!({ "apiVersion": "v1", "kind": "List", "items": items }));
-        Some(Self { stage, rendered, files })
+        let stage = Stage::bare(&options).await;
+        tokio::task::block_in_place(|| install(&stage, values));
+        Self { stage, files }
+    }
+
+    /// Returns the Deployment of the controller.
+    pub(crate) fn controller(&self) -> Value {
+        let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+        self.stage.get(&format!("{deployments}/image-swap-controller")).unwrap()
+    }
+
+    /// Returns the roles of `account`.
+    pub(crate) fn roles(&self, account: Account) -> Vec<Value> {
+        let roles = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles");
+        let paths = match account {
+            Account::Controller => {
+                vec![format!("{ANCHORS}/image-swap"), format!("{roles}/image-swap-controller")]
+            }
+            Account::Admission => vec![format!("{roles}/image-swap-admission")],
+        };
+        paths.iter().map(|path| self.stage.get(path).unwrap()).collect()
     }
 
     /// A client that is `account` as far as the API server is concerned.
@@ -141,29 +136,10 @@ impl Installed {
     }
 }
 
-fn render(values: &str) -> Option<Rendered> {
+fn install(stage: &Stage, values: &str) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
+    let kubeconfig = stage.control_plane.kubeconfig();
+    let helm = Live::new(parts().helm().unwrap(), HelmMajor::Four, kubeconfig).unwrap();
     let chart = chart.canonicalize().unwrap();
-    let values = &[values];
-    match &*HELM {
-        Ok(helm) => {
-            let release =
-                Release { chart: &chart, name: "image-swap", namespace: NAMESPACE, values };
-            Some(helm.render(release).unwrap())
-        }
-        Err(missing) => {
-            assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing}");
-            None
-        }
-    }
-}
-
-fn create(stage: &Stage, list: &Value) {
-    let mut kubectl = stage.control_plane.kubectl();
-    let kubectl = kubectl.args(["create", "--filename=-"]).stdin(Stdio::piped());
-    tokio::task::block_in_place(|| {
-        let mut child = kubectl.stdout(Stdio::null()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(list.to_string().as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success(), "the objects of the chart are refused");
-    });
+    helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
 }

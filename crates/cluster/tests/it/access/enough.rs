@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chart_tests::Rendered;
 use image_swap_cluster::{Settings, leave};
 use image_swap_testbed::Authority;
 use serde_json::{Value, json};
@@ -33,8 +32,8 @@ fn image(pod: &Value) -> &str {
 }
 
 /// What the chart tells the controller, as far as its rights depend on it.
-fn told(rendered: &Rendered) -> Settings {
-    let deployment = &rendered.objects["controller/deployment.yaml"];
+fn told(installed: &Installed) -> Settings {
+    let deployment = installed.controller();
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
     let value = |flag: &str| arguments.clone().find_map(|it| it.strip_prefix(flag));
@@ -52,12 +51,7 @@ fn told(rendered: &Rendered) -> Settings {
 /// the rights of the chart and each of them.
 async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Running, &Arc<Replica>)) {
     let stage = &installed.stage;
-    let settings = told(&installed.rendered);
-    for name in settings.system_namespaces.iter().filter(|name| *name != "kube-system") {
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        stage.request("POST", "/api/v1/namespaces", Some(&namespace));
-    }
+    let settings = told(installed);
     stage.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
@@ -88,7 +82,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     drop(following);
 
     for account in [Account::Controller, Account::Admission] {
-        let rights = granted(&installed.rendered, account);
+        let rights = granted(installed, account);
         let idle = || -> Vec<Right> {
             let (used, refused) = installed.audited(account);
             assert_eq!(refused, [""; 0], "{account:?} needs more than it has");
@@ -119,15 +113,17 @@ async fn a_pull_secret_comes_and_goes(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
-    let Some(installed) = Installed::with(VALUES).await else { return };
+    let installed = Installed::with(VALUES).await;
     works(&installed, async |stage, _, _| a_pull_secret_comes_and_goes(stage).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn without_pull_secrets_pods_are_not_even_looked_at_and_old_ones_are_removed() {
     let values = format!("{VALUES}managePullSecrets: false\n");
-    let Some(installed) = Installed::with(&values).await else { return };
+    let installed = Installed::with(&values).await;
     works(&installed, async |stage, controller, _| {
         let stored = stage.request("POST", PODS, Some(&pod()));
         assert_eq!(image(&stored), SWAPPED);
@@ -168,9 +164,10 @@ fn trusted(stage: &Stage) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
     let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
-    let Some(installed) = Installed::with(&values).await else { return };
+    let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
     installed.stage.request("POST", SECRETS, Some(&company_tls(&first)));
     works(&installed, async |stage, _, replica| {

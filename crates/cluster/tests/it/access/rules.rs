@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chart_tests::Rendered;
 use serde_json::{Value, json};
 
 use super::VALUES;
@@ -10,6 +9,15 @@ use crate::{
     install::{Account, Installed, Used},
     stage::NAMESPACE,
 };
+
+/// Resources that Kubernetes opens to every service account, by `system:basic-user` and
+/// `system:cluster-trust-bundle-discovery`.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("certificates.k8s.io", "clustertrustbundles"),
+];
 
 /// One verb on one thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,13 +44,10 @@ impl Right {
 }
 
 /// What the chart grants `account`.
-pub(super) fn granted(rendered: &Rendered, account: Account) -> BTreeSet<Right> {
-    let paths = match account {
-        Account::Controller => &["clusterrole.yaml", "controller/role.yaml"][..],
-        Account::Admission => &["admission/role.yaml"],
-    };
-    let roles = paths.iter().map(|path| &rendered.objects[*path]);
+pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right> {
+    let roles = installed.roles(account);
     roles
+        .iter()
         .flat_map(|role| {
             let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
             rights(&role["rules"], namespace)
@@ -84,11 +89,12 @@ fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
 /// The API server's own list of what an account may do, in any namespace that
 /// matters: nothing but what the chart says, from whatever binding.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
-    let Some(installed) = Installed::with(VALUES).await else { return };
+    let installed = Installed::with(VALUES).await;
     for account in [Account::Controller, Account::Admission] {
         let client = installed.client_as(account).await;
-        let all = granted(&installed.rendered, account);
+        let all = granted(&installed, account);
         for namespace in [NAMESPACE, "apps", "kube-system", "jet-system", "default"] {
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1",
@@ -102,8 +108,7 @@ async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
             assert_eq!(answer["status"]["incomplete"], false);
             let found: BTreeSet<Right> = rights(&answer["status"]["resourceRules"], "")
                 .into_iter()
-                // What every user may: to ask what it may.
-                .filter(|right| right.group != "authorization.k8s.io")
+                .filter(|right| !DEFAULTS.contains(&(&right.group, &right.resource)))
                 .collect();
             let expected: BTreeSet<Right> = all
                 .iter()

@@ -1,23 +1,19 @@
-//! The same command again.
+//! Another version or other values of a release that serves.
 
 use anyhow::Result;
-use chart_tests::Wait;
 use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
-use image_swap_testbed::until;
+use image_swap_testbed::{HelmWait, Wait, until};
 use serde_json::Value;
 
 use crate::{
-    NGINX, people,
+    NGINX,
     stream::{Stream, assert_all_swapped},
+    workloads,
 };
 
-/// The page's release with `more` values.
-fn with<'a>(values: &'a [&'a str]) -> Install<'a> {
-    Install { values, ..Install::default() }
-}
-
-pub(crate) fn in_place(stage: &Stage) -> Result<()> {
-    stage.step("the same command again changes no pod");
+/// Upgrades twice: with the same command, and with other annotations of the pods.
+pub(super) fn in_place(stage: &Stage) -> Result<()> {
+    stage.step("the same command again replaces no pod");
     let before = pods(stage)?;
     let revision = stage.follow_the_page()?;
     assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
@@ -27,7 +23,7 @@ pub(crate) fn in_place(stage: &Stage) -> Result<()> {
     stage.step("an upgrade in place, while pods are created");
     let values = [PAGE_VALUES, "podAnnotations: {upgraded: 'yes'}"];
     let created = Stream::during(stage, || {
-        assert_eq!(stage.upgrade(&with(&values), Wait::Ready)?.number, 3);
+        assert_eq!(stage.upgrade(&Install::with(&values), HelmWait::Ready)?.number, 3);
         stage.wait_ready(&Install::default())
     })?;
     assert_all_swapped(&created);
@@ -37,34 +33,35 @@ pub(crate) fn in_place(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn to_what_cannot_be_pulled(stage: &Stage) -> Result<()> {
-    stage.step("an upgrade whose image cannot be pulled leaves the old version serving");
+/// Upgrades to an image that the registry does not have.
+pub(super) fn to_missing_image(stage: &Stage) -> Result<()> {
+    stage.step("an upgrade to a missing image leaves the old version serving");
     let before = pods(stage)?;
     let values = [PAGE_VALUES, "image: {tag: not-there}"];
-    assert_eq!(stage.upgrade(&with(&values), Wait::Hooks)?.number, 4);
-    let waiting = until("a pod that cannot be pulled", DEADLINE, || {
+    assert_eq!(stage.upgrade(&Install::with(&values), HelmWait::Hooks)?.number, 4);
+    until("a pod that cannot be pulled", DEADLINE, || {
         let reasons = "{.items[*].status.containerStatuses[*].state.waiting.reason}";
         let reasons = format!("--output=jsonpath={reasons}");
         match stage.kubectl(&["get", "pods", "--namespace=default", &reasons]) {
-            Ok(said) if said.contains("ImagePull") || said.contains("ErrImage") => Ok(said),
-            said => Err(image_swap_testbed::Wait::NotYet(format!("{said:?}"))),
+            Ok(found) if found.contains("ImagePull") => Ok(()),
+            found => Err(Wait::NotYet(format!("{found:?}"))),
         }
     })?;
-    assert!(!waiting.is_empty());
     let now = pods(stage)?;
-    let serving = before.iter().filter(|pod| pod.contains("-admission-"));
-    assert!(
-        serving.clone().count() == 2 && serving.clone().all(|pod| now.contains(pod)),
-        "{now:?}"
-    );
+    let serving: Vec<_> = before.iter().filter(|pod| pod.contains("-admission-")).collect();
+    assert_eq!(serving.len(), 2, "{before:?}");
+    assert!(serving.iter().all(|pod| now.contains(pod)), "{now:?}");
     assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
-    stage.wait_policy(&Install::default(), "Fail")?;
+    stage.wait_policy(&Install::default(), "Fail")
+}
 
-    stage.step("helm rollback, while pods are created: to what serves, and to what served before");
+/// Rolls back to the version that serves, and to the one before.
+pub(super) fn roll_back(stage: &Stage) -> Result<()> {
+    stage.step("helm rollback, while pods are created");
     let created = Stream::during(stage, || {
-        stage.helm().rollback("default", "image-swap", None, Wait::Ready)?;
+        stage.helm().rollback("default", "image-swap", None, HelmWait::Ready)?;
         stage.wait_ready(&Install::default())?;
-        stage.helm().rollback("default", "image-swap", Some(2), Wait::Ready)?;
+        stage.helm().rollback("default", "image-swap", Some(2), HelmWait::Ready)?;
         stage.wait_ready(&Install::default())
     })?;
     assert_all_swapped(&created);
@@ -74,10 +71,10 @@ pub(crate) fn to_what_cannot_be_pulled(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The names of our pods, but those that are going.
+/// Returns the names of the release's pods that are not being deleted.
 fn pods(stage: &Stage) -> Result<Vec<String>> {
-    let ours = "labelSelector=app.kubernetes.io/name=image-swap";
-    let pods = people::pods(stage, &format!("/api/v1/namespaces/default/pods?{ours}"))?;
+    let selector = "labelSelector=app.kubernetes.io/name=image-swap";
+    let pods = workloads::pods(stage, &format!("/api/v1/namespaces/default/pods?{selector}"))?;
     let name = |pod: &Value| Some(pod["metadata"]["name"].as_str()?.to_owned());
     Ok(pods.iter().filter_map(name).collect())
 }

@@ -1,14 +1,34 @@
-//! The page's first tab: the chart with the page's values, and the Secret.
+//! The first tab of the page: the chart with the page's values, and the Secret.
 
 use anyhow::Result;
 use image_swap_e2e::{Install, PAGE_SECRET, Stage};
 
+use super::upgrade;
 use crate::{
-    NGINX, runs_swapped,
-    stream::{Stream, assert_swapped_until_we_had_left},
+    NGINX, STAYS, assert_air_gap, publish_nginx, runs_swapped,
+    stream::{self, Stream, assert_swapped_until_registration_is_gone},
 };
 
-pub(crate) fn install(stage: &Stage, digest: &str) -> Result<()> {
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn page_commands_work_from_installation_to_removal() -> Result<()> {
+    let stage = Stage::start()?;
+    let digest = publish_nginx(&stage)?;
+    stage.control_plane.create_namespace(stream::NAMESPACE)?;
+    let before = stage.objects()?;
+
+    install(&stage, &digest)?;
+    upgrade::in_place(&stage)?;
+    upgrade::to_missing_image(&stage)?;
+    upgrade::roll_back(&stage)?;
+    uninstall(&stage)?;
+
+    stage.wait_nothing_left(&before, &STAYS)?;
+    assert_air_gap(&stage);
+    Ok(())
+}
+
+fn install(stage: &Stage, digest: &str) -> Result<()> {
     let page = Install::default();
     stage.step("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install");
     let revision = stage.follow_the_page()?;
@@ -19,8 +39,8 @@ pub(crate) fn install(stage: &Stage, digest: &str) -> Result<()> {
 
     stage.step("kubectl create --filename registry-secret.yaml");
     stage.write("registry-secret.yaml", PAGE_SECRET)?;
-    let said = stage.shell("kubectl create --filename registry-secret.yaml")?;
-    assert_eq!(said, "secret/registry-info created\n");
+    let printed = stage.shell("kubectl create --filename registry-secret.yaml")?;
+    assert_eq!(printed, "secret/registry-info created\n");
     let line = stage.shell(
         "kubectl get secret registry-info --namespace=jet-system  \\\n\
          --output jsonpath='{.data.MIRROR_REGISTRIES}' | base64 --decode",
@@ -30,11 +50,11 @@ pub(crate) fn install(stage: &Stage, digest: &str) -> Result<()> {
     runs_swapped(stage, digest)
 }
 
-/// The Secret is the user's, and goes by hand.
-pub(crate) fn uninstall(stage: &Stage) -> Result<()> {
+/// Uninstalls the release. The Secret is the administrator's, and is deleted by hand.
+fn uninstall(stage: &Stage) -> Result<()> {
     stage.step("helm uninstall image-swap, while pods are created");
     let created = Stream::during(stage, || Ok(stage.uninstall(&Install::default())?))?;
-    assert_swapped_until_we_had_left(&created);
+    assert_swapped_until_registration_is_gone(&created);
     assert_eq!(stage.registration(&Install::default())?, None);
     assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
     let secret = ["secret", "registry-info", "--namespace=jet-system", "--ignore-not-found"];
