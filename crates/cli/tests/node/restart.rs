@@ -102,7 +102,7 @@ fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
 }
 
 /// Every server that a configuration of version 4 can set up, and no `config_path`.
-const SERVERS: &str = r#"version = 4
+const SERVERS: &str = r"version = 4
 
 [plugins.'io.containerd.grpc.v1.cri']
   disable_tcp_service = false
@@ -116,7 +116,7 @@ const SERVERS: &str = r#"version = 4
   address = '127.0.0.1:1338'
 [plugins.'io.containerd.server.v1.ttrpc']
   address = '/run/containerd/containerd.sock.ttrpc'
-"#;
+";
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
@@ -129,6 +129,47 @@ fn trial_runs_beside_every_server_of_version_4() -> Outcome {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
     let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    Ok(())
+}
+
+/// A registry table under the name that version 4 ignores.
+const OLD_NAME: &str = "version = 4
+
+[plugins.'io.containerd.grpc.v1.cri'.registry]
+  config_path = '/etc/containerd/certs.d'
+";
+
+#[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn old_plugin_name_in_version_4_does_not_count() -> Outcome {
+    let stage = Stage::set()?;
+    stage.config(OLD_NAME);
+    stage.start();
+    let before = stage.tree();
+    let ran = stage.allowed("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn drop_in_may_be_newer_than_config_toml() -> Outcome {
+    let stage = Stage::set()?;
+    stage.config("version = 2\nimports = ['conf.d/*.toml']\n");
+    let drop_in = OLD_NAME.replace("grpc.v1.cri", "cri.v1.images");
+    stage.host.write("/etc/containerd/conf.d/registry.toml", &drop_in)?;
+    stage.start();
+    let before = stage.tree();
+    let ran = stage.node("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    let ran = stage.node("restore", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(stage.tree(), before);
     Ok(())
