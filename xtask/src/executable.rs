@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{host::Host, process};
 
-/// Builds one program: where it is.
+/// Builds one program and returns its path.
 pub(crate) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = process::cargo(host, &[subcommand]);
     command.arg("--message-format=json-render-diagnostics").args(arguments);
@@ -15,11 +15,11 @@ pub(crate) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result
     last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))
 }
 
-/// `"executable":"/path"` in one of cargo's messages.
+/// Returns the path in `"executable":"/path"` of a message of cargo.
 fn executable(message: &str) -> Option<PathBuf> {
     let (_, rest) = message.split_once("\"executable\":\"")?;
     let (path, _) = rest.split_once('"')?;
-    // Paths with characters that JSON escapes are beyond what this reads.
+    // A path with characters that JSON escapes is not supported.
     (!path.contains('\\')).then(|| path.into())
 }
 
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_is_found_in_what_cargo_says() {
+    fn program_is_found_in_the_messages() {
         let message = r#"{"reason":"compiler-artifact","executable":"/t/release/image-swap"}"#;
         assert_eq!(executable(message), Some("/t/release/image-swap".into()));
         assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: a search for inputs that break a law.
 //!
-//! By libFuzzer where there are a nightly toolchain and cargo-fuzz, else by
-//! proptest for as long. The laws are the same: `crates/properties`.
+//! libFuzzer searches if a nightly toolchain is installed, else proptest, for as long. Both
+//! check the laws in `crates/properties`.
 
 use std::{
     env,
@@ -20,20 +20,19 @@ use crate::{
     tool,
 };
 
-/// Seconds a target, in CI and in a quick test.
-const CI: u64 = 30;
-const QUICK: u64 = 5;
+/// Seconds for each target in `cargo xtask test`.
+const SMOKE: u64 = 20;
 
-/// How much of what a failed search printed is shown, in lines.
+/// The number of lines that are repeated from the output of a failed search.
 const SHOWN: usize = 80;
 
 /// Search for inputs that break a law
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long to search in each target
+    /// Seconds of search in each target
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// Where to search; everywhere if none is given
+    /// Targets; all of them if none is given
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 }
@@ -49,24 +48,24 @@ impl Args {
     }
 }
 
-/// A short search in every target.
+/// Searches for a short time in every target.
 pub(crate) fn smoke(host: &Host) -> Result<Outcome> {
     let engine = Engine::find(host)?;
-    let seconds = if host.ci { CI } else { QUICK };
     let targets = targets_of(host)?;
-    search(host, &engine, seconds, &targets)?;
+    search(host, &engine, SMOKE, &targets)?;
     let targets = targets.len();
-    Ok(Outcome::Passed(format!("{targets} targets, {seconds} s each, by {}", engine.name())))
+    Ok(Outcome::Passed(format!("{targets} targets, {SMOKE} s each, by {}", engine.name())))
 }
 
-fn chosen(asked: Vec<String>, known: Vec<String>) -> Result<Vec<String>> {
-    if let Some(unknown) = asked.iter().find(|target| !known.contains(target)) {
+/// Returns the targets of the command line, or all of them if it names none.
+fn chosen(named: Vec<String>, known: Vec<String>) -> Result<Vec<String>> {
+    if let Some(unknown) = named.iter().find(|target| !known.contains(target)) {
         bail!("expected a target ({}), found {unknown:?}", known.join(", "));
     }
-    Ok(if asked.is_empty() { known } else { asked })
+    Ok(if named.is_empty() { known } else { named })
 }
 
-/// The fuzz targets, by their files.
+/// Returns the names of all fuzz targets, which are those of their files.
 fn targets_of(host: &Host) -> Result<Vec<String>> {
     let folder = host.root.join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
@@ -77,9 +76,9 @@ fn targets_of(host: &Host) -> Result<Vec<String>> {
 }
 
 enum Engine {
-    /// With the PATH on which cargo finds cargo-fuzz.
+    /// libFuzzer, with the PATH on which cargo finds cargo-fuzz.
     LibFuzzer { path: OsString },
-    /// With the reason why it is not libFuzzer.
+    /// proptest, with the reason for the lack of libFuzzer.
     Proptest(String),
 }
 
@@ -94,8 +93,7 @@ impl Engine {
         }
         let program = match tool::FUZZ.get(host) {
             Ok(program) => program,
-            Err(missing) if host.ci => return Err(missing),
-            Err(missing) => return Ok(Self::Proptest(missing.to_string())),
+            Err(missing) => return Ok(Self::Proptest(format!("{missing:#}"))),
         };
         let folders = program.parent().map(PathBuf::from).into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
@@ -109,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Builds what [`Self::search`] runs.
+    /// Returns the command that builds the programs of [`Self::search`].
     fn build(&self, host: &Host) -> Command {
         match self {
             Self::LibFuzzer { path } => cargo_fuzz(host, path, &["build"]),
@@ -136,12 +134,12 @@ impl Engine {
 }
 
 fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Result<()> {
-    // Before the clock starts.
+    // The time of the search does not include the build.
     process::run(&mut engine.build(host))?;
     let mut broken = Vec::new();
     for target in targets {
         let mut command = engine.search(host, seconds, target);
-        // The law that is broken says more than how it was called.
+        // A backtrace would hide the message of the broken law.
         let output = process::output(command.env("RUST_BACKTRACE", "0"))?;
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed);
@@ -171,12 +169,13 @@ fn proptest(host: &Host, arguments: &[&str]) -> Command {
     command
 }
 
-/// The line that says how many inputs were tried.
+/// Returns the line with the number of inputs.
 fn runs(printed: &str) -> Option<&str> {
     printed.lines().rev().find(|line| line.starts_with("Done ") || line.ends_with(" runs"))
 }
 
-/// The last panic (proptest shrinks: the first ones are larger), and what follows it.
+/// Returns the last panic and the lines below it. proptest shrinks its input, so the last
+/// panic has the smallest one.
 fn failure(printed: &str) -> String {
     let start = printed.rfind("panicked at").map_or(0, |at| printed[..at].rfind('\n').unwrap_or(0));
     printed[start..].lines().take(SHOWN).collect::<Vec<_>>().join("\n")
@@ -191,27 +190,27 @@ mod tests {
     }
 
     #[test]
-    fn without_a_target_all_are_searched() {
+    fn all_targets_are_searched_by_default() {
         let known = || words("map reference");
         assert_eq!(chosen(words(""), known()).unwrap(), known());
         assert_eq!(chosen(words("map"), known()).unwrap(), words("map"));
     }
 
     #[test]
-    fn what_is_no_target_is_refused_with_those_that_are() {
+    fn unknown_target_is_refused() {
         let error = chosen(words("mpa"), words("map reference")).unwrap_err();
         assert_eq!(error.to_string(), "expected a target (map, reference), found \"mpa\"");
     }
 
     #[test]
-    fn of_a_failure_the_last_panic_is_shown() {
+    fn last_panic_of_a_failure_is_shown() {
         let printed = "#7 NEW\nthread panicked at a:\nlarge\nthread panicked at b:\nsmall\nend\n";
         assert_eq!(failure(printed).trim_start(), "thread panicked at b:\nsmall\nend");
         assert_eq!(failure("error: no such target\n"), "error: no such target");
     }
 
     #[test]
-    fn the_number_of_runs_is_found_in_what_either_engine_prints() {
+    fn number_of_runs_is_found_for_both_engines() {
         let done = "Done 12 runs in 3 second(s)";
         assert_eq!(runs(&format!("#1 INITED\n{done}\n")), Some(done));
         assert_eq!(runs("running 1 test\n2048 runs\ntest tests::map ... ok\n"), Some("2048 runs"));

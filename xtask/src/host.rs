@@ -1,4 +1,4 @@
-//! The machine a task runs on: where things are, and who is watching.
+//! The machine that a task runs on.
 
 use std::{
     env,
@@ -9,16 +9,16 @@ use std::{
 use anyhow::{Context, Result};
 use image_swap_testbed::Cache;
 
-/// The machine, as far as tasks ask.
+/// The machine, as far as tasks depend on it.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// The checkout.
+    /// The folder of the checkout.
     pub(crate) root: PathBuf,
-    /// What outlives a checkout: tools and downloads.
+    /// The folder of tools and parts, outside the checkout.
     pub(crate) cache: PathBuf,
-    /// Whether nothing may be left out.
+    /// True if a missing part or tool is a failure: `CI=true`.
     pub(crate) ci: bool,
-    /// Whether standard output shows colours.
+    /// True if standard output shows colours.
     pub(crate) colour: bool,
 }
 
@@ -35,22 +35,22 @@ impl Host {
         })
     }
 
-    /// `text` in `style` (SGR parameters), where styles are shown.
+    /// Returns `text` in `style` (SGR parameters) if the output shows styles.
     pub(crate) fn styled(&self, style: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 
-/// The program `name` on PATH.
+/// Finds the program `name` on PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Prints a line at once, so that it stands before what children print.
+/// Prints a line at once, ahead of the output of later child processes.
 pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
-    // Where standard output is closed nobody is there to be told.
+    // A closed standard output does not stop a task.
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_is_nowhere_is_not_on_path() {
+    fn unknown_program_is_not_on_path() {
         assert!(on_path("cargo").is_some());
         assert_eq!(on_path("image-swap-there-is-no-such-program"), None);
     }

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask help`.
+//! The tasks of this project: `cargo xtask help`.
 
 mod bench;
 mod cluster;
@@ -6,8 +6,10 @@ mod executable;
 mod fuzz;
 mod host;
 mod image;
+mod matrix;
 mod mutants;
 mod packages;
+mod parts;
 mod process;
 mod steps;
 mod task;

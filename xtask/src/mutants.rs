@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: which changes to references and rules no test sees.
+//! `cargo xtask mutants`: changes to references and rules that no test detects.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -6,20 +6,20 @@ use anyhow::Result;
 
 use crate::{host::Host, process, tool};
 
-/// What is changed: the core of the core.
+/// The files that are changed.
 const CHANGED: [&str; 2] = ["crates/core/src/reference/**", "crates/core/src/rule/**"];
 
-/// The tests that should see it: those beside the code. No other program is built,
-/// so that a change costs seconds.
-const SEEN_BY: [&str; 2] = ["reference::", "rule::"];
+/// The tests that should detect a change: unit tests of the changed code. No other program
+/// is built, so a change costs seconds.
+const DETECTED_BY: [&str; 2] = ["reference::", "rule::"];
 
-/// Seconds after which a change that keeps a test running counts as seen.
+/// The timeout of a test in seconds. A change that makes a test run longer is detected.
 const TIMEOUT: &str = "60";
 
-/// Which changes to references and rules no test sees
+/// Changes to references and rules that no test detects
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// cargo-mutants's own arguments (`--list`, `--shard 1/8`, …)
+    /// Arguments of cargo-mutants (`--list`, `--shard 1/8`, …)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -32,8 +32,8 @@ impl Args {
         for files in CHANGED {
             command.args(["--file", files]);
         }
-        // Behind the second `--`: cargo itself takes one name of a test at most.
-        command.arg("--cargo-arg=--lib").args(self.arguments).args(["--", "--"]).args(SEEN_BY);
+        // Names follow the second `--`: cargo itself accepts one name at most.
+        command.arg("--cargo-arg=--lib").args(self.arguments).args(["--", "--"]).args(DETECTED_BY);
         command.current_dir(&host.root).stdin(Stdio::null());
         process::run(&mut command)?;
         Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The workspace's own packages.
+//! The packages of the workspace.
 
 use std::{
     fs,
@@ -12,19 +12,20 @@ use crate::host::Host;
 /// A package of the workspace.
 #[derive(Debug)]
 pub(crate) struct Package {
-    /// Its name, which need not be its folder's.
+    /// The name, which may differ from the name of the folder.
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
 }
 
-/// Every member of the workspace, in the order of their folders.
+/// Returns every member of the workspace, sorted by folder.
 pub(crate) fn all(host: &Host) -> Result<Vec<Package>> {
     let manifest = read(&host.root)?;
-    let members = manifest.lines().find_map(|line| line.strip_prefix("members = "));
+    let members = list(&manifest, "members");
     let members = members.context("expected members in the workspace's manifest, found none")?;
+    let excluded = list(&manifest, "exclude").unwrap_or_default();
+    let excluded: Vec<PathBuf> = excluded.iter().map(|path| host.root.join(path)).collect();
     let mut folders = Vec::new();
-    // What stands between quotes: every second piece.
-    for member in members.split('"').skip(1).step_by(2) {
+    for member in members {
         match member.strip_suffix("/*") {
             None => folders.push(host.root.join(member)),
             Some(parent) => {
@@ -34,12 +35,20 @@ pub(crate) fn all(host: &Host) -> Result<Vec<Package>> {
             }
         }
     }
-    folders.retain(|folder| folder.join("Cargo.toml").is_file());
+    folders.retain(|folder| folder.join("Cargo.toml").is_file() && !excluded.contains(folder));
     folders.sort();
     folders.into_iter().map(|folder| Ok(Package { name: name(&folder)?, folder })).collect()
 }
 
-/// The first `name = "…"` of a manifest, which is the package's.
+/// Returns the strings of the array `key` in a manifest.
+fn list<'m>(manifest: &'m str, key: &str) -> Option<Vec<&'m str>> {
+    let (_, rest) = manifest.split_once(&format!("\n{key} = ["))?;
+    let array = rest.split(']').next()?;
+    // Every second piece is between quotes.
+    Some(array.split('"').skip(1).step_by(2).collect())
+}
+
+/// Returns the first `name = "..."` of a manifest, which is the name of the package.
 fn name(folder: &Path) -> Result<String> {
     let manifest = read(folder)?;
     let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
@@ -57,10 +66,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_package_is_known_by_its_name() {
+    fn package_is_found_by_its_name() {
         let packages = all(&Host::new().unwrap()).unwrap();
         for name in ["image-swap", "image-swap-core", "image-swap-testbed", "xtask"] {
             assert!(packages.iter().any(|known| known.name == name), "{name} in {packages:?}");
         }
+    }
+
+    #[test]
+    fn array_may_span_lines() {
+        let manifest = "[workspace]\nmembers = [\n  \"a\",\n  \"b/*\",\n]\nexclude = [\"b/c\"]\n";
+        assert_eq!(list(manifest, "members").unwrap(), ["a", "b/*"]);
+        assert_eq!(list(manifest, "exclude").unwrap(), ["b/c"]);
+        assert_eq!(list(manifest, "default-members"), None);
     }
 }

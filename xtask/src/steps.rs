@@ -1,4 +1,4 @@
-//! Steps: a heading for each, and at the end what became of them.
+//! The steps of a task: a heading for each, and a summary at the end.
 
 use std::{
     process::ExitCode,
@@ -9,25 +9,32 @@ use anyhow::Result;
 
 use crate::host::{Host, say};
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is as it should be; with what there is to say about it.
+    /// The step passed. The text is for the summary.
     Passed(String),
-    /// It could not be done here, and that is nobody's fault: what, and why.
+    /// The step does not apply here. The text has the reason.
     Skipped(String),
-    /// Something that it needs is not here: what, and how to get it. In CI a failure.
+    /// A part or a tool is missing, which is a failure in CI. The text has the remedy.
     Missing(String),
-    /// It is not as it should be: what.
+    /// The step failed. The text has the reason.
     Failed(String),
 }
 
-/// The steps of a task.
+/// A series of steps.
 pub(crate) struct Steps<'h> {
     host: &'h Host,
     say: fn(&str),
     started: Instant,
-    done: Vec<(&'static str, Outcome, Duration)>,
+    done: Vec<Step>,
+}
+
+struct Step {
+    name: String,
+    outcome: Outcome,
+    /// The duration; `None` for a line that only the summary has.
+    took: Option<Duration>,
 }
 
 impl<'h> Steps<'h> {
@@ -35,51 +42,73 @@ impl<'h> Steps<'h> {
         Self { host, say, started: Instant::now(), done: Vec::new() }
     }
 
-    /// Runs one step; an error is a failed one. What follows is done all the same.
-    pub(crate) fn step(&mut self, name: &'static str, run: impl FnOnce(&Host) -> Result<Outcome>) {
+    /// Runs one step. An error makes it a failed one, and later steps run all the same.
+    pub(crate) fn step(
+        &mut self,
+        name: impl Into<String>,
+        run: impl FnOnce(&Host) -> Result<Outcome>,
+    ) {
+        let name = name.into();
         (self.say)(&self.host.styled("1;36", &format!("\n=== {name}")));
         let started = Instant::now();
         let outcome = run(self.host).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        self.add(name, outcome, Some(started.elapsed()));
+        if let Some(step) = self.done.last() {
+            (self.say)(&self.line(step, step.name.len()));
+        }
+    }
+
+    /// Adds a line to the summary.
+    pub(crate) fn record(&mut self, name: impl Into<String>, outcome: Outcome) {
+        self.add(name.into(), outcome, None);
+    }
+
+    fn add(&mut self, name: String, outcome: Outcome, took: Option<Duration>) {
         let outcome = match outcome {
-            Outcome::Missing(what) if self.host.ci => Outcome::Failed(what),
+            Outcome::Missing(reason) if self.host.ci => Outcome::Failed(reason),
             outcome => outcome,
         };
-        let took = started.elapsed();
-        (self.say)(&self.line(name, &outcome, took));
-        self.done.push((name, outcome, took));
+        self.done.push(Step { name, outcome, took });
     }
 
-    /// Prints what became of all steps; the exit code says whether none failed.
+    /// Prints the summary, and returns the exit code: a failure if a step failed.
     pub(crate) fn finish(self) -> ExitCode {
         (self.say)(&self.host.styled("1;36", "\n=== summary"));
-        for (name, outcome, took) in &self.done {
-            (self.say)(&self.line(name, outcome, *took));
+        let width = self.done.iter().map(|step| step.name.len()).max().unwrap_or_default();
+        for step in &self.done {
+            (self.say)(&self.line(step, width));
         }
-        let count = |is: fn(&Outcome) -> bool| self.done.iter().filter(|done| is(&done.1)).count();
+        let count = |is: fn(&Outcome) -> bool| {
+            let counted = self.done.iter().filter(|step| step.took.is_some());
+            counted.filter(|step| is(&step.outcome)).count()
+        };
         let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
         let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
-        let skipped = self.done.len() - failed - passed;
+        let skipped = count(|_| true) - failed - passed;
         (self.say)(&format!(
             "{passed} steps passed, {failed} failed, {skipped} skipped, in {}",
-            spoken(self.started.elapsed())
+            readable(self.started.elapsed())
         ));
-        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let is_failed = |step: &Step| matches!(step.outcome, Outcome::Failed(_));
+        if self.done.iter().any(is_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
-    fn line(&self, name: &str, outcome: &Outcome, took: Duration) -> String {
-        let (style, word, what) = match outcome {
-            Outcome::Passed(what) => ("32", "passed ", what),
-            Outcome::Skipped(what) | Outcome::Missing(what) => ("33", "skipped", what),
-            Outcome::Failed(what) => ("1;31", "FAILED ", what),
+    fn line(&self, step: &Step, width: usize) -> String {
+        let Step { name, outcome, took } = step;
+        let (style, word, text) = match outcome {
+            Outcome::Passed(text) => ("32", "passed ", text),
+            Outcome::Skipped(text) | Outcome::Missing(text) => ("33", "skipped", text),
+            Outcome::Failed(text) => ("1;31", "FAILED ", text),
         };
         let word = self.host.styled(style, word);
-        let line = format!("{word} {name:14} {:>11}  {what}", spoken(took));
+        let took = took.map(readable).unwrap_or_default();
+        let line = format!("{word} {name:width$} {took:>11}  {text}");
         line.trim_end().to_owned()
     }
 }
 
-/// A duration as one says it: `0.4 s`, `12 s`, `3 min 5 s`.
-fn spoken(duration: Duration) -> String {
+/// Formats a duration as `0.4 s`, `12 s` or `3 min 5 s`.
+fn readable(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", duration.as_secs_f64()),
@@ -96,13 +125,17 @@ mod tests {
         Host { root: "/".into(), cache: "/".into(), ci, colour: false }
     }
 
+    /// Returns steps without output, which a log of tests could show as a real failure.
+    fn silent(host: &Host) -> Steps<'_> {
+        Steps { say: |_| {}, ..Steps::new(host) }
+    }
+
     fn ends(ci: bool, outcome: Result<Outcome>) -> ExitCode {
         let host = host(ci);
-        // What a test of failure says must not look like one.
-        let mut steps = Steps { say: |_| {}, ..Steps::new(&host) };
+        let mut steps = silent(&host);
         steps.step("first", |_| outcome);
         steps.step("second", |_| Ok(Outcome::Passed(String::new())));
-        assert_eq!(steps.done.len(), 2, "what follows a failure is done all the same");
+        assert_eq!(steps.done.len(), 2, "a failure does not stop later steps");
         steps.finish()
     }
 
@@ -114,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_skipped_here_and_fails_in_ci() {
+    fn missing_part_fails_in_ci_alone() {
         let missing = || Ok(Outcome::Missing("no tool".into()));
         assert_eq!(ends(false, missing()), ExitCode::SUCCESS);
         assert_eq!(ends(true, missing()), ExitCode::FAILURE);
@@ -122,19 +155,39 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_shown_to_terminals_alone() {
-        let mut host = host(false);
-        let line = |host: &Host| {
-            Steps::new(host).line("a", &Outcome::Failed("why".into()), Duration::from_secs(1))
-        };
-        assert_eq!(line(&host), "FAILED  a                    1.0 s  why");
-        host.colour = true;
-        assert!(line(&host).starts_with("\x1b[1;31mFAILED"));
+    fn recorded_line_counts_for_the_exit_code() {
+        for (ci, expected) in [(false, ExitCode::SUCCESS), (true, ExitCode::FAILURE)] {
+            let host = host(ci);
+            let mut steps = silent(&host);
+            steps.record("needs a node", Outcome::Missing("3 tests: no root".into()));
+            assert_eq!(steps.finish(), expected);
+        }
     }
 
     #[test]
-    fn durations_are_told_as_people_say_them() {
-        let told = [400, 9_960, 12_900, 61_000, 3_600_000].map(Duration::from_millis).map(spoken);
-        assert_eq!(told, ["0.4 s", "10.0 s", "12 s", "1 min 1 s", "60 min 0 s"]);
+    fn lines_are_aligned_in_the_summary() {
+        let host = host(false);
+        let steps = Steps::new(&host);
+        let step =
+            |took| Step { name: "a".to_owned(), outcome: Outcome::Failed("why".into()), took };
+        let timed = steps.line(&step(Some(Duration::from_secs(1))), 3);
+        assert_eq!(timed, "FAILED  a         1.0 s  why");
+        assert_eq!(steps.line(&step(None), 3).len(), timed.len());
+    }
+
+    #[test]
+    fn terminal_shows_colours() {
+        let mut host = host(false);
+        host.colour = true;
+        let outcome = Outcome::Failed(String::new());
+        let step = Step { name: "a".to_owned(), outcome, took: None };
+        assert!(Steps::new(&host).line(&step, 1).starts_with("\x1b[1;31mFAILED"));
+    }
+
+    #[test]
+    fn duration_is_readable() {
+        let shown = [400, 9_960, 12_900, 61_000, 3_600_000].map(Duration::from_millis);
+        let expected = ["0.4 s", "10.0 s", "12 s", "1 min 1 s", "60 min 0 s"];
+        assert_eq!(shown.map(readable), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks, each a module of its name.
+//! The command line: one module for each task.
 
 use std::process::ExitCode;
 
@@ -7,20 +7,23 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, cluster, fuzz,
     host::{Host, say},
-    image, mutants, test,
+    image, matrix, mutants, test,
 };
 
-/// The project's own tasks
+/// Tasks of this project
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
     after_help = "\
 Environment:
-  IMAGE_SWAP_CACHE  where tools and downloads are kept, instead of
-                    $XDG_CACHE_HOME/image-swap or ~/.cache/image-swap
-  CI                true: install the tools that are missing, and fail where one
-                    is not to be had, instead of skipping what needs it"
+  IMAGE_SWAP_CACHE       folder of parts and tools, instead of
+                         $XDG_CACHE_HOME/image-swap or ~/.cache/image-swap
+  IMAGE_SWAP_KUBERNETES  Kubernetes version of the parts, instead of the newest
+  IMAGE_SWAP_<PROGRAM>   path of a program to use instead of the pinned one, such
+                         as IMAGE_SWAP_KUBELET or IMAGE_SWAP_CARGO_NEXTEST
+  CI                     true: a missing part or tool is a failure; Debian packages
+                         may be installed on this machine"
 )]
 struct Line {
     #[command(subcommand)]
@@ -31,6 +34,7 @@ struct Line {
 #[expect(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum Task {
     Test(test::Args),
+    Matrix(matrix::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
     Cluster(cluster::Args),
@@ -38,15 +42,16 @@ enum Task {
     Mutants(mutants::Args),
 }
 
-/// Runs the task that the command line names: exit code 0, 1 if something is
-/// wrong with the project, 2 if with the command line.
+/// Runs the task that the command line names. The exit code is 0, or 1 after a failure, or
+/// 2 for a wrong command line.
 pub(crate) fn run() -> ExitCode {
     let Line { task } = Line::parse();
     let result = Host::new().and_then(|host| match task {
-        Task::Test(args) => Ok(args.run(&host)),
+        Task::Test(args) => args.run(&host),
+        Task::Matrix(args) => args.run(&host),
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
-        Task::Cluster(args) => args.run(),
+        Task::Cluster(args) => args.run(&host),
         Task::Image(args) => args.run(&host),
         Task::Mutants(args) => args.run(&host),
     });
@@ -63,14 +68,14 @@ mod tests {
     use super::Line;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Line::command().debug_assert();
     }
 
     #[test]
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
-        for task in ["test", "bench", "fuzz", "cluster", "image", "mutants"] {
+        for task in ["test", "matrix", "bench", "fuzz", "cluster", "image", "mutants"] {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");
         }
     }

@@ -21,20 +21,6 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
 {{- end }}
 
-{{/* The version of the API server. */}}
-{{- define "image-swap.kubeVersion" -}}
-{{- .Values.kubeVersion | default .Capabilities.KubeVersion.Version -}}
-{{- end }}
-
-{{/* "true" or "false": whether webhooks may have matchConditions. */}}
-{{- define "image-swap.matchConditions" -}}
-{{- if kindIs "bool" .Values.matchConditions -}}
-{{- .Values.matchConditions -}}
-{{- else -}}
-{{- semverCompare ">=1.28-0" (include "image-swap.kubeVersion" .) -}}
-{{- end -}}
-{{- end }}
-
 {{/* The Secret with the chart's own declaration; empty: there is none. */}}
 {{- define "image-swap.declarationSecret" -}}
 {{- if .Values.existingSecret -}}

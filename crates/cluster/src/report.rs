@@ -91,8 +91,6 @@ pub struct Held {
     pub label: String,
     /// Whether only namespaces labelled `enabled` take part.
     pub opt_in: bool,
-    /// Whether the API server keeps `matchConditions`; none if it was not asked.
-    pub conditions: Option<bool>,
     /// Whether it is registered at all.
     pub registered: bool,
     /// The last probe: `reached`, `unreached`, `nobody-there` or `unknown`.

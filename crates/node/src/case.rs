@@ -70,13 +70,13 @@ cases! {
     VERSION_ONE_PLUGINS: "version-one-plugins", "no `version` line, or version 1, and settings of plugins", Refuse,
         "write it in version 2 (containerd 2 has `containerd config migrate`)";
     CONFIG_VERSION_UNKNOWN: "config-version-unknown", "a configuration version that is not known, or not to this containerd", Refuse,
-        "use a version that containerd reads: 2 up to 1.7, 2 or 3 from 2.0 on";
+        "use a version that containerd reads: 2 up to 1.7, 2 or 3 from 2.0 on, 2 to 4 from 2.3 on";
     RUNTIME_TOO_OLD: "runtime-too-old", "containerd before 1.6, which has no `override_path`", Refuse,
         "update containerd";
     RUNTIME_UNKNOWN: "runtime-unknown", "a version that nobody can tell, and config.toml to be edited", Refuse,
         "set `config_path` to one directory by hand, or start the runtime, which then tells";
-    RUNTIME_NEW: "runtime-new", "containerd 2.4 or later", Keep,
-        "handled as 2.3 is";
+    RUNTIME_NEW: "runtime-new", "containerd 2.5 or later", Keep,
+        "handled as 2.4 is";
     CRI_DISABLED: "cri-disabled", "`disabled_plugins` names the CRI plugin", Refuse,
         "nothing on this host pulls through it: name the runtime that does";
     UNREADABLE: "unreadable", "a file that is no TOML, or no text", Refuse,
@@ -105,8 +105,8 @@ cases! {
         "use the image-swap that wrote it, or move it away";
     MIRRORS_BESIDE_CONFIG_PATH: "mirrors-beside-config-path", "forms mirrors and page, and `config_path` is set", Refuse,
         "use the form certs-d: the CRI plugin does not start with both";
-    MIRRORS_KILL: "mirrors-kill", "forms mirrors and page on containerd 2.2.0, 2.2.1, or 2.4 and later", Refuse,
-        "use the form certs-d: the CRI plugin does not start with the table there";
+    MIRRORS_KILL: "mirrors-kill", "forms mirrors and page on containerd 2.2.0, 2.2.1, or 2.7 and later", Refuse,
+        "use the form certs-d: the CRI plugin of 2.2.0 and 2.2.1 does not start with the table, and 2.7 is announced to remove it";
     MIRRORS_UNKNOWN: "mirrors-unknown", "forms mirrors and page on a version that nobody can tell", Refuse,
         "use the form certs-d";
     MIRRORS_FOREIGN: "mirrors-foreign", "forms mirrors and page, and the table has entries of somebody else", Migrate,

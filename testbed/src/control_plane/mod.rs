@@ -1,6 +1,7 @@
 //! etcd and an API server; on request the controllers too.
 
 mod api;
+mod endpoints;
 mod network;
 mod plan;
 mod server;

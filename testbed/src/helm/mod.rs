@@ -101,7 +101,6 @@ impl Helm {
             .env("HELM_CACHE_HOME", folder("cache"))
             .env("HELM_CONFIG_HOME", folder("config"))
             .env("HELM_DATA_HOME", folder("data"))
-            .env("HELM_PLUGINS", folder("plugins"))
             .env("HTTP_PROXY", NO_PROXY_HERE)
             .env("HTTPS_PROXY", NO_PROXY_HERE)
             .env("NO_COLOR", "1")

@@ -9,8 +9,6 @@ mod space;
 
 use std::{ffi::OsStr, fs, net::IpAddr, path::PathBuf, process::Command};
 
-use serde_json::json;
-
 use self::{dns::NameServer, network::Network, space::Space};
 use crate::{
     control_plane::{ControlPlane, DEADLINE},
@@ -262,18 +260,6 @@ fn servers(
 /// The API server cannot do so itself: it listens on a loopback address, which no
 /// endpoint may name.
 fn publish(control_plane: &ControlPlane, network: &Network) -> Result<(), Error> {
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes",
-            "labels": { "kubernetes.io/service-name": "kubernetes" },
-        },
-        "addressType": "IPv4",
-        "endpoints": [{ "addresses": [network.machine()], "conditions": { "ready": true } }],
-        "ports": [{ "name": "https", "port": control_plane.port(), "protocol": "TCP" }],
-    });
-    let all = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
-    control_plane.request("DELETE", &format!("{all}/kubernetes"), None)?;
-    control_plane.create(all, &slice).map(drop)
+    let server = (network.machine(), control_plane.port()).into();
+    control_plane.set_endpoints("default", "kubernetes", "https", &[server])
 }

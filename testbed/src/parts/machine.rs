@@ -22,6 +22,9 @@ use crate::{cache::Cache, error::Error, janitor::RunDir, run};
 /// The command that obtains every part.
 const SET_UP: &str = "run `cargo xtask test`, which sets it up";
 
+/// The certificates of public authorities, as Debian's package ca-certificates has them.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Permission to obtain missing parts, and the receiver of progress lines.
 #[derive(Clone, Copy)]
 pub(super) struct Permission<'a> {
@@ -100,36 +103,39 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Installs the tools that other steps need without naming them here.
+    /// Installs the packages that downloads need, if that is allowed: the certificates of
+    /// public authorities, and pip.
     pub(super) fn prepare(&self) -> Result<(), Error> {
-        let pip = || run::output(Command::new("python3").args(["-m", "pip", "--version"]));
-        if pip().is_err() {
-            // A machine without pip gets tools from crates.io, and Go by hand.
-            let _ = self.install("pip", "python3-pip");
+        if !Path::new(AUTHORITIES).exists() {
+            self.install("the certificates of public authorities", "ca-certificates")?;
         }
-        Ok(())
+        let pip = || run::output(Command::new("python3").args(["-m", "pip", "--version"]));
+        match pip() {
+            Ok(_) => Ok(()),
+            // Without pip, tools come from crates.io, and Go from the machine.
+            Err(_) => self.install("pip", "python3-pip").or_else(|error| match error {
+                Error::Unavailable(_) => Ok(()),
+                error => Err(error),
+            }),
+        }
     }
 
     /// Returns a busybox without shared libraries.
     pub(super) fn busybox(&self) -> Result<PathBuf, Error> {
-        match find::named("busybox") {
-            Some(named) => Ok(named),
-            None => {
-                let packages = ["busybox-static"];
-                Ok(self.packages(Suite::Bookworm, "busybox", &packages)?.join("bin/busybox"))
-            }
+        if let Some(named) = find::named("busybox") {
+            return Ok(named);
         }
+        let root = self.packages(Suite::Bookworm, "busybox", &["busybox-static"])?;
+        Ok(root.join("bin/busybox"))
     }
 
     /// Returns the registry of the distribution project, version 2.8.
     pub(super) fn registry2(&self) -> Result<PathBuf, Error> {
-        match find::named("registry-2") {
-            Some(named) => Ok(named),
-            None => {
-                let root = self.packages(Suite::Bookworm, "registry-2", &["docker-registry"])?;
-                Ok(root.join("usr/bin/docker-registry"))
-            }
+        if let Some(named) = find::named("registry-2") {
+            return Ok(named);
         }
+        let root = self.packages(Suite::Bookworm, "registry-2", &["docker-registry"])?;
+        Ok(root.join("usr/bin/docker-registry"))
     }
 
     /// Unpacks Debian packages over each other into the cache, and returns the folder.

@@ -164,7 +164,15 @@ impl Parts {
     /// # Errors
     /// There is no cache folder, or the variable names an unknown version.
     pub fn present() -> Result<Self, Error> {
-        Self::assemble(&Machine::open(None)?, None, Minor::from_environment()?)
+        Self::present_of(Minor::from_environment()?)
+    }
+
+    /// Finds the parts of one Kubernetes version in the cache, as [`Parts::present`] does.
+    ///
+    /// # Errors
+    /// There is no cache folder.
+    pub fn present_of(minor: Minor) -> Result<Self, Error> {
+        Self::assemble(&Machine::open(None)?, None, minor)
     }
 
     /// Removes the programs of one Kubernetes version from the cache.
@@ -395,7 +403,7 @@ fn announce(
     if missing.is_empty() {
         return Ok(());
     }
-    progress(&format!("{} parts are built from Go modules:", missing.len()));
+    progress(&format!("parts to build from Go modules: {}", missing.len()));
     for module in &missing {
         let version = module.version()?;
         let module::Module { name, seconds, megabytes, .. } = module;

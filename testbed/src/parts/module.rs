@@ -324,12 +324,3 @@ mod tests {
         assert_ne!(other.key().unwrap(), registry().key().unwrap());
     }
 }
-#[cfg(test)]
-mod seed {
-    #[test]
-    fn print_keys() {
-        for m in super::Minor::MATRIX.into_iter().map(super::kubernetes).chain(super::shared()) {
-            println!("KEY {} {}", m.name, m.key().unwrap());
-        }
-    }
-}

@@ -73,6 +73,18 @@ impl RuntimeParts {
             strace: Program::below(&strace, "usr/bin/strace"),
         })
     }
+
+    /// Returns the containerd of a minor version, such as `2.4`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if no containerd has that version.
+    pub fn containerd(&self, minor: &str) -> Result<&Containerd, Error> {
+        let found = self.containerds.iter().find(|containerd| containerd.minor() == minor);
+        found.ok_or_else(|| {
+            let part = format!("containerd {minor}");
+            Error::unavailable(part, "compare the versions in testbed/modules and of Debian")
+        })
+    }
 }
 
 impl Containerd {
@@ -85,6 +97,14 @@ impl Containerd {
             )
         })?;
         Ok(Self { version: version.to_owned(), program })
+    }
+
+    /// Returns the configuration that `containerd config default` prints.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn default_configuration(&self) -> Result<String, Error> {
+        run::output(std::process::Command::new(&self.program).args(["config", "default"]))
     }
 
     /// Returns the minor version, such as `1.6`.

@@ -168,20 +168,8 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
             "spec": { "ports": [{ "port": 443, "targetPort": port }] },
         }),
     )?;
-    control_plane.create(
-        "/apis/discovery.k8s.io/v1/namespaces/hooked/endpointslices",
-        &json!({
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": "hook",
-                "labels": { "kubernetes.io/service-name": "hook" },
-            },
-            "addressType": "IPv4",
-            "endpoints": [{ "addresses": [cluster.node.address()] }],
-            "ports": [{ "name": "", "port": port, "protocol": "TCP" }],
-        }),
-    )?;
+    let server = (cluster.node.address(), port).into();
+    control_plane.set_endpoints("hooked", "hook", "", &[server])?;
     let client = json!({ "service": { "namespace": "hooked", "name": "hook" } });
     control_plane.create(CONFIGURATIONS, &webhook(&client))?;
     assert_dialled(control_plane, listener)

@@ -1,11 +1,10 @@
-//! `cargo xtask bench`: what the project promises about speed and size, measured.
+//! `cargo xtask bench`: measures of speed and size, with their bounds.
 //!
-//! A benchmark is a program of its own (`harness = false`) which prints one
-//! `name value` a line, ratios taken within one run wherever it can: they mean
-//! the same on every machine. Lines with `#` are for people; one that is
-//! `# case nanoseconds` names a case which `--once case` runs within a function
-//! `counted`, so that its instructions can be counted. The release binary is
-//! named by `IMAGE_SWAP`.
+//! A benchmark is a program (`harness = false`) that prints one `name value` a line. Ratios
+//! within one run are preferred, since they mean the same on every machine. Lines with `#`
+//! are for people. The line `# case nanoseconds` names a case, which `--once case` runs
+//! within a function `counted`, so that its instructions can be counted. `IMAGE_SWAP` names
+//! the release binary.
 
 mod goal;
 mod instructions;
@@ -17,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use image_swap_testbed::Parts;
 
 use self::goal::Goal;
 use crate::{
@@ -31,7 +31,7 @@ struct Measure {
     value: f64,
 }
 
-/// What the project promises about speed and size, measured
+/// Measure speed and size, and compare them with their bounds
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Fail where a goal is missed
@@ -46,8 +46,10 @@ impl Args {
     }
 }
 
-/// Measures everything; how many goals were missed.
+/// Measures everything, and returns the number of missed goals.
 fn run(host: &Host) -> Result<usize> {
+    // A missing part is reported before minutes of building and measuring.
+    Parts::present()?.servers()?;
     let binary = executable::build(host, "build", &["--release", "--package", "image-swap"])?;
     let mut measures = vec![size(&binary)?];
     for program in program::all(host)? {
@@ -71,7 +73,7 @@ fn run(host: &Host) -> Result<usize> {
     Ok(missed)
 }
 
-/// The size of the stripped release binary.
+/// Returns the size of the stripped release binary.
 fn size(path: &Path) -> Result<Measure> {
     let metadata = path.metadata().with_context(|| path.display().to_string())?;
     #[expect(clippy::cast_precision_loss, reason = "no binary has 2^52 bytes")]
@@ -92,7 +94,7 @@ fn case(line: &str) -> Option<&str> {
     line.split(' ').nth(1)
 }
 
-/// All measures with their goals, a line each; how many goals were missed.
+/// Returns all measures with their goals, a line each, and the number of missed goals.
 fn table(host: &Host, measures: &[Measure]) -> (Vec<String>, usize) {
     let width = measures.iter().map(|measure| measure.name.len()).max().unwrap_or(0);
     let mut lines = Vec::new();

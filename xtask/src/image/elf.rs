@@ -1,4 +1,4 @@
-//! Programs, as far as an image depends on what they are (ELF-64, `elf(5)`).
+//! Checks of the program in an image (ELF-64, `elf(5)`).
 
 use anyhow::{Context, Result, bail};
 use image_swap_oci::Platform;
@@ -6,10 +6,10 @@ use image_swap_oci::Platform;
 /// A program header that names an interpreter: `ld.so`, which the image lacks.
 const INTERPRETER: u32 = 3;
 
-/// Whether `program` runs in an image for `platform` that holds nothing else.
+/// Checks that `program` runs in an image for `platform` that has no shared libraries.
 ///
 /// # Errors
-/// What it is instead, and what to do.
+/// The file is another one. The error has the remedy.
 pub(super) fn check(program: &[u8], platform: &Platform) -> Result<()> {
     let expected = machine(&platform.architecture);
     let found = field(program, 18)
@@ -27,7 +27,7 @@ pub(super) fn check(program: &[u8], platform: &Platform) -> Result<()> {
     Ok(())
 }
 
-/// `e_machine` of a processor in Go's names.
+/// Returns `e_machine` of a processor that has a name of Go.
 fn machine(architecture: &str) -> Option<u16> {
     match architecture {
         "amd64" => Some(62),
@@ -61,7 +61,7 @@ fn bytes<const N: usize>(program: &[u8], at: usize) -> Option<[u8; N]> {
 pub(super) mod tests {
     use super::*;
 
-    /// The headers of a program, with one program header of type `kind`.
+    /// Returns the headers of a program with one program header of type `kind`.
     pub(in crate::image) fn program(machine: u16, kind: u32) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -74,25 +74,25 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_static_program_of_the_platform_is_taken() {
+    fn static_program_of_the_platform_is_accepted() {
         check(&program(62, 1), &"linux/amd64".parse().unwrap()).unwrap();
         check(&program(183, 1), &"linux/arm64".parse().unwrap()).unwrap();
     }
 
     #[test]
-    fn what_would_not_run_is_refused_with_the_reason() {
+    fn other_program_is_refused_with_the_reason() {
         let amd64 = "linux/amd64".parse().unwrap();
-        let told = |program: &[u8]| check(program, &amd64).unwrap_err().to_string();
-        assert!(told(b"#!/bin/sh\n").contains("expected a program for Linux"));
-        assert!(told(&program(183, 1)).contains("found one for the ELF machine 183"));
-        assert!(told(&program(62, 3)).contains("found one that needs some"));
-        assert!(told(&program(62, 1)[..66]).contains("whole program headers"));
+        let error = |program: &[u8]| check(program, &amd64).unwrap_err().to_string();
+        assert!(error(b"#!/bin/sh\n").contains("expected a program for Linux"));
+        assert!(error(&program(183, 1)).contains("found one for the ELF machine 183"));
+        assert!(error(&program(62, 3)).contains("found one that needs some"));
+        assert!(error(&program(62, 1)[..66]).contains("whole program headers"));
     }
 
     #[test]
-    fn this_very_test_needs_shared_libraries() {
+    fn program_of_this_test_is_refused() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let told = check(&own, &Platform::here()).unwrap_err().to_string();
-        assert!(told.contains("found one that needs some"), "{told}");
+        let error = check(&own, &Platform::here()).unwrap_err().to_string();
+        assert!(error.contains("found one that needs some"), "{error}");
     }
 }

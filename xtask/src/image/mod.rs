@@ -1,5 +1,4 @@
-//! `cargo xtask image`: the image that the chart runs, without a container
-//! engine.
+//! `cargo xtask image`: builds the image that the chart runs, without a container engine.
 
 mod elf;
 mod program;
@@ -24,51 +23,51 @@ use self::{
 };
 use crate::host::{Host, say};
 
-/// A layer's bytes at most, compressed: what a node has to pull before anything
-/// else can start.
+/// The largest size of a compressed layer in bytes. A node pulls it before any pod that the
+/// webhook swaps can start.
 const LIMIT: usize = 25 << 20;
 
-/// Where Debian keeps the authorities of public registries.
+/// The authorities of public registries, on Debian.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The image that the chart runs: on disk, in a file, in a registry
+/// Build the image that the chart runs, and push it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The same source, toolchain and authorities give the same digest.
 
 Environment:
-  IMAGE_SWAP_PUSH_USERNAME,  who pushes, where the registry asks
+  IMAGE_SWAP_PUSH_USERNAME,  credentials for a registry that requires them
   IMAGE_SWAP_PUSH_PASSWORD")]
 pub(crate) struct Args {
-    /// Cargo's profile
+    /// Profile of cargo
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-    /// A program without shared libraries, built elsewhere, for one more platform
-    /// (linux/arm64=PATH); for this machine's platform: instead of building it
+    /// Program for a platform (linux/arm64=PATH), without shared libraries; the one for
+    /// this machine is built if it is not given
     #[arg(long, value_name = "PLATFORM=PATH")]
     binary: Vec<Binary>,
-    /// The tag, in the layout and the archive
+    /// Tag in the layout and the archive
     #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
-    /// The folder for the image layout
+    /// Folder for the image layout
     #[arg(long, value_name = "FOLDER", default_value = "target/image")]
     out: PathBuf,
-    /// Write the layout into a tar archive, too
+    /// Write the layout into a tar archive as well
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
-    /// Push it, too
+    /// Push the image to a registry
     #[arg(long, value_name = "HOST/NAME:TAG")]
     push: Option<Target>,
     /// Push by plain HTTP
     #[arg(long, requires = "push")]
     plain_http: bool,
-    /// The authority of the registry's certificate, PEM, if it is not a public one
+    /// Authority of the registry's certificate, PEM, if it is not a public one
     #[arg(long, value_name = "FILE", requires = "push")]
     ca_cert: Option<PathBuf>,
-    /// The authorities that the program in the image trusts
+    /// Authorities that the program in the image trusts, PEM
     #[arg(long, value_name = "FILE", default_value = AUTHORITIES)]
     ca_bundle: PathBuf,
-    /// The revision of the source, for the image's annotations
+    /// Revision of the source, for the annotations of the image
     #[arg(long, value_name = "COMMIT")]
     revision: Option<String>,
     /// Build the image that the tests run, at its place below target/
@@ -116,7 +115,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// A program for each platform; this machine's is built unless it is given.
+    /// Returns a program for each platform. Builds that of this machine if it is not given.
     fn programs(&self, host: &Host) -> Result<Programs> {
         let mut programs = Programs::new();
         for Binary { platform, path } in &self.binary {
@@ -132,7 +131,7 @@ impl Args {
     }
 }
 
-/// The program of each platform.
+/// Programs by platform.
 type Programs = BTreeMap<Platform, Vec<u8>>;
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -171,7 +170,7 @@ fn make(
     Ok(layout)
 }
 
-/// Tells how large an image is.
+/// Prints the size of an image, and checks it.
 fn report(image: &Image) -> Result<()> {
     let (packed, unpacked) = (image.layer().bytes().len(), image.unpacked());
     let platform = image.platform();
@@ -187,7 +186,7 @@ fn report(image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// One decimal, rounded up: no limit is met by rounding.
+/// Formats a size with one decimal, rounded up so that no limit is met by rounding.
 fn mebibytes(bytes: usize) -> String {
     let tenths = (bytes * 10).div_ceil(1 << 20);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
@@ -198,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_binary_is_a_platform_and_a_path() {
+    fn binary_has_platform_and_path() {
         let binary: Binary = "linux/arm64=/a=b".parse().unwrap();
         assert_eq!(binary.platform.to_string(), "linux/arm64");
         assert_eq!(binary.path.to_str(), Some("/a=b"));

@@ -1,4 +1,4 @@
-//! The program that goes into the image: without shared libraries.
+//! The program in the image, which has no shared libraries.
 
 use std::{
     collections::BTreeMap,
@@ -10,23 +10,23 @@ use anyhow::{Context, Result};
 
 use crate::{executable, host::Host, process};
 
-/// Where Debian keeps the licences of what libc6-dev holds.
+/// The licences of glibc, in Debian's package libc6-dev.
 const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
 
 /// Builds the program for this machine's platform with cargo's `profile`, and returns its
 /// path.
 ///
-/// glibc is linked in: since 2.34 its resolver needs no module at run time, so
-/// that names are found as everywhere else. Only the last step of the build
-/// differs from that of any other use, and everything before it is shared.
+/// glibc is linked in. Since version 2.34 its resolver needs no module at run time, so names
+/// are resolved as in other programs. Only linking differs from other builds: all compiled
+/// crates are shared with them.
 pub(super) fn build(host: &Host, profile: &str) -> Result<PathBuf> {
     let arguments = ["--package", "image-swap", "--bin", "image-swap", "--profile", profile];
     let last = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
     executable::build(host, "rustc", &[&arguments[..], &last].concat())
 }
 
-/// What the program is made of, for whoever has to know: its own licence, a
-/// list of the crates in it, the C library's.
+/// Returns the licence files of the program: its own licence, a list of its crates with
+/// theirs, and the licence of the C library.
 pub(super) fn licences(host: &Host) -> Result<BTreeMap<String, Vec<u8>>> {
     let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
     let mut crates = process::cargo(host, &["tree"]);
@@ -43,7 +43,7 @@ pub(super) fn licences(host: &Host) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(all)
 }
 
-/// Each crate once, without where it lies on this machine.
+/// Returns each crate once, without its folder on this machine.
 fn list(tree: &str) -> String {
     let mut lines: Vec<String> = tree
         .lines()
@@ -65,7 +65,7 @@ mod tests {
     use super::list;
 
     #[test]
-    fn a_crate_is_listed_once_and_without_its_folder() {
+    fn crate_is_listed_once_and_without_folder() {
         let tree = "b v1.0.0 MIT\n\na v0.1.0 (/home/me/a) Apache-2.0\nb v1.0.0 MIT\n";
         assert_eq!(list(tree), "a v0.1.0 Apache-2.0\nb v1.0.0 MIT\n");
     }

@@ -9,11 +9,11 @@ use image_swap_testbed::{Answer, HttpClient};
 
 use crate::host::say;
 
-/// The variables with who pushes.
+/// The variables with user name and password.
 const USERNAME: &str = "IMAGE_SWAP_PUSH_USERNAME";
 const PASSWORD: &str = "IMAGE_SWAP_PUSH_PASSWORD";
 
-/// Where an image is pushed to.
+/// The registry, repository and tag that an image is pushed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     host: String,
@@ -44,14 +44,14 @@ impl FromStr for Target {
     }
 }
 
-/// How the registry is spoken to.
+/// Settings of the connection to the registry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct How {
     pub(super) plain_http: bool,
     pub(super) authority: Option<PathBuf>,
 }
 
-/// Pushes everything, the index last: whoever pulls meanwhile gets the old one.
+/// Pushes all images, and the index last: until then a pull by tag gets the old index.
 pub(super) fn push(layout: &Layout, target: &Target, how: &How) -> Result<()> {
     let scheme = if how.plain_http { "http" } else { "https" };
     let mut remote = Remote {
@@ -87,7 +87,7 @@ struct Remote<'a> {
 }
 
 impl Remote<'_> {
-    /// Asks how the registry wants to know who we are, and tells it so.
+    /// Reads the challenge of the registry and prepares the credentials that it accepts.
     fn log_in(&mut self, plain_http: bool, user: Option<String>) -> Result<()> {
         let answer = self.client.request("GET", &format!("{}/v2/", self.base), None)?;
         let challenge = answer.header("WWW-Authenticate").unwrap_or_default();
@@ -100,7 +100,7 @@ impl Remote<'_> {
         };
         let realm = parameter(bearer, "realm").context("expected a realm in the challenge")?;
         if !plain_http && !realm.starts_with("https://") {
-            bail!("expected a realm with https, found another one: no password goes there");
+            bail!("expected a realm with https, found another one; the password is not sent");
         }
         let service = parameter(bearer, "service").unwrap_or_default();
         let scope = format!("repository:{}:pull,push", self.repository);
@@ -115,7 +115,7 @@ impl Remote<'_> {
             Some(token) if answer.status == 200 => {
                 self.client.headers.push(("Authorization", format!("Bearer {token}")));
             }
-            // Its body may hold what must not be shown.
+            // The body of the answer may hold secrets.
             _ => bail!("expected a token from {realm}, found the status {}", answer.status),
         }
         Ok(())
@@ -135,7 +135,7 @@ impl Remote<'_> {
         } else {
             location.to_owned()
         };
-        // Only the registry itself is told who we are.
+        // Credentials are for the registry alone.
         if !url.starts_with(&format!("{}/", self.base)) {
             bail!("expected an upload below {}, found another place", self.base);
         }
@@ -153,7 +153,7 @@ impl Remote<'_> {
         let mut file = tempfile::NamedTempFile::new().context("make a file for a request")?;
         file.write_all(body).context("write a request")?;
         let answer = self.client.request("PUT", url, Some((kind, file.path())))?;
-        // What follows a `?` is the registry's own secret.
+        // The query may hold secrets of the registry.
         let shown = url.split('?').next().unwrap_or_default();
         if answer.status == 201 { Ok(()) } else { Err(refused(&format!("PUT {shown}"), &answer)) }
     }
@@ -162,13 +162,13 @@ impl Remote<'_> {
 fn refused(request: &str, answer: &Answer) -> anyhow::Error {
     let body: String = answer.body.trim().chars().take(500).collect();
     let how = match answer.status {
-        401 | 403 => format!("; set {USERNAME} and {PASSWORD} to somebody who may push"),
+        401 | 403 => format!("; set {USERNAME} and {PASSWORD} to a user who may push"),
         _ => String::new(),
     };
     anyhow::anyhow!("{request} was answered {} {body}{how}", answer.status)
 }
 
-/// `name="value"` of a challenge (RFC 9110, section 11.6.1).
+/// Returns the value of `name="value"` in a challenge (RFC 9110, section 11.6.1).
 fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = challenge;
     while let Some((key, after)) = rest.split_once("=\"") {
@@ -181,7 +181,7 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     None
 }
 
-/// For a query.
+/// Percent-encodes `text` for a query.
 fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_host_a_name_and_a_tag() {
+    fn target_has_host_name_and_tag() {
         let target: Target = "harbor.example.org:8443/a/b:1.0".parse().unwrap();
         assert_eq!(target.host, "harbor.example.org:8443");
         assert_eq!((target.repository.as_str(), target.tag.as_str()), ("a/b", "1.0"));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_read_by_its_parameters() {
+    fn challenge_is_parsed_by_parameter() {
         let challenge = r#"realm="https://h/token",service="h, the registry",scope="a:b""#;
         assert_eq!(parameter(challenge, "realm"), Some("https://h/token"));
         assert_eq!(parameter(challenge, "service"), Some("h, the registry"));

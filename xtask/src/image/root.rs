@@ -1,4 +1,4 @@
-//! The files of the image: one program, and what a static program still reads.
+//! The files of the image: one program, and the files that a static program reads.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,31 +8,31 @@ use serde_json::json;
 
 use super::elf;
 
-/// The user and group `nonroot`, by the number that many images use for it.
+/// The number of the user and group `nonroot`, as in many other images.
 const USER: u32 = 65532;
-/// Where the program is; `image-swap` in `kubectl exec` finds it.
+/// The path of the program. It is on the PATH of `kubectl exec`.
 const PROGRAM: &str = "usr/bin/image-swap";
-/// Where rustls-native-certs looks for the authorities of public registries.
+/// The path at which rustls-native-certs looks for public authorities.
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
-/// What every platform's image has.
+/// The content that the images of all platforms share.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
-    /// PEM: who is believed when a registry shows a certificate.
+    /// The authorities that the program trusts, PEM.
     pub(super) authorities: Vec<u8>,
     /// Files below `usr/share/licenses`, by their paths there.
     pub(super) licences: BTreeMap<String, Vec<u8>>,
     /// The version of the program.
     pub(super) version: String,
-    /// `org.opencontainers.image.revision`, if it is to be told.
+    /// The annotation `org.opencontainers.image.revision`, if any.
     pub(super) revision: Option<String>,
 }
 
 impl Root {
-    /// The image of `program` for `platform`.
+    /// Returns the image of `program` for `platform`.
     ///
     /// # Errors
-    /// The program would not run there.
+    /// The program does not run there.
     pub(super) fn image(&self, platform: Platform, program: &[u8]) -> Result<Image> {
         elf::check(program, &platform).with_context(|| format!("the program for {platform}"))?;
         let labels = self.annotations();
@@ -46,7 +46,7 @@ impl Root {
         Ok(Image::compressed(platform, &self.archive(program), Runs(runs), &labels))
     }
 
-    /// What the image says of itself: as labels, and as annotations.
+    /// Returns the labels of the image, which are also its annotations.
     pub(super) fn annotations(&self) -> BTreeMap<&'static str, String> {
         let mut all = BTreeMap::from([
             ("org.opencontainers.image.title", "image-swap".to_owned()),
@@ -55,7 +55,7 @@ impl Root {
                 "Pull every image of a cluster from the company's own registry".to_owned(),
             ),
             ("org.opencontainers.image.version", self.version.clone()),
-            // The program; the C library in it; the list of authorities.
+            // Of the program, the C library in it, and the list of authorities.
             (
                 "org.opencontainers.image.licenses",
                 "Apache-2.0 AND LGPL-2.1-or-later AND MPL-2.0".to_owned(),
@@ -66,7 +66,7 @@ impl Root {
         all
     }
 
-    /// Sorted, of one time and owner; a directory before what is in it.
+    /// Returns the files as an archive: sorted, with one time and one owner.
     fn archive(&self, program: &[u8]) -> Vec<u8> {
         let passwd = format!(
             "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n"
@@ -77,8 +77,8 @@ impl Root {
             (AUTHORITIES.to_owned(), (0o644, self.authorities.as_slice())),
             ("etc/passwd".to_owned(), (0o644, passwd.as_bytes())),
             ("etc/group".to_owned(), (0o644, group.as_bytes())),
-            // Names of pods that a Deployment puts into /etc/hosts, then DNS: no
-            // module has to be loaded for either.
+            // Host names of a pod are in /etc/hosts, others in DNS. Neither needs a
+            // module of glibc.
             ("etc/nsswitch.conf".to_owned(), (0o644, b"hosts: files dns\n".as_slice())),
         ]);
         let licences = self.licences.iter();
@@ -97,16 +97,16 @@ impl Root {
             }
             tar.file(path, *mode, content);
         }
-        // Where programs may write if the root is not read-only.
+        // For programs in a container whose root is not read-only.
         tar.directory("tmp/", 0o1777);
         tar.finish()
     }
 }
 
-/// The authorities of the file `path`.
+/// Reads the authorities in the file `path`.
 ///
 /// # Errors
-/// It is not there, or is something else.
+/// The file is missing, or has no certificates in PEM.
 pub(super) fn authorities(path: &Path) -> Result<Vec<u8>> {
     let how = "install Debian's ca-certificates, or name another file with --ca-bundle";
     let pem = fs::read(path).with_context(|| format!("{}: {how}", path.display()))?;
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_image_and_any_other_input_another_one() {
+    fn image_depends_on_its_input_alone() {
         assert_eq!(image(&root()), image(&root()));
         let revised = Root { revision: Some("abc".to_owned()), ..root() };
         assert_ne!(image(&revised).manifest().digest(), image(&root()).manifest().digest());
     }
 
     #[test]
-    fn it_runs_the_program_as_nobody_in_particular() {
+    fn program_runs_as_nonroot() {
         let image = image(&root());
         let config: serde_json::Value = serde_json::from_slice(image.config().bytes()).unwrap();
         assert_eq!(config["architecture"], "amd64");
@@ -155,9 +155,8 @@ mod tests {
         assert_eq!(runs["Labels"]["org.opencontainers.image.version"], "1.2.3");
     }
 
-    /// Nothing that could be run besides the program, nothing of another's, no time.
     #[test]
-    fn its_files_are_these() {
+    fn archive_has_one_program_and_no_times() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&root().archive(b"program")).unwrap();
         let mut tar = Command::new("tar");
@@ -195,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn authorities_that_are_none_are_refused() {
-        let told = authorities(Path::new("/etc/passwd")).unwrap_err().to_string();
-        assert!(told.contains("expected certificates in PEM"), "{told}");
-        let told = authorities(Path::new("/nonexistent")).unwrap_err().to_string();
-        assert!(told.contains("--ca-bundle"), "{told}");
+    fn file_without_certificates_is_refused() {
+        let error = authorities(Path::new("/etc/passwd")).unwrap_err().to_string();
+        assert!(error.contains("expected certificates in PEM"), "{error}");
+        let error = authorities(Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(error.contains("--ca-bundle"), "{error}");
     }
 }

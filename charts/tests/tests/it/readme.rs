@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::chart::{chart, directory, file};
+use crate::chart::{chart, file};
 
 /// Every value that is no mapping of further values, by its path, as JSON.
 fn leaves(values: &Value, schema: &Value) -> BTreeMap<String, String> {

@@ -90,17 +90,9 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 #[ignore = "needs Helm: cargo xtask test"]
 fn every_verb_has_its_reason_in_the_documentation() {
     let chart = chart();
-    let most =
-        format!("{}kubeVersion: 1.20.2\nadopt: true\nmanagePullSecrets: true\n", top_level_block());
-    let namespaces = chart.defaults();
-    let namespaces = strings(&namespaces["systemNamespaces"]);
-    let mut words: BTreeMap<&str, &str> =
-        namespaces.into_iter().map(|name| (name, "systemNamespaces")).collect();
-    words.extend([
-        ("kube-system", "systemNamespaces"),
-        ("imageswap-webhook", "adoptWebhooks"),
-        ("serving", "tls.existingSecret"),
-    ]);
+    let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
+    let words =
+        BTreeMap::from([("imageswap-webhook", "adoptWebhooks"), ("serving", "tls.existingSecret")]);
     let mut rights = granted(&chart.with(&most), &words);
     rights.extend(granted(&chart.with("tls: {existingSecret: serving}"), &words));
     assert_eq!(rights, reasons());

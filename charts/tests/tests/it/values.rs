@@ -138,7 +138,6 @@ fn values_reach_the_controller() {
         ("policy", "fail"),
         ("timeout-seconds", "5"),
         ("exclude-label", "k8s.twr.io/imageswap"),
-        ("match-conditions", "true"),
         ("pull-secrets", "true"),
         ("registry-check-interval", "5m"),
         ("admin-listen", "0.0.0.0:8080"),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use image_swap_testbed::{HelmMajor, HelmRelease};
+use image_swap_testbed::{HelmError, HelmMajor, HelmRelease};
 
 use crate::{
     chart::{EVERYTHING, PAGE, charts, top_level_block},
@@ -48,5 +48,19 @@ fn without_a_cluster_kubernetes_is_current() {
         let minor = version.strip_prefix("v1.").and_then(|rest| rest.split('.').next());
         let minor: u32 = minor.unwrap().parse().unwrap();
         assert!(minor >= 33, "{}: {version}", chart.helm.major());
+    }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn helm_reaches_no_other_host() {
+    for chart in charts() {
+        let remote = "https://charts.example.org/demo-0.1.0.tgz";
+        match chart.helm.run(&mut chart.helm.command(&["show", "values", remote])) {
+            Err(HelmError::Refused(message)) => {
+                assert!(message.contains("proxyconnect tcp: dial tcp 127.0.0.1:9"), "{message}");
+            }
+            other => panic!("{}: {other:?}", chart.helm.major()),
+        }
     }
 }

@@ -82,9 +82,6 @@ pub(crate) struct Args {
     /// Only namespaces labelled `enabled` take part.
     #[arg(long, help_heading = ADMISSION)]
     opt_in: bool,
-    /// Whether the API server knows matchConditions (Kubernetes 1.28).
-    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = ADMISSION)]
-    match_conditions: bool,
     /// Whether swapped pods get a Secret to pull with.
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = ADMISSION)]
     pull_secrets: bool,
@@ -123,7 +120,6 @@ impl Args {
             system_namespaces,
             exclude_label,
             opt_in,
-            match_conditions,
             pull_secrets,
             adopt,
             coexist,
@@ -144,7 +140,6 @@ impl Args {
             system_namespaces: with_kube_system(system_namespaces),
             namespace_label: exclude_label,
             opt_in,
-            match_conditions,
             pull_secrets,
             adopt,
             coexist,

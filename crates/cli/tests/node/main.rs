@@ -1,7 +1,4 @@
 //! `image-swap node` on machines with a real containerd.
-//!
-//! Where a part is missing, CI fails and any other machine is told what was
-//! skipped.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod cri;
@@ -16,28 +13,24 @@ mod stage;
 mod tokens;
 mod verify;
 
-use std::{error::Error, io::Write, path::PathBuf, sync::LazyLock};
+use std::{error::Error, path::PathBuf, sync::LazyLock};
 
 use image_swap_lab::{Access, Content, Host, HostOptions, Trust};
-use image_swap_testbed::{Containerd, Credentials, Parts, or_skip};
+use image_swap_testbed::{Credentials, Parts, RuntimeParts};
 
 type Outcome = Result<(), Box<dyn Error>>;
-type Lab = (&'static [Containerd], &'static Content);
 
-/// All parts, looked for once.
+/// Returns all parts, which are found once.
 fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
     &PARTS
 }
 
-/// The containerds, oldest first, and the images for them, or what is missing.
-fn lab() -> Result<Option<Lab>, Box<dyn Error>> {
+/// Returns the runtimes and the images for them.
+fn lab() -> Result<(&'static RuntimeParts, &'static Content), Box<dyn Error>> {
     static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
-    let Some(runtimes) = or_skip(parts().runtimes())? else { return Ok(None) };
-    if or_skip(parts().registry())?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some((&runtimes.containerds, &CONTENT)))
+    parts().registry()?;
+    Ok((parts().runtimes()?, &CONTENT))
 }
 
 /// Who may use the mirror, where not everyone may.
@@ -58,9 +51,4 @@ fn declared(host: &Host, options: &HostOptions) -> Result<PathBuf, image_swap_te
         text = text.replace("CA_CERT: \"\"", &format!("CA_CERT: \"{pem}\""));
     }
     host.write("/registry-info.yaml", &text)
-}
-
-/// Past the test harness, which would keep it until the test fails.
-fn announce(step: &str) {
-    let _ = writeln!(std::io::stderr(), "{step}");
 }

@@ -19,61 +19,66 @@ use crate::{
 const CONFIG: &str = "/etc/containerd/config.toml";
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
-    let Some((containerds, content)) = lab()? else { return Ok(()) };
-    for (containerd, config) in containerds
-        .iter()
-        .map(|containerd| (containerd, None))
-        .chain([(&containerds[0], Some(WITHOUT_PATH))])
-    {
-        let stage = Stage::of(containerd, content, &HostOptions::default())?;
-        if let Some(config) = config {
-            stage.config(config);
-        }
-        stage.start();
-        let before = stage.tree();
-        let image = format!("quay.io/team/app:{TAG}");
-        let ran = stage.allowed("apply", &["--image", &image]);
-        assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
-        assert!(ran.stderr.contains(&format!("pulls {image}")), "{ran:?}");
-        assert_eq!(stage.pull("quay.io/team/app")?, MIRROR, "{}", containerd.version);
-        assert_eq!(stage.node("apply", &[]).code, 0, "nothing is left to do");
+    let (runtimes, content) = lab()?;
+    for containerd in &runtimes.containerds {
+        let default = containerd.default_configuration()?;
+        for config in [None, Some(WITHOUT_PATH.to_owned()), Some(default)] {
+            let stage = Stage::of(containerd, content, &HostOptions::default())?;
+            if let Some(config) = &config {
+                stage.config(config);
+            }
+            stage.start();
+            let before = stage.tree();
+            let image = format!("quay.io/team/app:{TAG}");
+            let ran = stage.allowed("apply", &["--image", &image]);
+            assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
+            assert!(ran.stderr.contains(&format!("pulls {image}")), "{ran:?}");
+            assert_eq!(stage.pull("quay.io/team/app")?, MIRROR, "{}", containerd.version);
+            assert_eq!(stage.node("apply", &[]).code, 0, "nothing is left to do");
 
-        let ran = stage.node("restore", &[]);
-        assert_eq!(ran.code, 1, "the edit of config.toml needs a restart too: {ran:?}");
-        let ran = stage.allowed("restore", &[]);
-        assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
-        assert_eq!(stage.tree(), before);
-        assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
+            let ran = stage.node("restore", &[]);
+            assert_eq!(ran.code, 1, "the edit of config.toml needs a restart too: {ran:?}");
+            let ran = stage.allowed("restore", &[]);
+            assert_eq!(ran.code, 0, "{}: {ran:?}", containerd.version);
+            assert_eq!(stage.tree(), before);
+            assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
+        }
     }
     Ok(())
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    // What is wrong is none of what a plan looks at: an unknown runtime type.
-    let dead = [
-        WITHOUT_PATH,
-        "    [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n      default_runtime_name = \"none\"\n",
-    ]
-    .concat();
-    stage.config(&dead);
-    let before = stage.tree();
-    let ran = stage.allowed("apply", &[]);
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("CRI would not come up"), "{ran:?}");
-    assert!(ran.stderr.contains("the host is as it was"), "{ran:?}");
-    assert_eq!(stage.tree(), before);
-    stage.client()?.version()?;
+    let (runtimes, content) = lab()?;
+    for containerd in &runtimes.containerds {
+        let stage = Stage::of(containerd, content, &HostOptions::default())?;
+        stage.config(WITHOUT_PATH);
+        stage.start();
+        // What is wrong is none of what a plan looks at: an unknown runtime type.
+        let dead = [
+            WITHOUT_PATH,
+            "    [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n      default_runtime_name = \"none\"\n",
+        ]
+        .concat();
+        stage.config(&dead);
+        let before = stage.tree();
+        let ran = stage.allowed("apply", &[]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains("CRI would not come up"), "{ran:?}");
+        assert!(ran.stderr.contains("the host is as it was"), "{ran:?}");
+        assert_eq!(stage.tree(), before);
+        stage.client()?.version()?;
+    }
     Ok(())
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -93,6 +98,39 @@ fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
     assert!(ran.stderr.contains("the host is as it was"), "{ran:?}");
     assert_eq!(stage.tree(), before);
     assert_eq!(stage.pull("quay.io/team/app")?, "quay.io");
+    Ok(())
+}
+
+/// Every server that a configuration of version 4 can set up, and no `config_path`.
+const SERVERS: &str = r#"version = 4
+
+[plugins.'io.containerd.grpc.v1.cri']
+  disable_tcp_service = false
+[plugins.'io.containerd.server.v1.debug']
+  address = '/run/containerd/debug.sock'
+[plugins.'io.containerd.server.v1.grpc']
+  address = '/run/containerd/containerd.sock'
+[plugins.'io.containerd.server.v1.grpc-tcp']
+  address = '127.0.0.1:1234'
+[plugins.'io.containerd.server.v1.metrics']
+  address = '127.0.0.1:1338'
+[plugins.'io.containerd.server.v1.ttrpc']
+  address = '/run/containerd/containerd.sock.ttrpc'
+"#;
+
+#[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn trial_runs_beside_every_server_of_version_4() -> Outcome {
+    let stage = Stage::set()?;
+    stage.config(SERVERS);
+    stage.start();
+    let before = stage.tree();
+    let ran = stage.allowed("apply", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
+    let ran = stage.allowed("restore", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stage.tree(), before);
     Ok(())
 }
 
@@ -120,8 +158,9 @@ fn restarting(stage: &Stage) -> std::io::Result<Child> {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -140,8 +179,9 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -169,8 +209,9 @@ fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -209,8 +250,9 @@ fn killed_half_way(stage: &Stage) -> Outcome {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -240,8 +282,9 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     killed_half_way(&stage)?;

@@ -21,8 +21,9 @@ fn from_outside(stage: &Stage, verb: &str) -> Ran {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn a_host_that_is_mounted_elsewhere_is_told_and_restarted_with_its_own_programs() -> Outcome {
-    let Some(stage) = Stage::set()? else { return Ok(()) };
+    let stage = Stage::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();

@@ -54,18 +54,21 @@ pub(crate) struct Ran {
 pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl Stage {
-    /// A host where the oldest containerd does not run yet and has no file; `None`:
-    /// a part is missing.
-    pub(crate) fn set() -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        Self::with(&HostOptions::default())
+    /// Returns a host where containerd 2.4 does not run yet and has no file.
+    pub(crate) fn set() -> Result<Self, Box<dyn std::error::Error>> {
+        Self::with("2.4", &HostOptions::default())
     }
 
-    pub(crate) fn with(options: &HostOptions) -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let Some((containerds, content)) = lab()? else { return Ok(None) };
-        Self::of(&containerds[0], content, options).map(Some)
+    /// Returns such a host with another containerd, beside a mirror with these options.
+    pub(crate) fn with(
+        minor: &str,
+        options: &HostOptions,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let (runtimes, content) = lab()?;
+        Self::of(runtimes.containerd(minor)?, content, options)
     }
 
-    /// A host with this containerd.
+    /// Returns a host with this containerd, beside a mirror with these options.
     pub(crate) fn of(
         containerd: &Containerd,
         content: &Content,

@@ -40,8 +40,9 @@ const DROP_IN: &str = "[[registry]]\nprefix = \"other.example.com\"\nlocation = 
     [[registry.mirror]]\nlocation = \"mirror.example.net/other\"\n";
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcome {
-    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    let (runtimes, content) = lab()?;
     let access = [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())];
     let sizes = [TOOLS.len(), NAMED.len(), access.len(), TRUST.len(), FALLBACK.len(), STATES.len()];
     let rows = all_pairs(&sizes, |_| true);

@@ -15,7 +15,7 @@ use crate::{
 
 /// The values of each dimension but the registry: all of the page's seven and
 /// a target itself are pulled in every row.
-const VERSIONS: [u8; 2] = [2, 3];
+const VERSIONS: [u8; 3] = [2, 3, 4];
 const NAMED: [Named; 3] = [Named::Tag, Named::Digest, Named::Both];
 const TRUST: [Trust; 4] = [Trust::Public, Trust::Private, Trust::SelfSigned, Trust::Plain];
 const FALLBACK: [&str; 2] = ["upstream", "never"];
@@ -51,10 +51,10 @@ fn cases(containerd: &Containerd) -> Vec<Case<'_>> {
     rows.into_iter().map(case).collect()
 }
 
-/// The containerd with the number `number`, the oldest first.
-fn every_case(number: usize) -> Outcome {
-    let Some((runtimes, content)) = lab()? else { return Ok(()) };
-    let containerd = &runtimes.containerds[number];
+/// Checks every case of the containerd of a minor version.
+fn every_case(minor: &str) -> Outcome {
+    let (runtimes, content) = lab()?;
+    let containerd = runtimes.containerd(minor)?;
     let cases = cases(containerd);
     announce(&format!("containerd {}: {} hosts", containerd.version, cases.len()));
     for case in &cases {
@@ -65,23 +65,32 @@ fn every_case(number: usize) -> Outcome {
 }
 
 #[test]
-fn the_oldest_containerd_pulls_as_declared_on_every_host() -> Outcome {
-    every_case(0)
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn containerd_1_6_pulls_as_declared_on_every_host() -> Outcome {
+    every_case("1.6")
 }
 
 #[test]
-fn the_middle_containerd_pulls_as_declared_on_every_host() -> Outcome {
-    every_case(1)
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn containerd_1_7_pulls_as_declared_on_every_host() -> Outcome {
+    every_case("1.7")
 }
 
 #[test]
-fn the_newest_containerd_pulls_as_declared_on_every_host() -> Outcome {
-    every_case(2)
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn containerd_2_1_pulls_as_declared_on_every_host() -> Outcome {
+    every_case("2.1")
+}
+
+#[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
+fn containerd_2_4_pulls_as_declared_on_every_host() -> Outcome {
+    every_case("2.4")
 }
 
 fn check(host: &Host, case: &Case<'_>) {
     let mut daemon = Daemon::new(host, case.containerd).unwrap();
-    state::make(host, case.state, case.version);
+    state::make(host, case.state, case.version, case.containerd);
     let before = node::tree(host);
     daemon.start().unwrap();
     let declared = Declared::page(host, &case.mirror);

@@ -59,8 +59,9 @@ fn rules() -> impl Strategy<Value = String> {
 }
 
 #[test]
+#[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
-    let Some((runtimes, content)) = lab()? else { return Ok(()) };
+    let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let host = Host::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };

@@ -1,4 +1,4 @@
-//! What a host is like before anything is declared for it.
+//! States of a host before anything is declared for it.
 
 use image_swap_lab::Host;
 use image_swap_testbed::Containerd;
@@ -8,6 +8,8 @@ use image_swap_testbed::Containerd;
 pub(crate) enum State {
     /// There is no config.toml.
     Fresh,
+    /// The file is the output of `containerd config default`, as many guides have it.
+    Default,
     /// As kubeadm's users have it: nothing about registries.
     Plain,
     /// One directory is named.
@@ -20,8 +22,9 @@ pub(crate) enum State {
     DropIn,
 }
 
-pub(crate) const STATES: [State; 6] = [
+pub(crate) const STATES: [State; 7] = [
     State::Fresh,
+    State::Default,
     State::Plain,
     State::ConfigPath,
     State::ColonList,
@@ -29,22 +32,31 @@ pub(crate) const STATES: [State; 6] = [
     State::DropIn,
 ];
 
-/// Whether this containerd can be in this state with a file of this version.
-pub(crate) fn possible(state: State, version: u8, containerd: &Containerd) -> bool {
-    let old = containerd.version.starts_with("1.");
-    let dead = ["2.2.0", "2.2.1"].contains(&containerd.version.as_str());
-    match state {
-        // Without a file there is no version.
-        State::Fresh => version == 2,
-        // Its CRI would not start.
-        State::MirrorsTable if dead => false,
-        _ => version == 2 || !old,
+/// Returns the newest configuration version that a containerd reads.
+pub(crate) fn newest_version(containerd: &Containerd) -> u8 {
+    match containerd.minor() {
+        "1.6" | "1.7" => 2,
+        "2.0" | "2.1" | "2.2" => 3,
+        _ => 4,
     }
 }
 
-/// Makes the host so.
-pub(crate) fn make(host: &Host, state: State, version: u8) {
-    let config = config(state, version);
+/// True if this containerd can be in this state with a file of this version.
+pub(crate) fn possible(state: State, version: u8, containerd: &Containerd) -> bool {
+    let newest = newest_version(containerd);
+    match state {
+        // containerd chooses the version.
+        State::Fresh | State::Default => version == newest,
+        _ => version <= newest,
+    }
+}
+
+/// Writes the files of a state.
+pub(crate) fn make(host: &Host, state: State, version: u8, containerd: &Containerd) {
+    let config = match state {
+        State::Default => Some(containerd.default_configuration().unwrap()),
+        _ => config(state, version),
+    };
     if let Some(config) = config {
         host.write("/etc/containerd/config.toml", &config).unwrap();
     }
@@ -61,7 +73,7 @@ fn config(state: State, version: u8) -> Option<String> {
     };
     let registry = format!("[plugins.\"{images}\".registry");
     let more = match state {
-        State::Fresh => return None,
+        State::Fresh | State::Default => return None,
         State::Plain | State::DropIn => String::new(),
         State::ConfigPath => format!("{registry}]\n  config_path = \"/etc/containerd/certs.d\"\n"),
         State::ColonList => format!(

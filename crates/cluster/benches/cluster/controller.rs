@@ -1,9 +1,8 @@
-//! What the controller holds in memory in a large cluster, and how long a new
-//! declaration takes from there to the next pod.
+//! Memory of the controller in a large cluster, and the time from a new declaration to the
+//! first pod that follows it.
 
 use std::{
     fs,
-    net::UdpSocket,
     path::Path,
     time::{Duration, Instant},
 };
@@ -15,22 +14,27 @@ use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{Outcome, load::Load, process, sample, statistics};
+use crate::{
+    Outcome,
+    load::Load,
+    pod, process, service,
+    statistics::{median, quantile},
+};
 
-/// Namespaces that have their Secret, by the controller's own account.
+/// The controller's own account of namespaces that have their Secret.
 const NAMESPACES_DONE: &str = "image_swap_controller_pull_secrets ";
-/// Secrets that it has written.
+/// The controller's own account of Secrets that it has written.
 const WRITES: &str = "image_swap_controller_pull_secret_writes_total ";
 const RELEASE: &str = "image-swap-system";
 const NAMESPACES: usize = 5000;
 const CHANGES: usize = 21;
-/// How many namespaces are made at the same time.
+/// Namespaces that are created at the same time.
 const AT_ONCE: usize = 16;
-/// Thousands of Secrets take a while.
+/// Longer than thousands of Secrets take.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// The first one, and what it is changed to.
+/// The first password and the next one.
 const PASSWORDS: [&str; 2] = ["password-of-the-robot", "another-password"];
-/// Nobody listens there: that the registry is tried leaves no trace anywhere.
+/// A port without a listener, so that the controller's check of the registry is over at once.
 const REGISTRY: &str = "127.0.0.1:9";
 
 pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outcome<()> {
@@ -45,7 +49,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
     let namespace = format!("--namespace={RELEASE}");
     let listen = format!("--admin-listen=127.0.0.1:{}", admin.number());
-    let arguments = ["controller", &namespace, &kubeconfig, "--match-conditions=false", &listen];
+    let arguments = ["controller", &namespace, &kubeconfig, &listen];
     let controller = process::start(binary, arguments, &admin, directory.path())?;
     declare(control_plane, "first", PASSWORDS[0])?;
     let begun = Instant::now();
@@ -64,7 +68,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let own = format!("--admin-listen=127.0.0.1:{}", webhook_admin.number());
     let arguments = ["webhook", "--in-cluster", &namespace, &kubeconfig, &listen, &own];
     let _webhook = process::start(binary, arguments, &port, directory.path())?;
-    serve_at(control_plane, port.number())?;
+    service::create(control_plane, RELEASE, "image-swap-admission", port.number())?;
     changes(control_plane, &Load::new(&client, "n-0")?).await
 }
 
@@ -82,7 +86,7 @@ fn reaches(port: &Port, metric: &str, wanted: usize) -> Outcome<()> {
 
 /// Namespaces with a swapped pod in each.
 async fn seed(client: &Client) -> Outcome<()> {
-    let mut pod: Value = sample::pod();
+    let mut pod: Value = pod::pod();
     pod["metadata"]["annotations"] = json!({ "image-swap.io/original-images": "{}" });
     let pod: Pod = serde_json::from_value(pod)?;
     let mut tasks = JoinSet::new();
@@ -120,29 +124,6 @@ fn install(control_plane: &ControlPlane) -> Outcome<()> {
     Ok(())
 }
 
-/// Sends the API server to `port` of this machine when it asks the Service.
-fn serve_at(control_plane: &ControlPlane, port: u16) -> Outcome<()> {
-    // Endpoints are never loopback addresses. Nothing is sent: connecting
-    // chooses the address that would be used.
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect("192.0.2.1:9")?;
-    let address = socket.local_addr()?.ip();
-    let metadata = json!({ "name": "image-swap-admission" });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-        "spec": { "ports": [{ "name": "https", "port": 443 }] },
-    });
-    let ports = json!([{ "name": "https", "port": port }]);
-    let endpoints = json!({
-        "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
-        "subsets": [{ "addresses": [{ "ip": address }], "ports": ports }],
-    });
-    for (plural, object) in [("services", service), ("endpoints", endpoints)] {
-        control_plane.create(&format!("/api/v1/namespaces/{RELEASE}/{plural}"), &object)?;
-    }
-    Ok(())
-}
-
 /// Declares that images of Docker Hub are at `path` of the registry.
 fn declare(control_plane: &ControlPlane, path: &str, password: &str) -> Outcome<()> {
     let secrets = "/api/v1/namespaces/jet-system/secrets";
@@ -166,7 +147,7 @@ fn declare(control_plane: &ControlPlane, path: &str, password: &str) -> Outcome<
 /// Changes the declaration again and again, and creates pods until one follows it.
 async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
     let mut times = Vec::new();
-    // The first one waits for certificates and the registration, too.
+    // The first change waits for certificates and the registration, too.
     for number in 0..=CHANGES {
         let path = format!("change-{number}");
         let wanted = format!("{REGISTRY}/airgap/{path}/library/nginx:1.27");
@@ -181,8 +162,8 @@ async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
     }
-    println!("declaration/to-pod-ms {:.0}", statistics::median(&times));
-    let (least, most) = (statistics::quantile(&times, 0.0), statistics::quantile(&times, 0.99));
+    let [least, most] = [0.0, 1.0].map(|share| quantile(times.clone(), share));
+    println!("declaration/to-pod-ms {:.0}", median(times));
     println!("# {CHANGES} changes: {least:.0} to {most:.0} ms");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Pods that are created, dry, at a given rate.
+//! Pods that are created at a given rate, as a dry run.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{Outcome, sample};
+use crate::{Outcome, pod};
 
-/// How many are created at the same time when no rate is given.
+/// Pods that are created at the same time when there is no rate.
 const AT_ONCE: usize = 4;
 
 /// Pods of one namespace.
@@ -21,21 +21,21 @@ pub(crate) struct Load {
     pod: Pod,
 }
 
-/// What became of one round.
+/// The answers of one round.
 pub(crate) struct Round {
     /// Milliseconds of each request.
     pub(crate) latencies: Vec<f64>,
-    /// Whether the answers came as fast as the requests.
+    /// True if the answers came as fast as the requests.
     pub(crate) held: bool,
 }
 
 impl Load {
     pub(crate) fn new(client: &Client, namespace: &str) -> Outcome<Self> {
-        let pod = serde_json::from_value(sample::pod())?;
+        let pod = serde_json::from_value(pod::pod())?;
         Ok(Self { pods: Api::namespaced(client.clone(), namespace), pod })
     }
 
-    /// Creates one pod; the image of its first container.
+    /// Creates one pod, and returns the image of its first container.
     pub(crate) async fn create(&self) -> Outcome<String> {
         let params = PostParams { dry_run: true, ..PostParams::default() };
         let created = self.pods.create(&params, &self.pod).await?;
@@ -43,7 +43,7 @@ impl Load {
         Ok(first.and_then(|container| container.image).unwrap_or_default())
     }
 
-    /// How many are created in a second when there is never none under way.
+    /// Returns the pods a second that are created when the next one follows each answer.
     pub(crate) async fn capacity(&self, time: Duration) -> Outcome<f64> {
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
@@ -65,8 +65,8 @@ impl Load {
         Ok(sum / begun.elapsed().as_secs_f64())
     }
 
-    /// Creates `rate` a second for as long as `time`, whether or not earlier
-    /// ones are answered; each has to get `image`.
+    /// Creates `rate` pods a second for `time`, without waiting for earlier answers. Each
+    /// pod must get `image`.
     pub(crate) async fn round(
         &self,
         rate: f64,
@@ -93,7 +93,7 @@ impl Load {
         while let Some(done) = tasks.join_next().await {
             latencies.push(done??);
         }
-        // Whatever is left behind at the end is a queue that would have grown.
+        // Answers that are late at the end are a queue that would have grown.
         let held = begun.elapsed() < time.mul_f64(1.05);
         Ok(Round { latencies, held })
     }

@@ -1,11 +1,9 @@
-//! What a cluster notices of us, on a real API server: how much longer a pod's
-//! creation takes, in terms of a webhook that answers a constant; what the
-//! controller of a large cluster holds in memory; how soon a new declaration is
-//! followed.
+//! The cost of image-swap in a cluster, on a real API server: the time that a pod's creation
+//! takes longer, beside a webhook that always gives the same answer; the memory of the
+//! controller in a large cluster; the time until a new declaration is followed.
 //!
-//! Ours is the binary that `IMAGE_SWAP` names, the other one this binary again.
-//! Without a binary or without the parts of a control plane nothing is measured.
-//! `-- admission` or `-- controller` measures that alone.
+//! `IMAGE_SWAP` names the binary of image-swap, the other webhook is this binary again.
+//! `-- admission` or `-- controller` measures one of them alone.
 
 #![allow(
     clippy::print_stdout,
@@ -14,27 +12,36 @@
 )]
 
 mod admission;
+#[path = "../../../webhook/benches/throughput/constant.rs"]
 mod constant;
 mod controller;
 mod load;
+mod pod;
 mod process;
+#[path = "../../../webhook/benches/throughput/sample.rs"]
 mod sample;
+mod service;
+#[path = "../../../webhook/benches/throughput/statistics.rs"]
 mod statistics;
 
 use std::{
     env,
     error::Error,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
-use tokio::runtime::{Builder, Runtime};
+use image_swap_testbed::{ControlPlane, Options, Parts};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// As the binary's: see `image-swap webhook`.
+/// Threads of a webhook, as many as `image-swap webhook` has.
 const WORKERS: usize = 1;
-/// Of those who ask.
+/// Threads of the load.
 const LOAD_WORKERS: usize = 2;
 
 const ADMISSION: &str = "admission";
@@ -43,8 +50,8 @@ const CONTROLLER: &str = "controller";
 fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["constant", directory, port] => {
-            runtime(WORKERS)?.block_on(constant::serve(Path::new(directory), port.parse()?))
+        ["constant", directory, name, port] => {
+            runtime(WORKERS)?.block_on(constant(Path::new(directory), name, port.parse()?))
         }
         arguments if arguments.contains(&"--bench") => {
             let is_named = |name: &str| arguments.contains(&name);
@@ -60,25 +67,28 @@ fn runtime(workers: usize) -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
+/// Serves a constant at `port` of all addresses until the process is killed.
+async fn constant(directory: &Path, name: &str, port: u16) -> Outcome<()> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+    constant::serve("uid", directory, name, listener).await
+}
+
 fn measure(admission: bool, controller: bool) -> Outcome<()> {
-    let Some(binary) = env::var_os("IMAGE_SWAP").map(PathBuf::from) else {
-        println!("# IMAGE_SWAP names no binary: nothing is measured");
-        return Ok(());
-    };
-    let Some(parts) = or_skip(Parts::for_tests(&|step: &str| eprintln!("{step}")))? else {
-        return Ok(());
-    };
+    let binary = env::var_os("IMAGE_SWAP").map(PathBuf::from);
+    let binary = binary.ok_or("IMAGE_SWAP names no binary of image-swap")?;
+    let parts = Parts::present()?;
     let options = Options {
-        // Nobody makes service accounts here.
+        // There is no controller that creates service accounts.
         api_server_flags: vec!["--disable-admission-plugins=ServiceAccount".into()],
         ..Options::default()
     };
-    let start = || or_skip(ControlPlane::start(&parts, &options));
-    if admission && let Some(control_plane) = start()? {
+    if admission {
+        let control_plane = ControlPlane::start(&parts, &options)?;
         runtime(LOAD_WORKERS)?.block_on(admission::measure(&control_plane, &binary))?;
     }
-    // A new one: namespaces without number would slow down whatever comes after.
-    if controller && let Some(control_plane) = start()? {
+    if controller {
+        // A new control plane: the many namespaces of this one slow down all requests.
+        let control_plane = ControlPlane::start(&parts, &options)?;
         runtime(LOAD_WORKERS)?.block_on(controller::measure(&control_plane, &binary))?;
     }
     Ok(())

@@ -71,8 +71,6 @@ pub struct Settings {
     pub namespace_label: String,
     /// Whether only namespaces labelled `enabled` take part.
     pub opt_in: bool,
-    /// Whether the server is to be told `matchConditions`.
-    pub match_conditions: bool,
     /// Whether swapped pods get a pull Secret.
     pub pull_secrets: bool,
     /// Whether the registrations of dead programs that swap images are removed.
@@ -133,8 +131,6 @@ struct Memory {
     /// What was last said in events, so that it is said once.
     said: std::collections::HashMap<&'static str, String>,
     namespace_is_there: bool,
-    /// Whether the API server keeps `matchConditions`; none before it was tried.
-    conditions: Option<bool>,
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
@@ -157,7 +153,6 @@ impl Memory {
             wanted: None,
             said: std::collections::HashMap::new(),
             namespace_is_there: false,
-            conditions: None,
             checking: None,
             health: None,
             checked: None,

@@ -10,20 +10,12 @@ use image_swap_core::{
     declaration::UnixTime,
 };
 use k8s_openapi::api::core::v1::Endpoints;
-use kube::{
-    Api,
-    api::{ListParams, Patch, PatchParams},
-    runtime::events::EventType,
-};
+use kube::{Api, api::ListParams, runtime::events::EventType};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{Controller, Memory, snapshot::Snapshot};
-use crate::{
-    api,
-    error::{Error, code},
-    report::Other,
-};
+use crate::{api, error::Error, report::Other};
 
 impl Controller {
     /// Whether pods are only reported on: by choice, or because another program
@@ -126,11 +118,7 @@ impl Controller {
         }
         let wanted = if audit { Wanted::Audit } else { self.settings.policy };
         let policy = earned.policy(wanted);
-        let mut settings = self.webhooks(snapshot, bundle, policy);
-        settings.match_conditions = self.conditions(&settings, observed, memory).await?;
-        if !settings.match_conditions {
-            self.name_namespaces(memory).await?;
-        }
+        let settings = self.webhooks(snapshot, bundle, policy);
         let Some(object) = plan(&desired(&settings), observed) else { return Ok(Some(policy)) };
         let is_repair = observed.is_some() && registered == policy;
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
@@ -144,55 +132,6 @@ impl Controller {
             Some(_) => info!("the registration was brought up to date"),
         }
         Ok(Some(policy))
-    }
-
-    /// Whether to register conditions: if the API server keeps them. Where it does
-    /// not, ours would be missing again and again, and pods of the system would be
-    /// held like all others; it is told namespaces instead.
-    async fn conditions(
-        &self,
-        settings: &webhooks::Settings,
-        observed: Option<&Value>,
-        memory: &mut Memory,
-    ) -> Result<bool, Error> {
-        if !settings.match_conditions {
-            return Ok(false);
-        }
-        if observed.is_some_and(webhooks::keeps_conditions) {
-            memory.conditions = Some(true);
-        }
-        let kept = match memory.conditions {
-            Some(known) => known,
-            None => self.try_conditions(settings).await?,
-        };
-        memory.conditions = Some(kept);
-        let note = if kept {
-            ""
-        } else {
-            "the API server keeps no matchConditions (it is older than 1.28): system pods are told \
-             by their namespace alone; set matchConditions to false"
-        };
-        self.say(memory, "NoMatchConditions", EventType::Warning, note).await;
-        Ok(kept)
-    }
-
-    /// Registers, dry, what has conditions, and sees what becomes of them.
-    async fn try_conditions(&self, settings: &webhooks::Settings) -> Result<bool, Error> {
-        let Some(object) = plan(&desired(settings), None) else { return Ok(true) };
-        let params = PatchParams { dry_run: true, ..PatchParams::apply(api::MANAGER).force() };
-        let registrations = api::registrations(&self.client);
-        let tried = registrations.patch(&settings.name, &params, &Patch::Apply(&object)).await;
-        match tried {
-            Ok(answered) => {
-                let answered = serde_json::to_value(&answered).unwrap_or_default();
-                Ok(webhooks::keeps_conditions(&answered))
-            }
-            // An apply is held against the schema.
-            Err(kube::Error::Api(status)) if status.message.contains("matchConditions") => {
-                Ok(false)
-            }
-            Err(error) => Err(Error::api("try matchConditions")(error)),
-        }
     }
 
     fn webhooks(
@@ -215,7 +154,6 @@ impl Controller {
             policy,
             timeout_seconds: settings.timeout_seconds,
             system_namespaces: settings.system_namespaces.clone(),
-            match_conditions: settings.match_conditions,
             opt_in: settings.opt_in,
             namespace_label: settings.namespace_label.clone(),
         }
@@ -258,34 +196,5 @@ impl Controller {
         info!(policy = policy.as_str(), "{note}");
         let type_ = if policy == Policy::Fail { EventType::Normal } else { EventType::Warning };
         self.say(memory, "FailurePolicyChanged", type_, note).await;
-    }
-
-    /// Servers before 1.21 do not label namespaces with their names, and
-    /// without conditions these labels are how system namespaces are told.
-    async fn name_namespaces(&self, memory: &mut Memory) -> Result<(), Error> {
-        use k8s_openapi::api::core::v1::Namespace;
-        const LABEL: &str = "kubernetes.io/metadata.name";
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        for name in &self.settings.system_namespaces {
-            let found = match namespaces.get_opt(name).await {
-                Ok(found) => found,
-                Err(error) if code(&error) == Some(403) => {
-                    if super::turn::news(memory, "SystemNamespaces", "unread") {
-                        warn!(
-                            "system namespaces may not be read: their labels are not looked after"
-                        );
-                    }
-                    continue;
-                }
-                Err(error) => return Err(Error::api(format!("read the namespace {name}"))(error)),
-            };
-            let labels = found.map(|it| it.metadata.labels.unwrap_or_default());
-            if labels.is_some_and(|labels| !labels.contains_key(LABEL)) {
-                let patch = json!({ "metadata": { "labels": { LABEL: name } } });
-                api::merge(&namespaces, name, &patch).await?;
-                info!(namespace = name, "labelled with its name");
-            }
-        }
-        Ok(())
     }
 }

@@ -53,7 +53,6 @@ impl Controller {
                 .to_owned(),
                 label: self.settings.namespace_label.clone(),
                 opt_in: self.settings.opt_in,
-                conditions: memory.conditions,
                 registered: registered.is_some(),
                 probe: super::probe::name(memory.probe).to_owned(),
                 failures: earned.map_or(0, |earned| earned.failures()),

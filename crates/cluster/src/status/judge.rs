@@ -146,12 +146,6 @@ fn policy(report: &Report, told: &mut Told) {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
     }
-    if held.conditions == Some(false) {
-        told.notes.push(
-            "the API server knows no matchConditions: system pods are told by their namespace alone"
-                .to_owned(),
-        );
-    }
 }
 
 fn certificates(report: &Report, now: UnixTime, told: &mut Told) {

@@ -1,126 +1,207 @@
-//! The conditions that we register (`matchConditions`), evaluated by somebody
-//! else's CEL on requests written as API servers write them. The one that the
-//! other tests run on is older than conditions.
+//! The match conditions of the registration, evaluated by the API server on dry runs.
 
-use cel::{Context, Program, Value as Cel};
 use image_swap_core::cluster::{
     policy::Policy,
-    webhooks::{Owner, Service, Settings, desired},
+    webhooks::{Owner, Service, Settings, desired, plan},
 };
+use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
-/// The condition of the entry `name`.
-fn condition(name: &str) -> Program {
+use crate::stage::{NAMESPACE, REGISTRATIONS, Stage, eventually};
+
+const ORDINARY: &str = "pods.image-swap.io";
+const SYSTEM: &str = "system.image-swap.io";
+const UPDATES: &str = "updates.image-swap.io";
+
+/// Returns the registration under `Policy::Fail`. Its Service does not exist, so that every call
+/// of an entry fails.
+fn registration() -> Value {
     let settings = Settings {
         name: "image-swap-admission".into(),
         release: "image-swap".into(),
         owner: Owner { name: "image-swap".into(), uid: "u".into() },
-        service: Service { namespace: "n".into(), name: "s".into(), port: 443 },
+        service: Service {
+            namespace: NAMESPACE.into(),
+            name: "image-swap-admission".into(),
+            port: 443,
+        },
         ca_bundle: String::new(),
         policy: Policy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
-        match_conditions: true,
         opt_in: false,
         namespace_label: "k8s.twr.io/imageswap".into(),
     };
-    let entries = desired(&settings).entries;
-    let entry = entries.iter().find(|entry| entry.name == name).unwrap();
-    let conditions = entry.fields["matchConditions"].as_array().unwrap();
-    assert_eq!(conditions.len(), 1);
-    Program::compile(conditions[0]["expression"].as_str().unwrap()).unwrap()
+    plan(&desired(&settings), None).unwrap()
 }
 
-fn holds(condition: &Program, namespace: &str, object: &Value, old: &Value) -> bool {
-    let mut context = Context::default();
-    let request = json!({ "namespace": namespace, "operation": "CREATE" });
-    for (name, value) in [("request", &request), ("object", object), ("oldObject", old)] {
-        context.add_variable(name, value).unwrap();
+/// Registers `object` in place of the registration that is there.
+fn register(stage: &Stage, object: &Value) {
+    let path = format!("{REGISTRATIONS}/image-swap-admission");
+    if stage.get(&path).is_some() {
+        stage.request("DELETE", &path, None);
     }
-    match condition.execute(&context).unwrap() {
-        Cel::Bool(holds) => holds,
-        other => panic!("expected true or false, found {other:?}"),
-    }
+    stage.request("POST", REGISTRATIONS, Some(object));
 }
 
-/// A pod as the API server describes it: defaults are filled in, priority too.
-fn pod(more: &Value) -> Value {
+/// Returns the registration with `Fail` for the entry `name` and `Ignore` for all others.
+fn failing(name: &str) -> Value {
+    let mut object = registration();
+    for entry in object["webhooks"].as_array_mut().unwrap() {
+        let policy = if entry["name"] == name { "Fail" } else { "Ignore" };
+        entry["failurePolicy"] = policy.into();
+    }
+    object
+}
+
+/// Sends a request and returns the name of the entry because of which it is refused.
+fn refused_by(stage: &Stage, method: &str, path: &str, body: &Value) -> Option<String> {
+    let answer = tokio::task::block_in_place(|| {
+        stage.control_plane.request(method, path, Some(body)).unwrap()
+    });
+    let status: Value = serde_json::from_str(&answer.body).unwrap();
+    let (_, rest) = status["message"].as_str()?.split_once("failed calling webhook \"")?;
+    Some(rest.split_once('"').unwrap().0.to_owned())
+}
+
+/// Returns the name of the entry because of which a pod is refused at its creation.
+fn creation_refused_by(stage: &Stage, namespace: &str, spec: &Value) -> Option<String> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    refused_by(stage, "POST", &path, &pod("new", spec))
+}
+
+/// Returns a pod whose spec has the fields `more` besides one container.
+fn pod(name: &str, more: &Value) -> Value {
     let mut spec = json!({
-        "containers": [{ "name": "main", "image": "nginx", "resources": {} }],
-        "restartPolicy": "Always", "securityContext": {}, "priority": 0,
-        "enableServiceLinks": true, "schedulerName": "default-scheduler",
+        "automountServiceAccountToken": false,
+        "containers": [container("main", "nginx")],
     });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "p" }, "spec": spec })
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": spec })
 }
 
-#[test]
-fn each_new_pod_is_either_ordinary_or_of_the_system() {
-    let (ordinary, system) = (condition("pods.image-swap.io"), condition("system.image-swap.io"));
-    for (namespace, spec, is_system) in [
-        ("apps", json!({}), false),
-        ("apps", json!({ "hostNetwork": false }), false),
-        ("apps", json!({ "priorityClassName": "high" }), false),
-        ("apps", json!({ "hostNetwork": false, "priorityClassName": "high" }), false),
-        ("kube-system-2", json!({}), false),
-        ("kube-system", json!({}), true),
-        ("calico-system", json!({}), true),
-        ("apps", json!({ "hostNetwork": true }), true),
-        ("apps", json!({ "priorityClassName": "system-node-critical" }), true),
-        ("apps", json!({ "priorityClassName": "system-cluster-critical" }), true),
-    ] {
-        let pod = pod(&spec);
-        assert_eq!(holds(&system, namespace, &pod, &Value::Null), is_system, "{namespace} {spec}");
-        assert_eq!(
-            holds(&ordinary, namespace, &pod, &Value::Null),
-            !is_system,
-            "{namespace} {spec}"
-        );
+fn container(name: &str, image: &str) -> Value {
+    json!({ "name": name, "image": image })
+}
+
+/// Starts a control plane with the namespaces and the priority class of the tests.
+async fn set() -> Stage {
+    let stage = Stage::bare(&Options::default()).await;
+    for name in ["calico-system", "kube-system-2"] {
+        stage.control_plane.create_namespace(name).unwrap();
+    }
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
+    });
+    stage.request("POST", "/api/v1/namespaces/kube-system/serviceaccounts", Some(&account));
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+        "metadata": { "name": "high" }, "value": 1000,
+    });
+    stage.request("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", Some(&class));
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn each_new_pod_matches_exactly_one_entry() {
+    let stage = set().await;
+    let host_network = json!({ "hostNetwork": true });
+    for (entry, matching) in [(ORDINARY, json!({})), (SYSTEM, host_network)] {
+        register(&stage, &failing(entry));
+        let is_read = || creation_refused_by(&stage, "apps", &matching).filter(|by| by == entry);
+        eventually(is_read).await;
+        for (namespace, spec, is_system) in [
+            ("apps", json!({}), false),
+            ("apps", json!({ "hostNetwork": false }), false),
+            ("apps", json!({ "priorityClassName": "high" }), false),
+            ("apps", json!({ "hostNetwork": false, "priorityClassName": "high" }), false),
+            ("kube-system-2", json!({}), false),
+            ("kube-system", json!({}), true),
+            ("calico-system", json!({}), true),
+            ("apps", json!({ "hostNetwork": true }), true),
+            ("apps", json!({ "priorityClassName": "system-node-critical" }), true),
+            ("apps", json!({ "priorityClassName": "system-cluster-critical" }), true),
+            ("kube-system", json!({ "hostNetwork": true, "priorityClassName": "high" }), true),
+        ] {
+            let refused = creation_refused_by(&stage, namespace, &spec);
+            let expected = ((entry == SYSTEM) == is_system).then_some(entry);
+            assert_eq!(refused.as_deref(), expected, "{namespace} {spec}");
+        }
     }
 }
 
-#[test]
-fn an_update_is_asked_about_only_if_it_changes_an_image() {
-    let changes = condition("updates.image-swap.io");
-    let container = |name: &str, image: &str| json!({ "name": name, "image": image });
-    let two =
-        json!({ "initContainers": [container("init", "busybox"), container("side", "envoy")] });
-    let debug = json!({ "ephemeralContainers": [container("debug", "alpine")] });
-    let swapped = json!({
-        "initContainers": [container("side", "envoy"), container("init", "busybox")],
-    });
-    let other = json!({ "containers": [container("main", "redis")] });
-    let imageless = json!({ "containers": [{ "name": "main" }] });
-    let labelled = {
-        let mut pod = pod(&json!({}));
-        pod["metadata"]["labels"] = json!({ "a": "b" });
-        pod
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn without_replicas_only_ordinary_pods_are_refused() {
+    let stage = set().await;
+    let path = "/api/v1/namespaces/apps/pods";
+    let stored = stage.request("POST", path, Some(&pod("stored", &json!({}))));
+    register(&stage, &registration());
+    let is_read = || creation_refused_by(&stage, "apps", &json!({})).filter(|by| by == ORDINARY);
+    eventually(is_read).await;
+    for (namespace, spec) in [
+        ("kube-system", json!({})),
+        ("apps", json!({ "hostNetwork": true })),
+        ("apps", json!({ "priorityClassName": "system-node-critical" })),
+    ] {
+        let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+        let created = stage.request("POST", &path, Some(&pod("new", &spec)));
+        assert_eq!(created["spec"]["containers"][0]["image"], "nginx");
+    }
+    let mut changed = stored;
+    changed["spec"]["containers"][0]["image"] = "redis".into();
+    let updated = stage.request("PUT", &format!("{path}/stored?dryRun=All"), Some(&changed));
+    assert_eq!(updated["spec"]["containers"][0]["image"], "redis");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn only_updates_that_change_images_match() {
+    let stage = set().await;
+    let pods = "/api/v1/namespaces/apps/pods";
+    let init = json!([container("init", "busybox"), container("side", "envoy")]);
+    let debug =
+        |name: &str| json!({ "name": name, "image": "alpine", "terminationMessagePolicy": "File" });
+    for (name, spec) in
+        [("plain", json!({})), ("two", json!({ "initContainers": init })), ("debugged", json!({}))]
+    {
+        stage.request("POST", pods, Some(&pod(name, &spec)));
+    }
+    let first = json!({ "spec": { "ephemeralContainers": [debug("first")] } });
+    stage.request("PATCH", &format!("{pods}/debugged/ephemeralcontainers"), Some(&first));
+
+    register(&stage, &failing(UPDATES));
+    let refused = |path: &str, change: &Value| {
+        refused_by(&stage, "PATCH", &format!("{pods}/{path}?dryRun=All"), change)
     };
-    for (new, old, is_change) in [
-        (pod(&json!({})), pod(&json!({})), false),
-        (labelled, pod(&json!({})), false),
-        (pod(&json!({ "tolerations": [] })), pod(&json!({})), false),
-        (pod(&other), pod(&json!({})), true),
-        (pod(&two), pod(&two), false),
-        // The order tells nothing.
-        (pod(&swapped), pod(&two), false),
-        (pod(&two), pod(&json!({})), true),
-        (pod(&json!({})), pod(&two), false),
-        // An ephemeral container comes; it stays; another one comes.
-        (pod(&debug), pod(&json!({})), true),
-        (pod(&debug), pod(&debug), false),
+    let image = json!({ "spec": { "containers": [container("main", "redis")] } });
+    eventually(|| refused("plain", &image).filter(|by| by == UPDATES)).await;
+    for (path, change, is_match) in [
+        ("plain", json!({}), false),
+        ("plain", json!({ "metadata": { "labels": { "a": "b" } } }), false),
+        ("plain", json!({ "spec": { "tolerations": [{ "operator": "Exists" }] } }), false),
+        ("plain", image, true),
+        ("plain", json!({ "spec": { "containers": [{ "name": "main" }] } }), true),
+        ("plain", json!({ "spec": { "containers": [container("other", "nginx")] } }), true),
+        ("plain", json!({ "spec": { "initContainers": init } }), true),
+        ("two", json!({ "metadata": { "labels": { "a": "b" } } }), false),
+        ("two", json!({ "spec": { "initContainers": [init[1], init[0]] } }), false),
+        ("two", json!({ "spec": { "initContainers": [init[0]] } }), false),
+        ("two", json!({ "spec": { "initContainers": null } }), false),
+        ("two", json!({ "spec": { "initContainers": [init[0], container("side", "new")] } }), true),
+        ("debugged", json!({ "metadata": { "labels": { "a": "b" } } }), false),
+        ("debugged/ephemeralcontainers", first.clone(), false),
         (
-            pod(&json!({
-                "ephemeralContainers": [container("debug", "alpine"), container("more", "nginx")],
-            })),
-            pod(&debug),
+            "debugged/ephemeralcontainers",
+            json!({ "spec": { "ephemeralContainers": [debug("first"), debug("second")] } }),
             true,
         ),
-        (pod(&imageless), pod(&imageless), false),
-        (pod(&imageless), pod(&json!({})), true),
+        ("plain/ephemeralcontainers", first, true),
     ] {
-        assert_eq!(holds(&changes, "apps", &new, &old), is_change, "{new}\nafter {old}");
+        let expected = is_match.then_some(UPDATES);
+        assert_eq!(refused(path, &change).as_deref(), expected, "{path} {change}");
     }
 }

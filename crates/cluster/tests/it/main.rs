@@ -1,5 +1,4 @@
-//! The controller on a real API server. Where there is none, CI fails and any
-//! other machine is told what was skipped.
+//! Tests of the controller on a real API server.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,6 +16,7 @@ mod pull_secrets;
 mod registration;
 mod registry;
 mod replica;
+mod service;
 mod stage;
 mod status;
 mod stream;

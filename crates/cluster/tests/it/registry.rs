@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use image_swap_cluster::Health;
-use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions, or_skip};
+use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
@@ -63,6 +63,7 @@ fn is_told(stage: &Stage, reason: &str, part: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: cargo xtask test"]
 async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status() {
     let authority = Authority::new("the company's").unwrap();
     let options = RegistryOptions {
@@ -71,10 +72,8 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         credentials: Some(credentials(PASSWORD)),
         ..RegistryOptions::default()
     };
-    let started =
-        tokio::task::block_in_place(|| or_skip(Registry::start(parts(), &options)).unwrap());
-    let Some(mut registry) = started else { return };
-    let Some(stage) = Stage::set().await else { return };
+    let mut registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
+    let stage = Stage::set().await;
     let second = Duration::from_secs(1);
     let mut controller = stage.controller_that_checks(settings(), second);
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -137,8 +136,9 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
 async fn a_certificate_that_has_expired_or_soon_will_is_told() {
-    let Some(stage) = Stage::set().await else { return };
+    let stage = Stage::set().await;
     let second = Duration::from_secs(1);
     let mut controller = stage.controller_that_checks(settings(), second);
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -166,8 +166,9 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
 
 /// Such as Harbor: `/v2/` refuses everybody, and its own service knows better.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
 async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
-    let Some(stage) = Stage::set().await else { return };
+    let stage = Stage::set().await;
     let mut controller = stage.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let good = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));

@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
-    net::{IpAddr, UdpSocket},
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,21 +11,17 @@ use image_swap_cluster::{
     Times, client, follow,
 };
 use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
-use image_swap_testbed::{ControlPlane, Options, Parts, or_skip};
+use image_swap_testbed::{ControlPlane, Options, Parts};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::replica::Replica;
 
-/// All parts, looked for once.
+/// Returns all parts.
 pub(crate) fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::for_tests(&announce).unwrap());
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
     &PARTS
-}
-
-fn announce(step: &str) {
-    let _ = writeln!(std::io::stderr(), "{step}");
 }
 
 pub(crate) const NAMESPACE: &str = "image-swap-system";
@@ -74,8 +68,6 @@ pub(crate) fn settings() -> Settings {
         system_namespaces: vec!["kube-system".into()],
         namespace_label: "k8s.twr.io/imageswap".into(),
         opt_in: false,
-        // The server that Debian's sources make is older than conditions.
-        match_conditions: false,
         pull_secrets: true,
         adopt: false,
         coexist: false,
@@ -100,32 +92,31 @@ pub(crate) fn now() -> UnixTime {
 }
 
 impl Stage {
-    /// A control plane with the release's anchor; `None`: it is skipped.
-    pub(crate) async fn set() -> Option<Self> {
+    /// Starts a control plane with the release's anchor.
+    pub(crate) async fn set() -> Self {
         Self::set_with(&Options::default()).await
     }
 
-    /// As [`Stage::set`], with more than an API server.
-    pub(crate) async fn set_with(options: &Options) -> Option<Self> {
-        let stage = Self::bare(options).await?;
+    /// Starts a control plane with the release's anchor and the servers of `options`.
+    pub(crate) async fn set_with(options: &Options) -> Self {
+        let stage = Self::bare(options).await;
         let anchor = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
         });
         stage.control_plane.create(ANCHORS, &anchor).unwrap();
-        Some(stage)
+        stage
     }
 
-    /// A control plane with two namespaces, and nothing of the chart.
-    pub(crate) async fn bare(options: &Options) -> Option<Self> {
-        let started =
-            tokio::task::block_in_place(|| or_skip(ControlPlane::start(parts(), options)).unwrap());
-        let control_plane = started?;
+    /// Starts a control plane with two namespaces and no object of the chart.
+    pub(crate) async fn bare(options: &Options) -> Self {
+        let control_plane =
+            tokio::task::block_in_place(|| ControlPlane::start(parts(), options).unwrap());
         control_plane.create_namespace(NAMESPACE).unwrap();
         control_plane.create_namespace("apps").unwrap();
         let client = client(Some(control_plane.kubeconfig())).await.unwrap();
-        Some(Self { control_plane, client })
+        Self { control_plane, client }
     }
 
     /// A controller that leads, or waits to.
@@ -160,38 +151,6 @@ impl Stage {
         (replica, following)
     }
 
-    /// Sends the API server to `port` of this machine when it asks the Service.
-    pub(crate) fn serve_at(&self, port: u16) {
-        self.serve_at_all(&[port]);
-    }
-
-    /// Sends the API server to one of `ports`, whichever; to none if there is none.
-    pub(crate) fn serve_at_all(&self, ports: &[u16]) {
-        let name = "image-swap-admission";
-        let path = |plural| format!("/api/v1/namespaces/{NAMESPACE}/{plural}");
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
-            "spec": { "ports": [{ "name": "https", "port": 443 }] },
-        });
-        let subset = |port| {
-            let ports = json!([{ "name": "https", "port": port }]);
-            json!({ "addresses": [{ "ip": address() }], "ports": ports })
-        };
-        let endpoints = json!({
-            "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name },
-            "subsets": ports.iter().map(subset).collect::<Vec<_>>(),
-        });
-        if self.get(&format!("{}/{name}", path("services"))).is_none() {
-            self.request("POST", &path("services"), Some(&service));
-        }
-        let there = format!("{}/{name}", path("endpoints"));
-        if self.get(&there).is_some() {
-            self.request("PUT", &there, Some(&endpoints));
-        } else {
-            self.request("POST", &path("endpoints"), Some(&endpoints));
-        }
-    }
-
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         tokio::task::block_in_place(|| self.control_plane.get(path).unwrap())
     }
@@ -216,12 +175,6 @@ impl Stage {
         } else {
             self.request("POST", secrets, Some(&secret));
         }
-    }
-
-    /// The minor version of the API server.
-    pub(crate) async fn minor(&self) -> u32 {
-        let version = self.client.apiserver_version().await.unwrap();
-        version.minor.trim_end_matches('+').parse().unwrap()
     }
 
     /// Deletes `pod` below `pods` at once.
@@ -305,12 +258,4 @@ pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
         ("INSECURE", "false".to_owned()),
         ("MIRROR_REGISTRIES", format!("docker.io::{domain}/airgap/docker.io")),
     ])
-}
-
-/// An address of this machine that an Endpoints object may name: not loopback.
-pub(crate) fn address() -> IpAddr {
-    // Nothing is sent: connecting chooses the address that would be used.
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("192.0.2.1:9").unwrap();
-    socket.local_addr().unwrap().ip()
 }

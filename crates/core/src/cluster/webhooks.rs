@@ -5,7 +5,7 @@ mod desired;
 mod merge;
 
 pub use self::desired::{Desired, Entry, desired};
-pub use self::merge::{earned, keeps_conditions, plan};
+pub use self::merge::{earned, plan};
 
 /// The label by which our own pods match no entry.
 pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";
@@ -18,8 +18,6 @@ pub const PROBE_ANNOTATION: &str = "image-swap.io/reached";
 pub const NOT_REACHED: &str = "no";
 /// What our answer makes of [`PROBE_ANNOTATION`].
 pub const REACHED: &str = "yes";
-/// The label that every namespace has since Kubernetes 1.21.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Namespaces whose pods start whatever becomes of us: without them no other
 /// pod gets a network or a volume.
@@ -71,8 +69,6 @@ pub struct Settings {
     pub timeout_seconds: u8,
     /// Namespaces whose pods are let through unreviewed, if need be.
     pub system_namespaces: Vec<String>,
-    /// Whether the server knows `matchConditions` (Kubernetes 1.28).
-    pub match_conditions: bool,
     /// Whether only namespaces labelled `enabled` take part.
     pub opt_in: bool,
     /// The label by which namespaces leave (`disabled`) or join (`enabled`).

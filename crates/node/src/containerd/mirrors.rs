@@ -14,8 +14,8 @@ use crate::{
 
 /// The versions whose CRI plugin does not start with the table.
 const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
-/// The version for which its removal is announced.
-const REMOVED: Version = Version::new(2, 4, 0);
+/// The version for which containerd announces its removal (`RELEASES.md` of 2.4.2).
+const REMOVED: Version = Version::new(2, 7, 0);
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     let mut changes = Changes::new(observed, desired)?;

@@ -84,9 +84,11 @@ fn reads(source: &Source<'_>, plugin: &str, version: Option<Version>) -> bool {
     match source.version {
         // containerd 2 takes both names in an older file.
         None | Some(1 | 2) => plugin == CRI || of_two,
-        // 2.1 passes over the old name in a newer file, 2.3 migrates it.
-        Some(_) => {
-            plugin == IMAGES || version.is_none_or(|version| version >= Version::new(2, 2, 0))
+        // containerd 2.3 migrates every file older than version 4; 2.0 to 2.2 ignore the
+        // old name in a file of version 3.
+        Some(3) => {
+            plugin == IMAGES || version.is_none_or(|version| version >= Version::new(2, 3, 0))
         }
+        Some(_) => plugin == IMAGES,
     }
 }

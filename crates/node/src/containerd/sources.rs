@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Entry, File, Files, HostPath, Observed, Refusal, Version,
+    Entry, File, Files, HostPath, Observed, Refusal,
     case::{self, Case},
     glob,
     toml::Toml,
 };
 
-/// The versions of the configuration that are known: 4 came with containerd 2.3.
-const VERSION_MAX: i64 = 4;
+/// The newest known version of the configuration, which came with containerd 2.3.
+pub(super) const VERSION_MAX: i64 = 4;
 
 /// One file.
 pub(super) struct Source<'a> {
@@ -59,8 +59,8 @@ fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let mut paths = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = vec![observed.config.clone()];
-    // containerd 2.2 imports these even where no file says so.
-    let by_default = observed.version.is_some_and(|version| version >= Version::new(2, 2, 0));
+    // The pattern `/etc/containerd/conf.d/*.toml` in the defaults of containerd 2.2 and
+    // later has no effect: containerd resolves the imports of files only.
     while !next.is_empty() {
         let mut imported = Vec::new();
         for path in next {
@@ -82,10 +82,6 @@ fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
             paths.push(path);
         }
         next = imported;
-    }
-    if by_default {
-        let more = glob::expand("/etc/containerd/conf.d/*.toml", files, unseen);
-        paths.extend(more.into_iter().filter(|path| seen.insert(path.clone())));
     }
     paths
 }

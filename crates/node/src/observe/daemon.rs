@@ -92,15 +92,25 @@ fn socket(host: &Host, runtime: Runtime) -> (HostPath, bool) {
     (path.into(), !matches!(runtime, Runtime::Docker | Runtime::Podman))
 }
 
-/// What `[grpc]` says, else containerd's default.
+/// Returns the socket that config.toml sets, else containerd's default.
 fn containerd_socket(host: &Host) -> HostPath {
     let configured = || {
         let path = host.at(&Runtime::Containerd.config()).ok()?;
-        let document: toml_edit::DocumentMut = fs::read_to_string(path).ok()?.parse().ok()?;
-        let address = document.get("grpc")?.get("address")?.as_str()?.to_owned();
-        (!address.is_empty()).then_some(address)
+        address(&fs::read_to_string(path).ok()?)
     };
     HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
+}
+
+/// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,
+/// which wins over `[grpc]`.
+fn address(config: &str) -> Option<String> {
+    let document: toml_edit::DocumentMut = config.parse().ok()?;
+    let plugin = || document.get("plugins")?.get("io.containerd.server.v1.grpc");
+    let addresses = [plugin(), document.get("grpc")];
+    addresses.into_iter().flatten().find_map(|table| {
+        let address = table.get("address")?.as_str()?;
+        (!address.is_empty()).then(|| address.to_owned())
+    })
 }
 
 /// What is known from asking.
@@ -200,6 +210,23 @@ fn said(host: &Host, program: &str) -> Option<Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn socket_of_either_configuration_version_is_found() {
+        let legacy = "version = 2\n[grpc]\naddress = \"/run/old.sock\"\n";
+        let plugin = "version = 4\n[plugins.'io.containerd.server.v1.grpc']\n  \
+                      address = '/run/new.sock'\n[plugins.'io.containerd.server.v1.grpc-tcp']\n  \
+                      address = '127.0.0.1:1'\n";
+        for (config, expected) in [
+            (legacy, Some("/run/old.sock")),
+            (plugin, Some("/run/new.sock")),
+            ("version = 4\n[plugins.'io.containerd.server.v1.grpc']\naddress = ''\n", None),
+            ("version = 2\n", None),
+            ("version", None),
+        ] {
+            assert_eq!(address(config).as_deref(), expected, "{config}");
+        }
+    }
 
     #[test]
     fn the_file_that_a_process_was_started_with_is_found() {

@@ -96,7 +96,8 @@ impl Private {
     fn text(&self, key: &str, text: &str, live: &[String; 2], table: &str) -> Option<String> {
         let is_server = matches!(table, "grpc" | "ttrpc" | "debug" | "metrics" | "cgroup")
             || table.starts_with("io.containerd.server.");
-        let grpc = table == "grpc" || table.starts_with("io.containerd.server.v1.grpc");
+        // Not `io.containerd.server.v1.grpc-tcp`, which is turned off as other servers are.
+        let grpc = matches!(table, "grpc" | "io.containerd.server.v1.grpc");
         match key {
             "address" if grpc => Some(self.path("c.sock")),
             "address" | "tcp_address" | "path" if is_server => Some(String::new()),
@@ -166,8 +167,14 @@ version = 2
   [plugins."io.containerd.server.v1.grpc"]
     address = "/run/containerd/containerd.sock"
 
+  [plugins."io.containerd.server.v1.grpc-tcp"]
+    address = "127.0.0.1:1"
+
   [plugins."io.containerd.server.v1.metrics"]
     address = "0.0.0.0:9"
+
+  [plugins."io.containerd.server.v1.ttrpc"]
+    address = "/run/containerd/containerd.sock.ttrpc"
 
 [proxy_plugins]
   [proxy_plugins.stargz]
@@ -189,7 +196,9 @@ version = 2
             (&plugins["io.containerd.snapshotter.v1.overlayfs"]["root_path"], ""),
             (&plugins["io.containerd.snapshotter.v1.overlayfs"]["upper"], "/var/lib/containerdx"),
             (&plugins["io.containerd.server.v1.grpc"]["address"], "/p/c.sock"),
+            (&plugins["io.containerd.server.v1.grpc-tcp"]["address"], ""),
             (&plugins["io.containerd.server.v1.metrics"]["address"], ""),
+            (&plugins["io.containerd.server.v1.ttrpc"]["address"], ""),
             (&plugins["io.containerd.nri.v1.nri"]["socket_path"], "/p/other.sock"),
         ] {
             assert_eq!(found.as_str(), Some(expected), "{moved}");

@@ -84,7 +84,22 @@ fn containerd() -> Vec<Fixture> {
             "2.3.4",
             &format!("version = 3\n[{IMAGES}.registry]\nconfig_path = \"\"\n"),
         ),
+        // Version 4 ignores the old name of the plugin.
+        on(
+            "config-path-unset",
+            "2.4.2",
+            &format!("version = 4\n[{CRI}.registry]\nconfig_path = \"{CERTS_D}\"\n"),
+        ),
+        // A drop-in that no file imports is not read.
+        on("config-path-unset", "2.4.2", "version = 3\n").with(
+            DROP_IN,
+            &format!("version = 3\n[{IMAGES}.registry]\nconfig_path = \"/etc/my\"\n"),
+        ),
         on("config-path-set", "1.7.24", &set("/etc/my/certs.d")),
+        on("config-path-set", "2.4.2", "version = 3\nimports = [\"conf.d/*.toml\"]\n").with(
+            DROP_IN,
+            &format!("version = 4\n[{IMAGES}.registry]\nconfig_path = \"/etc/my\"\n"),
+        ),
         on("config-path-set", "1.7.24", "version = 2\nimports = [\"conf.d/*.toml\"]\n")
             .with(DROP_IN, &format!("[{CRI}.registry]\nconfig_path = \"/etc/my\"\n")),
         on("colon-list", "2.1.9", &set("/etc/containerd/certs.d:/etc/docker/certs.d")),
@@ -111,15 +126,17 @@ fn containerd() -> Vec<Fixture> {
         on("drop-in-holds", "2.1.9", IMAGE_BUILDER)
             .with(DROP_IN, &format!("version = 2\n[{CRI}.registry]\nconfig_path = \"/a:/b\"\n")),
         on("drop-in-version", "2.1.9", IMAGE_BUILDER).with(DROP_IN, "version = 3\n"),
+        on("drop-in-version", "2.3.4", IMAGE_BUILDER).with(DROP_IN, "version = 3\n"),
         on("drop-in-version", "1.7.24", IMAGE_BUILDER).with(DROP_IN, "version = 1\n"),
         on("version-one", "1.7.24", "root = \"/var/lib/containerd\"\n"),
         on("version-one-plugins", "1.7.24", "[plugins.cri]\n"),
-        on("config-version-unknown", "2.1.9", "version = 5\n"),
+        on("config-version-unknown", "2.4.2", "version = 5\n"),
+        on("config-version-unknown", "2.1.9", "version = 4\n"),
         on("config-version-unknown", "1.7.24", "version = 3\n"),
         on("runtime-too-old", "1.5.9", IMAGE_BUILDER),
         on("runtime-unknown", "?", IMAGE_BUILDER),
         on("config-path-set", "?", &set(CERTS_D)),
-        on("runtime-new", "2.4.0", &set(CERTS_D)),
+        on("runtime-new", "2.5.0", &set(CERTS_D)),
         on(
             "cri-disabled",
             "1.7.24",
@@ -153,7 +170,7 @@ fn containerd() -> Vec<Fixture> {
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 1}"),
         on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(Form::Page),
         on("mirrors-kill", "2.2.1", IMAGE_BUILDER).form(Form::Mirrors),
-        on("mirrors-kill", "2.4.0", IMAGE_BUILDER).form(Form::Page),
+        on("mirrors-kill", "2.7.0", IMAGE_BUILDER).form(Form::Page),
         on("mirrors-unknown", "?", IMAGE_BUILDER).form(Form::Page),
         on(
             "mirrors-foreign",

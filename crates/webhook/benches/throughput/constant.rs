@@ -1,15 +1,14 @@
-//! The servers that ours is compared with: the same stack, no limits, no
-//! metrics, and always the same answer. One reads the bytes of the body, the
-//! other reads them as JSON, too.
+//! Servers that always give the same answer, for comparison with image-swap: the same
+//! stack without limits and without metrics.
 
 use std::{
-    convert::Infallible, hint::black_box, net::Ipv4Addr, path::Path, sync::Arc, time::SystemTime,
+    convert::Infallible, hint::black_box, path::Path, str::FromStr, sync::Arc, time::SystemTime,
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::Incoming,
     header::{CONTENT_TYPE, HeaderValue},
     server::conn::{http1, http2},
@@ -26,22 +25,44 @@ use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Outcome, process, sample};
+use crate::{Outcome, sample};
 
-/// What becomes of a body before the constant is answered.
+/// The use that a server makes of a request's body.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reads {
-    /// Nothing.
+enum Reads {
+    /// None: the server answers as soon as it has all bytes.
     Bytes,
-    /// A pass of `serde_json` that keeps nothing.
+    /// A pass of `serde_json` over the body, which keeps nothing.
     Json,
+    /// The review's `uid`, which an API server expects in the answer.
+    Uid,
 }
 
-/// Serves until it is killed.
-pub(crate) async fn serve(directory: &Path, reads: Reads) -> Outcome<()> {
+impl FromStr for Reads {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "bytes" => Ok(Self::Bytes),
+            "json" => Ok(Self::Json),
+            "uid" => Ok(Self::Uid),
+            _ => Err(format!("expected bytes, json or uid, found {text}")),
+        }
+    }
+}
+
+/// Serves at `listener` as `name`, with a certificate of the authority in `directory`,
+/// until the process is killed.
+pub(crate) async fn serve(
+    reads: &str,
+    directory: &Path,
+    name: &str,
+    listener: TcpListener,
+) -> Outcome<()> {
+    let reads = reads.parse()?;
     let authority = Authority::open(directory, SystemTime::now())?;
     let certificate = CertificateInForce::default();
-    certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
+    certificate.replace(authority.issue(&[name.to_owned()], SystemTime::now())?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -50,17 +71,14 @@ pub(crate) async fn serve(directory: &Path, reads: Reads) -> Outcome<()> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let tls = TlsAcceptor::from(Arc::new(config));
 
-    // What ours would answer, so that both send as much.
+    // The answer has as many bytes as that of image-swap.
     let rules = RuleSet::new(map::parse(sample::RULES, Form::List).0);
     let constant = Bytes::from(review(&sample::review(), &rules, &Settings::default())?.body);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    process::announce(address, address);
     loop {
         let (stream, _) = listener.accept().await?;
         let (tls, constant) = (tls.clone(), constant.clone());
         tokio::spawn(async move {
-            // A client that is gone is no concern of the measurement.
+            // A client that closes its connection is no failure of the measurement.
             let _ = connection(stream, tls, constant, reads).await;
         });
     }
@@ -93,11 +111,30 @@ async fn answer(
     reads: Reads,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = request.into_body().collect().await;
-    if let (Ok(body), Reads::Json) = (body, reads) {
-        let _ = black_box(serde_json::from_slice::<IgnoredAny>(&body.to_bytes()));
+    let answer = match (body, reads) {
+        (Ok(_), Reads::Bytes) => Some(constant),
+        (Ok(body), Reads::Json) => {
+            let _ = black_box(serde_json::from_slice::<IgnoredAny>(&body.to_bytes()));
+            Some(constant)
+        }
+        (Ok(body), Reads::Uid) => with_uid(&constant, &body.to_bytes()),
+        (Err(_), _) => None,
+    };
+    let mut response = Response::new(Full::default());
+    match answer {
+        None => *response.status_mut() = StatusCode::BAD_REQUEST,
+        Some(answer) => *response.body_mut() = Full::new(answer),
     }
-    let mut response = Response::new(Full::new(constant));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// Returns the constant with the `uid` of a review: the first one in its body, since an
+/// API server writes that of the request before all others.
+fn with_uid(constant: &Bytes, body: &[u8]) -> Option<Bytes> {
+    const KEY: &[u8] = b"\"uid\":\"";
+    let start = body.windows(KEY.len()).position(|bytes| bytes == KEY)? + KEY.len();
+    let uid = str::from_utf8(body.get(start..start + sample::UID.len())?).ok()?;
+    Some(str::from_utf8(constant).ok()?.replacen(sample::UID, uid, 1).into())
 }

@@ -1,10 +1,10 @@
-//! Requests per second over TLS on four connections, as a ratio to servers of
-//! the same stack that read the body (its bytes alone, or as JSON) and answer a
-//! constant; memory under that load; time from start to readiness.
+//! Requests per second and server CPU per request over TLS on four connections, as ratios
+//! to servers of the same stack that always give the same answer; memory under that load;
+//! time from start to readiness.
 //!
-//! Each server is a process of its own: this binary again, or, for ours, the
-//! one that `IMAGE_SWAP` names. Rounds of both alternate within one run, so that
-//! whatever else the machine does meets both.
+//! One of these servers reads the bytes of the body, the other one parses its JSON. Each
+//! server is a process: this binary again, or the image-swap that `IMAGE_SWAP` names.
+//! Rounds of both alternate within one run, so that other work of the machine meets both.
 
 #![allow(
     clippy::print_stdout,
@@ -16,6 +16,7 @@ mod constant;
 mod load;
 mod process;
 mod sample;
+mod statistics;
 
 use std::{
     env,
@@ -29,20 +30,23 @@ use image_swap_core::rule::{Form, RuleSet, map};
 use image_swap_webhook::{
     Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 use self::{
-    constant::Reads,
     load::{Load, Protocol},
     process::Process,
+    statistics::{interval, median, quantile},
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Short and many, so that what else the machine does meets both alike.
+/// Short rounds, and many: other work of the machine meets both servers alike.
 const ROUND: Duration = Duration::from_millis(100);
 const ROUNDS: u32 = 100;
-/// As the binary's: see `image-swap webhook`.
+/// Threads of a server, as many as `image-swap webhook` has.
 const WORKERS: usize = 1;
 /// The load may take what the server leaves of two processors.
 const LOAD_WORKERS: usize = 2;
@@ -51,11 +55,8 @@ fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", directory] => runtime(WORKERS)?.block_on(serve(Path::new(directory))),
-        ["bytes", directory] => {
-            runtime(WORKERS)?.block_on(constant::serve(Path::new(directory), Reads::Bytes))
-        }
-        ["json", directory] => {
-            runtime(WORKERS)?.block_on(constant::serve(Path::new(directory), Reads::Json))
+        ["constant", reads, directory] => {
+            runtime(WORKERS)?.block_on(constant(reads, Path::new(directory)))
         }
         arguments if arguments.contains(&"--bench") => runtime(LOAD_WORKERS)?.block_on(measure()),
         // `cargo test --benches`: nothing here can fail.
@@ -74,8 +75,10 @@ async fn measure() -> Outcome<()> {
 
     let ours = ours(directory.path())?;
     println!("webhook/idle-rss-mib {:.1}", ours.peak_mib()?);
-    let constant =
-        |reads: &str| Process::start(&this()?, &[reads.as_ref(), directory.path().as_ref()]);
+    let constant = |reads: &str| {
+        let arguments = ["constant".as_ref(), reads.as_ref(), directory.path().as_ref()];
+        Process::start(&this()?, &arguments)
+    };
     let others = [("constant", constant("bytes")?), ("constant-json", constant("json")?)];
     let authority = Authority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
@@ -97,29 +100,32 @@ async fn compare(
 ) -> Outcome<()> {
     let mut our_load = Load::connect(ours.address, authority, protocol).await?;
     let mut other_load = Load::connect(other.address, authority, protocol).await?;
-    let (mut ratios, mut our_sum, mut other_sum) = (Vec::new(), Round::default(), Round::default());
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let a = round(ours, &mut our_load).await?;
-        let b = round(other, &mut other_load).await?;
-        ratios.push(a.rate() / b.rate());
-        our_sum.add(&a);
-        other_sum.add(&b);
+        rounds.push([a, round(other, &mut other_load).await?]);
     }
-    let [low, middle, high] = quartiles(ratios);
-    println!("throughput/{protocol}/{name} {middle:.3}");
+    let ratios = rounds.iter().map(|[a, b]| a.rate() / b.rate()).collect::<Vec<_>>();
+    let [low, high] = [0.25, 0.75].map(|share| quantile(ratios.clone(), share));
+    println!("throughput/{protocol}/{name} {:.3}", median(ratios));
     println!("# {protocol}: in half of all rounds between {low:.3} and {high:.3}");
-    println!("server-cpu/{protocol}/{name} {:.3}", our_sum.cost() / other_sum.cost());
+    let all = rounds.iter().collect::<Vec<_>>();
+    let [ours, other] = [0, 1].map(|server| Round::sum(&all, server));
+    let [ratio, low, high] =
+        interval(&rounds, |rounds| Round::sum(rounds, 0).cost() / Round::sum(rounds, 1).cost());
+    println!("server-cpu/{protocol}/{name} {ratio:.3}");
+    println!("# {protocol}: 95 % interval of a bootstrap over rounds: {low:.3} to {high:.3}");
     println!(
         "# {protocol}: {:.0} requests a second at {:.1} us of server CPU, {name} {:.0} at {:.1} us",
-        our_sum.rate(),
-        our_sum.cost() * 1e6,
-        other_sum.rate(),
-        other_sum.cost() * 1e6,
+        ours.rate(),
+        ours.cost() * 1e6,
+        other.rate(),
+        other.cost() * 1e6,
     );
     Ok(())
 }
 
-/// What one round came to, or several.
+/// The account of one round, or of several.
 #[derive(Default)]
 struct Round {
     requests: f64,
@@ -129,10 +135,13 @@ struct Round {
 }
 
 impl Round {
-    fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.seconds += other.seconds;
-        self.cpu += other.cpu;
+    /// Adds up the rounds of one of two servers.
+    fn sum(rounds: &[&[Self; 2]], server: usize) -> Self {
+        rounds.iter().filter_map(|pair| pair.get(server)).fold(Self::default(), |sum, round| Self {
+            requests: sum.requests + round.requests,
+            seconds: sum.seconds + round.seconds,
+            cpu: sum.cpu + round.cpu,
+        })
     }
 
     fn rate(&self) -> f64 {
@@ -152,17 +161,6 @@ async fn round(process: &Process, load: &mut Load) -> Outcome<Round> {
     Ok(Round { requests, seconds, cpu: process.cpu()? - before })
 }
 
-fn median(values: Vec<f64>) -> f64 {
-    let [_, middle, _] = quartiles(values);
-    middle
-}
-
-/// The values below which a quarter, a half and three quarters of all are.
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| values.get(values.len() * quarter / 4).copied().unwrap_or(f64::NAN))
-}
-
 fn this() -> Outcome<PathBuf> {
     Ok(env::current_exe()?)
 }
@@ -174,7 +172,7 @@ fn ours(directory: &Path) -> Outcome<Process> {
     }
 }
 
-/// Seconds from start until `/readyz` says so.
+/// Returns the seconds from start until `/readyz` succeeds.
 fn time_to_ready(directory: &Path) -> Outcome<f64> {
     let begun = Instant::now();
     let process = ours(directory)?;
@@ -182,7 +180,15 @@ fn time_to_ready(directory: &Path) -> Outcome<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Our server, as the binary makes it.
+/// Serves a constant until the process is killed.
+async fn constant(reads: &str, directory: &Path) -> Outcome<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    process::announce(address, address);
+    constant::serve(reads, directory, "127.0.0.1", listener).await
+}
+
+/// Serves as the binary does, until the process is killed.
 async fn serve(directory: &Path) -> Outcome<()> {
     let rules = RulesInForce::default();
     let certificate = CertificateInForce::default();

@@ -1,8 +1,8 @@
-//! What is asked: a review of 11 KB with five containers.
+//! The request of all benchmarks: a review of 11 KB, of a pod with five containers.
 
 use serde_json::{Value, json};
 
-/// Seven rules, as on the page.
+/// The seven rules of the documentation.
 pub(crate) const RULES: &str = "docker.io::harbor.example.org/airgap-images/docker.io,\
     gcr.io::harbor.example.org/airgap-images/gcr.io,\
     ghcr.io::harbor.example.org/airgap-images/ghcr.io,\
@@ -10,6 +10,9 @@ pub(crate) const RULES: &str = "docker.io::harbor.example.org/airgap-images/dock
     registry.k8s.io::harbor.example.org/airgap-images/k8s.io,\
     quay.io::harbor.example.org/airgap-images/quay.io,\
     us-east1-docker.pkg.dev::harbor.example.org/airgap-images";
+
+/// The review's `uid`.
+pub(crate) const UID: &str = "6f0d1a4e-5c0f-4a58-9f0a-0c9f6d3f1b7e";
 
 const IMAGES: [&str; 5] = [
     "nginx:1.27",
@@ -19,14 +22,13 @@ const IMAGES: [&str; 5] = [
     "registry.internal.example/team/app:2024.11.22",
 ];
 
-/// The review of a new pod, as an API server sends it.
+/// Returns the review of a new pod as an API server sends it.
 pub(crate) fn review() -> Vec<u8> {
-    let containers = IMAGES.iter().enumerate().map(|(number, image)| container(number, image));
     let review = json!({
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
         "request": {
-            "uid": "6f0d1a4e-5c0f-4a58-9f0a-0c9f6d3f1b7e",
+            "uid": UID,
             "kind": {"group": "", "version": "v1", "kind": "Pod"},
             "resource": {"group": "", "version": "v1", "resource": "pods"},
             "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -37,34 +39,40 @@ pub(crate) fn review() -> Vec<u8> {
                 "username": "system:serviceaccount:kube-system:replicaset-controller",
                 "groups": ["system:serviceaccounts", "system:authenticated"],
             },
-            "object": {
-                "kind": "Pod",
-                "apiVersion": "v1",
-                "metadata": {
-                    "generateName": "shop-7d9c5b6f4d-",
-                    "namespace": "shop",
-                    "labels": {"app": "shop", "pod-template-hash": "7d9c5b6f4d"},
-                    "managedFields": managed_fields(),
-                },
-                "spec": {
-                    "containers": containers.collect::<Vec<_>>(),
-                    "restartPolicy": "Always",
-                    "serviceAccountName": "shop",
-                    "tolerations": [{
-                        "key": "node.kubernetes.io/not-ready",
-                        "operator": "Exists",
-                        "effect": "NoExecute",
-                        "tolerationSeconds": 300,
-                    }],
-                },
-                "status": {},
-            },
+            "object": pod(),
             "oldObject": null,
             "dryRun": false,
             "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
         },
     });
     review.to_string().into_bytes()
+}
+
+/// Returns the pod of the review, with all defaults.
+pub(crate) fn pod() -> Value {
+    let containers = IMAGES.iter().enumerate().map(|(number, image)| container(number, image));
+    json!({
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {
+            "generateName": "shop-7d9c5b6f4d-",
+            "namespace": "shop",
+            "labels": {"app": "shop", "pod-template-hash": "7d9c5b6f4d"},
+            "managedFields": managed_fields(),
+        },
+        "spec": {
+            "containers": containers.collect::<Vec<_>>(),
+            "restartPolicy": "Always",
+            "serviceAccountName": "shop",
+            "tolerations": [{
+                "key": "node.kubernetes.io/not-ready",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 300,
+            }],
+        },
+        "status": {},
+    })
 }
 
 fn container(number: usize, image: &str) -> Value {

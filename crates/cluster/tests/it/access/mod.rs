@@ -4,9 +4,8 @@ mod enough;
 mod refused;
 mod rules;
 
-/// Values that grant everything the chart can grant to a server of this age.
+/// Values that grant every right that the chart can grant.
 const VALUES: &str = "
-kubeVersion: 1.20.2
 adopt: true
 ociImageRegistry:
   endpoint: https://chart.example.org

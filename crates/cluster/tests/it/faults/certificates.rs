@@ -96,8 +96,9 @@ pub(super) fn publish(stage: &Stage, authorities: &[&str]) {
 
 /// A cluster that was switched off for a year: nobody can be believed any more.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
 async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
-    let Some(mut scene) = Scene::set(1).await else { return };
+    let mut scene = Scene::set(1).await;
     let expired = (now() - 400 * DAY, now() - 30 * DAY);
     let valid = (now() - DAY, now() + 20 * DAY);
     for (authority, leaf) in [(expired, expired), (valid, expired), (expired, valid)] {

@@ -11,8 +11,9 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
 async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_image() {
-    let Some(mut scene) = Scene::set(2).await else { return };
+    let mut scene = Scene::set(2).await;
     let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
     let good = keys("h.example.org");
     let mut bad = good.clone();
@@ -32,8 +33,9 @@ async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_im
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
 async fn what_the_controller_keeps_is_made_again_and_no_pod_notices() {
-    let Some(scene) = Scene::set(2).await else { return };
+    let scene = Scene::set(2).await;
     let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
     let path = |name: &str| format!("{SECRETS}/image-swap-{name}");
     for name in ["effective", "last-good", "ca", "tls"] {

@@ -32,13 +32,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// `None`: it is skipped.
-    async fn set(replicas: usize) -> Option<Self> {
+    /// Starts a cluster with a controller and `replicas` replicas under `Fail`.
+    async fn set(replicas: usize) -> Self {
         Self::set_with(replicas, &Options::default()).await
     }
 
-    async fn set_with(replicas: usize, options: &Options) -> Option<Self> {
-        let stage = Stage::set_with(options).await?;
+    /// Starts a cluster with the servers of `options`.
+    async fn set_with(replicas: usize, options: &Options) -> Self {
+        let stage = Stage::set_with(options).await;
         let controller = stage.controller(settings(), "one");
         let mut scene = Self { controller: Some(controller), replicas: Vec::new(), stage };
         until(&mut scene.controller().report, |it| it.policy.registered).await;
@@ -49,7 +50,7 @@ impl Scene {
         }
         scene.serve();
         until(&mut scene.controller().report, |it| it.policy.failure_policy == "Fail").await;
-        Some(scene)
+        scene
     }
 
     fn controller(&mut self) -> &mut Running {

@@ -14,7 +14,6 @@ fn settings() -> Settings {
         policy: Policy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
-        match_conditions: true,
         opt_in: false,
         namespace_label: "k8s.twr.io/imageswap".into(),
     }
@@ -31,15 +30,13 @@ fn entry<'v>(object: &'v mut Value, name: &str) -> &'v mut Value {
 
 #[test]
 fn what_was_registered_needs_no_repair() {
-    for match_conditions in [true, false] {
-        let settings = Settings { match_conditions, ..settings() };
-        let mut object = registered(&settings);
-        assert_eq!(plan(&desired(&settings), Some(&object)), None);
-        // Nor does what the API server adds.
-        object["metadata"]["generation"] = 3.into();
-        object["webhooks"][0]["invented"] = "later".into();
-        assert_eq!(plan(&desired(&settings), Some(&object)), None);
-    }
+    let settings = settings();
+    let mut object = registered(&settings);
+    assert_eq!(plan(&desired(&settings), Some(&object)), None);
+    // Nor does what the API server adds.
+    object["metadata"]["generation"] = 3.into();
+    object["webhooks"][0]["invented"] = "later".into();
+    assert_eq!(plan(&desired(&settings), Some(&object)), None);
 }
 
 #[test]
@@ -56,7 +53,7 @@ fn ordinary_pods_get_the_policy_and_everything_else_is_ignored() {
 }
 
 #[test]
-fn with_conditions_a_pod_is_either_ordinary_or_of_the_system() {
+fn ordinary_pods_are_those_outside_the_system() {
     let mut object = registered(&settings());
     let system =
         entry(&mut object, "system.image-swap.io")["matchConditions"][0]["expression"].clone();
@@ -64,37 +61,6 @@ fn with_conditions_a_pod_is_either_ordinary_or_of_the_system() {
     assert!(system.starts_with(r#"request.namespace in ["kube-system","calico-system"] || "#));
     let ordinary = &entry(&mut object, "pods.image-swap.io")["matchConditions"][0]["expression"];
     assert_eq!(ordinary, &json!(format!("!({system})")));
-}
-
-#[test]
-fn a_server_that_keeps_conditions_is_told_from_one_that_drops_them() {
-    let mut object = registered(&settings());
-    assert!(keeps_conditions(&object));
-    for webhook in object["webhooks"].as_array_mut().unwrap() {
-        webhook.as_object_mut().unwrap().remove("matchConditions");
-    }
-    assert!(!keeps_conditions(&object));
-    // Conditions of somebody else's entry tell nothing of ours.
-    let theirs = json!({ "name": "other.example.org", "matchConditions": [{ "name": "x" }] });
-    object["webhooks"].as_array_mut().unwrap().push(theirs);
-    assert!(!keeps_conditions(&object));
-}
-
-#[test]
-fn without_conditions_the_namespaces_are_listed() {
-    let mut object = registered(&Settings { match_conditions: false, ..settings() });
-    for (name, operator) in [("pods.image-swap.io", "NotIn"), ("system.image-swap.io", "In")] {
-        let entry = entry(&mut object, name);
-        assert!(entry.get("matchConditions").is_none());
-        let listed = json!({
-            "key": "kubernetes.io/metadata.name",
-            "operator": operator,
-            "values": ["kube-system", "calico-system"],
-        });
-        assert!(
-            entry["namespaceSelector"]["matchExpressions"].as_array().unwrap().contains(&listed)
-        );
-    }
 }
 
 #[test]
@@ -161,8 +127,8 @@ fn expressions_of_providers_stay() {
 
 #[test]
 fn an_expression_of_ours_that_is_no_longer_wanted_goes() {
-    let before = Settings { match_conditions: false, ..settings() };
-    let after = Settings { system_namespaces: vec!["kube-system".into()], ..before.clone() };
+    let before = Settings { namespace_label: "team.example.org/swap".into(), ..settings() };
+    let after = settings();
     let repaired = plan(&desired(&after), Some(&registered(&before))).unwrap();
     assert_eq!(repaired["webhooks"], registered(&after)["webhooks"]);
 }
@@ -191,18 +157,17 @@ proptest! {
     /// is enough.
     #[test]
     fn one_repair_is_enough(
-        flags in prop::array::uniform6(any::<bool>()),
+        flags in prop::array::uniform4(any::<bool>()),
         namespaces in prop::collection::vec("[a-c]", 0..3),
     ) {
         let make = |flags: &[bool], namespaces: &[String]| Settings {
-            match_conditions: flags[0],
-            opt_in: flags[1],
-            policy: if flags[2] { Policy::Fail } else { Policy::Ignore },
+            opt_in: flags[0],
+            policy: if flags[1] { Policy::Fail } else { Policy::Ignore },
             system_namespaces: namespaces.to_vec(),
             ..settings()
         };
-        let before = registered(&make(&flags[..3], &namespaces));
-        let wanted = desired(&make(&flags[3..], &namespaces[namespaces.len() / 2..]));
+        let before = registered(&make(&flags[..2], &namespaces));
+        let wanted = desired(&make(&flags[2..], &namespaces[namespaces.len() / 2..]));
         let after = plan(&wanted, Some(&before)).unwrap_or(before);
         prop_assert_eq!(plan(&wanted, Some(&after)), None);
         prop_assert_eq!(&after["webhooks"], &plan(&wanted, None).unwrap()["webhooks"]);

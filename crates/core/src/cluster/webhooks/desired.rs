@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{EXEMPT_LABEL, NAMESPACE_NAME, PROBE_LABEL, Settings};
+use super::{EXEMPT_LABEL, PROBE_LABEL, Settings};
 use crate::cluster::policy::Policy;
 
 /// Where reviews are asked for.
@@ -39,34 +39,22 @@ pub struct Entry {
     pub fields: Value,
 }
 
-/// What is to be registered for `settings`.
+/// Returns the configuration to register for `settings`.
 pub fn desired(settings: &Settings) -> Desired {
-    let names = &settings.system_namespaces;
-    let listed = serde_json::to_string(names).unwrap_or_default();
-    let is_system = format!("request.namespace in {listed} || {IS_SYSTEM}");
-    let (ordinary, system) = if settings.match_conditions {
-        let ordinary = named("ordinary", &format!("!({is_system})"));
-        (ordinary, named("system", &is_system))
-    } else {
-        (json!([]), json!([]))
-    };
-    let in_list = |operator: &str| {
-        let by_list = !settings.match_conditions && !names.is_empty();
-        by_list.then(|| expression(NAMESPACE_NAME, operator, names))
-    };
-    let fail = settings.policy;
+    let namespaces = serde_json::to_string(&settings.system_namespaces).unwrap_or_default();
+    let is_system = format!("request.namespace in {namespaces} || {IS_SYSTEM}");
+    let ordinary = condition("ordinary", &format!("!({is_system})"));
+    let system = condition("system", &is_system);
+    let image = condition("image", &changes());
+    let (fail, ignore) = (settings.policy, Policy::Ignore);
     let pods = [rule("CREATE", "pods", &[])];
     let updates = [rule("UPDATE", "pods", &["pods/ephemeralcontainers"])];
-    let changed = if settings.match_conditions { named("image", &changes()) } else { json!([]) };
-    let mut entries =
-        vec![settings.entry("pods.image-swap.io", fail, &pods, &ordinary, in_list("NotIn"))];
-    // Without conditions and without names there is nothing that this one adds.
-    if settings.match_conditions || !names.is_empty() {
-        let ignore = Policy::Ignore;
-        entries.push(settings.entry("system.image-swap.io", ignore, &pods, &system, in_list("In")));
-    }
-    entries.push(settings.entry("updates.image-swap.io", Policy::Ignore, &updates, &changed, None));
-    entries.push(settings.probe());
+    let entries = vec![
+        settings.entry("pods.image-swap.io", fail, &pods, &ordinary),
+        settings.entry("system.image-swap.io", ignore, &pods, &system),
+        settings.entry("updates.image-swap.io", ignore, &updates, &image),
+        settings.probe(),
+    ];
     Desired { name: settings.name.clone(), owner: settings.owner.reference(), entries }
 }
 
@@ -76,14 +64,12 @@ impl Settings {
         name: &'static str,
         policy: Policy,
         rules: &[Value],
-        conditions: &Value,
-        listed: Option<Value>,
+        condition: &Value,
     ) -> Entry {
         let (operator, value) = if self.opt_in { ("In", "enabled") } else { ("NotIn", "disabled") };
-        let mut namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
-        namespaces.extend(listed);
+        let namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
         let mut fields = self.fields(policy, rules);
-        fields["matchConditions"] = conditions.clone();
+        fields["matchConditions"] = json!([condition]);
         let objects = vec![expression(EXEMPT_LABEL, "NotIn", &["true".to_owned()])];
         Entry { name, namespaces, objects, fields }
     }
@@ -132,8 +118,8 @@ fn expression(key: &str, operator: &str, values: &[String]) -> Value {
     json!({ "key": key, "operator": operator, "values": values })
 }
 
-fn named(name: &str, expression: &str) -> Value {
-    json!([{ "name": format!("{name}.image-swap.io"), "expression": expression }])
+fn condition(name: &str, expression: &str) -> Value {
+    json!({ "name": format!("{name}.image-swap.io"), "expression": expression })
 }
 
 /// Whether a request changes an image: in each list, a container whose image

@@ -53,14 +53,6 @@ pub fn earned(observed: Option<&Value>) -> Policy {
     }
 }
 
-/// Whether the API server kept conditions of ours: one that does not know them
-/// drops them without a word.
-pub fn keeps_conditions(observed: &Value) -> bool {
-    let entries = observed["webhooks"].as_array().into_iter().flatten();
-    let mut ours = entries.filter(|it| is_ours(it));
-    ours.any(|it| it["matchConditions"].as_array().is_some_and(|all| !all.is_empty()))
-}
-
 fn is_ours(entry: &Value) -> bool {
     entry["name"].as_str().unwrap_or_default().ends_with(SUFFIX)
 }
