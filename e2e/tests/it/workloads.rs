@@ -42,12 +42,14 @@ pub(crate) fn run_mirrored(stage: &Stage, namespace: &str, name: &str, more: Val
 pub(crate) fn wait_refused(stage: &Stage, namespace: &str) -> Result<()> {
     until("a pod to be refused", DEADLINE, || {
         let events = items(stage, &format!("/api/v1/namespaces/{namespace}/events"))?;
-        let is_refusal = |event: &Value| {
-            let message = event["message"].to_string();
-            event["reason"] == "FailedCreate" && message.contains("failed calling webhook")
-        };
-        let found = || Wait::NotYet(format!("{events:?}"));
-        events.iter().any(is_refusal).then_some(()).ok_or_else(found)
+        let failures = events.iter().filter(|event| event["reason"] == "FailedCreate");
+        let messages: Vec<String> = failures.map(|event| event["message"].to_string()).collect();
+        let is_refusal = |message: &String| message.contains("failed calling webhook");
+        if messages.iter().any(is_refusal) {
+            Ok(())
+        } else {
+            Err(Wait::NotYet(format!("{messages:?}")))
+        }
     })?;
     Ok(())
 }

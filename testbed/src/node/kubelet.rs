@@ -50,7 +50,7 @@ impl Kubelet<'_> {
             },
             "authorization": { "mode": "AlwaysAllow" },
             "cgroupDriver": "cgroupfs",
-            "cgroupsPerQOS": false,
+            "cgroupsPerQOS": true,
             "enforceNodeAllocatable": [],
             "clusterDNS": [self.network.machine()],
             "clusterDomain": "cluster.local",

@@ -29,8 +29,8 @@ const OWN: [(&str, &str); 8] = [
 
 /// The first process of the namespaces. It notes its pid as the machine sees it
 /// (the old `/proc` still shows that), goes into a group of its own in each
-/// cgroup hierarchy (v1 has several, v2 one) and makes that the node's root:
-/// without `cgroupsPerQOS` the kubelet cannot be told to stay below another one.
+/// cgroup hierarchy (v1 has several, v2 one) and makes that the node's root, below which
+/// the kubelet makes a group for each pod.
 const FIRST: &str = r#"
 set -e
 read -r pid rest < /proc/self/stat
@@ -80,7 +80,7 @@ while :; do sleep 3600 || :; done
 const POWER_OFF: &str = r#"
 set -e
 kill -s KILL -- -1
-groups() { find /sys/fs/cgroup -depth -type d -path '*/k8s.io*' "$@"; }
+groups() { find /sys/fs/cgroup -depth -type d -path '*/kubepods*' "$@"; }
 for _ in $(seq 100); do
     groups -exec rmdir {} + 2> /dev/null || :
     if [ -z "$(groups)" ]; then break; fi

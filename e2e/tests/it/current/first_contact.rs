@@ -12,7 +12,7 @@ use image_swap_testbed::{HelmWait, Wait, until};
 
 use super::SOON;
 use crate::{
-    NGINX, STAYS,
+    NGINX,
     workloads::{items, pods},
 };
 
@@ -21,23 +21,10 @@ const OF_THE_RELEASE: &str =
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
-fn first_commands_work_in_any_order() -> Result<()> {
+fn page_commands_work_in_a_row() -> Result<()> {
     let stage = Stage::start()?;
     stage.write("values.yaml", PAGE_VALUES)?;
     stage.write("registry-secret.yaml", PAGE_SECRET)?;
-    let before = stage.objects()?;
-    page_commands_in_a_row(&stage)?;
-    status_reports_a_missing_registration(&stage)?;
-    stage.uninstall(&Install::default())?;
-    stage.wait_nothing_left(&before, &STAYS)?;
-    pods_are_swapped_once_helm_returns(&stage)?;
-    stage.uninstall(&Install::default())?;
-    stage.wait_nothing_left(&before, &STAYS)?;
-    templates_are_applied(&stage)
-}
-
-fn page_commands_in_a_row(stage: &Stage) -> Result<()> {
-    stage.step("the page's two commands in a row");
     // No pod of the release runs before both commands have ended.
     stage.kubectl(&["cordon", stage.node.name()])?;
     let install = "helm upgrade --values values.yaml image-swap image-swap-*.tgz --install";
@@ -52,7 +39,12 @@ fn page_commands_in_a_row(stage: &Stage) -> Result<()> {
     stage.wait_swapped("nginx:1.25", NGINX)
 }
 
-fn status_reports_a_missing_registration(stage: &Stage) -> Result<()> {
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn status_reports_a_missing_registration() -> Result<()> {
+    let stage = Stage::start()?;
+    stage.install(&Install::default())?;
+    stage.wait_swapped("nginx:1.25", NGINX)?;
     stage.step("the release is marked as leaving, and stays");
     until("a report without problem of the registration", DEADLINE, || {
         let problems = stage.problems(&Install::default());
@@ -129,7 +121,10 @@ const RIGHT: &str = r#"[{"op": "add", "path": "/rules/-", "value": {
 /// registration takes longer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-fn pods_are_swapped_once_helm_returns(stage: &Stage) -> Result<()> {
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn pods_are_swapped_once_helm_returns() -> Result<()> {
+    let stage = &Stage::start()?;
     stage.step("helm upgrade --install --wait, while the registration is held back");
     stage.apply(WITHHELD)?;
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles?dryRun=All";
@@ -181,15 +176,18 @@ fn all_run(stage: &Stage) -> Result<bool, image_swap_testbed::Error> {
             .all(|pod| pod["status"]["containerStatuses"][0]["state"]["running"].is_object()))
 }
 
-fn templates_are_applied(stage: &Stage) -> Result<()> {
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn applied_templates_stay_registered() -> Result<()> {
+    let stage = Stage::start()?;
+    stage.write("values.yaml", PAGE_VALUES)?;
     stage.step("helm template | kubectl apply --filename -");
     stage.shell(
         "helm template image-swap image-swap-*.tgz --values values.yaml \
          | kubectl apply --filename -",
     )?;
-    stage.wait_ready(&Install::default())?;
     until("every Job to end", DEADLINE, || {
-        let jobs = items(stage, "/apis/batch/v1/namespaces/default/jobs")?;
+        let jobs = items(&stage, "/apis/batch/v1/namespaces/default/jobs")?;
         let open = jobs.iter().filter(|job| job["status"]["completionTime"].is_null());
         let open = open.filter(|job| job["status"]["failed"].is_null()).count();
         if open == 0 { Ok(()) } else { Err(Wait::NotYet(format!("{jobs:?}"))) }
@@ -197,10 +195,17 @@ fn templates_are_applied(stage: &Stage) -> Result<()> {
     known_failure(
         "helm template | kubectl apply runs the hook that removes the registration",
         || {
-            Ok(until("a swapped pod", SOON, || match stage.swapped("nginx:1.25") {
-                Ok(found) if found == NGINX => Ok(()),
-                found => Err(Wait::NotYet(format!("{found:?}"))),
-            })?)
+            Ok(until("a swapped pod", DEADLINE, || {
+                let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/image-swap";
+                let role = stage.control_plane.get(role)?.unwrap_or_default();
+                if role["metadata"]["annotations"]["image-swap.io/leaving"] == "true" {
+                    return Ok(Err(anyhow!("the release is marked as leaving")));
+                }
+                match stage.swapped("nginx:1.25") {
+                    Ok(found) if found == NGINX => Ok(Ok(())),
+                    found => Err(Wait::NotYet(format!("{found:?}"))),
+                }
+            })??)
         },
     )
 }

@@ -1,14 +1,45 @@
 //! Features of current Kubernetes versions, through the real kubelet and API server.
 
-mod api_server;
+mod audit;
+mod credentials;
+mod endpoints;
 mod first_contact;
-mod kubelet;
+mod pods;
+mod policies;
 
 use std::time::Duration;
+
+use anyhow::Result;
+use image_swap_e2e::{Install, PAGE_VALUES, Stage, StageOptions};
+use image_swap_testbed::Credentials;
+
+use crate::{NGINX, publish_nginx};
 
 /// The image that the page's rules give for `redis:7`.
 const REDIS: &str = "harbor.example.org/airgap-images/docker.io/library/redis:7";
 
 /// The limit of a wait in a known failure: longer than the event would take, and short
 /// because the event does not come.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(20);
+
+/// Starts a stage whose registry wants a password, and installs the page's release with
+/// it.
+fn start_with_credentials() -> Result<Stage> {
+    let credentials = Some(robot("first"));
+    let stage = Stage::start_with(StageOptions { credentials, ..StageOptions::default() })?;
+    publish_nginx(&stage)?;
+    let values = "config: {ociImageRegistry: {username: robot, password: first}}";
+    stage.install(&Install::with(&[PAGE_VALUES, values]))?;
+    stage.wait_swapped("nginx:1.25", NGINX)?;
+    Ok(stage)
+}
+
+/// Returns the registry's user with a password.
+fn robot(password: &str) -> Credentials {
+    Credentials { username: "robot".to_owned(), password: password.to_owned() }
+}
+
+/// Pushes the image [`REDIS`], which sleeps.
+fn publish_redis(stage: &Stage) -> Result<()> {
+    stage.publish("docker.io/library/redis", "7", "redis", &["sleep", "inf"]).map(drop)
+}

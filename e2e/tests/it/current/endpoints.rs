@@ -1,0 +1,76 @@
+//! `EndpointSlices`. `Endpoints` are deprecated since 1.33.
+
+use anyhow::{Result, anyhow};
+use image_swap_e2e::{Install, PAGE_VALUES, Stage, known_failure};
+use image_swap_testbed::{Wait, until};
+
+use super::SOON;
+use crate::{NGINX, imageswap, workloads::items};
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn replicas_are_reached_through_endpoint_slices() -> Result<()> {
+    let stage = Stage::start()?;
+    stage.install(&Install::default())?;
+    let of_service = "labelSelector=kubernetes.io/service-name=image-swap-admission";
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let slices = items(&stage, &format!("{slices}?{of_service}"))?;
+    let endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array()).flatten();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    let mut found: Vec<&str> = ready.filter_map(|it| it["addresses"][0].as_str()).collect();
+    let replicas = "/api/v1/namespaces/default/pods\
+                    ?labelSelector=app.kubernetes.io/component=admission";
+    let replicas = items(&stage, replicas)?;
+    let mut expected: Vec<&str> =
+        replicas.iter().filter_map(|replica| replica["status"]["podIP"].as_str()).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!((found.len(), &found), (2, &expected), "{slices:?}");
+    stage.wait_swapped("nginx:1.25", NGINX)
+}
+
+/// A living webhook of upstream's program. Its Service has no selector, and its only
+/// endpoint is in an `EndpointSlice`.
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn living_webhook_behind_an_endpoint_slice_stays() -> Result<()> {
+    let stage = Stage::start()?;
+    stage.install(&Install::with(&[PAGE_VALUES, "adopt: true"]))?;
+    stage.step("a living webhook appears");
+    stage.control_plane.create_namespace("imageswap-system")?;
+    stage.publish("listener", "1", "listener", &["httpd", "-f", "-p", "5000"])?;
+    stage.kubectl(&["run", "listener", "--image=harbor.example.org/airgap-images/listener:1"])?;
+    let listener = stage.wait_pod("default", "listener")?;
+    let address = listener["status"]["podIP"].as_str().unwrap();
+    stage.apply(&format!(
+        r"
+apiVersion: v1
+kind: Service
+metadata: {{name: imageswap, namespace: imageswap-system}}
+spec: {{ports: [{{name: https, port: 443, targetPort: 5000}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: imageswap
+  namespace: imageswap-system
+  labels: {{kubernetes.io/service-name: imageswap}}
+addressType: IPv4
+ports: [{{name: https, port: 5000, protocol: TCP}}]
+endpoints: [{{addresses: ['{address}'], conditions: {{ready: true}}}}]
+"
+    ))?;
+    stage.apply(&imageswap::registration("imageswap-system"))?;
+    let registered = ["get", "mutatingwebhookconfigurations", "--output=name"];
+    known_failure("adopt: true removes a living webhook that only an EndpointSlice shows", || {
+        Ok(until("the report of a living webhook", SOON, || {
+            let names = stage.kubectl(&registered).unwrap_or_default();
+            let status = stage.status(&Install::default()).unwrap_or_default();
+            if !names.contains("imageswap-webhook") {
+                return Ok(Err(anyhow!("the registration is gone")));
+            }
+            let is_alive = status["foreign"][0]["alive"] == true;
+            if is_alive { Ok(Ok(())) } else { Err(Wait::NotYet(status["foreign"].to_string())) }
+        })??)
+    })
+}

@@ -1,0 +1,118 @@
+//! Current kinds of containers and volumes.
+
+use anyhow::{Result, ensure};
+use image_swap_e2e::{DEADLINE, known_failure};
+use image_swap_testbed::{Wait, until};
+use serde_json::Value;
+
+use super::{REDIS, publish_redis, start_with_credentials};
+use crate::{NGINX, assert_air_gap, image};
+
+const WITH_VOLUME: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: volume}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: nginx:1.25
+      volumeMounts: [{name: content, mountPath: /content}]
+  volumes:
+    - name: content
+      image: {reference: 'quay.io/prometheus/prometheus:v3.0.0'}
+";
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn image_volume_is_swapped_and_mounted() -> Result<()> {
+    let stage = start_with_credentials()?;
+    stage.publish("quay.io/prometheus/prometheus", "v3.0.0", "prometheus", &["true"])?;
+    stage.apply(WITH_VOLUME)?;
+    let pod = stage.wait_pod("default", "volume")?;
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    let reference = volumes.iter().find_map(|volume| volume["image"]["reference"].as_str());
+    let expected = "harbor.example.org/airgap-images/quay.io/prometheus/prometheus:v3.0.0";
+    assert_eq!(reference, Some(expected));
+    let content = stage.kubectl(&["exec", "volume", "--", "ls", "/content/bin"])?;
+    assert!(content.contains("busybox"), "{content}");
+    assert_air_gap(&stage);
+
+    known_failure("a repeated kubectl apply of a bare pod with an image volume is refused", || {
+        let printed = stage.apply(WITH_VOLUME)?;
+        ensure!(printed == "pod/volume unchanged\n", "{printed}");
+        Ok(())
+    })
+}
+
+const RESIZED: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: resized}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: nginx:1.25
+      resources: {requests: {cpu: 10m}, limits: {cpu: 100m}}
+";
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn resize_in_place_restarts_no_container() -> Result<()> {
+    let stage = start_with_credentials()?;
+    stage.apply(RESIZED)?;
+    let before = stage.wait_pod("default", "resized")?;
+    let patch = r#"{"spec": {"containers": [
+        {"name": "main", "resources": {"requests": {"cpu": "20m"}, "limits": {"cpu": "200m"}}}
+    ]}}"#;
+    stage.kubectl(&["patch", "pod", "resized", "--subresource=resize", "--patch", patch])?;
+    let path = "/api/v1/namespaces/default/pods/resized";
+    let after = until("the container to be resized", DEADLINE, || {
+        let pod = stage.control_plane.get(path)?.unwrap_or_default();
+        let resources = &pod["status"]["containerStatuses"][0]["resources"];
+        if resources["limits"]["cpu"] == "200m" {
+            Ok(pod)
+        } else {
+            Err(Wait::NotYet(pod["status"].to_string()))
+        }
+    })?;
+    assert_eq!(image(&after), NGINX);
+    assert_eq!(after["metadata"]["annotations"], before["metadata"]["annotations"]);
+    let of = |pod: &Value, key: &str| pod["status"]["containerStatuses"][0][key].clone();
+    for key in ["containerID", "imageID", "restartCount"] {
+        assert_eq!(of(&after, key), of(&before, key), "{key}");
+    }
+    assert_air_gap(&stage);
+    Ok(())
+}
+
+const WITH_SIDECAR: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: accompanied}
+spec:
+  terminationGracePeriodSeconds: 0
+  initContainers:
+    - {name: sidecar, image: 'redis:7', restartPolicy: Always}
+    - {name: init, image: 'nginx:1.25', command: ['true']}
+  containers:
+    - {name: main, image: 'nginx:1.25'}
+";
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn sidecar_is_swapped_and_runs() -> Result<()> {
+    let stage = start_with_credentials()?;
+    publish_redis(&stage)?;
+    stage.apply(WITH_SIDECAR)?;
+    let pod = stage.wait_pod("default", "accompanied")?;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    assert_eq!(sidecar["image"], REDIS);
+    assert_eq!(sidecar["restartPolicy"], "Always");
+    let statuses = pod["status"]["initContainerStatuses"].as_array().unwrap();
+    assert!(statuses[0]["state"]["running"].is_object(), "{statuses:?}");
+    assert_eq!(statuses[1]["state"]["terminated"]["exitCode"], 0, "{statuses:?}");
+    assert_air_gap(&stage);
+    Ok(())
+}
