@@ -92,12 +92,12 @@ fn wait_refused(stage: &Stage, namespace: &str, name: &str) -> Result<()> {
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
     until("a pull to be refused", DEADLINE, || {
         let pod = stage.control_plane.get(&path)?.unwrap_or_default();
-        let state = &pod["status"]["containerStatuses"][0]["state"];
-        let message = state["waiting"]["message"].as_str().unwrap_or_default();
+        let container = &pod["status"]["containerStatuses"][0]["state"];
+        let message = container["waiting"]["message"].as_str().unwrap_or_default();
         if message.contains("no basic auth credentials") {
             Ok(())
         } else {
-            Err(Wait::NotYet(state.to_string()))
+            Err(Wait::NotYet(container.to_string()))
         }
     })?;
     Ok(())

@@ -63,7 +63,7 @@ endpoints: [{{addresses: ['{address}'], conditions: {{ready: true}}}}]
     stage.apply(&imageswap::registration("imageswap-system"))?;
     let registered = ["get", "mutatingwebhookconfigurations", "--output=name"];
     known_failure("adopt: true removes a living webhook that only an EndpointSlice shows", || {
-        Ok(until("the report of a living webhook", SOON, || {
+        until("the report of a living webhook", SOON, || {
             let names = stage.kubectl(&registered).unwrap_or_default();
             let status = stage.status(&Install::default()).unwrap_or_default();
             if !names.contains("imageswap-webhook") {
@@ -71,6 +71,6 @@ endpoints: [{{addresses: ['{address}'], conditions: {{ready: true}}}}]
             }
             let is_alive = status["foreign"][0]["alive"] == true;
             if is_alive { Ok(Ok(())) } else { Err(Wait::NotYet(status["foreign"].to_string())) }
-        })??)
+        })?
     })
 }

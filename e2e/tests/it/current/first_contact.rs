@@ -195,7 +195,7 @@ fn applied_templates_stay_registered() -> Result<()> {
     known_failure(
         "helm template | kubectl apply runs the hook that removes the registration",
         || {
-            Ok(until("a swapped pod", DEADLINE, || {
+            until("a swapped pod", DEADLINE, || {
                 let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/image-swap";
                 let role = stage.control_plane.get(role)?.unwrap_or_default();
                 if role["metadata"]["annotations"]["image-swap.io/leaving"] == "true" {
@@ -205,7 +205,7 @@ fn applied_templates_stay_registered() -> Result<()> {
                     Ok(found) if found == NGINX => Ok(Ok(())),
                     found => Err(Wait::NotYet(format!("{found:?}"))),
                 }
-            })??)
+            })?
         },
     )
 }

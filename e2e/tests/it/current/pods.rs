@@ -67,9 +67,9 @@ fn resize_in_place_restarts_no_container() -> Result<()> {
         {"name": "main", "resources": {"requests": {"cpu": "20m"}, "limits": {"cpu": "200m"}}}
     ]}}"#;
     stage.kubectl(&["patch", "pod", "resized", "--subresource=resize", "--patch", patch])?;
-    let path = "/api/v1/namespaces/default/pods/resized";
+    let resized = "/api/v1/namespaces/default/pods/resized";
     let after = until("the container to be resized", DEADLINE, || {
-        let pod = stage.control_plane.get(path)?.unwrap_or_default();
+        let pod = stage.control_plane.get(resized)?.unwrap_or_default();
         let resources = &pod["status"]["containerStatuses"][0]["resources"];
         if resources["limits"]["cpu"] == "200m" {
             Ok(pod)
