@@ -149,6 +149,8 @@ impl Parts {
         for minor in minors {
             machine.built_folder(builder.as_ref(), &module::kubernetes(minor))?;
         }
+        // The caches of the builds are removed with it.
+        drop(builder);
         let (time, size) = (run::minutes(start.elapsed()), machine.cache.size()? >> 20);
         progress(&format!(
             "parts are set up after {time}; {size} MB kept in {}",
