@@ -52,7 +52,7 @@ pub use crate::{
         RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
-    port::{Port, loopback},
+    port::{Port, loopback, own_address},
     process::{Process, runs},
     product::Product,
     recorder::Recorder,

@@ -5,7 +5,7 @@ use std::{
     env,
     fs::{self, File},
     hash::{BuildHasher, Hasher},
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
     os::unix::fs::MetadataExt,
     path::Path,
 };
@@ -65,6 +65,22 @@ pub fn loopback() -> Ipv4Addr {
     let [second, third, last, ..] = random().to_le_bytes();
     // Not 127.0.0.0/16, in which services of the machine itself are.
     Ipv4Addr::new(127, second.max(1), third, last.clamp(1, 254))
+}
+
+/// Returns an address of this machine that an endpoint of a Service may have: no loopback
+/// address.
+///
+/// # Errors
+/// The machine has no route.
+pub fn own_address() -> Result<IpAddr, Error> {
+    let find = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        // This sends nothing: the kernel chooses the address of the default route. The
+        // target is reserved for documentation (RFC 5737).
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    find().map(|address| address.ip()).map_err(Error::io("find an address of this machine"))
 }
 
 /// A random number, from what the standard library seeds its hash maps with.

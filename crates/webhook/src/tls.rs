@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::CertificateInForce;
 
-/// HTTP/2 in ALPN. API servers dial webhooks with HTTP/1.1 (1.20) or HTTP/2 (1.36).
+/// HTTP/2 in ALPN. API servers speak HTTP/1.1 to Services, and HTTP/2 to URLs on localhost.
 pub(crate) const H2: &[u8] = b"h2";
 
 /// Answers handshakes with whatever certificate is in force.

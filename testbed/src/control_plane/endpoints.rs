@@ -44,10 +44,10 @@ impl ControlPlane {
                 self.create(&slices, &slice)?;
             }
         }
-        let named = |slice: &Value| slice["metadata"]["name"].as_str().map(str::to_owned);
-        let names = old["items"].as_array().into_iter().flatten().filter_map(named);
-        let kept: Vec<_> = servers.iter().map(|server| slice_name(service, *server)).collect();
-        for name in names.filter(|name| !kept.contains(name)) {
+        let name_of = |slice: &Value| slice["metadata"]["name"].as_str().map(str::to_owned);
+        let present = old["items"].as_array().into_iter().flatten().filter_map(name_of);
+        let wanted: Vec<_> = servers.iter().map(|server| slice_name(service, *server)).collect();
+        for name in present.filter(|name| !wanted.contains(name)) {
             self.request("DELETE", &format!("{slices}/{name}"), None)?;
         }
         self.set_old_endpoints(namespace, service, port, servers)

@@ -19,14 +19,14 @@ const COMPILER: &str = "go-version";
 
 /// A stand-in for pkg-config that knows libseccomp alone. The machine needs neither
 /// the tool nor the library.
-const PKG_CONFIG: &str = r#"#!/bin/sh
+const PKG_CONFIG: &str = r"#!/bin/sh
 for word; do
     case $word in
         --cflags) printf '%s\n' '-I@ROOT@/usr/include' ;;
         --libs) printf '%s\n' '-L@ROOT@/usr/lib/@ARCH@-linux-gnu -lseccomp' ;;
     esac
 done
-"#;
+";
 
 /// A series of builds. They share one module cache and one build cache, which are
 /// removed with the value.

@@ -122,24 +122,20 @@ impl<'a> Machine<'a> {
 
     /// Returns a busybox without shared libraries.
     pub(super) fn busybox(&self) -> Result<PathBuf, Error> {
-        match find::named("busybox") {
-            Some(named) => Ok(named),
-            None => {
-                let packages = ["busybox-static"];
-                Ok(self.packages(Suite::Bookworm, "busybox", &packages)?.join("bin/busybox"))
-            }
+        if let Some(named) = find::named("busybox") {
+            return Ok(named);
         }
+        let root = self.packages(Suite::Bookworm, "busybox", &["busybox-static"])?;
+        Ok(root.join("bin/busybox"))
     }
 
     /// Returns the registry of the distribution project, version 2.8.
     pub(super) fn registry2(&self) -> Result<PathBuf, Error> {
-        match find::named("registry-2") {
-            Some(named) => Ok(named),
-            None => {
-                let root = self.packages(Suite::Bookworm, "registry-2", &["docker-registry"])?;
-                Ok(root.join("usr/bin/docker-registry"))
-            }
+        if let Some(named) = find::named("registry-2") {
+            return Ok(named);
         }
+        let root = self.packages(Suite::Bookworm, "registry-2", &["docker-registry"])?;
+        Ok(root.join("usr/bin/docker-registry"))
     }
 
     /// Unpacks Debian packages over each other into the cache, and returns the folder.

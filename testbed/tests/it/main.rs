@@ -3,6 +3,7 @@
 
 mod control_plane;
 mod end;
+mod helm;
 mod node;
 mod registry;
 

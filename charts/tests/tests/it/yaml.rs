@@ -36,13 +36,13 @@ fn plain(text: &str) -> Value {
         "" | "~" | "null" => Value::Null,
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ => match text.parse::<Number>() {
-            Ok(number) => Value::Number(number),
-            Err(_) => {
+        _ => text.parse::<Number>().map_or_else(
+            |_| {
                 assert!(!is_ambiguous(text), "expected quotes around {text}");
                 Value::String(text.to_owned())
-            }
-        },
+            },
+            Value::Number,
+        ),
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let own = format!("--admin-listen=127.0.0.1:{}", webhook_admin.number());
     let arguments = ["webhook", "--in-cluster", &namespace, &kubeconfig, &listen, &own];
     let _webhook = process::start(binary, arguments, &port, directory.path())?;
-    serve_at(control_plane, port.number())?;
+    service::create(control_plane, RELEASE, "image-swap-admission", port.number())?;
     changes(control_plane, &Load::new(&client, "n-0")?).await
 }
 
@@ -121,20 +121,6 @@ fn install(control_plane: &ControlPlane) -> Outcome<()> {
         "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
     });
     control_plane.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", &anchor)?;
-    Ok(())
-}
-
-/// Leads the API server from the release's Service to `port` of this machine.
-fn serve_at(control_plane: &ControlPlane, port: u16) -> Outcome<()> {
-    let name = "image-swap-admission";
-    service::create(control_plane, RELEASE, name, port)?;
-    // The controller looks at Endpoints to see that there are replicas.
-    let ports = json!([{ "name": "https", "port": port }]);
-    let endpoints = json!({
-        "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name },
-        "subsets": [{ "addresses": [{ "ip": service::address()? }], "ports": ports }],
-    });
-    control_plane.create(&format!("/api/v1/namespaces/{RELEASE}/endpoints"), &endpoints)?;
     Ok(())
 }
 

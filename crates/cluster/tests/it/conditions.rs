@@ -13,7 +13,7 @@ const ORDINARY: &str = "pods.image-swap.io";
 const SYSTEM: &str = "system.image-swap.io";
 const UPDATES: &str = "updates.image-swap.io";
 
-/// The registration under `Policy::Fail`. Its Service does not exist, so that every call
+/// Returns the registration under `Policy::Fail`. Its Service does not exist, so that every call
 /// of an entry fails.
 fn registration() -> Value {
     let settings = Settings {
@@ -70,7 +70,7 @@ fn creation_refused_by(stage: &Stage, namespace: &str, spec: &Value) -> Option<S
     refused_by(stage, "POST", &path, &pod("new", spec))
 }
 
-/// A pod whose spec has the fields `more` besides one container.
+/// Returns a pod whose spec has the fields `more` besides one container.
 fn pod(name: &str, more: &Value) -> Value {
     let mut spec = json!({
         "automountServiceAccountToken": false,

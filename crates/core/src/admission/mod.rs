@@ -13,8 +13,7 @@
 //!   recorded original of the old one, the old one is kept, so that neither a rule
 //!   change nor a repeated `kubectl apply` restarts a running pod.
 //! - On the subresource `ephemeralcontainers` only images of ephemeral containers
-//!   that are new or differ; both as `Pod` and in the shape that API servers
-//!   before 1.22 send (`EphemeralContainers`).
+//!   that are new or differ.
 //! - The controller's probe, a `ConfigMap` that is created dry, gets an annotation
 //!   that shows that it was here.
 //! - Anything else is allowed as it is.

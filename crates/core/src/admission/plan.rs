@@ -92,7 +92,7 @@ impl<'p> Plan<'p> {
             Scope::Create => true,
             Scope::Update => !verdicts.is_empty(),
             // The subresource takes no change of annotations.
-            Scope::Ephemeral(_) => false,
+            Scope::Ephemeral => false,
         };
         let adds_pull_secret = scope == Scope::Create
             && !object.is_left_alone()

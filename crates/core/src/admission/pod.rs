@@ -1,5 +1,4 @@
-//! What matters of a pod (`core/v1`, `types.go`), or of the old
-//! `EphemeralContainers`.
+//! The fields of a pod (`core/v1`, `types.go`) that admission reads.
 
 use std::borrow::Cow;
 
@@ -81,12 +80,10 @@ pub(super) enum List {
     EphemeralContainers,
     /// `spec.volumes`
     Volumes,
-    /// `ephemeralContainers` of an object of kind `EphemeralContainers`.
-    TopLevel,
 }
 
 impl List {
-    const COUNT: usize = 5;
+    const COUNT: usize = 4;
 }
 
 /// One image, and where it stands.
@@ -119,7 +116,6 @@ impl<'b> Object<'b> {
                 b"kind" => object.kind = reader.text()?.unwrap_or_default(),
                 b"metadata" => object.read_metadata(reader, settings)?,
                 b"spec" => object.read_spec(reader)?,
-                b"ephemeralContainers" => object.read_list(reader, List::TopLevel)?,
                 _ => reader.skip()?,
             }
             Ok(())

@@ -49,16 +49,16 @@ pub(super) enum Scope {
     Create,
     /// Container images of a pod that differ.
     Update,
-    /// Images of ephemeral containers that differ, in this list.
-    Ephemeral(List),
+    /// Images of ephemeral containers that differ.
+    Ephemeral,
 }
 
 impl Scope {
-    /// Whether the images of `list` are any of its business.
-    pub(super) fn covers(self, list: List) -> bool {
+    /// True if the request may change images of `list`.
+    pub(super) const fn covers(self, list: List) -> bool {
         match self {
-            Self::Create | Self::Update => list != List::TopLevel,
-            Self::Ephemeral(only) => list == only,
+            Self::Create | Self::Update => true,
+            Self::Ephemeral => matches!(list, List::EphemeralContainers),
         }
     }
 }
@@ -156,12 +156,7 @@ impl<'b> Request<'b> {
         match (&**kind, &*self.sub_resource, &*self.operation) {
             ("Pod", "", "CREATE") => Some(Scope::Create),
             ("Pod", "", "UPDATE") => Some(Scope::Update),
-            ("Pod", "ephemeralcontainers", "CREATE" | "UPDATE") => {
-                Some(Scope::Ephemeral(List::EphemeralContainers))
-            }
-            ("EphemeralContainers", "ephemeralcontainers", "CREATE" | "UPDATE") => {
-                Some(Scope::Ephemeral(List::TopLevel))
-            }
+            ("Pod", "ephemeralcontainers", "CREATE" | "UPDATE") => Some(Scope::Ephemeral),
             _ => None,
         }
     }

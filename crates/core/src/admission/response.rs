@@ -90,7 +90,6 @@ fn replace_image(patch: &mut Patch, image: &Image<'_>, to: &str) {
         List::Containers => ("spec/containers", "image"),
         List::EphemeralContainers => ("spec/ephemeralContainers", "image"),
         List::Volumes => ("spec/volumes", "image/reference"),
-        List::TopLevel => ("ephemeralContainers", "image"),
     };
     patch.set(Op::Replace, &[Keys(list), Index(image.index), Keys(value)], to);
 }

@@ -1,4 +1,4 @@
-//! `certs.d/HOST/hosts.toml`, right for containerd 1.6.0 to 2.3 as it stands.
+//! `certs.d/HOST/hosts.toml`, right for containerd 1.6.0 to 2.4 as it stands.
 //!
 //! - A path needs `/v2` in front and `override_path`, or `/v2` is put behind it.
 //! - What is asked last is `server`; left out it is the registry itself. With

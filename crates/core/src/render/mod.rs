@@ -75,7 +75,7 @@ pub enum ConfigVersion {
     /// Read by every containerd from 1.3 on.
     #[default]
     Two,
-    /// containerd 2.
+    /// Read by containerd 2.0 and later; version 4 of 2.3 has the same tables.
     Three,
 }
 

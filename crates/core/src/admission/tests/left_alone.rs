@@ -94,7 +94,6 @@ fn other_kinds_are_allowed_as_they_are() {
         json!({"group": "apps", "version": "v1", "kind": "Deployment"}),
         json!({"group": "example.org", "version": "v1", "kind": "Pod"}),
         json!({"group": "", "version": "v1", "kind": "PodTemplate"}),
-        json!({"group": "", "version": "v1", "kind": "EphemeralContainers"}),
     ];
     for kind in kinds {
         let mut request = mk_review("CREATE", &pod, &Value::Null);
