@@ -1,4 +1,4 @@
-//! Instructions of one case, counted by callgrind: no clock, no noise.
+//! Instructions of one case, counted by callgrind, which no other load disturbs.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ pub(super) fn can_be_counted() -> bool {
     on_path("valgrind").is_some()
 }
 
-/// What happens within the function `counted` while `case` runs once.
+/// Counts the instructions within the function `counted` while `case` runs once.
 pub(super) fn count(host: &Host, program: &Path, case: &str) -> Result<f64> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--toggle-collect=*::counted"]);
@@ -41,7 +41,7 @@ mod tests {
     use super::collected;
 
     #[test]
-    fn the_count_is_what_callgrind_collected() {
+    fn count_is_read_from_callgrind_output() {
         assert_eq!(collected("==7== Collected : 123456"), Some(123_456.0));
         assert_eq!(collected("==7== Events    : Ir"), None);
     }

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_measure_a_case_or_for_people() {
+    fn line_is_a_measure_a_case_or_a_comment() {
         let read = measure("admission/rules-100000 1.02").map(|found| (found.name, found.value));
         assert_eq!(read, Some(("admission/rules-100000".to_owned(), 1.02)));
         assert!(measure("# create 5210").is_none());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_that_nothing_measures_is_missed() {
+    fn goal_without_measure_is_missed() {
         let host = Host { root: "/".into(), cache: "/".into(), ci: false, colour: false };
         assert_eq!(table(&host, &[]).1, goal::GOALS.len());
         let met = Measure { name: "binary/mib".to_owned(), value: 4.0 };

@@ -84,7 +84,7 @@ fn reaches(port: &Port, metric: &str, wanted: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Namespaces with a swapped pod in each.
+/// Creates namespaces with a swapped pod in each.
 async fn seed(client: &Client) -> Outcome<()> {
     let mut pod: Value = pod::pod();
     pod["metadata"]["annotations"] = json!({ "image-swap.io/original-images": "{}" });
@@ -109,7 +109,7 @@ async fn seed(client: &Client) -> Outcome<()> {
     Ok(())
 }
 
-/// What the controller and the API server need of the chart's objects.
+/// Creates those objects of the chart that the controller and the API server need.
 fn install(control_plane: &ControlPlane) -> Outcome<()> {
     for name in [RELEASE, "jet-system"] {
         let namespace =
@@ -168,7 +168,7 @@ async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
     Ok(())
 }
 
-/// A line of `/proc/PID/status` (proc(5)), in MiB.
+/// Returns a line of `/proc/PID/status` (proc(5)) in MiB.
 fn memory(process: &Process, label: &str) -> Outcome<f64> {
     let pid = process.pid().ok_or("no process")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

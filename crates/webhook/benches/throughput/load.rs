@@ -1,4 +1,4 @@
-//! The load: four connections that are never without a request.
+//! A load of four connections, each with one request after the other.
 
 use std::{
     fmt,
@@ -66,7 +66,7 @@ impl Load {
         Ok(Self { clients, body: sample::review().into() })
     }
 
-    /// Asks for as long as `time`; gives the number of answers.
+    /// Sends requests for `time`, and returns the number of answers.
     pub(crate) async fn run(&mut self, time: Duration) -> Outcome<f64> {
         let end = Instant::now() + time;
         let mut tasks = JoinSet::new();

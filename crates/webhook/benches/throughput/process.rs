@@ -1,4 +1,4 @@
-//! A server as a process: what it says, takes and holds.
+//! A server as a process, its addresses, its CPU and its memory.
 
 use std::{
     ffi::OsStr,
@@ -11,21 +11,21 @@ use std::{
 
 use crate::{Outcome, sample};
 
-/// A server that is killed when this drops.
+/// A server process, killed when the value drops.
 pub(crate) struct Process {
     child: Child,
-    /// Where it answers over TLS.
+    /// The address for reviews, over TLS.
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
 
-/// Tells the parent where the server listens.
+/// Prints the server's addresses for the parent process.
 pub(crate) fn announce(address: SocketAddr, admin: SocketAddr) {
     println!("{address} {admin}");
 }
 
 impl Process {
-    /// Starts `binary`, which announces itself.
+    /// Starts `binary`, which prints its addresses as [`announce`] does.
     pub(crate) fn start(binary: &Path, arguments: &[&OsStr]) -> Outcome<Self> {
         let mut child = Command::new(binary).args(arguments).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
@@ -35,7 +35,7 @@ impl Process {
         Ok(Self { address: address.parse()?, admin: admin.parse()?, child })
     }
 
-    /// Starts the `image-swap` that `binary` is.
+    /// Starts the `image-swap` at `binary`.
     pub(crate) fn start_binary(binary: &Path, directory: &Path) -> Outcome<Self> {
         let mut child = Command::new(binary)
             .args(["webhook", "--mirrors", sample::RULES])
@@ -45,7 +45,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-        let mut told = |label: &str| -> Outcome<SocketAddr> {
+        let mut printed = |label: &str| -> Outcome<SocketAddr> {
             for line in lines.by_ref() {
                 if let Some(url) = line?.strip_prefix(label) {
                     return Ok(url.split('/').next().unwrap_or_default().parse()?);
@@ -53,19 +53,19 @@ impl Process {
             }
             Err(format!("expected a line with {label}, found none").into())
         };
-        let address = told("reviews: https://")?;
-        let admin = told("probes and metrics: http://")?;
-        // Somebody has to read what else it says.
+        let address = printed("reviews: https://")?;
+        let admin = printed("probes and metrics: http://")?;
+        // A full pipe would stop the server.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { child, address, admin })
     }
 
-    /// Whether `/readyz` says so.
+    /// Returns true if `/readyz` reports readiness.
     pub(crate) fn is_ready(&self) -> Outcome<bool> {
         Ok(self.get("/readyz")?.starts_with("HTTP/1.1 200 "))
     }
 
-    /// How long a review took it on average, in seconds, by its own account.
+    /// Returns the mean duration of a review in seconds, by the server's own account.
     pub(crate) fn mean_admission(&self) -> Outcome<f64> {
         let metrics = self.get("/metrics")?;
         let value = |name: &str| -> Outcome<f64> {
@@ -84,7 +84,8 @@ impl Process {
         Ok(answer)
     }
 
-    /// Seconds of CPU it has taken: `utime` and `stime` of proc(5), in ticks of 10 ms.
+    /// Returns the seconds of CPU that the process took: `utime` and `stime` of proc(5), in
+    /// ticks of 10 ms.
     pub(crate) fn cpu(&self) -> Outcome<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The second field is the name, in parentheses, and may hold anything.
@@ -93,7 +94,7 @@ impl Process {
         Ok(ticks / 100.0)
     }
 
-    /// The most memory it ever had resident, in MiB.
+    /// Returns the peak of the process's resident memory, in MiB.
     pub(crate) fn peak_mib(&self) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
