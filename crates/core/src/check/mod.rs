@@ -74,7 +74,7 @@ impl<'a> Checked<'a> {
     }
 
     fn invalid_targets(&self, findings: &mut Vec<Finding>) {
-        for (_, rule) in self.each().filter(|(_, rule)| !rule.target.is_empty()) {
+        for (_, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
             let error = match rule.kind {
                 Kind::Noswap => None,
                 Kind::Exact => Target::of_exact(&rule.target).err(),
@@ -83,6 +83,9 @@ impl<'a> Checked<'a> {
             let Some(error) = error else { continue };
             let found = format!("{error}, found {:?}", rule.target);
             let hint = match error {
+                TargetError::NoRegistry if has_other_scheme(&rule.target) => {
+                    "leave out the scheme: images are pulled by HTTPS, and by HTTP with http://"
+                }
                 TargetError::NoRegistry if rule.target.split('/').next().is_some_and(has_user) => {
                     "give user name and password as USERNAME and PASSWORD"
                 }
@@ -116,9 +119,11 @@ impl<'a> Checked<'a> {
         }
         for (id, rule) in self.each() {
             let Some(target) = self.rules.target(id) else { continue };
-            let of_domain = sources.get(target.domain());
-            // A key without a port speaks of all ports.
-            let keys = of_domain.or_else(|| sources.get(target.host()));
+            // Keys are in lower case.
+            let domain = target.domain().to_ascii_lowercase();
+            let of_domain = sources.get(&domain);
+            // A key without a port matches all ports.
+            let keys = of_domain.or_else(|| sources.get(&target.host().to_ascii_lowercase()));
             let meets = |key: &&Key| paths_meet(key.path(), target.path());
             if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
                 let message = format!(
@@ -137,10 +142,10 @@ impl<'a> Checked<'a> {
 
     fn outside_domain(&self, findings: &mut Vec<Finding>) {
         let Some(domain) = self.domain else { return };
-        let mut seen = HashSet::from([domain]);
+        let mut seen = HashSet::from([domain.to_ascii_lowercase()]);
         for (id, rule) in self.each() {
             let Some(target) = self.rules.target(id) else { continue };
-            if seen.insert(target.domain()) {
+            if seen.insert(target.domain().to_ascii_lowercase()) {
                 let message = format!(
                     "{} is not the declared registry {domain}: it gets neither user name, \
                      password, CA nor INSECURE",
@@ -193,6 +198,13 @@ impl<'a> Checked<'a> {
 fn paths_meet(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     short.is_empty() || is_below(long, short)
+}
+
+/// Returns true for `oci://…` and the like, which are no URLs of a registry's API.
+fn has_other_scheme(target: &str) -> bool {
+    let scheme = target.split_once("://").map_or("", |(scheme, _)| scheme);
+    let of_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    !scheme.is_empty() && !of_http && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 fn has_user(first: &str) -> bool {
