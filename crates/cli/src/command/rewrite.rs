@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::{
     declaration::{DeclarationArgs, Dialect, now},
+    exemptions::ExemptionArgs,
     failure::Failure,
     output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
     replace::replace,
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     /// The label with which a pod opts out, if its value is `disabled`.
     #[arg(long, value_name = "LABEL", default_value = DISABLE_LABEL)]
     disable_label: String,
+    #[command(flatten)]
+    exemptions: ExemptionArgs,
 }
 
 /// A manifest's name and its text.
@@ -73,7 +76,8 @@ impl Args {
     }
 
     fn run_on(self, stdin: &mut impl Read, out: &mut impl Write) -> Result<ExitCode, Failure> {
-        let Self { declaration, mut files, in_place, check, output, disable_label } = self;
+        let Self { declaration, mut files, in_place, check, output, disable_label, exemptions } =
+            self;
         if files.is_empty() {
             files.push(PathBuf::from(STDIN));
         }
@@ -83,7 +87,7 @@ impl Args {
         } else {
             Some(declaration.load_for(Dialect::Canonical)?.into_rules())
         };
-        let settings = Settings { disable_label };
+        let settings = Settings { disable_label, exemptions: exemptions.exemptions() };
 
         // Everything is read and judged before anything is written.
         let sources: Vec<Source> = files

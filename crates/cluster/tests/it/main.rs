@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod apply;
 mod conditions;
 mod credentials;
 mod declaration;

@@ -28,11 +28,16 @@ use crate::{rule::RuleSet, workload, yaml::SyntaxError};
 pub struct Settings {
     /// The label with which a pod opts out, if its value is `disabled`.
     pub disable_label: String,
+    /// The pods and images that keep their names.
+    pub exemptions: workload::exempt::Exemptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { disable_label: workload::DISABLE_LABEL.to_owned() }
+        Self {
+            disable_label: workload::DISABLE_LABEL.to_owned(),
+            exemptions: workload::exempt::Exemptions::default(),
+        }
     }
 }
 

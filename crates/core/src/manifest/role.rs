@@ -37,6 +37,8 @@ pub(super) enum Role {
 pub(super) enum Standing {
     /// It is.
     Swapped,
+    /// It is, in a pod that an injector chooses, unless it is a placeholder.
+    Marked,
     /// It is in a pod or a container that is left alone.
     Exempt,
 }

@@ -11,11 +11,13 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 use super::fields::{Fields, is_merge, merge_sources};
 use super::role::{Role, Standing};
 use super::{Settings, What};
-use crate::workload::{CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload};
+use crate::workload::{
+    CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload, exempt::Exemptions,
+};
 use crate::yaml::{Kind, NodeId, Tree};
 
 /// The fields that decide something here, beside the label of the settings.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -24,6 +26,7 @@ const FIELDS: [&str; 21] = [
     "generateName",
     "labels",
     "annotations",
+    "ownerReferences",
     MIRROR_ANNOTATION,
     "items",
     "spec",
@@ -54,12 +57,19 @@ pub(super) struct Use {
 /// Every use of an image in `tree`, in the order of the text.
 pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Vec<Use> {
     let label: &str = &settings.disable_label;
-    let names: Vec<&str> = FIELDS.into_iter().chain([label]).collect();
+    let exemptions = &settings.exemptions;
+    let names: Vec<&str> = FIELDS
+        .into_iter()
+        .chain([label])
+        .chain(exemptions.label_keys())
+        .chain(exemptions.marks())
+        .collect();
     let fields = Fields::read(tree, &names);
     let mut search = Search {
         tree,
         fields: &fields,
         label,
+        exemptions,
         origins: HashMap::new(),
         elsewhere: vec![None; tree.len()],
         queue: Vec::new(),
@@ -89,6 +99,7 @@ struct Search<'t, 's> {
     tree: &'t Tree<'s>,
     fields: &'t Fields<'t, 's>,
     label: &'t str,
+    exemptions: &'t Exemptions,
     /// Each part that was reached, and from which.
     origins: HashMap<Part, Option<Part>>,
     /// By node: itself if it is no image where it stands, or the alias by which it
@@ -242,13 +253,30 @@ impl Search<'_, '_> {
     /// The standing of what is below a mapping: that of the mapping, unless it
     /// says itself that it is left alone.
     fn standing(&self, (id, role): Part) -> Standing {
+        let inherited = role.standing();
+        let is_never = |field| self.fields.text(id, field) == Some(PULL_NEVER);
         let exempt = match role {
             Role::Toward([]) => self.is_exempt_pod(id),
-            Role::Container(_) => self.fields.text(id, "imagePullPolicy") == Some(PULL_NEVER),
-            Role::ImageVolume(_) => self.fields.text(id, "pullPolicy") == Some(PULL_NEVER),
-            _ => false,
+            Role::Container(_) => is_never("imagePullPolicy") || self.is_placeholder(id, inherited),
+            Role::ImageVolume(_) => is_never("pullPolicy"),
+            _ => return inherited,
         };
-        if exempt { Standing::Exempt } else { role.standing() }
+        match (exempt, role) {
+            (true, _) => Standing::Exempt,
+            (false, Role::Toward(_)) if self.is_marked_pod(id) => Standing::Marked,
+            (false, Role::Container(_) | Role::ImageVolume(_)) if inherited == Standing::Marked => {
+                Standing::Swapped
+            }
+            (false, _) => inherited,
+        }
+    }
+
+    /// Returns true if the container's image holds the place for an injector's.
+    fn is_placeholder(&self, id: NodeId, standing: Standing) -> bool {
+        let name = self.fields.text(id, "name").unwrap_or_default();
+        let is_marked = standing == Standing::Marked;
+        let image = self.fields.text(id, "image");
+        image.is_some_and(|image| self.exemptions.image(image, name, is_marked).is_some())
     }
 
     fn is_exempt_pod(&self, id: NodeId) -> bool {
@@ -257,6 +285,37 @@ impl Search<'_, '_> {
         let annotations = self.fields.get(metadata, "annotations");
         labels.and_then(|id| self.fields.text(id, self.label)) == Some(DISABLED)
             || annotations.is_some_and(|id| self.fields.get(id, MIRROR_ANNOTATION).is_some())
+            || labels.is_some_and(|id| self.has_exempt_label(id))
+            || self
+                .fields
+                .get(metadata, "ownerReferences")
+                .is_some_and(|id| self.has_exempt_owner(id))
+    }
+
+    fn has_exempt_label(&self, labels: NodeId) -> bool {
+        self.exemptions.label_keys().any(|key| {
+            let value = self.fields.text(labels, key);
+            value.is_some_and(|value| self.exemptions.label(key.as_bytes(), value).is_some())
+        })
+    }
+
+    fn has_exempt_owner(&self, owners: NodeId) -> bool {
+        let Kind::Sequence(owners) = &self.tree.node(self.tree.resolve(owners)).kind else {
+            return false;
+        };
+        owners.iter().any(|owner| {
+            let text = |field| self.fields.text(*owner, field).unwrap_or_default();
+            self.exemptions.owner(text("apiVersion"), text("kind")).is_some()
+        })
+    }
+
+    /// Returns true for a pod with a label or annotation by which an injector chooses it.
+    fn is_marked_pod(&self, id: NodeId) -> bool {
+        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
+        let maps = ["labels", "annotations"];
+        let has_mark =
+            |map| self.exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
+        maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
     }
 
     fn uses(&self) -> Vec<Use> {
