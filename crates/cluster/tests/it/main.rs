@@ -14,6 +14,7 @@ mod faults;
 mod install;
 mod leadership;
 mod pull_secrets;
+mod recreated;
 mod registration;
 mod registry;
 mod replica;
