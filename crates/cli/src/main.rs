@@ -3,6 +3,7 @@
 mod cli;
 mod command;
 mod declaration;
+mod exemptions;
 mod failure;
 mod fallback;
 mod format;

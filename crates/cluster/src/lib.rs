@@ -20,6 +20,7 @@ mod metrics;
 mod outline;
 mod pki;
 mod pull_secrets;
+mod recreated;
 mod release;
 mod report;
 mod secret;

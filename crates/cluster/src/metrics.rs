@@ -121,6 +121,8 @@ impl Report {
             }
         }
         self.pull_secrets.encode(encoder)?;
+        let help = "Owners whose pods are deleted and created again and again";
+        gauge(encoder, "recreated_pod_owners", help, count(self.recreated.len()))?;
         let help = "What nodes have to be told before they can pull swapped images";
         gauge(encoder, "node_needs", help, count(self.nodes.len()))?;
         let alive = self.foreign.iter().filter(|other| other.alive).count();

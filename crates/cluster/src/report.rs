@@ -26,6 +26,8 @@ pub struct Report {
     pub registry: Option<Health>,
     /// The Secrets with which nodes pull.
     pub pull_secrets: PullSecrets,
+    /// Pods that are created again and again; 20 of them.
+    pub recreated: Vec<Recreated>,
     /// Other programs that swap images.
     pub foreign: Vec<Other>,
     /// What nodes have to be told before they can pull.
@@ -117,6 +119,24 @@ pub struct PullSecrets {
     pub error: Option<String>,
     /// How often one was written or deleted since this controller began to lead.
     pub writes: u64,
+}
+
+/// A pod that is created again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recreated {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name, or the prefix of its generated name.
+    pub pod: String,
+    /// The kind of its owner.
+    pub kind: String,
+    /// The API group of its owner.
+    pub group: String,
+    /// The name of its owner.
+    pub owner: String,
+    /// The number of times within three hours.
+    pub times: usize,
 }
 
 /// When a certificate is valid, seconds since 1970.

@@ -108,11 +108,15 @@ fn what_is_read_without_a_name_is_listed_here() {
         found.sort();
         found
     };
-    let rest =
-        ["endpoints: get", "events: create patch", "mutatingwebhookconfigurations: get list watch"];
-    let pods = "pods: list watch";
-    assert_eq!(unnamed(""), [rest[0], rest[1], rest[2], pods]);
-    assert_eq!(unnamed("managePullSecrets: false"), rest);
+    let expected = [
+        "endpoints: get",
+        "events: create patch",
+        "mutatingwebhookconfigurations: get list watch",
+        "pods: list watch",
+    ];
+    for values in ["", "managePullSecrets: false"] {
+        assert_eq!(unnamed(values), expected, "{values}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::{
     declaration::{DeclarationArgs, Dialect, now},
+    exemptions::ExemptionArgs,
     failure::Failure,
     output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
     replace::replace,
@@ -65,6 +66,8 @@ pub(crate) struct Args {
     /// Rewrite arguments called --…image, too.
     #[arg(long)]
     image_args: bool,
+    #[command(flatten)]
+    exemptions: ExemptionArgs,
 }
 
 /// A manifest's name and its text.
@@ -105,6 +108,7 @@ impl Args {
         };
         let settings = Settings {
             disable_label: self.disable_label,
+            exemptions: self.exemptions.exemptions(),
             image_fields: self.image_field,
             env: self.image_env,
             args: self.image_args,

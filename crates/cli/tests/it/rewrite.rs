@@ -348,3 +348,28 @@ fn templates_of_a_chart_are_named() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("helm template"), "{}", ran.stderr);
 }
+
+#[test]
+fn exempt_images_stay_and_flags_change_the_list() {
+    let pod = |owner: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, ownerReferences: [{owner}]}}\n\
+             spec: {{containers: [{{name: istio-proxy, image: auto}}, {{name: a, image: nginx}}]}}\n"
+        )
+    };
+    let cluster = pod("{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, name: pg, uid: '1'}");
+    let database = pod("{apiVersion: example.org/v1, kind: Database, name: db, uid: '1'}");
+    let ran = rewrite(&[], &cluster);
+    assert_eq!((ran.code, ran.stdout), (0, cluster.clone()));
+    let swapped = |text: &str| text.matches("h.example/d/library/").count();
+    assert_eq!(swapped(&rewrite(&[], &database).stdout), 1);
+    assert_eq!(swapped(&rewrite(&["--default-exemptions=false"], &cluster).stdout), 2);
+    let own = ["--exempt-owners", "Database.example.org,Other.example.org"];
+    assert_eq!(swapped(&rewrite(&own, &database).stdout), 0);
+    assert_eq!(swapped(&rewrite(&["--exempt-images=a=nginx"], &database).stdout), 0);
+
+    let ran = rewrite(&["--exempt-owners=Database"], &database);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    let expected = "expected an owner as KIND.GROUP, found 'Database'; write for example";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}

@@ -42,8 +42,9 @@ use crate::{
     lease::Leadership,
     outline::Glimpse,
     pull_secrets::{Keeper, Order},
+    recreated::RecreationWatch,
     release::Release,
-    report::{PullSecrets, Report},
+    report::{PullSecrets, Recreated, Report},
 };
 
 /// What operators decide.
@@ -139,13 +140,20 @@ struct Memory {
     /// What the keeper of pull Secrets is to do, and what it did.
     orders: watch::Sender<Order>,
     pull_secrets: watch::Receiver<PullSecrets>,
+    /// Pods that are created again and again.
+    recreated: watch::Receiver<Vec<Recreated>>,
 }
 
 impl Memory {
-    fn new(orders: watch::Sender<Order>, pull_secrets: watch::Receiver<PullSecrets>) -> Self {
+    fn new(
+        orders: watch::Sender<Order>,
+        pull_secrets: watch::Receiver<PullSecrets>,
+        recreated: watch::Receiver<Vec<Recreated>>,
+    ) -> Self {
         Self {
             orders,
             pull_secrets,
+            recreated,
             earned: None,
             probe: Probe::Unknown,
             published: Published::default(),
@@ -242,9 +250,17 @@ impl Controller {
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
         };
+        let (report, recreated) = watch::channel(Vec::new());
+        let recreation_watch = RecreationWatch {
+            client: self.client.clone(),
+            events: self.events.clone(),
+            report,
+            changed: Arc::clone(&self.changed),
+        };
         tokio::select! {
-            () = self.turns(Memory::new(orders, kept)) => {}
+            () = self.turns(Memory::new(orders, kept, recreated)) => {}
             () = keeper.run() => {}
+            () = recreation_watch.run() => {}
         }
     }
 

@@ -61,6 +61,7 @@ impl Controller {
             certificate: certificates.leaf.map(Into::into),
             registry,
             pull_secrets: memory.pull_secrets.borrow().clone(),
+            recreated: memory.recreated.borrow().clone(),
             foreign,
             nodes: trust.needs.iter().map(ToString::to_string).collect(),
             trust: told(&trust),

@@ -22,6 +22,9 @@ pub(super) fn judge(status: &mut Status) {
             certificates(report, status.read, &mut told);
             registry(report, &mut told);
             pull_secrets(report, &mut told);
+            for pod in &report.recreated {
+                told.bad("pods-recreated", pod.message());
+            }
             nodes(status, report, &mut told);
         }
         None if status.unread.is_empty() => {

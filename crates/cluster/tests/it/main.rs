@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
@@ -13,6 +14,7 @@ mod faults;
 mod install;
 mod leadership;
 mod pull_secrets;
+mod recreated;
 mod registration;
 mod registry;
 mod replica;

@@ -42,6 +42,8 @@ pub struct Settings {
     pub env: bool,
     /// True if arguments that are called `--…image` hold images.
     pub args: bool,
+    /// The pods and images that keep their names.
+    pub exemptions: workload::exempt::Exemptions,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             image_fields: Vec::new(),
             env: false,
             args: false,
+            exemptions: workload::exempt::Exemptions::default(),
         }
     }
 }

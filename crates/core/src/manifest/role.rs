@@ -62,7 +62,9 @@ pub(super) enum Family {
 pub(super) enum Standing {
     /// In scope: swapped.
     Swapped,
-    /// Exempt: its pod or container opted out.
+    /// In scope, in a pod that an injector chooses: swapped unless it is a placeholder.
+    Marked,
+    /// Exempt: its pod or container opted out, or is exempt by default.
     Exempt,
 }
 

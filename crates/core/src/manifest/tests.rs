@@ -3,6 +3,7 @@ use std::{borrow::Cow, fmt::Write as _};
 use super::*;
 use crate::place::Place;
 use crate::rule::{Form, Reason, map};
+use crate::workload::exempt::Exemptions;
 
 /// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
 fn rules() -> RuleSet {
@@ -496,6 +497,31 @@ kind: Deployment
 spec: {template: {metadata: {labels: {k8s.twr.io/imageswap: disabled}}, spec: {containers: [{image: nginx}]}}}
 ";
     assert!(leaves(deployment).is_empty());
+}
+
+#[test]
+fn exempt_pods_and_placeholders_stay() {
+    let owned = "{ownerReferences: [{apiVersion: v1, kind: Pod}, \
+                 {apiVersion: postgresql.cnpg.io/v1, kind: Cluster, name: pg}]}";
+    for text in [
+        pod("containers: [{image: nginx}]").replace("{name: p}", owned),
+        pod("containers: [{image: nginx}]").replace("{name: p}", "{labels: {application: spilo}}"),
+        pod("containers: [{name: istio-proxy, image: auto}]"),
+        pod("containers: [{image: auto}]")
+            .replace("{name: p}", "{annotations: {inject.istio.io/templates: gateway}}"),
+    ] {
+        assert!(leaves(&text).is_empty(), "{text}");
+        let all = Settings { exemptions: Exemptions::none(), ..Settings::default() };
+        assert_eq!(rewrite(&text, &rules(), &all).unwrap().changes.len(), 1, "{text}");
+    }
+    let text = pod("containers: [{name: a, image: auto}, {name: istio-proxy, image: nginx}]");
+    let changes = rewritten(&text).changes;
+    assert_eq!(changes.len(), 2);
+    // In a pod with a mark the other images are swapped, its volumes included.
+    let text =
+        pod("containers: [{image: auto}, {image: nginx}], volumes: [{image: {reference: redis}}]")
+            .replace("{name: p}", "{labels: {sidecar.istio.io/inject: 'true'}}");
+    assert_eq!(rewritten(&text).changes.len(), 2, "{text}");
 }
 
 #[test]

@@ -11,12 +11,14 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 use super::fields::{Fields, is_merge, merge_sources};
 use super::role::{Family, Role, Standing};
 use super::{FieldSpec, Settings, What, known};
-use crate::workload::{CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload};
+use crate::workload::{
+    CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload, exempt::Exemptions,
+};
 use crate::yaml::{Kind, NodeId, Tree};
 
-/// The fields that decide something here, beside the label of the settings and the names in
-/// the paths of fields.
-const FIELDS: [&str; 25] = [
+/// The fields that decide something here, beside the label of the settings, the keys of
+/// exemptions, and the names in the paths of fields.
+const FIELDS: [&str; 26] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -25,6 +27,7 @@ const FIELDS: [&str; 25] = [
     "generateName",
     "labels",
     "annotations",
+    "ownerReferences",
     MIRROR_ANNOTATION,
     "items",
     "spec",
@@ -83,10 +86,17 @@ pub(super) enum OnRequest {
 /// Finds every use of an image in `tree`.
 pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Found {
     let label: &str = &settings.disable_label;
+    let exemptions = &settings.exemptions;
     let known = known::fields();
     let specs: Vec<&FieldSpec> = known.iter().chain(&settings.image_fields).collect();
     let in_paths = specs.iter().flat_map(|spec| &spec.path).map(String::as_str);
-    let mut names: Vec<&str> = FIELDS.into_iter().chain([label]).chain(in_paths).collect();
+    let mut names: Vec<&str> = FIELDS
+        .into_iter()
+        .chain([label])
+        .chain(exemptions.label_keys())
+        .chain(exemptions.marks())
+        .chain(in_paths)
+        .collect();
     names.sort_unstable();
     names.dedup();
     let paths = specs.iter().map(|spec| spec.path.iter().map(String::as_str).collect()).collect();
@@ -96,6 +106,7 @@ pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Found {
         fields: &fields,
         label,
         settings,
+        exemptions,
         specs,
         paths,
         origins: HashMap::new(),
@@ -132,6 +143,7 @@ struct Search<'t, 's> {
     fields: &'t Fields<'t, 's>,
     label: &'t str,
     settings: &'t Settings,
+    exemptions: &'t Exemptions,
     /// The fields that hold images, and their paths.
     specs: Vec<&'t FieldSpec>,
     paths: Vec<Vec<&'t str>>,
@@ -469,13 +481,16 @@ impl<'t> Search<'t, '_> {
     }
 
     /// Returns the standing of what is below a mapping: that of the mapping, unless it
-    /// opts out itself.
+    /// opts out itself or is exempt by default.
     fn standing(&mut self, (id, role): Part) -> Standing {
+        let inherited = role.standing();
         let has_policy = |name| self.fields.text(id, name) == Some(PULL_NEVER);
         let exempt = match role {
             Role::Toward([]) => self.is_exempt_pod(id),
             Role::Anything(..) => self.is_exempt_pod(id) && self.is_like_pod(id),
-            Role::Container(_) => has_policy("imagePullPolicy"),
+            Role::Container(_) => {
+                has_policy("imagePullPolicy") || self.is_placeholder(id, inherited)
+            }
             Role::ImageVolume(_) => has_policy("pullPolicy"),
             // The resource itself is all that could have the label.
             Role::Field(spec, depth, _) => {
@@ -483,14 +498,30 @@ impl<'t> Search<'t, '_> {
                 self.is_exempt_pod(id)
                     || holds_image && (has_policy("imagePullPolicy") || has_policy("pullPolicy"))
             }
-            _ => false,
+            _ => return inherited,
         };
         if exempt {
             self.skipped.insert(id);
-            Standing::Exempt
-        } else {
-            role.standing()
+            return Standing::Exempt;
         }
+        match role {
+            Role::Toward(_) if self.is_marked_pod(id) => Standing::Marked,
+            Role::Anything(..) if self.is_marked_pod(id) && self.is_like_pod(id) => {
+                Standing::Marked
+            }
+            Role::Container(_) | Role::ImageVolume(_) if inherited == Standing::Marked => {
+                Standing::Swapped
+            }
+            _ => inherited,
+        }
+    }
+
+    /// Returns true if the container's image is a placeholder that an injector fills in.
+    fn is_placeholder(&self, id: NodeId, standing: Standing) -> bool {
+        let name = self.fields.text(id, "name").unwrap_or_default();
+        let is_marked = standing == Standing::Marked;
+        let image = self.fields.text(id, "image");
+        image.is_some_and(|image| self.exemptions.image(image, name, is_marked).is_some())
     }
 
     fn is_exempt_pod(&self, id: NodeId) -> bool {
@@ -499,6 +530,37 @@ impl<'t> Search<'t, '_> {
         let annotations = self.fields.get(metadata, "annotations");
         labels.and_then(|id| self.fields.text(id, self.label)) == Some(DISABLED)
             || annotations.is_some_and(|id| self.fields.get(id, MIRROR_ANNOTATION).is_some())
+            || labels.is_some_and(|id| self.has_exempt_label(id))
+            || self
+                .fields
+                .get(metadata, "ownerReferences")
+                .is_some_and(|id| self.has_exempt_owner(id))
+    }
+
+    fn has_exempt_label(&self, labels: NodeId) -> bool {
+        self.exemptions.label_keys().any(|key| {
+            let value = self.fields.text(labels, key);
+            value.is_some_and(|value| self.exemptions.label(key.as_bytes(), value).is_some())
+        })
+    }
+
+    fn has_exempt_owner(&self, owners: NodeId) -> bool {
+        let Kind::Sequence(owners) = &self.tree.node(self.tree.resolve(owners)).kind else {
+            return false;
+        };
+        owners.iter().any(|owner| {
+            let text = |field| self.fields.text(*owner, field).unwrap_or_default();
+            self.exemptions.owner(text("apiVersion"), text("kind")).is_some()
+        })
+    }
+
+    /// Returns true for a pod with a label or annotation by which an injector chooses it.
+    fn is_marked_pod(&self, id: NodeId) -> bool {
+        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
+        let maps = ["labels", "annotations"];
+        let has_mark =
+            |map| self.exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
+        maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
     }
 
     /// True if `id` has the spec of a pod, so that its labels are those of pods.
