@@ -23,6 +23,7 @@ pub(super) fn judge(status: &mut Status) {
             registry(report, &mut told);
             pull_secrets(report, &mut told);
             nodes(status, report, &mut told);
+            steps(report, &mut told);
         }
         None if status.unread.is_empty() => {
             told.bad("no-report", "expected the controller's report, found none: it never led");
@@ -122,10 +123,19 @@ fn policy(report: &Report, told: &mut Told) {
         );
     }
     match held.probe.as_str() {
-        "unreached" => told.bad(
-            "unreached",
-            format!("the API server does not reach the replicas: {} probes failed", held.failures),
-        ),
+        "unreached" => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            told.bad(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
         "nobody-there" => told.bad("unreached", "no replica is there for the API server to ask"),
         _ => {}
     }
@@ -145,6 +155,12 @@ fn policy(report: &Report, told: &mut Told) {
     if held.wanted == "ignore" {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &Report, told: &mut Told) {
+    for step in &report.failing {
+        told.bad("step-failed", format!("the step {} fails: {}", step.name, step.error));
     }
 }
 

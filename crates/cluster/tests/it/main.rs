@@ -6,12 +6,14 @@
 )]
 
 mod access;
+mod api_servers;
 mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
 mod install;
 mod leadership;
+mod namespace;
 mod pull_secrets;
 mod registration;
 mod registry;
@@ -19,4 +21,5 @@ mod replica;
 mod service;
 mod stage;
 mod status;
+mod steps;
 mod stream;
