@@ -109,7 +109,7 @@ fn what_is_read_without_a_name_is_listed_here() {
         found
     };
     let expected = [
-        "endpoints: get",
+        "endpointslices: list",
         "events: create patch",
         "mutatingwebhookconfigurations: get list watch",
         "pods: list watch",
@@ -199,7 +199,7 @@ fn values_take_permissions_away() {
     assert!(!has("", hooks, "imageswap-webhook"));
     assert!(has("adopt: true", hooks, "imageswap-webhook"));
     assert!(has("{adopt: true, adoptWebhooks: [other]}", hooks, "other"));
-    assert_eq!(names("", "namespaces"), ["jet-system"]);
+    assert_eq!(names("", "namespaces"), ["somewhere", "jet-system"]);
 }
 
 /// What a role lets a subject do, it does in the template's own words.

@@ -92,7 +92,11 @@ fn every_verb_has_its_reason_in_the_documentation() {
     let chart = chart();
     let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
     let words =
-        BTreeMap::from([("imageswap-webhook", "adoptWebhooks"), ("serving", "tls.existingSecret")]);
+        BTreeMap::from([
+        ("imageswap-webhook", "adoptWebhooks"),
+        ("serving", "tls.existingSecret"),
+        ("somewhere", "the release's"),
+    ]);
     let mut rights = granted(&chart.with(&most), &words);
     rights.extend(granted(&chart.with("tls: {existingSecret: serving}"), &words));
     assert_eq!(rights, reasons());

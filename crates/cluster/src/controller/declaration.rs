@@ -15,14 +15,20 @@ use kube::runtime::events::EventType;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Controller, Memory, snapshot::Snapshot, turn::news};
+use super::{
+    Controller, Memory,
+    snapshot::{Fetched, Snapshot, found},
+    steps::StepErrors,
+    turn::news,
+};
 use crate::{
     error::Error,
-    report::{Declared, found},
+    report::{self, Declared, listed},
     secret::{self, HASH, declared, hash, holds},
 };
 
-/// What is in force, for the report.
+/// The declaration in force.
+#[derive(Default)]
 pub(super) struct Declaration {
     pub(super) declared: Declared,
     /// What nodes have to be told.
@@ -32,24 +38,36 @@ pub(super) struct Declaration {
     pub(super) credential: Option<Vec<u8>>,
 }
 
+/// A Secret as it should be.
+struct SecretContent<'w> {
+    name: &'w str,
+    data: &'w BTreeMap<&'w str, String>,
+    annotations: &'w serde_json::Value,
+}
+
 impl Controller {
+    /// Decides which declaration is in force, and publishes it. Writes that fail are
+    /// noted in `steps`.
+    ///
+    /// # Errors
+    /// A declaration cannot be read.
     pub(super) async fn declaration(
         &self,
         snapshot: &Snapshot,
         memory: &mut Memory,
-        audit: bool,
-        now: UnixTime,
+        steps: &mut StepErrors,
+        (audit, now): (bool, UnixTime),
     ) -> Result<Declaration, Error> {
-        let registry_info = snapshot.registry_info.as_ref().map(declared);
-        let chart = snapshot.chart.as_ref().map(declared);
-        let last = snapshot.last();
+        let registry_info = found(&snapshot.registry_info)?.map(declared);
+        let chart = found(&snapshot.chart)?.map(declared);
+        let last = snapshot.last()?;
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let Decision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
         let hash =
             if effective.origin == Origin::None { String::new() } else { hash(&effective.text) };
 
-        // Before anything is written: what people have to know does not depend on it.
+        // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
         let difference = if differs.is_empty() {
             String::new()
@@ -61,20 +79,16 @@ impl Controller {
         };
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
-        // The last good one first: replicas are told nothing that would be forgotten.
+        // Persist the last good declaration before replicas read it.
         let whole = BTreeMap::from([
             ("declaration", effective.text.clone()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
         let annotations = json!({ HASH: hash });
-        self.write(
-            snapshot,
-            snapshot.last_good.as_ref(),
-            &self.settings.release.last_good(),
-            &whole,
-            &annotations,
-        )
-        .await?;
+        let name = self.settings.release.last_good();
+        let wanted = SecretContent { name: &name, data: &whole, annotations: &annotations };
+        let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
+        steps.take("last-good", written);
         let credential = declaration.as_ref().filter(|_| self.settings.pull_secrets);
         let credential = credential.and_then(pull_secrets::content);
         let served = BTreeMap::from([
@@ -84,12 +98,13 @@ impl Controller {
             ("pull-secret", credential.is_some().to_string()),
         ]);
         let name = self.settings.release.effective();
-        let written =
-            self.write(snapshot, snapshot.effective.as_ref(), &name, &served, &annotations).await?;
-        if written {
+        let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
+        let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
+        if steps.take("effective", written) == Some(true) {
             info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
         }
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
+        let (findings, finding_count) = report::found(about);
         let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
         Ok(Declaration {
             trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
@@ -100,27 +115,34 @@ impl Controller {
                 hash,
                 rules,
                 refused: refused.collect(),
-                differs: differs.clone(),
-                findings: found(about),
+                differs: listed(differs),
+                findings,
+                finding_count,
             },
         })
     }
 
-    /// Writes a Secret of ours, unless it already is as it should be.
+    /// Writes a Secret, unless it already is as it should be. Returns true if it was
+    /// written.
     async fn write(
         &self,
         snapshot: &Snapshot,
-        there: Option<&Secret>,
-        name: &str,
-        data: &BTreeMap<&str, String>,
-        annotations: &serde_json::Value,
+        memory: &mut Memory,
+        there: &Fetched<Secret>,
+        wanted: &SecretContent<'_>,
+        now: UnixTime,
     ) -> Result<bool, Error> {
+        let SecretContent { name, data, annotations } = *wanted;
+        let there = found(there)?;
         if holds(there, data) {
             return Ok(false);
         }
+        let content = hash(&serde_json::to_string(data).unwrap_or_default());
+        memory.rewrite(name, &content, now)?;
         let release = &self.settings.release;
         let object = secret::object(release, &snapshot.owner, name, annotations, data);
         secret::write(&self.secrets(), there, name, object).await?;
+        memory.rewrites.finish(name, content);
         Ok(true)
     }
 
@@ -138,7 +160,7 @@ impl Controller {
             });
             if news(memory, topic, &note) {
                 warn!(origin = origin.as_str(), "a declaration is refused: {note}");
-                if let Some(secret) = secret {
+                if let Ok(Some(secret)) = secret {
                     self.events.complain(secret, topic, &note).await;
                 }
             }

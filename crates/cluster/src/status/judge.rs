@@ -26,6 +26,7 @@ pub(super) fn judge(status: &mut Status) {
                 told.bad("pods-recreated", pod.message());
             }
             nodes(status, report, &mut told);
+            steps(report, &mut told);
         }
         None if status.unread.is_empty() => {
             told.bad("no-report", "expected the controller's report, found none: it never led");
@@ -125,10 +126,19 @@ fn policy(report: &Report, told: &mut Told) {
         );
     }
     match held.probe.as_str() {
-        "unreached" => told.bad(
-            "unreached",
-            format!("the API server does not reach the replicas: {} probes failed", held.failures),
-        ),
+        "unreached" => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            told.bad(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
         "nobody-there" => told.bad("unreached", "no replica is there for the API server to ask"),
         _ => {}
     }
@@ -148,6 +158,12 @@ fn policy(report: &Report, told: &mut Told) {
     if held.wanted == "ignore" {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &Report, told: &mut Told) {
+    for step in &report.failing {
+        told.bad("step-failed", format!("the step {} fails: {}", step.name, step.error));
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod api_servers;
 mod apply;
 mod conditions;
 mod credentials;
@@ -13,6 +14,7 @@ mod declaration;
 mod faults;
 mod install;
 mod leadership;
+mod namespace;
 mod pull_secrets;
 mod recreated;
 mod registration;
@@ -21,4 +23,5 @@ mod replica;
 mod service;
 mod stage;
 mod status;
+mod steps;
 mod stream;
