@@ -20,7 +20,7 @@ use image_swap_core::{
         policy::{Earned, Policy, Probe, Wanted},
         repairs::Repairs,
     },
-    declaration::UnixTime,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret,
@@ -134,8 +134,12 @@ struct Memory {
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
-    /// The hash of the declaration that was checked, and when the next check is due.
-    checked: Option<(String, UnixTime)>,
+    /// The registry that was checked, its credential included, and when the next check is due.
+    checked: Option<(Registry, UnixTime)>,
+    /// The highest revision that was seen.
+    revision: u64,
+    /// A hash of the declaration with that revision; [`None`] before the first.
+    numbered: Option<u64>,
     /// What the keeper of pull Secrets is to do, and what it did.
     orders: watch::Sender<Order>,
     pull_secrets: watch::Receiver<PullSecrets>,
@@ -156,6 +160,8 @@ impl Memory {
             checking: None,
             health: None,
             checked: None,
+            revision: 0,
+            numbered: None,
         }
     }
 }
@@ -241,6 +247,7 @@ impl Controller {
             report,
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
+            label: self.settings.namespace_label.clone(),
         };
         tokio::select! {
             () = self.turns(Memory::new(orders, kept)) => {}

@@ -5,7 +5,7 @@ use image_swap_core::{
         certificates::AuthorityId,
         foreign::{Backend, Foreign, Life, recognise},
         policy::{Earned, Policy, Wanted},
-        webhooks::{self, Service, desired, plan},
+        webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
 };
@@ -132,6 +132,12 @@ impl Controller {
             Some(_) => info!("the registration was brought up to date"),
         }
         Ok(Some(policy))
+    }
+
+    /// Returns the namespaces whose pods the registration selects, others' selectors included.
+    pub(super) fn scope(&self, snapshot: &Snapshot) -> NamespaceScope {
+        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        NamespaceScope::of(&desired(&settings), snapshot.registration.as_ref())
     }
 
     fn webhooks(

@@ -17,7 +17,7 @@ use crate::{
     api, clock,
     error::Error,
     health::{Health, check},
-    pull_secrets::Order,
+    pull_secrets::{Order, View},
     report::{Held, Report},
     secret,
 };
@@ -35,10 +35,11 @@ impl Controller {
         let declaration = self.declaration(&snapshot, memory, audit, now).await?;
         let (certificates, bundle) = self.certificates(&snapshot, memory, now).await?;
         let registered = self.register(&snapshot, memory, &bundle, audit, now).await?;
-        let Declaration { declared, trust, registry, credential } = declaration;
-        memory.order(Order::Keep { owner: snapshot.owner.clone(), content: credential });
+        let Declaration { declared, trust, registry, credential, covered } = declaration;
+        let scope = self.scope(&snapshot);
+        memory.order(Order::Keep { content: credential, view: View { covered, scope } });
         let earned = memory.earned;
-        let registry = self.health(memory, registry, &declared.hash, now).await;
+        let registry = self.health(memory, registry, now).await;
         let report = Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             declaration: declared,
@@ -75,7 +76,6 @@ impl Controller {
         &self,
         memory: &mut Memory,
         registry: Option<Registry>,
-        hash: &str,
         now: UnixTime,
     ) -> Option<Health> {
         match memory.checking.as_mut().map(oneshot::Receiver::try_recv) {
@@ -91,9 +91,10 @@ impl Controller {
             memory.health = None;
             return None;
         };
-        let is_due = memory.checked.as_ref().is_none_or(|(of, due)| of != hash || now >= *due);
-        if is_due && memory.checking.is_none() {
-            memory.checked = Some((hash.to_owned(), now + self.intervals.registry.as_secs()));
+        let is_due = |(of, due): &(Registry, _)| *of != registry || now >= *due;
+        if memory.checked.as_ref().is_none_or(is_due) && memory.checking.is_none() {
+            let next = now + self.intervals.registry.as_secs();
+            memory.checked = Some((registry.clone(), next));
             let (done, checking) = oneshot::channel();
             let changed = Arc::clone(&self.changed);
             tokio::spawn(async move {
