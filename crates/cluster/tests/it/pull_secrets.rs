@@ -35,13 +35,13 @@ fn pods_in(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
 
-/// Creates a namespace with a label.
-fn mk_namespace(stage: &Stage, name: &str, label: Option<&str>) {
-    let labels = label.map(|value| json!({ "k8s.twr.io/imageswap": value }));
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels },
-    });
-    stage.request("POST", "/api/v1/namespaces", Some(&namespace));
+/// Creates a namespace, with a label if there is one.
+fn mk_namespace(stage: &Stage, name: &str, label: Option<(&str, &str)>) {
+    stage.control_plane.create_namespace(name).unwrap();
+    if let Some((key, value)) = label {
+        let labels = json!({ "metadata": { "labels": { key: value } } });
+        stage.request("PATCH", &format!("/api/v1/namespaces/{name}"), Some(&labels));
+    }
 }
 
 /// An owner reference as former versions wrote it.
@@ -244,7 +244,7 @@ async fn release_that_leaves_keeps_what_pods_need() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn forged_records_get_no_credential() {
     let stage = Stage::set().await;
-    let disabled = Some("disabled");
+    let disabled = Some(("k8s.twr.io/imageswap", "disabled"));
     for (name, label) in
         [("opted-out", disabled), ("filled", disabled), ("later", None), ("own", None)]
     {
@@ -323,11 +323,7 @@ async fn selectors_that_others_add_limit_the_credential() {
     }
     let path = format!("{REGISTRATIONS}/image-swap-admission");
     stage.request("PATCH", &path, Some(&json!({ "webhooks": registration["webhooks"] })));
-    let labelled = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": { "name": "plane", "labels": { "control-plane": "true" } },
-    });
-    stage.request("POST", "/api/v1/namespaces", Some(&labelled));
+    mk_namespace(&stage, "plane", Some(("control-plane", "true")));
     stage.request("POST", &pods_in("plane"), Some(&swapped_pod()));
     stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
     stage.request("POST", PODS, Some(&swapped_pod()));
