@@ -85,8 +85,11 @@ fn bounded(text: &str) -> String {
 pub struct Declared {
     /// `registry-info`, `chart` or `none`.
     pub source: String,
-    /// The hash of its text.
+    /// The hash of its text without credentials.
     pub hash: String,
+    /// A number that increases with every change of the declaration, of its credential alone,
+    /// too; 0 before the first.
+    pub revision: u64,
     /// How many rules it has.
     pub rules: usize,
     /// Declarations that are refused: what they declared before stays.
@@ -160,8 +163,8 @@ pub struct PullSecrets {
     pub foreign_count: usize,
     /// Namespaces in which it could not be written, and is tried again.
     pub failed: usize,
-    /// Why not, of one of them.
-    pub error: Option<String>,
+    /// A hundred of these namespaces, each with its reason.
+    pub failures: Vec<PullSecretFailure>,
     /// How often one was written or deleted since this controller began to lead.
     pub writes: u64,
 }
@@ -182,6 +185,16 @@ pub struct Recreated {
     pub owner: String,
     /// The number of times within three hours.
     pub times: usize,
+}
+
+/// A namespace in which the pull Secret cannot be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PullSecretFailure {
+    /// The namespace.
+    pub namespace: String,
+    /// The reason that the API server gives. Holds no credential.
+    pub reason: String,
 }
 
 /// When a certificate is valid, seconds since 1970.

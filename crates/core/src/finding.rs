@@ -53,6 +53,10 @@ pub enum Code {
     SilentNoOp,
     /// `INSECURE` beside `CA_CERT`.
     InsecureWithCa,
+    /// A credential for a host that nodes speak plain HTTP to.
+    CredentialOverHttp,
+    /// A password with a line break at its end.
+    TrailingNewline,
     /// A line that is no rule; it is skipped.
     UnreadableLine,
     /// A key that means nothing here.
@@ -76,6 +80,8 @@ impl Code {
             Self::NodeInexpressible => "node-inexpressible",
             Self::SilentNoOp => "silent-no-op",
             Self::InsecureWithCa => "insecure-with-ca",
+            Self::CredentialOverHttp => "credential-over-http",
+            Self::TrailingNewline => "trailing-newline",
             Self::UnreadableLine => "unreadable-line",
             Self::UnknownKey => "unknown-key",
         }

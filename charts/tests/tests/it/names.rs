@@ -7,7 +7,13 @@ use serde_json::Value;
 use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
 /// Kinds that stand in no namespace.
-const CLUSTER_SCOPED: [&str; 3] = ["ClusterRole", "ClusterRoleBinding", "PriorityClass"];
+const CLUSTER_SCOPED: [&str; 5] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "PriorityClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// Names of imageswap's objects, as its deployment and its own program make them.
 const UPSTREAM: [&str; 10] = [

@@ -11,7 +11,7 @@ use std::{
 use image_swap_core::{
     declaration::Declaration,
     nodes::{Fallback, Mirrors, short_name_alias},
-    redact::without_userinfo,
+    redact::rule_text,
     reference::{Reference, ReferenceError, names_registry},
     rule::{Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step},
 };
@@ -216,8 +216,8 @@ impl<'a> Explainer<'a> {
             Output::Json => {
                 let rule = decision.rule.map(|id| self.rule(id));
                 let rule = rule.map(|rule| RuleRow {
-                    source: without_userinfo(&rule.source),
-                    target: without_userinfo(&rule.target),
+                    source: rule_text(&rule.source),
+                    target: rule_text(&rule.target),
                     line: rule.place.line,
                     column: rule.place.column,
                     key: self.key,
@@ -291,8 +291,8 @@ impl<'a> Explainer<'a> {
         let within = self.key.map_or_else(String::new, |key| format!(" of {key}"));
         format!(
             "{}::{} (line {}, column {}{within})",
-            without_userinfo(&rule.source),
-            without_userinfo(&rule.target),
+            rule_text(&rule.source),
+            rule_text(&rule.target),
             rule.place.line,
             rule.place.column
         )

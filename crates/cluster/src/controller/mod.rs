@@ -24,7 +24,7 @@ use image_swap_core::{
         repairs::{Repairs, Rewrites},
         webhooks::Desired,
     },
-    declaration::UnixTime,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -166,8 +166,12 @@ struct Memory {
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
-    /// The hash of the declaration that was checked, and when the next check is due.
-    checked: Option<(String, UnixTime)>,
+    /// The registry that was checked, its credential included, and when the next check is due.
+    checked: Option<(Registry, UnixTime)>,
+    /// The highest revision that was seen.
+    revision: u64,
+    /// A hash of the declaration with that revision; [`None`] before the first.
+    numbered: Option<u64>,
     /// The orders for the keeper of pull Secrets, and its results.
     orders: watch::Sender<Order>,
     pull_secrets: watch::Receiver<PullSecrets>,
@@ -202,6 +206,8 @@ impl Memory {
             checking: None,
             health: None,
             checked: None,
+            revision: 0,
+            numbered: None,
         }
     }
 
@@ -305,6 +311,7 @@ impl Controller {
             report,
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
+            label: self.settings.namespace_label.clone(),
         };
         let (report, recreated) = watch::channel(Vec::new());
         let recreation_watch = RecreationWatch {

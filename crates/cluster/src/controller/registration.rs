@@ -5,7 +5,7 @@ use image_swap_core::{
         certificates::AuthorityId,
         foreign::{Backend, Foreign, Life, recognise},
         policy::{FailureGate, Policy, Wanted},
-        webhooks::{self, Service, desired, plan},
+        webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
 };
@@ -148,6 +148,15 @@ impl Controller {
             Some(_) => info!("the registration was brought up to date"),
         }
         Ok(Some(policy))
+    }
+
+    /// Returns the namespaces whose pods the registration selects, others' selectors included.
+    ///
+    /// # Errors
+    /// The registration could not be read.
+    pub(super) fn scope(&self, snapshot: &Snapshot) -> Result<NamespaceScope, Error> {
+        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        Ok(NamespaceScope::of(&desired(&settings), found(&snapshot.registration)?))
     }
 
     fn webhooks(

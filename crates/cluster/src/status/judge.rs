@@ -11,6 +11,9 @@ use crate::{
 /// Clocks differ, and so a lease may seem older than it is, by this many seconds.
 const SKEW: UnixTime = 60;
 
+/// Namespaces that one message names with their reasons.
+const FAILURES: usize = 5;
+
 /// Says what is bad news and what is worth a note.
 pub(super) fn judge(status: &mut Status) {
     let mut told = Told::default();
@@ -214,10 +217,17 @@ fn pull_secrets(report: &Report, told: &mut Told) {
             ),
         );
     }
-    if let Some(error) = &secrets.error {
+    if secrets.failed > 0 {
+        let named = secrets.failures.iter().take(FAILURES);
+        let mut named: Vec<String> =
+            named.map(|it| format!("{}: {}", it.namespace, it.reason)).collect();
+        let more = secrets.failed.saturating_sub(named.len());
+        if more > 0 {
+            named.push(format!("and {more} more"));
+        }
         told.bad(
             "pull-secrets-failing",
-            format!("the pull Secret cannot be written in {} namespaces: {error}", secrets.failed),
+            format!("the pull Secret cannot be written in the namespace {}", named.join("; ")),
         );
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     health::Health,
-    report::{Declared, FailingStep, Found, Held, Other, PullSecrets},
+    report::{Declared, FailingStep, Found, Held, Other, PullSecretFailure, PullSecrets},
     status::{Answer, Leader, Nodes, Registry, Replica},
 };
 
@@ -153,9 +153,20 @@ fn the_registry_and_the_pull_secrets_are_bad_news_when_pods_wait_in_vain() {
     let foreign =
         PullSecrets { foreign_count: 1, foreign: vec!["apps".into()], ..PullSecrets::default() };
     assert_eq!(report(|it| it.pull_secrets = foreign), ["pull-secret-foreign"]);
-    let failing =
-        PullSecrets { failed: 1, error: Some("Forbidden (403)".into()), ..PullSecrets::default() };
-    assert_eq!(report(|it| it.pull_secrets = failing), ["pull-secrets-failing"]);
+    let failure = |number| PullSecretFailure {
+        namespace: format!("team-{number}"),
+        reason: "Forbidden (403): exceeded quota: q".into(),
+    };
+    let failing = PullSecrets {
+        failed: 8,
+        failures: (0..7).map(failure).collect(),
+        ..PullSecrets::default()
+    };
+    assert_eq!(report(|it| it.pull_secrets = failing.clone()), ["pull-secrets-failing"]);
+    let status = judged(|it| it.report.as_mut().unwrap().pull_secrets = failing.clone());
+    let message = &status.news[0].message;
+    assert!(message.contains("team-0: Forbidden (403): exceeded quota: q; team-1"), "{message}");
+    assert!(message.ends_with("and 3 more") && !message.contains("team-5"), "{message}");
 }
 
 #[test]
