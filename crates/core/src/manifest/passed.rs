@@ -39,7 +39,9 @@ pub(super) fn find(tree: &Tree<'_>, found: &Found, rules: &RuleSet) -> Vec<Passe
                 }
             }
             Kind::Sequence(items) => {
-                items.iter().for_each(|item| reader.parents[item.index()] = Some((id, None)));
+                for item in items {
+                    reader.parents[item.index()] = Some((id, None));
+                }
             }
             Kind::Scalar(..) | Kind::Alias(_) => {}
         }
