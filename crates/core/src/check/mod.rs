@@ -76,6 +76,11 @@ impl<'a> Checked<'a> {
 
     fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Finding>) {
         const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
+        for id in exposed.sources() {
+            let found = "expected a source, found what may hold a user name and a password";
+            let place = self.rule(id).place;
+            findings.push(Finding::error(Code::InvalidTarget, place, found).hint(USERINFO));
+        }
         for (id, rule) in self.each().filter(|(_, rule)| !rule.target.is_empty()) {
             let error = match rule.kind {
                 Kind::Noswap => None,
