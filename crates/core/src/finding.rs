@@ -41,6 +41,10 @@ pub enum Code {
     Shadowed,
     /// A rule that can match nothing.
     DeadRule,
+    /// A source in a spelling that images do not have.
+    SourceSpelling,
+    /// Names without a registry, which nodes resolve in a way of their own.
+    ShortNames,
     /// A target on another host than DOMAIN.
     OutsideDomain,
     /// A rule that a node's container runtime cannot be told.
@@ -70,6 +74,8 @@ impl Code {
             Self::Collision => "collision",
             Self::Shadowed => "shadowed",
             Self::DeadRule => "dead-rule",
+            Self::SourceSpelling => "source-spelling",
+            Self::ShortNames => "short-names",
             Self::OutsideDomain => "outside-domain",
             Self::NodeInexpressible => "node-inexpressible",
             Self::SilentNoOp => "silent-no-op",

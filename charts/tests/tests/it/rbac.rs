@@ -108,8 +108,11 @@ fn what_is_read_without_a_name_is_listed_here() {
         found.sort();
         found
     };
-    let rest =
-        ["endpoints: get", "events: create patch", "mutatingwebhookconfigurations: get list watch"];
+    let rest = [
+        "endpointslices: list",
+        "events: create patch",
+        "mutatingwebhookconfigurations: get list watch",
+    ];
     let (namespaces, pods) = ("namespaces: list watch", "pods: list watch");
     assert_eq!(unnamed(""), [rest[0], rest[1], rest[2], namespaces, pods]);
     // Pods that name a pull Secret keep it from being removed.
@@ -196,7 +199,7 @@ fn values_take_permissions_away() {
     assert!(!has("", hooks, "imageswap-webhook"));
     assert!(has("adopt: true", hooks, "imageswap-webhook"));
     assert!(has("{adopt: true, adoptWebhooks: [other]}", hooks, "other"));
-    assert_eq!(names("", "namespaces"), ["jet-system"]);
+    assert_eq!(names("", "namespaces"), ["somewhere", "jet-system"]);
 }
 
 #[test]

@@ -25,7 +25,11 @@ pub(super) fn judge(status: &mut Status) {
             certificates(report, status.read, &mut told);
             registry(report, &mut told);
             pull_secrets(report, &mut told);
+            for pod in &report.recreated {
+                told.bad("pods-recreated", pod.message());
+            }
             nodes(status, report, &mut told);
+            steps(report, &mut told);
         }
         None if status.unread.is_empty() => {
             told.bad("no-report", "expected the controller's report, found none: it never led");
@@ -125,10 +129,19 @@ fn policy(report: &Report, told: &mut Told) {
         );
     }
     match held.probe.as_str() {
-        "unreached" => told.bad(
-            "unreached",
-            format!("the API server does not reach the replicas: {} probes failed", held.failures),
-        ),
+        "unreached" => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            told.bad(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
         "nobody-there" => told.bad("unreached", "no replica is there for the API server to ask"),
         _ => {}
     }
@@ -148,6 +161,12 @@ fn policy(report: &Report, told: &mut Told) {
     if held.wanted == "ignore" {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &Report, told: &mut Told) {
+    for step in &report.failing {
+        told.bad("step-failed", format!("the step {} fails: {}", step.name, step.error));
     }
 }
 

@@ -6,17 +6,22 @@
 )]
 
 mod access;
+mod api_servers;
+mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
 mod install;
 mod leadership;
+mod namespace;
 mod pull_secrets;
+mod recreated;
 mod registration;
 mod registry;
 mod replica;
 mod service;
 mod stage;
 mod status;
+mod steps;
 mod stream;

@@ -39,7 +39,7 @@ impl Exposed {
                 this.sources.insert(id);
             }
             let is_rest =
-                hides_target && rule.kind == Kind::Prefix && Key::parse(rule.key()).is_none();
+                hides_target && rule.kind == Kind::Prefix && !is_registry_like(rule.key());
             let hides_source = is_rest || this.sources.contains(&id);
             if hides_target {
                 this.rules.insert(id);
@@ -79,6 +79,11 @@ impl Exposed {
             }
         }
     }
+}
+
+/// Returns true if a source is one that people write: a host with a dot or a port.
+fn is_registry_like(source: &str) -> bool {
+    Key::parse(source).is_some_and(|key| key.domain().contains(['.', ':']))
 }
 
 /// Returns the finding about a target that is valid and may hold a credential.
@@ -139,5 +144,7 @@ fn add(text: &str, secrets: &mut BTreeSet<String>) {
     if text.len() >= SHORTEST {
         secrets.insert(text.to_owned());
         secrets.insert(text.escape_debug().to_string());
+        // Some messages name the host that is meant.
+        secrets.insert(text.to_ascii_lowercase());
     }
 }

@@ -58,6 +58,9 @@ impl<'a> Checked<'a> {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
             exposed.hide(&mut finding.message);
+            if let Some(hint) = &mut finding.hint {
+                exposed.hide(hint);
+            }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
             }
@@ -81,7 +84,7 @@ impl<'a> Checked<'a> {
             let place = self.rule(id).place;
             findings.push(Finding::error(Code::InvalidTarget, place, found).hint(USERINFO));
         }
-        for (id, rule) in self.each().filter(|(_, rule)| !rule.target.is_empty()) {
+        for (id, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
             let error = match rule.kind {
                 Kind::Noswap => None,
                 Kind::Exact => Target::of_exact(&rule.target).err(),
@@ -104,7 +107,7 @@ impl<'a> Checked<'a> {
             let found = format!("{error}, found {:?}", rule.target);
             let hint = match error {
                 TargetError::NoRegistry if has_other_scheme(&rule.target) => {
-                    "write the target without its scheme, or with https:// or http://"
+                    "leave out the scheme: images are pulled by HTTPS, and by HTTP with http://"
                 }
                 TargetError::NoRegistry => {
                     "write the registry's host in front, as in harbor.example.org/path; \
@@ -136,9 +139,11 @@ impl<'a> Checked<'a> {
         }
         for (id, rule) in self.each() {
             let Some(target) = self.rules.target(id) else { continue };
-            let of_domain = sources.get(target.domain());
-            // A key without a port speaks of all ports.
-            let keys = of_domain.or_else(|| sources.get(target.host()));
+            // Keys are in lower case.
+            let domain = target.domain().to_ascii_lowercase();
+            let of_domain = sources.get(&domain);
+            // A key without a port matches all ports.
+            let keys = of_domain.or_else(|| sources.get(&target.host().to_ascii_lowercase()));
             let meets = |key: &&Key| paths_meet(key.path(), target.path());
             if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
                 let message = format!(
@@ -243,11 +248,11 @@ fn paths_meet(a: &str, b: &str) -> bool {
     short.is_empty() || is_below(long, short)
 }
 
-/// Returns true if `target` begins with a scheme that registries do not speak.
+/// Returns true for `oci://…` and the like, which are no URLs of a registry's API.
 fn has_other_scheme(target: &str) -> bool {
-    let is_known =
-        |scheme: &str| ["http", "https"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
-    target.split_once("://").is_some_and(|(scheme, _)| !is_known(scheme))
+    let scheme = target.split_once("://").map_or("", |(scheme, _)| scheme);
+    let of_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    !scheme.is_empty() && !of_http && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

@@ -243,3 +243,51 @@ fn a_hundred_thousand_rules_are_checked() {
     assert_eq!(findings.len(), 99_999);
     assert!(findings.iter().all(|f| f.severity == Severity::Warning && f.key == Some("maps")));
 }
+
+/// The hints of the findings about `text`.
+fn hints(text: &str) -> String {
+    let rules = RuleSet::new(map::parse(text, Form::List).0);
+    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn sources_in_another_spelling_are_found() {
+    for (source, advice) in [
+        ("registry-1.docker.io", "write docker.io"),
+        ("registry.hub.docker.com", "write docker.io"),
+        ("hub.docker.com/library", "write docker.io"),
+        ("docker.io-library", "write docker.io/library"),
+        ("Docker.io", "write docker.io"),
+        ("GCR.io/a", "write gcr.io/a"),
+    ] {
+        let text = [source, "::h.io/x"].concat();
+        let codes: Vec<_> = found(&text, None).iter().map(|finding| finding.0).collect();
+        assert!(codes.contains(&"source-spelling"), "{text}: {codes:?}");
+        assert!(hints(&text).split("; ").any(|hint| hint == advice), "{text}: {}", hints(&text));
+    }
+    for text in ["index.docker.io::h.io/x", "docker.io::h.io/d,registry-1.docker.io::h.io/d"] {
+        assert!(found(text, None).iter().all(|finding| finding.0 != "source-spelling"), "{text}");
+    }
+}
+
+#[test]
+fn hints_name_what_is_wrong_with_a_source_or_a_target() {
+    for (text, part) in [
+        ("docker.io/::h.io/x", "slash"),
+        ("/docker.io::h.io/x", "slash"),
+        ("https://docker.io::h.io/x", "scheme"),
+        ("docker.io::oci://h.io/x", "scheme"),
+        ("docker.io::u:p@h.io/x", "USERNAME"),
+    ] {
+        assert!(hints(text).contains(part), "{text}: {}", hints(text));
+    }
+}
+
+#[test]
+fn a_rule_that_leads_to_its_own_source_is_sound() {
+    finds("quay.io::quay.io,docker.io::h.io/d", &[]);
+    finds("docker.io::h.io/d,[EXACT]auto::auto", &[("node-inexpressible", 1, 19)]);
+    finds("docker.io::h.io/d,[REPLACE]auto::auto", &[("node-inexpressible", 1, 19)]);
+    finds("[EXACT]auto::auto", &[("node-inexpressible", 1, 1), ("silent-no-op", 1, 1)]);
+}

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{self, Declaration, UnixTime},
-    finding::Finding,
+    finding::{Code, Finding},
+    place::Place,
 };
 
 /// The name of the page's Secret.
@@ -22,6 +23,10 @@ pub const JET_SYSTEM: &str = "jet-system";
 /// a misspelt key stays with the controller.
 const SERVED: [&str; 6] =
     ["DOMAIN", "BASE_PATH", "INSECURE", "CA_CERT", "CREDENTIAL_HOSTS", "MIRROR_REGISTRIES"];
+
+/// The bytes of the longest text that can be kept. The API server stores 1 MiB of data in
+/// a Secret, of which a kilobyte is left for the other keys.
+const LONGEST: usize = 1024 * 1024 - 1024;
 
 /// Whose declaration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +177,8 @@ pub fn decide(
         let read = Declaration::read(declaration::Source::RegistryInfo, &text, now)
             .and_then(Declaration::serving);
         let (refused, findings) = match read {
+            // What cannot be kept would be lost at the next restart.
+            Ok(_) if text.len() > LONGEST => (true, vec![too_large(&text)]),
             Ok(declaration) => (false, declaration.findings().to_vec()),
             Err(refusal) => (true, refusal.findings),
         };
@@ -186,6 +193,16 @@ pub fn decide(
     };
     let effective = choose(first, second, last);
     Decision { effective, about, differs }
+}
+
+fn too_large(text: &str) -> Finding {
+    let message = format!(
+        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {} bytes",
+        text.len()
+    );
+    let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
+                of its repositories";
+    Finding::error(Code::Unusable, Place::START, message).hint(hint)
 }
 
 type Judged = Option<Result<Effective, Origin>>;

@@ -21,6 +21,10 @@ pub const NOT_REACHED: &str = "no";
 /// What our answer makes of [`PROBE_ANNOTATION`].
 pub const REACHED: &str = "yes";
 
+/// The warning in our answer to a probe. The API server passes it on even if a quota or a
+/// policy refuses the object afterwards.
+pub const REACHED_WARNING: &str = "image-swap.io/probe-reached";
+
 /// Namespaces whose pods start whatever becomes of us: without them no other
 /// pod gets a network or a volume.
 pub const SYSTEM_NAMESPACES: [&str; 26] = [

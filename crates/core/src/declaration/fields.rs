@@ -7,10 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
 use crate::{
     finding::{Code, Finding},
+    manifest,
     place::Place,
     reference::{is_domain, is_path},
     rule::Target,
-    yaml::{Kind, NodeId, Tree},
+    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// A field of the page, under its two names.
@@ -250,6 +251,18 @@ fn shown(key: &str) -> &str {
     if is_name && !key.is_empty() { key } else { "something else" }
 }
 
+/// Returns true if the scalar `id` is a string or null to Kubernetes.
+fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
+    let node = tree.node(tree.resolve(id));
+    match &node.kind {
+        Kind::Scalar(value, Style::Plain) if !node.tagged && !tree.is_null(id) => {
+            let value = value.strip_prefix(['-', '+']).unwrap_or(value);
+            manifest::is_string(value) && !(value.starts_with('.') && value.parse::<f64>().is_ok())
+        }
+        _ => true,
+    }
+}
+
 impl Fields {
     fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
         let name = tree.scalar(key).unwrap_or_default();
@@ -289,6 +302,17 @@ impl Fields {
                 )
                 .into());
             };
+            if self.names == Names::Secret && !is_string(tree, value) {
+                return Err(unusable(
+                    place,
+                    format!(
+                        "{name}: expected a string, found a number or a boolean, which \
+                             Kubernetes refuses"
+                    ),
+                )
+                .hint("put it in quotes")
+                .into());
+            }
             // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
             let text = if tree.is_null(value) { "" } else { text };
             let text = if decode { decoded(name, text, place)? } else { text.to_owned() };

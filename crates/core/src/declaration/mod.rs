@@ -76,7 +76,8 @@ impl Registry {
     /// Returns true if user name, password, authority and INSECURE are declared for
     /// `host`, a host with its port if it has one.
     pub fn covers(&self, host: &str) -> bool {
-        self.domain == host || self.hosts.iter().any(|pattern| pattern.matches(host))
+        self.domain.eq_ignore_ascii_case(host)
+            || self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
     /// What follows `Basic ` in an Authorization header, and is `auth` in a

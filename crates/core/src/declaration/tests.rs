@@ -208,12 +208,13 @@ fn the_page_copied_without_its_indentation_is_refused_with_that_hint() {
 #[test]
 fn a_boolean_is_true_or_false() {
     for (text, insecure) in
-        [("\"true\"", true), ("True", true), ("\"FALSE\"", false), ("false", false)]
+        [("\"true\"", true), ("'True'", true), ("\"FALSE\"", false), ("\"false\"", false)]
     {
         let declaration = secret(&with("\"false\"", text)).unwrap();
         assert_eq!(declaration.registry.unwrap().insecure, insecure, "{text}");
     }
-    for text in ["\"no\"", "0", "\"\"", "[]"] {
+    // Kubernetes takes only strings in a Secret.
+    for text in ["\"no\"", "0", "\"\"", "[]", "true", "False"] {
         assert!(secret(&with("\"false\"", text)).is_err(), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     health::Health,
-    report::{Declared, Found, Held, Other, PullSecretFailure, PullSecrets},
+    report::{Declared, FailingStep, Found, Held, Other, PullSecretFailure, PullSecrets},
     status::{Answer, Leader, Nodes, Registry, Replica},
 };
 
@@ -205,4 +205,13 @@ fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
 fn pods_from_before_are_noted() {
     let status = judged(|it| it.pods = Some(vec![Registry { outdated: 2, ..Registry::default() }]));
     assert!(status.healthy && status.notes[0].starts_with("2 running pods"), "{:?}", status.notes);
+}
+
+#[test]
+fn a_step_that_fails_is_bad_news_with_its_reason() {
+    let failing = FailingStep { name: "jet-system".into(), error: "it is forbidden".into() };
+    let status = judged(|status| status.report.as_mut().unwrap().failing.push(failing));
+    assert!(!status.healthy);
+    let message = "the step jet-system fails: it is forbidden";
+    assert_eq!((&*status.news[0].code, &*status.news[0].message), ("step-failed", message));
 }

@@ -182,3 +182,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_declaration_too_large_to_keep_is_refused() {
+    let last = effective(Origin::RegistryInfo, &good("a.example.org"));
+    // Each line break takes one byte in the Secret, and two as JSON.
+    let padding = |count: usize| {
+        let mut mirrors = "docker.io::b.example.org/airgap/docker.io".to_owned();
+        mirrors.push_str(&"\n".repeat(count));
+        secret("b.example.org", &mirrors)
+    };
+    let fits = padding((LONGEST - padding(0).text().len()) / 2);
+    let decision = decide(Some(&fits), None, Some(&last), NOW);
+    assert_eq!(decision.effective, effective(Origin::RegistryInfo, &fits));
+
+    let too_large = padding((LONGEST - padding(0).text().len()) / 2 + 1);
+    let bytes: usize = too_large.data.values().map(Vec::len).sum();
+    assert!(bytes < 1024 * 1024 * 3 / 4, "the API server takes it: {bytes}");
+    let decision = decide(Some(&too_large), None, Some(&last), NOW);
+    assert_eq!(decision.effective, last);
+    let about = &decision.about[0];
+    assert!(about.refused && about.findings[0].message.contains("bytes"), "{about:?}");
+    // Without a last good one the chart's is in force.
+    let charts = good("c.example.org");
+    let decision = decide(Some(&too_large), Some(&charts), None, NOW);
+    assert_eq!(decision.effective, effective(Origin::Chart, &charts));
+}
