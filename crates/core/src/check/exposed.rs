@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Exposed {
     rules: BTreeSet<RuleId>,
+    /// The rules whose source holds one.
+    sources: BTreeSet<RuleId>,
     /// Longer texts first: a text may contain another one.
     secrets: Vec<String>,
 }
@@ -32,9 +34,13 @@ impl Exposed {
         let cut = cut_targets(checked);
         for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != Kind::Noswap) {
             let hides_target = may_hold_secret(&rule.target) || cut.contains(&id);
-            let hides_source = has_userinfo(&rule.source)
-                || rule.source.contains("://") && may_hold_secret(&rule.source)
-                || hides_target && rule.kind == Kind::Prefix && Key::parse(rule.key()).is_none();
+            let is_url = rule.source.contains("://") && may_hold_secret(&rule.source);
+            if is_url || has_userinfo(&rule.source) {
+                this.sources.insert(id);
+            }
+            let is_rest =
+                hides_target && rule.kind == Kind::Prefix && !is_registry_like(rule.key());
+            let hides_source = is_rest || this.sources.contains(&id);
             if hides_target {
                 this.rules.insert(id);
                 add_target(&rule.target, &mut secrets);
@@ -60,6 +66,11 @@ impl Exposed {
         self.rules.contains(&rule)
     }
 
+    /// Returns the rules whose source may hold a credential.
+    pub(super) fn sources(&self) -> impl Iterator<Item = RuleId> {
+        self.sources.iter().copied()
+    }
+
     /// Replaces every text of these rules in `message`.
     pub(super) fn hide(&self, message: &mut String) {
         for secret in &self.secrets {
@@ -68,6 +79,11 @@ impl Exposed {
             }
         }
     }
+}
+
+/// Returns true if a source is one that people write: a host with a dot or a port.
+fn is_registry_like(source: &str) -> bool {
+    Key::parse(source).is_some_and(|key| key.domain().contains(['.', ':']))
 }
 
 /// Returns the finding about a target that is valid and may hold a credential.
@@ -128,5 +144,7 @@ fn add(text: &str, secrets: &mut BTreeSet<String>) {
     if text.len() >= SHORTEST {
         secrets.insert(text.to_owned());
         secrets.insert(text.escape_debug().to_string());
+        // Some messages name the host that is meant.
+        secrets.insert(text.to_ascii_lowercase());
     }
 }

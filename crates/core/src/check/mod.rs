@@ -58,6 +58,9 @@ impl<'a> Checked<'a> {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
             exposed.hide(&mut finding.message);
+            if let Some(hint) = &mut finding.hint {
+                exposed.hide(hint);
+            }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
             }
@@ -76,6 +79,11 @@ impl<'a> Checked<'a> {
 
     fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Finding>) {
         const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
+        for id in exposed.sources() {
+            let found = "expected a source, found what may hold a user name and a password";
+            let place = self.rule(id).place;
+            findings.push(Finding::error(Code::InvalidTarget, place, found).hint(USERINFO));
+        }
         for (id, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
             let error = match rule.kind {
                 Kind::Noswap => None,

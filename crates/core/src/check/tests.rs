@@ -69,7 +69,7 @@ fn cut_password_is_in_no_finding() {
         ("docker.io::https://Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
         ("docker.io::https://robot:4321,Sup3rSecret::9@h.io/d", "invalid-target"),
         ("https://robot:Sup3rSecret::@h.io/d", "invalid-target"),
-        ("https://robot:Sup3rSecret::h.io/d", "dead-rule"),
+        ("https://robot:Sup3rSecret::h.io/d", "invalid-target"),
         ("docker.io::robot:Sup3rSecret", "invalid-target"),
         ("docker.io::oci://robot:Sup3rSecret@h.io/d", "invalid-target"),
         ("docker.io::https://robot:Sup3r Secret#9@harbor.example.org/d", "invalid-target"),

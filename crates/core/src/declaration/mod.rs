@@ -21,9 +21,10 @@ pub use self::{
 };
 use crate::{
     check::Checked,
-    finding::{Code, Finding},
+    finding::{Code, Finding, Severity},
     nodes::{Fallback, Mirrors},
     place::Place,
+    redact::line_may_hold_secret,
     render::Format,
     rule::{Form, ImageSwap, RuleSet, map},
     yaml::{NodeId, Tree},
@@ -75,7 +76,8 @@ impl Registry {
     /// Returns true if user name, password, authority and INSECURE are declared for
     /// `host`, a host with its port if it has one.
     pub fn covers(&self, host: &str) -> bool {
-        self.domain.eq_ignore_ascii_case(host) || self.hosts.iter().any(|pattern| pattern.matches(host))
+        self.domain.eq_ignore_ascii_case(host)
+            || self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
     /// What follows `Basic ` in an Authorization header, and is `auth` in a
@@ -176,7 +178,15 @@ impl Declaration {
     ) -> Self {
         let (rules, unreadable) = map::parse(&text, form);
         let rules = RuleSet::new(rules);
-        findings.extend(unreadable.into_iter().map(|finding| finding.within(key)));
+        let lines: Vec<&str> = text.split('\n').collect();
+        findings.extend(unreadable.into_iter().map(|mut finding| {
+            // Replicas receive the text of the rules: no password may be in it.
+            if lines.get(finding.place.line - 1).is_some_and(|line| line_may_hold_secret(line)) {
+                finding.severity = Severity::Error;
+                finding.hint = Some("give user name and password as USERNAME and PASSWORD".into());
+            }
+            finding.within(key)
+        }));
         let mut this = Self { registry, key, form, text, rules, read: findings, findings: vec![] };
         this.findings = this.with(this.checked().findings());
         this

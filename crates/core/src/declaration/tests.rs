@@ -443,6 +443,20 @@ fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
 }
 
 #[test]
+fn unreadable_line_with_a_password_is_refused() {
+    let target = "docker.io::harbor.example.org/airgap-images/docker.io";
+    for rule in [
+        "docker.io::https://robot:hunter2::@harbor.example.org/d",
+        "robot:hunter2::x::@harbor.example.org/d",
+        "https://robot:hunter2::harbor.example.org/d",
+    ] {
+        let refused = secret(&with(target, rule)).unwrap().serving().unwrap_err();
+        let errors: Vec<String> = refused.findings.iter().map(ToString::to_string).collect();
+        assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
+    }
+}
+
+#[test]
 fn lists_and_maps_declare_rules_alone() {
     let list = Declaration::read(Source::Mirrors, "docker.io::h.io/d,junk", IN_2030).unwrap();
     assert!(list.registry.is_none());

@@ -13,7 +13,10 @@ use super::{
     map::{self, Kind},
     ruleset::RuleSet,
 };
-use crate::reference::{DOCKER_DOMAIN, Reference};
+use crate::{
+    redact::rule_text,
+    reference::{DOCKER_DOMAIN, Reference},
+};
 
 /// A repository that nobody has, to ask about the rest of a host.
 const PROBE: &str = "image-swap-probe/image-swap-probe";
@@ -116,7 +119,8 @@ impl ImageSwap {
             let named = self.in_force(Kind::Prefix).iter().any(|rule| rule.source == key);
             if lines.fate(&key, probe) == fate {
                 if named && key.contains('/') {
-                    let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");
+                    let _ =
+                        writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
                 }
                 if !named || key.contains('/') {
                     continue;
@@ -165,7 +169,7 @@ impl ImageSwap {
             }
             if Key::parse(key).is_none() {
                 dead.push(key);
-                let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");
+                let _ = writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
             } else {
                 keys.push(key.clone());
             }
