@@ -1,7 +1,7 @@
 //! `image-swap controller`
 
 use std::{
-    env,
+    env, future,
     net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
@@ -11,12 +11,14 @@ use std::{
 
 use clap::{ArgAction, ValueEnum};
 use image_swap_cluster::{
-    Admin, Controller, Election, Intervals, Metrics, Release, Settings, Times, client,
+    Admin, Controller, Election, Intervals, Metrics, ReadinessLimits, Release, Settings, Times,
+    client, in_force,
 };
 use image_swap_core::cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use tracing::{info, level_filters::LevelFilter};
 
@@ -180,14 +182,22 @@ async fn lead(
     let mut election = Election::new(&client, &settings.release, &identity, Times::default());
     let controller = Controller::new(
         &client,
-        settings,
+        settings.clone(),
         &identity,
         Intervals { registry, ..Intervals::default() },
     );
-    let metrics = Arc::new(Metrics::new(controller.report(), election.leadership()));
+    let (ready, gate) = watch::channel(false);
+    let metrics = Metrics::new(controller.report(), election.leadership()).ready_by(gate);
+    let metrics = Arc::new(metrics);
+    let become_ready = async {
+        in_force(&client, &settings, ReadinessLimits::default()).await;
+        ready.send_replace(true);
+        future::pending::<()>().await;
+    };
     let leadership = election.leadership();
     tokio::select! {
         () = admin.run(metrics) => {}
+        () = become_ready => {}
         () = election.run() => {}
         () = controller.run(leadership) => {}
         _ = terminate.recv() => {}

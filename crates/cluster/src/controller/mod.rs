@@ -10,6 +10,7 @@ mod probe;
 mod registration;
 mod snapshot;
 mod turn;
+mod uninstall;
 
 use std::{sync::Arc, time::Duration};
 
@@ -131,6 +132,8 @@ struct Memory {
     /// What was last said in events, so that it is said once.
     said: std::collections::HashMap<&'static str, String>,
     namespace_is_there: bool,
+    /// A registration that may be deleted.
+    uninstallation: uninstall::Uninstallation,
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
@@ -153,6 +156,7 @@ impl Memory {
             wanted: None,
             said: std::collections::HashMap::new(),
             namespace_is_there: false,
+            uninstallation: uninstall::Uninstallation::default(),
             checking: None,
             health: None,
             checked: None,
@@ -262,6 +266,8 @@ impl Controller {
                 }
             }
             let look_at = Instant::now() + wait;
+            // A registration that is made again is probed soon.
+            probe_at = probe_at.min(Instant::now() + self.until_next_probe(&memory));
             // A failed turn is not hurried by what it did itself.
             loop {
                 tokio::select! {

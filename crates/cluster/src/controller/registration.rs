@@ -110,6 +110,9 @@ impl Controller {
         now: UnixTime,
     ) -> Result<Option<Policy>, Error> {
         let observed = snapshot.registration.as_ref();
+        if self.stays_away(memory, observed, now).await? {
+            return Ok(None);
+        }
         let registered = webhooks::earned(observed);
         let earned = memory.earned.get_or_insert_with(|| Earned::begin(registered));
         if bundle.is_empty() {
@@ -120,7 +123,8 @@ impl Controller {
         let policy = earned.policy(wanted);
         let settings = self.webhooks(snapshot, bundle, policy);
         let Some(object) = plan(&desired(&settings), observed) else { return Ok(Some(policy)) };
-        let is_repair = observed.is_some() && registered == policy;
+        let is_there = observed.is_some_and(|it| it["webhooks"].is_array());
+        let is_repair = is_there && registered == policy;
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
             warn!(seconds, "the registration is changed again and again; it is repaired later");
             return Ok(Some(registered));

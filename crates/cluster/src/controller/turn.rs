@@ -27,7 +27,7 @@ impl Controller {
         let snapshot = self.snapshot().await?;
         if snapshot.leaving {
             memory.orders.send_replace(Order::Rest);
-            return Ok(());
+            return self.withdraw(&snapshot, memory).await;
         }
         self.jet_system(memory).await?;
         let foreign = self.foreign(memory).await?;

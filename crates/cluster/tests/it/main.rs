@@ -10,6 +10,7 @@ mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
+mod first_contact;
 mod install;
 mod leadership;
 mod pull_secrets;
