@@ -14,18 +14,18 @@ use image_swap_core::{
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 
-use super::Registry;
+use super::{Registry, StuckPods};
 use crate::{error::Error, report::Held};
 
 /// Pods that are read at a time.
 const PAGE: u32 = 500;
 
-/// Running pods by registry.
+/// Returns running pods by registry, and swapped pods that cannot start.
 pub(super) async fn running(
     client: &Client,
     policy: Option<&Held>,
     rules: Option<&RuleSet>,
-) -> Result<Vec<Registry>, Error> {
+) -> Result<(Vec<Registry>, StuckPods), Error> {
     let apart = match policy {
         Some(policy) => namespaces_apart(client, policy).await?,
         None => BTreeSet::new(),
@@ -33,10 +33,17 @@ pub(super) async fn running(
     let label = policy.map(|policy| policy.label.as_str()).unwrap_or_default();
     let pods: Api<Pod> = Api::all(client.clone());
     let mut tally = Tally::default();
-    let mut page = ListParams::default().fields("status.phase=Running").limit(PAGE);
+    let mut stuck = StuckPods::default();
+    let alive = "status.phase!=Succeeded,status.phase!=Failed";
+    let mut page = ListParams::default().fields(alive).limit(PAGE);
     loop {
         let list = pods.list(&page).await.map_err(Error::api("list running pods"))?;
         for pod in &list.items {
+            stuck.add(pod);
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if phase != Some("Running") {
+                continue;
+            }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             tally.add(&read(pod, apart.contains(namespace), label), rules);
         }
@@ -51,7 +58,7 @@ pub(super) async fn running(
         unswapped: counts.unswapped,
         outdated: counts.outdated,
     });
-    Ok(rows.collect())
+    Ok((rows.collect(), stuck))
 }
 
 /// The namespaces that take no part.
