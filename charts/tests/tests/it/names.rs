@@ -7,8 +7,14 @@ use serde_json::Value;
 use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
 /// Kinds that stand in no namespace.
-const CLUSTER_SCOPED: [&str; 4] =
-    ["ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration", "PriorityClass"];
+const CLUSTER_SCOPED: [&str; 6] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingWebhookConfiguration",
+    "PriorityClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 /// The template of the namespace jet-system, which outlives the release.
 const NAMESPACE: &str = "namespace.yaml";
 

@@ -7,13 +7,16 @@
 //! deletion. A mark that was there before the registration is an ordinary object, made by
 //! `helm template | kubectl apply`.
 
-use image_swap_core::{cluster::policy::Probe, declaration::UnixTime};
+use image_swap_core::declaration::UnixTime;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
 use serde_json::Value;
 use tracing::info;
 
-use super::{Controller, Memory, snapshot::Snapshot};
+use super::{
+    Controller, Memory,
+    snapshot::{Snapshot, found},
+};
 use crate::{api, error::Error};
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
@@ -66,8 +69,7 @@ impl Controller {
             return Ok(true);
         }
         memory.uninstallation = Uninstallation { mark, ..Uninstallation::default() };
-        memory.earned = None;
-        memory.probe = Probe::Unknown;
+        memory.gate = None;
         Ok(false)
     }
 
@@ -79,9 +81,8 @@ impl Controller {
         memory: &mut Memory,
     ) -> Result<(), Error> {
         memory.uninstallation = Uninstallation::default();
-        memory.earned = None;
-        memory.probe = Probe::Unknown;
-        if snapshot.registration.is_some() {
+        memory.gate = None;
+        if found(&snapshot.registration)?.is_some() {
             let registrations = api::registrations(&self.client);
             api::delete(&registrations, &self.settings.release.admission()).await?;
             info!("the release leaves: its registration is deleted");

@@ -103,6 +103,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let leader = leader(client, release, &mut unread).await?;
     let (registered, leaving) = live(client, release, &mut unread).await?;
     let mut stuck = Vec::new();
+    let exemptions = workloads::exemptions(deployment.as_ref().and_then(Option::as_ref));
     let replicas = match deployment.flatten() {
         Some(deployment) => replicas(client, &deployment, &mut unread, &mut stuck).await?,
         None => None,
@@ -115,7 +116,8 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let effective = unread.note("the rules in force", get(&secrets, &release.effective()).await)?;
     let served = effective.flatten().and_then(|secret| Served::read(&secret));
     let policy = report.as_ref().map(|report| &report.policy);
-    let pods = workloads::running(client, policy, served.as_ref().map(|it| &it.rules)).await;
+    let rules = served.as_ref().map(|it| &it.rules);
+    let pods = workloads::running(client, policy, rules, &exemptions).await;
     let (pods, unpulled) = unread.note("running pods", pods)?.unzip();
     let trust = report.as_ref().map(|report| report.trust.as_str()).unwrap_or_default();
     let nodes =

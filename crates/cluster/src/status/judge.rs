@@ -11,6 +11,9 @@ use crate::{
 /// Clocks differ, and so a lease may seem older than it is, by this many seconds.
 const SKEW: UnixTime = 60;
 
+/// Namespaces that one message names with their reasons.
+const FAILURES: usize = 5;
+
 /// Returns true if the report may be older than replicas that are ready by now: the
 /// controller probes every second until one of them is reached.
 pub(super) fn is_early(status: &Status) -> bool {
@@ -32,7 +35,11 @@ pub(super) fn judge(status: &mut Status) {
             certificates(report, status.read, &mut told);
             registry(report, &mut told);
             pull_secrets(report, &mut told);
+            for pod in &report.recreated {
+                told.bad("pods-recreated", pod.message());
+            }
             nodes(status, report, &mut told);
+            steps(report, &mut told);
         }
         None if status.unread.is_empty() => {
             told.bad("no-report", "expected the controller's report, found none: it never led");
@@ -191,10 +198,19 @@ fn policy(report: &Report, told: &mut Told) {
         );
     }
     match held.probe.as_str() {
-        "unreached" => told.bad(
-            "unreached",
-            format!("the API server does not reach the replicas: {} probes failed", held.failures),
-        ),
+        "unreached" => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            told.bad(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
         "nobody-there" => told.bad("unreached", "no replica is there for the API server to ask"),
         _ => {}
     }
@@ -214,6 +230,12 @@ fn policy(report: &Report, told: &mut Told) {
     if held.wanted == "ignore" {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &Report, told: &mut Told) {
+    for step in &report.failing {
+        told.bad("step-failed", format!("the step {} fails: {}", step.name, step.error));
     }
 }
 
@@ -264,10 +286,17 @@ fn pull_secrets(report: &Report, told: &mut Told) {
             ),
         );
     }
-    if let Some(error) = &secrets.error {
+    if secrets.failed > 0 {
+        let named = secrets.failures.iter().take(FAILURES);
+        let mut named: Vec<String> =
+            named.map(|it| format!("{}: {}", it.namespace, it.reason)).collect();
+        let more = secrets.failed.saturating_sub(named.len());
+        if more > 0 {
+            named.push(format!("and {more} more"));
+        }
         told.bad(
             "pull-secrets-failing",
-            format!("the pull Secret cannot be written in {} namespaces: {error}", secrets.failed),
+            format!("the pull Secret cannot be written in the namespace {}", named.join("; ")),
         );
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{ReadinessLimits, Settings, in_force};
+use image_swap_cluster::{Controller, ReadinessLimits, Settings};
 use image_swap_core::cluster::policy::Wanted;
 use image_swap_testbed::{HelmError, HelmMajor, HelmRelease, HelmWait, Live, Options};
 use serde_json::{Value, json};
@@ -342,6 +342,12 @@ fn limits() -> ReadinessLimits {
         unreached: Duration::from_mins(5),
         total: Duration::from_mins(5),
     }
+}
+
+/// Waits as a controller does that does not lead.
+async fn in_force(client: &kube::Client, settings: &Settings, limits: ReadinessLimits) {
+    let waiting = Controller::new(client, settings.clone(), "waiting", intervals());
+    waiting.in_force(limits).await;
 }
 
 /// Two controllers, of which one leads.

@@ -6,6 +6,8 @@
 )]
 
 mod access;
+mod api_servers;
+mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
@@ -13,11 +15,14 @@ mod faults;
 mod first_contact;
 mod install;
 mod leadership;
+mod namespace;
 mod pull_secrets;
+mod recreated;
 mod registration;
 mod registry;
 mod replica;
 mod service;
 mod stage;
 mod status;
+mod steps;
 mod stream;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cluster::{
         pull_secrets,
-        webhooks::{PROBE_ANNOTATION, REACHED},
+        webhooks::{PROBE_ANNOTATION, REACHED, REACHED_WARNING},
     },
     json::{push_nested_plain, push_nested_string, push_string},
     patch::{
@@ -58,6 +58,9 @@ fn push_reached(out: &mut Vec<u8>) {
     let place = [Key("metadata"), Key("annotations"), Key(PROBE_ANNOTATION)];
     patch.set(Op::Add, &place, REACHED);
     push_json_patch(out, patch);
+    out.extend_from_slice(br#","warnings":["#);
+    push_string(out, REACHED_WARNING);
+    out.push(b']');
 }
 
 fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
@@ -197,6 +200,9 @@ fn push_decision(out: &mut Vec<u8>, verdict: &Verdict<'_>) {
     out.extend_from_slice(br#",\"to\":"#);
     push_image(out, &verdict.to);
     out.extend_from_slice(br#",\"reason\":"#);
-    push_nested_plain(out, verdict.outcome.as_str());
+    match verdict.exemption {
+        Some(why) => push_nested_string(out, &format!("{}: {why}", verdict.outcome.as_str())),
+        None => push_nested_plain(out, verdict.outcome.as_str()),
+    }
     out.push(b'}');
 }

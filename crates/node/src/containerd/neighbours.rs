@@ -59,7 +59,7 @@ pub(super) fn is_left_as_it_is(
     let Some((host, "hosts.toml")) = file.split_once('/') else { return false };
     let mirrors = Mirrors::new(desired.declaration.rules());
     let is_target_alone = !mirrors.hosts().any(|(found, _)| found == host) && host != "_default";
-    let registry = desired.declaration.registry.as_ref().filter(|registry| registry.domain == host);
+    let registry = desired.declaration.registry.as_ref().filter(|registry| registry.covers(host));
     let trusts = registry.is_some_and(|registry| registry.insecure || !registry.ca.is_empty());
     let directory = path.parent().unwrap_or_else(|| HostPath::new("/"));
     let has = |end: &str| {

@@ -55,7 +55,7 @@ impl Client {
         header_over_http: bool,
     ) -> std::io::Result<Self> {
         let mirrors = Mirrors::new(declaration.rules());
-        let registry = declaration.registry.as_ref().filter(|found| found.domain == domain);
+        let registry = declaration.registry.as_ref().filter(|found| found.covers(domain));
         let plain = mirrors.scheme(domain) == "http";
         let trust = match registry {
             _ if plain => Trust::Plain,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     health::Health,
-    report::{Declared, Found, Held, Other, PullSecrets},
+    report::{Declared, FailingStep, Found, Held, Other, PullSecretFailure, PullSecrets},
     status::{Answer, Leader, Nodes, Registry, Replica, StuckPods},
 };
 
@@ -208,9 +208,20 @@ fn the_registry_and_the_pull_secrets_are_bad_news_when_pods_wait_in_vain() {
     let foreign =
         PullSecrets { foreign_count: 1, foreign: vec!["apps".into()], ..PullSecrets::default() };
     assert_eq!(report(|it| it.pull_secrets = foreign), ["pull-secret-foreign"]);
-    let failing =
-        PullSecrets { failed: 1, error: Some("Forbidden (403)".into()), ..PullSecrets::default() };
-    assert_eq!(report(|it| it.pull_secrets = failing), ["pull-secrets-failing"]);
+    let failure = |number| PullSecretFailure {
+        namespace: format!("team-{number}"),
+        reason: "Forbidden (403): exceeded quota: q".into(),
+    };
+    let failing = PullSecrets {
+        failed: 8,
+        failures: (0..7).map(failure).collect(),
+        ..PullSecrets::default()
+    };
+    assert_eq!(report(|it| it.pull_secrets = failing.clone()), ["pull-secrets-failing"]);
+    let status = judged(|it| it.report.as_mut().unwrap().pull_secrets = failing.clone());
+    let message = &status.news[0].message;
+    assert!(message.contains("team-0: Forbidden (403): exceeded quota: q; team-1"), "{message}");
+    assert!(message.ends_with("and 3 more") && !message.contains("team-5"), "{message}");
 }
 
 #[test]
@@ -249,4 +260,13 @@ fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
 fn pods_from_before_are_noted() {
     let status = judged(|it| it.pods = Some(vec![Registry { outdated: 2, ..Registry::default() }]));
     assert!(status.healthy && status.notes[0].starts_with("2 running pods"), "{:?}", status.notes);
+}
+
+#[test]
+fn a_step_that_fails_is_bad_news_with_its_reason() {
+    let failing = FailingStep { name: "jet-system".into(), error: "it is forbidden".into() };
+    let status = judged(|status| status.report.as_mut().unwrap().failing.push(failing));
+    assert!(!status.healthy);
+    let message = "the step jet-system fails: it is forbidden";
+    assert_eq!((&*status.news[0].code, &*status.news[0].message), ("step-failed", message));
 }
