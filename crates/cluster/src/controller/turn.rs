@@ -73,7 +73,7 @@ impl Controller {
         let snapshot = soon(Box::pin(self.snapshot())).await?;
         if snapshot.leaving {
             memory.orders.send_replace(Order::Rest);
-            return Ok(());
+            return soon(self.withdraw(&snapshot, memory)).await;
         }
         if snapshot.namespace_ends() {
             memory.orders.send_replace(Order::Rest);
