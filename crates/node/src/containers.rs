@@ -73,12 +73,10 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     for host in Mirrors::new(desired.declaration.rules()).targets() {
         let directory = certificates(&changes, observed, host);
-        let (authorities, client) = layout::certificates(&changes, observed, &directory);
+        let contact = layout::contact(&changes, observed, &directory, host);
         let users_log_in = observed.runtime == Runtime::Podman;
-        let (skip_verify, headers) = (insecure.contains(host), std::collections::BTreeMap::new());
-        let host = host.to_owned();
-        let contact = Contact { host, authorities, client, skip_verify, headers, users_log_in };
-        changes.contacts.push(contact);
+        let skip_verify = insecure.contains(host);
+        changes.contacts.push(Contact { skip_verify, users_log_in, ..contact });
     }
     let rows = rows(desired, observed, &changes);
     changes.plan_of(rendered, rows)

@@ -93,11 +93,8 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     for host in Mirrors::new(desired.declaration.rules()).targets() {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
-        let (authorities, client) = layout::certificates(&changes, observed, &directory);
-        let host = host.to_owned();
-        let users_log_in = true;
-        let contact = Contact { host, authorities, client, users_log_in, ..Contact::default() };
-        changes.contacts.push(contact);
+        let contact = layout::contact(&changes, observed, &directory, host);
+        changes.contacts.push(Contact { users_log_in: true, ..contact });
     }
     let rows = rows(desired, observed, &changes);
     changes.plan_of(rendered, rows)

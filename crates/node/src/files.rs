@@ -131,7 +131,7 @@ impl File {
 
     /// True if only its owner may read it: it may hold a credential.
     pub(crate) const fn is_private(&self) -> bool {
-        self.mode & 0o077 == 0
+        matches!(self.mode & 0o077, 0)
     }
 
     /// True if this file of a host already is what `wanted` describes.

@@ -1,7 +1,7 @@
 //! A directory of certificates for one host, as docker, podman and CRI-O keep it: every `.crt`
 //! is an authority, and `NAME.cert` with `NAME.key` a client certificate.
 
-use crate::{HostPath, Observed, plan::Changes};
+use crate::{Contact, HostPath, Observed, plan::Changes};
 
 /// The name of the declared authority.
 const CA: &str = "ca.crt";
@@ -28,21 +28,22 @@ pub(crate) fn name_of_ca(
     if theirs.is_some_and(|theirs| theirs.bytes != bytes) { OTHER_CA } else { CA }
 }
 
-/// Returns the certificates of authorities in `directory`, and the first client certificate
-/// with its key.
-pub(crate) fn certificates(
+/// Returns how `host` is reached with the certificates in `directory`.
+pub(crate) fn contact(
     changes: &Changes<'_>,
     observed: &Observed,
     directory: &HostPath,
-) -> (Vec<Vec<u8>>, Option<(Vec<u8>, Vec<u8>)>) {
+    host: &str,
+) -> Contact {
     let names = names(changes, observed, directory);
     let bytes = |name: &str| changes.before(&directory.join(name)).map(|file| file.bytes);
-    let authorities = names.iter().filter(|name| name.ends_with(".crt"));
+    let authorities = names.iter().filter(|name| name.strip_suffix(".crt").is_some());
     let client = names.iter().find_map(|name| {
         let stem = name.strip_suffix(".cert")?;
         Some((bytes(name)?, bytes(&[stem, ".key"].concat())?))
     });
-    (authorities.filter_map(|name| bytes(name)).collect(), client)
+    let authorities = authorities.filter_map(|name| bytes(name)).collect();
+    Contact { host: host.to_owned(), authorities, client, ..Contact::default() }
 }
 
 /// Returns the paths to look at in `directory`.

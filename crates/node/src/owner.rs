@@ -176,16 +176,21 @@ pub(crate) fn certs_d(observed: &Observed) -> Option<HostPath> {
     (!is_shown && observed.files.exists(&certs_d)).then_some(certs_d)
 }
 
-/// Returns the value of the last of the options `names` in a command line.
+/// Returns the absolute path that is the value of the last of the options `names` in a command
+/// line.
 pub(crate) fn option<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
-    let found = words.iter().enumerate().filter_map(|(at, word)| match word.split_once('=') {
-        Some((name, value)) => names.contains(&name).then_some(value),
-        None => {
-            let next = words.get(at + 1).map(String::as_str);
-            next.filter(|_| names.contains(&word.as_str()))
+    value(words, names).filter(|value| value.starts_with('/'))
+}
+
+/// Returns the value of the last of the options `names`, whatever it is.
+pub(crate) fn value<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
+    let mut found = words.iter().enumerate().filter_map(|(at, word)| {
+        if let Some((name, value)) = word.split_once('=') {
+            return names.contains(&name).then_some(value);
         }
+        words.get(at + 1).filter(|_| names.contains(&word.as_str())).map(String::as_str)
     });
-    found.last().filter(|value| value.starts_with('/'))
+    found.next_back()
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
 /// If it is not one absolute path.
 fn private_registry(observed: &Observed) -> Result<Option<HostPath>, String> {
     let named = commands(observed).into_iter().filter_map(|(service, words)| {
-        Some((format!("the unit {service}"), value(&words, &PRIVATE_REGISTRY)?.to_owned()))
+        Some((format!("the unit {service}"), owner::value(&words, &PRIVATE_REGISTRY)?.to_owned()))
     });
     let named: Vec<(String, String)> = named.collect();
     let found = match named.split_first() {
@@ -126,15 +126,6 @@ fn commands(observed: &Observed) -> Vec<(&'static str, Vec<String>)> {
     commands.filter(|(_, words)| !words.is_empty()).collect()
 }
 
-/// Returns the value of the last of the options `names`, whatever it is.
-fn value<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
-    let found = words.iter().enumerate().filter_map(|(at, word)| match word.split_once('=') {
-        Some((name, value)) => names.contains(&name).then_some(value),
-        None => words.get(at + 1).filter(|_| names.contains(&word.as_str())).map(String::as_str),
-    });
-    found.last()
-}
-
 /// Returns the file of options.
 fn config_yaml(observed: &Observed) -> HostPath {
     let mut named = commands(observed).into_iter();
@@ -150,12 +141,12 @@ fn configured(observed: &Observed, key: &str) -> Option<(String, String)> {
     let names = observed.files.names(&drop_ins).iter();
     let names = names.filter(|name| [".yaml", ".yml"].iter().any(|end| name.ends_with(end)));
     let names: Vec<HostPath> = names.map(|name| drop_ins.join(name)).collect();
-    let found = [main].into_iter().chain(names).filter_map(|path| {
+    let mut found = [main].into_iter().chain(names).filter_map(|path| {
         let tree = Tree::parse(observed.files.text(&path)?).ok()?;
         let value = tree.documents.iter().find_map(|&root| tree.scalar(tree.get(root, key)?))?;
         Some((path.to_string(), value.to_owned()))
     });
-    found.last()
+    found.next_back()
 }
 
 /// True if the host's configuration ends the fallback.

@@ -50,7 +50,7 @@ fn containerd_keeps_client_certificates_and_authorities() -> Outcome {
             let pulled = daemon.pull(image);
             assert!(pulled.is_ok(), "{version}: {pulled:?}\n{}", host.log().text());
             assert!(host.log().connections(Server::Mirror) > 0, "{version}: {}", host.log().text());
-            nothing_public(&host, &image);
+            nothing_public(&host, image);
         }
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
         assert_eq!(ran.code, Some(0), "{version}: {}", ran.said);

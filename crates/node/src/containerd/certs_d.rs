@@ -57,65 +57,14 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         return Err(Refusal::new(&case::COLON_LIST_IN_USE, found));
     }
 
-    let mut servers = BTreeMap::new();
-    for file in &rendered.files {
-        let others = Others {
-            observed,
-            changes: &changes,
-            directories: &directories,
-            tls: &migrated.tls,
-            authorized: tokens.map(|registry| registry.domain.as_str()),
-        };
-        let left = neighbours::left_as_it_is(desired, &others, file);
-        let ca = neighbours::name_of_ca(&others, below, file, &rendered);
-        let (name, base) = file.path.split_once('/').unwrap_or_default();
-        let kept = match base {
-            HOSTS if left.is_none() => {
-                let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
-                Some(others.keep(name, text)?)
-            }
-            _ => None,
-        };
-        if let Some((case, found)) = left {
-            changes.met(case, &found);
-            continue;
-        }
-        let path = match base {
-            HOSTS => below.join(&file.path),
-            _ => below.join(name).join(ca),
-        };
-        let text = match kept {
-            None => file.text.clone(),
-            Some(KeptHosts { text, replaced, secret, server, contacts, notes, secrets }) => {
-                if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
-                    changes.met(&case::FOREIGN_HOSTS, &format!("{replaced} is of another tool"));
-                }
-                let kept = contacts.iter().flat_map(|contact| contact.headers.values());
-                changes.secrets.extend(kept.cloned().chain(secrets));
-                changes.contacts.extend(contacts);
-                changes.notes.extend(notes);
-                servers.extend(server.map(|server| (name.to_owned(), server)));
-                if secret {
-                    changes.whole(path, File::secret(text));
-                    continue;
-                }
-                text
-            }
-        };
-        changes.whole(path, if file.secret { File::secret(text) } else { File::public(text) });
-    }
-    let mirrors = Mirrors::new(desired.declaration.rules());
-    for host in mirrors.targets() {
-        let others = Others {
-            observed,
-            changes: &changes,
-            directories: &directories,
-            tls: &migrated.tls,
-            authorized: tokens.map(|registry| registry.domain.as_str()),
-        };
-        let contact = others.contact(mirrors.scheme(host), host);
-        changes.contacts.extend(contact);
-    }
+    let below_all = Below {
+        desired,
+        observed,
+        directories: &directories,
+        tls: &migrated.tls,
+        authorized: tokens.map(|registry| registry.domain.as_str()),
+    };
+    let servers = below_all.files(&rendered, &mut changes)?;
     for (path, file) in &migrated.files {
         changes.whole(below.join(path), file.clone());
     }
@@ -140,6 +89,72 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let rows = rows(desired, below, is_read, &servers, &changes);
     changes.plan_of(rendered, rows)
+}
+
+/// Files below `certs.d`.
+struct Below<'a, 'o> {
+    desired: &'a Desired<'a>,
+    observed: &'o Observed,
+    /// The directories of `config_path`; files go to the first.
+    directories: &'a [HostPath],
+    /// The `tls` tables of config.toml that leave it, by host.
+    tls: &'a BTreeMap<String, HostSettings>,
+    /// The host whose declared credentials are in config.toml instead of a header.
+    authorized: Option<&'a str>,
+}
+
+impl<'a, 'o> Below<'a, 'o> {
+    fn others<'c>(&self, changes: &'c Changes<'o>) -> Others<'c, 'o>
+    where
+        'a: 'c,
+    {
+        let Self { observed, directories, tls, authorized, .. } = *self;
+        Others { observed, changes, directories, tls, authorized }
+    }
+
+    /// Collects the files of what was `rendered`, with what they keep of other files. Returns
+    /// the `server` of each host that was kept.
+    fn files(
+        &self,
+        rendered: &Rendered,
+        changes: &mut Changes<'o>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        let mut servers = BTreeMap::new();
+        let Some(below) = self.directories.first() else { return Ok(servers) };
+        for file in &rendered.files {
+            let others = self.others(changes);
+            if let Some((case, found)) = neighbours::left_as_it_is(self.desired, &others, file) {
+                changes.met(case, &found);
+                continue;
+            }
+            let ca = neighbours::name_of_ca(&others, below, file, rendered);
+            let (name, base) = file.path.split_once('/').unwrap_or_default();
+            if base != HOSTS {
+                changes.whole(below.join(name).join(ca), File::public(file.text.clone()));
+                continue;
+            }
+            let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
+            let KeptHosts { text, replaced, secret, server, contacts, notes, secrets } =
+                others.keep(name, text)?;
+            let path = below.join(&file.path);
+            if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
+                changes.met(&case::FOREIGN_HOSTS, &format!("{replaced} is of another tool"));
+            }
+            let kept = contacts.iter().flat_map(|contact| contact.headers.values());
+            changes.secrets.extend(kept.cloned().chain(secrets));
+            changes.contacts.extend(contacts);
+            changes.notes.extend(notes);
+            servers.extend(server.map(|server| (name.to_owned(), server)));
+            let secret = secret || file.secret;
+            changes.whole(path, if secret { File::secret(text) } else { File::public(text) });
+        }
+        let mirrors = Mirrors::new(self.desired.declaration.rules());
+        for host in mirrors.targets() {
+            let contact = self.others(changes).contact(mirrors.scheme(host), host);
+            changes.contacts.extend(contact);
+        }
+        Ok(servers)
+    }
 }
 
 /// The directories whose hosts matter, and what is in them.

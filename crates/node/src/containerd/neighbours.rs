@@ -72,7 +72,8 @@ pub(super) fn left_as_it_is(
     if names.iter().any(|name| name == HOSTS) {
         return Some((&case::FOREIGN_TARGET, format!("{directory} holds {HOSTS}")));
     }
-    let certificates = names.iter().any(|name| name.ends_with(".crt") || name.ends_with(".cert"));
+    let certificates =
+        names.iter().any(|name| [".crt", ".cert"].iter().any(|end| name.ends_with(end)));
     certificates.then(|| (&case::DOCKER_LAYOUT, format!("{directory} holds certificates")))
 }
 

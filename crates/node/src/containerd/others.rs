@@ -267,7 +267,7 @@ impl Others<'_, '_> {
         };
         for name in self.names(directory) {
             let path = directory.join(&name);
-            if name.ends_with(".crt") && holds(&path, "BEGIN CERTIFICATE") {
+            if name.strip_suffix(".crt").is_some() && holds(&path, "BEGIN CERTIFICATE") {
                 settings.ca.push(path);
             } else if let Some(stem) = name.strip_suffix(".cert") {
                 let key = directory.join(&[stem, ".key"].concat());

@@ -1,4 +1,4 @@
-//! Extended attributes of a file that is replaced: SELinux labels, ACLs, and those that
+//! Extended attributes of a file that is replaced: `SELinux` labels, ACLs, and those that
 //! administrators set.
 
 use std::{
@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-/// The SELinux label.
+/// The `SELinux` label.
 const LABEL: &[u8] = b"security.selinux";
 /// The POSIX access control list.
 const ACL: &[u8] = b"system.posix_acl_access";

@@ -159,7 +159,7 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
     // After the owner: changing that clears some bits of the mode.
     file.set_permissions(Permissions::from_mode(access.mode))?;
     // After the mode: an access control list says the same as its group bits.
-    attributes::copy(like, &file, access.mode & 0o077 == 0)?;
+    attributes::copy(like, &file, matches!(access.mode & 0o077, 0))?;
     file.sync_all()
 }
 
