@@ -130,8 +130,8 @@ impl From<WholePod> for SeenPod {
     fn from(WholePod { metadata, spec, status }: WholePod) -> Self {
         let PodMetadata { name, namespace, uid, resource_version, annotations, labels } = metadata;
         let mut secrets = spec.image_pull_secrets.iter().flatten();
-        let names_it = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
-        let named = names_it.then(|| {
+        let is_named = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
+        let user = is_named.then(|| {
             let labels = labels.unwrap_or_default();
             let is_exempt = labels.get(EXEMPT).is_some_and(|value| value == "true");
             let annotations = annotations.filter(|it| it.mirror.is_none() && !is_exempt);
@@ -144,7 +144,7 @@ impl From<WholePod> for SeenPod {
             })
         });
         let names = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
-        Self { names, named }
+        Self { names, named: user }
     }
 }
 

@@ -39,10 +39,8 @@ pub(super) struct Object<'b> {
     exempt_owner: Option<PodExemption>,
     /// The exemption by a label.
     exempt_label: Option<PodExemption>,
-    /// True if it has a label by which an injector chooses pods.
-    has_marking_label: bool,
-    /// True if it has an annotation by which an injector chooses pods.
-    has_marking_annotation: bool,
+    /// The marks by which an injector chooses pods.
+    marks: InjectorMarks,
     /// Its annotations as JSON; empty: it has none.
     annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
@@ -51,6 +49,15 @@ pub(super) struct Object<'b> {
     pub(super) has_too_many_images: bool,
     /// How often each list came. Of one that comes twice the last counts, as in Go.
     times: [u32; List::COUNT],
+}
+
+/// Marks of a pod by which an injector chooses it.
+#[derive(Clone, Copy, Debug, Default)]
+struct InjectorMarks {
+    /// True for a label.
+    label: bool,
+    /// True for an annotation.
+    annotation: bool,
 }
 
 /// What stands where [`ORIGINALS`] belongs, which says how to put it there.
@@ -154,7 +161,7 @@ impl<'b> Object<'b> {
 
     /// Returns true for a pod that an injector chooses.
     pub(super) const fn is_marked(&self) -> bool {
-        self.has_marking_label || self.has_marking_annotation
+        self.marks.label || self.marks.annotation
     }
 
     /// Returns true if a record of `len` bytes fits into the annotations.
@@ -201,7 +208,7 @@ impl<'b> Object<'b> {
 
     fn read_annotations(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_mirror = false;
-        self.has_marking_annotation = false;
+        self.marks.annotation = false;
         self.annotations = &[];
         if reader.null()? {
             self.record = Record::NoAnnotations;
@@ -215,7 +222,7 @@ impl<'b> Object<'b> {
                 return Ok(());
             }
             self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
-            self.has_marking_annotation |= settings.exemptions.is_mark(key);
+            self.marks.annotation |= settings.exemptions.is_mark(key);
             reader.skip()
         })?;
         self.annotations = reader.since(start);
@@ -228,12 +235,12 @@ impl<'b> Object<'b> {
     fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_disabled = false;
         self.exempt_label = None;
-        self.has_marking_label = false;
+        self.marks.label = false;
         let exemptions = &settings.exemptions;
         reader.members(|reader, key| {
             let is_switch = key == settings.disable_label.as_bytes();
             if !is_switch && !exemptions.has_label(key) {
-                self.has_marking_label |= exemptions.is_mark(key);
+                self.marks.label |= exemptions.is_mark(key);
                 return reader.skip();
             }
             let value = reader.text()?;

@@ -160,12 +160,11 @@ pub fn plan(
     let mut actions = BTreeMap::new();
     for namespace in swapped.iter().filter(|_| wanted) {
         let action = match existing.get(namespace) {
-            // Where no pod may start it would wait for the release to leave.
-            None if named.contains(namespace) => Action::Create,
-            None => continue,
             Some(Existing { ours: false, .. }) => Action::Foreign,
             Some(Existing { current: false, .. }) => Action::Update,
-            Some(_) => continue,
+            // Where no pod may start it would wait for the release to leave.
+            None if named.contains(namespace) => Action::Create,
+            None | Some(_) => continue,
         };
         actions.insert(namespace.clone(), action);
     }
