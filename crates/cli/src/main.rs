@@ -3,12 +3,14 @@
 mod cli;
 mod command;
 mod declaration;
+mod exemptions;
 mod failure;
 mod fallback;
 mod format;
 mod logging;
 mod output;
 mod replace;
+mod text;
 
 use std::process::ExitCode;
 

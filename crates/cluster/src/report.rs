@@ -26,6 +26,8 @@ pub struct Report {
     pub registry: Option<Health>,
     /// The Secrets with which nodes pull.
     pub pull_secrets: PullSecrets,
+    /// Pods that are created again and again; 20 of them.
+    pub recreated: Vec<Recreated>,
     /// Other programs that swap images.
     pub foreign: Vec<Other>,
     /// What nodes have to be told before they can pull.
@@ -83,8 +85,11 @@ fn bounded(text: &str) -> String {
 pub struct Declared {
     /// `registry-info`, `chart` or `none`.
     pub source: String,
-    /// The hash of its text.
+    /// The hash of its text without credentials.
     pub hash: String,
+    /// A number that increases with every change of the declaration, of its credential alone,
+    /// too; 0 before the first.
+    pub revision: u64,
     /// How many rules it has.
     pub rules: usize,
     /// Declarations that are refused: what they declared before stays.
@@ -158,10 +163,38 @@ pub struct PullSecrets {
     pub foreign_count: usize,
     /// Namespaces in which it could not be written, and is tried again.
     pub failed: usize,
-    /// Why not, of one of them.
-    pub error: Option<String>,
+    /// A hundred of these namespaces, each with its reason.
+    pub failures: Vec<PullSecretFailure>,
     /// How often one was written or deleted since this controller began to lead.
     pub writes: u64,
+}
+
+/// A pod that is created again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recreated {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name, or the prefix of its generated name.
+    pub pod: String,
+    /// The kind of its owner.
+    pub kind: String,
+    /// The API group of its owner.
+    pub group: String,
+    /// The name of its owner.
+    pub owner: String,
+    /// The number of times within three hours.
+    pub times: usize,
+}
+
+/// A namespace in which the pull Secret cannot be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PullSecretFailure {
+    /// The namespace.
+    pub namespace: String,
+    /// The reason that the API server gives. Holds no credential.
+    pub reason: String,
 }
 
 /// When a certificate is valid, seconds since 1970.

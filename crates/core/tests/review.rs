@@ -57,7 +57,11 @@ fn create(pod: &Value, list: &str) -> Value {
 
 fn originals(pod: &Value) -> Value {
     match pod["metadata"]["annotations"].get("image-swap.io/original-images") {
-        Some(text) => serde_json::from_str(text.as_str().unwrap()).unwrap(),
+        Some(text) => {
+            let mut record: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+            record.as_object_mut().unwrap().retain(|key, _| !key.starts_with("swapped:"));
+            record
+        }
         None => Value::Null,
     }
 }

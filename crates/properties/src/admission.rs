@@ -35,7 +35,7 @@ pub fn admission(data: &[u8]) {
     let stored = patched(&pod, &asked("CREATE", &pod, &Value::Null), &rules);
     assert_eq!(without_images(&stored), without_images(&pod), "{}", about());
     for (image, original) in images(&stored).iter().zip(images(&pod)) {
-        let exempt = is_left_alone(&pod) || image.never_pulled;
+        let exempt = is_left_alone(&pod) || image.never_pulled || image.is_placeholder;
         let expected = match rules.swap(&original.text) {
             Ok(decision) if !exempt => decision.image.into_owned(),
             _ => original.text,
@@ -46,17 +46,41 @@ pub fn admission(data: &[u8]) {
     assert_eq!(again, stored, "asked again: {}", about());
     let unchanged = patched(&stored, &asked("UPDATE", &stored, &stored), &rules);
     assert_eq!(unchanged, stored, "updated without a change: {}", about());
-    // `kubectl apply` of the same manifest brings the containers' originals back.
-    let mut applied = pod.clone();
-    if let Some(volumes) = stored.pointer("/spec/volumes") {
-        applied["spec"]["volumes"] = volumes.clone();
-    }
+    // `kubectl apply` of the same manifest brings the originals back.
+    let applied = pod.clone();
     let kept = patched(&applied, &asked("UPDATE", &applied, &stored), &rules);
     let text = |image: &Image| image.text.clone();
     let (kept, stored): (Vec<_>, Vec<_>) =
         (images(&kept).iter().map(text).collect(), images(&stored).iter().map(text).collect());
     assert_eq!(kept, stored, "applied again: {}", about());
+    let stored = patched(&pod, &asked("CREATE", &pod, &Value::Null), &rules);
+    change_without_review(c, &written, &rules, &pod, &stored);
     other_pod_and_rules(c, &written, &rules, &pod);
+}
+
+/// The first container of `stored` gets another image while no webhook reviews it, and
+/// then the image of the manifest `pod` again: that is a change like any other.
+fn change_without_review(
+    c: &mut Choices<'_>,
+    written: &Written,
+    rules: &RuleSet,
+    pod: &Value,
+    stored: &Value,
+) {
+    let path = "/spec/containers/0/image";
+    let (original, swapped) = (pod.pointer(path), stored.pointer(path));
+    let unreviewed = Value::from(written.image(c));
+    if original == swapped || [original, swapped].contains(&Some(&unreviewed)) {
+        return;
+    }
+    let (mut old, mut new) = (stored.clone(), stored.clone());
+    for (object, image) in [(&mut old, Some(&unreviewed)), (&mut new, original)] {
+        if let (Some(place), Some(image)) = (object.pointer_mut(path), image) {
+            place.clone_from(image);
+        }
+    }
+    let after = patched(&new, &asked("UPDATE", &new, &old), rules);
+    assert_eq!(after.pointer(path), swapped, "{original:?} over {unreviewed} in {old}");
 }
 
 /// Another pod, by other rules, in the place of one that is there.
@@ -67,9 +91,19 @@ fn other_pod_and_rules(c: &mut Choices<'_>, written: &Written, rules: &RuleSet, 
     let rules = RuleSet::new(text_of_rules::parse(&other.text, other.form).0);
     let once = patched(&new, &asked("UPDATE", &new, &old), &rules);
     assert_eq!(without_images(&once), without_images(&new), "{new} over {old}");
-    assert_eq!(once["spec"]["volumes"], new["spec"]["volumes"], "{new} over {old}");
+    // An image of a volume is the new one, or the one that is stored.
+    let stored = references(&old);
+    for (after, came) in references(&once).iter().zip(references(&new)) {
+        assert!(*after == came || stored.contains(after), "{new} over {old}");
+    }
     let twice = patched(&once, &asked("UPDATE", &once, &old), &rules);
     assert_eq!(twice, once, "{new} over {old} under {:?}", other.text);
+}
+
+/// Returns the images of the pod's volumes.
+fn references(pod: &Value) -> Vec<Value> {
+    let volumes = pod["spec"]["volumes"].as_array();
+    volumes.into_iter().flatten().map(|volume| volume["image"]["reference"].clone()).collect()
 }
 
 /// A body that may be anything.
@@ -134,6 +168,8 @@ fn response(answer: &[u8], body: &str) -> Value {
 struct Image {
     text: String,
     never_pulled: bool,
+    /// True for an image that an injector replaces.
+    is_placeholder: bool,
 }
 
 /// All images of a pod.
@@ -143,7 +179,8 @@ fn images(pod: &Value) -> Vec<Image> {
         for item in pod["spec"][list].as_array().into_iter().flatten() {
             if let Some(text) = item.pointer(path).and_then(Value::as_str) {
                 let never_pulled = list != "volumes" && item["imagePullPolicy"] == "Never";
-                images.push(Image { text: text.to_owned(), never_pulled });
+                let is_placeholder = text == "auto" && item["name"] == "istio-proxy";
+                images.push(Image { text: text.to_owned(), never_pulled, is_placeholder });
             }
         }
     }
@@ -180,6 +217,13 @@ fn without_images(pod: &Value) -> Value {
 fn is_left_alone(pod: &Value) -> bool {
     pod["metadata"]["labels"]["k8s.twr.io/imageswap"] == "disabled"
         || !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null()
+        || is_exempt(pod)
+}
+
+/// Returns true for a pod of an operator on the built-in list.
+fn is_exempt(pod: &Value) -> bool {
+    pod["metadata"]["labels"]["application"] == "spilo"
+        || pod["metadata"]["ownerReferences"][0]["kind"] == "CatalogSource"
 }
 
 fn pod(c: &mut Choices<'_>, written: &Written) -> Value {
@@ -196,6 +240,14 @@ fn pod(c: &mut Choices<'_>, written: &Written) -> Value {
         if c.one_in(6) {
             pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": c.of(&["disabled", "on"])});
         }
+        if c.one_in(6) {
+            let kind = c.of(&["CatalogSource", "Job"]);
+            pod["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "operators.coreos.com/v1", "kind": kind, "uid": "u"}]);
+        }
+        if c.one_in(12) {
+            pod["metadata"]["labels"]["application"] = json!(c.of(&["spilo", "shop"]));
+        }
         if c.one_in(3) {
             pod["metadata"]["annotations"] = match c.below(4) {
                 0 => json!({"a/b~c": "d"}),
@@ -209,8 +261,14 @@ fn pod(c: &mut Choices<'_>, written: &Written) -> Value {
 }
 
 fn item(c: &mut Choices<'_>, written: &Written, list: &str, nth: usize) -> Value {
-    let image = written.image(c);
-    let name = format!("{list}\"{nth}");
+    let mut image = written.image(c);
+    let mut name = format!("{list}\"{nth}");
+    if c.one_in(16) {
+        "auto".clone_into(&mut image);
+    }
+    if nth == 0 && c.one_in(8) && list == "containers" {
+        "istio-proxy".clone_into(&mut name);
+    }
     if list == "volumes" {
         return json!({"name": name, "image": {"reference": image, "pullPolicy": "Always"}});
     }

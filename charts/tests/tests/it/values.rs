@@ -204,3 +204,31 @@ fn with_ipv6_alone_everything_listens_there() {
     assert_eq!(given("admission", "admin-listen"), Some("[::]:8080"));
     assert_eq!(given("controller", "admin-listen"), Some("[::]:8080"));
 }
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn exemptions_reach_the_replicas() {
+    let chart = chart();
+    let argument = |values: &str, name: &str| {
+        let rendered = chart.with(values);
+        argument(deployment(&rendered, "admission"), name).map(str::to_owned)
+    };
+    for name in ["default-exemptions", "exempt-owners", "exempt-labels", "exempt-images"] {
+        for values in ["", "exemptions: null", "exemptions: {owners: null}"] {
+            assert_eq!(argument(values, name), None, "{values}");
+        }
+    }
+    let values = "exemptions: {defaults: false, owners: [A.b.c, D.e], labels: [a, b/c=d], \
+                  images: ['p=r.example:5000/a:1']}";
+    for (name, expected) in [
+        ("default-exemptions", "false"),
+        ("exempt-owners", "A.b.c,D.e"),
+        ("exempt-labels", "a,b/c=d"),
+        ("exempt-images", "p=r.example:5000/a:1"),
+    ] {
+        assert_eq!(argument(values, name).as_deref(), Some(expected));
+    }
+    for values in ["owners: [Cluster]", "labels: ['a b']", "images: ['a,b']", "unknown: []"] {
+        chart.refuses(&format!("exemptions: {{{values}}}"));
+    }
+}

@@ -20,6 +20,7 @@ use tracing::{info, level_filters::LevelFilter, warn};
 use self::{declared::Declared, identity::Identity, in_cluster::InCluster};
 use crate::{
     declaration::DeclarationArgs,
+    exemptions::ExemptionArgs,
     failure::Failure,
     logging::{self, LogFormat},
     output,
@@ -53,6 +54,8 @@ pub(crate) struct Args {
     /// Pods with this label set to `disabled` are left alone.
     #[arg(long, value_name = "LABEL", default_value_t = Settings::default().disable_label, help_heading = ADMISSION)]
     disable_label: String,
+    #[command(flatten)]
+    exemptions: ExemptionArgs,
     /// The serving certificate, PEM, leaf first; followed when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = CERTIFICATE)]
     tls_cert: Option<PathBuf>,
@@ -132,6 +135,7 @@ impl Args {
             admin_listen,
             mode,
             disable_label,
+            exemptions,
             tls_cert,
             tls_key,
             certificate_dir,
@@ -147,8 +151,9 @@ impl Args {
             kubeconfig,
         } = self;
         logging::begin(log_level, log_format)?;
-        let settings =
-            SettingsInForce::from(Settings { mode, disable_label, ..Settings::default() });
+        let exemptions = exemptions.exemptions();
+        let settings = Settings { mode, disable_label, exemptions, ..Settings::default() };
+        let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
         let metrics = Metrics::new(&rules, &certificate);

@@ -1,11 +1,14 @@
 //! Puts the declaration in force that is to be.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use image_swap_core::{
     cluster::{
         effective::{Decision, Origin, decide},
-        pull_secrets,
+        pull_secrets::{self, Covered},
         trust::Trust,
     },
     declaration::{Registry, UnixTime},
@@ -24,7 +27,7 @@ use super::{
 use crate::{
     error::Error,
     report::{self, Declared, listed},
-    secret::{self, HASH, declared, hash, holds},
+    secret::{self, HASH, REVISION, annotation, declared, hash, holds, is_annotated, text},
 };
 
 /// The declaration in force.
@@ -36,13 +39,15 @@ pub(super) struct Declaration {
     pub(super) registry: Option<Registry>,
     /// What pull Secrets hold: the password.
     pub(super) credential: Option<Vec<u8>>,
+    /// The images that are pulled with it; [`None`] without a registry.
+    pub(super) covered: Option<Covered>,
 }
 
 /// A Secret as it should be.
 struct SecretContent<'w> {
     name: &'w str,
     data: &'w BTreeMap<&'w str, String>,
-    annotations: &'w serde_json::Value,
+    annotations: &'w BTreeMap<&'w str, String>,
 }
 
 impl Controller {
@@ -64,8 +69,11 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let Decision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
-        let hash =
-            if effective.origin == Origin::None { String::new() } else { hash(&effective.text) };
+        let text = effective.text_without_credentials().unwrap_or_default();
+        // No hash covers the credential: it is shown to anyone who reads status or the plain
+        // port, and a weak password could be guessed from it.
+        let hash = if effective.origin == Origin::None { String::new() } else { hash(&text) };
+        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text);
 
         // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
@@ -84,15 +92,17 @@ impl Controller {
             ("declaration", effective.text.clone()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
-        let annotations = json!({ HASH: hash });
+        let annotations = BTreeMap::from([(HASH, hash.clone())]);
+        let numbered = BTreeMap::from([(HASH, hash.clone()), (REVISION, revision.to_string())]);
         let name = self.settings.release.last_good();
-        let wanted = SecretContent { name: &name, data: &whole, annotations: &annotations };
+        let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
         steps.take("last-good", written);
-        let credential = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = credential.and_then(pull_secrets::content);
+        let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
+        let credential = given.and_then(pull_secrets::content);
+        let covered = given.and_then(Covered::of);
         let served = BTreeMap::from([
-            ("declaration", effective.text_without_credentials().unwrap_or_default()),
+            ("declaration", text),
             ("source", effective.origin.as_str().to_owned()),
             ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
             ("pull-secret", credential.is_some().to_string()),
@@ -110,9 +120,11 @@ impl Controller {
             trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
+            covered,
             declared: Declared {
                 source: effective.origin.as_str().to_owned(),
                 hash,
+                revision,
                 rules,
                 refused: refused.collect(),
                 differs: listed(differs),
@@ -134,13 +146,13 @@ impl Controller {
     ) -> Result<bool, Error> {
         let SecretContent { name, data, annotations } = *wanted;
         let there = found(there)?;
-        if holds(there, data) {
+        if holds(there, data) && is_annotated(there, annotations) {
             return Ok(false);
         }
         let content = hash(&serde_json::to_string(data).unwrap_or_default());
         memory.rewrite(name, &content, now)?;
         let release = &self.settings.release;
-        let object = secret::object(release, &snapshot.owner, name, annotations, data);
+        let object = secret::object(release, &snapshot.owner, name, &json!(annotations), data);
         secret::write(&self.secrets(), there, name, object).await?;
         memory.rewrites.finish(name, content);
         Ok(true)
@@ -165,5 +177,27 @@ impl Controller {
                 }
             }
         }
+    }
+}
+
+impl Memory {
+    /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
+    /// that Secret has another declaration.
+    fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {
+        let stored = last_good.and_then(|secret| annotation(secret, REVISION));
+        let stored = stored.and_then(|number| number.parse().ok()).unwrap_or(0);
+        self.revision = self.revision.max(stored);
+        let mut hasher = DefaultHasher::new();
+        whole.hash(&mut hasher);
+        let fingerprint = hasher.finish();
+        // A Secret that cannot be written must not count again and again.
+        if self.numbered != Some(fingerprint) {
+            let is_same = last_good.and_then(|secret| text(secret, "declaration")) == Some(whole);
+            if !is_same || self.revision == 0 {
+                self.revision += 1;
+            }
+            self.numbered = Some(fingerprint);
+        }
+        self.revision
     }
 }

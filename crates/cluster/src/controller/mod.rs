@@ -8,10 +8,12 @@ mod certificates;
 mod declaration;
 mod namespace;
 mod probe;
+mod readiness;
 mod registration;
 mod snapshot;
 mod steps;
 mod turn;
+mod uninstall;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,7 +26,7 @@ use image_swap_core::{
         repairs::{Repairs, Rewrites},
         webhooks::Desired,
     },
-    declaration::UnixTime,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -38,6 +40,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+pub use self::readiness::ReadinessLimits;
 use self::{declaration::Declaration, probe::Prober};
 use crate::{
     clock::now,
@@ -48,8 +51,9 @@ use crate::{
     lease::Leadership,
     outline::Glimpse,
     pull_secrets::{Keeper, Order},
+    recreated::RecreationWatch,
     release::Release,
-    report::{FailingStep, Other, PullSecrets, Report},
+    report::{FailingStep, Other, PullSecrets, Recreated, Report},
 };
 
 /// What operators decide.
@@ -142,6 +146,8 @@ pub struct Controller {
 struct Memory {
     started: Instant,
     gate: Option<FailureGate>,
+    /// The number of gates that were begun: each is probed for at once.
+    gates: usize,
     published: Published,
     /// The registration that was last in place.
     registered: Option<Desired>,
@@ -151,6 +157,8 @@ struct Memory {
     wanted: Option<(Vec<AuthorityId>, UnixTime)>,
     /// The last note of each Event, so that it is published once.
     said: HashMap<&'static str, String>,
+    /// A registration that may be deleted.
+    uninstallation: uninstall::Uninstallation,
     /// Other programs that swap images, and their life over time.
     foreign: Vec<Other>,
     sightings: Sightings,
@@ -165,26 +173,39 @@ struct Memory {
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
-    /// The hash of the declaration that was checked, and when the next check is due.
-    checked: Option<(String, UnixTime)>,
+    /// The registry that was checked, its credential included, and when the next check is due.
+    checked: Option<(Registry, UnixTime)>,
+    /// The highest revision that was seen.
+    revision: u64,
+    /// A hash of the declaration with that revision; [`None`] before the first.
+    numbered: Option<u64>,
     /// The orders for the keeper of pull Secrets, and its results.
     orders: watch::Sender<Order>,
     pull_secrets: watch::Receiver<PullSecrets>,
+    /// Pods that are created again and again.
+    recreated: watch::Receiver<Vec<Recreated>>,
 }
 
 impl Memory {
-    fn new(orders: watch::Sender<Order>, pull_secrets: watch::Receiver<PullSecrets>) -> Self {
+    fn new(
+        orders: watch::Sender<Order>,
+        pull_secrets: watch::Receiver<PullSecrets>,
+        recreated: watch::Receiver<Vec<Recreated>>,
+    ) -> Self {
         Self {
             orders,
             pull_secrets,
+            recreated,
             started: Instant::now(),
             gate: None,
+            gates: 0,
             published: Published::default(),
             registered: None,
             repairs: Repairs::default(),
             rewrites: Rewrites::default(),
             wanted: None,
             said: HashMap::new(),
+            uninstallation: uninstall::Uninstallation::default(),
             foreign: Vec::new(),
             sightings: Sightings::default(),
             declaration: None,
@@ -194,6 +215,8 @@ impl Memory {
             checking: None,
             health: None,
             checked: None,
+            revision: 0,
+            numbered: None,
         }
     }
 
@@ -297,10 +320,19 @@ impl Controller {
             report,
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
+            label: self.settings.namespace_label.clone(),
+        };
+        let (report, recreated) = watch::channel(Vec::new());
+        let recreation_watch = RecreationWatch {
+            client: self.client.clone(),
+            events: self.events.clone(),
+            report,
+            changed: Arc::clone(&self.changed),
         };
         tokio::select! {
-            () = self.turns(Memory::new(orders, kept)) => {}
+            () = self.turns(Memory::new(orders, kept, recreated)) => {}
             () = keeper.run() => {}
+            () = recreation_watch.run() => {}
         }
     }
 
@@ -309,7 +341,11 @@ impl Controller {
         let mut prober = Prober::new(self);
         loop {
             let begun = Instant::now();
+            let gates = memory.gates;
             let wait = Box::pin(self.turn(&mut memory, (self.clock)())).await;
+            if memory.gates != gates {
+                prober = Prober::new(self);
+            }
             let look_at = Instant::now() + wait;
             let is_registered = !memory.published.ids.is_empty();
             loop {

@@ -5,7 +5,7 @@ use image_swap_core::{
         certificates::AuthorityId,
         foreign::{Backend, Foreign, Life, recognise},
         policy::{FailureGate, Policy, Wanted},
-        webhooks::{self, Service, desired, plan},
+        webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
 };
@@ -117,8 +117,12 @@ impl Controller {
         (audit, now): (bool, UnixTime),
     ) -> Result<Option<Policy>, Error> {
         let observed = found(&snapshot.registration)?;
+        if self.stays_away(memory, observed, now).await? {
+            return Ok(None);
+        }
         let registered = webhooks::earned(observed);
         let lower = self.intervals.lower;
+        memory.gates += usize::from(memory.gate.is_none());
         let gate = memory.gate.get_or_insert_with(|| FailureGate::begin(registered, lower));
         let known = published(observed);
         let bundle = bundle.unwrap_or(&known);
@@ -148,6 +152,15 @@ impl Controller {
             Some(_) => info!("the registration was brought up to date"),
         }
         Ok(Some(policy))
+    }
+
+    /// Returns the namespaces whose pods the registration selects, others' selectors included.
+    ///
+    /// # Errors
+    /// The registration could not be read.
+    pub(super) fn scope(&self, snapshot: &Snapshot) -> Result<NamespaceScope, Error> {
+        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        Ok(NamespaceScope::of(&desired(&settings), found(&snapshot.registration)?))
     }
 
     fn webhooks(

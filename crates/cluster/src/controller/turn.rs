@@ -8,7 +8,7 @@ use image_swap_core::{
         trust::Trust,
         webhooks::Owner,
     },
-    declaration::UnixTime,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, runtime::events::EventType};
@@ -26,7 +26,7 @@ use crate::{
     api, clock,
     error::Error,
     health::{Health, check},
-    pull_secrets::Order,
+    pull_secrets::{Order, View},
     report::{Held, Report, listed},
     secret,
 };
@@ -73,7 +73,7 @@ impl Controller {
         let snapshot = soon(Box::pin(self.snapshot())).await?;
         if snapshot.leaving {
             memory.orders.send_replace(Order::Rest);
-            return Ok(());
+            return soon(self.withdraw(&snapshot, memory)).await;
         }
         if snapshot.namespace_ends() {
             memory.orders.send_replace(Order::Rest);
@@ -102,9 +102,11 @@ impl Controller {
             (before.policy.registered, before.policy.failure_policy.clone())
         };
         let registry = self.health(memory, now).await;
-        if let Some(Declaration { credential, .. }) = &memory.declaration {
-            let content = credential.clone();
-            memory.order(Order::Keep { owner: snapshot.owner.clone(), content });
+        let scope = steps.take("pull-secrets", self.scope(&snapshot));
+        if let Some((scope, declaration)) = scope.zip(memory.declaration.as_ref()) {
+            let Declaration { credential, covered, .. } = declaration;
+            let view = View { covered: covered.clone(), scope };
+            memory.order(Order::Keep { content: credential.clone(), view });
         }
         let certificates = certificates.map(|(certificates, _)| certificates);
         let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);
@@ -164,6 +166,7 @@ impl Controller {
             certificate: certificates.and_then(|it| it.leaf).map(Into::into),
             registry,
             pull_secrets: memory.pull_secrets.borrow().clone(),
+            recreated: memory.recreated.borrow().clone(),
             foreign: listed(&memory.foreign),
             nodes: listed(&needs),
             node_needs: needs.len(),
@@ -186,15 +189,14 @@ impl Controller {
             Some(Err(TryRecvError::Empty)) | None => {}
         }
         let declaration = memory.declaration.as_ref();
-        let Some((registry, hash)) =
-            declaration.and_then(|it| Some((it.registry.clone()?, it.declared.hash.clone())))
-        else {
+        let Some(registry) = declaration.and_then(|it| it.registry.clone()) else {
             memory.health = None;
             return None;
         };
-        let is_due = memory.checked.as_ref().is_none_or(|(of, due)| *of != hash || now >= *due);
-        if is_due && memory.checking.is_none() {
-            memory.checked = Some((hash, now + self.intervals.registry.as_secs()));
+        let is_due = |(of, due): &(Registry, _)| *of != registry || now >= *due;
+        if memory.checked.as_ref().is_none_or(is_due) && memory.checking.is_none() {
+            let next = now + self.intervals.registry.as_secs();
+            memory.checked = Some((registry.clone(), next));
             let (done, checking) = oneshot::channel();
             let changed = Arc::clone(&self.changed);
             tokio::spawn(async move {

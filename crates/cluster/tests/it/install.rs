@@ -54,18 +54,24 @@ impl Account {
 }
 
 impl Installed {
-    /// Starts a control plane and installs the chart.
+    /// Starts a control plane and installs the chart by Helm 4.
     pub(crate) async fn with(values: &str) -> Self {
-        Self::with_options(values, Options::default()).await
+        Self::by(HelmMajor::Four, values).await
+    }
+
+    /// Starts a control plane and installs the chart by `major`.
+    pub(crate) async fn by(major: HelmMajor, values: &str) -> Self {
+        Self::with_options(major, values, Options::default()).await
     }
 
     /// Starts a control plane that deletes namespaces and collects garbage, and installs
-    /// the chart.
+    /// the chart by Helm 4.
     pub(crate) async fn managed(values: &str) -> Self {
-        Self::with_options(values, Options { controller_manager: true, ..Options::default() }).await
+        let options = Options { controller_manager: true, ..Options::default() };
+        Self::with_options(HelmMajor::Four, values, options).await
     }
 
-    async fn with_options(values: &str, options: Options) -> Self {
+    async fn with_options(major: HelmMajor, values: &str, options: Options) -> Self {
         let files = RunDir::new("audit").unwrap();
         let policy = files.write("policy.json", AUDIT).unwrap();
         let options = Options {
@@ -76,7 +82,7 @@ impl Installed {
             ..options
         };
         let stage = Stage::bare(&options).await;
-        tokio::task::block_in_place(|| install(&stage, values));
+        tokio::task::block_in_place(|| install(&stage, major, values));
         Self { stage, files }
     }
 
@@ -161,10 +167,10 @@ impl Installed {
     }
 }
 
-fn install(stage: &Stage, values: &str) {
+fn install(stage: &Stage, major: HelmMajor, values: &str) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
     let kubeconfig = stage.control_plane.kubeconfig();
-    let helm = Live::new(parts().helm().unwrap(), HelmMajor::Four, kubeconfig).unwrap();
+    let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
     let chart = chart.canonicalize().unwrap();
     helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
 }

@@ -7,14 +7,17 @@
 
 mod access;
 mod api_servers;
+mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
+mod first_contact;
 mod install;
 mod leadership;
 mod namespace;
 mod pull_secrets;
+mod recreated;
 mod registration;
 mod registry;
 mod replica;

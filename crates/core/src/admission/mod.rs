@@ -4,14 +4,17 @@
 //! bytes -> Review (what matters of it, borrowed) -> Plan (a verdict an image) -> bytes
 //! ```
 //!
+//! Pods of operators that compare them, and placeholders of injectors, are exempt
+//! ([`crate::workload::exempt`]).
+//!
 //! Every request is allowed; what a pod should look like instead is a JSONPatch.
 //!
 //! - On CREATE every image is swapped: of containers, init containers, ephemeral
 //!   containers and image volumes.
-//! - On UPDATE only container images that differ, by name, from `oldObject`: all
-//!   else that names an image is immutable by then. Where the new image is the
-//!   recorded original of the old one, the old one is kept, so that neither a rule
-//!   change nor a repeated `kubectl apply` restarts a running pod.
+//! - On UPDATE only images that differ, by name, from `oldObject`. Where the new image
+//!   is the recorded original of the old one, the old one is kept, so that neither a
+//!   rule change nor a repeated `kubectl apply` restarts a running pod. Images of
+//!   volumes are immutable: they are kept or left as they are, never swapped.
 //! - On the subresource `ephemeralcontainers` only images of ephemeral containers
 //!   that are new or differ.
 //! - The controller's probe, a `ConfigMap` that is created dry, gets an annotation
@@ -22,7 +25,8 @@
 //! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
 //! immutable.
 //!
-//! What images were called before is recorded in the annotation [`ORIGINALS`].
+//! What images were called before is recorded in the annotation [`ORIGINALS`], where
+//! the API server takes one of that size.
 
 mod base64;
 mod before;

@@ -10,17 +10,23 @@ pub enum Outcome {
     Decided(Reason),
     /// An update brought the recorded original of the image in place, which stays.
     Kept,
+    /// The pod or the image is on the list of exemptions.
+    Exempt,
     /// No image reference: it stays as it is.
     InvalidImage,
 }
 
 impl Outcome {
     /// How many outcomes there are.
-    pub const COUNT: usize = Reason::ALL.len() + 2;
+    pub const COUNT: usize = Reason::ALL.len() + 3;
 
     /// Every outcome.
     pub fn all() -> impl Iterator<Item = Self> {
-        Reason::ALL.into_iter().map(Self::Decided).chain([Self::Kept, Self::InvalidImage])
+        Reason::ALL.into_iter().map(Self::Decided).chain([
+            Self::Kept,
+            Self::Exempt,
+            Self::InvalidImage,
+        ])
     }
 
     /// The outcome's name in every output.
@@ -28,6 +34,7 @@ impl Outcome {
         match self {
             Self::Decided(reason) => reason.as_str(),
             Self::Kept => "kept",
+            Self::Exempt => "exempt",
             Self::InvalidImage => "invalid-image",
         }
     }
@@ -37,7 +44,8 @@ impl Outcome {
         match self {
             Self::Decided(reason) => reason as usize,
             Self::Kept => Reason::ALL.len(),
-            Self::InvalidImage => Reason::ALL.len() + 1,
+            Self::Exempt => Reason::ALL.len() + 1,
+            Self::InvalidImage => Reason::ALL.len() + 2,
         }
     }
 }

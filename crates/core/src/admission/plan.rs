@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use super::{
     Outcome, Settings,
     before::Before,
-    originals::Originals,
+    originals::{Checksum, Originals},
     pod::{Image, List, Object, PullSecrets},
     request::{Request, Scope},
 };
 use crate::{
     reference::ReferenceError,
-    rule::{Reason, RuleSet},
+    rule::{Decision, Reason, RuleSet},
 };
 
 /// What is to become of an object.
@@ -38,14 +38,17 @@ pub(super) struct Verdict<'p> {
     pub(super) are_references: bool,
     /// What is wrong with an invalid image.
     pub(super) error: Option<ReferenceError>,
+    /// The reason of an exemption.
+    pub(super) exemption: Option<&'p str>,
 }
 
 impl<'p> Plan<'p> {
     /// What `rules` make of `request`.
-    pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet, settings: &Settings) -> Self {
+    pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet, settings: &'p Settings) -> Self {
         let (Some(scope), Some(object)) = (request.scope(), &request.object) else {
             return Self::default();
         };
+        let judge = Judge::new(object, rules, settings);
         let is_update = scope == Scope::Update;
         let before = Before::new(request.old_object.as_ref().filter(|_| scope != Scope::Create));
         let recorded = if is_update { before.originals() } else { Originals::default() };
@@ -57,14 +60,26 @@ impl<'p> Plan<'p> {
                 continue;
             }
             let old = before.find(position, image);
+            if is_update
+                && image.list == List::Volumes
+                && let Some(old) = old.filter(|old| is_volume_of(image, old, &recorded, rules))
+            {
+                originals.record(image, Cow::Borrowed(&image.written), None);
+                verdicts.push(Verdict::kept(image, old));
+                continue;
+            }
+            // The API server refuses every other change of a volume.
             let is_immutable = is_update && image.list == List::Volumes;
             if is_immutable || old.is_some_and(|old| old.written == image.written) {
                 let known = recorded.get(image);
-                let claim = claimed.get(image);
-                let claim =
-                    claim.filter(|claim| known == Some(claim) || yields(claim, image, rules));
+                let claim = claimed.get(image).filter(|claim| known != Some(claim));
+                let claim = claim.filter(|claim| yields(claim, image, rules));
+                let swapped = match claim {
+                    Some(_) => claimed.swapped(image).map(|_| Checksum::of(&image.written)),
+                    None => recorded.swapped(image),
+                };
                 if let Some(original) = claim.or(known) {
-                    originals.record(image, Cow::Owned(original.to_owned()));
+                    originals.record(image, Cow::Owned(original.to_owned()), swapped);
                 }
                 continue;
             }
@@ -76,18 +91,27 @@ impl<'p> Plan<'p> {
                 claim.is_some_and(|claim| yields(claim, image, rules))
             };
             let verdict = match (old, known) {
-                (Some(old), Some(_)) if !is_ours() => Verdict::kept(image, old, object, rules),
-                _ => Verdict::of(image, object, rules),
+                (Some(old), Some(_)) if !is_ours() => {
+                    judge.keep(image, old, recorded.swapped(image))
+                }
+                _ => judge.decide(image),
             };
             if verdict.changed {
-                originals.record(image, Cow::Borrowed(&image.written));
+                let swapped = match verdict.outcome {
+                    Outcome::Kept => recorded.swapped(image),
+                    _ => Some(Checksum::of(&verdict.to)),
+                };
+                originals.record(image, Cow::Borrowed(&image.written), swapped);
             } else if let Some(original) = claimed.get(image)
                 && yields(original, image, rules)
             {
-                originals.record(image, Cow::Owned(original.to_owned()));
+                let swapped = claimed.swapped(image).map(|_| Checksum::of(&image.written));
+                originals.record(image, Cow::Owned(original.to_owned()), swapped);
             }
             verdicts.push(verdict);
         }
+        let is_untouched =
+            object.is_left_alone() || (scope == Scope::Create && judge.exemption.is_some());
         let has_record = match scope {
             Scope::Create => true,
             Scope::Update => !verdicts.is_empty(),
@@ -95,57 +119,101 @@ impl<'p> Plan<'p> {
             Scope::Ephemeral => false,
         };
         let adds_pull_secret = scope == Scope::Create
-            && !object.is_left_alone()
+            && !is_untouched
             && matches!(object.pull_secrets, PullSecrets::Absent | PullSecrets::Others)
             && settings.pull_secret.as_ref().is_some_and(|covered| {
                 // Swapped now, or when we were asked before.
                 let is_swapped = |it: &Verdict<'_>| it.changed || originals.get(it.image).is_some();
                 verdicts.iter().any(|it| is_swapped(it) && covered.covers(&it.to))
             });
-        let is_new = has_record && !object.is_left_alone() && originals != claimed;
+        // The API server refuses a pod whose annotations are too large. One without a
+        // record runs the same images.
+        if !originals.is_empty()
+            && !object.has_room_for(originals.len_at_most())
+            && !object.has_room_for(originals.len())
+        {
+            originals = Originals::default();
+        }
+        let is_new = has_record && !is_untouched && originals != claimed;
         Self { verdicts, originals: is_new.then_some(originals), adds_pull_secret }
     }
 }
 
-impl<'p> Verdict<'p> {
-    /// What the rules make of `image`.
-    fn of(image: &'p Image<'_>, object: &Object<'_>, rules: &RuleSet) -> Self {
-        let stays = |outcome, error| Self {
+/// Decides on the images of one object.
+struct Judge<'p, 'r> {
+    object: &'p Object<'p>,
+    rules: &'r RuleSet,
+    settings: &'p Settings,
+    /// The reason for which the whole pod is exempt.
+    exemption: Option<&'p str>,
+}
+
+impl<'p, 'r> Judge<'p, 'r> {
+    fn new(object: &'p Object<'_>, rules: &'r RuleSet, settings: &'p Settings) -> Self {
+        let exemption = object.exemption().map(|it| settings.exemptions.reason(it));
+        Self { object, rules, settings, exemption }
+    }
+
+    fn is_disabled(&self, image: &Image<'_>) -> bool {
+        self.object.is_left_alone() || image.never_pulled
+    }
+
+    /// Returns what the rules make of `image`.
+    fn decide(&self, image: &'p Image<'_>) -> Verdict<'p> {
+        let stays = |outcome| Verdict {
             image,
             to: Cow::Borrowed(&*image.written),
             changed: false,
             outcome,
             are_references: false,
-            error,
+            error: None,
+            exemption: None,
         };
-        if object.is_left_alone() || image.never_pulled {
-            return stays(Outcome::Decided(Reason::Disabled), None);
+        if self.is_disabled(image) {
+            return stays(Outcome::Decided(Reason::Disabled));
         }
-        match rules.swap(&image.written) {
-            Ok(decision) => Self {
-                image,
+        let exemptions = &self.settings.exemptions;
+        let is_marked = self.object.is_marked();
+        let of_image = || exemptions.image(&image.written, &image.name, is_marked);
+        if let Some(reason) = self.exemption.or_else(of_image) {
+            return Verdict { exemption: Some(reason), ..stays(Outcome::Exempt) };
+        }
+        match self.rules.swap(&image.written) {
+            Ok(decision) => Verdict {
                 changed: decision.changed(),
-                outcome: Outcome::Decided(decision.reason),
                 to: decision.image,
                 are_references: true,
-                error: None,
+                ..stays(Outcome::Decided(decision.reason))
             },
-            Err(error) => stays(Outcome::InvalidImage, Some(error)),
+            Err(error) => Verdict { error: Some(error), ..stays(Outcome::InvalidImage) },
         }
     }
 
-    /// The same where `image` is the recorded original of `old`, which stays in its
-    /// place, whatever the rules are by now.
-    fn kept(
+    /// Returns the same where `image` is the recorded original of `old`, which stays in
+    /// its place if it was put there, whatever the rules and the exemptions are today.
+    /// `swapped` is the checksum of what was put there. An image that another one
+    /// replaced since, in an update that no webhook reviewed (with no replica, or the pod
+    /// labelled), must not come back: that would undo the user's next change.
+    fn keep(
+        &self,
         image: &'p Image<'_>,
         old: &'p Image<'_>,
-        object: &Object<'_>,
-        rules: &RuleSet,
-    ) -> Self {
-        let is_left_alone = object.is_left_alone() || image.never_pulled;
-        if is_left_alone || contradicts(&image.written, &old.written, rules) {
-            return Self::of(image, object, rules);
+        swapped: Option<Checksum>,
+    ) -> Verdict<'p> {
+        let was_replaced = || match swapped {
+            Some(swapped) => swapped != Checksum::of(&old.written),
+            None => contradicts(&image.written, &old.written, self.rules),
+        };
+        if self.is_disabled(image) || was_replaced() {
+            return self.decide(image);
         }
+        Verdict::kept(image, old)
+    }
+}
+
+impl<'p> Verdict<'p> {
+    /// Returns the verdict that `old` stays in the place of `image`.
+    fn kept(image: &'p Image<'_>, old: &'p Image<'_>) -> Self {
         Self {
             image,
             to: Cow::Borrowed(&old.written),
@@ -153,8 +221,22 @@ impl<'p> Verdict<'p> {
             outcome: Outcome::Kept,
             are_references: false,
             error: None,
+            exemption: None,
         }
     }
+}
+
+/// Returns true if the volume's image `old` was swapped from `image`. A volume is
+/// immutable: what was recorded at its creation holds, and so does what the rules make
+/// of it where there is no record.
+fn is_volume_of(
+    image: &Image<'_>,
+    old: &Image<'_>,
+    recorded: &Originals<'_>,
+    rules: &RuleSet,
+) -> bool {
+    image.written != old.written
+        && (recorded.get(image) == Some(&*image.written) || yields(&image.written, old, rules))
 }
 
 /// Whether the rules make `image` of `original`. A webhook may be asked twice, and
@@ -163,11 +245,16 @@ fn yields(original: &str, image: &Image<'_>, rules: &RuleSet) -> bool {
     rules.swap(original).is_ok_and(|decision| decision.image == image.written)
 }
 
-/// Whether `image` cannot have been swapped from `original`: the rules would swap
-/// it itself, and it is another image. So it came while nobody was asked (with
-/// the webhook away, or the pod labelled), and keeping it would undo a change.
-/// The rules may have changed since; anything less than this is no proof.
+/// Returns true if `image` cannot have been swapped from `original`: for records without
+/// a checksum, as former versions wrote them. It is no reference at all, or the rules
+/// swap it itself, and to another image than `original`. Anything less is no proof: other
+/// rules may have been in force when it was swapped.
 fn contradicts(original: &str, image: &str, rules: &RuleSet) -> bool {
-    original.rsplit('/').next() != image.rsplit('/').next()
-        && rules.swap(image).is_ok_and(|decision| decision.changed())
+    match rules.swap(image) {
+        Ok(today) => {
+            let is_of_original = |it: Decision<'_>| it.image == today.image;
+            today.changed() && !rules.swap(original).is_ok_and(is_of_original)
+        }
+        Err(_) => true,
+    }
 }

@@ -6,8 +6,12 @@ use super::{ORIGINALS, Settings};
 use crate::{
     cluster::pull_secrets,
     json::{Reader, Result},
-    workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER},
+    workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER, exempt::PodExemption},
 };
+
+/// The size of all annotations of an object, keys and values, that the API server takes
+/// (`TotalAnnotationSizeLimitB` in `k8s.io/apimachinery`), in bytes.
+const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// How many images of one object are read: far more than a pod within the API
 /// server's size limit can have, and few enough to bound the answer.
@@ -31,6 +35,16 @@ pub(super) struct Object<'b> {
     is_mirror: bool,
     /// Whether its label says that it is to be left alone.
     is_disabled: bool,
+    /// The exemption by an owner.
+    exempt_owner: Option<PodExemption>,
+    /// The exemption by a label.
+    exempt_label: Option<PodExemption>,
+    /// True if it has a label by which an injector chooses pods.
+    has_marking_label: bool,
+    /// True if it has an annotation by which an injector chooses pods.
+    has_marking_annotation: bool,
+    /// Its annotations as JSON; empty: it has none.
+    annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
     pub(super) images: Vec<Image<'b>>,
     /// Whether it names more than [`IMAGES_MAX`].
@@ -133,6 +147,35 @@ impl<'b> Object<'b> {
         self.is_mirror || self.is_disabled
     }
 
+    /// Returns the exemption of the whole pod, if it has one.
+    pub(super) fn exemption(&self) -> Option<PodExemption> {
+        self.exempt_owner.or(self.exempt_label)
+    }
+
+    /// Returns true for a pod that an injector chooses.
+    pub(super) const fn is_marked(&self) -> bool {
+        self.has_marking_label || self.has_marking_annotation
+    }
+
+    /// Returns true if a record of `len` bytes fits into the annotations.
+    pub(super) fn has_room_for(&self, len: usize) -> bool {
+        let len = len + ORIGINALS.len();
+        // Text in JSON is as long as the text itself, or longer.
+        if len + self.annotations.len() <= ANNOTATIONS_MAX {
+            return true;
+        }
+        let mut total = len;
+        let mut reader = Reader::new(self.annotations);
+        let read = reader.members(|reader, key| {
+            let value = reader.text()?.unwrap_or_default();
+            if key != ORIGINALS.as_bytes() {
+                total += key.len() + value.len();
+            }
+            Ok(())
+        });
+        read.is_ok() && total <= ANNOTATIONS_MAX
+    }
+
     fn read_metadata(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         if reader.null()? {
             self.record = Record::NoMetadata;
@@ -143,8 +186,9 @@ impl<'b> Object<'b> {
             match key {
                 b"name" => self.name = reader.text()?.unwrap_or_default(),
                 b"generateName" => self.generate_name = reader.text()?.unwrap_or_default(),
-                b"annotations" => self.read_annotations(reader)?,
+                b"annotations" => self.read_annotations(reader, settings)?,
                 b"labels" => self.read_labels(reader, settings)?,
+                b"ownerReferences" => self.read_owners(reader, settings)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -155,21 +199,26 @@ impl<'b> Object<'b> {
         Ok(())
     }
 
-    fn read_annotations(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+    fn read_annotations(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_mirror = false;
+        self.has_marking_annotation = false;
+        self.annotations = &[];
         if reader.null()? {
             self.record = Record::NoAnnotations;
             return Ok(());
         }
         self.record = Record::Absent;
+        let start = reader.position();
         let is_object = reader.members(|reader, key| {
             if key == ORIGINALS.as_bytes() {
                 self.record = reader.text()?.map_or(Record::Absent, Record::Text);
                 return Ok(());
             }
             self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
+            self.has_marking_annotation |= settings.exemptions.is_mark(key);
             reader.skip()
         })?;
+        self.annotations = reader.since(start);
         if !is_object {
             self.record = Record::Blocked;
         }
@@ -178,12 +227,42 @@ impl<'b> Object<'b> {
 
     fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_disabled = false;
+        self.exempt_label = None;
+        self.has_marking_label = false;
+        let exemptions = &settings.exemptions;
         reader.members(|reader, key| {
-            if key == settings.disable_label.as_bytes() {
-                self.is_disabled = reader.text()?.as_deref() == Some(DISABLED);
-                return Ok(());
+            let is_switch = key == settings.disable_label.as_bytes();
+            if !is_switch && !exemptions.has_label(key) {
+                self.has_marking_label |= exemptions.is_mark(key);
+                return reader.skip();
             }
-            reader.skip()
+            let value = reader.text()?;
+            if is_switch {
+                self.is_disabled = value.as_deref() == Some(DISABLED);
+            }
+            if let Some(value) = value {
+                self.exempt_label = exemptions.label(key, &value).or(self.exempt_label);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_owners(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+        self.exempt_owner = None;
+        reader.items(|reader, _| {
+            let (mut api_version, mut kind) = (Cow::default(), Cow::default());
+            reader.members(|reader, key| {
+                match key {
+                    b"apiVersion" => api_version = reader.text()?.unwrap_or_default(),
+                    b"kind" => kind = reader.text()?.unwrap_or_default(),
+                    _ => reader.skip()?,
+                }
+                Ok(())
+            })?;
+            let found = settings.exemptions.owner(&api_version, &kind);
+            self.exempt_owner = self.exempt_owner.or(found);
+            Ok(())
         })?;
         Ok(())
     }

@@ -200,6 +200,9 @@ fn push_decision(out: &mut Vec<u8>, verdict: &Verdict<'_>) {
     out.extend_from_slice(br#",\"to\":"#);
     push_image(out, &verdict.to);
     out.extend_from_slice(br#",\"reason\":"#);
-    push_nested_plain(out, verdict.outcome.as_str());
+    match verdict.exemption {
+        Some(why) => push_nested_string(out, &format!("{}: {why}", verdict.outcome.as_str())),
+        None => push_nested_plain(out, verdict.outcome.as_str()),
+    }
     out.push(b'}');
 }

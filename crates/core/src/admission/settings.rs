@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{cluster::pull_secrets::Covered, workload::DISABLE_LABEL};
+use crate::{
+    cluster::pull_secrets::Covered,
+    workload::{DISABLE_LABEL, exempt::Exemptions},
+};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Pods with this label set to `disabled` are left alone.
     pub disable_label: String,
+    /// The pods and images that keep their names.
+    pub exemptions: Exemptions,
     /// The swapped images that are pulled with the Secret
     /// [`NAME`](crate::cluster::pull_secrets::NAME), which a new pod with one of
     /// them is given; `None`: no pod is.
@@ -61,6 +66,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::default(), disable_label: DISABLE_LABEL.to_owned(), pull_secret: None }
+        Self {
+            mode: Mode::default(),
+            disable_label: DISABLE_LABEL.to_owned(),
+            exemptions: Exemptions::default(),
+            pull_secret: None,
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod pods;
 pub mod policy;
 pub mod pull_secrets;
+pub mod recreated;
 pub mod repairs;
 pub mod trust;
 pub mod webhooks;

@@ -3,9 +3,11 @@
 
 mod desired;
 mod merge;
+mod scope;
 
 pub use self::desired::{Desired, Entry, desired};
 pub use self::merge::{earned, plan};
+pub use self::scope::NamespaceScope;
 
 /// The label by which our own pods match no entry.
 pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";

@@ -163,6 +163,16 @@ impl<'b> Reader<'b> {
         }
     }
 
+    /// Returns the number of bytes that were read.
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Returns the bytes that were read since `position`.
+    pub fn since(&self, position: usize) -> &'b [u8] {
+        self.bytes.get(position..self.at).unwrap_or_default()
+    }
+
     /// Makes sure that nothing but white space is left.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //! extensions). A custom resource is nobody's workload here, whatever it holds:
 //! only its own controller knows what its fields mean.
 
+pub mod exempt;
+
 /// The label that a pod opts out with, unless the settings name another.
 pub const DISABLE_LABEL: &str = "k8s.twr.io/imageswap";
 /// The label's value that means "leave this pod alone".

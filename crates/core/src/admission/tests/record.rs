@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::{ORIGINALS, create, leaves, mk_pod, mk_recorded_pod};
 
+/// The record of `nginx` in the container `app`.
+const RECORD: &str = r#"{"app":"nginx","swapped:app":"27b00d27"}"#;
+
 #[test]
 fn a_second_look_finds_nothing_to_do() {
     let once = create(&mk_pod(&[("app", "nginx"), ("side", "quay.io/a/b"), ("cache", "redis")]));
@@ -22,7 +25,7 @@ fn only_the_one_key_is_set_where_there_are_annotations() {
             json!({
                 "op": "add",
                 "path": "/metadata/annotations/image-swap.io~1original-images",
-                "value": r#"{"app":"nginx"}"#,
+                "value": RECORD,
             })
         );
     }
@@ -32,10 +35,7 @@ fn only_the_one_key_is_set_where_there_are_annotations() {
 fn null_annotations_are_replaced_by_a_map() {
     let mut pod = mk_pod(&[("app", "nginx")]);
     pod["metadata"]["annotations"] = Value::Null;
-    assert_eq!(
-        create(&pod).object["metadata"]["annotations"],
-        json!({ORIGINALS: r#"{"app":"nginx"}"#})
-    );
+    assert_eq!(create(&pod).object["metadata"]["annotations"], json!({ORIGINALS: RECORD}));
 }
 
 #[test]
@@ -116,4 +116,39 @@ fn a_record_that_says_the_same_in_other_words_is_left() {
 #[test]
 fn an_empty_record_is_left() {
     leaves(&mk_recorded_pod(&[("app", "quay.io/a/b")], &json!({})));
+}
+
+/// Returns a pod whose annotations take `len` bytes, keys included.
+fn mk_annotated_pod(len: usize, filler: &str) -> Value {
+    let mut pod = mk_pod(&[("app", "nginx")]);
+    let value = filler.repeat(len - "a/b".len());
+    pod["metadata"]["annotations"] = json!({"a/b": value});
+    pod
+}
+
+/// The API server refuses a pod whose annotations, keys and values, exceed 256 KiB.
+#[test]
+fn record_that_has_no_room_is_left_out() {
+    let record = ORIGINALS.len() + RECORD.len();
+    // In JSON the second takes two bytes a character.
+    for filler in ["a", "\""] {
+        let room = 262_144 - record;
+        let fits = create(&mk_annotated_pod(room, filler));
+        assert_eq!(fits.record(), json!({"app": "nginx"}));
+        let too_large = create(&mk_annotated_pod(room + 1, filler));
+        assert_eq!(too_large.record(), Value::Null);
+        assert_eq!(too_large.image("app"), "h.example/d/library/nginx");
+        assert_eq!(too_large.changed, 1);
+        leaves(&too_large.object);
+    }
+}
+
+#[test]
+fn stale_record_goes_where_the_new_one_has_no_room() {
+    let mut pod = mk_annotated_pod(262_144 - 40, "a");
+    pod["metadata"]["annotations"][ORIGINALS] = json!(r#"{"gone":"a"}"#);
+    let answer = create(&pod);
+    assert_eq!(answer.record(), Value::Null);
+    assert_eq!(answer.image("app"), "h.example/d/library/nginx");
+    leaves(&answer.object);
 }

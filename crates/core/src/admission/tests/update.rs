@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Mode, ask_with, create, mk_container, mk_pod, mk_recorded_pod, mk_review, update};
+use super::{
+    Mode, ask_with, create, mk_container, mk_pod, mk_recorded_pod, mk_review, rules, update,
+};
 use crate::rule::RuleSet;
 
 /// A running pod as a declaration left it that is no longer in force.
@@ -121,17 +123,129 @@ fn init_containers_are_compared_with_init_containers() {
     assert_eq!(answer.image("app"), "nginx:1", "what runs is not touched");
 }
 
+/// Returns a pod with a volume that has this image.
+fn mk_pod_with_volume(image: &str) -> Value {
+    let mut pod = mk_pod(&[("app", "nginx:1")]);
+    pod["spec"]["volumes"] = json!([
+        {"name": "config", "configMap": {"name": "app"}},
+        {"name": "model", "image": {"reference": image, "pullPolicy": "IfNotPresent"}},
+    ]);
+    pod
+}
+
 #[test]
-fn volumes_are_immutable_and_never_touched() {
-    let volumes = json!([{"name": "model", "image": {"reference": "gcr.io/a/model:1"}}]);
-    let mut old = mk_recorded_pod(&[("app", "nginx:1")], &json!({"volume:model": "gcr.io/a/m:0"}));
-    old["spec"]["volumes"] = volumes;
-    let mut new = old.clone();
+fn repeated_apply_keeps_the_image_of_a_volume() {
+    let manifest = mk_pod_with_volume("gcr.io/a/model:1");
+    let stored = create(&manifest).object;
+    let swapped = "h.example/g/a/model:1";
+    assert_eq!(stored["spec"]["volumes"][1]["image"]["reference"], swapped);
+    for keeps_annotations in [true, false] {
+        let mut applied = manifest.clone();
+        if keeps_annotations {
+            applied["metadata"] = stored["metadata"].clone();
+        }
+        let answer = update(&applied, &stored);
+        assert_eq!(answer.object, stored);
+        assert_eq!(answer.reason("volume:model"), "kept");
+        assert_eq!(update(&answer.object, &stored).patch, [] as [Value; 0]);
+        // By other rules, or none.
+        for list in ["", "gcr.io::new.example/x"] {
+            let request = mk_review("UPDATE", &applied, &stored);
+            assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
+        }
+    }
+}
+
+#[test]
+fn volume_without_a_record_is_kept_by_the_rules() {
+    let manifest = mk_pod_with_volume("gcr.io/a/model:1");
+    let mut stored = create(&manifest).object;
+    stored["metadata"].as_object_mut().unwrap().remove("annotations");
+    let answer = update(&manifest, &stored);
+    assert_eq!(answer.object["spec"], stored["spec"]);
+}
+
+#[test]
+fn volume_of_a_disabled_pod_is_kept() {
+    let manifest = mk_pod_with_volume("gcr.io/a/model:1");
+    let mut stored = create(&manifest).object;
+    stored["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
+    let mut applied = stored.clone();
+    applied["spec"]["volumes"] = manifest["spec"]["volumes"].clone();
+    assert_eq!(update(&applied, &stored).object, stored);
+}
+
+#[test]
+fn other_changes_of_a_volume_are_left_to_the_api_server() {
+    let stored = create(&mk_pod_with_volume("gcr.io/a/model:1")).object;
+    let mut new = stored.clone();
     new["spec"]["containers"][0]["image"] = json!("nginx:2");
-    new["spec"]["volumes"][0]["image"]["reference"] = json!("gcr.io/a/model:2");
-    let answer = update(&new, &old);
+    new["spec"]["volumes"][1]["image"]["reference"] = json!("gcr.io/a/model:2");
+    let answer = update(&new, &stored);
     assert_eq!(answer.object["spec"]["volumes"], new["spec"]["volumes"]);
-    assert_eq!(answer.record(), json!({"app": "nginx:2", "volume:model": "gcr.io/a/m:0"}));
+    assert_eq!(answer.record(), json!({"app": "nginx:2", "volume:model": "gcr.io/a/model:1"}));
+}
+
+/// A pod was swapped and recorded, then its image was set while no webhook reviewed it.
+/// Setting the first image again is a change.
+#[test]
+fn image_set_without_a_review_is_not_kept() {
+    for unreviewed in [
+        // The rules swap it, to another image.
+        "docker.io/team-b/app:1",
+        "team-b/app:1",
+        "docker.io/team-a/app:2",
+        // No image at all.
+        "team-b/APP",
+    ] {
+        let old = mk_recorded_pod(&[("app", unreviewed)], &json!({"app": "gcr.io/team-a/app:1"}));
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["image"] = json!("gcr.io/team-a/app:1");
+        let answer = update(&new, &old);
+        assert_eq!(answer.image("app"), "h.example/g/team-a/app:1", "{unreviewed}");
+        assert_eq!(answer.record(), json!({"app": "gcr.io/team-a/app:1"}));
+        assert_eq!(update(&answer.object, &old).patch, [] as [Value; 0]);
+    }
+}
+
+/// With its checksum a record tells exactly.
+#[test]
+fn only_the_image_that_was_put_there_is_kept() {
+    let stored = create(&mk_pod(&[("app", "gcr.io/team-a/app:1")])).object;
+    let mut applied = stored.clone();
+    applied["spec"]["containers"][0]["image"] = json!("gcr.io/team-a/app:1");
+    // Rules that swap the image which former rules made change nothing.
+    for list in ["", "h.example::new.example/x", "gcr.io::h.example/other"] {
+        let request = mk_review("UPDATE", &applied, &stored);
+        assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
+    }
+    // Set while no webhook reviewed it, at the mirror or elsewhere.
+    for unreviewed in [
+        "h.example/g/team-a/app:2",
+        "h.example/g/team-b/app:1",
+        "old.example/team-a/app:1",
+        "docker.io/team-b/app:1",
+    ] {
+        let mut old = stored.clone();
+        old["spec"]["containers"][0]["image"] = json!(unreviewed);
+        let answer = update(&applied, &old);
+        assert_eq!(answer.object, stored, "{unreviewed}");
+        assert_eq!(answer.reason("app"), "rule");
+        assert_eq!(update(&answer.object, &old).patch, [] as [Value; 0]);
+    }
+}
+
+#[test]
+fn image_that_former_rules_may_have_made_is_kept() {
+    for former in [
+        "old.example/d/library/nginx:1",
+        "old.example/nginx:1",
+        "h.example/special:2",
+        "docker.io/library/nginx:1",
+    ] {
+        let old = mk_recorded_pod(&[("app", former)], &json!({"app": "nginx:1"}));
+        assert_eq!(update(&mk_pod(&[("app", "nginx:1")]), &old).image("app"), former);
+    }
 }
 
 #[test]

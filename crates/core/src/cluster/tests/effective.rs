@@ -131,6 +131,30 @@ fn no_finding_shows_a_credential() {
     assert!(!shown.contains("s3cret"), "{shown}");
 }
 
+#[test]
+fn replicas_receive_the_known_keys_alone() {
+    let mut declared = good("a.example.org");
+    for (key, value) in [("Password", "typo-secret"), ("TOKEN", "other-secret")] {
+        declared.data.insert(key.into(), value.into());
+    }
+    declared.data.insert("Username".into(), vec![0xff, 0xfe]);
+    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials().unwrap();
+    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let keys = |block: &str| -> Vec<String> {
+        object[block].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    assert_eq!(keys("stringData"), ["BASE_PATH", "DOMAIN", "INSECURE", "MIRROR_REGISTRIES"]);
+    assert!(keys("data").is_empty() && !text.contains("secret\""), "{text}");
+}
+
+#[test]
+fn credential_change_leaves_the_served_text() {
+    let mut declared = good("a.example.org");
+    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials();
+    declared.data.insert("PASSWORD".into(), b"another".to_vec());
+    assert_eq!(effective(Origin::RegistryInfo, &declared).text_without_credentials(), text);
+}
+
 fn any_secret() -> impl Strategy<Value = Option<SecretData>> {
     prop_oneof![
         Just(None),

@@ -122,14 +122,23 @@ fn condition(name: &str, expression: &str) -> Value {
     json!({ "name": format!("{name}.image-swap.io"), "expression": expression })
 }
 
-/// Whether a request changes an image: in each list, a container whose image
-/// differs from the one of that name before, or that was not there.
+/// Returns the expression that is true of a request that changes an image: the images of
+/// some list, in their order, are others than before. It compares lists, so that its cost
+/// grows with the number of containers; a search by name grows with the square, and the
+/// API server stops at its cost limit.
 fn changes() -> String {
-    let list = |field: &str| {
-        let (new, old) = (format!("object.spec.{field}"), format!("oldObject.spec.{field}"));
-        let same =
-            "o.name == c.name && (has(o.image) ? o.image : '') == (has(c.image) ? c.image : '')";
-        format!("(has({new}) && {new}.exists(c, !has({old}) || !{old}.exists(o, {same})))")
+    let lists = [
+        ("containers", "has(it.image) ? it.image : ''"),
+        ("initContainers", "has(it.image) ? it.image : ''"),
+        ("ephemeralContainers", "has(it.image) ? it.image : ''"),
+        ("volumes", "has(it.image) && has(it.image.reference) ? it.image.reference : ''"),
+    ];
+    let differs = |(list, image): (&str, &str)| {
+        let images = |object: &str| {
+            let list = format!("{object}.spec.{list}");
+            format!("(has({list}) ? {list}.map(it, {image}) : [])")
+        };
+        format!("{} != {}", images("object"), images("oldObject"))
     };
-    ["containers", "initContainers", "ephemeralContainers"].map(list).join(" || ")
+    lists.map(differs).join(" || ")
 }
