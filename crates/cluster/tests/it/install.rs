@@ -8,7 +8,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{ANCHORS, NAMESPACE, Stage, parts};
 
@@ -61,6 +61,17 @@ impl Installed {
 
     /// Starts a control plane and installs the chart by `major`.
     pub(crate) async fn by(major: HelmMajor, values: &str) -> Self {
+        Self::with_options(major, values, Options::default()).await
+    }
+
+    /// Starts a control plane that deletes namespaces and collects garbage, and installs
+    /// the chart by Helm 4.
+    pub(crate) async fn managed(values: &str) -> Self {
+        let options = Options { controller_manager: true, ..Options::default() };
+        Self::with_options(HelmMajor::Four, values, options).await
+    }
+
+    async fn with_options(major: HelmMajor, values: &str, options: Options) -> Self {
         let files = RunDir::new("audit").unwrap();
         let policy = files.write("policy.json", AUDIT).unwrap();
         let options = Options {
@@ -68,7 +79,7 @@ impl Installed {
                 format!("--audit-policy-file={}", policy.display()),
                 format!("--audit-log-path={}", files.path().join("log").display()),
             ],
-            ..Options::default()
+            ..options
         };
         let stage = Stage::bare(&options).await;
         tokio::task::block_in_place(|| install(&stage, major, values));
@@ -101,6 +112,21 @@ impl Installed {
         }
         let options = KubeConfigOptions::default();
         Client::try_from(Config::from_custom_kubeconfig(file, &options).await.unwrap()).unwrap()
+    }
+
+    /// Returns a client with a token of the controller's service account.
+    pub(crate) async fn client_by_token(&self) -> Client {
+        let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
+        });
+        let path = format!("{accounts}/image-swap-controller/token");
+        let token = self.stage.request("POST", &path, Some(&request))["status"]["token"].clone();
+        let file = Kubeconfig::read_from(self.stage.control_plane.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.auth_info = serde_json::from_value(json!({ "token": token })).unwrap();
+        Client::try_from(config).unwrap()
     }
 
     /// All that the API server wrote down.

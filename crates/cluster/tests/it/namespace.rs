@@ -3,14 +3,19 @@
 
 use image_swap_cluster::Controller;
 use image_swap_testbed::Options;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
+    install::Installed,
     replica::Replica,
     stage::{
-        ANCHORS, NAMESPACE, Running, Stage, eventually, intervals, pod, release, settings, until,
+        ANCHORS, NAMESPACE, Running, Stage, controller_by, eventually, intervals, now, pod,
+        release, settings, until,
     },
 };
+
+/// Values of the chart.
+const PAGE: &str = include_str!("../../../../examples/values.yaml");
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 
@@ -47,12 +52,37 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
     let (stage, _controller, replica, _following) = set().await;
     // Nothing of the namespace ends before the controller has seen it: a finalizer.
     let path = format!("/api/v1/namespaces/{NAMESPACE}/services/image-swap-admission");
-    let held = serde_json::json!({ "metadata": { "finalizers": ["example.org/held"] } });
+    let held = json!({ "metadata": { "finalizers": ["example.org/held"] } });
     stage.request("PATCH", &path, Some(&held));
     delete_namespace(&stage, &replica);
     pods_are_admitted(&stage).await;
     let namespace = stage.get(&format!("/api/v1/namespaces/{NAMESPACE}")).unwrap();
     assert_eq!(namespace["status"]["phase"], "Terminating");
+}
+
+/// The namespace takes the service account along, and with it the right to deregister.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn the_leader_deregisters_before_its_account_is_deleted() {
+    let installed = Installed::managed(PAGE).await;
+    let stage = &installed.stage;
+    let client = installed.client_by_token().await;
+    let mut controller = controller_by(&client, settings(), "one", intervals(), now);
+    let (replica, _following) = stage.replica().await;
+    until(&mut replica.certificates(), |count| *count > 0).await;
+    until(&mut controller.report, |it| it.policy.registered).await;
+    // The namespace does not end while a finalizer holds an object: Kubernetes alone would
+    // leave the registration.
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "held", "finalizers": ["example.org/held"] },
+    });
+    stage.request("POST", &format!("/api/v1/namespaces/{NAMESPACE}/configmaps"), Some(&map));
+    delete_namespace(stage, &replica);
+    pods_are_admitted(stage).await;
+    let account = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/image-swap-controller");
+    eventually(|| stage.get(&account).is_none().then_some(())).await;
+    assert!(stage.get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
