@@ -162,10 +162,9 @@ pub fn plan(
         let action = match existing.get(namespace) {
             // Where no pod may start it would wait for the release to leave.
             None if named.contains(namespace) => Action::Create,
-            None => continue,
             Some(Existing { ours: false, .. }) => Action::Foreign,
             Some(Existing { current: false, .. }) => Action::Update,
-            Some(_) => continue,
+            None | Some(_) => continue,
         };
         actions.insert(namespace.clone(), action);
     }

@@ -169,7 +169,7 @@ impl ImageSwap {
             }
             if Key::parse(key).is_none() {
                 dead.push(key);
-                let _ = writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
+                let _ = writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(key));
             } else {
                 keys.push(key.clone());
             }

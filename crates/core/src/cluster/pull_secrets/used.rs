@@ -27,12 +27,11 @@ struct Namespace {
 
 impl Namespace {
     fn set(&mut self, pod: &str, now: SecretUse) {
-        let before = match self.pods.get_mut(pod) {
-            Some(known) => std::mem::replace(known, now),
-            None => {
-                self.pods.insert(pod.into(), now);
-                SecretUse::default()
-            }
+        let before = if let Some(known) = self.pods.get_mut(pod) {
+            std::mem::replace(known, now)
+        } else {
+            self.pods.insert(pod.into(), now);
+            SecretUse::default()
         };
         self.swapped = self.swapped + usize::from(now.swapped) - usize::from(before.swapped);
         self.living = self.living + usize::from(now.living) - usize::from(before.living);
