@@ -17,22 +17,24 @@ use image_swap_core::{
 
 use crate::{failure::Failure, output, text};
 
+/// The heading of these flags, and of no other, in help texts.
+const HEADING: &str = "Declaration (one of)";
+
 /// The declaration: give one of these.
 #[derive(Debug, Clone, Args)]
 #[group(id = "declaration", multiple = false)]
-#[command(next_help_heading = "Declaration (one of)")]
 pub(crate) struct DeclarationArgs {
     /// The Secret registry-info as YAML; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     registry_info: Option<PathBuf>,
     /// Values of the Helm chart, with ociImageRegistry at top level or under config.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     values: Option<PathBuf>,
     /// An imageswap map file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     map: Option<PathBuf>,
     /// A list such as `docker.io::harbor.example.org/docker.io,gcr.io::harbor.example.org/gcr.io`.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = HEADING)]
     mirrors: Option<String>,
 }
 

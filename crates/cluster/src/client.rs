@@ -39,6 +39,25 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
     connect(config(kubeconfig).await?)
 }
 
+/// Returns a client by `context` of `kubeconfig`, or of `KUBECONFIG` or `~/.kube/config`.
+/// Without a context as [`client`].
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn client_in(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
+    let Some(context) = context else { return client(kubeconfig).await };
+    let config = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let file = file.map_err(|error| config(&error))?;
+    let options =
+        KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let found = Config::from_custom_kubeconfig(file, &options).await;
+    connect(found.map_err(|error| config(&error))?)
+}
+
 /// A client by the pod's own service account; outside a pod, as [`client`].
 ///
 /// # Errors

@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// True once the controller is ready; `None` if it is ready from the beginning.
+    ready: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,18 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
         registry.register_collector(Box::new(View { report, leadership }));
-        Self { registry }
+        Self { registry, ready: None }
+    }
+
+    /// Returns the same metrics of a controller that is ready once `ready` is true.
+    #[must_use]
+    pub fn ready_by(self, ready: watch::Receiver<bool>) -> Self {
+        Self { ready: Some(ready), ..self }
+    }
+
+    /// Returns true if the controller is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.as_ref().is_none_or(|ready| *ready.borrow())
     }
 
     /// Everything, in the text format of `OpenMetrics`.

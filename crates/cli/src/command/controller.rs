@@ -1,7 +1,7 @@
 //! `image-swap controller`
 
 use std::{
-    env,
+    env, future,
     net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
@@ -11,12 +11,14 @@ use std::{
 
 use clap::{ArgAction, ValueEnum};
 use image_swap_cluster::{
-    Admin, Controller, Election, Intervals, Metrics, Release, Settings, Times, config, connect,
+    Admin, Controller, Election, Intervals, Metrics, ReadinessLimits, Release, Settings, Times,
+    config, connect,
 };
 use image_swap_core::cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use tracing::{info, level_filters::LevelFilter};
 
@@ -190,10 +192,18 @@ async fn lead(
     let identity = identity();
     let mut election = Election::new(&client, &settings.release, &identity, Times::default());
     let controller = Controller::new(&client, settings, &identity, intervals).probing_by(config);
-    let metrics = Arc::new(Metrics::new(controller.report(), election.leadership()));
+    let (ready, gate) = watch::channel(false);
+    let metrics = Metrics::new(controller.report(), election.leadership()).ready_by(gate);
+    let metrics = Arc::new(metrics);
+    let become_ready = async {
+        controller.in_force(ReadinessLimits::default()).await;
+        ready.send_replace(true);
+        future::pending::<()>().await;
+    };
     let leadership = election.leadership();
     tokio::select! {
         () = admin.run(metrics) => {}
+        () = become_ready => {}
         () = election.run() => {}
         () = controller.run(leadership) => {}
         _ = terminate.recv() => {}

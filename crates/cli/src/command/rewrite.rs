@@ -56,18 +56,25 @@ pub(crate) struct Args {
     /// The label with which a pod opts out, if its value is `disabled`.
     #[arg(long, value_name = "LABEL", default_value = DISABLE_LABEL)]
     disable_label: String,
-    /// A field that holds an image, beside those that are known, such as
-    /// `example.org/MyKind:spec/image` or `kind=MyKind,path=spec/image`; may be repeated.
-    #[arg(long, value_name = "FIELD")]
-    image_field: Vec<FieldSpec>,
-    /// Rewrite environment variables called RELATED_IMAGE_…, IMAGE_… or …_IMAGE, too.
-    #[arg(long)]
-    image_env: bool,
-    /// Rewrite arguments called --…image, too.
-    #[arg(long)]
-    image_args: bool,
+    #[command(flatten)]
+    further: FurtherImages,
     #[command(flatten)]
     exemptions: ExemptionArgs,
+}
+
+/// Images beside those in fields that are known.
+#[derive(Debug, clap::Args)]
+struct FurtherImages {
+    /// A field that holds an image, beside those that are known, such as
+    /// `example.org/MyKind:spec/image` or `kind=MyKind,path=spec/image`; may be repeated.
+    #[arg(long = "image-field", value_name = "FIELD")]
+    fields: Vec<FieldSpec>,
+    /// Rewrite environment variables called `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE`, too.
+    #[arg(long = "image-env")]
+    env: bool,
+    /// Rewrite arguments called `--…image`, too.
+    #[arg(long = "image-args")]
+    args: bool,
 }
 
 /// A manifest's name and its text.
@@ -109,9 +116,9 @@ impl Args {
         let settings = Settings {
             disable_label: self.disable_label,
             exemptions: self.exemptions.exemptions(),
-            image_fields: self.image_field,
-            env: self.image_env,
-            args: self.image_args,
+            image_fields: self.further.fields,
+            env: self.further.env,
+            args: self.further.args,
         };
 
         // Everything is read and judged before anything is written.

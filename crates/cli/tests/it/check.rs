@@ -134,3 +134,28 @@ fn nodes_that_look_short_names_up_are_a_warning() {
     assert!(!codes("registries-conf", "quay.io::h.io/q").contains(&"short-names".to_owned()));
     assert!(!codes("containerd", "docker.io::h.io/d").contains(&"short-names".to_owned()));
 }
+
+#[test]
+fn declarations_have_any_number_of_comments() {
+    for (flag, file, key) in [
+        ("--values", "values.yaml", "ociImageRegistry:\n"),
+        ("--registry-info", "registry-secret.yaml", "stringData:\n"),
+    ] {
+        let text = std::fs::read_to_string(example(file)).unwrap();
+        let commented = [key, &"  # comment\n".repeat(10_000)].concat();
+        let text = text.replace(key, &commented);
+        assert!(text.len() > 100_000, "{file}");
+        let ran = image_swap_with(&["check", flag, "-"], &text);
+        assert_eq!(ran.code, 0, "{file}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn help_lists_only_declarations_below_their_heading() {
+    for verb in ["check", "explain", "rewrite", "render"] {
+        let help = image_swap(&[verb, "--help"]).stdout;
+        let below = help.split("Declaration (one of):").nth(1).unwrap();
+        let options = below.lines().map(str::trim_start).filter(|line| line.starts_with("--"));
+        assert_eq!(options.count(), 4, "{verb}: {below}");
+    }
+}

@@ -288,11 +288,13 @@ fn images_that_are_passed_over_are_listed_and_counted() {
 #[test]
 fn files_without_a_manifest_are_named() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join(CASES);
-    for (file, code, images) in [("compose.yaml", 1, 1), ("values.yaml", 0, 0)] {
+    for (file, image) in
+        [("compose.yaml", "\"nginx:1.27\""), ("values.yaml", "\"docker.io/bitnami/redis\"")]
+    {
         let ran = image_swap_in(&cases, &["rewrite", "--map", "mirrors.conf", "--check", file], "");
-        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{file}: {}", ran.stderr);
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{file}: {}", ran.stderr);
         assert!(ran.stderr.contains(&format!("{file}: no manifest in it")), "{}", ran.stderr);
-        assert_eq!(ran.stderr.contains("\"nginx:1.27\" stays"), images > 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("{image} stays")), "{}", ran.stderr);
     }
     let ran = rewrite(&["--check"], "# nothing\n---\n");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));

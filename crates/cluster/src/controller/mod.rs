@@ -8,10 +8,12 @@ mod certificates;
 mod declaration;
 mod namespace;
 mod probe;
+mod readiness;
 mod registration;
 mod snapshot;
 mod steps;
 mod turn;
+mod uninstall;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -38,6 +40,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+pub use self::readiness::ReadinessLimits;
 use self::{declaration::Declaration, probe::Prober};
 use crate::{
     clock::now,
@@ -143,6 +146,8 @@ pub struct Controller {
 struct Memory {
     started: Instant,
     gate: Option<FailureGate>,
+    /// The number of gates that were begun: each is probed for at once.
+    gates: usize,
     published: Published,
     /// The registration that was last in place.
     registered: Option<Desired>,
@@ -152,6 +157,8 @@ struct Memory {
     wanted: Option<(Vec<AuthorityId>, UnixTime)>,
     /// The last note of each Event, so that it is published once.
     said: HashMap<&'static str, String>,
+    /// A registration that may be deleted.
+    uninstallation: uninstall::Uninstallation,
     /// Other programs that swap images, and their life over time.
     foreign: Vec<Other>,
     sightings: Sightings,
@@ -191,12 +198,14 @@ impl Memory {
             recreated,
             started: Instant::now(),
             gate: None,
+            gates: 0,
             published: Published::default(),
             registered: None,
             repairs: Repairs::default(),
             rewrites: Rewrites::default(),
             wanted: None,
             said: HashMap::new(),
+            uninstallation: uninstall::Uninstallation::default(),
             foreign: Vec::new(),
             sightings: Sightings::default(),
             declaration: None,
@@ -332,7 +341,11 @@ impl Controller {
         let mut prober = Prober::new(self);
         loop {
             let begun = Instant::now();
+            let gates = memory.gates;
             let wait = Box::pin(self.turn(&mut memory, (self.clock)())).await;
+            if memory.gates != gates {
+                prober = Prober::new(self);
+            }
             let look_at = Instant::now() + wait;
             let is_registered = !memory.published.ids.is_empty();
             loop {

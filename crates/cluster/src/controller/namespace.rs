@@ -1,13 +1,13 @@
 //! The namespaces of the release and of the page's Secret.
 
-use image_swap_core::cluster::effective::JET_SYSTEM;
+use image_swap_core::{cluster::effective::JET_SYSTEM, declaration::UnixTime};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
 use kube::Api;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use super::{
-    Controller,
+    Controller, Memory,
     snapshot::{Snapshot, found, is_ending},
 };
 use crate::{api, error::Error};
@@ -39,7 +39,12 @@ impl Controller {
     /// Makes the namespace of the release the owner of the release's anchor. If the
     /// namespace is deleted, Kubernetes then deletes the anchor, and with it the
     /// registration, even if no controller runs any more.
-    pub(super) async fn belong(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    pub(super) async fn belong(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+        now: UnixTime,
+    ) -> Result<(), Error> {
         let name = &self.settings.release.namespace;
         if PERMANENT.contains(&name.as_str()) {
             return Ok(());
@@ -62,9 +67,14 @@ impl Controller {
                 "ownerReferences": Value::Array(owners),
             },
         });
+        let anchor = self.settings.release.anchor();
+        memory.rewrite(anchor, uid, now)?;
         let anchors: Api<ClusterRole> = Api::all(self.client.clone());
-        match api::merge(&anchors, self.settings.release.anchor(), &patch).await {
-            Ok(_) => Ok(()),
+        match api::merge(&anchors, anchor, &patch).await {
+            Ok(_) => {
+                memory.rewrites.finish(anchor, uid.clone());
+                Ok(())
+            }
             // OwnerReferencesPermissionEnforcement wants a right that the chart does not grant.
             Err(error) if error.is_forbidden() => {
                 debug!(%error, "the namespace does not own the release");

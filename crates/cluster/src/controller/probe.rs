@@ -73,7 +73,7 @@ pub(super) struct ProbeOutcome {
 }
 
 /// The release that API servers have to reach.
-struct ProbeTarget {
+pub(super) struct ProbeTarget {
     client: Client,
     /// The way to the API server, for connections of its own to each; without it all
     /// probes use the client's connections.
@@ -86,17 +86,8 @@ struct ProbeTarget {
 
 impl Prober {
     pub(super) fn new(controller: &Controller) -> Self {
-        let settings = &controller.settings;
-        let webhook = Duration::from_secs(settings.timeout_seconds.into());
-        let target = ProbeTarget {
-            client: controller.client.clone(),
-            config: controller.config.clone(),
-            release: settings.release.clone(),
-            service: settings.service.clone(),
-            patience: webhook + SILENT_AFTER,
-        };
         Self {
-            target: Arc::new(target),
+            target: Arc::new(ProbeTarget::of(controller)),
             intervals: controller.intervals,
             started: Instant::now(),
             due: BTreeMap::from([(ApiServer::Shared, Instant::now())]),
@@ -179,6 +170,18 @@ impl Prober {
 }
 
 impl ProbeTarget {
+    pub(super) fn of(controller: &Controller) -> Self {
+        let settings = &controller.settings;
+        let webhook = Duration::from_secs(settings.timeout_seconds.into());
+        Self {
+            client: controller.client.clone(),
+            config: controller.config.clone(),
+            release: settings.release.clone(),
+            service: settings.service.clone(),
+            patience: webhook + SILENT_AFTER,
+        }
+    }
+
     async fn outcome(&self, server: ApiServer) -> ProbeOutcome {
         let began = Instant::now();
         let (probe, addresses) = tokio::join!(
@@ -223,7 +226,7 @@ impl ProbeTarget {
     /// nothing, since an API server that has not yet read the entry accepts the object
     /// too. The replica's answer has to show, in the object or as a warning. The warning
     /// shows even if a quota or a policy refuses the object afterwards.
-    async fn probe(&self, server: ApiServer) -> Probe {
+    pub(super) async fn probe(&self, server: ApiServer) -> Probe {
         match self.send(server).await {
             Ok(ProbeAnswer::Reached) => Probe::Reached,
             Ok(ProbeAnswer::NotCalled) => Probe::Unknown,

@@ -117,8 +117,12 @@ impl Controller {
         (audit, now): (bool, UnixTime),
     ) -> Result<Option<Policy>, Error> {
         let observed = found(&snapshot.registration)?;
+        if self.stays_away(memory, observed, now).await? {
+            return Ok(None);
+        }
         let registered = webhooks::earned(observed);
         let lower = self.intervals.lower;
+        memory.gates += usize::from(memory.gate.is_none());
         let gate = memory.gate.get_or_insert_with(|| FailureGate::begin(registered, lower));
         let known = published(observed);
         let bundle = bundle.unwrap_or(&known);

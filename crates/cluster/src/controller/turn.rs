@@ -45,7 +45,7 @@ impl Controller {
     /// time until the next reconciliation if nothing changes.
     pub(super) async fn turn(&self, memory: &mut Memory, now: UnixTime) -> Duration {
         let mut steps = StepErrors::default();
-        let result = self.reconcile(memory, &mut steps, now).await;
+        let result = Box::pin(self.reconcile(memory, &mut steps, now)).await;
         steps.take("release", result);
         steps.log(memory);
         memory.failed = if steps.is_empty() { 0 } else { memory.failed.saturating_add(1) };
@@ -70,16 +70,16 @@ impl Controller {
         steps: &mut StepErrors,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let snapshot = soon(self.snapshot()).await?;
+        let snapshot = soon(Box::pin(self.snapshot())).await?;
         if snapshot.leaving {
             memory.orders.send_replace(Order::Rest);
-            return Ok(());
+            return soon(self.withdraw(&snapshot, memory)).await;
         }
         if snapshot.namespace_ends() {
             memory.orders.send_replace(Order::Rest);
             return soon(self.deregister()).await;
         }
-        steps.take("owner", soon(self.belong(&snapshot)).await);
+        steps.take("owner", soon(self.belong(&snapshot, memory, now)).await);
         steps.take("jet-system", soon(self.jet_system()).await);
         let foreign = soon(self.foreign(memory, steps)).await;
         if let Some(foreign) = steps.take(FOREIGN, foreign) {
@@ -94,13 +94,12 @@ impl Controller {
         let certificates = steps.take("certificates", certificates);
         let bundle = certificates.as_ref().map(|(_, bundle)| &bundle[..]);
         let registered = soon(self.register(&snapshot, memory, steps, bundle, (audit, now))).await;
-        let registered = match steps.take("registration", registered) {
-            Some(policy) => (policy.is_some(), policy.unwrap_or_default().as_str().to_owned()),
+        let registered = if let Some(policy) = steps.take("registration", registered) {
+            (policy.is_some(), policy.unwrap_or_default().as_str().to_owned())
+        } else {
             // It is not known.
-            None => {
-                let before = self.report.borrow();
-                (before.policy.registered, before.policy.failure_policy.clone())
-            }
+            let before = self.report.borrow();
+            (before.policy.registered, before.policy.failure_policy.clone())
         };
         let registry = self.health(memory, now).await;
         let scope = steps.take("pull-secrets", self.scope(&snapshot));

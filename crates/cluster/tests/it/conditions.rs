@@ -190,12 +190,12 @@ async fn only_updates_that_change_images_match() {
         ("plain", json!({ "spec": { "tolerations": [{ "operator": "Exists" }] } }), false),
         ("plain", image, true),
         ("plain", json!({ "spec": { "containers": [{ "name": "main" }] } }), true),
-        ("plain", json!({ "spec": { "containers": [container("other", "nginx")] } }), true),
+        ("plain", json!({ "spec": { "containers": [container("main", "nginx")] } }), false),
         ("plain", json!({ "spec": { "initContainers": init } }), true),
         ("two", json!({ "metadata": { "labels": { "a": "b" } } }), false),
-        ("two", json!({ "spec": { "initContainers": [init[1], init[0]] } }), false),
-        ("two", json!({ "spec": { "initContainers": [init[0]] } }), false),
-        // The API server refuses the removal of a container in any case.
+        // The API server refuses another order and fewer containers in any case.
+        ("two", json!({ "spec": { "initContainers": [init[1], init[0]] } }), true),
+        ("two", json!({ "spec": { "initContainers": [init[0]] } }), true),
         ("two", json!({ "spec": { "initContainers": null } }), true),
         ("mounted", json!({ "metadata": { "labels": { "a": "b" } } }), false),
         ("mounted", json!({ "spec": { "volumes": [volume("model:2")] } }), true),

@@ -12,6 +12,7 @@ mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
+mod first_contact;
 mod install;
 mod leadership;
 mod namespace;

@@ -88,6 +88,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
     assert!(repaired.pointer(path).unwrap().as_array().unwrap().contains(&aks));
     until(&mut controller.report, |it| it.repairs == 1).await;
 
+    stage.make_service();
     stage.request("DELETE", OURS, None);
     registered(&stage, |_| true).await;
 }

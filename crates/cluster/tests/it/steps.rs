@@ -1,7 +1,5 @@
 //! Steps of a reconciliation that are refused: all others are taken.
 
-use std::collections::BTreeMap;
-
 use image_swap_cluster::Report;
 use serde_json::{Value, json};
 
@@ -166,9 +164,8 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
     let rules: Vec<String> = (0..12_000)
         .map(|number| format!("docker.io/r{number}::h.example.org/airgap/r{number}"))
         .collect();
-    let many = BTreeMap::from_iter(
-        keys("h.example.org").into_iter().chain([("MIRROR_REGISTRIES", rules.join(","))]),
-    );
+    let mut many = keys("h.example.org");
+    many.insert("MIRROR_REGISTRIES", rules.join(","));
     stage.declare(JET_SECRETS, "registry-info", &many);
     let report = until(&mut controller.report, |it| it.declaration.rules == 12_000).await;
     assert!(report.failing.is_empty(), "{:?}", report.failing);

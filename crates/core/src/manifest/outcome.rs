@@ -39,6 +39,8 @@ pub enum Holder {
     Argument,
     /// A field that is not known to hold images, as `--image-field` names it.
     Field(String),
+    /// Several fields, of which this is one: registry and repository.
+    Parts,
     /// Part of a longer text.
     Text,
     /// A document that is no API object.
@@ -54,6 +56,7 @@ impl fmt::Display for Holder {
                 f,
                 "the field is not known to hold an image; --image-field '{field}' rewrites it"
             ),
+            Self::Parts => f.write_str("it is put together of several fields"),
             Self::Text => f.write_str("it is part of a text"),
             Self::NoManifest => f.write_str("it is in no object with apiVersion and kind"),
         }

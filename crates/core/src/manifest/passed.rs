@@ -1,6 +1,8 @@
 //! Images of declared registries outside of known image fields, so that none is passed over
 //! in silence.
 
+use std::borrow::Cow;
+
 use super::{
     Holder, Passed,
     uses::{Found, OnRequest, image_in_argument},
@@ -39,7 +41,9 @@ pub(super) fn find(tree: &Tree<'_>, found: &Found, rules: &RuleSet) -> Vec<Passe
                 }
             }
             Kind::Sequence(items) => {
-                items.iter().for_each(|item| reader.parents[item.index()] = Some((id, None)));
+                for item in items {
+                    reader.parents[item.index()] = Some((id, None));
+                }
             }
             Kind::Scalar(..) | Kind::Alias(_) => {}
         }
@@ -92,29 +96,32 @@ impl Reader<'_, '_> {
         passed: &mut Vec<Passed>,
     ) {
         let node = self.tree.node(id);
-        let whole = match on_request {
-            Some(OnRequest::Args) => &value[image_in_argument(value).unwrap_or(0)..],
-            _ => value,
+        let named = match on_request {
+            Some(OnRequest::Args) => {
+                Some(Cow::Borrowed(&value[image_in_argument(value).unwrap_or(0)..]))
+            }
+            Some(OnRequest::Env) => Some(Cow::Borrowed(value)),
+            None => self.named_as_image(id, value),
         };
-        let is_named = on_request.is_some() || self.is_named_as_image(id, whole);
-        if is_named && self.is_changed(whole, true) {
+        if let Some(image) = named.filter(|image| self.is_changed(image, true)) {
             let holder = match on_request {
                 Some(OnRequest::Env) => Holder::Env,
                 Some(OnRequest::Args) => Holder::Argument,
-                None => self.holder(id),
+                None if image.as_ref() == value => self.holder(id),
+                None => Holder::Parts,
             };
-            passed.push(Passed { place: node.place, image: whole.to_owned(), holder });
+            passed.push(Passed { place: node.place, image: image.into_owned(), holder });
             return;
         }
         let raw = self.tree.source().get(node.range.clone()).unwrap_or_default();
         // With escapes in it the text is not what its bytes say.
         let has_escapes = style == Style::DoubleQuoted && raw.contains('\\');
         let text = if has_escapes { value } else { raw };
-        if !text.contains('/') {
+        if !text.contains(['/', '\n']) {
             return;
         }
         for (at, token) in tokens(text) {
-            if !self.is_changed(token, false) {
+            if !self.is_changed(token, is_image_line(text, at, token)) {
                 continue;
             }
             let place = if has_escapes { node.place } else { self.place(node.range.start + at) };
@@ -138,15 +145,33 @@ impl Reader<'_, '_> {
             .is_ok_and(|decision| decision.changed() && (any || decision.reason == Reason::Rule))
     }
 
-    /// True if the value `id` has the name of an image field.
-    fn is_named_as_image(&self, id: NodeId, value: &str) -> bool {
+    /// Returns the image that the value `id` is by its name, or is a part of.
+    fn named_as_image<'v>(&self, id: NodeId, value: &'v str) -> Option<Cow<'v, str>> {
+        let (collection, key) = self.parents[id.index()]?;
+        let Some(key) = key else {
+            // An item of `images`.
+            let name = self.key_of(collection);
+            return (ends_in(name, "images") && value.contains(['/', ':'])).then_some(value.into());
+        };
+        let name = self.tree.scalar(key).unwrap_or_default();
+        if name == "repository" && ends_in(self.key_of(collection), "image") {
+            let registry =
+                self.tree.get(collection, "registry").and_then(|id| self.tree.scalar(id));
+            return Some(match registry.filter(|registry| !registry.is_empty()) {
+                Some(registry) => [registry, "/", value].concat().into(),
+                None => value.into(),
+            });
+        }
+        // Longer names that end so may mean a picture.
+        let is_named = name.eq_ignore_ascii_case("imageName")
+            || ends_in(name, "image") && (name.len() == 5 || value.contains(['/', ':']));
+        is_named.then_some(value.into())
+    }
+
+    /// The name under which the collection `id` is found; empty for an item of a list.
+    fn key_of(&self, id: NodeId) -> &str {
         let key = self.parents[id.index()].and_then(|(_, key)| key);
-        let name = key.and_then(|key| self.tree.scalar(key)).unwrap_or_default();
-        let end = name.len().checked_sub(5).and_then(|start| name.get(start..));
-        let ends_in = end.is_some_and(|end| end.eq_ignore_ascii_case("image"));
-        // Other names that end so may mean a picture.
-        name.eq_ignore_ascii_case("imageName")
-            || ends_in && (name.len() == 5 || value.contains(['/', ':']))
+        key.and_then(|key| self.tree.scalar(key)).unwrap_or_default()
     }
 
     /// The field of `id`, as `--image-field` names it.
@@ -189,6 +214,22 @@ impl Reader<'_, '_> {
         self.cursor = (at, place);
         place
     }
+}
+
+fn ends_in(name: &str, end: &str) -> bool {
+    let start = name.len().checked_sub(end.len());
+    start.and_then(|start| name.get(start..)).is_some_and(|it| it.eq_ignore_ascii_case(end))
+}
+
+/// True if `token`, at byte `at` of `text`, is all that follows `image:` on its line, as in a
+/// manifest that is held as a text.
+fn is_image_line(text: &str, at: usize, token: &str) -> bool {
+    let is_mark = |c: char| matches!(c, ' ' | '\t' | '"' | '\'');
+    let before = text[..at].trim_end_matches(is_mark);
+    let rest = text[at + token.len()..].lines().next().unwrap_or_default();
+    let rest = rest.trim_start_matches(|c: char| is_mark(c) || matches!(c, ',' | '}' | ']' | '\r'));
+    let is_named = before.ends_with("image:") || before.trim_end_matches(':').ends_with("\"image");
+    is_named && (rest.is_empty() || rest.starts_with('#'))
 }
 
 /// The parts of `text` that have only characters of references, and where each begins.

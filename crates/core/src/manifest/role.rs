@@ -117,10 +117,11 @@ impl Role {
         }
     }
 
-    /// What the value of the field `name`, one of [`Self::fields`], is.
+    /// What the value of the field `name`, one that the role has a meaning for, is.
     /// `standing` is that of what is below the mapping itself.
     pub(super) fn below(self, name: &str, standing: Standing) -> Option<Self> {
         Some(match self {
+            Self::Field(spec, depth, _) => Self::Field(spec, depth + 1, standing),
             Self::List(workload) => Self::Items(workload),
             Self::Toward([]) => Self::PodSpec(standing),
             Self::Toward(path) => Self::Toward(&path[1..]),

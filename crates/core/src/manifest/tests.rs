@@ -405,6 +405,7 @@ data:
     assert_eq!(
         found,
         [
+            row(5, 12, "nginx"),
             row(6, 11, "quay.io/a/b:1"),
             row(6, 35, "quay.io/c"),
             row(7, 12, "docker.io/d"),
@@ -412,6 +413,17 @@ data:
         ]
     );
     assert_eq!(passes("services: {web: {image: 'nginx:1'}}\n")[0].3, Holder::NoManifest);
+    let text = "images: [a/b, c]\nimage:\n  registry: docker.io\n  repository: org/app\n\
+                sidecarImage: {repository: org/side}\nother: {repository: org/x}\n";
+    let found: Vec<_> = passes(text).into_iter().map(|row| (row.0, row.2, row.3)).collect();
+    assert_eq!(
+        found,
+        [
+            (1, "a/b".to_owned(), Holder::NoManifest),
+            (4, "docker.io/org/app".to_owned(), Holder::Parts),
+            (5, "org/side".to_owned(), Holder::NoManifest),
+        ]
+    );
     // What was there before, and what is mirrored already, is no news.
     let before = r#"{"app": "quay.io/a/b"}"#;
     let text = format!(

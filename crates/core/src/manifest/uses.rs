@@ -352,14 +352,6 @@ impl<'t> Search<'t, '_> {
         }
     }
 
-    /// The role of the value of the field `name` of a mapping in `role`.
-    fn below(&self, role: Role, name: &str, standing: Standing) -> Option<Role> {
-        match role {
-            Role::Field(spec, depth, _) => Some(Role::Field(spec, depth + 1, standing)),
-            _ => role.below(name, standing),
-        }
-    }
-
     fn look_into_anything(
         &mut self,
         part: Part,
@@ -405,7 +397,7 @@ impl<'t> Search<'t, '_> {
             let name = names.iter().find(|name| **name == key_text);
             if is_merge(self.tree, *key) {
                 self.merge(*value, role);
-            } else if let Some(below) = name.and_then(|name| self.below(role, name, standing)) {
+            } else if let Some(below) = name.and_then(|name| role.below(name, standing)) {
                 own.insert(*value);
                 self.visit(*value, below, Some(part));
             } else {
@@ -421,7 +413,7 @@ impl<'t> Search<'t, '_> {
             let Some(value) = self.fields.get(id, name).filter(|value| !own.contains(value)) else {
                 continue;
             };
-            if let Some(below) = self.below(role, name, standing) {
+            if let Some(below) = role.below(name, standing) {
                 let below = match below {
                     Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
                         Role::Image(standing)

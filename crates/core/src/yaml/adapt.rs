@@ -13,6 +13,8 @@ pub(super) struct Adapted {
     /// The changed text.
     pub(super) text: String,
     pieces: Vec<Piece>,
+    /// The character that stands for byte order marks within scalars; `None` if there are none.
+    stand_in: Option<char>,
 }
 
 /// A part of the changed text, up to the next one.
@@ -32,6 +34,14 @@ impl Adapted {
         let Some(piece) = next.checked_sub(1).map(|index| &self.pieces[index]) else { return at };
         if piece.is_copied { piece.source + (at - piece.start) } else { piece.source }
     }
+
+    /// Returns the value of a scalar in the source that reads `value` in the changed text.
+    pub(super) fn value_of(&self, value: &str) -> String {
+        match self.stand_in {
+            Some(stand_in) => value.replace(stand_in, &BOM.to_string()),
+            None => value.to_owned(),
+        }
+    }
 }
 
 /// A change to the source.
@@ -45,6 +55,8 @@ enum Edit {
     /// Leaves out this number of bytes: a byte order mark before a later document, and the
     /// backslash of `\'` in double quotes.
     Skip(usize),
+    /// Puts another character for a byte order mark in a plain scalar.
+    StandIn,
 }
 
 /// Returns `source` in a form that the parser reads; `None` if nothing stands in its way that
@@ -55,7 +67,8 @@ pub(super) fn adapt(source: &str) -> Option<Adapted> {
     if scanner.edits.is_empty() {
         return None;
     }
-    let mut adapted = Adapted { text: String::with_capacity(source.len()), pieces: Vec::new() };
+    let mut adapted =
+        Adapted { text: String::with_capacity(source.len()), pieces: Vec::new(), stand_in: None };
     let mut copied = 0;
     for (at, edit) in scanner.edits {
         adapted.copy(source, copied, at);
@@ -64,6 +77,14 @@ pub(super) fn adapt(source: &str) -> Option<Adapted> {
             Edit::Spaces(count) => adapted.put(at, &" ".repeat(count)),
             Edit::Quote => adapted.put(at, "\""),
             Edit::Skip(bytes) => copied = at + bytes,
+            Edit::StandIn => {
+                // Any character for private use that has no other meaning here.
+                let unused = |character: &char| !source.contains(*character);
+                let stand_in = adapted.stand_in.or_else(|| ('\u{e000}'..='\u{f8ff}').find(unused));
+                adapted.stand_in = stand_in;
+                adapted.put(at, &stand_in.map(String::from).unwrap_or_default());
+                copied = at + BOM.len_utf8();
+            }
         }
     }
     adapted.copy(source, copied, source.len());
@@ -221,7 +242,7 @@ impl<'s> Scanner<'s> {
             '*' | '&' | '!' => {
                 self.save_key();
                 let in_flow = self.flow > 0;
-                self.bump_while(|c| !is_blank(c) && !is_break(c) && !(in_flow && is_flow(c)));
+                self.bump_while(|c| !(is_blank(c) || is_break(c) || in_flow && is_flow(c)));
             }
             '|' | '>' if self.flow == 0 => self.block_scalar(),
             '\'' | '"' => {
@@ -381,6 +402,9 @@ impl<'s> Scanner<'s> {
                 if is_value || in_flow && is_flow(character) {
                     return;
                 }
+                if character == BOM {
+                    self.edits.push((self.at, Edit::StandIn));
+                }
                 self.bump();
             }
             let line = self.line;
@@ -502,6 +526,8 @@ mod tests {
             ("a: |2\n    'x\nb: \"c\nd\"\n", "a", "  'x\n"),
             ("# it's\na: \"c\nd\" # it's\ne: f\n", "e", "f"),
             ("a: \"c\r\nd\"\r\ne: f\r\n", "a", "c d"),
+            ("a: b\u{feff}c\nd: \u{feff}\u{e000}e\n", "a", "b\u{feff}c"),
+            ("a:\n  b: c\n  \u{feff}d: e\n", "a.\u{feff}d", "e"),
         ] {
             let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!(scalar(&tree, path), value, "{text:?}");

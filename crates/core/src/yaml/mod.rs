@@ -97,7 +97,7 @@ impl<'s> Tree<'s> {
             Err(error) => error,
         };
         let Some(adapted) = adapt(source) else { return Err(error) };
-        let owned = |value: Cow<'_, str>| Cow::Owned(value.into_owned());
+        let owned = |value: Cow<'_, str>| Cow::Owned(adapted.value_of(&value));
         Builder::new(source, Some(&adapted)).build(&adapted.text, owned)
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     health::Health,
     report::{Declared, FailingStep, Found, Held, Other, PullSecretFailure, PullSecrets},
-    status::{Answer, Leader, Nodes, Registry, Replica},
+    status::{Answer, Leader, Nodes, Registry, Replica, StuckPods},
 };
 
 const NOW: UnixTime = 1_700_000_000;
@@ -125,6 +125,61 @@ fn whatever_keeps_pods_from_being_held_is_bad_news() {
         });
         assert_eq!((status.healthy, status.notes.len()), (true, 1), "{wanted}");
     }
+}
+
+#[test]
+fn live_registration_wins_over_the_report() {
+    assert_eq!(codes(|it| it.registered = Some(false)), ["not-registered"]);
+    assert!(
+        codes(|it| {
+            it.registered = Some(true);
+            it.report.as_mut().unwrap().policy.registered = false;
+        })
+        .is_empty()
+    );
+    let leaving = codes(|it| (it.leaving, it.registered) = (true, Some(false)));
+    assert_eq!(leaving, ["leaving", "not-registered"]);
+    // A release that never reported never registered.
+    assert_eq!(codes(|it| (it.report, it.registered) = (None, Some(false))), ["no-report"]);
+}
+
+#[test]
+fn pods_that_cannot_start_are_named() {
+    let stuck = |namespace: &str, name: &str| StuckPod {
+        namespace: namespace.into(),
+        name: name.into(),
+        image: "h.io/image-swap:1".into(),
+        reason: "ErrImagePull".into(),
+        message: "not found".into(),
+        hint: Some("push the image".into()),
+        ..StuckPod::default()
+    };
+    let own = judged(|it| it.stuck = vec![stuck("tools", "one")]);
+    let expected = "one cannot start: ErrImagePull of h.io/image-swap:1: not found; push the image";
+    assert_eq!(
+        (own.news[0].code.as_str(), own.news[0].message.as_str()),
+        ("pod-not-starting", expected)
+    );
+    let swapped = judged(|it| {
+        it.unpulled = Some(StuckPods { count: 2, pods: vec![stuck("apps", "web")] });
+    });
+    assert_eq!(swapped.news[0].code, "pods-not-pulled");
+    let message = &swapped.news[0].message;
+    assert!(message.starts_with("2 swapped pods have an image"), "{message}");
+    assert!(message.contains("apps/web: ErrImagePull of h.io/image-swap:1"), "{message}");
+    assert!(judged(|it| it.unpulled = Some(StuckPods::default())).healthy);
+}
+
+#[test]
+fn report_before_ready_replicas_is_early() {
+    let early = |probe: &str, ready: u64| {
+        let mut status = good();
+        probe.clone_into(&mut status.report.as_mut().unwrap().policy.probe);
+        status.replicas.as_mut().unwrap().ready = ready;
+        is_early(&status)
+    };
+    assert!(early("nobody-there", 1));
+    assert!(!early("nobody-there", 0) && !early("reached", 1) && !early("unreached", 1));
 }
 
 #[test]

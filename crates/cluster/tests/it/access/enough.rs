@@ -76,7 +76,13 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     }
     assert_eq!(stage.events("jet-system", "RegistryInfoRefused").len(), 1);
 
-    // The chart's hook runs as the controller, too.
+    // Deleted by hand, the registration is made again, and `Fail` is earned again.
+    let registration = format!("{REGISTRATIONS}/image-swap-admission");
+    stage.request("DELETE", &registration, None);
+    eventually(|| stage.get(&registration)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+
+    // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();
     assert!(stage.registration().is_none());
     drop(controller);
