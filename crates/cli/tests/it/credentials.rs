@@ -49,7 +49,7 @@ fn no_verb_prints_a_credential() {
         with_user(&format!("{USER}:{PASSWORD} 9")),
         with_user(&format!("{USER}:{PASSWORD}''9")),
         secret.replace("docker.io::harbor", &format!("https://{USER}:{PASSWORD}::@harbor")),
-        secret.replace("docker.io::harbor", &format!("{USER}:{PASSWORD}@harbor")),
+        secret.replace("docker.io::harbor", &format!("ann:{PASSWORD}@harbor")),
         secret.replace("docker.io::harbor", &format!("https://{USER}:{PASSWORD}::harbor")),
         secret.replace("DOMAIN", &format!("CREDENTIAL_HOSTS: {USER}:{PASSWORD}@h.io\n  DOMAIN")),
         // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.

@@ -42,7 +42,7 @@ pub(super) fn watch(
 #[serde(from = "WholePod")]
 pub(super) struct SeenPod {
     names: ObjectMeta,
-    named: Option<Box<SecretUser>>,
+    user: Option<Box<SecretUser>>,
 }
 
 /// A pod that names the pull Secret.
@@ -130,8 +130,8 @@ impl From<WholePod> for SeenPod {
     fn from(WholePod { metadata, spec, status }: WholePod) -> Self {
         let PodMetadata { name, namespace, uid, resource_version, annotations, labels } = metadata;
         let mut secrets = spec.image_pull_secrets.iter().flatten();
-        let is_named = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
-        let user = is_named.then(|| {
+        let is_user = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
+        let user = is_user.then(|| {
             let labels = labels.unwrap_or_default();
             let is_exempt = labels.get(EXEMPT).is_some_and(|value| value == "true");
             let annotations = annotations.filter(|it| it.mirror.is_none() && !is_exempt);
@@ -144,7 +144,7 @@ impl From<WholePod> for SeenPod {
             })
         });
         let names = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
-        Self { names, named: user }
+        Self { names, user }
     }
 }
 
@@ -174,13 +174,13 @@ impl SeenPod {
 
     /// Returns true if it names the pull Secret and its containers may start again.
     pub(super) fn is_living_user(&self) -> bool {
-        self.named.as_ref().is_some_and(|named| named.living)
+        self.user.as_ref().is_some_and(|user| user.living)
     }
 
     /// Returns the use that it makes of the pull Secret for the images `covered`; [`None`] if
     /// it does not name the Secret. A pod with `label` set to `disabled` is never swapped.
     pub(super) fn secret_use(&self, covered: Option<&Covered>, label: &str) -> Option<SecretUse> {
-        let SecretUser { living, record, images, disabled } = self.named.as_deref()?;
+        let SecretUser { living, record, images, disabled } = self.user.as_deref()?;
         let images = || images.iter().map(|(key, image)| (key.as_str(), image.as_str()));
         let swapped = !disabled.iter().any(|key| key == label)
             && covered
@@ -342,7 +342,7 @@ mod tests {
     fn pod_with_a_name_alone_is_read() {
         let pod = json!({ "metadata": { "name": "a", "namespace": "b" } });
         let pod: SeenPod = serde_json::from_value(pod).unwrap();
-        assert_eq!((pod.name(), pod.named.is_none()), (Some(("b", "a")), true));
+        assert_eq!((pod.name(), pod.user.is_none()), (Some(("b", "a")), true));
     }
 
     #[tokio::test]

@@ -257,3 +257,36 @@ impl Faulty {
         Self { domain, authority: trusted, task }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: cargo xtask test"]
+async fn registry_by_plain_http_is_asked_without_credential() {
+    let options = RegistryOptions::default();
+    let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
+    let stage = Stage::set().await;
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| !it.version.is_empty()).await;
+    let domain = registry.address();
+    let mut declared = keys(&domain);
+    declared.insert("MIRROR_REGISTRIES", format!("docker.io::http://{domain}/airgap/docker.io"));
+    stage.declare(JET_SECRETS, "registry-info", &declared);
+    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    assert_eq!(health.detail, "it answers over plain HTTP");
+    let report = controller.report.borrow().clone();
+    let codes = report.declaration.findings.iter().map(|it| it.code.as_str());
+    assert_eq!(codes.collect::<Vec<_>>(), ["credential-over-http"]);
+
+    // The scheme of DOMAIN counts, too; a registry that wants a password gets none.
+    let options = RegistryOptions { credentials: Some(credentials(PASSWORD)), ..options };
+    let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
+    let domain = registry.address();
+    let mut declared = keys(&domain);
+    declared.insert("DOMAIN", format!("http://{domain}"));
+    stage.declare(JET_SECRETS, "registry-info", &declared);
+    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    assert!(health.detail.contains("the credential was not tried"), "{}", health.detail);
+    declared.remove("USERNAME");
+    declared.remove("PASSWORD");
+    stage.declare(JET_SECRETS, "registry-info", &declared);
+    comes_to(&stage, &mut controller, &domain, "unauthorized").await;
+}

@@ -160,10 +160,10 @@ pub fn plan(
     let mut actions = BTreeMap::new();
     for namespace in swapped.iter().filter(|_| wanted) {
         let action = match existing.get(namespace) {
-            Some(Existing { ours: false, .. }) => Action::Foreign,
-            Some(Existing { current: false, .. }) => Action::Update,
             // Where no pod may start it would wait for the release to leave.
             None if named.contains(namespace) => Action::Create,
+            Some(Existing { ours: false, .. }) => Action::Foreign,
+            Some(Existing { current: false, .. }) => Action::Update,
             None | Some(_) => continue,
         };
         actions.insert(namespace.clone(), action);

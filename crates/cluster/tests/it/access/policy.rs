@@ -1,5 +1,4 @@
-//! The chart's ValidatingAdmissionPolicy: what the release's own service accounts may
-//! register.
+//! The chart's `ValidatingAdmissionPolicy` for the release's own service accounts.
 
 use hyper::Request;
 use kube::Client;
@@ -84,9 +83,9 @@ fn escalations(registered: &Value) -> Vec<(&'static str, Value)> {
 async fn wait_enforced(client: &Client) {
     let url = json!({ "url": "https://192.0.2.1:9443/" });
     let patch = json!({ "webhooks": [webhook("x.evil.io", "secrets", &url)] });
-    let path = format!("{}?dryRun=All", own());
+    let dry = format!("{}?dryRun=All", own());
     let began = std::time::Instant::now();
-    while send(client, "PATCH", &path, MERGE, &patch).await.0 == 200 {
+    while send(client, "PATCH", &dry, MERGE, &patch).await.0 == 200 {
         assert!(began.elapsed().as_secs() < 120, "the policy should be enforced by now");
         tokio::task::yield_now().await;
     }
@@ -173,8 +172,8 @@ async fn policy_hinders_neither_controller_nor_administrator() {
 
     // The accounts may not use that entry for themselves.
     let all = stage.registration().unwrap()["webhooks"].as_array().unwrap().len();
-    let path = format!("/webhooks/{}/clientConfig/url", all - 1);
-    let patch = json!([{ "op": "replace", "path": path, "value": "https://192.0.2.2/" }]);
+    let url = format!("/webhooks/{}/clientConfig/url", all - 1);
+    let patch = json!([{ "op": "replace", "path": url, "value": "https://192.0.2.2/" }]);
     let (status, message) = send(&client, "PATCH", &own(), JSON_PATCH, &patch).await;
     assert_eq!(status, 422, "{message}");
 }
