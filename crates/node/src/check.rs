@@ -64,10 +64,15 @@ pub fn check(desired: &Desired<'_>, plan: &Plan, seen: &Seen) -> Result<Vec<Stri
         let users_log_in = contact.users_log_in;
         let declared = declaration.registry.as_ref().filter(|registry| registry.domain == host);
         let declared = declared.is_some_and(|registry| !registry.username.is_empty());
+        let endpoints = mirrors.hosts().flat_map(|(_, endpoints)| endpoints);
+        let mut endpoints = endpoints.chain(mirrors.elsewhere());
+        let path = endpoints.find(|endpoint| endpoint.host == host).map(|it| it.path.as_str());
+        let path = path.filter(|path| !path.is_empty()).unwrap_or("library");
+        let repository = [path, "/image-swap"].concat();
         let host = host.to_owned();
         let client = Client::of(&declaration, contact, desired.header_over_http)
             .map_err(|source| CheckError::Io { host: host.clone(), source })?;
-        match client.serves() {
+        match client.serves(&repository) {
             Ok(Serves::Yes) => {}
             Ok(Serves::Unauthorized) if users_log_in => {}
             Ok(Serves::Unauthorized) => {

@@ -24,8 +24,8 @@ pub(crate) fn name_of_ca(
     directory: &HostPath,
     bytes: &[u8],
 ) -> &'static str {
-    let theirs = changes.before(&directory.join(CA));
-    if theirs.is_some_and(|theirs| theirs.bytes != bytes) { OTHER_CA } else { CA }
+    let other = changes.before(&directory.join(CA));
+    if other.is_some_and(|other| other.bytes != bytes) { OTHER_CA } else { CA }
 }
 
 /// Returns how `host` is reached with the certificates in `directory`.

@@ -41,7 +41,7 @@ const K0S_MARK: &str = "k0s_managed=true";
 pub(crate) const MICROK8S_DATA: &str = "/var/snap/microk8s/current";
 /// The template of the main file of its containerd.
 pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
-/// The directory of hosts that this template names, unless somebody changed it.
+/// The directory of hosts that this template names by default.
 const MICROK8S_CERTS_D: &str = "/var/snap/microk8s/current/args/certs.d";
 
 /// Paths that tell, beside what the system calls itself.
@@ -138,9 +138,9 @@ pub(crate) fn check_main_file(observed: &Observed) -> Result<(), Refusal> {
     }
 }
 
-/// Returns the main file of a containerd that a Kubernetes distribution brings along; `None`
-/// if there is no sign of one. k0s and `MicroK8s` bring their own kubelet too, so a containerd
-/// beside theirs has no pods.
+/// Returns the main file of containerd: the one that its process was started with, else that of
+/// k0s or `MicroK8s`; `None` if there is no sign of either. Both bring their own kubelet, so
+/// another containerd on the host runs no pods.
 pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
     let exists = |path: &str| observed.files.exists(&path.into());
     let named = option(&observed.arguments, &["--config", "-config", "-c"]);

@@ -37,123 +37,97 @@ fn node(tree: &Path, verb: &str, more: &[&str]) -> Result<(Option<i32>, String),
     Ok((output.status.code(), text))
 }
 
+/// Plans for a tree of `files`, and expects this exit code and these texts. A plan that is not
+/// refused is applied and restored.
+fn plans(
+    files: &[(&str, &str)],
+    more: &[&str],
+    code: i32,
+    parts: &[&str],
+) -> Result<(), std::io::Error> {
+    let tree = tree(files)?;
+    let (found, text) = node(tree.path(), "plan", more)?;
+    assert_eq!(found, Some(code), "{files:?}: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("dTpw"), "{text}");
+    if code != 0 || more.contains(&"--restart") {
+        return Ok(());
+    }
+    let (found, text) = node(tree.path(), "apply", more)?;
+    assert_eq!(found, Some(0), "{text}");
+    assert!(text.contains("was not requested: with --root"), "{text}");
+    let (found, text) = node(tree.path(), "restore", &[])?;
+    assert_eq!(found, Some(0), "{text}");
+    for (path, before) in files {
+        assert_eq!(fs::read_to_string(tree.path().join(path))?, *before, "{path}");
+    }
+    Ok(())
+}
+
 #[test]
-fn files_of_other_tools_are_kept_or_refused() -> Outcome {
-    let layout = "etc/containerd/certs.d/harbor.example.org";
+fn certificates_and_headers_of_other_tools_are_kept() -> Outcome {
+    let hub = ("etc/containerd/certs.d/docker.io/hosts.toml", HOSTS);
+    let kept = ["skip_verify = true", "are kept for the same hosts"];
+    plans(&[WITH_PATH, hub], &[], 0, &kept)?;
     let certificate = include_str!("../../../core/tests/data/ca-one.pem");
     let key = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
-    let (ca, cert, client_key) = (
-        format!("{layout}/ca.crt"),
-        format!("{layout}/client.cert"),
-        format!("{layout}/client.key"),
-    );
-    let registries = |name: &str| format!("etc/containers/registries.conf.d/{name}.conf");
-    let (sub, policy) = (registries("99-sub"), registries("10-policy"));
-    let unit = "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --config-file=/opt/docker/daemon.json -H fd://\n";
+    let layout = "etc/containerd/certs.d/harbor.example.org";
+    let [ca, cert, client] =
+        ["ca.crt", "client.cert", "client.key"].map(|name| format!("{layout}/{name}"));
+    let files = [WITH_PATH, (&*ca, certificate), (&*cert, certificate), (&*client, key)];
+    plans(&files, &[], 0, &[&format!("client = [[\"/{cert}\"")])?;
+    Ok(())
+}
+
+#[test]
+fn policies_of_registries_conf_are_kept_or_reported() -> Outcome {
+    let file = "etc/containers/registries.conf.d/99-policy.conf";
+    let longer = "[[registry]]\nprefix = \"docker.io/library\"\nlocation = \"r.example.net/lib\"\n";
+    plans(
+        &[(file, longer)],
+        &["--runtime", "crio"],
+        0,
+        &["docker.io/library, longer than docker.io"],
+    )?;
+    let main = "etc/containers/registries.conf";
+    let blocked = "[[registry]]\nprefix = \"quay.io\"\nlocation = \"quay.io\"\nblocked = true\n";
+    plans(&[(main, blocked)], &["--runtime", "podman"], 0, &["+blocked = true"])?;
+    let invalid = "[[registry]]\nlocation = \"https://r.example.net\"\n";
+    let nothing = ["nothing is pulled as long as it is there"];
+    plans(&[(main, invalid)], &["--runtime", "crio"], 1, &nothing)?;
+    Ok(())
+}
+
+#[test]
+fn file_that_the_runtime_reads_is_the_one_written() -> Outcome {
     let docker = ["--runtime", "docker", "--mirrors", "docker.io::harbor.example.org"];
-    let table: [(&[(&str, &str)], &[&str], i32, &[&str]); 12] = [
-        (
-            &[WITH_PATH, ("etc/containerd/certs.d/docker.io/hosts.toml", HOSTS)],
-            &[],
-            0,
-            &["foreign", "skip_verify = true", "are kept for the same hosts"],
-        ),
-        (
-            &[WITH_PATH, (&ca, certificate), (&cert, certificate), (&client_key, key)],
-            &[],
-            0,
-            &["client = [[\"/etc/containerd/certs.d/harbor.example.org/client.cert\""],
-        ),
-        (
-            &[(
-                &sub,
-                "[[registry]]\nprefix = \"docker.io/library\"\nlocation = \"r.example.net/lib\"\n",
-            )],
-            &["--runtime", "crio"],
-            0,
-            &["docker.io/library, longer than docker.io"],
-        ),
-        (
-            &[(
-                &policy,
-                "[[registry]]\nprefix = \"quay.io\"\nlocation = \"quay.io\"\nblocked = true\n",
-            )],
-            &["--runtime", "podman"],
-            0,
-            &["+blocked = true"],
-        ),
-        (
-            &[(
-                "etc/containers/registries.conf",
-                "[[registry]]\nlocation = \"https://r.example.net\"\n",
-            )],
-            &["--runtime", "crio"],
-            1,
-            &["nothing is pulled as long as it is there"],
-        ),
-        (
-            &[
-                ("etc/systemd/system/docker.service.d/override.conf", unit),
-                ("opt/docker/daemon.json", "{}\n"),
-            ],
-            &docker,
-            0,
-            &["+++ /opt/docker/daemon.json"],
-        ),
-        (&[("etc/docker/daemon.json", "")], &docker, 0, &["+++ /etc/docker/daemon.json"]),
-        (
-            &[("var/snap/docker/current/config/daemon.json", "{}")],
-            &docker,
-            1,
-            &["snap restart docker"],
-        ),
-        (
-            &[(
-                "etc/rancher/k3s/config.yaml",
-                "private-registry: /opt/registries.yaml\ndata-dir: /data\n",
-            )],
-            &["--restart", "allow"],
-            0,
-            &["+++ /opt/registries.yaml"],
-        ),
-        (
-            &[("etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n")],
-            &[],
-            1,
-            &["/etc/k0s/containerd.d/image-swap.toml", "config_path"],
-        ),
-        (
-            &[("var/snap/microk8s/current/args/certs.d/docker.io/hosts.toml", HOSTS)],
-            &[],
-            0,
-            &["+++ /var/snap/microk8s/current/args/certs.d/quay.io/hosts.toml"],
-        ),
-        (
-            &[("etc/docker/daemon.json", "{}")],
-            &["--runtime", "docker"],
-            1,
-            &["docker can express none of 2 rules"],
-        ),
-    ];
-    for (files, more, code, parts) in table {
-        let tree = tree(files)?;
-        let (found, text) = node(tree.path(), "plan", more)?;
-        assert_eq!(found, Some(code), "{files:?}: {text}");
-        for part in parts.iter().filter(|part| **part != "foreign") {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-        assert!(!text.contains("dTpw"), "{text}");
-        if code == 0 && !more.contains(&"--restart") {
-            let (found, text) = node(tree.path(), "apply", more)?;
-            assert_eq!(found, Some(0), "{text}");
-            assert!(text.contains("was not requested: with --root"), "{text}");
-            let (found, text) = node(tree.path(), "restore", &[])?;
-            assert_eq!(found, Some(0), "{text}");
-            for (path, before) in files {
-                assert_eq!(fs::read_to_string(tree.path().join(path))?, *before, "{path}");
-            }
-        }
-    }
+    let unit = "etc/systemd/system/docker.service.d/override.conf";
+    let start =
+        "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --config-file=/opt/daemon.json\n";
+    plans(&[(unit, start), ("opt/daemon.json", "{}\n")], &docker, 0, &["+++ /opt/daemon.json"])?;
+    plans(&[("etc/docker/daemon.json", "")], &docker, 0, &["+++ /etc/docker/daemon.json"])?;
+    let snap = ("var/snap/docker/current/config/daemon.json", "{}");
+    plans(&[snap], &docker, 1, &["snap restart docker"])?;
+    let k3s = ("etc/rancher/k3s/config.yaml", "private-registry: /opt/r.yaml\ndata-dir: /data\n");
+    plans(&[k3s], &["--restart", "allow"], 0, &["+++ /opt/r.yaml"])?;
+    let k0s = ("etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n");
+    plans(&[k0s], &[], 1, &["/etc/k0s/containerd.d/image-swap.toml", "config_path"])?;
+    let microk8s = ("var/snap/microk8s/current/args/certs.d/docker.io/hosts.toml", HOSTS);
+    plans(
+        &[microk8s],
+        &[],
+        0,
+        &["+++ /var/snap/microk8s/current/args/certs.d/quay.io/hosts.toml"],
+    )?;
+    Ok(())
+}
+
+#[test]
+fn rules_that_no_runtime_can_express_are_an_error() -> Outcome {
+    let daemon = ("etc/docker/daemon.json", "{}");
+    plans(&[daemon], &["--runtime", "docker"], 1, &["docker can express none of 2 rules"])?;
     Ok(())
 }
 

@@ -113,11 +113,11 @@ fn skopeo_keeps_blocked_registries_and_insecure_mirrors() -> Outcome {
         "/etc/containers/policy.json",
         r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
     )?;
-    let theirs = format!(
+    let written = format!(
         "[[registry]]\nlocation = \"docker.io\"\nblocked = true\n\
          [[registry.mirror]]\nlocation = \"{MIRROR}/elsewhere\"\ninsecure = true\n"
     );
-    host.write("/etc/containers/registries.conf.d/10-policy.conf", &theirs)?;
+    host.write("/etc/containers/registries.conf.d/10-policy.conf", &written)?;
     let declared = Declared::page(&host, &HostOptions::default());
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", "apply", "--runtime", "podman", "--registry-info"]);

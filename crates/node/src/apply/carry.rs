@@ -61,8 +61,8 @@ impl<'a> Carrier<'a> {
 
     fn prepare(&self, path: &HostPath, file: &File) -> io::Result<Staged> {
         let place = self.host.at(path)?;
-        // A file with a credential belongs to image-swap's own user, whoever owned the
-        // file that it replaces.
+        // A file with a credential belongs to image-swap's own user, even if the file that
+        // it replaces does not.
         let owner = match file.owner {
             None if !file.is_private() => Access::of(&place)?.and_then(|there| there.owner),
             owner => owner,

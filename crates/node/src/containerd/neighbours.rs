@@ -86,10 +86,10 @@ pub(super) fn name_of_ca(
 ) -> &'static str {
     const CA: &str = "ca.crt";
     let name = file.path.split_once('/').map_or("", |(host, _)| host);
-    let ours = rendered.files.iter().find(|file| file.path == [name, "/", CA].concat());
-    let theirs = others.changes.before(&below.join(name).join(CA));
-    match (ours, theirs) {
-        (Some(ours), Some(theirs)) if theirs.bytes != ours.text.as_bytes() => "image-swap-ca.crt",
+    let own = rendered.files.iter().find(|file| file.path == [name, "/", CA].concat());
+    let other = others.changes.before(&below.join(name).join(CA));
+    match (own, other) {
+        (Some(own), Some(other)) if other.bytes != own.text.as_bytes() => "image-swap-ca.crt",
         _ => CA,
     }
 }

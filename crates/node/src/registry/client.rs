@@ -128,11 +128,12 @@ impl Client {
         }
     }
 
-    /// Finds out whether the registry serves this client, by the root of its API.
+    /// Finds out whether the registry serves this client, by the root of its API. Some token
+    /// services give anonymous clients a token for a repository only: `repository` is one.
     ///
     /// # Errors
     /// If it cannot be reached, its certificate is not trusted, or it fails.
-    pub fn serves(&self) -> Result<Serves, Error> {
+    pub fn serves(&self, repository: &str) -> Result<Serves, Error> {
         let answer = self.ask(Method::GET, "/v2/", self.basic.as_deref())?;
         match answer.status {
             200..=299 => Ok(Serves::Yes),
@@ -148,10 +149,14 @@ impl Client {
                         "it gives tokens at {realm}, where its credential is not sent"
                     )));
                 }
-                Ok(match self.token(&realm, &service, "")? {
-                    Ok(_) => Serves::Yes,
-                    Err(_) => Serves::Unauthorized,
-                })
+                let scope = format!("repository:{repository}:pull");
+                let scopes: &[&str] = if self.basic.is_some() { &[""] } else { &["", &scope] };
+                for scope in scopes {
+                    if self.token(&realm, &service, scope)?.is_ok() {
+                        return Ok(Serves::Yes);
+                    }
+                }
+                Ok(Serves::Unauthorized)
             }
             403 => Ok(Serves::Unauthorized),
             status @ 500.. => Err(self.unexpected("/v2/", status)),

@@ -52,20 +52,20 @@ fn has(host: &Host, path: &str, lines: &[&str]) {
 
 #[test]
 fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
-    let theirs = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
+    let written = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
                   [host.\"https://h.io/v2/m\".header]\n    x-team = \"dTpw\"\n";
-    let before = containerd().with(HUB, theirs);
+    let before = containerd().with(HUB, written);
     let declaration = declared("docker.io::h.io/d");
     let host = applied(&before, &desired(&declaration));
     has(&host, HUB, &["[host.\"https://h.io/v2/d\"]", "skip_verify = true", "x-team = \"dTpw\""]);
     assert_eq!(host.disk.file(&HUB.into()).unwrap().mode, 0o600);
     // The declared credentials and authority are used instead of others.
-    let theirs = theirs.replace("x-team", "authorization");
+    let written = written.replace("x-team", "authorization");
     let declaration = declare("docker.io::h.io/d", &authority());
-    let host = applied(&containerd().with(HUB, &theirs), &desired(&declaration));
+    let host = applied(&containerd().with(HUB, &written), &desired(&declaration));
     let text = host.text(HUB).unwrap();
     assert!(!text.contains("dTpw") && !text.contains("skip_verify"), "{text}");
-    let plan = containerd().with(HUB, &theirs).plan(&desired(&declaration)).unwrap();
+    let plan = containerd().with(HUB, &written).plan(&desired(&declaration)).unwrap();
     for note in ["declared CA_CERT is used instead", "declared credentials are used instead"] {
         assert!(plan.notes.iter().any(|found| found.contains(note)), "{:?}", plan.notes);
     }
@@ -161,10 +161,10 @@ fn list_of_directories_stays_where_containerd_pulls_locally() {
 fn registries_conf_keeps_policies_of_other_files() {
     let main = "/etc/containers/registries.conf";
     let declaration = declared("docker.io::h.io/d,quay.io/team::h.io/q");
-    let theirs = "[[registry]]\nlocation = \"quay.io\"\nblocked = true\n\
+    let written = "[[registry]]\nlocation = \"quay.io\"\nblocked = true\n\
                   [[registry]]\nprefix = \"docker.io\"\nlocation = \"m.io/hub\"\ninsecure = true\n\
                   [[registry.mirror]]\nlocation = \"h.io/m\"\ninsecure = true\n";
-    let before = Host::of(Runtime::Crio, "1.30.0").with(main, theirs);
+    let before = Host::of(Runtime::Crio, "1.30.0").with(main, written);
     let host = applied(&before, &desired(&declaration));
     let text = host.text(REGISTRIES).unwrap();
     let tables: Vec<&str> = text.split("[[registry]]").collect();
@@ -255,8 +255,8 @@ fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
 fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
     let declaration = declared("docker.io::h.io/d");
     let path = "/etc/rancher/k3s/registries.yaml";
-    let theirs = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
-    let before = Host::of(Runtime::K3s, "1.30.0").with(path, theirs);
+    let written = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
+    let before = Host::of(Runtime::K3s, "1.30.0").with(path, written);
     let host = applied(&before, &desired(&declaration));
     has(&host, path, &["\"*\":", "\"ghcr.io\":", "\"docker.io\":", "- \"https://h.io/v2/d\""]);
     assert_eq!(host.text(path).unwrap().matches("docker.io\":").count(), 1);
