@@ -81,7 +81,7 @@ fn short_names(declaration: &Declaration, format: &Format) -> Option<Finding> {
     let rules = declaration.rules();
     let covers_hub = rules.swap("image-swap-probe").is_ok_and(|decision| decision.changed());
     let message = "names without a registry are Docker Hub's for pods, found nodes that look them \
-                   up: CRI-O and podman ask aliases and unqualified-search-registries first";
+                   up: CRI-O and podman try aliases and unqualified-search-registries first";
     (covers_hub && WITH_SHORT_NAMES.contains(&format.name)).then(|| {
         Finding::warning(Code::ShortNames, Place::START, message)
             .within(declaration.key())

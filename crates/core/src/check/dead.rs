@@ -81,7 +81,7 @@ fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
             } else if key.contains(['*', '?']) {
                 "write [REPLACE] before a pattern"
             } else if key.contains("://") {
-                "a source has no scheme: leave out what stands before the host"
+                "a source has no scheme: leave out what precedes the host"
             } else if key.ends_with('/') || key.starts_with('/') || key.contains("//") {
                 "leave out the slash that no path component follows, as in docker.io"
             } else if key.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) && key.contains('/') {

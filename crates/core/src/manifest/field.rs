@@ -63,7 +63,7 @@ impl FromStr for FieldSpec {
             if names.next().is_some() {
                 return Err(invalid("more than three names before the colon"));
             }
-            // Of two names the first is the group, as kinds are told apart by it.
+            // Of two names the first is the group: it distinguishes kinds, a version does not.
             field.group = third.or(second).and_then(named);
             field.version = third.and(second).and_then(named);
         }
@@ -106,7 +106,7 @@ impl FieldSpec {
     }
 }
 
-/// As it is given to `--image-field`: `kafka.strimzi.io/Kafka:spec/kafka/image`.
+/// Prints the form of `--image-field`: `kafka.strimzi.io/Kafka:spec/kafka/image`.
 impl fmt::Display for FieldSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(group) = &self.group {

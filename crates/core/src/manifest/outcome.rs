@@ -22,11 +22,11 @@ pub struct Rewritten<'s> {
 /// An image of a declared registry in a place where images are not looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// Where it begins.
+    /// The place at which it begins.
     pub place: Place,
     /// The image.
     pub image: String,
-    /// What holds it.
+    /// The field or text that holds it.
     pub holder: Holder,
 }
 
@@ -94,9 +94,9 @@ pub struct Left {
 /// Why an image stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It is an unquoted template, which YAML reads as a mapping.
+    /// An unquoted template, which YAML reads as a mapping.
     Template,
-    /// It is a mapping or a list, and the API takes only strings.
+    /// A mapping or a list, where the API takes only strings.
     NoScalar,
     /// It is no valid reference.
     Invalid(ReferenceError),

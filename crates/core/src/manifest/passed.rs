@@ -114,7 +114,7 @@ impl Reader<'_, '_> {
             return;
         }
         let raw = self.tree.source().get(node.range.clone()).unwrap_or_default();
-        // With escapes in it the text is not what its bytes say.
+        // With escapes the text differs from its bytes.
         let has_escapes = style == Style::DoubleQuoted && raw.contains('\\');
         let text = if has_escapes { value } else { raw };
         if !text.contains(['/', '\n']) {

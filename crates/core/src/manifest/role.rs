@@ -57,7 +57,7 @@ pub(super) enum Family {
     Argo,
 }
 
-/// Whether an image is in scope.
+/// The scope of a part: swapped or exempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Standing {
     /// In scope: swapped.
@@ -117,7 +117,7 @@ impl Role {
         }
     }
 
-    /// What the value of the field `name`, one that the role has a meaning for, is.
+    /// Returns the role of the value of the field `name`, one that this role has a meaning for.
     /// `standing` is that of what is below the mapping itself.
     pub(super) fn below(self, name: &str, standing: Standing) -> Option<Self> {
         Some(match self {
@@ -135,7 +135,7 @@ impl Role {
         })
     }
 
-    /// What an item of a sequence in this role is; `None` if it should be none.
+    /// Returns the role of an item of a sequence in this role; `None` if it has none.
     pub(super) const fn item(self) -> Option<Self> {
         Some(match self {
             Self::Items(workload) => Self::Object(workload),

@@ -51,7 +51,7 @@ const FIELDS: [&str; 26] = [
 pub(super) struct Use {
     /// The node: a scalar, if the manifest has the shape of the API.
     pub(super) node: NodeId,
-    /// How many bytes of its value stand before the image: those of `--image=`.
+    /// The number of bytes of its value before the image: those of `--image=`.
     pub(super) prefix: usize,
     /// Whose image it is, or one of those.
     pub(super) what: What,
@@ -61,14 +61,14 @@ pub(super) struct Use {
     pub(super) elsewhere: Option<NodeId>,
 }
 
-/// What a search came to.
+/// The result of a search.
 pub(super) struct Found {
     /// Every use of an image, in the order of the text.
     pub(super) uses: Vec<Use>,
     /// Nodes that are images of exempt things, and nodes below which no image counts: exempt
     /// pods and containers, and what was reported about an object (`status`).
     pub(super) skipped: HashSet<NodeId>,
-    /// Values that are images if the settings say so: of environment variables and arguments.
+    /// Values of environment variables and arguments, which are images with other settings.
     pub(super) on_request: HashMap<NodeId, OnRequest>,
     /// True if a document is an object of the API.
     pub(super) is_manifest: bool,
@@ -151,10 +151,10 @@ struct Search<'t, 's> {
     origins: HashMap<Part, Option<Part>>,
     /// Parts that were reached without an alias or a merge on the way. An object may be
     /// searched in several roles at once, each of which sees no images in the others' fields:
-    /// of what one of them finds where it stands, the others have nothing to say.
+    /// an image that one of them finds in place is none the less one.
     direct: HashSet<Part>,
-    /// By node: where it is used as something else than an image, and whether that is where it
-    /// stands, with no alias or merge on the way.
+    /// By node: where it is used as something else than an image, and whether that is its own
+    /// place, with no alias or merge on the way.
     elsewhere: Vec<Option<(NodeId, bool)>>,
     /// First come, first served, so that the first use in the text is the one
     /// that is reported.
@@ -198,7 +198,7 @@ impl<'t> Search<'t, '_> {
         }
     }
 
-    /// Adds the part of `id` in `role`. `in_place`: its value stands in the part it is
+    /// Adds the part of `id` in `role`. `in_place`: its value is part of the part it is
     /// reached from, and is not merged into it.
     fn reach(&mut self, id: NodeId, role: Role, origin: Option<Part>, in_place: bool) {
         let part = (self.tree.resolve(id), role);
@@ -229,7 +229,7 @@ impl<'t> Search<'t, '_> {
         let node = self.tree.resolve(id);
         let at = if node == id { alias.unwrap_or(id) } else { id };
         let found = (at, is_direct && at == node);
-        // A use by an alias says more than the place of the node itself.
+        // The place of an alias is more useful than that of the node itself.
         if self.elsewhere[node.index()].is_none_or(|(_, was_direct)| was_direct && !found.1) {
             self.elsewhere[node.index()] = Some(found);
             self.queue.push(Task::Elsewhere(node));

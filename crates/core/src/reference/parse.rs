@@ -126,10 +126,10 @@ pub fn is_domain(text: &str) -> bool {
 /// same of another [`Algorithm`].
 ///
 /// `ParseNormalizedNamed` takes it for the repository `library/sha256` with a tag, but
-/// runtimes look for an image with this ID first (`ParseAnyReference`; containerd's
-/// `LocalResolve`), and so does whoever wrote it.
+/// runtimes look for an image with this ID (`ParseAnyReference`; containerd's
+/// `LocalResolve`).
 pub fn is_image_id(text: &str) -> bool {
-    // Nearly no name begins so: this is asked of every image.
+    // Nearly no name begins so, and every image is compared.
     if !text.starts_with("sha") {
         return false;
     }

@@ -34,7 +34,7 @@ pub enum Reason {
     Noswap,
     /// The result would be no valid reference.
     InvalidResult,
-    /// It is an image ID, which names an image on the node and no registry.
+    /// An image ID, which names an image on the node and no registry.
     ImageId,
 }
 

@@ -73,7 +73,7 @@ impl RuleSet {
             (Question::Noswap, count(Kind::Noswap), one(self.noswap(&asked))),
             (Question::Default, count(Kind::Default), one(self.default_rule())),
         ];
-        // Of an image ID no rule is asked.
+        // No rule is evaluated for an image ID.
         let mut over = reason == Reason::ImageId;
         let step = |(question, rules, matched)| {
             let outcome = if over {

@@ -2,7 +2,7 @@
 //!
 //! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both are laxer
 //! than YAML 1.2 in a few places, which the parser here refuses: see [`Edit`]. Such a text is
-//! scanned once, as libyaml scans it, and the few characters that stand in the way are put in
+//! scanned once, as libyaml scans it, and the few characters in the way are put in
 //! or left out. Each byte of the adapted text knows its place in the source, so that the tree
 //! is that of the source.
 //!
@@ -13,7 +13,7 @@ pub(super) struct Adapted {
     /// The changed text.
     pub(super) text: String,
     pieces: Vec<Piece>,
-    /// The character that stands for byte order marks within scalars; `None` if there are none.
+    /// The character in place of byte order marks within scalars; `None` if there are none.
     stand_in: Option<char>,
 }
 
@@ -28,7 +28,7 @@ struct Piece {
 }
 
 impl Adapted {
-    /// Returns the byte of the source that stands at byte `at` of the changed text.
+    /// Returns the byte of the source that corresponds to byte `at` of the changed text.
     pub(super) fn source_of(&self, at: usize) -> usize {
         let next = self.pieces.partition_point(|piece| piece.start <= at);
         let Some(piece) = next.checked_sub(1).map(|index| &self.pieces[index]) else { return at };
@@ -59,8 +59,8 @@ enum Edit {
     StandIn,
 }
 
-/// Returns `source` in a form that the parser reads; `None` if nothing stands in its way that
-/// is known here.
+/// Returns `source` in a form that the parser reads; `None` if it has nothing that is known to
+/// be in the way.
 pub(super) fn adapt(source: &str) -> Option<Adapted> {
     let mut scanner = Scanner::new(source);
     scanner.run();
@@ -122,7 +122,7 @@ struct Scanner<'s> {
     indents: Vec<usize>,
     /// True where a key without `?` may begin.
     may_be_key: bool,
-    /// Where what may be a key began, for each flow level: line and column.
+    /// Line and column at which what may be a key began, for each flow level.
     keys: Vec<Option<(usize, usize)>>,
     /// In the order of the text.
     edits: Vec<(usize, Edit)>,
@@ -339,7 +339,7 @@ impl<'s> Scanner<'s> {
         self.bump_while(|character| !is_break(character));
     }
 
-    /// Steps over a line break, and indents the next line where libyaml asks for no
+    /// Steps over a line break, and indents the next line where libyaml needs no
     /// indentation and the parser does.
     fn line_break(&mut self, in_quotes: bool) {
         self.bump();
