@@ -35,7 +35,7 @@ use crate::{
 /// The number of pods that are read at once.
 const PAGE: u32 = 100;
 /// The time between two looks at what is too old to count.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// The number of pods that a report names.
 const NAMED: usize = 20;
 

@@ -39,10 +39,8 @@ pub(super) struct Object<'b> {
     exempt_owner: Option<PodExemption>,
     /// The exemption by a label.
     exempt_label: Option<PodExemption>,
-    /// True if it has a label by which an injector chooses pods.
-    has_marking_label: bool,
-    /// True if it has an annotation by which an injector chooses pods.
-    has_marking_annotation: bool,
+    /// True if it has a label, and an annotation, by which an injector chooses pods.
+    marked: [bool; 2],
     /// Its annotations as JSON; empty: it has none.
     annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
@@ -154,7 +152,7 @@ impl<'b> Object<'b> {
 
     /// Returns true for a pod that an injector chooses.
     pub(super) const fn is_marked(&self) -> bool {
-        self.has_marking_label || self.has_marking_annotation
+        self.marked[0] || self.marked[1]
     }
 
     /// Returns true if a record of `len` bytes fits into the annotations.
@@ -201,7 +199,7 @@ impl<'b> Object<'b> {
 
     fn read_annotations(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_mirror = false;
-        self.has_marking_annotation = false;
+        self.marked[1] = false;
         self.annotations = &[];
         if reader.null()? {
             self.record = Record::NoAnnotations;
@@ -215,7 +213,7 @@ impl<'b> Object<'b> {
                 return Ok(());
             }
             self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
-            self.has_marking_annotation |= settings.exemptions.is_mark(key);
+            self.marked[1] |= settings.exemptions.is_mark(key);
             reader.skip()
         })?;
         self.annotations = reader.since(start);
@@ -228,12 +226,12 @@ impl<'b> Object<'b> {
     fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_disabled = false;
         self.exempt_label = None;
-        self.has_marking_label = false;
+        self.marked[0] = false;
         let exemptions = &settings.exemptions;
         reader.members(|reader, key| {
             let is_switch = key == settings.disable_label.as_bytes();
             if !is_switch && !exemptions.has_label(key) {
-                self.has_marking_label |= exemptions.is_mark(key);
+                self.marked[0] |= exemptions.is_mark(key);
                 return reader.skip();
             }
             let value = reader.text()?;
