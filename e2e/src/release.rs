@@ -49,7 +49,7 @@ impl Stage {
     /// Installs as [`install`](Self::install) does, by another Helm.
     ///
     /// # Errors
-    /// As of [`install`](Self::install).
+    /// Helm reports an error, or the release does not become ready.
     pub fn install_by(&self, helm: &Live, install: &Install<'_>) -> Result<()> {
         let Install { namespace, release, values } = *install;
         helm.upgrade_install(namespace, release, &self.chart, values, HelmWait::Hooks)?;

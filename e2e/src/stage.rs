@@ -80,7 +80,7 @@ impl Stage {
     /// Starts everything, and returns when all of it is ready.
     ///
     /// # Errors
-    /// As of [`start`](Self::start).
+    /// A part or the image under test is missing, or a server does not start.
     pub fn start_with(options: StageOptions) -> Result<Self> {
         let turn = Turn::take()?;
         say("starting the registry");

@@ -1,7 +1,7 @@
 //! Waits for events.
 
 use anyhow::{Context, Result, bail};
-use image_swap_testbed::{Error, Wait, until};
+use image_swap_testbed::{Error, Wait, is_ready, until};
 use serde_json::{Value, json};
 
 use crate::{DEADLINE, release::Install, stage::Stage};
@@ -133,11 +133,6 @@ impl Stage {
         });
         Wait::NotYet(format!("{status}; pods: {}", told.collect::<Vec<_>>().join("; ")))
     }
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
 }
 
 /// Returns the path of a release's registration.

@@ -20,7 +20,7 @@ use crate::{
     content::Content,
     front::{Access, MirrorFront, PublicFront, Site, State},
     log::{Log, Server},
-    server::{Front, Serving, Transport, serve, tls},
+    server::{Front, Serving, Transport, serve, tls, tls_for},
 };
 
 /// The public registries: the page's seven under the names that runtimes ask,
@@ -194,6 +194,18 @@ impl Host {
             Trust::SelfSigned => (443, tls(&Identity::self_signed(names)?)?),
         };
         self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], options.access.clone())
+    }
+
+    /// Starts the company's registry, [`MIRROR`], with a certificate of the company's own
+    /// authority, for clients with a certificate of that authority. Returns such a certificate.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub fn mirror_for_clients(&self) -> Result<(Site, Identity), Error> {
+        let server = self.private.server(&[MIRROR])?;
+        let port = (443, tls_for(&server, Some(self.private.certificate()))?);
+        let site = self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], Access::Anonymous)?;
+        Ok((site, self.private.client("node", None)?))
     }
 
     /// Starts the other mirror, [`SECOND`]: for everyone, with a public

@@ -8,9 +8,9 @@ use hyper::{HeaderMap, Response, StatusCode, body::Incoming, header, service::se
 use hyper_util::rt::TokioIo;
 use image_swap_testbed::{Error, Identity};
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::Acceptor,
+    server::{Acceptor, WebPkiClientVerifier},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -82,8 +82,14 @@ pub(crate) fn serve(
     Ok(Serving { runtime: runtime.clone(), task })
 }
 
-/// The TLS side of a server with this certificate.
+/// Returns the TLS side of a server with this certificate.
 pub(crate) fn tls(identity: &Identity) -> Result<Transport, Error> {
+    tls_for(identity, None)
+}
+
+/// Returns the TLS side of a server with this certificate. With `clients`, an authority in PEM,
+/// it serves only clients with a certificate of that authority.
+pub(crate) fn tls_for(identity: &Identity, clients: Option<&str>) -> Result<Transport, Error> {
     let unusable = |error: &dyn std::fmt::Display| {
         Error::unavailable(format!("TLS with a certificate of our own: {error}"), "report it")
     };
@@ -92,9 +98,23 @@ pub(crate) fn tls(identity: &Identity) -> Result<Transport, Error> {
     let key =
         PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|error| unusable(&error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            let authority = CertificateDer::from_pem_slice(authority.as_bytes())
+                .map_err(|error| unusable(&error))?;
+            roots.add(authority).map_err(|error| unusable(&error))?;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| unusable(&error))?
+        }
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key))
+        .and_then(|builder| {
+            builder.with_client_cert_verifier(verifier).with_single_cert(vec![certificate], key)
+        })
         .map_err(|error| unusable(&error))?;
     Ok(Transport::Tls(Arc::new(config)))
 }

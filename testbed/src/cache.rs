@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use image_swap_oci::digest_of;
 use tempfile::TempDir;
 
 use crate::error::Error;
@@ -21,6 +22,14 @@ pub struct Cache {
     root: PathBuf,
 }
 
+/// Returns the name of the cache entry of a part: name, version, and a short hash of its
+/// `sources`.
+pub(crate) fn entry_name(part: &str, version: &str, sources: &[u8]) -> String {
+    let digest = digest_of(sources);
+    let hash = digest.trim_start_matches("sha256:").get(..12).unwrap_or_default();
+    format!("{part}_{version}_{hash}")
+}
+
 /// The prefix of folders that are being filled.
 const PARTIAL: &str = ".partial-";
 
@@ -28,7 +37,7 @@ impl Cache {
     /// Finds the folder and makes it if it is missing.
     ///
     /// # Errors
-    /// None of the three variables is set, or the folder cannot be made.
+    /// The three variables are unset, or the folder cannot be made.
     pub fn open() -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = set("IMAGE_SWAP_CACHE")

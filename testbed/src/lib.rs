@@ -26,6 +26,7 @@ mod image;
 mod janitor;
 mod kubeconfig;
 mod node;
+mod object;
 mod parts;
 mod pki;
 mod port;
@@ -47,6 +48,7 @@ pub use crate::{
     image::Image,
     janitor::RunDir,
     node::{Node, NodeOptions},
+    object::is_ready,
     parts::{
         Containerd, ControllerParts, Group, HelmParts, Minor, NodeParts, Parts, Program, Progress,
         RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,

@@ -1,6 +1,7 @@
 //! Where the declaration comes from: the same four flags for every verb.
 
 use std::{
+    borrow::Cow,
     fs, io,
     io::Read,
     path::{Path, PathBuf},
@@ -11,26 +12,29 @@ use clap::{Args, ValueEnum};
 use image_swap_core::{
     declaration::{Declaration, Refused, Source, UnixTime},
     finding::Finding,
+    yaml::Tree,
 };
 
-use crate::{failure::Failure, output};
+use crate::{failure::Failure, output, text};
+
+/// The heading of these flags, and of no other, in help texts.
+const HEADING: &str = "Declaration (one of)";
 
 /// The declaration: give one of these.
 #[derive(Debug, Clone, Args)]
 #[group(id = "declaration", multiple = false)]
-#[command(next_help_heading = "Declaration (one of)")]
 pub(crate) struct DeclarationArgs {
     /// The Secret registry-info as YAML; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     registry_info: Option<PathBuf>,
     /// Values of the Helm chart, with ociImageRegistry at top level or under config.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     values: Option<PathBuf>,
     /// An imageswap map file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     map: Option<PathBuf>,
     /// A list such as `docker.io::harbor.example.org/docker.io,gcr.io::harbor.example.org/gcr.io`.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = HEADING)]
     mirrors: Option<String>,
 }
 
@@ -83,19 +87,33 @@ impl DeclarationArgs {
         let Some(path) = self.path() else {
             return Ok(self.mirrors.clone().unwrap_or_default());
         };
-        let text = if path == Path::new("-") {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
+        let bytes = if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes).map(|_| bytes)
         } else {
-            fs::read_to_string(path)
+            fs::read(path)
         };
-        text.map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))
+        let bytes =
+            bytes.map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))?;
+        let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", path.display()));
+        if text::is_utf16(&bytes) {
+            return Err(unusable(text::UTF_16));
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to() + 1;
+            unusable(&format!("expected UTF-8, found another byte at {at}; save as UTF-8"))
+        })
     }
 
     /// Reads `text` as what the flag says it is.
     pub(crate) fn read(&self, text: &str) -> Result<Declaration, Failure> {
-        Declaration::read(self.source()?, text, now())
-            .map_err(|refused| self.refused(&refused, None))
+        let source = self.source()?;
+        if let Some(found) = what_it_is(text, source) {
+            let path = self.path().map_or_else(Cow::default, Path::to_string_lossy);
+            let (_, expected) = flag_of(source);
+            return Err(Failure::Unusable(format!("{path}: expected {expected}, found {found}")));
+        }
+        Declaration::read(source, text, now()).map_err(|refused| self.refused(&refused, None))
     }
 
     /// The declaration, as it is.
@@ -139,6 +157,53 @@ impl DeclarationArgs {
         let why = output::findings(&errors, declaration);
         Failure::Unusable(format!("{named} is refused as a whole, and changes nothing\n{why}"))
     }
+}
+
+/// The flag for a text that declares, and the name of such a text.
+const fn flag_of(source: Source) -> (&'static str, &'static str) {
+    match source {
+        Source::RegistryInfo => ("--registry-info", "the Secret registry-info"),
+        Source::Values => ("--values", "Helm values"),
+        Source::Map => ("--map", "an imageswap map"),
+        Source::Mirrors => ("--mirrors", "a list"),
+    }
+}
+
+/// Returns what `text` is, and what to do with it, if it certainly is none of `source`.
+fn what_it_is(text: &str, source: Source) -> Option<String> {
+    /// Longer texts are written by programs, and take time to read.
+    const LOOKED_AT: usize = 1 << 20;
+    if source == Source::Mirrors || text.len() > LOOKED_AT {
+        return None;
+    }
+    let tree = Tree::parse(text).ok();
+    let root = tree.as_ref().and_then(|tree| Some((tree, *tree.documents.first()?)));
+    let of_key = |path: &[&str]| {
+        let (tree, root) = root?;
+        path.iter().try_fold(root, |node, key| tree.get(node, key))
+    };
+    let kind = of_key(&["kind"]).and_then(|id| root?.0.scalar(id));
+    let has_values =
+        of_key(&["ociImageRegistry"]).or_else(|| of_key(&["config", "ociImageRegistry"]));
+    let is_mapping = root.is_some_and(|(tree, root)| !tree.entries(root).is_empty());
+    let found = match kind {
+        Some("Secret") => Source::RegistryInfo,
+        _ if has_values.is_some() => Source::Values,
+        Some(kind) if source == Source::Map && of_key(&["apiVersion"]).is_some() => {
+            let kind: String = kind.chars().filter(char::is_ascii_alphanumeric).collect();
+            return Some(format!("a {kind} of Kubernetes; write its map to a file"));
+        }
+        _ => {
+            let mut lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+            let first = lines.find(|line| !line.is_empty())?;
+            if is_mapping || !first.contains("::") {
+                return None;
+            }
+            Source::Map
+        }
+    };
+    let (flag, name) = flag_of(found);
+    (found != source).then(|| format!("{name}: use {flag}"))
 }
 
 /// The time by this machine's clock.

@@ -10,6 +10,7 @@ mod format;
 mod logging;
 mod output;
 mod replace;
+mod text;
 
 use std::process::ExitCode;
 

@@ -50,8 +50,7 @@ impl Admin {
         self.socket.local_addr()
     }
 
-    /// Answers for ever. A controller is ready as long as it answers: whether
-    /// it leads is no matter of readiness.
+    /// Answers for ever. The readiness does not depend on the leadership.
     pub async fn run(self, metrics: Arc<Metrics>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -89,6 +88,9 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/healthz" => reply(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" if !metrics.is_ready() => {
+            reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the registration is not in force yet\n")
+        }
         "/readyz" => reply(StatusCode::OK, TEXT, "ready\n"),
         "/metrics" => match metrics.text() {
             Ok(text) => reply(StatusCode::OK, OPEN_METRICS, text),

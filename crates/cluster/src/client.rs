@@ -13,23 +13,49 @@ use crate::error::Error;
 const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(30);
 
-/// A client by `kubeconfig`, else by the environment: `KUBECONFIG`,
-/// `~/.kube/config`, or the pod's own service account.
+/// Returns the configuration of a client: from `kubeconfig`, else from the environment,
+/// which is `KUBECONFIG`, `~/.kube/config`, or the pod's own service account.
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
+    let wrong = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
+    match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| wrong(&error))
+        }
+        None => Config::infer().await.map_err(|error| wrong(&error)),
+    }
+}
+
+/// Returns a client with the [`config`] of `kubeconfig` or the environment.
 ///
 /// # Errors
 /// [`Error::Config`].
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    connect(config(kubeconfig).await?)
+}
+
+/// Returns a client by `context` of `kubeconfig`, or of `KUBECONFIG` or `~/.kube/config`.
+/// Without a context as [`client`].
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn client_in(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
+    let Some(context) = context else { return client(kubeconfig).await };
     let config = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
-    let found = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| config(&error))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| config(&error))?
-        }
-        None => Config::infer().await.map_err(|error| config(&error))?,
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
     };
-    connect(found)
+    let file = file.map_err(|error| config(&error))?;
+    let options =
+        KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let found = Config::from_custom_kubeconfig(file, &options).await;
+    connect(found.map_err(|error| config(&error))?)
 }
 
 /// A client by the pod's own service account; outside a pod, as [`client`].
@@ -40,7 +66,11 @@ pub async fn in_cluster() -> Result<Client, Error> {
     client(None).await
 }
 
-fn connect(mut config: Config) -> Result<Client, Error> {
+/// Returns a client with `config`.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn connect(mut config: Config) -> Result<Client, Error> {
     // Others install a provider of their own choice, or none: ring is ours.
     // A second installation is refused, which changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();

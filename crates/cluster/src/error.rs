@@ -36,6 +36,32 @@ pub enum Error {
         /// Its namespace.
         namespace: String,
     },
+    /// An object that a step depends on could not be read.
+    #[error("{0}")]
+    Unread(String),
+    /// The namespace of the page's Secret is being deleted.
+    #[error(
+        "cannot create the namespace {0}: the old one is still being deleted; it is created \
+         when the deletion ends"
+    )]
+    Terminating(String),
+    /// Another writer changes an object again and again.
+    #[error(
+        "cannot write {name}: another writer changes it again and again; image-swap writes it \
+         every ten seconds; find the other writer in its managedFields"
+    )]
+    Paced {
+        /// The name of the object.
+        name: String,
+        /// The time to wait, in seconds.
+        seconds: u64,
+    },
+    /// A step of a reconciliation took too long.
+    #[error(
+        "expected an answer of the API server within {0} seconds, found none; look for a slow \
+         webhook or policy"
+    )]
+    Late(u64),
     /// An authority or a certificate could not be made.
     #[error("the certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -45,6 +71,11 @@ impl Error {
     /// An error of the API while `doing` something.
     pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { doing: doing.into(), source: Box::new(source) }
+    }
+
+    /// Returns true if the API server does not permit the request.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if code(source) == Some(403))
     }
 
     /// Whether somebody else changed the object since it was read.

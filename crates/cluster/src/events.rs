@@ -1,19 +1,21 @@
 //! Events: what people see with `kubectl describe` and `kubectl get events`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use tracing::warn;
 
 use crate::release::Release;
 
 /// The longest note that the API takes, in bytes.
 const LONGEST: usize = 1000;
+/// The time for publishing one.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How many notes are remembered.
 const REMEMBERED: usize = 64;
 
@@ -69,8 +71,10 @@ impl Events {
         };
         let recorder = self.recorder(format!("{reason} {note}")).await;
         // An event that is lost changes nothing: metrics and status say the same.
-        if let Err(error) = recorder.publish(&event, about).await {
-            warn!(%error, reason, "an event could not be published");
+        match timeout(PATIENCE, recorder.publish(&event, about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, reason, "an event could not be published"),
+            Err(_) => warn!(reason, "an event could not be published in time"),
         }
     }
 

@@ -19,7 +19,7 @@ use kube::{Api, Client, Resource, api::PostParams};
 use serde_json::json;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -88,8 +88,7 @@ impl Election {
     pub async fn run(&mut self) {
         loop {
             let begun = Instant::now();
-            // An attempt that hangs must not outlast what we hold.
-            let attempt = timeout(self.times.period * 2, self.attempt()).await;
+            let attempt = timeout_at(self.give_up_at(begun), self.attempt()).await;
             match attempt {
                 Ok(Ok(true)) => {
                     self.until = Some(begun + self.times.duration);
@@ -102,14 +101,26 @@ impl Election {
                 Ok(Err(error)) => warn!(%error, "the lease could not be looked after"),
                 Err(_) => warn!("the lease could not be looked after in time"),
             }
-            // One period is kept for those who have to stop.
-            let margin = self.times.period;
-            if self.until.is_some_and(|until| Instant::now() + margin >= until) {
+            if self.resign_at().is_some_and(|at| Instant::now() >= at) {
                 self.until = None;
                 self.announce(false);
             }
-            sleep(self.times.period).await;
+            let next = Instant::now() + self.times.period;
+            sleep_until(self.resign_at().map_or(next, |at| at.min(next))).await;
         }
+    }
+
+    /// Returns the time at which a leader that could not renew stops. One period before
+    /// the Lease ends is kept for the work that has to stop.
+    fn resign_at(&self) -> Option<Instant> {
+        self.until.map(|until| until - self.times.period)
+    }
+
+    /// Returns the time at which an attempt that `begun` is given up. An attempt that
+    /// hangs must not outlast the Lease.
+    fn give_up_at(&self, begun: Instant) -> Instant {
+        let at = begun + self.times.period * 2;
+        self.resign_at().map_or(at, |resign_at| at.min(resign_at))
     }
 
     /// Gives the lease away, so that another one need not wait for its end.
@@ -226,6 +237,9 @@ fn claim(
 
 #[cfg(test)]
 mod tests {
+    use hyper::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
 
     const DURATION: Duration = Duration::from_secs(15);
@@ -261,5 +275,47 @@ mod tests {
         let renewed = claim(held_by("me"), "me", Duration::ZERO, DURATION).unwrap();
         assert!(renewed.renew_time.is_some());
         assert_eq!(LeaseSpec { renew_time: None, ..renewed }, held_by("me"));
+    }
+
+    /// An API server that renews the Lease for a while, and then hangs.
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_api_server_hangs_stops_before_its_lease_ends() {
+        let hangs_at = watch::Sender::new(Instant::now());
+        let renewed = watch::Sender::new(Instant::now());
+        let (ends, renewals) = (hangs_at.subscribe(), renewed.clone());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (renewals, hangs_at) = (renewals.clone(), *ends.borrow());
+            async move {
+                if Instant::now() >= hangs_at {
+                    std::future::pending::<()>().await;
+                }
+                if request.method() == "PUT" {
+                    renewals.send_replace(Instant::now());
+                }
+                let lease = json!({
+                    "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                    "metadata": { "name": "l", "resourceVersion": "1", "ownerReferences": [] },
+                    "spec": { "holderIdentity": "me" },
+                });
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from(
+                    lease.to_string().into_bytes(),
+                )))
+            }
+        });
+        let client = Client::new(service, "default");
+        let release = Release { namespace: "default".into(), name: "image-swap".into() };
+        let times = Times::default();
+        for offset in 0..6 {
+            let leads_for = times.period * 2 + Duration::from_millis(500 * offset);
+            hangs_at.send_replace(Instant::now() + leads_for);
+            let mut election = Election::new(&client, &release, "me", times);
+            let mut leadership = election.leadership();
+            let running = tokio::spawn(async move { election.run().await });
+            leadership.wait_for(|leads| *leads).await.unwrap();
+            leadership.wait_for(|leads| !*leads).await.unwrap();
+            let since = renewed.borrow().elapsed();
+            assert!(since < times.duration, "{since:?}");
+            running.abort();
+        }
     }
 }

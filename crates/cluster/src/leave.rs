@@ -8,12 +8,14 @@ use tracing::info;
 use crate::{
     api,
     error::Error,
+    pull_secrets,
     release::{LEAVING, Release},
 };
 
 /// Marks `release` as leaving, so that no controller registers it again, and
 /// deletes its webhook configuration, so that no pod is refused once the
-/// replicas are gone. In this order; what is already gone is fine.
+/// replicas are gone. Then it removes the pull Secrets that no living pod names. In this
+/// order; an object that is already gone is fine.
 ///
 /// # Errors
 /// If the API server refuses or cannot be reached.
@@ -24,5 +26,5 @@ pub async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
     let registrations = api::registrations(client);
     let deleted = api::delete(&registrations, &release.admission()).await?;
     info!(marked, deleted, "the release leaves");
-    Ok(())
+    pull_secrets::leave(client, release).await
 }

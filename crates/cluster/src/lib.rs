@@ -10,6 +10,7 @@ mod api;
 mod client;
 mod clock;
 mod controller;
+mod endpoints;
 mod error;
 mod events;
 mod follow;
@@ -28,8 +29,8 @@ mod source;
 pub mod status;
 
 pub use self::admin::Admin;
-pub use self::client::{client, in_cluster};
-pub use self::controller::{Controller, Intervals, Settings};
+pub use self::client::{client, client_in, config, connect, in_cluster};
+pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
 pub use self::error::Error;
 pub use self::health::Health;
 pub use self::lease::{Election, Leadership, Times};

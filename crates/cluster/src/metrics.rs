@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// True once the controller is ready; `None` if it is ready from the beginning.
+    ready: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,18 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
         registry.register_collector(Box::new(View { report, leadership }));
-        Self { registry }
+        Self { registry, ready: None }
+    }
+
+    /// Returns the same metrics of a controller that is ready once `ready` is true.
+    #[must_use]
+    pub fn ready_by(self, ready: watch::Receiver<bool>) -> Self {
+        Self { ready: Some(ready), ..self }
+    }
+
+    /// Returns true if the controller is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.as_ref().is_none_or(|ready| *ready.borrow())
     }
 
     /// Everything, in the text format of `OpenMetrics`.
@@ -98,9 +111,9 @@ impl Report {
         let fails = self.policy.failure_policy == "Fail";
         let help = "Whether ordinary pods that cannot be reviewed are refused";
         gauge(encoder, "failure_policy_fail", help, u64::from(fails))?;
-        let help = "Whether the last probe showed that the API server reaches us";
+        let help = "Whether every API server that answers probes reaches a replica";
         gauge(encoder, "probe_reached", help, u64::from(self.policy.probe == "reached"))?;
-        let help = "Probes that failed since the last that succeeded";
+        let help = "Probes that failed since the last that succeeded, or among others that succeed";
         gauge(encoder, "probe_failures", help, u64::from(self.policy.failures))?;
         for (name, lifetime) in [("authority", self.authority), ("certificate", self.certificate)] {
             if let Some(lifetime) = lifetime {
@@ -124,23 +137,39 @@ impl Report {
         let help = "Owners whose pods are deleted and created again and again";
         gauge(encoder, "recreated_pod_owners", help, count(self.recreated.len()))?;
         let help = "What nodes have to be told before they can pull swapped images";
-        gauge(encoder, "node_needs", help, count(self.nodes.len()))?;
+        gauge(encoder, "node_needs", help, count(self.node_needs))?;
         let alive = self.foreign.iter().filter(|other| other.alive).count();
         let help = "Other programs that swap images, by whether anybody answers";
         gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
         let dead = self.foreign.len() - alive;
         gauge(encoder, "other_image_swappers_dead", help, count(dead))?;
-        let help = "How often the registration was repaired after somebody changed it";
+        self.encode_failing(encoder)?;
+        let help = "How often the registration was repaired after another writer changed it";
         encoder
             .encode_descriptor("repairs", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&self.repairs, None)
     }
 
+    fn encode_failing(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut names: Vec<&str> = self.failing.iter().map(|step| step.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let help = "1 for each step that failed in the last reconciliation";
+        let rows: Vec<(&str, bool)> = names.into_iter().map(|name| (name, true)).collect();
+        labelled(encoder, "failing_step", help, "step", &rows)
+    }
+
     fn encode_findings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Findings in the declarations";
+        let all = u64::try_from(self.declaration.finding_count).unwrap_or(u64::MAX);
+        gauge(encoder, "declaration_findings", help, all)?;
         if self.declaration.findings.is_empty() {
             return Ok(());
         }
-        let help = "1 for each thing found in a declaration, by where it is";
+        let help = "1 for each of the first findings in a declaration, by place";
         let mut family =
             encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
         let mut seen = std::collections::HashSet::new();

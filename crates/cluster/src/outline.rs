@@ -1,5 +1,4 @@
-//! What is read of the objects of which a cluster has many: what tells what to do,
-//! and no more.
+//! Partial deserialisation of objects of which a cluster has many.
 //!
 //! Most of an object's metadata are its `managedFields`. Of a pod with five
 //! containers they are some 4 KiB of text, and parsed, with a map for every field,
@@ -13,7 +12,7 @@ use kube::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
-/// What is read of an object's `metadata`. All else is stepped over.
+/// The fields of an object's `metadata` that are read. All others are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outline {
@@ -26,11 +25,11 @@ pub(crate) struct Outline {
     owner_references: Option<Vec<Owner>>,
 }
 
-/// See [`image_swap_core::admission::ORIGINALS`].
+/// See [`image_swap_core::cluster::pull_secrets::KEPT`].
 #[derive(Deserialize)]
 struct Annotations {
-    #[serde(rename = "image-swap.io/original-images")]
-    originals: Option<IgnoredAny>,
+    #[serde(rename = "image-swap.io/kept")]
+    kept: Option<IgnoredAny>,
 }
 
 /// See [`image_swap_core::cluster::pull_secrets::MANAGED_BY`].
@@ -43,44 +42,45 @@ struct Labels {
 #[derive(Deserialize)]
 struct Owner {
     kind: String,
-    uid: String,
 }
 
 impl Outline {
-    /// Whether it is a pod of which an image was swapped.
-    pub(crate) fn is_swapped(&self) -> bool {
-        self.annotations.as_ref().is_some_and(|all| all.originals.is_some())
-    }
-
-    /// The release that says it made it.
+    /// Returns the release that its label names as its manager.
     pub(crate) fn manager(&self) -> Option<&str> {
         self.labels.as_ref()?.managed_by.as_deref()
     }
 
-    /// The UID of its first owner of this kind.
-    pub(crate) fn owner(&self, kind: &str) -> Option<&str> {
-        let mut owners = self.owner_references.iter().flatten();
-        owners.find(|owner| owner.kind == kind).map(|owner| owner.uid.as_str())
+    /// Returns true if a release has left it behind for pods that name it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.annotations.as_ref().is_some_and(|all| all.kept.is_some())
     }
 
-    /// The names alone, as kube's watches want to see them.
+    /// Returns true if it has an owner, whose end would be its own.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
+    }
+
+    /// Returns true if it has an owner of this kind.
+    pub(crate) fn is_owned_by(&self, kind: &str) -> bool {
+        self.owner_references.iter().flatten().any(|owner| owner.kind == kind)
+    }
+
+    /// Returns the names alone, as kube's watches need them.
     pub(crate) fn into_names(self) -> ObjectMeta {
         let Self { name, namespace, uid, resource_version, .. } = self;
         ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() }
     }
 }
 
-/// What is held of an object that is watched for its metadata alone. Of whatever kind:
-/// a type for each would be a watch of its own in the program, too.
+/// An object that is watched for its changes alone: its names. One type for every kind,
+/// since each type would be a watch of its own in the program, too.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Whole")]
 pub(crate) struct Glimpse {
     names: ObjectMeta,
-    /// Whether it is a pod of which an image was swapped.
-    pub(crate) is_swapped: bool,
 }
 
-/// As the API server sends it.
+/// An object as the API server sends it.
 #[derive(Deserialize)]
 struct Whole {
     metadata: Outline,
@@ -88,14 +88,7 @@ struct Whole {
 
 impl From<Whole> for Glimpse {
     fn from(Whole { metadata }: Whole) -> Self {
-        Self { is_swapped: metadata.is_swapped(), names: metadata.into_names() }
-    }
-}
-
-impl Glimpse {
-    /// Namespace and name.
-    pub(crate) fn name(&self) -> Option<(&str, &str)> {
-        self.names.namespace.as_deref().zip(self.names.name.as_deref())
+        Self { names: metadata.into_names() }
     }
 }
 
@@ -135,35 +128,34 @@ impl Resource for Glimpse {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::admission::ORIGINALS;
+    use image_swap_core::cluster::pull_secrets::{KEPT, MANAGED_BY};
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// A pod's metadata as API servers send it, and everything that it may have.
-    fn mk_pod(annotations: &Value) -> Value {
-        json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": {
-                "name": "shop-1", "generateName": "shop-", "namespace": "apps",
-                "uid": "7c9e", "resourceVersion": "42", "generation": 1,
-                "creationTimestamp": null,
-                "labels": { "app": "shop" },
-                "annotations": annotations,
-                "ownerReferences": [{
-                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop", "uid": "1f",
-                }],
-                "finalizers": ["example.org/finalizer"],
-                "managedFields": [{
-                    "manager": "kubelet", "operation": "Update", "apiVersion": "v1",
-                    "fieldsType": "FieldsV1", "fieldsV1": { "f:status": { "f:phase": {} } },
-                }],
-            },
-        })
+    /// Returns an object's metadata as API servers send it.
+    fn mk_object(labels: &Value, annotations: &Value, owners: &Value) -> Value {
+        json!({ "metadata": {
+            "name": "shop-1", "generateName": "shop-", "namespace": "apps",
+            "uid": "7c9e", "resourceVersion": "42", "generation": 1, "creationTimestamp": null,
+            "labels": labels, "annotations": annotations, "ownerReferences": owners,
+            "finalizers": ["example.org/finalizer"],
+            "managedFields": [{
+                "manager": "kubelet", "operation": "Update", "apiVersion": "v1",
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:status": { "f:phase": {} } },
+            }],
+        } })
     }
 
     #[test]
-    fn of_a_pod_nothing_is_held_but_its_names_and_whether_it_was_swapped() {
+    fn outline_has_names_and_marks_alone() {
+        let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
+        let labels = json!({ MANAGED_BY: "image-swap", "app": "shop" });
+        let object = mk_object(&labels, &json!({ KEPT: "true", "x": "y" }), &owners);
+        let outline: Outline = serde_json::from_value(object["metadata"].clone()).unwrap();
+        assert_eq!(outline.manager(), Some("image-swap"));
+        assert!(outline.is_kept() && outline.is_owned() && outline.is_owned_by("Pod"));
+        assert!(!outline.is_owned_by("ClusterRole"));
         let names = ObjectMeta {
             name: Some("shop-1".into()),
             namespace: Some("apps".into()),
@@ -171,21 +163,17 @@ mod tests {
             resource_version: Some("42".into()),
             ..ObjectMeta::default()
         };
-        for (annotations, is_swapped) in [
-            (json!({ ORIGINALS: "{}", "example.org/long": "x" }), true),
-            (json!({ "example.org/long": "x" }), false),
-            (Value::Null, false),
-        ] {
-            let pod: Glimpse = serde_json::from_value(mk_pod(&annotations)).unwrap();
-            assert_eq!((&pod.names, pod.is_swapped), (&names, is_swapped));
-            assert_eq!(pod.name(), Some(("apps", "shop-1")));
-        }
+        assert_eq!(outline.into_names(), names);
+        let glimpse: Glimpse = serde_json::from_value(object).unwrap();
+        assert_eq!(glimpse.names, names);
     }
 
     #[test]
-    fn a_pod_that_has_no_more_than_a_name_can_be_read() {
-        let pod = json!({ "metadata": { "name": "a", "namespace": "b" } });
-        let pod: Glimpse = serde_json::from_value(pod).unwrap();
-        assert_eq!((pod.name(), pod.is_swapped), (Some(("b", "a")), false));
+    fn object_with_a_name_alone_is_read() {
+        let object = json!({ "metadata": { "name": "a", "namespace": "b" } });
+        let outline: Outline = serde_json::from_value(object["metadata"].clone()).unwrap();
+        assert!(!outline.is_kept() && !outline.is_owned() && outline.manager().is_none());
+        let object = mk_object(&Value::Null, &Value::Null, &Value::Null);
+        assert!(serde_json::from_value::<Glimpse>(object).is_ok());
     }
 }

@@ -48,6 +48,11 @@ impl Release {
         format!("{}-probe", self.name)
     }
 
+    /// Returns the name of the `ConfigMap` that exists while Helm uninstalls the release.
+    pub fn uninstallation(&self) -> String {
+        format!("{}-uninstall", self.name)
+    }
+
     /// The controller's Deployment and its Lease.
     pub fn controller(&self) -> String {
         format!("{}-controller", self.name)

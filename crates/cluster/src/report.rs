@@ -35,8 +35,48 @@ pub struct Report {
     /// What nodes that were told it have in the annotation `image-swap.io/trusts`;
     /// empty if there is nothing to tell.
     pub trust: String,
+    /// The number of [`Self::nodes`], which is longer than the list if that is cut.
+    pub node_needs: usize,
     /// How often the registration was repaired since this controller began.
     pub repairs: u64,
+    /// The steps of the last reconciliation that failed.
+    pub failing: Vec<FailingStep>,
+}
+
+/// The entries that each list of a report has at most. A report has to fit into a
+/// `ConfigMap`.
+pub(crate) const LISTED: usize = 100;
+/// The bytes that each text of a report has at most.
+const TEXT: usize = 1000;
+
+/// A step of a reconciliation that failed. All others were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailingStep {
+    /// The name of the step, for programs.
+    pub name: String,
+    /// The reason.
+    pub error: String,
+}
+
+impl FailingStep {
+    /// Returns the step with an error that fits into a report.
+    pub(crate) fn bounded(&self) -> Self {
+        Self { name: self.name.clone(), error: bounded(&self.error) }
+    }
+}
+
+/// Returns the first entries of `list`.
+pub(crate) fn listed<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().take(LISTED).cloned().collect()
+}
+
+/// Returns `text`, cut if it is too long for a report.
+fn bounded(text: &str) -> String {
+    if text.len() <= TEXT {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(TEXT)])
 }
 
 /// The declaration in force, and what there is to say about each.
@@ -45,16 +85,21 @@ pub struct Report {
 pub struct Declared {
     /// `registry-info`, `chart` or `none`.
     pub source: String,
-    /// The hash of its text.
+    /// The hash of its text without credentials.
     pub hash: String,
+    /// A number that increases with every change of the declaration, of its credential alone,
+    /// too; 0 before the first.
+    pub revision: u64,
     /// How many rules it has.
     pub rules: usize,
     /// Declarations that are refused: what they declared before stays.
     pub refused: Vec<String>,
     /// The keys in which the chart's declaration differs from `registry-info`.
     pub differs: Vec<String>,
-    /// What was found.
+    /// What was found: errors first, a hundred at most.
     pub findings: Vec<Found>,
+    /// The number of findings, listed or not.
+    pub finding_count: usize,
 }
 
 /// One finding.
@@ -97,8 +142,11 @@ pub struct Held {
     pub registered: bool,
     /// The last probe: `reached`, `unreached`, `nobody-there` or `unknown`.
     pub probe: String,
-    /// Probes that failed since the last that succeeded.
+    /// Probes that failed since the last that succeeded, or among others that succeed.
     pub failures: u32,
+    /// The addresses of the API servers that do not reach a replica, where each is probed
+    /// by itself.
+    pub unreached: Vec<String>,
 }
 
 /// The Secrets with which nodes pull swapped images.
@@ -115,8 +163,8 @@ pub struct PullSecrets {
     pub foreign_count: usize,
     /// Namespaces in which it could not be written, and is tried again.
     pub failed: usize,
-    /// Why not, of one of them.
-    pub error: Option<String>,
+    /// A hundred of these namespaces, each with its reason.
+    pub failures: Vec<PullSecretFailure>,
     /// How often one was written or deleted since this controller began to lead.
     pub writes: u64,
 }
@@ -137,6 +185,16 @@ pub struct Recreated {
     pub owner: String,
     /// The number of times within three hours.
     pub times: usize,
+}
+
+/// A namespace in which the pull Secret cannot be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PullSecretFailure {
+    /// The namespace.
+    pub namespace: String,
+    /// The reason that the API server gives. Holds no credential.
+    pub reason: String,
 }
 
 /// When a certificate is valid, seconds since 1970.
@@ -177,19 +235,48 @@ impl Other {
     }
 }
 
-/// The findings of `about`, one after the other.
-pub(crate) fn found(about: &[About]) -> Vec<Found> {
-    let findings = about.iter().flat_map(|about| {
-        about.findings.iter().map(|finding| Found {
-            source: about.origin.as_str().to_owned(),
-            severity: finding.severity.as_str().to_owned(),
-            code: finding.code.as_str().to_owned(),
-            line: finding.place.line,
-            column: finding.place.column,
-            key: finding.key.map(str::to_owned),
-            message: finding.message.clone(),
-            hint: finding.hint.clone(),
-        })
+/// Returns the findings of `about`, errors first, as many as a report lists, and the
+/// number of all.
+pub(crate) fn found(about: &[About]) -> (Vec<Found>, usize) {
+    let all = || about.iter().flat_map(|about| about.findings.iter().map(|it| (about.origin, it)));
+    let errors = all().filter(|(_, finding)| finding.is_error());
+    let others = all().filter(|(_, finding)| !finding.is_error());
+    let listed = errors.chain(others).take(LISTED).map(|(origin, finding)| Found {
+        source: origin.as_str().to_owned(),
+        severity: finding.severity.as_str().to_owned(),
+        code: finding.code.as_str().to_owned(),
+        line: finding.place.line,
+        column: finding.place.column,
+        key: finding.key.map(str::to_owned),
+        message: bounded(&finding.message),
+        hint: finding.hint.as_deref().map(bounded),
     });
-    findings.collect()
+    (listed.collect(), all().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::{
+        cluster::effective::Origin,
+        finding::{Code, Finding},
+        place::Place,
+    };
+
+    use super::*;
+
+    /// A Secret and a `ConfigMap` hold 1 MiB.
+    #[test]
+    fn a_report_of_countless_findings_fits_into_a_config_map() {
+        let long = "ü".repeat(100_000);
+        let mut findings = vec![Finding::warning(Code::DeadRule, Place::START, &*long); 12_000];
+        findings.push(Finding::error(Code::Chain, Place::START, &*long).hint(&*long));
+        let about = [About { origin: Origin::RegistryInfo, refused: true, findings }];
+        let (findings, finding_count) = found(&about);
+        assert_eq!((findings.len(), finding_count), (LISTED, 12_001));
+        assert_eq!(findings[0].severity, "error");
+        let declaration = Declared { findings, finding_count, ..Declared::default() };
+        let report = Report { declaration, ..Report::default() };
+        let size = serde_json::to_string(&report).unwrap().len();
+        assert!(size < 1024 * 1024 / 2, "{size}");
+    }
 }

@@ -11,8 +11,11 @@ use serde_json::{Map, Value, json};
 
 use crate::{api, error::Error, release::Release};
 
-/// The annotation with the hash of a declaration.
+/// The annotation with the hash of a declaration, which covers no credential.
 pub(crate) const HASH: &str = "image-swap.io/hash";
+/// The annotation with a number that increases when the declaration changes, its credential
+/// included.
+pub(crate) const REVISION: &str = "image-swap.io/revision";
 
 /// The first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn hash(text: &str) -> String {
@@ -33,6 +36,18 @@ pub(crate) fn declared(secret: &Secret) -> SecretData {
 pub(crate) fn text<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
     let value = secret.data.as_ref()?.get(key)?;
     std::str::from_utf8(&value.0).ok()
+}
+
+/// Returns the value of an annotation.
+pub(crate) fn annotation<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
+    secret.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Returns true if `secret` has all of `annotations`.
+pub(crate) fn is_annotated(secret: Option<&Secret>, annotations: &BTreeMap<&str, String>) -> bool {
+    secret.is_some_and(|secret| {
+        annotations.iter().all(|(key, value)| annotation(secret, key) == Some(value))
+    })
 }
 
 /// The labels of everything that the controller makes.

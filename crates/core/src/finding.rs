@@ -41,6 +41,10 @@ pub enum Code {
     Shadowed,
     /// A rule that can match nothing.
     DeadRule,
+    /// A source in a spelling that images do not have.
+    SourceSpelling,
+    /// Names without a registry, which nodes resolve in a way of their own.
+    ShortNames,
     /// A target on another host than DOMAIN.
     OutsideDomain,
     /// A rule that a node's container runtime cannot be told.
@@ -49,6 +53,10 @@ pub enum Code {
     SilentNoOp,
     /// `INSECURE` beside `CA_CERT`.
     InsecureWithCa,
+    /// A credential for a host that nodes speak plain HTTP to.
+    CredentialOverHttp,
+    /// A password with a line break at its end.
+    TrailingNewline,
     /// A line that is no rule; it is skipped.
     UnreadableLine,
     /// A key that means nothing here.
@@ -66,10 +74,14 @@ impl Code {
             Self::Collision => "collision",
             Self::Shadowed => "shadowed",
             Self::DeadRule => "dead-rule",
+            Self::SourceSpelling => "source-spelling",
+            Self::ShortNames => "short-names",
             Self::OutsideDomain => "outside-domain",
             Self::NodeInexpressible => "node-inexpressible",
             Self::SilentNoOp => "silent-no-op",
             Self::InsecureWithCa => "insecure-with-ca",
+            Self::CredentialOverHttp => "credential-over-http",
+            Self::TrailingNewline => "trailing-newline",
             Self::UnreadableLine => "unreadable-line",
             Self::UnknownKey => "unknown-key",
         }

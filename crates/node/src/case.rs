@@ -47,16 +47,16 @@ cases! {
         "files go below that directory; nothing is restarted, unless the containerd that runs says it was started without it";
     COLON_LIST: "colon-list", "`config_path` is a list `a:b`, which containerd 2 takes for one name", Migrate,
         "the first directory becomes the only one";
-    COLON_LIST_IN_USE: "colon-list-in-use", "such a list, and hosts below more than the first directory", Refuse,
+    COLON_LIST_LOCAL: "colon-list-local", "such a list on a containerd that pulls by itself and splits it: before 2.1, or with a setting such as `discard_unpacked_layers`", Keep,
+        "files go to the first directory; containerd searches all of them";
+    COLON_LIST_IN_USE: "colon-list-in-use", "a list that has to be edited, or a default rule, and hosts below more than the first directory", Refuse,
         "move what is below the other directories to the first one";
     MIRRORS_TABLE: "mirrors-table", "a mirrors table in config.toml, which stops the CRI plugin beside `config_path`", Migrate,
         "taken out; hosts that nothing is declared for get a `hosts.toml` that says the same";
     MIRRORS_TABLE_ODD: "mirrors-table-odd", "a mirrors table with an endpoint that `hosts.toml` cannot say", Refuse,
         "take that endpoint out of config.toml, or declare the host";
     TLS_TABLE: "tls-table", "`configs.HOST.tls` in config.toml, which containerd 1 refuses beside `config_path`", Migrate,
-        "taken out; it goes to the `hosts.toml` of HOST";
-    TLS_TABLE_DECLARED: "tls-table-declared", "`configs.HOST.tls` for a host that is declared without CA and INSECURE", Refuse,
-        "declare CA_CERT or INSECURE, or take the table out of config.toml";
+        "taken out; its certificates go to every `hosts.toml` that leads to HOST";
     AUTH_TABLE: "auth-table", "`configs.HOST.auth` in config.toml", Keep,
         "it works beside `config_path` on every version";
     TOKENS_ALONE: "tokens-alone", "containerd before 2.1, and a registry that takes tokens alone", Migrate,
@@ -74,7 +74,7 @@ cases! {
     RUNTIME_TOO_OLD: "runtime-too-old", "containerd before 1.6, which has no `override_path`", Refuse,
         "update containerd";
     RUNTIME_UNKNOWN: "runtime-unknown", "a version that nobody can tell, and config.toml to be edited", Refuse,
-        "set `config_path` to one directory by hand, or start the runtime, which then tells";
+        "start the runtime, name its version with `--runtime-version`, or set `config_path` to one directory by hand";
     RUNTIME_NEW: "runtime-new", "containerd 2.5 or later", Keep,
         "handled as 2.4 is";
     CRI_DISABLED: "cri-disabled", "`disabled_plugins` names the CRI plugin", Refuse,
@@ -87,12 +87,16 @@ cases! {
         "move it away";
     CANNOT_EDIT: "cannot-edit", "a table to be edited is something else", Refuse,
         "write it as a table";
-    FOREIGN_HOSTS: "foreign-hosts", "a `hosts.toml` or `ca.crt` of somebody else for a host that is declared", Migrate,
-        "replaced by ours; `restore` gives it back";
+    FOREIGN_HOSTS: "foreign-hosts", "a `hosts.toml` of another tool for a source that is declared", Migrate,
+        "its mirrors are replaced; its certificates, `skip_verify`, headers and `server` are kept for the same hosts; `restore` brings the file back";
+    FOREIGN_HOSTS_ODD: "foreign-hosts-odd", "such a file with several settings for one host, another scheme than declared, or a certificate that is missing", Refuse,
+        "correct that file, or remove it and declare CA_CERT, INSECURE, USERNAME and PASSWORD";
+    FOREIGN_TARGET: "foreign-target", "a `hosts.toml` of another tool for a target that is declared without CA and INSECURE", Keep,
+        "no file of image-swap is put beside it; its certificates, `skip_verify` and headers are used for the target as a mirror too";
     FOREIGN_ELSEWHERE: "foreign-elsewhere", "files of somebody else for hosts that nothing is declared for", Keep,
         "they are not touched";
     DOCKER_LAYOUT: "docker-layout", "certificates without `hosts.toml` for a target that is declared without CA and INSECURE", Keep,
-        "containerd trusts them as they are, and no file of ours is put beside them";
+        "no file of image-swap is put beside them; they are used for the target as a mirror too";
     OTHER_SPELLING: "other-spelling", "a directory `HOST_PORT_`, which containerd prefers to ours", Refuse,
         "move it away";
     SPEGEL: "spegel", "a directory `_backup`, by which spegel marks what it took over", Refuse,
@@ -119,17 +123,31 @@ cases! {
         "write it in version 2: both in one are an error, and nothing is pulled";
     REGISTRIES_LATER: "registries-later", "CRI-O or podman, and a later drop-in that replaces a declared prefix", Refuse,
         "take the prefix out of that file, or rename it so that it sorts before `50-image-swap.conf`";
-    REGISTRIES_EARLIER: "registries-earlier", "CRI-O or podman, and an earlier file with a declared prefix", Keep,
-        "ours replaces what it says of that prefix";
+    REGISTRIES_EARLIER: "registries-earlier", "CRI-O or podman, and an earlier file with a declared prefix, or with a shorter one", Keep,
+        "its mirrors of that prefix are replaced; its `location`, `insecure` and `blocked` are kept";
+    REGISTRIES_TARGET: "registries-target", "CRI-O or podman, and another file with a `[[registry]]` for a target", Keep,
+        "it stays in force for the target; its `insecure` is used for the target as a mirror too";
+    REGISTRIES_BLOCKED: "registries-blocked", "CRI-O or podman, and a target that another file blocks", Refuse,
+        "take `blocked` out of that file, or declare another target";
+    REGISTRIES_LONGER: "registries-longer", "CRI-O or podman, and another file with a longer prefix or a wildcard within a declared prefix", Keep,
+        "that rule wins for its images, which do not come from the mirror; take it out if they should";
+    REGISTRIES_LONGER_NEVER: "registries-longer-never", "the same, and fallback is never", Refuse,
+        "take that rule out: its images would come from elsewhere";
+    REGISTRIES_INVALID: "registries-invalid", "CRI-O or podman, and a registries.conf or drop-in that they refuse", Refuse,
+        "correct that file: nothing is pulled as long as it is there";
     CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
         "log in there for the declared registry, and declare it without credentials for nodes";
     REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
         "declare what it says, and move it away, for there is one such file; or put in by hand what `image-swap render k3s` prints";
+    REGISTRIES_YAML_EMPTY: "registries-yaml-empty", "k3s or RKE2, and a registries.yaml that is empty, or names registries without mirrors for the embedded registry", Migrate,
+        "the names are kept beside the mirrors; `restore` brings the file back";
+    PRIVATE_REGISTRY: "private-registry", "k3s or RKE2, and `private-registry` with several values or a relative path", Refuse,
+        "set it to one absolute path in config.yaml or in the unit";
     RANCHER_NEVER: "rancher-never", "k3s or RKE2, and fallback is never", Refuse,
         "set `disable-default-registry-endpoint: true` in config.yaml of every server and agent first";
     DAEMON_JSON: "daemon-json", "docker, and a daemon.json of somebody else", Migrate,
         "its lists get our entries in front of theirs, and all else stays; `restore` takes them out again";
-    DAEMON_JSON_ODD: "daemon-json-odd", "docker, and a daemon.json that is no JSON object, or has something else in place of those lists", Refuse,
+    DAEMON_JSON_ODD: "daemon-json-odd", "docker, and a daemon.json that dockerd of its version does not read, or that has something else in place of those lists", Refuse,
         "repair it: dockerd does not start with it either";
     DOCKER_FLAGS: "docker-flags", "docker, and a flag of dockerd for one of those lists", Refuse,
         "take the flag out: dockerd does not start with a list in both places";
@@ -149,6 +167,14 @@ cases! {
         "use the node pool's `containerdConfig.registryHosts`";
     OWNER_NIXOS: "owner-nixos", "NixOS, whose files are links into its store", Refuse,
         "use `virtualisation.containerd.settings` and `environment.etc`";
+    OWNER_K0S: "owner-k0s", "k0s, and no `config_path` in `/etc/k0s/containerd.d`", Refuse,
+        "write `/etc/k0s/containerd.d/image-swap.toml` with the version of `/etc/k0s/containerd.toml`, such as `version = 2`, and in the table `[plugins.\"io.containerd.grpc.v1.cri\".registry]` (from version 3 on `[plugins.\"io.containerd.cri.v1.images\".registry]`) the line `config_path = \"/etc/containerd/certs.d\"`; k0s restarts its containerd, and image-swap then writes files below that directory";
+    OWNER_MICROK8S: "owner-microk8s", "MicroK8s, and no `config_path` in its template of config.toml", Refuse,
+        "set `config_path = \"${SNAP_DATA}/args/certs.d\"` in the registry table of `/var/snap/microk8s/current/args/containerd-template.toml`, and run `microk8s stop` and `microk8s start`; image-swap then writes files below that directory, which are read at every pull";
+    OWNER_SNAP_DOCKER: "owner-snap-docker", "docker of a snap, which reads a daemon.json of its own", Refuse,
+        "merge what `image-swap render docker` prints into `/var/snap/docker/current/config/daemon.json`, and run `snap restart docker`";
+    NO_RULE: "no-rule", "rules none of which the runtime can express", Refuse,
+        "use a runtime or rules that work together: `image-swap check --format FORMAT` lists why; `image-swap node restore` takes earlier rules out";
     OWNER_GENERATED: "owner-generated", "config.toml that k3s or RKE2 generate", Refuse,
         "use `--runtime k3s` or `--runtime rke2`";
 }

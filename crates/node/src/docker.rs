@@ -8,7 +8,8 @@ use image_swap_core::{
 };
 
 use crate::{
-    Desired, File, HostPath, Observed, Plan, Refusal, Row, case, glob, json, plan::Changes,
+    Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, glob, json,
+    layout, owner, plan::Changes, systemd, text::Encoding,
 };
 
 const ETC: &str = "/etc/docker";
@@ -26,7 +27,54 @@ const STARTS: [&str; 7] = [
     "/etc/sysconfig/docker",
 ];
 
+/// The signs of a dockerd that a snap brings along, with a `daemon.json` of its own.
+const SNAP: [&str; 3] =
+    ["/var/snap/docker", "/snap/docker", "/etc/systemd/system/snap.docker.dockerd.service"];
+/// The options that name another `daemon.json`.
+const CONFIG_FILE: [&str; 2] = ["--config-file", "-config-file"];
+/// The files that services of Debian and Fedora read options from.
+const DEFAULTS: [&str; 2] = ["/etc/default/docker", "/etc/sysconfig/docker"];
+/// The first dockerd that reads an empty file, a byte order mark, and UTF-16.
+const ENCODINGS: Version = Version::new(23, 0, 0);
+
+/// Returns the `daemon.json` that dockerd is started with; `None` if nothing names one.
+pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+    if let Some(found) = owner::option(&observed.arguments, &CONFIG_FILE) {
+        return Some(HostPath::new(found));
+    }
+    let files = &observed.files;
+    let command = systemd::command_line("docker", files, &mut Vec::new());
+    if let Some(found) = owner::option(&command, &CONFIG_FILE) {
+        return Some(HostPath::new(found));
+    }
+    // Without a unit, the service is another init system's.
+    let variables = if command.is_empty() {
+        DEFAULTS.iter().flat_map(|&path| systemd::lines(files, &path.into())).collect()
+    } else if command.iter().any(|word| word.contains('$')) {
+        systemd::environment("docker", files, &mut Vec::new())
+    } else {
+        Vec::new()
+    };
+    // The options are in quotes, with words of their own.
+    let words = variables.iter().flat_map(|line| line.split(['"', '\'', '=', ' ', '\t']));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    owner::option(&words, &CONFIG_FILE).map(HostPath::new)
+}
+
+/// Refuses a dockerd of a snap, which reads files of its own.
+fn refuse_snap(observed: &Observed) -> Result<(), Refusal> {
+    let of_process = observed.arguments.first().map(|program| program.starts_with("/snap/"));
+    let sign = SNAP.iter().find(|path| observed.files.exists(&(**path).into()));
+    match (of_process, sign) {
+        (None | Some(true), Some(sign)) => {
+            Err(Refusal::new(&case::OWNER_SNAP_DOCKER, format!("found {sign}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+    refuse_snap(observed)?;
     let mut changes = Changes::new(observed, desired)?;
     if desired.fallback == Fallback::Never {
         let found = "expected fallback upstream for docker, found never";
@@ -35,10 +83,18 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     let rendered = render(desired);
     for file in &rendered.files {
         if file.path != "daemon.json" {
-            changes.whole(HostPath::new(ETC).join(&file.path), File::public(file.text.clone()));
+            let directory = HostPath::new(ETC).join(&file.path).parent();
+            let directory = directory.unwrap_or_else(|| HostPath::new(ETC));
+            let name = layout::name_of_ca(&changes, &directory, file.text.as_bytes());
+            changes.whole(directory.join(name), File::public(file.text.clone()));
         } else if file.text.trim() != "{}" {
             daemon_json(observed, &mut changes, &file.text)?;
         }
+    }
+    for host in Mirrors::new(desired.declaration.rules()).targets() {
+        let directory = HostPath::new(ETC).join("certs.d").join(host);
+        let contact = layout::contact(&changes, observed, &directory, host);
+        changes.contacts.push(Contact { users_log_in: true, ..contact });
     }
     let rows = rows(desired, observed, &changes);
     changes.plan_of(rendered, rows)
@@ -55,9 +111,15 @@ fn daemon_json(
     let edit = |file: &File| {
         let refused =
             |found: String| Refusal::new(&case::DAEMON_JSON_ODD, format!("{path}: {found}"));
-        let text = std::str::from_utf8(&file.bytes).map_err(|error| refused(error.to_string()))?;
-        let text = json::with(text, &ours).map_err(|error| refused(error.to_string()))?;
-        Ok(File { bytes: text.into_bytes(), mode: file.mode })
+        let (encoding, text) = Encoding::decode(&file.bytes)
+            .ok_or_else(|| refused("expected UTF-8 or UTF-16, found other bytes".to_owned()))?;
+        let is_old = observed.version.is_some_and(|version| version < ENCODINGS);
+        if is_old && (encoding != Encoding::Utf8 || text.trim().is_empty()) {
+            let found = "expected an object in UTF-8 without a byte order mark: dockerd before 23 reads nothing else";
+            return Err(refused(found.to_owned()));
+        }
+        let text = json::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
+        Ok(File { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
     if let Some((file, flag)) = flag(observed, &ours) {
         let found = format!("{file}: expected no {flag} beside {path}, found it");
@@ -99,8 +161,16 @@ fn starts(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
 pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
     let rendered = desired.map(render).unwrap_or_default();
     let files = rendered.files.iter().map(|file| HostPath::new(ETC).join(&file.path));
-    let mut unseen = files.collect();
+    let mut unseen: Vec<HostPath> = files.collect();
     starts(observed, &mut unseen);
+    systemd::command_line("docker", &observed.files, &mut unseen);
+    systemd::environment("docker", &observed.files, &mut unseen);
+    unseen.extend(SNAP.map(HostPath::new));
+    let targets = desired.map(|desired| Mirrors::new(desired.declaration.rules()));
+    for host in targets.iter().flat_map(Mirrors::targets) {
+        let directory = HostPath::new(ETC).join("certs.d").join(host);
+        unseen.extend(layout::unseen(&directory, observed));
+    }
     unseen
 }
 

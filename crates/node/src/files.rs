@@ -31,6 +31,9 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Its permissions, such as `0o644`.
     pub mode: u32,
+    /// User and group; `None` if those of image-swap itself. A public file with `None`
+    /// takes over the owner of the file that it replaces.
+    pub owner: Option<(u32, u32)>,
 }
 
 impl Files {
@@ -118,12 +121,23 @@ impl Files {
 impl File {
     /// A text that everybody may read.
     pub fn public(text: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: text.into(), mode: 0o644 }
+        Self { bytes: text.into(), mode: 0o644, owner: None }
     }
 
     /// A text that nobody else may read.
     pub fn secret(text: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: text.into(), mode: 0o600 }
+        Self { bytes: text.into(), mode: 0o600, owner: None }
+    }
+
+    /// True if only its owner may read it: it may hold a credential.
+    pub(crate) const fn is_private(&self) -> bool {
+        matches!(self.mode & 0o077, 0)
+    }
+
+    /// True if this file of a host already is what `wanted` describes.
+    pub(crate) fn is_like(&self, wanted: &Self) -> bool {
+        let owner = self.owner == wanted.owner || (wanted.owner.is_none() && !wanted.is_private());
+        self.bytes == wanted.bytes && self.mode == wanted.mode && owner
     }
 }
 

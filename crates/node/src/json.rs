@@ -3,9 +3,11 @@
 
 use jsonc_parser::{
     ParseOptions,
-    cst::{CstArray, CstInputValue, CstObject, CstRootNode},
+    cst::{CstArray, CstInputValue, CstObject, CstObjectProp, CstRootNode},
 };
 use serde_json::{Map, Value};
+
+use crate::text::Encoding;
 
 /// Lists of texts by their keys.
 pub(crate) type Lists = Vec<(String, Vec<String>)>;
@@ -42,9 +44,15 @@ pub(crate) fn lists(text: &str) -> Lists {
 }
 
 /// `text` with what its lists lack of `ours` in front of what they have.
+///
+/// A list that is `null`, and a text without any object, count as empty: dockerd reads them so.
 pub(crate) fn with(text: &str, ours: &Lists) -> Result<String, CannotEdit> {
+    let text = if text.trim().is_empty() { "{\n}\n" } else { text };
     let (root, object) = parse(text)?;
     for (key, values) in ours {
+        if let Some(null) = null(&object, key) {
+            null.set_value(CstInputValue::Array(Vec::new()));
+        }
         let Some(list) = list(&object, key)? else {
             let values = values.iter().map(|value| CstInputValue::String(value.clone()));
             object.append(key, CstInputValue::Array(values.collect()));
@@ -70,6 +78,7 @@ pub(crate) fn without(
     now: &str,
 ) -> Result<(String, Vec<String>), CannotEdit> {
     let (root, object) = parse(now)?;
+    let was: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
     let before = lists(before);
     let mut left = Vec::new();
     for (key, values) in lists(ours) {
@@ -96,7 +105,12 @@ pub(crate) fn without(
             blank.remove();
         }
         if list.elements().is_empty() && had.is_none() {
-            object.get(&key).into_iter().for_each(jsonc_parser::cst::CstObjectProp::remove);
+            match object.get(&key) {
+                Some(found) if was.get(&key) == Some(&Value::Null) => {
+                    found.set_value(CstInputValue::Null);
+                }
+                found => found.into_iter().for_each(CstObjectProp::remove),
+            }
         }
     }
     Ok((root.to_string(), left))
@@ -104,7 +118,7 @@ pub(crate) fn without(
 
 /// Whether both say the same.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
-    let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+    let read = |bytes| serde_json::from_str::<Value>(&Encoding::decode(bytes)?.1).ok();
     read(a).is_some_and(|a| Some(a) == read(b))
 }
 
@@ -123,6 +137,13 @@ fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
         .map_err(|_| CannotEdit("a JSON object, found another text".to_owned()))?;
     let object = root.object_value();
     object.map(|object| (root, object)).ok_or_else(|| CannotEdit("a JSON object".to_owned()))
+}
+
+/// Returns the property `key` if its value is `null`.
+fn null(object: &CstObject, key: &str) -> Option<CstObjectProp> {
+    let mut found = object.properties().into_iter();
+    let found = found.find(|it| it.decoded_name().as_deref() == Some(key))?;
+    found.value()?.as_null_keyword().map(|_| found)
 }
 
 /// The list `key`, if there is one.
@@ -227,6 +248,8 @@ mod tests {
                 return Ok(());
             };
             let mut expected = object;
+            // `null` is an empty list.
+            expected.retain(|key, value| key != "registry-mirrors" || !value.is_null());
             let list = expected.entry("registry-mirrors").or_insert_with(|| Vec::<Value>::new().into());
             let list = list.as_array_mut().unwrap();
             for value in ["z", "a"].map(Value::from) {
@@ -245,7 +268,6 @@ mod tests {
     #[test]
     fn what_is_no_list_is_left_alone() {
         for text in [
-            "",
             "[]",
             "{\"registry-mirrors\": \"https://m.io\"}",
             "{\"registry-mirrors\": [1]}",
@@ -253,6 +275,15 @@ mod tests {
             "{// comment\n}",
         ] {
             assert!(with(text, &ours()).is_err(), "{text}");
+        }
+        for (text, spelt) in [
+            ("", "{}"),
+            (" \n", "{}"),
+            ("{\"registry-mirrors\": null}", "{\"registry-mirrors\": []}"),
+        ] {
+            let meaning = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            let edited = with(text, &ours()).unwrap();
+            assert_eq!(meaning(&edited), meaning(&with(spelt, &ours()).unwrap()), "{text}");
         }
         let edited = with("{}", &ours()).unwrap();
         let (reverted, left) = without("{}", &edited, "{\"registry-mirrors\": 1}").unwrap();

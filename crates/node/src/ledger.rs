@@ -54,6 +54,9 @@ pub enum Before {
         bytes: Bytes,
         /// Its permissions.
         mode: u32,
+        /// Its user and group; `None` if those of image-swap itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<(u32, u32)>,
     },
 }
 
@@ -193,7 +196,9 @@ impl Before {
     pub(crate) fn of(file: Option<&File>) -> Self {
         match file {
             None => Self::Absent,
-            Some(File { bytes, mode }) => Self::File { bytes: bytes[..].into(), mode: *mode },
+            Some(File { bytes, mode, owner }) => {
+                Self::File { bytes: bytes[..].into(), mode: *mode, owner: *owner }
+            }
         }
     }
 
@@ -201,7 +206,9 @@ impl Before {
     pub fn file(&self) -> Option<File> {
         match self {
             Self::Absent => None,
-            Self::File { bytes, mode } => Some(File { bytes: bytes.get(), mode: *mode }),
+            Self::File { bytes, mode, owner } => {
+                Some(File { bytes: bytes.get(), mode: *mode, owner: *owner })
+            }
         }
     }
 }

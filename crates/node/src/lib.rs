@@ -13,6 +13,8 @@
 #[cfg(feature = "shell")]
 mod apply;
 mod case;
+#[cfg(feature = "shell")]
+mod check;
 mod containerd;
 mod containers;
 #[cfg(feature = "shell")]
@@ -25,6 +27,7 @@ mod glob;
 mod host;
 mod host_path;
 mod json;
+mod layout;
 mod ledger;
 mod needs;
 #[cfg(feature = "shell")]
@@ -34,12 +37,15 @@ mod owner;
 mod plan;
 mod rancher;
 mod refusal;
+mod registries;
 #[cfg(feature = "shell")]
 pub mod registry;
 #[cfg(feature = "shell")]
 mod restart;
 mod runtime;
+mod systemd;
 mod telling;
+mod text;
 mod toml;
 #[cfg(feature = "shell")]
 pub mod verify;
@@ -48,6 +54,7 @@ mod version;
 #[cfg(feature = "shell")]
 pub use self::{
     apply::{Applied, Failed, Left, Progress, StepError, Turn, Why},
+    check::{CheckError, check},
     host::{Host, Root, enter},
     observe::{Answer, Asks, Daemon, Drift, ObserveError, Seen, Standing, drift, observe},
     restart::{Error as RestartError, Restarting, guard},
@@ -61,7 +68,7 @@ pub use self::{
     needs::needs,
     observed::Observed,
     owner::Owner,
-    plan::{Outcome, Plan, Row, State, Step, plan, restore},
+    plan::{Contact, Outcome, Plan, Row, State, Step, plan, restore},
     refusal::Refusal,
     runtime::{RUNTIMES, Runtime},
     version::Version,

@@ -1,7 +1,8 @@
 //! What a host is like.
 
 use crate::{
-    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, needs::needs,
+    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, docker,
+    needs::needs, owner, rancher,
 };
 
 /// What was seen of a host.
@@ -17,6 +18,10 @@ pub struct Observed {
     /// the declared user name and password with `401` and a `Bearer` challenge.
     /// containerd before 2.1 then needs them in config.toml, not in a header.
     pub tokens_alone: bool,
+    /// The command line of the runtime's process; empty if it was not seen.
+    pub arguments: Vec<String>,
+    /// True if no runtime runs on the host, and none has to be restarted: an image of a host.
+    pub at_rest: bool,
     /// The `config_path` that the running containerd was started with, where it
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
@@ -32,6 +37,8 @@ impl Observed {
             version,
             config: runtime.config(),
             tokens_alone: false,
+            arguments: Vec::new(),
+            at_rest: false,
             in_force: None,
             files: Files::default(),
         }
@@ -45,6 +52,7 @@ impl Observed {
         mut read: impl FnMut(&HostPath) -> Entry,
     ) {
         loop {
+            self.settle();
             let paths = needs(desired, self);
             if paths.is_empty() {
                 return;
@@ -66,6 +74,19 @@ impl Observed {
 
     /// Who else writes its files.
     pub fn owner(&self) -> Option<Owner> {
-        Owner::of(&self.files)
+        Owner::of(self)
+    }
+
+    /// Finds the main file that the runtime is configured to read.
+    fn settle(&mut self) {
+        let config = match self.runtime {
+            Runtime::Containerd => owner::config(self),
+            Runtime::Docker => docker::config(self),
+            Runtime::K3s | Runtime::Rke2 => rancher::config(self),
+            Runtime::Crio | Runtime::Podman => None,
+        };
+        if let Some(config) = config {
+            self.config = config;
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Hosts whose files are written by somebody else.
 
 use crate::{
-    Case, Files, HostPath, Observed, Refusal, Runtime,
+    Case, HostPath, Observed, Refusal, Runtime,
     case::{
-        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_NIXOS, OWNER_NODEADM,
-        OWNER_OPENSHIFT, OWNER_TALOS,
+        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_MICROK8S,
+        OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
     },
 };
 
@@ -25,7 +25,24 @@ pub enum Owner {
     ContainerOptimized,
     /// NixOS: files below /etc are links into its store.
     NixOs,
+    /// k0s, which writes the main file of its containerd and reads a directory beside it.
+    K0s,
+    /// `MicroK8s`, whose containerd reads a file that is made from a template.
+    MicroK8s,
 }
+
+/// The main file of k0s's containerd.
+pub(crate) const K0S: &str = "/etc/k0s/containerd.toml";
+/// The files that k0s merges into it.
+pub(crate) const K0S_DROP_INS: &str = "/etc/k0s/containerd.d/*.toml";
+/// The first line of that file for as long as k0s writes it.
+const K0S_MARK: &str = "k0s_managed=true";
+/// The directory that the files of `MicroK8s` call `SNAP_DATA`.
+pub(crate) const MICROK8S_DATA: &str = "/var/snap/microk8s/current";
+/// The template of the main file of its containerd.
+pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
+/// The directory of hosts that this template names, unless somebody changed it.
+const MICROK8S_CERTS_D: &str = "/var/snap/microk8s/current/args/certs.d";
 
 /// Paths that tell, beside what the system calls itself.
 const MCO: &str = "/etc/machine-config-daemon";
@@ -33,13 +50,20 @@ const NODEADM: &str = "/usr/bin/nodeadm";
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 impl Owner {
-    /// Who owns the host with `files`, if anybody but its administrator does.
-    pub fn of(files: &Files) -> Option<Self> {
+    /// Returns the owner of the files of a host, `None` if that is its administrator.
+    pub(crate) fn of(observed: &Observed) -> Option<Self> {
+        let files = &observed.files;
         if files.exists(&MCO.into()) {
             return Some(Self::OpenShift);
         }
         if files.exists(&NODEADM.into()) {
             return Some(Self::Nodeadm);
+        }
+        if observed.config.as_str() == K0S {
+            return Some(Self::K0s);
+        }
+        if observed.config.as_str() == MICROK8S {
+            return Some(Self::MicroK8s);
         }
         let text = OS_RELEASE.iter().find_map(|&path| files.text(&path.into()))?;
         let id = text.lines().find_map(|line| line.strip_prefix("ID="))?;
@@ -56,7 +80,9 @@ impl Owner {
 
     /// The paths that tell.
     pub(crate) fn evidence() -> impl Iterator<Item = HostPath> {
-        OS_RELEASE.into_iter().chain([MCO, NODEADM]).map(HostPath::new)
+        let others = [MCO, NODEADM, K0S, "/etc/k0s", MICROK8S, MICROK8S_CERTS_D];
+        let main = Runtime::Containerd.config();
+        OS_RELEASE.into_iter().chain(others).map(HostPath::new).chain([main])
     }
 
     /// The row of docs/nodes.md.
@@ -69,19 +95,23 @@ impl Owner {
             Self::Flatcar => &OWNER_FLATCAR,
             Self::ContainerOptimized => &OWNER_COS,
             Self::NixOs => &OWNER_NIXOS,
+            Self::K0s => &OWNER_K0S,
+            Self::MicroK8s => &OWNER_MICROK8S,
         }
     }
 }
 
 /// Refuses a host that is not ours to write on.
 pub(crate) fn check(observed: &Observed) -> Result<(), Refusal> {
-    let generated = observed.config.is_below(&"/var/lib/rancher".into());
+    // Also below the directory that `data-dir` names.
+    let generated = observed.config.is_below(&"/var/lib/rancher".into())
+        || observed.config.as_str().ends_with("/agent/etc/containerd/config.toml");
     if observed.runtime == Runtime::Containerd && generated {
         return Err(Refusal::new(&OWNER_GENERATED, format!("{} is generated", observed.config)));
     }
     match observed.owner() {
         // What lies below certs.d is nobody's there; config.toml is not.
-        None | Some(Owner::Nodeadm) => Ok(()),
+        None | Some(Owner::Nodeadm | Owner::K0s | Owner::MicroK8s) => Ok(()),
         Some(owner) => {
             let found = format!("expected a host of its administrator, found {owner:?}");
             Err(Refusal::new(owner.case(), found))
@@ -96,6 +126,92 @@ pub(crate) fn check_main_file(observed: &Observed) -> Result<(), Refusal> {
             let found = format!("{} is written by nodeadm", observed.config);
             Err(Refusal::new(&OWNER_NODEADM, found))
         }
+        Some(Owner::K0s) => {
+            let found = format!("{K0S_DROP_INS}: expected config_path there, found none");
+            Err(Refusal::new(&OWNER_K0S, found))
+        }
+        Some(Owner::MicroK8s) => {
+            let found = format!("{}: expected config_path there, found none", observed.config);
+            Err(Refusal::new(&OWNER_MICROK8S, found))
+        }
         _ => Ok(()),
+    }
+}
+
+/// Returns the main file of a containerd that a Kubernetes distribution brings along; `None`
+/// if there is no sign of one. k0s and `MicroK8s` bring their own kubelet too, so a containerd
+/// beside theirs has no pods.
+pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+    let exists = |path: &str| observed.files.exists(&path.into());
+    let named = option(&observed.arguments, &["--config", "-config", "-c"]);
+    if let Some(named) = named.map(HostPath::new) {
+        let is_snap = named.is_below(&"/var/snap/microk8s".into());
+        return Some(if is_snap { MICROK8S.into() } else { named });
+    }
+    let main = Runtime::Containerd.config();
+    if !observed.arguments.is_empty() {
+        return Some(main);
+    }
+    let microk8s = exists(MICROK8S) || exists(MICROK8S_CERTS_D);
+    if exists(K0S) || (exists("/etc/k0s") && !exists(main.as_str()) && !microk8s) {
+        Some(K0S.into())
+    } else if microk8s {
+        Some(MICROK8S.into())
+    } else {
+        None
+    }
+}
+
+/// True if k0s merges the files of its directory into the main file of its containerd. Without
+/// the mark an administrator has taken that file over.
+pub(crate) fn k0s_merges(observed: &Observed) -> bool {
+    let text = observed.files.text(&observed.config);
+    observed.config.as_str() == K0S && text.is_none_or(|text| text.contains(K0S_MARK))
+}
+
+/// Returns the directory of hosts of a containerd whose main file does not show it.
+pub(crate) fn certs_d(observed: &Observed) -> Option<HostPath> {
+    let is_shown = observed.config.as_str() != MICROK8S || observed.files.exists(&MICROK8S.into());
+    let certs_d = HostPath::new(MICROK8S_CERTS_D);
+    (!is_shown && observed.files.exists(&certs_d)).then_some(certs_d)
+}
+
+/// Returns the absolute path that is the value of the last of the options `names` in a command
+/// line.
+pub(crate) fn option<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
+    value(words, names).filter(|value| value.starts_with('/'))
+}
+
+/// Returns the value of the last of the options `names`, whatever it is.
+pub(crate) fn value<'w>(words: &'w [String], names: &[&str]) -> Option<&'w str> {
+    let mut found = words.iter().enumerate().filter_map(|(at, word)| {
+        if let Some((name, value)) = word.split_once('=') {
+            return names.contains(&name).then_some(value);
+        }
+        words.get(at + 1).filter(|_| names.contains(&word.as_str())).map(String::as_str)
+    });
+    found.next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_a_command_line_is_found() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            option(&words, &["--config", "-c"]).map(str::to_owned)
+        };
+        for line in [
+            "containerd --config /etc/c.toml",
+            "containerd -c=/etc/c.toml",
+            "x --config=/etc/c.toml a",
+        ] {
+            assert_eq!(of(line).as_deref(), Some("/etc/c.toml"), "{line}");
+        }
+        for line in ["containerd", "containerd -c", "containerd -c relative.toml"] {
+            assert_eq!(of(line), None, "{line}");
+        }
     }
 }

@@ -10,34 +10,36 @@ use image_swap_core::{
 };
 
 use crate::{
-    Desired, File, HostPath, Observed, Plan, Refusal, Row, case,
-    plan::{Changes, is_marked},
+    Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, owner, plan::Changes,
+    systemd,
 };
 
 /// What ends the fallback; on the command line too, where nobody sees it from here.
 const FLAG: &str = "disable-default-registry-endpoint";
+/// The name of the file of registries.
+const NAME: &str = "registries.yaml";
+/// The options that name another file of registries.
+const PRIVATE_REGISTRY: [&str; 2] = ["--private-registry", "-private-registry"];
+/// The options that name another `config.yaml`.
+const CONFIG: [&str; 3] = ["--config", "-config", "-c"];
 /// Where the rendered file looks for the CA, whichever of the two reads it.
 const CA: &str = "/etc/rancher/k3s";
 
 pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
     let mut changes = Changes::new(observed, desired)?;
-    let there = observed.files.file(&observed.config);
-    let is_foreign = there.is_some_and(|there| !is_marked(&there.bytes));
-    if is_foreign && !changes.is_known(&observed.config) {
-        let found = format!("{} is somebody else's", observed.config);
-        return Err(Refusal::new(&case::REGISTRIES_YAML, found));
-    }
+    private_registry(observed).map_err(|found| Refusal::new(&case::PRIVATE_REGISTRY, found))?;
+    let rendered = render(desired);
+    let text = rendered.files.iter().find(|file| file.path == NAME).map(|file| file.text.as_str());
+    let merged = merged(observed, &mut changes, text.unwrap_or_default())?;
     if desired.fallback == Fallback::Never && !never_asks(observed) {
         let found =
             format!("expected {FLAG} in {}, found that it is not set", config_yaml(observed));
         return Err(Refusal::new(&case::RANCHER_NEVER, found));
     }
-    let rendered = render(desired);
     for file in &rendered.files {
-        let bytes = file.text.clone().into_bytes();
-        let path = match file.path.as_str() {
-            "registries.yaml" => observed.config.clone(),
-            path => HostPath::new(CA).join(path),
+        let (path, bytes) = match file.path.as_str() {
+            NAME => (observed.config.clone(), merged.clone().into_bytes()),
+            path => (HostPath::new(CA).join(path), file.text.clone().into_bytes()),
         };
         changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
     }
@@ -52,6 +54,9 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     let mut paths: Vec<HostPath> =
         observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name)).collect();
     paths.extend([main, drop_ins]);
+    for service in services(observed.runtime) {
+        systemd::command_line(service, &observed.files, &mut paths);
+    }
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CA).join(&file.path)));
     paths
@@ -70,28 +75,138 @@ fn render(desired: &Desired<'_>) -> Rendered {
         .unwrap_or_default()
 }
 
-/// `config.yaml` beside `registries.yaml`.
-fn config_yaml(observed: &Observed) -> HostPath {
-    observed.config.parent().unwrap_or_else(|| HostPath::new("/")).join("config.yaml")
+/// Returns the file of registries that k3s or RKE2 is configured to read; `None` if that is
+/// the default one.
+pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+    private_registry(observed).ok().flatten()
 }
 
-/// Whether the host's configuration ends the fallback.
-fn never_asks(observed: &Observed) -> bool {
+/// Returns the value of `private-registry`, of the command line or else of the configuration.
+///
+/// # Errors
+/// If it is not one absolute path.
+fn private_registry(observed: &Observed) -> Result<Option<HostPath>, String> {
+    let named = commands(observed).into_iter().filter_map(|(service, words)| {
+        Some((format!("the unit {service}"), owner::value(&words, &PRIVATE_REGISTRY)?.to_owned()))
+    });
+    let named: Vec<(String, String)> = named.collect();
+    let found = match named.split_first() {
+        Some(((source, first), others)) => {
+            if let Some((other, value)) = others.iter().find(|(_, value)| value != first) {
+                return Err(format!(
+                    "expected one file as private-registry, found {first} in {source} and {value} in {other}"
+                ));
+            }
+            Some((source.clone(), first.clone()))
+        }
+        None => configured(observed, "private-registry"),
+    };
+    match found {
+        None => Ok(None),
+        Some((_, value)) if value.starts_with('/') => Ok(Some(HostPath::new(&value))),
+        Some((source, value)) => {
+            Err(format!("{source}: expected an absolute path as private-registry, found {value}"))
+        }
+    }
+}
+
+/// Returns the services of a runtime.
+const fn services(runtime: Runtime) -> [&'static str; 2] {
+    match runtime {
+        Runtime::Rke2 => ["rke2-server", "rke2-agent"],
+        _ => ["k3s", "k3s-agent"],
+    }
+}
+
+/// Returns the command line of each service that there is.
+fn commands(observed: &Observed) -> Vec<(&'static str, Vec<String>)> {
+    let services = services(observed.runtime).into_iter();
+    let commands = services
+        .map(|service| (service, systemd::command_line(service, &observed.files, &mut Vec::new())));
+    commands.filter(|(_, words)| !words.is_empty()).collect()
+}
+
+/// Returns the file of options.
+fn config_yaml(observed: &Observed) -> HostPath {
+    let mut named = commands(observed).into_iter();
+    let named = named.find_map(|(_, words)| owner::option(&words, &CONFIG).map(HostPath::new));
+    let default = observed.runtime.config().parent().unwrap_or_else(|| HostPath::new("/"));
+    named.unwrap_or_else(|| default.join("config.yaml"))
+}
+
+/// Returns the value of `key` in the files of options, and its file; the last file wins.
+fn configured(observed: &Observed, key: &str) -> Option<(String, String)> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
-    let names = observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name));
-    let mut paths = [main].into_iter().chain(names);
-    paths.any(|path| {
-        let Some(tree) = observed.files.text(&path).and_then(|text| Tree::parse(text).ok()) else {
-            return false;
-        };
-        let mut roots = tree.documents.iter();
-        roots.any(|&root| {
-            tree.get(root, FLAG)
-                .and_then(|value| tree.scalar(value))
-                .is_some_and(|text| text == "true")
-        })
-    })
+    let names = observed.files.names(&drop_ins).iter();
+    let names = names.filter(|name| [".yaml", ".yml"].iter().any(|end| name.ends_with(end)));
+    let names: Vec<HostPath> = names.map(|name| drop_ins.join(name)).collect();
+    let mut found = [main].into_iter().chain(names).filter_map(|path| {
+        let tree = Tree::parse(observed.files.text(&path)?).ok()?;
+        let value = tree.documents.iter().find_map(|&root| tree.scalar(tree.get(root, key)?))?;
+        Some((path.to_string(), value.to_owned()))
+    });
+    found.next_back()
+}
+
+/// True if the host's configuration ends the fallback.
+fn never_asks(observed: &Observed) -> bool {
+    configured(observed, FLAG).is_some_and(|(_, value)| value == "true")
+}
+
+/// Returns `text`, the rendered file, with the registries of another administrator's file that
+/// have no mirror: k3s shares their images between nodes.
+///
+/// # Errors
+/// If that file holds more.
+fn merged(observed: &Observed, changes: &mut Changes<'_>, text: &str) -> Result<String, Refusal> {
+    let path = &observed.config;
+    let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
+    let foreign = || Refusal::new(&case::REGISTRIES_YAML, format!("{path} is of another tool"));
+    let before = String::from_utf8(before.bytes).map_err(|_| foreign())?;
+    let names = shared(&before).ok_or_else(foreign)?;
+    changes.edits(path, &case::REGISTRIES_YAML_EMPTY, &format!("{path} names no mirror"));
+    let ours = Tree::parse(text).ok();
+    let is_there = |name: &str| {
+        let tree = ours.as_ref()?;
+        tree.get(tree.get(*tree.documents.first()?, "mirrors")?, name)
+    };
+    let lines = names.iter().filter(|name| is_there(name).is_none());
+    let lines = lines.map(|name| format!("  {}:\n", serde_json::Value::from(name.as_str())));
+    let lines: String = lines.collect();
+    Ok(text.replacen("mirrors:\n", &["mirrors:\n", &lines].concat(), 1))
+}
+
+/// Returns the registries that `text` names without a mirror; `None` if it holds anything else.
+fn shared(text: &str) -> Option<Vec<String>> {
+    let tree = Tree::parse(text).ok()?;
+    let is_empty = |value| {
+        tree.is_null(value)
+            || tree.scalar(value).is_none()
+                && tree.items(value).is_empty()
+                && tree.entries(value).is_empty()
+    };
+    let mut names = Vec::new();
+    for &root in tree.documents.iter().filter(|root| !is_empty(**root)) {
+        if tree.entries(root).is_empty() {
+            return None;
+        }
+        for &(key, value) in tree.entries(root) {
+            match tree.scalar(key)? {
+                _ if is_empty(value) => {}
+                "mirrors" if !tree.entries(value).is_empty() => {
+                    for &(name, value) in tree.entries(value) {
+                        if !is_empty(value) {
+                            return None;
+                        }
+                        names.push(tree.scalar(name)?.to_owned());
+                    }
+                }
+                _ => return None,
+            }
+        }
+    }
+    Some(names)
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {

@@ -10,7 +10,7 @@ use image_swap_core::{
 use crate::{choices::Choices, map::written::Written};
 
 /// Objects with their images in every place, in every style.
-const OBJECTS: [&str; 8] = [
+const OBJECTS: [&str; 11] = [
     "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n  - name: a\n    image: IMAGE\n  - image: \"IMAGE\" # nginx\n",
     "apiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n      initContainers: [{image: 'IMAGE'}, {image: IMAGE}]\n      containers:\n        - image: >-\n            IMAGE\n          imagePullPolicy: Never\n",
     "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {\"containers\": [{\"image\": \"IMAGE\"}, {\"image\": 1.5}]}}]}",
@@ -18,6 +18,9 @@ const OBJECTS: [&str; 8] = [
     "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - &c\n    image: &i IMAGE\n    env: [{value: *i}]\n  - *c\n  - <<: *c\n    image: IMAGE\n",
     "apiVersion: v1\nkind: Pod\nmetadata: {labels: {k8s.twr.io/imageswap: disabled}}\nspec:\n  containers: &l\n  - image: &i !!str IMAGE\n  initContainers: *l\n  ephemeralContainers: [{image: *i}]\n",
     "apiVersion: v1\nkind: Pod\nspec:\n  volumes:\n  - name: v\n    image:\n      reference: |-\n        IMAGE\n  containers:\n  - image:\n      IMAGE\n",
+    "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n      containers:\n      - {image: IMAGE, args: [-, --image=IMAGE, --x-image, 'IMAGE']}\n      - env: &e [{name: A_IMAGE, value: IMAGE}]\n  other: *e\n",
+    "apiVersion: kafka.strimzi.io/v1beta2\nkind: Kafka\nmetadata:\n  annotations:\n    note: 'first\n  second'\nspec: {\n\tkafka: {image: &k IMAGE}, zookeeper: {image: *k}}# c\n",
+    "apiVersion: v1\nkind: Template\nobjects:\n- {apiVersion: v1, kind: Pod, spec: {containers: [{<<: {image: IMAGE}}]}, status: {image: IMAGE}}\n- <<: {apiVersion: v1, kind: Pod, spec: {containers: [{image: \"IMAGE\"}]}}\n",
     "# only\nkind: ConfigMap\napiVersion: v1\ndata:\n  a: |\n    image: IMAGE\n",
 ];
 
@@ -30,7 +33,8 @@ pub fn manifest(data: &[u8]) {
     let written = Written::new(c);
     let rules = RuleSet::new(text_of_rules::parse(&written.text, written.form).0);
     let source = source(c, &written);
-    let settings = Settings::default();
+    let (env, args) = (c.one_in(2), c.one_in(2));
+    let settings = Settings { env, args, ..Settings::default() };
     let Ok(once) = rewrite(&source, &rules, &settings) else { return };
 
     assert_eq!(once.changes.is_empty(), once.text == source, "{source:?}: {:?}", once.changes);

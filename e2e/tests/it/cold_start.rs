@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use image_swap_e2e::{DEADLINE, Install, Stage};
-use image_swap_testbed::{Wait, until};
+use image_swap_testbed::{Wait, is_ready, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -92,10 +92,8 @@ fn replace_one(stage: &Stage) -> Result<usize> {
 /// Returns true if all containers of a pod are ready, and none of them is in `ran`. The
 /// stored state of pods on a node that is off stays as it was.
 fn runs_anew(pod: &Value, ran: &BTreeSet<String>) -> bool {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let is_ready = conditions.any(|it| it["type"] == "Ready" && it["status"] == "True");
     let mut containers = containers(pod).peekable();
-    is_ready && containers.peek().is_some() && containers.all(|id| !ran.contains(&id))
+    is_ready(pod) && containers.peek().is_some() && containers.all(|id| !ran.contains(&id))
 }
 
 /// Returns the ids of a pod's containers.

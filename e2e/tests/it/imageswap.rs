@@ -13,8 +13,10 @@ use crate::{NGINX, STAYS, assert_air_gap};
 
 /// The namespace of upstream's program.
 const NAMESPACE: &str = "imageswap-system";
+/// Values for which a webhook without an endpoint is dead in a moment.
+const SOON: [&str; 2] = [PAGE_VALUES, "adoptAfter: 10s"];
 /// Values that remove a dead webhook.
-const ADOPT: [&str; 2] = [PAGE_VALUES, "adopt: true"];
+const ADOPT: [&str; 2] = [PAGE_VALUES, "{adopt: true, adoptAfter: 10s}"];
 
 const OBJECTS: &str = r"
 apiVersion: v1
@@ -68,6 +70,8 @@ fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
     assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
 
     stage.step("it dies: pods are swapped, and its registration stays");
+    stage.upgrade(&Install::with(&SOON), HelmWait::Ready)?;
+    wait_foreign(&stage, "audit", &[true])?;
     stage.kubectl(&["delete", "--namespace", NAMESPACE, "--filename", &file])?;
     wait_foreign(&stage, "enforce", &[false])?;
     stage.wait_swapped("nginx:1.25", NGINX)?;

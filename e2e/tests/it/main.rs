@@ -7,6 +7,7 @@ mod cold_start;
 mod current;
 mod image;
 mod imageswap;
+mod namespace;
 mod no_replica;
 mod release;
 mod stream;

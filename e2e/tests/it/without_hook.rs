@@ -8,7 +8,8 @@ use crate::{NGINX, STAYS};
 
 /// The kinds of everything that the chart installs.
 const KINDS: &str = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,\
-    clusterrolebindings,secrets,networkpolicies,poddisruptionbudgets,priorityclasses";
+    clusterrolebindings,secrets,networkpolicies,poddisruptionbudgets,priorityclasses,\
+    validatingadmissionpolicies,validatingadmissionpolicybindings";
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]

@@ -36,12 +36,15 @@ pub struct Options {
     pub scheduler: bool,
     /// More flags for kube-apiserver; of a flag that is given twice the last one counts.
     pub api_server_flags: Vec<String>,
+    /// Flags of a second kube-apiserver on the same etcd, beside the others; `None` if
+    /// there is one alone.
+    pub second_api_server: Option<Vec<String>>,
 }
 
 impl Options {
     /// Everything.
     pub fn complete() -> Self {
-        Self { controller_manager: true, scheduler: true, api_server_flags: Vec::new() }
+        Self { controller_manager: true, scheduler: true, ..Self::default() }
     }
 }
 
@@ -58,6 +61,7 @@ pub struct ControlPlane {
     // Dropped in this order: servers before what they use.
     controllers: Vec<Server>,
     api_server: Server,
+    second: Option<(Server, u16)>,
     etcd: Server,
     client: Client,
     url: String,
@@ -80,7 +84,16 @@ impl ControlPlane {
         let servers = parts.servers()?;
         let mut plan = Plan::new(servers)?;
         let etcd = plan.etcd()?;
-        let api_server = plan.api_server(&options.api_server_flags)?;
+        plan.identify_api_servers()?;
+        let flags = &options.api_server_flags;
+        let api_server = plan.api_server("kube-apiserver", plan.port(), &[flags])?;
+        let second = match &options.second_api_server {
+            Some(more) => {
+                let port = plan.reserve()?;
+                Some((plan.api_server("kube-apiserver-2", port, &[flags, more])?, port))
+            }
+            None => None,
+        };
         let mut controllers = Vec::new();
         if options.controller_manager {
             controllers.push(plan.controller_manager(parts.controllers()?)?);
@@ -91,6 +104,7 @@ impl ControlPlane {
         let mut control_plane = Self {
             controllers,
             api_server,
+            second,
             etcd,
             kubeconfig: plan.administrator()?,
             client: plan.client()?,
@@ -115,6 +129,7 @@ impl ControlPlane {
         self.etcd.start()?;
         self.api_server.start()?;
         self.wait_for_namespace("default")?;
+        self.second.iter_mut().try_for_each(|(server, _)| server.start())?;
         self.controllers.iter_mut().try_for_each(Server::start)?;
         if self.manages_accounts() { self.wait_for_account("default") } else { Ok(()) }
     }
@@ -126,7 +141,12 @@ impl ControlPlane {
     /// One of them still runs.
     pub fn power_off(&mut self) -> Result<(), Error> {
         let first = [&mut self.etcd, &mut self.api_server];
-        first.into_iter().chain(&mut self.controllers).try_for_each(|server| server.process.kill())
+        let second = self.second.iter_mut().map(|(server, _)| server);
+        first
+            .into_iter()
+            .chain(second)
+            .chain(&mut self.controllers)
+            .try_for_each(|server| server.process.kill())
     }
 
     /// The administrator's kubeconfig: complete in itself, it can be copied.
@@ -142,6 +162,16 @@ impl ControlPlane {
     /// The API server's port on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the second API server's port, if there is one.
+    pub fn second_port(&self) -> Option<u16> {
+        self.second.as_ref().map(|(_, port)| *port)
+    }
+
+    /// Returns the second API server, if there is one.
+    pub fn second_api_server(&mut self) -> Option<&mut Process> {
+        self.second.as_mut().map(|(server, _)| &mut server.process)
     }
 
     /// The authority that signed the API server's certificate, and whose client
@@ -171,7 +201,8 @@ impl ControlPlane {
     /// All processes.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let first = [&self.etcd, &self.api_server];
-        first.into_iter().chain(&self.controllers).map(|server| &server.process)
+        let second = self.second.iter().map(|(server, _)| server);
+        first.into_iter().chain(second).chain(&self.controllers).map(|server| &server.process)
     }
 
     pub(crate) const fn network(&self) -> ServiceNetwork {

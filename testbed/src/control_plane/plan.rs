@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    fn reserve(&mut self) -> Result<u16, Error> {
+    pub(super) fn reserve(&mut self) -> Result<u16, Error> {
         let port = Port::reserve()?;
         let number = port.number();
         self.ports.push(port);
@@ -66,7 +66,11 @@ impl<'a> Plan<'a> {
 
     fn process(&self, program: &Path) -> Process {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        Process::new(&name, program, self.path(&format!("{name}.log")))
+        self.named(&name, program)
+    }
+
+    fn named(&self, name: &str, program: &Path) -> Process {
+        Process::new(name, program, self.path(&format!("{name}.log")))
     }
 
     pub(super) const fn port(&self) -> u16 {
@@ -114,7 +118,8 @@ impl<'a> Plan<'a> {
         Ok(Server { process, ready: format!("{client}/health"), client: Client::default() })
     }
 
-    pub(super) fn api_server(&self, more: &[String]) -> Result<Server, Error> {
+    /// Writes the certificates and keys that all API servers share.
+    pub(super) fn identify_api_servers(&self) -> Result<(), Error> {
         let service = self.network.api_server();
         let names = ["localhost", "127.0.0.1", &service, "kubernetes", "kubernetes.default"];
         let names = [&names[..], &["kubernetes.default.svc"]].concat();
@@ -123,18 +128,29 @@ impl<'a> Plan<'a> {
             .client("kube-apiserver", Some(ADMINISTRATORS))?
             .write(&self.dir, "to-kubelet")?;
         let accounts = KeyPair::generate()?;
-        let private = self.dir.write("accounts.key", accounts.serialize_pem())?;
-        let public = self.dir.write("accounts.pub", accounts.public_key_pem())?;
+        self.dir.write("accounts.key", accounts.serialize_pem())?;
+        self.dir.write("accounts.pub", accounts.public_key_pem())?;
+        Ok(())
+    }
+
+    /// Returns the API server `name` on `port`, with `more` flags; later ones count.
+    pub(super) fn api_server(
+        &self,
+        name: &str,
+        port: u16,
+        more: &[&Vec<String>],
+    ) -> Result<Server, Error> {
+        let url = format!("https://127.0.0.1:{port}");
         let process = self
-            .process(&self.parts.kube_apiserver)
+            .named(name, &self.parts.kube_apiserver)
             .arguments([
                 format!("--etcd-servers=http://127.0.0.1:{}", self.etcd),
                 "--bind-address=127.0.0.1".into(),
                 "--advertise-address=127.0.0.1".into(),
                 // The API forbids endpoints on loopback addresses.
                 "--endpoint-reconciler-type=none".into(),
-                format!("--secure-port={}", self.api_server),
-                format!("--cert-dir={}", self.file("api-server")),
+                format!("--secure-port={port}"),
+                format!("--cert-dir={}", self.file(name)),
                 format!("--tls-cert-file={}", self.file("api-server.crt")),
                 format!("--tls-private-key-file={}", self.file("api-server.key")),
                 format!("--client-ca-file={}", self.file("ca.crt")),
@@ -144,14 +160,14 @@ impl<'a> Plan<'a> {
                 "--allow-privileged=true".into(),
                 format!("--service-cluster-ip-range={}", self.network.prefix()),
                 "--service-account-issuer=https://kubernetes.default.svc".into(),
-                format!("--service-account-key-file={}", public.display()),
-                format!("--service-account-signing-key-file={}", private.display()),
+                format!("--service-account-key-file={}", self.file("accounts.pub")),
+                format!("--service-account-signing-key-file={}", self.file("accounts.key")),
                 format!("--kubelet-client-certificate={}", self.file("to-kubelet.crt")),
                 format!("--kubelet-client-key={}", self.file("to-kubelet.key")),
                 "--kubelet-preferred-address-types=InternalIP".into(),
             ])
-            .arguments(more);
-        Ok(Server { process, ready: format!("{}/readyz", self.url()), client: self.client()? })
+            .arguments(more.iter().copied().flatten());
+        Ok(Server { process, ready: format!("{url}/readyz"), client: self.client()? })
     }
 
     pub(super) fn controller_manager(&mut self, parts: &ControllerParts) -> Result<Server, Error> {

@@ -52,7 +52,7 @@ impl Live {
     /// Returns another major version for the same cluster.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The program of that major version is missing.
     pub fn other(&self, major: HelmMajor) -> Result<Self, Error> {
         Self::new(&self.parts, major, &self.kubeconfig)
     }
@@ -87,7 +87,7 @@ impl Live {
     /// Runs `helm rollback RELEASE`, to the previous revision if `revision` is `None`.
     ///
     /// # Errors
-    /// As [`upgrade_install`](Self::upgrade_install).
+    /// Helm reports an error.
     pub fn rollback(
         &self,
         namespace: &str,
@@ -103,7 +103,7 @@ impl Live {
     /// Runs `helm uninstall RELEASE`, hooks included.
     ///
     /// # Errors
-    /// As [`upgrade_install`](Self::upgrade_install).
+    /// Helm reports an error.
     pub fn uninstall(
         &self,
         namespace: &str,

@@ -138,7 +138,7 @@ impl Helm {
     /// cluster even then.
     ///
     /// # Errors
-    /// As [`template`](Self::template).
+    /// Helm reports an error.
     pub fn notes(&self, release: &HelmRelease<'_>) -> Result<String, HelmError> {
         let mut command = self.command(&["install", release.name, "--namespace"]);
         command.arg(release.namespace).arg(release.chart);

@@ -35,7 +35,7 @@ pub struct NodeOptions {
 
 /// A running node.
 ///
-/// It is root on the machine, but confined: its processes have network, PID and mount
+/// Its processes run as root of the machine. They have network, PID and mount
 /// namespaces of their own, in which `/etc/containerd`, `/run/containerd`,
 /// `/var/lib/kubelet` and the like are folders of the node. When the first process of
 /// the PID namespace ends, the kernel kills containerd's shims and every container.

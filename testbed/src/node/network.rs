@@ -20,7 +20,7 @@ use crate::{control_plane::ControlPlane, error::Error, janitor::RunDir, port::ra
 /// | `10.S.T.129` | the bridge of the pods, in the node |
 /// | `10.S.T.130` to `.254` | pods |
 ///
-/// Nothing else is routed: a node reaches the machine and no other network.
+/// A node reaches the machine and no other network.
 #[derive(Debug)]
 pub(super) struct Network {
     /// The name of the machine's end: at most 15 bytes (`IFNAMSIZ`).

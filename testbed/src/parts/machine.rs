@@ -17,7 +17,12 @@ use super::{
     find,
     module::Module,
 };
-use crate::{cache::Cache, error::Error, janitor::RunDir, run};
+use crate::{
+    cache::{Cache, entry_name},
+    error::Error,
+    janitor::RunDir,
+    run,
+};
 
 /// The command that obtains every part.
 const SET_UP: &str = "run `cargo xtask test`, which sets it up";
@@ -165,9 +170,7 @@ impl<'a> Machine<'a> {
                     fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
                 hashes += &digest_of(&bytes);
             }
-            let hash = digest_of(hashes.as_bytes());
-            let hash = hash.trim_start_matches("sha256:").get(..12).unwrap_or_default();
-            Ok((format!("{entry}_{version}_{hash}"), root))
+            Ok((entry_name(entry, &version, hashes.as_bytes()), root))
         })
     }
 

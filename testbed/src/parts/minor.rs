@@ -4,14 +4,13 @@ use std::{env, fmt, str::FromStr};
 
 use crate::error::Error;
 
-/// The environment variable that chooses the minor version of all parts.
-const VARIABLE: &str = "IMAGE_SWAP_KUBERNETES";
-
 /// A Kubernetes minor version with a module file of its own, such as `1.37`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Minor(u8);
 
 impl Minor {
+    /// The environment variable that chooses the version of all parts.
+    pub const VARIABLE: &str = "IMAGE_SWAP_KUBERNETES";
     /// The version that every test runs on.
     pub const DEFAULT: Self = Self(37);
     /// The oldest version that is tested.
@@ -24,7 +23,7 @@ impl Minor {
     /// # Errors
     /// The variable names a version without a module file.
     pub fn from_environment() -> Result<Self, Error> {
-        match env::var(VARIABLE) {
+        match env::var(Self::VARIABLE) {
             Ok(text) if !text.is_empty() => text.parse(),
             _ => Ok(Self::DEFAULT),
         }

@@ -11,7 +11,7 @@ use std::{
 use image_swap_oci::digest_of;
 
 use super::minor::Minor;
-use crate::error::Error;
+use crate::{cache::entry_name, error::Error};
 
 /// A Go module of the test support and the programs that are built from it.
 #[derive(Clone, Debug)]
@@ -276,10 +276,7 @@ impl Module {
             let bytes = fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
             all.extend(digest_of(&bytes).bytes());
         }
-        let hash = digest_of(&all);
-        let hash = hash.trim_start_matches("sha256:").get(..12).unwrap_or_default();
-        let Self { name, .. } = self;
-        Ok(format!("{name}_{}_{hash}", self.version()?.trim_start_matches('v')))
+        Ok(entry_name(&self.name, self.version()?.trim_start_matches('v'), &all))
     }
 }
 

@@ -23,7 +23,7 @@ pub struct RuntimeParts {
 pub struct Containerd {
     /// The program; `ctr` is beside it.
     pub program: PathBuf,
-    /// The version that the program prints, such as `1.6.20`, without Debian's suffix.
+    /// The version of the package or Go module, such as `1.6.20`, without prefix and suffix.
     pub version: String,
 }
 
@@ -57,11 +57,14 @@ impl RuntimeParts {
         for suite in [Suite::Bookworm, Suite::Trixie] {
             let entry = format!("containerd-{}", suite.name());
             let root = machine.packages(suite, &entry, &["containerd"])?;
-            containerds.push(Containerd::at(root.join("usr/bin/containerd"))?);
+            // The entry is named after part, version and hash.
+            let entry = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let version = entry.split('_').nth(1).unwrap_or_default();
+            containerds.push(Containerd::at(root.join("usr/bin/containerd"), version)?);
         }
         for module in [module::containerd_2_1(), module::containerd()] {
             let folder = machine.built_folder(builder, &module)?;
-            containerds.push(Containerd::at(folder.join("containerd"))?);
+            containerds.push(Containerd::at(folder.join("containerd"), &module.version()?)?);
         }
         let packages = [&LIBRARIES[..], &["conmon", "skopeo", "podman"]].concat();
         let root = machine.packages(Suite::Bookworm, "podman", &packages)?;
@@ -88,15 +91,14 @@ impl RuntimeParts {
 }
 
 impl Containerd {
-    fn at(program: PathBuf) -> Result<Self, Error> {
-        let printed = run::output(std::process::Command::new(&program).arg("--version"))?;
-        let version = version(&printed).ok_or_else(|| {
+    fn at(program: PathBuf, version: &str) -> Result<Self, Error> {
+        let digits = number(version).ok_or_else(|| {
             Error::unavailable(
-                format!("the version of {}, which prints {printed}", program.display()),
+                format!("the version of {}, found {version:?}", program.display()),
                 "report this line",
             )
         })?;
-        Ok(Self { version: version.to_owned(), program })
+        Ok(Self { version: digits.to_owned(), program })
     }
 
     /// Returns the configuration that `containerd config default` prints.
@@ -123,29 +125,27 @@ impl Program {
     }
 }
 
-/// Parses the version in the output of `containerd --version`, such as
-/// `containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1`.
-fn version(printed: &str) -> Option<&str> {
-    let word = printed.split_whitespace().nth(2)?.trim_start_matches('v');
-    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-    Some(&word[..end]).filter(|version| !version.is_empty())
+/// Returns the number in a version, such as `1.6.20` for `1.6.20~ds1-1+deb12u1`.
+fn number(version: &str) -> Option<&str> {
+    let version = version.trim_start_matches('v');
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    Some(&version[..end]).filter(|number| !number.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::number;
 
     #[test]
-    fn version_is_parsed_without_prefix_and_suffix() {
-        for (printed, expected) in [
-            ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1", "1.6.20"),
-            ("containerd github.com/containerd/containerd v1.7.27 05044ec0", "1.7.27"),
-            ("containerd github.com/containerd/containerd/v2 2.1.9+unknown ", "2.1.9"),
-            // A build of the Go module has no revision.
-            ("containerd github.com/containerd/containerd/v2 v2.4.2 \n", "2.4.2"),
+    fn number_lacks_prefix_and_suffix() {
+        for (version, expected) in [
+            ("1.6.20~ds1-1+deb12u3", "1.6.20"),
+            ("1.7.24~ds1-6+deb13u1", "1.7.24"),
+            ("v2.4.2", "2.4.2"),
+            ("2.1.9+unknown", "2.1.9"),
         ] {
-            assert_eq!(version(printed), Some(expected));
+            assert_eq!(number(version), Some(expected));
         }
-        assert_eq!(version("containerd"), None);
+        assert_eq!(number("unknown"), None);
     }
 }

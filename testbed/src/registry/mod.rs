@@ -105,7 +105,7 @@ impl Registry {
     /// 443, which names without a port mean), and returns when it answers.
     ///
     /// # Errors
-    /// As of [`start`](Self::start).
+    /// The program is missing, or the registry does not answer.
     pub fn start_at(
         parts: &Parts,
         options: &RegistryOptions,

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 
-use image_swap_testbed::{Cluster, ControlPlane, Image, Wait, until};
+use image_swap_testbed::{Cluster, ControlPlane, Image, Wait, is_ready, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,9 +32,7 @@ fn pod(name: &str, node: &str, image: &str) -> Value {
 fn wait_ready(control_plane: &ControlPlane, path: &str) -> Outcome {
     until(&format!("{path} to be Ready"), DEADLINE, || {
         let pod = control_plane.get(path)?.unwrap_or_default();
-        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if ready { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
+        if is_ready(&pod) { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
     })?;
     Ok(())
 }

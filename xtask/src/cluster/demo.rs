@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use image_swap_testbed::{
-    Cluster, HelmMajor, HelmWait, Image, Live, Parts, Product, Progress, Wait, until,
+    Cluster, HelmMajor, HelmWait, Image, Live, Parts, Product, Progress, Wait, is_ready, until,
 };
 use serde_json::json;
 
@@ -72,9 +72,7 @@ pub(super) fn run(
     progress("waiting until the pod runs");
     until("the pod web to be ready", DEADLINE, || {
         let pod = control_plane.get(&format!("{pods}/web"))?.unwrap_or_default();
-        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if ready { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
+        if is_ready(&pod) { Ok(()) } else { Err(Wait::NotYet(pod["status"].to_string())) }
     })?;
     Ok(())
 }

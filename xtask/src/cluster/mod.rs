@@ -145,7 +145,7 @@ fn start(host: &Host, Up { choice, demo }: &Up) -> Result<()> {
         .arg(env::current_exe()?)
         .args(["cluster", "hold"])
         .args(demo.then_some("--demo"))
-        .env("IMAGE_SWAP_KUBERNETES", choice.kubernetes.to_string())
+        .env(Minor::VARIABLE, choice.kubernetes.to_string())
         .stdin(Stdio::null())
         .stdout(log()?)
         .stderr(log()?)

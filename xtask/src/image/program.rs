@@ -25,8 +25,8 @@ pub(super) fn build(host: &Host, profile: &str) -> Result<PathBuf> {
     executable::build(host, "rustc", &[&arguments[..], &last].concat())
 }
 
-/// Returns the licence files of the program: its own licence, a list of its crates with
-/// theirs, and the licence of the C library.
+/// Returns the licence files of the program: its own licence, the list of its crates and
+/// their licences, and the licence of the C library.
 pub(super) fn licences(host: &Host) -> Result<BTreeMap<String, Vec<u8>>> {
     let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
     let mut crates = process::cargo(host, &["tree"]);

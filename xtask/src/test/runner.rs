@@ -11,9 +11,6 @@ use image_swap_testbed::Minor;
 use super::scan::Test;
 use crate::{host::Host, process, tool};
 
-/// The environment variable that chooses the Kubernetes version of the parts.
-const KUBERNETES: &str = "IMAGE_SWAP_KUBERNETES";
-
 /// A test runner.
 #[derive(Debug)]
 pub(crate) enum Runner {
@@ -69,7 +66,7 @@ impl Runner {
                 command
             }
         };
-        command.envs(minor.map(|minor| (KUBERNETES, minor.to_string())));
+        command.envs(minor.map(|minor| (Minor::VARIABLE, minor.to_string())));
         command
     }
 }

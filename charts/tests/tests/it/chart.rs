@@ -32,6 +32,7 @@ config:
     password: "s3cr3t: 'with quotes'"
     baseContentPath: /airgap-images/
     insecureSkipVerify: "true"
+    credentialHosts: harbor.example.org:8444,*.registry.example.org
     mirrorRegistries: docker.io::harbor.example.org:8443/airgap-images/docker.io
 optIn: true
 adopt: true

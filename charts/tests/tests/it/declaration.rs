@@ -74,6 +74,23 @@ fn a_certificate_and_a_password_survive_byte_for_byte() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
+fn line_break_behind_the_password_reaches_no_secret() {
+    let chart = chart();
+    let values = json!({"ociImageRegistry": {
+        "endpoint": "harbor.example.org", "name": "", "baseContentPath": "", "insecureSkipVerify": false,
+        "username": "robot\n", "password": "s3cret\r\n",
+        "mirrorRegistries": "docker.io::harbor.example.org/d",
+    }});
+    let rendered = chart.with(&values.to_string());
+    assert_eq!(read(&rendered).registry.unwrap().basic(), Some(STANDARD.encode("robot:s3cret")));
+    let config = rendered.objects["image.yaml"]["data"][".dockerconfigjson"].as_str().unwrap();
+    let config: Value = serde_json::from_slice(&STANDARD.decode(config).unwrap()).unwrap();
+    let auth = &config["auths"]["harbor.example.org"]["auth"];
+    assert_eq!(*auth, STANDARD.encode("robot:s3cret"));
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn credentials_stand_in_secrets_alone() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);

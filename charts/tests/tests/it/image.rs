@@ -13,7 +13,7 @@ fn image(rendered: &Rendered) -> String {
             workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
         })
         .collect();
-    assert_eq!(images.len(), 3);
+    assert_eq!(images.len(), 2);
     images.dedup();
     assert_eq!(images.len(), 1, "{images:?}");
     let reference = Reference::parse(images[0]).unwrap();

@@ -10,6 +10,7 @@ mod declaration;
 mod image;
 mod monitoring;
 mod names;
+mod namespace;
 mod network;
 mod package;
 mod pods;

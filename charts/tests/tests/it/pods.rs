@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::chart::{EVERYTHING, PAGE, Rendered, argument, arguments, chart, deployment, workloads};
+use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, charts, deployment, workloads};
 
 /// The pod templates of a release with many values.
 fn templates(rendered: &Rendered) -> Vec<&Value> {
     let templates: Vec<&Value> =
         workloads(rendered).into_iter().map(|workload| &workload["spec"]["template"]).collect();
-    assert_eq!(templates.len(), 3, "two Deployments and a Job");
+    assert_eq!(templates.len(), 2, "two Deployments");
     templates
 }
 
@@ -180,25 +180,37 @@ fn on_the_hosts_network_a_rollout_may_free_a_port() {
     assert!(controller["spec"]["template"]["spec"].get("hostNetwork").is_none());
 }
 
+/// No hook has a pod, which an image that cannot be pulled would keep from its end.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn before_the_release_goes_a_job_leaves() {
-    let chart = chart();
-    let rendered = chart.with("");
-    let job = &rendered.objects["leave.yaml"];
-    let annotations = &job["metadata"]["annotations"];
-    assert_eq!(annotations["helm.sh/hook"], "pre-delete");
-    assert_eq!(annotations["helm.sh/hook-delete-policy"], "before-hook-creation,hook-succeeded");
-    assert_eq!(arguments(job), ["leave", "--namespace=somewhere", "--name=image-swap"]);
-    let pod = &job["spec"]["template"]["spec"];
-    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]), "it runs on any node");
-    assert_eq!(pod["serviceAccountName"], "image-swap-controller");
-    assert_eq!(pod["restartPolicy"], "Never");
-    // Helm gives up after five minutes; its message would say nothing.
-    assert!(job["spec"]["activeDeadlineSeconds"].as_u64().unwrap() < 300);
-    // It marks the anchor. Were the mark in the template too, Helm 4 would refuse
-    // to roll back a release that did not go after all.
-    assert!(rendered.objects["clusterrole.yaml"]["metadata"].get("annotations").is_none());
+fn uninstallation_begins_without_the_registration() {
+    for chart in charts() {
+        let rendered = chart.with("");
+        let hooks = rendered.objects.iter().filter_map(|(path, object)| {
+            let annotations = &object["metadata"]["annotations"];
+            (annotations["helm.sh/hook"] == "pre-delete").then_some((path, object, annotations))
+        });
+        let mut weights = Vec::new();
+        for (path, object, annotations) in hooks {
+            let policy = &annotations["helm.sh/hook-delete-policy"];
+            assert_eq!(policy, "before-hook-creation,hook-succeeded", "{path}");
+            let weight = annotations["helm.sh/hook-weight"].as_str().unwrap();
+            let name = object["metadata"]["name"].as_str().unwrap();
+            weights.push((weight.parse::<i32>().unwrap(), object["kind"].as_str().unwrap(), name));
+            for field in ["spec", "data", "webhooks"] {
+                assert!(object.get(field).is_none(), "{path}: {field}");
+            }
+        }
+        weights.sort_unstable();
+        let expected = [
+            (-10, "ConfigMap", "image-swap-uninstall"),
+            (0, "MutatingWebhookConfiguration", "image-swap-admission"),
+        ];
+        assert_eq!(weights, expected, "{}", chart.helm.major());
+        // An administrator marks the anchor. Were the mark in the template too, Helm 4
+        // would refuse to roll back a release that did not go after all.
+        assert!(rendered.objects["clusterrole.yaml"]["metadata"].get("annotations").is_none());
+    }
 }
 
 #[test]

@@ -108,15 +108,15 @@ fn what_is_read_without_a_name_is_listed_here() {
         found.sort();
         found
     };
-    let expected = [
-        "endpoints: get",
+    let rest = [
+        "endpointslices: list",
         "events: create patch",
         "mutatingwebhookconfigurations: get list watch",
-        "pods: list watch",
     ];
-    for values in ["", "managePullSecrets: false"] {
-        assert_eq!(unnamed(values), expected, "{values}");
-    }
+    let (namespaces, pods) = ("namespaces: list watch", "pods: list watch");
+    assert_eq!(unnamed(""), [rest[0], rest[1], rest[2], namespaces, pods]);
+    // Pods that name a pull Secret keep it from being removed.
+    assert_eq!(unnamed("managePullSecrets: false"), [rest[0], rest[1], rest[2], pods]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn values_take_permissions_away() {
     };
     assert_eq!(pull(""), ["list", "watch", "create", "patch", "delete"]);
     // What was made is removed: no more than that.
-    assert_eq!(pull("managePullSecrets: false"), ["list", "watch", "delete"]);
+    assert_eq!(pull("managePullSecrets: false"), ["list", "watch", "patch", "delete"]);
     assert!(has("", "secrets", "image-swap-ca"));
     assert!(!has("tls: {existingSecret: serving}", "secrets", "image-swap-ca"));
     assert!(has("tls: {existingSecret: serving}", "secrets", "serving"));
@@ -199,7 +199,30 @@ fn values_take_permissions_away() {
     assert!(!has("", hooks, "imageswap-webhook"));
     assert!(has("adopt: true", hooks, "imageswap-webhook"));
     assert!(has("{adopt: true, adoptWebhooks: [other]}", hooks, "other"));
-    assert_eq!(names("", "namespaces"), ["jet-system"]);
+    assert_eq!(names("", "namespaces"), ["somewhere", "jet-system"]);
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn registration_policy_names_the_release_and_can_be_off() {
+    let chart = chart();
+    let paths = ["registrationpolicy.yaml", "registrationpolicybinding.yaml"];
+    let rendered = chart.named("tools", &[""]);
+    let [policy, binding] = paths.map(|path| &rendered.objects[path]);
+    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+    assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
+    let conditions = policy["spec"]["matchConditions"].as_array().unwrap();
+    let users = conditions[0]["expression"].as_str().unwrap();
+    // Both accounts of this release, and no other user.
+    for account in ["controller", "admission"] {
+        let user = format!("'system:serviceaccount:somewhere:tools-image-swap-{account}'");
+        assert!(users.contains(&user), "{users}");
+    }
+    assert_eq!((conditions.len(), users.matches('\'').count()), (1, 4), "{users}");
+    let validations = policy["spec"]["validations"].to_string();
+    assert!(validations.contains("'tools-image-swap-admission'"), "{validations}");
+    let off = chart.with("registrationPolicy: {enabled: false}");
+    assert!(paths.iter().all(|path| !off.objects.contains_key(*path)));
 }
 
 /// What a role lets a subject do, it does in the template's own words.

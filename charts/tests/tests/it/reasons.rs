@@ -91,8 +91,11 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 fn every_verb_has_its_reason_in_the_documentation() {
     let chart = chart();
     let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
-    let words =
-        BTreeMap::from([("imageswap-webhook", "adoptWebhooks"), ("serving", "tls.existingSecret")]);
+    let words = BTreeMap::from([
+        ("imageswap-webhook", "adoptWebhooks"),
+        ("serving", "tls.existingSecret"),
+        ("somewhere", "the release's"),
+    ]);
     let mut rights = granted(&chart.with(&most), &words);
     rights.extend(granted(&chart.with("tls: {existingSecret: serving}"), &words));
     assert_eq!(rights, reasons());

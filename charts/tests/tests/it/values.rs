@@ -140,6 +140,7 @@ fn values_reach_the_controller() {
         ("exclude-label", "k8s.twr.io/imageswap"),
         ("pull-secrets", "true"),
         ("registry-check-interval", "5m"),
+        ("adopt-after", "10m"),
         ("admin-listen", "0.0.0.0:8080"),
         ("log-format", "json"),
     ] {

@@ -2,7 +2,12 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::{finding::Finding, render::Format};
+use image_swap_core::{
+    declaration::Declaration,
+    finding::{Code, Finding, Severity},
+    place::Place,
+    render::Format,
+};
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},
@@ -26,20 +31,31 @@ pub(crate) struct Args {
     /// Whether nodes may ask the public registry after the mirrors.
     #[arg(long, value_enum, default_value_t, requires = "format")]
     fallback: FallbackArg,
+    /// Exit with 1 for warnings, too.
+    #[arg(long)]
+    strict: bool,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { declaration, dialect, format, fallback, output } = self;
+        let Self { declaration, dialect, format, fallback, strict, output } = self;
         let declaration = declaration.load()?;
-        let findings = match (format, dialect) {
+        let mut findings = match (format, dialect) {
             (Some(format), _) => declaration.findings_told_in(format, fallback.into()),
             (None, Dialect::Canonical) => declaration.findings().to_vec(),
             (None, Dialect::Imageswap) => declaration.imageswap_findings(),
         };
+        findings.extend(format.and_then(|format| short_names(&declaration, format)));
+        for finding in &mut findings {
+            // A cluster may have a declaration that changes nothing. One that is checked is
+            // meant to change something.
+            if finding.code == Code::SilentNoOp {
+                finding.severity = Severity::Error;
+            }
+        }
         let errors = findings.iter().filter(|finding| finding.is_error()).count();
         let mut out = output::stdout();
         match output {
@@ -52,8 +68,25 @@ impl Args {
             }
         }
         out.flush()?;
-        Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let is_bad = errors > 0 || strict && !findings.is_empty();
+        Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// Formats of nodes that look up names without a registry in `registries.conf`.
+const WITH_SHORT_NAMES: [&str; 2] = ["registries-conf", "openshift"];
+
+/// Returns a warning if pods and nodes can disagree about names without a registry.
+fn short_names(declaration: &Declaration, format: &Format) -> Option<Finding> {
+    let rules = declaration.rules();
+    let covers_hub = rules.swap("image-swap-probe").is_ok_and(|decision| decision.changed());
+    let message = "names without a registry are Docker Hub's for pods, found nodes that look them \
+                   up: CRI-O and podman ask aliases and unqualified-search-registries first";
+    (covers_hub && WITH_SHORT_NAMES.contains(&format.name)).then(|| {
+        Finding::warning(Code::ShortNames, Place::START, message)
+            .within(declaration.key())
+            .hint("name the registry in images, as in docker.io/library/nginx")
+    })
 }
 
 fn summary(findings: &[Finding], errors: usize, rules: usize) -> String {

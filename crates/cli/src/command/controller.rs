@@ -1,7 +1,7 @@
 //! `image-swap controller`
 
 use std::{
-    env,
+    env, future,
     net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
@@ -11,12 +11,14 @@ use std::{
 
 use clap::{ArgAction, ValueEnum};
 use image_swap_cluster::{
-    Admin, Controller, Election, Intervals, Metrics, Release, Settings, Times, client,
+    Admin, Controller, Election, Intervals, Metrics, ReadinessLimits, Release, Settings, Times,
+    config, connect,
 };
 use image_swap_core::cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use tracing::{info, level_filters::LevelFilter};
 
@@ -88,6 +90,10 @@ pub(crate) struct Args {
     /// Remove the registrations of dead programs that swap images.
     #[arg(long, help_heading = ADMISSION)]
     adopt: bool,
+    /// The time for which such a program has no endpoint before it counts as dead: `30s`,
+    /// `10m`, `1h`.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = interval, help_heading = ADMISSION)]
+    adopt_after: Duration,
     /// Change pods although another program that swaps images lives.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
@@ -122,6 +128,7 @@ impl Args {
             opt_in,
             pull_secrets,
             adopt,
+            adopt_after,
             coexist,
             registry_check_interval,
             admin_listen,
@@ -149,7 +156,12 @@ impl Args {
             .enable_all()
             .build()
             .map_err(|error| broken(&error))?;
-        runtime.block_on(lead(settings, registry_check_interval, kubeconfig, admin_listen))
+        let intervals = Intervals {
+            registry: registry_check_interval,
+            grace: adopt_after,
+            ..Intervals::default()
+        };
+        runtime.block_on(lead(settings, intervals, kubeconfig, admin_listen))
     }
 }
 
@@ -166,7 +178,7 @@ impl From<Policy> for Wanted {
 /// Works until it is told to stop, then lets the next one lead at once.
 async fn lead(
     settings: Settings,
-    registry: Duration,
+    intervals: Intervals,
     kubeconfig: Option<PathBuf>,
     admin_listen: SocketAddr,
 ) -> Result<ExitCode, Failure> {
@@ -175,25 +187,31 @@ async fn lead(
     let admin = Admin::bind(admin_listen).await.map_err(|error| {
         Failure::Broken(format!("{admin_listen}: expected an address to listen on, found: {error}"))
     })?;
-    let client = client(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
+    let config = config(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
+    let client = connect(config.clone()).map_err(|error| broken(&error))?;
     let identity = identity();
     let mut election = Election::new(&client, &settings.release, &identity, Times::default());
-    let controller = Controller::new(
-        &client,
-        settings,
-        &identity,
-        Intervals { registry, ..Intervals::default() },
-    );
-    let metrics = Arc::new(Metrics::new(controller.report(), election.leadership()));
+    let controller = Controller::new(&client, settings, &identity, intervals).probing_by(config);
+    let (ready, gate) = watch::channel(false);
+    let metrics = Metrics::new(controller.report(), election.leadership()).ready_by(gate);
+    let metrics = Arc::new(metrics);
+    let become_ready = async {
+        controller.in_force(ReadinessLimits::default()).await;
+        ready.send_replace(true);
+        future::pending::<()>().await;
+    };
     let leadership = election.leadership();
     tokio::select! {
         () = admin.run(metrics) => {}
+        () = become_ready => {}
         () = election.run() => {}
         () = controller.run(leadership) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     info!("told to stop");
+    // The signal may be the end of the namespace, and of the rights of this process.
+    controller.end().await;
     election.release().await;
     Ok(ExitCode::SUCCESS)
 }

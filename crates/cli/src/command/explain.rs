@@ -10,10 +10,10 @@ use std::{
 
 use image_swap_core::{
     declaration::Declaration,
-    nodes::{Fallback, Mirrors},
-    redact::without_userinfo,
-    reference::{Reference, ReferenceError},
-    rule::{Decision, ImageSwap, Kind, Outcome, Question, Rule, RuleId, RuleSet, Step},
+    nodes::{Fallback, Mirrors, short_name_alias},
+    redact::rule_text,
+    reference::{Reference, ReferenceError, names_registry},
+    rule::{Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step},
 };
 use serde::Serialize;
 
@@ -22,6 +22,7 @@ use crate::{
     failure::Failure,
     fallback::FallbackArg,
     output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
+    text,
 };
 
 /// Arguments of `explain`.
@@ -32,7 +33,8 @@ pub(crate) struct Args {
     /// What to explain.
     #[arg(value_name = "IMAGE", required_unless_present = "images_from")]
     images: Vec<String>,
-    /// A file with an image on each line; `-` is standard input.
+    /// A file with an image on each line; `-` is standard input. White space around an image,
+    /// empty lines, and comments behind `#` are ignored.
     #[arg(long, value_name = "FILE")]
     images_from: Option<PathBuf>,
     /// How the rules are read.
@@ -42,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     fallback: FallbackArg,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
@@ -59,9 +61,16 @@ impl Args {
         }
         if let Some(mut lines) = lines {
             let mut line = Vec::new();
+            let mut is_first = true;
             while next_line(&mut *lines, &mut line)? {
-                let image = String::from_utf8_lossy(&line);
-                all_good &= explainer.write(&mut out, output, &image)?;
+                if is_first && text::is_utf16(&line) {
+                    return Err(Failure::Unusable(format!("--images-from: {}", text::UTF_16)));
+                }
+                is_first = false;
+                let line = String::from_utf8_lossy(&line);
+                if let Some(image) = image_in(&line) {
+                    all_good &= explainer.write(&mut out, output, image)?;
+                }
             }
         }
         out.flush()?;
@@ -78,7 +87,15 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     Ok(Box::new(BufReader::new(file)))
 }
 
-/// Reads a line as it stands, less its end; `false`: there is none.
+/// Returns the image in a line of a file; `None` if there is none.
+fn image_in(line: &str) -> Option<&str> {
+    let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    // No character of a reference is a `#`.
+    let image = line.split_once('#').map_or(line, |(image, _)| image.trim_end());
+    (!image.is_empty()).then_some(image)
+}
+
+/// Reads a line, less its end; `false`: there is none.
 fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failure> {
     line.clear();
     let read = lines.read_until(b'\n', line);
@@ -117,6 +134,7 @@ struct Row<'a> {
     reason: &'static str,
     rule: Option<RuleRow<'a>>,
     pulls: Vec<String>,
+    short_name: bool,
     nodes_agree: bool,
 }
 
@@ -182,16 +200,24 @@ impl<'a> Explainer<'a> {
                 return Ok(false);
             }
         };
-        let pulls = self.mirrors.pulls(&reference, self.fallback);
+        // An image ID is looked for on the node, and nowhere else.
+        let is_id = decision.reason == Reason::ImageId;
+        let pulls = if is_id { Vec::new() } else { self.mirrors.pulls(&reference, self.fallback) };
+        // CRI-O and podman take some short names from elsewhere.
+        let short_name = !is_id && !names_registry(image);
+        let alias = short_name_alias(reference.path_parts().1).filter(|_| short_name);
         // The law: what a node asks for first is what the pod was given.
-        let nodes_agree = Reference::parse(&decision.image)
-            .is_ok_and(|swapped| pulls.first() == Some(&self.mirrors.own_url(&swapped)));
+        let agrees = |swapped: Reference<'_>| {
+            pulls.first() == Some(&self.mirrors.own_url(&swapped))
+                && (alias.is_none() || !decision.changed())
+        };
+        let nodes_agree = is_id || Reference::parse(&decision.image).is_ok_and(agrees);
         match output {
             Output::Json => {
                 let rule = decision.rule.map(|id| self.rule(id));
                 let rule = rule.map(|rule| RuleRow {
-                    source: without_userinfo(&rule.source),
-                    target: without_userinfo(&rule.target),
+                    source: rule_text(&rule.source),
+                    target: rule_text(&rule.target),
                     line: rule.place.line,
                     column: rule.place.column,
                     key: self.key,
@@ -208,12 +234,24 @@ impl<'a> Explainer<'a> {
                     reason: decision.reason.as_str(),
                     rule,
                     pulls,
+                    short_name,
                     nodes_agree,
                 };
                 output::json_line(out, &row)?;
             }
             Output::Text => {
-                self.write_text(out, image, &reference, &decision, &pulls, nodes_agree)?;
+                self.write_text(out, image, &reference, &decision, &pulls)?;
+                if let Some(alias) = alias {
+                    let note = format!("CRI-O and podman take this short name for {alias}");
+                    writeln!(out, "  {}", styled(ODD, &note))?;
+                } else if short_name && decision.changed() {
+                    let note = "CRI-O and podman look this short name up in registries.conf";
+                    writeln!(out, "  {}", styled(DIM, note))?;
+                }
+                if !nodes_agree {
+                    let warning = "a node that pulls this by itself asks elsewhere than the pod";
+                    writeln!(out, "  {}", styled(ODD, warning))?;
+                }
             }
         }
         Ok(true)
@@ -226,7 +264,6 @@ impl<'a> Explainer<'a> {
         reference: &Reference<'_>,
         decision: &Decision<'_>,
         pulls: &[String],
-        nodes_agree: bool,
     ) -> Result<(), Failure> {
         writeln!(out, "{}", styled(STRONG, image))?;
         if decision.changed() {
@@ -246,10 +283,6 @@ impl<'a> Explainer<'a> {
             let label = if number == 0 { "nodes ask" } else { "then" };
             writeln!(out, "  {label:<11} {url}")?;
         }
-        if !nodes_agree {
-            let warning = "a node that pulls this by itself asks elsewhere than the pod";
-            writeln!(out, "  {}", styled(ODD, warning))?;
-        }
         Ok(())
     }
 
@@ -258,8 +291,8 @@ impl<'a> Explainer<'a> {
         let within = self.key.map_or_else(String::new, |key| format!(" of {key}"));
         format!(
             "{}::{} (line {}, column {}{within})",
-            without_userinfo(&rule.source),
-            without_userinfo(&rule.target),
+            rule_text(&rule.source),
+            rule_text(&rule.target),
             rule.place.line,
             rule.place.column
         )

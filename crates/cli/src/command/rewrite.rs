@@ -11,7 +11,7 @@ use std::{
 use image_swap_core::{
     declaration::{Declaration, Refused},
     finding::Finding,
-    manifest::{Change, Joined, Manifest, Rewritten, Settings},
+    manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
     place::Place,
     rule::RuleSet,
     workload::DISABLE_LABEL,
@@ -25,8 +25,11 @@ use crate::{
     failure::Failure,
     output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
     replace::replace,
+    text,
 };
 
+/// The endings of manifests in a directory.
+const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 /// Standard input, as a file name.
 const STDIN: &str = "-";
 
@@ -35,24 +38,43 @@ const STDIN: &str = "-";
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// Manifests, YAML or JSON; `-` or none: standard input. Without a declaration
-    /// each has to be a `ResourceList` whose functionConfig declares.
+    /// Manifests, YAML or JSON, and directories with files *.yaml, *.yml and *.json; `-` or
+    /// none: standard input. Without a declaration each has to be a `ResourceList` whose
+    /// functionConfig declares.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Write the files that change instead of printing all of them.
-    #[arg(long, conflicts_with = "check")]
+    /// Write the files that change instead of printing all of them, and list the changes.
+    #[arg(short, long, conflicts_with = "check")]
     in_place: bool,
-    /// Write nothing, list what would change, and exit with 1 if anything would.
+    /// Write nothing, list what would change, and exit with 1 if anything would, or if an
+    /// image was left as it is.
     #[arg(long)]
     check: bool,
-    /// What the list of --check is for: people or programs.
-    #[arg(long, value_enum, default_value_t, requires = "check")]
-    output: Output,
+    /// The reader of the list of --check or --in-place: people (the default) or programs.
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
     /// The label with which a pod opts out, if its value is `disabled`.
     #[arg(long, value_name = "LABEL", default_value = DISABLE_LABEL)]
     disable_label: String,
     #[command(flatten)]
+    further: FurtherImages,
+    #[command(flatten)]
     exemptions: ExemptionArgs,
+}
+
+/// Images beside those in fields that are known.
+#[derive(Debug, clap::Args)]
+struct FurtherImages {
+    /// A field that holds an image, beside those that are known, such as
+    /// `example.org/MyKind:spec/image` or `kind=MyKind,path=spec/image`; may be repeated.
+    #[arg(long = "image-field", value_name = "FIELD")]
+    fields: Vec<FieldSpec>,
+    /// Rewrite environment variables called `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE`, too.
+    #[arg(long = "image-env")]
+    env: bool,
+    /// Rewrite arguments called `--…image`, too.
+    #[arg(long = "image-args")]
+    args: bool,
 }
 
 /// A manifest's name and its text.
@@ -68,7 +90,7 @@ struct Work<'s> {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut stdin = io::stdin().lock();
-        if self.check {
+        if self.check || self.in_place {
             return self.run_on(&mut stdin, &mut output::stdout());
         }
         // Manifests are printed byte for byte: a filter for colours might find some in them.
@@ -76,18 +98,28 @@ impl Args {
     }
 
     fn run_on(self, stdin: &mut impl Read, out: &mut impl Write) -> Result<ExitCode, Failure> {
-        let Self { declaration, mut files, in_place, check, output, disable_label, exemptions } =
-            self;
-        if files.is_empty() {
-            files.push(PathBuf::from(STDIN));
+        let Self { declaration, files, in_place, check, output, .. } = self;
+        if output.is_some() && !check && !in_place {
+            return Err(Failure::Unusable(
+                "--output: expected --check or --in-place beside it, found neither".to_owned(),
+            ));
         }
-        refuse_misuse_of_stdin(&files, in_place, &declaration)?;
+        let output = output.unwrap_or_default();
+        let named = if files.is_empty() { vec![PathBuf::from(STDIN)] } else { files };
+        refuse_misuse_of_stdin(&named, in_place, &declaration)?;
+        let files = named.into_iter().map(in_directory).collect::<Result<Vec<_>, _>>()?.concat();
         let rules = if declaration.is_absent() {
             None
         } else {
             Some(declaration.load_for(Dialect::Canonical)?.into_rules())
         };
-        let settings = Settings { disable_label, exemptions: exemptions.exemptions() };
+        let settings = Settings {
+            disable_label: self.disable_label,
+            exemptions: self.exemptions.exemptions(),
+            image_fields: self.further.fields,
+            env: self.further.env,
+            args: self.further.args,
+        };
 
         // Everything is read and judged before anything is written.
         let sources: Vec<Source> = files
@@ -100,14 +132,18 @@ impl Args {
             .collect::<Result<_, Failure>>()?;
 
         works.iter().for_each(warn);
+        warn_of_all(&works);
         if check {
-            return list(&works, output, out);
+            list_changes(&works, output, out)?;
+            let is_good = !works.iter().any(|work| work.changes() || work.leaves());
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         if in_place {
             for Work { path, result, .. } in works.iter().filter(|work| work.changes()) {
                 replace(path, result.text.as_bytes())
                     .map_err(|error| Failure::Broken(Failure::file("replace", path, &error)))?;
             }
+            list_changes(&works, output, out)?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut joined = Joined::default();
@@ -124,6 +160,46 @@ impl Work<'_> {
     fn changes(&self) -> bool {
         !self.result.changes.is_empty()
     }
+
+    /// True if an image stays as it is although the rules have an answer for it, or might.
+    fn leaves(&self) -> bool {
+        !self.result.left.is_empty() || !self.result.passed.is_empty()
+    }
+}
+
+/// Returns the manifests below `path`, if it is a directory, and otherwise itself.
+fn in_directory(path: PathBuf) -> Result<Vec<PathBuf>, Failure> {
+    if is_stdin(&path) || !path.is_dir() {
+        return Ok(vec![path]);
+    }
+    let mut files = Vec::new();
+    let mut directories = vec![path.clone()];
+    while let Some(directory) = directories.pop() {
+        let broken = |error| Failure::Broken(Failure::file("read", &directory, &error));
+        for entry in fs::read_dir(&directory).map_err(broken)? {
+            let entry = entry.map_err(broken)?;
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            // Links to directories may lead in a circle.
+            let is_directory = entry.file_type().map_err(broken)?.is_dir();
+            let file = entry.path();
+            let is_manifest = file.extension().is_some_and(|extension| {
+                MANIFESTS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+            });
+            if is_directory && !is_hidden {
+                directories.push(file);
+            } else if !is_directory && !is_hidden && is_manifest {
+                files.push(file);
+            }
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::Broken(format!(
+            "{}: expected files *.yaml, *.yml or *.json in it, found none",
+            path.display()
+        )));
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -154,6 +230,9 @@ fn read(path: &Path, stdin: &mut impl Read) -> Result<String, Failure> {
         fs::read(path)
     };
     let bytes = bytes.map_err(|error| Failure::Broken(Failure::file("read", path, &error)))?;
+    if text::is_utf16(&bytes) {
+        return Err(Failure::Broken(format!("{}: {}", path.display(), text::UTF_16)));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let good = String::from_utf8_lossy(good);
@@ -173,8 +252,14 @@ fn rewrite<'s>(
     rules: Option<&RuleSet>,
     settings: &Settings,
 ) -> Result<Work<'s>, Failure> {
-    let manifest = Manifest::parse(text)
-        .map_err(|error| broken(path, error.place, &format!("no manifest: {}", error.message)))?;
+    let manifest = Manifest::parse(text).map_err(|error| {
+        let hint = if text.contains("{{") {
+            "; is it a Helm template? render it first, as with `helm template`"
+        } else {
+            ""
+        };
+        broken(path, error.place, &format!("no manifest: {}{hint}", error.message))
+    })?;
     let result = match (rules, manifest.function_config()) {
         (Some(rules), _) => manifest.rewrite(rules, settings),
         (None, Some(config)) => {
@@ -216,8 +301,19 @@ fn of_function_config(
     Ok(declaration.into_rules())
 }
 
-/// Names the images that stay although nobody asked for that.
+/// Names the images that stay although no rule and no label exempts them.
 fn warn(work: &Work<'_>) {
+    let Rewritten { passed, is_manifest, .. } = &work.result;
+    let documents = &work.manifest.tree().documents;
+    let is_empty = documents.iter().all(|document| work.manifest.tree().is_null(*document));
+    if !is_manifest && !is_empty {
+        output::note(&format!(
+            "{}: {}: no manifest in it: no document has the apiVersion and kind of an object in \
+             a cluster",
+            styled(ODD, "warning"),
+            work.path.display(),
+        ));
+    }
     for left in &work.result.left {
         let Place { line, column } = left.place;
         output::note(&format!(
@@ -227,6 +323,28 @@ fn warn(work: &Work<'_>) {
             left.what,
             left.image,
             left.why
+        ));
+    }
+    for image in passed {
+        let Place { line, column } = image.place;
+        output::note(&format!(
+            "{}: {}:{line}:{column}: {:?} stays as it is: {}",
+            styled(ODD, "warning"),
+            work.path.display(),
+            image.image,
+            image.holder
+        ));
+    }
+}
+
+/// Counts the images of declared registries that stay in all files.
+fn warn_of_all(works: &[Work<'_>]) {
+    let passed: usize = works.iter().map(|work| work.result.passed.len()).sum();
+    if passed > 0 {
+        let images = if passed == 1 { "image" } else { "images" };
+        output::note(&format!(
+            "{}: {passed} {images} of declared registries outside of known image fields",
+            styled(ODD, "warning"),
         ));
     }
 }
@@ -241,12 +359,14 @@ struct Row<'a> {
     namespace: Option<&'a str>,
     name: Option<&'a str>,
     container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
     from: &'a str,
     to: &'a str,
     reason: &'static str,
 }
 
-fn list(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<ExitCode, Failure> {
+fn list_changes(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<(), Failure> {
     let changes = works
         .iter()
         .flat_map(|work| work.result.changes.iter().map(move |change| (work.path, change)));
@@ -267,6 +387,7 @@ fn list(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<Exit
                     namespace: what.namespace.as_deref(),
                     name: what.name.as_deref(),
                     container: what.container.as_deref(),
+                    field: what.field.as_deref(),
                     from,
                     to,
                     reason: reason.as_str(),
@@ -275,7 +396,5 @@ fn list(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<Exit
             }
         }
     }
-    out.flush()?;
-    let any = works.iter().any(Work::changes);
-    Ok(if any { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(out.flush()?)
 }

@@ -5,7 +5,7 @@ mod text;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{
-    Error, Release, client,
+    Error, Release, client_in,
     status::{Status, find, status},
 };
 use tokio::runtime;
@@ -21,17 +21,20 @@ const NAME: &str = "image-swap";
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The release's namespace; without it and --name the only release there is.
-    #[arg(long, value_name = "NAMESPACE")]
+    /// The release's namespace; without it and --name the only release of the cluster.
+    #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// The release's full name, as its objects are called [default: image-swap].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Which cluster; without it kubectl's, or the pod's own.
+    /// The kubeconfig of the cluster; without it that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t)]
+    /// The context in the kubeconfig; without it the current one.
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
@@ -54,16 +57,21 @@ impl Args {
 
     async fn read(self) -> Result<Status, Failure> {
         let unusable = |error: Error| Failure::Unusable(error.to_string());
-        let client = client(self.kubeconfig.as_deref()).await.map_err(unusable)?;
+        let context = self.context.as_deref();
+        let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;
+        let default = client.default_namespace();
         let release = match (self.namespace, self.name) {
-            (None, None) => {
-                let found = find(&client).await.map_err(unusable)?;
-                only(found, client.default_namespace())?
+            (namespace, Some(name)) => {
+                Release { namespace: namespace.unwrap_or_else(|| default.to_owned()), name }
             }
-            (namespace, name) => Release {
-                namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
-                name: name.unwrap_or_else(|| NAME.to_owned()),
-            },
+            (namespace, None) => {
+                let mut found = find(&client).await.map_err(unusable)?;
+                let is_meant = |release: &Release| {
+                    namespace.as_ref().is_none_or(|it| *it == release.namespace)
+                };
+                found.retain(is_meant);
+                only(found, namespace.as_deref().unwrap_or(default))?
+            }
         };
         status(&client, &release).await.map_err(unusable)
     }

@@ -46,8 +46,8 @@ fn a_map_without_default_is_told_in_the_dialect_imageswap() {
     let args = ["check", "--map", "-", "--output", "json", "--dialect"];
     let map = "docker.io::h.io/d\n";
     assert_eq!(image_swap_with(&[&args[..], &["canonical"]].concat(), map).json().len(), 0);
-    let rows = image_swap_with(&[&args[..], &["imageswap"]].concat(), map).json();
-    assert_eq!(rows[0]["code"], "silent-no-op");
+    let ran = image_swap_with(&[&args[..], &["imageswap"]].concat(), map);
+    assert_eq!((ran.json()[0]["code"].as_str(), ran.code), (Some("silent-no-op"), 1));
 }
 
 #[test]
@@ -72,4 +72,90 @@ fn what_a_format_cannot_hold_is_told_as_render_tells_it() {
     }
     let usage = image_swap(&["check", "--mirrors", "docker.io::h.io", "--fallback", "never"]);
     assert_eq!(usage.code, 2, "{}", usage.stderr);
+}
+
+#[test]
+fn a_declaration_that_swaps_nothing_is_an_error() {
+    for list in ["docker.io=harbor.example.org", "", "docker.io -> h.io/d", "gcr.io::"] {
+        let ran = image_swap(&["check", "--mirrors", list, "--output", "json"]);
+        let rows = ran.json();
+        let found = rows.iter().find(|row| row["code"] == "silent-no-op").unwrap();
+        assert_eq!((&found["severity"], ran.code), (&"error".into(), 1), "{list}");
+    }
+    let ran = image_swap_with(&["check", "--map", "-"], &"\0".repeat(10_000));
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+}
+
+#[test]
+fn warnings_are_fatal_if_that_is_wanted() {
+    let list = "registry-1.docker.io::h.io/d";
+    let ran = image_swap(&["check", "--mirrors", list]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.contains("source-spelling") && ran.stdout.contains("write docker.io"));
+    assert_eq!(image_swap(&["check", "--strict", "--mirrors", list]).code, 1);
+    assert_eq!(image_swap(&["check", "--strict", "--mirrors", "docker.io::h.io/d"]).code, 0);
+}
+
+#[test]
+fn a_file_for_another_flag_is_recognised() {
+    for (flag, file, advice) in [
+        ("--map", "values.yaml", "found Helm values: use --values"),
+        ("--map", "registry-secret.yaml", "found the Secret registry-info: use --registry-info"),
+        ("--values", "registry-secret.yaml", "found the Secret registry-info: use --registry-info"),
+        ("--registry-info", "values.yaml", "found Helm values: use --values"),
+        ("--registry-info", "imageswap-map.conf", "found an imageswap map: use --map"),
+        ("--values", "imageswap-map.conf", "found an imageswap map: use --map"),
+    ] {
+        let ran = image_swap(&["check", flag, &example(file)]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{flag} {file}");
+        assert!(ran.stderr.contains(advice), "{flag} {file}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn values_of_a_secret_that_kubernetes_refuses_are_refused() {
+    let secret = std::fs::read_to_string(example("registry-secret.yaml")).unwrap();
+    let line = secret.lines().find(|line| line.contains("INSECURE:")).unwrap();
+    for value in ["false", "1", "on", "-1.5", ".5"] {
+        let text = secret.replace(line, &format!("  INSECURE: {value}"));
+        let ran = image_swap_with(&["check", "--registry-info", "-"], &text);
+        assert_eq!(ran.code, 2, "{value}");
+        assert!(ran.stderr.contains("INSECURE: expected a string"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn nodes_that_look_short_names_up_are_a_warning() {
+    let codes = |format: &str, list: &str| -> Vec<String> {
+        let ran = image_swap(&["check", "--format", format, "--mirrors", list, "--output", "json"]);
+        ran.json().iter().map(|row| row["code"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(codes("registries-conf", "docker.io::h.io/d").contains(&"short-names".to_owned()));
+    assert!(!codes("registries-conf", "quay.io::h.io/q").contains(&"short-names".to_owned()));
+    assert!(!codes("containerd", "docker.io::h.io/d").contains(&"short-names".to_owned()));
+}
+
+#[test]
+fn declarations_have_any_number_of_comments() {
+    for (flag, file, key) in [
+        ("--values", "values.yaml", "ociImageRegistry:\n"),
+        ("--registry-info", "registry-secret.yaml", "stringData:\n"),
+    ] {
+        let text = std::fs::read_to_string(example(file)).unwrap();
+        let commented = [key, &"  # comment\n".repeat(10_000)].concat();
+        let text = text.replace(key, &commented);
+        assert!(text.len() > 100_000, "{file}");
+        let ran = image_swap_with(&["check", flag, "-"], &text);
+        assert_eq!(ran.code, 0, "{file}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn help_lists_only_declarations_below_their_heading() {
+    for verb in ["check", "explain", "rewrite", "render"] {
+        let help = image_swap(&[verb, "--help"]).stdout;
+        let below = help.split("Declaration (one of):").nth(1).unwrap();
+        let options = below.lines().map(str::trim_start).filter(|line| line.starts_with("--"));
+        assert_eq!(options.count(), 4, "{verb}: {below}");
+    }
 }

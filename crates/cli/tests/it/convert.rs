@@ -1,4 +1,4 @@
-use crate::run::{image_swap, image_swap_with};
+use crate::run::{image_swap, image_swap_in, image_swap_with, root};
 
 #[test]
 fn a_list_becomes_a_canonical_map() {
@@ -29,4 +29,16 @@ fn a_map_that_canonical_would_refuse_is_bad_news() {
     );
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("chain"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_rule_that_leads_to_its_source_is_printed_as_it_loads() {
+    let cases = root().join("crates/cli/tests/it/cases");
+    let ran = image_swap_in(&cases, &["convert", "--map", "istio-auto.conf"], "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.lines().any(|line| line == "[EXACT]auto::auto"), "{}", ran.stdout);
+    let args = ["explain", "--map", "-", "--output", "json", "auto"];
+    let row = &image_swap_with(&args, &ran.stdout).json()[0];
+    assert_eq!((&row["reason"], &row["changed"]), (&"disabled".into(), &false.into()));
+    assert_eq!(row["rule"]["source"], "[EXACT]auto");
 }

@@ -41,6 +41,17 @@ fn no_verb_prints_a_credential() {
         with_user(&format!("{USER}:{PASSWORD},x")),
         with_user(&format!("{USER}:1,{PASSWORD}, ,x")),
         with_user(&format!("{USER}:{PASSWORD}{}", "x".repeat(70))),
+        // A map cuts a target at `#`, and a source at `::`.
+        with_user(&format!("{USER}:{PASSWORD}#9")),
+        with_user(&format!("ann:4321#{PASSWORD}")),
+        with_user(&format!("{PASSWORD}#9")),
+        with_user(&format!("{USER}:{PASSWORD}::9")),
+        with_user(&format!("{USER}:{PASSWORD} 9")),
+        with_user(&format!("{USER}:{PASSWORD}''9")),
+        secret.replace("docker.io::harbor", &format!("https://{USER}:{PASSWORD}::@harbor")),
+        secret.replace("docker.io::harbor", &format!("{USER}:{PASSWORD}@harbor")),
+        secret.replace("docker.io::harbor", &format!("https://{USER}:{PASSWORD}::harbor")),
+        secret.replace("DOMAIN", &format!("CREDENTIAL_HOSTS: {USER}:{PASSWORD}@h.io\n  DOMAIN")),
         // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.
         secret.replace(PASSWORD, &format!("\"{PASSWORD}")),
         secret.replace(PASSWORD, &format!("*{PASSWORD}")),

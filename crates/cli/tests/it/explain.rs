@@ -38,6 +38,7 @@ fn json_has_every_field() {
                 "https://harbor.example.org/v2/airgap-images/docker.io/library/nginx/manifests/1.25",
                 "https://registry-1.docker.io/v2/library/nginx/manifests/1.25",
             ],
+            "short_name": true,
             "nodes_agree": true,
         })
     );
@@ -110,17 +111,66 @@ fn the_dialect_imageswap_answers_as_upstream() {
 }
 
 #[test]
-fn each_line_is_an_input_as_it_stands() {
+fn lines_hold_images_comments_and_white_space() {
     let args =
         ["explain", "--mirrors", "docker.io::h.io", "--output", "json", "--images-from", "-"];
-    let ran = image_swap_with(&args, "nginx\n\n redis\nbusybox\r\nlast");
+    let ran = image_swap_with(&args, "\u{feff}nginx\n\n redis # c\n# d\nbusybox\r\n\t\r\nlast");
     let rows = ran.json();
     let inputs: Vec<&str> = rows.iter().map(|row| row["input"].as_str().unwrap()).collect();
-    assert_eq!(inputs, ["nginx", "", " redis", "busybox\r", "last"]);
-    let failed: Vec<bool> = rows.iter().map(|row| row.get("error").is_some()).collect();
-    assert_eq!(failed, [false, true, true, true, false]);
-    assert_eq!(ran.code, 1);
-    assert_eq!(image_swap_with(&args, "nginx\nredis\n").code, 0);
+    assert_eq!(inputs, ["nginx", "redis", "busybox", "last"]);
+    assert_eq!(ran.code, 0);
+    assert_eq!(image_swap_with(&args, "nginx\nRedis\n").code, 1);
+}
+
+#[test]
+fn a_file_in_utf_16_is_refused_with_advice() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "\u{feff}docker.io::h.io/d\r\n";
+    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(file.path(), bytes).unwrap();
+    let path = file.path().to_str().unwrap();
+    for args in [
+        &["explain", "--mirrors", "docker.io::h.io", "--images-from", path][..],
+        &["check", "--map", path],
+        &["check", "--registry-info", path],
+    ] {
+        let ran = image_swap(args);
+        assert_eq!(ran.code, 2, "{args:?}");
+        assert!(ran.stderr.contains("UTF-16: save as UTF-8"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_image_id_is_asked_of_no_registry() {
+    let id = ["sha256:", &"0a".repeat(32)].concat();
+    let row = &explain(&["--mirrors", "docker.io::h.io"], &[&id])[0];
+    assert_eq!((&row["swapped"], &row["reason"]), (&json!(id), &json!("image-id")));
+    assert_eq!((&row["pulls"], &row["nodes_agree"]), (&json!([]), &json!(true)));
+}
+
+#[test]
+fn nodes_agree_only_where_every_runtime_does() {
+    let agree = |image: &str| explain(&["--mirrors", "docker.io::h.io/d"], &[image])[0].clone();
+    for (image, short_name, nodes_agree) in [
+        ("nginx", true, true),
+        ("docker.io/library/fedora:42", false, true),
+        // By the aliases of CRI-O and podman these are not Docker Hub's.
+        ("fedora:42", true, false),
+        ("ubi8", true, false),
+        ("opensuse/leap:15", true, false),
+        // Runtimes compare hosts by case.
+        ("Docker.IO/library/nginx", false, false),
+    ] {
+        let row = agree(image);
+        assert_eq!(row["changed"], true, "{image}");
+        assert_eq!(
+            (&row["short_name"], &row["nodes_agree"]),
+            (&json!(short_name), &json!(nodes_agree)),
+            "{image}"
+        );
+    }
+    let row = &explain(&["--mirrors", "quay.io::h.io/q"], &["fedora"])[0];
+    assert_eq!((&row["changed"], &row["nodes_agree"]), (&json!(false), &json!(true)));
 }
 
 #[test]

@@ -36,7 +36,7 @@ items:
     template:
       spec:
         containers:
-        - image: nginx
+        - image: nginx # kept
 functionConfig:
   {indented}
 "

@@ -7,6 +7,7 @@ mod credentials;
 mod explain;
 mod helm;
 mod krm;
+mod kubectl;
 mod render;
 mod rewrite;
 mod run;

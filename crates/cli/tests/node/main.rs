@@ -1,12 +1,14 @@
 //! `image-swap node` on machines with a real containerd.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod check;
 mod cri;
 mod faults;
 mod files;
 #[path = "../runtimes/images.rs"]
 #[expect(dead_code, reason = "what is here for the tests of runtimes too")]
 mod images;
+mod other_tools;
 mod restart;
 mod root;
 mod stage;

@@ -9,6 +9,7 @@ mod image_tools;
 mod images;
 mod matrix;
 mod node;
+mod other_tools;
 mod page;
 mod random;
 mod rendered;

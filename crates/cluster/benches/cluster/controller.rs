@@ -87,7 +87,11 @@ fn reaches(port: &Port, metric: &str, wanted: usize) -> Outcome<()> {
 /// Creates namespaces with a swapped pod in each.
 async fn seed(client: &Client) -> Outcome<()> {
     let mut pod: Value = pod::pod();
-    pod["metadata"]["annotations"] = json!({ "image-swap.io/original-images": "{}" });
+    let name = pod["spec"]["containers"][0]["name"].clone();
+    let record = format!(r#"{{{name}:"nginx"}}"#);
+    pod["metadata"]["annotations"] = json!({ "image-swap.io/original-images": record });
+    pod["spec"]["containers"][0]["image"] = format!("{REGISTRY}/airgap/first/nginx").into();
+    pod["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
     let pod: Pod = serde_json::from_value(pod)?;
     let mut tasks = JoinSet::new();
     for first in 0..AT_ONCE {

@@ -12,7 +12,11 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{Controller, Memory, snapshot::Snapshot};
+use super::{
+    Controller, Memory,
+    snapshot::{Snapshot, found},
+    steps::StepErrors,
+};
 use crate::{
     error::Error,
     pki::{self, Pair, blocks},
@@ -35,46 +39,55 @@ pub(super) struct Certificates {
 }
 
 impl Controller {
-    /// Takes the steps that are due, and gives the authorities to publish;
-    /// none: nothing can be served yet.
+    /// Takes the steps that are due. Returns the authorities to publish, none if nothing
+    /// can be served yet. A step that fails is noted in `steps`.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
     pub(super) async fn certificates(
         &self,
         snapshot: &Snapshot,
         memory: &mut Memory,
+        steps: &mut StepErrors,
         now: UnixTime,
     ) -> Result<(Certificates, Vec<AuthorityId>), Error> {
-        let published = published(snapshot.registration.as_ref());
+        let published = published(found(&snapshot.registration)?);
         if memory.published.ids != published {
             memory.published.ids = published;
             memory.published.since = now;
         }
+        let certificate = found(&snapshot.certificate)?;
         if self.settings.tls_existing_secret.is_some() {
-            return Ok(kept_elsewhere(snapshot.certificate.as_ref(), memory, now));
+            return Ok(kept_elsewhere(certificate, memory, now));
         }
         let names = self.settings.release.names(&self.settings.service);
-        let mut stored =
-            Stored { authority: snapshot.authority.clone(), leaf: snapshot.certificate.clone() };
+        let authority = found(&snapshot.authority)?.cloned();
+        let mut stored = Stored { authority, leaf: certificate.cloned() };
         for _ in 0..STEPS {
             let (authority, leaf) = (stored.authority(), stored.leaf(&names));
             let Some(step) = next(now, authority.as_ref(), leaf.as_ref(), &memory.published) else {
                 break;
             };
             info!(?step, "a step of the certificates");
-            self.step(snapshot, &mut stored, step, now).await?;
+            let taken = self.step(snapshot, memory, &mut stored, step, now).await;
+            if steps.take("certificates", taken).is_none() {
+                break;
+            }
         }
         let (authority, leaf) = (stored.authority(), stored.leaf(&names));
         let ids =
             if leaf.is_some() { trusted(authority.as_ref(), leaf.as_ref()) } else { Vec::new() };
-        let found = Certificates {
+        let lifetimes = Certificates {
             authority: authority.map(|it| it.validity),
             leaf: leaf.map(|it| it.validity),
         };
-        Ok((found, ids))
+        Ok((lifetimes, ids))
     }
 
     async fn step(
         &self,
         snapshot: &Snapshot,
+        memory: &mut Memory,
         stored: &mut Stored,
         step: Step,
         now: UnixTime,
@@ -89,14 +102,16 @@ impl Controller {
                 }
                 let name = release.authority();
                 let before = stored.authority.as_ref();
-                stored.authority = Some(self.store(snapshot, before, &name, &data).await?);
+                stored.authority =
+                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
             Step::ForgetPrevious => {
                 let Some(pair) = stored.pair() else { return Ok(()) };
                 let data = BTreeMap::from([(CERTIFICATE, pair.certificate), (KEY, pair.key)]);
                 let name = release.authority();
                 let before = stored.authority.as_ref();
-                stored.authority = Some(self.store(snapshot, before, &name, &data).await?);
+                stored.authority =
+                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
             Step::NewLeaf => {
                 let Some(authority) = stored.pair() else { return Ok(()) };
@@ -109,27 +124,33 @@ impl Controller {
                 ]);
                 let name = release.certificate();
                 let before = stored.leaf.as_ref();
-                stored.leaf = Some(self.store(snapshot, before, &name, &data).await?);
+                stored.leaf =
+                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
         }
         Ok(())
     }
 
-    /// Writes a Secret if it still is as it was read: a leader that has lost
-    /// its lease without knowing must not undo what the next one does.
+    /// Writes a Secret if it still is as it was read: a leader that has lost its Lease
+    /// without noticing must not undo the work of the next one.
     async fn store(
         &self,
         snapshot: &Snapshot,
+        memory: &mut Memory,
         before: Option<&Secret>,
-        name: &str,
-        data: &BTreeMap<&str, String>,
+        (name, data): (&str, &BTreeMap<&str, String>),
+        now: UnixTime,
     ) -> Result<Secret, Error> {
+        // A new certificate has new bytes: every write but the first counts as a repair.
+        memory.rewrite(name, "", now)?;
         let release = &self.settings.release;
         let mut object = secret::object(release, &snapshot.owner, name, &json!({}), data);
         if let Some(version) = before.and_then(|it| it.metadata.resource_version.as_ref()) {
             object["metadata"]["resourceVersion"] = version.as_str().into();
         }
-        secret::write(&self.secrets(), before, name, object).await
+        let stored = secret::write(&self.secrets(), before, name, object).await?;
+        memory.rewrites.finish(name, String::new());
+        Ok(stored)
     }
 }
 
@@ -170,8 +191,8 @@ impl Stored {
     }
 }
 
-/// The authorities that are registered, as they are written here.
-fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
+/// Returns the authorities that are registered, as they are written here.
+pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let entries = registration.and_then(|it| it["webhooks"].as_array());
     let first = entries.into_iter().flatten().next();

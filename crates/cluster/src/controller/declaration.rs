@@ -1,11 +1,14 @@
 //! Puts the declaration in force that is to be.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use image_swap_core::{
     cluster::{
         effective::{Decision, Origin, decide},
-        pull_secrets,
+        pull_secrets::{self, Covered},
         trust::Trust,
     },
     declaration::{Registry, UnixTime},
@@ -15,14 +18,20 @@ use kube::runtime::events::EventType;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Controller, Memory, snapshot::Snapshot, turn::news};
+use super::{
+    Controller, Memory,
+    snapshot::{Fetched, Snapshot, found},
+    steps::StepErrors,
+    turn::news,
+};
 use crate::{
     error::Error,
-    report::{Declared, found},
-    secret::{self, HASH, declared, hash, holds},
+    report::{self, Declared, listed},
+    secret::{self, HASH, REVISION, annotation, declared, hash, holds, is_annotated, text},
 };
 
-/// What is in force, for the report.
+/// The declaration in force.
+#[derive(Default)]
 pub(super) struct Declaration {
     pub(super) declared: Declared,
     /// What nodes have to be told.
@@ -30,26 +39,43 @@ pub(super) struct Declaration {
     pub(super) registry: Option<Registry>,
     /// What pull Secrets hold: the password.
     pub(super) credential: Option<Vec<u8>>,
+    /// The images that are pulled with it; [`None`] without a registry.
+    pub(super) covered: Option<Covered>,
+}
+
+/// A Secret as it should be.
+struct SecretContent<'w> {
+    name: &'w str,
+    data: &'w BTreeMap<&'w str, String>,
+    annotations: &'w BTreeMap<&'w str, String>,
 }
 
 impl Controller {
+    /// Decides which declaration is in force, and publishes it. Writes that fail are
+    /// noted in `steps`.
+    ///
+    /// # Errors
+    /// A declaration cannot be read.
     pub(super) async fn declaration(
         &self,
         snapshot: &Snapshot,
         memory: &mut Memory,
-        audit: bool,
-        now: UnixTime,
+        steps: &mut StepErrors,
+        (audit, now): (bool, UnixTime),
     ) -> Result<Declaration, Error> {
-        let registry_info = snapshot.registry_info.as_ref().map(declared);
-        let chart = snapshot.chart.as_ref().map(declared);
-        let last = snapshot.last();
+        let registry_info = found(&snapshot.registry_info)?.map(declared);
+        let chart = found(&snapshot.chart)?.map(declared);
+        let last = snapshot.last()?;
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let Decision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
-        let hash =
-            if effective.origin == Origin::None { String::new() } else { hash(&effective.text) };
+        let text = effective.text_without_credentials().unwrap_or_default();
+        // No hash covers the credential: it is shown to anyone who reads status or the plain
+        // port, and a weak password could be guessed from it.
+        let hash = if effective.origin == Origin::None { String::new() } else { hash(&text) };
+        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text);
 
-        // Before anything is written: what people have to know does not depend on it.
+        // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
         let difference = if differs.is_empty() {
             String::new()
@@ -61,66 +87,74 @@ impl Controller {
         };
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
-        // The last good one first: replicas are told nothing that would be forgotten.
+        // Persist the last good declaration before replicas read it.
         let whole = BTreeMap::from([
             ("declaration", effective.text.clone()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
-        let annotations = json!({ HASH: hash });
-        self.write(
-            snapshot,
-            snapshot.last_good.as_ref(),
-            &self.settings.release.last_good(),
-            &whole,
-            &annotations,
-        )
-        .await?;
-        let credential = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = credential.and_then(pull_secrets::content);
+        let annotations = BTreeMap::from([(HASH, hash.clone())]);
+        let numbered = BTreeMap::from([(HASH, hash.clone()), (REVISION, revision.to_string())]);
+        let name = self.settings.release.last_good();
+        let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
+        let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
+        steps.take("last-good", written);
+        let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
+        let credential = given.and_then(pull_secrets::content);
+        let covered = given.and_then(Covered::of);
         let served = BTreeMap::from([
-            ("declaration", effective.text_without_credentials().unwrap_or_default()),
+            ("declaration", text),
             ("source", effective.origin.as_str().to_owned()),
             ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
             ("pull-secret", credential.is_some().to_string()),
         ]);
         let name = self.settings.release.effective();
-        let written =
-            self.write(snapshot, snapshot.effective.as_ref(), &name, &served, &annotations).await?;
-        if written {
+        let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
+        let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
+        if steps.take("effective", written) == Some(true) {
             info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
         }
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
+        let (findings, finding_count) = report::found(about);
         let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
         Ok(Declaration {
             trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
+            covered,
             declared: Declared {
                 source: effective.origin.as_str().to_owned(),
                 hash,
+                revision,
                 rules,
                 refused: refused.collect(),
-                differs: differs.clone(),
-                findings: found(about),
+                differs: listed(differs),
+                findings,
+                finding_count,
             },
         })
     }
 
-    /// Writes a Secret of ours, unless it already is as it should be.
+    /// Writes a Secret, unless it already is as it should be. Returns true if it was
+    /// written.
     async fn write(
         &self,
         snapshot: &Snapshot,
-        there: Option<&Secret>,
-        name: &str,
-        data: &BTreeMap<&str, String>,
-        annotations: &serde_json::Value,
+        memory: &mut Memory,
+        there: &Fetched<Secret>,
+        wanted: &SecretContent<'_>,
+        now: UnixTime,
     ) -> Result<bool, Error> {
-        if holds(there, data) {
+        let SecretContent { name, data, annotations } = *wanted;
+        let there = found(there)?;
+        if holds(there, data) && is_annotated(there, annotations) {
             return Ok(false);
         }
+        let content = hash(&serde_json::to_string(data).unwrap_or_default());
+        memory.rewrite(name, &content, now)?;
         let release = &self.settings.release;
-        let object = secret::object(release, &snapshot.owner, name, annotations, data);
+        let object = secret::object(release, &snapshot.owner, name, &json!(annotations), data);
         secret::write(&self.secrets(), there, name, object).await?;
+        memory.rewrites.finish(name, content);
         Ok(true)
     }
 
@@ -138,10 +172,32 @@ impl Controller {
             });
             if news(memory, topic, &note) {
                 warn!(origin = origin.as_str(), "a declaration is refused: {note}");
-                if let Some(secret) = secret {
+                if let Ok(Some(secret)) = secret {
                     self.events.complain(secret, topic, &note).await;
                 }
             }
         }
+    }
+}
+
+impl Memory {
+    /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
+    /// that Secret has another declaration.
+    fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {
+        let stored = last_good.and_then(|secret| annotation(secret, REVISION));
+        let stored = stored.and_then(|number| number.parse().ok()).unwrap_or(0);
+        self.revision = self.revision.max(stored);
+        let mut hasher = DefaultHasher::new();
+        whole.hash(&mut hasher);
+        let fingerprint = hasher.finish();
+        // A Secret that cannot be written must not count again and again.
+        if self.numbered != Some(fingerprint) {
+            let is_same = last_good.and_then(|secret| text(secret, "declaration")) == Some(whole);
+            if !is_same || self.revision == 0 {
+                self.revision += 1;
+            }
+            self.numbered = Some(fingerprint);
+        }
+        self.revision
     }
 }

@@ -1,41 +1,50 @@
-//! The controller: looks at everything it is responsible for, and takes the
-//! next step wherever one is due.
+//! The controller: reads everything it is responsible for, and takes the next step
+//! wherever one is due. Each step is tried, whatever becomes of the others.
 //!
-//! It keeps nothing that could not be read again: every turn begins with what
-//! is stored in the cluster. Watches only tell it when to look.
+//! It keeps nothing that could not be read again: every reconciliation begins with what
+//! is stored in the cluster. Watches only start one.
 
 mod certificates;
 mod declaration;
+mod namespace;
 mod probe;
+mod readiness;
 mod registration;
 mod snapshot;
+mod steps;
 mod turn;
+mod uninstall;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use image_swap_core::{
     cluster::{
         certificates::{AuthorityId, Published},
         effective::{JET_SYSTEM, REGISTRY_INFO},
-        policy::{Earned, Policy, Probe, Wanted},
-        repairs::Repairs,
+        foreign::Sightings,
+        policy::{FailureGate, LOWER_AFTER, Wanted},
+        repairs::{Repairs, Rewrites},
+        webhooks::Desired,
     },
-    declaration::UnixTime,
+    declaration::{Registry, UnixTime},
 };
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret,
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    core::v1::{Namespace, Secret},
     rbac::v1::ClusterRole,
 };
-use kube::{Api, Client, core::ApiResource};
+use kube::{Api, Client, Config, core::ApiResource};
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tracing::error;
 
+pub use self::readiness::ReadinessLimits;
+use self::{declaration::Declaration, probe::Prober};
 use crate::{
     clock::now,
+    error::Error,
     events::Events,
     follow,
     health::Health,
@@ -44,7 +53,7 @@ use crate::{
     pull_secrets::{Keeper, Order},
     recreated::RecreationWatch,
     release::Release,
-    report::{PullSecrets, Recreated, Report},
+    report::{FailingStep, Other, PullSecrets, Recreated, Report},
 };
 
 /// What operators decide.
@@ -82,19 +91,26 @@ pub struct Settings {
     pub tls_existing_secret: Option<String>,
 }
 
-/// How often things are looked at that no watch tells of.
+/// The times between things that no watch starts, and other waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// The clock, and everything else.
+    /// Between reconciliations without a change.
     pub look: Duration,
-    /// Whether the API server reaches us.
+    /// Between the beginnings of two probes of an API server.
     pub probe: Duration,
-    /// Whether the registry can be reached.
+    /// For which probes have to fail before `Fail` is lowered.
+    pub lower: Duration,
+    /// Between checks of the registry.
     pub registry: Duration,
-    /// After a turn that failed.
+    /// After a reconciliation with a step that failed; longer after more of them.
     pub retry: Duration,
-    /// How long a namespace keeps the pull Secret after its last swapped pod.
+    /// Between the beginnings of two reconciliations, at least.
+    pub gap: Duration,
+    /// For which a namespace keeps the pull Secret after its last swapped pod.
     pub linger: Duration,
+    /// For which another program that swaps images has to be without an endpoint before
+    /// it counts as dead.
+    pub grace: Duration,
 }
 
 impl Default for Intervals {
@@ -102,9 +118,12 @@ impl Default for Intervals {
         Self {
             look: Duration::from_secs(15),
             probe: Duration::from_secs(10),
+            lower: LOWER_AFTER,
             registry: Duration::from_mins(5),
             retry: Duration::from_secs(1),
+            gap: Duration::from_millis(100),
             linger: Duration::from_mins(5),
+            grace: Duration::from_mins(10),
         }
     }
 }
@@ -112,6 +131,8 @@ impl Default for Intervals {
 /// A controller, leading or not.
 pub struct Controller {
     client: Client,
+    /// The way to the API server; `None` if probes use the connections of the client.
+    config: Option<Config>,
     settings: Settings,
     intervals: Intervals,
     events: Events,
@@ -121,23 +142,44 @@ pub struct Controller {
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
 
-/// What a leader remembers; the next one finds it out again.
+/// The state of a leader. The next leader finds it out again.
 struct Memory {
-    earned: Option<Earned>,
-    probe: Probe,
+    started: Instant,
+    gate: Option<FailureGate>,
+    /// The number of gates that were begun: each is probed for at once.
+    gates: usize,
     published: Published,
+    /// The registration that was last in place.
+    registered: Option<Desired>,
     repairs: Repairs,
-    /// The authorities of a certificate that somebody else keeps, and since when.
+    rewrites: Rewrites<String>,
+    /// The authorities of a certificate that another program keeps, and since when.
     wanted: Option<(Vec<AuthorityId>, UnixTime)>,
-    /// What was last said in events, so that it is said once.
-    said: std::collections::HashMap<&'static str, String>,
-    namespace_is_there: bool,
+    /// The last note of each Event, so that it is published once.
+    said: HashMap<&'static str, String>,
+    /// A registration that may be deleted.
+    uninstallation: uninstall::Uninstallation,
+    /// Other programs that swap images, and their life over time.
+    foreign: Vec<Other>,
+    sightings: Sightings,
+    /// The declaration in force, as it was last read.
+    declaration: Option<Declaration>,
+    /// The steps that failed last.
+    failing: Vec<FailingStep>,
+    /// The reconciliations in a row in which a step failed.
+    failed: u32,
+    /// The report that was last written.
+    written: Option<Report>,
     /// The answer of the check that runs.
     checking: Option<oneshot::Receiver<Health>>,
     health: Option<Health>,
-    /// The hash of the declaration that was checked, and when the next check is due.
-    checked: Option<(String, UnixTime)>,
-    /// What the keeper of pull Secrets is to do, and what it did.
+    /// The registry that was checked, its credential included, and when the next check is due.
+    checked: Option<(Registry, UnixTime)>,
+    /// The highest revision that was seen.
+    revision: u64,
+    /// A hash of the declaration with that revision; [`None`] before the first.
+    numbered: Option<u64>,
+    /// The orders for the keeper of pull Secrets, and its results.
     orders: watch::Sender<Order>,
     pull_secrets: watch::Receiver<PullSecrets>,
     /// Pods that are created again and again.
@@ -154,17 +196,35 @@ impl Memory {
             orders,
             pull_secrets,
             recreated,
-            earned: None,
-            probe: Probe::Unknown,
+            started: Instant::now(),
+            gate: None,
+            gates: 0,
             published: Published::default(),
+            registered: None,
             repairs: Repairs::default(),
+            rewrites: Rewrites::default(),
             wanted: None,
-            said: std::collections::HashMap::new(),
-            namespace_is_there: false,
+            said: HashMap::new(),
+            uninstallation: uninstall::Uninstallation::default(),
+            foreign: Vec::new(),
+            sightings: Sightings::default(),
+            declaration: None,
+            failing: Vec::new(),
+            failed: 0,
+            written: None,
             checking: None,
             health: None,
             checked: None,
+            revision: 0,
+            numbered: None,
         }
+    }
+
+    /// Allows a write of `content` to the object `name`, unless it would be one repair
+    /// too many.
+    fn rewrite(&mut self, name: &str, content: &str, now: UnixTime) -> Result<(), Error> {
+        let allowed = self.rewrites.begin(name, &content.to_owned(), now);
+        allowed.map_err(|seconds| Error::Paced { name: name.to_owned(), seconds })
     }
 }
 
@@ -173,6 +233,7 @@ impl Controller {
     pub fn new(client: &Client, settings: Settings, identity: &str, intervals: Intervals) -> Self {
         Self {
             client: client.clone(),
+            config: None,
             events: Events::new(client, &settings.release, identity),
             settings,
             intervals,
@@ -180,6 +241,14 @@ impl Controller {
             changed: Arc::default(),
             clock: Box::new(now),
         }
+    }
+
+    /// Probes over connections of their own by `config`: each API server at its own
+    /// address, and the address of `config` over a new connection each time.
+    #[must_use]
+    pub fn probing_by(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
     }
 
     /// The same by another clock than this machine's: a rotation takes minutes.
@@ -234,6 +303,8 @@ impl Controller {
         watch(all(ApiResource::erase::<ClusterRole>(&())), release.anchor().to_owned());
         let registrations = ApiResource::erase::<MutatingWebhookConfiguration>(&());
         watch(all(registrations), release.admission());
+        // Its deletion: nothing in it will answer the API server.
+        watch(all(ApiResource::erase::<Namespace>(&())), release.namespace.clone());
         tasks
     }
 
@@ -249,6 +320,7 @@ impl Controller {
             report,
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
+            label: self.settings.namespace_label.clone(),
         };
         let (report, recreated) = watch::channel(Vec::new());
         let recreation_watch = RecreationWatch {
@@ -264,30 +336,30 @@ impl Controller {
         }
     }
 
-    /// Takes turn after turn.
+    /// Reconciles again and again.
     async fn turns(&self, mut memory: Memory) {
-        let mut probe_at = Instant::now();
-        let mut wait;
+        let mut prober = Prober::new(self);
         loop {
-            match Box::pin(self.turn(&mut memory, (self.clock)())).await {
-                Ok(()) => wait = self.intervals.look,
-                Err(error) if error.is_conflict() => wait = Duration::ZERO,
-                Err(error) => {
-                    error!(%error, "a turn failed; what was in force stays");
-                    wait = self.intervals.retry;
-                }
+            let begun = Instant::now();
+            let gates = memory.gates;
+            let wait = Box::pin(self.turn(&mut memory, (self.clock)())).await;
+            if memory.gates != gates {
+                prober = Prober::new(self);
             }
             let look_at = Instant::now() + wait;
-            // A failed turn is not hurried by what it did itself.
+            let is_registered = !memory.published.ids.is_empty();
             loop {
                 tokio::select! {
-                    () = self.changed.notified() => break,
+                    () = self.changed.notified() => {
+                        // A change that other writers make again and again.
+                        sleep_until(begun + self.intervals.gap).await;
+                        break;
+                    }
                     () = sleep_until(look_at) => break,
-                    () = sleep_until(probe_at) => {
-                        let before = memory.probe;
-                        let is_news = self.probe(&mut memory).await || before != memory.probe;
-                        probe_at = Instant::now() + self.until_next_probe(&memory);
-                        if is_news {
+                    () = sleep_until(prober.due()), if is_registered => prober.begin(),
+                    Some(outcome) = prober.finished() => {
+                        let gate = memory.gate.as_mut();
+                        if gate.is_some_and(|gate| prober.note(&outcome, gate)) {
                             break;
                         }
                     }
@@ -295,22 +367,10 @@ impl Controller {
             }
         }
     }
-
-    /// Soon while `Fail` is about to be earned: until then pods that nobody reviews are
-    /// let through.
-    fn until_next_probe(&self, memory: &Memory) -> Duration {
-        let is_earned = memory.earned.is_some_and(|it| it.policy(Wanted::Fail) == Policy::Fail);
-        match memory.probe {
-            Probe::Unknown | Probe::NobodyThere if !is_earned => self.intervals.retry,
-            _ => self.intervals.probe,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::policy::LOWER_AFTER;
-
     use super::*;
 
     /// `--node-monitor-grace-period` is 50 s (40 s before Kubernetes 1.32), looked at
@@ -318,6 +378,6 @@ mod tests {
     #[test]
     fn fail_is_kept_for_longer_than_endpoints_name_replicas_of_a_lost_node() {
         let noticed = Duration::from_secs(50 + 5 + 15);
-        assert!(Intervals::default().probe * (LOWER_AFTER - 1) > noticed);
+        assert!(Intervals::default().lower > noticed);
     }
 }

@@ -1,83 +1,335 @@
-//! Asks the API server to ask us.
+//! Makes each API server call a replica.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{HeaderMap, StatusCode};
 use image_swap_core::cluster::{
-    policy::Probe,
-    webhooks::{NOT_REACHED, PROBE_ANNOTATION, PROBE_LABEL, REACHED},
+    policy::{ApiServer, FailureGate, Pace, Policy, Probe, Wanted},
+    webhooks::{NOT_REACHED, PROBE_ANNOTATION, PROBE_LABEL, REACHED, REACHED_WARNING},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api,
-    api::{Patch, PatchParams},
+    Client, Config, Resource,
+    api::{Patch, PatchParams, Request},
+    client::Body,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tracing::{debug, warn};
 
-use super::{Controller, Memory};
-use crate::api::MANAGER;
+use super::{Controller, Intervals};
+use crate::{
+    api::MANAGER,
+    client::connect,
+    endpoints::{api_servers, has_endpoints},
+    error::{Error, reason},
+    release::Release,
+};
 
-/// The name of an outcome in every output.
+/// The name in the certificate of every API server.
+const API_SERVER_NAME: &str = "kubernetes.default.svc";
+/// The time, beside the webhook's own, after which an API server is silent.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// Far away: nothing is due.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// Returns the name of a result in every output.
 pub(super) const fn name(probe: Probe) -> &'static str {
     match probe {
         Probe::Reached => "reached",
         Probe::Unreached => "unreached",
-        Probe::NobodyThere => "nobody-there",
-        Probe::Unknown => "unknown",
+        Probe::NoReplica => "nobody-there",
+        Probe::Unknown | Probe::Silent => "unknown",
     }
 }
 
-impl Controller {
-    /// Probes once, and takes note; whether the policy changed.
-    pub(super) async fn probe(&self, memory: &mut Memory) -> bool {
-        let Some(earned) = memory.earned.as_mut() else { return false };
-        // Nobody is registered yet.
-        if memory.published.ids.is_empty() {
-            return false;
+/// The probes of all API servers: when each is due, and those that run. An interval is
+/// counted from a probe's beginning, and no probe waits for another one.
+pub(super) struct Prober {
+    target: Arc<ProbeTarget>,
+    intervals: Intervals,
+    started: Instant,
+    due: BTreeMap<ApiServer, Instant>,
+    running: BTreeSet<ApiServer>,
+    outcomes: JoinSet<ProbeOutcome>,
+}
+
+/// The result of one probe.
+pub(super) struct ProbeOutcome {
+    server: ApiServer,
+    probe: Probe,
+    began: Instant,
+    ended: Instant,
+    /// The addresses of all API servers; `None` if they were not looked up.
+    addresses: Option<Vec<SocketAddr>>,
+}
+
+/// The release that API servers have to reach.
+pub(super) struct ProbeTarget {
+    client: Client,
+    /// The way to the API server, for connections of its own to each; without it all
+    /// probes use the client's connections.
+    config: Option<Config>,
+    release: Release,
+    service: String,
+    /// The time after which an API server is silent.
+    patience: Duration,
+}
+
+impl Prober {
+    pub(super) fn new(controller: &Controller) -> Self {
+        Self {
+            target: Arc::new(ProbeTarget::of(controller)),
+            intervals: controller.intervals,
+            started: Instant::now(),
+            due: BTreeMap::from([(ApiServer::Shared, Instant::now())]),
+            running: BTreeSet::new(),
+            outcomes: JoinSet::new(),
         }
-        memory.probe = self.probed().await;
-        earned.observe(memory.probe).is_some()
     }
 
-    /// Creates, dry, an object that the probe's entry matches. That it was
-    /// accepted proves nothing, since an API server that has not yet read the
-    /// entry accepts it too: our answer has to show in it.
-    async fn probed(&self) -> Probe {
-        let release = &self.settings.release;
+    /// Returns the time of the next probe.
+    pub(super) fn due(&self) -> Instant {
+        self.due.values().min().copied().unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    /// Begins all probes that are due.
+    pub(super) fn begin(&mut self) {
+        let now = Instant::now();
+        let due = self.due.extract_if(.., |_, at| *at <= now);
+        for server in due.map(|(server, _)| server).collect::<Vec<_>>() {
+            self.running.insert(server);
+            let target = Arc::clone(&self.target);
+            self.outcomes.spawn(async move { target.outcome(server).await });
+        }
+    }
+
+    /// Waits for the next result; `None` if no probe runs.
+    pub(super) async fn finished(&mut self) -> Option<ProbeOutcome> {
+        match self.outcomes.join_next().await? {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                warn!(%error, "a probe broke off");
+                self.running.clear();
+                None
+            }
+        }
+    }
+
+    /// Notes a result, and schedules the next probes. Returns true if the policy or the
+    /// summary changed.
+    pub(super) fn note(&mut self, outcome: &ProbeOutcome, gate: &mut FailureGate) -> bool {
+        let summary = |gate: &FailureGate| (gate.summary(), gate.unreached());
+        let before = summary(gate);
+        let mut changed = false;
+        if let Some(addresses) = &outcome.addresses {
+            changed |= gate.set_servers(addresses).is_some();
+        }
+        let at = |moment: Instant| moment.saturating_duration_since(self.started);
+        let (began, ended) = (at(outcome.began), at(outcome.ended));
+        changed |= gate.observe(outcome.server, outcome.probe, began, ended).is_some();
+        self.running.remove(&outcome.server);
+        let next = outcome.began + self.interval(gate, outcome.server);
+        self.due.insert(outcome.server, next);
+        self.schedule(gate);
+        changed || summary(gate) != before
+    }
+
+    /// Adds API servers that are new, and forgets those that are gone.
+    fn schedule(&mut self, gate: &FailureGate) {
+        let servers: BTreeSet<ApiServer> = gate.servers().collect();
+        self.due.retain(|server, _| servers.contains(server));
+        for server in servers {
+            if !self.running.contains(&server) {
+                self.due.entry(server).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn interval(&self, gate: &FailureGate, server: ApiServer) -> Duration {
+        match gate.pace(server) {
+            Pace::Soon => self.intervals.retry,
+            Pace::Often => self.intervals.probe / 5,
+            // Of several API servers behind one address each is met now and then.
+            Pace::Steady
+                if gate.servers().count() == 1 && gate.policy(Wanted::Fail) == Policy::Fail =>
+            {
+                self.intervals.probe / 2
+            }
+            Pace::Steady => self.intervals.probe,
+        }
+    }
+}
+
+impl ProbeTarget {
+    pub(super) fn of(controller: &Controller) -> Self {
+        let settings = &controller.settings;
+        let webhook = Duration::from_secs(settings.timeout_seconds.into());
+        Self {
+            client: controller.client.clone(),
+            config: controller.config.clone(),
+            release: settings.release.clone(),
+            service: settings.service.clone(),
+            patience: webhook + SILENT_AFTER,
+        }
+    }
+
+    async fn outcome(&self, server: ApiServer) -> ProbeOutcome {
+        let began = Instant::now();
+        let (probe, addresses) = tokio::join!(
+            timeout(self.patience, self.probe(server)),
+            timeout(self.patience, self.addresses(server)),
+        );
+        ProbeOutcome {
+            server,
+            probe: probe.unwrap_or(Probe::Silent),
+            began,
+            ended: Instant::now(),
+            addresses: addresses.unwrap_or_default(),
+        }
+    }
+
+    /// Returns the addresses of all API servers, looked up with each probe of the shared
+    /// one.
+    async fn addresses(&self, server: ApiServer) -> Option<Vec<SocketAddr>> {
+        if server != ApiServer::Shared || self.config.is_none() {
+            return None;
+        }
+        api_servers(&self.client).await.ok()
+    }
+
+    /// Returns a client that opens a connection of its own to `server`.
+    fn client(&self, server: ApiServer) -> Result<Client, Error> {
+        let Some(config) = &self.config else { return Ok(self.client.clone()) };
+        let mut config = config.clone();
+        if let ApiServer::At(address) = server {
+            let url = format!("https://{address}");
+            config.cluster_url =
+                url.parse().map_err(|error| Error::Config(format!("{url}: {error}")))?;
+            config.tls_server_name = Some(API_SERVER_NAME.to_owned());
+            config.proxy_url = None;
+        }
+        config.read_timeout = Some(self.patience);
+        config.default_retry = false;
+        connect(config)
+    }
+
+    /// Creates, as a dry run, an object that the probe's entry matches. Success proves
+    /// nothing, since an API server that has not yet read the entry accepts the object
+    /// too. The replica's answer has to show, in the object or as a warning. The warning
+    /// shows even if a quota or a policy refuses the object afterwards.
+    pub(super) async fn probe(&self, server: ApiServer) -> Probe {
+        match self.send(server).await {
+            Ok(ProbeAnswer::Reached) => Probe::Reached,
+            Ok(ProbeAnswer::NotCalled) => Probe::Unknown,
+            Ok(ProbeAnswer::Refused(status, message)) if is_about_the_webhook(&message) => {
+                debug!(?server, %status, message, "the API server does not reach a replica");
+                let Release { namespace, .. } = &self.release;
+                match has_endpoints(&self.client, namespace, &self.service).await {
+                    Ok(true) => Probe::Unreached,
+                    Ok(false) => Probe::NoReplica,
+                    Err(_) => Probe::Unknown,
+                }
+            }
+            Ok(ProbeAnswer::Refused(status, message)) => {
+                debug!(?server, %status, message, "the probe was refused");
+                // At an address of its own this may be any server.
+                if server == ApiServer::Shared { Probe::Unknown } else { Probe::Silent }
+            }
+            Err(error) => {
+                debug!(?server, error, "the API server does not answer a probe");
+                Probe::Silent
+            }
+        }
+    }
+
+    async fn send(&self, server: ApiServer) -> Result<ProbeAnswer, String> {
+        let Release { namespace, name, .. } = &self.release;
         let object = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
-                "name": release.probe(),
-                "labels": { PROBE_LABEL: release.name },
+                "name": self.release.probe(),
+                "labels": { PROBE_LABEL: name },
                 "annotations": { PROBE_ANNOTATION: NOT_REACHED },
             },
         });
         let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
-        match maps.patch(&release.probe(), &params, &Patch::Apply(&object)).await {
-            Ok(answered) => {
-                let annotations = answered.metadata.annotations.unwrap_or_default();
-                let reached = annotations.get(PROBE_ANNOTATION).is_some_and(|it| it == REACHED);
-                if reached { Probe::Reached } else { Probe::Unknown }
-            }
-            Err(kube::Error::Api(status)) if is_about_the_webhook(&status.message) => {
-                debug!(message = status.message, "the API server does not reach us");
-                let there = self.has_endpoints(&release.namespace, &self.settings.service).await;
-                match there {
-                    Ok(true) => Probe::Unreached,
-                    Ok(false) => Probe::NobodyThere,
-                    Err(_) => Probe::Unknown,
-                }
-            }
-            Err(error) => {
-                warn!(%error, "the probe could not be asked for");
-                Probe::Unknown
-            }
-        }
+        let maps = Request::new(ConfigMap::url_path(&(), Some(namespace)));
+        let request = maps
+            .patch(&self.release.probe(), &params, &Patch::Apply(&object))
+            .map_err(|error| error.to_string())?;
+        let client = self.client(server).map_err(|error| error.to_string())?;
+        let answer = client.send(request.map(Body::from)).await.map_err(|error| reason(&error))?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect_bytes().await.map_err(|error| reason(&error))?;
+        Ok(read(head.status, &head.headers, &body))
     }
 }
 
-/// The API server's words for a webhook of ours that it could not ask
-/// (`failed calling webhook "probe.image-swap.io": …`).
+/// The answer of an API server to a probe.
+#[derive(Debug, PartialEq, Eq)]
+enum ProbeAnswer {
+    /// A replica's answer shows in it.
+    Reached,
+    /// The object was accepted without a replica.
+    NotCalled,
+    /// The object was refused, for this reason.
+    Refused(StatusCode, String),
+}
+
+fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProbeAnswer {
+    let is_reached = |value: &hyper::header::HeaderValue| {
+        value.as_bytes().windows(REACHED_WARNING.len()).any(|it| it == REACHED_WARNING.as_bytes())
+    };
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    if headers.get_all(hyper::header::WARNING).iter().any(is_reached)
+        || body["metadata"]["annotations"][PROBE_ANNOTATION] == REACHED
+    {
+        return ProbeAnswer::Reached;
+    }
+    if status.is_success() {
+        return ProbeAnswer::NotCalled;
+    }
+    ProbeAnswer::Refused(status, body["message"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Returns true for the API server's words for a webhook of image-swap that it could not
+/// call (`failed calling webhook "probe.image-swap.io": …`).
 fn is_about_the_webhook(message: &str) -> bool {
     message.contains("failed calling webhook") && message.contains("probe.image-swap.io")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, warning: &str, body: &Value) -> ProbeAnswer {
+        let mut headers = HeaderMap::new();
+        headers.append(hyper::header::WARNING, "299 - \"something else\"".parse().unwrap());
+        headers.append(hyper::header::WARNING, format!("299 - \"{warning}\"").parse().unwrap());
+        read(StatusCode::from_u16(status).unwrap(), &headers, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_replica_shows_in_the_object_or_as_a_warning() {
+        let map = |value| json!({ "metadata": { "annotations": { PROBE_ANNOTATION: value } } });
+        let refused = json!({ "message": "exceeded quota" });
+        assert_eq!(answer(200, "", &map(REACHED)), ProbeAnswer::Reached);
+        assert_eq!(answer(200, REACHED_WARNING, &map(NOT_REACHED)), ProbeAnswer::Reached);
+        assert_eq!(answer(200, "", &map(NOT_REACHED)), ProbeAnswer::NotCalled);
+        assert_eq!(answer(403, REACHED_WARNING, &refused), ProbeAnswer::Reached);
+        let ProbeAnswer::Refused(_, message) = answer(403, "", &refused) else {
+            panic!("accepted")
+        };
+        assert!(!is_about_the_webhook(&message));
+    }
 }

@@ -1,21 +1,28 @@
-//! Keeps the webhook configuration, and looks for others like it.
+//! Keeps the webhook configuration, and finds those of other programs.
 
 use image_swap_core::{
     cluster::{
         certificates::AuthorityId,
         foreign::{Backend, Foreign, Life, recognise},
-        policy::{Earned, Policy, Wanted},
-        webhooks::{self, Service, desired, plan},
+        policy::{FailureGate, Policy, Wanted},
+        webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
 };
-use k8s_openapi::api::core::v1::Endpoints;
-use kube::{Api, api::ListParams, runtime::events::EventType};
+use kube::{api::ListParams, runtime::events::EventType};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::{Controller, Memory, snapshot::Snapshot};
-use crate::{api, error::Error, report::Other};
+use super::{
+    Controller, Memory,
+    certificates::published,
+    snapshot::{Snapshot, found},
+    steps::StepErrors,
+};
+use crate::{api, endpoints::has_endpoints, error::Error, report::Other};
+
+/// The step that finds other programs that swap images.
+pub(super) const FOREIGN: &str = "other-image-swappers";
 
 impl Controller {
     /// Whether pods are only reported on: by choice, or because another program
@@ -25,8 +32,16 @@ impl Controller {
         self.settings.policy == Wanted::Audit || meets
     }
 
-    /// Other programs that swap images. Dead ones are removed if that is wanted.
-    pub(super) async fn foreign(&self, memory: &mut Memory) -> Result<Vec<Other>, Error> {
+    /// Finds other programs that swap images. Registrations of those that were dead for
+    /// the grace period are removed if that is configured. Errors are noted in `steps`.
+    ///
+    /// # Errors
+    /// The registrations cannot be read.
+    pub(super) async fn foreign(
+        &self,
+        memory: &mut Memory,
+        steps: &mut StepErrors,
+    ) -> Result<Vec<Other>, Error> {
         let registrations = api::registrations(&self.client);
         let list = registrations.list(&ListParams::default()).await;
         let list = list.map_err(Error::api("list webhook configurations"))?;
@@ -34,12 +49,24 @@ impl Controller {
         for object in list.items {
             let value = serde_json::to_value(&object).unwrap_or_default();
             let Some(foreign) = recognise(&value) else { continue };
-            let life = self.life(&foreign).await?;
-            if life == Life::Dead && self.settings.adopt && self.adopt(&foreign).await {
+            let name = &foreign.configuration;
+            let Some(life) = steps.take(FOREIGN, self.life(&foreign).await) else {
+                others.push(unknown(&foreign, &memory.foreign));
                 continue;
+            };
+            let at = memory.started.elapsed();
+            let settled = memory.sightings.observe(name, life, at, self.intervals.grace);
+            if settled.is_removable && self.settings.adopt {
+                let removed = api::delete(&registrations, name).await;
+                if steps.take(FOREIGN, removed).is_some() {
+                    info!(configuration = name, "a dead registration was removed");
+                    continue;
+                }
             }
-            others.push(Other::new(&foreign.configuration, foreign.program, life));
+            others.push(Other::new(name, foreign.program, settled.life));
         }
+        let present: Vec<String> = others.iter().map(|it| it.configuration.clone()).collect();
+        memory.sightings.retain(&present);
         let note = self.note(&others);
         self.say(memory, "OtherImageSwapper", EventType::Warning, &note).await;
         Ok(others)
@@ -53,6 +80,9 @@ impl Controller {
                     "lives: pods are only reported on until it is gone, or `coexist` is set"
                 }
                 (true, true) => "lives: both swap images",
+                (false, _) if self.settings.adopt => {
+                    "is dead, and may hold up pods: it is removed after a while"
+                }
                 (false, _) => "is dead, and may hold up pods: delete it, or set `adopt`",
             };
             format!("{program} (MutatingWebhookConfiguration {configuration}) {what}")
@@ -64,7 +94,7 @@ impl Controller {
         let mut answering = Vec::new();
         for backend in &foreign.backends {
             if let Backend::Service(namespace, name) = backend
-                && self.has_endpoints(namespace, name).await?
+                && has_endpoints(&self.client, namespace, name).await?
             {
                 answering.push((namespace.clone(), name.clone()));
             }
@@ -74,64 +104,63 @@ impl Controller {
         }))
     }
 
-    /// Whether anybody stands behind a Service.
-    pub(super) async fn has_endpoints(&self, namespace: &str, name: &str) -> Result<bool, Error> {
-        let endpoints: Api<Endpoints> = Api::namespaced(self.client.clone(), namespace);
-        let found = api::get(&endpoints, name).await?;
-        let subsets = found.and_then(|it| it.subsets).unwrap_or_default();
-        Ok(subsets
-            .iter()
-            .any(|subset| subset.addresses.as_ref().is_some_and(|all| !all.is_empty())))
-    }
-
-    /// Removes the registration of a dead program; whether it is gone.
-    async fn adopt(&self, foreign: &Foreign) -> bool {
-        let registrations = api::registrations(&self.client);
-        match api::delete(&registrations, &foreign.configuration).await {
-            Ok(_) => {
-                info!(configuration = foreign.configuration, "a dead registration was removed");
-                true
-            }
-            Err(error) => {
-                warn!(%error, "a dead registration could not be removed");
-                false
-            }
-        }
-    }
-
-    /// Registers what is to be registered; the policy that is registered then, if
-    /// anything is.
+    /// Registers the webhook, and repairs what other writers changed. Returns the policy
+    /// that is registered then, if anything is.
+    ///
+    /// Without a `bundle` the authorities that are registered stay.
     pub(super) async fn register(
         &self,
         snapshot: &Snapshot,
         memory: &mut Memory,
-        bundle: &[AuthorityId],
-        audit: bool,
-        now: UnixTime,
+        steps: &mut StepErrors,
+        bundle: Option<&[AuthorityId]>,
+        (audit, now): (bool, UnixTime),
     ) -> Result<Option<Policy>, Error> {
-        let observed = snapshot.registration.as_ref();
+        let observed = found(&snapshot.registration)?;
+        if self.stays_away(memory, observed, now).await? {
+            return Ok(None);
+        }
         let registered = webhooks::earned(observed);
-        let earned = memory.earned.get_or_insert_with(|| Earned::begin(registered));
+        let lower = self.intervals.lower;
+        memory.gates += usize::from(memory.gate.is_none());
+        let gate = memory.gate.get_or_insert_with(|| FailureGate::begin(registered, lower));
+        let known = published(observed);
+        let bundle = bundle.unwrap_or(&known);
         if bundle.is_empty() {
-            // Nobody could answer.
+            // No replica could answer.
             return Ok(observed.map(|_| registered));
         }
         let wanted = if audit { Wanted::Audit } else { self.settings.policy };
-        let policy = earned.policy(wanted);
-        let settings = self.webhooks(snapshot, bundle, policy);
-        let Some(object) = plan(&desired(&settings), observed) else { return Ok(Some(policy)) };
-        let is_repair = observed.is_some() && registered == policy;
+        let policy = gate.policy(wanted);
+        let desired = desired(&self.webhooks(snapshot, bundle, policy));
+        let Some(object) = plan(&desired, observed) else {
+            memory.registered = Some(desired);
+            return Ok(Some(policy));
+        };
+        // Everything that was decided was in place before: another writer changed it.
+        let is_repair = memory.registered.as_ref() == Some(&desired);
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
             warn!(seconds, "the registration is changed again and again; it is repaired later");
-            return Ok(Some(registered));
+            steps.delay(seconds);
+            return Ok(observed.map(|_| registered));
         }
         self.write_registration(&object, observed).await?;
+        memory.registered = Some(desired);
         match observed {
             None => info!("registered"),
-            Some(_) if registered != policy => self.say_policy(memory, policy).await,
+            Some(_) if registered != policy && !is_repair => self.say_policy(memory, policy).await,
             Some(_) => info!("the registration was brought up to date"),
         }
         Ok(Some(policy))
+    }
+
+    /// Returns the namespaces whose pods the registration selects, others' selectors included.
+    ///
+    /// # Errors
+    /// The registration could not be read.
+    pub(super) fn scope(&self, snapshot: &Snapshot) -> Result<NamespaceScope, Error> {
+        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        Ok(NamespaceScope::of(&desired(&settings), found(&snapshot.registration)?))
     }
 
     fn webhooks(
@@ -184,17 +213,32 @@ impl Controller {
     }
 
     async fn say_policy(&self, memory: &mut Memory, policy: Policy) {
+        let unreached = memory.gate.as_ref().map(FailureGate::unreached).unwrap_or_default();
+        let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
+        let at = match &unreached[..] {
+            [] => String::new(),
+            [one] => format!(" at {one}"),
+            all => format!(" at each of {}", all.join(", ")),
+        };
         let note = match policy {
             Policy::Fail => {
                 "the API server reaches us: pods that cannot be reviewed are refused from now on"
+                    .to_owned()
             }
-            Policy::Ignore => {
-                "the API server does not reach us, or is not asked to refuse: pods that cannot be \
-                 reviewed are let through with the images they name"
-            }
+            Policy::Ignore => format!(
+                "the API server{at} does not reach us, or is not asked to refuse: pods that \
+                 cannot be reviewed are let through with the images they name"
+            ),
         };
         info!(policy = policy.as_str(), "{note}");
         let type_ = if policy == Policy::Fail { EventType::Normal } else { EventType::Warning };
-        self.say(memory, "FailurePolicyChanged", type_, note).await;
+        self.say(memory, "FailurePolicyChanged", type_, &note).await;
     }
+}
+
+/// Returns the last report of a program whose life cannot be found out.
+fn unknown(foreign: &Foreign, before: &[Other]) -> Other {
+    let known = before.iter().find(|it| it.configuration == foreign.configuration);
+    let new = || Other::new(&foreign.configuration, foreign.program, Life::Dead);
+    known.cloned().unwrap_or_else(new)
 }

@@ -1,50 +1,151 @@
-//! One turn: everything, once.
+//! One reconciliation: every step, once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
-    cluster::{effective::JET_SYSTEM, policy::Wanted, trust::Trust},
+    cluster::{
+        policy::{FailureGate, Probe, Wanted},
+        trust::Trust,
+        webhooks::Owner,
+    },
     declaration::{Registry, UnixTime},
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, runtime::events::EventType};
 use serde_json::json;
-use tokio::sync::oneshot::{self, error::TryRecvError};
-use tracing::info;
+use tokio::{
+    sync::oneshot::{self, error::TryRecvError},
+    time::timeout,
+};
 
-use super::{Controller, Memory, declaration::Declaration};
+use super::{
+    Controller, Intervals, Memory, certificates::Certificates, declaration::Declaration,
+    registration::FOREIGN, steps::StepErrors,
+};
 use crate::{
     api, clock,
     error::Error,
     health::{Health, check},
-    pull_secrets::Order,
-    report::{Held, Report},
+    pull_secrets::{Order, View},
+    report::{Held, Report, listed},
     secret,
 };
 
+/// The time for one step. A slow webhook of another program must not delay the others
+/// for long.
+const STEP: Duration = Duration::from_secs(10);
+
+/// Returns the result of a step, or an error if it takes too long.
+async fn soon<T>(step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(STEP, step).await.unwrap_or(Err(Error::Late(STEP.as_secs())))
+}
+
 impl Controller {
-    pub(super) async fn turn(&self, memory: &mut Memory, now: UnixTime) -> Result<(), Error> {
-        let snapshot = self.snapshot().await?;
+    /// Reconciles once. Every step is tried, whatever becomes of the others. Returns the
+    /// time until the next reconciliation if nothing changes.
+    pub(super) async fn turn(&self, memory: &mut Memory, now: UnixTime) -> Duration {
+        let mut steps = StepErrors::default();
+        let result = Box::pin(self.reconcile(memory, &mut steps, now)).await;
+        steps.take("release", result);
+        steps.log(memory);
+        memory.failed = if steps.is_empty() { 0 } else { memory.failed.saturating_add(1) };
+        let wait = self.wait(&steps, memory.failed);
+        steps.delayed.map_or(wait, |delay| wait.min(delay))
+    }
+
+    /// Returns a wait that grows with the failures in a row. After a conflict it is
+    /// short: another writer was quicker, and its object has to be read.
+    fn wait(&self, steps: &StepErrors, failed: u32) -> Duration {
+        let Intervals { look, retry, .. } = self.intervals;
+        let first = if steps.are_conflicts() { retry / 5 } else { retry };
+        match failed {
+            0 => look,
+            _ => first.saturating_mul(2_u32.saturating_pow(failed - 1)).min(look),
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        memory: &mut Memory,
+        steps: &mut StepErrors,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let snapshot = soon(Box::pin(self.snapshot())).await?;
         if snapshot.leaving {
             memory.orders.send_replace(Order::Rest);
-            return Ok(());
+            return soon(self.withdraw(&snapshot, memory)).await;
         }
-        self.jet_system(memory).await?;
-        let foreign = self.foreign(memory).await?;
-        let audit = self.is_audit(&foreign);
-        let declaration = self.declaration(&snapshot, memory, audit, now).await?;
-        let (certificates, bundle) = self.certificates(&snapshot, memory, now).await?;
-        let registered = self.register(&snapshot, memory, &bundle, audit, now).await?;
-        let Declaration { declared, trust, registry, credential } = declaration;
-        memory.order(Order::Keep { owner: snapshot.owner.clone(), content: credential });
-        let earned = memory.earned;
-        let registry = self.health(memory, registry, &declared.hash, now).await;
-        let report = Report {
+        if snapshot.namespace_ends() {
+            memory.orders.send_replace(Order::Rest);
+            return soon(self.deregister()).await;
+        }
+        steps.take("owner", soon(self.belong(&snapshot, memory, now)).await);
+        steps.take("jet-system", soon(self.jet_system()).await);
+        let foreign = soon(self.foreign(memory, steps)).await;
+        if let Some(foreign) = steps.take(FOREIGN, foreign) {
+            memory.foreign = foreign;
+        }
+        let audit = self.is_audit(&memory.foreign);
+        let declaration = soon(self.declaration(&snapshot, memory, steps, (audit, now))).await;
+        if let Some(declaration) = steps.take("declaration", declaration) {
+            memory.declaration = Some(declaration);
+        }
+        let certificates = soon(self.certificates(&snapshot, memory, steps, now)).await;
+        let certificates = steps.take("certificates", certificates);
+        let bundle = certificates.as_ref().map(|(_, bundle)| &bundle[..]);
+        let registered = soon(self.register(&snapshot, memory, steps, bundle, (audit, now))).await;
+        let registered = if let Some(policy) = steps.take("registration", registered) {
+            (policy.is_some(), policy.unwrap_or_default().as_str().to_owned())
+        } else {
+            // It is not known.
+            let before = self.report.borrow();
+            (before.policy.registered, before.policy.failure_policy.clone())
+        };
+        let registry = self.health(memory, now).await;
+        let scope = steps.take("pull-secrets", self.scope(&snapshot));
+        if let Some((scope, declaration)) = scope.zip(memory.declaration.as_ref()) {
+            let Declaration { credential, covered, .. } = declaration;
+            let view = View { covered: covered.clone(), scope };
+            memory.order(Order::Keep { content: credential.clone(), view });
+        }
+        let certificates = certificates.map(|(certificates, _)| certificates);
+        let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);
+        report.failing = steps.report();
+        let published = soon(self.publish(memory, &snapshot.owner, &report)).await;
+        if steps.take("status", published).is_none() {
+            // For metrics and the log, since the status cannot be written.
+            report.failing = steps.report();
+        }
+        let failing: Vec<String> =
+            report.failing.iter().map(|it| format!("{}: {}", it.name, it.error)).collect();
+        self.say(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
+        self.report.send_if_modified(|before| {
+            let is_news = *before != report;
+            *before = report;
+            is_news
+        });
+        Ok(())
+    }
+
+    /// Returns the report of what was seen.
+    fn seen(
+        &self,
+        memory: &Memory,
+        audit: bool,
+        (registered, failure_policy): (bool, String),
+        certificates: Option<&Certificates>,
+        registry: Option<Health>,
+    ) -> Report {
+        let gate = memory.gate.as_ref();
+        let nothing = Declaration::default();
+        let declaration = memory.declaration.as_ref().unwrap_or(&nothing);
+        let needs: Vec<String> = declaration.trust.needs.iter().map(ToString::to_string).collect();
+        Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            declaration: declared,
+            declaration: declaration.declared.clone(),
             policy: Held {
                 mode: if audit { "audit" } else { "enforce" }.to_owned(),
-                failure_policy: registered.unwrap_or_default().as_str().to_owned(),
+                failure_policy,
                 wanted: match self.settings.policy {
                     Wanted::Fail => "fail",
                     Wanted::Ignore => "ignore",
@@ -53,32 +154,31 @@ impl Controller {
                 .to_owned(),
                 label: self.settings.namespace_label.clone(),
                 opt_in: self.settings.opt_in,
-                registered: registered.is_some(),
-                probe: super::probe::name(memory.probe).to_owned(),
-                failures: earned.map_or(0, |earned| earned.failures()),
+                registered,
+                probe: super::probe::name(gate.map_or(Probe::Unknown, FailureGate::summary))
+                    .to_owned(),
+                failures: gate.map_or(0, FailureGate::failures),
+                unreached: gate.map_or_else(Vec::new, |gate| {
+                    listed(&gate.unreached()).iter().map(ToString::to_string).collect()
+                }),
             },
-            authority: certificates.authority.map(Into::into),
-            certificate: certificates.leaf.map(Into::into),
+            authority: certificates.and_then(|it| it.authority).map(Into::into),
+            certificate: certificates.and_then(|it| it.leaf).map(Into::into),
             registry,
             pull_secrets: memory.pull_secrets.borrow().clone(),
             recreated: memory.recreated.borrow().clone(),
-            foreign,
-            nodes: trust.needs.iter().map(ToString::to_string).collect(),
-            trust: told(&trust),
+            foreign: listed(&memory.foreign),
+            nodes: listed(&needs),
+            node_needs: needs.len(),
+            trust: told(&declaration.trust),
             repairs: memory.repairs.count(),
-        };
-        self.publish(&snapshot.owner, report).await
+            failing: Vec::new(),
+        }
     }
 
     /// What is known of the registry. A check is begun when one is due, and
     /// nobody waits for it: its end is a reason for the next turn.
-    async fn health(
-        &self,
-        memory: &mut Memory,
-        registry: Option<Registry>,
-        hash: &str,
-        now: UnixTime,
-    ) -> Option<Health> {
+    async fn health(&self, memory: &mut Memory, now: UnixTime) -> Option<Health> {
         match memory.checking.as_mut().map(oneshot::Receiver::try_recv) {
             Some(Ok(health)) => {
                 memory.checking = None;
@@ -88,13 +188,15 @@ impl Controller {
             Some(Err(TryRecvError::Closed)) => memory.checking = None,
             Some(Err(TryRecvError::Empty)) | None => {}
         }
-        let Some(registry) = registry else {
+        let declaration = memory.declaration.as_ref();
+        let Some(registry) = declaration.and_then(|it| it.registry.clone()) else {
             memory.health = None;
             return None;
         };
-        let is_due = memory.checked.as_ref().is_none_or(|(of, due)| of != hash || now >= *due);
-        if is_due && memory.checking.is_none() {
-            memory.checked = Some((hash.to_owned(), now + self.intervals.registry.as_secs()));
+        let is_due = |(of, due): &(Registry, _)| *of != registry || now >= *due;
+        if memory.checked.as_ref().is_none_or(is_due) && memory.checking.is_none() {
+            let next = now + self.intervals.registry.as_secs();
+            memory.checked = Some((registry.clone(), next));
             let (done, checking) = oneshot::channel();
             let changed = Arc::clone(&self.changed);
             tokio::spawn(async move {
@@ -134,33 +236,18 @@ impl Controller {
         self.say(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
     }
 
-    /// The namespace in which the page's Secret is created: made if it is not
-    /// there, never changed, never deleted.
-    async fn jet_system(&self, memory: &mut Memory) -> Result<(), Error> {
-        if memory.namespace_is_there {
-            return Ok(());
-        }
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        if api::get(&namespaces, JET_SYSTEM).await?.is_none() {
-            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": JET_SYSTEM } });
-            api::apply(&namespaces, JET_SYSTEM, &namespace).await?;
-            info!(namespace = JET_SYSTEM, "created");
-        }
-        memory.namespace_is_there = true;
-        Ok(())
-    }
-
-    /// Publishes what we see, if it changed.
+    /// Writes `report` for `status`, if it changed.
     async fn publish(
         &self,
-        owner: &image_swap_core::cluster::webhooks::Owner,
-        report: Report,
+        memory: &mut Memory,
+        owner: &Owner,
+        report: &Report,
     ) -> Result<(), Error> {
-        if *self.report.borrow() == report {
+        if memory.written.as_ref() == Some(report) {
             return Ok(());
         }
         let release = &self.settings.release;
-        let text = serde_json::to_string(&report).unwrap_or_default();
+        let text = serde_json::to_string(report).unwrap_or_default();
         let object = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -174,7 +261,7 @@ impl Controller {
         });
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
         api::apply(&maps, &release.status(), &object).await?;
-        self.report.send_replace(report);
+        memory.written = Some(report.clone());
         Ok(())
     }
 

@@ -9,11 +9,44 @@ use hyper::{
     header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE},
 };
 use hyper_util::rt::TokioIo;
-use image_swap_core::{declaration::Registry, registry::Challenge};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use image_swap_core::{
+    declaration::{Credential, Registry},
+    registry::Challenge,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Found, OK, UNAUTHORIZED, UNEXPECTED, UNREACHABLE};
+
+/// A connection to the registry.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for T {}
+
+/// Asks `/v2/` over plain HTTP, without the credential: it would travel unencrypted.
+pub(super) async fn plain_version(
+    registry: &Registry,
+    stream: impl Connection,
+) -> Result<Found, Found> {
+    let anonymous = Registry { username: Credential::default(), ..registry.clone() };
+    let reply = get(&anonymous, Uri::from_static("/v2/"), stream).await?;
+    let challenge = reply.headers().get(WWW_AUTHENTICATE).and_then(|it| it.to_str().ok());
+    let gives_tokens =
+        matches!(challenge.and_then(Challenge::read), Some(Challenge::Bearer { .. }));
+    Ok(match reply.status() {
+        StatusCode::OK => (OK, "it answers over plain HTTP".to_owned()),
+        StatusCode::UNAUTHORIZED if !registry.username.is_empty() => {
+            (OK, "it answers over plain HTTP: the credential was not tried".to_owned())
+        }
+        StatusCode::UNAUTHORIZED if gives_tokens => {
+            (OK, "it answers over plain HTTP, and gives tokens".to_owned())
+        }
+        StatusCode::UNAUTHORIZED => (
+            UNAUTHORIZED,
+            "expected an anonymous pull to do, found 401: USERNAME is empty".to_owned(),
+        ),
+        other => (UNEXPECTED, format!("expected /v2/ to be a registry's, found {other}")),
+    })
+}
 
 /// What `/v2/` says.
 pub(super) enum Answer {
@@ -24,11 +57,8 @@ pub(super) enum Answer {
 }
 
 /// Asks `/v2/`, with the credential if there is one.
-pub(super) async fn version(
-    registry: &Registry,
-    tls: TlsStream<TcpStream>,
-) -> Result<Answer, Found> {
-    let reply = get(registry, Uri::from_static("/v2/"), tls).await?;
+pub(super) async fn version(registry: &Registry, stream: impl Connection) -> Result<Answer, Found> {
+    let reply = get(registry, Uri::from_static("/v2/"), stream).await?;
     let is_anonymous = registry.username.is_empty();
     let challenge = reply.headers().get(WWW_AUTHENTICATE).and_then(|it| it.to_str().ok());
     let challenge = challenge.and_then(Challenge::read);
@@ -59,9 +89,9 @@ pub(super) async fn version(
 pub(super) async fn token(
     registry: &Registry,
     service: &Uri,
-    tls: TlsStream<TcpStream>,
+    stream: impl Connection,
 ) -> Result<Found, Found> {
-    let reply = get(registry, service.clone(), tls).await?;
+    let reply = get(registry, service.clone(), stream).await?;
     Ok(match reply.status() {
         StatusCode::OK => (OK, "it answers, and gives a token for the credential".to_owned()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -74,10 +104,10 @@ pub(super) async fn token(
 async fn get(
     registry: &Registry,
     uri: Uri,
-    tls: TlsStream<TcpStream>,
+    stream: impl Connection,
 ) -> Result<Response<Incoming>, Found> {
     let broken = |error: hyper::Error| (UNREACHABLE, error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(broken)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let driven = tokio::spawn(connection);
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = uri;

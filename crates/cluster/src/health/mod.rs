@@ -19,6 +19,7 @@ use tokio::{
 
 /// Time for all of it.
 const PATIENCE: Duration = Duration::from_secs(15);
+const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 const DAY: UnixTime = 24 * 60 * 60;
 /// A certificate that lives this long or less is to be renewed.
@@ -99,6 +100,9 @@ fn expires_soon(validity: Validity, now: UnixTime) -> bool {
 
 async fn attempt(registry: &Registry, seen: &mut Option<Validity>) -> Result<Found, Found> {
     let stream = connect(registry).await?;
+    if registry.plain_http {
+        return ask::plain_version(registry, stream).await;
+    }
     if registry.insecure {
         let detail = "its certificate is taken unseen (INSECURE): no more is tried";
         return Ok((UNVERIFIED, detail.into()));
@@ -120,7 +124,8 @@ async fn attempt(registry: &Registry, seen: &mut Option<Validity>) -> Result<Fou
 }
 
 async fn connect(registry: &Registry) -> Result<TcpStream, Found> {
-    let (host, port) = host_and_port(&registry.domain, HTTPS);
+    let default = if registry.plain_http { HTTP } else { HTTPS };
+    let (host, port) = host_and_port(&registry.domain, default);
     let addresses = lookup_host((host, port)).await;
     let addresses: Vec<_> = addresses.map_err(|error| (UNRESOLVED, error.to_string()))?.collect();
     TcpStream::connect(&*addresses).await.map_err(|error| (UNREACHABLE, error.to_string()))

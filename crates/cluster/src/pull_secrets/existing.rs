@@ -39,27 +39,26 @@ pub(super) fn watch(
     watcher(secrets, named(NAME).page_size(PAGE)).backoff(Patience::default())
 }
 
-/// What of a Secret is ours: its type, the credential, and the owner. What others
-/// add is theirs.
+/// A hash of a Secret's type and its credential. It stays in memory: the password could be
+/// guessed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    fn of(kind: &str, credential: &[u8], anchor: &str) -> Self {
+    fn of(kind: &str, credential: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
-        for part in [kind.as_bytes(), credential, anchor.as_bytes()] {
+        for part in [kind.as_bytes(), credential] {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }
         Self(context.finish().as_ref().try_into().unwrap_or_default())
     }
 
-    /// Of an object that is to be written, which has one owner.
+    /// Returns the hash of an object to be written.
     pub(super) fn of_wanted(object: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let credential = STANDARD.decode(text(&object["data"][KEY])).unwrap_or_default();
-        let anchor = text(&object["metadata"]["ownerReferences"][0]["uid"]);
-        Self::of(&text(&object["type"]), &credential, &anchor)
+        Self::of(&text(&object["type"]), &credential)
     }
 }
 
@@ -68,7 +67,20 @@ impl Fingerprint {
 #[serde(from = "Whole")]
 pub(super) struct SeenSecret {
     names: ObjectMeta,
+    marks: Marks,
+}
+
+/// The marks of a Secret that decide what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Marks {
+    /// The release that its label names as its manager.
     manager: Option<Box<str>>,
+    /// True if a former release left it behind for pods that name it.
+    kept: bool,
+    /// True if it would be deleted with an owner.
+    owned: bool,
+    /// True if a release is such an owner.
+    anchored: bool,
     fingerprint: Fingerprint,
 }
 
@@ -91,21 +103,25 @@ struct Data {
 impl From<Whole> for SeenSecret {
     fn from(Whole { metadata, kind, data }: Whole) -> Self {
         let credential = data.and_then(|data| data.credential).unwrap_or_default();
-        Self {
-            fingerprint: Fingerprint::of(
-                &kind.unwrap_or_default(),
-                &credential.0,
-                metadata.owner(OWNER_KIND).unwrap_or_default(),
-            ),
+        let marks = Marks {
             manager: metadata.manager().map(Into::into),
-            names: metadata.into_names(),
-        }
+            kept: metadata.is_kept(),
+            owned: metadata.is_owned(),
+            anchored: metadata.is_owned_by(OWNER_KIND),
+            fingerprint: Fingerprint::of(&kind.unwrap_or_default(), &credential.0),
+        };
+        Self { marks, names: metadata.into_names() }
     }
 }
 
 impl SeenSecret {
     pub(super) fn namespace(&self) -> Option<&str> {
         self.names.namespace.as_deref()
+    }
+
+    /// Returns true if `release` manages it.
+    pub(super) fn is_managed_by(&self, release: &str) -> bool {
+        self.marks.manager.as_deref() == Some(release)
     }
 }
 
@@ -141,34 +157,40 @@ impl Resource for SeenSecret {
 /// A Secret of our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The release that says it made it.
-    manager: Option<Box<str>>,
-    fingerprint: Fingerprint,
+    marks: Marks,
     pub(super) uid: Box<str>,
     pub(super) version: Box<str>,
 }
 
 impl Found {
-    fn of(secret: &SeenSecret) -> Self {
-        let SeenSecret { names, manager, fingerprint } = secret;
+    pub(super) fn of(secret: &SeenSecret) -> Self {
+        let SeenSecret { names, marks } = secret;
         Self {
-            manager: manager.clone(),
-            fingerprint: *fingerprint,
+            marks: marks.clone(),
             uid: names.uid.as_deref().unwrap_or_default().into(),
             version: names.resource_version.as_deref().unwrap_or_default().into(),
         }
     }
 
-    /// How an event speaks of it.
-    pub(super) fn reference(&self, namespace: &str) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Secret".into()),
-            namespace: Some(namespace.into()),
-            name: Some(NAME.into()),
-            uid: Some(self.uid.to_string()),
-            ..ObjectReference::default()
+    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::Existing {
+        let Marks { manager, kept, owned, anchored, fingerprint } = &self.marks;
+        pull_secrets::Existing {
+            ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
+            current: wanted == Some(fingerprint) && !owned && !kept,
+            anchored: *anchored,
         }
+    }
+}
+
+/// Returns the reference of an event to the pull Secret of a namespace, `found` or missing.
+pub(super) fn reference(namespace: &str, found: Option<&Found>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Secret".into()),
+        namespace: Some(namespace.into()),
+        name: Some(NAME.into()),
+        uid: found.map(|found| found.uid.to_string()),
+        ..ObjectReference::default()
     }
 }
 
@@ -194,10 +216,13 @@ impl Existing {
         self.found = std::mem::take(&mut self.listed);
     }
 
-    pub(super) fn add(&mut self, secret: &SeenSecret) {
-        if let Some(namespace) = secret.namespace() {
-            self.found.insert(namespace.to_owned(), Found::of(secret));
-        }
+    /// Records a Secret as it is. Returns true if that changes anything but its version.
+    pub(super) fn add(&mut self, secret: &SeenSecret) -> bool {
+        let Some(namespace) = secret.namespace() else { return false };
+        let found = Found::of(secret);
+        let marks = found.marks.clone();
+        let before = self.found.insert(namespace.to_owned(), found);
+        before.is_none_or(|before| before.marks != marks)
     }
 
     /// One that was deleted; a later one of its name stays.
@@ -207,6 +232,11 @@ impl Existing {
         if self.found.get(namespace).is_some_and(|it| &*it.uid == uid) {
             self.found.remove(namespace);
         }
+    }
+
+    /// Returns true if a release has left the Secret of a namespace to the pods that name it.
+    pub(super) fn is_kept(&self, namespace: &str) -> bool {
+        self.found.get(namespace).is_some_and(|found| found.marks.kept)
     }
 
     pub(super) fn forget(&mut self, namespace: &str) {
@@ -223,17 +253,19 @@ impl Existing {
         release: &str,
         wanted: Option<&Fingerprint>,
     ) -> BTreeMap<String, pull_secrets::Existing> {
-        let state = |found: &Found| pull_secrets::Existing {
-            ours: found.manager.as_deref() == Some(release),
-            current: wanted == Some(&found.fingerprint),
-        };
+        let state = |found: &Found| found.state(release, wanted);
         self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
+    }
+
+    /// Returns true if there is a Secret of `release`, or one that a former release kept.
+    pub(super) fn has_any_of(&self, release: &str) -> bool {
+        self.found.values().any(|found| found.state(release, None).ours)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::pull_secrets::MANAGED_BY;
+    use image_swap_core::cluster::pull_secrets::{KEPT, MANAGED_BY};
     use serde_json::json;
 
     use super::*;
@@ -246,10 +278,6 @@ mod tests {
                 "creationTimestamp": null,
                 "labels": { MANAGED_BY: "image-swap", "example.org/long": "x" },
                 "annotations": { "example.org/long": "x" },
-                "ownerReferences": [
-                    { "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "other" },
-                    { "apiVersion": "v1", "kind": OWNER_KIND, "name": "a", "uid": "anchor" },
-                ],
                 "managedFields": [{
                     "manager": "image-swap", "operation": "Apply", "apiVersion": "v1",
                     "fieldsType": "FieldsV1", "fieldsV1": { "f:data": { ".": {} } },
@@ -263,9 +291,24 @@ mod tests {
         serde_json::from_value(secret).unwrap()
     }
 
+    fn wanted() -> Fingerprint {
+        let object = json!({
+            "type": "kubernetes.io/dockerconfigjson", "data": { KEY: "cGFzc3dvcmQ=" },
+        });
+        Fingerprint::of_wanted(&object)
+    }
+
+    /// Returns the state of the Secret after a change of one value.
+    fn state(path: &str, value: Value) -> pull_secrets::Existing {
+        let mut secret = mk_secret();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        secret.pointer_mut(parent).unwrap()[key] = value;
+        Found::of(&read(secret)).state("image-swap", Some(&wanted()))
+    }
+
     #[test]
-    fn of_a_secret_nothing_is_held_but_its_names_its_maker_and_a_fingerprint() {
-        let SeenSecret { names, manager, fingerprint } = read(mk_secret());
+    fn secret_is_held_without_its_credential() {
+        let SeenSecret { names, marks } = read(mk_secret());
         let expected = ObjectMeta {
             name: Some(NAME.into()),
             namespace: Some("apps".into()),
@@ -273,33 +316,43 @@ mod tests {
             resource_version: Some("42".into()),
             ..ObjectMeta::default()
         };
-        assert_eq!((names, manager.as_deref()), (expected, Some("image-swap")));
-        let wanted = Fingerprint::of("kubernetes.io/dockerconfigjson", b"password", "anchor");
-        assert_eq!(fingerprint, wanted);
-        let written = json!({
-            "type": "kubernetes.io/dockerconfigjson",
-            "metadata": { "ownerReferences": [{ "kind": OWNER_KIND, "uid": "anchor" }] },
-            "data": { KEY: "cGFzc3dvcmQ=" },
-        });
-        assert_eq!(Fingerprint::of_wanted(&written), wanted);
+        assert_eq!((names, marks.fingerprint), (expected, wanted()));
+        assert!(read(mk_secret()).is_managed_by("image-swap"));
     }
 
     #[test]
-    fn what_others_add_is_theirs_and_what_is_ours_makes_a_difference() {
-        let ours = read(mk_secret()).fingerprint;
-        let changed = |path: &str, value: Value| {
+    fn own_fields_alone_make_a_difference() {
+        let is_current = |path, value| state(path, value).current;
+        assert!(is_current("/metadata/annotations", Value::Null));
+        assert!(is_current("/metadata/resourceVersion", "43".into()));
+        assert!(is_current("/data/other", "eQ==".into()));
+        assert!(!is_current("/data/.dockerconfigjson", "eA==".into()));
+        assert!(!is_current("/data", Value::Null));
+        assert!(!is_current("/type", "Opaque".into()));
+        assert!(!is_current("/metadata/annotations", json!({ KEPT: "true" })));
+    }
+
+    #[test]
+    fn owner_of_any_kind_is_removed() {
+        for (kind, anchored) in [("ClusterRole", true), ("Pod", false)] {
+            let owner = json!([{ "apiVersion": "v1", "kind": kind, "name": "a", "uid": "b" }]);
+            let found = state("/metadata/ownerReferences", owner);
+            assert_eq!((found.current, found.anchored, found.ours), (false, anchored, true));
+        }
+    }
+
+    #[test]
+    fn kept_secret_of_another_release_is_taken_over() {
+        let ours = |labels: Value, annotations: Value| {
             let mut secret = mk_secret();
-            *secret.pointer_mut(path).unwrap() = value;
-            read(secret).fingerprint != ours
+            secret["metadata"]["labels"] = labels;
+            secret["metadata"]["annotations"] = annotations;
+            Found::of(&read(secret)).state("image-swap", None).ours
         };
-        assert!(!changed("/metadata/labels", json!({ "example.org/long": "y" })));
-        assert!(!changed("/metadata/annotations", Value::Null));
-        assert!(!changed("/metadata/resourceVersion", "43".into()));
-        assert!(!changed("/data/other", "eQ==".into()));
-        assert!(changed("/data/.dockerconfigjson", "eA==".into()));
-        assert!(changed("/data", Value::Null));
-        assert!(changed("/type", "Opaque".into()));
-        assert!(changed("/metadata/ownerReferences/1/uid", "another".into()));
-        assert!(changed("/metadata/ownerReferences", Value::Null));
+        let kept = json!({ KEPT: "true" });
+        assert!(ours(json!({ MANAGED_BY: "image-swap" }), Value::Null));
+        assert!(!ours(json!({ MANAGED_BY: "other" }), Value::Null));
+        assert!(ours(json!({ MANAGED_BY: "other" }), kept.clone()));
+        assert!(!ours(Value::Null, kept));
     }
 }

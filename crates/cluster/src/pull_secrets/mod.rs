@@ -2,21 +2,29 @@
 //! holds a swapped pod, and nowhere else.
 //!
 //! A pod is stored before its namespace is known to hold one, so it may wait for
-//! the Secret: the kubelet tries again, and we are told of the pod by a watch.
-//! Of pods and Secrets no more is kept than what tells what to do: a cluster has
+//! the Secret: the kubelet tries again, and a watch reports the pod to the controller.
+//! Of pods, namespaces and Secrets no more is kept than decides what to do: a cluster has
 //! many.
 
 mod existing;
+mod leave;
+mod namespaces;
+mod pace;
 mod pods;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::{StreamExt, pin_mut, stream};
+use futures_util::{Stream, StreamExt, pin_mut, stream};
 use image_swap_core::{
     cluster::{
-        pull_secrets::{Action, Swapped, plan},
-        webhooks::Owner,
+        pull_secrets::{Action, Covered, Pods, plan},
+        webhooks::NamespaceScope,
     },
     declaration::UnixTime,
 };
@@ -27,13 +35,20 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+pub(crate) use self::leave::leave;
 use self::{
-    existing::{Existing, Fingerprint, SeenSecret},
+    existing::{Existing, Fingerprint, SeenSecret, reference},
+    namespaces::{SeenNamespace, SelectedNamespaces},
+    pace::Paces,
+    pods::SeenPod,
     write::{Outcome, Writer},
 };
 use crate::{
-    clock::now, error::watch_reason, events::Events, outline::Glimpse, release::Release,
-    report::PullSecrets,
+    clock::now,
+    error::watch_reason,
+    events::Events,
+    release::Release,
+    report::{PullSecretFailure, PullSecrets},
 };
 
 /// How many objects are read at once: a page is held as a whole, as text and then as
@@ -45,21 +60,34 @@ const AT_ONCE: usize = 8;
 const IN_A_ROW: usize = 32;
 /// Namespaces that a report names.
 const NAMED: usize = 100;
+/// The wait after a Secret was left to the pods that name it: the controller ends before.
+const LEAVING: Duration = Duration::from_secs(10);
 /// The first wait of a namespace in which a write failed, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
-/// What is to be done. It holds the password: it is not to be printed.
+/// An instruction for the keeper. It holds the password: it must not be printed.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Nothing is known yet, or the release leaves: everything stays.
+    /// Nothing is known yet, or the release leaves: every Secret stays as it is.
     Rest,
-    /// The Secret is to be there, where it is needed.
+    /// The Secret has to be where it is needed.
     Keep {
-        /// Whom it belongs to.
-        owner: Owner,
-        /// What it holds; `None`: nobody has to authenticate, and it is to go.
+        /// The credential; [`None`] if there is none to give, and Secrets are removed.
         content: Option<Vec<u8>>,
+        /// The images that are pulled with it, in the namespaces that the registration
+        /// selects.
+        view: View,
     },
+}
+
+/// The images and namespaces that decide which pods need the Secret. A change of it means
+/// that all pods are read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    /// The images that are pulled with the credential; [`None`] without a registry.
+    pub(crate) covered: Option<Covered>,
+    /// The namespaces whose pods are reviewed.
+    pub(crate) scope: NamespaceScope,
 }
 
 /// What a keeper works with.
@@ -75,118 +103,205 @@ pub(crate) struct Keeper {
     pub(crate) changed: Arc<Notify>,
     /// How long a namespace keeps the Secret after its last swapped pod.
     pub(crate) linger: Duration,
+    /// The label with which a pod opts out.
+    pub(crate) label: String,
 }
 
-/// What is known of the cluster.
+/// The observed state of the cluster.
 #[derive(Default)]
 struct Known {
-    swapped: Swapped,
-    /// Whether all pods were seen.
-    pods: bool,
+    pods: Pods,
+    /// True once all pods were listed.
+    pods_complete: bool,
+    namespaces: SelectedNamespaces,
     existing: Existing,
-    /// Whether all Secrets were seen.
-    secrets: bool,
-    /// Namespaces in which a write failed.
+    /// True once all Secrets were listed.
+    secrets_complete: bool,
+    /// Namespaces in which a write has to wait.
     waiting: BTreeMap<String, Waiting>,
-    /// Namespaces with a Secret of somebody else that was told of.
-    told: std::collections::BTreeSet<String>,
-    /// Why the last write failed.
-    error: Option<String>,
+    /// Writes of the last minute.
+    paces: Paces,
+    /// Namespaces with a Secret of another writer for which an Event was published.
+    foreign: BTreeSet<String>,
     writes: u64,
 }
 
+/// A namespace in which a write has to wait.
 struct Waiting {
     until: Instant,
     wait: Duration,
+    cause: Cause,
+}
+
+#[derive(PartialEq, Eq)]
+enum Cause {
+    /// Another writer was quicker.
+    Conflict,
+    /// The API server refuses, for this reason.
+    Refused(String),
+    /// The Secret is changed again and again.
+    Paced,
+}
+
+type WatchEvents<T> = Pin<Box<dyn Stream<Item = Result<watcher::Event<T>, watcher::Error>> + Send>>;
+
+/// The watches that are restarted when a [`View`] changes.
+struct Watches {
+    view: Option<View>,
+    pods: WatchEvents<SeenPod>,
+    namespaces: WatchEvents<SeenNamespace>,
+}
+
+impl Watches {
+    fn none() -> Self {
+        Self { view: None, pods: stream::pending().boxed(), namespaces: stream::pending().boxed() }
+    }
 }
 
 impl Keeper {
-    /// Keeps it, for ever.
+    /// Keeps the Secret until its task is dropped.
     pub(crate) async fn run(mut self) {
         let mut known = Known::default();
+        let mut watches = Watches::none();
         let secrets = existing::watch(&self.client);
-        // Without a credential nobody looks at pods.
-        let pods = pods::watch_after(&self.client, self.orders.clone());
-        pin_mut!(secrets, pods);
+        pin_mut!(secrets);
         let mut due = false;
         loop {
             let wake = known.wake(self.linger);
             tokio::select! {
-                // First what happened, then what to do about it.
+                // Events come before actions.
                 biased;
                 Some(event) = secrets.next() => due |= known.secret(event),
-                Some(event) = pods.next() => due |= known.pod(event, now()),
+                Some(event) = watches.namespaces.next() => {
+                    due |= known.namespace(event, watches.view.as_ref());
+                }
+                Some(event) = watches.pods.next() => {
+                    due |= known.pod(event, watches.view.as_ref(), &self.label, now());
+                }
                 changed = self.orders.changed() => {
                     if changed.is_err() {
                         return;
                     }
                     known.waiting.clear();
+                    known.paces = Paces::default();
                     due = true;
                 }
-                () = std::future::ready(()), if due => due = self.act(&mut known).await,
+                () = std::future::ready(()), if due => {
+                    self.look(&mut known, &mut watches);
+                    due = self.act(&mut known).await;
+                }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => due = true,
             }
         }
     }
 
-    /// Does some of what is to be done; whether there is more.
-    async fn act(&mut self, known: &mut Known) -> bool {
-        let (writer, content) = match &*self.orders.borrow_and_update() {
-            Order::Rest => return false,
-            Order::Keep { owner, content } => {
-                (Writer::new(&self.client, &self.release, owner), content.clone())
+    /// Starts the watches of the view in force, or ends them if nothing depends on pods.
+    fn look(&self, known: &mut Known, watches: &mut Watches) {
+        let view = match &*self.orders.borrow() {
+            Order::Rest => return,
+            Order::Keep { content: Some(_), view } => Some(view.clone()),
+            // Without a credential pods decide what is removed.
+            Order::Keep { content: None, .. } => {
+                let is_left = known.existing.has_any_of(&self.release.name);
+                is_left.then(View::default)
             }
         };
-        // What was not yet seen must not be taken for gone.
-        if !known.secrets || (content.is_some() && !known.pods) {
+        if watches.view == view {
+            return;
+        }
+        known.pods_complete = false;
+        known.namespaces.complete = false;
+        *watches = Watches::none();
+        if let Some(view) = &view {
+            watches.pods = pods::watch(&self.client).boxed();
+            if view.covered.is_some() {
+                watches.namespaces = namespaces::watch(&self.client).boxed();
+            }
+        } else {
+            known.pods = Pods::default();
+        }
+        watches.view = view;
+    }
+
+    /// Does a part of what has to be done. Returns true if there is more.
+    async fn act(&mut self, known: &mut Known) -> bool {
+        let content = match &*self.orders.borrow_and_update() {
+            Order::Rest => return false,
+            Order::Keep { content, .. } => content.clone(),
+        };
+        // An object that was not yet seen must not count as deleted.
+        let needs_pods = content.is_some() || known.existing.has_any_of(&self.release.name);
+        let is_complete = (known.pods_complete || !needs_pods)
+            && (known.namespaces.complete || content.is_none());
+        if !known.secrets_complete || !is_complete {
             return false;
         }
+        let writer = Writer::new(&self.client, &self.release);
         let object = content.map(|content| writer.object(&content));
         let wanted = object.as_ref().map(Fingerprint::of_wanted);
-        let is_ours = &self.release.name;
-        let existing = known.existing.state(is_ours, wanted.as_ref());
-        let swapped = known.swapped.namespaces(now(), self.linger.as_secs());
-        let plan = plan(object.is_some(), &swapped, &existing);
-        self.tell(known, &plan).await;
+        let release = &self.release.name;
+        let existing = known.existing.state(release, wanted.as_ref());
+        let mut swapped = known.pods.swapped(now(), self.linger.as_secs());
+        swapped.retain(|namespace| known.namespaces.contains(namespace));
+        let plan = plan(object.is_some(), &swapped, &known.pods.living(), &existing);
+        self.report_foreign(known, &plan).await;
         let at = Instant::now();
         known.waiting.retain(|namespace, _| plan.contains_key(namespace));
-        let mut actions = plan.iter().filter(|(namespace, action)| {
-            **action != Action::Foreign
-                && known.waiting.get(*namespace).is_none_or(|it| it.until <= at)
-        });
-        let some: Vec<_> = actions
-            .by_ref()
-            .take(IN_A_ROW)
-            .map(|(namespace, action)| {
-                writer.carry_out(namespace, *action, object.as_ref(), known.existing.get(namespace))
-            })
-            .collect();
-        let is_more = actions.next().is_some();
+        known.paces.forget(at);
+        let is_due = |namespace: &String, action: &Action| {
+            let waiting = known.waiting.get(namespace);
+            *action != Action::Foreign && waiting.is_none_or(|it| it.until <= at)
+        };
+        let due = plan.iter().filter(|(namespace, action)| is_due(namespace, action));
+        let due: Vec<(&String, Action)> =
+            due.take(IN_A_ROW + 1).map(|(namespace, action)| (namespace, *action)).collect();
+        let is_more = due.len() > IN_A_ROW;
+        let mut some = Vec::new();
+        for (namespace, action) in due.into_iter().take(IN_A_ROW) {
+            if let Err(until) = known.paces.begin(namespace, at) {
+                known.pace(namespace, at, until);
+                continue;
+            }
+            let found = known.existing.get(namespace);
+            some.push(writer.carry_out(namespace, action, object.as_ref(), found));
+        }
         let outcomes: Vec<_> = stream::iter(some).buffer_unordered(AT_ONCE).collect().await;
         for (namespace, outcome) in outcomes {
-            known.note(namespace, outcome);
+            if let Some(reason) = known.note(&namespace, outcome) {
+                self.report_failure(known, &namespace, &reason).await;
+            }
         }
         let kept = object.is_some();
-        let wanted = object.as_ref().map(Fingerprint::of_wanted);
-        let state = known.existing.state(is_ours, wanted.as_ref());
+        let state = known.existing.state(release, wanted.as_ref());
+        let failures = known.failures();
         self.publish(&PullSecrets {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
-            foreign: known.told.iter().take(NAMED).cloned().collect(),
-            foreign_count: known.told.len(),
-            failed: known.waiting.len(),
-            error: known.error.clone().filter(|_| !known.waiting.is_empty()),
+            foreign: known.foreign.iter().take(NAMED).cloned().collect(),
+            foreign_count: known.foreign.len(),
+            failed: failures.len(),
+            failures: failures.into_iter().take(NAMED).collect(),
             writes: known.writes,
         });
         is_more
     }
 
-    /// Says of each Secret of our name that is somebody else's that it stays.
-    async fn tell(&self, known: &mut Known, plan: &BTreeMap<String, Action>) {
+    /// Publishes an Event about a Secret that cannot be written, in its namespace.
+    async fn report_failure(&self, known: &Known, namespace: &str, reason: &str) {
+        let about = reference(namespace, known.existing.get(namespace));
+        let note = format!(
+            "the pull Secret cannot be written, so that swapped pods of this namespace may not be \
+             pulled: {reason}"
+        );
+        self.events.warn_of(&about, "PullSecretNotWritten", &note).await;
+    }
+
+    /// Publishes an Event about each Secret of the same name that image-swap did not create.
+    async fn report_foreign(&self, known: &mut Known, plan: &BTreeMap<String, Action>) {
         let is_foreign = |namespace: &str| plan.get(namespace) == Some(&Action::Foreign);
-        known.told.retain(|namespace| is_foreign(namespace));
+        known.foreign.retain(|namespace| is_foreign(namespace));
         for namespace in plan.keys().filter(|namespace| is_foreign(namespace)) {
-            if !known.told.insert(namespace.clone()) {
+            if !known.foreign.insert(namespace.clone()) {
                 continue;
             }
             warn!(namespace, "a Secret of our name is somebody else's: it stays as it is");
@@ -194,7 +309,7 @@ impl Keeper {
             let note = "expected no Secret of this name, or one that image-swap made; this one is \
                         somebody else's and stays as it is, so swapped pods are pulled with it: \
                         rename it, or delete it";
-            let about = found.reference(namespace);
+            let about = reference(namespace, Some(found));
             self.events.warn_of(&about, "PullSecretNotOurs", note).await;
         }
     }
@@ -204,7 +319,7 @@ impl Keeper {
         self.report.send_if_modified(|before| {
             // The count alone is no reason for anybody to hurry.
             news = before.foreign_count != report.foreign_count
-                || before.failed != report.failed
+                || before.failures != report.failures
                 || before.kept != report.kept;
             let differs = before != report;
             before.clone_from(report);
@@ -220,103 +335,164 @@ impl Known {
     /// When there is something to do although nothing happens.
     fn wake(&self, linger: Duration) -> Option<Instant> {
         let retries = self.waiting.values().map(|it| it.until).min();
-        let forgotten = self.swapped.next(linger.as_secs()).map(|at| {
+        let forgotten = self.pods.next(linger.as_secs()).map(|at| {
             // One second for what the clock rounds off.
             Instant::now() + Duration::from_secs(at.saturating_sub(now()).max(1))
         });
         retries.into_iter().chain(forgotten).min()
     }
 
-    /// Takes note of a Secret of our name; whether there is something to do.
+    /// Records an event of a Secret. Returns true if there may be something to do.
     fn secret(&mut self, event: Result<watcher::Event<SeenSecret>, watcher::Error>) -> bool {
         match event {
             Ok(watcher::Event::Init) => self.existing.begin_list(),
             Ok(watcher::Event::InitApply(secret)) => self.existing.list(&secret),
             Ok(watcher::Event::InitDone) => {
                 self.existing.end_list();
-                self.secrets = true;
+                self.secrets_complete = true;
                 return true;
             }
             Ok(watcher::Event::Apply(secret)) => {
-                self.waiting.remove(secret.namespace().unwrap_or_default());
-                self.existing.add(&secret);
-                return true;
+                let namespace = secret.namespace().unwrap_or_default();
+                let was_kept = self.existing.is_kept(namespace);
+                let is_news = self.existing.add(&secret);
+                if self.existing.is_kept(namespace) && !was_kept {
+                    // The release leaves, and the controller does not yet know.
+                    let now = Instant::now();
+                    self.pace(namespace, now, now + LEAVING);
+                    return false;
+                }
+                if self.waiting.get(namespace).is_some_and(|it| it.cause == Cause::Conflict) {
+                    self.waiting.remove(namespace);
+                    return true;
+                }
+                // A write that waits is not hurried by who changes the Secret.
+                return is_news && !self.waiting.contains_key(namespace);
             }
             Ok(watcher::Event::Delete(secret)) => {
                 self.existing.remove(&secret);
-                return true;
+                return !self.waiting.contains_key(secret.namespace().unwrap_or_default());
             }
             Err(error) => {
-                debug!(error = watch_reason(&error), "the watch of pull Secrets is begun anew");
+                debug!(error = watch_reason(&error), "the watch of pull Secrets is restarted");
             }
         }
         false
     }
 
-    /// Takes note of a pod; whether there is something to do.
-    fn pod(
+    /// Records an event of a namespace. Returns true if there may be something to do.
+    fn namespace(
         &mut self,
-        event: Result<watcher::Event<Glimpse>, watcher::Error>,
-        now: UnixTime,
+        event: Result<watcher::Event<SeenNamespace>, watcher::Error>,
+        view: Option<&View>,
     ) -> bool {
         match event {
-            Ok(watcher::Event::Init) => self.swapped.begin_list(),
+            Ok(event) => view.is_some_and(|view| self.namespaces.note(event, &view.scope)),
+            Err(error) => {
+                debug!(error = watch_reason(&error), "the watch of namespaces is restarted");
+                false
+            }
+        }
+    }
+
+    /// Records an event of a pod. Returns true if there may be something to do.
+    fn pod(
+        &mut self,
+        event: Result<watcher::Event<SeenPod>, watcher::Error>,
+        view: Option<&View>,
+        label: &str,
+        now: UnixTime,
+    ) -> bool {
+        let covered = view.and_then(|view| view.covered.as_ref());
+        match event {
+            Ok(watcher::Event::Init) => self.pods.begin_list(),
             Ok(watcher::Event::InitApply(pod)) => {
-                if let Some((namespace, name)) = pod.name().filter(|_| pod.is_swapped) {
-                    self.swapped.list(namespace, name);
+                if let Some((namespace, name)) = pod.name()
+                    && let Some(used) = pod.secret_use(covered, label)
+                {
+                    self.pods.list(namespace, name, used);
                 }
             }
             Ok(watcher::Event::InitDone) => {
-                self.swapped.end_list(now);
-                self.pods = true;
+                self.pods.end_list(now);
+                self.pods_complete = true;
                 return true;
             }
             Ok(watcher::Event::Apply(pod)) => {
                 let Some((namespace, name)) = pod.name() else { return false };
-                if pod.is_swapped {
-                    return self.swapped.add(namespace, name);
-                }
-                self.swapped.remove(namespace, name, now);
+                return match pod.secret_use(covered, label) {
+                    Some(used) => self.pods.add(namespace, name, used, now),
+                    None => self.pods.remove(namespace, name, now),
+                };
             }
             Ok(watcher::Event::Delete(pod)) => {
-                if let Some((namespace, name)) = pod.name() {
-                    self.swapped.remove(namespace, name, now);
-                }
+                let Some((namespace, name)) = pod.name() else { return false };
+                return self.pods.remove(namespace, name, now);
             }
-            Err(error) => debug!(error = watch_reason(&error), "the watch of pods is begun anew"),
+            Err(error) => {
+                debug!(error = watch_reason(&error), "the watch of pods is restarted");
+            }
         }
         false
     }
 
-    /// Takes note of what became of a write.
-    fn note(&mut self, namespace: String, outcome: Outcome) {
+    /// Records that the next write in a namespace has to wait: it was written too often.
+    fn pace(&mut self, namespace: &str, at: Instant, until: Instant) {
+        let wait = until.saturating_duration_since(at);
+        let waiting = Waiting { until, wait, cause: Cause::Paced };
+        let before = self.waiting.insert(namespace.to_owned(), waiting);
+        if before.is_none_or(|before| before.cause != Cause::Paced) {
+            let seconds = wait.as_secs();
+            warn!(
+                namespace,
+                seconds, "the pull Secret is changed again and again; it is written later"
+            );
+        }
+    }
+
+    /// Records the outcome of a write. Returns the reason of a failure if it is new.
+    fn note(&mut self, namespace: &str, outcome: Outcome) -> Option<String> {
         match outcome {
             Outcome::Written(secret) => {
                 info!(namespace, "the pull Secret is written");
                 self.writes += 1;
-                self.waiting.remove(&namespace);
+                self.waiting.remove(namespace);
                 self.existing.add(&secret);
+                None
             }
             Outcome::Deleted => {
                 info!(namespace, "the pull Secret is deleted");
                 self.writes += 1;
-                self.waiting.remove(&namespace);
-                self.existing.forget(&namespace);
+                self.waiting.remove(namespace);
+                self.existing.forget(namespace);
+                None
             }
-            Outcome::Failed(error) => {
-                if let Some(error) = error {
-                    warn!(
-                        namespace,
-                        error, "the pull Secret could not be written; it is tried again"
-                    );
-                    self.error = Some(error);
-                }
+            Outcome::Failed(reason) => {
                 let [first, longest] = RETRY;
-                let wait =
-                    self.waiting.get(&namespace).map_or(first, |it| (it.wait * 2).min(longest));
+                let before = self.waiting.get(namespace);
+                let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
+                let cause = reason.map_or(Cause::Conflict, Cause::Refused);
+                let is_news = before.is_none_or(|before| before.cause != cause);
+                let news = match &cause {
+                    Cause::Refused(reason) if is_news => {
+                        warn!(namespace, reason, "the pull Secret cannot be written; retrying");
+                        Some(reason.clone())
+                    }
+                    _ => None,
+                };
                 let until = Instant::now() + wait;
-                self.waiting.insert(namespace, Waiting { until, wait });
+                self.waiting.insert(namespace.to_owned(), Waiting { until, wait, cause });
+                news
             }
         }
+    }
+
+    /// Returns the namespaces in which the API server refuses the Secret.
+    fn failures(&self) -> Vec<PullSecretFailure> {
+        let failures = self.waiting.iter().filter_map(|(namespace, waiting)| {
+            let Cause::Refused(reason) = &waiting.cause else { return None };
+            Some(PullSecretFailure { namespace: namespace.clone(), reason: reason.clone() })
+        });
+        failures.collect()
     }
 }

@@ -1,64 +1,358 @@
-//! Which pods were swapped: by their metadata alone.
+//! The fields of pods that decide on the pull Secret.
 
-use futures_util::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use futures_util::Stream;
+use image_swap_core::{
+    cluster::pull_secrets::{Covered, NAME, SecretUse},
+    workload::DISABLED,
+};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
 use kube::{
-    Api, Client,
-    core::ApiResource,
+    Api, Client, Resource,
+    core::ObjectMeta,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
     },
 };
-use tokio::sync::watch;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Order, PAGE};
-use crate::{
-    follow::{Patience, all},
-    outline::Glimpse,
-};
+use super::PAGE;
+use crate::follow::{Patience, all};
 
-type Event = Result<watcher::Event<Glimpse>, watcher::Error>;
+/// Phases of pods whose containers are not started again.
+const ENDED: [&str; 2] = ["Succeeded", "Failed"];
+/// See [`image_swap_core::cluster::webhooks::EXEMPT_LABEL`].
+const EXEMPT: &str = image_swap_core::cluster::webhooks::EXEMPT_LABEL;
 
-/// Every pod of the cluster, from the first order on that has a content.
-pub(super) fn watch_after(
+/// Watches every pod of the cluster.
+pub(super) fn watch(
     client: &Client,
-    mut orders: watch::Receiver<Order>,
-) -> impl Stream<Item = Event> + use<> {
-    let pods: Api<Glimpse> = Api::all_with(client.clone(), &ApiResource::erase::<Pod>(&()));
-    let begun = async move {
-        let has_content = |order: &Order| matches!(order, Order::Keep { content: Some(_), .. });
-        // Nobody gives orders any more: nobody will ask for pods either.
-        if orders.wait_for(has_content).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        watcher(pods, all().page_size(PAGE)).backoff(Patience::default())
-    };
-    stream::once(begun).flatten()
+) -> impl Stream<Item = Result<watcher::Event<SeenPod>, watcher::Error>> + use<> {
+    let pods: Api<SeenPod> = Api::all(client.clone());
+    watcher(pods, all().page_size(PAGE)).backoff(Patience::default())
+}
+
+/// A pod: its names, and the rest only if it names the pull Secret.
+///
+/// Most of a pod is `managedFields`, status and environment. Nothing of them is kept, not
+/// even while a page of pods is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "WholePod")]
+pub(super) struct SeenPod {
+    names: ObjectMeta,
+    named: Option<Box<SecretUser>>,
+}
+
+/// A pod that names the pull Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SecretUser {
+    living: bool,
+    /// The record of original images; [`None`] for a pod without one, and for pods that are
+    /// never swapped.
+    record: Option<String>,
+    /// Keys of the record, and the images.
+    images: Vec<(String, String)>,
+    /// The labels with the value `disabled`.
+    disabled: Vec<String>,
+}
+
+/// A pod as the API server sends it.
+#[derive(Deserialize)]
+struct WholePod {
+    metadata: PodMetadata,
+    #[serde(default)]
+    spec: PodFields,
+    #[serde(default)]
+    status: PodPhase,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    annotations: Option<PodAnnotations>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// See [`image_swap_core::admission::ORIGINALS`] and
+/// [`image_swap_core::workload::MIRROR_ANNOTATION`].
+#[derive(Deserialize)]
+struct PodAnnotations {
+    #[serde(rename = "image-swap.io/original-images")]
+    originals: Option<String>,
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    mirror: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodFields {
+    containers: Option<Vec<PodContainer>>,
+    init_containers: Option<Vec<PodContainer>>,
+    ephemeral_containers: Option<Vec<PodContainer>>,
+    volumes: Option<Vec<PodVolume>>,
+    image_pull_secrets: Option<Vec<SecretName>>,
+}
+
+#[derive(Deserialize)]
+struct PodContainer {
+    name: String,
+    image: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PodVolume {
+    name: String,
+    image: Option<PodVolumeImage>,
+}
+
+#[derive(Deserialize)]
+struct PodVolumeImage {
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SecretName {
+    name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct PodPhase {
+    phase: Option<String>,
+}
+
+impl From<WholePod> for SeenPod {
+    fn from(WholePod { metadata, spec, status }: WholePod) -> Self {
+        let PodMetadata { name, namespace, uid, resource_version, annotations, labels } = metadata;
+        let mut secrets = spec.image_pull_secrets.iter().flatten();
+        let names_it = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
+        let named = names_it.then(|| {
+            let labels = labels.unwrap_or_default();
+            let is_exempt = labels.get(EXEMPT).is_some_and(|value| value == "true");
+            let annotations = annotations.filter(|it| it.mirror.is_none() && !is_exempt);
+            let disabled = labels.into_iter().filter(|(_, value)| value == DISABLED);
+            Box::new(SecretUser {
+                living: !ENDED.contains(&status.phase.as_deref().unwrap_or_default()),
+                record: annotations.and_then(|annotations| annotations.originals),
+                images: spec.images(),
+                disabled: disabled.map(|(key, _)| key).collect(),
+            })
+        });
+        let names = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        Self { names, named }
+    }
+}
+
+impl PodFields {
+    /// Returns every image with its key in the record of originals.
+    fn images(self) -> Vec<(String, String)> {
+        let Self { containers, init_containers, ephemeral_containers, volumes, .. } = self;
+        let containers = [containers, init_containers, ephemeral_containers];
+        let containers = containers.into_iter().flatten().flatten();
+        let containers = containers.filter_map(|it| Some((it.name, it.image?)));
+        let volumes = volumes.into_iter().flatten().filter_map(|volume| {
+            Some((format!("volume:{}", volume.name), volume.image?.reference?))
+        });
+        containers.chain(volumes).collect()
+    }
+}
+
+impl SeenPod {
+    /// Returns the namespace and the name.
+    pub(super) fn name(&self) -> Option<(&str, &str)> {
+        self.names.namespace.as_deref().zip(self.names.name.as_deref())
+    }
+
+    pub(super) fn uid(&self) -> Option<&str> {
+        self.names.uid.as_deref()
+    }
+
+    /// Returns true if it names the pull Secret and its containers may start again.
+    pub(super) fn is_living_user(&self) -> bool {
+        self.named.as_ref().is_some_and(|named| named.living)
+    }
+
+    /// Returns the use that it makes of the pull Secret for the images `covered`; [`None`] if
+    /// it does not name the Secret. A pod with `label` set to `disabled` is never swapped.
+    pub(super) fn secret_use(&self, covered: Option<&Covered>, label: &str) -> Option<SecretUse> {
+        let SecretUser { living, record, images, disabled } = self.named.as_deref()?;
+        let images = || images.iter().map(|(key, image)| (key.as_str(), image.as_str()));
+        let swapped = !disabled.iter().any(|key| key == label)
+            && covered
+                .zip(record.as_deref())
+                .is_some_and(|(covered, record)| covered.pulls_swapped(record, images()));
+        Some(SecretUse { swapped, living: *living })
+    }
+}
+
+impl Resource for SeenPod {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Pod::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Pod::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Pod::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Pod::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.names
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.names
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
+    use futures_util::StreamExt;
     use hyper::{Request, Response};
-    use image_swap_core::cluster::webhooks::Owner;
+    use image_swap_core::{
+        admission::ORIGINALS,
+        declaration::{Declaration, Source},
+        workload::MIRROR_ANNOTATION,
+    };
     use kube::client::Body;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    /// What is asked for first, of whoever knows of pods.
+    const LABEL: &str = "k8s.twr.io/imageswap";
+
+    fn covered() -> Covered {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": "registry-info", "namespace": "jet-system" },
+            "stringData": {
+                "DOMAIN": "h.io", "BASE_PATH": "d", "INSECURE": "false",
+                "MIRROR_REGISTRIES": "docker.io::h.io/d",
+            },
+        });
+        let declaration = Declaration::read(Source::RegistryInfo, &secret.to_string(), 0);
+        Covered::of(&declaration.unwrap()).unwrap()
+    }
+
+    /// Returns a swapped pod as the API server sends it.
+    fn mk_pod() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "shop-1", "namespace": "apps", "uid": "7c9e", "resourceVersion": "42",
+                "labels": { "app": "shop" },
+                "annotations": { ORIGINALS: r#"{"main":"nginx"}"#, "other": "x" },
+                "managedFields": [{ "manager": "kubelet", "fieldsV1": { "f:status": {} } }],
+            },
+            "spec": {
+                "nodeName": "one", "tolerations": [],
+                "containers": [{ "name": "main", "image": "h.io/d/library/nginx", "env": [] }],
+                "imagePullSecrets": [{ "name": "other" }, { "name": NAME }],
+            },
+            "status": { "phase": "Running", "conditions": [] },
+        })
+    }
+
+    fn used(pod: Value) -> Option<SecretUse> {
+        let pod: SeenPod = serde_json::from_value(pod).unwrap();
+        pod.secret_use(Some(&covered()), LABEL)
+    }
+
+    #[test]
+    fn swapped_pod_needs_the_secret() {
+        assert_eq!(used(mk_pod()), Some(SecretUse { swapped: true, living: true }));
+        let pod: SeenPod = serde_json::from_value(mk_pod()).unwrap();
+        assert_eq!((pod.name(), pod.uid()), (Some(("apps", "shop-1")), Some("7c9e")));
+        assert_eq!(pod.secret_use(None, LABEL), Some(SecretUse { swapped: false, living: true }));
+    }
+
+    #[test]
+    fn every_list_of_images_counts() {
+        for (list, key, item) in [
+            ("initContainers", "init", json!({ "name": "init", "image": "h.io/d/x" })),
+            ("ephemeralContainers", "debug", json!({ "name": "debug", "image": "h.io/d/x" })),
+            ("volumes", "volume:v", json!({ "name": "v", "image": { "reference": "h.io/d/x" } })),
+        ] {
+            let mut pod = mk_pod();
+            pod["spec"]["containers"][0]["image"] = "quay.io/own".into();
+            pod["spec"][list] = json!([item]);
+            assert_eq!(used(pod.clone()).map(|it| it.swapped), Some(false), "{list}");
+            pod["metadata"]["annotations"][ORIGINALS] = format!(r#"{{"{key}":"x"}}"#).into();
+            assert_eq!(used(pod).map(|it| it.swapped), Some(true), "{list}");
+        }
+    }
+
+    #[test]
+    fn pod_that_is_not_swapped_needs_none() {
+        for (path, value) in [
+            ("/metadata/annotations", json!({ ORIGINALS: "anything" })),
+            ("/metadata/annotations", Value::Null),
+            ("/metadata/annotations/other", json!("x")),
+            ("/metadata/labels", json!({ LABEL: "disabled" })),
+            ("/metadata/labels", json!({ EXEMPT: "true" })),
+            ("/spec/containers/0/image", json!("ghcr.io/tenant/own:1")),
+        ] {
+            let mut pod = mk_pod();
+            *pod.pointer_mut(path).unwrap() = value;
+            let is_untouched = pod == mk_pod();
+            assert_eq!(used(pod).map(|it| it.swapped), Some(is_untouched), "{path}");
+        }
+        let mut pod = mk_pod();
+        pod["metadata"]["annotations"][MIRROR_ANNOTATION] = "x".into();
+        assert_eq!(used(pod).map(|it| it.swapped), Some(false));
+        for secrets in [Value::Null, json!([{ "name": "other" }]), json!([{}])] {
+            let mut pod = mk_pod();
+            pod["spec"]["imagePullSecrets"] = secrets;
+            assert_eq!(used(pod), None);
+        }
+    }
+
+    #[test]
+    fn ended_pod_does_not_live() {
+        for (phase, living) in [
+            ("Pending", true),
+            ("Running", true),
+            ("Unknown", true),
+            ("Succeeded", false),
+            ("Failed", false),
+        ] {
+            let mut pod = mk_pod();
+            pod["status"]["phase"] = phase.into();
+            assert_eq!(used(pod), Some(SecretUse { swapped: true, living }), "{phase}");
+        }
+    }
+
+    #[test]
+    fn pod_with_a_name_alone_is_read() {
+        let pod = json!({ "metadata": { "name": "a", "namespace": "b" } });
+        let pod: SeenPod = serde_json::from_value(pod).unwrap();
+        assert_eq!((pod.name(), pod.named.is_none()), (Some(("b", "a")), true));
+    }
+
     #[tokio::test]
-    async fn pods_are_listed_by_the_page_and_without_what_is_not_metadata() {
+    async fn pods_are_listed_by_the_page() {
         let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
         let server = tower::service_fn(move |request: Request<Body>| {
             asked.send(request.into_parts().0).unwrap();
             std::future::pending::<Result<Response<Body>, Infallible>>()
         });
-        let owner = Owner { name: "a".into(), uid: "b".into() };
-        let (_orders, given) = watch::channel(Order::Keep { owner, content: Some(b"{}".to_vec()) });
-        let watching = watch_after(&Client::new(server, "default"), given)
-            .for_each(|_| std::future::ready(()));
+        let watching = watch(&Client::new(server, "default")).for_each(|_| std::future::ready(()));
         let question = tokio::select! {
             question = questions.recv() => question.unwrap(),
             () = watching => panic!("a watch never ends"),
@@ -66,7 +360,5 @@ mod tests {
         assert_eq!(question.uri.path(), "/api/v1/pods");
         let query = question.uri.query().unwrap();
         assert!(query.split('&').any(|part| part == format!("limit={PAGE}")), "{query}");
-        let accept = question.headers["accept"].to_str().unwrap();
-        assert!(accept.contains("as=PartialObjectMetadataList"), "{accept}");
     }
 }

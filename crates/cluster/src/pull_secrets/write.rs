@@ -1,10 +1,7 @@
 //! Writing and deleting one of them, and never somebody else's.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use image_swap_core::cluster::{
-    pull_secrets::{Action, KEY, MANAGED_BY, NAME, TYPE},
-    webhooks::Owner,
-};
+use image_swap_core::cluster::pull_secrets::{Action, KEPT, KEY, MANAGED_BY, NAME, TYPE};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -25,31 +22,30 @@ pub(super) enum Outcome {
     Failed(Option<String>),
 }
 
+/// Owners that a Secret may have: references are a part of its size.
+const OWNERS: usize = 500;
+
 /// Writes in the name of one release.
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
     release: Release,
-    owner: Owner,
 }
 
 impl Writer {
-    pub(super) fn new(client: &Client, release: &Release, owner: &Owner) -> Self {
-        Self { client: client.clone(), release: release.clone(), owner: owner.clone() }
+    pub(super) fn new(client: &Client, release: &Release) -> Self {
+        Self { client: client.clone(), release: release.clone() }
     }
 
-    /// The Secret that is to be in every namespace.
+    /// Returns the Secret for every namespace. It has no owner, so that it outlives the
+    /// release where a pod needs it.
     pub(super) fn object(&self, content: &[u8]) -> Value {
         let mut labels = secret::labels(&self.release);
         labels[MANAGED_BY] = self.release.name.as_str().into();
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {
-                "name": NAME,
-                "labels": labels,
-                "ownerReferences": [self.owner.reference()],
-            },
+            "metadata": { "name": NAME, "labels": labels },
             "type": TYPE,
             "data": { KEY: STANDARD.encode(content) },
         })
@@ -72,11 +68,50 @@ impl Writer {
                     update(&secrets, object, &found).await
                 }
                 (Action::Delete, _, Some(found)) => delete(&secrets, &found).await,
+                (Action::Release, _, Some(found)) => {
+                    let metadata = json!({ "ownerReferences": null });
+                    change(&secrets, &found, metadata, json!({})).await
+                }
                 _ => Ok(Outcome::Failed(None)),
             };
             (namespace, done.unwrap_or_else(|error| Outcome::Failed(reason(&error))))
         }
     }
+
+    /// Leaves the Secret of a namespace to `pods`, the names and UIDs of those that name it:
+    /// the garbage collector deletes it with the last of them. Without a pod it is deleted.
+    pub(super) async fn leave(
+        &self,
+        namespace: &str,
+        found: &Found,
+        pods: &[(String, String)],
+    ) -> Result<Outcome, kube::Error> {
+        let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
+        if pods.is_empty() {
+            return delete(&secrets, found).await;
+        }
+        let owner = |(name, uid): &(String, String)| json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid });
+        // With a part of the owners it would be deleted too early.
+        let owners = pods.iter().map(owner).collect::<Vec<_>>();
+        let owners = if owners.len() > OWNERS { Value::Null } else { owners.into() };
+        let metadata = json!({ "ownerReferences": owners, "annotations": { KEPT: "true" } });
+        change(&secrets, found, metadata, json!({})).await
+    }
+}
+
+/// Changes the version that was read, by a merge patch: an apply leaves owners that others
+/// have written.
+async fn change(
+    secrets: &Api<SeenSecret>,
+    found: &Found,
+    mut metadata: Value,
+    mut object: Value,
+) -> Result<Outcome, kube::Error> {
+    metadata["resourceVersion"] = (*found.version).into();
+    object["metadata"] = metadata;
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let written = secrets.patch(NAME, &params, &Patch::Merge(&object)).await?;
+    Ok(Outcome::Written(Box::new(written)))
 }
 
 /// Without force: if somebody else's is there by now, its fields are not ours to
@@ -89,20 +124,22 @@ async fn create(secrets: &Api<SeenSecret>, object: &Value) -> Result<Outcome, ku
 /// The version that was seen, and no other.
 async fn update(
     secrets: &Api<SeenSecret>,
-    mut object: Value,
+    object: Value,
     found: &Found,
 ) -> Result<Outcome, kube::Error> {
-    let plain = object.clone();
-    object["metadata"]["resourceVersion"] = (*found.version).into();
-    let params = PatchParams::apply(MANAGER).force();
-    match secrets.patch(NAME, &params, &Patch::Apply(&object)).await {
-        Ok(written) => Ok(Outcome::Written(Box::new(written))),
-        // Somebody changed its type, or made it immutable: no patch mends that.
+    let metadata = json!({
+        "labels": object["metadata"]["labels"],
+        "annotations": { KEPT: null },
+        "ownerReferences": null,
+    });
+    let patch = json!({ "type": object["type"], "data": object["data"] });
+    match change(secrets, found, metadata, patch).await {
+        // Its type was changed, or it was made immutable: no patch repairs that.
         Err(error) if code(&error) == Some(422) => {
             delete(secrets, found).await?;
-            create(secrets, &plain).await
+            create(secrets, &object).await
         }
-        Err(error) => Err(error),
+        done => done,
     }
 }
 
@@ -119,15 +156,96 @@ async fn delete(secrets: &Api<SeenSecret>, found: &Found) -> Result<Outcome, kub
     }
 }
 
-/// Why it was not done, in words that hold nothing of what was to be written;
-/// `None`: somebody else was quicker, or the namespace goes away.
-fn reason(error: &kube::Error) -> Option<String> {
+/// Returns the reason for a failed write, without anything of what was to be written.
+/// [`None`] if another writer was quicker, or the namespace is being deleted.
+pub(super) fn reason(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) => {
             let is_ending = status.message.contains("is being terminated");
             let is_expected = matches!(status.code, 404 | 409) || is_ending;
-            (!is_expected).then(|| format!("{} ({})", status.reason, status.code))
+            let answer = format!("{} ({})", status.reason, status.code);
+            (!is_expected).then(|| match refusal(&status.message) {
+                Some(refusal) => format!("{answer}: {refusal}"),
+                None => answer,
+            })
         }
         _ => Some("the API server could not be reached".to_owned()),
+    }
+}
+
+/// The longest part of an API server's message that is repeated, in bytes.
+const LONGEST: usize = 300;
+
+/// Returns the part of an API server's message that names what refuses: a quota, a missing
+/// right, a policy or a webhook. Their own messages are left out: they may quote the object.
+fn refusal(message: &str) -> Option<&str> {
+    for quota in ["exceeded quota: ", "failed quota: "] {
+        if let Some(at) = message.find(quota) {
+            let text = &message[at..];
+            return Some(&text[..text.floor_char_boundary(LONGEST)]);
+        }
+    }
+    for (begins, ends) in [
+        ("admission webhook \"", " denied the request"),
+        ("ValidatingAdmissionPolicy '", " denied request"),
+        ("failed calling webhook \"", "\":"),
+        ("User \"", " cannot "),
+    ] {
+        let text = message.find(begins).map(|at| &message[at..]);
+        let end = text.and_then(|text| text.find(ends));
+        if let (Some(text), Some(end)) = (text, end) {
+            let end = end + ends.trim_end_matches([' ', ':']).len();
+            return Some(&text[..end.min(text.floor_char_boundary(LONGEST))]);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    fn told(code: u16, reason: &str, message: &str) -> Option<String> {
+        let status = Status::failure(message, reason).with_code(code);
+        super::reason(&kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn reason_names_what_refuses() {
+        for (message, expected) in [
+            (
+                "secrets \"image-swap-pull\" is forbidden: exceeded quota: q, requested: secrets=1, \
+                 used: secrets=0, limited: secrets=0",
+                "Forbidden (403): exceeded quota: q, requested: secrets=1, used: secrets=0, \
+                 limited: secrets=0",
+            ),
+            (
+                "admission webhook \"v.example.org\" denied the request: cGFzc3dvcmQ= is bad",
+                "Forbidden (403): admission webhook \"v.example.org\" denied the request",
+            ),
+            (
+                "secrets \"image-swap-pull\" is forbidden: ValidatingAdmissionPolicy 'labels' with \
+                 binding 'all' denied request: cGFzc3dvcmQ=",
+                "Forbidden (403): ValidatingAdmissionPolicy 'labels' with binding 'all' denied \
+                 request",
+            ),
+            (
+                "secrets \"image-swap-pull\" is forbidden: User \"system:serviceaccount:a:b\" cannot \
+                 patch resource",
+                "Forbidden (403): User \"system:serviceaccount:a:b\" cannot",
+            ),
+            ("cGFzc3dvcmQ= is invalid", "Forbidden (403)"),
+        ] {
+            assert_eq!(told(403, "Forbidden", message).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn quicker_writer_is_no_failure() {
+        for (code, message) in
+            [(409, "conflict"), (404, "not found"), (403, "because it is being terminated")]
+        {
+            assert_eq!(told(code, "Reason", message), None, "{code}");
+        }
     }
 }

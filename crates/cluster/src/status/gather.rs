@@ -9,22 +9,27 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
     core::v1::{ConfigMap, Node, Pod, Secret},
+    rbac::v1::ClusterRole,
 };
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 use tokio::time::timeout;
 
-use super::{Answer, Leader, Named, Nodes, REPLICAS, Replica, Replicas, Status, workloads};
+use super::{
+    Answer, Leader, Named, Nodes, REPLICAS, Replica, Replicas, Status, StuckPod, stuck, workloads,
+};
 use crate::{
-    api::get,
+    api::{get, registrations},
     clock::now,
     error::{Error, is_answer},
-    release::Release,
+    release::{LEAVING, Release},
     report::Report,
     source::Served,
 };
 
 /// How long a replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The name of the controller's Deployment in [`Status::unread`].
+const CONTROLLER: &str = "controller";
 /// The name of the port with `/status`.
 const ADMIN: &str = "admin";
 
@@ -56,13 +61,30 @@ pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
     let ours = ListParams::default()
         .labels("app.kubernetes.io/managed-by=image-swap,image-swap.io/release");
     let list = maps.list(&ours).await.map_err(Error::api("look for releases"));
-    let Some(list) = Unread::default().note("releases", list)? else { return Ok(Vec::new()) };
-    let releases = list.items.into_iter().filter_map(|map| {
+    let list = Unread::default().note("releases", list)?;
+    let reported = list.into_iter().flatten().filter_map(|map| {
         let name = map.metadata.labels?.get("image-swap.io/release")?.clone();
         let release = Release { namespace: map.metadata.namespace?, name };
         (map.metadata.name? == release.status()).then_some(release)
     });
-    Ok(releases.collect())
+    let mut releases: Vec<Release> = reported.collect();
+    // A release whose controller never ran has no report.
+    let deployments: Api<PartialObjectMeta<Deployment>> = Api::all(client.clone());
+    let of_charts = ListParams::default()
+        .labels("app.kubernetes.io/name=image-swap,app.kubernetes.io/component=admission");
+    let list = deployments.list(&of_charts).await.map_err(Error::api("look for Deployments"));
+    let list = Unread::default().note("Deployments", list)?;
+    for deployment in list.into_iter().flatten() {
+        let (name, namespace) = (deployment.metadata.name, deployment.metadata.namespace);
+        let name = name.as_deref().and_then(|name| name.strip_suffix("-admission"));
+        if let (Some(name), Some(namespace)) = (name, namespace) {
+            let release = Release { namespace, name: name.to_owned() };
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+    }
+    Ok(releases)
 }
 
 pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Error> {
@@ -79,25 +101,69 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
         .flatten()
         .and_then(|map| serde_json::from_str::<Report>(map.data?.get("status.json")?).ok());
     let leader = leader(client, release, &mut unread).await?;
+    let (registered, leaving) = live(client, release, &mut unread).await?;
+    let mut stuck = Vec::new();
     let exemptions = workloads::exemptions(deployment.as_ref().and_then(Option::as_ref));
     let replicas = match deployment.flatten() {
-        Some(deployment) => replicas(client, &deployment, &mut unread).await?,
+        Some(deployment) => replicas(client, &deployment, &mut unread, &mut stuck).await?,
         None => None,
     };
+    let controller = get(&deployments, &release.controller()).await;
+    if let Some(Some(controller)) = unread.note(CONTROLLER, controller)? {
+        pods(client, &controller, CONTROLLER, &mut unread, &mut stuck).await?;
+    }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let effective = unread.note("the rules in force", get(&secrets, &release.effective()).await)?;
     let served = effective.flatten().and_then(|secret| Served::read(&secret));
     let policy = report.as_ref().map(|report| &report.policy);
     let rules = served.as_ref().map(|it| &it.rules);
     let pods = workloads::running(client, policy, rules, &exemptions).await;
-    let pods = unread.note("running pods", pods)?;
+    let (pods, unpulled) = unread.note("running pods", pods)?.unzip();
     let trust = report.as_ref().map(|report| report.trust.as_str()).unwrap_or_default();
     let nodes =
         if trust.is_empty() { None } else { unread.note("nodes", nodes(client, trust).await)? };
     let Unread(unread) = unread;
     let release = Named { namespace: namespace.clone(), name: name.clone() };
     let read = now();
-    Ok(Status { release, unread, leader, report, replicas, pods, nodes, read, ..Status::default() })
+    Ok(Status {
+        release,
+        unread,
+        leader,
+        registered,
+        leaving,
+        report,
+        replicas,
+        stuck,
+        unpulled,
+        pods,
+        nodes,
+        read,
+        ..Status::default()
+    })
+}
+
+/// Returns what the API server has now, whatever the last report says: if there is a
+/// registration with entries, and if the release is leaving.
+async fn live(
+    client: &Client,
+    release: &Release,
+    unread: &mut Unread,
+) -> Result<(Option<bool>, bool), Error> {
+    let registration = get(&registrations(client), &release.admission()).await;
+    let registered = unread.note("the registration", registration)?.map(|found| {
+        let entries = found.as_ref().and_then(|it| it.data["webhooks"].as_array());
+        entries.is_some_and(|entries| !entries.is_empty())
+    });
+    let anchors: Api<PartialObjectMeta<ClusterRole>> = Api::all(client.clone());
+    let anchor = unread.note("the release's ClusterRole", get(&anchors, release.anchor()).await)?;
+    let leaving = anchor.is_some_and(|anchor| {
+        anchor.is_none_or(|anchor| {
+            let annotations = anchor.metadata.annotations.as_ref();
+            let mark = annotations.and_then(|all| all.get(LEAVING));
+            anchor.metadata.deletion_timestamp.is_some() || mark.is_some_and(|it| it == "true")
+        })
+    });
+    Ok((registered, leaving))
 }
 
 async fn leader(
@@ -120,23 +186,42 @@ async fn replicas(
     client: &Client,
     deployment: &Deployment,
     unread: &mut Unread,
+    stuck: &mut Vec<StuckPod>,
 ) -> Result<Option<Replicas>, Error> {
     let spec = deployment.spec.as_ref();
-    let labels = spec.and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
-    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let list = pods.list(&ListParams::default().labels(&selector(&labels))).await;
-    let list = list.map_err(Error::api("list the replicas"));
-    let Some(list) = unread.note(REPLICAS, list)? else { return Ok(None) };
+    let Some(pods) = pods(client, deployment, REPLICAS, unread, stuck).await? else {
+        return Ok(None);
+    };
     let count = |number: Option<i32>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
-    let there = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut pods = join_all(there.map(|pod| replica(client, pod))).await;
+    let mut pods = join_all(pods.iter().map(|pod| replica(client, pod))).await;
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Some(Replicas {
         wanted: count(spec.and_then(|spec| spec.replicas).or(Some(1))),
         ready: count(deployment.status.as_ref().and_then(|status| status.ready_replicas)),
         pods,
     }))
+}
+
+/// Returns the pods of `deployment` that are not being deleted, and adds those that cannot
+/// start to `stuck`. `None`: they may not be read.
+async fn pods(
+    client: &Client,
+    deployment: &Deployment,
+    what: &str,
+    unread: &mut Unread,
+    stuck: &mut Vec<StuckPod>,
+) -> Result<Option<Vec<Pod>>, Error> {
+    stuck.extend(stuck::uncreated(deployment));
+    let spec = deployment.spec.as_ref();
+    let labels = spec.and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let list = pods.list(&ListParams::default().labels(&selector(&labels))).await;
+    let list = list.map_err(Error::api(format!("list the pods of the {what}")));
+    let Some(mut list) = unread.note(what, list)? else { return Ok(None) };
+    list.items.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    stuck.extend(list.items.iter().filter_map(stuck::stuck));
+    Ok(Some(list.items))
 }
 
 fn selector(labels: &BTreeMap<String, String>) -> String {
@@ -151,6 +236,10 @@ async fn replica(client: &Client, pod: &Pod) -> Replica {
         ready: conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True"),
         ..Replica::default()
     };
+    if let Some(stuck) = stuck::stuck(pod) {
+        replica.error = Some(format!("cannot start: {}", stuck.reason));
+        return replica;
+    }
     match timeout(PATIENCE, ask(client, pod)).await {
         Ok(Ok(answer)) => replica.answer = Some(answer),
         Ok(Err(why)) => replica.error = Some(why),

@@ -2,7 +2,7 @@
 
 use image_swap_core::declaration::UnixTime;
 
-use super::{News, REPLICAS, Replicas, Status};
+use super::{News, REPLICAS, Replicas, Status, StuckPod};
 use crate::{
     clock::written,
     report::{Lifetime, Report},
@@ -11,10 +11,23 @@ use crate::{
 /// Clocks differ, and so a lease may seem older than it is, by this many seconds.
 const SKEW: UnixTime = 60;
 
+/// Namespaces that one message names with their reasons.
+const FAILURES: usize = 5;
+
+/// Returns true if the report may be older than replicas that are ready by now: the
+/// controller probes every second until one of them is reached.
+pub(super) fn is_early(status: &Status) -> bool {
+    let is_probed = |report: &Report| report.policy.probe != "nobody-there";
+    let are_ready = |replicas: &Replicas| replicas.ready > 0 && replicas.ready >= replicas.wanted;
+    !status.report.as_ref().is_none_or(is_probed) && status.replicas.as_ref().is_some_and(are_ready)
+}
+
 /// Says what is bad news and what is worth a note.
 pub(super) fn judge(status: &mut Status) {
     let mut told = Told::default();
+    own_pods(&status.stuck, &mut told);
     leader(status, &mut told);
+    registration(status, &mut told);
     match &status.report {
         Some(report) => {
             declaration(report, &mut told);
@@ -26,6 +39,7 @@ pub(super) fn judge(status: &mut Status) {
                 told.bad("pods-recreated", pod.message());
             }
             nodes(status, report, &mut told);
+            steps(report, &mut told);
         }
         None if status.unread.is_empty() => {
             told.bad("no-report", "expected the controller's report, found none: it never led");
@@ -38,6 +52,7 @@ pub(super) fn judge(status: &mut Status) {
     } else if !status.unread.iter().any(|it| it.starts_with(REPLICAS)) {
         told.bad("replicas-missing", "expected the Deployment of the replicas, found none");
     }
+    unpulled(status, &mut told);
     let outdated: usize = status.pods.iter().flatten().map(|row| row.outdated).sum();
     if outdated > 0 {
         told.notes.push(format!(
@@ -82,6 +97,67 @@ fn leader(status: &Status, told: &mut Told) {
     }
 }
 
+/// The release's own pods that cannot start: the cause of most other problems.
+fn own_pods(stuck: &[StuckPod], told: &mut Told) {
+    for pod in stuck {
+        told.bad("pod-not-starting", format!("{} cannot start: {}", pod.name, cause(pod)));
+    }
+}
+
+/// The registration as it is now. The report is older, and its controller may be gone.
+fn registration(status: &Status, told: &mut Told) {
+    let name = &status.release.name;
+    let reported = status.report.as_ref().map(|report| report.policy.registered);
+    if status.leaving {
+        told.bad(
+            "leaving",
+            format!(
+                "the release is leaving, and new pods keep the images they name; to keep the \
+                 release, run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
+            ),
+        );
+    }
+    // Without a report nothing was ever registered, and that is reported as such.
+    if reported.is_some() && status.registered.or(reported) == Some(false) {
+        told.bad(
+            "not-registered",
+            format!(
+                "the MutatingWebhookConfiguration {name}-admission has no entry: new pods keep \
+                 the images they name"
+            ),
+        );
+    }
+}
+
+fn unpulled(status: &Status, told: &mut Told) {
+    let Some(unpulled) = status.unpulled.as_ref().filter(|it| it.count > 0) else { return };
+    let first = unpulled.pods.first();
+    let first =
+        first.map(|pod| format!(", such as {}/{}: {}", pod.namespace, pod.name, cause(pod)));
+    let count = unpulled.count;
+    let pods = if count == 1 { "pod has" } else { "pods have" };
+    told.bad(
+        "pods-not-pulled",
+        format!(
+            "{count} swapped {pods} an image that cannot be pulled{}",
+            first.unwrap_or_default()
+        ),
+    );
+}
+
+/// Returns the reason of `pod` with its image, message and hint.
+fn cause(pod: &StuckPod) -> String {
+    let mut cause = pod.reason.clone();
+    let hint = pod.hint.as_deref().unwrap_or_default();
+    for (part, text) in [(" of ", &*pod.image), (": ", &*pod.message), ("; ", hint)] {
+        if !text.is_empty() {
+            cause.push_str(part);
+            cause.push_str(text);
+        }
+    }
+    cause
+}
+
 fn declaration(report: &Report, told: &mut Told) {
     let declared = &report.declaration;
     for source in &declared.refused {
@@ -111,9 +187,6 @@ fn declaration(report: &Report, told: &mut Told) {
 
 fn policy(report: &Report, told: &mut Told) {
     let held = &report.policy;
-    if !held.registered {
-        told.bad("not-registered", "expected a registration with the API server, found none");
-    }
     for other in &report.foreign {
         let state = if other.alive { "lives" } else { "is dead, and may hold up pods" };
         told.bad(
@@ -125,10 +198,19 @@ fn policy(report: &Report, told: &mut Told) {
         );
     }
     match held.probe.as_str() {
-        "unreached" => told.bad(
-            "unreached",
-            format!("the API server does not reach the replicas: {} probes failed", held.failures),
-        ),
+        "unreached" => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            told.bad(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
         "nobody-there" => told.bad("unreached", "no replica is there for the API server to ask"),
         _ => {}
     }
@@ -148,6 +230,12 @@ fn policy(report: &Report, told: &mut Told) {
     if held.wanted == "ignore" {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         told.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &Report, told: &mut Told) {
+    for step in &report.failing {
+        told.bad("step-failed", format!("the step {} fails: {}", step.name, step.error));
     }
 }
 
@@ -198,10 +286,17 @@ fn pull_secrets(report: &Report, told: &mut Told) {
             ),
         );
     }
-    if let Some(error) = &secrets.error {
+    if secrets.failed > 0 {
+        let named = secrets.failures.iter().take(FAILURES);
+        let mut named: Vec<String> =
+            named.map(|it| format!("{}: {}", it.namespace, it.reason)).collect();
+        let more = secrets.failed.saturating_sub(named.len());
+        if more > 0 {
+            named.push(format!("and {more} more"));
+        }
         told.bad(
             "pull-secrets-failing",
-            format!("the pull Secret cannot be written in {} namespaces: {error}", secrets.failed),
+            format!("the pull Secret cannot be written in the namespace {}", named.join("; ")),
         );
     }
 }

@@ -7,17 +7,27 @@
 
 mod gather;
 mod judge;
+mod stuck;
 mod workloads;
+
+use std::time::Duration;
 
 use image_swap_core::declaration::UnixTime;
 use kube::Client;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
-pub use self::gather::find;
+pub use self::{
+    gather::find,
+    stuck::{StuckPod, StuckPods},
+};
 use crate::{error::Error, release::Release, report::Report};
 
 /// What the replicas are called in [`Status::unread`].
 const REPLICAS: &str = "replicas";
+
+/// The wait before a second look at a release whose replicas became ready just now.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// How a release is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +45,20 @@ pub struct Status {
     pub unread: Vec<String>,
     /// Which controller leads; none if nobody ever did.
     pub leader: Option<Leader>,
+    /// True if a webhook configuration with entries is there now; `None` if it may not be
+    /// read.
+    pub registered: Option<bool>,
+    /// True if the release is marked as leaving, or its anchor is gone or being deleted.
+    pub leaving: bool,
     /// What it sees; none if it has not yet said.
     pub report: Option<Report>,
     /// The admission replicas.
     pub replicas: Option<Replicas>,
+    /// The release's own pods that cannot start, and Deployments that cannot create any.
+    pub stuck: Vec<StuckPod>,
+    /// Swapped pods that cannot start because of a swapped image; `None` if they may not be
+    /// read.
+    pub unpulled: Option<StuckPods>,
     /// Running pods by the registry that their images were written for.
     pub pods: Option<Vec<Registry>>,
     /// Nodes, where they have to be told something.
@@ -160,6 +180,10 @@ pub struct Nodes {
 /// caller may not read is in [`Status::unread`].
 pub async fn status(client: &Client, release: &Release) -> Result<Status, Error> {
     let mut status = gather::all(client, release).await?;
+    if judge::is_early(&status) {
+        sleep(SECOND_LOOK).await;
+        status = gather::all(client, release).await?;
+    }
     judge::judge(&mut status);
     Ok(status)
 }

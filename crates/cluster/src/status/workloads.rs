@@ -17,19 +17,19 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 
-use super::Registry;
+use super::{Registry, StuckPods};
 use crate::{error::Error, report::Held};
 
 /// Pods that are read at a time.
 const PAGE: u32 = 500;
 
-/// Running pods by registry.
+/// Returns running pods by registry, and swapped pods that cannot start.
 pub(super) async fn running(
     client: &Client,
     policy: Option<&Held>,
     rules: Option<&RuleSet>,
     exemptions: &Exemptions,
-) -> Result<Vec<Registry>, Error> {
+) -> Result<(Vec<Registry>, StuckPods), Error> {
     let apart = match policy {
         Some(policy) => namespaces_apart(client, policy).await?,
         None => BTreeSet::new(),
@@ -37,10 +37,17 @@ pub(super) async fn running(
     let label = policy.map(|policy| policy.label.as_str()).unwrap_or_default();
     let pods: Api<Pod> = Api::all(client.clone());
     let mut tally = Tally::default();
-    let mut page = ListParams::default().fields("status.phase=Running").limit(PAGE);
+    let mut stuck = StuckPods::default();
+    let alive = "status.phase!=Succeeded,status.phase!=Failed";
+    let mut page = ListParams::default().fields(alive).limit(PAGE);
     loop {
         let list = pods.list(&page).await.map_err(Error::api("list running pods"))?;
         for pod in &list.items {
+            stuck.add(pod);
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if phase != Some("Running") {
+                continue;
+            }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             let apart = apart.contains(namespace) || is_exempt(pod, exemptions);
             tally.add(&read(pod, apart, label), rules);
@@ -56,7 +63,7 @@ pub(super) async fn running(
         unswapped: counts.unswapped,
         outdated: counts.outdated,
     });
-    Ok(rows.collect())
+    Ok((rows.collect(), stuck))
 }
 
 /// Returns the exemptions of the replicas, by the arguments in their Deployment.

@@ -165,6 +165,9 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     good.insert("USERNAME", USER.into());
     good.insert("PASSWORD", PASSWORD.into());
     good.insert("CA_CERT", authority.certificate().into());
+    // A misspelt key, and one that nobody knows.
+    good.insert("Password", PASSWORD.into());
+    good.insert("TOKEN", PASSWORD.into());
     stage.declare(JET_SECRETS, "registry-info", &good);
     let outcome = |outcome: &'static str| {
         move |it: &image_swap_cluster::Report| {
@@ -183,6 +186,11 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     for (key, value) in [
         ("DOMAIN", format!("https://{userinfo}")),
         ("MIRROR_REGISTRIES", format!("docker.io::{userinfo}/d")),
+        ("MIRROR_REGISTRIES", format!("docker.io::https://{USER}:{PASSWORD}#9@{domain}/d")),
+        ("MIRROR_REGISTRIES", format!("docker.io::https://{USER}:{PASSWORD},9@{domain}/d")),
+        ("MIRROR_REGISTRIES", format!("docker.io::https://{USER}:{PASSWORD}::@{domain}/d")),
+        ("MIRROR_REGISTRIES", format!("https://{USER}:{PASSWORD}::@{domain}/d")),
+        ("CREDENTIAL_HOSTS", userinfo.clone()),
         ("INSECURE", PASSWORD.to_owned()),
         ("CA_CERT", PASSWORD.to_owned()),
     ] {

@@ -54,8 +54,13 @@ impl Account {
 }
 
 impl Installed {
-    /// Starts a control plane and installs the chart.
+    /// Starts a control plane and installs the chart by Helm 4.
     pub(crate) async fn with(values: &str) -> Self {
+        Self::by(HelmMajor::Four, values).await
+    }
+
+    /// Starts a control plane and installs the chart by `major`.
+    pub(crate) async fn by(major: HelmMajor, values: &str) -> Self {
         let files = RunDir::new("audit").unwrap();
         let policy = files.write("policy.json", AUDIT).unwrap();
         let options = Options {
@@ -66,7 +71,7 @@ impl Installed {
             ..Options::default()
         };
         let stage = Stage::bare(&options).await;
-        tokio::task::block_in_place(|| install(&stage, values));
+        tokio::task::block_in_place(|| install(&stage, major, values));
         Self { stage, files }
     }
 
@@ -136,10 +141,10 @@ impl Installed {
     }
 }
 
-fn install(stage: &Stage, values: &str) {
+fn install(stage: &Stage, major: HelmMajor, values: &str) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
     let kubeconfig = stage.control_plane.kubeconfig();
-    let helm = Live::new(parts().helm().unwrap(), HelmMajor::Four, kubeconfig).unwrap();
+    let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
     let chart = chart.canonicalize().unwrap();
     helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
 }

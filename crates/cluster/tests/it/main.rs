@@ -6,13 +6,16 @@
 )]
 
 mod access;
+mod api_servers;
 mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
 mod faults;
+mod first_contact;
 mod install;
 mod leadership;
+mod namespace;
 mod pull_secrets;
 mod recreated;
 mod registration;
@@ -21,4 +24,5 @@ mod replica;
 mod service;
 mod stage;
 mod status;
+mod steps;
 mod stream;

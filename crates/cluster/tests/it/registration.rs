@@ -88,6 +88,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
     assert!(repaired.pointer(path).unwrap().as_array().unwrap().contains(&aks));
     until(&mut controller.report, |it| it.repairs == 1).await;
 
+    stage.make_service();
     stage.request("DELETE", OURS, None);
     registered(&stage, |_| true).await;
 }
@@ -155,23 +156,7 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
 async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
     let stage = Stage::set().await;
     let theirs = format!("{REGISTRATIONS}/imageswap-webhook");
-    let configuration = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "imageswap-webhook" },
-        "webhooks": [{
-            "name": "imageswap.webhook.k8s.twr.io",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": {
-                "service": { "namespace": "image-swap-system", "name": "image-swap-admission" },
-            },
-            "failurePolicy": "Ignore",
-            "rules": [{
-                "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["pods"],
-            }],
-            "sideEffects": "None",
-        }],
-    });
+    let configuration = imageswap("image-swap-admission");
     // Our own Service stands for a live one: it has an endpoint.
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
@@ -190,9 +175,78 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     let mut adopting = settings();
     adopting.adopt = true;
     let mut controller = stage.controller(adopting, "two");
-    until(&mut controller.report, |it| it.policy.mode == "enforce").await;
+    until(&mut controller.report, |it| it.policy.mode == "enforce" && it.foreign.is_empty()).await;
     assert!(stage.get(&theirs).is_none());
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+}
+
+/// Another program that is restarted has no endpoint for a while.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {
+    let stage = Stage::set().await;
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    stage.request("POST", REGISTRATIONS, Some(&imageswap("image-swap-admission")));
+    let patient = Intervals { grace: Duration::from_hours(1), ..intervals() };
+    let mut adopting = settings();
+    adopting.adopt = true;
+    let mut controller = controller_by(&stage.client, adopting, "one", patient, now);
+    until(&mut controller.report, |it| it.foreign.first().is_some_and(|it| it.alive)).await;
+    // Its Service has no endpoint: ours, so that the probes show that it was noticed.
+    stage.serve_at_all(&[]);
+    let report = until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    assert_eq!((report.policy.mode.as_str(), report.foreign[0].alive), ("audit", true));
+    assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_some());
+}
+
+/// Two writers that each insist: repairs are counted and paced, whatever the field.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn repairs_of_the_failure_policy_are_counted() {
+    let stage = Stage::set().await;
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    let ignoring = |stage: &Stage| {
+        let mut object = stage.registration().unwrap();
+        let entries = object["webhooks"].as_array_mut().unwrap();
+        let mut pods = entries.iter_mut().filter(|it| it["name"] == "pods.image-swap.io");
+        pods.next().unwrap()["failurePolicy"] = "Ignore".into();
+        object
+    };
+    // The sixth repair waits until ten seconds after the first.
+    for count in 1..=6 {
+        eventually(|| (policy(&stage) == "Fail").then_some(())).await;
+        stage.request("PUT", OURS, Some(&ignoring(&stage)));
+        until(&mut controller.report, |it| it.repairs == count).await;
+    }
+    eventually(|| (policy(&stage) == "Fail").then_some(())).await;
+    let generation = stage.registration().unwrap()["metadata"]["generation"].as_u64().unwrap();
+    // Made, raised, and changed and repaired six times.
+    assert_eq!(generation, 2 + 6 * 2);
+    // An Event tells of decisions, not of repairs.
+    assert_eq!(stage.events("image-swap-system", "FailurePolicyChanged").len(), 1);
+}
+
+/// The registration of upstream's program, for a Service in our namespace.
+fn imageswap(service: &str) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": "imageswap-webhook" },
+        "webhooks": [{
+            "name": "imageswap.webhook.k8s.twr.io",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": { "service": { "namespace": "image-swap-system", "name": service } },
+            "failurePolicy": "Ignore",
+            "rules": [{
+                "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["pods"],
+            }],
+            "sideEffects": "None",
+        }],
+    })
 }
 
 fn policy(stage: &Stage) -> String {

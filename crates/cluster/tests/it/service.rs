@@ -17,8 +17,8 @@ impl Stage {
         self.serve_at_all(&[port]);
     }
 
-    /// Makes `ports` of this machine the endpoints of the Service, which has no selector.
-    pub(crate) fn serve_at_all(&self, ports: &[u16]) {
+    /// Makes the Service, without any endpoint.
+    pub(crate) fn make_service(&self) {
         if self.get(&format!("{SERVICES}/{NAME}")).is_none() {
             let service = json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": { "name": NAME },
@@ -26,6 +26,11 @@ impl Stage {
             });
             self.request("POST", SERVICES, Some(&service));
         }
+    }
+
+    /// Makes `ports` of this machine the endpoints of the Service, which has no selector.
+    pub(crate) fn serve_at_all(&self, ports: &[u16]) {
+        self.make_service();
         let servers: Vec<SocketAddr> = ports.iter().map(|port| (address(), *port).into()).collect();
         let set = || self.control_plane.set_endpoints(NAMESPACE, NAME, "https", &servers);
         block_in_place(set).unwrap();

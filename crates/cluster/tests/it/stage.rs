@@ -80,9 +80,12 @@ pub(crate) fn intervals() -> Intervals {
     Intervals {
         look: Duration::from_secs(2),
         probe: Duration::from_millis(200),
+        lower: Duration::from_secs(2),
         registry: Duration::from_mins(5),
         retry: Duration::from_millis(200),
+        gap: Duration::from_millis(10),
         linger: Duration::from_secs(1),
+        grace: Duration::from_secs(1),
     }
 }
 
@@ -204,10 +207,14 @@ pub(crate) fn controller_by(
     intervals: Intervals,
     clock: impl Fn() -> UnixTime + Send + Sync + 'static,
 ) -> Running {
+    run(client, Controller::new(client, settings, identity, intervals).by_clock(clock), identity)
+}
+
+/// Runs `controller` as a candidate.
+pub(crate) fn run(client: &Client, controller: Controller, identity: &str) -> Running {
     let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
     let mut election = Election::new(client, &release(), identity, times);
     let leadership = election.leadership();
-    let controller = Controller::new(client, settings, identity, intervals).by_clock(clock);
     let (report, leads) = (controller.report(), leadership.clone());
     let metrics = Metrics::new(report.clone(), leadership.clone());
     let task = tokio::spawn(async move {

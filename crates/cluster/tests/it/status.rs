@@ -183,7 +183,7 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     assert!(find(&nobody).await.unwrap().is_empty());
     let seen = status(&nobody, &release()).await.unwrap();
     assert!(seen.report.is_none() && seen.pods.is_none());
-    assert_eq!(seen.unread.len(), 5, "{:?}", seen.unread);
+    assert_eq!(seen.unread.len(), 8, "{:?}", seen.unread);
     assert!(seen.unread.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unread);
     // Nobody can say that it is well: that is bad news, too.
     assert_eq!(codes(&seen), ["unread"]);

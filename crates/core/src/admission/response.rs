@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cluster::{
         pull_secrets,
-        webhooks::{PROBE_ANNOTATION, REACHED},
+        webhooks::{PROBE_ANNOTATION, REACHED, REACHED_WARNING},
     },
     json::{push_nested_plain, push_nested_string, push_string},
     patch::{
@@ -58,6 +58,9 @@ fn push_reached(out: &mut Vec<u8>) {
     let place = [Key("metadata"), Key("annotations"), Key(PROBE_ANNOTATION)];
     patch.set(Op::Add, &place, REACHED);
     push_json_patch(out, patch);
+    out.extend_from_slice(br#","warnings":["#);
+    push_string(out, REACHED_WARNING);
+    out.push(b']');
 }
 
 fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {

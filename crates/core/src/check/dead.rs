@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::Checked;
 use crate::{
     finding::{Code, Finding},
-    reference::Reference,
+    reference::{DOCKER_DOMAIN, Reference},
     rule::{Key, Kind, Pattern, Reason, Rule, RuleId},
 };
 
@@ -34,12 +34,15 @@ pub(super) fn find(checked: &Checked<'_>, findings: &mut Vec<Finding>) {
             );
             continue;
         }
+        if let Some(spelling) = spelling(checked, rule) {
+            findings.push(spelling);
+        }
         let key = normalised(rule);
         let earlier = *seen.entry((rule.kind, key.clone())).or_insert(id);
         if earlier != id {
             // A source given several times is a list of mirrors for nodes; anything
             // else that is given twice is a slip.
-            let is_mirror = rule.kind == Kind::Prefix && !rule.target.is_empty();
+            let is_mirror = rule.kind == Kind::Prefix && !rule.exempts();
             if !is_mirror || !mirrors.insert((key, &rule.target)) {
                 findings.push(shadowed(checked, rule, earlier));
             }
@@ -78,7 +81,9 @@ fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
             } else if key.contains(['*', '?']) {
                 "write [REPLACE] before a pattern"
             } else if key.contains("://") {
-                "a source has no scheme"
+                "a source has no scheme: leave out what stands before the host"
+            } else if key.ends_with('/') || key.starts_with('/') || key.contains("//") {
+                "leave out the slash that no path component follows, as in docker.io"
             } else if key.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) && key.contains('/') {
                 "for a single tag or digest write [EXACT] before it"
             } else {
@@ -94,6 +99,49 @@ fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
         }),
         _ => None,
     }
+}
+
+/// Names under which Docker Hub answers, and which nearly no image has.
+const HUB: [&str; 8] = [
+    "registry-1.docker.io",
+    "registry.docker.io",
+    "registry.hub.docker.com",
+    "hub.docker.com",
+    "index.docker.com",
+    "docker.com",
+    "www.docker.com",
+    "www.docker.io",
+];
+
+/// Returns a warning for a source that is the name of a registry in another spelling than
+/// that of images.
+fn spelling(checked: &Checked<'_>, rule: &Rule) -> Option<Finding> {
+    let key = (rule.kind == Kind::Prefix).then(|| Key::parse(rule.key()))??;
+    let written = rule.key().split('/').next().unwrap_or_default();
+    let warn = |message: String, hint: String| {
+        Some(Finding::warning(Code::SourceSpelling, rule.place, message).hint(hint))
+    };
+    // A rule for Docker Hub beside it shows that both names are meant.
+    let has_hub = || checked.each().any(|(_, rule)| rule.source == DOCKER_DOMAIN);
+    if HUB.contains(&key.domain()) && !has_hub() {
+        let message = format!(
+            "images of Docker Hub have the host {DOCKER_DOMAIN}, found {written}: the rule \
+             matches only images in which {written} is written"
+        );
+        return warn(message, format!("write {DOCKER_DOMAIN}"));
+    }
+    if key.domain() == "docker.io-library" {
+        let message = format!("no registry is called {written}: nothing matches the rule");
+        return warn(message, format!("write {DOCKER_DOMAIN}/library"));
+    }
+    if written.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let message = format!(
+            "hosts are in lower case, found {written}: the rule is one for {}",
+            key.domain()
+        );
+        return warn(message, format!("write {}", key.as_str()));
+    }
+    None
 }
 
 /// The key under which a repetition is found.
@@ -121,7 +169,7 @@ fn shadowed(checked: &Checked<'_>, rule: &Rule, by: RuleId) -> Finding {
 fn already_mirrored(checked: &Checked<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
     let probe = match rule.kind {
         // Anything below the key will do; a target below the key kills only a part of it.
-        Kind::Prefix => [key, "/", PROBE].concat(),
+        Kind::Prefix => [rule.key(), "/", PROBE].concat(),
         Kind::Exact => key.to_owned(),
         // A pattern is killed where its literal beginning lies below a target.
         Kind::Replace => {
@@ -133,10 +181,8 @@ fn already_mirrored(checked: &Checked<'_>, rule: &Rule, key: &str) -> Option<Rul
     };
     let decision = checked.rules.swap(&probe).ok()?;
     let killer = decision.rule.filter(|_| decision.reason == Reason::AlreadyMirrored)?;
-    let by = checked.rule(killer);
-    // `[EXACT]x::x` says "leave x alone", and is how it is done.
-    (by.kind != Kind::Exact || rule.kind == Kind::Exact && by.target != rule.key())
-        .then_some(killer)
+    // An `[EXACT]` target is one reference: it makes no whole key dead.
+    (checked.rule(killer).kind != Kind::Exact || rule.kind == Kind::Exact).then_some(killer)
 }
 
 /// A pattern that matches everything that begins with its literal part.

@@ -5,17 +5,20 @@
 
 mod collision;
 mod dead;
+mod exposed;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
 };
 
+use self::exposed::Exposed;
 use crate::{
+    declaration::Registry,
     finding::{Code, Finding},
     nodes::{CONTAINERD, Fallback, Mirrors, Words},
     place::Place,
-    redact::{userinfo, without_userinfo},
+    redact::without_userinfo,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 
@@ -24,10 +27,12 @@ use crate::{
 pub struct Checked<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// The text that the rules were read from.
+    pub text: &'a str,
     /// The key of the declaration in whose value they stand; `None`: a file of their own.
     pub key: Option<&'static str>,
-    /// The declared registry, host and port; `None`: none was declared.
-    pub domain: Option<&'a str>,
+    /// The declared registry; `None`: none was declared.
+    pub registry: Option<&'a Registry>,
 }
 
 impl<'a> Checked<'a> {
@@ -40,22 +45,21 @@ impl<'a> Checked<'a> {
     /// or not.
     pub(crate) fn findings_told(&self, words: Words, fallback: Fallback) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.invalid_targets(&mut findings);
+        let exposed = Exposed::find(self);
+        self.invalid_targets(&exposed, &mut findings);
         self.chains(&mut findings);
         dead::find(self, &mut findings);
         collision::find(self, &mut findings);
         self.outside_domain(&mut findings);
+        self.credential_over_http(&mut findings);
         self.inexpressible(words, fallback, &mut findings);
         self.silent_no_op(&mut findings);
-        let secrets = self.each().filter_map(|(_, rule)| userinfo(&rule.target));
-        // Each once, in an order that is always the same.
-        let secrets: BTreeMap<&str, String> =
-            secrets.map(|it| (it, it.escape_debug().to_string())).collect();
         for finding in &mut findings {
             finding.key = self.key;
             // Messages quote rules, and people put passwords into targets.
-            for (secret, quoted) in &secrets {
-                finding.message = finding.message.replace(secret, "…").replace(quoted, "…");
+            exposed.hide(&mut finding.message);
+            if let Some(hint) = &mut finding.hint {
+                exposed.hide(hint);
             }
             if let Cow::Owned(shown) = without_userinfo(&finding.message) {
                 finding.message = shown;
@@ -73,18 +77,37 @@ impl<'a> Checked<'a> {
         &self.rules.rules()[id]
     }
 
-    fn invalid_targets(&self, findings: &mut Vec<Finding>) {
-        for (_, rule) in self.each().filter(|(_, rule)| !rule.target.is_empty()) {
+    fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Finding>) {
+        const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
+        for id in exposed.sources() {
+            let found = "expected a source, found what may hold a user name and a password";
+            let place = self.rule(id).place;
+            findings.push(Finding::error(Code::InvalidTarget, place, found).hint(USERINFO));
+        }
+        for (id, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
             let error = match rule.kind {
                 Kind::Noswap => None,
                 Kind::Exact => Target::of_exact(&rule.target).err(),
                 Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).err(),
             };
-            let Some(error) = error else { continue };
+            let is_exposed = exposed.has(id);
+            let Some(error) = error else {
+                if is_exposed {
+                    findings.push(exposed::valid_target(rule).hint(USERINFO));
+                }
+                continue;
+            };
+            // A target that may hold a password is not repeated, not even in part.
+            if is_exposed {
+                let found = format!("{error}, found what may hold a user name and a password");
+                let finding = Finding::error(Code::InvalidTarget, rule.target_place, found);
+                findings.push(finding.hint(USERINFO));
+                continue;
+            }
             let found = format!("{error}, found {:?}", rule.target);
             let hint = match error {
-                TargetError::NoRegistry if rule.target.split('/').next().is_some_and(has_user) => {
-                    "give user name and password as USERNAME and PASSWORD"
+                TargetError::NoRegistry if has_other_scheme(&rule.target) => {
+                    "leave out the scheme: images are pulled by HTTPS, and by HTTP with http://"
                 }
                 TargetError::NoRegistry => {
                     "write the registry's host in front, as in harbor.example.org/path; \
@@ -116,9 +139,11 @@ impl<'a> Checked<'a> {
         }
         for (id, rule) in self.each() {
             let Some(target) = self.rules.target(id) else { continue };
-            let of_domain = sources.get(target.domain());
-            // A key without a port speaks of all ports.
-            let keys = of_domain.or_else(|| sources.get(target.host()));
+            // Keys are in lower case.
+            let domain = target.domain().to_ascii_lowercase();
+            let of_domain = sources.get(&domain);
+            // A key without a port matches all ports.
+            let keys = of_domain.or_else(|| sources.get(&target.host().to_ascii_lowercase()));
             let meets = |key: &&Key| paths_meet(key.path(), target.path());
             if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
                 let message = format!(
@@ -136,19 +161,47 @@ impl<'a> Checked<'a> {
     }
 
     fn outside_domain(&self, findings: &mut Vec<Finding>) {
-        let Some(domain) = self.domain else { return };
-        let mut seen = HashSet::from([domain]);
+        let Some(registry) = self.registry else { return };
+        let mut seen = HashSet::new();
         for (id, rule) in self.each() {
             let Some(target) = self.rules.target(id) else { continue };
-            if seen.insert(target.domain()) {
+            if !registry.covers(target.domain()) && seen.insert(target.domain()) {
                 let message = format!(
-                    "{} is not the declared registry {domain}: it gets neither user name, \
-                     password, CA nor INSECURE",
+                    "{} is not the declared registry {}: it gets neither user name, password, CA \
+                     nor INSECURE",
+                    target.domain(),
+                    registry.domain,
+                );
+                findings.push(
+                    Finding::warning(Code::OutsideDomain, rule.target_place, message).hint(
+                        "if they are for that host too, declare it in CREDENTIAL_HOSTS \
+                         (credentialHosts); nothing to do if it needs none of them",
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Nodes would send the credential unencrypted, so that files for them leave it out.
+    fn credential_over_http(&self, findings: &mut Vec<Finding>) {
+        let declared = self.registry.filter(|registry| !registry.username.is_empty());
+        let Some(registry) = declared else { return };
+        let mut seen = HashSet::new();
+        for (id, rule) in self.each() {
+            let Some(target) = self.rules.target(id).filter(|it| it.is_plain_http()) else {
+                continue;
+            };
+            if registry.covers(target.domain()) && seen.insert(target.domain()) {
+                let message = format!(
+                    "{} is reached by plain HTTP: node configuration leaves out its user name and \
+                     password, which would travel unencrypted",
                     target.domain(),
                 );
                 findings.push(
-                    Finding::warning(Code::OutsideDomain, rule.target_place, message)
-                        .hint("nothing to do if that registry needs none of them"),
+                    Finding::warning(Code::CredentialOverHttp, rule.target_place, message).hint(
+                        "serve it by HTTPS and remove http://, or give render and node the option \
+                         --header-over-http",
+                    ),
                 );
             }
         }
@@ -195,8 +248,11 @@ fn paths_meet(a: &str, b: &str) -> bool {
     short.is_empty() || is_below(long, short)
 }
 
-fn has_user(first: &str) -> bool {
-    first.contains('@') || first.ends_with(':')
+/// Returns true for `oci://…` and the like, which are no URLs of a registry's API.
+fn has_other_scheme(target: &str) -> bool {
+    let scheme = target.split_once("://").map_or("", |(scheme, _)| scheme);
+    let of_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    !scheme.is_empty() && !of_http && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

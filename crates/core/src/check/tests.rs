@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    declaration::Registry,
     finding::Severity,
     redact::without_userinfo,
     rule::{Form, map},
@@ -9,7 +10,9 @@ use crate::{
 fn found(text: &str, domain: Option<&str>) -> Vec<(&'static str, &'static str, usize, usize)> {
     let form = if text.contains('\n') { Form::Lines } else { Form::List };
     let rules = RuleSet::new(map::parse(text, form).0);
-    let findings = Checked { rules: &rules, key: None, domain }.findings();
+    let registry = domain.map(|domain| Registry { domain: domain.into(), ..Registry::default() });
+    let checked = Checked { rules: &rules, text, key: None, registry: registry.as_ref() };
+    let findings = checked.findings();
     let row = |f: &Finding| (f.code.as_str(), f.severity.as_str(), f.place.line, f.place.column);
     findings.iter().map(row).collect()
 }
@@ -48,11 +51,59 @@ fn a_password_in_a_target_is_not_repeated() {
         let (rules, unreadable) = map::parse(&text, Form::List);
         assert_eq!((rules.len(), unreadable.len()), (3, 0), "{text}");
         let rules = RuleSet::new(rules);
-        let findings = Checked { rules: &rules, key: None, domain: None }.findings();
+        let findings = Checked { rules: &rules, text: &text, key: None, registry: None }.findings();
         let said = format!("{findings:?}");
         assert!(!said.contains("hunter2") && said.contains("USERNAME"), "{said}");
         assert!(!without_userinfo(&text).contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn cut_password_is_in_no_finding() {
+    for (text, code) in [
+        ("docker.io::https://robot:Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
+        ("docker.io::robot:Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
+        ("docker.io::https://robot:123456789#9@harbor.example.org/d", "invalid-target"),
+        // It reads like a host and its port.
+        ("docker.io::https://robot:4321#9@harbor.example.org/d", "invalid-target"),
+        ("docker.io::https://Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
+        ("docker.io::https://robot:4321,Sup3rSecret::9@h.io/d", "invalid-target"),
+        ("https://robot:Sup3rSecret::@h.io/d", "invalid-target"),
+        ("https://robot:Sup3rSecret::h.io/d", "invalid-target"),
+        ("docker.io::robot:Sup3rSecret", "invalid-target"),
+        ("docker.io::oci://robot:Sup3rSecret@h.io/d", "invalid-target"),
+        ("docker.io::https://robot:Sup3r Secret#9@harbor.example.org/d", "invalid-target"),
+    ] {
+        // A second rule for the same source, so that messages name the first one, too.
+        for text in [text.to_owned(), format!("{text}\ndocker.io::h.io/d,quay.io::h.io/q")] {
+            let (rules, mut findings) = map::parse(&text, Form::List);
+            let rules = RuleSet::new(rules);
+            let checked = Checked { rules: &rules, text: &text, key: None, registry: None };
+            findings.extend(checked.findings());
+            assert!(findings.iter().any(|it| it.code.as_str() == code), "{text}: {findings:?}");
+            let messages = format!("{findings:?}");
+            assert!(!messages.contains("Sup3r") && !messages.contains("robot"), "{messages}");
+        }
+    }
+}
+
+#[test]
+fn target_before_a_comment_is_quoted() {
+    let text = "docker.io::h.io/D#joe@example.org\nquay.io::nohost/d # joe@example.org";
+    let rules = RuleSet::new(map::parse(text, Form::Lines).0);
+    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    let messages = format!("{findings:?}");
+    assert!(messages.contains("h.io/D") && messages.contains("nohost/d"), "{messages}");
+}
+
+#[test]
+fn unknown_scheme_has_its_hint() {
+    let text = "docker.io::oci://h.io/d";
+    let rules = RuleSet::new(map::parse(text, Form::List).0);
+    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    let finding = findings.iter().find(|it| it.code == Code::InvalidTarget).unwrap();
+    assert!(finding.hint.as_deref().unwrap().contains("scheme"), "{finding}");
+    assert!(finding.message.contains("oci://h.io/d"), "{finding}");
 }
 
 #[test]
@@ -185,7 +236,58 @@ fn a_map_that_changes_nothing_says_so() {
 fn a_hundred_thousand_rules_are_checked() {
     let many: String = (0..100_000).map(|n| format!("r{n}.io::h.io/r\n")).collect();
     let rules = RuleSet::new(map::parse(&many, Form::Lines).0);
-    let findings = Checked { rules: &rules, key: Some("maps"), domain: Some("h.io") }.findings();
+    let registry = Registry { domain: "h.io".into(), ..Registry::default() };
+    let checked =
+        Checked { rules: &rules, text: &many, key: Some("maps"), registry: Some(&registry) };
+    let findings = checked.findings();
     assert_eq!(findings.len(), 99_999);
     assert!(findings.iter().all(|f| f.severity == Severity::Warning && f.key == Some("maps")));
+}
+
+/// The hints of the findings about `text`.
+fn hints(text: &str) -> String {
+    let rules = RuleSet::new(map::parse(text, Form::List).0);
+    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn sources_in_another_spelling_are_found() {
+    for (source, advice) in [
+        ("registry-1.docker.io", "write docker.io"),
+        ("registry.hub.docker.com", "write docker.io"),
+        ("hub.docker.com/library", "write docker.io"),
+        ("docker.io-library", "write docker.io/library"),
+        ("Docker.io", "write docker.io"),
+        ("GCR.io/a", "write gcr.io/a"),
+    ] {
+        let text = [source, "::h.io/x"].concat();
+        let codes: Vec<_> = found(&text, None).iter().map(|finding| finding.0).collect();
+        assert!(codes.contains(&"source-spelling"), "{text}: {codes:?}");
+        assert!(hints(&text).split("; ").any(|hint| hint == advice), "{text}: {}", hints(&text));
+    }
+    for text in ["index.docker.io::h.io/x", "docker.io::h.io/d,registry-1.docker.io::h.io/d"] {
+        assert!(found(text, None).iter().all(|finding| finding.0 != "source-spelling"), "{text}");
+    }
+}
+
+#[test]
+fn hints_name_what_is_wrong_with_a_source_or_a_target() {
+    for (text, part) in [
+        ("docker.io/::h.io/x", "slash"),
+        ("/docker.io::h.io/x", "slash"),
+        ("https://docker.io::h.io/x", "scheme"),
+        ("docker.io::oci://h.io/x", "scheme"),
+        ("docker.io::u:p@h.io/x", "USERNAME"),
+    ] {
+        assert!(hints(text).contains(part), "{text}: {}", hints(text));
+    }
+}
+
+#[test]
+fn a_rule_that_leads_to_its_own_source_is_sound() {
+    finds("quay.io::quay.io,docker.io::h.io/d", &[]);
+    finds("docker.io::h.io/d,[EXACT]auto::auto", &[("node-inexpressible", 1, 19)]);
+    finds("docker.io::h.io/d,[REPLACE]auto::auto", &[("node-inexpressible", 1, 19)]);
+    finds("[EXACT]auto::auto", &[("node-inexpressible", 1, 1), ("silent-no-op", 1, 1)]);
 }

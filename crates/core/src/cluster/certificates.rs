@@ -22,8 +22,9 @@ const DAY: UnixTime = 24 * 60 * 60;
 pub const AUTHORITY_LIFE: UnixTime = 365 * DAY;
 /// Seconds that a leaf lives.
 pub const LEAF_LIFE: UnixTime = 30 * DAY;
-/// Clocks differ: a certificate is valid this many seconds before it is made.
-pub const BACKDATE: UnixTime = 5 * 60;
+/// Clocks differ: a certificate is valid this many seconds before it is made. API servers
+/// accept it even if the controller's clock is ahead of theirs by almost an hour.
+pub const BACKDATE: UnixTime = 60 * 60;
 /// Seconds after which every API server has read what is published, and every
 /// replica the leaf. Both watch, and learn within a second or two.
 pub const SETTLE: UnixTime = 60;

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{self, Declaration, UnixTime},
-    finding::Finding,
+    finding::{Code, Finding},
+    place::Place,
 };
 
 /// The name of the page's Secret.
@@ -18,8 +19,14 @@ pub const REGISTRY_INFO: &str = "registry-info";
 /// The namespace of the page's Secret.
 pub const JET_SYSTEM: &str = "jet-system";
 
-/// The keys that replicas are not told.
-const CREDENTIALS: [&str; 2] = ["USERNAME", "PASSWORD"];
+/// The only keys that replicas receive. A list of allowed keys, so that a credential under
+/// a misspelt key stays with the controller.
+const SERVED: [&str; 6] =
+    ["DOMAIN", "BASE_PATH", "INSECURE", "CA_CERT", "CREDENTIAL_HOSTS", "MIRROR_REGISTRIES"];
+
+/// The bytes of the longest text that can be kept. The API server stores 1 MiB of data in
+/// a Secret, of which a kilobyte is left for the other keys.
+const LONGEST: usize = 1024 * 1024 - 1024;
 
 /// Whose declaration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,10 +106,11 @@ impl Effective {
         Self { origin: Origin::None, text: String::new() }
     }
 
-    /// The text without user name and password: what replicas are told, who
-    /// need no more and answer to anybody.
+    /// Returns the text with the keys that replicas serve by, and no other key.
+    /// [`None`] if the text is not an object that image-swap wrote.
     ///
-    /// `None` if the text is not ours.
+    /// Its hash identifies a declaration in status, logs and answers. It covers no
+    /// credential, so a weak password cannot be guessed from it.
     pub fn text_without_credentials(&self) -> Option<String> {
         if self.origin == Origin::None {
             return Some(String::new());
@@ -110,7 +118,7 @@ impl Effective {
         let mut secret: Value = serde_json::from_str(&self.text).ok()?;
         for block in ["stringData", "data"] {
             if let Some(fields) = secret.get_mut(block).and_then(Value::as_object_mut) {
-                fields.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
+                fields.retain(|key, _| SERVED.contains(&key.as_str()));
             }
         }
         Some(format!("{secret:#}\n"))
@@ -169,6 +177,8 @@ pub fn decide(
         let read = Declaration::read(declaration::Source::RegistryInfo, &text, now)
             .and_then(Declaration::serving);
         let (refused, findings) = match read {
+            // What cannot be kept would be lost at the next restart.
+            Ok(_) if text.len() > LONGEST => (true, vec![too_large(&text)]),
             Ok(declaration) => (false, declaration.findings().to_vec()),
             Err(refusal) => (true, refusal.findings),
         };
@@ -183,6 +193,16 @@ pub fn decide(
     };
     let effective = choose(first, second, last);
     Decision { effective, about, differs }
+}
+
+fn too_large(text: &str) -> Finding {
+    let message = format!(
+        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {} bytes",
+        text.len()
+    );
+    let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
+                of its repositories";
+    Finding::error(Code::Unusable, Place::START, message).hint(hint)
 }
 
 type Judged = Option<Result<Effective, Origin>>;

@@ -1,5 +1,7 @@
 //! Other programs that swap images: two of them on one pod is one too many.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use serde_json::Value;
 
 /// How programs that swap images call their configurations or their webhooks.
@@ -73,6 +75,57 @@ impl Foreign {
             Backend::Url => true,
         });
         if alive { Life::Live } else { Life::Dead }
+    }
+}
+
+/// The life of other programs over time. A program that is restarted, or moved, has no
+/// endpoint for a while; it counts as dead only after a grace period. Times are measured
+/// from any fixed moment, by a clock that never goes back.
+#[derive(Clone, Debug, Default)]
+pub struct Sightings {
+    of: BTreeMap<String, Sighting>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sighting {
+    was_alive: bool,
+    /// The beginning of the time without any endpoint.
+    dead_since: Option<Duration>,
+}
+
+/// The judgement of a program by its life over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The life to act upon. A program that was alive stays alive for the grace period.
+    pub life: Life,
+    /// True if the program was dead for the whole grace period, without interruption.
+    pub is_removable: bool,
+}
+
+impl Sightings {
+    /// Notes the life of `configuration` at the time `at`, and returns the judgement.
+    pub fn observe(
+        &mut self,
+        configuration: &str,
+        life: Life,
+        at: Duration,
+        grace: Duration,
+    ) -> Settled {
+        let sighting = self.of.entry(configuration.to_owned()).or_default();
+        if life == Life::Live {
+            *sighting = Sighting { was_alive: true, dead_since: None };
+            return Settled { life, is_removable: false };
+        }
+        let since = *sighting.dead_since.get_or_insert(at);
+        let is_removable = at.saturating_sub(since) >= grace;
+        sighting.was_alive &= !is_removable;
+        let life = if sighting.was_alive { Life::Live } else { Life::Dead };
+        Settled { life, is_removable }
+    }
+
+    /// Forgets all configurations but `present`.
+    pub fn retain(&mut self, present: &[String]) {
+        self.of.retain(|name, _| present.contains(name));
     }
 }
 

@@ -1,13 +1,13 @@
 //! The Secret with which nodes pull swapped images: in each namespace that
 //! holds a swapped pod, and nowhere else.
 
-mod swapped;
+mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
-pub use self::swapped::Swapped;
+pub use self::used::{Pods, SecretUse};
 use crate::{
     declaration::{Declaration, Registry},
     rule::{Kind, Target},
@@ -17,6 +17,9 @@ use crate::{
 pub const NAME: &str = "image-swap-pull";
 /// The label that says a Secret is ours; its value is the release's name.
 pub const MANAGED_BY: &str = "image-swap.io/managed-by";
+/// The annotation of a Secret that a release has left behind because pods name it. The
+/// next release takes it over.
+pub const KEPT: &str = "image-swap.io/kept";
 /// The Secret's type.
 pub const TYPE: &str = "kubernetes.io/dockerconfigjson";
 /// The key of its data.
@@ -35,21 +38,47 @@ impl Covered {
     /// that the base path leaves the rest of the registry to other Secrets; what
     /// the rules fetch from elsewhere on this host needs the whole host.
     pub fn of(declaration: &Declaration) -> Option<Self> {
-        let Registry { domain, base_path, .. } = declaration.registry.as_ref()?;
-        if base_path.is_empty() {
-            return Some(Self([domain.clone()].into()));
-        }
-        let base = format!("{domain}/{base_path}");
+        let registry = declaration.registry.as_ref()?;
+        let Registry { domain, base_path, .. } = registry;
         let rules = declaration.rules().rules().iter();
-        let mut targets = rules.filter_map(|rule| match rule.kind {
+        let targets = rules.filter_map(|rule| match rule.kind {
             Kind::Noswap => None,
             Kind::Exact => Target::of_exact(&rule.target).ok(),
             Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
         });
-        let elsewhere = targets.any(|target| {
-            target.domain() == domain && !is_below(target.path(), base_path, &PATH_ENDS)
+        let is_cut = CUT_FROM_KEYS.iter().any(|prefix| base_path.starts_with(prefix));
+        let mut keys = BTreeSet::new();
+        keys.insert(match base_path.as_str() {
+            "" => domain.clone(),
+            _ if is_cut => domain.clone(),
+            path => format!("{domain}/{path}"),
         });
-        Some(Self(if elsewhere { [base, domain.clone()].into() } else { [base].into() }))
+        // The base path is one of DOMAIN: its other hosts are covered as a whole.
+        for target in targets.filter(|target| registry.covers(target.domain())) {
+            if target.domain() != domain || !is_below(target.path(), base_path, &PATH_ENDS) {
+                keys.insert(target.domain().to_owned());
+            }
+        }
+        Some(Self(keys))
+    }
+
+    /// Returns true if image-swap swapped an image of a pod, and a node pulls it with the
+    /// credential.
+    ///
+    /// `record` is the annotation with the original images
+    /// ([`ORIGINALS`](crate::admission::ORIGINALS)), `images` are the keys of that record
+    /// with the images that the pod has. The record alone proves nothing: its author may be
+    /// anyone.
+    pub fn pulls_swapped<'i>(
+        &self,
+        record: &str,
+        mut images: impl Iterator<Item = (&'i str, &'i str)>,
+    ) -> bool {
+        let Ok(Value::Object(record)) = serde_json::from_str(record) else { return false };
+        images.any(|(key, image)| {
+            let original = record.get(key).and_then(Value::as_str);
+            original.is_some_and(|original| original != image) && self.covers(image)
+        })
     }
 
     /// Whether `image`, written as rules write it, is pulled with the credential.
@@ -61,6 +90,12 @@ impl Covered {
         })
     }
 }
+
+/// Paths that the kubelet cuts from the beginning of a key's path, so that a key with one
+/// would match other images.
+///
+/// Source: Kubernetes, `pkg/credentialprovider/keyring.go`, `BasicDockerKeyring.Add`.
+const CUT_FROM_KEYS: [&str; 2] = ["v1/", "v2/"];
 
 /// What may follow a path in an image.
 const PATH_ENDS: [char; 3] = ['/', ':', '@'];
@@ -87,10 +122,12 @@ pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
 /// A Secret of our name, as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Existing {
-    /// Whether it has our label, with this release's name.
+    /// True if its label names this release, or it was kept for pods of a former one.
     pub ours: bool,
-    /// Whether it holds what it should.
+    /// True if it holds the credential as declared, and no owner would have it deleted.
     pub current: bool,
+    /// True if a release owns it, so that it would be deleted with that release.
+    pub anchored: bool,
 }
 
 /// What to do in a namespace.
@@ -102,23 +139,30 @@ pub enum Action {
     Update,
     /// Remove it.
     Delete,
+    /// Remove the release from its owners: a living pod names it.
+    Release,
     /// Report that somebody else's Secret has our name: it stays as it is.
     Foreign,
 }
 
 /// What to do, by namespace.
 ///
-/// `wanted`: whether there is a credential at all. `swapped`: the namespaces
-/// that hold a swapped pod. `existing`: the Secrets of our name.
+/// `wanted` is true if there is a credential to give. `swapped` are the namespaces of the
+/// registration that hold a swapped pod, `named` those with a living pod that names the
+/// Secret: since Kubernetes 1.35 the kubelet looks for the credential again when such a
+/// pod's container restarts. `existing` are the Secrets of this name.
 pub fn plan(
     wanted: bool,
     swapped: &BTreeSet<String>,
+    named: &BTreeSet<String>,
     existing: &BTreeMap<String, Existing>,
 ) -> BTreeMap<String, Action> {
     let mut actions = BTreeMap::new();
     for namespace in swapped.iter().filter(|_| wanted) {
         let action = match existing.get(namespace) {
-            None => Action::Create,
+            // Where no pod may start it would wait for the release to leave.
+            None if named.contains(namespace) => Action::Create,
+            None => continue,
             Some(Existing { ours: false, .. }) => Action::Foreign,
             Some(Existing { current: false, .. }) => Action::Update,
             Some(_) => continue,
@@ -126,8 +170,13 @@ pub fn plan(
         actions.insert(namespace.clone(), action);
     }
     for (namespace, secret) in existing {
-        if secret.ours && !(wanted && swapped.contains(namespace)) {
+        if !secret.ours || wanted && swapped.contains(namespace) {
+            continue;
+        }
+        if !named.contains(namespace) {
             actions.insert(namespace.clone(), Action::Delete);
+        } else if secret.anchored {
+            actions.insert(namespace.clone(), Action::Release);
         }
     }
     actions

@@ -1,6 +1,8 @@
-//! How often somebody else's changes are undone.
+//! Rate limits for undoing the changes of other writers.
 //!
 //! Two programs that each insist would otherwise write as fast as they can.
+
+use std::collections::BTreeMap;
 
 use crate::declaration::UnixTime;
 
@@ -54,6 +56,43 @@ impl Repairs {
     }
 }
 
+/// The last content that was written of each object, and the object's allowance for
+/// writing the same content again.
+#[derive(Clone, Debug)]
+pub struct Rewrites<C> {
+    objects: BTreeMap<String, (C, Repairs)>,
+}
+
+impl<C> Default for Rewrites<C> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new() }
+    }
+}
+
+impl<C: PartialEq> Rewrites<C> {
+    /// Allows a write of `content` to the object `name` at `now`. New content is always
+    /// allowed. Content that was written before is a repair.
+    ///
+    /// # Errors
+    /// The seconds to wait.
+    pub fn begin(&mut self, name: &str, content: &C, now: UnixTime) -> Result<(), UnixTime> {
+        match self.objects.get_mut(name) {
+            Some((written, repairs)) if written == content => repairs.begin(now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that `content` was written to the object `name`.
+    pub fn finish(&mut self, name: &str, content: C) {
+        match self.objects.get_mut(name) {
+            Some((written, _)) => *written = content,
+            None => {
+                self.objects.insert(name.to_owned(), (content, Repairs::default()));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -71,6 +110,29 @@ mod tests {
         assert_eq!(repairs.begin(1000 + EVERY), Ok(()));
         assert_eq!(repairs.begin(1000 + EVERY), Err(EVERY));
         assert_eq!(repairs.count(), u64::from(BURST) + 1);
+    }
+
+    #[test]
+    fn new_content_is_never_delayed() {
+        let mut rewrites = Rewrites::default();
+        for content in 0..100 {
+            assert_eq!(rewrites.begin("a", &content, 1000), Ok(()));
+            rewrites.finish("a", content);
+        }
+        for _ in 0..BURST {
+            assert_eq!(rewrites.begin("a", &99, 1000), Ok(()));
+        }
+        assert_eq!(rewrites.begin("a", &99, 1000), Err(EVERY));
+        assert_eq!(rewrites.begin("a", &100, 1000), Ok(()));
+        assert_eq!(rewrites.begin("b", &99, 1000), Ok(()));
+    }
+
+    #[test]
+    fn failed_writes_cost_no_allowance() {
+        let mut rewrites = Rewrites::default();
+        for _ in 0..100 {
+            assert_eq!(rewrites.begin("a", &1, 1000), Ok(()));
+        }
     }
 
     proptest! {

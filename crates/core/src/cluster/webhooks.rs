@@ -3,9 +3,11 @@
 
 mod desired;
 mod merge;
+mod scope;
 
 pub use self::desired::{Desired, Entry, desired};
 pub use self::merge::{earned, plan};
+pub use self::scope::NamespaceScope;
 
 /// The label by which our own pods match no entry.
 pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";
@@ -18,6 +20,10 @@ pub const PROBE_ANNOTATION: &str = "image-swap.io/reached";
 pub const NOT_REACHED: &str = "no";
 /// What our answer makes of [`PROBE_ANNOTATION`].
 pub const REACHED: &str = "yes";
+
+/// The warning in our answer to a probe. The API server passes it on even if a quota or a
+/// policy refuses the object afterwards.
+pub const REACHED_WARNING: &str = "image-swap.io/probe-reached";
 
 /// Namespaces whose pods start whatever becomes of us: without them no other
 /// pod gets a network or a volume.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Certificates, Credential, Refused, Registry, UnixTime};
+use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
 use crate::{
     finding::{Code, Finding},
+    manifest,
     place::Place,
     reference::{is_domain, is_path},
     rule::Target,
-    yaml::{Kind, NodeId, Tree},
+    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// A field of the page, under its two names.
@@ -23,12 +24,13 @@ enum Field {
     BasePath,
     Insecure,
     CaCert,
+    Hosts,
     Mirrors,
 }
 
-/// The page's two tables: the key in the Secret, the key in the values, and
-/// whether it is required.
-const TABLE: [(Field, Option<&str>, &str, bool); 8] = [
+/// The page's two tables, and the key that image-swap adds to them: the key in the Secret,
+/// the key in the values, and whether it is required.
+const TABLE: [(Field, Option<&str>, &str, bool); 9] = [
     (Field::Domain, Some("DOMAIN"), "endpoint", true),
     (Field::Name, None, "name", true),
     (Field::Username, Some("USERNAME"), "username", false),
@@ -36,6 +38,7 @@ const TABLE: [(Field, Option<&str>, &str, bool); 8] = [
     (Field::BasePath, Some("BASE_PATH"), "baseContentPath", true),
     (Field::Insecure, Some("INSECURE"), "insecureSkipVerify", true),
     (Field::CaCert, Some("CA_CERT"), "caCert", false),
+    (Field::Hosts, Some("CREDENTIAL_HOSTS"), "credentialHosts", false),
     (Field::Mirrors, Some("MIRROR_REGISTRIES"), "mirrorRegistries", true),
 ];
 
@@ -248,6 +251,18 @@ fn shown(key: &str) -> &str {
     if is_name && !key.is_empty() { key } else { "something else" }
 }
 
+/// Returns true if the scalar `id` is a string or null to Kubernetes.
+fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
+    let node = tree.node(tree.resolve(id));
+    match &node.kind {
+        Kind::Scalar(value, Style::Plain) if !node.tagged && !tree.is_null(id) => {
+            let value = value.strip_prefix(['-', '+']).unwrap_or(value);
+            manifest::is_string(value) && !(value.starts_with('.') && value.parse::<f64>().is_ok())
+        }
+        _ => true,
+    }
+}
+
 impl Fields {
     fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
         let name = tree.scalar(key).unwrap_or_default();
@@ -287,6 +302,17 @@ impl Fields {
                 )
                 .into());
             };
+            if self.names == Names::Secret && !is_string(tree, value) {
+                return Err(unusable(
+                    place,
+                    format!(
+                        "{name}: expected a string, found a number or a boolean, which \
+                             Kubernetes refuses"
+                    ),
+                )
+                .hint("put it in quotes")
+                .into());
+            }
             // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
             let text = if tree.is_null(value) { "" } else { text };
             let text = if decode { decoded(name, text, place)? } else { text.to_owned() };
@@ -330,7 +356,7 @@ impl Fields {
         for (field, ..) in TABLE.iter().filter(|row| row.3 && self.names.key(row.0).is_some()) {
             self.required(*field)?;
         }
-        let domain = domain(self.required(Field::Domain)?, self.names)?;
+        let (domain, plain_http) = domain(self.required(Field::Domain)?, self.names)?;
         let insecure = boolean(self.required(Field::Insecure)?, self.names)?;
         let base_path = match self.given.get(&Field::BasePath) {
             Some((text, place)) => base_path((text, *place), self.names)?,
@@ -347,13 +373,23 @@ impl Fields {
             }
             _ => Certificates::default(),
         };
+        let hosts = match self.given.get(&Field::Hosts) {
+            Some((text, place)) => hosts((text, *place), self.names)?,
+            None => Vec::new(),
+        };
+        let password = match self.given.get(&Field::Password) {
+            Some((text, place)) => password((text, *place), self.names, findings),
+            None => "",
+        };
         let registry = Registry {
             domain,
             name: self.given.get(&Field::Name).map(|(name, _)| name.clone()),
+            hosts,
             base_path,
             username: Credential::new(text(Field::Username).trim().to_owned()),
-            password: Credential::new(text(Field::Password).to_owned()),
+            password: Credential::new(password.to_owned()),
             insecure,
+            plain_http,
             ca,
         };
         let mirrors = text(Field::Mirrors).to_owned();
@@ -373,13 +409,53 @@ fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
     })
 }
 
-fn domain((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
+/// Returns the password without line breaks at its end, and warns of them: `echo` adds one
+/// to what is piped into `base64`, and no registry's password ends in one.
+fn password<'t>(
+    (text, place): (&'t str, Place),
+    names: Names,
+    findings: &mut Vec<Finding>,
+) -> &'t str {
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.len() < text.len() {
+        let key = names.key(Field::Password).unwrap_or_default();
+        let message = format!("{key} ends in a line break, which is left out");
+        let hint = "encode it without one: printf %s PASSWORD | base64";
+        findings.push(Finding::warning(Code::TrailingNewline, place, message).hint(hint));
+    }
+    password
+}
+
+/// Returns the hosts besides DOMAIN that the credential is declared for.
+fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>, Refused> {
+    let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+    let mut hosts = Vec::new();
+    for (index, item) in items.enumerate() {
+        let Some(pattern) = HostPattern::parse(item) else {
+            // The item is not repeated: it may hold a user name and a password.
+            let key = names.key(Field::Hosts).unwrap_or_default();
+            let number = index + 1;
+            let message = format!("{key}: expected hosts, found something else as item {number}");
+            let hint = "like nexus.example.org:5001,*.registry.example.org: hosts of the declared \
+                        registry, with commas between them";
+            return Err(unusable(place, message).hint(hint).into());
+        };
+        hosts.push(pattern);
+    }
+    Ok(hosts)
+}
+
+/// Returns the host, and true if `http://` stands before it.
+fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), Refused> {
     let key = names.key(Field::Domain).unwrap_or_default();
     let text = text.trim();
-    let host = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let (scheme, host) = text.split_once("://").unwrap_or(("", text));
+    let host = host.trim_end_matches('/');
     if is_domain(host) {
         // The same normalisation as for targets, which it is compared with.
-        return Ok(Target::parse(host).map_or_else(|_| host.to_owned(), |t| t.domain().to_owned()));
+        let domain = Target::parse(host);
+        let domain = domain.map_or_else(|_| host.to_owned(), |t| t.domain().to_owned());
+        return Ok((domain, scheme.eq_ignore_ascii_case("http")));
     }
     // The text is not repeated: `user:password@host` is what people try here.
     let found = match host {

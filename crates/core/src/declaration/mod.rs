@@ -7,6 +7,7 @@
 mod certificate;
 mod credential;
 mod fields;
+mod host;
 mod source;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,13 +16,15 @@ use self::fields::Fields;
 pub use self::{
     certificate::{Certificates, UnixTime},
     credential::Credential,
+    host::HostPattern,
     source::Source,
 };
 use crate::{
     check::Checked,
-    finding::{Code, Finding},
-    nodes::Fallback,
+    finding::{Code, Finding, Severity},
+    nodes::{Fallback, Mirrors},
     place::Place,
+    redact::line_may_hold_secret,
     render::Format,
     rule::{Form, ImageSwap, RuleSet, map},
     yaml::{NodeId, Tree},
@@ -44,15 +47,17 @@ pub struct Declaration {
 
 /// The registry, and what belongs to it alone.
 ///
-/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port; a
-/// target elsewhere gets none of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port and for
+/// [`Self::hosts`]; a target elsewhere gets none of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::doc_markdown, reason = "the page's own names, which people search for")]
 pub struct Registry {
     /// Host, with a port if one was declared; no scheme, no slash.
     pub domain: String,
     /// A name for people; only values have one.
     pub name: Option<String>,
+    /// Further hosts of the same server, CREDENTIAL_HOSTS; empty if none was declared.
+    pub hosts: Vec<HostPattern>,
     /// Where in the registry the mirrored images lie. Never prepended to a target.
     pub base_path: String,
     /// For whom to authenticate; empty: anonymous.
@@ -61,11 +66,20 @@ pub struct Registry {
     pub password: Credential,
     /// Whether certificates of this host are taken unseen.
     pub insecure: bool,
+    /// True if DOMAIN or a target on it begins with `http://`.
+    pub plain_http: bool,
     /// The authorities that sign for this host; none: the system's.
     pub ca: Certificates,
 }
 
 impl Registry {
+    /// Returns true if user name, password, authority and INSECURE are declared for
+    /// `host`, a host with its port if it has one.
+    pub fn covers(&self, host: &str) -> bool {
+        self.domain.eq_ignore_ascii_case(host)
+            || self.hosts.iter().any(|pattern| pattern.matches(host))
+    }
+
     /// What follows `Basic ` in an Authorization header, and is `auth` in a
     /// credential file; `None`: anonymous. It is the credential, only encoded.
     ///
@@ -146,7 +160,13 @@ impl Declaration {
         let key = fields.mirrors_key();
         let mut findings = Vec::new();
         let (registry, text) = fields.registry(now, &mut findings)?;
-        Ok(Self::new(Some(registry), Some(key), Form::List, text, findings))
+        let mut this = Self::new(Some(registry), Some(key), Form::List, text, findings);
+        if let Some(registry) = &mut this.registry {
+            let mirrors = Mirrors::new(&this.rules);
+            registry.plain_http |= mirrors.targets().any(|host| host == registry.domain)
+                && mirrors.scheme(&registry.domain) == "http";
+        }
+        Ok(this)
     }
 
     fn new(
@@ -158,7 +178,15 @@ impl Declaration {
     ) -> Self {
         let (rules, unreadable) = map::parse(&text, form);
         let rules = RuleSet::new(rules);
-        findings.extend(unreadable.into_iter().map(|finding| finding.within(key)));
+        let lines: Vec<&str> = text.split('\n').collect();
+        findings.extend(unreadable.into_iter().map(|mut finding| {
+            // Replicas receive the text of the rules: no password may be in it.
+            if lines.get(finding.place.line - 1).is_some_and(|line| line_may_hold_secret(line)) {
+                finding.severity = Severity::Error;
+                finding.hint = Some("give user name and password as USERNAME and PASSWORD".into());
+            }
+            finding.within(key)
+        }));
         let mut this = Self { registry, key, form, text, rules, read: findings, findings: vec![] };
         this.findings = this.with(this.checked().findings());
         this
@@ -166,8 +194,12 @@ impl Declaration {
 
     /// What is checked.
     fn checked(&self) -> Checked<'_> {
-        let domain = self.registry.as_ref().map(|registry| registry.domain.as_str());
-        Checked { rules: &self.rules, key: self.key, domain }
+        Checked {
+            rules: &self.rules,
+            text: &self.text,
+            key: self.key,
+            registry: self.registry.as_ref(),
+        }
     }
 
     /// What was found while reading, and what was found about the rules: of the

@@ -208,12 +208,13 @@ fn the_page_copied_without_its_indentation_is_refused_with_that_hint() {
 #[test]
 fn a_boolean_is_true_or_false() {
     for (text, insecure) in
-        [("\"true\"", true), ("True", true), ("\"FALSE\"", false), ("false", false)]
+        [("\"true\"", true), ("'True'", true), ("\"FALSE\"", false), ("\"false\"", false)]
     {
         let declaration = secret(&with("\"false\"", text)).unwrap();
         assert_eq!(declaration.registry.unwrap().insecure, insecure, "{text}");
     }
-    for text in ["\"no\"", "0", "\"\"", "[]"] {
+    // Kubernetes takes only strings in a Secret.
+    for text in ["\"no\"", "0", "\"\"", "[]", "true", "False"] {
         assert!(secret(&with("\"false\"", text)).is_err(), "{text}");
     }
 }
@@ -252,6 +253,89 @@ fn a_base_path_is_a_path_or_the_root() {
         assert!(error.contains("BASE_PATH: expected a path in the registry"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn line_break_behind_the_password_is_left_out() {
+    for (text, password) in
+        [("pw\n", "pw"), ("pw\r\n", "pw"), ("p w \n\n", "p w "), ("\npw", "\npw"), ("pw ", "pw ")]
+    {
+        let line = format!("  PASSWORD: {}\n", serde_json::json!(text));
+        let declaration = secret(&with("  PASSWORD: \"\"\n", &line)).unwrap();
+        let is_warned = codes(&declaration).contains(&"trailing-newline");
+        assert_eq!(is_warned, text != password, "{text:?}");
+        assert_eq!(declaration.registry.unwrap().password.expose(), password);
+    }
+    // As `echo robot | base64` gives it.
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\n\
+                data: {DOMAIN: aC5pbwo=, BASE_PATH: YQo=, INSECURE: ZmFsc2UK, USERNAME: cm9ib3QK, \
+                PASSWORD: cHcK, MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK}\n";
+    let declaration = secret(text).unwrap();
+    assert_eq!(codes(&declaration), ["trailing-newline"]);
+    assert_eq!(declaration.registry.unwrap().basic().as_deref(), Some("cm9ib3Q6cHc="));
+}
+
+#[test]
+fn hosts_of_one_account_are_declared() {
+    let hosts = |text: &str| {
+        let line = format!("  CREDENTIAL_HOSTS: \"{text}\"\n  DOMAIN");
+        secret(&with("  DOMAIN", &line)).map(|it| it.registry.unwrap())
+    };
+    let registry = hosts("harbor.example.org:8082, *.jfrog.example.org,").unwrap();
+    for host in ["harbor.example.org", "harbor.example.org:8082", "docker.jfrog.example.org"] {
+        assert!(registry.covers(host), "{host}");
+    }
+    for host in ["harbor.example.org:8083", "jfrog.example.org", "other.example.org"] {
+        assert!(!registry.covers(host), "{host}");
+    }
+    assert!(hosts("").unwrap().hosts.is_empty());
+    for text in ["*", "*.com", "robot:hunter2@h.io", "h.io/path", "h.io,hunter2 x"] {
+        let error = hosts(text).unwrap_err().findings[0].clone();
+        assert!(error.message.starts_with("CREDENTIAL_HOSTS: expected hosts"), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let text = VALUES.replace("    caCert", "    credentialHosts: h.io:5001\n    caCert");
+    assert!(values(&text).unwrap().registry.unwrap().covers("h.io:5001"));
+}
+
+#[test]
+fn covered_hosts_are_not_outside() {
+    let nexus = |hosts: &str| {
+        let text = with("\"harbor.example.org\"", "\"nexus.example.org\"");
+        let line = text.lines().find(|line| line.contains("MIRROR_REGISTRIES")).unwrap();
+        let rules = "  MIRROR_REGISTRIES: \"docker.io::nexus.example.org:8082,\
+                     quay.io::nexus.example.org:8083\"";
+        let text = text.replace(line, rules);
+        let text = text.replace("  DOMAIN", &format!("  CREDENTIAL_HOSTS: \"{hosts}\"\n  DOMAIN"));
+        secret(&text).unwrap()
+    };
+    assert_eq!(codes(&nexus("")), ["outside-domain", "outside-domain"]);
+    let hint = nexus("").findings()[0].hint.clone().unwrap();
+    assert!(hint.contains("CREDENTIAL_HOSTS"), "{hint}");
+    assert_eq!(codes(&nexus("nexus.example.org:8082")), ["outside-domain"]);
+    assert!(codes(&nexus("nexus.example.org:8082,nexus.example.org:8083")).is_empty());
+}
+
+#[test]
+fn credential_over_plain_http_is_a_warning() {
+    let declared = |username: &str, mirrors: &str| {
+        let text = with("USERNAME: \"\"", &format!("USERNAME: \"{username}\""));
+        let line = text.lines().find(|line| line.contains("MIRROR_REGISTRIES")).unwrap();
+        secret(&text.replace(line, &format!("  MIRROR_REGISTRIES: \"{mirrors}\""))).unwrap()
+    };
+    let plain = "docker.io::http://harbor.example.org/d,quay.io::http://harbor.example.org/q";
+    let declaration = declared("robot", plain);
+    assert_eq!(codes(&declaration), ["credential-over-http"]);
+    let finding = &declaration.findings()[0];
+    assert!(finding.hint.as_deref().unwrap().contains("--header-over-http"), "{finding}");
+    assert!(declaration.registry.unwrap().plain_http);
+    let anonymous = declared("", plain);
+    assert!(codes(&anonymous).is_empty() && anonymous.registry.unwrap().plain_http);
+    let other = declared("robot", "docker.io::http://other.example.org/d");
+    assert_eq!(codes(&other), ["outside-domain"]);
+    assert!(!other.registry.unwrap().plain_http);
+    let encrypted = declared("robot", "docker.io::harbor.example.org/d");
+    assert!(codes(&encrypted).is_empty() && !encrypted.registry.unwrap().plain_http);
 }
 
 /// The page's Secret with `pem` for `CA_CERT`.
@@ -356,6 +440,20 @@ fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
     let error = refused.findings.iter().find(|finding| finding.is_error()).unwrap();
     assert_eq!(error.key, Some("MIRROR_REGISTRIES"));
     assert_eq!(error.place, Place { line: 1, column: 12 });
+}
+
+#[test]
+fn unreadable_line_with_a_password_is_refused() {
+    let target = "docker.io::harbor.example.org/airgap-images/docker.io";
+    for rule in [
+        "docker.io::https://robot:hunter2::@harbor.example.org/d",
+        "robot:hunter2::x::@harbor.example.org/d",
+        "https://robot:hunter2::harbor.example.org/d",
+    ] {
+        let refused = secret(&with(target, rule)).unwrap().serving().unwrap_err();
+        let errors: Vec<String> = refused.findings.iter().map(ToString::to_string).collect();
+        assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
+    }
 }
 
 #[test]

@@ -4,17 +4,30 @@ use std::{borrow::Cow, ops::Range};
 
 use crate::yaml::{Node, Style};
 
-/// What to put where, so that the scalar `node` of `source` reads `new`, a
-/// reference. `node` reads as a reference itself: one line, without spaces.
+/// Returns the bytes to replace in `source`, and what by, so that the scalar `node` reads
+/// `new`, a reference, behind its first `prefix` bytes. Without those it reads as a reference
+/// itself: one line, without spaces.
 pub(super) fn replacement<'n>(
     source: &str,
     node: &Node<'_>,
     style: Style,
-    old: &str,
+    (old, prefix): (&str, usize),
     new: &'n str,
 ) -> (Range<usize>, Cow<'n, str>) {
     let Range { start, end } = node.range.clone();
     let raw = source.get(start..end).unwrap_or_default();
+    if prefix > 0 {
+        let quotes = usize::from(matches!(style, Style::SingleQuoted | Style::DoubleQuoted));
+        let image = &old[prefix..];
+        let end_of_value = start + raw.trim_end().len() - quotes;
+        let is_as_written = source[start..end_of_value].ends_with(image);
+        if is_as_written && (style != Style::Plain || is_plain(new)) {
+            return (end_of_value - image.len()..end_of_value, Cow::Borrowed(new));
+        }
+        // JSON's strings are YAML's.
+        let value = [&old[..prefix], new].concat();
+        return (start..end, Cow::Owned(serde_json::Value::from(value).to_string()));
+    }
     match style {
         Style::Plain if is_plain(new) => (start..end, Cow::Borrowed(new)),
         // Its one line; the line break and the empty lines after it stay.
@@ -38,7 +51,7 @@ fn is_plain(new: &str) -> bool {
 
 /// Whether a plain scalar that is a reference is a string to YAML 1.1, which is
 /// what Kubernetes' own reader speaks, and not a number or a boolean.
-pub(super) fn is_string(plain: &str) -> bool {
+pub(crate) fn is_string(plain: &str) -> bool {
     const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "y", "n"];
     if WORDS.iter().any(|word| plain.eq_ignore_ascii_case(word)) {
         return false;

@@ -17,7 +17,7 @@ pub(super) struct Fields<'t, 's> {
 }
 
 impl<'t, 's> Fields<'t, 's> {
-    /// Reads the fields `names` of every mapping of `tree`.
+    /// Reads the fields `names`, which are sorted, of every mapping of `tree`.
     pub(super) fn read(tree: &'t Tree<'s>, names: &'t [&'t str]) -> Self {
         let mut fields = Self { tree, names, values: HashMap::new() };
         for document in &tree.documents {
@@ -64,9 +64,9 @@ impl<'t, 's> Fields<'t, 's> {
             }
         }
         for (key, value) in entries {
-            let name = self.tree.scalar(*key);
-            if let Some(name) = self.names.iter().find(|known| Some(**known) == name) {
-                self.values.insert((id, name), *value);
+            let name = self.tree.scalar(*key).map(|name| self.names.binary_search(&name));
+            if let Some(Ok(index)) = name {
+                self.values.insert((id, self.names[index]), *value);
             }
         }
     }

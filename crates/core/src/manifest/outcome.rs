@@ -1,4 +1,4 @@
-//! What became of a manifest: what changed, and what stayed although it should not.
+//! The result of rewriting a manifest: what changed, and what stayed although it should not.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,6 +13,54 @@ pub struct Rewritten<'s> {
     pub changes: Vec<Change>,
     /// Every image that should have been looked after and was not.
     pub left: Vec<Left>,
+    /// Every text outside of known image fields that the rules would change.
+    pub passed: Vec<Passed>,
+    /// True if a document is an object of the API.
+    pub is_manifest: bool,
+}
+
+/// An image of a declared registry in a place where images are not looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Where it begins.
+    pub place: Place,
+    /// The image.
+    pub image: String,
+    /// What holds it.
+    pub holder: Holder,
+}
+
+/// The place of an image that is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The value of an environment variable that is called like one.
+    Env,
+    /// An argument that is called like one.
+    Argument,
+    /// A field that is not known to hold images, as `--image-field` names it.
+    Field(String),
+    /// Several fields, of which this is one: registry and repository.
+    Parts,
+    /// Part of a longer text.
+    Text,
+    /// A document that is no API object.
+    NoManifest,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env => f.write_str("it is in an environment variable; --image-env rewrites it"),
+            Self::Argument => f.write_str("it is in an argument; --image-args rewrites it"),
+            Self::Field(field) => write!(
+                f,
+                "the field is not known to hold an image; --image-field '{field}' rewrites it"
+            ),
+            Self::Parts => f.write_str("it is put together of several fields"),
+            Self::Text => f.write_str("it is part of a text"),
+            Self::NoManifest => f.write_str("it is in no object with apiVersion and kind"),
+        }
+    }
 }
 
 /// A value that was replaced.
@@ -46,6 +94,10 @@ pub struct Left {
 /// Why an image stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// It is an unquoted template, which YAML reads as a mapping.
+    Template,
+    /// It is a mapping or a list, and the API takes only strings.
+    NoScalar,
     /// It is no valid reference.
     Invalid(ReferenceError),
     /// It is a number, a boolean or of a type of its own, and the API takes only strings.
@@ -67,6 +119,9 @@ pub struct What {
     pub name: Option<String>,
     /// The container's name, or `volume:` and the name of the volume.
     pub container: Option<String>,
+    /// The field, if it is not the one of a container or volume: a path, `env:` and the name
+    /// of a variable, or `args`.
+    pub field: Option<String>,
 }
 
 /// `Deployment shop/web app`, as far as it is known.
@@ -80,16 +135,19 @@ impl fmt::Display for What {
             }
             f.write_str(name)?;
         }
-        match &self.container {
-            Some(container) => write!(f, " {container}"),
-            None => Ok(()),
-        }
+        let rest = [&self.container, &self.field].into_iter().flatten();
+        rest.into_iter().try_for_each(|part| write!(f, " {part}"))
     }
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Template => f.write_str(
+                "it is a template without quotes, which YAML reads as a mapping; render it first, \
+                 as with `helm template`",
+            ),
+            Self::NoScalar => f.write_str("it is no string"),
             Self::Invalid(error) => write!(f, "it is no image reference: {error}"),
             Self::NoString => f.write_str("it is not a string; put it in quotes"),
             Self::UsedElsewhere(place) => write!(

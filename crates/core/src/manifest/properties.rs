@@ -361,9 +361,9 @@ fn take_images(object: &mut Value, images: &mut Vec<String>) {
             }
             return;
         }
-        ("v1", "Pod") => "",
+        ("v1" | "example.com/v1", "Pod") => "",
         ("v1", "PodTemplate") => "/template",
-        ("apps/v1", "Deployment") => "/spec/template",
+        ("apps/v1" | "example.com/v1", "Deployment") => "/spec/template",
         ("batch/v1", "CronJob") => "/spec/jobTemplate/spec/template",
         _ => return,
     };

@@ -1,9 +1,9 @@
-//! What a node means where it stands.
+//! The meaning of a node where it is found.
 
 use crate::workload::{CONTAINER_LISTS, Workload};
 
-/// What a node is, seen along one path from the root. A node that is used
-/// several times may be several things.
+/// The meaning of a node, seen along one path from the root. A node that is used
+/// several times may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// An API object; the workload is what it is if it does not say so itself,
@@ -16,12 +16,26 @@ pub(super) enum Role {
     /// An object or a part of one from which these fields lead to the pod
     /// template; at the end of the path, the template (or pod) itself.
     Toward(&'static [&'static str]),
+    /// A part of an object that is no built-in workload: lists of containers may be anywhere
+    /// below it, as kustomize has it.
+    Anything(Family, Standing),
+    /// A node from which the rest of a field's path leads to images: the field's number, and
+    /// the number of names that have been followed.
+    Field(usize, usize, Standing),
     /// A pod's `spec`.
     PodSpec(Standing),
     /// A list of containers.
     Containers(Standing),
     /// A container.
     Container(Standing),
+    /// The `env` of a container.
+    Env(Standing),
+    /// A variable whose value is an image.
+    Variable(Standing),
+    /// The `command` or the `args` of a container.
+    Arguments(Standing),
+    /// An argument with an image behind its `=`.
+    Argument(Standing),
     /// The `volumes` of a pod.
     Volumes(Standing),
     /// A volume.
@@ -32,19 +46,61 @@ pub(super) enum Role {
     Image(Standing),
 }
 
-/// Whether an image is to be swapped.
+/// Kinds that have containers under names of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Family {
+    /// Names as in a pod.
+    Plain,
+    /// Tekton: steps.
+    Tekton,
+    /// Argo Workflows and Argo Events: templates of one container.
+    Argo,
+}
+
+/// Whether an image is in scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Standing {
-    /// It is.
+    /// In scope: swapped.
     Swapped,
-    /// It is, in a pod that an injector chooses, unless it is a placeholder.
+    /// In scope, in a pod that an injector chooses: swapped unless it is a placeholder.
     Marked,
-    /// It is in a pod or a container that is left alone.
+    /// Exempt: its pod or container opted out, or is exempt by default.
     Exempt,
 }
 
+impl Family {
+    /// Returns the family of kinds in the group of `api_version`.
+    pub(super) fn of(api_version: &str) -> Self {
+        match api_version.split_once('/').map(|(group, _)| group) {
+            Some("tekton.dev" | "triggers.tekton.dev") => Self::Tekton,
+            Some("argoproj.io") => Self::Argo,
+            _ => Self::Plain,
+        }
+    }
+
+    /// True if lists called `name` are lists of containers.
+    pub(super) fn has_list(self, name: &str) -> bool {
+        CONTAINER_LISTS.contains(&name)
+            || match self {
+                Self::Plain => false,
+                Self::Tekton => matches!(name, "steps" | "sidecars"),
+                Self::Argo => name == "sidecars",
+            }
+    }
+
+    /// True if a mapping called `name` is a container.
+    pub(super) fn has_one(self, name: &str) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tekton => name == "stepTemplate",
+            Self::Argo => matches!(name, "container" | "script"),
+        }
+    }
+}
+
 impl Role {
-    /// The fields that a mapping in this role has a meaning for.
+    /// The fields that a mapping in this role has a meaning for, but for
+    /// [`Self::Anything`] and [`Self::Field`].
     pub(super) const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::List(_) => &["items"],
@@ -53,26 +109,27 @@ impl Role {
             Self::PodSpec(_) => {
                 &[CONTAINER_LISTS[0], CONTAINER_LISTS[1], CONTAINER_LISTS[2], "volumes"]
             }
-            Self::Container(_) | Self::Volume(_) => &["image"],
+            Self::Container(_) => &["image", "env", "command", "args"],
+            Self::Variable(_) => &["value"],
+            Self::Volume(_) => &["image"],
             Self::ImageVolume(_) => &["reference"],
-            Self::Object(_)
-            | Self::Items(_)
-            | Self::Containers(_)
-            | Self::Volumes(_)
-            | Self::Image(_) => &[],
+            _ => &[],
         }
     }
 
-    /// What the value of the field `name`, one of [`Self::fields`], is.
+    /// What the value of the field `name`, one that the role has a meaning for, is.
     /// `standing` is that of what is below the mapping itself.
     pub(super) fn below(self, name: &str, standing: Standing) -> Option<Self> {
         Some(match self {
+            Self::Field(spec, depth, _) => Self::Field(spec, depth + 1, standing),
             Self::List(workload) => Self::Items(workload),
             Self::Toward([]) => Self::PodSpec(standing),
             Self::Toward(path) => Self::Toward(&path[1..]),
             Self::PodSpec(_) if name == "volumes" => Self::Volumes(standing),
             Self::PodSpec(_) => Self::Containers(standing),
-            Self::Container(_) | Self::ImageVolume(_) => Self::Image(standing),
+            Self::Container(_) if name == "env" => Self::Env(standing),
+            Self::Container(_) if name != "image" => Self::Arguments(standing),
+            Self::Container(_) | Self::ImageVolume(_) | Self::Variable(_) => Self::Image(standing),
             Self::Volume(_) => Self::ImageVolume(standing),
             _ => return None,
         })
@@ -84,6 +141,8 @@ impl Role {
             Self::Items(workload) => Self::Object(workload),
             Self::Containers(standing) => Self::Container(standing),
             Self::Volumes(standing) => Self::Volume(standing),
+            Self::Env(standing) => Self::Variable(standing),
+            Self::Anything(..) | Self::Field(..) => self,
             _ => return None,
         })
     }
@@ -91,9 +150,15 @@ impl Role {
     /// The standing so far.
     pub(super) const fn standing(self) -> Standing {
         match self {
-            Self::PodSpec(standing)
+            Self::Anything(_, standing)
+            | Self::Field(_, _, standing)
+            | Self::PodSpec(standing)
             | Self::Containers(standing)
             | Self::Container(standing)
+            | Self::Env(standing)
+            | Self::Variable(standing)
+            | Self::Arguments(standing)
+            | Self::Argument(standing)
             | Self::Volumes(standing)
             | Self::Volume(standing)
             | Self::ImageVolume(standing)

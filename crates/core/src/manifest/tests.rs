@@ -17,6 +17,32 @@ fn rewritten(source: &str) -> Rewritten<'_> {
     rewrite(source, &rules(), &Settings::default()).unwrap()
 }
 
+/// The settings with these fields.
+fn with_fields(fields: &[&str]) -> Settings {
+    let image_fields = fields.iter().map(|field| field.parse().unwrap()).collect();
+    Settings { image_fields, ..Settings::default() }
+}
+
+/// Every `IMAGE` in `text` (or `<>`, if there is one) is an image that is rewritten, with
+/// `settings`.
+#[track_caller]
+fn rewrites_with(settings: &Settings, text: &str) {
+    let mark = if text.contains("<>") { "<>" } else { "IMAGE" };
+    let source = text.replace(mark, "org/app:1");
+    let result = rewrite(&source, &rules(), settings).unwrap();
+    assert_eq!(result.text, text.replace(mark, "h.example/d/org/app:1"));
+    assert!(result.left.is_empty() && result.passed.is_empty(), "{result:?}");
+}
+
+/// Line, column, image and holder of what is passed over in `source`, of which nothing changes.
+#[track_caller]
+fn passes(source: &str) -> Vec<(usize, usize, String, Holder)> {
+    let result = rewritten(source);
+    assert_eq!(result.text, source);
+    let row = |it: Passed| (it.place.line, it.place.column, it.image, it.holder);
+    result.passed.into_iter().map(row).collect()
+}
+
 #[track_caller]
 fn rewrites(source: &str, expected: &str) {
     let result = rewritten(source);
@@ -122,18 +148,14 @@ fn every_built_in_kind_with_a_pod_template_is_rewritten() {
 }
 
 #[test]
-fn what_is_not_built_in_is_left_byte_for_byte() {
+fn what_is_no_object_is_left_byte_for_byte() {
     let spec =
         "spec: {containers: [{image: nginx}], template: {spec: {containers: [{image: nginx}]}}}";
-    for head in [
-        "apiVersion: example.com/v1\nkind: Pod",
-        "apiVersion: serving.knative.dev/v1\nkind: Deployment",
-        "apiVersion: v1\nkind: Service",
-        "apiVersion: v1",
-        "kind: null",
-        "a: b",
-    ] {
-        assert!(leaves(&format!("{head}\n{spec}\n")).is_empty());
+    for head in ["apiVersion: v1", "kind: null", "kind: Other", "a: b"] {
+        let text = format!("{head}\n{spec}\n");
+        assert!(leaves(&text).is_empty());
+        let result = rewritten(&text);
+        assert!(!result.is_manifest && result.passed.len() == 2, "{result:?}");
     }
     for text in ["", "# only a comment\n", "---\n---\n", "nginx\n", "- image: nginx\n", "null\n"] {
         assert!(leaves(text).is_empty());
@@ -146,7 +168,6 @@ fn what_has_not_the_shape_of_the_api_is_left() {
         "containers: {image: nginx}",
         "containers: nginx",
         "containers: [[{image: nginx}], nginx]",
-        "containers: [{image: {reference: nginx}}, {image: [nginx]}]",
         "containers: [{image: null}, {image: ~}, {image: }, {image: ''}]",
         "volumes: [{image: nginx}]",
         "template: {spec: {containers: [{image: nginx}]}}",
@@ -175,6 +196,297 @@ fn the_items_of_every_list_are_rewritten() {
     }
     let text = format!("apiVersion: example.com/v1\nkind: PodList\nitems: [{bare}]\n");
     assert!(leaves(&text.replace("IMAGE", "nginx")).is_empty(), "of a foreign PodList");
+}
+
+// === Other kinds
+
+#[test]
+fn containers_of_every_kind_are_rewritten() {
+    let settings = Settings::default();
+    for (api_version, kind) in [
+        ("argoproj.io/v1alpha1", "Rollout"),
+        ("serving.knative.dev/v1", "Service"),
+        ("apps.openshift.io/v1", "DeploymentConfig"),
+        ("example.com/v1", "Deployment"),
+        ("v1", "Service"),
+    ] {
+        rewrites_with(
+            &settings,
+            &format!(
+                "apiVersion: {api_version}\nkind: {kind}\nspec:\n  template:\n    spec:\n      \
+                 initContainers: [{{image: IMAGE}}]\n      containers:\n      - image: IMAGE\n      \
+                 volumes: [{{image: {{reference: IMAGE}}}}]\n  deep: [{{er: {{containers: [{{image: \
+                 IMAGE}}]}}}}]\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn objects_within_objects_are_rewritten() {
+    let pod = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: IMAGE}]}}";
+    let cluster = "{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, spec: {imageName: IMAGE}}";
+    for text in [
+        format!(
+            "apiVersion: template.openshift.io/v1\nkind: Template\nobjects: [{pod}, {cluster}]\n"
+        ),
+        format!("apiVersion: v1\nkind: List\nitems: [{cluster}, {pod}]\n"),
+        format!(
+            "apiVersion: example.com/v1\nkind: Bundle\nspec: {{manifests: [{pod}], one: {cluster}}}\n"
+        ),
+    ] {
+        rewrites_with(&Settings::default(), &text);
+    }
+}
+
+#[test]
+fn image_fields_of_well_known_resources_are_rewritten() {
+    for (api_version, kind, spec) in [
+        ("monitoring.coreos.com/v1", "Prometheus", "{image: IMAGE, thanos: {image: IMAGE}}"),
+        ("monitoring.coreos.com/v1", "Alertmanager", "{image: IMAGE}"),
+        ("kafka.strimzi.io/v1beta2", "Kafka", "{kafka: {image: IMAGE}, zookeeper: {image: IMAGE}}"),
+        (
+            "tekton.dev/v1",
+            "Task",
+            "{stepTemplate: {image: IMAGE}, steps: [{image: IMAGE}], sidecars: [{image: IMAGE}]}",
+        ),
+        (
+            "tekton.dev/v1",
+            "PipelineRun",
+            "{pipelineSpec: {tasks: [{taskSpec: {steps: [{image: IMAGE}]}}]}}",
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "WorkflowTemplate",
+            "{templates: [{container: {image: IMAGE}, sidecars: [{image: IMAGE}]}, {script: {image: IMAGE}}, {containerSet: {containers: [{image: IMAGE}]}}]}",
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "CronWorkflow",
+            "{workflowSpec: {templates: [{initContainers: [{image: IMAGE}]}]}}",
+        ),
+        (
+            "kubevirt.io/v1",
+            "VirtualMachine",
+            "{template: {spec: {volumes: [{name: d, containerDisk: {image: IMAGE}}, {name: e}]}}}",
+        ),
+        (
+            "kubevirt.io/v1",
+            "VirtualMachineInstance",
+            "{volumes: [{containerDisk: {image: IMAGE}}]}",
+        ),
+        ("postgresql.cnpg.io/v1", "Cluster", "{imageName: IMAGE}"),
+        (
+            "sparkoperator.k8s.io/v1beta2",
+            "SparkApplication",
+            "{image: IMAGE, driver: {image: IMAGE}}",
+        ),
+        (
+            "actions.summerwind.dev/v1alpha1",
+            "RunnerDeployment",
+            "{template: {spec: {image: IMAGE}}}",
+        ),
+        ("operators.coreos.com/v1alpha1", "CatalogSource", "{image: IMAGE}"),
+        (
+            "operators.coreos.com/v1alpha1",
+            "ClusterServiceVersion",
+            "{install: {spec: {deployments: [{spec: {template: {spec: {containers: [{image: IMAGE}]}}}}]}}, relatedImages: [{name: a, image: IMAGE}]}",
+        ),
+    ] {
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\nspec: {spec}\n");
+        rewrites_with(&Settings::default(), &text);
+    }
+}
+
+#[test]
+fn further_fields_are_rewritten_on_request() {
+    let text = "apiVersion: example.com/v1\nkind: My\nspec: {a: {image: IMAGE}, b: [{c: IMAGE}, {c: IMAGE}], d: [IMAGE]}\n";
+    rewrites_with(
+        &with_fields(&["My:spec/a/image", "kind=My,path=spec/b[]/c", "example.com/My:spec/d"]),
+        text,
+    );
+    // In built-in kinds too, beside their containers.
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {annotations: {example.org/image: IMAGE}}\nspec: {template: {spec: {containers: [{image: IMAGE}]}}}\n";
+    rewrites_with(&with_fields(&[r"Deployment:metadata/annotations/example.org\/image"]), text);
+    let text = "apiVersion: v1\nkind: ConfigMap\ndata: {image: IMAGE}\n";
+    rewrites_with(&with_fields(&["ConfigMap:data/image"]), text);
+}
+
+#[test]
+fn variables_and_arguments_are_rewritten_on_request() {
+    let settings = Settings { env: true, args: true, ..Settings::default() };
+    rewrites_with(
+        &settings,
+        "\
+apiVersion: apps/v1
+kind: Deployment
+spec:
+  template:
+    spec:
+      containers:
+      - image: <>
+        env:
+        - {name: RELATED_IMAGE_A, value: <>}
+        - {name: B_IMAGE, value: \"<>\"}
+        - {name: IMAGE_C, value: '<>'}
+        - {name: OTHER, value: x}
+        command: [/bin/x, --solver-image=<>, '--image', <>]
+        args:
+        - --acme-http01-solver-image=<>
+        - \"-image=<>\"
+        - >-
+          --image=<>
+        - --other=x
+",
+    );
+    // A value that needs quotes gets them as a whole.
+    let text = pod("containers: [{args: [--image=quay.io/a, '--image=quay.io/b']}]");
+    let result = rewrite(&text, &rules(), &settings).unwrap();
+    assert_eq!(
+        result.text,
+        pod("containers: [{args: [\"--image=[::1]:5000/q/a\", '--image=[::1]:5000/q/b']}]")
+    );
+}
+
+#[test]
+fn a_resource_and_its_pods_opt_out() {
+    let labels = "labels: {k8s.twr.io/imageswap: disabled}";
+    for text in [
+        format!("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {{template: {{metadata: {{{labels}}}, spec: {{containers: [{{image: nginx}}]}}}}}}\n"),
+        format!("apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\nmetadata: {{{labels}}}\nspec: {{imageName: nginx}}\n"),
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nspec: {volumes: [{containerDisk: {image: nginx, imagePullPolicy: Never}}]}\n".to_owned(),
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {{{labels}}}\nspec: {{containers: [{{env: [{{value: quay.io/a/b}}]}}]}}\n"),
+    ] {
+        assert_eq!(passes(&text), [], "{text}");
+    }
+    let own = format!(
+        "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{{labels}}}\nspec: {{template: {{spec: {{containers: [{{image: nginx}}]}}}}}}\n"
+    );
+    assert_eq!(rewritten(&own).changes.len(), 1, "the label of a controller is not that of pods");
+}
+
+#[test]
+fn images_outside_of_known_fields_are_listed() {
+    let field = |field: &str| Holder::Field(field.to_owned());
+    let text = "\
+apiVersion: example.com/v1
+kind: My
+metadata: {name: m}
+spec:
+  image: nginx
+  other: [{thing: quay.io/a/b:1}]
+  heroImage: cat.png
+  url: https://quay.io/repository/a
+status: {image: quay.io/a/b:1}
+";
+    assert_eq!(
+        passes(text),
+        [
+            (5, 10, "nginx".to_owned(), field("example.com/My:spec/image")),
+            (6, 19, "quay.io/a/b:1".to_owned(), field("example.com/My:spec/other/thing")),
+        ]
+    );
+    let text =
+        pod("containers: [{env: [{name: RELATED_IMAGE_A, value: a/b:1}], args: [--x-image=c/d]}]");
+    let found: Vec<_> = passes(&text).into_iter().map(|row| (row.2, row.3)).collect();
+    assert_eq!(found, [("a/b:1".to_owned(), Holder::Env), ("c/d".to_owned(), Holder::Argument)]);
+    let text = "\
+apiVersion: v1
+kind: ConfigMap
+data:
+  a: |
+    image: nginx
+    # see quay.io/a/b:1, docker://quay.io/c.
+    other: docker.io/d
+  b: \"x\\nquay.io/e/f\\n\"
+";
+    let found: Vec<_> = passes(text).into_iter().map(|row| (row.0, row.1, row.2)).collect();
+    let row = |line, column, image: &str| (line, column, image.to_owned());
+    assert_eq!(
+        found,
+        [
+            row(5, 12, "nginx"),
+            row(6, 11, "quay.io/a/b:1"),
+            row(6, 35, "quay.io/c"),
+            row(7, 12, "docker.io/d"),
+            row(8, 6, "quay.io/e/f"),
+        ]
+    );
+    assert_eq!(passes("services: {web: {image: 'nginx:1'}}\n")[0].3, Holder::NoManifest);
+    let text = "images: [a/b, c]\nimage:\n  registry: docker.io\n  repository: org/app\n\
+                sidecarImage: {repository: org/side}\nother: {repository: org/x}\n";
+    let found: Vec<_> = passes(text).into_iter().map(|row| (row.0, row.2, row.3)).collect();
+    assert_eq!(
+        found,
+        [
+            (1, "a/b".to_owned(), Holder::NoManifest),
+            (4, "docker.io/org/app".to_owned(), Holder::Parts),
+            (5, "org/side".to_owned(), Holder::NoManifest),
+        ]
+    );
+    // What was there before, and what is mirrored already, is no news.
+    let before = r#"{"app": "quay.io/a/b"}"#;
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{annotations: {{image-swap.io/original-images: '{before}'}}}}\nx: h.example/d/library/nginx\n"
+    );
+    assert_eq!(passes(&text), []);
+}
+
+#[test]
+fn files_without_a_manifest_are_known() {
+    for (text, is_manifest) in [
+        ("services: {web: {image: nginx}}\n", false),
+        ("image: {repository: a, tag: b}\nkind: Deployment2\n", false),
+        (
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n",
+            false,
+        ),
+        ("a: b\n---\napiVersion: v1\nkind: ConfigMap\n", true),
+        ("apiVersion: v1\nkind: List\nitems: []\n", true),
+    ] {
+        assert_eq!(rewritten(text).is_manifest, is_manifest, "{text}");
+    }
+}
+
+#[test]
+fn an_image_that_is_no_string_is_reported() {
+    let text = pod(
+        "containers: [{image: {{ .Values.image }}}, {image: {reference: nginx}}, {image: [nginx]}]",
+    );
+    assert_eq!(leaves(&text), [Why::Template, Why::NoScalar, Why::NoScalar]);
+    let text = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: {{ .Values.image }}\n";
+    assert_eq!(leaves(text), [Why::Template]);
+}
+
+#[test]
+fn the_schema_of_a_resource_is_left() {
+    let text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: {containers: [{image: nginx}]}\n";
+    assert!(leaves(text).is_empty());
+}
+
+#[test]
+fn any_number_of_comments_is_read() {
+    let comments = "  # comment\n".repeat(10_000);
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nspec:\n{comments}  containers:\n{comments}  - name: a\n{comments}    image: nginx\n"
+    );
+    assert_eq!(rewritten(&text).changes.len(), 1);
+    let text = format!(
+        "apiVersion: v1 # a\n{comments}kind: List\nitems:\n- {{\n{comments}apiVersion: v1, kind: Pod, spec: {{containers: [\n{comments}{{image: nginx}}]}}}}\n"
+    );
+    assert_eq!(rewritten(&text).changes.len(), 1);
+}
+
+#[test]
+fn what_kubectl_reads_is_rewritten_and_every_other_byte_stays() {
+    for text in [
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n    note: 'first\n  second'\nspec:\n  containers:\n  - name: a\n    image: IMAGE\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: {annotations: {\n\tnote: x\n\t}}\nspec:\n  containers:\n  - {args: [-f, -], image: IMAGE}# c\n",
+        "apiVersion: v1\nkind: Pod\n---\n\u{feff}apiVersion: v1\nkind: Pod\nspec: {containers: [{image: 'IMAGE'}]}\n",
+    ] {
+        rewrites_with(&Settings::default(), text);
+        rewrites_with(&Settings::default(), &text.replace('\n', "\r\n"));
+    }
 }
 
 // === What is left alone

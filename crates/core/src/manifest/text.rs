@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Change, Left, Rewritten, Settings, Why, edit, uses};
+use super::{Change, Left, Rewritten, Settings, Why, edit, passed, uses};
 use crate::rule::RuleSet;
 use crate::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
 
@@ -64,15 +64,25 @@ impl<'s> Manifest<'s> {
         let mut copied = 0;
         let mut changes = Vec::new();
         let mut left = Vec::new();
-        for found in uses::find(&self.tree, settings) {
-            let node = self.tree.node(found.scalar);
-            let Kind::Scalar(image, style) = &node.kind else { continue };
-            // A template may leave its image to whoever makes pods of it.
-            if image.is_empty() || self.tree.is_null(found.scalar) {
+        let found = uses::find(&self.tree, settings);
+        let passed = passed::find(&self.tree, &found, rules);
+        let is_manifest = found.is_manifest;
+        for found in found.uses {
+            let node = self.tree.node(found.node);
+            let (place, what) = (node.place, found.what);
+            let Kind::Scalar(value, style) = &node.kind else {
+                let raw = source.get(node.range.clone()).unwrap_or_default();
+                let why = if raw.starts_with("{{") { Why::Template } else { Why::NoScalar };
+                let image = raw.lines().next().unwrap_or_default().to_owned();
+                left.push(Left { place, what, image, why });
+                continue;
+            };
+            // A template may leave its image to the controller that makes pods of it.
+            if value.is_empty() || self.tree.is_null(found.node) {
                 continue;
             }
-            let (place, what) = (node.place, found.what);
-            let swap = if self.is_string(found.scalar, image, *style) {
+            let image = &value[found.prefix..];
+            let swap = if self.is_string(found.node, value, *style) {
                 rules.swap(image).map_err(Why::Invalid)
             } else {
                 Err(Why::NoString)
@@ -85,8 +95,9 @@ impl<'s> Manifest<'s> {
             };
             match (swap, obstacle) {
                 (Ok(decision), None) => {
+                    let old = (value.as_ref(), found.prefix);
                     let (range, new) =
-                        edit::replacement(source, node, *style, image, &decision.image);
+                        edit::replacement(source, node, *style, old, &decision.image);
                     text.push_str(&source[copied..range.start]);
                     text.push_str(&new);
                     copied = range.end;
@@ -105,7 +116,7 @@ impl<'s> Manifest<'s> {
             text.push_str(&source[copied..]);
             Cow::Owned(text)
         };
-        Rewritten { text, changes, left }
+        Rewritten { text, changes, left, passed, is_manifest }
     }
 
     /// Whether a scalar is a string to Kubernetes.

@@ -9,15 +9,16 @@
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::fields::{Fields, is_merge, merge_sources};
-use super::role::{Role, Standing};
-use super::{Settings, What};
+use super::role::{Family, Role, Standing};
+use super::{FieldSpec, Settings, What, known};
 use crate::workload::{
     CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload, exempt::Exemptions,
 };
 use crate::yaml::{Kind, NodeId, Tree};
 
-/// The fields that decide something here, beside the label of the settings.
-const FIELDS: [&str; 22] = [
+/// The fields that decide something here, beside the label of the settings, the keys of
+/// exemptions, and the names in the paths of fields.
+const FIELDS: [&str; 26] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -40,45 +41,87 @@ const FIELDS: [&str; 22] = [
     "imagePullPolicy",
     "reference",
     "pullPolicy",
+    "env",
+    "value",
+    "command",
+    "args",
 ];
 
-/// A scalar that is the image of something that is swapped.
+/// A node that is the image of something that is swapped.
 pub(super) struct Use {
-    /// The scalar.
-    pub(super) scalar: NodeId,
+    /// The node: a scalar, if the manifest has the shape of the API.
+    pub(super) node: NodeId,
+    /// How many bytes of its value stand before the image: those of `--image=`.
+    pub(super) prefix: usize,
     /// Whose image it is, or one of those.
     pub(super) what: What,
-    /// Whether it is also the image of something that is left alone.
+    /// True if it is also the image of something exempt.
     pub(super) exempt: bool,
     /// Where it is also used as something else than an image.
     pub(super) elsewhere: Option<NodeId>,
 }
 
-/// Every use of an image in `tree`, in the order of the text.
-pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Vec<Use> {
+/// What a search came to.
+pub(super) struct Found {
+    /// Every use of an image, in the order of the text.
+    pub(super) uses: Vec<Use>,
+    /// Nodes that are images of exempt things, and nodes below which no image counts: exempt
+    /// pods and containers, and what was reported about an object (`status`).
+    pub(super) skipped: HashSet<NodeId>,
+    /// Values that are images if the settings say so: of environment variables and arguments.
+    pub(super) on_request: HashMap<NodeId, OnRequest>,
+    /// True if a document is an object of the API.
+    pub(super) is_manifest: bool,
+}
+
+/// An option that makes a value an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnRequest {
+    /// [`Settings::env`].
+    Env,
+    /// [`Settings::args`].
+    Args,
+}
+
+/// Finds every use of an image in `tree`.
+pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Found {
     let label: &str = &settings.disable_label;
     let exemptions = &settings.exemptions;
-    let names: Vec<&str> = FIELDS
+    let known = known::fields();
+    let specs: Vec<&FieldSpec> = known.iter().chain(&settings.image_fields).collect();
+    let in_paths = specs.iter().flat_map(|spec| &spec.path).map(String::as_str);
+    let mut names: Vec<&str> = FIELDS
         .into_iter()
         .chain([label])
         .chain(exemptions.label_keys())
         .chain(exemptions.marks())
+        .chain(in_paths)
         .collect();
+    names.sort_unstable();
+    names.dedup();
+    let paths = specs.iter().map(|spec| spec.path.iter().map(String::as_str).collect()).collect();
     let fields = Fields::read(tree, &names);
     let mut search = Search {
         tree,
         fields: &fields,
         label,
+        settings,
         exemptions,
+        specs,
+        paths,
         origins: HashMap::new(),
+        direct: HashSet::new(),
         elsewhere: vec![None; tree.len()],
         queue: Vec::new(),
+        skipped: HashSet::new(),
+        on_request: HashMap::new(),
+        is_manifest: false,
     };
     for document in &tree.documents {
         search.visit(*document, Role::Object(None), None);
     }
     search.run();
-    search.uses()
+    search.found()
 }
 
 /// A node in a role.
@@ -99,18 +142,29 @@ struct Search<'t, 's> {
     tree: &'t Tree<'s>,
     fields: &'t Fields<'t, 's>,
     label: &'t str,
+    settings: &'t Settings,
     exemptions: &'t Exemptions,
+    /// The fields that hold images, and their paths.
+    specs: Vec<&'t FieldSpec>,
+    paths: Vec<Vec<&'t str>>,
     /// Each part that was reached, and from which.
     origins: HashMap<Part, Option<Part>>,
-    /// By node: itself if it is no image where it stands, or the alias by which it
-    /// is used as something else.
-    elsewhere: Vec<Option<NodeId>>,
+    /// Parts that were reached without an alias or a merge on the way. An object may be
+    /// searched in several roles at once, each of which sees no images in the others' fields:
+    /// of what one of them finds where it stands, the others have nothing to say.
+    direct: HashSet<Part>,
+    /// By node: where it is used as something else than an image, and whether that is where it
+    /// stands, with no alias or merge on the way.
+    elsewhere: Vec<Option<(NodeId, bool)>>,
     /// First come, first served, so that the first use in the text is the one
     /// that is reported.
     queue: Vec<Task>,
+    skipped: HashSet<NodeId>,
+    on_request: HashMap<NodeId, OnRequest>,
+    is_manifest: bool,
 }
 
-impl Search<'_, '_> {
+impl<'t> Search<'t, '_> {
     fn run(&mut self) {
         // Merge sources need no origin, but each pair must come up once.
         let mut merged = HashSet::new();
@@ -131,78 +185,242 @@ impl Search<'_, '_> {
 
     /// `id` (or what it is an alias of) is used as `role`.
     fn visit(&mut self, id: NodeId, role: Role, origin: Option<Part>) {
-        let Some(role) = self.narrowed(id, role) else {
-            return self.visit_elsewhere(id, None);
-        };
+        match role {
+            Role::Object(default) => self.visit_object(id, default, origin),
+            // An object within an object: of a template, of a bundle, of a trigger.
+            Role::Anything(..) if self.is_object(id) => self.visit_object(id, None, origin),
+            Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
+                let is_list = !self.tree.items(id).is_empty();
+                let role = if is_list { role } else { Role::Image(standing) };
+                self.reach(id, role, origin, true);
+            }
+            _ => self.reach(id, role, origin, true),
+        }
+    }
+
+    /// Adds the part of `id` in `role`. `in_place`: its value stands in the part it is
+    /// reached from, and is not merged into it.
+    fn reach(&mut self, id: NodeId, role: Role, origin: Option<Part>, in_place: bool) {
         let part = (self.tree.resolve(id), role);
-        if let Entry::Vacant(entry) = self.origins.entry(part) {
-            entry.insert(origin);
+        let is_direct =
+            in_place && part.0 == id && origin.is_none_or(|origin| self.direct.contains(&origin));
+        let is_new = match self.origins.entry(part) {
+            Entry::Vacant(entry) => {
+                entry.insert(origin);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        // What was reached by an alias first is looked into again: all below is direct, too.
+        if is_direct && self.direct.insert(part) || is_new {
             self.queue.push(Task::Part(part));
         }
     }
 
-    /// `id` (or what it is an alias of) is used as no image; `alias`, if any, is
-    /// what led into the part where that is so.
-    fn visit_elsewhere(&mut self, id: NodeId, alias: Option<NodeId>) {
+    /// `id` (or what it is an alias of) is used as no image in the part `from`.
+    fn visit_elsewhere(&mut self, id: NodeId, from: Option<Part>) {
+        let is_direct = from.is_none_or(|from| self.direct.contains(&from));
+        self.mark_elsewhere(id, None, is_direct);
+    }
+
+    /// Notes a use of `id` (or of what it is an alias of) as no image; `alias`, if any, led
+    /// into the part where that is so.
+    fn mark_elsewhere(&mut self, id: NodeId, alias: Option<NodeId>, is_direct: bool) {
         let node = self.tree.resolve(id);
-        if self.elsewhere[node.index()].is_none() {
-            self.elsewhere[node.index()] = Some(if node == id { alias.unwrap_or(id) } else { id });
+        let at = if node == id { alias.unwrap_or(id) } else { id };
+        let found = (at, is_direct && at == node);
+        // A use by an alias says more than the place of the node itself.
+        if self.elsewhere[node.index()].is_none_or(|(_, was_direct)| was_direct && !found.1) {
+            self.elsewhere[node.index()] = Some(found);
             self.queue.push(Task::Elsewhere(node));
         }
     }
 
-    /// The role of an object by what the object says; `None` if it runs no pods.
-    fn narrowed(&self, id: NodeId, role: Role) -> Option<Role> {
-        let Role::Object(default) = role else { return Some(role) };
+    fn is_object(&self, id: NodeId) -> bool {
+        self.fields.text(id, "kind").is_some() && self.fields.text(id, "apiVersion").is_some()
+    }
+
+    /// `id` is an API object, of kind `default` if it names none.
+    fn visit_object(&mut self, id: NodeId, default: Option<Workload>, origin: Option<Part>) {
         let Some(kind) = self.fields.text(id, "kind") else {
-            return default.map(|workload| Role::Toward(workload.template_path()));
+            return match default {
+                Some(workload) => {
+                    self.reach(id, Role::Toward(workload.template_path()), origin, true);
+                }
+                None => self.visit_elsewhere(id, origin),
+            };
         };
         let api_version = self.fields.text(id, "apiVersion").unwrap_or_default();
-        if let Some(item) = kind.strip_suffix("List") {
-            return Some(Role::List(Workload::of(api_version, item)));
+        let has_items = kind == "ResourceList" || self.fields.get(id, "items").is_some();
+        let of_list = kind.strip_suffix("List").filter(|_| has_items);
+        let workload = Workload::of(api_version, kind);
+        if api_version.is_empty() && workload.is_none() && of_list.is_none() {
+            return self.visit_elsewhere(id, origin);
         }
-        Workload::of(api_version, kind).map(|workload| Role::Toward(workload.template_path()))
+        // kustomize's own files are read by kustomize, and never by a cluster.
+        self.is_manifest |= !api_version.starts_with("kustomize.config.k8s.io/");
+        if let Some(item) = of_list {
+            return self.reach(id, Role::List(Workload::of(api_version, item)), origin, true);
+        }
+        // A schema may have fields of these names, and holds no container.
+        if kind == "CustomResourceDefinition" {
+            return self.visit_elsewhere(id, origin);
+        }
+        let role = match workload {
+            Some(workload) => Role::Toward(workload.template_path()),
+            None => Role::Anything(Family::of(api_version), Standing::Swapped),
+        };
+        self.reach(id, role, origin, true);
+        for (index, spec) in self.specs.clone().into_iter().enumerate() {
+            if spec.is_of(api_version, kind) {
+                self.reach(id, Role::Field(index, 0, Standing::Swapped), origin, true);
+            }
+        }
     }
 
     fn look_into(&mut self, part: Part) {
         let (id, role) = part;
         let tree = self.tree;
-        match &tree.node(id).kind {
-            Kind::Sequence(items) => {
-                let Some(role) = role.item() else { return self.visit_elsewhere(id, None) };
+        match (&tree.node(id).kind, role) {
+            (Kind::Sequence(items), Role::Arguments(standing)) => {
+                self.look_into_arguments(part, items, standing);
+            }
+            (Kind::Sequence(items), _) => {
+                let Some(role) = role.item() else {
+                    return self.visit_elsewhere(id, Some(part));
+                };
                 for item in items {
-                    self.visit(*item, role, Some(part));
+                    self.visit_item(*item, role, part);
                 }
             }
-            Kind::Mapping(entries) if !role.fields().is_empty() => {
+            (Kind::Mapping(entries), Role::Anything(family, _)) => {
+                let standing = self.standing(part);
+                self.look_into_anything(part, entries, family, standing);
+            }
+            (Kind::Mapping(entries), _) if !self.names_in(role).is_empty() => {
                 self.look_into_mapping(part, entries);
             }
-            Kind::Scalar(..) if matches!(role, Role::Image(_)) => {}
+            (Kind::Scalar(..), Role::Image(_) | Role::Argument(_)) => {}
             // Not what the API has there.
-            _ => self.visit_elsewhere(id, None),
+            _ => self.visit_elsewhere(id, Some(part)),
+        }
+    }
+
+    fn visit_item(&mut self, item: NodeId, role: Role, part: Part) {
+        if let Role::Variable(_) = role {
+            let name = self.fields.text(item, "name");
+            if !name.is_some_and(is_name_of_image) {
+                return self.visit_elsewhere(item, Some(part));
+            }
+            if !self.settings.env {
+                if let Some(value) = self.fields.get(item, "value") {
+                    self.on_request.insert(self.tree.resolve(value), OnRequest::Env);
+                }
+                return self.visit_elsewhere(item, Some(part));
+            }
+        }
+        self.visit(item, role, Some(part));
+    }
+
+    /// Arguments are images behind `--image=`, and behind an argument `--image`.
+    fn look_into_arguments(&mut self, part: Part, items: &[NodeId], standing: Standing) {
+        let mut follows_name = false;
+        for item in items {
+            let text = self.tree.scalar(*item).unwrap_or_default();
+            let role = match image_in_argument(text) {
+                Some(_) => Some(Role::Argument(standing)),
+                None if follows_name && !text.starts_with('-') => Some(Role::Image(standing)),
+                None => None,
+            };
+            follows_name = text.starts_with('-') && is_name_of_argument(text);
+            match role {
+                Some(role) if self.settings.args => self.visit(*item, role, Some(part)),
+                Some(_) => {
+                    self.on_request.insert(self.tree.resolve(*item), OnRequest::Args);
+                    self.visit_elsewhere(*item, Some(part));
+                }
+                None => self.visit_elsewhere(*item, Some(part)),
+            }
+        }
+    }
+
+    /// The names of fields that a mapping in `role` has a meaning for.
+    fn names_in(&self, role: Role) -> &[&'t str] {
+        match role {
+            Role::Field(spec, depth, _) => self.paths[spec].get(depth..=depth).unwrap_or_default(),
+            _ => role.fields(),
+        }
+    }
+
+    fn look_into_anything(
+        &mut self,
+        part: Part,
+        entries: &[(NodeId, NodeId)],
+        family: Family,
+        standing: Standing,
+    ) {
+        let tree = self.tree;
+        for (key, value) in entries {
+            self.visit_elsewhere(*key, Some(part));
+            let name = tree.scalar(*key).unwrap_or_default();
+            let (is_list, is_mapping) =
+                (!tree.items(*value).is_empty(), !tree.entries(*value).is_empty());
+            let role = if is_merge(tree, *key) {
+                self.merge(*value, Role::Anything(family, standing));
+                continue;
+            } else if is_list && family.has_list(name) {
+                Role::Containers(standing)
+            } else if is_list && name == "volumes" {
+                Role::Volumes(standing)
+            } else if is_mapping && family.has_one(name) {
+                Role::Container(standing)
+            } else {
+                Role::Anything(family, standing)
+            };
+            if name == "status" && self.is_object(part.0) {
+                self.skipped.insert(*value);
+                self.visit_elsewhere(*value, Some(part));
+            } else {
+                self.visit(*value, role, Some(part));
+            }
         }
     }
 
     fn look_into_mapping(&mut self, part: Part, entries: &[(NodeId, NodeId)]) {
         let (id, role) = part;
         let standing = self.standing(part);
+        let names = self.names_in(role).to_vec();
+        let mut own = HashSet::new();
         for (key, value) in entries {
-            self.visit_elsewhere(*key, None);
-            let name = role.fields().iter().find(|name| self.tree.scalar(*key) == Some(name));
+            self.visit_elsewhere(*key, Some(part));
+            let key_text = self.tree.scalar(*key).unwrap_or_default();
+            let name = names.iter().find(|name| **name == key_text);
             if is_merge(self.tree, *key) {
                 self.merge(*value, role);
             } else if let Some(below) = name.and_then(|name| role.below(name, standing)) {
+                own.insert(*value);
                 self.visit(*value, below, Some(part));
             } else {
-                self.visit_elsewhere(*value, None);
+                // What came with a list, and what was reported about an object.
+                if matches!(role, Role::List(_)) || key_text == "status" && self.is_object(id) {
+                    self.skipped.insert(*value);
+                }
+                self.visit_elsewhere(*value, Some(part));
             }
         }
         // What is merged and not overridden; the rest has been visited already.
-        for name in role.fields() {
-            if let (Some(value), Some(below)) =
-                (self.fields.get(id, name), role.below(name, standing))
-            {
-                self.visit(value, below, Some(part));
+        for name in names {
+            let Some(value) = self.fields.get(id, name).filter(|value| !own.contains(value)) else {
+                continue;
+            };
+            if let Some(below) = role.below(name, standing) {
+                let below = match below {
+                    Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
+                        Role::Image(standing)
+                    }
+                    below => below,
+                };
+                self.reach(value, below, Some(part), false);
             }
         }
     }
@@ -212,66 +430,85 @@ impl Search<'_, '_> {
             let mapping = self.tree.resolve(source);
             match self.tree.node(mapping).kind {
                 Kind::Mapping(_) => self.queue.push(Task::Merged((mapping, role))),
-                _ => self.visit_elsewhere(source, None),
+                _ => self.mark_elsewhere(source, None, false),
             }
         }
     }
 
     fn look_into_merged(&mut self, (id, role): Part) {
         let tree = self.tree;
+        if let Role::Anything(family, standing) = role {
+            let part = (id, role);
+            return self.look_into_anything(part, tree.entries(id), family, standing);
+        }
         for (key, value) in tree.entries(id) {
-            self.visit_elsewhere(*key, None);
+            self.mark_elsewhere(*key, None, false);
             let name = tree.scalar(*key);
             if is_merge(tree, *key) {
                 self.merge(*value, role);
-            } else if !role.fields().iter().any(|known| Some(*known) == name) {
-                self.visit_elsewhere(*value, None);
+            } else if !self.names_in(role).iter().any(|known| Some(*known) == name) {
+                self.mark_elsewhere(*value, None, false);
             }
         }
     }
 
     fn look_elsewhere(&mut self, id: NodeId) {
         let tree = self.tree;
-        let alias =
-            self.elsewhere[id.index()].filter(|at| matches!(tree.node(*at).kind, Kind::Alias(_)));
+        let Some((at, is_direct)) = self.elsewhere[id.index()] else { return };
+        let alias = Some(at).filter(|at| matches!(tree.node(*at).kind, Kind::Alias(_)));
         match &tree.node(id).kind {
             Kind::Sequence(items) => {
                 for item in items {
-                    self.visit_elsewhere(*item, alias);
+                    self.mark_elsewhere(*item, alias, is_direct);
                 }
             }
             Kind::Mapping(entries) => {
                 for (key, value) in entries {
-                    self.visit_elsewhere(*key, alias);
-                    self.visit_elsewhere(*value, alias);
+                    self.mark_elsewhere(*key, alias, is_direct);
+                    self.mark_elsewhere(*value, alias, is_direct);
                 }
             }
             Kind::Scalar(..) | Kind::Alias(_) => {}
         }
     }
 
-    /// The standing of what is below a mapping: that of the mapping, unless it
-    /// says itself that it is left alone.
-    fn standing(&self, (id, role): Part) -> Standing {
+    /// Returns the standing of what is below a mapping: that of the mapping, unless it
+    /// opts out itself or is exempt by default.
+    fn standing(&mut self, (id, role): Part) -> Standing {
         let inherited = role.standing();
-        let is_never = |field| self.fields.text(id, field) == Some(PULL_NEVER);
+        let has_policy = |name| self.fields.text(id, name) == Some(PULL_NEVER);
         let exempt = match role {
             Role::Toward([]) => self.is_exempt_pod(id),
-            Role::Container(_) => is_never("imagePullPolicy") || self.is_placeholder(id, inherited),
-            Role::ImageVolume(_) => is_never("pullPolicy"),
+            Role::Anything(..) => self.is_exempt_pod(id) && self.is_like_pod(id),
+            Role::Container(_) => {
+                has_policy("imagePullPolicy") || self.is_placeholder(id, inherited)
+            }
+            Role::ImageVolume(_) => has_policy("pullPolicy"),
+            // The resource itself is all that could have the label.
+            Role::Field(spec, depth, _) => {
+                let holds_image = depth + 1 == self.paths[spec].len();
+                self.is_exempt_pod(id)
+                    || holds_image && (has_policy("imagePullPolicy") || has_policy("pullPolicy"))
+            }
             _ => return inherited,
         };
-        match (exempt, role) {
-            (true, _) => Standing::Exempt,
-            (false, Role::Toward(_)) if self.is_marked_pod(id) => Standing::Marked,
-            (false, Role::Container(_) | Role::ImageVolume(_)) if inherited == Standing::Marked => {
+        if exempt {
+            self.skipped.insert(id);
+            return Standing::Exempt;
+        }
+        match role {
+            Role::Toward(_) if self.is_marked_pod(id) => Standing::Marked,
+            Role::Anything(..) if self.is_marked_pod(id) && self.is_like_pod(id) => {
+                Standing::Marked
+            }
+            Role::Container(_) | Role::ImageVolume(_) if inherited == Standing::Marked => {
                 Standing::Swapped
             }
-            (false, _) => inherited,
+            _ => inherited,
         }
     }
 
-    /// Returns true if the container's image holds the place for an injector's.
+    /// Returns true if the container's image is a placeholder that an injector fills in.
     fn is_placeholder(&self, id: NodeId, standing: Standing) -> bool {
         let name = self.fields.text(id, "name").unwrap_or_default();
         let is_marked = standing == Standing::Marked;
@@ -318,21 +555,42 @@ impl Search<'_, '_> {
         maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
     }
 
-    fn uses(&self) -> Vec<Use> {
-        let mut uses: Vec<_> = self
-            .origins
-            .iter()
-            .filter(|((_, role), _)| *role == Role::Image(Standing::Swapped))
-            .filter(|((scalar, _), _)| matches!(self.tree.node(*scalar).kind, Kind::Scalar(..)))
-            .map(|((scalar, _), origin)| Use {
-                scalar: *scalar,
-                what: self.what(*origin),
-                exempt: self.origins.contains_key(&(*scalar, Role::Image(Standing::Exempt))),
-                elsewhere: self.elsewhere[scalar.index()],
-            })
-            .collect();
-        uses.sort_unstable_by_key(|found| found.scalar);
-        uses
+    /// True if `id` has the spec of a pod, so that its labels are those of pods.
+    fn is_like_pod(&self, id: NodeId) -> bool {
+        let spec = self.fields.get(id, "spec");
+        let has =
+            |list: &&'static str| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
+        CONTAINER_LISTS.iter().any(has)
+    }
+
+    fn found(mut self) -> Found {
+        let mut uses: HashMap<NodeId, Use> = HashMap::new();
+        for (part, origin) in &self.origins {
+            let (node, role) = part;
+            let (standing, prefix) = match role {
+                Role::Image(standing) => (standing, 0),
+                Role::Argument(standing) => {
+                    let text = self.tree.scalar(*node).unwrap_or_default();
+                    (standing, image_in_argument(text).unwrap_or(0))
+                }
+                _ => continue,
+            };
+            if *standing == Standing::Exempt {
+                self.skipped.insert(*node);
+                continue;
+            }
+            let exempt = [Role::Image(Standing::Exempt), Role::Argument(Standing::Exempt)];
+            let exempt = exempt.iter().any(|role| self.origins.contains_key(&(*node, *role)));
+            let elsewhere = self.elsewhere[node.index()]
+                .filter(|(_, is_direct)| !is_direct || !self.direct.contains(part))
+                .map(|(at, _)| at);
+            let what = self.what(*origin);
+            uses.insert(*node, Use { node: *node, prefix, what, exempt, elsewhere });
+        }
+        let mut uses: Vec<Use> = uses.into_values().collect();
+        uses.sort_unstable_by_key(|found| found.node);
+        let Self { skipped, on_request, is_manifest, .. } = self;
+        Found { uses, skipped, on_request, is_manifest }
     }
 
     /// Whose image it is that was reached from `origin`.
@@ -345,10 +603,15 @@ impl Search<'_, '_> {
                 Role::Volume(_) => {
                     what.container = text(id, "name").map(|name| format!("volume:{name}"));
                 }
+                Role::Variable(_) => what.field = text(id, "name").map(|it| format!("env:{it}")),
+                Role::Arguments(_) => what.field = Some("args".to_owned()),
+                Role::Field(spec, ..) if what.field.is_none() => {
+                    what.field = Some(self.paths[spec].join("/"));
+                }
                 _ => {}
             }
             origin = self.origins.get(&part).copied().flatten();
-            if matches!(origin, None | Some((_, Role::Items(_)))) {
+            if matches!(origin, None | Some((_, Role::Items(_)))) || self.is_object(id) {
                 what.kind = text(id, "kind");
                 if let Some(metadata) = self.fields.get(id, "metadata") {
                     what.namespace = text(metadata, "namespace");
@@ -359,4 +622,27 @@ impl Search<'_, '_> {
         }
         what
     }
+}
+
+/// True for the names of environment variables by which operators take images.
+fn is_name_of_image(name: &str) -> bool {
+    name.starts_with("RELATED_IMAGE_")
+        || name.starts_with("IMAGE_")
+        || name.ends_with("_IMAGE")
+        || name == "IMAGE"
+}
+
+/// True for `--image` and the like, with one dash or two.
+fn is_name_of_argument(text: &str) -> bool {
+    let name = text.trim_start_matches('-');
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    name.len() >= 5
+        && name.bytes().all(is_name)
+        && name[name.len() - 5..].eq_ignore_ascii_case("image")
+}
+
+/// Returns the byte at which the image in the argument `--…image=IMAGE` begins.
+pub(super) fn image_in_argument(text: &str) -> Option<usize> {
+    let (name, image) = text.split_once('=').filter(|_| text.starts_with('-'))?;
+    (is_name_of_argument(name) && !image.is_empty()).then_some(name.len() + 1)
 }

@@ -65,7 +65,7 @@ impl Mirrors {
                     this.plain_http.insert(target.domain().to_owned());
                 }
             }
-            if rule.kind != Kind::Prefix || (target.is_none() && !rule.target.is_empty()) {
+            if rule.kind != Kind::Prefix || (target.is_none() && !rule.exempts()) {
                 continue;
             }
             let Some(key) = Key::parse(rule.key()).filter(|key| key.path().is_empty()) else {

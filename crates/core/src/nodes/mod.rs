@@ -4,10 +4,12 @@
 //! is computed from; [`Words`] says which rules a format has no words for.
 
 mod mirrors;
+mod short;
 mod words;
 
 pub(crate) use self::mirrors::DOCKER_REGISTRY;
 pub use self::mirrors::{Endpoint, Fallback, Mirrors};
+pub use self::short::short_name_alias;
 pub use self::words::Inexpressible;
 pub(crate) use self::words::{CONTAINERD, Words};
 use crate::rule::RuleSet;

@@ -31,7 +31,7 @@ use std::{borrow::Cow, fmt};
 
 pub use self::error::{Expected, ReferenceError};
 pub(crate) use self::parse::PATH_MAX;
-pub use self::parse::{is_domain, is_path};
+pub use self::parse::{is_domain, is_image_id, is_path, names_registry};
 
 /// The domain that Docker Hub's references carry.
 pub const DOCKER_DOMAIN: &str = "docker.io";

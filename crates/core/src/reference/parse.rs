@@ -109,11 +109,34 @@ fn split_domain(input: &str) -> (&str, usize) {
     }
 }
 
+/// Returns true if the reference `input` names a registry; otherwise it is a short name, which
+/// normalisation takes for one of Docker Hub.
+pub fn names_registry(input: &str) -> bool {
+    split_domain(input).1 > 0
+}
+
 /// Is `text` a domain by the reference grammar, that is, a host with or
 /// without a port? Whether a reference's first component is *taken* for one is
 /// another question: `registry` is a domain here, and a name there.
 pub fn is_domain(text: &str) -> bool {
     scan_domain(text.as_bytes()).is_ok()
+}
+
+/// Returns true if `text` is the ID of an image: `sha256:` and 64 hex digits, or the
+/// same of another [`Algorithm`].
+///
+/// `ParseNormalizedNamed` takes it for the repository `library/sha256` with a tag, but
+/// runtimes look for an image with this ID first (`ParseAnyReference`; containerd's
+/// `LocalResolve`), and so does whoever wrote it.
+pub fn is_image_id(text: &str) -> bool {
+    // Nearly no name begins so: this is asked of every image.
+    if !text.starts_with("sha") {
+        return false;
+    }
+    text.split_once(':').is_some_and(|(name, hex)| {
+        let algorithm = Algorithm::from_name(name);
+        algorithm.is_some_and(|it| it.hex_digits() == hex.len()) && hex.bytes().all(is_lower_hex)
+    })
 }
 
 /// Is `text` a valid repository path: one or more components?

@@ -61,8 +61,12 @@ fn print(told: &Told<'_>) -> Printed {
             config.push_str("    tls:\n      insecure_skip_verify: true\n");
         } else if let Some(ca) = told.ca(host) {
             let _ = write!(config, "    tls:\n      ca_file: {}\n", quoted(CA));
+            // The hosts of a registry share one authority.
             let path = "image-swap-ca.crt".to_owned();
-            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+            let file = File { path, text: ca.to_owned(), secret: false };
+            if !printed.files.contains(&file) {
+                printed.files.push(file);
+            }
         }
         if !config.is_empty() {
             let _ = write!(configs, "  {}:\n{config}", quoted(host));

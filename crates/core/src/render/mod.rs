@@ -137,15 +137,32 @@ impl Format {
         if options.fallback == Fallback::Never && self.words.never.is_err() {
             return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };
         }
-        let Printed { files, notes } = (self.print)(&told);
+        let Printed { files, mut notes } = (self.print)(&told);
+        if told.leaves_credentials_out() {
+            notes.push(OVER_HTTP);
+        }
         Rendered { files, inexpressible, notes }
     }
 }
 
+/// The note on [`Options::header_over_http`].
+const OVER_HTTP: &str = "user name and password are left out for hosts that are reached by plain \
+                         HTTP; serve them by HTTPS, or use --header-over-http";
+
 impl Told<'_> {
-    /// What was declared of `host`: only the registry's own host has anything.
+    /// Returns the declared registry if `host` is one of its hosts.
     fn registry_at(&self, host: &str) -> Option<&Registry> {
-        self.registry.filter(|registry| registry.domain == host)
+        self.registry.filter(|registry| registry.covers(host))
+    }
+
+    /// Returns true if a credential was declared for a host of a target, and is left out
+    /// because nodes reach that host by plain HTTP.
+    fn leaves_credentials_out(&self) -> bool {
+        let has_login = |host: &str| {
+            self.registry_at(host).is_some_and(|registry| !registry.username.is_empty())
+        };
+        let is_plain = |host: &&str| self.mirrors.scheme(host) == "http";
+        !self.options.header_over_http && self.mirrors.targets().filter(is_plain).any(has_login)
     }
 
     /// The CA that signs for `host`.

@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use serde_json::{Map, json};
+
 use super::{
     File, Format, Printed, Told,
     text::{MARKER, quoted},
@@ -40,17 +42,21 @@ fn print(told: &Told<'_>) -> Printed {
             insecure(told, host, &mut text);
         }
     }
+    let mut auths = Map::new();
+    let mut secret = false;
     for host in told.mirrors.targets() {
         if let Some(ca) = told.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
             printed.files.push(File { path, text: ca.to_owned(), secret: false });
         }
         if let Some(auth) = told.basic(host) {
-            let text =
-                serde_json::json!({ "auths": { host: { "auth": auth } } }).to_string() + "\n";
-            let secret = told.is_secret(host);
-            printed.files.push(File { path: "auth.json".to_owned(), text, secret });
+            auths.insert(host.to_owned(), json!({ "auth": auth }));
+            secret |= told.is_secret(host);
         }
+    }
+    if !auths.is_empty() {
+        let text = json!({ "auths": auths }).to_string() + "\n";
+        printed.files.push(File { path: "auth.json".to_owned(), text, secret });
     }
     printed.files.push(File { path: "registries.conf".to_owned(), text, secret: false });
     printed

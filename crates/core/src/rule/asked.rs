@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 
-use super::{key::host_length, target::Target};
-use crate::reference::{PATH_MAX, Reference};
+use super::{
+    key::{compared, host_length},
+    target::Target,
+};
+use crate::reference::{DOCKER_DOMAIN, PATH_MAX, Reference};
 
 /// A reference in the forms in which rules ask for it.
 pub(super) struct Asked<'i> {
     /// As written.
     pub(super) image: &'i str,
-    /// Normalised, without tag and digest.
+    /// Normalised, the host in the form in which rules compare it, without tag and digest.
     pub(super) name: Cow<'i, str>,
-    /// Normalised, whole; empty where no rule asks for it.
+    /// The name with tag and digest; empty where no rule asks for it.
     pub(super) whole: String,
     /// Where in the name its first component ends: its domain, but for the names
     /// that have none.
@@ -38,18 +41,26 @@ impl<'i> Asked<'i> {
         let path_start = path_end - path.len();
         let is_as_written = prefix.is_empty()
             && image[..path_start].strip_suffix('/').is_some_and(|before| before == domain);
-        let name = if is_as_written {
-            Cow::Borrowed(&image[..path_end])
+        let compared = compared(domain);
+        let (name, domain_end) = if compared != domain {
+            // `Docker.IO/nginx` is meant as `docker.io/nginx`, which is below the library.
+            let hub = compared == DOCKER_DOMAIN && !path.contains('/');
+            let library = if hub { "library/" } else { "" };
+            (Cow::Owned([&compared, "/", library, path].concat()), Some(compared.len()))
+        } else if is_as_written {
+            (Cow::Borrowed(&image[..path_end]), Some(domain.len()))
         } else {
-            Cow::Owned(reference.name().parts().concat())
+            let name = reference.name().parts().concat();
+            let end = if domain.is_empty() { name.find('/') } else { Some(domain.len()) };
+            (Cow::Owned(name), end)
         };
-        let domain_end = if domain.is_empty() { name.find('/') } else { Some(domain.len()) };
+        let ending = &image[path_end..];
         Self {
             image,
-            whole: if with_whole { reference.to_string() } else { String::new() },
+            whole: if with_whole { [&name, ending].concat() } else { String::new() },
             domain_end: domain_end.unwrap_or(name.len()),
             name,
-            ending: &image[path_end..],
+            ending,
             tag,
             digest,
         }

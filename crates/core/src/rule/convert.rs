@@ -9,11 +9,14 @@ use std::fmt::Write as _;
 
 use super::{
     imageswap::ImageSwap,
-    key::{Key, is_registry},
+    key::{Key, compared, is_registry},
     map::{self, Kind},
     ruleset::RuleSet,
 };
-use crate::reference::{DOCKER_DOMAIN, Reference};
+use crate::{
+    redact::rule_text,
+    reference::{DOCKER_DOMAIN, Reference},
+};
 
 /// A repository that nobody has, to ask about the rest of a host.
 const PROBE: &str = "image-swap-probe/image-swap-probe";
@@ -50,7 +53,11 @@ impl ImageSwap {
     pub fn to_canonical(&self) -> Converted {
         let mut out = Converted { text: String::new(), differences: Vec::new() };
         for rule in self.in_force(Kind::Exact) {
-            out.rule("[EXACT]", rule.key().trim_start(), &whole_target(&rule.target));
+            let key = rule.key().trim_start();
+            // `[EXACT]auto::auto` exempts `auto` in both dialects.
+            let target =
+                if key == rule.target { key.to_owned() } else { whole_target(&rule.target) };
+            out.rule("[EXACT]", key, &target);
         }
         for rule in self.in_force(Kind::Replace) {
             let key = rule.key().trim_start();
@@ -61,6 +68,14 @@ impl ImageSwap {
                 out.differences.push(format!(
                     "[REPLACE]{key}: imageswap keeps the bare name, which no canonical rule says"
                 ));
+                continue;
+            }
+            if key == rule.target {
+                out.differences.push(format!(
+                    "[REPLACE]{key}::{key}: imageswap puts the name below itself, canonical \
+                     exempts it"
+                ));
+                out.rule("[REPLACE]", key, key);
                 continue;
             }
             out.rule("[REPLACE]", key, &prefix_target(&rule.target));
@@ -104,11 +119,21 @@ impl ImageSwap {
             let named = self.in_force(Kind::Prefix).iter().any(|rule| rule.source == key);
             if lines.fate(&key, probe) == fate {
                 if named && key.contains('/') {
-                    let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");
+                    let _ =
+                        writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
                 }
                 if !named || key.contains('/') {
                     continue;
                 }
+            }
+            let domain = key.split('/').next().unwrap_or(&key);
+            if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                let _ = writeln!(out.text, "# {key}:: has no words here: see the warning");
+                out.differences.push(format!(
+                    "{key}: imageswap compares hosts by case, canonical rules compare {}",
+                    compared(domain)
+                ));
+                continue;
             }
             match &fate {
                 Fate::Same => lines.push(&key, ""),
@@ -144,7 +169,7 @@ impl ImageSwap {
             }
             if Key::parse(key).is_none() {
                 dead.push(key);
-                let _ = writeln!(out.text, "# {key}:: has no effect in imageswap");
+                let _ = writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
             } else {
                 keys.push(key.clone());
             }

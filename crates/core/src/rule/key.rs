@@ -1,5 +1,7 @@
 //! The source of a rule: a host, perhaps with a port, perhaps with a path.
 
+use std::borrow::Cow;
+
 use crate::reference::{DOCKER_DOMAIN, LEGACY_DOCKER_DOMAIN, is_domain, is_path};
 
 /// A source that references can match.
@@ -15,20 +17,20 @@ impl Key {
     /// Reads a source. `None`: no reference can ever match it.
     ///
     /// The host is normalised as in references, so that a rule for
-    /// `index.docker.io` speaks of `docker.io`.
+    /// `index.docker.io` speaks of `docker.io`, and is in lower case: see [`compared`].
     pub fn parse(source: &str) -> Option<Self> {
         let (domain, path) = source.split_once('/').unwrap_or((source, ""));
         let well_formed = is_registry(domain) && (domain.len() == source.len() || is_path(path));
         if !well_formed {
             return None;
         }
-        let domain = if domain == LEGACY_DOCKER_DOMAIN { DOCKER_DOMAIN } else { domain };
-        let mut text = domain.to_owned();
+        let domain = compared(domain);
+        let mut text = domain.clone().into_owned();
         if !path.is_empty() {
             text.push('/');
             text.push_str(path);
         }
-        Some(Self { text, host_end: host_length(domain), domain_end: domain.len() })
+        Some(Self { text, host_end: host_length(&domain), domain_end: domain.len() })
     }
 
     /// The whole key, normalised.
@@ -64,6 +66,20 @@ pub(crate) fn is_registry(domain: &str) -> bool {
     taken && is_domain(domain)
 }
 
+/// Returns `domain` in the form in which rules compare it: in lower case, as DNS has it,
+/// and Docker Hub under its one name.
+///
+/// Container runtimes compare hosts by case, and DNS does not: `GCR.io/a` has no mirror on
+/// a node and is pulled from `gcr.io`. So rules match it, and its pod gets the mirror.
+pub(crate) fn compared(domain: &str) -> Cow<'_, str> {
+    let domain = if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(domain.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(domain)
+    };
+    if domain == LEGACY_DOCKER_DOMAIN { Cow::Borrowed(DOCKER_DOMAIN) } else { domain }
+}
+
 /// How long the host is before a port: the digits that end a domain after a colon.
 /// `[::1]` has its colons inside brackets.
 pub(crate) fn host_length(domain: &str) -> usize {
@@ -87,6 +103,8 @@ mod tests {
         assert!(key.has_port());
         assert!(!Key::parse("[::1]").unwrap().has_port());
         assert_eq!(Key::parse("index.docker.io/library").unwrap().as_str(), "docker.io/library");
+        assert_eq!(Key::parse("Index.Docker.IO/library").unwrap().as_str(), "docker.io/library");
+        assert_eq!(Key::parse("GCR.io:443/a").unwrap().as_str(), "gcr.io:443/a");
     }
 
     #[test]

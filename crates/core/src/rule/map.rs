@@ -7,16 +7,21 @@
 //! source    = "default" | "noswap_wildcards" | [ "[EXACT]" | "[REPLACE]" ] text
 //! ```
 //!
-//! White space counts nowhere. In a list an item without `::` continues a
+//! White space and byte order marks count nowhere. In a list an item without `::` continues a
 //! `noswap_wildcards` before it on the same line, since its value needs commas
 //! of its own, and one with an `@` the target before it. Source: imageswap-webhook, `docs/configuration.md` and
 //! `build_swap_map`; comments end the line at the *first* `#`, which is what its
 //! documentation says and its code does not.
 
+use super::{
+    key::{Key, compared},
+    target::Target,
+};
 use crate::{
     finding::{Code, Finding},
     place::Place,
     redact::is_digest,
+    reference::Reference,
 };
 
 /// What sort of rule it is.
@@ -59,6 +64,35 @@ impl Rule {
         };
         self.source.strip_prefix(marker).unwrap_or(&self.source)
     }
+
+    /// True if images that the rule matches stay as they are: it has no target, or its
+    /// target is its own source (`[EXACT]auto::auto`, `quay.io/a::quay.io/a`).
+    pub fn exempts(&self) -> bool {
+        let key = self.key();
+        match self.kind {
+            Kind::Noswap => false,
+            _ if self.target.is_empty() => true,
+            Kind::Default => false,
+            Kind::Replace => key == self.target,
+            Kind::Exact => {
+                key == self.target || {
+                    let normalised = |text| Reference::parse(text).map(|it| it.to_string()).ok();
+                    // Most targets are other images, which the last letters show.
+                    key.as_bytes().last() == self.target.as_bytes().last()
+                        && normalised(key).is_some_and(|key| normalised(&self.target) == Some(key))
+                }
+            }
+            Kind::Prefix => {
+                let (Some(key), Ok(target)) = (Key::parse(key), Target::parse(&self.target)) else {
+                    return false;
+                };
+                // With `http://` the rule declares plain HTTP of the registry itself.
+                !target.is_plain_http()
+                    && *compared(target.domain()) == *key.domain()
+                    && target.path() == key.path()
+            }
+        }
+    }
 }
 
 /// How the text separates its items.
@@ -70,6 +104,7 @@ pub enum Form {
     List,
 }
 
+const BOM: char = '\u{feff}';
 const EXACT: &str = "[EXACT]";
 const REPLACE: &str = "[REPLACE]";
 const DEFAULT: &str = "default";
@@ -126,11 +161,12 @@ struct Item {
 }
 
 impl Item {
-    /// `None` where there is nothing but white space.
+    /// `None` where there is nothing but white space and byte order marks, which some
+    /// editors put in front of a file.
     fn new(text: &str, line: usize, first_column: usize) -> Option<Self> {
         let mut item = Self { text: String::with_capacity(text.len()), line, columns: Vec::new() };
         for (index, character) in text.chars().enumerate() {
-            if !character.is_whitespace() {
+            if !character.is_whitespace() && character != BOM {
                 item.text.push(character);
                 item.columns.push(first_column + index);
             }

@@ -6,12 +6,12 @@ use aho_corasick::AhoCorasick;
 
 use super::{
     asked::Asked,
-    key::{Key, host_length},
+    key::{Key, compared, host_length},
     map::{Kind, Rule},
     table::{Beginning, Beginnings, Boundaries, Patterns, RuleId, Table, Texts},
     target::Target,
 };
-use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
+use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError, is_image_id};
 
 /// Why a reference became what it became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,17 +28,19 @@ pub enum Reason {
     Default,
     /// No rule speaks of it.
     NoRule,
-    /// The rule that speaks of it has no target: leave alone.
+    /// The rule that matches it has no target, or leads to its own source: exempt.
     Disabled,
     /// `noswap_wildcards` names a part of it.
     Noswap,
     /// The result would be no valid reference.
     InvalidResult,
+    /// It is an image ID, which names an image on the node and no registry.
+    ImageId,
 }
 
 impl Reason {
     /// Every reason, in the order of the table of metrics.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AlreadyMirrored,
         Self::Exact,
         Self::Replace,
@@ -48,6 +50,7 @@ impl Reason {
         Self::Disabled,
         Self::Noswap,
         Self::InvalidResult,
+        Self::ImageId,
     ];
 
     /// The reason's name in every output.
@@ -62,6 +65,7 @@ impl Reason {
             Self::Disabled => "disabled",
             Self::Noswap => "noswap",
             Self::InvalidResult => "invalid-result",
+            Self::ImageId => "image-id",
         }
     }
 }
@@ -96,7 +100,7 @@ impl<'i> Decision<'i> {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// Beside each rule its target; `None`: empty, or no target at all.
+    /// Beside each rule its target; `None`: exempt, or no target at all.
     targets: Vec<Option<Target>>,
     mirrored_below: Boundaries,
     mirrored_joined: Beginnings<Option<RuleId>>,
@@ -126,12 +130,14 @@ impl RuleSet {
         let mut set = Self::default();
         let mut noswap = Vec::new();
         for (id, rule) in rules.iter().enumerate() {
+            let exempts = rule.exempts();
             let target = match rule.kind {
+                _ if exempts => None,
                 Kind::Exact => Target::of_exact(&rule.target).ok(),
                 Kind::Noswap => None,
                 Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
             };
-            if target.is_some() || rule.target.is_empty() {
+            if target.is_some() || exempts {
                 set.add(id, rule, target.as_ref());
             }
             if rule.kind == Kind::Noswap {
@@ -140,8 +146,10 @@ impl RuleSet {
             set.targets.push(target);
         }
         if !noswap.is_empty() {
-            let automaton = AhoCorasick::new(noswap.iter().map(|&id| &rules[id].target)).ok();
-            set.noswap = automaton.map(|automaton| Noswap { automaton, rules: noswap });
+            // Only hosts have upper case, and those are compared without regard to it.
+            let elements = noswap.iter().map(|&id| &rules[id].target);
+            let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(elements);
+            set.noswap = automaton.ok().map(|automaton| Noswap { automaton, rules: noswap });
         }
         set.rules = rules;
         set
@@ -155,9 +163,8 @@ impl RuleSet {
                     add_reference(&mut self.exact_targets, target.as_str(), id);
                 }
                 self.exact_written.entry(key.into()).or_insert(id);
-                if let Ok(reference) = Reference::parse(key) {
-                    let normalised = reference.to_string().into();
-                    self.exact_normalised.entry(normalised).or_insert(id);
+                if let Some(compared) = compared_whole(key) {
+                    self.exact_normalised.entry(compared.into()).or_insert(id);
                 }
                 return;
             }
@@ -174,16 +181,15 @@ impl RuleSet {
             }
         }
         let Some(target) = target else { return };
+        let domain = compared(target.domain());
         if target.is_joined() {
-            self.mirrored_joined.entry(target.as_str()).get_or_insert(id);
+            let rest = &target.as_str()[target.domain().len()..];
+            self.mirrored_joined.entry(&[&domain, rest].concat()).get_or_insert(id);
         } else {
-            self.mirrored_below.insert(target.domain(), target.path(), id);
+            self.mirrored_below.insert(&domain, target.path(), id);
         }
         // A result directly below `docker.io` normalises to what is below its library.
-        if target.domain() == DOCKER_DOMAIN
-            && !target.path().contains('/')
-            && !target.path().is_empty()
-        {
+        if domain == DOCKER_DOMAIN && !target.path().contains('/') && !target.path().is_empty() {
             let path = ["library/", target.path()].concat();
             if target.is_joined() {
                 let beginning = [DOCKER_DOMAIN, "/", &path].concat();
@@ -199,7 +205,7 @@ impl RuleSet {
         &self.rules
     }
 
-    /// The target of a rule; `None`: it says to leave alone.
+    /// Returns the target of a rule; `None` if the rule exempts, or has no usable target.
     pub fn target(&self, rule: RuleId) -> Option<&Target> {
         self.targets.get(rule)?.as_ref()
     }
@@ -219,6 +225,9 @@ impl RuleSet {
 
     /// What `image`, parsed as `reference`, becomes.
     pub fn decide<'i>(&self, image: &'i str, reference: &Reference<'_>) -> Decision<'i> {
+        if is_image_id(image) {
+            return Decision::keep(image, Reason::ImageId, None);
+        }
         let asked = Asked::new(image, reference, self.needs_whole());
         if let Some(rule) = self.already_mirrored(&asked) {
             return Decision::keep(image, Reason::AlreadyMirrored, Some(rule));
@@ -319,7 +328,13 @@ impl RuleSet {
 
 fn add_reference(table: &mut Table<RuleId>, text: &str, rule: RuleId) {
     table.entry(text.into()).or_insert(rule);
-    if let Ok(reference) = Reference::parse(text) {
-        table.entry(reference.to_string().into()).or_insert(rule);
+    if let Some(compared) = compared_whole(text) {
+        table.entry(compared.into()).or_insert(rule);
     }
+}
+
+/// Returns `text`, a reference, in the form in which whole references are compared.
+fn compared_whole(text: &str) -> Option<String> {
+    let reference = Reference::parse(text).ok()?;
+    Some(Asked::new(text, &reference, true).whole)
 }

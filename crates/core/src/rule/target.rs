@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::key::{host_length, is_registry};
-use crate::reference::{DOCKER_DOMAIN, LEGACY_DOCKER_DOMAIN, is_path};
+use super::key::{compared, host_length, is_registry};
+use crate::reference::{DOCKER_DOMAIN, is_path};
 
 /// A target that swapped references can begin with.
 ///
@@ -78,8 +78,9 @@ impl Target {
             return Err(TargetError::NoRegistry);
         }
         let path = if path == "v2" { "" } else { path.strip_prefix("v2/").unwrap_or(path) };
-        let legacy = normalise && domain == LEGACY_DOCKER_DOMAIN;
-        let domain = if legacy { DOCKER_DOMAIN } else { domain };
+        // Docker Hub has one name. Any other host stays as it was written, for pods to use.
+        let is_hub = normalise && compared(domain) == DOCKER_DOMAIN;
+        let domain = if is_hub { DOCKER_DOMAIN } else { domain };
         let mut text = domain.to_owned();
         if !path.is_empty() {
             text.push('/');
@@ -151,6 +152,8 @@ mod tests {
             ("https://h.io/v2", "h.io", false),
             ("localhost/d", "localhost/d", false),
             ("index.docker.io/d", "docker.io/d", false),
+            ("Docker.IO/d", "docker.io/d", false),
+            ("Harbor.Example.org/d", "Harbor.Example.org/d", false),
             ("h.io/x-", "h.io/x-", false),
         ] {
             let target = Target::parse(written).unwrap();

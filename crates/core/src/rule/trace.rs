@@ -73,7 +73,8 @@ impl RuleSet {
             (Question::Noswap, count(Kind::Noswap), one(self.noswap(&asked))),
             (Question::Default, count(Kind::Default), one(self.default_rule())),
         ];
-        let mut over = false;
+        // Of an image ID no rule is asked.
+        let mut over = reason == Reason::ImageId;
         let step = |(question, rules, matched)| {
             let outcome = if over {
                 Outcome::NotAsked

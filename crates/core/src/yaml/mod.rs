@@ -3,13 +3,17 @@
 //! Declarations need line and column of what they refuse; manifests are edited
 //! by replacing byte ranges. Both read this tree; nothing is ever printed from
 //! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
+//!
+//! A text is read if `kubectl` reads it, also where YAML 1.2 forbids it: see [`adapt`].
 
+mod adapt;
 mod json;
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
-use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
+use self::adapt::{Adapted, adapt};
 pub use crate::place::Place;
 
 /// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
@@ -85,10 +89,16 @@ impl<'s> Tree<'s> {
     /// Reads every document of `source`.
     ///
     /// # Errors
-    /// Whatever is no YAML 1.2, an alias without its anchor, and nesting
-    /// deeper than 128.
+    /// Whatever is neither YAML 1.2 nor read by `kubectl`, an alias without its anchor, and
+    /// nesting deeper than 128.
     pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
-        Builder::new(source).build()
+        let error = match Builder::new(source, None).build(source, |value| value) {
+            Ok(tree) => return Ok(tree),
+            Err(error) => error,
+        };
+        let Some(adapted) = adapt(source) else { return Err(error) };
+        let owned = |value: Cow<'_, str>| Cow::Owned(adapted.value_of(&value));
+        Builder::new(source, Some(&adapted)).build(&adapted.text, owned)
     }
 
     /// The text the tree was read from.
@@ -179,27 +189,36 @@ struct Open {
     in_flow: bool,
 }
 
-struct Builder<'s> {
+struct Builder<'s, 'a> {
     tree: Tree<'s>,
     anchors: HashMap<usize, NodeId>,
     open: Vec<Open>,
+    /// The text that is read instead of the source, if any.
+    adapted: Option<&'a Adapted>,
+    /// A byte of the source and its place: places are wanted nearly in the order of the text.
+    cursor: (usize, Place),
 }
 
-impl<'s> Builder<'s> {
-    fn new(source: &'s str) -> Self {
+impl<'s, 'a> Builder<'s, 'a> {
+    fn new(source: &'s str, adapted: Option<&'a Adapted>) -> Self {
         let tree = Tree { source, nodes: Vec::new(), documents: Vec::new() };
-        Self { tree, anchors: HashMap::new(), open: Vec::new() }
+        let cursor = (0, Place::START);
+        Self { tree, anchors: HashMap::new(), open: Vec::new(), adapted, cursor }
     }
 
-    fn build(mut self) -> Result<Tree<'s>, SyntaxError> {
-        for item in Parser::new_from_str(self.tree.source) {
-            let (event, span) = item.map_err(|error| SyntaxError {
-                place: Place { line: error.marker().line(), column: error.marker().col() + 1 },
-                message: error.info(),
-            })?;
+    /// Reads `text`: the source or the adapted one. `keep` makes a value one of the tree's.
+    fn build<'t>(
+        mut self,
+        text: &'t str,
+        keep: impl Fn(Cow<'t, str>) -> Cow<'s, str>,
+    ) -> Result<Tree<'s>, SyntaxError> {
+        // Any number of comments: those that are emitted are buffered, and counted.
+        let options = granit_parser::options! { emit_comments: false };
+        for item in Parser::new_from_str_with_options(text, options) {
+            let (event, span) = item.map_err(|error| self.refused(&error))?;
             match event {
                 Event::Scalar(value, style, anchor, tag) => {
-                    let kind = Kind::Scalar(value, written(style));
+                    let kind = Kind::Scalar(keep(value), written(style));
                     self.add(kind, &span, anchor, tag.is_some(), false);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
@@ -211,7 +230,7 @@ impl<'s> Builder<'s> {
                     self.begin(kind, &span, anchor, tag.is_some(), style)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
-                    let end = span.byte_range().map_or(0, |range| range.end);
+                    let end = self.range(&span).end;
                     if let Some(open) = self.open.pop() {
                         let range = &mut self.tree.nodes[open.id.0].range;
                         range.end = end.max(range.start);
@@ -223,7 +242,7 @@ impl<'s> Builder<'s> {
                     let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
                     let Some(target) = target.filter(closed) else {
                         return Err(SyntaxError {
-                            place: place(&span),
+                            place: self.place(&span),
                             message: "expected an anchor that ended before, found an alias of \
                                       what it stands in"
                                 .to_owned(),
@@ -248,7 +267,7 @@ impl<'s> Builder<'s> {
     ) -> Result<(), SyntaxError> {
         if self.open.len() == DEPTH_MAX {
             return Err(SyntaxError {
-                place: place(span),
+                place: self.place(span),
                 message: format!("expected at most {DEPTH_MAX} levels, found more"),
             });
         }
@@ -261,14 +280,8 @@ impl<'s> Builder<'s> {
         let id = NodeId(self.tree.nodes.len());
         let in_flow = self.open.last().is_some_and(|open| open.in_flow);
         let opens = matches!(kind, Kind::Sequence(_) | Kind::Mapping(_));
-        self.tree.nodes.push(Node {
-            kind,
-            range: span.byte_range().unwrap_or_default(),
-            place: place(span),
-            anchored: anchor != 0,
-            tagged,
-            in_flow,
-        });
+        let (range, place) = (self.range(span), self.place(span));
+        self.tree.nodes.push(Node { kind, range, place, anchored: anchor != 0, tagged, in_flow });
         match self.open.last_mut() {
             None => self.tree.documents.push(id),
             Some(open) => match (&mut self.tree.nodes[open.id.0].kind, open.key.take()) {
@@ -287,8 +300,51 @@ impl<'s> Builder<'s> {
     }
 }
 
-fn place(span: &Span) -> Place {
-    Place { line: span.start.line(), column: span.start.col() + 1 }
+impl Builder<'_, '_> {
+    /// Returns the bytes of the source that `span` covers.
+    fn range(&self, span: &Span) -> Range<usize> {
+        let range = span.byte_range().unwrap_or_default();
+        match self.adapted {
+            Some(adapted) => adapted.source_of(range.start)..adapted.source_of(range.end),
+            None => range,
+        }
+    }
+
+    /// Returns the place in the source at which `span` begins.
+    fn place(&mut self, span: &Span) -> Place {
+        match span.start.byte_offset() {
+            Some(at) if self.adapted.is_some() => self.place_of(at),
+            _ => Place { line: span.start.line(), column: span.start.col() + 1 },
+        }
+    }
+
+    /// Returns the place in the source of byte `at` of an adapted text.
+    fn place_of(&mut self, at: usize) -> Place {
+        let at = self.adapted.map_or(at, |adapted| adapted.source_of(at));
+        if at < self.cursor.0 {
+            self.cursor = (0, Place::START);
+        }
+        let (from, mut place) = self.cursor;
+        for character in self.tree.source.get(from..at).unwrap_or_default().chars() {
+            match character {
+                '\n' => place = Place { line: place.line + 1, column: 1 },
+                // As the parser counts the one that begins a text.
+                '\u{feff}' if place.column == 1 => {}
+                _ => place.column += 1,
+            }
+        }
+        self.cursor = (at, place);
+        place
+    }
+
+    fn refused(&mut self, error: &ScanError) -> SyntaxError {
+        let marker = error.marker();
+        let place = match marker.byte_offset() {
+            Some(at) if self.adapted.is_some() => self.place_of(at),
+            _ => Place { line: marker.line(), column: marker.col() + 1 },
+        };
+        SyntaxError { place, message: error.info() }
+    }
 }
 
 const fn written(style: ScalarStyle) -> Style {

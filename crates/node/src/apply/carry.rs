@@ -61,7 +61,12 @@ impl<'a> Carrier<'a> {
 
     fn prepare(&self, path: &HostPath, file: &File) -> io::Result<Staged> {
         let place = self.host.at(path)?;
-        let owner = Access::of(&place)?.and_then(|there| there.owner);
+        // A file with a credential belongs to image-swap's own user, whoever owned the
+        // file that it replaces.
+        let owner = match file.owner {
+            None if !file.is_private() => Access::of(&place)?.and_then(|there| there.owner),
+            owner => owner,
+        };
         stage(&place, &file.bytes, Access { mode: file.mode, owner })
     }
 }

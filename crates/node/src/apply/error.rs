@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{HostPath, Step, restart};
+use crate::{CheckError, HostPath, Step, restart};
 
 /// Why a plan was not carried out, and how the host is now.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum Why {
     /// What was killed half way could not be taken back.
     #[error("a change was killed half way, and has to be taken back before anything else is done")]
     Interrupted,
+    /// The runtime could not pull from the declared registry.
+    #[error(transparent)]
+    Registry(#[from] CheckError),
     /// A file could not be written.
     #[error(transparent)]
     Step(#[from] StepError),

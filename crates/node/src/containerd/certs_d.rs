@@ -1,6 +1,9 @@
 //! Files below `certs.d`, and one directory of them named in config.toml.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use image_swap_core::{
     declaration::{Credential, Registry},
@@ -11,12 +14,15 @@ use image_swap_core::{
 use super::{
     CERTS_D,
     config_path::Edit,
-    directory::{Directory, is_read},
-    migrate, neighbours, registry, sources, support,
+    directory::{Directory, in_use, is_read},
+    migrate, neighbours,
+    others::{HOSTS, KeptHosts, Others, named_files},
+    registry,
+    settings::HostSettings,
+    sources, support,
 };
 use crate::{
-    Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case,
-    plan::{Changes, is_marked},
+    Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, owner, plan::Changes,
 };
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
@@ -27,7 +33,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     support::check(observed, &sources, &mut changes)?;
     let registry = registry::Registry::new(&sources, &observed.config, observed.version);
     let directory = Directory::of(observed, &registry, &mut changes)?;
-    let (Directory::InUse(below) | Directory::ToSet(below)) = &directory;
+    let directories = directory.all();
+    let (Directory::InUse(below, _) | Directory::ToSet(below)) = &directory;
     let tokens = tokens_alone(desired, observed);
     if let Some(registry) = tokens {
         let found = format!("{} takes tokens alone", registry.domain);
@@ -39,30 +46,34 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
-    let migrated = migrate::of(observed, &sources, &registry, &hosts, desired, &mut changes)?;
+    let migrated = migrate::of(observed, &sources, &registry, &hosts, &mut changes)?;
     neighbours::check(observed, below, &hosts, &mut changes)?;
-
-    for file in &rendered.files {
-        let path = below.join(&file.path);
-        if neighbours::is_left_as_it_is(desired, observed, &path, &file.path, &mut changes) {
-            continue;
-        }
-        let there = observed.files.file(&path);
-        if there
-            .is_some_and(|there| there.bytes != file.text.as_bytes() && !is_marked(&there.bytes))
-            && !changes.is_known(&path)
-        {
-            changes.met(&case::FOREIGN_HOSTS, &format!("{path} is somebody else's"));
-        }
-        let bytes = file.text.clone().into_bytes();
-        changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
+    if let Some((other, host)) =
+        in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
+    {
+        let found = format!(
+            "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
+        );
+        return Err(Refusal::new(&case::COLON_LIST_IN_USE, found));
     }
+
+    let below_all = Below {
+        desired,
+        observed,
+        directories: &directories,
+        tls: &migrated.tls,
+        authorized: tokens.map(|registry| registry.domain.as_str()),
+    };
+    let servers = below_all.files(&rendered, &mut changes)?;
     for (path, file) in &migrated.files {
         changes.whole(below.join(path), file.clone());
     }
     // Files that a plan of ours has changed already are pending, and said to be so.
-    let in_force = observed.in_force.as_deref().is_none_or(|path| path == below.as_str());
-    if !in_force && matches!(directory, Directory::InUse(_)) {
+    let in_force = observed.in_force.as_deref().is_none_or(|list| {
+        let paths = list.split(':').filter(|path| !path.is_empty()).map(HostPath::new);
+        paths.collect::<Vec<_>>() == directories
+    });
+    if !in_force && matches!(directory, Directory::InUse(..)) {
         let now = observed.in_force.as_deref().filter(|path| !path.is_empty()).unwrap_or("nothing");
         changes.unread = Some(format!(
             "config_path is {below} in the files, and {now} in the containerd that runs"
@@ -72,24 +83,98 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     if matches!(directory, Directory::ToSet(_)) || !migrated.paths.is_empty() || tokens.is_some() {
         let edit = Edit { below, migrated: &migrated, credentials: tokens };
         let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
-        if base.as_ref() != Some(&file) {
+        if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
             changes.edited(observed.config.clone(), file, base);
         }
     }
-    let rows = rows(desired, below, is_read, &changes);
+    let rows = rows(desired, below, is_read, &servers, &changes);
     changes.plan_of(rendered, rows)
+}
+
+/// Files below `certs.d`.
+struct Below<'a, 'o> {
+    desired: &'a Desired<'a>,
+    observed: &'o Observed,
+    /// The directories of `config_path`; files go to the first.
+    directories: &'a [HostPath],
+    /// The `tls` tables of config.toml that leave it, by host.
+    tls: &'a BTreeMap<String, HostSettings>,
+    /// The host whose declared credentials are in config.toml instead of a header.
+    authorized: Option<&'a str>,
+}
+
+impl<'a, 'o> Below<'a, 'o> {
+    fn others<'c>(&self, changes: &'c Changes<'o>) -> Others<'c, 'o>
+    where
+        'a: 'c,
+    {
+        let Self { observed, directories, tls, authorized, .. } = *self;
+        Others { observed, changes, directories, tls, authorized }
+    }
+
+    /// Collects the files of what was `rendered`, with what they keep of other files. Returns
+    /// the `server` of each host that was kept.
+    fn files(
+        &self,
+        rendered: &Rendered,
+        changes: &mut Changes<'o>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        let mut servers = BTreeMap::new();
+        let Some(below) = self.directories.first() else { return Ok(servers) };
+        for file in &rendered.files {
+            let others = self.others(changes);
+            if let Some((case, found)) = neighbours::left_as_it_is(self.desired, &others, file) {
+                changes.met(case, &found);
+                continue;
+            }
+            let ca = neighbours::name_of_ca(&others, below, file, rendered);
+            let (name, base) = file.path.split_once('/').unwrap_or_default();
+            if base != HOSTS {
+                changes.whole(below.join(name).join(ca), File::public(file.text.clone()));
+                continue;
+            }
+            let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
+            let KeptHosts { text, replaced, secret, server, contacts, notes, secrets } =
+                others.keep(name, text)?;
+            let path = below.join(&file.path);
+            if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
+                changes.met(&case::FOREIGN_HOSTS, &format!("{replaced} is of another tool"));
+            }
+            let kept = contacts.iter().flat_map(|contact| contact.headers.values());
+            changes.secrets.extend(kept.cloned().chain(secrets));
+            changes.contacts.extend(contacts);
+            changes.notes.extend(notes);
+            servers.extend(server.map(|server| (name.to_owned(), server)));
+            let secret = secret || file.secret;
+            changes.whole(path, if secret { File::secret(text) } else { File::public(text) });
+        }
+        let mirrors = Mirrors::new(self.desired.declaration.rules());
+        for host in mirrors.targets() {
+            let contact = self.others(changes).contact(mirrors.scheme(host), host);
+            changes.contacts.extend(contact);
+        }
+        Ok(servers)
+    }
 }
 
 /// The directories whose hosts matter, and what is in them.
 pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
     let files = &observed.files;
+    let mut unseen = Vec::new();
     let mut directories = vec![HostPath::new(CERTS_D)];
     if let Ok(sources) = sources::read(observed) {
         let registry = registry::Registry::new(&sources, &observed.config, observed.version);
-        let list = registry.config_path.iter().flat_map(|(list, _)| list.split(':'));
-        directories.extend(list.map(HostPath::new));
+        directories.extend(registry.directories());
+        // What the tables of config.toml name becomes part of files below these.
+        for (host, spot) in &registry.tls {
+            let source = sources.iter().find(|source| source.path == spot.path);
+            let path = ["plugins", spot.plugin, "registry", "configs", host, "tls"];
+            let path = path.map(str::to_owned);
+            let tls = source.map(|source| HostSettings::of_tls(&source.toml, &path));
+            unseen.extend(tls.iter().flat_map(HostSettings::files).cloned());
+        }
     }
-    let mut unseen = Vec::new();
+    directories.extend(owner::certs_d(observed));
     for directory in directories {
         let mut above = Some(directory.clone());
         while let Some(path) = above {
@@ -100,7 +185,17 @@ pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
             let host = directory.join(host);
             let names = files.names(&host).iter().map(|name| host.join(name));
             unseen.extend(names);
+            let text = files.text(&host.join(HOSTS)).unwrap_or_default();
+            unseen.extend(named_files(text, &host));
             unseen.push(host);
+        }
+    }
+    // Files that image-swap has replaced name certificates too.
+    for (path, written) in observed.ledger().ok().flatten().into_iter().flat_map(|it| it.files) {
+        let before = written.before.file().filter(|_| path.name() == HOSTS);
+        let text = before.and_then(|file| String::from_utf8(file.bytes).ok());
+        if let (Some(text), Some(directory)) = (text, path.parent()) {
+            unseen.extend(named_files(&text, &directory));
         }
     }
     unseen.retain(|path| files.get(path).is_none());
@@ -133,7 +228,13 @@ fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Re
 }
 
 /// What each host is told.
-fn rows(desired: &Desired<'_>, below: &HostPath, is_read: bool, changes: &Changes<'_>) -> Vec<Row> {
+fn rows(
+    desired: &Desired<'_>,
+    below: &HostPath,
+    is_read: bool,
+    servers: &BTreeMap<String, String>,
+    changes: &Changes<'_>,
+) -> Vec<Row> {
     let mirrors = Mirrors::new(desired.declaration.rules());
     let hosts = mirrors
         .hosts()
@@ -143,7 +244,7 @@ fn rows(desired: &Desired<'_>, below: &HostPath, is_read: bool, changes: &Change
         let mut urls: Vec<String> =
             endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
         if (urls.is_empty() || desired.fallback == Fallback::Upstream) && host != "_default" {
-            urls.push(mirrors.registry_url(host));
+            urls.push(servers.get(host).cloned().unwrap_or_else(|| mirrors.registry_url(host)));
         }
         Row { host: host.to_owned(), state: changes.state(&path, is_read), path, urls }
     });

@@ -3,7 +3,7 @@
 use image_swap_core::declaration;
 
 use super::{main_file::MainFile, migrate::Migrated, registry::Registry, sources::Source};
-use crate::{File, HostPath, Observed, Refusal, case, plan::Changes, toml::string};
+use crate::{File, HostPath, Observed, Refusal, case, owner, plan::Changes, toml::string};
 
 /// What config.toml is to say.
 pub(super) struct Edit<'a> {
@@ -25,9 +25,10 @@ impl Edit<'_> {
         changes: &mut Changes<'_>,
     ) -> Result<(File, Option<File>), Refusal> {
         let Self { below, migrated, credentials } = self;
+        owner::check_main_file(observed)?;
         let Some(version) = observed.version else {
             let found = format!(
-                "{}: expected to know the version of containerd, found nobody who tells",
+                "{}: cannot edit it without the version of containerd, which does not run",
                 observed.config
             );
             return Err(Refusal::new(&case::RUNTIME_UNKNOWN, found));
@@ -74,9 +75,14 @@ impl Edit<'_> {
 
 /// `path` decides what an edit of the main file would be for.
 pub(super) fn holds(observed: &Observed, path: &HostPath) -> Refusal {
-    let found = format!(
-        "{path}: expected {} alone to set up the registries, found them here",
-        observed.config
-    );
+    let config = &observed.config;
+    let found = if observed.version.is_some_and(|version| version.major < 2) {
+        format!(
+            "{path}: containerd before 2.0 takes the whole table of the CRI plugin from this file, \
+             so an edit of {config} would have no effect"
+        )
+    } else {
+        format!("{path}: expected {config} alone to set up the registries, found them here")
+    };
     Refusal::new(&case::DROP_IN_HOLDS, found)
 }

@@ -97,8 +97,10 @@ impl<'a> MainFile<'a> {
         let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
         let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
         let file = match now {
-            Some(now) if says == Some(leaves) => File { mode, bytes: now.bytes.clone() },
-            _ => File { mode, bytes: self.text.into_bytes() },
+            Some(now) if says == Some(leaves) => {
+                File { mode, bytes: now.bytes.clone(), owner: None }
+            }
+            _ => File { mode, bytes: self.text.into_bytes(), owner: None },
         };
         Ok((file, self.base))
     }

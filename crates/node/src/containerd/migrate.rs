@@ -7,10 +7,11 @@ use std::{
 
 use super::{
     registry::{Registry, Spot},
+    settings::HostSettings,
     sources::Source,
 };
 use crate::{
-    Desired, File, Observed, Refusal, case,
+    File, Observed, Refusal, case,
     plan::Changes,
     toml::{self, Path, Toml, string},
 };
@@ -24,12 +25,8 @@ pub(super) struct Migrated {
     pub(super) spots: Vec<Spot>,
     /// Files, relative to `certs.d`.
     pub(super) files: BTreeMap<String, File>,
-}
-
-/// Trust of one host as a `tls` table has it.
-#[derive(Default, Clone)]
-struct Trust {
-    lines: Vec<String>,
+    /// The settings of the `tls` tables that leave, by host.
+    pub(super) tls: BTreeMap<String, HostSettings>,
 }
 
 /// What of `registry` has to leave; `hosts` have files of ours already.
@@ -38,25 +35,15 @@ pub(super) fn of(
     sources: &[Source<'_>],
     registry: &Registry,
     hosts: &BTreeSet<&str>,
-    desired: &Desired<'_>,
     changes: &mut Changes<'_>,
 ) -> Result<Migrated, Refusal> {
     let mut migrated = Migrated::default();
     // containerd 2 passes over tls tables.
     let counts = observed.version.is_none_or(|version| version.major < 2);
-    let mut trusts: BTreeMap<&str, Trust> = BTreeMap::new();
     for (host, spot) in registry.tls.iter().filter(|_| counts) {
         let path = path(spot, &["configs", host, "tls"]);
         let Some(toml) = at(sources, spot) else { continue };
-        trusts.insert(host, trust(toml, &path));
-        let declared =
-            desired.declaration.registry.as_ref().filter(|registry| registry.domain == *host);
-        let declared =
-            declared.is_some_and(|registry| registry.insecure || !registry.ca.is_empty());
-        if hosts.contains(host.as_str()) && !declared {
-            let found = format!("{}: expected no {}, found it", spot.path, toml::shown(&path));
-            return Err(Refusal::new(&case::TLS_TABLE_DECLARED, found));
-        }
+        migrated.tls.insert(host.clone(), HostSettings::of_tls(toml, &path));
         let found = format!("{} has {}", spot.path, toml::shown(&path));
         changes.edits(&spot.path, &case::TLS_TABLE, &found);
         migrated.paths.push(path);
@@ -93,8 +80,8 @@ pub(super) fn of(
             if url.matches('/').count() > 2 {
                 text.push_str("  override_path = true\n");
             }
-            for line in trusts.get(of_host).iter().flat_map(|trust| &trust.lines) {
-                let _ = writeln!(text, "  {line}");
+            if let Some(settings) = migrated.tls.get(of_host) {
+                text = put(settings, &text, &["host", &url]);
             }
         }
         if text == marker() {
@@ -103,17 +90,25 @@ pub(super) fn of(
         migrated.files.insert([name, "/hosts.toml"].concat(), File::public(text));
     }
     migrated.paths.extend(table);
-    for (host, trust) in trusts.iter().filter(|(host, _)| !hosts.contains(*host)) {
-        let name = [*host, "/hosts.toml"].concat();
-        let mut text = marker();
-        let _ = writeln!(text, "server = {}", string(&["https://", host].concat()));
-        trust.lines.iter().for_each(|line| {
-            let _ = writeln!(text, "{line}");
-        });
-        text.push_str("\n[host]\n");
+    for (host, settings) in migrated.tls.iter().filter(|(host, _)| !hosts.contains(host.as_str())) {
+        // Docker Hub's registry is known to containerd by the name of Docker Hub.
+        let name = if host == "registry-1.docker.io" { "docker.io" } else { host };
+        if hosts.contains(name) {
+            continue;
+        }
+        let server = string(&["https://", host].concat());
+        let text = [&marker(), "server = ", &server, "\n\n[host]\n"].concat();
+        let text = put(settings, &text, &[]);
+        let name = [name, "/hosts.toml"].concat();
         migrated.files.entry(name).or_insert_with(|| File::public(text));
     }
     Ok(migrated)
+}
+
+/// Returns `text` with `settings` in the table at `path`.
+fn put(settings: &HostSettings, text: &str, path: &[&str]) -> String {
+    // A text of image-swap's own making takes every edit.
+    settings.put(text, path).unwrap_or_else(|_| text.to_owned())
 }
 
 fn marker() -> String {
@@ -126,25 +121,6 @@ fn path(spot: &Spot, keys: &[&str]) -> Path {
 
 fn at<'a, 'b>(sources: &'a [Source<'b>], spot: &Spot) -> Option<&'a Toml<'b>> {
     sources.iter().find(|source| source.path == spot.path).map(|source| &source.toml)
-}
-
-/// A `tls` table as `hosts.toml` says it.
-fn trust(toml: &Toml<'_>, path: &Path) -> Trust {
-    let get = |key: &str| {
-        let path: Vec<&str> = path.iter().map(String::as_str).chain([key]).collect();
-        toml.str(&path).filter(|value| !value.is_empty()).map(string)
-    };
-    let insecure: Vec<&str> =
-        path.iter().map(String::as_str).chain(["insecure_skip_verify"]).collect();
-    let mut lines = Vec::new();
-    lines.extend(get("ca_file").map(|ca| format!("ca = {ca}")));
-    if let (Some(certificate), Some(key)) = (get("cert_file"), get("key_file")) {
-        lines.push(format!("client = [[{certificate}, {key}]]"));
-    }
-    if toml.get(&insecure).and_then(toml_edit::Item::as_bool) == Some(true) {
-        lines.push("skip_verify = true".to_owned());
-    }
-    Trust { lines }
 }
 
 /// An endpoint of the mirrors table as a URL with its scheme, and its host; a path

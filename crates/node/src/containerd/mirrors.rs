@@ -73,7 +73,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     tables(&mut main, block, &wanted, desired.form)?;
     let (file, base) = main.file(secret)?;
-    if base.as_ref() != Some(&file) {
+    if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
         changes.edited(observed.config.clone(), file, base);
     }
     let is_read = observed.files.file(&observed.config).is_some();
@@ -88,7 +88,7 @@ fn version(desired: &Desired<'_>, observed: &Observed) -> Result<Version, Refusa
         return Err(Refusal::new(&case::MIRRORS_NEVER, found));
     }
     let Some(version) = observed.version else {
-        let found = "expected to know the version of containerd, found nobody who tells";
+        let found = "cannot edit config.toml without the version of containerd, which does not run";
         return Err(Refusal::new(&case::MIRRORS_UNKNOWN, found));
     };
     if KILLED.contains(&version) || version >= REMOVED {

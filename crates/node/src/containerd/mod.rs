@@ -7,7 +7,9 @@ mod main_file;
 mod migrate;
 mod mirrors;
 mod neighbours;
+mod others;
 mod registry;
+mod settings;
 mod sources;
 mod support;
 

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use image_swap_core::nodes::Mirrors;
+use image_swap_core::{
+    nodes::Mirrors,
+    render::{self, Rendered},
+};
 
+use super::others::{HOSTS, Others};
 use crate::{
-    Desired, HostPath, Observed, Refusal, case,
+    Case, Desired, HostPath, Observed, Refusal, case,
     plan::{Changes, is_marked},
 };
 
@@ -48,29 +52,44 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether containerd trusts what lies there already, and a file of ours would end that.
-pub(super) fn is_left_as_it_is(
+/// Returns why no file of image-swap goes beside the files of another tool for a target: they
+/// hold what direct requests need, and nothing is declared instead.
+pub(super) fn left_as_it_is(
     desired: &Desired<'_>,
-    observed: &Observed,
-    path: &HostPath,
-    file: &str,
-    changes: &mut Changes<'_>,
-) -> bool {
-    let Some((host, "hosts.toml")) = file.split_once('/') else { return false };
+    others: &Others<'_, '_>,
+    file: &render::File,
+) -> Option<(&'static Case, String)> {
+    let (host, name) = file.path.split_once('/')?;
     let mirrors = Mirrors::new(desired.declaration.rules());
     let is_target_alone = !mirrors.hosts().any(|(found, _)| found == host) && host != "_default";
-    let registry = desired.declaration.registry.as_ref().filter(|registry| registry.domain == host);
+    let registry = desired.declaration.registry.as_ref().filter(|registry| registry.covers(host));
     let trusts = registry.is_some_and(|registry| registry.insecure || !registry.ca.is_empty());
-    let directory = path.parent().unwrap_or_else(|| HostPath::new("/"));
-    let has = |end: &str| {
-        let mut names = observed.files.names(&directory).iter();
-        names.any(|name| name.ends_with(end) && name != "ca.crt")
-    };
-    let certificates = has(".crt") || has(".cert");
-    let hosts_toml = observed.files.exists(path);
-    let left = is_target_alone && !trusts && certificates && !hosts_toml;
-    if left {
-        changes.met(&case::DOCKER_LAYOUT, &format!("{directory} holds certificates"));
+    if !is_target_alone || trusts || name != HOSTS || others.tls.contains_key(host) {
+        return None;
     }
-    left
+    let directory = others.directory(host)?;
+    let names = others.names(&directory);
+    if names.iter().any(|name| name == HOSTS) {
+        return Some((&case::FOREIGN_TARGET, format!("{directory} holds {HOSTS}")));
+    }
+    let certificates =
+        names.iter().any(|name| [".crt", ".cert"].iter().any(|end| name.ends_with(end)));
+    certificates.then(|| (&case::DOCKER_LAYOUT, format!("{directory} holds certificates")))
+}
+
+/// Returns the name of the declared CA beside `file`: another tool's `ca.crt` keeps its name.
+pub(super) fn name_of_ca(
+    others: &Others<'_, '_>,
+    below: &HostPath,
+    file: &render::File,
+    rendered: &Rendered,
+) -> &'static str {
+    const CA: &str = "ca.crt";
+    let name = file.path.split_once('/').map_or("", |(host, _)| host);
+    let ours = rendered.files.iter().find(|file| file.path == [name, "/", CA].concat());
+    let theirs = others.changes.before(&below.join(name).join(CA));
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if theirs.bytes != ours.text.as_bytes() => "image-swap-ca.crt",
+        _ => CA,
+    }
 }

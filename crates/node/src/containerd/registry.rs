@@ -4,7 +4,10 @@
 //! one; from 2.0 on tables are merged key by key.
 
 use super::sources::Source;
-use crate::{HostPath, Version};
+use crate::{
+    HostPath, Version,
+    owner::{K0S, MICROK8S_DATA},
+};
 
 /// The CRI plugin up to configuration version 2.
 pub(super) const CRI: &str = "io.containerd.grpc.v1.cri";
@@ -33,12 +36,15 @@ pub(super) struct Registry {
     pub(super) auth: Vec<(String, Spot)>,
     /// The file beside the main one that has the plugin's table, if one has.
     pub(super) drop_in: Option<HostPath>,
+    /// A setting that has containerd pull by itself instead of through its transfer service.
+    pub(super) pulls_locally: Option<&'static str>,
 }
 
 impl Registry {
     /// What `version` makes of `sources`, the first of which is the main file.
     pub(super) fn new(sources: &[Source<'_>], main: &HostPath, version: Option<Version>) -> Self {
-        let merges = version.is_none_or(|version| version.major >= 2);
+        // k0s merges the files of its directory itself.
+        let merges = version.is_none_or(|version| version.major >= 2) || main.as_str() == K0S;
         let mut registry = Self::default();
         for source in sources {
             for plugin in [CRI, IMAGES].into_iter().filter(|plugin| reads(source, plugin, version))
@@ -54,15 +60,27 @@ impl Registry {
                 registry.add(source, plugin);
             }
         }
+        // The transfer service came with containerd 2.1.
+        if version.is_some_and(|version| version < Version::new(2, 1, 0)) {
+            registry.pulls_locally = Some("its version");
+        }
         registry
+    }
+
+    /// Returns the directories of `config_path`, in the order in which they are searched.
+    pub(super) fn directories(&self) -> Vec<HostPath> {
+        let list = self.config_path.iter().flat_map(|(list, _)| list.split(':'));
+        list.filter(|path| !path.is_empty()).map(HostPath::new).collect()
     }
 
     fn add(&mut self, source: &Source<'_>, plugin: &'static str) {
         let spot = || Spot { path: source.path.clone(), plugin };
         let table = |key| ["plugins", plugin, "registry", key];
         if let Some(path) = source.toml.str(&table("config_path")) {
-            self.config_path = (!path.is_empty()).then(|| (path.to_owned(), spot()));
+            let path = path.replace("${SNAP_DATA}", MICROK8S_DATA);
+            self.config_path = (!path.is_empty()).then(|| (path, spot()));
         }
+        self.pulls_locally = pulls_locally(source, plugin).or(self.pulls_locally);
         for host in source.toml.keys(&table("mirrors")) {
             self.mirrors.push((host.to_owned(), spot()));
         }
@@ -76,6 +94,27 @@ impl Registry {
             }
         }
     }
+}
+
+/// Returns a setting by which containerd pulls by itself, and then splits the list in
+/// `config_path`; its transfer service takes the list for one name.
+///
+/// Source: containerd 2.1, `internal/cri/config`, `CheckLocalImagePullConfigs`.
+fn pulls_locally(source: &Source<'_>, plugin: &str) -> Option<&'static str> {
+    let get = |keys: &[&str]| source.toml.get(&[&["plugins", plugin], keys].concat());
+    let is = |key: &'static str, expected: bool| {
+        let flag = get(&[key]).or_else(|| get(&["containerd", key]))?.as_bool()?;
+        (flag == expected).then_some(key)
+    };
+    let downloads = || {
+        let found = get(&["max_concurrent_downloads"])?.as_integer()?;
+        (found != 3).then_some("max_concurrent_downloads")
+    };
+    is("use_local_image_pull", true)
+        .or_else(|| is("discard_unpacked_layers", true))
+        .or_else(|| is("disable_snapshot_annotations", false))
+        .or_else(|| is("image_pull_with_sync_fs", true))
+        .or_else(downloads)
 }
 
 /// Whether `version` reads the table of `plugin` in `source`.

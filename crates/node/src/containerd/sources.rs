@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::{
     Entry, File, Files, HostPath, Observed, Refusal,
     case::{self, Case},
-    glob,
+    glob, owner,
     toml::Toml,
 };
 
@@ -59,6 +59,9 @@ fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let mut paths = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = vec![observed.config.clone()];
+    if owner::k0s_merges(observed) {
+        next.extend(glob::expand(owner::K0S_DROP_INS, files, unseen));
+    }
     // The pattern `/etc/containerd/conf.d/*.toml` in the defaults of containerd 2.2 and
     // later has no effect: containerd resolves the imports of files only.
     while !next.is_empty() {

@@ -3,6 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::{fs, io, path::Path};
 
+use rustix::process::{getegid, geteuid};
+
 use super::Host;
 use crate::{Entry, File, HostPath};
 
@@ -44,7 +46,10 @@ fn plain(here: &Path, data: &fs::Metadata) -> io::Result<Entry> {
         directory(here)?
     } else if kind.is_file() && data.size() <= LARGEST {
         let mode = data.permissions().mode() & 0o7777;
-        Entry::File(File { bytes: fs::read(here)?, mode })
+        let owner = (data.uid(), data.gid());
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        let owner = Some(owner).filter(|owner| *owner != own);
+        Entry::File(File { bytes: fs::read(here)?, mode, owner })
     } else if kind.is_file() {
         Entry::Other(format!("a file of {} bytes", data.size()))
     } else if kind.is_socket() {

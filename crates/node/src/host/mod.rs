@@ -1,6 +1,7 @@
 //! The host itself: what lies there, and changing it so that whoever looks sees
 //! the old or the new, never half of it.
 
+mod attributes;
 mod inside;
 mod lock;
 mod look;

@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all, whenever the power fails.
 
+use super::attributes;
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions},
@@ -63,7 +64,7 @@ pub(crate) struct Staged {
 pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Staged> {
     // Made first, so that whatever goes wrong now takes the file away.
     let staged = Staged { unfinished: unfinished(path)?, path: path.to_owned() };
-    fill(&staged.unfinished, bytes, access)?;
+    fill(&staged.unfinished, bytes, access, path)?;
     Ok(staged)
 }
 
@@ -140,7 +141,8 @@ pub(crate) fn clean(path: &Path) -> io::Result<()> {
     }
 }
 
-fn fill(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+/// Writes the new file `path`, with the extended attributes of the file `like`.
+fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -156,6 +158,8 @@ fn fill(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     }
     // After the owner: changing that clears some bits of the mode.
     file.set_permissions(Permissions::from_mode(access.mode))?;
+    // After the mode: an access control list says the same as its group bits.
+    attributes::copy(like, &file, matches!(access.mode & 0o077, 0))?;
     file.sync_all()
 }
 

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Host, HostPath, Runtime, Version,
     cri::{self, Client},
+    owner,
     restart::Place,
 };
 
@@ -25,8 +26,8 @@ pub struct Daemon {
     pub pid: Option<u32>,
     /// Its program, as the host calls it.
     pub program: Option<String>,
-    /// The file it was started with, if it says so.
-    pub config: Option<HostPath>,
+    /// Its command line; empty if that cannot be seen.
+    pub(super) arguments: Vec<String>,
     /// The `config_path` in force, if it says so.
     pub(super) config_path: Option<String>,
     /// Where the socket is, seen from here.
@@ -58,12 +59,17 @@ impl Daemon {
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
         let Asked { answer, version, pid, config_path } =
             if cri { ask(&reach) } else { Asked::not() };
-        let words = pid.map(words).unwrap_or_default();
+        let pid = pid.or_else(|| pid_of_docker(host).filter(|_| runtime == Runtime::Docker));
+        let arguments = pid.map(words).unwrap_or_default();
         let program = program(host, runtime, pid);
         let version = version.or_else(|| said(host, program.as_deref()?));
-        let config = option(&words).filter(|_| runtime == Runtime::Containerd);
         let config_path = config_path.filter(|_| runtime == Runtime::Containerd);
-        Self { socket, answer, version, pid, program, config, config_path, reach, cri }
+        Self { socket, answer, version, pid, program, arguments, config_path, reach, cri }
+    }
+
+    /// True if a process of it can be seen, or answers.
+    pub(super) fn runs(&self) -> bool {
+        self.pid.is_some() || matches!(self.answer, Answer::Alive(_) | Answer::NoCri(_))
     }
 
     /// Where to look for it after a restart.
@@ -92,8 +98,18 @@ fn socket(host: &Host, runtime: Runtime) -> (HostPath, bool) {
     (path.into(), !matches!(runtime, Runtime::Docker | Runtime::Podman))
 }
 
-/// Returns the socket that config.toml sets, else containerd's default.
+/// Returns the socket that config.toml sets, else containerd's default; of k0s and `MicroK8s`
+/// the one that they set by an option.
 fn containerd_socket(host: &Host) -> HostPath {
+    let there = |path: &str| host.at(&path.into()).is_ok_and(|path| path.exists());
+    for (sign, socket) in [
+        (owner::K0S, "/run/k0s/containerd.sock"),
+        (owner::MICROK8S, "/var/snap/microk8s/common/run/containerd.sock"),
+    ] {
+        if there(sign) && (there(socket) || !there("/run/containerd/containerd.sock")) {
+            return socket.into();
+        }
+    }
     let configured = || {
         let path = host.at(&Runtime::Containerd.config()).ok()?;
         address(&fs::read_to_string(path).ok()?)
@@ -168,17 +184,14 @@ fn words(pid: u32) -> Vec<String> {
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// The file that follows `--config` or `-c`.
-fn option(words: &[String]) -> Option<HostPath> {
-    let found = words.iter().enumerate().skip(1).find_map(|(at, word)| {
-        let (name, value) =
-            word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
-        let named = matches!(name, "--config" | "-config" | "-c" | "--c");
-        named.then(|| {
-            value.map_or_else(|| words.get(at + 1).cloned(), |value| Some(value.to_owned()))
-        })?
-    })?;
-    found.starts_with('/').then(|| HostPath::new(&found))
+/// Returns the process of dockerd: its socket does not show it.
+fn pid_of_docker(host: &Host) -> Option<u32> {
+    if !host.root().is_whole() {
+        return None;
+    }
+    let pid = fs::read_to_string("/run/docker.pid").ok()?.trim().parse().ok()?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (name.trim() == "dockerd").then_some(pid)
 }
 
 /// The program that runs, else the one that the host would find.
@@ -226,21 +239,5 @@ mod tests {
         ] {
             assert_eq!(address(config).as_deref(), expected, "{config}");
         }
-    }
-
-    #[test]
-    fn the_file_that_a_process_was_started_with_is_found() {
-        let of = |line: &str| option(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        let path = Some(HostPath::new("/etc/c.toml"));
-        for line in [
-            "containerd --config /etc/c.toml",
-            "containerd -c=/etc/c.toml",
-            "x --config=/etc/c.toml a",
-        ] {
-            assert_eq!(of(line), path, "{line}");
-        }
-        assert_eq!(of("containerd"), None);
-        assert_eq!(of("containerd -c"), None);
-        assert_eq!(of("containerd -c relative.toml"), None);
     }
 }

@@ -8,12 +8,16 @@ use crate::{Host, HostPath, RUNTIMES, Runtime};
 ///
 /// k3s and RKE2 bring a containerd of their own, and Docker uses one that is
 /// there: so they stand in this order.
-const SIGNS: [(Runtime, &[&str]); 6] = [
+const SIGNS: [(Runtime, &[&str]); 7] = [
+    (
+        Runtime::Containerd,
+        &["/run/k0s/containerd.sock", "/etc/k0s", "/var/snap/microk8s/current/args"],
+    ),
     (Runtime::K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
     (Runtime::Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
     (Runtime::Crio, &["/run/crio/crio.sock", "/etc/crio"]),
     (Runtime::Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
-    (Runtime::Docker, &["/run/docker.sock", "/etc/docker"]),
+    (Runtime::Docker, &["/run/docker.sock", "/etc/docker", "/var/snap/docker"]),
     (Runtime::Podman, &["/usr/bin/podman"]),
 ];
 
@@ -33,7 +37,8 @@ pub(super) fn detect(host: &Host) -> Result<Runtime, ObserveError> {
         return Ok(used);
     }
     let docker = found.contains(&Runtime::Docker);
-    let without_cri = || docker && cri_is_disabled(host);
+    let brought = SIGNS[0].1.iter().any(|path| there(&path));
+    let without_cri = || docker && !brought && cri_is_disabled(host);
     let chosen =
         found.into_iter().find(|runtime| !(*runtime == Runtime::Containerd && without_cri()));
     chosen.ok_or_else(|| ObserveError::NoRuntime(RUNTIMES.map(Runtime::name).join(", ")))

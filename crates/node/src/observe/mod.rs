@@ -9,7 +9,7 @@ pub use self::{
     daemon::{Answer, Daemon},
     drift::{Drift, Standing, drift},
 };
-use crate::{Desired, Files, Host, Ledger, Observed, Runtime, needs};
+use crate::{Desired, Files, Host, Ledger, Observed, Owner, Runtime, Version};
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
@@ -43,7 +43,8 @@ pub enum Asks {
 }
 
 /// Looks at `host`, whose runtime is `runtime` or the one that is found there.
-/// `desired` is `None` where only a restore is planned.
+/// `desired` is `None` where only a restore is planned. `at_rest` is the version of a runtime
+/// that does not run, as in the image of a host.
 ///
 /// # Errors
 /// There is no runtime. What cannot be read is in [`Observed::files`] as such.
@@ -52,6 +53,7 @@ pub fn observe(
     runtime: Option<Runtime>,
     desired: Option<&Desired<'_>>,
     asks: Asks,
+    at_rest: Option<Version>,
 ) -> Result<Seen, ObserveError> {
     let told = || {
         // What is taken back is what was told, whoever else is there by now.
@@ -67,21 +69,24 @@ pub fn observe(
     };
     let daemon = Daemon::find(host, runtime);
     let mut observed = Observed::new(runtime, daemon.version);
-    if let Some(config) = &daemon.config {
-        observed.config = config.clone();
-    }
-    observed.in_force.clone_from(&daemon.config_path);
-    loop {
-        let paths = needs(desired, &observed);
-        if paths.is_empty() {
-            break;
-        }
-        for path in paths {
-            let entry = host.look(&path);
-            observed.files.insert(path, entry);
-        }
-    }
     let mut notes = Vec::new();
+    observed.arguments.clone_from(&daemon.arguments);
+    observed.in_force.clone_from(&daemon.config_path);
+    if let Some(version) = at_rest {
+        if daemon.runs() {
+            notes.push(format!(
+                "{runtime} runs on this host, so --runtime-version {version} has no effect"
+            ));
+        } else {
+            observed.version = Some(version);
+            observed.at_rest = true;
+        }
+    }
+    observed.look(desired, |path| host.look(path));
+    if observed.owner() == Some(Owner::MicroK8s) {
+        // The revision is part of the path in force, and not of the one that is written.
+        observed.in_force = None;
+    }
     if let Some(desired) = desired {
         let (alone, note) = tokens::alone(desired, &observed, asks);
         observed.tokens_alone = alone;

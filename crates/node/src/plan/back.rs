@@ -1,6 +1,6 @@
 //! What a file of ours becomes without us.
 
-use crate::{Before, File, HostPath, Written, json, toml};
+use crate::{Before, File, HostPath, Written, json, text::Encoding, toml};
 
 /// What to do with a file that we wrote.
 pub(crate) enum Back {
@@ -31,11 +31,17 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     }
     let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
     let ours = written.ours.last().map(crate::Bytes::get).unwrap_or_default();
-    let texts =
-        (String::from_utf8(before), String::from_utf8(ours), std::str::from_utf8(&now.bytes));
-    let (Ok(before), Ok(ours), Ok(text)) = texts else {
+    // TOML has one encoding.
+    let text = |bytes: &[u8]| {
+        let decoded = Encoding::decode(bytes);
+        decoded.filter(|(encoding, _)| *encoding == Encoding::Utf8 || is(&[".json"]))
+    };
+    let (Some((_, before)), Some((_, ours)), Some((encoding, text))) =
+        (text(&before), text(&ours), text(&now.bytes))
+    else {
         return Back::Stays("it is no text".to_owned());
     };
+    let text = text.as_str();
     let without = if is(&[".json"]) {
         json::without(&before, &ours, text)
             .map(|(text, left)| (json::is_empty(&text), text, left))
@@ -50,7 +56,8 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
         Err(why) => Back::Stays(why),
         Ok((true, ..)) if matches!(written.before, Before::Absent) => Back::Remove,
         Ok((_, text, left)) => {
-            Back::Write { file: File { bytes: text.into_bytes(), mode: now.mode }, left }
+            let bytes = encoding.encode(&text);
+            Back::Write { file: File { bytes, mode: now.mode, owner: now.owner }, left }
         }
     }
 }

@@ -4,8 +4,8 @@ use image_swap_core::{redact::without_userinfo, render::Rendered};
 
 use super::{Plan, Step, back, order::Steps};
 use crate::{
-    Before, Case, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal, Restart, Row,
-    State, Written, case,
+    Before, Case, Contact, Desired, Entry, File, Form, HostPath, Ledger, Observed, Refusal,
+    Restart, Row, State, Written, case,
 };
 
 /// What a host should hold, collected.
@@ -19,6 +19,10 @@ pub(crate) struct Changes<'a> {
     pub(crate) unread: Option<String>,
     pub(crate) cases: Vec<&'static Case>,
     pub(crate) notes: Vec<String>,
+    /// Credentials of other tools' files that the wanted files keep.
+    pub(crate) secrets: Vec<String>,
+    /// How the runtime will reach each target host, as far as other tools' files decide it.
+    pub(crate) contacts: Vec<Contact>,
     /// Notes of files that are to be edited.
     edits: Vec<(HostPath, String)>,
 }
@@ -62,6 +66,8 @@ impl<'a> Changes<'a> {
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
+            secrets: Vec::new(),
+            contacts: Vec::new(),
             edits: Vec::new(),
         })
     }
@@ -87,6 +93,8 @@ impl<'a> Changes<'a> {
             unread: None,
             cases: Vec::new(),
             notes: Vec::new(),
+            secrets: Vec::new(),
+            contacts: Vec::new(),
             edits: Vec::new(),
         })
     }
@@ -113,6 +121,16 @@ impl<'a> Changes<'a> {
         }
     }
 
+    /// Returns the file of another tool at `path`: the one that is there, or the one that
+    /// was there before image-swap replaced it.
+    pub(crate) fn before(&self, path: &HostPath) -> Option<File> {
+        let known = self.old.as_ref().and_then(|old| old.files.get(path));
+        match known {
+            Some(written) => written.before.file(),
+            None => self.observed.files.file(path).filter(|now| !is_marked(&now.bytes)).cloned(),
+        }
+    }
+
     /// A file that is ours as a whole.
     pub(crate) fn whole(&mut self, path: HostPath, file: File) {
         self.wanted.push(Want { path, file, part: Part::Whole });
@@ -129,8 +147,8 @@ impl<'a> Changes<'a> {
         let now = self.observed.files.file(path);
         match (now, wanted) {
             (None, _) => State::Missing,
-            (Some(now), Some(want)) if *now == want.file && is_read => State::InPlace,
-            (Some(now), Some(want)) if *now == want.file => State::Unread,
+            (Some(now), Some(want)) if now.is_like(&want.file) && is_read => State::InPlace,
+            (Some(now), Some(want)) if now.is_like(&want.file) => State::Unread,
             (Some(now), _)
                 if self.is_ours(path) || is_marked(&now.bytes) && !self.is_known(path) =>
             {
@@ -187,11 +205,11 @@ impl<'a> Changes<'a> {
             let now = self.there(&path)?;
             let known = old.as_ref().and_then(|old| old.files.get(&path));
             let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
-            let writes = now != Some(&file);
+            let writes = now.is_none_or(|now| !now.is_like(&file));
             if let (Some(now), Some(known)) = (now, known)
                 && writes
                 && !is_ours
-                && known.before.file().as_ref() != Some(now)
+                && known.before.file().is_none_or(|before| !now.is_like(&before))
             {
                 self.met(&case::CHANGED, &format!("{path} was changed since we wrote it"));
             }
@@ -220,6 +238,8 @@ impl<'a> Changes<'a> {
         let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
         plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
         plan.cases = self.cases;
+        plan.secrets = self.secrets;
+        plan.contacts = self.contacts;
         Ok(plan)
     }
 
@@ -265,7 +285,7 @@ impl<'a> Changes<'a> {
                             without_userinfo(&left.join(", "))
                         ));
                     }
-                    if file != *now {
+                    if !now.is_like(&file) {
                         steps.back(self.observed, Step::Write { path: path.clone(), file });
                     }
                 }

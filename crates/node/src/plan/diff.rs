@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use similar::{ChangeTag, TextDiff};
 
 use super::{Plan, Step, redact::Redacted};
-use crate::{File, Ledger, Observed};
+use crate::{File, Ledger, Observed, text::Encoding};
 
 /// Lines around a change.
 const CONTEXT: usize = 3;
@@ -41,8 +41,8 @@ impl Plan {
 
     fn changes(&self, old: Option<&File>, new: Option<&File>, out: &mut String) {
         let bytes = |file: Option<&File>| file.map(|file| file.bytes.clone()).unwrap_or_default();
-        let texts = (String::from_utf8(bytes(old)), String::from_utf8(bytes(new)));
-        let (Ok(old), Ok(new)) = texts else {
+        let text = |file| Encoding::decode(&bytes(file)).map(|(_, text)| text);
+        let (Some(old), Some(new)) = (text(old), text(new)) else {
             out.push_str("(not shown: it is no text)\n");
             return;
         };

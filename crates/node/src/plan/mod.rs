@@ -2,6 +2,7 @@
 
 mod back;
 mod changes;
+mod contact;
 mod diff;
 mod order;
 mod redact;
@@ -15,9 +16,9 @@ use image_swap_core::nodes::Inexpressible;
 #[cfg(feature = "shell")]
 pub(crate) use self::back::{Back, of as without_us};
 pub(crate) use self::changes::{Changes, is_marked};
-pub use self::step::Step;
+pub use self::{contact::Contact, step::Step};
 use crate::{
-    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, containerd,
+    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, case, containerd,
     containers, docker, owner, rancher,
 };
 
@@ -40,6 +41,8 @@ pub struct Plan {
     pub cases: Vec<&'static Case>,
     /// The rules that the runtime cannot be told.
     pub inexpressible: Vec<Inexpressible>,
+    /// How the runtime will reach each target host, as far as files of the host decide it.
+    pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
     secrets: Vec<String>,
 }
@@ -160,7 +163,20 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal>
         Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
         Runtime::Docker => docker::plan(desired, observed),
     }?;
-    plan.secrets = secrets(desired);
+    let rules = desired.declaration.rules().rules().len();
+    // Trust for targets may be all that there is to write.
+    let removes = |step: &Step| *step == Step::Remove { path: Ledger::path() };
+    let leaves_nothing = match &plan.steps[..] {
+        [] => !matches!(observed.ledger(), Ok(Some(_))),
+        steps => steps.iter().any(removes),
+    };
+    let none = plan.inexpressible.len() == rules && leaves_nothing;
+    if let Some(first) = plan.inexpressible.first().filter(|_| none) {
+        let runtime = observed.runtime;
+        let found = format!("{runtime} can express none of {rules} rules: {}", first.why);
+        return Err(Refusal::new(&case::NO_RULE, found));
+    }
+    plan.secrets.extend(secrets(desired));
     Ok(plan)
 }
 

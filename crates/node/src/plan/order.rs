@@ -75,14 +75,20 @@ impl Steps {
         let restart = match read_at_start {
             Some(path) => Some(format!("{runtime} reads {path} when it starts")),
             None if unread.is_some() => unread,
-            None => pending.then(|| format!("{runtime} was told, and not restarted since")),
+            None => pending.then(|| {
+                format!("{runtime} has not been restarted since its configuration changed")
+            }),
         };
+        // A runtime that does not run reads all files when it starts.
+        let restart = restart.filter(|_| !observed.at_rest);
         let told = match (&restart, self.told.is_empty()) {
+            _ if observed.at_rest => None,
             (Some(_), _) => Some(Step::Restart { runtime }),
             (None, false) => Some(Step::Reload { runtime }),
             (None, true) => None,
         };
         let changes = told.is_some()
+            || !self.told.is_empty()
             || [&self.files, &self.gone, &self.directories].iter().any(|steps| !steps.is_empty());
         let settled = (!ledger.files.is_empty()).then_some(ledger);
         let mut plan = Plan { restart, restart_allowed, ..Plan::default() };

@@ -1,5 +1,7 @@
 //! The questions.
 
+use std::collections::BTreeMap;
+
 use hyper::{HeaderMap, Method, Uri, header::WWW_AUTHENTICATE};
 use image_swap_core::{
     declaration::{Declaration, Registry},
@@ -8,8 +10,10 @@ use image_swap_core::{
 };
 use tokio::runtime;
 
+use crate::Contact;
+
 use super::{
-    connection::{Answer, Trust, ask},
+    connection::{Answer, Tls, Trust, ask},
     error::Error,
 };
 
@@ -17,6 +21,8 @@ use super::{
 pub struct Client {
     domain: String,
     trust: Trust,
+    /// Headers of every request, of the host's own files.
+    headers: BTreeMap<String, String>,
     /// `Basic …`, where a credential was declared and may be sent.
     basic: Option<String>,
     runtime: runtime::Runtime,
@@ -31,6 +37,17 @@ pub enum Schemes {
     Basic,
     /// By a token alone.
     Tokens,
+}
+
+/// Whether a registry serves a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It does.
+    Yes,
+    /// It requires a credential, or refuses the one that it got.
+    Unauthorized,
+    /// Its answer does not show it: the reason.
+    Unknown(String),
 }
 
 /// What a registry has under a name.
@@ -54,18 +71,39 @@ impl Client {
         domain: &str,
         header_over_http: bool,
     ) -> std::io::Result<Self> {
+        let contact = Contact { host: domain.to_owned(), ..Contact::default() };
+        Self::of(declaration, contact, header_over_http)
+    }
+
+    /// Returns a client that adds the settings of `contact` to those of `declaration`, as the
+    /// runtime of a node does.
+    ///
+    /// # Errors
+    /// If the machine refuses to wait for sockets.
+    pub fn of(
+        declaration: &Declaration,
+        contact: Contact,
+        header_over_http: bool,
+    ) -> std::io::Result<Self> {
+        let Contact { host, authorities, client, skip_verify, mut headers, users_log_in } = contact;
+        let domain = host.as_str();
         let mirrors = Mirrors::new(declaration.rules());
-        let registry = declaration.registry.as_ref().filter(|found| found.domain == domain);
+        let registry = declaration.registry.as_ref().filter(|found| found.covers(domain));
         let plain = mirrors.scheme(domain) == "http";
-        let trust = match registry {
-            _ if plain => Trust::Plain,
-            Some(registry) if registry.insecure => Trust::Anybody,
-            Some(registry) => Trust::Authorities(registry.ca.pem().to_owned()),
-            None => Trust::Authorities(String::new()),
+        let declared = registry.map(|registry| registry.ca.pem().as_bytes().to_vec());
+        let tls = Tls {
+            authorities: authorities.into_iter().chain(declared).collect(),
+            skip_verify: skip_verify || registry.is_some_and(|registry| registry.insecure),
+            client,
         };
-        let basic = registry.filter(|_| !plain || header_over_http).and_then(basic);
+        let trust = if plain { Trust::Plain } else { Trust::Tls(tls) };
+        let sends = (!plain || header_over_http) && !users_log_in;
+        let basic = registry.filter(|_| sends).and_then(basic);
+        let is_authorization = |name: &str| name.eq_ignore_ascii_case("authorization");
+        let kept = headers.extract_if(.., |name, _| is_authorization(name)).next();
+        let basic = basic.or(kept.map(|(_, value)| value));
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { domain: domain.to_owned(), trust, basic, runtime })
+        Ok(Self { domain: host, trust, headers, basic, runtime })
     }
 
     /// What it wants to be shown before it answers anything.
@@ -90,7 +128,38 @@ impl Client {
         }
     }
 
-    /// What it has as `repository`, under a tag or a digest.
+    /// Finds out whether the registry serves this client, by the root of its API.
+    ///
+    /// # Errors
+    /// If it cannot be reached, its certificate is not trusted, or it fails.
+    pub fn serves(&self) -> Result<Serves, Error> {
+        let answer = self.ask(Method::GET, "/v2/", self.basic.as_deref())?;
+        match answer.status {
+            200..=299 => Ok(Serves::Yes),
+            401 => {
+                let bearer =
+                    challenges(&answer.headers).into_iter().find_map(|found| match found {
+                        Challenge::Bearer { realm, service, .. } => Some((realm, service)),
+                        Challenge::Basic => None,
+                    });
+                let Some((realm, service)) = bearer else { return Ok(Serves::Unauthorized) };
+                if !self.is_own(&realm) {
+                    return Ok(Serves::Unknown(format!(
+                        "it gives tokens at {realm}, where its credential is not sent"
+                    )));
+                }
+                Ok(match self.token(&realm, &service, "")? {
+                    Ok(_) => Serves::Yes,
+                    Err(_) => Serves::Unauthorized,
+                })
+            }
+            403 => Ok(Serves::Unauthorized),
+            status @ 500.. => Err(self.unexpected("/v2/", status)),
+            status => Ok(Serves::Unknown(format!("it answers {status} to /v2/"))),
+        }
+    }
+
+    /// Returns what it has as `repository`, under a tag or a digest.
     ///
     /// # Errors
     /// Nobody answers as a registry does.
@@ -105,7 +174,9 @@ impl Client {
             let Some((realm, service, scope)) = bearer else {
                 return Ok(Place::Untold("the declared credential is refused".to_owned()));
             };
-            match self.token(&realm, &service, &scope, repository)? {
+            let scope =
+                if scope.is_empty() { format!("repository:{repository}:pull") } else { scope };
+            match self.token(&realm, &service, &scope)? {
                 Ok(token) => {
                     answer = self.ask(Method::HEAD, &path, Some(&["Bearer ", &token].concat()))?;
                 }
@@ -128,29 +199,31 @@ impl Client {
         realm: &str,
         service: &str,
         scope: &str,
-        repository: &str,
     ) -> Result<Result<String, String>, Error> {
         let uri: Option<Uri> = realm.parse().ok();
-        let domain = uri.as_ref().and_then(|uri| uri.authority()).map(ToString::to_string);
-        let (Some(uri), Some(domain)) = (uri, domain) else {
+        let Some(uri) = uri.filter(|uri| uri.authority().is_some()) else {
             return Ok(Err(format!("its token service is no URL: {realm}")));
         };
-        let plain = matches!(self.trust, Trust::Plain);
-        if domain != self.domain || uri.scheme_str() != Some(if plain { "http" } else { "https" }) {
+        if !self.is_own(realm) {
             return Ok(Err(format!(
-                "its tokens are given at {domain}, which nothing is declared for"
+                "its tokens are given at {realm}, which nothing is declared for"
             )));
         }
-        let scope = if scope.is_empty() {
-            format!("repository:{repository}:pull")
-        } else {
-            scope.to_owned()
-        };
-        let path = token_path(&uri, service, &scope);
+        let path = token_path(&uri, service, scope);
         let answer = self.ask(Method::GET, &path, self.basic.as_deref())?;
         let token: Option<Token> = serde_json::from_slice(&answer.body).ok();
         let token = token.and_then(|found| found.token.or(found.access_token));
         Ok(token.ok_or_else(|| format!("its token service answers {}", answer.status)))
+    }
+
+    /// True if the URL `realm` is of this registry.
+    fn is_own(&self, realm: &str) -> bool {
+        let scheme = if matches!(self.trust, Trust::Plain) { "http" } else { "https" };
+        let uri: Option<Uri> = realm.parse().ok();
+        uri.is_some_and(|uri| {
+            let domain = uri.authority().map(hyper::http::uri::Authority::as_str);
+            domain == Some(&self.domain) && uri.scheme_str() == Some(scheme)
+        })
     }
 
     fn ask(
@@ -159,7 +232,8 @@ impl Client {
         path: &str,
         authorization: Option<&str>,
     ) -> Result<Answer, Error> {
-        self.runtime.block_on(ask(&self.domain, &self.trust, method, path, authorization))
+        let asked = ask(&self.domain, &self.trust, method, path, &self.headers, authorization);
+        self.runtime.block_on(asked)
     }
 
     fn unexpected(&self, path: &str, status: u16) -> Error {
@@ -188,7 +262,9 @@ fn token_path(realm: &Uri, service: &str, scope: &str) -> String {
     let own = realm.query().filter(|query| !query.is_empty());
     let own = own.map_or(String::new(), |query| [query, "&"].concat());
     let path = realm.path();
-    format!("{path}?{own}service={}&scope={}", encoded(service), encoded(scope))
+    let scope =
+        if scope.is_empty() { String::new() } else { ["&scope=", &encoded(scope)].concat() };
+    format!("{path}?{own}service={}{scope}", encoded(service))
 }
 
 /// For a query.

@@ -1,13 +1,13 @@
 //! One request over one connection.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
     HeaderMap, Method, Request,
     client::conn::http1::handshake,
-    header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, HOST, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use image_swap_core::registry::host_and_port;
@@ -15,7 +15,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,15 +36,24 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
 
-/// Whom to trust.
-#[derive(Clone, Debug)]
+/// How a registry is connected to.
+#[derive(Clone)]
 pub(super) enum Trust {
-    /// Plain HTTP: there is nobody to trust.
+    /// Plain HTTP.
     Plain,
-    /// These authorities, PEM; empty: the system's.
-    Authorities(String),
-    /// Anybody.
-    Anybody,
+    /// TLS.
+    Tls(Tls),
+}
+
+/// The certificates of a TLS connection.
+#[derive(Clone, Default)]
+pub(super) struct Tls {
+    /// Certificates of authorities beside the system's, PEM.
+    pub(super) authorities: Vec<Vec<u8>>,
+    /// True if every certificate is accepted.
+    pub(super) skip_verify: bool,
+    /// Client certificate and key, PEM; `None` if none is presented.
+    pub(super) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// An answer.
@@ -60,6 +69,7 @@ pub(super) async fn ask(
     trust: &Trust,
     method: Method,
     path: &str,
+    headers: &BTreeMap<String, String>,
     authorization: Option<&str>,
 ) -> Result<Answer, Error> {
     let unreachable = |source| Error::Unreachable { domain: domain.to_owned(), source };
@@ -67,7 +77,7 @@ pub(super) async fn ask(
         let default = if matches!(trust, Trust::Plain) { 80 } else { 443 };
         let (host, port) = host_and_port(domain, default);
         let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-        let request = request(domain, method, path, authorization)?;
+        let request = request(domain, method, path, headers, authorization)?;
         let Some(config) = config(trust).map_err(unreachable)? else {
             return exchange(domain, stream, request).await;
         };
@@ -87,6 +97,7 @@ fn request(
     domain: &str,
     method: Method,
     path: &str,
+    headers: &BTreeMap<String, String>,
     authorization: Option<&str>,
 ) -> Result<Request<Empty<Bytes>>, Error> {
     let cannot = |error: &dyn std::fmt::Display| Error::Cannot {
@@ -100,6 +111,14 @@ fn request(
         .header(ACCEPT, MANIFESTS)
         .body(Empty::new())
         .map_err(|error| cannot(&error))?;
+    for (name, value) in headers {
+        let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::from_str(value))
+        else {
+            return Err(cannot(&"a header of the host's own files is invalid"));
+        };
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+    }
     if let Some(authorization) = authorization {
         // Not the error itself: it might show what was declared.
         let mut value = HeaderValue::from_str(authorization)
@@ -133,19 +152,27 @@ fn config(trust: &Trust) -> io::Result<Option<ClientConfig>> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    Ok(Some(match trust {
-        Trust::Plain => return Ok(None),
-        Trust::Anybody => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unseen(provider)))
-            .with_no_client_auth(),
-        Trust::Authorities(pem) => {
-            let mut roots = RootCertStore::empty();
-            // As containerd has it: the declared authority beside the system's.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            let declared = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
-            roots.add_parsable_certificates(declared);
-            builder.with_root_certificates(roots).with_no_client_auth()
+    let Trust::Tls(tls) = trust else { return Ok(None) };
+    let certificates = |pem: &[u8]| -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
+    };
+    let builder = if tls.skip_verify {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unseen(provider)))
+    } else {
+        let mut roots = RootCertStore::empty();
+        // Container runtimes trust these authorities beside the system's.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let declared = tls.authorities.iter().flat_map(|pem| certificates(pem));
+        roots.add_parsable_certificates(declared);
+        builder.with_root_certificates(roots)
+    };
+    Ok(Some(match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(io::Error::other)?;
+            builder
+                .with_client_auth_cert(certificates(certificate), key)
+                .map_err(io::Error::other)?
         }
     }))
 }

@@ -9,6 +9,6 @@ mod connection;
 mod error;
 
 pub use self::{
-    client::{Client, Place, Schemes},
+    client::{Client, Place, Schemes, Serves},
     error::Error,
 };

@@ -10,7 +10,7 @@ mod choose;
 
 pub use self::choose::{Candidate, candidates};
 use crate::{
-    cri,
+    Contact, cri,
     registry::{self, Place},
 };
 use image_swap_core::{
@@ -61,6 +61,8 @@ pub struct Verifier<'a> {
     pub fallback: Fallback,
     /// Whether credentials may travel over plain HTTP.
     pub header_over_http: bool,
+    /// How the runtime reaches target hosts, as far as files of the host decide it.
+    pub contacts: &'a [Contact],
 }
 
 impl Verifier<'_> {
@@ -108,7 +110,10 @@ impl Verifier<'_> {
         for Endpoint { host, path } in &candidate.endpoints {
             let below = [path.as_str(), if path.is_empty() { "" } else { "/" }].concat();
             let repository = [&below, &*parsed.path().to_string()].concat();
-            let mirror = registry::Client::new(self.declaration, host, self.header_over_http)?;
+            let contact = self.contacts.iter().find(|contact| contact.host == *host).cloned();
+            let contact =
+                contact.unwrap_or_else(|| Contact { host: host.clone(), ..Contact::default() });
+            let mirror = registry::Client::of(self.declaration, contact, self.header_over_http)?;
             match mirror.manifest(&repository, parsed.identifier()) {
                 Ok(Place::Has(found)) if found == digest => {
                     let before = if seen.is_empty() { "is asked first" } else { "is asked next" };

@@ -103,7 +103,18 @@ fn containerd() -> Vec<Fixture> {
         on("config-path-set", "1.7.24", "version = 2\nimports = [\"conf.d/*.toml\"]\n")
             .with(DROP_IN, &format!("[{CRI}.registry]\nconfig_path = \"/etc/my\"\n")),
         on("colon-list", "2.1.9", &set("/etc/containerd/certs.d:/etc/docker/certs.d")),
-        on("colon-list-in-use", "1.7.24", &set("/etc/containerd/certs.d:/etc/docker/certs.d"))
+        on("colon-list-local", "1.7.24", &set("/etc/containerd/certs.d:/etc/docker/certs.d"))
+            .with("/etc/docker/certs.d/k.io/ca.crt", "their CA"),
+        on(
+            "colon-list-local",
+            "2.1.9",
+            &format!(
+                "{}\n[{CRI}.containerd]\ndiscard_unpacked_layers = true\n",
+                set("/etc/containerd/certs.d:/etc/docker/certs.d")
+            ),
+        )
+        .with("/usr/bin/nodeadm", ""),
+        on("colon-list-in-use", "2.1.9", &set("/etc/containerd/certs.d:/etc/docker/certs.d"))
             .with("/etc/docker/certs.d/k.io/ca.crt", "their CA"),
         on("mirrors-table", "1.7.24", &mirrors),
         on(
@@ -112,7 +123,7 @@ fn containerd() -> Vec<Fixture> {
             &registry(&format!("[{CRI}.registry.mirrors.\"gcr.io\"]\nendpoint = [\"ftp://m.io\"]")),
         ),
         on("tls-table", "1.7.24", &tls("k.io")),
-        on("tls-table-declared", "1.7.24", &tls("h.io")),
+        on("tls-table", "1.7.24", &tls("h.io")),
         on(
             "auth-table",
             "1.7.24",
@@ -156,6 +167,16 @@ fn containerd() -> Vec<Fixture> {
         },
         on("cannot-edit", "1.7.24", "version = 2\nplugins = \"none\"\n"),
         on("foreign-hosts", "1.7.24", &set(CERTS_D)).with(hosts, "server = \"https://m.io\"\n"),
+        on("foreign-hosts-odd", "1.7.24", &set(CERTS_D)).with(
+            hosts,
+            "[host.\"https://h.io/v2/a\"]\nskip_verify = true\n[host.\"https://h.io/v2/b\"]\ndial_timeout = \"1s\"\n",
+        ),
+        on("foreign-hosts-odd", "1.7.24", &set(CERTS_D))
+            .with(hosts, "[host.\"http://h.io/v2/a\"]\n"),
+        on("foreign-hosts-odd", "1.7.24", &set(CERTS_D))
+            .with(hosts, "[host.\"https://h.io/v2/a\"]\nca = \"missing.crt\"\n"),
+        on("foreign-target", "1.7.24", &set(CERTS_D))
+            .with("/etc/containerd/certs.d/h.io/hosts.toml", "server = \"https://h.io\"\n"),
         on("foreign-elsewhere", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/_default/hosts.toml", "# theirs\n"),
         on("docker-layout", "1.7.24", &set(CERTS_D))
@@ -200,6 +221,7 @@ fn others() -> Vec<Fixture> {
     };
     let prefix = "[[registry]]\nprefix = \"docker.io\"\nlocation = \"m.io\"\n";
     let drop_in = "/etc/containers/registries.conf.d/99-theirs.conf";
+    let longer = "[[registry]]\nprefix = \"docker.io/library\"\nlocation = \"m.io/lib\"\n";
     let auth = "[crio.image]\nglobal_auth_file = \"/root/auth.json\"\n";
     let never = |fixture| Fixture { fallback: Fallback::Never, ..fixture };
     let mut generated = on("owner-generated", "1.7.24", "");
@@ -209,9 +231,25 @@ fn others() -> Vec<Fixture> {
             .with("/etc/containers/registries.conf", "[registries.search]\nregistries = []\n"),
         with("registries-later", Runtime::Podman).with(drop_in, prefix),
         with("registries-earlier", Runtime::Podman).with("/etc/containers/registries.conf", prefix),
+        with("registries-target", Runtime::Podman)
+            .with(drop_in, "[[registry]]\nlocation = \"h.io\"\ninsecure = true\n"),
+        with("registries-blocked", Runtime::Crio)
+            .with(drop_in, "[[registry]]\nlocation = \"h.io\"\nblocked = true\n"),
+        with("registries-longer", Runtime::Crio).with(drop_in, longer),
+        with("registries-longer", Runtime::Podman)
+            .with(drop_in, "[[registry]]\nprefix = \"*.io/library\"\nlocation = \"m.io\"\n"),
+        never(with("registries-longer-never", Runtime::Crio).with(drop_in, longer)),
+        with("registries-invalid", Runtime::Crio)
+            .with("/etc/containers/registries.conf", "[[registry]]\nlocation = \"https://m.io\"\n"),
         with("crio-auth", Runtime::Crio).with("/etc/crio/crio.conf", auth),
         with("registries-yaml", Runtime::K3s)
-            .with("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n"),
+            .with("/etc/rancher/k3s/registries.yaml", "mirrors:\n  docker.io:\n    endpoint: [m.io]\n"),
+        with("registries-yaml-empty", Runtime::K3s)
+            .with("/etc/rancher/k3s/registries.yaml", "# mirrors:\n"),
+        with("registries-yaml-empty", Runtime::Rke2)
+            .with("/etc/rancher/rke2/registries.yaml", "mirrors:\n  \"*\":\n"),
+        with("private-registry", Runtime::K3s)
+            .with("/etc/rancher/k3s/config.yaml", "private-registry: registries.yaml\n"),
         never(with("rancher-never", Runtime::Rke2)),
         Fixture { rules: "docker.io::h.io", ..with("daemon-json", Runtime::Docker) }
             .with("/etc/docker/daemon.json", "{}\n"),
@@ -222,6 +260,13 @@ fn others() -> Vec<Fixture> {
             "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// --registry-mirror=https://m.io\n",
         ),
         never(with("docker-never", Runtime::Docker)),
+        with("owner-snap-docker", Runtime::Docker)
+            .with("/var/snap/docker/current/config/daemon.json", "{}"),
+        Fixture { rules: "docker.io::h.io/d", ..with("no-rule", Runtime::Docker) },
+        on("owner-k0s", "1.7.24", "version = 2\n")
+            .with("/etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n"),
+        with("owner-microk8s", Runtime::Containerd)
+            .with("/var/snap/microk8s/current/args/containerd-template.toml", "version = 2\n"),
         system("owner-openshift", "rhcos"),
         on("owner-nodeadm", "2.1.9", IMAGE_BUILDER).with("/usr/bin/nodeadm", ""),
         system("owner-bottlerocket", "bottlerocket"),

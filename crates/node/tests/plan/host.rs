@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) runtime: Runtime,
     pub(crate) version: Option<Version>,
     pub(crate) tokens_alone: bool,
+    /// True for the image of a host.
+    pub(crate) at_rest: bool,
     /// The main file, if its service says so.
     pub(crate) config: Option<&'static str>,
     pub(crate) disk: Files,
@@ -51,7 +53,8 @@ impl Host {
     pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
         let mut disk = Files::default();
         disk.insert("/", Entry::Directory(Vec::new()));
-        Self { runtime, version: Version::parse(version), tokens_alone: false, config: None, disk }
+        let version = Version::parse(version);
+        Self { runtime, version, tokens_alone: false, at_rest: false, config: None, disk }
             .with("/etc/os-release", "ID=debian\n")
             .with("/var/lib/x", "")
     }
@@ -90,8 +93,9 @@ impl Host {
     pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
         let mut observed = Observed::new(self.runtime, self.version);
         observed.tokens_alone = self.tokens_alone;
+        observed.at_rest = self.at_rest;
         if let Some(config) = self.config {
-            observed.config = config.into();
+            observed.arguments = vec!["--config".to_owned(), config.to_owned()];
         }
         observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
         observed

@@ -7,3 +7,4 @@ mod certs_d;
 mod host;
 mod mirrors;
 mod other_runtimes;
+mod other_tools;

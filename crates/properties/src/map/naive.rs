@@ -34,17 +34,87 @@ impl Rule {
         (self.kind, [scheme, domain, api, path.as_str(), slash].concat())
     }
 
+    /// Makes the target that of the key, so that the rule exempts.
+    pub(crate) fn lead_to_itself(&mut self) {
+        if matches!(self.kind, Kind::Exact | Kind::Replace | Kind::Prefix) {
+            self.target = Target { path: self.key.clone(), ..Target::default() };
+        }
+    }
+
     /// What swapped references begin with.
     fn target(&self) -> Option<String> {
         let Target { domain, path, .. } = &self.target;
-        let domain = if self.kind == Kind::Exact { domain } else { hub(domain) };
+        if self.is_identity() {
+            return None;
+        }
+        let domain = match hub(domain).as_str() {
+            "docker.io" if self.kind != Kind::Exact => "docker.io",
+            _ => domain,
+        };
         (!domain.is_empty()).then(|| [domain, path.as_str()].concat())
+    }
+
+    /// Does the rule lead to its own source?
+    fn is_identity(&self) -> bool {
+        let Target { scheme, domain, path, .. } = &self.target;
+        let (_, written) = self.as_written();
+        match self.kind {
+            Kind::Noswap | Kind::Default => false,
+            Kind::Replace => self.key == written,
+            Kind::Exact => {
+                let normalised = |text: &str| Reference::parse(text).map(|r| r.to_string()).ok();
+                self.key == written
+                    || normalised(&self.key).is_some_and(|key| Some(key) == normalised(&written))
+            }
+            Kind::Prefix => {
+                let (of_key, below) = self.key.split_once('/').unwrap_or((&self.key, ""));
+                let is_dead = below.bytes().any(|b| b.is_ascii_uppercase() || b == b':');
+                let in_parts = *scheme != "http://"
+                    && hub(of_key) == hub(domain)
+                    && below == path.trim_start_matches('/');
+                !is_dead && (in_parts || self.key == written)
+            }
+        }
     }
 }
 
-/// The one name of Docker Hub.
-fn hub(domain: &str) -> &str {
-    if domain == "index.docker.io" { "docker.io" } else { domain }
+/// The one name of Docker Hub, and any host as DNS reads it.
+fn hub(domain: &str) -> String {
+    let domain = domain.to_lowercase();
+    if domain == "index.docker.io" { "docker.io".to_owned() } else { domain }
+}
+
+/// A reference with its host as DNS reads it.
+struct Compared {
+    domain: String,
+    path: String,
+    /// Tag and digest.
+    end: String,
+}
+
+impl Compared {
+    fn new(reference: &Reference<'_>) -> Self {
+        let (whole, name) = (reference.to_string(), reference.name().to_string());
+        let (domain, mut path) = (hub(reference.domain()), reference.path().into_owned());
+        let renamed = domain != reference.domain();
+        if renamed && domain == "docker.io" && !path.contains('/') {
+            path = ["library/", &path].concat();
+        }
+        Self { domain, path, end: whole[name.len()..].to_owned() }
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        Reference::parse(text).ok().map(|reference| Self::new(&reference))
+    }
+
+    fn name(&self) -> String {
+        let slash = if self.domain.is_empty() { "" } else { "/" };
+        [&self.domain, slash, &self.path].concat()
+    }
+
+    fn whole(&self) -> String {
+        [self.name(), self.end.clone()].concat()
+    }
 }
 
 /// A domain without its port.
@@ -72,12 +142,16 @@ pub(crate) struct Rules<'r>(pub(crate) &'r [Rule]);
 impl Rules<'_> {
     /// What becomes of `image`, parsed as `reference`.
     pub(crate) fn decide(&self, reference: &Reference<'_>, image: &str) -> Answer {
-        let whole = reference.to_string();
         let keep = |reason, rule| Answer { image: image.to_owned(), reason, rule };
+        let digest = image.split_once(':').filter(|(_, hex)| !hex.contains(|c| !is_hex(c)));
+        let digest = digest.map(|(algorithm, hex)| (algorithm, hex.len()));
+        if matches!(digest, Some(("sha256", 64) | ("sha384", 96) | ("sha512", 128))) {
+            return keep(Reason::ImageId, None);
+        }
         if self.0.iter().any(|rule| is_target_of(image, rule)) {
             return keep(Reason::AlreadyMirrored, None);
         }
-        let Some((id, reason, result)) = self.speaking_of(reference, image, &whole) else {
+        let Some((id, reason, result)) = self.speaking_of(&Compared::new(reference), image) else {
             return keep(Reason::NoRule, None);
         };
         let rule = Some(id);
@@ -87,7 +161,7 @@ impl Rules<'_> {
             Said::Become(swapped) => match Reference::parse(&swapped) {
                 Ok(parsed)
                     if reason == Reason::Exact
-                        || parsed.domain() == hub(self.0[id].target.domain) =>
+                        || hub(parsed.domain()) == hub(self.0[id].target.domain) =>
                 {
                     Answer { image: swapped, reason, rule }
                 }
@@ -97,21 +171,17 @@ impl Rules<'_> {
     }
 
     /// The rule that decides, and what it says.
-    fn speaking_of(
-        &self,
-        reference: &Reference<'_>,
-        image: &str,
-        whole: &str,
-    ) -> Option<(usize, Reason, Said)> {
+    fn speaking_of(&self, reference: &Compared, image: &str) -> Option<(usize, Reason, Said)> {
+        let whole = reference.whole();
+        let whole = whole.as_str();
         let of_kind = |kind| self.0.iter().enumerate().filter(move |(_, rule)| rule.kind == kind);
         let said = |(id, rule): (usize, &Rule), reason, result: &dyn Fn(&str) -> String| {
             let said = rule.target().map_or(Said::LeaveAlone, |t| Said::Become(result(&t)));
             Some((id, reason, said))
         };
-        let (name, path) = (reference.name().to_string(), reference.path());
-        let end = &whole[name.len()..];
+        let (name, path) = (reference.name(), &reference.path);
 
-        let normalised = |text: &str| Reference::parse(text).map(|r| r.to_string()).ok();
+        let normalised = |text: &str| Compared::of(text).map(|key| key.whole());
         let exact = of_kind(Kind::Exact).find(|(_, rule)| rule.key == image).or_else(|| {
             of_kind(Kind::Exact).find(|(_, rule)| normalised(&rule.key).as_deref() == Some(whole))
         });
@@ -129,11 +199,11 @@ impl Rules<'_> {
         // The longest, and of several that are alike the first.
         let prefixes = of_kind(Kind::Prefix).rev().filter_map(|rule| {
             let (domain, beginning) = rule.1.key.split_once('/').unwrap_or((&rule.1.key, ""));
-            let rest = self.speaks_of_domain(hub(domain), reference.domain()).then_some(&path)?;
+            let rest = self.speaks_of_domain(&hub(domain), &reference.domain).then_some(path)?;
             below(rest, beginning).map(|rest| (beginning.len(), rule, rest))
         });
         if let Some((_, rule, rest)) = prefixes.max_by_key(|(length, ..)| *length) {
-            return said(rule, Reason::Rule, &|target| swapped(reference, target, rest, end));
+            return said(rule, Reason::Rule, &|target| swapped(reference, target, rest));
         }
 
         if let Some((id, _)) = of_kind(Kind::Noswap).find(|(_, rule)| is_in(image, rule)) {
@@ -144,14 +214,15 @@ impl Rules<'_> {
         let default = default.filter(|(_, rule)| rule.target().is_some())?;
         // A name without a domain (`a_b.c/d`) has its first component for a host.
         let rest = name.split_once('/').map_or("", |(_, rest)| rest);
-        said(default, Reason::Default, &|target| swapped(reference, target, rest, end))
+        said(default, Reason::Default, &|target| swapped(reference, target, rest))
     }
 
     /// A key with a port speaks of that port; one without, of every port that
     /// has no key of its own.
     fn speaks_of_domain(&self, key: &str, domain: &str) -> bool {
         let is_key_domain = |rule: &Rule| {
-            rule.kind == Kind::Prefix && rule.key.split('/').next().map(hub) == Some(domain)
+            rule.kind == Kind::Prefix
+                && rule.key.split('/').next().map(hub).as_deref() == Some(domain)
         };
         key == domain || (key == host(domain) && !self.0.iter().any(is_key_domain))
     }
@@ -168,15 +239,18 @@ pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
     let (Some(target), Ok(reference)) = (rule.target(), Reference::parse(image)) else {
         return false;
     };
-    let name = reference.name().to_string();
+    let reference = Compared::new(&reference);
+    let name = reference.name();
     match rule.kind {
         Kind::Noswap => false,
         Kind::Exact => {
-            let whole = reference.to_string();
-            let normalised = Reference::parse(&target).map(|target| target.to_string());
-            target == image || target == whole || normalised == Ok(whole)
+            let whole = reference.whole();
+            let normalised = Compared::of(&target).map(|target| target.whole());
+            target == image || target == whole || normalised == Some(whole)
         }
         Kind::Prefix | Kind::Replace | Kind::Default => {
+            let (host, rest) = target.split_at(target.find('/').unwrap_or(target.len()));
+            let target = [&hub(host), rest].concat();
             // On Docker Hub `docker.io/app` is another name of `docker.io/library/app`.
             let in_library = target.replacen("docker.io/", "docker.io/library/", 1);
             let is_image = target.starts_with("docker.io/") && target.matches('/').count() == 1;
@@ -190,8 +264,9 @@ pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
 
 /// Is `rule` an element of `noswap_wildcards` that the name of `image` holds?
 pub(super) fn is_in(image: &str, rule: &Rule) -> bool {
-    let name = Reference::parse(image).map(|reference| reference.name().to_string());
-    rule.kind == Kind::Noswap && name.is_ok_and(|name| name.contains(&rule.target.path))
+    let name = Compared::of(image).map(|reference| reference.name());
+    let element = rule.target.path.to_lowercase();
+    rule.kind == Kind::Noswap && name.is_some_and(|name| name.contains(&element))
 }
 
 fn put_below(target: &str, rest: &str) -> String {
@@ -203,14 +278,19 @@ fn put_below(target: &str, rest: &str) -> String {
 }
 
 /// `rest` of the path below the target; joined to a hyphen, the whole name without port.
-fn swapped(reference: &Reference<'_>, target: &str, rest: &str, end: &str) -> String {
+fn swapped(reference: &Compared, target: &str, rest: &str) -> String {
+    let Compared { domain, path, end } = reference;
     let rest = if target.ends_with('-') {
-        let slash = if reference.domain().is_empty() { "" } else { "/" };
-        [host(reference.domain()), slash, &reference.path()].concat()
+        let slash = if domain.is_empty() { "" } else { "/" };
+        [host(domain), slash, path].concat()
     } else {
         rest.trim_start_matches('/').to_owned()
     };
     [put_below(target, &rest).as_str(), end].concat()
+}
+
+fn is_hex(character: char) -> bool {
+    matches!(character, '0'..='9' | 'a'..='f')
 }
 
 /// `fnmatch`, by trying everything.

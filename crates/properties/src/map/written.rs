@@ -6,7 +6,7 @@ use super::naive::{Rule, Target};
 use crate::{choices::Choices, text};
 
 /// Few, so that rules and images meet.
-const DOMAINS: [&str; 10] = [
+const DOMAINS: [&str; 12] = [
     "docker.io",
     "quay.io",
     "h.io",
@@ -17,6 +17,8 @@ const DOMAINS: [&str; 10] = [
     "localhost:5000",
     "[::1]:5000",
     "Reg",
+    "Quay.IO",
+    "Docker.io",
 ];
 
 const PATHS: [&str; 8] =
@@ -96,7 +98,10 @@ impl Written {
             _ => ("", [c.of(&DOMAINS), path(c)].concat()),
         };
         let target = if c.one_in(8) { Target::default() } else { target(c, kind) };
-        let rule = Rule { kind, key, target };
+        let mut rule = Rule { kind, key, target };
+        if c.one_in(12) {
+            rule.lead_to_itself();
+        }
         let (_, target) = rule.as_written();
         let old_form_would_do = !rule.key.contains(':') && !target.contains(':');
         // In a list the old form would continue `noswap_wildcards`.
@@ -148,6 +153,9 @@ fn path(c: &mut Choices<'_>) -> &'static str {
 }
 
 fn image(c: &mut Choices<'_>) -> String {
+    if c.one_in(32) {
+        return ["sha256:", &"0".repeat(64)].concat();
+    }
     let mut text = [c.of(&DOMAINS), "/"].concat();
     if c.one_in(3) {
         text.clear();

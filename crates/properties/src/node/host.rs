@@ -42,11 +42,33 @@ impl Host {
         if c.one_in(4) {
             host.write("/etc/containerd/conf.d/a.toml", &config::text(c, "plugins"));
         }
+        if c.one_in(4) {
+            let path = c.of(&["registries.conf", "registries.conf.d/10-a.conf"]);
+            let text = c.of(&[
+                "[[registry]]\nlocation = \"docker.io\"\nblocked = true\n",
+                "[[registry]]\nprefix = \"gcr.io\"\nlocation = \"m.io/g\"\ninsecure = true\n",
+                "[[registry]]\nlocation = \"h.io\"\ninsecure = true\n",
+                "[[registry]]\nprefix = \"*.io\"\n",
+            ]);
+            host.write(&["/etc/containers/", path].concat(), text);
+        }
+        if c.one_in(4) {
+            let text = c.of(&["", "\u{feff}{}", "{\"registry-mirrors\": null}", "{\n}\n"]);
+            host.write("/etc/docker/daemon.json", text);
+            host.write("/etc/rancher/k3s/registries.yaml", c.of(&["", "mirrors:\n  \"*\":\n"]));
+        }
         while c.one_in(3) {
             let directory = c.of(&["certs.d", "certs.d", "other"]);
             let name = c.of(&["docker.io", "_default", "h.io", "quay.io:8443", "m.io"]);
             let file = c.of(&["hosts.toml", "ca.crt", "company.crt"]);
-            let text = c.of(&["server = \"https://m.io\"\n", "", "[host]\n"]);
+            let text = c.of(&[
+                "server = \"https://m.io\"\n",
+                "",
+                "[host]\n",
+                "-----BEGIN CERTIFICATE-----",
+                "ca = \"company.crt\"\n[host.\"https://h.io/v2/x\"]\nskip_verify = true\n",
+                "[host.\"https://k.io:5000\"]\nclient = \"ca.crt\"\n[host.\"https://k.io:5000\".header]\nx = [\"s3cret\"]\n",
+            ]);
             host.write(&["/etc/containerd/", directory, "/", name, "/", file].concat(), text);
         }
         host

@@ -30,7 +30,7 @@ use crate::{Outcome, sample};
 /// The use that a server makes of a request's body.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
-    /// None: the server answers as soon as it has all bytes.
+    /// No parsing: the server answers as soon as it has all bytes.
     Bytes,
     /// A pass of `serde_json` over the body, which keeps nothing.
     Json,

@@ -2,11 +2,11 @@
 //! is on the node already (`KubeletEnsureSecretPulledImages`).
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage, known_failure};
+use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
 use image_swap_testbed::{Wait, until};
 use serde_json::{Value, json};
 
-use super::{SOON, robot, start_with_credentials};
+use super::{robot, start_with_credentials};
 use crate::{
     NGINX, assert_air_gap, image,
     workloads::{items, run_mirrored},
@@ -14,6 +14,8 @@ use crate::{
 
 /// A namespace that image-swap skips.
 const SKIPPED: &str = "skipped";
+/// A namespace without a pod when the release leaves.
+const LEFT: &str = "left";
 const PULL_SECRETS: &str = "/api/v1/secrets?fieldSelector=metadata.name=image-swap-pull";
 
 #[test]
@@ -50,39 +52,98 @@ fn changed_password_reaches_new_and_old_pods() -> Result<()> {
     wait_password(&stage, &other.password)?;
     run(&stage, "new")?;
     stage.restart_container("old")?;
-    wait_declaration(&stage, |declaration| declaration["hash"] != first["hash"])?;
-
-    known_failure("status reports replicas behind after a change of the password alone", || {
-        Ok(until("replicas in step", SOON, || {
-            let problems = stage.problems(&Install::default());
-            let problems = problems.map_err(|error| Wait::NotYet(format!("{error:#}")))?;
-            let is_behind = problems.iter().any(|code| code == "replica-behind");
-            if is_behind { Err(Wait::NotYet(format!("{problems:?}"))) } else { Ok(()) }
-        })?)
-    })
+    let next = wait_declaration(&stage, |declaration| {
+        declaration["revision"].as_u64() > first["revision"].as_u64()
+    })?;
+    assert_eq!(next["hash"], first["hash"], "the hash covers no credential");
+    until("replicas in step", DEADLINE, || {
+        let problems = stage.problems(&Install::default());
+        let problems = problems.map_err(|error| Wait::NotYet(format!("{error:#}")))?;
+        if problems.is_empty() { Ok(()) } else { Err(Wait::NotYet(format!("{problems:?}"))) }
+    })?;
+    Ok(())
 }
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn swapped_container_restarts_after_the_uninstall() -> Result<()> {
     let stage = start_with_credentials()?;
+    stage.control_plane.create_namespace(LEFT)?;
     run(&stage, "web")?;
+    run_in(&stage, LEFT, "gone")?;
+    stage.kubectl(&["delete", "pod", "gone", "--namespace", LEFT, "--now"])?;
 
     stage.step("helm uninstall, and the container ends");
     stage.uninstall(&Install::default())?;
-    until("every pull Secret to be gone", DEADLINE, || {
-        let left = items(&stage, PULL_SECRETS)?.len();
-        if left == 0 { Ok(()) } else { Err(Wait::NotYet(left.to_string())) }
+    let kept = wait_pull_secrets(&stage, &["default"])?;
+    assert_eq!(kept[0]["metadata"]["ownerReferences"][0]["kind"], "Pod");
+    stage.restart_container("web")?;
+
+    stage.step("the next release takes the Secret over, and leaves it again");
+    let values = "config: {ociImageRegistry: {username: robot, password: first}}";
+    stage.install(&Install::with(&[PAGE_VALUES, values]))?;
+    until("the Secret to have no owner", DEADLINE, || {
+        let kept = items(&stage, PULL_SECRETS)?;
+        let is_owned = kept.iter().any(|it| !it["metadata"]["ownerReferences"].is_null());
+        if is_owned { Err(Wait::NotYet(format!("{kept:?}"))) } else { Ok(()) }
     })?;
-    known_failure("after helm uninstall a swapped container cannot start again", || {
-        stage.restart_container("web").map(drop)
-    })
+    stage.uninstall(&Install::default())?;
+
+    stage.step("the last pod takes the Secret with it");
+    stage.kubectl(&["delete", "pod", "web", "--now"])?;
+    wait_pull_secrets(&stage, &[])?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test"]
+fn swapped_container_restarts_without_managed_secrets() -> Result<()> {
+    let stage = start_with_credentials()?;
+    stage.control_plane.create_namespace(LEFT)?;
+    run(&stage, "web")?;
+    run_in(&stage, LEFT, "gone")?;
+    wait_pull_secrets(&stage, &["default", LEFT])?;
+
+    stage.step("managePullSecrets is turned off");
+    let off = "{managePullSecrets: false, config: {ociImageRegistry: {username: robot, \
+               password: first}}}";
+    stage.install(&Install::with(&[PAGE_VALUES, off]))?;
+    stage.kubectl(&["delete", "pod", "gone", "--namespace", LEFT, "--now"])?;
+    wait_pull_secrets(&stage, &["default"])?;
+    stage.restart_container("web")?;
+
+    stage.step("the documented command removes the Secret");
+    let selector = "--selector=image-swap.io/managed-by=image-swap";
+    stage.uninstall(&Install::default())?;
+    let listed = stage.kubectl(&["get", "secrets", "--all-namespaces", selector])?;
+    assert!(listed.contains("image-swap-pull"), "{listed}");
+    stage.kubectl(&["delete", "secrets", "--all-namespaces", selector])?;
+    wait_pull_secrets(&stage, &[])?;
+    Ok(())
+}
+
+/// Waits until the namespaces with a pull Secret are `namespaces`, and returns the Secrets.
+fn wait_pull_secrets(stage: &Stage, namespaces: &[&str]) -> Result<Vec<Value>> {
+    Ok(until(&format!("pull Secrets in {namespaces:?}"), DEADLINE, || {
+        let found = items(stage, PULL_SECRETS)?;
+        let named = found.iter().map(|it| it["metadata"]["namespace"].as_str().unwrap_or_default());
+        if named.eq(namespaces.iter().copied()) {
+            Ok(found)
+        } else {
+            Err(Wait::NotYet(format!("{found:?}")))
+        }
+    })?)
 }
 
 /// Runs a pod of `nginx:1.25` that is swapped.
 fn run(stage: &Stage, name: &str) -> Result<()> {
-    stage.kubectl(&["run", name, "--image=nginx:1.25"])?;
-    assert_eq!(image(&stage.wait_pod("default", name)?), NGINX);
+    run_in(stage, "default", name)
+}
+
+/// Runs such a pod in a namespace.
+fn run_in(stage: &Stage, namespace: &str, name: &str) -> Result<()> {
+    stage.kubectl(&["run", name, "--image=nginx:1.25", "--namespace", namespace])?;
+    assert_eq!(image(&stage.wait_pod(namespace, name)?), NGINX);
     Ok(())
 }
 

@@ -1,10 +1,9 @@
 //! `EndpointSlices`. `Endpoints` are deprecated since 1.33.
 
-use anyhow::{Result, anyhow};
-use image_swap_e2e::{Install, PAGE_VALUES, Stage, known_failure};
+use anyhow::Result;
+use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
 use image_swap_testbed::{Wait, until};
 
-use super::SOON;
 use crate::{NGINX, imageswap, workloads::items};
 
 #[test]
@@ -35,7 +34,7 @@ fn replicas_are_reached_through_endpoint_slices() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_webhook_behind_an_endpoint_slice_stays() -> Result<()> {
     let stage = Stage::start()?;
-    stage.install(&Install::with(&[PAGE_VALUES, "adopt: true"]))?;
+    stage.install(&Install::with(&[PAGE_VALUES, "adopt: true", "adoptAfter: 10s"]))?;
     stage.step("a living webhook appears");
     stage.control_plane.create_namespace("imageswap-system")?;
     stage.publish("listener", "1", "listener", &["httpd", "-f", "-p", "5000"])?;
@@ -62,15 +61,17 @@ endpoints: [{{addresses: ['{address}'], conditions: {{ready: true}}}}]
     ))?;
     stage.apply(&imageswap::registration("imageswap-system"))?;
     let registered = ["get", "mutatingwebhookconfigurations", "--output=name"];
-    known_failure("adopt: true removes a living webhook that only an EndpointSlice shows", || {
-        until("the report of a living webhook", SOON, || {
-            let names = stage.kubectl(&registered).unwrap_or_default();
-            let status = stage.status(&Install::default()).unwrap_or_default();
-            if !names.contains("imageswap-webhook") {
-                return Ok(Err(anyhow!("the registration is gone")));
-            }
-            let is_alive = status["foreign"][0]["alive"] == true;
-            if is_alive { Ok(Ok(())) } else { Err(Wait::NotYet(status["foreign"].to_string())) }
-        })?
-    })
+    until("the report of a living webhook", DEADLINE, || {
+        let status = stage.status(&Install::default()).unwrap_or_default();
+        let is_alive = status["foreign"][0]["alive"] == true;
+        if is_alive { Ok(()) } else { Err(Wait::NotYet(status["foreign"].to_string())) }
+    })?;
+    stage.step("its endpoint is gone: it is removed after a while");
+    assert!(stage.kubectl(&registered)?.contains("imageswap-webhook"));
+    stage.kubectl(&["delete", "endpointslice", "imageswap", "--namespace=imageswap-system"])?;
+    until("the registration to be removed", DEADLINE, || {
+        let names = stage.kubectl(&registered).map_err(|error| Wait::NotYet(error.to_string()))?;
+        if names.contains("imageswap-webhook") { Err(Wait::NotYet(names)) } else { Ok(()) }
+    })?;
+    Ok(())
 }

@@ -7,8 +7,6 @@ mod first_contact;
 mod pods;
 mod policies;
 
-use std::time::Duration;
-
 use anyhow::Result;
 use image_swap_e2e::{Install, PAGE_VALUES, Stage, StageOptions};
 use image_swap_testbed::Credentials;
@@ -17,10 +15,6 @@ use crate::{NGINX, publish_nginx};
 
 /// The image that the page's rules give for `redis:7`.
 const REDIS: &str = "harbor.example.org/airgap-images/docker.io/library/redis:7";
-
-/// The limit of a wait in a known failure: longer than the event would take, and short
-/// because the event does not come.
-const SOON: Duration = Duration::from_secs(20);
 
 /// Starts a stage whose registry wants a password, and installs the page's release with
 /// it.

@@ -3,11 +3,13 @@
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Applied, Asks, Failed, Plan, Seen, Turn, Why, observe};
+use image_swap_node::{
+    Applied, Asks, Failed, Host, Left, Outcome, Plan, Seen, Turn, Why, check, observe,
+};
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, RestartArgs, TellArgs},
+    options::{HostArgs, OPTIONS, RestartArgs, TellArgs},
     report,
 };
 use crate::{
@@ -24,17 +26,22 @@ pub(super) struct Args {
     tell: TellArgs,
     #[command(flatten)]
     restart: RestartArgs,
+    /// Do not request the declared registry first. With --root or --runtime-version it
+    /// is not requested anyway.
+    #[arg(long, help_heading = OPTIONS)]
+    no_check: bool,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, restart } = self;
+        let Self { host: args, tell, restart, no_check } = self;
         let output = args.output;
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, restart.restart);
         let host = args.host()?;
         let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
-        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry)
+        let asks = if no_check { Asks::Nobody } else { Asks::Registry };
+        let mut seen = observe(&host, args.runtime(), Some(&desired), asks, args.at_rest())
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
@@ -42,8 +49,34 @@ impl Args {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
+        let changes = matches!(plan.outcome(), Outcome::Change | Outcome::ChangeAndRestart);
+        let checked = match unchecked(no_check, &host, &seen) {
+            _ if !changes => Ok(Vec::new()),
+            Some(why) => Ok(vec![format!("the declared registry was not requested: {why}")]),
+            None => check(&desired, &plan, &seen),
+        };
+        match checked {
+            Ok(notes) => seen.notes.extend(notes),
+            Err(error) => {
+                let failed = Err(Failed { why: error.into(), left: Left::AsItWas });
+                return finish("changed", failed, &plan, &seen, Some(&declaration), output);
+            }
+        }
         let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
         finish("changed", applied, &plan, &seen, Some(&declaration), output)
+    }
+}
+
+/// Returns why the registry is not requested from here; `None` if it is.
+fn unchecked(no_check: bool, host: &Host, seen: &Seen) -> Option<&'static str> {
+    if no_check {
+        Some("--no-check")
+    } else if !host.root().is_whole() {
+        Some("with --root the network of the host may be another one")
+    } else if seen.observed.at_rest {
+        Some("no runtime runs on this host")
+    } else {
+        None
     }
 }
 

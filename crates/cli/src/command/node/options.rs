@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Desired, Form, Host, Restart, Restarting, Root, Runtime};
+use image_swap_node::{Desired, Form, Host, Restart, Restarting, Root, Runtime, Version};
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},
@@ -28,6 +28,10 @@ pub(super) struct HostArgs {
     /// The container runtime.
     #[arg(long, value_enum, default_value_t, help_heading = HOST)]
     runtime: RuntimeArg,
+    /// The version of a runtime that does not run, as in the image of a host: it then
+    /// reads all files when it starts, and nothing is restarted.
+    #[arg(long, value_name = "VERSION", value_parser = version, help_heading = HOST)]
+    runtime_version: Option<Version>,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
     pub(super) output: Output,
@@ -114,6 +118,10 @@ impl HostArgs {
         Ok(Host::new(root))
     }
 
+    pub(super) const fn at_rest(&self) -> Option<Version> {
+        self.runtime_version
+    }
+
     pub(super) const fn runtime(&self) -> Option<Runtime> {
         Some(match self.runtime {
             RuntimeArg::Auto => return None,
@@ -125,6 +133,12 @@ impl HostArgs {
             RuntimeArg::Podman => Runtime::Podman,
         })
     }
+}
+
+/// Reads a version such as `2.1.9` or `2.1`.
+fn version(text: &str) -> Result<Version, String> {
+    let found = Version::parse(text).or_else(|| Version::parse(&[text, ".0"].concat()));
+    found.ok_or_else(|| "expected a version such as 2.1.9".to_owned())
 }
 
 impl TellArgs {

@@ -29,7 +29,7 @@ impl Args {
         let declaration = tell.load()?;
         let desired = tell.desired(&declaration, restart);
         let host = args.host()?;
-        let mut seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody)
+        let mut seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody, args.at_rest())
             .map_err(|error| Failure::Broken(error.to_string()))?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());

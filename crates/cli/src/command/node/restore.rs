@@ -26,7 +26,7 @@ impl Args {
         let output = args.output;
         let host = args.host()?;
         let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
-        let seen = match observe(&host, args.runtime(), None, Asks::Nobody) {
+        let seen = match observe(&host, args.runtime(), None, Asks::Nobody, args.at_rest()) {
             Ok(seen) => seen,
             // Whatever we wrote says for which runtime it was.
             Err(ObserveError::NoRuntime(_)) => {

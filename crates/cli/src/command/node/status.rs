@@ -60,7 +60,7 @@ impl Args {
         let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
         let desired =
             declaration.as_ref().map(|declaration| tell.desired(declaration, RestartArg::Never));
-        let seen = observe(&host, args.runtime(), desired.as_ref(), Asks::Nobody)
+        let seen = observe(&host, args.runtime(), desired.as_ref(), Asks::Nobody, args.at_rest())
             .map_err(|error| broken(&error))?;
         let drift = drift(&seen.observed).map_err(|error| broken(&error))?;
         let planned =

@@ -49,7 +49,7 @@ impl Args {
         let desired = tell.desired(&declaration, RestartArg::Never);
         let host = args.host()?;
         let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry)
+        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry, args.at_rest())
             .map_err(|error| broken(&error))?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
@@ -70,6 +70,7 @@ impl Args {
             declaration: &declaration,
             fallback: desired.fallback,
             header_over_http: desired.header_over_http,
+            contacts: &plan.contacts,
         };
         let mut out = output::stdout();
         let mut good = true;

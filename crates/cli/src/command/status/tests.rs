@@ -84,6 +84,11 @@ fn bad_news_stand_at_the_end_where_they_are_seen() {
         "expected to ask it through the API server, found: error trying to reach service (503)"
             .into();
     status["pods"][0]["outdated"] = 3.into();
+    status["registered"] = false.into();
+    status["unpulled"] = json!({ "count": 6, "pods": [{
+        "namespace": "apps", "name": "web-0", "image": "harbor.example.org/d/library/nginx:1.25",
+        "reason": "ImagePullBackOff",
+    }] });
     insta::assert_snapshot!("bad_news", shown(&status));
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use image_swap_cluster::{
     Report,
-    status::{Leader, Registry, Replica, Replicas, Status},
+    status::{Leader, Registry, Replica, Replicas, Status, StuckPods},
 };
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, styled};
@@ -22,19 +22,21 @@ pub(super) fn text(status: &Status) -> String {
     let release = format!("{}/{}", status.release.namespace, status.release.name);
     let verdict = match status.news.len() {
         _ if status.healthy => styled(GOOD, "healthy"),
-        1 => styled(BAD, "one piece of bad news"),
-        count => styled(BAD, &format!("{count} pieces of bad news")),
+        count => styled(BAD, &counted(count, "problem")),
     };
     page.row("release", &format!("{}  {verdict}", styled(STRONG, &release)));
     page.row("controller", &leader(status.leader.as_ref(), status.read));
     if let Some(report) = &status.report {
-        page.report(report, status.read);
+        page.report(report, status);
     }
     if let Some(replicas) = &status.replicas {
         page.replicas(replicas, status);
     }
     if let Some(pods) = status.pods.as_deref().filter(|pods| !pods.is_empty()) {
         page.pods(pods);
+    }
+    if let Some(unpulled) = status.unpulled.as_ref().filter(|unpulled| unpulled.count > 0) {
+        page.unpulled(unpulled);
     }
     for news in &status.news {
         page.list(&styled(BAD, &format!("error[{}]", news.code)), &news.message);
@@ -73,7 +75,8 @@ impl Page {
         let _ = writeln!(self.text, "{label}: {message}");
     }
 
-    fn report(&mut self, report: &Report, now: u64) {
+    fn report(&mut self, report: &Report, status: &Status) {
+        let now = status.read;
         let declared = &report.declaration;
         self.row(
             "declaration",
@@ -92,8 +95,11 @@ impl Page {
             "nobody-there" => styled(BAD, "no replica is there to be reached"),
             _ => styled(ODD, "it is not yet known whether the API server reaches us"),
         };
-        let registered =
-            if held.registered { held.failure_policy.as_str() } else { "not registered" };
+        let registered = if status.registered.unwrap_or(held.registered) {
+            held.failure_policy.as_str()
+        } else {
+            "not registered"
+        };
         self.row("policy", &format!("{}, {registered}; {probe}", held.mode));
         if report.repairs > 0 {
             self.more(&format!("repaired {}", times(report.repairs)));
@@ -144,6 +150,18 @@ impl Page {
         }
     }
 
+    /// Swapped pods that wait for an image.
+    fn unpulled(&mut self, unpulled: &StuckPods) {
+        let count = styled(BAD, &counted(unpulled.count, "swapped pod"));
+        self.row("not pulled", &count);
+        for pod in &unpulled.pods {
+            self.more(&format!("{}/{}  {}  {}", pod.namespace, pod.name, pod.image, pod.reason));
+        }
+        if unpulled.count > unpulled.pods.len() {
+            self.more(&format!("and {} more", unpulled.count - unpulled.pods.len()));
+        }
+    }
+
     fn pods(&mut self, pods: &[Registry]) {
         let width = pods.iter().map(|row| row.registry.len()).max().unwrap_or_default();
         let width = width.max("registry".len());
@@ -167,7 +185,7 @@ fn leader(leader: Option<&Leader>, now: u64) -> String {
             let heard = styled(DIM, &format!("(heard of {})", ago(leader.renewed, now)));
             format!("{} leads {heard}", leader.holder)
         }
-        _ => styled(BAD, "nobody leads"),
+        _ => styled(BAD, "no leader"),
     }
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     health::Health,
-    report::{Declared, Found, Held, Other, PullSecrets},
-    status::{Answer, Leader, Nodes, Registry, Replica},
+    report::{Declared, FailingStep, Found, Held, Other, PullSecretFailure, PullSecrets},
+    status::{Answer, Leader, Nodes, Registry, Replica, StuckPods},
 };
 
 const NOW: UnixTime = 1_700_000_000;
@@ -128,6 +128,61 @@ fn whatever_keeps_pods_from_being_held_is_bad_news() {
 }
 
 #[test]
+fn live_registration_wins_over_the_report() {
+    assert_eq!(codes(|it| it.registered = Some(false)), ["not-registered"]);
+    assert!(
+        codes(|it| {
+            it.registered = Some(true);
+            it.report.as_mut().unwrap().policy.registered = false;
+        })
+        .is_empty()
+    );
+    let leaving = codes(|it| (it.leaving, it.registered) = (true, Some(false)));
+    assert_eq!(leaving, ["leaving", "not-registered"]);
+    // A release that never reported never registered.
+    assert_eq!(codes(|it| (it.report, it.registered) = (None, Some(false))), ["no-report"]);
+}
+
+#[test]
+fn pods_that_cannot_start_are_named() {
+    let stuck = |namespace: &str, name: &str| StuckPod {
+        namespace: namespace.into(),
+        name: name.into(),
+        image: "h.io/image-swap:1".into(),
+        reason: "ErrImagePull".into(),
+        message: "not found".into(),
+        hint: Some("push the image".into()),
+        ..StuckPod::default()
+    };
+    let own = judged(|it| it.stuck = vec![stuck("tools", "one")]);
+    let expected = "one cannot start: ErrImagePull of h.io/image-swap:1: not found; push the image";
+    assert_eq!(
+        (own.news[0].code.as_str(), own.news[0].message.as_str()),
+        ("pod-not-starting", expected)
+    );
+    let swapped = judged(|it| {
+        it.unpulled = Some(StuckPods { count: 2, pods: vec![stuck("apps", "web")] });
+    });
+    assert_eq!(swapped.news[0].code, "pods-not-pulled");
+    let message = &swapped.news[0].message;
+    assert!(message.starts_with("2 swapped pods have an image"), "{message}");
+    assert!(message.contains("apps/web: ErrImagePull of h.io/image-swap:1"), "{message}");
+    assert!(judged(|it| it.unpulled = Some(StuckPods::default())).healthy);
+}
+
+#[test]
+fn report_before_ready_replicas_is_early() {
+    let early = |probe: &str, ready: u64| {
+        let mut status = good();
+        probe.clone_into(&mut status.report.as_mut().unwrap().policy.probe);
+        status.replicas.as_mut().unwrap().ready = ready;
+        is_early(&status)
+    };
+    assert!(early("nobody-there", 1));
+    assert!(!early("nobody-there", 0) && !early("reached", 1) && !early("unreached", 1));
+}
+
+#[test]
 fn certificates_that_nobody_renews_are_bad_news() {
     let ends = |at| report(|it| it.certificate.as_mut().unwrap().not_after = at);
     assert_eq!(ends(NOW), ["certificate-expired"]);
@@ -153,9 +208,20 @@ fn the_registry_and_the_pull_secrets_are_bad_news_when_pods_wait_in_vain() {
     let foreign =
         PullSecrets { foreign_count: 1, foreign: vec!["apps".into()], ..PullSecrets::default() };
     assert_eq!(report(|it| it.pull_secrets = foreign), ["pull-secret-foreign"]);
-    let failing =
-        PullSecrets { failed: 1, error: Some("Forbidden (403)".into()), ..PullSecrets::default() };
-    assert_eq!(report(|it| it.pull_secrets = failing), ["pull-secrets-failing"]);
+    let failure = |number| PullSecretFailure {
+        namespace: format!("team-{number}"),
+        reason: "Forbidden (403): exceeded quota: q".into(),
+    };
+    let failing = PullSecrets {
+        failed: 8,
+        failures: (0..7).map(failure).collect(),
+        ..PullSecrets::default()
+    };
+    assert_eq!(report(|it| it.pull_secrets = failing.clone()), ["pull-secrets-failing"]);
+    let status = judged(|it| it.report.as_mut().unwrap().pull_secrets = failing.clone());
+    let message = &status.news[0].message;
+    assert!(message.contains("team-0: Forbidden (403): exceeded quota: q; team-1"), "{message}");
+    assert!(message.ends_with("and 3 more") && !message.contains("team-5"), "{message}");
 }
 
 #[test]
@@ -194,4 +260,13 @@ fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
 fn pods_from_before_are_noted() {
     let status = judged(|it| it.pods = Some(vec![Registry { outdated: 2, ..Registry::default() }]));
     assert!(status.healthy && status.notes[0].starts_with("2 running pods"), "{:?}", status.notes);
+}
+
+#[test]
+fn a_step_that_fails_is_bad_news_with_its_reason() {
+    let failing = FailingStep { name: "jet-system".into(), error: "it is forbidden".into() };
+    let status = judged(|status| status.report.as_mut().unwrap().failing.push(failing));
+    assert!(!status.healthy);
+    let message = "the step jet-system fails: it is forbidden";
+    assert_eq!((&*status.news[0].code, &*status.news[0].message), ("step-failed", message));
 }

@@ -16,8 +16,8 @@ use crate::{
     install::{Account, Installed},
     replica::Replica,
     stage::{
-        JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, controller_by, eventually, intervals,
-        keys, now, pod, release, settings, until,
+        ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, controller_by, eventually,
+        intervals, keys, now, pod, release, settings, until,
     },
 };
 
@@ -62,7 +62,8 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
     until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
-    assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none(), "it was adopted");
+    let adopted = || stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
+    eventually(|| adopted().then_some(())).await;
 
     more(stage, &mut controller, &replica).await;
 
@@ -75,7 +76,13 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     }
     assert_eq!(stage.events("jet-system", "RegistryInfoRefused").len(), 1);
 
-    // The chart's hook runs as the controller, too.
+    // Deleted by hand, the registration is made again, and `Fail` is earned again.
+    let registration = format!("{REGISTRATIONS}/image-swap-admission");
+    stage.request("DELETE", &registration, None);
+    eventually(|| stage.get(&registration)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+
+    // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();
     assert!(stage.registration().is_none());
     drop(controller);
@@ -121,7 +128,7 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn without_pull_secrets_pods_are_not_even_looked_at_and_old_ones_are_removed() {
+async fn turned_off_pull_secrets_are_removed_after_their_pods() {
     let values = format!("{VALUES}managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
     works(&installed, async |stage, controller, _| {
@@ -129,14 +136,25 @@ async fn without_pull_secrets_pods_are_not_even_looked_at_and_old_ones_are_remov
         assert_eq!(image(&stored), SWAPPED);
         let spec = &stored["spec"];
         assert!(spec["imagePullSecrets"].is_null(), "{spec}");
-        // As it was left by a time in which they were made.
+        // As a former version left it, with a pod that names it.
+        let mut user = pod();
+        user["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
+        let user = stage.request("POST", PODS, Some(&user));
+        let anchor = stage.get(&format!("{ANCHORS}/image-swap")).unwrap();
         let old = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
                 "name": "image-swap-pull", "labels": { "image-swap.io/managed-by": "image-swap" },
+                "ownerReferences": [{
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                    "name": "image-swap", "uid": anchor["metadata"]["uid"],
+                }],
             },
         });
         stage.request("POST", PULL_SECRETS, Some(&old));
+        let owned = |secret: &Value| !secret["metadata"]["ownerReferences"].is_null();
+        eventually(|| pull_secret(stage).filter(|it| !owned(it))).await;
+        stage.kill(PODS, &user);
         eventually(|| pull_secret(stage).is_none().then_some(())).await;
         assert!(!controller.report.borrow().pull_secrets.kept);
     })

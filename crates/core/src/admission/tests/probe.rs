@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Mode, mk_pod, rules, settings};
 use crate::{
     admission::review,
-    cluster::webhooks::{NOT_REACHED, PROBE_ANNOTATION, REACHED},
+    cluster::webhooks::{NOT_REACHED, PROBE_ANNOTATION, REACHED, REACHED_WARNING},
 };
 
 fn mk_probe() -> Value {
@@ -47,6 +47,14 @@ fn the_probe_shows_that_we_were_asked_in_every_mode() {
         let object = answered(&mk_probe(), mode).unwrap();
         assert_eq!(object["metadata"]["annotations"][PROBE_ANNOTATION], REACHED);
     }
+}
+
+#[test]
+fn the_answer_warns_that_a_replica_was_reached() {
+    let body = mk_probe().to_string();
+    let reviewed = review(body.as_bytes(), &rules(""), &settings(Mode::Enforce)).unwrap();
+    let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
+    assert_eq!(answer["response"]["warnings"], json!([REACHED_WARNING]));
 }
 
 #[test]

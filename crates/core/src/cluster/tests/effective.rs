@@ -131,6 +131,30 @@ fn no_finding_shows_a_credential() {
     assert!(!shown.contains("s3cret"), "{shown}");
 }
 
+#[test]
+fn replicas_receive_the_known_keys_alone() {
+    let mut declared = good("a.example.org");
+    for (key, value) in [("Password", "typo-secret"), ("TOKEN", "other-secret")] {
+        declared.data.insert(key.into(), value.into());
+    }
+    declared.data.insert("Username".into(), vec![0xff, 0xfe]);
+    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials().unwrap();
+    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let keys = |block: &str| -> Vec<String> {
+        object[block].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    assert_eq!(keys("stringData"), ["BASE_PATH", "DOMAIN", "INSECURE", "MIRROR_REGISTRIES"]);
+    assert!(keys("data").is_empty() && !text.contains("secret\""), "{text}");
+}
+
+#[test]
+fn credential_change_leaves_the_served_text() {
+    let mut declared = good("a.example.org");
+    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials();
+    declared.data.insert("PASSWORD".into(), b"another".to_vec());
+    assert_eq!(effective(Origin::RegistryInfo, &declared).text_without_credentials(), text);
+}
+
 fn any_secret() -> impl Strategy<Value = Option<SecretData>> {
     prop_oneof![
         Just(None),
@@ -157,4 +181,30 @@ proptest! {
             last = Some(next);
         }
     }
+}
+
+#[test]
+fn a_declaration_too_large_to_keep_is_refused() {
+    let last = effective(Origin::RegistryInfo, &good("a.example.org"));
+    // Each line break takes one byte in the Secret, and two as JSON.
+    let padding = |count: usize| {
+        let mut mirrors = "docker.io::b.example.org/airgap/docker.io".to_owned();
+        mirrors.push_str(&"\n".repeat(count));
+        secret("b.example.org", &mirrors)
+    };
+    let fits = padding((LONGEST - padding(0).text().len()) / 2);
+    let decision = decide(Some(&fits), None, Some(&last), NOW);
+    assert_eq!(decision.effective, effective(Origin::RegistryInfo, &fits));
+
+    let too_large = padding((LONGEST - padding(0).text().len()) / 2 + 1);
+    let bytes: usize = too_large.data.values().map(Vec::len).sum();
+    assert!(bytes < 1024 * 1024 * 3 / 4, "the API server takes it: {bytes}");
+    let decision = decide(Some(&too_large), None, Some(&last), NOW);
+    assert_eq!(decision.effective, last);
+    let about = &decision.about[0];
+    assert!(about.refused && about.findings[0].message.contains("bytes"), "{about:?}");
+    // Without a last good one the chart's is in force.
+    let charts = good("c.example.org");
+    let decision = decide(Some(&too_large), Some(&charts), None, NOW);
+    assert_eq!(decision.effective, effective(Origin::Chart, &charts));
 }

@@ -59,3 +59,38 @@ fn a_program_outside_the_cluster_counts_as_live() {
     configuration["webhooks"][0]["clientConfig"] = json!({ "url": "https://elsewhere.example" });
     assert_eq!(recognise(&configuration).unwrap().life(|_, _| false), Life::Live);
 }
+
+const GRACE: Duration = Duration::from_mins(10);
+
+fn minute(at: u64) -> Duration {
+    Duration::from_mins(at)
+}
+
+#[test]
+fn a_restarted_program_stays_alive_for_the_grace_period() {
+    let mut sightings = Sightings::default();
+    let mut at = |life, at| sightings.observe("x", life, minute(at), GRACE);
+    let alive = Settled { life: Life::Live, is_removable: false };
+    assert_eq!(at(Life::Live, 0), alive);
+    assert_eq!(at(Life::Dead, 1), alive);
+    assert_eq!(at(Life::Dead, 10), alive);
+    // One endpoint is enough to begin again.
+    assert_eq!(at(Life::Live, 10), alive);
+    assert_eq!(at(Life::Dead, 11), alive);
+    assert_eq!(at(Life::Dead, 20), alive);
+    assert_eq!(at(Life::Dead, 21), Settled { life: Life::Dead, is_removable: true });
+    assert_eq!(at(Life::Dead, 22), Settled { life: Life::Dead, is_removable: true });
+    assert_eq!(at(Life::Live, 23), alive);
+}
+
+#[test]
+fn a_program_that_was_never_alive_is_dead_but_stays_for_the_grace_period() {
+    let mut sightings = Sightings::default();
+    let dead = |is_removable| Settled { life: Life::Dead, is_removable };
+    assert_eq!(sightings.observe("x", Life::Dead, minute(0), GRACE), dead(false));
+    assert_eq!(sightings.observe("x", Life::Dead, minute(9), GRACE), dead(false));
+    assert_eq!(sightings.observe("x", Life::Dead, minute(10), GRACE), dead(true));
+    // A configuration that was deleted and created again is another one.
+    sightings.retain(&[]);
+    assert_eq!(sightings.observe("x", Life::Dead, minute(11), GRACE), dead(false));
+}

@@ -5,16 +5,24 @@ use super::*;
 use crate::declaration::Source;
 
 fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
+    declared_for("", base_path, user, mirrors)
+}
+
+fn declared_for(hosts: &str, base_path: &str, user: &str, mirrors: &str) -> Declaration {
     let text = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
          stringData:\n  DOMAIN: h.example.org:8443\n  BASE_PATH: \"{base_path}\"\n  USERNAME: \"{user}\"\n  \
-         PASSWORD: s3cret\n  INSECURE: \"false\"\n  MIRROR_REGISTRIES: {mirrors}\n"
+         PASSWORD: s3cret\n  INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  MIRROR_REGISTRIES: {mirrors}\n"
     );
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
 }
 
 fn keys_of(base_path: &str, mirrors: &str) -> Vec<String> {
-    let content = content(&declared(base_path, "robot", mirrors)).unwrap();
+    keys_for("", base_path, mirrors)
+}
+
+fn keys_for(hosts: &str, base_path: &str, mirrors: &str) -> Vec<String> {
+    let content = content(&declared_for(hosts, base_path, "robot", mirrors)).unwrap();
     let content: Value = serde_json::from_slice(&content).unwrap();
     content["auths"].as_object().unwrap().keys().cloned().collect()
 }
@@ -35,6 +43,48 @@ fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
     }
     // Nobody else's host gets it.
     assert_eq!(keys_of("airgap", "docker.io::other.example.org/x"), ["h.example.org:8443/airgap"]);
+}
+
+#[test]
+fn declared_hosts_get_the_credential_where_rules_name_them() {
+    let mirrors = "docker.io::h.example.org:5001/d,quay.io::a.j.example.org,gcr.io::k.io/g,\
+                   ghcr.io::h.example.org:5002";
+    assert_eq!(
+        keys_for("h.example.org:5001,*.j.example.org,unused.example.org", "airgap", mirrors),
+        ["a.j.example.org", "h.example.org:5001", "h.example.org:8443/airgap"]
+    );
+}
+
+#[test]
+fn base_path_that_the_kubelet_cuts_covers_the_host() {
+    for path in ["v1/airgap", "v2/airgap"] {
+        let mirrors = format!("docker.io::h.example.org:8443/{path}/d");
+        assert_eq!(keys_of(path, &mirrors), ["h.example.org:8443"], "{path}");
+    }
+    let mirrors = "docker.io::h.example.org:8443/v1beta/d";
+    assert_eq!(keys_of("v1beta", mirrors), ["h.example.org:8443/v1beta"]);
+}
+
+#[test]
+fn forged_record_proves_no_swap() {
+    let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
+    let covered = Covered::of(&declared("airgap", "", mirrors)).unwrap();
+    let ours = "h.example.org:8443/airgap/docker.io/library/nginx";
+    let pulls =
+        |record: &str, key, image| covered.pulls_swapped(record, [(key, image)].into_iter());
+    assert!(pulls(r#"{"main":"nginx"}"#, "main", ours));
+    assert!(pulls(r#"{"volume:data":"nginx"}"#, "volume:data", ours));
+    for (record, key, image) in [
+        ("anything", "main", ours),
+        ("{}", "main", ours),
+        (r#"{"other":"nginx"}"#, "main", ours),
+        (r#"{"main":1}"#, "main", ours),
+        (r#"{"main":"nginx"}"#, "main", "ghcr.io/tenant/own:1"),
+        (r#"{"main":"nginx"}"#, "main", "h.example.org:8443/airgap2/x"),
+    ] {
+        assert!(!pulls(record, key, image), "{record} {image}");
+    }
+    assert!(!pulls(&format!(r#"{{"main":"{ours}"}}"#), "main", ours));
 }
 
 #[test]
@@ -71,7 +121,7 @@ fn who_need_not_authenticate_gets_no_secret() {
 }
 
 fn existing(ours: bool, current: bool) -> Existing {
-    Existing { ours, current }
+    Existing { ours, current, anchored: false }
 }
 
 #[test]
@@ -85,7 +135,9 @@ fn each_namespace_gets_what_it_lacks() {
         ("unrelated", existing(false, false)),
     ];
     let secrets = secrets.map(|(name, it)| (name.to_owned(), it)).into();
-    let actions: Vec<_> = plan(true, &swapped, &secrets).into_iter().collect();
+    let named = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+    let none = BTreeSet::new();
+    let actions: Vec<_> = plan(true, &swapped, &named, &secrets).into_iter().collect();
     assert_eq!(
         actions,
         [
@@ -95,8 +147,26 @@ fn each_namespace_gets_what_it_lacks() {
             ("theirs".to_owned(), Action::Foreign),
         ]
     );
-    let without: Vec<_> = plan(false, &swapped, &secrets).into_iter().map(|it| it.1).collect();
-    assert_eq!(without, [Action::Delete; 3]);
+    let ended = plan(true, &swapped, &none, &secrets);
+    assert!(!ended.contains_key("new") && ended["old"] == Action::Update);
+    let without = plan(false, &swapped, &none, &secrets).into_iter().map(|it| it.1);
+    assert_eq!(without.collect::<Vec<_>>(), [Action::Delete; 3]);
+}
+
+#[test]
+fn secret_that_a_living_pod_names_stays() {
+    let anchored = Existing { ours: true, current: false, anchored: true };
+    let secrets: BTreeMap<String, Existing> =
+        [("kept", existing(true, true)), ("old", anchored.clone()), ("free", anchored)]
+            .map(|(name, it)| (name.to_owned(), it))
+            .into();
+    let named = ["kept", "old"].map(str::to_owned).into();
+    for wanted in [false, true] {
+        let actions: Vec<_> =
+            plan(wanted, &BTreeSet::new(), &named, &secrets).into_iter().collect();
+        let expected = [("free".to_owned(), Action::Delete), ("old".to_owned(), Action::Release)];
+        assert_eq!(actions, expected);
+    }
 }
 
 proptest! {
@@ -106,22 +176,34 @@ proptest! {
     fn plans_converge_and_leave_others_alone(
         wanted: bool,
         swapped in prop::collection::btree_set("[a-e]", 0..5),
-        before in prop::collection::btree_map("[a-e]", (any::<bool>(), any::<bool>()), 0..5),
+        named in prop::collection::btree_set("[a-e]", 0..5),
+        before in prop::collection::btree_map("[a-e]", any::<(bool, bool, bool)>(), 0..5),
     ) {
+        let of = |(ours, current, anchored): (bool, bool, bool)| Existing {
+            ours,
+            current: current && !anchored,
+            anchored,
+        };
         let mut secrets: BTreeMap<_, _> =
-            before.into_iter().map(|(name, (ours, current))| (name, existing(ours, current))).collect();
-        for (namespace, action) in plan(wanted, &swapped, &secrets) {
+            before.into_iter().map(|(name, it)| (name, of(it))).collect();
+        for (namespace, action) in plan(wanted, &swapped, &named, &secrets) {
             let ours = secrets.get(&namespace).is_none_or(|it| it.ours);
             prop_assert_eq!(ours, action != Action::Foreign);
             match action {
                 Action::Create | Action::Update => {
                     secrets.insert(namespace, existing(true, true));
                 }
-                Action::Delete => drop(secrets.remove(&namespace)),
+                Action::Delete => {
+                    prop_assert!(!named.contains(&namespace));
+                    secrets.remove(&namespace);
+                }
+                Action::Release => {
+                    secrets.insert(namespace, existing(true, false));
+                }
                 Action::Foreign => {}
             }
         }
-        let left = plan(wanted, &swapped, &secrets);
+        let left = plan(wanted, &swapped, &named, &secrets);
         prop_assert!(left.values().all(|it| *it == Action::Foreign), "{:?}", left);
     }
 }

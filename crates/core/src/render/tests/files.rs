@@ -1,6 +1,6 @@
 //! What the files say.
 
-use super::{FORMATS, declared, file, render};
+use super::{FORMATS, declared, declared_for, file, render};
 use crate::{
     declaration::{Declaration, Source},
     nodes::Fallback::{self, Never, Upstream},
@@ -71,6 +71,30 @@ fn credentials_and_trust_are_for_the_declared_host_alone() {
     assert!(!of("h.io/hosts.toml").contains("Authorization"));
     assert!(rendered.files.iter().any(|file| file.path == "h.io/ca.crt"));
     assert!(!rendered.files.iter().any(|file| file.path == "k.io/ca.crt"));
+}
+
+#[test]
+fn declared_hosts_share_credential_and_trust() {
+    let rules =
+        "docker.io::h.io:5001/d,gcr.io::a.h.io/g,quay.io::b.k.io/q,ghcr.io::http://a.h.io:5002";
+    let declaration = declared_for("h.io:5001, *.h.io,*.h.io:5002", rules);
+    for (format, path) in [("registries-conf", "auth.json"), ("k3s", "registries.yaml")] {
+        let options = Options { show_credentials: true, fallback: Upstream, ..NEVER };
+        let rendered = Format::named(format).unwrap().render(&declaration, options);
+        assert_eq!(rendered.files.iter().filter(|file| file.path == path).count(), 1);
+        let text = &file(&rendered, path).text;
+        assert_eq!(text.matches("pass\\\"word").count() + text.matches("\"auth\"").count(), 2);
+        assert!(text.contains("h.io:5001\":"), "{text}");
+        assert_eq!(rendered.notes.iter().filter(|note| note.contains("plain HTTP")).count(), 1);
+    }
+    let options = Options { show_credentials: true, ..NEVER };
+    let rendered = Format::named("containerd").unwrap().render(&declaration, options);
+    for (host, has) in
+        [("docker.io", true), ("gcr.io", true), ("quay.io", false), ("ghcr.io", false)]
+    {
+        let hosts = &file(&rendered, &format!("{host}/hosts.toml")).text;
+        assert_eq!(hosts.contains("Authorization"), has, "{host}: {hosts}");
+    }
 }
 
 #[test]

@@ -6,12 +6,17 @@ use crate::declaration::{Declaration, Source};
 
 /// The page's Secret with credentials, a CA and these rules.
 fn declared(rules: &str) -> Declaration {
+    declared_for("", rules)
+}
+
+/// Returns the same declaration with further hosts of the registry.
+fn declared_for(hosts: &str, rules: &str) -> Declaration {
     let ca = include_str!("../../../tests/data/ca-one.pem");
     let ca: String = ca.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
          stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
-         INSECURE: \"false\"\n  CA_CERT: |\n{ca}  MIRROR_REGISTRIES: |\n    {}\n",
+         INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  CA_CERT: |\n{ca}  MIRROR_REGISTRIES: |\n    {}\n",
         rules.replace('\n', "\n    ")
     );
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()

@@ -211,6 +211,7 @@ fn reasons_are_called_as_scripts_know_them() {
         "disabled",
         "noswap",
         "invalid-result",
+        "image-id",
     ];
     assert_eq!(names, known);
 }
@@ -303,4 +304,52 @@ fn a_trace_tells_every_question_up_to_the_one_that_decided() {
     assert_eq!(trace("quay.io/team/app")[3].matched, [1, 0]);
     assert_eq!(trace("gcr.io/x")[5].outcome, Decided);
     assert_eq!(trace("h.io/q/x")[0].outcome, Decided);
+}
+
+#[test]
+fn hosts_are_compared_without_regard_to_case() {
+    let text =
+        "docker.io::h.io/d,GCR.io/team::h.io/g,Quay.IO:5000::Mirror.io/q,noswap_wildcards::Reg";
+    swaps(text, "Docker.IO/library/nginx", "h.io/d/library/nginx", Rule);
+    swaps(text, "Docker.IO/nginx:1", "h.io/d/library/nginx:1", Rule);
+    swaps(text, "Index.docker.IO/org/app", "h.io/d/org/app", Rule);
+    swaps(text, "gcr.IO/team/app", "h.io/g/app", Rule);
+    swaps(text, "quay.io:5000/a", "Mirror.io/q/a", Rule);
+    leaves(text, "mirror.io/q/a", AlreadyMirrored);
+    leaves(text, "H.IO/d/nginx", AlreadyMirrored);
+    leaves("default::h.io,noswap_wildcards::Reg/x", "REG/x/y", Noswap);
+    swaps("[EXACT]GCR.io/a:1::h.io/a:2", "gcr.io/a:1", "h.io/a:2", Exact);
+    swaps("[REPLACE]gcr.io/*::h.io/g", "GCR.IO/a/b:1", "h.io/g/b:1", Replace);
+    swaps("default::h.io/x-", "GCR.io/a", "h.io/x-gcr.io/a", Default);
+}
+
+#[test]
+fn an_image_id_stays() {
+    let id = ["sha256:", &"0a".repeat(32)].concat();
+    for text in ["docker.io::h.io/d", "default::h.io", "[REPLACE]*::h.io/r"] {
+        leaves(text, &id, ImageId);
+    }
+    let name = ["sha256:", &"0a".repeat(20)].concat();
+    swaps("docker.io::h.io/d", &name, &["h.io/d/library/", &name].concat(), Rule);
+}
+
+#[test]
+fn a_rule_that_leads_to_its_own_source_exempts() {
+    let map = "default::\ndocker.io::harbor.example.org/m/docker.io\n\
+               docker.io/library::harbor.example.org/m/docker.io/library\n[EXACT]auto::auto\n";
+    leaves(map, "auto", Disabled);
+    leaves(map, "docker.io/library/auto", Disabled);
+    swaps(map, "auto:1", "harbor.example.org/m/docker.io/library/auto:1", Rule);
+    assert_eq!(rules(map).swap("auto").unwrap().rule, Some(3));
+    for text in [
+        "[REPLACE]auto::auto,docker.io::h.io",
+        "[EXACT]auto::docker.io/library/auto,docker.io::h.io",
+        "docker.io/library/auto::https://docker.io/v2/library/auto/,docker.io::h.io",
+        "Docker.io/library::index.docker.io/library,docker.io::h.io",
+    ] {
+        leaves(text, "auto", Disabled);
+        swaps(text, "org/auto", "h.io/org/auto", Rule);
+    }
+    // Plain HTTP is declared of the registry itself: that is no identity for nodes.
+    leaves("quay.io::http://quay.io", "quay.io/a", AlreadyMirrored);
 }

@@ -132,3 +132,17 @@ fn a_rule_that_a_canonical_map_has_no_words_for_becomes_a_comment() {
     // Of two comments imageswap cuts off the last; its answer is no reference.
     same_effect("[EXACT]nginx::h.io/n # a:b # c\ndefault::\n", &["nginx", "nginx:1.25"]);
 }
+
+#[test]
+fn rules_that_lead_to_their_source_are_printed_so_that_they_load() {
+    let map = "default::\ndocker.io::harbor.example.org/m/docker.io\n\
+               docker.io/library::harbor.example.org/m/docker.io/library\n[EXACT]auto::auto\n\
+               [REPLACE]placeholder::placeholder\nquay.io::quay.io\n";
+    let text = convert(map);
+    for line in ["[EXACT]auto::auto", "[REPLACE]placeholder::placeholder", "quay.io::"] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    let read = crate::declaration::Declaration::read(crate::declaration::Source::Map, &text, 0);
+    let findings = read.unwrap().findings().to_vec();
+    assert!(!findings.iter().any(crate::finding::Finding::is_error), "{findings:?}");
+}

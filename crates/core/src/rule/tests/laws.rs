@@ -21,6 +21,8 @@ fn host() -> impl Strategy<Value = &'static str> {
         "[::1]",
         "[::1]:5000",
         "Foo",
+        "Quay.IO",
+        "Docker.io",
     ])
 }
 
@@ -171,17 +173,21 @@ proptest! {
             .collect();
         let rules = compile(&text.join("\n"));
         let Ok(reference) = Reference::parse(&image) else { return Ok(()) };
-        let name = reference.name().to_string();
+        let is_hub = reference.domain() == "Docker.io" && !reference.path().contains('/');
+        let library = if is_hub { "docker.io/library/" } else { "docker.io/" };
+        let name = reference.name().to_string().to_lowercase();
+        let name = if is_hub { name.replacen("docker.io/", library, 1) } else { name };
+        let domain = reference.domain().to_lowercase();
         let keys: Vec<(usize, Key)> =
             text.iter().enumerate().map(|(n, line)| (n, Key::parse(line.split("::t").next().unwrap()).unwrap())).collect();
-        let port_is_own = keys.iter().any(|(_, key)| key.has_port() && key.domain() == reference.domain());
+        let port_is_own = keys.iter().any(|(_, key)| key.has_port() && key.domain() == domain);
         let matches = |key: &Key| {
-            let host = if key.has_port() || port_is_own || key.domain() == reference.domain() {
+            let host = if key.has_port() || port_is_own || key.domain() == domain {
                 key.domain().to_owned()
             } else {
                 // A key without a port stands for the reference's port.
-                reference.domain().rsplit_once(':').filter(|(host, _)| *host == key.host()).map_or_else(
-                    || key.domain().to_owned(), |_| reference.domain().to_owned())
+                domain.rsplit_once(':').filter(|(host, _)| *host == key.host()).map_or_else(
+                    || key.domain().to_owned(), |_| domain.clone())
             };
             let path = if key.path().is_empty() { String::new() } else { ["/", key.path()].concat() };
             let whole = [host, path].concat();

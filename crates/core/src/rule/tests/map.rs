@@ -73,6 +73,17 @@ fn a_list_has_commas_or_newlines() {
 }
 
 #[test]
+fn byte_order_marks_are_white_space() {
+    let (found, skipped) =
+        read("\u{feff}docker.io::h.io/d\n\u{feff}quay.io::h.io/q\n", Form::Lines);
+    assert_eq!(
+        pairs(&found),
+        [(Kind::Prefix, "docker.io", "h.io/d"), (Kind::Prefix, "quay.io", "h.io/q")]
+    );
+    assert_eq!((found[0].place.column, skipped), (2, vec![]));
+}
+
+#[test]
 fn columns_count_characters_and_skip_white_space() {
     let (rules, _) = read("é::ü/ß,  docker.io :: h.io", Form::List);
     assert_eq!((rules[1].place.column, rules[1].target_place.column), (10, 23));

@@ -1,0 +1,178 @@
+//! Trees of hosts with files of other tools, without any runtime.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::Outcome;
+
+const MIRRORS: &str =
+    "docker.io::harbor.example.org/m/docker.io,quay.io::harbor.example.org/m/quay.io";
+const HOSTS: &str = "server = \"https://docker.io\"\n[host.\"https://harbor.example.org/v2/m/docker.io\"]\n  \
+                     skip_verify = true\n  [host.\"https://harbor.example.org/v2/m/docker.io\".header]\n    \
+                     authorization = \"Basic dTpw\"\n";
+const WITH_PATH: (&str, &str) = (
+    "etc/containerd/config.toml",
+    "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+);
+
+/// Returns a tree with these files.
+fn tree(files: &[(&str, &str)]) -> Result<tempfile::TempDir, std::io::Error> {
+    let tree = tempfile::tempdir()?;
+    for (path, text) in files {
+        let path = tree.path().join(path);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        fs::write(path, text)?;
+    }
+    Ok(tree)
+}
+
+/// Runs `image-swap node VERB --root TREE`; returns its exit code and all that it printed.
+fn node(tree: &Path, verb: &str, more: &[&str]) -> Result<(Option<i32>, String), std::io::Error> {
+    let mut command = Command::new(crate::stage::PROGRAM);
+    command.args(["node", verb, "--root"]).arg(tree);
+    if verb != "restore" && !more.contains(&"--mirrors") {
+        command.args(["--mirrors", MIRRORS]);
+    }
+    let output = command.args(more).output()?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Ok((output.status.code(), text))
+}
+
+#[test]
+fn files_of_other_tools_are_kept_or_refused() -> Outcome {
+    let layout = "etc/containerd/certs.d/harbor.example.org";
+    let certificate = include_str!("../../../core/tests/data/ca-one.pem");
+    let key = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+    let (ca, cert, client_key) = (
+        format!("{layout}/ca.crt"),
+        format!("{layout}/client.cert"),
+        format!("{layout}/client.key"),
+    );
+    let registries = |name: &str| format!("etc/containers/registries.conf.d/{name}.conf");
+    let (sub, policy) = (registries("99-sub"), registries("10-policy"));
+    let unit = "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --config-file=/opt/docker/daemon.json -H fd://\n";
+    let docker = ["--runtime", "docker", "--mirrors", "docker.io::harbor.example.org"];
+    let table: [(&[(&str, &str)], &[&str], i32, &[&str]); 12] = [
+        (
+            &[WITH_PATH, ("etc/containerd/certs.d/docker.io/hosts.toml", HOSTS)],
+            &[],
+            0,
+            &["foreign", "skip_verify = true", "are kept for the same hosts"],
+        ),
+        (
+            &[WITH_PATH, (&ca, certificate), (&cert, certificate), (&client_key, key)],
+            &[],
+            0,
+            &["client = [[\"/etc/containerd/certs.d/harbor.example.org/client.cert\""],
+        ),
+        (
+            &[(
+                &sub,
+                "[[registry]]\nprefix = \"docker.io/library\"\nlocation = \"r.example.net/lib\"\n",
+            )],
+            &["--runtime", "crio"],
+            0,
+            &["docker.io/library, longer than docker.io"],
+        ),
+        (
+            &[(
+                &policy,
+                "[[registry]]\nprefix = \"quay.io\"\nlocation = \"quay.io\"\nblocked = true\n",
+            )],
+            &["--runtime", "podman"],
+            0,
+            &["+blocked = true"],
+        ),
+        (
+            &[(
+                "etc/containers/registries.conf",
+                "[[registry]]\nlocation = \"https://r.example.net\"\n",
+            )],
+            &["--runtime", "crio"],
+            1,
+            &["nothing is pulled as long as it is there"],
+        ),
+        (
+            &[
+                ("etc/systemd/system/docker.service.d/override.conf", unit),
+                ("opt/docker/daemon.json", "{}\n"),
+            ],
+            &docker,
+            0,
+            &["+++ /opt/docker/daemon.json"],
+        ),
+        (&[("etc/docker/daemon.json", "")], &docker, 0, &["+++ /etc/docker/daemon.json"]),
+        (
+            &[("var/snap/docker/current/config/daemon.json", "{}")],
+            &docker,
+            1,
+            &["snap restart docker"],
+        ),
+        (
+            &[(
+                "etc/rancher/k3s/config.yaml",
+                "private-registry: /opt/registries.yaml\ndata-dir: /data\n",
+            )],
+            &["--restart", "allow"],
+            0,
+            &["+++ /opt/registries.yaml"],
+        ),
+        (
+            &[("etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n")],
+            &[],
+            1,
+            &["/etc/k0s/containerd.d/image-swap.toml", "config_path"],
+        ),
+        (
+            &[("var/snap/microk8s/current/args/certs.d/docker.io/hosts.toml", HOSTS)],
+            &[],
+            0,
+            &["+++ /var/snap/microk8s/current/args/certs.d/quay.io/hosts.toml"],
+        ),
+        (
+            &[("etc/docker/daemon.json", "{}")],
+            &["--runtime", "docker"],
+            1,
+            &["docker can express none of 2 rules"],
+        ),
+    ];
+    for (files, more, code, parts) in table {
+        let tree = tree(files)?;
+        let (found, text) = node(tree.path(), "plan", more)?;
+        assert_eq!(found, Some(code), "{files:?}: {text}");
+        for part in parts.iter().filter(|part| **part != "foreign") {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("dTpw"), "{text}");
+        if code == 0 && !more.contains(&"--restart") {
+            let (found, text) = node(tree.path(), "apply", more)?;
+            assert_eq!(found, Some(0), "{text}");
+            assert!(text.contains("was not requested: with --root"), "{text}");
+            let (found, text) = node(tree.path(), "restore", &[])?;
+            assert_eq!(found, Some(0), "{text}");
+            for (path, before) in files {
+                assert_eq!(fs::read_to_string(tree.path().join(path))?, *before, "{path}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn image_of_a_host_is_prepared_for_a_named_version() -> Outcome {
+    let tree = tree(&[("etc/containerd/config.toml", "version = 2\n")])?;
+    let (code, text) = node(tree.path(), "apply", &[])?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("--runtime-version"), "{text}");
+    let version = ["--runtime-version", "2.1"];
+    let (code, text) = node(tree.path(), "plan", &version)?;
+    assert_eq!((code, text.contains("no restart")), (Some(0), true), "{text}");
+    let (code, text) = node(tree.path(), "apply", &version)?;
+    assert_eq!(code, Some(0), "{text}");
+    let config = fs::read_to_string(tree.path().join("etc/containerd/config.toml"))?;
+    assert!(config.contains("config_path = \"/etc/containerd/certs.d\""), "{config}");
+    let (code, text) = node(tree.path(), "restore", &version)?;
+    assert_eq!(code, Some(0), "{text}");
+    let config = fs::read_to_string(tree.path().join("etc/containerd/config.toml"))?;
+    assert_eq!(config, "version = 2\n");
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The namespaces of the release and of the page's Secret.
+
+use image_swap_core::{cluster::effective::JET_SYSTEM, declaration::UnixTime};
+use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
+use kube::Api;
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use super::{
+    Controller, Memory,
+    snapshot::{Snapshot, found, is_ending},
+};
+use crate::{api, error::Error};
+
+/// Namespaces that the API server never deletes.
+const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+impl Controller {
+    /// Creates the namespace of the page's Secret if it is absent. Never changes or
+    /// deletes it.
+    pub(super) async fn jet_system(&self) -> Result<(), Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match api::get(&namespaces, JET_SYSTEM).await? {
+            Some(namespace) if is_ending(&namespace) => {
+                Err(Error::Terminating(JET_SYSTEM.to_owned()))
+            }
+            Some(_) => Ok(()),
+            None => {
+                let namespace = json!({
+                    "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": JET_SYSTEM },
+                });
+                api::apply(&namespaces, JET_SYSTEM, &namespace).await?;
+                info!(namespace = JET_SYSTEM, "created");
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the namespace of the release the owner of the release's anchor. If the
+    /// namespace is deleted, Kubernetes then deletes the anchor, and with it the
+    /// registration, even if no controller runs any more.
+    pub(super) async fn belong(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let name = &self.settings.release.namespace;
+        if PERMANENT.contains(&name.as_str()) {
+            return Ok(());
+        }
+        let Some(namespace) = found(&snapshot.namespace)? else { return Ok(()) };
+        let Some(uid) = &namespace.metadata.uid else { return Ok(()) };
+        let owners = serde_json::to_value(&snapshot.anchor.owner_references).unwrap_or_default();
+        let mut owners = owners.as_array().cloned().unwrap_or_default();
+        if owners.iter().any(|it| it["kind"] == "Namespace" && it["uid"] == **uid) {
+            return Ok(());
+        }
+        // An earlier namespace of this name is gone.
+        owners.retain(|it| it["kind"] != "Namespace" || it["name"] != **name);
+        owners.push(json!({
+            "apiVersion": "v1", "kind": "Namespace", "name": name, "uid": uid,
+        }));
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": snapshot.anchor.resource_version,
+                "ownerReferences": Value::Array(owners),
+            },
+        });
+        let anchor = self.settings.release.anchor();
+        memory.rewrite(anchor, uid, now)?;
+        let anchors: Api<ClusterRole> = Api::all(self.client.clone());
+        match api::merge(&anchors, anchor, &patch).await {
+            Ok(_) => {
+                memory.rewrites.finish(anchor, uid.clone());
+                Ok(())
+            }
+            // OwnerReferencesPermissionEnforcement wants a right that the chart does not grant.
+            Err(error) if error.is_forbidden() => {
+                debug!(%error, "the namespace does not own the release");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the registration: the namespace of the release is being deleted, and
+    /// nothing in it will answer the API server.
+    pub(super) async fn deregister(&self) -> Result<(), Error> {
+        let registrations = api::registrations(&self.client);
+        if api::delete(&registrations, &self.settings.release.admission()).await? {
+            let namespace = &self.settings.release.namespace;
+            info!(namespace, "deregistered: the namespace is being deleted");
+        }
+        Ok(())
+    }
+
+    /// Deregisters if the namespace of the release is being deleted. For a process that
+    /// was signalled to end: Kubernetes ends it when the namespace goes.
+    pub async fn end(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let ended = async {
+            let name = &self.settings.release.namespace;
+            match api::get(&namespaces, name).await? {
+                Some(namespace) if !is_ending(&namespace) => Ok(()),
+                _ => self.deregister().await,
+            }
+        };
+        if let Err(error) = ended.await {
+            warn!(%error, "cannot find out if the namespace is being deleted");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The readiness of a controller. `helm upgrade --install --wait` waits for it, so that
+//! the next pod is swapped when Helm returns.
+//!
+//! A controller becomes ready when the registration is in force: an API server has called
+//! a replica by it, and ordinary pods are held by the wanted policy. The leader raises the
+//! policy to `Fail` only after API servers have reached a replica. The kubelet looks at
+//! the readiness every two seconds, which is longer than another API server takes to read
+//! the registration. A controller that does not lead looks at the same things, and so an
+//! upgrade is ready while the old controller leads. Once ready, a controller stays ready:
+//! its readiness is about the installation, and the network that fails later is in the
+//! policy, in Events and in `image-swap status`.
+
+use std::time::Duration;
+
+use image_swap_core::cluster::{
+    policy::{ApiServer, Policy, Probe, Wanted},
+    webhooks,
+};
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::Api;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::{Controller, probe::ProbeTarget};
+use crate::{api, error::Error, release::LEAVING};
+
+/// The limits of the wait for a registration in force. They keep a network that is broken
+/// from holding up Helm and the rollout of a controller.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadinessLimits {
+    /// The time between two looks.
+    pub period: Duration,
+    /// The time for which replicas may be reached by a registration with another policy
+    /// than the wanted one, as beside another program that swaps images.
+    pub settle: Duration,
+    /// The time for which the API server may not reach replicas, or not answer.
+    pub unreached: Duration,
+    /// The time for all of it, also while no replica runs. Helm waits for replicas itself.
+    pub total: Duration,
+}
+
+impl Default for ReadinessLimits {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_millis(500),
+            settle: Duration::from_secs(10),
+            unreached: Duration::from_mins(1),
+            total: Duration::from_mins(5),
+        }
+    }
+}
+
+/// The state of an installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Installation {
+    /// New pods are swapped, or an administrator withdrew the registration.
+    InForce,
+    /// The API server reaches a replica, and the policy is not the wanted one.
+    Reached,
+    /// No replica runs.
+    NoReplica,
+    /// Nothing is registered, or the API server does not reach a replica.
+    Unreached,
+}
+
+impl Controller {
+    /// Returns when the registration of the release is in force, or a limit has passed.
+    pub async fn in_force(&self, limits: ReadinessLimits) {
+        let target = ProbeTarget::of(self);
+        let begun = Instant::now();
+        let (mut reached, mut unreached): (Option<Instant>, Option<Instant>) = (None, None);
+        loop {
+            let found = match timeout(limits.unreached, self.installation(&target)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    debug!(%error, "the registration cannot be looked at");
+                    Installation::Unreached
+                }
+                Err(_) => Installation::Unreached,
+            };
+            let expired = |since: &mut Option<Instant>, limit| {
+                since.get_or_insert_with(Instant::now).elapsed() >= limit
+            };
+            let is_expired = match found {
+                Installation::InForce => {
+                    info!("ready: the registration is in force");
+                    return;
+                }
+                Installation::Reached => expired(&mut reached, limits.settle),
+                Installation::Unreached => expired(&mut unreached, limits.unreached),
+                Installation::NoReplica => false,
+            };
+            if is_expired || begun.elapsed() >= limits.total {
+                warn!(
+                    ?found,
+                    "ready, although new pods may not be swapped yet; see image-swap status"
+                );
+                return;
+            }
+            sleep(limits.period).await;
+        }
+    }
+
+    async fn installation(&self, target: &ProbeTarget) -> Result<Installation, Error> {
+        let release = &self.settings.release;
+        let anchors: Api<ClusterRole> = Api::all(self.client.clone());
+        let anchor = api::get(&anchors, release.anchor()).await?;
+        let annotations = anchor.and_then(|anchor| anchor.metadata.annotations).unwrap_or_default();
+        if annotations.get(LEAVING).is_some_and(|mark| mark == "true") {
+            return Ok(Installation::InForce);
+        }
+        let registrations = api::registrations(&self.client);
+        let registration = api::get(&registrations, &release.admission()).await?;
+        let registration = registration.and_then(|object| serde_json::to_value(object).ok());
+        let entries = registration.as_ref().and_then(|it| it["webhooks"].as_array());
+        if entries.is_none_or(Vec::is_empty) {
+            return Ok(Installation::Unreached);
+        }
+        let fails = self.settings.policy == Wanted::Fail;
+        let wanted = if fails { Policy::Fail } else { Policy::Ignore };
+        let is_wanted = webhooks::earned(registration.as_ref()) == wanted;
+        Ok(match target.probe(ApiServer::Shared).await {
+            Probe::Reached if is_wanted => Installation::InForce,
+            Probe::Reached => Installation::Reached,
+            Probe::NoReplica => Installation::NoReplica,
+            Probe::Unreached | Probe::Unknown | Probe::Silent => Installation::Unreached,
+        })
+    }
+}

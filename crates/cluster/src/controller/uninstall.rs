@@ -1,0 +1,100 @@
+//! The end of a release.
+//!
+//! Helm deletes the registration before anything else of a release, by the chart's hooks.
+//! No pod of the release takes part, so that it works where none of them can start. The
+//! controller only has to keep from registering again until Helm ends it. Helm's mark, a
+//! `ConfigMap` that exists while the hooks run, tells an uninstallation from another
+//! deletion. A mark that was there before the registration is an ordinary object, made by
+//! `helm template | kubectl apply`.
+
+use image_swap_core::declaration::UnixTime;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::Api;
+use serde_json::Value;
+use tracing::info;
+
+use super::{
+    Controller, Memory,
+    snapshot::{Snapshot, found},
+};
+use crate::{api, error::Error};
+
+/// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
+/// controller within this time, or the uninstallation was given up.
+const QUIET: UnixTime = 60;
+
+/// The memory of a registration that may be deleted.
+#[derive(Default)]
+pub(super) struct Uninstallation {
+    /// True if the registration had entries when it was last read.
+    registered: bool,
+    /// The UID of the last mark; `None` if none was seen.
+    mark: Option<String>,
+    /// The end of the quiet time; `None` if there is none.
+    until: Option<UnixTime>,
+}
+
+impl Controller {
+    /// Returns true if the registration was deleted and has to stay away: Helm
+    /// uninstalls the release, or the Service is gone and a call of the API server would
+    /// fail. A registration that comes back has to earn `Fail` anew.
+    pub(super) async fn stays_away(
+        &self,
+        memory: &mut Memory,
+        observed: Option<&Value>,
+        now: UnixTime,
+    ) -> Result<bool, Error> {
+        let entries = observed.and_then(|it| it["webhooks"].as_array());
+        if entries.is_some_and(|entries| !entries.is_empty()) {
+            memory.uninstallation.registered = true;
+            return Ok(false);
+        }
+        if memory.uninstallation.until.is_some_and(|until| now < until) {
+            return Ok(true);
+        }
+        let mark = self.mark().await?;
+        if !memory.uninstallation.registered {
+            memory.uninstallation.mark = mark;
+            return Ok(false);
+        }
+        if mark.is_some() && mark != memory.uninstallation.mark {
+            info!("Helm uninstalls the release: it stays unregistered");
+            let until = Some(now + QUIET);
+            memory.uninstallation = Uninstallation { registered: true, mark, until };
+            return Ok(true);
+        }
+        let release = &self.settings.release;
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &release.namespace);
+        if api::get(&services, &self.settings.service).await?.is_none() {
+            return Ok(true);
+        }
+        memory.uninstallation = Uninstallation { mark, ..Uninstallation::default() };
+        memory.gate = None;
+        Ok(false)
+    }
+
+    /// Deletes the registration of a release that an administrator marked as leaving, or
+    /// whose anchor is being deleted.
+    pub(super) async fn withdraw(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+    ) -> Result<(), Error> {
+        memory.uninstallation = Uninstallation::default();
+        memory.gate = None;
+        if found(&snapshot.registration)?.is_some() {
+            let registrations = api::registrations(&self.client);
+            api::delete(&registrations, &self.settings.release.admission()).await?;
+            info!("the release leaves: its registration is deleted");
+        }
+        Ok(())
+    }
+
+    /// Returns the UID of the mark that Helm makes when it uninstalls the release.
+    async fn mark(&self) -> Result<Option<String>, Error> {
+        let release = &self.settings.release;
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
+        let mark = api::get(&maps, &release.uninstallation()).await?;
+        Ok(mark.and_then(|mark| mark.metadata.uid))
+    }
+}

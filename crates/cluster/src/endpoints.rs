@@ -1,0 +1,112 @@
+//! The addresses behind a Service, read from its `EndpointSlice`s.
+
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::{Api, Client, api::ListParams};
+
+use crate::error::Error;
+
+/// The label of a slice that names its Service.
+const SERVICE: &str = "kubernetes.io/service-name";
+
+/// Returns true if a Service has an endpoint that may be called.
+pub(crate) async fn has_endpoints(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+) -> Result<bool, Error> {
+    // Another program's registration may name a Service that cannot exist.
+    if !is_name(namespace) || !is_name(service) {
+        return Ok(false);
+    }
+    let slices = slices(client, namespace, service).await?;
+    let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
+    Ok(endpoints.any(|endpoint| is_ready(endpoint) && !endpoint.addresses.is_empty()))
+}
+
+/// Returns the addresses of all API servers.
+pub(crate) async fn api_servers(client: &Client) -> Result<Vec<SocketAddr>, Error> {
+    Ok(addresses(&slices(client, "default", "kubernetes").await?))
+}
+
+async fn slices(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+) -> Result<Vec<EndpointSlice>, Error> {
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    let of_service = ListParams::default().labels(&format!("{SERVICE}={service}"));
+    let list = slices.list(&of_service).await;
+    let doing = format!("list the EndpointSlices of the Service {namespace}/{service}");
+    Ok(list.map_err(Error::api(doing))?.items)
+}
+
+fn addresses(slices: &[EndpointSlice]) -> Vec<SocketAddr> {
+    let mut all = Vec::new();
+    for slice in slices {
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let https = ports.iter().find(|port| port.name.as_deref() == Some("https"));
+        let port = https.or_else(|| ports.first()).and_then(|port| port.port);
+        let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { continue };
+        let ready = slice.endpoints.iter().filter(|endpoint| is_ready(endpoint));
+        for address in ready.flat_map(|endpoint| &endpoint.addresses) {
+            all.extend(address.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port)));
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Returns true if an endpoint is ready. An unknown condition counts as ready.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+}
+
+/// Returns true if `name` may be the name of a Service or a namespace.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn slice(ready: Option<bool>, addresses: &[&str]) -> EndpointSlice {
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": { "name": "kubernetes" },
+            "addressType": "IPv4",
+            "endpoints": [{ "addresses": addresses, "conditions": { "ready": ready } }],
+            "ports": [{ "name": "metrics", "port": 1 }, { "name": "https", "port": 6443 }],
+        });
+        serde_json::from_value(slice).unwrap()
+    }
+
+    #[test]
+    fn api_servers_are_all_ready_addresses() {
+        let slices = [
+            slice(Some(true), &["10.0.0.2", "10.0.0.1"]),
+            slice(None, &["10.0.0.1"]),
+            slice(Some(false), &["10.0.0.3"]),
+        ];
+        let expected: Vec<SocketAddr> =
+            ["10.0.0.1:6443", "10.0.0.2:6443"].map(|it| it.parse().unwrap()).into();
+        assert_eq!(addresses(&slices), expected);
+        let mut bare = slice(Some(true), &["10.0.0.1"]);
+        bare.ports = None;
+        assert!(addresses(&[bare]).is_empty());
+    }
+
+    #[test]
+    fn impossible_names_are_no_query() {
+        for name in ["", "a,b", "a/b", "../a", "A", "a b", &"a".repeat(64)] {
+            assert!(!is_name(name), "{name}");
+        }
+        assert!(is_name("imageswap-2"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Pods that cannot start, and the reason that the kubelet, the scheduler or the API
+//! server gave.
+
+use std::collections::BTreeMap;
+
+use image_swap_core::admission::ORIGINALS;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStatus, Pod, PodStatus},
+};
+use serde::{Deserialize, Serialize};
+
+/// The characters of a message that are kept.
+const MESSAGE: usize = 300;
+
+/// Reasons of a container whose image is the cause.
+const OF_IMAGES: [&str; 8] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+    "CreateContainerError",
+];
+/// Reasons of a container that is about to start.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// Parts of messages, in lower case, and what to do about each.
+const HINTS: [(&[&str], &str); 6] = [
+    (
+        &["unauthorized", "denied", "forbidden", "no basic auth", "authentication required"],
+        "the registry refuses the credential of the node, or there is none",
+    ),
+    (&["x509", "certificate"], "the node does not trust the certificate of the registry"),
+    (&["no such host"], "the node cannot resolve the name of the registry"),
+    (&["no match for platform", "exec format"], "the image is not for the node's architecture"),
+    (&["not found", "manifest unknown", "name unknown"], "push the image to the registry"),
+    (
+        &["refused", "timeout", "timed out", "deadline exceeded", "no route", "unreachable"],
+        "the node cannot reach the registry",
+    ),
+];
+
+/// A pod that cannot start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StuckPod {
+    /// The namespace.
+    pub namespace: String,
+    /// The name of the pod, or of the Deployment if no pod can be created.
+    pub name: String,
+    /// The first container that cannot start; empty if the whole pod cannot.
+    pub container: String,
+    /// The image of the container; empty without one.
+    pub image: String,
+    /// The reason, as Kubernetes names it: `ImagePullBackOff`, `Unschedulable`, …
+    pub reason: String,
+    /// The message of Kubernetes, shortened.
+    pub message: String,
+    /// The thing to do; `None` if the message does not tell.
+    pub hint: Option<String>,
+}
+
+/// Swapped pods that cannot start because of a swapped image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StuckPods {
+    /// The number of pods.
+    pub count: usize,
+    /// The first of them.
+    pub pods: Vec<StuckPod>,
+}
+
+impl StuckPods {
+    /// The pods that are kept.
+    const LISTED: usize = 5;
+
+    /// Counts `pod` if a swapped image keeps it from starting.
+    pub(super) fn add(&mut self, pod: &Pod) {
+        let record = pod.metadata.annotations.as_ref().and_then(|all| all.get(ORIGINALS));
+        let Some(record) = record else { return };
+        let swapped: BTreeMap<String, String> = serde_json::from_str(record).unwrap_or_default();
+        let is_image = |status: &ContainerStatus, reason: &str| {
+            OF_IMAGES.contains(&reason) && swapped.contains_key(&status.name)
+        };
+        let Some(stuck) = pod.status.as_ref().and_then(|status| waiting(pod, status, is_image))
+        else {
+            return;
+        };
+        self.count += 1;
+        if self.pods.len() < Self::LISTED {
+            self.pods.push(stuck);
+        }
+    }
+}
+
+/// Returns the reason why `pod` cannot start; `None` if it can.
+pub(super) fn stuck(pod: &Pod) -> Option<StuckPod> {
+    let status = pod.status.as_ref()?;
+    waiting(pod, status, |_, _| true).or_else(|| {
+        let conditions = status.conditions.iter().flatten();
+        let unscheduled = conditions
+            .into_iter()
+            .find(|it| it.type_ == "PodScheduled" && it.status == "False" && it.reason.is_some())?;
+        let reason = unscheduled.reason.clone().unwrap_or_default();
+        Some(StuckPod { reason, ..of(pod, unscheduled.message.as_deref()) })
+    })
+}
+
+/// Returns the reason why `deployment` has fewer pods than it should; `None` if its pods
+/// can be created.
+pub(super) fn uncreated(deployment: &Deployment) -> Option<StuckPod> {
+    let conditions = deployment.status.as_ref()?.conditions.iter().flatten();
+    let failure =
+        conditions.into_iter().find(|it| it.type_ == "ReplicaFailure" && it.status == "True")?;
+    Some(StuckPod {
+        namespace: deployment.metadata.namespace.clone().unwrap_or_default(),
+        name: deployment.metadata.name.clone().unwrap_or_default(),
+        reason: failure.reason.clone().unwrap_or_default(),
+        message: clean(failure.message.as_deref().unwrap_or_default()),
+        ..StuckPod::default()
+    })
+}
+
+/// Returns the first container of `pod` that waits for a reason that `matches`.
+fn waiting(
+    pod: &Pod,
+    status: &PodStatus,
+    matches: impl Fn(&ContainerStatus, &str) -> bool,
+) -> Option<StuckPod> {
+    let containers = status.init_container_statuses.iter().flatten();
+    let containers = containers.chain(status.container_statuses.iter().flatten());
+    let containers = containers.chain(status.ephemeral_container_statuses.iter().flatten());
+    containers.into_iter().find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.as_deref().filter(|reason| !STARTING.contains(reason))?;
+        if !matches(container, reason) {
+            return None;
+        }
+        // A container that ends again and again: its end is the reason.
+        let ended = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        let ended = ended.map(|ended| match &ended.message {
+            Some(message) => format!("exit code {}: {message}", ended.exit_code),
+            None => format!("exit code {}", ended.exit_code),
+        });
+        let is_crash = reason == "CrashLoopBackOff";
+        let message = ended.filter(|_| is_crash).or_else(|| waiting.message.clone());
+        let found = of(pod, message.as_deref());
+        let is_image = OF_IMAGES.contains(&reason);
+        Some(StuckPod {
+            container: container.name.clone(),
+            image: image(pod, &container.name).unwrap_or_else(|| container.image.clone()),
+            reason: reason.to_owned(),
+            hint: hint(&found.message).filter(|_| is_image).map(str::to_owned),
+            ..found
+        })
+    })
+}
+
+fn of(pod: &Pod, message: Option<&str>) -> StuckPod {
+    StuckPod {
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        message: clean(message.unwrap_or_default()),
+        ..StuckPod::default()
+    }
+}
+
+/// Returns the image of a container as the pod's specification has it: the status may have
+/// an identifier of the runtime.
+fn image(pod: &Pod, container: &str) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    containers.find(|it| it.name == container)?.image.clone()
+}
+
+fn hint(message: &str) -> Option<&'static str> {
+    let message = message.to_ascii_lowercase();
+    let found = HINTS.iter().find(|(parts, _)| parts.iter().any(|part| message.contains(part)))?;
+    Some(found.1)
+}
+
+/// Returns `text` on one line, shortened, and without characters that move a cursor.
+fn clean(text: &str) -> String {
+    let line: Vec<&str> = text.split_whitespace().collect();
+    let line: String = line.join(" ").chars().filter(|it| !it.is_control()).collect();
+    if line.chars().count() <= MESSAGE {
+        return line;
+    }
+    let start: String = line.chars().take(MESSAGE).collect();
+    format!("{start}…")
+}
+
+#[cfg(test)]
+#[path = "tests/stuck.rs"]
+mod tests;

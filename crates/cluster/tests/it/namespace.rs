@@ -1,0 +1,88 @@
+//! The release's namespace is deleted: `kubectl delete namespace`. The hook of Helm does
+//! not run.
+
+use image_swap_cluster::Controller;
+use image_swap_testbed::Options;
+use serde_json::Value;
+
+use crate::{
+    replica::Replica,
+    stage::{
+        ANCHORS, NAMESPACE, Running, Stage, eventually, intervals, pod, release, settings, until,
+    },
+};
+
+const PODS: &str = "/api/v1/namespaces/apps/pods";
+
+/// A cluster with a registration under `Fail`, and the controllers that delete namespaces
+/// and collect garbage.
+async fn set() -> (Stage, Running, std::sync::Arc<Replica>, image_swap_cluster::Following) {
+    let options = Options { controller_manager: true, ..Options::default() };
+    let stage = Stage::set_with(&options).await;
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    (stage, controller, replica, following)
+}
+
+fn delete_namespace(stage: &Stage, replica: &Replica) {
+    stage.request("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}"), None);
+    replica.stop();
+}
+
+/// Waits until an ordinary pod is admitted, and no registration is left.
+async fn pods_are_admitted(stage: &Stage) {
+    eventually(|| stage.registration().is_none().then_some(())).await;
+    let admitted = || {
+        let ask = || stage.control_plane.request("POST", PODS, Some(&pod())).unwrap();
+        (tokio::task::block_in_place(ask).status == 201).then_some(())
+    };
+    eventually(admitted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn the_leader_deregisters_when_its_namespace_is_deleted() {
+    let (stage, _controller, replica, _following) = set().await;
+    // Nothing of the namespace ends before the controller has seen it: a finalizer.
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/image-swap-admission");
+    let held = serde_json::json!({ "metadata": { "finalizers": ["example.org/held"] } });
+    stage.request("PATCH", &path, Some(&held));
+    delete_namespace(&stage, &replica);
+    pods_are_admitted(&stage).await;
+    let namespace = stage.get(&format!("/api/v1/namespaces/{NAMESPACE}")).unwrap();
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
+    let (stage, controller, replica, _following) = set().await;
+    let anchor = format!("{ANCHORS}/image-swap");
+    let is_owned = |anchor: &Value| {
+        let owners = anchor["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| owners.iter().any(|it| it["kind"] == "Namespace"))
+    };
+    eventually(|| stage.get(&anchor).filter(is_owned)).await;
+    drop(controller);
+    delete_namespace(&stage, &replica);
+    pods_are_admitted(&stage).await;
+    assert!(stage.get(&anchor).is_none());
+}
+
+/// A process that is signalled to end because its pod is deleted with the namespace.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn a_process_that_ends_deregisters_only_with_its_namespace() {
+    let stage = Stage::set().await;
+    let mut running = stage.controller(settings(), "one");
+    until(&mut running.report, |it| it.policy.registered).await;
+    drop(running);
+    let controller = Controller::new(&stage.client, settings(), "one", intervals());
+    controller.end().await;
+    assert!(stage.registration().is_some(), "a rollout");
+    stage.request("DELETE", &format!("/api/v1/namespaces/{}", release().namespace), None);
+    controller.end().await;
+    assert!(stage.registration().is_none());
+}

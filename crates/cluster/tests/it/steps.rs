@@ -1,0 +1,176 @@
+//! Steps of a reconciliation that are refused: all others are taken.
+
+use image_swap_cluster::Report;
+use serde_json::{Value, json};
+
+use crate::stage::{
+    JET_SECRETS, NAMESPACE, SECRETS, Stage, eventually, keys, pod, settings, until,
+};
+
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+const NAMESPACES: &str = "/api/v1/namespaces";
+
+/// Refuses namespaces without the label `owner`, as many companies do.
+async fn demand_labels(stage: &Stage) {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": "owner" },
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["namespaces"],
+            }] },
+            "validations": [{
+                "expression": "has(object.metadata.labels) && 'owner' in object.metadata.labels",
+                "message": "namespaces need the label owner",
+            }],
+        },
+    });
+    stage.request("POST", POLICIES, Some(&policy));
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "owner" },
+        "spec": { "policyName": "owner", "validationActions": ["Deny"] },
+    });
+    stage.request("POST", BINDINGS, Some(&binding));
+    eventually(|| {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "test" },
+        });
+        let path = format!("{NAMESPACES}?dryRun=All");
+        let ask = || stage.control_plane.request("POST", &path, Some(&namespace)).unwrap();
+        (tokio::task::block_in_place(ask).status == 422).then_some(())
+    })
+    .await;
+}
+
+/// Allows no more object of `kind` in the release's namespace. The controller that counts
+/// objects does not run here.
+fn allow_no(stage: &Stage, kind: &str) {
+    let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
+    let hard = json!({ kind: "0" });
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": kind },
+        "spec": { "hard": hard },
+    });
+    stage.request("POST", &quotas, Some(&quota));
+    let status = json!({ "status": { "hard": hard, "used": hard } });
+    stage.request("PATCH", &format!("{quotas}/{kind}/status"), Some(&status));
+}
+
+fn fails(report: &Report, name: &str) -> bool {
+    report.failing.iter().any(|step| step.name == name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn refused_steps_keep_no_other_from_being_taken() {
+    let stage = Stage::set().await;
+    demand_labels(&stage).await;
+    allow_no(&stage, "configmaps");
+    let mut controller = stage.controller(settings(), "one");
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    // Declaration, certificate and registration are there, and `Fail` is earned: the probe
+    // shows that a replica was reached although the quota refuses its object.
+    stage.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
+    let report = until(&mut controller.report, |it| {
+        it.policy.failure_policy == "Fail"
+            && it.declaration.source == "chart"
+            && fails(it, "jet-system")
+            && fails(it, "status")
+    })
+    .await;
+    assert_eq!(report.failing.len(), 2, "{:?}", report.failing);
+    let reason = |name: &str| &report.failing.iter().find(|it| it.name == name).unwrap().error;
+    assert!(reason("jet-system").contains("namespaces need the label owner"));
+    assert!(reason("status").contains("exceeded quota"));
+    let metrics = controller.metrics.text().unwrap();
+    assert!(metrics.contains(r#"failing_step{step="jet-system"} 1"#), "{metrics}");
+    eventually(|| stage.events(NAMESPACE, "StepFailed").pop()).await;
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
+    let stored = stage.request("POST", "/api/v1/namespaces/apps/pods", Some(&pod()));
+    let image = stored["spec"]["containers"][0]["image"].as_str().unwrap();
+    assert!(image.starts_with("chart.example.org/"), "{image}");
+
+    // No Secret can be made: what is lost is registered again all the same.
+    allow_no(&stage, "secrets");
+    stage.request("DELETE", &format!("{SECRETS}/image-swap-last-good"), None);
+    until(&mut controller.report, |it| fails(it, "last-good")).await;
+    let registration = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations\
+                        /image-swap-admission";
+    stage.request("DELETE", registration, None);
+    eventually(|| stage.registration()).await;
+
+    // Policy and quotas are gone: everything is made.
+    let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
+    for path in [format!("{BINDINGS}/owner"), format!("{POLICIES}/owner")] {
+        stage.request("DELETE", &path, None);
+    }
+    for kind in ["configmaps", "secrets"] {
+        stage.request("DELETE", &format!("{quotas}/{kind}"), None);
+    }
+    until(&mut controller.report, |it| it.failing.is_empty()).await;
+    assert!(stage.get(&format!("{NAMESPACES}/jet-system")).is_some());
+    assert!(stage.get(&format!("{SECRETS}/image-swap-last-good")).is_some());
+    let status = format!("{NAMESPACES}/{NAMESPACE}/configmaps/image-swap-status");
+    eventually(|| stage.get(&status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn jet_system_is_made_again_whenever_it_goes() {
+    let stage = Stage::set().await;
+    let mut controller = stage.controller(settings(), "one");
+    let path = format!("{NAMESPACES}/jet-system");
+    let first = eventually(|| stage.get(&path)).await;
+    // The controller that ends namespaces does not run here.
+    stage.request("DELETE", &path, None);
+    let report = until(&mut controller.report, |it| fails(it, "jet-system")).await;
+    assert!(report.failing[0].error.contains("being deleted"), "{:?}", report.failing);
+    let mut ended = stage.get(&path).unwrap();
+    ended["spec"]["finalizers"] = json!([]);
+    stage.request("PUT", &format!("{path}/finalize"), Some(&ended));
+    let is_new = |found: &Value| found["metadata"]["uid"] != first["metadata"]["uid"];
+    eventually(|| stage.get(&path).filter(is_new)).await;
+    until(&mut controller.report, |it| it.failing.is_empty()).await;
+    stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn a_declaration_too_large_to_keep_stops_nothing() {
+    let stage = Stage::set().await;
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
+    stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
+    let good = until(&mut controller.report, |it| it.declaration.rules == 1).await;
+
+    // The API server takes it. As JSON each line break has two bytes.
+    let mut large = keys("h.example.org");
+    large.insert("MIRROR_REGISTRIES", format!("gcr.io::h.example.org/g{}", "\n".repeat(700_000)));
+    stage.declare(JET_SECRETS, "registry-info", &large);
+    let report = until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
+    assert_eq!(report.declaration.hash, good.declaration.hash);
+    assert!(report.declaration.findings[0].message.contains("bytes"), "{report:?}");
+    eventually(|| stage.events("jet-system", "RegistryInfoRefused").pop()).await;
+    stage.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
+    eventually(|| stage.get(&format!("{SECRETS}/image-swap-tls"))).await;
+
+    // Countless findings: a hundred are reported, and the number of all.
+    let rules: Vec<String> = (0..12_000)
+        .map(|number| format!("docker.io/r{number}::h.example.org/airgap/r{number}"))
+        .collect();
+    let mut many = keys("h.example.org");
+    many.insert("MIRROR_REGISTRIES", rules.join(","));
+    stage.declare(JET_SECRETS, "registry-info", &many);
+    let report = until(&mut controller.report, |it| it.declaration.rules == 12_000).await;
+    assert!(report.failing.is_empty(), "{:?}", report.failing);
+    assert_eq!(report.declaration.findings.len(), 100);
+    assert!(report.declaration.finding_count > 10_000, "{}", report.declaration.finding_count);
+    let metrics = controller.metrics.text().unwrap();
+    assert!(metrics.matches("declaration_finding{").count() <= 100);
+}

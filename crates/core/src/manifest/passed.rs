@@ -1,0 +1,261 @@
+//! Images of declared registries outside of known image fields, so that none is passed over
+//! in silence.
+
+use std::borrow::Cow;
+
+use super::{
+    Holder, Passed,
+    uses::{Found, OnRequest, image_in_argument},
+};
+use crate::{
+    admission::ORIGINALS,
+    place::Place,
+    rule::{Reason, RuleSet},
+    yaml::{Kind, NodeId, Style, Tree},
+};
+
+/// Annotations that repeat what an object was before.
+const REPEATED: [&str; 2] = [ORIGINALS, "kubectl.kubernetes.io/last-applied-configuration"];
+
+/// Names before the image in texts of some tools.
+const SCHEMES: [&str; 2] = ["docker://", "oci://"];
+
+/// Finds what `rules` would change in the texts of `tree` that are neither images nor exempt.
+pub(super) fn find(tree: &Tree<'_>, found: &Found, rules: &RuleSet) -> Vec<Passed> {
+    let parents = vec![None; tree.len()];
+    let mut reader = Reader { tree, rules, parents, cursor: (0, Place::START) };
+    let mut skipped = vec![false; tree.len()];
+    for (id, node) in tree.nodes() {
+        if found.skipped.contains(&id) {
+            skipped[id.index()..=last_below(tree, id).index()].fill(true);
+        }
+        match &node.kind {
+            Kind::Mapping(entries) => {
+                for (key, value) in entries {
+                    skipped[key.index()] = true;
+                    let name = tree.scalar(*key).unwrap_or_default();
+                    if REPEATED.contains(&name) {
+                        skipped[value.index()] = true;
+                    }
+                    reader.parents[value.index()] = Some((id, Some(*key)));
+                }
+            }
+            Kind::Sequence(items) => {
+                for item in items {
+                    reader.parents[item.index()] = Some((id, None));
+                }
+            }
+            Kind::Scalar(..) | Kind::Alias(_) => {}
+        }
+    }
+    for image in &found.uses {
+        skipped[image.node.index()] = true;
+    }
+    let mut passed = Vec::new();
+    for (id, node) in tree.nodes().filter(|(id, _)| !skipped[id.index()]) {
+        if let Kind::Scalar(value, style) = &node.kind {
+            let on_request = found.on_request.get(&id).copied();
+            reader.read(id, value, *style, on_request, &mut passed);
+        }
+    }
+    passed
+}
+
+/// The last node of the part of the tree that begins at `id`: nodes come in the order of the
+/// text.
+fn last_below(tree: &Tree<'_>, mut id: NodeId) -> NodeId {
+    loop {
+        let last = match &tree.node(id).kind {
+            Kind::Sequence(items) => items.last().copied(),
+            Kind::Mapping(entries) => entries.last().map(|(_, value)| *value),
+            Kind::Scalar(..) | Kind::Alias(_) => None,
+        };
+        match last {
+            Some(last) => id = last,
+            None => return id,
+        }
+    }
+}
+
+struct Reader<'t, 's> {
+    tree: &'t Tree<'s>,
+    rules: &'t RuleSet,
+    /// By node: the collection it is in, and its key if that is a mapping.
+    parents: Vec<Option<(NodeId, Option<NodeId>)>>,
+    /// A byte of the source and its place: texts are read in their order.
+    cursor: (usize, Place),
+}
+
+impl Reader<'_, '_> {
+    fn read(
+        &mut self,
+        id: NodeId,
+        value: &str,
+        style: Style,
+        on_request: Option<OnRequest>,
+        passed: &mut Vec<Passed>,
+    ) {
+        let node = self.tree.node(id);
+        let named = match on_request {
+            Some(OnRequest::Args) => {
+                Some(Cow::Borrowed(&value[image_in_argument(value).unwrap_or(0)..]))
+            }
+            Some(OnRequest::Env) => Some(Cow::Borrowed(value)),
+            None => self.named_as_image(id, value),
+        };
+        if let Some(image) = named.filter(|image| self.is_changed(image, true)) {
+            let holder = match on_request {
+                Some(OnRequest::Env) => Holder::Env,
+                Some(OnRequest::Args) => Holder::Argument,
+                None if image.as_ref() == value => self.holder(id),
+                None => Holder::Parts,
+            };
+            passed.push(Passed { place: node.place, image: image.into_owned(), holder });
+            return;
+        }
+        let raw = self.tree.source().get(node.range.clone()).unwrap_or_default();
+        // With escapes in it the text is not what its bytes say.
+        let has_escapes = style == Style::DoubleQuoted && raw.contains('\\');
+        let text = if has_escapes { value } else { raw };
+        if !text.contains(['/', '\n']) {
+            return;
+        }
+        for (at, token) in tokens(text) {
+            if !self.is_changed(token, is_image_line(text, at, token)) {
+                continue;
+            }
+            let place = if has_escapes { node.place } else { self.place(node.range.start + at) };
+            let holder = if token == value { self.holder(id) } else { Holder::Text };
+            passed.push(Passed { place, image: token.to_owned(), holder });
+        }
+    }
+
+    /// True if the rules would change `text`. `any`: it is meant as an image, and need not
+    /// name a registry that has a rule of its own.
+    fn is_changed(&self, text: &str, any: bool) -> bool {
+        let names_registry = || {
+            text.split_once('/')
+                .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+        };
+        if !any && !names_registry() {
+            return false;
+        }
+        self.rules
+            .swap(text)
+            .is_ok_and(|decision| decision.changed() && (any || decision.reason == Reason::Rule))
+    }
+
+    /// Returns the image that the value `id` is by its name, or is a part of.
+    fn named_as_image<'v>(&self, id: NodeId, value: &'v str) -> Option<Cow<'v, str>> {
+        let (collection, key) = self.parents[id.index()]?;
+        let Some(key) = key else {
+            // An item of `images`.
+            let name = self.key_of(collection);
+            return (ends_in(name, "images") && value.contains(['/', ':'])).then_some(value.into());
+        };
+        let name = self.tree.scalar(key).unwrap_or_default();
+        if name == "repository" && ends_in(self.key_of(collection), "image") {
+            let registry =
+                self.tree.get(collection, "registry").and_then(|id| self.tree.scalar(id));
+            return Some(match registry.filter(|registry| !registry.is_empty()) {
+                Some(registry) => [registry, "/", value].concat().into(),
+                None => value.into(),
+            });
+        }
+        // Longer names that end so may mean a picture.
+        let is_named = name.eq_ignore_ascii_case("imageName")
+            || ends_in(name, "image") && (name.len() == 5 || value.contains(['/', ':']));
+        is_named.then_some(value.into())
+    }
+
+    /// The name under which the collection `id` is found; empty for an item of a list.
+    fn key_of(&self, id: NodeId) -> &str {
+        let key = self.parents[id.index()].and_then(|(_, key)| key);
+        key.and_then(|key| self.tree.scalar(key)).unwrap_or_default()
+    }
+
+    /// The field of `id`, as `--image-field` names it.
+    fn holder(&self, id: NodeId) -> Holder {
+        let mut path = Vec::new();
+        let mut at = id;
+        let text = |id, key| self.tree.get(id, key).and_then(|id| self.tree.scalar(id));
+        loop {
+            let Some((collection, key)) = self.parents[at.index()] else {
+                return Holder::NoManifest;
+            };
+            at = collection;
+            // An item of a list has no name of its own.
+            let Some(key) = key else { continue };
+            path.push(self.tree.scalar(key).unwrap_or_default().replace('/', "\\/"));
+            if let (Some(api_version), Some(kind)) = (text(at, "apiVersion"), text(at, "kind")) {
+                let group = api_version.split_once('/').map(|(group, _)| format!("{group}/"));
+                path.reverse();
+                return Holder::Field(format!(
+                    "{}{kind}:{}",
+                    group.unwrap_or_default(),
+                    path.join("/")
+                ));
+            }
+        }
+    }
+
+    /// The place of byte `at` of the source.
+    fn place(&mut self, at: usize) -> Place {
+        let (from, mut place) = self.cursor;
+        let (from, start) = if from <= at { (from, place) } else { (0, Place::START) };
+        place = start;
+        for character in self.tree.source().get(from..at).unwrap_or_default().chars() {
+            if character == '\n' {
+                place = Place { line: place.line + 1, column: 1 };
+            } else {
+                place.column += 1;
+            }
+        }
+        self.cursor = (at, place);
+        place
+    }
+}
+
+fn ends_in(name: &str, end: &str) -> bool {
+    let start = name.len().checked_sub(end.len());
+    start.and_then(|start| name.get(start..)).is_some_and(|it| it.eq_ignore_ascii_case(end))
+}
+
+/// True if `token`, at byte `at` of `text`, is all that follows `image:` on its line, as in a
+/// manifest that is held as a text.
+fn is_image_line(text: &str, at: usize, token: &str) -> bool {
+    let is_mark = |c: char| matches!(c, ' ' | '\t' | '"' | '\'');
+    let before = text[..at].trim_end_matches(is_mark);
+    let rest = text[at + token.len()..].lines().next().unwrap_or_default();
+    let rest = rest.trim_start_matches(|c: char| is_mark(c) || matches!(c, ',' | '}' | ']' | '\r'));
+    let is_named = before.ends_with("image:") || before.trim_end_matches(':').ends_with("\"image");
+    is_named && (rest.is_empty() || rest.starts_with('#'))
+}
+
+/// The parts of `text` that have only characters of references, and where each begins.
+fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let mut next = 0;
+    text.split_inclusive(move |c| !is_part(c)).filter_map(move |part| {
+        let (at, token) = (next, part.trim_end_matches(|c| !is_part(c)));
+        next += part.len();
+        let scheme = SCHEMES.iter().find(|scheme| token.starts_with(**scheme));
+        let at = at + scheme.map_or(0, |scheme| scheme.len());
+        let token = scheme.map_or(token, |scheme| &token[scheme.len()..]);
+        // A sentence may end behind an image.
+        let token = token.trim_end_matches(['.', ':', '-', '/', '@']);
+        (!token.is_empty() && !token.contains("://")).then_some((at, token))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_what_references_are_made_of() {
+        let found: Vec<_> =
+            tokens("see (quay.io/a:1), docker://b.io/c. ä=https://d.io/e").collect();
+        assert_eq!(found, [(0, "see"), (5, "quay.io/a:1"), (28, "b.io/c")]);
+    }
+}

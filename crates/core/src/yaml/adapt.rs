@@ -1,0 +1,583 @@
+//! YAML that `kubectl` reads and the specification forbids.
+//!
+//! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both are laxer
+//! than YAML 1.2 in a few places, which the parser here refuses: see [`Edit`]. Such a text is
+//! scanned once, as libyaml scans it, and the few characters that stand in the way are put in
+//! or left out. Each byte of the adapted text knows its place in the source, so that the tree
+//! is that of the source.
+//!
+//! Source: libyaml, `src/scanner.c`; go-yaml v2, `scannerc.go`.
+
+/// A text with changes that make no difference to its meaning.
+pub(super) struct Adapted {
+    /// The changed text.
+    pub(super) text: String,
+    pieces: Vec<Piece>,
+    /// The character that stands for byte order marks within scalars; `None` if there are none.
+    stand_in: Option<char>,
+}
+
+/// A part of the changed text, up to the next one.
+struct Piece {
+    /// Its first byte in the changed text.
+    start: usize,
+    /// Its first byte in the source, or the byte before which it was put in.
+    source: usize,
+    /// True if it is copied from the source.
+    is_copied: bool,
+}
+
+impl Adapted {
+    /// Returns the byte of the source that stands at byte `at` of the changed text.
+    pub(super) fn source_of(&self, at: usize) -> usize {
+        let next = self.pieces.partition_point(|piece| piece.start <= at);
+        let Some(piece) = next.checked_sub(1).map(|index| &self.pieces[index]) else { return at };
+        if piece.is_copied { piece.source + (at - piece.start) } else { piece.source }
+    }
+
+    /// Returns the value of a scalar in the source that reads `value` in the changed text.
+    pub(super) fn value_of(&self, value: &str) -> String {
+        match self.stand_in {
+            Some(stand_in) => value.replace(stand_in, &BOM.to_string()),
+            None => value.to_owned(),
+        }
+    }
+}
+
+/// A change to the source.
+enum Edit {
+    /// Puts in spaces: before a line that continues a quoted scalar at or left of its key,
+    /// before a line of a flow collection that begins with a tab, and before a comment that
+    /// follows a token directly.
+    Spaces(usize),
+    /// Puts in a quote: around a dash that is a whole scalar in a flow collection.
+    Quote,
+    /// Leaves out this number of bytes: a byte order mark before a later document, and the
+    /// backslash of `\'` in double quotes.
+    Skip(usize),
+    /// Puts another character for a byte order mark in a plain scalar.
+    StandIn,
+}
+
+/// Returns `source` in a form that the parser reads; `None` if nothing stands in its way that
+/// is known here.
+pub(super) fn adapt(source: &str) -> Option<Adapted> {
+    let mut scanner = Scanner::new(source);
+    scanner.run();
+    if scanner.edits.is_empty() {
+        return None;
+    }
+    let mut adapted =
+        Adapted { text: String::with_capacity(source.len()), pieces: Vec::new(), stand_in: None };
+    let mut copied = 0;
+    for (at, edit) in scanner.edits {
+        adapted.copy(source, copied, at);
+        copied = at;
+        match edit {
+            Edit::Spaces(count) => adapted.put(at, &" ".repeat(count)),
+            Edit::Quote => adapted.put(at, "\""),
+            Edit::Skip(bytes) => copied = at + bytes,
+            Edit::StandIn => {
+                // Any character for private use that has no other meaning here.
+                let unused = |character: &char| !source.contains(*character);
+                let stand_in = adapted.stand_in.or_else(|| ('\u{e000}'..='\u{f8ff}').find(unused));
+                adapted.stand_in = stand_in;
+                adapted.put(at, &stand_in.map(String::from).unwrap_or_default());
+                copied = at + BOM.len_utf8();
+            }
+        }
+    }
+    adapted.copy(source, copied, source.len());
+    Some(adapted)
+}
+
+impl Adapted {
+    fn copy(&mut self, source: &str, from: usize, to: usize) {
+        self.pieces.push(Piece { start: self.text.len(), source: from, is_copied: true });
+        self.text.push_str(source.get(from..to).unwrap_or_default());
+    }
+
+    fn put(&mut self, before: usize, text: &str) {
+        self.pieces.push(Piece { start: self.text.len(), source: before, is_copied: false });
+        self.text.push_str(text);
+    }
+}
+
+const BOM: char = '\u{feff}';
+
+/// Walks a text token by token, as libyaml does, and notes what is to be changed. Errors are
+/// the parser's to find: whatever is no YAML is walked over somehow.
+struct Scanner<'s> {
+    source: &'s str,
+    /// The current byte.
+    at: usize,
+    /// The number of characters before it on its line.
+    column: usize,
+    line: usize,
+    /// True in front of a document's first token.
+    is_prefix: bool,
+    /// Nesting of flow collections.
+    flow: usize,
+    /// The columns of the open block collections, outermost first.
+    indents: Vec<usize>,
+    /// True where a key without `?` may begin.
+    may_be_key: bool,
+    /// Where what may be a key began, for each flow level: line and column.
+    keys: Vec<Option<(usize, usize)>>,
+    /// In the order of the text.
+    edits: Vec<(usize, Edit)>,
+}
+
+impl<'s> Scanner<'s> {
+    fn new(source: &'s str) -> Self {
+        Self {
+            source,
+            at: 0,
+            column: 0,
+            line: 0,
+            is_prefix: true,
+            flow: 0,
+            indents: Vec::new(),
+            may_be_key: true,
+            keys: vec![None],
+            edits: Vec::new(),
+        }
+    }
+
+    fn rest(&self) -> &'s str {
+        &self.source[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    /// Steps over a character; a line break of two is one.
+    fn bump(&mut self) {
+        let Some(character) = self.peek() else { return };
+        self.at += character.len_utf8();
+        if character == '\r' && self.peek() == Some('\n') {
+            self.at += 1;
+        }
+        if is_break(character) {
+            self.column = 0;
+            self.line += 1;
+        } else {
+            self.column += 1;
+        }
+    }
+
+    fn bump_while(&mut self, mut accept: impl FnMut(char) -> bool) {
+        while self.peek().is_some_and(&mut accept) {
+            self.bump();
+        }
+    }
+
+    /// Returns the least column of content in the innermost block collection, plus one, which
+    /// is what the parser wants of a value.
+    fn content_column(&self) -> usize {
+        self.indents.last().map_or(0, |indent| indent + 2)
+    }
+
+    fn run(&mut self) {
+        loop {
+            self.skip_to_token();
+            let Some(first) = self.peek() else { return };
+            if self.flow == 0 {
+                let column = self.column;
+                while self.indents.last().is_some_and(|indent| *indent > column) {
+                    self.indents.pop();
+                }
+            }
+            if self.column == 0 && (self.is_at_document_mark() || first == '%') {
+                self.document_mark(first);
+                continue;
+            }
+            self.is_prefix = false;
+            self.token(first);
+        }
+    }
+
+    /// Steps over a directive, or over `---` or `...`.
+    fn document_mark(&mut self, first: char) {
+        self.indents.clear();
+        self.keys.clear();
+        self.keys.push(None);
+        (self.flow, self.may_be_key, self.is_prefix) = (0, false, true);
+        if first == '%' {
+            self.bump_while(|character| !is_break(character));
+        } else {
+            (0..3).for_each(|_| self.bump());
+        }
+    }
+
+    fn token(&mut self, first: char) {
+        let next = self.rest().chars().nth(1);
+        let is_alone = next.is_none_or(|next| is_blank(next) || is_break(next));
+        match first {
+            '[' | '{' => {
+                self.save_key();
+                self.keys.push(None);
+                (self.flow, self.may_be_key) = (self.flow + 1, true);
+                self.bump();
+            }
+            ']' | '}' => {
+                if self.flow > 0 {
+                    self.keys.pop();
+                    self.flow -= 1;
+                }
+                self.may_be_key = false;
+                self.bump();
+            }
+            ',' if self.flow > 0 => self.begin(true),
+            '-' if is_alone => self.begin(true),
+            '-' if self.flow > 0 && next.is_some_and(|next| matches!(next, ',' | ']' | '}')) => {
+                self.save_key();
+                self.edits.push((self.at, Edit::Quote));
+                self.bump();
+                self.edits.push((self.at, Edit::Quote));
+            }
+            '?' if is_alone => self.begin(self.flow == 0),
+            ':' if is_alone || self.flow > 0 => self.value(),
+            '*' | '&' | '!' => {
+                self.save_key();
+                let in_flow = self.flow > 0;
+                self.bump_while(|c| !(is_blank(c) || is_break(c) || in_flow && is_flow(c)));
+            }
+            '|' | '>' if self.flow == 0 => self.block_scalar(),
+            '\'' | '"' => {
+                self.save_key();
+                self.quoted_scalar(first);
+            }
+            _ => {
+                self.save_key();
+                self.plain_scalar();
+            }
+        }
+    }
+
+    /// Steps over an indicator that begins an entry or a key.
+    fn begin(&mut self, may_be_key: bool) {
+        if self.flow == 0 {
+            self.indent_to(self.column);
+        }
+        self.forget_key();
+        self.may_be_key = may_be_key;
+        self.bump();
+    }
+
+    /// Steps over the `:` before a value.
+    fn value(&mut self) {
+        let key = self.keys.last().copied().flatten().filter(|(line, _)| *line == self.line);
+        if self.flow == 0 {
+            self.indent_to(key.map_or(self.column, |(_, column)| column));
+        }
+        self.may_be_key = self.flow == 0 && key.is_none();
+        self.forget_key();
+        self.bump();
+    }
+
+    fn indent_to(&mut self, column: usize) {
+        if self.indents.last().is_none_or(|indent| *indent < column) {
+            self.indents.push(column);
+        }
+    }
+
+    fn save_key(&mut self) {
+        if self.may_be_key
+            && let Some(key) = self.keys.last_mut()
+        {
+            *key = Some((self.line, self.column));
+        }
+        self.may_be_key = false;
+    }
+
+    fn forget_key(&mut self) {
+        if let Some(key) = self.keys.last_mut() {
+            *key = None;
+        }
+    }
+
+    fn is_at_document_mark(&self) -> bool {
+        let rest = self.rest();
+        let after = rest.strip_prefix("---").or_else(|| rest.strip_prefix("..."));
+        after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
+    }
+
+    fn skip_to_token(&mut self) {
+        while let Some(character) = self.peek() {
+            match character {
+                ' ' | '\t' => self.bump(),
+                BOM if self.column == 0 && (self.is_prefix || self.is_before_document()) => {
+                    // The one at the very beginning is the parser's own affair.
+                    if self.at > 0 {
+                        self.edits.push((self.at, Edit::Skip(BOM.len_utf8())));
+                    }
+                    self.at += BOM.len_utf8();
+                }
+                '#' => self.comment(),
+                _ if is_break(character) => {
+                    self.line_break(false);
+                    self.may_be_key |= self.flow == 0;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// True at a byte order mark in front of `---`, as in files that were put together.
+    fn is_before_document(&self) -> bool {
+        let after = self.rest().trim_start_matches(BOM).strip_prefix("---");
+        after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
+    }
+
+    fn comment(&mut self) {
+        let before = self.source[..self.at].chars().next_back();
+        if before.is_some_and(|before| !is_blank(before) && !is_break(before) && before != BOM) {
+            self.edits.push((self.at, Edit::Spaces(1)));
+        }
+        self.bump_while(|character| !is_break(character));
+    }
+
+    /// Steps over a line break, and indents the next line where libyaml asks for no
+    /// indentation and the parser does.
+    fn line_break(&mut self, in_quotes: bool) {
+        self.bump();
+        if self.flow == 0 && !in_quotes {
+            return;
+        }
+        let wanted = self.content_column();
+        let blanks = self.rest().chars().take_while(|character| is_blank(*character));
+        let has_tab = blanks.clone().take(wanted).any(|blank| blank == '\t');
+        let columns = blanks.count();
+        let next = self.rest().chars().nth(columns);
+        let is_empty = next.is_none_or(is_break);
+        let is_short = in_quotes && self.flow == 0 && columns < wanted && !is_empty;
+        if is_short && columns == 0 && self.is_at_document_mark() {
+            return;
+        }
+        if is_short || has_tab && (in_quotes || !is_empty) {
+            self.edits.push((self.at, Edit::Spaces(wanted)));
+        }
+    }
+
+    fn quoted_scalar(&mut self, quote: char) {
+        self.bump();
+        while let Some(character) = self.peek() {
+            let next = self.rest().chars().nth(1);
+            match character {
+                _ if character == quote && quote == '\'' && next == Some(quote) => {
+                    self.bump();
+                    self.bump();
+                }
+                _ if character == quote => return self.bump(),
+                _ if self.column == 0 && self.is_at_document_mark() => return,
+                '\\' if quote == '"' => {
+                    if next == Some('\'') {
+                        self.edits.push((self.at, Edit::Skip(1)));
+                    }
+                    self.bump();
+                    if next.is_some_and(|next| !is_break(next)) {
+                        self.bump();
+                    }
+                }
+                _ if is_break(character) => self.line_break(true),
+                _ => self.bump(),
+            }
+        }
+    }
+
+    fn plain_scalar(&mut self) {
+        let in_flow = self.flow > 0;
+        let least = self.indents.last().map_or(0, |indent| indent + 1);
+        loop {
+            if self.column == 0 && self.is_at_document_mark() || self.peek() == Some('#') {
+                return;
+            }
+            while let Some(character) = self.peek().filter(|c| !is_blank(*c) && !is_break(*c)) {
+                let next = self.rest().chars().nth(1);
+                let is_before =
+                    |next: char| is_blank(next) || is_break(next) || in_flow && is_flow(next);
+                let is_value = character == ':' && next.is_none_or(is_before);
+                if is_value || in_flow && is_flow(character) {
+                    return;
+                }
+                if character == BOM {
+                    self.edits.push((self.at, Edit::StandIn));
+                }
+                self.bump();
+            }
+            let line = self.line;
+            while let Some(character) = self.peek().filter(|c| is_blank(*c) || is_break(*c)) {
+                if is_break(character) { self.line_break(false) } else { self.bump() }
+            }
+            if self.line > line {
+                self.may_be_key |= !in_flow;
+                if !in_flow && self.column < least {
+                    return;
+                }
+            }
+            if self.peek().is_none() {
+                return;
+            }
+        }
+    }
+
+    fn block_scalar(&mut self) {
+        self.forget_key();
+        self.may_be_key = true;
+        self.bump();
+        let mut indent = None;
+        while let Some(character) = self.peek().filter(|c| matches!(c, '+' | '-' | '0'..='9')) {
+            let digit = character.to_digit(10).and_then(|digit| usize::try_from(digit).ok());
+            indent = indent.or(digit);
+            self.bump();
+        }
+        self.bump_while(is_blank);
+        if self.peek() == Some('#') {
+            self.comment();
+        }
+        self.bump_while(|character| !is_break(character));
+        self.bump();
+        let outer = self.indents.last().copied();
+        let indent = match indent {
+            Some(indent) => outer.unwrap_or(0) + indent,
+            None => self.first_content().max(outer.map_or(1, |outer| outer + 1)),
+        };
+        loop {
+            while self.column < indent && self.peek() == Some(' ') {
+                self.bump();
+            }
+            match self.peek() {
+                Some(character) if is_break(character) => self.bump(),
+                Some(_) if self.column == indent => {
+                    self.bump_while(|character| !is_break(character));
+                    self.bump();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Returns the column at which a block scalar's content begins: that of its first line
+    /// with any, or of a longer empty one before it.
+    fn first_content(&self) -> usize {
+        let mut most = 0;
+        for line in self.rest().split('\n') {
+            let spaces = line.bytes().take_while(|byte| *byte == b' ').count();
+            most = most.max(spaces);
+            if !line[spaces..].trim_end_matches('\r').is_empty() {
+                break;
+            }
+        }
+        most
+    }
+}
+
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t')
+}
+
+fn is_break(character: char) -> bool {
+    matches!(character, '\n' | '\r')
+}
+
+fn is_flow(character: char) -> bool {
+    matches!(character, ',' | '[' | ']' | '{' | '}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{NodeId, Tree};
+
+    /// The scalar at `path` of the first document.
+    fn scalar<'t>(tree: &'t Tree<'_>, path: &str) -> &'t str {
+        let root = tree.documents[0];
+        tree.scalar(at(tree, root, path)).unwrap()
+    }
+
+    fn at(tree: &Tree<'_>, root: NodeId, path: &str) -> NodeId {
+        path.split('.').fold(root, |node, key| match key.parse::<usize>() {
+            Ok(index) => tree.items(node)[index],
+            Err(_) => tree.get(node, key).unwrap_or_else(|| panic!("{key} of {path}")),
+        })
+    }
+
+    #[test]
+    fn texts_that_libyaml_reads_have_their_values() {
+        for (text, path, value) in [
+            ("a:\n  b: 'first\n  second'\n", "a.b", "first second"),
+            ("a:\n  b: 'first\nsecond'\n  c: d\n", "a.c", "d"),
+            ("a:\n  b: \"first\n\n\tsecond\"\n  c: d\n", "a.b", "first\nsecond"),
+            ("a:\n- \"x\ny\"\n- z\n", "a.0", "x y"),
+            ("? 'a\nb'\n: c\nd: 'e\nf'\n", "d", "e f"),
+            ("a: &x !!str 'b\nc'\nd: *x\n", "d", "b c"),
+            ("a: {\n\tb: c,\n\t  d: [\n\te, f\n\t]\n}\ng: h\n", "a.d.1", "f"),
+            ("a:\n  b: {\n\tc: d\n\t\te }\n", "a.b.c", "d e"),
+            ("a: 'b'# c\nd: [e]# f\ng: h\n", "g", "h"),
+            ("a: [b,# c\n d]\n", "a.1", "d"),
+            ("a: [-f, -, x]\nb: {c: -}\n", "a.1", "-"),
+            ("a: \"it\\'s\"\n", "a", "it's"),
+            ("a: |# c\n  'x\n  y\nb: 'c\nd'\n", "a", "'x\ny\n"),
+            ("a: it's\nb: 'c\nd'\ne: it's\n", "b", "c d"),
+            ("a: b\n  'c\nd: 'e\nf'\n", "a", "b 'c"),
+            ("a: >-\n  x 'y\n\nb: \"c\nd\"\n", "b", "c d"),
+            ("a: |2\n    'x\nb: \"c\nd\"\n", "a", "  'x\n"),
+            ("# it's\na: \"c\nd\" # it's\ne: f\n", "e", "f"),
+            ("a: \"c\r\nd\"\r\ne: f\r\n", "a", "c d"),
+            ("a: b\u{feff}c\nd: \u{feff}\u{e000}e\n", "a", "b\u{feff}c"),
+            ("a:\n  b: c\n  \u{feff}d: e\n", "a.\u{feff}d", "e"),
+        ] {
+            let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(scalar(&tree, path), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn byte_order_marks_before_later_documents_are_left_out() {
+        for text in [
+            "a: b\n---\n\u{feff}a: c\n",
+            "a: b\n---\n# d\n\u{feff}a: c\n",
+            "a: b\n\u{feff}---\na: c\n",
+            "\u{feff}a: b\n---\n\u{feff}\u{feff}a: c\n",
+            "a: b\n...\n\u{feff}a: c\n",
+        ] {
+            let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(tree.documents.len(), 2, "{text:?}");
+            let value = tree.get(tree.documents[1], "a").unwrap();
+            assert_eq!(tree.scalar(value), Some("c"), "{text:?}");
+            let range = tree.node(value).range.clone();
+            assert_eq!(&text[range], "c");
+        }
+    }
+
+    #[test]
+    fn nodes_of_an_adapted_text_have_their_places_in_the_source() {
+        let text = "ä: {\n\tb: 'x\ny',  c: -}\nd:\n  - 'e\nf'\n  - \"ü\\'\": g # h\n";
+        let tree = Tree::parse(text).unwrap();
+        let raw = |path: &str| {
+            let node = tree.node(at(&tree, tree.documents[0], path));
+            (&text[node.range.clone()], node.place.line, node.place.column)
+        };
+        assert_eq!(raw("ä.b"), ("'x\ny'", 2, 5));
+        assert_eq!(raw("ä.c"), ("-", 3, 9));
+        assert_eq!(raw("d.0"), ("'e\nf'", 5, 5));
+        assert_eq!(raw("d.1.ü'"), ("g", 7, 12));
+    }
+
+    #[test]
+    fn an_error_in_an_adapted_text_has_its_place_in_the_source() {
+        let error = Tree::parse("a:\n  b: 'c\nd'\ne: f: g\n").unwrap_err();
+        assert_eq!((error.place.line, error.place.column), (4, 5), "{error}");
+    }
+
+    #[test]
+    fn a_text_with_nothing_in_its_way_is_not_changed() {
+        for text in
+            ["", "a: b", "a: 'b\n   c'\n", "- [a,\n b]\n", "a: |\n  b # c\n", "\u{feff}a: b"]
+        {
+            assert!(adapt(text).is_none(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Certificates, credentials and policies in files of other tools.
+
+use image_swap_core::nodes::Fallback;
+use image_swap_node::{Desired, File, Outcome, Runtime};
+
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
+
+const AUTHORITY: &str = include_str!("../../../core/tests/data/ca-one.pem");
+const OTHER: &str = include_str!("../../../core/tests/data/ca-two.pem");
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+const HUB: &str = "/etc/containerd/certs.d/docker.io/hosts.toml";
+const TARGET: &str = "/etc/containerd/certs.d/h.io";
+const REGISTRIES: &str = "/etc/containers/registries.conf.d/50-image-swap.conf";
+
+fn with_directories(list: &str) -> Host {
+    let config = format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{list}\"\n"
+    );
+    Host::containerd("1.7.24").with(CONFIG, &config)
+}
+
+fn containerd() -> Host {
+    with_directories("/etc/containerd/certs.d")
+}
+
+/// The declared authority, as a line of the Secret.
+fn authority() -> String {
+    format!("INSECURE: \"false\"\n  CA_CERT: {}", serde_json::Value::from(AUTHORITY))
+}
+
+/// Applies, and returns the host then; a second plan is empty, and `restore` brings all back.
+#[track_caller]
+fn applied(before: &Host, desired: &Desired<'_>) -> Host {
+    let mut host = before.clone();
+    let plan = host.apply(desired);
+    assert!(!plan.diff(&before.observe(Some(desired))).contains("dTpw"));
+    let again = host.plan(desired).unwrap();
+    assert_eq!(again.outcome(), Outcome::InPlace, "{}", again.diff(&host.observe(Some(desired))));
+    let mut restored = host.clone();
+    restored.restore();
+    assert_eq!(restored.existing(), before.existing());
+    host
+}
+
+#[track_caller]
+fn has(host: &Host, path: &str, lines: &[&str]) {
+    let text = host.text(path).unwrap_or_default();
+    for line in lines {
+        assert!(text.lines().any(|found| found.trim() == *line), "{line} in {path}:\n{text}");
+    }
+}
+
+#[test]
+fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
+    let theirs = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
+                  [host.\"https://h.io/v2/m\".header]\n    x-team = \"dTpw\"\n";
+    let before = containerd().with(HUB, theirs);
+    let declaration = declared("docker.io::h.io/d");
+    let host = applied(&before, &desired(&declaration));
+    has(&host, HUB, &["[host.\"https://h.io/v2/d\"]", "skip_verify = true", "x-team = \"dTpw\""]);
+    assert_eq!(host.disk.file(&HUB.into()).unwrap().mode, 0o600);
+    // The declared credentials and authority are used instead of others.
+    let theirs = theirs.replace("x-team", "authorization");
+    let declaration = declare("docker.io::h.io/d", &authority());
+    let host = applied(&containerd().with(HUB, &theirs), &desired(&declaration));
+    let text = host.text(HUB).unwrap();
+    assert!(!text.contains("dTpw") && !text.contains("skip_verify"), "{text}");
+    let plan = containerd().with(HUB, &theirs).plan(&desired(&declaration)).unwrap();
+    for note in ["declared CA_CERT is used instead", "declared credentials are used instead"] {
+        assert!(plan.notes.iter().any(|found| found.contains(note)), "{:?}", plan.notes);
+    }
+}
+
+#[test]
+fn certificates_of_a_target_are_used_for_its_mirrors() {
+    let declaration = declared("docker.io::h.io/d");
+    let before = containerd()
+        .with(&format!("{TARGET}/ca.crt"), AUTHORITY)
+        .with(&format!("{TARGET}/client.cert"), AUTHORITY)
+        .with(&format!("{TARGET}/client.key"), KEY);
+    let host = applied(&before, &desired(&declaration));
+    let client = format!("client = [[\"{TARGET}/client.cert\", \"{TARGET}/client.key\"]]");
+    has(&host, HUB, &[&format!("ca = [\"{TARGET}/ca.crt\"]"), &client]);
+    assert_eq!(host.text(&format!("{TARGET}/hosts.toml")), None);
+    let plan = before.plan(&desired(&declaration)).unwrap();
+    let contact = plan.contacts.iter().find(|contact| contact.host == "h.io").unwrap();
+    assert_eq!(contact.authorities, [AUTHORITY.as_bytes()]);
+    assert!(contact.client.is_some());
+
+    // The declared authority adds to the one that is there, under another name.
+    let declaration = declare("docker.io::h.io/d", &authority());
+    let before = before.with(&format!("{TARGET}/ca.crt"), OTHER);
+    let host = applied(&before, &desired(&declaration));
+    assert_eq!(host.text(&format!("{TARGET}/ca.crt")), Some(OTHER));
+    let both = format!("ca = [\"{TARGET}/image-swap-ca.crt\", \"{TARGET}/ca.crt\"]");
+    has(&host, &format!("{TARGET}/hosts.toml"), &[&both, &client]);
+    has(&host, HUB, &[&client]);
+}
+
+#[test]
+fn tls_tables_of_config_toml_go_to_every_mirror() {
+    let cri = "plugins.\"io.containerd.grpc.v1.cri\".registry.configs";
+    let config = format!(
+        "{IMAGE_BUILDER}[{cri}.\"h.io\".tls]\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
+         [{cri}.\"registry-1.docker.io\".tls]\ninsecure_skip_verify = true\n"
+    );
+    let before = Host::containerd("1.7.24").with(CONFIG, &config);
+    for more in ["", &authority()] {
+        let declaration = declare("docker.io::h.io/d", more);
+        let host = applied(&before, &desired(&declaration));
+        has(&host, HUB, &["client = [[\"/c\", \"/k\"]]", "skip_verify = true"]);
+        has(&host, &format!("{TARGET}/hosts.toml"), &["client = [[\"/c\", \"/k\"]]"]);
+    }
+}
+
+#[test]
+fn settings_of_the_registry_itself_are_kept() {
+    let declaration = declared("docker.io::h.io/d,quay.io::h.io/q");
+    let hub = "[host.\"https://registry-1.docker.io\".header]\nAuthorization = \"Basic dTpw\"\n";
+    let quay = "/etc/containerd/certs.d/quay.io/hosts.toml";
+    let closed =
+        "server = \"https://h.io/v2/q\"\noverride_path = true\nskip_verify = true\n[host]\n";
+    let before = containerd().with(HUB, hub).with(quay, closed);
+    let host = applied(&before, &desired(&declaration));
+    has(&host, HUB, &["[header]", "Authorization = \"Basic dTpw\""]);
+    has(&host, quay, &["server = \"https://h.io/v2/q\"", "override_path = true"]);
+    let plan = before.plan(&desired(&declaration)).unwrap();
+    let row = plan.rows.iter().find(|row| row.host == "quay.io").unwrap();
+    assert_eq!(row.urls.last().unwrap(), "https://h.io/v2/q");
+    // What no one requests needs no settings.
+    let never = Desired { fallback: Fallback::Never, ..desired(&declaration) };
+    let host = applied(&before, &never);
+    assert!(!host.text(HUB).unwrap().contains("dTpw"));
+}
+
+#[test]
+fn list_of_directories_stays_where_containerd_pulls_locally() {
+    let declaration = declared("docker.io::h.io/d");
+    let images = "plugins.\"io.containerd.cri.v1.images\"";
+    let config = format!(
+        "version = 3\n[{images}]\ndiscard_unpacked_layers = true\n[{images}.registry]\n\
+         config_path = \"/etc/containerd/certs.d:/etc/docker/certs.d\"\n"
+    );
+    let before = Host::containerd("2.1.9")
+        .with("/usr/bin/nodeadm", "")
+        .with(CONFIG, &config)
+        .with("/etc/docker/certs.d/h.io/ca.crt", AUTHORITY);
+    let host = applied(&before, &desired(&declaration));
+    assert_eq!(host.text(CONFIG), Some(config.as_str()));
+    has(&host, HUB, &["ca = [\"/etc/docker/certs.d/h.io/ca.crt\"]"]);
+    // A default would hide the hosts of the second directory.
+    let declaration = declared("default::h.io/d");
+    assert_eq!(before.plan(&desired(&declaration)).unwrap_err().case, "colon-list-in-use");
+    // The transfer service takes the list for one name, and nodeadm writes the file.
+    let before = before.with(CONFIG, &config.replace("discard_unpacked_layers = true\n", ""));
+    let declaration = declared("docker.io::h.io/d");
+    assert_eq!(before.plan(&desired(&declaration)).unwrap_err().case, "colon-list-in-use");
+}
+
+#[test]
+fn registries_conf_keeps_policies_of_other_files() {
+    let main = "/etc/containers/registries.conf";
+    let declaration = declared("docker.io::h.io/d,quay.io/team::h.io/q");
+    let theirs = "[[registry]]\nlocation = \"quay.io\"\nblocked = true\n\
+                  [[registry]]\nprefix = \"docker.io\"\nlocation = \"m.io/hub\"\ninsecure = true\n\
+                  [[registry.mirror]]\nlocation = \"h.io/m\"\ninsecure = true\n";
+    let before = Host::of(Runtime::Crio, "1.30.0").with(main, theirs);
+    let host = applied(&before, &desired(&declaration));
+    let text = host.text(REGISTRIES).unwrap();
+    let tables: Vec<&str> = text.split("[[registry]]").collect();
+    let table = |prefix: &str| {
+        let line = format!("prefix = \"{prefix}\"");
+        *tables.iter().find(|table| table.contains(&line)).unwrap()
+    };
+    assert!(table("quay.io/team").contains("blocked = true"), "{text}");
+    let hub = table("docker.io");
+    assert!(hub.contains("location = \"m.io/hub\""), "{text}");
+    assert_eq!(hub.matches("insecure = true").count(), 2, "{text}");
+}
+
+#[test]
+fn certificates_of_podman_stay_where_they_are_read() {
+    let declaration = declare("docker.io::h.io/d", &authority());
+    let docker = "/etc/docker/certs.d/h.io";
+    let before = Host::of(Runtime::Podman, "5.0.0")
+        .with(&format!("{docker}/client.cert"), AUTHORITY)
+        .with(&format!("{docker}/client.key"), KEY);
+    let host = applied(&before, &desired(&declaration));
+    assert_eq!(host.text("/etc/containers/certs.d/h.io/ca.crt"), None);
+    assert_eq!(host.text(&format!("{docker}/ca.crt")), Some(AUTHORITY));
+    // For docker and podman every `.crt` of the directory counts.
+    for runtime in [Runtime::Podman, Runtime::Docker] {
+        let declaration = declare("docker.io::h.io", &authority());
+        let before = Host::of(runtime, "28.5.2").with(&format!("{docker}/ca.crt"), OTHER);
+        let host = applied(&before, &desired(&declaration));
+        assert_eq!(host.text(&format!("{docker}/ca.crt")), Some(OTHER), "{runtime}");
+        assert_eq!(host.text(&format!("{docker}/image-swap-ca.crt")), Some(AUTHORITY));
+    }
+}
+
+#[test]
+fn daemon_json_is_the_one_that_dockerd_is_started_with() {
+    let declaration = declared("docker.io::h.io");
+    let drop_in = "/etc/systemd/system/docker.service.d/override.conf";
+    let start =
+        "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --config-file=/opt/d.json -H fd://\n";
+    let defaults = "#DOCKER_OPTS=\"--config-file=/etc/no.json\"\nDOCKER_OPTS=\"--config-file=/opt/d.json --debug\"\n";
+    let variable =
+        "[Service]\nEnvironment=\"O=--config-file /opt/d.json\"\nExecStart=/usr/bin/dockerd $O\n";
+    for (path, text) in [(drop_in, start), ("/etc/default/docker", defaults), (drop_in, variable)] {
+        let before =
+            Host::of(Runtime::Docker, "28.5.2").with("/opt/d.json", "{}\n").with(path, text);
+        let host = applied(&before, &desired(&declaration));
+        assert!(host.text("/opt/d.json").unwrap().contains("https://h.io"), "{path}");
+        assert_eq!(host.text("/etc/docker/daemon.json"), None);
+    }
+}
+
+#[test]
+fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
+    let declaration = declared("docker.io::h.io");
+    let utf16 = |text: &str| -> Vec<u8> {
+        [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
+    };
+    let marked = [&[0xef, 0xbb, 0xbf], &b"{\"debug\": true}"[..]].concat();
+    for bytes in [Vec::new(), b"\n".to_vec(), marked, utf16("{\"debug\": true}\n")] {
+        let mut before = Host::of(Runtime::Docker, "28.5.2");
+        before.write("/etc/docker/daemon.json", File::public(bytes.clone()));
+        let host = applied(&before, &desired(&declaration));
+        let edited = &host.disk.file(&"/etc/docker/daemon.json".into()).unwrap().bytes;
+        let mark = bytes.iter().take(2).take_while(|byte| **byte > 0x7f);
+        assert!(edited.iter().zip(mark).all(|(edited, mark)| edited == mark));
+        before.version = image_swap_node::Version::parse("20.10.24");
+        assert_eq!(before.plan(&desired(&declaration)).unwrap_err().case, "daemon-json-odd");
+    }
+}
+
+#[test]
+fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
+    let declaration = declared("docker.io::h.io/d");
+    let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--private-registry' \\\n\t'/opt/r.yaml' \\\n";
+    for (path, text) in [
+        ("/etc/rancher/k3s/config.yaml", "private-registry: /opt/r.yaml\ndata-dir: /data/k3s\n"),
+        ("/etc/rancher/k3s/config.yaml.d/9.yaml", "private-registry: \"/opt/r.yaml\"\n"),
+        ("/etc/systemd/system/k3s.service", unit),
+    ] {
+        let before = Host::of(Runtime::K3s, "1.30.0").with(path, text);
+        let host = applied(&before, &desired(&declaration));
+        assert!(host.text("/opt/r.yaml").unwrap().contains("https://h.io/v2/d"), "{path}");
+        assert_eq!(host.text("/etc/rancher/k3s/registries.yaml"), None, "{path}");
+    }
+}
+
+#[test]
+fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
+    let declaration = declared("docker.io::h.io/d");
+    let path = "/etc/rancher/k3s/registries.yaml";
+    let theirs = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
+    let before = Host::of(Runtime::K3s, "1.30.0").with(path, theirs);
+    let host = applied(&before, &desired(&declaration));
+    has(&host, path, &["\"*\":", "\"ghcr.io\":", "\"docker.io\":", "- \"https://h.io/v2/d\""]);
+    assert_eq!(host.text(path).unwrap().matches("docker.io\":").count(), 1);
+}
+
+#[test]
+fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
+    let declaration = declared("docker.io::h.io/d");
+    let managed = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
+    let registry = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = ";
+    let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
+    let before = Host::containerd("1.7.24")
+        .with("/etc/k0s/containerd.toml", managed)
+        .with("/etc/k0s/containerd.d/a.toml", &format!("{registry}\"/etc/k0s/certs.d\"\n"))
+        .with("/etc/k0s/containerd.d/nvidia.toml", nvidia);
+    let host = applied(&before, &desired(&declaration));
+    has(&host, "/etc/k0s/certs.d/docker.io/hosts.toml", &["[host.\"https://h.io/v2/d\"]"]);
+
+    let args = "/var/snap/microk8s/current/args";
+    let hosts = format!("{args}/certs.d/docker.io/hosts.toml");
+    let before = Host::containerd("1.7.24").with(&hosts, "server = \"https://docker.io\"\n");
+    let template = format!("{registry}\"${{SNAP_DATA}}/args/certs.d\"\n");
+    for before in
+        [before.clone(), before.with(&format!("{args}/containerd-template.toml"), &template)]
+    {
+        let host = applied(&before, &desired(&declaration));
+        has(&host, &hosts, &["[host.\"https://h.io/v2/d\"]"]);
+        assert_eq!(before.plan(&desired(&declaration)).unwrap().outcome(), Outcome::Change);
+    }
+}
+
+#[test]
+fn image_of_a_host_needs_no_restart() {
+    let declaration = declared("docker.io::h.io/d");
+    let never = Desired { restart: image_swap_node::Restart::Never, ..desired(&declaration) };
+    for runtime in [Runtime::Containerd, Runtime::Crio, Runtime::K3s] {
+        let before = Host { at_rest: true, ..Host::of(runtime, "2.1.9") };
+        assert_eq!(before.plan(&never).unwrap().outcome(), Outcome::Change, "{runtime}");
+        applied(&before, &never);
+    }
+}
+
+#[test]
+fn file_with_a_credential_belongs_to_root_and_restore_brings_the_owner_back() {
+    let declaration = declared("docker.io::h.io/d");
+    let mut before = containerd();
+    before.write(HUB, File { owner: Some((1000, 1000)), ..File::public("[host]\n") });
+    let host = applied(&before, &desired(&declaration));
+    let file = host.disk.file(&HUB.into()).unwrap();
+    assert_eq!((file.mode, file.owner), (0o600, None));
+    // A credential that an earlier version wrote for another user is written again.
+    let mut host = host;
+    host.write(HUB, File { owner: Some((1000, 1000)), ..file_of(&host, HUB) });
+    assert_eq!(host.plan(&desired(&declaration)).unwrap().outcome(), Outcome::Change);
+}
+
+fn file_of(host: &Host, path: &str) -> File {
+    host.disk.file(&path.into()).unwrap().clone()
+}
