@@ -33,7 +33,7 @@ enum Verb {
     /// Have a host's container runtime pull from the mirrors, and take that back.
     Node(command::node::Args),
     /// Answer the reviews of API servers, so that new pods have their images swapped.
-    Webhook(command::webhook::Args),
+    Webhook(Box<command::webhook::Args>),
     /// Keep a cluster's registration, certificates and declaration (run by the chart).
     Controller(command::controller::Args),
     /// Say how a release in a cluster is: what is in force, and what runs.

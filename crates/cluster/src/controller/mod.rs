@@ -332,7 +332,7 @@ impl Controller {
         tokio::select! {
             () = self.turns(Memory::new(orders, kept, recreated)) => {}
             () = keeper.run() => {}
-            () = recreation_watch.run() => {}
+            () = Box::pin(recreation_watch.run()) => {}
         }
     }
 

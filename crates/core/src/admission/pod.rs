@@ -39,8 +39,8 @@ pub(super) struct Object<'b> {
     exempt_owner: Option<PodExemption>,
     /// The exemption by a label.
     exempt_label: Option<PodExemption>,
-    /// The marks by which an injector chooses pods.
-    marks: InjectorMarks,
+    /// True if it has a label, and an annotation, by which an injector chooses pods.
+    marked: [bool; 2],
     /// Its annotations as JSON; empty: it has none.
     annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
@@ -49,15 +49,6 @@ pub(super) struct Object<'b> {
     pub(super) has_too_many_images: bool,
     /// How often each list came. Of one that comes twice the last counts, as in Go.
     times: [u32; List::COUNT],
-}
-
-/// Marks of a pod by which an injector chooses it.
-#[derive(Clone, Copy, Debug, Default)]
-struct InjectorMarks {
-    /// True for a label.
-    label: bool,
-    /// True for an annotation.
-    annotation: bool,
 }
 
 /// What stands where [`ORIGINALS`] belongs, which says how to put it there.
@@ -161,7 +152,7 @@ impl<'b> Object<'b> {
 
     /// Returns true for a pod that an injector chooses.
     pub(super) const fn is_marked(&self) -> bool {
-        self.marks.label || self.marks.annotation
+        self.marked[0] || self.marked[1]
     }
 
     /// Returns true if a record of `len` bytes fits into the annotations.
@@ -208,7 +199,7 @@ impl<'b> Object<'b> {
 
     fn read_annotations(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_mirror = false;
-        self.marks.annotation = false;
+        self.marked[1] = false;
         self.annotations = &[];
         if reader.null()? {
             self.record = Record::NoAnnotations;
@@ -222,7 +213,7 @@ impl<'b> Object<'b> {
                 return Ok(());
             }
             self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
-            self.marks.annotation |= settings.exemptions.is_mark(key);
+            self.marked[1] |= settings.exemptions.is_mark(key);
             reader.skip()
         })?;
         self.annotations = reader.since(start);
@@ -235,12 +226,12 @@ impl<'b> Object<'b> {
     fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
         self.is_disabled = false;
         self.exempt_label = None;
-        self.marks.label = false;
+        self.marked[0] = false;
         let exemptions = &settings.exemptions;
         reader.members(|reader, key| {
             let is_switch = key == settings.disable_label.as_bytes();
             if !is_switch && !exemptions.has_label(key) {
-                self.marks.label |= exemptions.is_mark(key);
+                self.marked[0] |= exemptions.is_mark(key);
                 return reader.skip();
             }
             let value = reader.text()?;

@@ -189,14 +189,13 @@ impl Recreations {
             let is_next = |at: UnixTime| at >= since && now.saturating_sub(at) <= GAP;
             it.place == gone.place && !it.is_successor && it.since.is_some_and(is_next)
         });
-        if let Some(successor) = successor {
-            successor.is_successor = true;
-            place.recreated.push(now);
-            true
-        } else {
+        let Some(successor) = successor else {
             place.ended = Some(now);
-            false
-        }
+            return false;
+        };
+        successor.is_successor = true;
+        place.recreated.push(now);
+        true
     }
 
     /// Returns the pods that are created again and again: of each owner the one that is so
