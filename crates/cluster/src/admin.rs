@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -73,7 +76,7 @@ impl Admin {
                 }
             };
             connections.make_room(CONNECTIONS - 1);
-            let (mut place, given) = Place::enter(&connections);
+            let (place, given) = Place::enter(&connections);
             let metrics = Arc::clone(&metrics);
             tokio::spawn(async move {
                 let answer = service_fn(move |request| {
@@ -125,7 +128,7 @@ impl Connections {
 
 /// A connection's place among the others; free again when this drops.
 struct Place {
-    id: u64,
+    id: AtomicU64,
     connections: Arc<Connections>,
 }
 
@@ -138,23 +141,24 @@ impl Place {
         let id = open.next;
         open.next += 1;
         open.places.insert(id, sender);
-        (Self { id, connections: Arc::clone(connections) }, given)
+        (Self { id: AtomicU64::new(id), connections: Arc::clone(connections) }, given)
     }
 
     /// Makes the connection the newest: it has a request.
-    fn renew(&mut self) {
+    fn renew(&self) {
         let mut open = self.connections.open();
-        if let Some(sender) = open.places.remove(&self.id) {
-            self.id = open.next;
+        if let Some(sender) = open.places.remove(&self.id.load(Relaxed)) {
+            let id = open.next;
             open.next += 1;
-            open.places.insert(self.id, sender);
+            open.places.insert(id, sender);
+            self.id.store(id, Relaxed);
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.open().places.remove(&self.id);
+        self.connections.open().places.remove(&self.id.load(Relaxed));
     }
 }
 
@@ -185,9 +189,11 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
+        sync::watch,
     };
 
     use super::*;
+    use crate::report::Report;
 
     async fn is_alive(stream: &mut TcpStream) -> bool {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -199,7 +205,10 @@ mod tests {
     async fn busy_connections_keep_no_probe_out() {
         let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = admin.address().unwrap();
-        let running = tokio::spawn(admin.run(Arc::new(metrics)));
+        let (_report, report) = watch::channel(Report::default());
+        let (_leads, leadership) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new(report, leadership));
+        let running = tokio::spawn(admin.run(metrics));
         let mut crowd = Vec::new();
         for _ in 0..100 {
             let mut stream = TcpStream::connect(address).await.unwrap();
