@@ -14,6 +14,7 @@ use crate::{
     connection::Handler,
     metrics::Metrics,
     phase::PhaseView,
+    place::Place,
     reply::{self, Reply, with_body},
     rules::RulesInForce,
     settings::SettingsInForce,
@@ -32,7 +33,7 @@ pub(crate) struct Admin {
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, _: &Arc<Place>) -> Reply {
         let known = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics" | "/status");
         if !known {
             return reply::message(
@@ -87,7 +88,7 @@ impl Admin {
             "pullSecret": settings.pull_secret.is_some(),
             "certificateExpires": self.certificate.current().map(|it| it.expires()),
         });
-        reply::json(StatusCode::OK, status.to_string())
+        reply::json(StatusCode::OK, format!("{status}\n"))
     }
 
     fn metrics(&self) -> Reply {

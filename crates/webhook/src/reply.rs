@@ -27,7 +27,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     with_body(status, "application/json", body)
 }
 
-/// `{"message": "…"}`
+/// Returns `{"message": "…"}` on a line.
 pub(crate) fn message(status: StatusCode, text: &str) -> Reply {
-    json(status, serde_json::json!({ "message": text }).to_string())
+    json(status, format!("{}\n", serde_json::json!({ "message": text })))
 }
