@@ -62,7 +62,7 @@ pub fn check(desired: &Desired<'_>, plan: &Plan, seen: &Seen) -> Result<Vec<Stri
         let contact =
             contact.unwrap_or_else(|| Contact { host: host.to_owned(), ..Contact::default() });
         let users_log_in = contact.users_log_in;
-        let declared = declaration.registry.as_ref().filter(|registry| registry.domain == host);
+        let declared = declaration.registry.as_ref().filter(|registry| registry.covers(host));
         let declared = declared.is_some_and(|registry| !registry.username.is_empty());
         let endpoints = mirrors.hosts().flat_map(|(_, endpoints)| endpoints);
         let mut endpoints = endpoints.chain(mirrors.elsewhere());

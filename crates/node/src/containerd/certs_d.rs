@@ -62,7 +62,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         observed,
         directories: &directories,
         tls: &migrated.tls,
-        authorized: tokens.map(|registry| registry.domain.as_str()),
+        authorized: tokens,
     };
     let servers = below_all.files(&rendered, &mut changes)?;
     for (path, file) in &migrated.files {
@@ -81,7 +81,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let is_read = is_read(observed, below) && in_force;
     if matches!(directory, Directory::ToSet(_)) || !migrated.paths.is_empty() || tokens.is_some() {
-        let edit = Edit { below, migrated: &migrated, credentials: tokens };
+        let authorized = authorized_hosts(desired, tokens);
+        let edit = Edit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
         let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
         if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
             changes.edited(observed.config.clone(), file, base);
@@ -99,8 +100,8 @@ struct Below<'a, 'o> {
     directories: &'a [HostPath],
     /// The `tls` tables of config.toml that leave it, by host.
     tls: &'a BTreeMap<String, HostSettings>,
-    /// The host whose declared credentials are in config.toml instead of a header.
-    authorized: Option<&'a str>,
+    /// The registry whose declared credentials are in config.toml instead of a header.
+    authorized: Option<&'a Registry>,
 }
 
 impl<'a, 'o> Below<'a, 'o> {
@@ -225,6 +226,18 @@ fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Re
     let registry = desired.declaration.registry.as_ref();
     let before = observed.version.is_none_or(|version| version < SENT);
     registry.filter(|registry| observed.tokens_alone && before && !registry.username.is_empty())
+}
+
+/// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of
+/// CREDENTIAL_HOSTS but those that are reached by plain HTTP.
+#[expect(clippy::doc_markdown, reason = "the names of the keys")]
+fn authorized_hosts(desired: &Desired<'_>, registry: Option<&Registry>) -> Vec<String> {
+    let Some(registry) = registry else { return Vec::new() };
+    let mirrors = Mirrors::new(desired.declaration.rules());
+    let is_sent = |host: &str| desired.header_over_http || mirrors.scheme(host) == "https";
+    let others = mirrors.targets().filter(|host| *host != registry.domain);
+    let others = others.filter(|host| registry.covers(host) && is_sent(host)).map(str::to_owned);
+    [registry.domain.clone()].into_iter().chain(others).collect()
 }
 
 /// What each host is told.

@@ -13,6 +13,8 @@ pub(super) struct Edit<'a> {
     pub(super) migrated: &'a Migrated,
     /// Whose credentials stand there, if they do.
     pub(super) credentials: Option<&'a declaration::Registry>,
+    /// The hosts that those are for.
+    pub(super) hosts: &'a [String],
 }
 
 impl Edit<'_> {
@@ -24,7 +26,7 @@ impl Edit<'_> {
         sources: &[Source<'_>],
         changes: &mut Changes<'_>,
     ) -> Result<(File, Option<File>), Refusal> {
-        let Self { below, migrated, credentials } = self;
+        let Self { below, migrated, credentials, hosts } = self;
         owner::check_main_file(observed)?;
         let Some(version) = observed.version else {
             let found = format!(
@@ -58,9 +60,10 @@ impl Edit<'_> {
             }
             toml.set(&path, &value, &[&comment])
         })?;
-        if let Some(registry) = credentials {
+        for host in *hosts {
+            let Some(registry) = credentials else { break };
             let table =
-                |key| ["plugins", plugin, "registry", "configs", &registry.domain, "auth", key];
+                |key| ["plugins", plugin, "registry", "configs", host.as_str(), "auth", key];
             let (username, password) = (registry.username.expose(), registry.password.expose());
             main.edit(|toml| toml.set(&table("password"), &string(password), &[]))?;
             main.edit(|toml| toml.set(&table("username"), &string(username), &[]))?;

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use image_swap_core::declaration::Registry;
+
 use super::settings::HostSettings;
 use crate::{
     Contact, HostPath, Observed, Refusal, case,
@@ -41,8 +43,8 @@ pub(super) struct Others<'a, 'o> {
     pub(super) directories: &'a [HostPath],
     /// The `tls` tables of config.toml that leave it, by host.
     pub(super) tls: &'a BTreeMap<String, HostSettings>,
-    /// The host whose declared credentials are in config.toml instead of a header.
-    pub(super) authorized: Option<&'a str>,
+    /// The registry whose declared credentials are in config.toml instead of a header.
+    pub(super) authorized: Option<&'a Registry>,
 }
 
 /// A `hosts.toml` of image-swap, with what it keeps.
@@ -172,7 +174,7 @@ impl Others<'_, '_> {
             settings.ca.clear();
             settings.skip_verify = false;
         }
-        if authorization || self.authorized == Some(host) {
+        if authorization || self.authorized.is_some_and(|registry| registry.covers(host)) {
             let before = settings.headers.len();
             settings.headers.retain(|name, _| !name.eq_ignore_ascii_case("authorization"));
             if settings.headers.len() < before {

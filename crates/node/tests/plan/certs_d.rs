@@ -2,7 +2,7 @@
 
 use image_swap_node::{Desired, Entry, Outcome, Restart, State, Step};
 
-use crate::host::{CONFIG, Host, IMAGE_BUILDER, declared, desired};
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
 const RULES: &str = "docker.io::h.io/d/docker.io,quay.io::h.io/q";
 
@@ -89,6 +89,27 @@ fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
     host.apply(&desired(&declaration));
     let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
     assert!(hosts.contains("Authorization"), "{hosts}");
+}
+
+#[test]
+fn credentials_in_the_configuration_are_for_every_declared_host() {
+    let more = "INSECURE: \"false\"\n  CREDENTIAL_HOSTS: 'h.io:5001,*.h.io,h.io:5002'";
+    let rules = "docker.io::h.io:5001/d,gcr.io::a.h.io,quay.io::k.io,ghcr.io::http://h.io:5002";
+    let declaration = declare(rules, more);
+    let host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut host = Host { tokens_alone: true, ..host };
+    host.apply(&desired(&declaration));
+    let text = host.text(CONFIG).unwrap();
+    for (name, has) in [
+        ("h.io", true),
+        ("h.io:5001", true),
+        ("a.h.io", true),
+        ("k.io", false),
+        ("h.io:5002", false),
+    ] {
+        let table = format!("registry.configs.\"{name}\".auth]\n");
+        assert_eq!(text.contains(&table), has, "{name}: {text}");
+    }
 }
 
 #[test]
