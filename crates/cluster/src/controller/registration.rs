@@ -137,8 +137,10 @@ impl Controller {
             memory.registered = Some(desired);
             return Ok(Some(policy));
         };
-        // Everything that was decided was in place before: another writer changed it.
-        let is_repair = memory.registered.as_ref() == Some(&desired);
+        // Everything that was decided was in place before: another writer changed it, or
+        // deleted it.
+        let before = memory.registered.as_ref();
+        let is_repair = before.is_some_and(|before| observed.is_none() || *before == desired);
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
             warn!(seconds, "the registration is changed again and again; it is repaired later");
             steps.delay(seconds);

@@ -91,6 +91,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
     stage.make_service();
     stage.request("DELETE", OURS, None);
     registered(&stage, |_| true).await;
+    until(&mut controller.report, |it| it.repairs == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
