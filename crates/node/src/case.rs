@@ -53,8 +53,8 @@ cases! {
         "move what is below the other directories to the first one";
     MIRRORS_TABLE: "mirrors-table", "a mirrors table in config.toml, which stops the CRI plugin beside `config_path`", Migrate,
         "taken out; hosts that nothing is declared for get a `hosts.toml` that says the same";
-    MIRRORS_TABLE_ODD: "mirrors-table-odd", "a mirrors table with an endpoint that `hosts.toml` cannot say", Refuse,
-        "take that endpoint out of config.toml, or declare the host";
+    MIRRORS_TABLE_ODD: "mirrors-table-odd", "a mirrors table with an endpoint that `hosts.toml` cannot express, or with another scheme for a target than declared", Refuse,
+        "take that endpoint out of config.toml, or declare the host with its scheme";
     TLS_TABLE: "tls-table", "`configs.HOST.tls` in config.toml, which containerd 1 refuses beside `config_path`", Migrate,
         "taken out; its certificates go to every `hosts.toml` that leads to HOST";
     AUTH_TABLE: "auth-table", "`configs.HOST.auth` in config.toml", Keep,

@@ -46,7 +46,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
-    let migrated = migrate::of(observed, &sources, &registry, &hosts, &mut changes)?;
+    let declared = Mirrors::new(desired.declaration.rules());
+    let migrated = migrate::of(observed, &sources, &registry, &hosts, &declared, &mut changes)?;
     neighbours::check(observed, below, &hosts, &mut changes)?;
     if let Some((other, host)) =
         in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))

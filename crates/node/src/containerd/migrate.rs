@@ -5,6 +5,8 @@ use std::{
     fmt::Write as _,
 };
 
+use image_swap_core::nodes::Mirrors;
+
 use super::{
     registry::{Registry, Spot},
     settings::HostSettings,
@@ -35,6 +37,7 @@ pub(super) fn of(
     sources: &[Source<'_>],
     registry: &Registry,
     hosts: &BTreeSet<&str>,
+    declared: &Mirrors,
     changes: &mut Changes<'_>,
 ) -> Result<Migrated, Refusal> {
     let mut migrated = Migrated::default();
@@ -58,6 +61,7 @@ pub(super) fn of(
         }
         let name = if host == "*" { "_default" } else { host };
         if hosts.contains(name) {
+            check_schemes(sources, host, spot, declared)?;
             continue;
         }
         let Some(toml) = at(sources, spot) else { continue };
@@ -103,6 +107,35 @@ pub(super) fn of(
         migrated.files.entry(name).or_insert_with(|| File::public(text));
     }
     Ok(migrated)
+}
+
+/// Refuses to replace a mirror of `host` at a declared target by another scheme: plain HTTP and
+/// TLS are not served by the same port.
+pub(super) fn check_schemes(
+    sources: &[Source<'_>],
+    host: &str,
+    spot: &Spot,
+    declared: &Mirrors,
+) -> Result<(), Refusal> {
+    let Some(toml) = at(sources, spot) else { return Ok(()) };
+    let endpoints = path(spot, &["mirrors", host, "endpoint"]);
+    let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+    let found: Vec<(String, &str)> = toml.strings(&endpoints).into_iter().filter_map(url).collect();
+    for target in declared.targets() {
+        let scheme = declared.scheme(target);
+        let mut of_target = found.iter().filter(|(_, host)| *host == target).peekable();
+        let is_other = of_target.peek().is_some()
+            && !of_target
+                .any(|(url, _)| url.strip_prefix(scheme).is_some_and(|it| it.starts_with(':')));
+        if is_other {
+            let found = format!(
+                "{}: expected {target} by {scheme} as declared, found another scheme for {host}",
+                spot.path
+            );
+            return Err(Refusal::new(&case::MIRRORS_TABLE_ODD, found));
+        }
+    }
+    Ok(())
 }
 
 /// Returns `text` with `settings` in the table at `path`.

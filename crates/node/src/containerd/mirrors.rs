@@ -5,7 +5,9 @@ use image_swap_core::{
     render::{ConfigVersion, EndpointForm, Format, Options},
 };
 
-use super::{config_path::holds, main_file::MainFile, registry::Registry, sources, support};
+use super::{
+    config_path::holds, main_file::MainFile, migrate, registry::Registry, sources, support,
+};
 use crate::{
     Desired, Form, Observed, Plan, Refusal, Row, Version, case,
     plan::Changes,
@@ -54,6 +56,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
     let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();
 
+    let declared = Mirrors::new(desired.declaration.rules());
     for (host, spot) in &registry.mirrors {
         let table = ["plugins", spot.plugin, "registry", "mirrors", host];
         if !wanted.keys().any(|path| path.iter().zip(table).all(|(key, of)| key == of)) {
@@ -62,6 +65,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         if spot.path != observed.config {
             return Err(holds(observed, &spot.path));
         }
+        migrate::check_schemes(&sources, host, spot, &declared)?;
         let found = format!("{} has mirrors for {host}", spot.path);
         changes.edits(&spot.path, &case::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;

@@ -29,8 +29,18 @@ impl Redacted {
         if text.contains("PRIVATE KEY") {
             return None;
         }
+        let mut in_header = false;
         let lines = text.split('\n').map(|line| {
-            let mut line = without_values(line.trim_end_matches('\r'))?;
+            let line = line.trim_end_matches('\r');
+            if let Some(table) = table(line) {
+                in_header = is_header(table);
+            }
+            let mut line =
+                if in_header || line.split_once('=').is_some_and(|(key, _)| is_header(key)) {
+                    without_value(line)?
+                } else {
+                    without_values(line)?
+                };
             for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
                 line = line.replace(secret.as_str(), REDACTED);
             }
@@ -43,6 +53,29 @@ impl Redacted {
     pub(super) fn line(&self, line: usize) -> &str {
         self.0.get(line).map_or("", String::as_str)
     }
+}
+
+/// Returns the name of the table whose header is `line`.
+fn table(line: &str) -> Option<&str> {
+    let inner = line.trim_start().strip_prefix('[')?;
+    Some(inner.rsplit_once(']').map_or(inner, |(name, _)| name))
+}
+
+/// True if `keys`, with dots between them, lead into the headers of requests. Their names may be
+/// any, and their values credentials.
+fn is_header(keys: &str) -> bool {
+    keys.split('.').any(|key| key.trim().trim_matches(['"', '\'']) == "header")
+}
+
+/// Returns `line` without its value; `None` if that goes on in the next line.
+fn without_value(line: &str) -> Option<String> {
+    let Some((key, value)) = line.split_once('=') else { return Some(line.to_owned()) };
+    let value = value.trim();
+    let ends = match value.chars().next() {
+        Some('{') => value.contains('}'),
+        _ => value_length(value).is_some(),
+    };
+    ends.then(|| [key.trim_end(), " = ", REDACTED].concat())
 }
 
 /// `line` without the values of [`KEYS`]; `None` if one goes on in the next line.
@@ -138,6 +171,20 @@ mod tests {
         shows("  password: plain", "  password: <redacted>");
         shows("server = \"https://u:p@h.io\"", "server = \"https://…@h.io\"");
         shows("comment s3cr3t", "comment <redacted>");
+    }
+
+    #[test]
+    fn values_of_headers_are_redacted() {
+        shows("header = { x-team = \"abc\" }", "header = <redacted>");
+        shows(
+            "host.\"https://h.io\".header.x-team = [\"abc\"]",
+            "host.\"https://h.io\".header.x-team = <redacted>",
+        );
+        let text = "[host.\"https://h.io\".header] # c\n  x-team = \"abc\"\n[host.\"https://k.io\"]\nca = \"c\"";
+        let redacted = Redacted::new(text, &[]).unwrap();
+        assert_eq!(redacted.line(1), "  x-team = <redacted>");
+        assert_eq!(redacted.line(3), "ca = \"c\"");
+        assert!(Redacted::new("[header]\nx = [\n 'abc']", &[]).is_none());
     }
 
     #[test]

@@ -122,6 +122,13 @@ fn containerd() -> Vec<Fixture> {
             "1.7.24",
             &registry(&format!("[{CRI}.registry.mirrors.\"gcr.io\"]\nendpoint = [\"ftp://m.io\"]")),
         ),
+        on(
+            "mirrors-table-odd",
+            "1.7.24",
+            &registry(&format!(
+                "[{CRI}.registry.mirrors.\"docker.io\"]\nendpoint = [\"http://h.io/v2/d\"]"
+            )),
+        ),
         on("tls-table", "1.7.24", &tls("k.io")),
         on("tls-table", "1.7.24", &tls("h.io")),
         on(
