@@ -37,7 +37,7 @@ pub(super) struct Uninstallation {
 impl Controller {
     /// Returns true if the registration was deleted and has to stay away: Helm
     /// uninstalls the release, or the Service is gone and a call of the API server would
-    /// fail. A registration that comes back has to earn `Fail` anew.
+    /// fail. A registration that comes back has to earn `Fail` again.
     pub(super) async fn stays_away(
         &self,
         memory: &mut Memory,

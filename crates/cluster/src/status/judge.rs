@@ -14,7 +14,7 @@ const SKEW: UnixTime = 60;
 /// Namespaces that one message names with their reasons.
 const FAILURES: usize = 5;
 
-/// Returns true if the report may be older than replicas that are ready by now: the
+/// Returns true if the report may be older than the readiness of replicas: the
 /// controller probes every second until one of them is reached.
 pub(super) fn is_early(status: &Status) -> bool {
     let is_probed = |report: &Report| report.policy.probe != "nobody-there";
