@@ -59,7 +59,7 @@ impl RecreationWatch {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut recreations = Recreations::default();
-        let mut told = BTreeSet::new();
+        let mut warned = BTreeSet::new();
         loop {
             let is_news = tokio::select! {
                 Some(event) = pods.next() => take(&mut recreations, event),
@@ -67,17 +67,17 @@ impl RecreationWatch {
             };
             if is_news {
                 let found = recreations.recreated(now());
-                self.warn(&found, &mut told).await;
+                self.warn(&found, &mut warned).await;
                 self.publish(&found);
             }
         }
     }
 
     /// Warns once of each owner.
-    async fn warn(&self, found: &[RecreatedPod], told: &mut BTreeSet<String>) {
-        told.retain(|uid| found.iter().any(|pod| pod.owner.uid == *uid));
+    async fn warn(&self, found: &[RecreatedPod], warned: &mut BTreeSet<String>) {
+        warned.retain(|uid| found.iter().any(|pod| pod.owner.uid == *uid));
         for pod in found {
-            if !told.insert(pod.owner.uid.clone()) {
+            if !warned.insert(pod.owner.uid.clone()) {
                 continue;
             }
             let RecreatedPod { namespace, owner, .. } = pod;

@@ -76,7 +76,7 @@ async fn repeated_apply_of_a_bare_pod_changes_nothing() {
         // Not even the version: nothing was stored.
         assert_eq!(stage.get(&path).unwrap(), stored);
 
-        // Neither a label of somebody else nor other rules.
+        // Neither another label nor other rules change it.
         stage.request("PATCH", &path, Some(&json!({ "metadata": { "labels": { "a": "b" } } })));
         let mut other = keys("h.example.org");
         other.insert("MIRROR_REGISTRIES", "docker.io::h.example.org/other".into());

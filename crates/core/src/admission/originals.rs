@@ -103,7 +103,7 @@ impl<'p> Originals<'p> {
         if self.images.contains_key(&key) {
             return;
         }
-        // Nobody can change the image of a volume.
+        // The image of a volume is immutable.
         if let Some(swapped) = swapped.filter(|_| image.list != List::Volumes) {
             self.swapped.insert(key.clone(), swapped);
         }
