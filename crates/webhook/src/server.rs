@@ -84,7 +84,7 @@ impl Server {
     ///
     /// # Errors
     /// If either port cannot be had; the other is free again then.
-    pub fn bind(self) -> Result<Bound, BindError> {
+    pub async fn bind(self) -> Result<Bound, BindError> {
         let tls = tls::acceptor(self.certificate.clone())?;
         let socket = bind(self.listen)?;
         let admin_socket = bind(self.admin_listen)?;

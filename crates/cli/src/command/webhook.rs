@@ -206,7 +206,7 @@ async fn serve(
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = server.bind().map_err(|error| Failure::Broken(error.to_string()))?;
+    let bound = server.bind().await.map_err(|error| Failure::Broken(error.to_string()))?;
     let address = bound.address().map_err(|error| broken("the port that was taken", &error))?;
     let admin = bound.admin_address().map_err(|error| broken("the port that was taken", &error))?;
     let mut told = vec![

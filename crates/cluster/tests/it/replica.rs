@@ -39,7 +39,7 @@ impl Replica {
             rules: rules.clone(),
             certificate: certificate.clone(),
         };
-        let bound = server.bind().unwrap();
+        let bound = server.bind().await.unwrap();
         let port = bound.address().unwrap().port();
         let admin_port = bound.admin_address().unwrap().port();
         Arc::new(Self {

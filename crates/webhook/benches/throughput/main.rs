@@ -203,7 +203,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
         certificate: certificate.clone(),
         metrics,
     };
-    let bound = server.bind()?;
+    let bound = server.bind().await?;
     rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
     let authority = Authority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);

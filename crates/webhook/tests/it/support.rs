@@ -210,7 +210,7 @@ pub(crate) async fn bind(
         certificate: certificate.clone(),
         metrics: Arc::clone(metrics),
     };
-    server.bind().unwrap()
+    server.bind().await.unwrap()
 }
 
 /// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
