@@ -1,157 +1,75 @@
-//! Work of one connection, so that it can end when its time is up.
+//! What one connection is doing, so that it can be told when its time is up.
 
 use std::{
-    net::IpAddr,
+    io,
+    pin::Pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+};
 
-use crate::{ledger::Ledger, limits::Limits};
+use crate::limits::Limits;
 
-/// A moment that has not come.
+/// No request head has begun.
 const NONE: u64 = u64::MAX;
 
-/// Work of one connection.
+/// What one connection is doing.
 ///
 /// hyper's own header timeout also runs while a connection is idle, and HTTP/2
 /// has none; so bytes and requests are observed here, and [`Self::expired`]
-/// distinguishes them.
+/// tells the one from the other.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// The client's address.
-    pub(crate) address: IpAddr,
     /// See [`Limits::linger`].
     linger: Duration,
-    /// Beginning of the millisecond counts below; one moment for all connections of
-    /// a listener.
+    /// Where the millisecond counts below begin.
     origin: Instant,
-    /// Beginning of the connection.
-    accepted: u64,
-    /// Set once it had a request.
+    /// Whether it ever had a request.
     used: AtomicBool,
     /// Requests that have no answer yet.
     requests: AtomicU32,
-    /// Beginning of the time without a request.
+    /// Since when there has been none.
     idle_since: AtomicU64,
-    /// Arrival of the first byte of a request whose headers are not complete.
+    /// When the first byte of a request came whose headers are not complete.
     head_since: AtomicU64,
-    /// Moment since which the client takes no byte that is written to it.
-    stalled_since: AtomicU64,
-    /// Bytes received since the last head, or piece of a body, was complete.
-    received: AtomicUsize,
-    /// Set while the ledger counts some of them.
-    input_counted: AtomicBool,
-    /// Set once it was requested to make room.
-    leaving: AtomicBool,
-    /// Notified when others need its place.
+    /// Others need its place.
     leave: Notify,
-    /// Notified when it has to go at once.
-    pub(crate) cut: Notify,
-    ledger: Mutex<Ledger>,
-}
-
-/// Reason for which a connection ends that had its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expired {
-    /// It had no request for too long, or sends one too slowly.
-    Idle,
-    /// The client does not read what is written to it.
-    Stalled,
 }
 
 impl Activity {
-    /// Starts the record of a connection that was just accepted.
-    pub(crate) fn new(address: IpAddr, linger: Duration, origin: Instant) -> Self {
-        let accepted = milliseconds(origin.elapsed());
+    /// A connection that was just accepted.
+    pub(crate) fn new(linger: Duration) -> Self {
         Self {
-            address,
             linger,
-            origin,
-            accepted,
+            origin: Instant::now(),
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            idle_since: AtomicU64::new(accepted),
+            idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NONE),
-            stalled_since: AtomicU64::new(NONE),
-            received: AtomicUsize::new(0),
-            input_counted: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
             leave: Notify::new(),
-            cut: Notify::new(),
-            ledger: Mutex::default(),
         }
     }
 
-    /// Returns the milliseconds since the listener's beginning.
-    pub(crate) fn now(&self) -> u64 {
-        milliseconds(self.origin.elapsed())
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(NONE - 1)
     }
 
-    /// Returns its bytes, for the moment that the guard lives.
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Nothing panics while holding it.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records that bytes of requests came. For HTTP/1.1 alone, where bytes outside
-    /// a request begin the next one. In HTTP/2 they may as well be a ping.
-    pub(crate) fn read(&self) {
+    /// Bytes came.
+    fn read(&self) {
         if self.requests.load(Relaxed) == 0 && self.head_since.load(Relaxed) == NONE {
             self.head_since.store(self.now(), Relaxed);
         }
     }
 
-    /// Records that `bytes` came from the network.
-    pub(crate) fn received(&self, bytes: usize) {
-        self.received.fetch_add(bytes, Relaxed);
-    }
-
-    /// Returns the bytes that came since the last head or piece of a body.
-    pub(crate) fn unconsumed(&self) -> usize {
-        self.received.load(Relaxed)
-    }
-
-    /// Records that all that came has reached a request; returns true if
-    /// the ledger counts some of it.
-    pub(crate) fn consumed(&self) -> bool {
-        self.received.store(0, Relaxed);
-        self.input_counted.load(Relaxed) && self.input_counted.swap(false, Relaxed)
-    }
-
-    /// Records that the ledger counts received bytes.
-    pub(crate) fn count_input(&self) {
-        self.input_counted.store(true, Relaxed);
-    }
-
-    /// Records that the client takes no more bytes; returns true if it did before.
-    pub(crate) fn stalls(&self) -> bool {
-        let first = self.is_flowing();
-        if first {
-            self.stalled_since.store(self.now(), Relaxed);
-        }
-        first
-    }
-
-    /// Records that the client takes bytes; returns true if it did not before.
-    pub(crate) fn flows(&self) -> bool {
-        let stalled = !self.is_flowing();
-        if stalled {
-            self.stalled_since.store(NONE, Relaxed);
-        }
-        stalled
-    }
-
-    fn is_flowing(&self) -> bool {
-        self.stalled_since.load(Relaxed) == NONE
-    }
-
-    /// Records that a request's headers are complete; it has its answer when the
-    /// guard drops.
+    /// A request's headers are complete; it has its answer when the guard drops.
     pub(crate) fn request(&self) -> Busy<'_> {
         self.head_since.store(NONE, Relaxed);
         self.used.store(true, Relaxed);
@@ -159,77 +77,43 @@ impl Activity {
         Busy(self)
     }
 
-    /// Returns the number of requests without an answer.
-    pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Relaxed) as usize
-    }
-
-    /// Returns the time that it has been without a request; `None` while it has one.
+    /// For how long it has been without a request; `None` while it has one.
     fn idle_for(&self) -> Option<Duration> {
-        (self.requests.load(Relaxed) == 0).then(|| self.since(self.idle_since.load(Relaxed)))
+        (self.requests.load(Relaxed) == 0).then(|| self.since(&self.idle_since))
     }
 
-    /// Returns the beginning of a handshake or head that is not complete, of a
-    /// connection without a request.
-    pub(crate) fn unfinished_since(&self) -> Option<u64> {
-        if self.requests.load(Relaxed) > 0 {
-            None
-        } else if !self.used.load(Relaxed) {
-            Some(self.accepted)
-        } else {
-            let since = self.head_since.load(Relaxed);
-            (since != NONE).then_some(since)
-        }
-    }
-
-    /// Returns the moment since which the client takes no bytes.
-    pub(crate) fn stalled_since(&self) -> Option<u64> {
-        let since = self.stalled_since.load(Relaxed);
-        (since != NONE).then_some(since)
-    }
-
-    /// Returns the time that it has been idle, if it may be closed for the sake of
-    /// others; `None` if a request might be lost.
-    pub(crate) fn dispensable(&self) -> Option<Duration> {
+    /// Whether it may be closed for the sake of others, and the greater the
+    /// rather. `None` if a request might be lost.
+    pub(crate) fn dispensable(&self) -> Option<impl Ord + use<>> {
         let idle = self.idle_for()?;
-        (!self.used.load(Relaxed) || idle >= self.linger).then_some(idle)
+        let unused = !self.used.load(Relaxed);
+        (unused || idle >= self.linger).then_some((unused, idle))
     }
 
-    fn since(&self, moment: u64) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(moment))
+    fn since(&self, moment: &AtomicU64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(moment.load(Relaxed)))
     }
 
     /// Waits until the client has taken longer than it may.
-    pub(crate) async fn expired(&self, limits: &Limits) -> Expired {
-        loop {
-            match self.patience(limits) {
-                Ok(patience) => tokio::time::sleep(patience).await,
-                Err(expired) => return expired,
-            }
+    pub(crate) async fn expired(&self, limits: &Limits) {
+        while let Some(patience) = self.patience(limits) {
+            tokio::time::sleep(patience).await;
         }
     }
 
-    /// Returns the time to wait before the next look, or the reason to end.
+    /// How long to wait before looking again; `None` if it took too long.
     ///
-    /// Never longer than a head may take: one that begins meanwhile is
+    /// Never longer than a head may take: one that begins while we wait is
     /// noticed within twice its time, and no request has to set a timer.
-    fn patience(&self, limits: &Limits) -> Result<Duration, Expired> {
-        let longest = limits.header.min(limits.write);
-        // A millisecond more, since the counts are truncated to milliseconds.
-        let patience = |left: Duration| left.min(longest) + Duration::from_millis(1);
-        let unread = self.ledger().answers.first().map(|answer| answer.since);
-        if let Some(since) = self.stalled_since().into_iter().chain(unread).min() {
-            let left = limits.write.checked_sub(self.since(since));
-            return left.map(patience).ok_or(Expired::Stalled);
-        }
-        let Some(idle) = self.idle_for() else { return Ok(longest) };
-        let head = self.head_since.load(Relaxed);
-        let left = if head == NONE {
+    fn patience(&self, limits: &Limits) -> Option<Duration> {
+        let Some(idle) = self.idle_for() else { return Some(limits.header) };
+        let left = if self.head_since.load(Relaxed) == NONE {
             limits.idle.checked_sub(idle)
         } else {
-            limits.header.checked_sub(self.since(head))
+            limits.header.checked_sub(self.since(&self.head_since))
         };
-        left.map(patience).ok_or(Expired::Idle)
+        // A millisecond more, since the counts are truncated to milliseconds.
+        left.map(|left| left.min(limits.header) + Duration::from_millis(1))
     }
 
     /// Waits until it has been without a request for `time`, counted from now on.
@@ -243,18 +127,12 @@ impl Activity {
         }
     }
 
-    /// Requests that it makes room.
+    /// Asks it to make room.
     pub(crate) fn ask_to_leave(&self) {
-        self.leaving.store(true, Relaxed);
         self.leave.notify_one();
     }
 
-    /// Returns true if it was requested to make room.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Relaxed)
-    }
-
-    /// Waits until it has to make room. If a request has come meanwhile,
+    /// Waits until it is asked to make room. If a request has come meanwhile,
     /// that goes first.
     pub(crate) async fn asked_to_leave(&self) {
         loop {
@@ -262,13 +140,8 @@ impl Activity {
             if self.dispensable().is_some() {
                 return;
             }
-            self.leaving.store(false, Relaxed);
         }
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(NONE - 1)
 }
 
 /// A request without an answer.
@@ -282,6 +155,63 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// A stream that reports to an [`Activity`] when bytes come.
+///
+/// For HTTP/1.1 alone, where bytes outside a request begin the next one. In
+/// HTTP/2 they may as well be a ping.
+#[derive(Debug)]
+pub(crate) struct Observed<S> {
+    /// The stream.
+    pub(crate) stream: S,
+    /// Where it reports to.
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.read();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::timeout;
@@ -291,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_not_quiet_while_a_request_has_no_answer() {
         const MOMENT: Duration = Duration::from_millis(1);
-        let activity = Activity::new([127, 0, 0, 1].into(), Duration::ZERO, Instant::now());
+        let activity = Activity::new(Duration::ZERO);
         let busy = activity.request();
         assert!(timeout(MOMENT * 20, activity.quiet(MOMENT)).await.is_err());
         drop(busy);

@@ -14,7 +14,6 @@ use crate::{
     connection::Handler,
     metrics::Metrics,
     phase::PhaseView,
-    place::Place,
     reply::{self, Reply, with_body},
     rules::RulesInForce,
     settings::SettingsInForce,
@@ -33,7 +32,7 @@ pub(crate) struct Admin {
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>, _: &Arc<Place>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
         let known = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics" | "/status");
         if !known {
             return reply::message(
@@ -88,7 +87,7 @@ impl Admin {
             "pullSecret": settings.pull_secret.is_some(),
             "certificateExpires": self.certificate.current().map(|it| it.expires()),
         });
-        reply::json(StatusCode::OK, format!("{status}\n"))
+        reply::json(StatusCode::OK, status.to_string())
     }
 
     fn metrics(&self) -> Reply {

@@ -2,196 +2,152 @@
 
 use std::{
     future::{Future as _, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::Poll,
 };
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Frame, Incoming};
-use tokio::time::timeout;
-
-use crate::{
-    limits::Limits,
-    place::{GaveWay, HeldBody, Place},
+use hyper::body::{Body as _, Incoming};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    time::timeout,
 };
 
-/// Parts of `Limits::body_bytes` that are read of a body that was refused.
-const DISCARDED: usize = 8;
+use crate::limits::{COMMON_BODY, LARGE_REQUESTS, Limits, REQUESTS};
 
-/// Reason for which there is no body.
+/// Why there is no body.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("expected a body of at most {limit} bytes, found more")]
     TooLarge { limit: usize },
     #[error("expected the whole body within {seconds} s of the headers, found it incomplete")]
     TooSlow { seconds: u64 },
-    #[error("too many unfinished requests at once; try again")]
-    GaveWay,
+    #[error("too many requests at once; try again")]
+    NoPlace,
     #[error("expected the whole body, found it cut off")]
     CutOff(#[source] hyper::Error),
 }
 
-impl From<GaveWay> for BodyError {
-    fn from(_: GaveWay) -> Self {
-        Self::GaveWay
-    }
-}
-
-/// A whole body.
+/// Places for requests, so that memory is bounded whatever clients do.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct Places {
+    all: Semaphore,
+    large: Arc<Semaphore>,
+}
+
+/// A whole body; its places are free again when this drops.
+#[derive(Debug)]
+pub(crate) struct Received<'p> {
     pub(crate) bytes: Bytes,
-    /// Counts its bytes; `None` if they all came at once, so that no other
-    /// connection can be served before the review is done.
-    pub(crate) held: Option<HeldBody>,
+    /// Every request has one.
+    pub(crate) place: SemaphorePermit<'p>,
+    /// And a large one this, which goes where its bytes go.
+    pub(crate) large: Option<OwnedSemaphorePermit>,
 }
 
-/// Reads `body` to its end.
-///
-/// # Errors
-/// If it is larger or slower than it may be, ends early, or has to give way.
-pub(crate) async fn read(
-    body: &mut Incoming,
-    limits: &Limits,
-    place: &Arc<Place>,
-) -> Result<Received, BodyError> {
-    let limit = limits.body_bytes;
-    let too_large = || BodyError::TooLarge { limit };
-    let announced = usize::try_from(body.size_hint().lower()).map_err(|_| too_large())?;
-    if announced > limit {
-        return Err(too_large());
+impl Places {
+    pub(crate) fn new() -> Self {
+        Self { all: Semaphore::new(REQUESTS), large: Arc::new(Semaphore::new(LARGE_REQUESTS)) }
     }
-    // One timer for all of it; none where all of it is here, as it mostly is.
-    let mut whole = pin!(gather(body, announced, limit, place));
-    match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
-        Poll::Ready(whole) => whole,
-        Poll::Pending => timeout(limits.body, whole)
-            .await
-            .unwrap_or(Err(BodyError::TooSlow { seconds: limits.body.as_secs() })),
-    }
-}
 
-async fn gather(
-    body: &mut Incoming,
-    announced: usize,
-    limit: usize,
-    place: &Arc<Place>,
-) -> Result<Received, BodyError> {
-    let mut pieces = Pieces { announced, ..Pieces::default() };
-    let mut held = None;
-    while let Some(frame) = next(body, &mut pieces, &mut held, place).await? {
-        place.consumed();
-        let Ok(data) = frame.map_err(BodyError::CutOff)?.into_data() else { continue };
-        if pieces.length().saturating_add(data.len()) > limit {
-            return Err(BodyError::TooLarge { limit });
+    /// Reads `body` to its end.
+    ///
+    /// # Errors
+    /// If it is larger or slower than it may be, or ends early.
+    pub(crate) async fn read(
+        &self,
+        body: &mut Incoming,
+        limits: &Limits,
+    ) -> Result<Received<'_>, BodyError> {
+        let limit = limits.body_bytes;
+        let too_large = || BodyError::TooLarge { limit };
+        let announced = usize::try_from(body.size_hint().lower()).map_err(|_| too_large())?;
+        if announced > limit {
+            return Err(too_large());
         }
-        pieces.add(data);
+        let mut stage = Stage::Queueing;
+        // One timer for all of it; none where all of it is here, as it mostly is.
+        let read = {
+            let mut whole = pin!(self.gather(body, announced, limit, &mut stage));
+            match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+                Poll::Ready(whole) => Ok(whole),
+                Poll::Pending => timeout(limits.body, whole).await,
+            }
+        };
+        read.unwrap_or_else(|_| {
+            Err(match stage {
+                Stage::Queueing => BodyError::NoPlace,
+                Stage::Reading => BodyError::TooSlow { seconds: limits.body.as_secs() },
+            })
+        })
     }
-    if let Some(held) = &held {
-        held.complete();
+
+    async fn gather(
+        &self,
+        body: &mut Incoming,
+        announced: usize,
+        limit: usize,
+        stage: &mut Stage,
+    ) -> Result<Received<'_>, BodyError> {
+        let place = self.all.acquire().await.map_err(|_| BodyError::NoPlace)?;
+        let mut large = None;
+        // One that comes in one piece, as most do, is never copied.
+        let mut first = Bytes::new();
+        let mut whole = Vec::new();
+        let mut length = 0_usize;
+        loop {
+            if large.is_none() && length.max(announced) > COMMON_BODY {
+                *stage = Stage::Queueing;
+                large = Some(self.large_place().await?);
+            }
+            *stage = Stage::Reading;
+            let Some(frame) = body.frame().await else { break };
+            let Ok(data) = frame.map_err(BodyError::CutOff)?.into_data() else { continue };
+            length = length.saturating_add(data.len());
+            if length > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            if first.is_empty() {
+                first = data;
+            } else {
+                if whole.is_empty() {
+                    whole.reserve_exact(announced.max(length));
+                    whole.extend_from_slice(&first);
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        let bytes = if whole.is_empty() { first } else { Bytes::from(whole) };
+        Ok(Received { bytes, place, large })
     }
-    Ok(Received { bytes: pieces.whole(), held })
+
+    async fn large_place(&self) -> Result<OwnedSemaphorePermit, BodyError> {
+        Arc::clone(&self.large).acquire_owned().await.map_err(|_| BodyError::NoPlace)
+    }
 }
 
-/// Returns the next frame; if it is not here, what came before is counted meanwhile.
-async fn next(
-    body: &mut Incoming,
-    pieces: &mut Pieces,
-    held: &mut Option<HeldBody>,
-    place: &Arc<Place>,
-) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, BodyError> {
-    let mut frame = body.frame();
-    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut frame).poll(cx))).await;
-    if let Poll::Ready(frame) = polled {
-        return Ok(frame);
-    }
-    pieces.own();
-    let held = match held {
-        Some(held) => held,
-        None => held.insert(place.body()?),
-    };
-    held.hold(pieces.length(), pieces.memory()).await?;
-    tokio::select! {
-        biased;
-        frame = frame => Ok(frame),
-        () = held.cut() => Err(BodyError::GaveWay),
-    }
-}
-
-/// Bytes of a body, in the order in which they came.
-#[derive(Debug, Default)]
-struct Pieces {
-    announced: usize,
-    /// The first piece: a body that comes in one piece, as most do, is never copied.
-    first: Bytes,
-    whole: Vec<u8>,
-}
-
-impl Pieces {
-    fn length(&self) -> usize {
-        self.first.len() + self.whole.len()
-    }
-
-    /// Returns the bytes of memory that it takes.
-    fn memory(&self) -> usize {
-        self.first.len() + self.whole.capacity()
-    }
-
-    fn add(&mut self, data: Bytes) {
-        if self.length() == 0 {
-            self.first = data;
-            return;
-        }
-        self.own();
-        self.reserve(data.len());
-        self.whole.extend_from_slice(&data);
-    }
-
-    /// Copies the first piece, which may be a small part of a large buffer.
-    fn own(&mut self) {
-        if !self.first.is_empty() {
-            let first = std::mem::take(&mut self.first);
-            self.reserve(first.len());
-            self.whole.extend_from_slice(&first);
-        }
-    }
-
-    /// Makes room for `more` bytes: no more than twice of what came.
-    fn reserve(&mut self, more: usize) {
-        let length = self.whole.len() + more;
-        if length > self.whole.capacity() {
-            let twice = length.saturating_mul(2);
-            let ahead = if self.announced < length { twice } else { self.announced.min(twice) };
-            self.whole.reserve_exact(ahead - self.whole.len());
-        }
-    }
-
-    fn whole(self) -> Bytes {
-        if self.whole.is_empty() { self.first } else { Bytes::from(self.whole) }
-    }
+/// What takes the time.
+enum Stage {
+    Queueing,
+    Reading,
 }
 
 /// Reads and forgets what is left of a body that was refused.
 ///
 /// A client that is still sending would otherwise be reset before it reads the
-/// answer. Beyond [`DISCARDED`] times the limit, or a body's time, it is.
-pub(crate) async fn discard(body: &mut Incoming, limits: &Limits, place: &Arc<Place>) {
-    let mut left = limits.body_bytes.saturating_mul(DISCARDED);
-    let Ok(held) = place.body() else { return };
+/// answer. Beyond another `limits.body_bytes`, or a body's time, it has to
+/// live with that.
+pub(crate) async fn discard(body: &mut Incoming, limits: &Limits) {
+    let mut left = limits.body_bytes;
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
-            place.consumed();
             let length = frame.data_ref().map_or(0, Bytes::len);
             let Some(rest) = left.checked_sub(length) else { return };
             left = rest;
         }
     };
-    tokio::select! {
-        biased;
-        // Out of time is as good as read.
-        _ = timeout(limits.body, rest) => {}
-        () = held.cut() => {}
-    }
+    // Out of time is as good as read.
+    let _ = timeout(limits.body, rest).await;
 }

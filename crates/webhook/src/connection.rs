@@ -16,7 +16,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     sync::oneshot,
     task::JoinSet,
@@ -26,20 +26,21 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::{
-    activity::{Activity, Expired},
+    activity::{Activity, Observed},
+    connections::Place,
     limits::Limits,
     metrics::Metrics,
     phase::{Phase, PhaseView},
-    place::Place,
     reply::Reply,
     tls::H2,
-    wire::{Observed, Wire},
 };
 
-/// Bytes of the buffer that HTTP/1.1 reads into; every connection holds one.
-const READ_BUFFER: usize = 8 * 1024;
-/// Bytes that TLS holds back while the client does not read: one record.
-const TLS_BUFFER: usize = 16 * 1024;
+/// What is read from a socket at once: a whole TLS record (16 KiB and what is
+/// around it). rustls would take it in pieces of 4 KiB, each a system call.
+const READ_AHEAD: usize = 17 * 1024;
+/// HTTP/1.1 reads into a buffer that grows with what comes, at most to this;
+/// every connection may hold one.
+const READ_BUFFER: usize = 64 * 1024;
 /// HTTP/2 flow control: what one stream, and one connection, may send ahead.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
@@ -47,11 +48,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one. What goes wrong is an answer too.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        place: &Arc<Place>,
-    ) -> impl Future<Output = Reply> + Send;
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
 /// What all connections of a listener share.
@@ -96,7 +93,7 @@ impl<H: Handler> Host<H> {
     }
 
     /// Serves `stream` until it ends, or everything does.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Arc<Place>) {
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
         let over = self.phase.reached(Phase::Over);
         tokio::select! {
             () = self.converse(stream, place) => {}
@@ -104,17 +101,15 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    async fn converse(self: &Arc<Self>, stream: TcpStream, place: Arc<Place>) {
+    async fn converse(self: &Arc<Self>, stream: TcpStream, place: Place) {
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let stream = Wire::new(stream, Arc::clone(&place));
         let Some(tls) = &self.tls else { return self.http1(stream, place).await };
-        let accept = tls.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
-        let handshake = timeout(self.limits.handshake, accept);
+        let stream = BufReader::with_capacity(READ_AHEAD, stream);
+        let handshake = timeout(self.limits.handshake, tls.accept(stream));
         let handshake = tokio::select! {
             done = handshake => done,
             () = place.activity.asked_to_leave() => return,
-            () = place.activity.cut.notified() => return,
         };
         match handshake {
             Ok(Ok(stream)) => {
@@ -136,7 +131,7 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    async fn http1<S>(self: &Arc<Self>, stream: S, place: Arc<Place>)
+    async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -148,7 +143,7 @@ impl<H: Handler> Host<H> {
         self.attend(connection, &activity, (Phase::Draining, self.limits.linger)).await;
     }
 
-    async fn http2<S>(self: &Arc<Self>, stream: S, place: Arc<Place>)
+    async fn http2<S>(self: &Arc<Self>, stream: S, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -164,7 +159,7 @@ impl<H: Handler> Host<H> {
     /// when the connection is gone.
     fn service(
         self: &Arc<Self>,
-        place: Arc<Place>,
+        place: Place,
     ) -> impl HttpService<
         Incoming,
         ResBody = Full<Bytes>,
@@ -176,16 +171,15 @@ impl<H: Handler> Host<H> {
             let conversation = Arc::clone(&conversation);
             async move {
                 let (host, place) = &*conversation;
-                Ok(host.answer(request, place).await)
+                Ok(host.answer(request, &place.activity).await)
             }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, place: &Arc<Place>) -> Reply {
-        let _busy = place.activity.request();
-        place.consumed();
+    async fn answer(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
+        let _busy = activity.request();
         let version = request.version();
-        let mut reply = self.handler.handle(request, place).await;
+        let mut reply = self.handler.handle(request).await;
         if version < Version::HTTP_2 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -218,13 +212,8 @@ impl<H: Handler> Host<H> {
             biased;
             _ = running.join_next() => return,
             () = leaving => None,
-            // Unfinished work gives way at once: the connection's task ends with this one.
-            () = activity.cut.notified() => return,
-            expired = activity.expired(&self.limits) => match expired {
-                Expired::Idle => Some(self.limits.header),
-                Expired::Stalled => return debug!("the client does not read: it is cut"),
-            },
-            // Another client is waiting for this place.
+            () = activity.expired(&self.limits) => Some(self.limits.header),
+            // Somebody is waiting for this place.
             () = activity.asked_to_leave() => Some(Duration::ZERO),
         };
         // A connection that has just ended needs no telling.
@@ -241,7 +230,6 @@ impl<H: Handler> Host<H> {
         tokio::select! {
             biased;
             _ = running.join_next() => {}
-            () = activity.cut.notified() => {}
             () = patience => debug!("the client does not leave: it is cut"),
         }
     }

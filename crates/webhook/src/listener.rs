@@ -1,6 +1,6 @@
 //! A port: connections are accepted until the server leaves.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
@@ -31,34 +31,28 @@ pub(crate) async fn listen<H: Handler>(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => begin(stream, peer, &host, &connections).await,
+            Ok((stream, _)) => begin(stream, &host, &connections).await,
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                warn!(%error, "cannot accept a connection; unfinished ones give way");
-                connections.make_room_for_one();
+                warn!(%error, "no connection could be accepted");
                 tokio::time::sleep(BREATH).await;
             }
         }
     }
     // Those that the kernel has taken are clients that believe to be connected.
     if let Ok(socket) = socket.into_std() {
-        while let Ok((stream, peer)) = socket.accept() {
+        while let Ok((stream, _)) = socket.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
-                begin(stream, peer, &host, &connections).await;
+                begin(stream, &host, &connections).await;
             }
         }
     }
     connections.all_left().await;
 }
 
-async fn begin<H: Handler>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    host: &Arc<Host<H>>,
-    connections: &Arc<Connections>,
-) {
-    if let Some(place) = connections.enter(peer.ip().to_canonical()).await {
+async fn begin<H: Handler>(stream: TcpStream, host: &Arc<Host<H>>, connections: &Arc<Connections>) {
+    if let Some(place) = connections.enter().await {
         tokio::spawn(Arc::clone(host).serve(stream, place));
     }
 }

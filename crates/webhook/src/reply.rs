@@ -27,7 +27,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     with_body(status, "application/json", body)
 }
 
-/// Returns `{"message": "…"}` on a line.
+/// `{"message": "…"}`
 pub(crate) fn message(status: StatusCode, text: &str) -> Reply {
-    json(status, format!("{}\n", serde_json::json!({ "message": text })))
+    json(status, serde_json::json!({ "message": text }).to_string())
 }

@@ -12,15 +12,13 @@ use image_swap_core::{
     admission::{self, ReviewError},
     rule::RuleSet,
 };
-use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::{
-    body::{self, BodyError, Received},
+    body::{self, BodyError, Places, Received},
     connection::Handler,
     limits::{COMMON_BODY, Limits},
     metrics::Metrics,
-    place::Place,
     reply::{self, Reply},
     rules::RulesInForce,
     settings::SettingsInForce,
@@ -31,8 +29,7 @@ pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
     pub(crate) reviewer: Arc<Reviewer>,
     pub(crate) limits: Limits,
-    /// Places for reviews of large bodies that are computed.
-    pub(crate) large_reviews: Semaphore,
+    pub(crate) places: Places,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -70,7 +67,7 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::CutOff(_)) | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::Body(BodyError::GaveWay) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(BodyError::NoPlace) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -96,26 +93,15 @@ impl Refusal {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>, place: &Arc<Place>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
         let _in_flight = self.metrics.request();
-        let http2 = request.version() >= Version::HTTP_2;
-        let waits = request.headers().contains_key(EXPECT);
-        // Its headers take no memory while the body is received.
-        let (routed, mut body) = route(request);
-        let answered = match routed {
-            Ok(()) => self.answer(&mut body, place).await,
-            Err(refusal) => Err(refusal),
-        };
-        let reply = match answered {
-            Ok(mut answer) => {
-                answer.push(b'\n');
-                reply::json(StatusCode::OK, place.answer(answer, http2))
-            }
+        let (head, mut body) = request.into_parts();
+        let reply = match self.answer(&head, &mut body).await {
+            Ok(answer) => reply::json(StatusCode::OK, answer),
             Err(refusal) => {
                 debug!(status = refusal.status().as_u16(), %refusal, "request refused");
-                // A client that expects `100 Continue` sends nothing now.
-                if refusal.is_early() && !waits {
-                    body::discard(&mut body, &self.limits, place).await;
+                if refusal.is_early() && is_sent_regardless(&head) {
+                    body::discard(&mut body, &self.limits).await;
                 }
                 refusal.reply()
             }
@@ -125,41 +111,42 @@ impl Handler for Routes {
     }
 }
 
-/// Checks the head of a request, and returns its body.
-fn route(request: Request<Incoming>) -> (Result<(), Refusal>, Incoming) {
-    let (head, body) = request.into_parts();
-    // API servers add a query, `?timeout=5s`: the path alone decides.
-    let routed = if !matches!(head.uri.path(), "/mutate" | "/") {
-        Err(Refusal::Path)
-    } else if head.method != Method::POST {
-        Err(Refusal::Method(head.method))
-    } else {
-        content_type(&head)
-    };
-    (routed, body)
-}
-
 impl Routes {
-    async fn answer(&self, body: &mut Incoming, place: &Arc<Place>) -> Result<Vec<u8>, Refusal> {
-        let Received { bytes, held } = body::read(body, &self.limits, place).await?;
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Vec<u8>, Refusal> {
+        // API servers add a query, `?timeout=5s`: the path alone decides.
+        if !matches!(head.uri.path(), "/mutate" | "/") {
+            return Err(Refusal::Path);
+        }
+        if head.method != Method::POST {
+            return Err(Refusal::Method(head.method.clone()));
+        }
+        content_type(head)?;
+        let received = self.places.read(body, &self.limits).await?;
         // A common review takes some microseconds, less than handing it to another
         // thread and back; one that takes long must not stop the other connections
         // of this thread.
-        if bytes.len() <= COMMON_BODY {
+        if received.bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
             let rules = rules.as_ref().ok_or(Refusal::NoRules)?;
-            return Ok(self.reviewer.answer(&bytes, rules)?);
+            return Ok(self.reviewer.answer(&received.bytes, rules)?);
         }
-        let _computing = self.large_reviews.acquire().await.map_err(|_| Refusal::Unfinished)?;
         let rules = self.rules.current().ok_or(Refusal::NoRules)?;
         let reviewer = Arc::clone(&self.reviewer);
+        let Received { bytes, place: _place, large } = received;
         let answer = tokio::task::spawn_blocking(move || {
-            // The client may be gone by now; what it sent still takes memory.
-            let _held = held;
+            // Whoever asked may be gone by now; what they sent still takes memory.
+            let _large = large;
             reviewer.answer(&bytes, &rules)
         });
         Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
     }
+}
+
+/// Whether the client sends the body whatever we answer. Over HTTP/2 a refusal
+/// resets the stream, which disturbs nothing; and who expects `100 Continue`
+/// sends nothing that we do not ask for.
+fn is_sent_regardless(head: &Parts) -> bool {
+    head.version < Version::HTTP_2 && !head.headers.contains_key(EXPECT)
 }
 
 impl Reviewer {

@@ -2,20 +2,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     admin::Admin,
+    body::Places,
     certificate::CertificateInForce,
     connection::Host,
     connections::Connections,
-    limits::{LARGE_REVIEWS, Limits},
+    limits::Limits,
     listener::listen,
     metrics::Metrics,
     phase::{Phase, PhaseView},
@@ -27,12 +23,6 @@ use crate::{
 
 /// Connections at once on the plain port: kubelet and a scraper or two.
 const ADMIN_CONNECTIONS: u32 = 64;
-
-/// Bytes that the kernel buffers for one connection, in each direction.
-const SOCKET_BUFFER: u32 = 64 * 1024;
-/// Connections that the kernel holds until they are accepted: as many as API
-/// servers open at once.
-const BACKLOG: u32 = 4096;
 
 /// A server that is to be.
 #[derive(Debug)]
@@ -86,25 +76,14 @@ impl Server {
     /// If either port cannot be had; the other is free again then.
     pub async fn bind(self) -> Result<Bound, BindError> {
         let tls = tls::acceptor(self.certificate.clone())?;
-        let socket = bind(self.listen)?;
-        let admin_socket = bind(self.admin_listen)?;
+        let socket = bind(self.listen).await?;
+        let admin_socket = bind(self.admin_listen).await?;
         Ok(Bound { server: self, tls, socket, admin_socket })
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen_on(address).map_err(|error| BindError::Listen { address, error })
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    // Connections inherit them. The kernel's own buffers grow to megabytes for a
-    // client that does not read, and count as the container's memory.
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|error| BindError::Listen { address, error })
 }
 
 /// A server that holds its ports.
@@ -152,16 +131,15 @@ impl Bound {
         tokio::spawn(listen(
             admin_socket,
             admin,
-            // Any connection between two requests makes room for a probe at once.
-            Connections::new(&limits, ADMIN_CONNECTIONS, Duration::ZERO),
+            Connections::new(ADMIN_CONNECTIONS, limits.linger),
         ));
 
-        let connections = Connections::new(&limits, limits.connections, limits.linger);
+        let connections = Connections::new(limits.connections, limits.linger);
         let routes = Routes {
             rules,
             reviewer: Arc::new(Reviewer { settings, metrics: Arc::clone(&metrics) }),
             limits: limits.clone(),
-            large_reviews: Semaphore::new(LARGE_REVIEWS),
+            places: Places::new(),
             metrics: Arc::clone(&metrics),
         };
         let host = Host::new(routes, Some(tls), limits, view, metrics);

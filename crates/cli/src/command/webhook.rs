@@ -10,7 +10,6 @@ use image_swap_core::admission::{Mode, Settings};
 use image_swap_webhook::{
     CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce, reload::Following,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -152,7 +151,6 @@ impl Args {
             kubeconfig,
         } = self;
         logging::begin(log_level, log_format)?;
-        allow_connections();
         let exemptions = exemptions.exemptions();
         let settings = Settings { mode, disable_label, exemptions, ..Settings::default() };
         let settings = SettingsInForce::from(settings);
@@ -253,14 +251,6 @@ async fn serve(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Raises the limit of open files as far as the system lets this process: each
-/// connection is one, and container runtimes start with 1,024.
-fn allow_connections() {
-    let limit = getrlimit(Resource::Nofile);
-    // What is refused costs connections, not reviews: unfinished ones give way.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Something that the system refused.

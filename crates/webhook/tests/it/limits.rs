@@ -105,8 +105,8 @@ async fn setting(site: &Site, wanted: u16) -> u32 {
 #[tokio::test]
 async fn http_2_clients_are_told_the_limits() {
     let site = Site::start().await;
-    assert_eq!(setting(&site, 3).await, 64, "SETTINGS_MAX_CONCURRENT_STREAMS");
-    assert_eq!(setting(&site, 6).await, 8 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
+    assert_eq!(setting(&site, 3).await, 100, "SETTINGS_MAX_CONCURRENT_STREAMS");
+    assert_eq!(setting(&site, 6).await, 16 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
 }
 
 #[tokio::test]
@@ -169,20 +169,31 @@ async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
 }
 
 #[tokio::test]
-async fn unfinished_request_gives_way_to_newcomer() {
+async fn a_connection_with_a_request_keeps_its_place() {
     let site = Site::start_with(|limits| {
         limits.connections = 1;
-        limits.body = Duration::from_hours(1);
+        limits.linger = Duration::ZERO;
     })
     .await;
-    let mut slow = site.h1().await;
+    let mut busy = site.h1().await;
     let (sender, body) = pieces();
-    sender.send(Bytes::from_static(b"{")).unwrap();
-    slow.ready().await;
-    let answer = tokio::spawn(slow.begin(post(body)));
+    let review = mk_review("nginx");
+    sender.send(Bytes::copy_from_slice(&review[..10])).unwrap();
+    busy.ready().await;
+    let answer = tokio::spawn(busy.begin(post(body)));
     site.in_flight(1).await;
-    assert!(site.swapped("nginx").await.is_some());
-    assert!(answer.await.unwrap().is_err());
+    // A review over another connection is answered once this one has its answer.
+    let next = site.tcp().await;
+    for _ in 0..20 {
+        site.in_flight(1).await;
+    }
+    sender.send(Bytes::copy_from_slice(&review[10..])).unwrap();
+    drop(sender);
+    assert!(Answer::read(answer.await.unwrap().unwrap()).await.swapped().is_some());
+    let file = site.authority.certificate_file();
+    let next = crate::support::try_tls(next, &file, &[b"http/1.1"]).await.unwrap();
+    let mut next = crate::support::Client::h1(next).await;
+    assert!(next.review("nginx").await.swapped().is_some());
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
 
 mod admin;
-mod attacks;
 mod certificates;
 mod drain;
 mod hostile;

@@ -28,12 +28,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use serde_json::Value;
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpSocket, TcpStream},
-    sync::mpsc,
-    task::JoinHandle,
-};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub(crate) const H1: &[u8] = b"http/1.1";
@@ -143,12 +138,6 @@ impl Site {
         try_tls(self.tcp().await, &self.authority.certificate_file(), alpn).await
     }
 
-    /// A connection from another address of this machine, 127.0.0.`last`.
-    pub(crate) async fn tls_from(&self, last: u8, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
-        let stream = tcp_from(last, self.address).await;
-        try_tls(stream, &self.authority.certificate_file(), alpn).await.unwrap()
-    }
-
     pub(crate) async fn h1(&self) -> Client {
         Client::h1(self.tls(&[H1]).await).await
     }
@@ -185,13 +174,6 @@ impl Site {
     pub(crate) async fn swapped(&self, image: &str) -> Option<String> {
         self.h1().await.review(image).await.swapped()
     }
-}
-
-/// A connection to `address` from 127.0.0.`last`.
-pub(crate) async fn tcp_from(last: u8, address: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
-    socket.connect(address).await.unwrap()
 }
 
 pub(crate) async fn bind(
