@@ -26,7 +26,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn start() -> Arc<Self> {
+    pub(crate) async fn start() -> Arc<Self> {
         let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
         let settings = SettingsInForce::default();
         let metrics = Metrics::new(&rules, &certificate);

@@ -149,7 +149,7 @@ impl Stage {
         client: &Client,
         certificate: &str,
     ) -> (Arc<Replica>, Following) {
-        let replica = Replica::start();
+        let replica = Replica::start().await;
         let following = follow(client, &release(), certificate, &(replica.clone() as _));
         (replica, following)
     }
