@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Durati
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Request, Version,
+    Request, Response, Version,
     body::Incoming,
     header::{CONNECTION, HeaderValue},
     server::conn::{http1, http2},
@@ -16,7 +16,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, BufReader},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::oneshot,
     task::JoinSet,
@@ -26,38 +26,41 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::{
-    activity::{Activity, Observed},
-    connections::Place,
+    activity::{Activity, Expired, Observed, Work},
     limits::Limits,
+    memory::{Memory, Place},
     metrics::Metrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
+    wire::Wire,
 };
 
-/// What is read from a socket at once: a whole TLS record (16 KiB and what is
-/// around it). rustls would take it in pieces of 4 KiB, each a system call.
-const READ_AHEAD: usize = 17 * 1024;
-/// HTTP/1.1 reads into a buffer that grows with what comes, at most to this;
-/// every connection may hold one.
-const READ_BUFFER: usize = 64 * 1024;
-/// HTTP/2 flow control: what one stream, and one connection, may send ahead.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Size to which the buffer of an HTTP/1.1 connection may grow: a TLS record.
+const READ_BUFFER: usize = 16 * 1024;
+/// HTTP/2 flow control: bytes that one stream, and one connection, may send ahead. It is
+/// charged as `INPUT`.
+const WINDOW: u32 = 64 * 1024;
+/// Bytes of an answer that an HTTP/2 stream takes ahead.
+const SEND_BUFFER: usize = 16 * 1024;
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// Answers one. What goes wrong is an answer too.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+    /// Answers a request. Failures are answers, too.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        work: &mut Work,
+    ) -> impl Future<Output = Reply> + Send;
 }
 
 /// What all connections of a listener share.
 pub(crate) struct Host<H> {
     handler: H,
-    tls: Option<TlsAcceptor>,
+    /// TLS, and the counter of its failures; `None` for a plain port.
+    tls: Option<(TlsAcceptor, Arc<Metrics>)>,
     limits: Limits,
     phase: PhaseView,
-    metrics: Arc<Metrics>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -65,10 +68,9 @@ pub(crate) struct Host<H> {
 impl<H: Handler> Host<H> {
     pub(crate) fn new(
         handler: H,
-        tls: Option<TlsAcceptor>,
+        tls: Option<(TlsAcceptor, Arc<Metrics>)>,
         limits: Limits,
         phase: PhaseView,
-        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let mut http1 = http1::Builder::new();
         http1
@@ -82,9 +84,10 @@ impl<H: Handler> Host<H> {
         http2
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.header_bytes)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        Arc::new(Self { handler, tls, limits, phase, metrics, http1, http2 })
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        Arc::new(Self { handler, tls, limits, phase, http1, http2 })
     }
 
     /// The phase that its connections live in.
@@ -93,23 +96,29 @@ impl<H: Handler> Host<H> {
     }
 
     /// Serves `stream` until it ends, or everything does.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        place: Place,
+        memory: Arc<Memory>,
+    ) {
         let over = self.phase.reached(Phase::Over);
+        // Answers are written whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let wire = Wire::new(stream, Arc::clone(&place.activity), memory);
         tokio::select! {
-            () = self.converse(stream, place) => {}
+            () = self.converse(wire, place) => {}
             () = over => {}
         }
     }
 
-    async fn converse(self: &Arc<Self>, stream: TcpStream, place: Place) {
-        // Answers are written whole: waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.http1(stream, place).await };
-        let stream = BufReader::with_capacity(READ_AHEAD, stream);
-        let handshake = timeout(self.limits.handshake, tls.accept(stream));
+    async fn converse(self: &Arc<Self>, wire: Wire, place: Place) {
+        let Some((tls, metrics)) = &self.tls else { return self.http1(wire, place).await };
+        // Dropped before the connection is served: it is large.
+        let handshake = Box::pin(timeout(self.limits.handshake, tls.accept(wire)));
         let handshake = tokio::select! {
             done = handshake => done,
-            () = place.activity.asked_to_leave() => return,
+            () = place.activity.evicted() => return,
         };
         match handshake {
             Ok(Ok(stream)) => {
@@ -121,11 +130,11 @@ impl<H: Handler> Host<H> {
                 }
             }
             Ok(Err(error)) => {
-                self.metrics.handshake_failed();
+                metrics.handshake_failed();
                 debug!(%error, "TLS handshake failed");
             }
             Err(_) => {
-                self.metrics.handshake_failed();
+                metrics.handshake_failed();
                 debug!("TLS handshake took too long");
             }
         }
@@ -164,26 +173,26 @@ impl<H: Handler> Host<H> {
         Incoming,
         ResBody = Full<Bytes>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Reply, Infallible>> + Send + use<H>,
+        Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H>,
     > + use<H> {
         let conversation = Arc::new((Arc::clone(self), place));
         service_fn(move |request| {
             let conversation = Arc::clone(&conversation);
             async move {
                 let (host, place) = &*conversation;
-                Ok(host.answer(request, &place.activity).await)
+                Ok(host.answer(request, &place.activity).await.map(Full::new))
             }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
-        let _busy = activity.request();
-        let version = request.version();
-        let mut reply = self.handler.handle(request).await;
-        if version < Version::HTTP_2 && !self.phase.is_serving() {
+    async fn answer(&self, request: Request<Incoming>, activity: &Arc<Activity>) -> Reply {
+        let is_http1 = request.version() < Version::HTTP_2;
+        let mut work = activity.request(is_http1.then(|| head_length(&request)));
+        let mut reply = self.handler.handle(request, &mut work).await;
+        if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        reply
+        reply.map(|answer| work.answer(answer))
     }
 
     /// Runs `connection` until it ends, and ends it in good order when its time
@@ -212,9 +221,12 @@ impl<H: Handler> Host<H> {
             biased;
             _ = running.join_next() => return,
             () = leaving => None,
-            () = activity.expired(&self.limits) => Some(self.limits.header),
-            // Somebody is waiting for this place.
-            () = activity.asked_to_leave() => Some(Duration::ZERO),
+            expired = activity.expired(&self.limits) => match expired {
+                Expired::Silent => Some(self.limits.header),
+                Expired::Deaf => return debug!("closing connection: client does not read"),
+            },
+            // Another client waits for the memory.
+            () = activity.evicted() => Some(Duration::ZERO),
         };
         // A connection that has just ended needs no telling.
         let _ = end.send(());
@@ -233,6 +245,14 @@ impl<H: Handler> Host<H> {
             () = patience => debug!("the client does not leave: it is cut"),
         }
     }
+}
+
+/// Returns the bytes of the head of an HTTP/1.1 request, without superfluous blanks.
+fn head_length(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    request.method().as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
 /// Runs `connection` until it ends, in good order once `ending` says so.
