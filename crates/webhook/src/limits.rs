@@ -99,7 +99,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             streams: 100,
-            handshake: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             body: Duration::from_secs(10),
             answer: Duration::from_secs(10),

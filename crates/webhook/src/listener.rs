@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::warn;
 
@@ -24,12 +25,25 @@ const BACKLOG: u32 = 4096;
 /// # Errors
 /// If the system refuses the address.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    raise_file_limit();
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Raises the soft limit of open files, often 1,024, to the hard one: each connection is a
+/// file.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        if let Err(error) = raised {
+            warn!(%error, "cannot raise the limit of open files");
+        }
+    }
 }
 
 /// Accepts on `socket` until the phase is draining, then waits until every
