@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    limits::{CONNECTION, INPUT, Limits, SMALL_ANSWER, STREAM},
+    limits::{INPUT, Limits, SMALL_ANSWER, STREAM},
     memory::{Memory, Purpose},
 };
 
@@ -41,10 +41,16 @@ pub(crate) struct Activity {
     accepted: u64,
     /// Bytes charged to the connection, all together.
     held: AtomicUsize,
+    /// Part of them for bodies beyond `COMMON_BODY`.
+    large: AtomicUsize,
+    /// Part of them for the connection itself.
+    base: AtomicUsize,
     /// Part of them for received bytes that may still be buffered.
     input: AtomicUsize,
     /// HTTP/1.1: plain bytes received and not used up by a request.
     plain: AtomicUsize,
+    /// True after the handshake.
+    greeted: AtomicBool,
     /// True after the first request.
     used: AtomicBool,
     /// Number of requests below.
@@ -88,7 +94,9 @@ enum Stage {
 /// The state of a connection, as far as it matters when connections have to give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// There was no request yet, a request has no end, or an answer is not read.
+    /// The handshake is over and no request has begun.
+    Unused { since: u64 },
+    /// The handshake or a request has no end, or an answer is not read.
     Unfinished { since: u64 },
     /// There is no request.
     Idle { since: u64 },
@@ -114,8 +122,11 @@ impl Activity {
             peer,
             accepted: now,
             held: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            base: AtomicUsize::new(0),
             input: AtomicUsize::new(0),
             plain: AtomicUsize::new(0),
+            greeted: AtomicBool::new(false),
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             open: Mutex::default(),
@@ -141,7 +152,25 @@ impl Activity {
         self.held.load(Relaxed)
     }
 
-    pub(crate) fn charge(&self, bytes: usize) {
+    /// Returns the bytes charged for bodies beyond `COMMON_BODY`.
+    pub(crate) fn large(&self) -> usize {
+        self.large.load(Relaxed)
+    }
+
+    fn discharge_large(&self, bytes: usize) {
+        if bytes > 0 {
+            self.large.fetch_sub(bytes, Relaxed);
+            self.memory.give_large(bytes);
+        }
+    }
+
+    /// Charges `bytes` until the connection is gone.
+    pub(crate) fn occupy(&self, bytes: usize) {
+        self.base.fetch_add(bytes, Relaxed);
+        self.charge(bytes);
+    }
+
+    fn charge(&self, bytes: usize) {
         self.held.fetch_add(bytes, Relaxed);
         self.memory.take(bytes);
     }
@@ -153,7 +182,7 @@ impl Activity {
 
     /// Returns the bytes of a connection that is gone.
     pub(crate) fn close(&self) {
-        self.discharge(CONNECTION + self.input.swap(0, Relaxed));
+        self.discharge(self.base.swap(0, Relaxed) + self.input.swap(0, Relaxed));
     }
 
     /// Notes that `bytes` came from the network.
@@ -177,8 +206,13 @@ impl Activity {
         }
     }
 
+    /// Notes that the handshake is over.
+    pub(crate) fn greeted(&self) {
+        self.greeted.store(true, Relaxed);
+    }
+
     /// Notes that `bytes` of plain HTTP/1.1 came.
-    fn read(&self, bytes: usize) {
+    pub(crate) fn read(&self, bytes: usize) {
         self.plain.fetch_add(bytes, Relaxed);
         if self.requests.load(Relaxed) == 0 && self.head_since.load(Relaxed) == NONE {
             self.head_since.store(self.memory.now(), Relaxed);
@@ -202,6 +236,7 @@ impl Activity {
             consumed: head.unwrap_or(0),
             is_http2: head.is_none(),
             charged: 0,
+            large: 0,
         };
         if work.is_http2 {
             work.charge(STREAM);
@@ -226,6 +261,8 @@ impl Activity {
                 Standing::Unfinished { since: head }
             } else if self.used.load(Relaxed) {
                 Standing::Idle { since: self.idle_since.load(Relaxed) }
+            } else if self.greeted.load(Relaxed) {
+                Standing::Unused { since: self.accepted }
             } else {
                 Standing::Unfinished { since: self.accepted }
             };
@@ -333,6 +370,8 @@ pub(crate) struct Work {
     consumed: usize,
     is_http2: bool,
     charged: usize,
+    /// Part of it for a body beyond `COMMON_BODY`.
+    large: usize,
 }
 
 impl Work {
@@ -365,6 +404,14 @@ impl Work {
         self.activity.charge(bytes);
     }
 
+    /// Charges `bytes` of a body beyond `COMMON_BODY` until the request ends.
+    pub(crate) fn charge_large(&mut self, bytes: usize) {
+        self.charge(bytes);
+        self.large += bytes;
+        self.activity.large.fetch_add(bytes, Relaxed);
+        self.activity.memory.take_large(bytes);
+    }
+
     /// Notes that the request is complete.
     pub(crate) fn complete(&self) {
         self.enter(Stage::Review);
@@ -375,7 +422,8 @@ impl Work {
     pub(crate) fn split(&mut self) -> Charge {
         let bytes = self.charged - if self.is_http2 { STREAM } else { 0 };
         self.charged -= bytes;
-        Charge { activity: Arc::clone(&self.activity), bytes }
+        let large = std::mem::take(&mut self.large);
+        Charge { activity: Arc::clone(&self.activity), bytes, large }
     }
 
     fn enter(&self, stage: Stage) {
@@ -400,7 +448,8 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        let Self { activity, id, consumed, is_http2, charged } = self;
+        let Self { activity, id, consumed, is_http2, charged, large } = self;
+        activity.discharge_large(*large);
         if *charged > 0 {
             activity.discharge(*charged);
         }
@@ -430,10 +479,12 @@ impl Drop for Work {
 pub(crate) struct Charge {
     activity: Arc<Activity>,
     bytes: usize,
+    large: usize,
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        self.activity.discharge_large(self.large);
         if self.bytes > 0 {
             self.activity.discharge(self.bytes);
         }

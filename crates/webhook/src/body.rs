@@ -100,7 +100,12 @@ async fn gather(
                 }
                 *waits_for_room = false;
             }
-            work.charge(capacity - whole.capacity());
+            let more = capacity - whole.capacity();
+            if purpose == Purpose::Large {
+                work.charge_large(more);
+            } else {
+                work.charge(more);
+            }
             whole.reserve_exact(capacity - whole.len());
         }
         if whole.is_empty() {

@@ -1,6 +1,6 @@
 //! One connection, from handshake to farewell.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,19 +16,19 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use crate::{
     activity::{Activity, Expired, Observed, Work},
-    limits::Limits,
-    memory::{Memory, Place},
+    limits::{HTTP1, HTTP2, Limits},
+    memory::{Memory, Place, Purpose},
     metrics::Metrics,
     phase::{Phase, PhaseView},
     reply::Reply,
@@ -113,8 +113,11 @@ impl<H: Handler> Host<H> {
     }
 
     async fn converse(self: &Arc<Self>, wire: Wire, place: Place) {
-        let Some((tls, metrics)) = &self.tls else { return self.http1(wire, place).await };
-        // Dropped before the connection is served: it is large.
+        let Some((tls, metrics)) = &self.tls else {
+            place.activity.greeted();
+            return self.http1(wire, place).await;
+        };
+        // In the heap, so that the task does not keep room for it.
         let handshake = Box::pin(timeout(self.limits.handshake, tls.accept(wire)));
         let handshake = tokio::select! {
             done = handshake => done,
@@ -122,10 +125,12 @@ impl<H: Handler> Host<H> {
         };
         match handshake {
             Ok(Ok(stream)) => {
+                let mut stream = Box::new(stream);
+                place.activity.greeted();
                 // By ALPN, not by the first bytes: waiting for those has no time limit.
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
                     self.http2(stream, place).await;
-                } else {
+                } else if self.begins(&mut stream, &place.activity).await {
                     self.http1(stream, place).await;
                 }
             }
@@ -140,11 +145,50 @@ impl<H: Handler> Host<H> {
         }
     }
 
+    /// Waits for the first bytes of `stream`. Until then it needs no buffers. Returns false
+    /// if it has to be closed first.
+    async fn begins(&self, stream: &mut TlsStream<Wire>, activity: &Activity) -> bool {
+        let leaving = async {
+            self.phase.reached(Phase::Draining).await;
+            sleep(self.limits.linger).await;
+        };
+        tokio::select! {
+            biased;
+            bytes = stream.fill_buf() => {
+                let begins = bytes.is_ok_and(|bytes| !bytes.is_empty());
+                if begins {
+                    activity.read(0);
+                }
+                begins
+            }
+            () = leaving => false,
+            _ = activity.expired(&self.limits) => false,
+            () = activity.evicted() => false,
+        }
+    }
+
+    /// Charges `bytes` for HTTP, once there is room. Returns false if the connection has to
+    /// give way instead.
+    async fn occupy(activity: &Activity, bytes: usize) -> bool {
+        let room = tokio::select! {
+            biased;
+            () = activity.memory().room(Purpose::Input) => true,
+            () = activity.evicted() => false,
+        };
+        if room {
+            activity.occupy(bytes);
+        }
+        room
+    }
+
     async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::clone(&place.activity);
+        if !Self::occupy(&activity, HTTP1).await {
+            return;
+        }
         let io = TokioIo::new(Observed { stream, activity: Arc::clone(&activity) });
         let connection = self.http1.serve_connection(io, self.service(place));
         // HTTP/1.1 cannot say that a request must not come any more. Until the
@@ -157,6 +201,9 @@ impl<H: Handler> Host<H> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::clone(&place.activity);
+        if !Self::occupy(&activity, HTTP2).await {
+            return;
+        }
         let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(place));
         // API servers go on to ask where they are connected, whatever Endpoints say.
         // They connect anew when told to go: here, too, as long as it is accepted.
@@ -212,7 +259,7 @@ impl<H: Handler> Host<H> {
         let (end, ending) = oneshot::channel();
         // Cut when this drops.
         let mut running = JoinSet::new();
-        running.spawn(drive(connection, ending));
+        running.spawn(drive(Box::pin(connection), ending));
         let leaving = async {
             self.phase.reached(phase).await;
             sleep(linger).await;
@@ -256,12 +303,11 @@ fn head_length(request: &Request<Incoming>) -> usize {
 }
 
 /// Runs `connection` until it ends, in good order once `ending` says so.
-async fn drive<C>(connection: C, ending: oneshot::Receiver<()>)
+async fn drive<C>(mut connection: Pin<Box<C>>, ending: oneshot::Receiver<()>)
 where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
-    let mut connection = pin!(connection);
     tokio::select! {
         biased;
         ended = connection.as_mut() => return log(ended),

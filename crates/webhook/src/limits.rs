@@ -5,21 +5,22 @@
 //! A replica stays below 64 MiB, whatever unauthenticated clients send:
 //!
 //! ```text
-//!  9 MiB  program, rules, runtime
-//! 36 MiB  TLS port: `MEMORY`, shared by connections, bodies and answers
+//! 12 MiB  program, rules, runtime
+//! 34 MiB  TLS port: `MEMORY`, shared by connections, bodies and answers
 //!  2 MiB  TLS port: `ANSWERS`, for answers when the above is full
 //!  2 MiB  plain port: `PLAIN_MEMORY`
-//!  8 MiB  the one large review in progress: verdicts and patch of 10,000 images
-//!  7 MiB  fragmentation of the heap
+//!  6 MiB  the one large review in progress: verdicts and patch of 10,000 images
+//!  8 MiB  fragmentation of the heap
 //! ```
 //!
 //! Everything that a client can make the process keep is charged to its
-//! connection: [`CONNECTION`] for the connection itself, received bytes up to
-//! [`INPUT`], [`STREAM`] for each HTTP/2 request, and the bytes of each body that is
-//! put together and of each answer that is not sent yet. 36 MiB hold
-//! 2,300 connections with one review of a common size each. The kernel's buffers are
-//! [`SOCKET_BUFFER`] in each direction and belong to the pod's memory limit, not to
-//! the 64 MiB.
+//! connection: [`CONNECTION`] for the connection itself, [`HTTP1`] or [`HTTP2`] from its
+//! first request on, received bytes up to [`INPUT`], [`STREAM`] for each HTTP/2 request,
+//! and the bytes of each body that is put together and of each answer that is not sent
+//! yet. 34 MiB hold 2,900 connections that wait for their first request, and as many
+//! reviews one after the other: idle connections make room for those with a request. The
+//! kernel's buffers are [`SOCKET_BUFFER`] in each direction and belong to the pod's memory
+//! limit, not to the 64 MiB.
 
 use std::time::Duration;
 
@@ -33,18 +34,24 @@ pub(crate) const COMMON_BODY: usize = 64 * 1024;
 pub(crate) const LARGE_REVIEWS: usize = 1;
 
 /// Bytes that all clients of the TLS port may occupy, see above.
-pub(crate) const MEMORY: usize = 36 * 1024 * 1024;
+pub(crate) const MEMORY: usize = 34 * 1024 * 1024;
 /// Bytes that all clients of the plain port may occupy.
 pub(crate) const PLAIN_MEMORY: usize = 2 * 1024 * 1024;
-/// Part of [`MEMORY`] that bodies beyond [`COMMON_BODY`] leave to others.
-pub(crate) const COMMON_RESERVE: usize = 8 * 1024 * 1024;
+/// Bytes that bodies beyond [`COMMON_BODY`] may occupy of them: two of the largest.
+pub(crate) const LARGE_BODIES: usize = 16 * 1024 * 1024;
+/// Part of the memory of a port that bodies beyond [`COMMON_BODY`] leave to others.
+pub(crate) const COMMON_RESERVE: usize = 4 * 1024 * 1024;
 /// Bytes beyond [`MEMORY`] for answers alone, so that complete reviews never wait for
 /// incomplete ones.
 pub(crate) const ANSWERS: usize = 2 * 1024 * 1024;
 
-/// Bytes charged for a connection: TLS state, buffers of 8 KiB for reading and writing
-/// heads, two tasks.
-pub(crate) const CONNECTION: usize = 15 * 1024;
+/// Bytes charged for a connection: TLS state, one record, two tasks.
+pub(crate) const CONNECTION: usize = 12 * 1024;
+/// Bytes charged for HTTP/1.1 in addition: hyper keeps 8 KiB for reading and 8 KiB for
+/// writing heads.
+pub(crate) const HTTP1: usize = 18 * 1024;
+/// Bytes charged for HTTP/2 in addition: frames in both directions, header tables.
+pub(crate) const HTTP2: usize = 32 * 1024;
 /// Bytes charged at most for received bytes that may still be buffered: one TLS record
 /// ahead and one incomplete, hyper's buffer, the window of an HTTP/2 connection.
 pub(crate) const INPUT: usize = 96 * 1024;

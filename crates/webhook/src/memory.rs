@@ -20,13 +20,15 @@ use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     activity::{Activity, Standing},
-    limits::{ANSWERS, COMMON_RESERVE, CONNECTION, Limits},
+    limits::{ANSWERS, COMMON_RESERVE, CONNECTION, LARGE_BODIES, Limits},
 };
 
 /// Time between two searches for connections that give way, while a client waits.
-const AGAIN: Duration = Duration::from_millis(10);
-/// Searches after which a new connection replaces any that has no complete request.
-const PATIENCE: u32 = 2;
+const AGAIN: Duration = Duration::from_millis(2);
+/// Searches after which connections give way that had a request just now.
+const PATIENCE: u32 = 8;
+/// Part of the room that is made at once, so that not every client has to search.
+const SPARE: usize = 16;
 
 /// A purpose of memory. Each has its own ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(crate) struct Memory {
     linger: Duration,
     origin: Instant,
     used: AtomicUsize,
+    /// Part of them for bodies beyond `COMMON_BODY`.
+    large: AtomicUsize,
     open: AtomicUsize,
     evicted: AtomicUsize,
     queues: [Queue; PURPOSES.len()],
@@ -84,6 +88,7 @@ impl Memory {
             linger: limits.linger,
             origin: Instant::now(),
             used: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             evicted: AtomicUsize::new(0),
             queues: Default::default(),
@@ -117,7 +122,7 @@ impl Memory {
     pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
         self.room(Purpose::Connection).await;
         let activity = Arc::new(Activity::new(Arc::clone(self), network(peer)));
-        activity.charge(CONNECTION);
+        activity.occupy(CONNECTION);
         self.open.fetch_add(1, Relaxed);
         let mut clients = self.clients();
         let id = clients.next;
@@ -146,10 +151,22 @@ impl Memory {
         self.wake();
     }
 
+    pub(crate) fn take_large(&self, bytes: usize) {
+        self.large.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn give_large(&self, bytes: usize) {
+        self.large.fetch_sub(bytes, Relaxed);
+    }
+
     /// True if there is room for one more of `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
         self.used() < self.ceiling(purpose)
-            && (purpose != Purpose::Connection || self.len() < self.connections)
+            && match purpose {
+                Purpose::Connection => self.len() < self.connections,
+                Purpose::Large => self.large.load(Relaxed) < LARGE_BODIES,
+                Purpose::Input | Purpose::Answer => true,
+            }
     }
 
     fn ceiling(&self, purpose: Purpose) -> usize {
@@ -211,7 +228,7 @@ impl Memory {
             self.pressure.notified().await;
             let mut searches = 0;
             while PURPOSES.into_iter().any(|purpose| self.is_short_of(purpose)) {
-                self.evict(searches >= PATIENCE && self.is_short_of(Purpose::Connection));
+                self.evict(searches >= PATIENCE);
                 searches += 1;
                 sleep(AGAIN).await;
             }
@@ -219,16 +236,16 @@ impl Memory {
     }
 
     /// Closes as many connections as the waiting clients need, and a few more.
-    fn evict(&self, at_any_age: bool) {
+    fn evict(&self, is_pressing: bool) {
         let clients = self.clients();
         let now = self.now();
         let [grace, linger] = [self.grace, self.linger]
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let is_old = |since: u64| now.saturating_sub(since) >= grace;
         let mut room = Shortage::of(self);
-        let mut unfinished = Candidates::default();
-        let mut idle = Candidates::default();
-        let mut recent = Candidates::default();
-        let mut young = Candidates::default();
+        let wants_connection = room.connections > 0;
+        let [mut large, mut unfinished, mut idle, mut quiet] = <[Candidates<'_>; 4]>::default();
+        let mut unfinished_count = 0;
         for activity in clients.connections.values() {
             if activity.is_evicted() {
                 room.gain(activity);
@@ -236,33 +253,44 @@ impl Memory {
             }
             match activity.standing() {
                 Standing::Unfinished { since } => {
-                    unfinished.weigh(activity);
-                    if now.saturating_sub(since) >= grace {
-                        unfinished.add(since, activity);
-                    } else if at_any_age {
-                        young.weigh(activity);
-                        young.add(since, activity);
+                    unfinished_count += 1;
+                    if activity.large() > 0 {
+                        large.add((0, since), activity);
                     }
+                    unfinished.add((0, since), activity);
                 }
                 Standing::Idle { since } if now.saturating_sub(since) >= linger => {
-                    idle.weigh(activity);
-                    idle.add(since, activity);
+                    idle.add((0, since), activity);
                 }
-                Standing::Idle { since } if at_any_age => {
-                    recent.weigh(activity);
-                    recent.add(since, activity);
+                Standing::Idle { since } => quiet.add((1, since), activity),
+                // An old connection without a request yet is the first to make room for
+                // another one, and the last to make room for a request.
+                Standing::Unused { since } if wants_connection && is_old(since) => {
+                    quiet.add((0, since), activity);
                 }
-                Standing::Idle { .. } | Standing::Complete => {}
+                Standing::Unused { since } => quiet.add((2, since), activity),
+                Standing::Complete => {}
             }
         }
-        for candidates in [unfinished, idle, recent, young] {
-            let mut candidates = candidates.sorted();
-            while room.is_missing() {
-                let Some(activity) = candidates.next() else { break };
-                room.gain(activity);
-                self.evicted.fetch_add(1, Relaxed);
-                activity.evict();
-            }
+        for candidates in [&mut large, &mut unfinished, &mut idle, &mut quiet] {
+            candidates.sort();
+        }
+        if room.large > 0 {
+            room.make(self, &mut large, is_old);
+            // Others do not help.
+            room.large = 0;
+        }
+        room.make(self, &mut unfinished, is_old);
+        room.make(self, &mut idle, |_| true);
+        // A flood: its connections are too many to grow old.
+        if wants_connection && unfinished_count >= clients.connections.len() / 4 {
+            room.make(self, &mut unfinished, |_| true);
+        }
+        if is_pressing {
+            room.make(self, &mut quiet, |_| true);
+        }
+        if is_pressing && wants_connection {
+            room.make(self, &mut unfinished, |_| true);
         }
     }
 
@@ -291,32 +319,54 @@ impl Drop for Waiting<'_> {
 /// Bytes and connections that have to go.
 struct Shortage {
     bytes: usize,
+    large: usize,
     connections: usize,
 }
 
 impl Shortage {
     fn of(memory: &Memory) -> Self {
-        let short = || PURPOSES.into_iter().filter(|purpose| memory.is_short_of(*purpose));
-        let lowest = short().map(|purpose| memory.ceiling(purpose)).min();
-        // A few more, so that not every client has to search.
+        let short = |purpose: &Purpose| memory.is_short_of(*purpose);
+        let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
+        // Room that none lacks needs no spare.
+        let lacking = ceilings.filter(|ceiling| memory.used() >= *ceiling).min();
         let bytes =
-            lowest.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / 32));
-        let connections = if memory.is_short_of(Purpose::Connection) {
-            let spare = (memory.connections / 32).max(1);
-            (memory.len() + spare).saturating_sub(memory.connections)
+            lacking.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / SPARE));
+        let large = if memory.is_short_of(Purpose::Large) {
+            memory.large.load(Relaxed).saturating_sub(LARGE_BODIES - LARGE_BODIES / SPARE)
         } else {
             0
         };
-        Self { bytes, connections }
+        let connections = if memory.is_short_of(Purpose::Connection) {
+            let spare = (memory.connections / SPARE).max(1);
+            let lacking = (memory.len() + spare).saturating_sub(memory.connections);
+            // Where bytes are short, connections are as well.
+            lacking.max(usize::from(bytes > 0))
+        } else {
+            0
+        };
+        Self { bytes, large, connections }
     }
 
     fn gain(&mut self, activity: &Activity) {
         self.bytes = self.bytes.saturating_sub(activity.held());
+        self.large = self.large.saturating_sub(activity.large());
         self.connections = self.connections.saturating_sub(1);
     }
 
-    const fn is_missing(&self) -> bool {
-        self.bytes > 0 || self.connections > 0
+    /// Closes connections of `candidates` until there is room, or the next one in turn is
+    /// not `due`.
+    fn make(
+        &mut self,
+        memory: &Memory,
+        candidates: &mut Candidates<'_>,
+        due: impl Fn(u64) -> bool,
+    ) {
+        while self.bytes > 0 || self.large > 0 || self.connections > 0 {
+            let Some(activity) = candidates.next_if(&due) else { return };
+            self.gain(activity);
+            memory.evicted.fetch_add(1, Relaxed);
+            activity.evict();
+        }
     }
 }
 
@@ -326,34 +376,31 @@ struct Candidates<'c>(HashMap<IpAddr, Address<'c>>);
 
 #[derive(Default)]
 struct Address<'c> {
-    /// Bytes of all its work, of any age.
+    /// Bytes charged to its connections here.
     weight: usize,
-    connections: Vec<(u64, &'c Activity)>,
+    /// In the order in which they give way, the last one first.
+    connections: Vec<((u8, u64), &'c Activity)>,
 }
 
 impl<'c> Candidates<'c> {
-    fn weigh(&mut self, activity: &Activity) {
-        self.0.entry(activity.peer()).or_default().weight += activity.held();
+    /// Adds a connection that gives way before those of a greater `order`.
+    fn add(&mut self, order: (u8, u64), activity: &'c Activity) {
+        let address = self.0.entry(activity.peer()).or_default();
+        address.weight += activity.held();
+        address.connections.push((order, activity));
     }
 
-    fn add(&mut self, since: u64, activity: &'c Activity) {
-        self.0.entry(activity.peer()).or_default().connections.push((since, activity));
-    }
-
-    fn sorted(mut self) -> Self {
-        self.0.retain(|_, address| !address.connections.is_empty());
+    fn sort(&mut self) {
         for address in self.0.values_mut() {
-            // The oldest last.
-            address.connections.sort_by_key(|(since, _)| std::cmp::Reverse(*since));
+            address.connections.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         }
-        self
     }
 
-    /// Returns the oldest of the address with the most.
-    fn next(&mut self) -> Option<&'c Activity> {
+    /// Takes the first one of the address with the most, if it is `due`.
+    fn next_if(&mut self, due: impl Fn(u64) -> bool) -> Option<&'c Activity> {
         let (peer, address) = self.0.iter_mut().max_by_key(|(_, address)| address.weight)?;
         let peer = *peer;
-        let (_, activity) = address.connections.pop()?;
+        let (_, activity) = address.connections.pop_if(|((_, since), _)| due(*since))?;
         address.weight = address.weight.saturating_sub(activity.held());
         if address.connections.is_empty() {
             self.0.remove(&peer);
