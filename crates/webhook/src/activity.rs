@@ -49,6 +49,10 @@ pub(crate) struct Activity {
     input: AtomicUsize,
     /// HTTP/1.1: plain bytes received and not used up by a request.
     plain: AtomicUsize,
+    /// True while the connection waits for room to begin its first request.
+    waits: AtomicBool,
+    /// True after the first write.
+    wrote: AtomicBool,
     /// True after the handshake.
     greeted: AtomicBool,
     /// True after the first request.
@@ -100,7 +104,7 @@ pub(crate) enum Standing {
     Unfinished { since: u64 },
     /// There is no request.
     Idle { since: u64 },
-    /// Every request is complete and will be answered soon.
+    /// Nothing is missing from the client: requests are answered soon, or wait for room.
     Complete,
 }
 
@@ -126,6 +130,8 @@ impl Activity {
             base: AtomicUsize::new(0),
             input: AtomicUsize::new(0),
             plain: AtomicUsize::new(0),
+            waits: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
             greeted: AtomicBool::new(false),
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
@@ -197,12 +203,28 @@ impl Activity {
 
     /// Notes that the client has, or has not, read all that was written.
     pub(crate) fn written(&self, whole: bool) {
+        if !self.wrote.load(Relaxed) {
+            self.wrote.store(true, Relaxed);
+        }
         if whole {
             if self.unsent_since.load(Relaxed) != NONE {
                 self.unsent_since.store(NONE, Relaxed);
             }
         } else if self.unsent_since.load(Relaxed) == NONE {
             self.unsent_since.store(self.memory.now(), Relaxed);
+        }
+    }
+
+    /// True if anything was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.wrote.load(Relaxed)
+    }
+
+    /// Notes that the connection waits for room, or no longer does.
+    pub(crate) fn wait(&self, waits: bool) {
+        self.waits.store(waits, Relaxed);
+        if self.head_since.load(Relaxed) != NONE {
+            self.head_since.store(self.memory.now(), Relaxed);
         }
     }
 
@@ -251,6 +273,9 @@ impl Activity {
 
     /// Returns the state that decides when the connection gives way.
     pub(crate) fn standing(&self) -> Standing {
+        if self.waits.load(Relaxed) {
+            return Standing::Complete;
+        }
         let unsent = self.unsent_since.load(Relaxed);
         if unsent != NONE {
             return Standing::Unfinished { since: unsent };

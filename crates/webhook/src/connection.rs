@@ -1,6 +1,13 @@
 //! One connection, from handshake to farewell.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -27,12 +34,13 @@ use tracing::debug;
 
 use crate::{
     activity::{Activity, Expired, Observed, Work},
-    limits::{HTTP1, HTTP2, Limits},
+    limits::{HANDSHAKES, HTTP1, HTTP2, Limits},
     memory::{Memory, Place, Purpose},
     metrics::Metrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
+    turns::Turns,
     wire::Wire,
 };
 
@@ -61,6 +69,7 @@ pub(crate) struct Host<H> {
     tls: Option<(TlsAcceptor, Arc<Metrics>)>,
     limits: Limits,
     phase: PhaseView,
+    handshakes: Arc<Turns>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -87,7 +96,15 @@ impl<H: Handler> Host<H> {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(SEND_BUFFER);
-        Arc::new(Self { handler, tls, limits, phase, http1, http2 })
+        Arc::new(Self {
+            handler,
+            tls,
+            limits,
+            phase,
+            handshakes: Turns::new(HANDSHAKES),
+            http1,
+            http2,
+        })
     }
 
     /// The phase that its connections live in.
@@ -118,7 +135,8 @@ impl<H: Handler> Host<H> {
             return self.http1(wire, place).await;
         };
         // In the heap, so that the task does not keep room for it.
-        let handshake = Box::pin(timeout(self.limits.handshake, tls.accept(wire)));
+        let handshake = Box::pin(self.shake_hands(tls.accept(wire), &place.activity));
+        let handshake = timeout(self.limits.handshake, handshake);
         let handshake = tokio::select! {
             done = handshake => done,
             () = place.activity.evicted() => return,
@@ -143,6 +161,30 @@ impl<H: Handler> Host<H> {
                 debug!("TLS handshake took too long");
             }
         }
+    }
+
+    /// Runs a handshake. Addresses take turns with its costly step, which ends with the
+    /// server's first bytes.
+    async fn shake_hands<T>(&self, handshake: impl Future<Output = T>, activity: &Activity) -> T {
+        let mut handshake = pin!(handshake);
+        while !activity.has_written() {
+            let turn = self.handshakes.take(activity.peer()).await;
+            let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
+            drop(turn);
+            if let Poll::Ready(done) = step {
+                return done;
+            }
+            if !activity.has_written() {
+                // The step has registered this task.
+                let mut is_woken = false;
+                poll_fn(|_| match std::mem::replace(&mut is_woken, true) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+            }
+        }
+        handshake.await
     }
 
     /// Waits for the first bytes of `stream`. Until then it needs no buffers. Returns false
@@ -170,11 +212,13 @@ impl<H: Handler> Host<H> {
     /// Charges `bytes` for HTTP, once there is room. Returns false if the connection has to
     /// give way instead.
     async fn occupy(activity: &Activity, bytes: usize) -> bool {
+        activity.wait(true);
         let room = tokio::select! {
             biased;
             () = activity.memory().room(Purpose::Input) => true,
             () = activity.evicted() => false,
         };
+        activity.wait(false);
         if room {
             activity.occupy(bytes);
         }

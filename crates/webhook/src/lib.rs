@@ -28,6 +28,7 @@ mod server;
 mod settings;
 mod standalone;
 mod tls;
+mod turns;
 pub mod watch;
 mod wire;
 

@@ -33,6 +33,10 @@ pub(crate) const COMMON_BODY: usize = 64 * 1024;
 /// Large bodies that are reviewed at the same time.
 pub(crate) const LARGE_REVIEWS: usize = 1;
 
+/// TLS handshakes that may take their costly step, a signature and a key exchange, before
+/// other work of the thread: each takes a fraction of a millisecond.
+pub(crate) const HANDSHAKES: usize = 8;
+
 /// Bytes that all clients of the TLS port may occupy, see above.
 pub(crate) const MEMORY: usize = 34 * 1024 * 1024;
 /// Bytes that all clients of the plain port may occupy.

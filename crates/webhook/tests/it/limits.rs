@@ -130,6 +130,7 @@ async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
     let site = Site::start_with(|limits| {
         limits.connections = 2;
         limits.linger = Duration::from_hours(1);
+        limits.grace = Duration::ZERO;
     })
     .await;
     let mut used = site.h2().await;
