@@ -84,11 +84,12 @@ fn one(finding: &Finding, declaration: Option<&Declaration>) -> String {
     // Only the rules' own text is shown: any other line may hold a credential.
     let of_rules = declaration.filter(|d| d.key() == *key).and_then(|d| d.line(*place));
     if let Some(line) = of_rules {
-        text.push_str(&if line_may_hold_secret(line) {
+        let shown = if line_may_hold_secret(line) {
             format!("\n {} | (not shown: the line may hold a password)", place.line)
         } else {
             caret(line, *place, style)
-        });
+        };
+        text.push_str(&shown);
     }
     if let Some(hint) = hint {
         text = format!("{text}\n  {} {hint}", styled(STRONG, "hint:"));

@@ -10,6 +10,7 @@ use hyper::{
 };
 
 use crate::{
+    activity::Work,
     certificate::CertificateInForce,
     connection::Handler,
     metrics::Metrics,
@@ -32,7 +33,7 @@ pub(crate) struct Admin {
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, _work: &mut Work) -> Reply {
         let known = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics" | "/status");
         if !known {
             return reply::message(

@@ -1,11 +1,18 @@
 //! One connection, from handshake to farewell.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Request, Version,
+    Request, Response, Version,
     body::Incoming,
     header::{CONNECTION, HeaderValue},
     server::conn::{http1, http2},
@@ -16,48 +23,53 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use crate::{
-    activity::{Activity, Observed},
-    connections::Place,
-    limits::Limits,
+    activity::{Activity, Expired, Observed, Work},
+    limits::{HANDSHAKES, HTTP1, HTTP2, Limits},
+    memory::{Memory, Place, Purpose},
     metrics::Metrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
+    turns::Turns,
+    wire::Wire,
 };
 
-/// What is read from a socket at once: a whole TLS record (16 KiB and what is
-/// around it). rustls would take it in pieces of 4 KiB, each a system call.
-const READ_AHEAD: usize = 17 * 1024;
-/// HTTP/1.1 reads into a buffer that grows with what comes, at most to this;
-/// every connection may hold one.
-const READ_BUFFER: usize = 64 * 1024;
-/// HTTP/2 flow control: what one stream, and one connection, may send ahead.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Size to which the buffer of an HTTP/1.1 connection may grow: a TLS record.
+const READ_BUFFER: usize = 16 * 1024;
+/// HTTP/2 flow control: bytes that one stream, and one connection, may send ahead. It is
+/// charged as `INPUT`.
+const WINDOW: u32 = 64 * 1024;
+/// Bytes of an answer that an HTTP/2 stream takes ahead.
+const SEND_BUFFER: usize = 16 * 1024;
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// Answers one. What goes wrong is an answer too.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+    /// Answers a request. Failures are answers, too.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        work: &mut Work,
+    ) -> impl Future<Output = Reply> + Send;
 }
 
 /// What all connections of a listener share.
 pub(crate) struct Host<H> {
     handler: H,
-    tls: Option<TlsAcceptor>,
+    /// TLS, and the counter of its failures; `None` for a plain port.
+    tls: Option<(TlsAcceptor, Arc<Metrics>)>,
     limits: Limits,
     phase: PhaseView,
-    metrics: Arc<Metrics>,
+    handshakes: Arc<Turns>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -65,10 +77,9 @@ pub(crate) struct Host<H> {
 impl<H: Handler> Host<H> {
     pub(crate) fn new(
         handler: H,
-        tls: Option<TlsAcceptor>,
+        tls: Option<(TlsAcceptor, Arc<Metrics>)>,
         limits: Limits,
         phase: PhaseView,
-        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let mut http1 = http1::Builder::new();
         http1
@@ -82,9 +93,18 @@ impl<H: Handler> Host<H> {
         http2
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.header_bytes)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        Arc::new(Self { handler, tls, limits, phase, metrics, http1, http2 })
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        Arc::new(Self {
+            handler,
+            tls,
+            limits,
+            phase,
+            handshakes: Turns::new(HANDSHAKES),
+            http1,
+            http2,
+        })
     }
 
     /// The phase that its connections live in.
@@ -93,42 +113,116 @@ impl<H: Handler> Host<H> {
     }
 
     /// Serves `stream` until it ends, or everything does.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        place: Place,
+        memory: Arc<Memory>,
+    ) {
         let over = self.phase.reached(Phase::Over);
+        // Answers are written whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let wire = Wire::new(stream, Arc::clone(&place.activity), memory);
         tokio::select! {
-            () = self.converse(stream, place) => {}
+            () = self.converse(wire, place) => {}
             () = over => {}
         }
     }
 
-    async fn converse(self: &Arc<Self>, stream: TcpStream, place: Place) {
-        // Answers are written whole: waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.http1(stream, place).await };
-        let stream = BufReader::with_capacity(READ_AHEAD, stream);
-        let handshake = timeout(self.limits.handshake, tls.accept(stream));
+    async fn converse(self: &Arc<Self>, wire: Wire, place: Place) {
+        let Some((tls, metrics)) = &self.tls else {
+            place.activity.greeted();
+            return self.http1(wire, place).await;
+        };
+        // In the heap, so that the task does not keep room for it.
+        let handshake = Box::pin(self.shake_hands(tls.accept(wire), &place.activity));
+        let handshake = timeout(self.limits.handshake, handshake);
         let handshake = tokio::select! {
             done = handshake => done,
-            () = place.activity.asked_to_leave() => return,
+            () = place.activity.evicted() => return,
         };
         match handshake {
             Ok(Ok(stream)) => {
+                let mut stream = Box::new(stream);
+                place.activity.greeted();
                 // By ALPN, not by the first bytes: waiting for those has no time limit.
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
                     self.http2(stream, place).await;
-                } else {
+                } else if self.begins(&mut stream, &place.activity).await {
                     self.http1(stream, place).await;
                 }
             }
             Ok(Err(error)) => {
-                self.metrics.handshake_failed();
+                metrics.handshake_failed();
                 debug!(%error, "TLS handshake failed");
             }
             Err(_) => {
-                self.metrics.handshake_failed();
+                metrics.handshake_failed();
                 debug!("TLS handshake took too long");
             }
         }
+    }
+
+    /// Runs a handshake. Addresses take turns with its costly step, which ends with the
+    /// server's first bytes.
+    async fn shake_hands<T>(&self, handshake: impl Future<Output = T>, activity: &Activity) -> T {
+        let mut handshake = pin!(handshake);
+        while !activity.has_written() {
+            let turn = self.handshakes.take(activity.peer()).await;
+            let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
+            drop(turn);
+            if let Poll::Ready(done) = step {
+                return done;
+            }
+            if !activity.has_written() {
+                // The step has registered this task.
+                let mut is_woken = false;
+                poll_fn(|_| match std::mem::replace(&mut is_woken, true) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+            }
+        }
+        handshake.await
+    }
+
+    /// Waits for the first bytes of `stream`. Until then it needs no buffers. Returns false
+    /// if it has to be closed first.
+    async fn begins(&self, stream: &mut TlsStream<Wire>, activity: &Activity) -> bool {
+        let leaving = async {
+            self.phase.reached(Phase::Draining).await;
+            sleep(self.limits.linger).await;
+        };
+        tokio::select! {
+            biased;
+            bytes = stream.fill_buf() => {
+                let begins = bytes.is_ok_and(|bytes| !bytes.is_empty());
+                if begins {
+                    activity.read(0);
+                }
+                begins
+            }
+            () = leaving => false,
+            _ = activity.expired(&self.limits) => false,
+            () = activity.evicted() => false,
+        }
+    }
+
+    /// Charges `bytes` for HTTP, once there is room. Returns false if the connection has to
+    /// give way instead.
+    async fn occupy(activity: &Activity, bytes: usize) -> bool {
+        activity.wait(true);
+        let room = tokio::select! {
+            biased;
+            () = activity.memory().room(Purpose::Input) => true,
+            () = activity.evicted() => false,
+        };
+        activity.wait(false);
+        if room {
+            activity.occupy(bytes);
+        }
+        room
     }
 
     async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
@@ -136,6 +230,9 @@ impl<H: Handler> Host<H> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::clone(&place.activity);
+        if !Self::occupy(&activity, HTTP1).await {
+            return;
+        }
         let io = TokioIo::new(Observed { stream, activity: Arc::clone(&activity) });
         let connection = self.http1.serve_connection(io, self.service(place));
         // HTTP/1.1 cannot say that a request must not come any more. Until the
@@ -148,6 +245,9 @@ impl<H: Handler> Host<H> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::clone(&place.activity);
+        if !Self::occupy(&activity, HTTP2).await {
+            return;
+        }
         let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(place));
         // API servers go on to ask where they are connected, whatever Endpoints say.
         // They connect anew when told to go: here, too, as long as it is accepted.
@@ -164,26 +264,26 @@ impl<H: Handler> Host<H> {
         Incoming,
         ResBody = Full<Bytes>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Reply, Infallible>> + Send + use<H>,
+        Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H>,
     > + use<H> {
         let conversation = Arc::new((Arc::clone(self), place));
         service_fn(move |request| {
             let conversation = Arc::clone(&conversation);
             async move {
                 let (host, place) = &*conversation;
-                Ok(host.answer(request, &place.activity).await)
+                Ok(host.answer(request, &place.activity).await.map(Full::new))
             }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
-        let _busy = activity.request();
-        let version = request.version();
-        let mut reply = self.handler.handle(request).await;
-        if version < Version::HTTP_2 && !self.phase.is_serving() {
+    async fn answer(&self, request: Request<Incoming>, activity: &Arc<Activity>) -> Reply {
+        let is_http1 = request.version() < Version::HTTP_2;
+        let mut work = activity.request(is_http1.then(|| head_length(&request)));
+        let mut reply = self.handler.handle(request, &mut work).await;
+        if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        reply
+        reply.map(|answer| work.answer(answer))
     }
 
     /// Runs `connection` until it ends, and ends it in good order when its time
@@ -203,7 +303,7 @@ impl<H: Handler> Host<H> {
         let (end, ending) = oneshot::channel();
         // Cut when this drops.
         let mut running = JoinSet::new();
-        running.spawn(drive(connection, ending));
+        running.spawn(drive(Box::pin(connection), ending));
         let leaving = async {
             self.phase.reached(phase).await;
             sleep(linger).await;
@@ -212,9 +312,12 @@ impl<H: Handler> Host<H> {
             biased;
             _ = running.join_next() => return,
             () = leaving => None,
-            () = activity.expired(&self.limits) => Some(self.limits.header),
-            // Somebody is waiting for this place.
-            () = activity.asked_to_leave() => Some(Duration::ZERO),
+            expired = activity.expired(&self.limits) => match expired {
+                Expired::Silent => Some(self.limits.header),
+                Expired::Deaf => return debug!("closing connection: client does not read"),
+            },
+            // Another client waits for the memory.
+            () = activity.evicted() => Some(Duration::ZERO),
         };
         // A connection that has just ended needs no telling.
         let _ = end.send(());
@@ -235,13 +338,20 @@ impl<H: Handler> Host<H> {
     }
 }
 
+/// Returns the bytes of the head of an HTTP/1.1 request, without superfluous blanks.
+fn head_length(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    request.method().as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
+}
+
 /// Runs `connection` until it ends, in good order once `ending` says so.
-async fn drive<C>(connection: C, ending: oneshot::Receiver<()>)
+async fn drive<C>(mut connection: Pin<Box<C>>, ending: oneshot::Receiver<()>)
 where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
-    let mut connection = pin!(connection);
     tokio::select! {
         biased;
         ended = connection.as_mut() => return log(ended),

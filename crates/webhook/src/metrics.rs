@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64},
     },
     time::Duration,
@@ -29,7 +29,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::{certificate::CertificateInForce, rules::RulesInForce};
+use crate::{certificate::CertificateInForce, memory::Memory, rules::RulesInForce};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
@@ -53,6 +53,7 @@ pub struct Metrics {
     requests_in_flight: Gauge,
     handshake_failures: Counter,
     admission: Histogram,
+    memory: Arc<OnceLock<Arc<Memory>>>,
     /// Reloads of the declaration.
     pub declaration_reloads: Reloads,
     /// Reloads of the certificate.
@@ -96,6 +97,8 @@ impl Metrics {
         registry.register("build", "The running program", version);
         let declaration_reloads = Reloads::default();
         let certificate_reloads = Reloads::default();
+        let memory = Arc::<OnceLock<_>>::default();
+        registry.register_collector(Box::new(Clients(Arc::clone(&memory))));
         registry.register_collector(Box::new(InForce {
             rules: rules.clone(),
             certificate: certificate.clone(),
@@ -110,9 +113,15 @@ impl Metrics {
             requests_in_flight,
             handshake_failures,
             admission,
+            memory,
             declaration_reloads,
             certificate_reloads,
         })
+    }
+
+    /// Reports the clients of the TLS port from now on.
+    pub(crate) fn watch_memory(&self, memory: &Arc<Memory>) {
+        let _ = self.memory.set(Arc::clone(memory));
     }
 
     /// Everything, in the text format of `OpenMetrics`.
@@ -229,6 +238,32 @@ impl Collector for InForce {
             "Reloads of the serving certificate; at a failure the last good one stays",
             &self.certificate_reloads,
         )
+    }
+}
+
+/// The connections of the TLS port and the memory charged to them.
+#[derive(Debug)]
+struct Clients(Arc<OnceLock<Arc<Memory>>>);
+
+impl Collector for Clients {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(memory) = self.0.get() else { return Ok(()) };
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        gauge(&mut encoder, "connections", "Open connections", number(memory.len()))?;
+        gauge(
+            &mut encoder,
+            "client_memory_bytes",
+            "Memory charged to clients: connections, bodies and unread answers",
+            number(memory.used()),
+        )?;
+        encoder
+            .encode_descriptor(
+                "connections_evicted",
+                "Connections that were closed to make room for others",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&number(memory.evicted()), None)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use hyper::{
-    Method, Request, StatusCode, Version,
+    Method, Request, StatusCode,
     body::Incoming,
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
     http::request::Parts,
@@ -12,12 +12,15 @@ use image_swap_core::{
     admission::{self, ReviewError},
     rule::RuleSet,
 };
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::{
-    body::{self, BodyError, Places, Received},
+    activity::Work,
+    body::{self, BodyError},
     connection::Handler,
     limits::{COMMON_BODY, Limits},
+    memory::Purpose,
     metrics::Metrics,
     reply::{self, Reply},
     rules::RulesInForce,
@@ -29,7 +32,8 @@ pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
     pub(crate) reviewer: Arc<Reviewer>,
     pub(crate) limits: Limits,
-    pub(crate) places: Places,
+    /// Permits for reviews of large bodies.
+    pub(crate) large: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -67,7 +71,7 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::CutOff(_)) | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::Body(BodyError::NoPlace) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(BodyError::NoRoom) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -93,15 +97,16 @@ impl Refusal {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, work: &mut Work) -> Reply {
         let _in_flight = self.metrics.request();
         let (head, mut body) = request.into_parts();
-        let reply = match self.answer(&head, &mut body).await {
+        let reply = match self.answer(&head, &mut body, work).await {
             Ok(answer) => reply::json(StatusCode::OK, answer),
             Err(refusal) => {
                 debug!(status = refusal.status().as_u16(), %refusal, "request refused");
-                if refusal.is_early() && is_sent_regardless(&head) {
-                    body::discard(&mut body, &self.limits).await;
+                // A client that expects `100 Continue` does not send its body.
+                if refusal.is_early() && !head.headers.contains_key(EXPECT) {
+                    body::discard(&mut body, work, &self.limits).await;
                 }
                 refusal.reply()
             }
@@ -112,7 +117,12 @@ impl Handler for Routes {
 }
 
 impl Routes {
-    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Vec<u8>, Refusal> {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        work: &mut Work,
+    ) -> Result<Vec<u8>, Refusal> {
         // API servers add a query, `?timeout=5s`: the path alone decides.
         if !matches!(head.uri.path(), "/mutate" | "/") {
             return Err(Refusal::Path);
@@ -121,32 +131,30 @@ impl Routes {
             return Err(Refusal::Method(head.method.clone()));
         }
         content_type(head)?;
-        let received = self.places.read(body, &self.limits).await?;
+        let bytes = body::read(body, work, &self.limits).await?;
+        work.complete();
+        if !work.has_room(Purpose::Answer) && !work.room(Purpose::Answer).await {
+            return Err(Refusal::Body(BodyError::NoRoom));
+        }
         // A common review takes some microseconds, less than handing it to another
         // thread and back; one that takes long must not stop the other connections
         // of this thread.
-        if received.bytes.len() <= COMMON_BODY {
+        if bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
             let rules = rules.as_ref().ok_or(Refusal::NoRules)?;
-            return Ok(self.reviewer.answer(&received.bytes, rules)?);
+            return Ok(self.reviewer.answer(&bytes, rules)?);
         }
         let rules = self.rules.current().ok_or(Refusal::NoRules)?;
         let reviewer = Arc::clone(&self.reviewer);
-        let Received { bytes, place: _place, large } = received;
+        let permit = Arc::clone(&self.large).acquire_owned().await;
+        let charge = work.split();
         let answer = tokio::task::spawn_blocking(move || {
-            // Whoever asked may be gone by now; what they sent still takes memory.
-            let _large = large;
+            // The client may be gone; its body and the review still take memory.
+            let _held = (permit, charge);
             reviewer.answer(&bytes, &rules)
         });
         Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
     }
-}
-
-/// Whether the client sends the body whatever we answer. Over HTTP/2 a refusal
-/// resets the stream, which disturbs nothing; and who expects `100 Continue`
-/// sends nothing that we do not ask for.
-fn is_sent_regardless(head: &Parts) -> bool {
-    head.version < Version::HTTP_2 && !head.headers.contains_key(EXPECT)
 }
 
 impl Reviewer {

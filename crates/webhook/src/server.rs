@@ -2,17 +2,21 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     admin::Admin,
-    body::Places,
     certificate::CertificateInForce,
     connection::Host,
-    connections::Connections,
-    limits::Limits,
-    listener::listen,
+    limits::{LARGE_REVIEWS, Limits, MEMORY, PLAIN_MEMORY},
+    listener::{self, listen},
+    memory::Memory,
     metrics::Metrics,
     phase::{Phase, PhaseView},
     routes::{Reviewer, Routes},
@@ -20,9 +24,6 @@ use crate::{
     settings::SettingsInForce,
     tls,
 };
-
-/// Connections at once on the plain port: kubelet and a scraper or two.
-const ADMIN_CONNECTIONS: u32 = 64;
 
 /// A server that is to be.
 #[derive(Debug)]
@@ -76,14 +77,14 @@ impl Server {
     /// If either port cannot be had; the other is free again then.
     pub async fn bind(self) -> Result<Bound, BindError> {
         let tls = tls::acceptor(self.certificate.clone())?;
-        let socket = bind(self.listen).await?;
-        let admin_socket = bind(self.admin_listen).await?;
+        let socket = bind(self.listen)?;
+        let admin_socket = bind(self.admin_listen)?;
         Ok(Bound { server: self, tls, socket, admin_socket })
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError::Listen { address, error })
+fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listener::bind(address).map_err(|error| BindError::Listen { address, error })
 }
 
 /// A server that holds its ports.
@@ -127,24 +128,22 @@ impl Bound {
             metrics: Arc::clone(&metrics),
             phase: view.clone(),
         };
-        let admin = Host::new(admin, None, limits.clone(), admin_view, Arc::clone(&metrics));
-        tokio::spawn(listen(
-            admin_socket,
-            admin,
-            Connections::new(ADMIN_CONNECTIONS, limits.linger),
-        ));
+        let admin = Host::new(admin, None, limits.clone(), admin_view);
+        let plain = Memory::new(PLAIN_MEMORY, &limits);
+        tokio::spawn(listen(admin_socket, admin, plain));
 
-        let connections = Connections::new(limits.connections, limits.linger);
+        let memory = Memory::new(MEMORY, &limits);
+        metrics.watch_memory(&memory);
         let routes = Routes {
             rules,
             reviewer: Arc::new(Reviewer { settings, metrics: Arc::clone(&metrics) }),
             limits: limits.clone(),
-            places: Places::new(),
+            large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
             metrics: Arc::clone(&metrics),
         };
-        let host = Host::new(routes, Some(tls), limits, view, metrics);
-        let listening = tokio::spawn(listen(socket, host, Arc::clone(&connections)));
-        Running { phase, admin_phase, connections, listening }
+        let host = Host::new(routes, Some((tls, metrics)), limits, view);
+        let listening = tokio::spawn(listen(socket, host, Arc::clone(&memory)));
+        Running { phase, admin_phase, memory, listening }
     }
 }
 
@@ -152,7 +151,7 @@ impl Bound {
 pub struct Running {
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
-    connections: Arc<Connections>,
+    memory: Arc<Memory>,
     listening: JoinHandle<()>,
 }
 
@@ -173,12 +172,12 @@ impl Running {
     /// Ends it: `/readyz` answers 503, nothing new is accepted, requests that
     /// have begun are answered, and after `patience` what is left is cut.
     pub async fn drain(self, patience: Duration) -> Drained {
-        let Self { phase, admin_phase, connections, mut listening } = self;
+        let Self { phase, admin_phase, memory, mut listening } = self;
         phase.send_replace(Phase::Draining);
         let cut = if timeout(patience, &mut listening).await.is_ok() {
             0
         } else {
-            let cut = connections.len();
+            let cut = memory.len();
             phase.send_replace(Phase::Over);
             let _ = listening.await;
             cut

@@ -109,6 +109,49 @@ fn the_line_it_prints_works_when_pasted() {
     assert_eq!(webhook.stop().0, Some(0));
 }
 
+/// Old versions of curl report a stream that ends early instead of the answer.
+#[test]
+fn refusals_reach_curl_over_both_protocols() {
+    if !has_curl() {
+        eprintln!("skipped: this test needs curl on the PATH");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
+    let url = webhook.told("reviews: ").strip_suffix("/mutate").unwrap();
+    let ca = webhook.told("certificate: self-made; clients trust ");
+    let large = state.path().join("large.json");
+    fs::write(&large, vec![b' '; 9 << 20]).unwrap();
+    let large = large.to_str().unwrap();
+    let review = "examples/admission-review.json";
+    let json = "content-type: application/json";
+    for protocol in ["--http1.1", "--http2"] {
+        for (body, kind, path, code, times) in [
+            (review, json, "/validate", "404", 50),
+            (review, "content-type: text/plain", "/mutate", "415", 50),
+            (large, json, "/mutate", "413", 5),
+            (large, json, "/validate", "404", 5),
+        ] {
+            for _ in 0..times {
+                let answer = sh(&format!(
+                    "curl --silent --show-error {protocol} --cacert {ca} --data-binary @{body} \
+                     --header '{kind}' --header expect: --write-out '%{{http_code}}' {url}{path}"
+                ));
+                assert!(answer.starts_with("{\"message\":\"expected "), "{answer}");
+                assert!(answer.ends_with(&format!("\"}}\n{code}")), "{answer}");
+            }
+        }
+        for _ in 0..50 {
+            let answer = sh(&format!(
+                "curl --silent --show-error {protocol} --cacert {ca} --request PUT \
+                 --data-binary @{review} --header '{json}' {url}/mutate"
+            ));
+            assert!(answer.ends_with("found PUT\"}\n"), "{answer}");
+        }
+    }
+    assert_eq!(webhook.stop().0, Some(0));
+}
+
 #[test]
 fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
     let state = tempfile::tempdir().unwrap();

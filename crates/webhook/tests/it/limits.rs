@@ -129,7 +129,8 @@ async fn more_streams_than_allowed_wait_their_turn() {
 async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
     let site = Site::start_with(|limits| {
         limits.connections = 2;
-        limits.linger = Duration::ZERO;
+        limits.linger = Duration::from_hours(1);
+        limits.grace = Duration::ZERO;
     })
     .await;
     let mut used = site.h2().await;
@@ -140,19 +141,20 @@ async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
     assert!(used.review("nginx").await.swapped().is_some());
 }
 
+/// A client that sends a complete request now and then is never long idle.
 #[tokio::test]
-async fn a_connection_that_just_had_a_request_keeps_its_place_for_the_next() {
+async fn recently_used_connections_make_room_in_the_end() {
     let site = Site::start_with(|limits| {
-        limits.connections = 1;
+        limits.connections = 2;
         limits.linger = Duration::from_hours(1);
     })
     .await;
-    let mut used = site.h1().await;
-    assert!(used.review("nginx").await.swapped().is_some());
-    let _waiting = site.tcp().await;
-    for _ in 0..20 {
-        assert!(used.review("nginx").await.swapped().is_some());
+    let (mut one, mut two) = (site.h1().await, site.h1().await);
+    for client in [&mut one, &mut two] {
+        assert!(client.review("nginx").await.swapped().is_some());
     }
+    assert!(site.swapped("nginx").await.is_some());
+    one.closed().await;
 }
 
 #[tokio::test]
@@ -169,31 +171,22 @@ async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
 }
 
 #[tokio::test]
-async fn a_connection_with_a_request_keeps_its_place() {
+async fn the_oldest_unfinished_body_makes_room() {
     let site = Site::start_with(|limits| {
-        limits.connections = 1;
-        limits.linger = Duration::ZERO;
+        limits.connections = 2;
+        limits.grace = Duration::ZERO;
     })
     .await;
-    let mut busy = site.h1().await;
-    let (sender, body) = pieces();
-    let review = mk_review("nginx");
-    sender.send(Bytes::copy_from_slice(&review[..10])).unwrap();
-    busy.ready().await;
-    let answer = tokio::spawn(busy.begin(post(body)));
+    let (mut old, mut young) = (site.h1().await, site.h1().await);
+    let (rest, body) = pieces();
+    rest.send(Bytes::from_static(b"{")).unwrap();
+    old.ready().await;
+    let answer = tokio::spawn(old.begin(post(body)));
     site.in_flight(1).await;
-    // A review over another connection is answered once this one has its answer.
-    let next = site.tcp().await;
-    for _ in 0..20 {
-        site.in_flight(1).await;
-    }
-    sender.send(Bytes::copy_from_slice(&review[10..])).unwrap();
-    drop(sender);
-    assert!(Answer::read(answer.await.unwrap().unwrap()).await.swapped().is_some());
-    let file = site.authority.certificate_file();
-    let next = crate::support::try_tls(next, &file, &[b"http/1.1"]).await.unwrap();
-    let mut next = crate::support::Client::h1(next).await;
-    assert!(next.review("nginx").await.swapped().is_some());
+    assert!(young.review("nginx").await.swapped().is_some());
+    assert!(site.swapped("nginx").await.is_some());
+    assert!(answer.await.unwrap().is_err());
+    assert!(young.review("nginx").await.swapped().is_some());
 }
 
 #[tokio::test]

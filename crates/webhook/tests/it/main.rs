@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
 
 mod admin;
+mod attacks;
 mod certificates;
 mod drain;
 mod hostile;

@@ -1,0 +1,441 @@
+//! The memory that clients of one port occupy, and the connections that give way when it
+//! is used up.
+//!
+//! No client has a limit of its own: while there is room, any may use it. When a client
+//! waits for room, the address with the most unfinished work gives way first, its oldest
+//! connection first. Unfinished work is a handshake, a request without its end, or an
+//! answer that the client does not read. A request that is complete never gives way.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, time::sleep};
+
+use crate::{
+    activity::{Activity, Standing},
+    limits::{ANSWERS, COMMON_RESERVE, CONNECTION, LARGE_BODIES, Limits},
+};
+
+/// Time between two searches for connections that give way, while a client waits.
+const AGAIN: Duration = Duration::from_millis(2);
+/// Searches after which connections give way that had a request just now.
+const PATIENCE: u32 = 8;
+/// Part of the room that is made at once, so that not every client has to search.
+const SPARE: usize = 16;
+
+/// A purpose of memory. Each has its own ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A body beyond `COMMON_BODY`.
+    Large,
+    /// Received bytes and common bodies.
+    Input,
+    /// An answer, which has none of the client's bytes to wait for.
+    Answer,
+    /// One more connection.
+    Connection,
+}
+
+const PURPOSES: [Purpose; 4] =
+    [Purpose::Answer, Purpose::Connection, Purpose::Input, Purpose::Large];
+
+/// The account of one port.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    ceiling: usize,
+    connections: usize,
+    grace: Duration,
+    linger: Duration,
+    origin: Instant,
+    used: AtomicUsize,
+    /// Part of them for bodies beyond `COMMON_BODY`.
+    large: AtomicUsize,
+    open: AtomicUsize,
+    evicted: AtomicUsize,
+    queues: [Queue; PURPOSES.len()],
+    pressure: Notify,
+    emptied: Notify,
+    clients: Mutex<Clients>,
+}
+
+/// Clients that wait for room of one purpose, the first one first.
+#[derive(Debug, Default)]
+struct Queue {
+    length: AtomicUsize,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    next: u64,
+    connections: HashMap<u64, Arc<Activity>>,
+}
+
+impl Memory {
+    /// Creates the account of a port whose clients may occupy `ceiling` bytes.
+    pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            ceiling,
+            connections: limits.connections.max(1),
+            grace: limits.grace,
+            linger: limits.linger,
+            origin: Instant::now(),
+            used: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            evicted: AtomicUsize::new(0),
+            queues: Default::default(),
+            pressure: Notify::new(),
+            emptied: Notify::new(),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Returns the milliseconds since the port was opened.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// Returns the bytes that are charged to clients.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// Returns the number of open connections.
+    pub(crate) fn len(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Returns the number of connections that were closed to make room.
+    pub(crate) fn evicted(&self) -> usize {
+        self.evicted.load(Relaxed)
+    }
+
+    /// Admits a connection from `peer`, once there is room for it.
+    pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
+        self.room(Purpose::Connection).await;
+        let activity = Arc::new(Activity::new(Arc::clone(self), network(peer)));
+        activity.occupy(CONNECTION);
+        self.open.fetch_add(1, Relaxed);
+        let mut clients = self.clients();
+        let id = clients.next;
+        clients.next += 1;
+        clients.connections.insert(id, Arc::clone(&activity));
+        Place { id, activity }
+    }
+
+    /// Waits until every connection is closed.
+    pub(crate) async fn all_left(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    pub(crate) fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Relaxed);
+        self.wake();
+    }
+
+    pub(crate) fn take_large(&self, bytes: usize) {
+        self.large.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn give_large(&self, bytes: usize) {
+        self.large.fetch_sub(bytes, Relaxed);
+    }
+
+    /// True if there is room for one more of `purpose`.
+    pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
+        self.used() < self.ceiling(purpose)
+            && match purpose {
+                Purpose::Connection => self.len() < self.connections,
+                Purpose::Large => self.large.load(Relaxed) < LARGE_BODIES,
+                Purpose::Input | Purpose::Answer => true,
+            }
+    }
+
+    fn ceiling(&self, purpose: Purpose) -> usize {
+        match purpose {
+            // Of a small port, a half.
+            Purpose::Large => self.ceiling - COMMON_RESERVE.min(self.ceiling / 2),
+            Purpose::Input => self.ceiling,
+            Purpose::Answer => self.ceiling + ANSWERS,
+            Purpose::Connection => self.ceiling.saturating_sub(CONNECTION),
+        }
+    }
+
+    /// Waits until there is room for one more of `purpose`.
+    pub(crate) async fn room(&self, purpose: Purpose) {
+        if self.has_room(purpose) {
+            return;
+        }
+        let queue = self.queue(purpose);
+        let waiting = Waiting::on(queue);
+        loop {
+            let room = queue.room.notified();
+            if self.has_room(purpose) {
+                break;
+            }
+            self.pressure.notify_one();
+            room.await;
+        }
+        drop(waiting);
+        self.wake();
+    }
+
+    fn queue(&self, purpose: Purpose) -> &Queue {
+        let [answer, connection, input, large] = &self.queues;
+        match purpose {
+            Purpose::Answer => answer,
+            Purpose::Connection => connection,
+            Purpose::Input => input,
+            Purpose::Large => large,
+        }
+    }
+
+    /// Wakes the first waiting client of each purpose that has room.
+    fn wake(&self) {
+        for purpose in PURPOSES {
+            let queue = self.queue(purpose);
+            if queue.length.load(Relaxed) > 0 && self.has_room(purpose) {
+                queue.room.notify_one();
+            }
+        }
+    }
+
+    fn is_short_of(&self, purpose: Purpose) -> bool {
+        self.queue(purpose).length.load(Relaxed) > 0 && !self.has_room(purpose)
+    }
+
+    /// Makes room whenever a client waits for it. Never ends.
+    pub(crate) async fn make_room(&self) {
+        loop {
+            self.pressure.notified().await;
+            let mut searches = 0;
+            while PURPOSES.into_iter().any(|purpose| self.is_short_of(purpose)) {
+                self.evict(searches >= PATIENCE);
+                searches += 1;
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Closes as many connections as the waiting clients need, and a few more.
+    fn evict(&self, is_pressing: bool) {
+        let clients = self.clients();
+        let now = self.now();
+        let [grace, linger] = [self.grace, self.linger]
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let is_old = |since: u64| now.saturating_sub(since) >= grace;
+        let mut room = Shortage::of(self);
+        let wants_connection = room.connections > 0;
+        let [mut large, mut unfinished, mut idle, mut quiet] = <[Candidates<'_>; 4]>::default();
+        let mut unfinished_count = 0;
+        for activity in clients.connections.values() {
+            if activity.is_evicted() {
+                room.gain(activity);
+                continue;
+            }
+            match activity.standing() {
+                Standing::Unfinished { since } => {
+                    unfinished_count += 1;
+                    if activity.large() > 0 {
+                        large.add((0, since), activity);
+                    }
+                    unfinished.add((0, since), activity);
+                }
+                Standing::Idle { since } if now.saturating_sub(since) >= linger => {
+                    idle.add((0, since), activity);
+                }
+                Standing::Idle { since } => quiet.add((1, since), activity),
+                // An old connection without a request yet is the first to make room for
+                // another one, and the last to make room for a request.
+                Standing::Unused { since } if wants_connection && is_old(since) => {
+                    quiet.add((0, since), activity);
+                }
+                Standing::Unused { since } => quiet.add((2, since), activity),
+                Standing::Complete => {}
+            }
+        }
+        for candidates in [&mut large, &mut unfinished, &mut idle, &mut quiet] {
+            candidates.sort();
+        }
+        if room.large > 0 {
+            room.make(self, &mut large, is_old);
+            // Others do not help.
+            room.large = 0;
+        }
+        room.make(self, &mut unfinished, is_old);
+        room.make(self, &mut idle, |_| true);
+        // A flood: its connections are too many to grow old.
+        if wants_connection && unfinished_count >= clients.connections.len() / 4 {
+            room.make(self, &mut unfinished, |_| true);
+        }
+        if is_pressing {
+            room.make(self, &mut quiet, |_| true);
+        }
+        if is_pressing && wants_connection {
+            room.make(self, &mut unfinished, |_| true);
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        // Nothing panics while holding it.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client in a queue.
+struct Waiting<'q>(&'q Queue);
+
+impl<'q> Waiting<'q> {
+    fn on(queue: &'q Queue) -> Self {
+        queue.length.fetch_add(1, Relaxed);
+        Self(queue)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.length.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Bytes and connections that have to go.
+struct Shortage {
+    bytes: usize,
+    large: usize,
+    connections: usize,
+}
+
+impl Shortage {
+    fn of(memory: &Memory) -> Self {
+        let short = |purpose: &Purpose| memory.is_short_of(*purpose);
+        let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
+        // Room that none lacks needs no spare.
+        let lacking = ceilings.filter(|ceiling| memory.used() >= *ceiling).min();
+        let bytes =
+            lacking.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / SPARE));
+        let large = if memory.is_short_of(Purpose::Large) {
+            memory.large.load(Relaxed).saturating_sub(LARGE_BODIES - LARGE_BODIES / SPARE)
+        } else {
+            0
+        };
+        let connections = if memory.is_short_of(Purpose::Connection) {
+            let spare = (memory.connections / SPARE).max(1);
+            let lacking = (memory.len() + spare).saturating_sub(memory.connections);
+            // Where bytes are short, connections are as well.
+            lacking.max(usize::from(bytes > 0))
+        } else {
+            0
+        };
+        Self { bytes, large, connections }
+    }
+
+    fn gain(&mut self, activity: &Activity) {
+        self.bytes = self.bytes.saturating_sub(activity.held());
+        self.large = self.large.saturating_sub(activity.large());
+        self.connections = self.connections.saturating_sub(1);
+    }
+
+    /// Closes connections of `candidates` until there is room, or the next one in turn is
+    /// not `due`.
+    fn make(
+        &mut self,
+        memory: &Memory,
+        candidates: &mut Candidates<'_>,
+        due: impl Fn(u64) -> bool,
+    ) {
+        while self.bytes > 0 || self.large > 0 || self.connections > 0 {
+            let Some(activity) = candidates.next_if(&due) else { return };
+            self.gain(activity);
+            memory.evicted.fetch_add(1, Relaxed);
+            activity.evict();
+        }
+    }
+}
+
+/// Connections that may give way, by address.
+#[derive(Default)]
+struct Candidates<'c>(HashMap<IpAddr, Address<'c>>);
+
+#[derive(Default)]
+struct Address<'c> {
+    /// Bytes charged to its connections here.
+    weight: usize,
+    /// In the order in which they give way, the last one first.
+    connections: Vec<((u8, u64), &'c Activity)>,
+}
+
+impl<'c> Candidates<'c> {
+    /// Adds a connection that gives way before those of a greater `order`.
+    fn add(&mut self, order: (u8, u64), activity: &'c Activity) {
+        let address = self.0.entry(activity.peer()).or_default();
+        address.weight += activity.held();
+        address.connections.push((order, activity));
+    }
+
+    fn sort(&mut self) {
+        for address in self.0.values_mut() {
+            address.connections.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+        }
+    }
+
+    /// Takes the first one of the address with the most, if it is `due`.
+    fn next_if(&mut self, due: impl Fn(u64) -> bool) -> Option<&'c Activity> {
+        let (peer, address) = self.0.iter_mut().max_by_key(|(_, address)| address.weight)?;
+        let peer = *peer;
+        let (_, activity) = address.connections.pop_if(|((_, since), _)| due(*since))?;
+        address.weight = address.weight.saturating_sub(activity.held());
+        if address.connections.is_empty() {
+            self.0.remove(&peer);
+        }
+        Some(activity)
+    }
+}
+
+/// Returns the address that work is counted by: of IPv6 the network of a host.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// A connection's entry in the account, which ends when this drops.
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: u64,
+    /// The state of the connection.
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let memory = self.activity.memory();
+        memory.clients().connections.remove(&self.id);
+        let left = memory.open.fetch_sub(1, Relaxed) - 1;
+        self.activity.close();
+        if left == 0 {
+            memory.emptied.notify_waiters();
+        }
+    }
+}
