@@ -177,9 +177,9 @@ impl<H: Handler> Host<H> {
             if !activity.has_written() {
                 // The step has registered this task.
                 let mut is_woken = false;
-                poll_fn(|_| match std::mem::replace(&mut is_woken, true) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
+                poll_fn(|_| {
+                    let is_second = std::mem::replace(&mut is_woken, true);
+                    if is_second { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
             }

@@ -242,10 +242,11 @@ impl Memory {
         let [grace, linger] = [self.grace, self.linger]
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let is_old = |since: u64| now.saturating_sub(since) >= grace;
+        let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
         let mut room = Shortage::of(self);
         let wants_connection = room.connections > 0;
         let [mut large, mut unfinished, mut idle, mut quiet] = <[Candidates<'_>; 4]>::default();
-        let mut unfinished_count = 0;
+        let (mut unfinished_count, mut recent_count) = (0, 0);
         for activity in clients.connections.values() {
             if activity.is_evicted() {
                 room.gain(activity);
@@ -262,10 +263,13 @@ impl Memory {
                 Standing::Idle { since } if now.saturating_sub(since) >= linger => {
                     idle.add((0, since), activity);
                 }
-                Standing::Idle { since } => quiet.add((1, since), activity),
+                Standing::Idle { since } => {
+                    recent_count += 1;
+                    quiet.add((1, since), activity);
+                }
                 // An old connection without a request yet is the first to make room for
                 // another one, and the last to make room for a request.
-                Standing::Unused { since } if wants_connection && is_old(since) => {
+                Standing::Unused { since } if wants_connection && is_forgotten(since) => {
                     quiet.add((0, since), activity);
                 }
                 Standing::Unused { since } => quiet.add((2, since), activity),
@@ -282,8 +286,8 @@ impl Memory {
         }
         room.make(self, &mut unfinished, is_old);
         room.make(self, &mut idle, |_| true);
-        // A flood: its connections are too many to grow old.
-        if wants_connection && unfinished_count >= clients.connections.len() / 4 {
+        // A flood: its connections are too many to grow old, and have no answers.
+        if wants_connection && unfinished_count / 4 > recent_count {
             room.make(self, &mut unfinished, |_| true);
         }
         if is_pressing {

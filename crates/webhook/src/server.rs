@@ -75,6 +75,7 @@ impl Server {
     ///
     /// # Errors
     /// If either port cannot be had; the other is free again then.
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub async fn bind(self) -> Result<Bound, BindError> {
         let tls = tls::acceptor(self.certificate.clone())?;
         let socket = bind(self.listen)?;

@@ -24,15 +24,15 @@ fn webhook(arguments: &[&str]) -> Command {
 }
 
 /// A server that is running.
-struct Webhook {
-    child: Child,
+pub(crate) struct Webhook {
+    pub(crate) child: Child,
     stderr: BufReader<ChildStderr>,
     told: Vec<String>,
 }
 
 impl Webhook {
     /// Starts it on ports that the system chooses, and reads what it tells.
-    fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
         let state = state.to_str().unwrap();
         let own = ["--registry-info", declaration, "--certificate-dir", state];
         Self::spawn(&[&own, more].concat())
@@ -55,14 +55,14 @@ impl Webhook {
     }
 
     /// What it told after `label`.
-    fn told(&self, label: &str) -> &str {
+    pub(crate) fn told(&self, label: &str) -> &str {
         let found = self.told.iter().find_map(|line| line.strip_prefix(label));
         assert!(found.is_some(), "{label}? {:#?}", self.told);
         found.unwrap()
     }
 
     /// Sends it SIGTERM, and gives its exit code and what it still had to tell.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let rest = std::io::read_to_string(&mut self.stderr).unwrap();
