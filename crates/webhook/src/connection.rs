@@ -278,7 +278,12 @@ impl<H: Handler> Host<H> {
 
     async fn answer(&self, request: Request<Incoming>, activity: &Arc<Activity>) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
-        let mut work = activity.request(is_http1.then(|| head_length(&request)));
+        let head = head_length(&request);
+        let mut work = activity.request(is_http1.then_some(head));
+        if !is_http1 {
+            // HPACK keeps a field in the block of its frame and in the map.
+            work.charge(2 * head);
+        }
         let mut reply = self.handler.handle(request, &mut work).await;
         if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -338,7 +343,7 @@ impl<H: Handler> Host<H> {
     }
 }
 
-/// Returns the bytes of the head of an HTTP/1.1 request, without superfluous blanks.
+/// Returns the bytes of a request's head as HTTP/1.1 writes it, without superfluous blanks.
 fn head_length(request: &Request<Incoming>) -> usize {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());

@@ -15,9 +15,9 @@
 //!
 //! Everything that a client can make the process keep is charged to its
 //! connection: [`CONNECTION`] for the connection itself, [`HTTP1`] or [`HTTP2`] from its
-//! first request on, received bytes up to [`INPUT`], [`STREAM`] for each HTTP/2 request,
-//! and the bytes of each body that is put together and of each answer that is not sent
-//! yet. 34 MiB hold 2,900 connections that wait for their first request, and as many
+//! first request on, received bytes up to [`INPUT`], [`STREAM`] and twice the head for each
+//! HTTP/2 request, and the bytes of each body that is put together and of each answer that
+//! is not sent yet. 34 MiB hold 2,900 connections that wait for their first request, and as many
 //! reviews one after the other: idle connections make room for those with a request. The
 //! kernel's buffers are [`SOCKET_BUFFER`] in each direction and belong to the pod's memory
 //! limit, not to the 64 MiB.
@@ -59,7 +59,7 @@ pub(crate) const HTTP2: usize = 32 * 1024;
 /// Bytes charged at most for received bytes that may still be buffered: one TLS record
 /// ahead and one incomplete, hyper's buffer, the window of an HTTP/2 connection.
 pub(crate) const INPUT: usize = 96 * 1024;
-/// Bytes charged for an HTTP/2 request: its stream and its task.
+/// Bytes charged for an HTTP/2 request beside its head: its stream and its task.
 pub(crate) const STREAM: usize = 4 * 1024;
 /// Answers over HTTP/1.1 up to this many bytes fit the connection's own buffer.
 pub(crate) const SMALL_ANSWER: usize = 8 * 1024;
