@@ -106,7 +106,12 @@ impl Controller {
         if let Some((scope, declaration)) = scope.zip(memory.declaration.as_ref()) {
             let Declaration { credential, covered, .. } = declaration;
             let view = View { covered: covered.clone(), scope };
-            memory.order(Order::Keep { content: credential.clone(), view });
+            let order = if memory.uninstallation.is_quiet(now) {
+                Order::Rest
+            } else {
+                Order::Keep { content: credential.clone(), view }
+            };
+            memory.order(order);
         }
         let certificates = certificates.map(|(certificates, _)| certificates);
         let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);

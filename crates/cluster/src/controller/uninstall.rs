@@ -11,13 +11,17 @@ use image_swap_core::declaration::UnixTime;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Controller, Memory,
     snapshot::{Snapshot, found},
 };
-use crate::{api, error::Error};
+use crate::{
+    api,
+    error::Error,
+    pull_secrets::{Order, leave},
+};
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
 /// controller within this time, or the uninstallation was given up.
@@ -34,7 +38,26 @@ pub(super) struct Uninstallation {
     until: Option<UnixTime>,
 }
 
+impl Uninstallation {
+    /// Returns true during the quiet time.
+    pub(super) fn is_quiet(&self, now: UnixTime) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
 impl Controller {
+    /// Removes the pull Secrets that no living pod names, beside the turns: Helm ends the
+    /// controller, or its rights, at any moment. A Secret that is not reached stays.
+    fn leave_pull_secrets(&self, memory: &Memory) {
+        memory.orders.send_replace(Order::Rest);
+        let (client, release) = (self.client.clone(), self.settings.release.clone());
+        tokio::spawn(async move {
+            if let Err(error) = leave(&client, &release).await {
+                warn!(%error, "pull Secrets cannot be removed; they stay");
+            }
+        });
+    }
+
     /// Returns true if the registration was deleted and has to stay away: Helm
     /// uninstalls the release, or the Service is gone and a call of the API server would
     /// fail. A registration that comes back has to earn `Fail` again.
@@ -61,6 +84,7 @@ impl Controller {
             info!("Helm uninstalls the release: it stays unregistered");
             let until = Some(now + QUIET);
             memory.uninstallation = Uninstallation { registered: true, mark, until };
+            self.leave_pull_secrets(memory);
             return Ok(true);
         }
         let release = &self.settings.release;
