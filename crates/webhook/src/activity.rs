@@ -100,7 +100,9 @@ enum Stage {
 pub(crate) enum Standing {
     /// The handshake is over and no request has begun.
     Unused { since: u64 },
-    /// The handshake or a request has no end, or an answer is not read.
+    /// The handshake or the head of the first request has no end.
+    Opening { since: u64 },
+    /// A body has no end, or an answer is not read.
     Unfinished { since: u64 },
     /// There is no request.
     Idle { since: u64 },
@@ -283,13 +285,13 @@ impl Activity {
         let head = self.head_since.load(Relaxed);
         if self.requests.load(Relaxed) == 0 {
             return if head != NONE {
-                Standing::Unfinished { since: head }
+                Standing::Opening { since: head }
             } else if self.used.load(Relaxed) {
                 Standing::Idle { since: self.idle_since.load(Relaxed) }
             } else if self.greeted.load(Relaxed) {
                 Standing::Unused { since: self.accepted }
             } else {
-                Standing::Unfinished { since: self.accepted }
+                Standing::Opening { since: self.accepted }
             };
         }
         let open = self.open();

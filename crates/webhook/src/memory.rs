@@ -27,6 +27,8 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(2);
 /// Searches after which connections give way that had a request just now.
 const PATIENCE: u32 = 8;
+/// Times `Limits::grace` by which a handshake or a head may be older than a body.
+const OPENING: u64 = 10;
 /// Part of the room that is made at once, so that not every client has to search.
 const SPARE: usize = 16;
 
@@ -253,6 +255,11 @@ impl Memory {
                 continue;
             }
             match activity.standing() {
+                // A burst of connections takes longer than a body behind its head.
+                Standing::Opening { since } => {
+                    unfinished_count += 1;
+                    unfinished.add((0, since.saturating_add(OPENING * grace)), activity);
+                }
                 Standing::Unfinished { since } => {
                     unfinished_count += 1;
                     if activity.large() > 0 {

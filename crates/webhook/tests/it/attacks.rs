@@ -1,7 +1,7 @@
 //! Clients that try to use up what all share: reviews are answered meanwhile, and the
 //! attackers' connections give way.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Request, client::conn::http2, header::CONTENT_TYPE};
@@ -190,6 +190,24 @@ async fn concurrent_reviews_of_one_address_are_all_answered() {
     let answered = reviews.join_all().await;
     assert!(answered.iter().all(|(swapped, _)| *swapped));
     assert_eq!(answered.len(), COUNT);
+    assert_memory_is_bounded(&site).await;
+}
+
+#[tokio::test]
+async fn bursts_of_reviews_are_answered_while_others_connect() {
+    let site =
+        Arc::new(Site::start_with(|limits| limits.handshake = Duration::from_hours(1)).await);
+    let mut reviews = JoinSet::new();
+    for _ in 0..1800 {
+        let site = Arc::clone(&site);
+        reviews.spawn(async move {
+            let mut client = site.h1().await;
+            (client.review("nginx").await.swapped().is_some(), client)
+        });
+    }
+    // The connections stay open, unless the server closes them after the answer.
+    let answered = reviews.join_all().await;
+    assert!(answered.iter().all(|(swapped, _)| *swapped));
     assert_memory_is_bounded(&site).await;
 }
 
