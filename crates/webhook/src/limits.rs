@@ -109,7 +109,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            streams: 32,
+            streams: 100,
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             body: Duration::from_secs(10),
@@ -118,7 +118,7 @@ impl Default for Limits {
             linger: Duration::from_secs(1),
             grace: Duration::from_millis(400),
             farewell: Duration::from_secs(5),
-            header_bytes: 8 * 1024,
+            header_bytes: 16 * 1024,
             body_bytes: 8 * 1024 * 1024,
         }
     }
