@@ -12,6 +12,55 @@ use kube::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
+/// Implements [`Resource`] for a type with a part of the objects of a kind, and with their
+/// names in the field `names`.
+///
+/// With `metadata` the API server sends the metadata alone, with `whole` everything.
+macro_rules! partial_resource {
+    ($type:ty, $kind:ty, metadata) => {
+        partial_resource!($type, $kind, true);
+    };
+    ($type:ty, $kind:ty, whole) => {
+        partial_resource!($type, $kind, false);
+    };
+    ($type:ty, $kind:ty, $is_metadata:literal) => {
+        impl kube::Resource for $type {
+            type DynamicType = ();
+            type Scope = <$kind as kube::Resource>::Scope;
+
+            fn metadata_api() -> bool {
+                $is_metadata
+            }
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::kind(&())
+            }
+
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::group(&())
+            }
+
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::version(&())
+            }
+
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::plural(&())
+            }
+
+            fn meta(&self) -> &kube::core::ObjectMeta {
+                &self.names
+            }
+
+            fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
+                &mut self.names
+            }
+        }
+    };
+}
+
+pub(crate) use partial_resource;
+
 /// The fields of an object's `metadata` that are read. All others are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,17 +1,17 @@
 //! Finds pods that are deleted and created again, over and over, because their operator
 //! compares images: [`image_swap_core::cluster::recreated`] decides.
 //!
-//! It watches the metadata of all pods, and holds swapped ones with an owner that may
-//! compare them: of most clusters a few.
+//! Watches the metadata of all pods, and keeps swapped pods whose owner may compare images:
+//! a few in most clusters.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use image_swap_core::cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations, WINDOW};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
-    Api, Client, Resource,
-    core::{ApiResource, DynamicResourceScope, ObjectMeta},
+    Api, Client,
+    core::ObjectMeta,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
@@ -29,6 +29,7 @@ use crate::{
     error::watch_reason,
     events::Events,
     follow::{Patience, all},
+    outline::partial_resource,
     report,
 };
 
@@ -43,7 +44,7 @@ const NAMED: usize = 20;
 pub(crate) struct RecreationWatch {
     pub(crate) client: Client,
     pub(crate) events: Events,
-    /// Where the pods that are found are published.
+    /// The pods that are created again and again, for the report.
     pub(crate) report: watch::Sender<Vec<report::Recreated>>,
     /// Notified when they change.
     pub(crate) changed: Arc<Notify>,
@@ -52,8 +53,7 @@ pub(crate) struct RecreationWatch {
 impl RecreationWatch {
     /// Watches, for ever.
     pub(crate) async fn run(self) {
-        let pods: Api<PodOutline> =
-            Api::all_with(self.client.clone(), &ApiResource::erase::<Pod>(&()));
+        let pods: Api<PodOutline> = Api::all(self.client.clone());
         let pods = watcher(pods, all().page_size(PAGE)).backoff(Patience::default());
         pin_mut!(pods);
         let mut look = interval(LOOK);
@@ -173,7 +173,7 @@ struct PodOutline {
     owned: Option<OwnedPod>,
 }
 
-/// As the API server sends it.
+/// A pod as the API server sends it.
 #[derive(Deserialize)]
 struct WholePod {
     metadata: PodMetadata,
@@ -257,39 +257,7 @@ impl PodMetadata {
     }
 }
 
-impl Resource for PodOutline {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    /// The API server sends metadata alone.
-    fn metadata_api() -> bool {
-        true
-    }
-
-    fn kind(of: &ApiResource) -> Cow<'_, str> {
-        of.kind.as_str().into()
-    }
-
-    fn group(of: &ApiResource) -> Cow<'_, str> {
-        of.group.as_str().into()
-    }
-
-    fn version(of: &ApiResource) -> Cow<'_, str> {
-        of.version.as_str().into()
-    }
-
-    fn plural(of: &ApiResource) -> Cow<'_, str> {
-        of.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.names
-    }
-}
+partial_resource!(PodOutline, Pod, metadata);
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,17 @@
 //! The Secrets of our name that there are, by what they hold: a fingerprint, not
 //! the password.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::Stream;
 use image_swap_core::cluster::pull_secrets::{self, KEY, NAME};
 use k8s_openapi::{
-    ByteString, NamespaceResourceScope,
+    ByteString,
     api::core::v1::{ObjectReference, Secret},
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::ObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -25,7 +25,7 @@ use serde_json::Value;
 use super::PAGE;
 use crate::{
     follow::{Patience, named},
-    outline::Outline,
+    outline::{Outline, partial_resource},
 };
 
 /// The kind of the release's anchor.
@@ -125,34 +125,7 @@ impl SeenSecret {
     }
 }
 
-impl Resource for SeenSecret {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Secret::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Secret::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Secret::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Secret::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.names
-    }
-}
+partial_resource!(SeenSecret, Secret, whole);
 
 /// A Secret of our name.
 #[derive(Clone, Debug, PartialEq, Eq)]

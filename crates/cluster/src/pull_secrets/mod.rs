@@ -68,7 +68,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 /// An instruction for the keeper. It holds the password: it must not be printed.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Nothing is known yet, or the release leaves: every Secret stays as it is.
+    /// Every Secret stays unchanged: no declaration was read yet, or the release leaves.
     Rest,
     /// The Secret has to be where it is needed.
     Keep {

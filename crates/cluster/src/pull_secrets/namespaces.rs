@@ -1,15 +1,12 @@
 //! The namespaces whose pods the registration selects.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::Stream;
 use image_swap_core::cluster::webhooks::NamespaceScope;
-use k8s_openapi::{ClusterResourceScope, api::core::v1::Namespace};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::ObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -19,7 +16,10 @@ use kube::{
 use serde::Deserialize;
 
 use super::PAGE;
-use crate::follow::{Patience, all};
+use crate::{
+    follow::{Patience, all},
+    outline::partial_resource,
+};
 
 /// Watches the metadata of every namespace.
 pub(super) fn watch(
@@ -60,39 +60,7 @@ impl From<WholeNamespace> for SeenNamespace {
     }
 }
 
-impl Resource for SeenNamespace {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    /// Returns true: the API server sends metadata alone.
-    fn metadata_api() -> bool {
-        true
-    }
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Namespace::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Namespace::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Namespace::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Namespace::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.names
-    }
-}
+partial_resource!(SeenNamespace, Namespace, metadata);
 
 /// The names of the namespaces in a scope.
 #[derive(Debug, Default)]

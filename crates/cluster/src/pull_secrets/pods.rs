@@ -1,15 +1,15 @@
 //! The fields of pods that decide on the pull Secret.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
     cluster::pull_secrets::{Covered, NAME, SecretUse},
     workload::DISABLED,
 };
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::ObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -19,7 +19,10 @@ use kube::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::PAGE;
-use crate::follow::{Patience, all};
+use crate::{
+    follow::{Patience, all},
+    outline::partial_resource,
+};
 
 /// Phases of pods whose containers are not started again.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
@@ -190,34 +193,7 @@ impl SeenPod {
     }
 }
 
-impl Resource for SeenPod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.names
-    }
-}
+partial_resource!(SeenPod, Pod, whole);
 
 #[cfg(test)]
 mod tests {

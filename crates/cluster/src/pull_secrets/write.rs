@@ -134,7 +134,7 @@ async fn update(
     });
     let patch = json!({ "type": object["type"], "data": object["data"] });
     match change(secrets, found, metadata, patch).await {
-        // Its type was changed, or it was made immutable: no patch repairs that.
+        // A changed type, or an immutable Secret: no patch repairs that.
         Err(error) if code(&error) == Some(422) => {
             delete(secrets, found).await?;
             create(secrets, &object).await

@@ -22,7 +22,7 @@ async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {
     adopting.adopt = true;
     let mut controller = controller_by(&stage.client, adopting, "one", patient, now);
     until(&mut controller.report, |it| it.foreign.first().is_some_and(|it| it.alive)).await;
-    // Its Service has no endpoint: ours, so that the probes show that it was noticed.
+    // The Service loses its endpoints; the probes show that the controller noticed.
     stage.serve_at_all(&[]);
     let report = until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
     assert_eq!((report.policy.mode.as_str(), report.foreign[0].alive), ("audit", true));

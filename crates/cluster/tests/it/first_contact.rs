@@ -17,13 +17,12 @@ use tokio::{task::block_in_place, time::Instant};
 use crate::{
     install::{Account, Installed},
     stage::{
-        ANCHORS, JET_SECRETS, NAMESPACE, REGISTRATIONS, Running, Stage, controller_by, eventually,
-        intervals, keys, now, parts, pod, settings, until,
+        ANCHORS, JET_SECRETS, NAMESPACE, NAMESPACES, REGISTRATIONS, Running, Stage, controller_by,
+        eventually, intervals, keys, now, parts, pod, settings, until,
     },
     stream::Stream,
 };
 
-const NAMESPACES: &str = "/api/v1/namespaces";
 const JET_SYSTEM: &str = "/api/v1/namespaces/jet-system";
 const REGISTRY: &str = "h.example.org/";
 /// Values whose image no registry has.
@@ -99,45 +98,11 @@ async fn namespace_of_another_program_stays_as_it_is() {
     }
 }
 
-/// Refuses namespaces without the label `team`.
-fn demand_labels(stage: &Stage) {
-    let group = "/apis/admissionregistration.k8s.io/v1";
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": "labels" },
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": { "resourceRules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
-                "resources": ["namespaces"],
-            }] },
-            "validations": [{
-                "expression": "object.metadata.name == 'image-swap-system' || \
-                    has(object.metadata.labels) && 'team' in object.metadata.labels",
-                "message": "the label team is missing",
-            }],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": "labels" },
-        "spec": { "policyName": "labels", "validationActions": ["Deny"] },
-    });
-    stage.request("POST", &format!("{group}/validatingadmissionpolicies"), Some(&policy));
-    stage.request("POST", &format!("{group}/validatingadmissionpolicybindings"), Some(&binding));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn policy_on_namespaces_is_met_by_a_value() {
     let stage = Stage::bare(&Options::default()).await;
-    demand_labels(&stage);
-    let probe = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "probe" },
-    });
-    let dry = format!("{NAMESPACES}?dryRun=All");
-    eventually(|| stage.control_plane.create(&dry, &probe).err()).await;
+    stage.demand_label("team", "the label team is missing").await;
     for major in HelmMajor::ALL {
         let helm = helm(&stage, major);
         let refused = install(&helm, NAMESPACE, "image-swap", &[]).unwrap_err().to_string();

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::stage::{
-    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, eventually, keys, pod, release, settings,
-    until,
+    ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, eventually, keys, pod, release,
+    settings, until,
 };
 
 const SECRET: &str = "/api/v1/namespaces/apps/secrets/image-swap-pull";
@@ -163,9 +163,9 @@ async fn it_is_kept_current_and_removed_again() {
     eventually(|| stage.get(SECRET).is_none().then_some(())).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the API server: cargo xtask test"]
-async fn turned_off_secrets_stay_for_living_pods() {
+/// Starts a cluster in which two namespaces have a pull Secret and a pod each. Returns the
+/// pods, the one in `apps` first.
+async fn stage_with_secrets() -> (Stage, Running, Value, Value) {
     let stage = Stage::set().await;
     mk_namespace(&stage, "more", None);
     let mut controller = stage.controller(settings(), "one");
@@ -174,13 +174,24 @@ async fn turned_off_secrets_stay_for_living_pods() {
     let living = stage.request("POST", PODS, Some(&swapped_pod()));
     let ended = stage.request("POST", &pods_in("more"), Some(&swapped_pod()));
     eventually(|| stage.get(SECRET).and(stage.get(&secret_in("more")))).await;
+    (stage, controller, living, ended)
+}
+
+/// Ends a pod of the namespace `more`.
+fn end(stage: &Stage, pod: &Value, phase: &str) {
+    let path = format!("{}/{}/status", pods_in("more"), pod["metadata"]["name"].as_str().unwrap());
+    stage.request("PATCH", &path, Some(&json!({ "status": { "phase": phase } })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn turned_off_secrets_stay_for_living_pods() {
+    let (stage, controller, living, ended) = stage_with_secrets().await;
     drop(controller);
     // As a former version left it.
     let owned = json!({ "metadata": { "ownerReferences": [anchor(&stage)] } });
     stage.request("PATCH", SECRET, Some(&owned));
-    let ended =
-        format!("{}/{}/status", pods_in("more"), ended["metadata"]["name"].as_str().unwrap());
-    stage.request("PATCH", &ended, Some(&json!({ "status": { "phase": "Succeeded" } })));
+    end(&stage, &ended, "Succeeded");
 
     let mut off = settings();
     off.pull_secrets = false;
@@ -197,17 +208,8 @@ async fn turned_off_secrets_stay_for_living_pods() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn release_that_leaves_keeps_what_pods_need() {
-    let stage = Stage::set().await;
-    mk_namespace(&stage, "more", None);
-    let mut controller = stage.controller(settings(), "one");
-    until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    let living = stage.request("POST", PODS, Some(&swapped_pod()));
-    let ended = stage.request("POST", &pods_in("more"), Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET).and(stage.get(&secret_in("more")))).await;
-    let ended =
-        format!("{}/{}/status", pods_in("more"), ended["metadata"]["name"].as_str().unwrap());
-    stage.request("PATCH", &ended, Some(&json!({ "status": { "phase": "Failed" } })));
+    let (stage, controller, living, ended) = stage_with_secrets().await;
+    end(&stage, &ended, "Failed");
     let before = stage.get(SECRET).unwrap();
 
     leave(&stage.client, &release()).await.unwrap();

@@ -29,6 +29,11 @@ pub(crate) const SECRETS: &str = "/api/v1/namespaces/image-swap-system/secrets";
 pub(crate) const JET_SECRETS: &str = "/api/v1/namespaces/jet-system/secrets";
 pub(crate) const REGISTRATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub(crate) const POLICIES: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+pub(crate) const BINDINGS: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const ANCHORS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
 /// Longer than anything takes on a machine that builds something meanwhile.
@@ -164,6 +169,43 @@ impl Stage {
             tokio::task::block_in_place(|| self.control_plane.request(method, path, body).unwrap());
         assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.body);
         serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Refuses new namespaces without `label`, except that of the release, with `message`.
+    /// Returns when the API server refuses.
+    pub(crate) async fn demand_label(&self, label: &str, message: &str) {
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": { "name": label },
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": { "resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["namespaces"],
+                }] },
+                "validations": [{
+                    "expression": format!(
+                        "object.metadata.name == '{NAMESPACE}' || \
+                         has(object.metadata.labels) && '{label}' in object.metadata.labels"
+                    ),
+                    "message": message,
+                }],
+            },
+        });
+        self.request("POST", POLICIES, Some(&policy));
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": { "name": label },
+            "spec": { "policyName": label, "validationActions": ["Deny"] },
+        });
+        self.request("POST", BINDINGS, Some(&binding));
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "test" },
+        });
+        let path = format!("{NAMESPACES}?dryRun=All");
+        let create = || self.control_plane.request("POST", &path, Some(&namespace)).unwrap();
+        eventually(|| (tokio::task::block_in_place(create).status == 422).then_some(())).await;
     }
 
     /// Declares `keys` in the Secret `name`, in place of whatever it declared.

@@ -4,47 +4,9 @@ use image_swap_cluster::Report;
 use serde_json::{Value, json};
 
 use crate::stage::{
-    JET_SECRETS, NAMESPACE, SECRETS, Stage, eventually, keys, pod, settings, until,
+    BINDINGS, JET_SECRETS, NAMESPACE, NAMESPACES, POLICIES, SECRETS, Stage, eventually, keys, pod,
+    settings, until,
 };
-
-const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
-const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
-const NAMESPACES: &str = "/api/v1/namespaces";
-
-/// Refuses namespaces without the label `owner`, as many companies do.
-async fn demand_labels(stage: &Stage) {
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": "owner" },
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": { "resourceRules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
-                "resources": ["namespaces"],
-            }] },
-            "validations": [{
-                "expression": "has(object.metadata.labels) && 'owner' in object.metadata.labels",
-                "message": "namespaces need the label owner",
-            }],
-        },
-    });
-    stage.request("POST", POLICIES, Some(&policy));
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": "owner" },
-        "spec": { "policyName": "owner", "validationActions": ["Deny"] },
-    });
-    stage.request("POST", BINDINGS, Some(&binding));
-    eventually(|| {
-        let namespace = json!({
-            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "test" },
-        });
-        let path = format!("{NAMESPACES}?dryRun=All");
-        let ask = || stage.control_plane.request("POST", &path, Some(&namespace)).unwrap();
-        (tokio::task::block_in_place(ask).status == 422).then_some(())
-    })
-    .await;
-}
 
 /// Allows no more object of `kind` in the release's namespace. The controller that counts
 /// objects does not run here.
@@ -68,7 +30,7 @@ fn fails(report: &Report, name: &str) -> bool {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_steps_keep_no_other_from_being_taken() {
     let stage = Stage::set().await;
-    demand_labels(&stage).await;
+    stage.demand_label("owner", "namespaces need the label owner").await;
     allow_no(&stage, "configmaps");
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
