@@ -96,7 +96,7 @@ pub struct Declared {
     pub refused: Vec<String>,
     /// The keys in which the chart's declaration differs from `registry-info`.
     pub differs: Vec<String>,
-    /// What was found: errors first, a hundred at most.
+    /// Findings about the declaration: errors first, a hundred at most.
     pub findings: Vec<Found>,
     /// The number of findings, listed or not.
     pub finding_count: usize,
@@ -173,9 +173,9 @@ pub struct PullSecrets {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Recreated {
-    /// Its namespace.
+    /// The namespace of the pod.
     pub namespace: String,
-    /// Its name, or the prefix of its generated name.
+    /// The name of the pod, or the prefix of its generated name.
     pub pod: String,
     /// The kind of its owner.
     pub kind: String,

@@ -16,7 +16,7 @@ use crate::{
 /// A target that the runtime could not pull from.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// It cannot be reached, its certificate is not trusted, or it fails.
+    /// The host cannot be reached, its certificate is not trusted, or its answer is an error.
     #[error(
         "cannot use {host} as a mirror: {source}; correct the declaration (CA_CERT and INSECURE are \
          for the host DOMAIN), or skip this request with --no-check"
@@ -27,7 +27,7 @@ pub enum CheckError {
         /// The reason.
         source: Error,
     },
-    /// It requires a credential, or refuses the declared one.
+    /// The host requires a credential, or refuses the declared one.
     #[error(
         "cannot use {host} as a mirror: it refuses {sent}; declare USERNAME and PASSWORD for it, or \
          skip this request with --no-check"

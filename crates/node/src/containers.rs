@@ -159,7 +159,7 @@ fn foreign(observed: &Observed, changes: &Changes<'_>) -> Result<Foreign, Refusa
     Ok(foreign)
 }
 
-/// What a drop-in keeps of other files.
+/// The settings of other files that a drop-in keeps.
 struct Kept<'a, 'd> {
     desired: &'a Desired<'d>,
     foreign: Foreign,

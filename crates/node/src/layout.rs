@@ -5,7 +5,7 @@ use crate::{Contact, HostPath, Observed, plan::Changes};
 
 /// The name of the declared authority.
 const CA: &str = "ca.crt";
-/// Its name beside a `ca.crt` of another tool.
+/// The name of the declared authority beside a `ca.crt` of another tool.
 const OTHER_CA: &str = "image-swap-ca.crt";
 
 /// Returns the names of the files of other tools in `directory`.

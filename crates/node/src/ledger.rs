@@ -54,7 +54,7 @@ pub enum Before {
         bytes: Bytes,
         /// Its permissions.
         mode: u32,
-        /// Its user and group; `None` if those of image-swap itself.
+        /// The user and group of the file; `None` if those of image-swap itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<(u32, u32)>,
     },

@@ -9,7 +9,7 @@ use crate::{HostPath, toml::Toml};
 pub(crate) struct Registry {
     /// The references that it is for: a host with a path, or `*.` and a domain.
     pub(crate) prefix: String,
-    /// What replaces the prefix; empty if nothing does.
+    /// The text in place of the prefix; empty to keep the prefix.
     location: String,
     /// True if plain HTTP and unverified certificates are accepted.
     pub(crate) insecure: bool,

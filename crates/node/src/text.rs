@@ -1,6 +1,6 @@
 //! Texts that begin with a byte order mark, or are UTF-16.
 
-/// How the characters of a text are stored.
+/// The encoding of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// UTF-8 without a byte order mark.

@@ -106,7 +106,7 @@ pub(crate) enum Standing {
     Unfinished { since: u64 },
     /// There is no request.
     Idle { since: u64 },
-    /// Nothing is missing from the client: requests are answered soon, or wait for room.
+    /// The client has sent everything: requests are answered soon, or wait for room.
     Complete,
 }
 

@@ -43,7 +43,7 @@ impl Controller {
     /// can be served yet. A step that fails is noted in `steps`.
     ///
     /// # Errors
-    /// What is stored cannot be read.
+    /// The stored certificates cannot be read.
     pub(super) async fn certificates(
         &self,
         snapshot: &Snapshot,

@@ -1,8 +1,8 @@
 //! The controller: reads everything it is responsible for, and takes the next step
 //! wherever one is due. Each step is tried, whatever becomes of the others.
 //!
-//! It keeps nothing that could not be read again: every reconciliation begins with what
-//! is stored in the cluster. Watches only start one.
+//! Every reconciliation begins with the objects stored in the cluster. Watches only start
+//! one.
 
 mod certificates;
 mod declaration;
@@ -303,7 +303,7 @@ impl Controller {
         watch(all(ApiResource::erase::<ClusterRole>(&())), release.anchor().to_owned());
         let registrations = ApiResource::erase::<MutatingWebhookConfiguration>(&());
         watch(all(registrations), release.admission());
-        // Its deletion: nothing in it will answer the API server.
+        // When the namespace is deleted, no replica will answer the API server.
         watch(all(ApiResource::erase::<Namespace>(&())), release.namespace.clone());
         tasks
     }

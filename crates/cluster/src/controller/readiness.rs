@@ -59,7 +59,7 @@ enum Installation {
     Reached,
     /// No replica runs.
     NoReplica,
-    /// Nothing is registered, or the API server does not reach a replica.
+    /// The registration is missing, or the API server does not reach a replica.
     Unreached,
 }
 

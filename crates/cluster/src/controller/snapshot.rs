@@ -118,7 +118,7 @@ async fn optional(api: &Api<Secret>, name: Option<&str>) -> Fetched<Secret> {
 /// Returns the object that was read.
 ///
 /// # Errors
-/// It could not be read.
+/// The object could not be read.
 pub(super) fn found<T>(read: &Fetched<T>) -> Result<Option<&T>, Error> {
     read.as_ref().map(Option::as_ref).map_err(|error| Error::Unread(error.to_string()))
 }
@@ -132,7 +132,7 @@ impl Snapshot {
     /// Returns the declaration that was in force last.
     ///
     /// # Errors
-    /// It could not be read.
+    /// The object could not be read.
     pub(super) fn last(&self) -> Result<Option<Effective>, Error> {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
         let origin = text(secret, "source").and_then(Origin::named);

@@ -25,8 +25,8 @@
 //! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
 //! immutable.
 //!
-//! What images were called before is recorded in the annotation [`ORIGINALS`], where
-//! the API server takes one of that size.
+//! The annotation [`ORIGINALS`] records the original images, unless it would exceed the
+//! size that the API server accepts.
 
 mod base64;
 mod before;

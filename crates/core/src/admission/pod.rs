@@ -41,7 +41,7 @@ pub(super) struct Object<'b> {
     exempt_label: Option<PodExemption>,
     /// True if it has a label, and an annotation, by which an injector chooses pods.
     marked: [bool; 2],
-    /// Its annotations as JSON; empty: it has none.
+    /// The annotations as JSON; empty without annotations.
     annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
     pub(super) images: Vec<Image<'b>>,

@@ -109,8 +109,8 @@ impl Effective {
     /// Returns the text with the keys that replicas serve by, and no other key.
     /// [`None`] if the text is not an object that image-swap wrote.
     ///
-    /// Its hash identifies a declaration in status, logs and answers. It covers no
-    /// credential, so a weak password cannot be guessed from it.
+    /// A hash of this text identifies a declaration in status, logs and answers. No
+    /// credential is part of it, so a weak password cannot be guessed.
     pub fn text_without_credentials(&self) -> Option<String> {
         if self.origin == Origin::None {
             return Some(String::new());

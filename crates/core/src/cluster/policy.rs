@@ -79,7 +79,7 @@ pub enum Pace {
     Soon,
     /// Failures were seen; more evidence is needed.
     Often,
-    /// Nothing is expected to change.
+    /// No change is expected.
     Steady,
 }
 

@@ -35,26 +35,26 @@ pub const THRESHOLD: usize = 5;
 /// An owner of pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodOwner {
-    /// Its `apiVersion`.
+    /// The `apiVersion` of the owner.
     pub api_version: String,
-    /// Its kind.
+    /// The kind of the owner.
     pub kind: String,
-    /// Its name.
+    /// The name of the owner.
     pub name: String,
-    /// Its UID.
+    /// The UID of the owner.
     pub uid: String,
 }
 
 /// A swapped pod that has an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedPod {
-    /// Its UID.
+    /// The UID of the pod.
     pub uid: String,
-    /// Its namespace.
+    /// The namespace of the pod.
     pub namespace: String,
-    /// Its name, or the prefix of its generated name.
+    /// The name of the pod, or the prefix of its generated name.
     pub stem: String,
-    /// Its controller, or else its first owner.
+    /// The controller of the pod, or else the first owner.
     pub owner: PodOwner,
     /// The hash of its record of originals and its revision.
     pub version: u64,
@@ -63,11 +63,11 @@ pub struct OwnedPod {
 /// A pod that is created again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecreatedPod {
-    /// Its namespace.
+    /// The namespace of the pod.
     pub namespace: String,
-    /// Its name, or the prefix of its generated name.
+    /// The name of the pod, or the prefix of its generated name.
     pub stem: String,
-    /// Its owner.
+    /// The owner of the pod.
     pub owner: PodOwner,
     /// The number of recreations within [`WINDOW`].
     pub times: usize,

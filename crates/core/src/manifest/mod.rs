@@ -5,7 +5,7 @@
 //! they are. [`crate::workload`] knows where the images of built-in kinds are. In any other
 //! kind lists of containers count wherever they are, as in kustomize, and some fields of
 //! well-known custom resources. Pods and containers are exempt as they are in admission.
-//! Whatever else looks like an image of a declared registry is listed.
+//! Other texts that look like an image of a declared registry are listed.
 //!
 //! An anchored value is one text with several uses. It is edited only if every
 //! use of it is an image that is swapped; otherwise it is reported.

@@ -19,9 +19,9 @@ pub(super) struct Adapted {
 
 /// A part of the changed text, up to the next one.
 struct Piece {
-    /// Its first byte in the changed text.
+    /// The first byte in the changed text.
     start: usize,
-    /// Its first byte in the source, or the byte before which it was put in.
+    /// The first byte in the source, or the byte before which it was put in.
     source: usize,
     /// True if it is copied from the source.
     is_copied: bool,

@@ -89,7 +89,7 @@ impl<'s> Tree<'s> {
     /// Reads every document of `source`.
     ///
     /// # Errors
-    /// Whatever is neither YAML 1.2 nor read by `kubectl`, an alias without its anchor, and
+    /// Text that is neither YAML 1.2 nor read by `kubectl`, an alias without its anchor, or
     /// nesting deeper than 128.
     pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
         let error = match Builder::new(source, None).build(source, |value| value) {

@@ -26,7 +26,7 @@ pub struct Daemon {
     pub pid: Option<u32>,
     /// Its program, as the host calls it.
     pub program: Option<String>,
-    /// Its command line; empty if that cannot be seen.
+    /// The command line of the process; empty if it cannot be read.
     pub(super) arguments: Vec<String>,
     /// The `config_path` in force, if it says so.
     pub(super) config_path: Option<String>,

@@ -21,7 +21,7 @@ pub(crate) struct Changes<'a> {
     pub(crate) notes: Vec<String>,
     /// Credentials of other tools' files that the wanted files keep.
     pub(crate) secrets: Vec<String>,
-    /// How the runtime will reach each target host, as far as other tools' files decide it.
+    /// Settings of other tools' files for each target host.
     pub(crate) contacts: Vec<Contact>,
     /// Notes of files that are to be edited.
     edits: Vec<(HostPath, String)>,

@@ -1,4 +1,4 @@
-//! How the runtime will reach a target host.
+//! Settings of host files for a target host.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -41,7 +41,7 @@ pub struct Plan {
     pub cases: Vec<&'static Case>,
     /// The rules that the runtime cannot be told.
     pub inexpressible: Vec<Inexpressible>,
-    /// How the runtime will reach each target host, as far as files of the host decide it.
+    /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
     secrets: Vec<String>,

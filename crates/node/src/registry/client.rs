@@ -39,14 +39,14 @@ pub enum Schemes {
     Tokens,
 }
 
-/// Whether a registry serves a client.
+/// The result of a request to a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// It does.
+    /// The registry serves the client.
     Yes,
-    /// It requires a credential, or refuses the one that it got.
+    /// The registry requires a credential, or refuses the one that was sent.
     Unauthorized,
-    /// Its answer does not show it: the reason.
+    /// The answer is inconclusive: the reason.
     Unknown(String),
 }
 

@@ -36,7 +36,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
 
-/// How a registry is connected to.
+/// The trust and transport of a connection to a registry.
 #[derive(Clone)]
 pub(super) enum Trust {
     /// Plain HTTP.

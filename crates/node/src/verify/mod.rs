@@ -61,7 +61,7 @@ pub struct Verifier<'a> {
     pub fallback: Fallback,
     /// Whether credentials may travel over plain HTTP.
     pub header_over_http: bool,
-    /// How the runtime reaches target hosts, as far as files of the host decide it.
+    /// Settings of host files for target hosts.
     pub contacts: &'a [Contact],
 }
 
