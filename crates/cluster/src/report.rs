@@ -4,6 +4,7 @@ use image_swap_core::{
     cluster::{certificates::Validity, effective::About, foreign::Life},
     declaration::UnixTime,
 };
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
@@ -41,6 +42,17 @@ pub struct Report {
     pub repairs: u64,
     /// The steps of the last reconciliation that failed.
     pub failing: Vec<FailingStep>,
+    /// The UID of the `ConfigMap` `N-uninstall` that the controller knows as an ordinary
+    /// object of the release; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uninstall_mark: Option<String>,
+}
+
+impl Report {
+    /// Parses the report in the `ConfigMap` `N-status`; `None` if `map` holds none.
+    pub(crate) fn of(map: &ConfigMap) -> Option<Self> {
+        serde_json::from_str(map.data.as_ref()?.get("status.json")?).ok()
+    }
 }
 
 /// The entries that each list of a report has at most. A report has to fit into a

@@ -25,7 +25,7 @@ const FEW: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pod {
     Swapped,
-    /// Stored with its own image. `registered` is true if the webhook was registered a
+    /// Stored with its own image. `registered` is true if the registration had entries a
     /// moment later.
     Unswapped {
         registered: bool,
@@ -109,8 +109,13 @@ fn create(control_plane: &ControlPlane, name: &str) -> Pod {
         "nginx:1.25" => {
             let kind = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
             let registration = format!("{kind}/{}-admission", Install::default().release);
-            // A missing answer does not prove that the registration was gone.
-            let registered = !matches!(control_plane.get(&registration), Ok(None));
+            // A missing answer does not prove that the registration was gone. Helm replaces
+            // it by an empty one before it deletes it.
+            let registered = match control_plane.get(&registration) {
+                Ok(None) => false,
+                Ok(Some(object)) => object["webhooks"].as_array().is_some_and(|it| !it.is_empty()),
+                Err(_) => true,
+            };
             Pod::Unswapped { registered }
         }
         other => Pod::Wrong(other.to_owned()),

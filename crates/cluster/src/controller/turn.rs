@@ -178,6 +178,7 @@ impl Controller {
             trust: told(&declaration.trust),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
+            uninstall_mark: memory.uninstallation.mark().map(str::to_owned),
         }
     }
 

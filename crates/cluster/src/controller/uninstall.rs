@@ -21,6 +21,7 @@ use crate::{
     api,
     error::Error,
     pull_secrets::{Order, leave},
+    report::Report,
 };
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
@@ -30,7 +31,10 @@ const QUIET: UnixTime = 60;
 /// The memory of a registration that may be deleted.
 #[derive(Default)]
 pub(super) struct Uninstallation {
-    /// True if the registration had entries when it was last read.
+    /// True once the memory of the previous leader was read.
+    is_read: bool,
+    /// True if the registration had entries when it was last read, or if a previous leader
+    /// may have registered.
     registered: bool,
     /// The UID of the last mark; `None` if none was seen.
     mark: Option<String>,
@@ -42,6 +46,16 @@ impl Uninstallation {
     /// Returns true during the quiet time.
     pub(super) fn is_quiet(&self, now: UnixTime) -> bool {
         self.until.is_some_and(|until| now < until)
+    }
+
+    /// Returns the UID of the last mark, for the next leader; `None` if none was seen.
+    pub(super) fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
+    }
+
+    /// Returns the memory of a release that is not registered.
+    const fn unregistered(mark: Option<String>) -> Self {
+        Self { is_read: true, registered: false, mark, until: None }
     }
 }
 
@@ -67,12 +81,13 @@ impl Controller {
         observed: Option<&Value>,
         now: UnixTime,
     ) -> Result<bool, Error> {
+        self.recall(memory).await;
         let entries = observed.and_then(|it| it["webhooks"].as_array());
         if entries.is_some_and(|entries| !entries.is_empty()) {
             memory.uninstallation.registered = true;
             return Ok(false);
         }
-        if memory.uninstallation.until.is_some_and(|until| now < until) {
+        if memory.uninstallation.is_quiet(now) {
             return Ok(true);
         }
         let mark = self.mark().await?;
@@ -83,7 +98,7 @@ impl Controller {
         if mark.is_some() && mark != memory.uninstallation.mark {
             info!("Helm uninstalls the release: it stays unregistered");
             let until = Some(now + QUIET);
-            memory.uninstallation = Uninstallation { registered: true, mark, until };
+            memory.uninstallation = Uninstallation { is_read: true, registered: true, mark, until };
             self.leave_pull_secrets(memory);
             return Ok(true);
         }
@@ -92,9 +107,29 @@ impl Controller {
         if api::get(&services, &self.settings.service).await?.is_none() {
             return Ok(true);
         }
-        memory.uninstallation = Uninstallation { mark, ..Uninstallation::default() };
+        memory.uninstallation = Uninstallation::unregistered(mark);
         memory.gate = None;
         Ok(false)
+    }
+
+    /// Reads the memory of the previous leader, once. A new leader may begin while Helm
+    /// uninstalls the release, after the registration was deleted. Without an answer of the
+    /// API server the release counts as new, and the next turn reads again.
+    async fn recall(&self, memory: &mut Memory) {
+        if memory.uninstallation.is_read {
+            return;
+        }
+        let release = &self.settings.release;
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
+        match api::get(&maps, &release.status()).await {
+            Ok(status) => {
+                memory.uninstallation.is_read = true;
+                memory.uninstallation.registered = status.is_some();
+                memory.uninstallation.mark =
+                    status.as_ref().and_then(Report::of).and_then(|report| report.uninstall_mark);
+            }
+            Err(error) => warn!(%error, "the report of the previous leader cannot be read"),
+        }
     }
 
     /// Deletes the registration of a release that an administrator marked as leaving, or
@@ -104,7 +139,7 @@ impl Controller {
         snapshot: &Snapshot,
         memory: &mut Memory,
     ) -> Result<(), Error> {
-        memory.uninstallation = Uninstallation::default();
+        memory.uninstallation = Uninstallation::unregistered(None);
         memory.gate = None;
         if found(&snapshot.registration)?.is_some() {
             let registrations = api::registrations(&self.client);

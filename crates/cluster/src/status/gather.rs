@@ -97,9 +97,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     if let (Some(None), Some(None)) = (&map, &deployment) {
         return Err(Error::NoRelease { name: name.clone(), namespace: namespace.clone() });
     }
-    let report = map
-        .flatten()
-        .and_then(|map| serde_json::from_str::<Report>(map.data?.get("status.json")?).ok());
+    let report = map.flatten().as_ref().and_then(Report::of);
     let leader = leader(client, release, &mut unread).await?;
     let (registered, leaving) = live(client, release, &mut unread).await?;
     let mut stuck = Vec::new();

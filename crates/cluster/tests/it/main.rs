@@ -6,7 +6,6 @@
 )]
 
 mod access;
-mod adoption;
 mod api_servers;
 mod apply;
 mod conditions;

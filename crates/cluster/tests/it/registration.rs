@@ -6,8 +6,8 @@ use image_swap_cluster::{Intervals, leave};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    ANCHORS, JET_SECRETS, REGISTRATIONS, SECRETS, Stage, controller_by, eventually, intervals,
-    keys, now, pod, release, settings, until,
+    ANCHORS, JET_SECRETS, NAMESPACE, REGISTRATIONS, SECRETS, Stage, controller_by, eventually,
+    intervals, keys, now, pod, release, settings, until,
 };
 
 const OURS: &str =
@@ -152,6 +152,36 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
     leave(&stage.client, &release()).await.unwrap();
 }
 
+/// A leader that begins after Helm deleted the registration knows from the report of the
+/// previous one that the mark is not an ordinary object.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn new_leader_registers_nothing_during_uninstallation() {
+    let stage = Stage::set().await;
+    stage.make_service();
+    let maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
+    let mark = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "image-swap-uninstall" },
+    });
+    let path = format!("{maps}/image-swap-uninstall");
+    // An ordinary object, as `helm template | kubectl apply` creates it.
+    stage.request("POST", &maps, Some(&mark));
+    for identity in ["one", "two"] {
+        let mut controller = stage.controller(settings(), identity);
+        until(&mut controller.report, |it| it.policy.registered && it.uninstall_mark.is_some())
+            .await;
+        drop(controller);
+        stage.request("DELETE", OURS, None);
+    }
+    // Helm replaces it, and deletes the registration, while no controller leads.
+    stage.request("DELETE", &path, None);
+    stage.request("POST", &maps, Some(&mark));
+    let mut controller = stage.controller(settings(), "three");
+    let report = until(&mut controller.report, |it| !it.version.is_empty()).await;
+    assert!(!report.policy.registered);
+    assert!(stage.registration().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
@@ -179,6 +209,28 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     until(&mut controller.report, |it| it.policy.mode == "enforce" && it.foreign.is_empty()).await;
     assert!(stage.get(&theirs).is_none());
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+}
+
+/// Another program that is restarted has no endpoint for a while.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {
+    let stage = Stage::set().await;
+    let (replica, _following) = stage.replica().await;
+    stage.serve_at(replica.port());
+    stage.request("POST", REGISTRATIONS, Some(&imageswap("image-swap-admission")));
+    let patient = Intervals { grace: Duration::from_hours(1), ..intervals() };
+    let mut adopting = settings();
+    adopting.adopt = true;
+    let mut controller = controller_by(&stage.client, adopting, "one", patient, now);
+    until(&mut controller.report, |it| it.foreign.first().is_some_and(|it| it.alive)).await;
+    // The Service loses its endpoints; the probes show that the controller noticed. An
+    // API server keeps calling over a connection that stays open.
+    replica.stop();
+    stage.serve_at_all(&[]);
+    let report = until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    assert_eq!((report.policy.mode.as_str(), report.foreign[0].alive), ("audit", true));
+    assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_some());
 }
 
 /// Two writers that each insist: repairs are counted and paced, whatever the field.
