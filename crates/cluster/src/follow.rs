@@ -102,17 +102,37 @@ where
     }
 }
 
-/// Pokes `changed` whenever the object `name` changes, for ever.
+/// Notifies `changed` of every change of the object `name`. Never ends.
 pub(crate) async fn changes(api: Api<Glimpse>, name: String, changed: Arc<Notify>) {
+    watch_names(api, name, |_| changed.notify_one()).await;
+}
+
+/// Sends the UID of the object `name` to `last`, whenever one is created. The UID stays
+/// when the object is deleted. Never ends.
+pub(crate) async fn last_uid(api: Api<Glimpse>, name: String, last: watch::Sender<Option<String>>) {
+    watch_names(api, name, |object| {
+        if let Some(uid) = object.and_then(|object| object.meta().uid.clone()) {
+            last.send_replace(Some(uid));
+        }
+    })
+    .await;
+}
+
+/// Calls `on_change` with the object `name` after each of its changes, and with `None`
+/// after its deletion and at the end of a list. Never ends.
+async fn watch_names(api: Api<Glimpse>, name: String, on_change: impl Fn(Option<&Glimpse>)) {
     let events = watcher(api, named(&name)).backoff(Patience::default());
     pin_mut!(events);
     let mut failing = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => {}
-            Ok(_) => {
+            Ok(event) => {
                 failing = false;
-                changed.notify_one();
+                on_change(match &event {
+                    Event::Apply(object) | Event::InitApply(object) => Some(object),
+                    _ => None,
+                });
             }
             Err(error) => {
                 if !failing {

@@ -16,7 +16,7 @@ impl Minor {
     /// The oldest version that is tested.
     pub const OLDEST: Self = Self(33);
     /// All versions that can be built, oldest first.
-    pub const MATRIX: [Self; 4] = [Self::OLDEST, Self(35), Self(36), Self::DEFAULT];
+    pub const MATRIX: [Self; 5] = [Self::OLDEST, Self(34), Self(35), Self(36), Self::DEFAULT];
 
     /// Returns the version that `IMAGE_SWAP_KUBERNETES` names, or the default if it is unset.
     ///
@@ -64,6 +64,9 @@ mod tests {
             assert_eq!(minor.to_string().parse::<Minor>().unwrap(), minor);
         }
         let error = "1.20".parse::<Minor>().unwrap_err().to_string();
-        assert!(error.contains("\"1.20\"") && error.contains("1.33, 1.35, 1.36, 1.37"), "{error}");
+        assert!(
+            error.contains("\"1.20\"") && error.contains("1.33, 1.34, 1.35, 1.36, 1.37"),
+            "{error}"
+        );
     }
 }

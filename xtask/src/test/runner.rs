@@ -2,8 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZero,
     path::PathBuf,
     process::Command,
+    thread,
 };
 
 use image_swap_testbed::Minor;
@@ -55,6 +57,9 @@ impl Runner {
                 let mut command = Command::new(program);
                 command.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]);
                 command.args(nextest(choice));
+                if !matches!(choice, Choice::Plain) {
+                    command.arg("--test-threads").arg(threads().to_string());
+                }
                 process::in_checkout(host, &mut command);
                 command
             }
@@ -69,6 +74,12 @@ impl Runner {
         command.envs(minor.map(|minor| (Minor::VARIABLE, minor.to_string())));
         command
     }
+}
+
+/// Returns the number of tests that run at the same time: one more than this machine has
+/// processors, since tests with parts often wait for them.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get) + 1
 }
 
 /// Returns the arguments of cargo-nextest for `choice`.

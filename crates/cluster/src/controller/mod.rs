@@ -30,7 +30,7 @@ use image_swap_core::{
 };
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
-    core::v1::{Namespace, Secret},
+    core::v1::{ConfigMap, Namespace, Secret},
     rbac::v1::ClusterRole,
 };
 use kube::{Api, Client, Config, core::ApiResource};
@@ -139,6 +139,8 @@ pub struct Controller {
     report: watch::Sender<Report>,
     /// Something changed: time to look.
     changed: Arc<Notify>,
+    /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
+    last_mark: watch::Sender<Option<String>>,
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
 
@@ -239,6 +241,7 @@ impl Controller {
             intervals,
             report: watch::Sender::new(Report::default()),
             changed: Arc::default(),
+            last_mark: watch::Sender::new(None),
             clock: Box::new(now),
         }
     }
@@ -305,6 +308,9 @@ impl Controller {
         watch(all(registrations), release.admission());
         // When the namespace is deleted, no replica will answer the API server.
         watch(all(ApiResource::erase::<Namespace>(&())), release.namespace.clone());
+        let maps = ApiResource::erase::<ConfigMap>(&());
+        let maps = Api::namespaced_with(self.client.clone(), &release.namespace, &maps);
+        tasks.spawn(follow::last_uid(maps, release.uninstallation(), self.last_mark.clone()));
         tasks
     }
 

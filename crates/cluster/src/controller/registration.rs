@@ -117,7 +117,7 @@ impl Controller {
         (audit, now): (bool, UnixTime),
     ) -> Result<Option<Policy>, Error> {
         let observed = found(&snapshot.registration)?;
-        if self.stays_away(memory, observed, now).await? {
+        if self.stays_away(memory, steps, observed, now).await? {
             return Ok(None);
         }
         let registered = webhooks::earned(observed);

@@ -4,8 +4,9 @@
 //! No pod of the release takes part, so that it works where none of them can start. The
 //! controller only has to keep from registering again until Helm ends it. Helm's mark, a
 //! `ConfigMap` that exists while the hooks run, tells an uninstallation from another
-//! deletion. A mark that was there before the registration is an ordinary object, made by
-//! `helm template | kubectl apply`.
+//! deletion. The mark may be deleted again before the controller looks: a watch shows it.
+//! A mark that was there before the registration is an ordinary object, made by `helm
+//! template | kubectl apply`.
 
 use image_swap_core::declaration::UnixTime;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     Controller, Memory,
     snapshot::{Snapshot, found},
+    steps::StepErrors,
 };
 use crate::{
     api,
@@ -27,6 +29,10 @@ use crate::{
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
 /// controller within this time, or the uninstallation was given up.
 const QUIET: UnixTime = 60;
+/// Seconds for which a new leader leaves a release unregistered whose registration was
+/// deleted while no controller led. Helm, if it uninstalls the release, deletes the Service
+/// within this time.
+const SETTLE: UnixTime = 5;
 
 /// The memory of a registration that may be deleted.
 #[derive(Default)]
@@ -78,17 +84,16 @@ impl Controller {
     pub(super) async fn stays_away(
         &self,
         memory: &mut Memory,
+        steps: &mut StepErrors,
         observed: Option<&Value>,
         now: UnixTime,
     ) -> Result<bool, Error> {
-        self.recall(memory).await;
+        self.recall(memory, now).await;
         let entries = observed.and_then(|it| it["webhooks"].as_array());
         if entries.is_some_and(|entries| !entries.is_empty()) {
             memory.uninstallation.registered = true;
+            memory.uninstallation.until = None;
             return Ok(false);
-        }
-        if memory.uninstallation.is_quiet(now) {
-            return Ok(true);
         }
         let mark = self.mark().await?;
         if !memory.uninstallation.registered {
@@ -100,6 +105,10 @@ impl Controller {
             let until = Some(now + QUIET);
             memory.uninstallation = Uninstallation { is_read: true, registered: true, mark, until };
             self.leave_pull_secrets(memory);
+            return Ok(true);
+        }
+        if let Some(until) = memory.uninstallation.until.filter(|until| now < *until) {
+            steps.delay(until - now);
             return Ok(true);
         }
         let release = &self.settings.release;
@@ -115,7 +124,7 @@ impl Controller {
     /// Reads the memory of the previous leader, once. A new leader may begin while Helm
     /// uninstalls the release, after the registration was deleted. Without an answer of the
     /// API server the release counts as new, and the next turn reads again.
-    async fn recall(&self, memory: &mut Memory) {
+    async fn recall(&self, memory: &mut Memory, now: UnixTime) {
         if memory.uninstallation.is_read {
             return;
         }
@@ -123,10 +132,13 @@ impl Controller {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
         match api::get(&maps, &release.status()).await {
             Ok(status) => {
-                memory.uninstallation.is_read = true;
-                memory.uninstallation.registered = status.is_some();
-                memory.uninstallation.mark =
-                    status.as_ref().and_then(Report::of).and_then(|report| report.uninstall_mark);
+                let report = status.as_ref().and_then(Report::of);
+                memory.uninstallation = Uninstallation {
+                    is_read: true,
+                    registered: status.is_some(),
+                    mark: report.and_then(|report| report.uninstall_mark),
+                    until: status.is_some().then_some(now + SETTLE),
+                };
             }
             Err(error) => warn!(%error, "the report of the previous leader cannot be read"),
         }
@@ -149,11 +161,13 @@ impl Controller {
         Ok(())
     }
 
-    /// Returns the UID of the mark that Helm makes when it uninstalls the release.
+    /// Returns the UID of the mark that Helm makes when it uninstalls the release, also
+    /// after its deletion; `None` if there was none.
     async fn mark(&self) -> Result<Option<String>, Error> {
         let release = &self.settings.release;
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
         let mark = api::get(&maps, &release.uninstallation()).await?;
-        Ok(mark.and_then(|mark| mark.metadata.uid))
+        let uid = mark.and_then(|mark| mark.metadata.uid);
+        Ok(uid.or_else(|| self.last_mark.borrow().clone()))
     }
 }

@@ -152,6 +152,25 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
     leave(&stage.client, &release()).await.unwrap();
 }
 
+/// Helm deletes its mark before the Service: a controller that looks late does not find it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn deleted_mark_keeps_the_release_unregistered() {
+    let stage = Stage::set().await;
+    stage.make_service();
+    let mut controller = stage.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
+    let maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
+    let mark = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "image-swap-uninstall" },
+    });
+    stage.request("POST", &maps, Some(&mark));
+    stage.request("DELETE", &format!("{maps}/image-swap-uninstall"), None);
+    stage.request("DELETE", OURS, None);
+    until(&mut controller.report, |it| !it.policy.registered).await;
+    assert!(stage.registration().is_none());
+}
+
 /// A leader that begins after Helm deleted the registration knows from the report of the
 /// previous one that the mark is not an ordinary object.
 #[tokio::test(flavor = "multi_thread")]
