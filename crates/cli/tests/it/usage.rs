@@ -1,4 +1,9 @@
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    thread,
+};
 
 use crate::run::{example, image_swap, image_swap_with};
 
@@ -73,6 +78,38 @@ fn a_cluster_that_is_not_there_is_no_bad_news_but_no_answer() {
             assert!(ran.stderr.starts_with("error: expected to "), "{}", ran.stderr);
         }
     }
+}
+
+#[test]
+fn leave_takes_the_cluster_of_a_context() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first_request = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        let body = r#"{"kind":"Status","status":"Failure","reason":"Forbidden","code":403}"#;
+        let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close";
+        write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        line
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kubeconfig");
+    // The cluster of the current context has no API server.
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nusers: [{{name: u, user: {{}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}, \
+         {{name: d, context: {{cluster: d, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:1'}}}}, \
+         {{name: d, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n",
+    );
+    fs::write(&file, kubeconfig).unwrap();
+    let leave = ["leave", "--kubeconfig", file.to_str().unwrap(), "-n", "swap", "--context"];
+    let ran = image_swap(&[&leave[..], &["none"]].concat());
+    assert!(ran.code == 1 && ran.stderr.contains("none"), "{}", ran.stderr);
+    let ran = image_swap(&[&leave[..], &["d"]].concat());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(first_request.join().unwrap().contains("/clusterroles/image-swap"));
 }
 
 #[test]
