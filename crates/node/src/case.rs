@@ -138,7 +138,7 @@ cases! {
     CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
         "log in there for the declared registry, and declare it without credentials for nodes";
     REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
-        "declare what it says, and move it away, for there is one such file; or put in by hand what `image-swap render k3s` prints";
+        "add its mirrors, credentials and CA to the declaration, and move the file away; or merge into it by hand what `image-swap render k3s` prints: k3s and RKE2 read one such file";
     REGISTRIES_YAML_EMPTY: "registries-yaml-empty", "k3s or RKE2, and a registries.yaml that is empty, or names registries without mirrors for the embedded registry", Migrate,
         "the names are kept beside the mirrors; `restore` brings the file back";
     PRIVATE_REGISTRY: "private-registry", "k3s or RKE2, and `private-registry` with several values or a relative path", Refuse,

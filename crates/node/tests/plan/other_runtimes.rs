@@ -93,12 +93,37 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
 }
 
 #[test]
+fn registries_yaml_of_another_tool_is_refused_by_key() {
+    let declaration = declare(RULES, "");
+    for runtime in [Runtime::K3s, Runtime::Rke2] {
+        for (text, found) in [
+            ("mirrors: {docker.io: {endpoint: [https://s3cret@o.io]}}", "mirrors.\"docker.io\""),
+            ("configs: {o.io: {auth: {password: s3cret}}}", "configs.\"o.io\""),
+            (
+                "mirrors: {'*': , a: {endpoint: [b]}}\nconfigs: {c: {tls: {}}}",
+                "\"a\", configs.\"c\"",
+            ),
+            ("auths: s3cret", "auths"),
+            ("- s3cret", "something other than a mapping"),
+        ] {
+            let path = format!("/etc/rancher/{}/registries.yaml", runtime.name());
+            let host = Host::of(runtime, "1.30.0").with(&path, text);
+            let refusal = host.plan(&desired(&declaration)).unwrap_err().to_string();
+            let start = format!("{path}, of another tool, has ");
+            assert!(refusal.starts_with(&start) && refusal.contains(found), "{refusal}");
+            assert!(refusal.contains("move the file away; or merge"), "{refusal}");
+            assert!(!refusal.contains("s3cret") && !refusal.contains('*'), "{refusal}");
+        }
+    }
+}
+
+#[test]
 fn credential_left_out_over_http_is_noted() {
     let declaration = declare("docker.io::http://h.io/d,quay.io::h.io/q", "");
     let containerd = || Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut tokens = containerd();
     tokens.tokens_alone = true;
-    let others = [Runtime::Crio, Runtime::Podman, Runtime::K3s, Runtime::Rke2];
+    let others = [Runtime::Crio, Runtime::K3s, Runtime::Rke2];
     let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), Form::CertsD));
     let hosts =
         [(containerd(), Form::CertsD), (tokens, Form::CertsD), (containerd(), Form::Mirrors)];
