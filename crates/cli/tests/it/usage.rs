@@ -121,16 +121,41 @@ fn completions_and_man_pages_are_printed() {
     assert!(image_swap(&["man"]).stdout.contains(".TH image-swap 1"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
+    let new = directory.path().join("share/man");
+    assert_eq!(image_swap(&["man", "--out", new.to_str().unwrap()]).code, 0);
+    assert!(new.join("image-swap.1").is_file());
     assert_eq!(image_swap(&["man", "--out", path]).code, 0);
     for page in ["image-swap.1", "image-swap-explain.1", "image-swap-check.1"] {
         let page = fs::read_to_string(directory.path().join(page)).unwrap();
         assert!(page.contains(".TH image-swap"), "{page}");
     }
-    assert_eq!(image_swap(&["man", "--out", "/nonexistent"]).code, 1);
+    assert_eq!(image_swap(&["man", "--out", "/dev/null/man"]).code, 1);
 }
 
 #[test]
 fn no_colour_reaches_a_pipe() {
     let ran = image_swap(&["check", "--values", &example("values.yaml")]);
     assert!(!ran.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn runtime_that_no_rule_configures_is_a_problem() {
+    let host = tempfile::tempdir().unwrap();
+    let root = host.path().to_str().unwrap();
+    let plan = |mirrors: &str| {
+        let of_docker = ["--root", root, "--runtime", "docker", "--mirrors", mirrors];
+        image_swap(&[&["node", "plan"], &of_docker[..]].concat())
+    };
+    // dockerd has mirrors of Docker Hub only, and without a path.
+    for more in ["", ",default::", ",gcr.io/own::"] {
+        let ran = plan(&format!("quay.io::h.io/q,docker.io::h.io/d{more}"));
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(ran.stderr.contains("docker can express none of 2 rules"), "{}", ran.stderr);
+    }
+    let ran = plan("quay.io::h.io/q,docker.io::h.io,default::");
+    assert!(ran.code == 0 && ran.stdout.contains("1 file to change"), "{}", ran.stdout);
+    fs::create_dir_all(host.path().join("etc/containerd")).unwrap();
+    fs::write(host.path().join("etc/containerd/config.toml"), "version = 2\n").unwrap();
+    let ran = image_swap(&["node", "restore", "--root", root, "--runtime", "containerd"]);
+    assert_eq!((ran.code, &*ran.stdout), (0, "containerd: nothing to restore\n"), "{}", ran.stderr);
 }
