@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::Service,
+    discovery::v1::{Endpoint, EndpointSlice},
+};
 use kube::{Api, Client, api::ListParams};
 
-use crate::error::Error;
+use crate::{api::get, error::Error};
 
 /// The label of a slice that names its Service.
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -23,6 +26,26 @@ pub(crate) async fn has_endpoints(
     let slices = slices(client, namespace, service).await?;
     let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
     Ok(endpoints.any(|endpoint| is_ready(endpoint) && !endpoint.addresses.is_empty()))
+}
+
+/// Returns true if a program may answer at a Service: it has an endpoint that may be
+/// called, or it is a name outside the cluster. Of the latter Kubernetes keeps no
+/// `EndpointSlice`s, and API servers call such a webhook at that name.
+pub(crate) async fn may_answer(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+) -> Result<bool, Error> {
+    if has_endpoints(client, namespace, service).await? {
+        return Ok(true);
+    }
+    if !is_name(namespace) || !is_name(service) {
+        return Ok(false);
+    }
+    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let found = get(&services, service).await?;
+    let kind = found.and_then(|service| service.spec?.type_);
+    Ok(kind.as_deref() == Some("ExternalName"))
 }
 
 /// Returns the addresses of all API servers.

@@ -138,7 +138,7 @@ cases! {
     CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
         "log in there for the declared registry, and declare it without credentials for nodes";
     REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
-        "declare what it says, and move it away, for there is one such file; or put in by hand what `image-swap render k3s` prints";
+        "add its mirrors, credentials and CA to the declaration, and move the file away; or merge into it by hand what `image-swap render k3s` prints: k3s and RKE2 read one such file";
     REGISTRIES_YAML_EMPTY: "registries-yaml-empty", "k3s or RKE2, and a registries.yaml that is empty, or names registries without mirrors for the embedded registry", Migrate,
         "the names are kept beside the mirrors; `restore` brings the file back";
     PRIVATE_REGISTRY: "private-registry", "k3s or RKE2, and `private-registry` with several values or a relative path", Refuse,
@@ -167,6 +167,8 @@ cases! {
         "use the node pool's `containerdConfig.registryHosts`";
     OWNER_NIXOS: "owner-nixos", "NixOS, whose files are links into its store", Refuse,
         "use `virtualisation.containerd.settings` and `environment.etc`";
+    OWNER_K0S_EDITED: "owner-k0s-edited", "k0s, and a `/etc/k0s/containerd.toml` without `k0s_managed=true` and without `config_path`", Refuse,
+        "add `config_path = \"/etc/containerd/certs.d\"` to its table `[plugins.\"io.containerd.grpc.v1.cri\".registry]` (from version 3 on `[plugins.\"io.containerd.cri.v1.images\".registry]`), and restart k0s: without that mark k0s reads no file of `/etc/k0s/containerd.d`";
     OWNER_K0S: "owner-k0s", "k0s, and no `config_path` in `/etc/k0s/containerd.d`", Refuse,
         "write `/etc/k0s/containerd.d/image-swap.toml` with the version of `/etc/k0s/containerd.toml`, such as `version = 2`, and in the table `[plugins.\"io.containerd.grpc.v1.cri\".registry]` (from version 3 on `[plugins.\"io.containerd.cri.v1.images\".registry]`) the line `config_path = \"/etc/containerd/certs.d\"`; k0s restarts its containerd, and image-swap then writes files below that directory";
     OWNER_MICROK8S: "owner-microk8s", "MicroK8s, and no `config_path` in its template of config.toml", Refuse,

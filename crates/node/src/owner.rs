@@ -3,8 +3,8 @@
 use crate::{
     Case, HostPath, Observed, Refusal, Runtime,
     case::{
-        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_MICROK8S,
-        OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
+        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_K0S_EDITED,
+        OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
     },
 };
 
@@ -125,6 +125,10 @@ pub(crate) fn check_main_file(observed: &Observed) -> Result<(), Refusal> {
         Some(Owner::Nodeadm) => {
             let found = format!("{} is written by nodeadm", observed.config);
             Err(Refusal::new(&OWNER_NODEADM, found))
+        }
+        Some(Owner::K0s) if !k0s_merges(observed) => {
+            let found = format!("{}: expected config_path there, found none", observed.config);
+            Err(Refusal::new(&OWNER_K0S_EDITED, found))
         }
         Some(Owner::K0s) => {
             let found = format!("{K0S_DROP_INS}: expected config_path there, found none");

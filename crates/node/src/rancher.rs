@@ -22,6 +22,8 @@ const NAME: &str = "registries.yaml";
 const PRIVATE_REGISTRY: [&str; 2] = ["--private-registry", "-private-registry"];
 /// The options that name another `config.yaml`.
 const CONFIG: [&str; 3] = ["--config", "-config", "-c"];
+/// The keys of another tool that one message names.
+const KEYS: usize = 5;
 /// Where the rendered file looks for the CA, whichever of the two reads it.
 const CA: &str = "/etc/rancher/k3s";
 
@@ -162,9 +164,12 @@ fn never_asks(observed: &Observed) -> bool {
 fn merged(observed: &Observed, changes: &mut Changes<'_>, text: &str) -> Result<String, Refusal> {
     let path = &observed.config;
     let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
-    let foreign = || Refusal::new(&case::REGISTRIES_YAML, format!("{path} is of another tool"));
-    let before = String::from_utf8(before.bytes).map_err(|_| foreign())?;
-    let names = shared(&before).ok_or_else(foreign)?;
+    let refusal = |found: &str| {
+        Refusal::new(&case::REGISTRIES_YAML, format!("{path}, of another tool, has {found}"))
+    };
+    let before =
+        String::from_utf8(before.bytes).map_err(|_| refusal("bytes that are not UTF-8"))?;
+    let names = shared(&before).map_err(|found| refusal(&found))?;
     changes.edits(path, &case::REGISTRIES_YAML_EMPTY, &format!("{path} names no mirror"));
     let ours = Tree::parse(text).ok();
     let is_there = |name: &str| {
@@ -177,9 +182,12 @@ fn merged(observed: &Observed, changes: &mut Changes<'_>, text: &str) -> Result<
     Ok(text.replacen("mirrors:\n", &["mirrors:\n", &lines].concat(), 1))
 }
 
-/// Returns the registries that `text` names without a mirror; `None` if it holds anything else.
-fn shared(text: &str) -> Option<Vec<String>> {
-    let tree = Tree::parse(text).ok()?;
+/// Returns the registries that `text` names without a mirror.
+///
+/// # Errors
+/// The keys of anything else that it holds.
+fn shared(text: &str) -> Result<Vec<String>, String> {
+    let tree = Tree::parse(text).map_err(|_| "text that is not YAML".to_owned())?;
     let is_empty = |value| {
         tree.is_null(value)
             || tree.scalar(value).is_none()
@@ -187,26 +195,33 @@ fn shared(text: &str) -> Option<Vec<String>> {
                 && tree.entries(value).is_empty()
     };
     let mut names = Vec::new();
+    let mut others = Vec::new();
     for &root in tree.documents.iter().filter(|root| !is_empty(**root)) {
         if tree.entries(root).is_empty() {
-            return None;
+            return Err("something other than a mapping".to_owned());
         }
-        for &(key, value) in tree.entries(root) {
-            match tree.scalar(key)? {
-                _ if is_empty(value) => {}
-                "mirrors" if !tree.entries(value).is_empty() => {
-                    for &(name, value) in tree.entries(value) {
-                        if !is_empty(value) {
-                            return None;
-                        }
-                        names.push(tree.scalar(name)?.to_owned());
-                    }
+        for &(key, value) in tree.entries(root).iter().filter(|(_, value)| !is_empty(*value)) {
+            let key = tree.scalar(key).unwrap_or_default();
+            if tree.entries(value).is_empty() {
+                others.push(key.to_owned());
+            }
+            for &(name, value) in tree.entries(value) {
+                let name = tree.scalar(name).unwrap_or_default();
+                if key == "mirrors" && !name.is_empty() && is_empty(value) {
+                    names.push(name.to_owned());
+                } else {
+                    others.push(format!("{key}.\"{name}\""));
                 }
-                _ => return None,
             }
         }
     }
-    Some(names)
+    if others.is_empty() {
+        return Ok(names);
+    }
+    let more = others.len().saturating_sub(KEYS);
+    others.truncate(KEYS);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more keys") };
+    Err(format!("{}{more}", others.join(", ")))
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {

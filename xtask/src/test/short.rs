@@ -13,10 +13,11 @@ use crate::{host::Host, parts::Gaps, process, steps::Outcome};
 ///
 /// Install, swap, upgrade, rollback and uninstall of the chart on a node, and the tests of
 /// the controller whose outcome the API server decides.
-pub(crate) const SHORT: [(&str, &str); 6] = [
+pub(crate) const SHORT: [(&str, &str); 7] = [
     ("image-swap-e2e", "release::"),
     ("image-swap-cluster", "conditions::"),
     ("image-swap-cluster", "registration::"),
+    ("image-swap-cluster", "adoption::"),
     ("image-swap-cluster", "access::"),
     ("image-swap-cluster", "faults::api_server::"),
     ("image-swap-cluster", "faults::nobody::"),

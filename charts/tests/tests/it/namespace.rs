@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::chart::{chart, charts};
+use crate::chart::{argument, chart, charts, deployment};
 
 const PATH: &str = "namespace.yaml";
 
@@ -27,6 +27,11 @@ fn namespace_has_the_labels_of_the_values() {
     let rendered = chart().with(values);
     let labels = &rendered.objects[PATH]["metadata"]["labels"];
     assert_eq!(*labels, json!({ "team": "platform", "cost-center": "0815" }));
+    // The controller creates a namespace that was deleted.
+    let given = argument(deployment(&rendered, "controller"), "registry-info-labels");
+    assert_eq!(given, Some("cost-center=0815,team=platform"));
+    let plain = chart().with("");
+    assert_eq!(argument(deployment(&plain, "controller"), "registry-info-labels"), None);
     let message = chart().refuses("registryInfoNamespace: {labels: {cost-center: 815}}");
     assert!(message.contains("/registryInfoNamespace/labels/cost-center"), "{message}");
 }

@@ -114,9 +114,11 @@ fn what_is_read_without_a_name_is_listed_here() {
         "mutatingwebhookconfigurations: get list watch",
     ];
     let (namespaces, pods) = ("namespaces: list watch", "pods: list watch");
-    assert_eq!(unnamed(""), [rest[0], rest[1], rest[2], namespaces, pods]);
+    // Of the Service of another image swapper: its type.
+    let services = "services: get";
+    assert_eq!(unnamed(""), [rest[0], rest[1], rest[2], namespaces, pods, services]);
     // Pods that name a pull Secret keep it from being removed.
-    assert_eq!(unnamed("managePullSecrets: false"), [rest[0], rest[1], rest[2], pods]);
+    assert_eq!(unnamed("managePullSecrets: false"), [rest[0], rest[1], rest[2], pods, services]);
 }
 
 #[test]

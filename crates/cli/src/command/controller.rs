@@ -60,6 +60,10 @@ pub(crate) struct Args {
     /// A Secret with a certificate that somebody else keeps, such as cert-manager.
     #[arg(long, value_name = "SECRET", help_heading = RELEASE)]
     tls_existing_secret: Option<String>,
+    /// The labels of the namespace jet-system, where it is absent and is created:
+    /// KEY=VALUE,KEY=VALUE.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label, help_heading = RELEASE)]
+    registry_info_labels: Vec<(String, String)>,
     /// Which cluster; without it the pod's own, or kubectl's.
     #[arg(long, value_name = "FILE", help_heading = RELEASE)]
     kubeconfig: Option<PathBuf>,
@@ -118,6 +122,7 @@ impl Args {
             name,
             chart_secret,
             tls_existing_secret,
+            registry_info_labels,
             kubeconfig,
             service,
             service_port,
@@ -151,6 +156,7 @@ impl Args {
             adopt,
             coexist,
             tls_existing_secret,
+            registry_info_labels: registry_info_labels.into_iter().collect(),
         };
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -226,6 +232,13 @@ fn interval(text: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| expected())?;
     let whole = number.checked_mul(seconds).filter(|whole| *whole >= 10);
     whole.map(Duration::from_secs).ok_or_else(|| format!("{}, of ten seconds at least", expected()))
+}
+
+/// Parses a label as kubectl writes it.
+fn label(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = parts.ok_or_else(|| format!("expected KEY=VALUE, found {text}"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn with_kube_system(mut names: Vec<String>) -> Vec<String> {

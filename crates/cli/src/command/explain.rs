@@ -190,12 +190,18 @@ impl<'a> Explainer<'a> {
                         let row = FailedRow { input: image, error: error.to_string() };
                         output::json_line(out, &row)?;
                     }
-                    Output::Text => writeln!(
-                        out,
-                        "{}\n  {} {error}",
-                        styled(STRONG, image),
-                        styled(BAD, "error:")
-                    )?,
+                    Output::Text => {
+                        let name = if image.trim().is_empty() { "\"\"" } else { image };
+                        writeln!(
+                            out,
+                            "{}\n  {} {error}",
+                            styled(STRONG, name),
+                            styled(BAD, "error:")
+                        )?;
+                        if let Some((scheme, _)) = image.split_once("://") {
+                            writeln!(out, "  hint: leave out {scheme}://: images have no scheme")?;
+                        }
+                    }
                 }
                 return Ok(false);
             }

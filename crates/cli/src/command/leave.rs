@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use image_swap_cluster::{Release, client, leave};
+use image_swap_cluster::{Release, client_in, leave};
 use tokio::runtime;
 use tracing::level_filters::LevelFilter;
 
@@ -15,19 +15,22 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The release's namespace.
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE")]
     namespace: String,
     /// The release's full name, as its objects are called.
     #[arg(long, value_name = "NAME", default_value = "image-swap")]
     name: String,
-    /// Which cluster; without it the pod's own, or kubectl's.
+    /// The kubeconfig of the cluster; without it that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; without it the current one.
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { namespace, name, kubeconfig } = self;
+        let Self { namespace, name, kubeconfig, context } = self;
         logging::begin(LevelFilter::INFO, LogFormat::Text)?;
         let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
         let runtime = runtime::Builder::new_current_thread()
@@ -35,7 +38,7 @@ impl Args {
             .build()
             .map_err(|error| broken(&error))?;
         let left = runtime.block_on(async {
-            let client = client(kubeconfig.as_deref()).await?;
+            let client = client_in(kubeconfig.as_deref(), context.as_deref()).await?;
             leave(&client, &Release { namespace, name }).await
         });
         left.map_err(|error| broken(&error))?;

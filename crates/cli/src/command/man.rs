@@ -25,6 +25,8 @@ impl Args {
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         };
+        fs::create_dir_all(&directory)
+            .map_err(|error| Failure::Broken(Failure::file("make", &directory, &error)))?;
         for verb in all(command) {
             let name = verb.get_display_name().unwrap_or_else(|| verb.get_name()).to_owned();
             let path = directory.join(format!("{name}.1"));

@@ -232,3 +232,11 @@ fn text_tells_which_questions_were_asked() {
     assert_eq!(ran.code, 1);
     insta::assert_snapshot!(ran.stdout);
 }
+
+#[test]
+fn odd_images_are_named_with_a_hint() {
+    let ran = image_swap(&["explain", "--mirrors", "docker.io::h.io", "", "https://quay.io/a/b"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.starts_with("\"\"\n  error: "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("hint: leave out https://"), "{}", ran.stdout);
+}

@@ -295,3 +295,13 @@ fn a_certificate_that_cannot_be_used_is_named() {
     let neither = begin(&["--tls-cert", "Cargo.toml", "--tls-key", "Cargo.toml"]);
     refused(&neither, 1, &["Cargo.toml", "expected one unencrypted PEM block"]);
 }
+
+#[test]
+fn temporary_authority_is_removed_at_the_end() {
+    let webhook = Webhook::spawn(&["--mirrors", "docker.io::h.io"]);
+    let ca = Path::new(webhook.told("certificate: self-made; clients trust ")).to_owned();
+    assert!(ca.is_file());
+    webhook.told("declaration: 1 rule, ");
+    assert_eq!(webhook.stop().0, Some(0));
+    assert!(!ca.parent().unwrap().exists());
+}

@@ -15,7 +15,11 @@ mod steps;
 mod turn;
 mod uninstall;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use image_swap_core::{
     cluster::{
@@ -89,6 +93,8 @@ pub struct Settings {
     pub coexist: bool,
     /// A Secret with a certificate that somebody else keeps.
     pub tls_existing_secret: Option<String>,
+    /// The labels with which the namespace of `registry-info` is created if it is absent.
+    pub registry_info_labels: BTreeMap<String, String>,
 }
 
 /// The times between things that no watch starts, and other waits.

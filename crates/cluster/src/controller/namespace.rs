@@ -16,8 +16,8 @@ use crate::{api, error::Error};
 const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Controller {
-    /// Creates the namespace of the page's Secret if it is absent. Never changes or
-    /// deletes it.
+    /// Creates the namespace of the page's Secret if it is absent, with the configured
+    /// labels. Never changes or deletes it.
     pub(super) async fn jet_system(&self) -> Result<(), Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match api::get(&namespaces, JET_SYSTEM).await? {
@@ -26,8 +26,10 @@ impl Controller {
             }
             Some(_) => Ok(()),
             None => {
+                let labels = &self.settings.registry_info_labels;
                 let namespace = json!({
-                    "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": JET_SYSTEM },
+                    "apiVersion": "v1", "kind": "Namespace",
+                    "metadata": { "name": JET_SYSTEM, "labels": labels },
                 });
                 api::apply(&namespaces, JET_SYSTEM, &namespace).await?;
                 info!(namespace = JET_SYSTEM, "created");

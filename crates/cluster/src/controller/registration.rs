@@ -19,7 +19,7 @@ use super::{
     snapshot::{Snapshot, found},
     steps::StepErrors,
 };
-use crate::{api, endpoints::has_endpoints, error::Error, report::Other};
+use crate::{api, endpoints::may_answer, error::Error, report::Other};
 
 /// The step that finds other programs that swap images.
 pub(super) const FOREIGN: &str = "other-image-swappers";
@@ -94,7 +94,7 @@ impl Controller {
         let mut answering = Vec::new();
         for backend in &foreign.backends {
             if let Backend::Service(namespace, name) = backend
-                && has_endpoints(&self.client, namespace, name).await?
+                && may_answer(&self.client, namespace, name).await?
             {
                 answering.push((namespace.clone(), name.clone()));
             }

@@ -115,7 +115,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let served = effective.flatten().and_then(|secret| Served::read(&secret));
     let policy = report.as_ref().map(|report| &report.policy);
     let rules = served.as_ref().map(|it| &it.rules);
-    let pods = workloads::running(client, policy, rules, &exemptions).await;
+    let pods = workloads::running(client, policy, rules, exemptions).await;
     let (pods, unpulled) = unread.note("running pods", pods)?.unzip();
     let trust = report.as_ref().map(|report| report.trust.as_str()).unwrap_or_default();
     let nodes =

@@ -145,11 +145,16 @@ fn unpulled(status: &Status, told: &mut Told) {
     );
 }
 
-/// Returns the reason of `pod` with its image, message and hint.
+/// Returns the reason of `pod` with its image, volume, message and hint.
 fn cause(pod: &StuckPod) -> String {
     let mut cause = pod.reason.clone();
     let hint = pod.hint.as_deref().unwrap_or_default();
-    for (part, text) in [(" of ", &*pod.image), (": ", &*pod.message), ("; ", hint)] {
+    for (part, text) in [
+        (" of ", &*pod.image),
+        (" for the image volume ", &*pod.volume),
+        (": ", &*pod.message),
+        ("; ", hint),
+    ] {
         if !text.is_empty() {
             cause.push_str(part);
             cause.push_str(text);

@@ -53,7 +53,9 @@ pub struct StuckPod {
     pub name: String,
     /// The first container that cannot start; empty if the whole pod cannot.
     pub container: String,
-    /// The image of the container; empty without one.
+    /// The image volume that keeps the container from starting; empty without one.
+    pub volume: String,
+    /// The image of the volume or of the container; empty without one.
     pub image: String,
     /// The reason, as Kubernetes names it: `ImagePullBackOff`, `Unschedulable`, …
     pub reason: String,
@@ -82,10 +84,14 @@ impl StuckPods {
         let record = pod.metadata.annotations.as_ref().and_then(|all| all.get(ORIGINALS));
         let Some(record) = record else { return };
         let swapped: BTreeMap<String, String> = serde_json::from_str(record).unwrap_or_default();
-        let is_image = |status: &ContainerStatus, reason: &str| {
-            OF_IMAGES.contains(&reason) && swapped.contains_key(&status.name)
+        let is_swapped = |stuck: &StuckPod| {
+            let name = match &*stuck.volume {
+                "" => stuck.container.clone(),
+                volume => format!("volume:{volume}"),
+            };
+            OF_IMAGES.contains(&&*stuck.reason) && swapped.contains_key(&name)
         };
-        let Some(stuck) = pod.status.as_ref().and_then(|status| waiting(pod, status, is_image))
+        let Some(stuck) = pod.status.as_ref().and_then(|status| waiting(pod, status, is_swapped))
         else {
             return;
         };
@@ -99,7 +105,7 @@ impl StuckPods {
 /// Returns the reason why `pod` cannot start; `None` if it can.
 pub(super) fn stuck(pod: &Pod) -> Option<StuckPod> {
     let status = pod.status.as_ref()?;
-    waiting(pod, status, |_, _| true).or_else(|| {
+    waiting(pod, status, |_| true).or_else(|| {
         let conditions = status.conditions.iter().flatten();
         let unscheduled = conditions
             .into_iter()
@@ -124,21 +130,14 @@ pub(super) fn uncreated(deployment: &Deployment) -> Option<StuckPod> {
     })
 }
 
-/// Returns the first container of `pod` that waits for a reason that `matches`.
-fn waiting(
-    pod: &Pod,
-    status: &PodStatus,
-    matches: impl Fn(&ContainerStatus, &str) -> bool,
-) -> Option<StuckPod> {
+/// Returns the first container of `pod` that waits, and `matches`.
+fn waiting(pod: &Pod, status: &PodStatus, matches: impl Fn(&StuckPod) -> bool) -> Option<StuckPod> {
     let containers = status.init_container_statuses.iter().flatten();
     let containers = containers.chain(status.container_statuses.iter().flatten());
     let containers = containers.chain(status.ephemeral_container_statuses.iter().flatten());
     containers.into_iter().find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref().filter(|reason| !STARTING.contains(reason))?;
-        if !matches(container, reason) {
-            return None;
-        }
         // A container that ends again and again: its end is the reason.
         let ended = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
         let ended = ended.map(|ended| match &ended.message {
@@ -149,13 +148,17 @@ fn waiting(
         let message = ended.filter(|_| is_crash).or_else(|| waiting.message.clone());
         let found = of(pod, message.as_deref());
         let is_image = OF_IMAGES.contains(&reason);
-        Some(StuckPod {
+        let named = message.as_deref().filter(|_| is_image).unwrap_or_default();
+        let (volume, image) = failing_image(pod, container, named);
+        let stuck = StuckPod {
             container: container.name.clone(),
-            image: image(pod, &container.name).unwrap_or_else(|| container.image.clone()),
+            volume,
+            image,
             reason: reason.to_owned(),
             hint: hint(&found.message).filter(|_| is_image).map(str::to_owned),
             ..found
-        })
+        };
+        matches(&stuck).then_some(stuck)
     })
 }
 
@@ -168,12 +171,29 @@ fn of(pod: &Pod, message: Option<&str>) -> StuckPod {
     }
 }
 
-/// Returns the image of a container as the pod's specification has it: the status may have
-/// an identifier of the runtime.
-fn image(pod: &Pod, container: &str) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    containers.find(|it| it.name == container)?.image.clone()
+/// Returns the image that keeps `container` from starting, and the name of the volume that
+/// it is of. The kubelet reports an image volume that it cannot pull as the state of the
+/// container that mounts it: only `message` names the image.
+fn failing_image(pod: &Pod, container: &ContainerStatus, message: &str) -> (String, String) {
+    let spec = pod.spec.as_ref();
+    let containers = spec
+        .into_iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let declared = containers.into_iter().find(|it| it.name == container.name);
+    // The status may have an identifier of the runtime.
+    let own = declared.and_then(|it| it.image.clone()).unwrap_or_else(|| container.image.clone());
+    let mounts = declared.into_iter().flat_map(|it| it.volume_mounts.iter().flatten());
+    let mounts: Vec<&str> = mounts.map(|mount| mount.name.as_str()).collect();
+    let volumes = spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = volumes.filter(|volume| mounts.contains(&volume.name.as_str()));
+    let images = volumes.filter_map(|volume| {
+        let image = volume.image.as_ref()?.reference.clone()?;
+        Some((volume.name.clone(), image))
+    });
+    // One image's name may be the beginning of another's.
+    let named = images.chain([(String::new(), own.clone())]);
+    let named = named.filter(|(_, image)| !image.is_empty() && message.contains(&**image));
+    named.max_by_key(|(_, image)| image.len()).unwrap_or((String::new(), own))
 }
 
 fn hint(message: &str) -> Option<&'static str> {

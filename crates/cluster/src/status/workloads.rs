@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use image_swap_core::{
-    admission::ORIGINALS,
+    admission::{self, ORIGINALS, Settings},
     cluster::{
         pods::{RunningPod, Tally},
         webhooks::EXEMPT_LABEL,
     },
     rule::RuleSet,
-    workload::{DISABLED, MIRROR_ANNOTATION, exempt::Exemptions},
+    workload::{DISABLED, exempt::Exemptions},
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -28,13 +28,14 @@ pub(super) async fn running(
     client: &Client,
     policy: Option<&Held>,
     rules: Option<&RuleSet>,
-    exemptions: &Exemptions,
+    exemptions: Exemptions,
 ) -> Result<(Vec<Registry>, StuckPods), Error> {
     let apart = match policy {
         Some(policy) => namespaces_apart(client, policy).await?,
         None => BTreeSet::new(),
     };
-    let label = policy.map(|policy| policy.label.as_str()).unwrap_or_default();
+    let disable_label = policy.map(|policy| policy.label.clone()).unwrap_or_default();
+    let settings = Settings { disable_label, exemptions, ..Settings::default() };
     let pods: Api<Pod> = Api::all(client.clone());
     let mut tally = Tally::default();
     let mut stuck = StuckPods::default();
@@ -49,8 +50,8 @@ pub(super) async fn running(
                 continue;
             }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let apart = apart.contains(namespace) || is_exempt(pod, exemptions);
-            tally.add(&read(pod, apart, label), rules);
+            let rules = rules.filter(|_| !apart.contains(namespace));
+            tally.add(&read(pod, rules, &settings));
         }
         match list.metadata.continue_.filter(|next| !next.is_empty()) {
             Some(next) => page = page.continue_token(&next),
@@ -87,14 +88,6 @@ fn rows<T: FromStr>(arguments: &[&str], flag: &str) -> Vec<T> {
     values.flat_map(|it| it.split(',')).filter_map(|it| it.parse().ok()).collect()
 }
 
-fn is_exempt(pod: &Pod, exemptions: &Exemptions) -> bool {
-    let labels = pod.metadata.labels.iter().flatten();
-    let mut labels = labels.filter_map(|(key, value)| exemptions.label(key.as_bytes(), value));
-    let owners = pod.metadata.owner_references.iter().flatten();
-    let mut owners = owners.filter_map(|it| exemptions.owner(&it.api_version, &it.kind));
-    labels.next().or_else(|| owners.next()).is_some()
-}
-
 /// The namespaces that take no part.
 async fn namespaces_apart(client: &Client, policy: &Held) -> Result<BTreeSet<String>, Error> {
     let Held { label, opt_in, .. } = policy;
@@ -109,14 +102,10 @@ async fn namespaces_apart(client: &Client, policy: &Held) -> Result<BTreeSet<Str
     Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
 }
 
-fn read(pod: &Pod, apart: bool, label: &str) -> RunningPod {
-    let labels = pod.metadata.labels.as_ref();
-    let has = |key: &str, value: &str| {
-        labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
-    };
+/// Returns what is counted of `pod`. Without `rules` nothing of it would be swapped.
+fn read(pod: &Pod, rules: Option<&RuleSet>, settings: &Settings) -> RunningPod {
     let annotations = pod.metadata.annotations.as_ref();
     let record = annotations.and_then(|all| all.get(ORIGINALS)).cloned();
-    let is_mirror = annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION));
     let mut images = Vec::new();
     if let Some(spec) = &pod.spec {
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
@@ -126,41 +115,13 @@ fn read(pod: &Pod, apart: bool, label: &str) -> RunningPod {
             Some((format!("volume:{}", it.name), it.image.as_ref()?.reference.clone()?))
         }));
     }
-    let left_alone = apart || is_mirror || has(EXEMPT_LABEL, "true") || has(label, DISABLED);
-    RunningPod { images, record, left_alone }
+    let labels = pod.metadata.labels.as_ref();
+    let is_reviewed = labels.is_none_or(|all| all.get(EXEMPT_LABEL).is_none_or(|it| it != "true"));
+    let json = rules.filter(|_| is_reviewed).zip(serde_json::to_vec(pod).ok());
+    let to_swap = json.and_then(|(rules, pod)| admission::to_swap(&pod, rules, settings).ok());
+    RunningPod { images, record, to_swap: to_swap.unwrap_or_default() }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn exemptions_are_those_of_the_replicas() {
-        let deployment = |arguments: &[&str]| {
-            let containers = json!([{ "name": "admission", "args": arguments }]);
-            let spec =
-                json!({ "selector": {}, "template": { "spec": { "containers": containers } } });
-            serde_json::from_value::<Deployment>(json!({ "spec": spec })).unwrap()
-        };
-        let pod: Pod = serde_json::from_value(json!({ "metadata": {
-            "labels": { "tier": "data" },
-            "ownerReferences": [
-                { "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "a", "uid": "b" },
-            ],
-        }}))
-        .unwrap();
-        let off = "--default-exemptions=false";
-        for (arguments, expected) in [
-            (vec![], true),
-            (vec![off], false),
-            (vec![off, "--exempt-labels=app=a,tier=data"], true),
-            (vec![off, "--exempt-owners=Cluster.postgresql.cnpg.io"], true),
-            (vec![off, "--exempt-owners=Pooler.postgresql.cnpg.io"], false),
-        ] {
-            let exemptions = exemptions(Some(&deployment(&arguments)));
-            assert_eq!(is_exempt(&pod, &exemptions), expected, "{arguments:?}");
-        }
-    }
-}
+#[path = "tests/workloads.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod adoption;
 mod api_servers;
 mod apply;
 mod conditions;

@@ -230,28 +230,6 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
 }
 
-/// Another program that is restarted has no endpoint for a while.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the API server: cargo xtask test"]
-async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {
-    let stage = Stage::set().await;
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    stage.request("POST", REGISTRATIONS, Some(&imageswap("image-swap-admission")));
-    let patient = Intervals { grace: Duration::from_hours(1), ..intervals() };
-    let mut adopting = settings();
-    adopting.adopt = true;
-    let mut controller = controller_by(&stage.client, adopting, "one", patient, now);
-    until(&mut controller.report, |it| it.foreign.first().is_some_and(|it| it.alive)).await;
-    // The Service loses its endpoints; the probes show that the controller noticed. An
-    // API server keeps calling over a connection that stays open.
-    replica.stop();
-    stage.serve_at_all(&[]);
-    let report = until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
-    assert_eq!((report.policy.mode.as_str(), report.foreign[0].alive), ("audit", true));
-    assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_some());
-}
-
 /// Two writers that each insist: repairs are counted and paced, whatever the field.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]

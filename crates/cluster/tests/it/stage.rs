@@ -77,6 +77,7 @@ pub(crate) fn settings() -> Settings {
         adopt: false,
         coexist: false,
         tls_existing_secret: None,
+        registry_info_labels: BTreeMap::new(),
     }
 }
 

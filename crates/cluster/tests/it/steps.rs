@@ -136,3 +136,17 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.matches("declaration_finding{").count() <= 100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn jet_system_is_created_with_demanded_labels() {
+    let stage = Stage::set().await;
+    stage.demand_label("owner", "namespaces need the label owner").await;
+    let mut labelled = settings();
+    labelled.registry_info_labels.insert("owner".into(), "platform".into());
+    let path = format!("{NAMESPACES}/jet-system");
+    let mut controller = stage.controller(labelled, "one");
+    let namespace = eventually(|| stage.get(&path)).await;
+    assert_eq!(namespace["metadata"]["labels"]["owner"], "platform");
+    until(&mut controller.report, |it| it.failing.is_empty()).await;
+}

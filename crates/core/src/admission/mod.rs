@@ -39,12 +39,15 @@ mod request;
 mod response;
 mod settings;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 pub use self::error::{Found, ReviewError};
 pub use self::outcome::{Outcome, Tally};
 pub use self::settings::{Mode, Settings, UnknownMode};
-use self::{plan::Plan, request::Review};
+use self::{
+    plan::Plan,
+    request::{Request, Review},
+};
 use crate::rule::RuleSet;
 
 /// The annotation that says what a pod's images were called before: a JSON
@@ -111,6 +114,22 @@ pub fn review<'b>(
         patched,
         subject: request.into_subject(),
     })
+}
+
+/// Returns the images of `pod`, a stored pod as JSON, that would be swapped if the pod were
+/// created now: each by its name in the record of originals.
+///
+/// # Errors
+/// If `pod` is invalid JSON.
+pub fn to_swap(
+    pod: &[u8],
+    rules: &RuleSet,
+    settings: &Settings,
+) -> Result<BTreeSet<String>, ReviewError> {
+    let request = Request::creation(pod, settings)?;
+    let plan = Plan::of(&request, rules, settings);
+    let changed = plan.verdicts.iter().filter(|verdict| verdict.changed);
+    Ok(changed.filter_map(|verdict| Some(verdict.image.record_key()?.into_owned())).collect())
 }
 
 #[cfg(test)]

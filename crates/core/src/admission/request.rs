@@ -105,6 +105,22 @@ impl<'b> Review<'b> {
 }
 
 impl<'b> Request<'b> {
+    /// Returns the request that creates `pod`, as JSON.
+    pub(super) fn creation(
+        pod: &'b [u8],
+        settings: &Settings,
+    ) -> std::result::Result<Self, ReviewError> {
+        let mut request = Self {
+            kind: Some(Type { group: Cow::Borrowed(""), name: Cow::Borrowed("Pod") }),
+            operation: Cow::Borrowed("CREATE"),
+            ..Self::default()
+        };
+        let mut reader = Reader::new(pod);
+        let read = Object::read(&mut reader, settings, &mut request.object);
+        read.and_then(|()| reader.end()).map_err(|error| ReviewError::not_json(pod, error))?;
+        Ok(request)
+    }
+
     /// Reads it to where it stays, `found`; none, if there is none.
     fn read(reader: &mut Reader<'b>, settings: &Settings, found: &mut Option<Self>) -> Result<()> {
         let request = found.insert(Self::default());

@@ -67,8 +67,8 @@ pub fn recognise(configuration: &Value) -> Option<Foreign> {
 }
 
 impl Foreign {
-    /// Whether anybody answers; `answers` tells whether a Service exists and has
-    /// an endpoint.
+    /// Whether anybody answers; `answers` returns true for a Service that exists and has
+    /// an endpoint, or is a name outside the cluster.
     pub fn life(&self, answers: impl Fn(&str, &str) -> bool) -> Life {
         let alive = self.backends.iter().any(|backend| match backend {
             Backend::Service(namespace, name) => answers(namespace, name),

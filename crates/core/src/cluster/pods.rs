@@ -1,8 +1,8 @@
 //! What runs in a cluster, by the registry that its images were written for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{reference::Reference, rule::RuleSet};
+use crate::reference::Reference;
 
 /// A running pod.
 #[derive(Clone, Debug, Default)]
@@ -11,8 +11,9 @@ pub struct RunningPod {
     pub images: Vec<(String, String)>,
     /// The record ([`ORIGINALS`](crate::admission::ORIGINALS)), if it has one.
     pub record: Option<String>,
-    /// Whether it, or its namespace, is to be left alone.
-    pub left_alone: bool,
+    /// The names of the images that would be swapped if the pod were created now
+    /// ([`to_swap`](crate::admission::to_swap)). Empty for a pod that is never reviewed.
+    pub to_swap: BTreeSet<String>,
 }
 
 /// Running pods with images of one registry.
@@ -34,8 +35,8 @@ pub struct Tally(BTreeMap<String, Counts>);
 const UNREADABLE: &str = "(no image reference)";
 
 impl Tally {
-    /// Counts one more pod, which `rules` are for if they are known.
-    pub fn add(&mut self, pod: &RunningPod, rules: Option<&RuleSet>) {
+    /// Counts one more pod.
+    pub fn add(&mut self, pod: &RunningPod) {
         let originals: BTreeMap<String, String> = pod
             .record
             .as_deref()
@@ -46,9 +47,7 @@ impl Tally {
         for (name, image) in &pod.images {
             let original = originals.get(name).filter(|original| *original != image);
             let registry = registry(original.unwrap_or(image));
-            let would = original.is_none()
-                && !pod.left_alone
-                && rules.is_some_and(|rules| rules.swap(image).is_ok_and(|it| it.changed()));
+            let would = original.is_none() && pod.to_swap.contains(name);
             let (unswapped, outdated) = found.entry(registry).or_default();
             *unswapped |= original.is_none();
             *outdated |= would;
@@ -75,32 +74,26 @@ fn registry(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::map::{self, Form};
 
-    fn pod(images: &[(&str, &str)], record: Option<&str>) -> RunningPod {
+    fn pod(images: &[(&str, &str)], record: Option<&str>, to_swap: &[&str]) -> RunningPod {
         let images = images.iter().map(|(name, image)| ((*name).into(), (*image).into())).collect();
-        RunningPod { images, record: record.map(str::to_owned), left_alone: false }
+        let to_swap = to_swap.iter().map(|&name| name.to_owned()).collect();
+        RunningPod { images, record: record.map(str::to_owned), to_swap }
     }
 
     #[test]
     fn pods_count_by_what_their_images_were_written_for() {
-        let rules = RuleSet::new(map::parse("docker.io::h.io/d", Form::List).0);
         let mut tally = Tally::default();
-        let swapped = pod(&[("a", "h.io/d/library/nginx")], Some(r#"{"a":"nginx"}"#));
-        tally.add(&swapped, Some(&rules));
-        // From before, and one that nobody is to touch.
-        tally.add(&pod(&[("a", "redis"), ("b", "redis")], None), Some(&rules));
-        let left_alone = RunningPod { left_alone: true, ..pod(&[("a", "redis")], None) };
-        tally.add(&left_alone, Some(&rules));
+        let record = Some(r#"{"a":"nginx"}"#);
+        tally.add(&pod(&[("a", "h.io/d/library/nginx")], record, &[]));
+        // From before, and one that is never swapped.
+        tally.add(&pod(&[("a", "redis"), ("b", "redis")], None, &["a", "b"]));
+        tally.add(&pod(&[("a", "redis")], None, &[]));
         // One of two.
-        let half =
-            pod(&[("a", "h.io/d/library/nginx"), ("b", "nginx")], Some(r#"{"a":"nginx","x":"y"}"#));
-        tally.add(&half, Some(&rules));
+        let record = Some(r#"{"a":"nginx","x":"y"}"#);
+        tally.add(&pod(&[("a", "h.io/d/library/nginx"), ("b", "nginx")], record, &["a", "b"]));
         // Nothing is ever swapped here.
-        tally.add(
-            &pod(&[("a", "h.io/d/own"), ("b", "quay.io/a/b"), ("c", "No!")], None),
-            Some(&rules),
-        );
+        tally.add(&pod(&[("a", "h.io/d/own"), ("b", "quay.io/a/b"), ("c", "No!")], None, &[]));
         let counts: Vec<_> = tally.iter().collect();
         let count = |swapped, unswapped, outdated| Counts { swapped, unswapped, outdated };
         assert_eq!(
@@ -115,9 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_nobody_knows_what_would_be_swapped() {
+    fn unreadable_record_counts_as_none() {
         let mut tally = Tally::default();
-        tally.add(&pod(&[("a", "nginx")], Some("no JSON")), None);
-        assert_eq!(tally.iter().next().unwrap().1.outdated, 0);
+        tally.add(&pod(&[("a", "nginx")], Some("no JSON"), &[]));
+        let counts = tally.iter().next().unwrap().1;
+        assert_eq!((counts.unswapped, counts.outdated), (1, 0));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use strsim::osa_distance;
 
 use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
 use crate::{
@@ -82,6 +83,8 @@ pub(super) struct Fields {
     /// Where the block of fields begins.
     place: Place,
     given: BTreeMap<Field, (String, Place)>,
+    /// Unknown keys that look like the key of a field, as written.
+    mistyped: BTreeMap<Field, (String, Place)>,
     findings: Vec<Finding>,
 }
 
@@ -122,8 +125,13 @@ pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields
     if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
         expect(tree, secret, &["type"], "Opaque")?;
     }
-    let mut fields =
-        Fields { names: Names::Secret, place, given: BTreeMap::new(), findings: Vec::new() };
+    let mut fields = Fields {
+        names: Names::Secret,
+        place,
+        given: BTreeMap::new(),
+        mistyped: BTreeMap::new(),
+        findings: Vec::new(),
+    };
     for &(key, _) in tree.entries(secret) {
         let name = tree.scalar(key).unwrap_or_default();
         if !KNOWN.contains(&name) {
@@ -171,8 +179,13 @@ pub(super) fn of_values_object(tree: &Tree<'_>, values: NodeId) -> Result<Fields
         return Err(unusable(tree.node(second).place, message).into());
     }
     let place = tree.node(block).place;
-    let mut fields =
-        Fields { names: Names::Values, place, given: BTreeMap::new(), findings: Vec::new() };
+    let mut fields = Fields {
+        names: Names::Values,
+        place,
+        given: BTreeMap::new(),
+        mistyped: BTreeMap::new(),
+        findings: Vec::new(),
+    };
     fields.take(tree, block, false)?;
     Ok(fields)
 }
@@ -251,6 +264,13 @@ fn shown(key: &str) -> &str {
     if is_name && !key.is_empty() { key } else { "something else" }
 }
 
+/// Returns true if `found` may be a mistyped `key`: another case, or a letter or two that are
+/// missing, added, replaced or swapped.
+fn is_like(found: &str, key: &str) -> bool {
+    let [found, key] = [found, key].map(str::to_ascii_lowercase);
+    osa_distance(&found, &key) <= if key.len() < 6 { 1 } else { 2 }
+}
+
 /// Returns true if the scalar `id` is a string or null to Kubernetes.
 fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
     let node = tree.node(tree.resolve(id));
@@ -266,17 +286,18 @@ fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
 impl Fields {
     fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
         let name = tree.scalar(key).unwrap_or_default();
-        let meant = TABLE
-            .iter()
-            .filter_map(|row| self.names.key(row.0))
-            .find(|known| known.eq_ignore_ascii_case(name));
+        let mut known = TABLE.iter().filter_map(|row| Some((row.0, self.names.key(row.0)?)));
+        let meant = known.find(|(_, known)| is_like(name, known));
+        let place = tree.node(key).place;
         let hint = match meant {
-            Some(known) => format!("did you mean {known}?"),
+            Some((field, known)) => {
+                self.mistyped.entry(field).or_insert((shown(name).to_owned(), place));
+                format!("did you mean {known}?")
+            }
             None => "it is ignored".to_owned(),
         };
         let message = format!("expected a key of the page, found {}", shown(name));
-        self.findings
-            .push(Finding::warning(Code::UnknownKey, tree.node(key).place, message).hint(hint));
+        self.findings.push(Finding::warning(Code::UnknownKey, place, message).hint(hint));
     }
 
     /// Takes every field of a block; `decode`: its values are base64.
@@ -340,8 +361,11 @@ impl Fields {
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
         found.filter(|(text, _)| may_be_empty || !text.trim().is_empty()).ok_or_else(|| {
             let key = self.names.key(field).unwrap_or_default();
-            let place = found.map_or(self.place, |(_, place)| place);
-            let found = if found.is_some() { "an empty value" } else { "no such key" };
+            let (place, found) = match (found, self.mistyped.get(&field)) {
+                (Some((_, place)), _) => (place, "an empty value"),
+                (None, Some((found, place))) => (*place, found.as_str()),
+                (None, None) => (self.place, "no such key"),
+            };
             unusable(place, format!("expected {key}, which is required, found {found}")).into()
         })
     }

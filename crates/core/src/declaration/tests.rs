@@ -161,6 +161,14 @@ fn a_required_key_must_be_there() {
             VALUES.lines().filter(|line| !line.trim_start().starts_with(key)).collect();
         refused(values(&without.join("\n")), 10, 5, &format!("expected {key}, which is required"));
     }
+    // One that is mistyped is named.
+    refused(secret(&with("  DOMAIN:", "  DOMIAN:")), 4, 3, "which is required, found DOMIAN");
+    refused(
+        values(&VALUES.replace("mirrorRegistries:", "mirrorRegistrys:")),
+        17,
+        5,
+        "mirrorRegistrys",
+    );
     let optional = with("  USERNAME: \"\"\n  PASSWORD: \"\"\n", "");
     assert!(secret(&optional.replace("  CA_CERT: \"\"\n", "")).is_ok());
     refused(

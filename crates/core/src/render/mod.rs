@@ -146,7 +146,7 @@ impl Format {
 }
 
 /// The note on [`Options::header_over_http`].
-const OVER_HTTP: &str = "user name and password are left out for hosts that are reached by plain \
+pub const OVER_HTTP: &str = "user name and password are left out for hosts that are reached by plain \
                          HTTP; serve them by HTTPS, or use --header-over-http";
 
 impl Told<'_> {

@@ -8,7 +8,7 @@ use std::{
 use image_swap_core::{
     declaration::{Credential, Registry},
     nodes::{Fallback, Mirrors},
-    render::{Format, Options, Rendered},
+    render::{Format, OVER_HTTP, Options, Rendered},
 };
 
 use super::{
@@ -216,8 +216,13 @@ fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
     if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
         registry.username = Credential::default();
     }
-    let format = Format::named("containerd");
-    format.map(|format| format.render(&declaration, options)).unwrap_or_default()
+    let Some(format) = Format::named("containerd") else { return Rendered::default() };
+    let mut rendered = format.render(&declaration, options);
+    // The credential goes elsewhere, and there plain HTTP leaves it out too.
+    if anonymous && format.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
+        rendered.notes.push(OVER_HTTP);
+    }
+    rendered
 }
 
 /// The declared registry, if a header is of no use there: containerd before 2.1
@@ -230,15 +235,16 @@ fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Re
 }
 
 /// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of
-/// CREDENTIAL_HOSTS but those that are reached by plain HTTP.
+/// CREDENTIAL_HOSTS. Hosts that are reached by plain HTTP are left out.
 #[expect(clippy::doc_markdown, reason = "the names of the keys")]
 fn authorized_hosts(desired: &Desired<'_>, registry: Option<&Registry>) -> Vec<String> {
     let Some(registry) = registry else { return Vec::new() };
     let mirrors = Mirrors::new(desired.declaration.rules());
     let is_sent = |host: &str| desired.header_over_http || mirrors.scheme(host) == "https";
     let others = mirrors.targets().filter(|host| *host != registry.domain);
-    let others = others.filter(|host| registry.covers(host) && is_sent(host)).map(str::to_owned);
-    [registry.domain.clone()].into_iter().chain(others).collect()
+    let others = others.filter(|host| registry.covers(host));
+    let hosts = [&*registry.domain].into_iter().chain(others).filter(|host| is_sent(host));
+    hosts.map(str::to_owned).collect()
 }
 
 /// What each host is told.

@@ -2,7 +2,7 @@
 
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
-    render::{ConfigVersion, EndpointForm, Format, Options},
+    render::{ConfigVersion, EndpointForm, Format, OVER_HTTP, Options},
 };
 
 use super::{
@@ -46,12 +46,13 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     let mut rendered =
         format.map(|format| format.render(desired.declaration, options)).unwrap_or_default();
     // Its own speak of flags that are none of this command's.
-    rendered.notes = vec![match desired.form {
+    rendered.notes.retain(|note| *note == OVER_HTTP);
+    rendered.notes.push(match desired.form {
         Form::Page => {
             "no standard registry answers these endpoints, which lack /v2/: use the form certs-d"
         }
         _ => "the registry itself is asked after its mirrors",
-    }];
+    });
     let (block, secret) =
         rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
     let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();

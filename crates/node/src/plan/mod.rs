@@ -11,7 +11,7 @@ mod step;
 use std::{collections::BTreeSet, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use image_swap_core::nodes::Inexpressible;
+use image_swap_core::{nodes::Inexpressible, rule::Kind};
 
 #[cfg(feature = "shell")]
 pub(crate) use self::back::{Back, of as without_us};
@@ -163,17 +163,21 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal>
         Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
         Runtime::Docker => docker::plan(desired, observed),
     }?;
-    let rules = desired.declaration.rules().rules().len();
+    // A rule without a target exempts its images.
+    let rules = desired.declaration.rules().rules().iter().enumerate();
+    let rules = rules.filter(|(_, it)| it.kind != Kind::Noswap && !it.target.is_empty());
+    let is_left = |id| plan.inexpressible.iter().any(|it| it.rule == id);
+    let (left, rest): (Vec<_>, Vec<_>) = rules.partition(|(id, _)| is_left(*id));
     // Trust for targets may be all that there is to write.
     let removes = |step: &Step| *step == Step::Remove { path: Ledger::path() };
     let leaves_nothing = match &plan.steps[..] {
         [] => !matches!(observed.ledger(), Ok(Some(_))),
         steps => steps.iter().any(removes),
     };
-    let none = plan.inexpressible.len() == rules && leaves_nothing;
+    let none = rest.is_empty() && leaves_nothing;
     if let Some(first) = plan.inexpressible.first().filter(|_| none) {
         let runtime = observed.runtime;
-        let found = format!("{runtime} can express none of {rules} rules: {}", first.why);
+        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
         return Err(Refusal::new(&case::NO_RULE, found));
     }
     plan.secrets.extend(secrets(desired));

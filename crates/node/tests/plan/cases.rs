@@ -270,6 +270,9 @@ fn others() -> Vec<Fixture> {
         with("owner-snap-docker", Runtime::Docker)
             .with("/var/snap/docker/current/config/daemon.json", "{}"),
         Fixture { rules: "docker.io::h.io/d", ..with("no-rule", Runtime::Docker) },
+        on("owner-k0s-edited", "1.7.24", "version = 2\n")
+            .with("/etc/k0s/containerd.toml", "version = 2\n")
+            .with("/etc/k0s/containerd.d/a.toml", &set(CERTS_D)),
         on("owner-k0s", "1.7.24", "version = 2\n")
             .with("/etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n"),
         with("owner-microk8s", Runtime::Containerd)

@@ -1,9 +1,9 @@
 //! Runtimes beside a containerd of its own.
 
 use image_swap_core::nodes::Fallback;
-use image_swap_node::{Desired, Outcome, Restart, Runtime, Step};
+use image_swap_node::{Desired, Form, Outcome, Restart, Runtime, Step};
 
-use crate::host::{Host, declare, desired};
+use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
 
 const RULES: &str = "docker.io::h.io,quay.io::h.io/q";
 
@@ -90,4 +90,59 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
     assert_eq!(moved.text(DAEMON), Some(expected.as_str()));
     host.restore();
     assert_eq!(host.text(DAEMON), Some(expected.as_str()));
+}
+
+#[test]
+fn registries_yaml_of_another_tool_is_refused_by_key() {
+    let declaration = declare(RULES, "");
+    for runtime in [Runtime::K3s, Runtime::Rke2] {
+        for (text, found) in [
+            ("mirrors: {docker.io: {endpoint: [https://s3cret@o.io]}}", "mirrors.\"docker.io\""),
+            ("configs: {o.io: {auth: {password: s3cret}}}", "configs.\"o.io\""),
+            (
+                "mirrors: {'*': , a: {endpoint: [b]}}\nconfigs: {c: {tls: {}}}",
+                "\"a\", configs.\"c\"",
+            ),
+            ("auths: s3cret", "auths"),
+            ("- s3cret", "something other than a mapping"),
+        ] {
+            let path = format!("/etc/rancher/{}/registries.yaml", runtime.name());
+            let host = Host::of(runtime, "1.30.0").with(&path, text);
+            let refusal = host.plan(&desired(&declaration)).unwrap_err().to_string();
+            let start = format!("{path}, of another tool, has ");
+            assert!(refusal.starts_with(&start) && refusal.contains(found), "{refusal}");
+            assert!(refusal.contains("move the file away; or merge"), "{refusal}");
+            assert!(!refusal.contains("s3cret") && !refusal.contains('*'), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn credential_left_out_over_http_is_noted() {
+    let declaration = declare("docker.io::http://h.io/d,quay.io::h.io/q", "");
+    let containerd = || Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut tokens = containerd();
+    tokens.tokens_alone = true;
+    let others = [Runtime::Crio, Runtime::K3s, Runtime::Rke2];
+    let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), Form::CertsD));
+    let hosts =
+        [(containerd(), Form::CertsD), (tokens, Form::CertsD), (containerd(), Form::Mirrors)];
+    for (host, form) in hosts.into_iter().chain(others) {
+        let left_out = Desired { form, ..desired(&declaration) };
+        let sent = Desired { header_over_http: true, ..left_out };
+        for (desired, is_noted) in [(left_out, true), (sent, false)] {
+            let plan = host.plan(&desired).unwrap();
+            let found = plan.notes.iter().any(|note| note.contains("plain HTTP"));
+            assert_eq!(found, is_noted, "{} {form:?}: {:?}", host.runtime.name(), plan.notes);
+            let mut after = host.clone();
+            after.apply(&desired);
+            let has_credential = after.existing().into_iter().any(|(path, _)| {
+                let text = after.text(path.as_str()).unwrap_or_default();
+                ["pass\"word", "pass\\\"word", "cm9ib3Q6cGFzcyJ3b3Jk"]
+                    .iter()
+                    .any(|it| text.contains(it))
+            });
+            assert_eq!(has_credential, !is_noted, "{} {form:?}", host.runtime.name());
+        }
+    }
 }

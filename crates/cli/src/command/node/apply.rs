@@ -131,6 +131,10 @@ pub(super) fn finish(
         Output::Text => {
             report::notes(plan, seen, declaration);
             let runtime = seen.observed.runtime;
+            let result = match result {
+                "in-place" if declaration.is_none() => "nothing to restore",
+                _ => result,
+            };
             writeln!(out, "{}", styled(GOOD, &format!("{runtime}: {result}")))?;
             if let Some(known) = known {
                 output::note(&format!("{}: {known}", styled(ODD, "note")));

@@ -54,13 +54,16 @@ impl Declared {
         told: &mut Vec<String>,
     ) -> Result<Option<Following>, Failure> {
         let Self { args, declaration, watch } = self;
-        let rules = declaration.rules().rules().len();
+        let rules = match declaration.rules().rules().len() {
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        };
         in_force.rules.replace(declaration.into_rules());
         let Some((watch, file)) = watch else {
-            told.push(format!("declaration: {rules} rules, read once"));
+            told.push(format!("declaration: {rules}, read once"));
             return Ok(None);
         };
-        told.push(format!("declaration: {rules} rules from {}, followed", file.display()));
+        told.push(format!("declaration: {rules} from {}, followed", file.display()));
         let following = reload::follow_declaration(
             watch,
             file,

@@ -8,6 +8,7 @@ use image_swap_webhook::{
     renew,
     watch::Watch,
 };
+use tempfile::TempDir;
 
 use super::{InForce, broken};
 use crate::failure::Failure;
@@ -44,7 +45,10 @@ impl Identity {
                 following.map(Some).map_err(|error| broken("a thread", &error))
             }
             Self::SelfMade { directory, names: more } => {
-                let directory = directory.map_or_else(default_directory, Ok)?;
+                let (directory, temporary) = match directory {
+                    Some(directory) => (directory, None),
+                    None => default_directory()?,
+                };
                 let failed = |error: AuthorityError| Failure::Broken(error.to_string());
                 let authority = Authority::open(&directory, SystemTime::now()).map_err(failed)?;
                 let names = names(address, &more);
@@ -55,13 +59,18 @@ impl Identity {
                 // On a line of its own, to be pasted whole.
                 told.push("try it:".to_owned());
                 told.push(TryIt { authority: file, address }.to_string());
-                tokio::spawn(renew(
+                let renewals = renew(
                     authority,
                     names,
                     in_force.certificate.clone(),
                     in_force.metrics.certificate_reloads.clone(),
                     SystemTime::now,
-                ));
+                );
+                tokio::spawn(async move {
+                    // Removed when the runtime ends.
+                    let _temporary = temporary;
+                    renewals.await;
+                });
                 Ok(None)
             }
         }
@@ -74,17 +83,17 @@ fn unusable(why: &str) -> Failure {
     ))
 }
 
-/// Where programs keep what should survive a restart (XDG base directories); a
-/// new directory each time where there is no home.
-fn default_directory() -> Result<PathBuf, Failure> {
+/// Returns the directory for what should survive a restart (XDG base directories). Without a
+/// home it is a temporary one, which is removed when the second value is dropped.
+fn default_directory() -> Result<(PathBuf, Option<TempDir>), Failure> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     if let Some(state) = state {
-        return Ok(state.join("image-swap"));
+        return Ok((state.join("image-swap"), None));
     }
     let made = tempfile::Builder::new().prefix("image-swap-").tempdir();
-    made.map(tempfile::TempDir::keep).map_err(|error| {
+    made.map(|made| (made.path().to_owned(), Some(made))).map_err(|error| {
         Failure::Broken(format!(
             "expected a place for a certificate authority, found: {error}; give --certificate-dir \
              DIR, or --tls-cert FILE and --tls-key FILE"

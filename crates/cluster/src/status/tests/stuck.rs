@@ -39,12 +39,51 @@ fn swapped_pod_without_image_is_named_with_reason() {
         namespace: "apps".into(),
         name: "web".into(),
         container: "main".into(),
+        volume: String::new(),
         image: "h.io/d/library/nginx:1".into(),
         reason: "ImagePullBackOff".into(),
         message: message.into(),
         hint: Some("push the image to the registry".into()),
     };
     assert_eq!(found.pods, [expected]);
+}
+
+#[test]
+fn image_volume_that_cannot_be_pulled_is_named() {
+    let mut pod = pod(&json!({ "volume:model": "ai/model:1" }), &json!([]));
+    pod.spec = serde_json::from_value(json!({
+        "containers": [
+            { "name": "main", "image": "side", "volumeMounts": [
+                { "name": "model", "mountPath": "/model" }, { "name": "more", "mountPath": "/more" },
+            ] },
+            { "name": "other", "image": "h.io/d/ai/model:12" },
+        ],
+        "volumes": [
+            { "name": "model", "image": { "reference": "h.io/d/ai/model:1" } },
+            { "name": "more", "image": { "reference": "h.io/d/ai/model:10" } },
+        ],
+    }))
+    .unwrap();
+    let set = |pod: &mut Pod, status: Value| {
+        pod.status = serde_json::from_value(json!({ "containerStatuses": [status] })).unwrap();
+    };
+    let message = "Back-off pulling image \"h.io/d/ai/model:1\": not found";
+    set(&mut pod, waits("main", "ImagePullBackOff", message));
+    let found = counted(&pod);
+    assert_eq!(found.count, 1);
+    let first = &found.pods[0];
+    assert_eq!(
+        (&*first.container, &*first.volume, &*first.image),
+        ("main", "model", "h.io/d/ai/model:1")
+    );
+    // Neither was swapped: another volume, and another container's own image.
+    let message = "Back-off pulling image \"h.io/d/ai/model:10\": not found";
+    set(&mut pod, waits("main", "ImagePullBackOff", message));
+    assert_eq!(counted(&pod).count, 0);
+    assert_eq!(stuck(&pod).unwrap().volume, "more");
+    set(&mut pod, waits("other", "ErrImagePull", "h.io/d/ai/model:12: not found"));
+    assert_eq!(counted(&pod).count, 0);
+    assert_eq!(stuck(&pod).unwrap().volume, "");
 }
 
 #[test]
