@@ -49,8 +49,8 @@ impl Suite {
     }
 }
 
-/// apt with sources, lists and archives of its own; it reads the machine's
-/// proxy settings all the same.
+/// apt with sources, lists, archives and a list of installed packages of its own. It
+/// reads the machine's proxy settings.
 #[derive(Debug)]
 pub(super) struct Apt {
     options: Vec<String>,
@@ -72,11 +72,16 @@ impl Apt {
         let sources = dir.join("sources.list");
         fs::write(&sources, suite.sources())
             .map_err(Error::io(format!("write {}", sources.display())))?;
+        // Without installed packages: of one that is newer than the suite's, apt would
+        // search for the installed version.
+        let status = dir.join("status");
+        fs::write(&status, "").map_err(Error::io(format!("write {}", status.display())))?;
         let shown = dir.display();
         let options = [
             format!("Dir::Etc::sourcelist={}", sources.display()),
             "Dir::Etc::sourceparts=-".into(),
             format!("Dir::State::lists={shown}/lists"),
+            format!("Dir::State::status={}", status.display()),
             format!("Dir::Cache={shown}"),
             format!("Dir::Cache::archives={shown}/archives"),
             // The user _apt cannot write into these folders.
