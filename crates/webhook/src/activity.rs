@@ -106,6 +106,8 @@ pub(crate) enum Standing {
     Unfinished { since: u64 },
     /// There is no request.
     Idle { since: u64 },
+    /// The first request waits for room to begin.
+    Waiting { since: u64 },
     /// The client has sent everything: requests are answered soon, or wait for room.
     Complete,
 }
@@ -276,7 +278,7 @@ impl Activity {
     /// Returns the state that decides when the connection gives way.
     pub(crate) fn standing(&self) -> Standing {
         if self.waits.load(Relaxed) {
-            return Standing::Complete;
+            return Standing::Waiting { since: self.accepted };
         }
         let unsent = self.unsent_since.load(Relaxed);
         if unsent != NONE {
@@ -375,12 +377,18 @@ impl Activity {
         self.evicted.load(Relaxed)
     }
 
-    /// Waits until the connection has to give way. A request that was completed
-    /// meanwhile is answered first.
+    /// Makes the connection give way although it waits for room.
+    pub(crate) fn give_up(&self) {
+        self.waits.store(false, Relaxed);
+        self.evict();
+    }
+
+    /// Waits until the connection has to give way. A request that was completed or began
+    /// to wait meanwhile is answered first.
     pub(crate) async fn evicted(&self) {
         loop {
             self.leave.notified().await;
-            if self.standing() != Standing::Complete {
+            if !matches!(self.standing(), Standing::Complete | Standing::Waiting { .. }) {
                 return;
             }
             self.evicted.store(false, Relaxed);

@@ -212,17 +212,21 @@ impl<H: Handler> Host<H> {
     /// Charges `bytes` for HTTP, once there is room. Returns false if the connection has to
     /// give way instead.
     async fn occupy(activity: &Activity, bytes: usize) -> bool {
-        activity.wait(true);
-        let room = tokio::select! {
-            biased;
-            () = activity.memory().room(Purpose::Input) => true,
-            () = activity.evicted() => false,
-        };
-        activity.wait(false);
-        if room {
-            activity.occupy(bytes);
+        let memory = activity.memory();
+        if !memory.has_room(Purpose::Input) {
+            activity.wait(true);
+            let room = tokio::select! {
+                biased;
+                () = memory.room(Purpose::Input) => true,
+                () = activity.evicted() => false,
+            };
+            activity.wait(false);
+            if !room {
+                return false;
+            }
         }
-        room
+        activity.occupy(bytes);
+        true
     }
 
     async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
@@ -339,6 +343,7 @@ impl<H: Handler> Host<H> {
             biased;
             _ = running.join_next() => {}
             () = patience => debug!("the client does not leave: it is cut"),
+            () = activity.evicted() => debug!("closing connection: its memory is needed"),
         }
     }
 }

@@ -210,7 +210,7 @@ impl Memory {
         }
     }
 
-    /// Wakes the first waiting client of each purpose that has room.
+    /// Wakes the first waiting client of each purpose that has room and has not been woken.
     fn wake(&self) {
         for purpose in PURPOSES {
             let queue = self.queue(purpose);
@@ -220,18 +220,30 @@ impl Memory {
         }
     }
 
-    fn is_short_of(&self, purpose: Purpose) -> bool {
-        self.queue(purpose).length.load(Relaxed) > 0 && !self.has_room(purpose)
+    fn has_waiting(&self, purpose: Purpose) -> bool {
+        self.queue(purpose).length.load(Relaxed) > 0
     }
 
-    /// Makes room whenever a client waits for it. Never ends.
+    fn is_short_of(&self, purpose: Purpose) -> bool {
+        self.has_waiting(purpose) && !self.has_room(purpose)
+    }
+
+    /// Makes room as long as a client waits for it. Never ends.
+    ///
+    /// A connection that is woken may be busy with something else, such as a body that
+    /// waits as well. So the next one is woken, too, until none waits.
     pub(crate) async fn make_room(&self) {
         loop {
             self.pressure.notified().await;
             let mut searches = 0;
-            while PURPOSES.into_iter().any(|purpose| self.is_short_of(purpose)) {
-                self.evict(searches >= PATIENCE);
-                searches += 1;
+            while PURPOSES.into_iter().any(|purpose| self.has_waiting(purpose)) {
+                if PURPOSES.into_iter().any(|purpose| self.is_short_of(purpose)) {
+                    self.evict(searches >= PATIENCE);
+                    searches += 1;
+                } else {
+                    searches = 0;
+                }
+                self.wake();
                 sleep(AGAIN).await;
             }
         }
@@ -247,9 +259,10 @@ impl Memory {
         let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
         let mut room = Shortage::of(self);
         let wants_connection = room.connections > 0;
-        let [mut large, mut unfinished, mut idle, mut quiet] = <[Candidates<'_>; 4]>::default();
-        let (mut unfinished_count, mut recent_count) = (0, 0);
-        for activity in clients.connections.values() {
+        let [mut large, mut unfinished, mut idle, mut quiet, mut waiting] =
+            <[Candidates<'_>; 5]>::default();
+        let (mut unfinished_count, mut recent_count, mut complete_count) = (0, 0, 0);
+        for (&id, activity) in &clients.connections {
             if activity.is_evicted() {
                 room.gain(activity);
                 continue;
@@ -258,32 +271,33 @@ impl Memory {
                 // A burst of connections takes longer than a body behind its head.
                 Standing::Opening { since } => {
                     unfinished_count += 1;
-                    unfinished.add((0, since.saturating_add(OPENING * grace)), activity);
+                    unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
                 }
                 Standing::Unfinished { since } => {
                     unfinished_count += 1;
                     if activity.large() > 0 {
-                        large.add((0, since), activity);
+                        large.add((0, since, id), activity);
                     }
-                    unfinished.add((0, since), activity);
+                    unfinished.add((0, since, id), activity);
                 }
                 Standing::Idle { since } if now.saturating_sub(since) >= linger => {
-                    idle.add((0, since), activity);
+                    idle.add((0, since, id), activity);
                 }
                 Standing::Idle { since } => {
                     recent_count += 1;
-                    quiet.add((1, since), activity);
+                    quiet.add((1, since, id), activity);
                 }
                 // An old connection without a request yet is the first to make room for
                 // another one, and the last to make room for a request.
                 Standing::Unused { since } if wants_connection && is_forgotten(since) => {
-                    quiet.add((0, since), activity);
+                    quiet.add((0, since, id), activity);
                 }
-                Standing::Unused { since } => quiet.add((2, since), activity),
-                Standing::Complete => {}
+                Standing::Unused { since } => quiet.add((2, since, id), activity),
+                Standing::Waiting { since } => waiting.add((0, since, id), activity),
+                Standing::Complete => complete_count += 1,
             }
         }
-        for candidates in [&mut large, &mut unfinished, &mut idle, &mut quiet] {
+        for candidates in [&mut large, &mut unfinished, &mut idle, &mut quiet, &mut waiting] {
             candidates.sort();
         }
         if room.large > 0 {
@@ -302,6 +316,12 @@ impl Memory {
         }
         if is_pressing && wants_connection {
             room.make(self, &mut unfinished, |_| true);
+        }
+        // Those that wait have all of the memory: none of them would ever begin.
+        let is_stuck = complete_count == 0
+            && [&unfinished, &idle, &quiet].iter().all(|candidates| candidates.0.is_empty());
+        if is_pressing && is_stuck {
+            room.make(self, &mut waiting, |_| true);
         }
     }
 
@@ -376,10 +396,14 @@ impl Shortage {
             let Some(activity) = candidates.next_if(&due) else { return };
             self.gain(activity);
             memory.evicted.fetch_add(1, Relaxed);
-            activity.evict();
+            activity.give_up();
         }
     }
 }
+
+/// Rank of a connection among those of its kind: class, moment, and number in the order of
+/// acceptance, since many have the same moment.
+type Order = (u8, u64, u64);
 
 /// Connections that may give way, by address.
 #[derive(Default)]
@@ -390,12 +414,12 @@ struct Address<'c> {
     /// Bytes charged to its connections here.
     weight: usize,
     /// In the order in which they give way, the last one first.
-    connections: Vec<((u8, u64), &'c Activity)>,
+    connections: Vec<(Order, &'c Activity)>,
 }
 
 impl<'c> Candidates<'c> {
     /// Adds a connection that gives way before those of a greater `order`.
-    fn add(&mut self, order: (u8, u64), activity: &'c Activity) {
+    fn add(&mut self, order: Order, activity: &'c Activity) {
         let address = self.0.entry(activity.peer()).or_default();
         address.weight += activity.held();
         address.connections.push((order, activity));
@@ -411,7 +435,7 @@ impl<'c> Candidates<'c> {
     fn next_if(&mut self, due: impl Fn(u64) -> bool) -> Option<&'c Activity> {
         let (peer, address) = self.0.iter_mut().max_by_key(|(_, address)| address.weight)?;
         let peer = *peer;
-        let (_, activity) = address.connections.pop_if(|((_, since), _)| due(*since))?;
+        let (_, activity) = address.connections.pop_if(|((_, since, _), _)| due(*since))?;
         address.weight = address.weight.saturating_sub(activity.held());
         if address.connections.is_empty() {
             self.0.remove(&peer);
@@ -448,5 +472,74 @@ impl Drop for Place {
         if left == 0 {
             memory.emptied.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, net::Ipv4Addr, pin::pin, task::Context};
+
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn mk_memory(connections: usize) -> Arc<Memory> {
+        let limits = Limits { linger: Duration::ZERO, ..Limits::default() };
+        Memory::new(connections * CONNECTION, &limits)
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_moment_give_way_in_order() {
+        let memory = mk_memory(20);
+        let mut places = Vec::new();
+        while memory.has_room(Purpose::Connection) {
+            let place = memory.enter(PEER).await;
+            drop(place.activity.request(Some(0)));
+            places.push(place);
+        }
+        let _waiting = Waiting::on(memory.queue(Purpose::Connection));
+        memory.evict(false);
+        let given_way = places.iter().map(|place| place.activity.is_evicted());
+        let given_way = given_way.collect::<Vec<_>>();
+        assert!(given_way[0]);
+        assert!(given_way.is_sorted_by(|one, next| one >= next), "{given_way:?}");
+        assert!(!given_way.ends_with(&[true]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_behind_a_busy_one_are_woken() {
+        let memory = mk_memory(2);
+        let place = memory.enter(PEER).await;
+        place.activity.occupy(CONNECTION);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut busy = pin!(memory.room(Purpose::Input));
+        assert!(busy.as_mut().poll(cx).is_pending());
+        let next = memory.room(Purpose::Input);
+        let room = async {
+            tokio::join!(next, async { drop(place) });
+        };
+        tokio::select! {
+            () = memory.make_room() => {}
+            () = room => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_all_wait_give_way_at_last() {
+        let memory = mk_memory(4);
+        let mut places = Vec::new();
+        while memory.has_room(Purpose::Connection) {
+            places.push(memory.enter(PEER).await);
+        }
+        for place in &places {
+            place.activity.received(CONNECTION / 2);
+            place.activity.wait(true);
+        }
+        tokio::select! {
+            () = memory.make_room() => {}
+            () = places[0].activity.evicted() => {}
+            () = memory.room(Purpose::Input) => {}
+        }
+        assert!(places[0].activity.is_evicted());
     }
 }
