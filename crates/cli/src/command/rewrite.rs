@@ -23,7 +23,7 @@ use crate::{
     declaration::{DeclarationArgs, Dialect, now},
     exemptions::ExemptionArgs,
     failure::Failure,
-    output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
+    output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
     replace::replace,
     text,
 };
@@ -312,6 +312,15 @@ fn warn(work: &Work<'_>) {
              a cluster",
             styled(ODD, "warning"),
             work.path.display(),
+        ));
+    }
+    for exempt in &work.result.exempt {
+        let Place { line, column } = exempt.place;
+        output::note(&format!(
+            "{}: {}:{line}:{column}: images stay as they are: {}",
+            styled(DIM, "note"),
+            work.path.display(),
+            exempt.reason
         ));
     }
     for left in &work.result.left {

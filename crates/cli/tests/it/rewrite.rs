@@ -375,3 +375,12 @@ fn exempt_images_stay_and_flags_change_the_list() {
     let expected = "expected an owner as KIND.GROUP, found 'Database'; write for example";
     assert!(ran.stderr.contains(expected), "{}", ran.stderr);
 }
+
+#[test]
+fn exempt_placeholder_is_noted_and_passes_the_check() {
+    let file = "tests/it/cases/istio-gateway.yaml";
+    let ran = crate::run::image_swap(&["rewrite", "--mirrors", MIRRORS, "--check", file]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let note = "images stay as they are: placeholder that Istio replaces";
+    assert!(ran.stderr.contains(note), "{}", ran.stderr);
+}

@@ -25,7 +25,7 @@ pub(crate) use self::edit::is_string;
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
     join::Joined,
-    outcome::{Change, Holder, Left, Passed, Rewritten, What, Why},
+    outcome::{Change, ExemptPart, Holder, Left, Passed, Rewritten, What, Why},
     text::Manifest,
 };
 use crate::{rule::RuleSet, workload, yaml::SyntaxError};

@@ -15,8 +15,20 @@ pub struct Rewritten<'s> {
     pub left: Vec<Left>,
     /// Every text outside of known image fields that the rules would change.
     pub passed: Vec<Passed>,
+    /// Every pod and container that is exempt by an owner, a label or an image, in the order
+    /// of the text.
+    pub exempt: Vec<ExemptPart>,
     /// True if a document is an object of the API.
     pub is_manifest: bool,
+}
+
+/// A pod or container whose images stay without an opt-out of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExemptPart {
+    /// The place at which it begins.
+    pub place: Place,
+    /// The reason, for people.
+    pub reason: String,
 }
 
 /// An image of a declared registry in a place where images are not looked for.

@@ -21,7 +21,7 @@ const REPEATED: [&str; 2] = [ORIGINALS, "kubectl.kubernetes.io/last-applied-conf
 const SCHEMES: [&str; 2] = ["docker://", "oci://"];
 
 /// Finds what `rules` would change in the texts of `tree` that are neither images nor exempt.
-pub(super) fn find(tree: &Tree<'_>, found: &Found, rules: &RuleSet) -> Vec<Passed> {
+pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<Passed> {
     let parents = vec![None; tree.len()];
     let mut reader = Reader { tree, rules, parents, cursor: (0, Place::START) };
     let mut skipped = vec![false; tree.len()];

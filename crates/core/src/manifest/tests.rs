@@ -523,12 +523,21 @@ fn exempt_pods_and_placeholders_stay() {
             .replace("{name: p}", "{annotations: {inject.istio.io/templates: gateway}}"),
     ] {
         assert!(leaves(&text).is_empty(), "{text}");
+        assert_eq!(rewritten(&text).exempt.len(), 1, "{text}");
         let all = Settings { exemptions: Exemptions::none(), ..Settings::default() };
         assert_eq!(rewrite(&text, &rules(), &all).unwrap().changes.len(), 1, "{text}");
     }
     let text = pod("containers: [{name: a, image: auto}, {name: istio-proxy, image: nginx}]");
     let changes = rewritten(&text).changes;
     assert_eq!(changes.len(), 2);
+    // An opt-out of the pod's own needs no note.
+    for text in [
+        pod("containers: [{image: nginx}]")
+            .replace("{name: p}", "{labels: {k8s.twr.io/imageswap: disabled}}"),
+        pod("containers: [{image: nginx, imagePullPolicy: Never}]"),
+    ] {
+        assert_eq!(rewritten(&text).exempt, []);
+    }
     // In a pod with a mark the other images are swapped, its volumes included.
     let text =
         pod("containers: [{image: auto}, {image: nginx}], volumes: [{image: {reference: redis}}]")

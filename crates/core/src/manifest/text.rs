@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Change, Left, Rewritten, Settings, Why, edit, passed, uses};
+use super::{Change, ExemptPart, Left, Rewritten, Settings, Why, edit, passed, uses};
 use crate::rule::RuleSet;
 use crate::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
 
@@ -67,6 +67,12 @@ impl<'s> Manifest<'s> {
         let found = uses::find(&self.tree, settings);
         let passed = passed::find(&self.tree, &found, rules);
         let is_manifest = found.is_manifest;
+        let mut exempt: Vec<ExemptPart> = Vec::with_capacity(found.exempt.len());
+        exempt.extend(found.exempt.iter().map(|(id, reason)| ExemptPart {
+            place: self.tree.node(*id).place,
+            reason: (*reason).to_owned(),
+        }));
+        exempt.sort_by_key(|it| (it.place.line, it.place.column));
         for found in found.uses {
             let node = self.tree.node(found.node);
             let (place, what) = (node.place, found.what);
@@ -116,7 +122,7 @@ impl<'s> Manifest<'s> {
             text.push_str(&source[copied..]);
             Cow::Owned(text)
         };
-        Rewritten { text, changes, left, passed, is_manifest }
+        Rewritten { text, changes, left, passed, exempt, is_manifest }
     }
 
     /// Whether a scalar is a string to Kubernetes.

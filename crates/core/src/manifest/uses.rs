@@ -62,7 +62,7 @@ pub(super) struct Use {
 }
 
 /// The result of a search.
-pub(super) struct Found {
+pub(super) struct Found<'t> {
     /// Every use of an image, in the order of the text.
     pub(super) uses: Vec<Use>,
     /// Nodes that are images of exempt things, and nodes below which no image counts: exempt
@@ -70,6 +70,9 @@ pub(super) struct Found {
     pub(super) skipped: HashSet<NodeId>,
     /// Values of environment variables and arguments, which are images with other settings.
     pub(super) on_request: HashMap<NodeId, OnRequest>,
+    /// Pods and containers that are exempt by an owner, a label or an image, and the reason
+    /// of each.
+    pub(super) exempt: HashMap<NodeId, &'t str>,
     /// True if a document is an object of the API.
     pub(super) is_manifest: bool,
 }
@@ -84,7 +87,7 @@ pub(super) enum OnRequest {
 }
 
 /// Finds every use of an image in `tree`.
-pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Found {
+pub(super) fn find<'t>(tree: &Tree<'_>, settings: &'t Settings) -> Found<'t> {
     let label: &str = &settings.disable_label;
     let exemptions = &settings.exemptions;
     let known = known::fields();
@@ -115,6 +118,7 @@ pub(super) fn find(tree: &Tree<'_>, settings: &Settings) -> Found {
         queue: Vec::new(),
         skipped: HashSet::new(),
         on_request: HashMap::new(),
+        exempt: HashMap::new(),
         is_manifest: false,
     };
     for document in &tree.documents {
@@ -138,12 +142,12 @@ enum Task {
     Elsewhere(NodeId),
 }
 
-struct Search<'t, 's> {
+struct Search<'t, 's, 'e> {
     tree: &'t Tree<'s>,
     fields: &'t Fields<'t, 's>,
     label: &'t str,
     settings: &'t Settings,
-    exemptions: &'t Exemptions,
+    exemptions: &'e Exemptions,
     /// The fields that hold images, and their paths.
     specs: Vec<&'t FieldSpec>,
     paths: Vec<Vec<&'t str>>,
@@ -161,10 +165,11 @@ struct Search<'t, 's> {
     queue: Vec<Task>,
     skipped: HashSet<NodeId>,
     on_request: HashMap<NodeId, OnRequest>,
+    exempt: HashMap<NodeId, &'e str>,
     is_manifest: bool,
 }
 
-impl<'t> Search<'t, '_> {
+impl<'t, 'e> Search<'t, '_, 'e> {
     fn run(&mut self) {
         // Merge sources need no origin, but each pair must come up once.
         let mut merged = HashSet::new();
@@ -481,7 +486,7 @@ impl<'t> Search<'t, '_> {
             Role::Toward([]) => self.is_exempt_pod(id),
             Role::Anything(..) => self.is_exempt_pod(id) && self.is_like_pod(id),
             Role::Container(_) => {
-                has_policy("imagePullPolicy") || self.is_placeholder(id, inherited)
+                has_policy("imagePullPolicy") || self.placeholder(id, inherited).is_some()
             }
             Role::ImageVolume(_) => has_policy("pullPolicy"),
             // The resource itself is all that could have the label.
@@ -494,6 +499,14 @@ impl<'t> Search<'t, '_> {
         };
         if exempt {
             self.skipped.insert(id);
+            let reason = match role {
+                Role::Container(_) => self.placeholder(id, inherited),
+                Role::ImageVolume(_) => None,
+                _ => self.exemption_of_pod(id),
+            };
+            if let Some(reason) = reason {
+                self.exempt.insert(id, reason);
+            }
             return Standing::Exempt;
         }
         match role {
@@ -508,12 +521,13 @@ impl<'t> Search<'t, '_> {
         }
     }
 
-    /// Returns true if the container's image is a placeholder that an injector fills in.
-    fn is_placeholder(&self, id: NodeId, standing: Standing) -> bool {
+    /// Returns the reason for which the container's image is exempt, such as a placeholder
+    /// that an injector fills in.
+    fn placeholder(&self, id: NodeId, standing: Standing) -> Option<&'e str> {
         let name = self.fields.text(id, "name").unwrap_or_default();
         let is_marked = standing == Standing::Marked;
         let image = self.fields.text(id, "image");
-        image.is_some_and(|image| self.exemptions.image(image, name, is_marked).is_some())
+        self.exemptions.image(image?, name, is_marked)
     }
 
     fn is_exempt_pod(&self, id: NodeId) -> bool {
@@ -522,28 +536,29 @@ impl<'t> Search<'t, '_> {
         let annotations = self.fields.get(metadata, "annotations");
         labels.and_then(|id| self.fields.text(id, self.label)) == Some(DISABLED)
             || annotations.is_some_and(|id| self.fields.get(id, MIRROR_ANNOTATION).is_some())
-            || labels.is_some_and(|id| self.has_exempt_label(id))
-            || self
-                .fields
-                .get(metadata, "ownerReferences")
-                .is_some_and(|id| self.has_exempt_owner(id))
+            || self.exemption_of_pod(id).is_some()
     }
 
-    fn has_exempt_label(&self, labels: NodeId) -> bool {
-        self.exemptions.label_keys().any(|key| {
-            let value = self.fields.text(labels, key);
-            value.is_some_and(|value| self.exemptions.label(key.as_bytes(), value).is_some())
-        })
-    }
-
-    fn has_exempt_owner(&self, owners: NodeId) -> bool {
-        let Kind::Sequence(owners) = &self.tree.node(self.tree.resolve(owners)).kind else {
-            return false;
+    /// Returns the reason for which a pod is exempt by a label or an owner.
+    fn exemption_of_pod(&self, id: NodeId) -> Option<&'e str> {
+        let metadata = self.fields.get(id, "metadata")?;
+        let labels = self.fields.get(metadata, "labels");
+        let of_label = |labels| {
+            let found =
+                |key: &str| self.exemptions.label(key.as_bytes(), self.fields.text(labels, key)?);
+            self.exemptions.label_keys().find_map(found)
         };
-        owners.iter().any(|owner| {
+        let owners = self.fields.get(metadata, "ownerReferences");
+        let owners = owners.map(|owners| &self.tree.node(self.tree.resolve(owners)).kind);
+        let of_owner = |owner: &NodeId| {
             let text = |field| self.fields.text(*owner, field).unwrap_or_default();
-            self.exemptions.owner(text("apiVersion"), text("kind")).is_some()
-        })
+            self.exemptions.owner(text("apiVersion"), text("kind"))
+        };
+        let found = labels.and_then(of_label).or_else(|| match owners {
+            Some(Kind::Sequence(owners)) => owners.iter().find_map(of_owner),
+            _ => None,
+        });
+        found.map(|found| self.exemptions.reason(found))
     }
 
     /// Returns true for a pod with a label or annotation by which an injector chooses it.
@@ -563,7 +578,7 @@ impl<'t> Search<'t, '_> {
         CONTAINER_LISTS.iter().any(has)
     }
 
-    fn found(mut self) -> Found {
+    fn found(mut self) -> Found<'e> {
         let mut uses: HashMap<NodeId, Use> = HashMap::new();
         for (part, origin) in &self.origins {
             let (node, role) = part;
@@ -589,8 +604,8 @@ impl<'t> Search<'t, '_> {
         }
         let mut uses: Vec<Use> = uses.into_values().collect();
         uses.sort_unstable_by_key(|found| found.node);
-        let Self { skipped, on_request, is_manifest, .. } = self;
-        Found { uses, skipped, on_request, is_manifest }
+        let Self { skipped, on_request, exempt, is_manifest, .. } = self;
+        Found { uses, skipped, on_request, exempt, is_manifest }
     }
 
     /// Whose image it is that was reached from `origin`.

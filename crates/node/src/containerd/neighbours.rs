@@ -67,7 +67,7 @@ pub(super) fn left_as_it_is(
     if !is_target_alone || trusts || name != HOSTS || others.tls.contains_key(host) {
         return None;
     }
-    let directory = others.directory(host)?;
+    let directory = others.directory(host).filter(|directory| directory.name() == host)?;
     let names = others.names(&directory);
     if names.iter().any(|name| name == HOSTS) {
         return Some((&case::FOREIGN_TARGET, format!("{directory} holds {HOSTS}")));

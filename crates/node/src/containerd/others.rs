@@ -17,6 +17,8 @@ use crate::{
 
 /// The name of every file of settings.
 pub(super) const HOSTS: &str = "hosts.toml";
+/// The directory for all hosts without one.
+const DEFAULT: &str = "_default";
 /// Where Docker Hub's registry answers.
 const HUB: &str = "registry-1.docker.io";
 /// Names by which files call Docker Hub.
@@ -70,7 +72,10 @@ impl Others<'_, '_> {
     pub(super) fn keep(&self, name: &str, text: String) -> Result<KeptHosts, Refusal> {
         let mut kept = KeptHosts {
             text,
-            replaced: self.directory(name).map(|directory| directory.join(HOSTS)),
+            replaced: self
+                .directory(name)
+                .filter(|directory| directory.name() == name)
+                .map(|directory| directory.join(HOSTS)),
             secret: false,
             server: None,
             contacts: Vec::new(),
@@ -95,6 +100,12 @@ impl Others<'_, '_> {
         } else {
             self.upstream(name, &mut kept)?;
         }
+        if let Some(default) = self.directory(name).filter(|found| found.name() != name) {
+            kept.notes.push(format!(
+                "{default} is of another tool: its mirrors are no longer used for {name}; its \
+                 certificates, `skip_verify`, headers and `server` are"
+            ));
+        }
         Ok(kept)
     }
 
@@ -104,9 +115,11 @@ impl Others<'_, '_> {
         Some(self.contact_of(host, &settings))
     }
 
-    /// Returns the directory of `name` that containerd reads without image-swap.
+    /// Returns the directory that containerd reads for `name` without image-swap: that of
+    /// `name`, else the one for all hosts without a directory.
     pub(super) fn directory(&self, name: &str) -> Option<HostPath> {
-        let directories = self.directories.iter().map(|directory| directory.join(name));
+        let names = [name, DEFAULT];
+        let directories = self.directories.iter().flat_map(|root| names.map(|it| root.join(it)));
         directories.into_iter().find(|directory| !self.names(directory).is_empty())
     }
 

@@ -316,3 +316,45 @@ fn file_with_a_credential_belongs_to_root_and_restore_brings_the_owner_back() {
 fn file_of(host: &Host, path: &str) -> File {
     host.disk.file(&path.into()).unwrap().clone()
 }
+
+/// containerd reads the directory for a host that has none of its own.
+#[test]
+fn settings_for_all_hosts_are_kept_for_each() {
+    let toml = "ca = \"/etc/proxy.pem\"\n[header]\nx-a = \"b\"\n[host.\"https://old.io\"]\nskip_verify = true\n";
+    let path = "/etc/containerd/certs.d/_default/hosts.toml";
+    let host = || containerd().with("/etc/proxy.pem", "pem");
+    let file = |name: &str| format!("/etc/containerd/certs.d/{name}/hosts.toml");
+    let declaration = declared("docker.io::h.io/d");
+    let before = host().with(path, toml);
+    let mut after = before.clone();
+    let plan = after.apply(&desired(&declaration));
+    let text = after.text(&file("docker.io")).unwrap();
+    // For the registry itself, and for the mirror.
+    assert_eq!(text.matches("ca = [\"/etc/proxy.pem\"]").count(), 2, "{text}");
+    assert_eq!(text.matches("x-a").count(), 2, "{text}");
+    assert!(!text.contains("old.io") && !text.contains("skip_verify"), "{text}");
+    has(&after, &file("h.io"), &["ca = [\"/etc/proxy.pem\"]", "x-a = \"b\""]);
+    assert_eq!(after.text(path), Some(toml));
+    let note = "no longer used for docker.io";
+    assert!(plan.notes.iter().any(|it| it.contains(note)), "{:?}", plan.notes);
+    assert_eq!(after.plan(&desired(&declaration)).unwrap().steps, []);
+    after.restore();
+    assert_eq!(after.existing(), before.existing());
+
+    // A default rule replaces that file.
+    let all = declared("docker.io::h.io/d,default::h.io/all");
+    let mut after = before.clone();
+    after.apply(&desired(&all));
+    has(&after, &file("h.io"), &["ca = [\"/etc/proxy.pem\"]"]);
+    has(&after, path, &["[host.\"https://h.io/v2/all\"]", "ca = [\"/etc/proxy.pem\"]"]);
+    after.restore();
+    assert_eq!(after.existing(), before.existing());
+
+    // Certificates without a file of settings, as docker keeps them.
+    let certificate = AUTHORITY;
+    let mut after = host().with("/etc/containerd/certs.d/_default/ca.crt", certificate);
+    after.apply(&desired(&declaration));
+    let text = after.text(&file("docker.io")).unwrap();
+    let ca = "ca = [\"/etc/containerd/certs.d/_default/ca.crt\"]";
+    assert_eq!(text.matches(ca).count(), 2, "{text}");
+}
