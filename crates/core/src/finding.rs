@@ -55,6 +55,8 @@ pub enum Code {
     InsecureWithCa,
     /// A credential for a host that nodes speak plain HTTP to.
     CredentialOverHttp,
+    /// A target without `http://` on a registry that is declared with it.
+    SchemeDiffers,
     /// A password with a line break at its end.
     TrailingNewline,
     /// A line that is no rule; it is skipped.
@@ -81,6 +83,7 @@ impl Code {
             Self::SilentNoOp => "silent-no-op",
             Self::InsecureWithCa => "insecure-with-ca",
             Self::CredentialOverHttp => "credential-over-http",
+            Self::SchemeDiffers => "scheme-differs",
             Self::TrailingNewline => "trailing-newline",
             Self::UnreadableLine => "unreadable-line",
             Self::UnknownKey => "unknown-key",

@@ -52,6 +52,7 @@ impl<'a> Checked<'a> {
         collision::find(self, &mut findings);
         self.outside_domain(&mut findings);
         self.credential_over_http(&mut findings);
+        self.scheme_differs(&mut findings);
         self.inexpressible(words, fallback, &mut findings);
         self.silent_no_op(&mut findings);
         for finding in &mut findings {
@@ -205,6 +206,26 @@ impl<'a> Checked<'a> {
                 );
             }
         }
+    }
+
+    /// Nodes take the scheme of the targets: without one they use HTTPS, which the registry
+    /// does not speak.
+    fn scheme_differs(&self, findings: &mut Vec<Finding>) {
+        let Some(registry) = self.registry.filter(|registry| registry.plain_http) else { return };
+        if Mirrors::new(self.rules).scheme(&registry.domain) == "http" {
+            return;
+        }
+        let is_there = |id| self.rules.target(id).is_some_and(|it| it.domain() == registry.domain);
+        let Some((_, rule)) = self.each().find(|(id, _)| is_there(*id)) else { return };
+        let message = format!(
+            "the registry is declared with http://, and its targets without: nodes pull from {} by \
+             HTTPS",
+            registry.domain,
+        );
+        findings.push(
+            Finding::warning(Code::SchemeDiffers, rule.target_place, message)
+                .hint(format!("write http://{} in the targets, too", registry.domain)),
+        );
     }
 
     fn inexpressible(&self, words: Words, fallback: Fallback, findings: &mut Vec<Finding>) {

@@ -325,6 +325,23 @@ fn covered_hosts_are_not_outside() {
 }
 
 #[test]
+fn targets_without_the_scheme_of_the_registry_are_a_warning() {
+    let declared = |mirrors: &str| {
+        let text = with("DOMAIN: \"", "DOMAIN: \"http://");
+        let line = text.lines().find(|line| line.contains("MIRROR_REGISTRIES")).unwrap();
+        secret(&text.replace(line, &format!("  MIRROR_REGISTRIES: \"{mirrors}\""))).unwrap()
+    };
+    let declaration = declared("quay.io::other.example.org/q,docker.io::harbor.example.org/d");
+    let finding = declaration.findings().iter().find(|it| it.code == Code::SchemeDiffers).unwrap();
+    assert_eq!((finding.place.column, finding.severity), (41, Severity::Warning));
+    let hint = finding.hint.as_deref().unwrap();
+    assert!(hint.contains("http://harbor.example.org"), "{hint}");
+    for mirrors in ["docker.io::http://harbor.example.org/d", "docker.io::other.example.org/d"] {
+        assert!(!codes(&declared(mirrors)).contains(&"scheme-differs"), "{mirrors}");
+    }
+}
+
+#[test]
 fn credential_over_plain_http_is_a_warning() {
     let declared = |username: &str, mirrors: &str| {
         let text = with("USERNAME: \"\"", &format!("USERNAME: \"{username}\""));
