@@ -5,6 +5,8 @@ use image_swap_oci::Platform;
 
 /// A program header that names an interpreter: `ld.so`, which the image lacks.
 const INTERPRETER: u32 = 3;
+/// Processors by their names in Go, with `e_machine` of each.
+const PROCESSORS: [(&str, u16); 3] = [("amd64", 62), ("arm64", 183), ("riscv64", 243)];
 
 /// Checks that `program` runs in an image for `platform` that has no shared libraries.
 ///
@@ -16,7 +18,11 @@ pub(super) fn check(program: &[u8], platform: &Platform) -> Result<()> {
         .filter(|_| program.starts_with(b"\x7fELF\x02\x01"))
         .context("expected a program for Linux (ELF, 64 bits, little-endian)")?;
     if expected.is_none_or(|expected| expected != found) {
-        bail!("expected a program for {platform}, found one for the ELF machine {found}");
+        let found = PROCESSORS
+            .iter()
+            .find(|(_, number)| *number == found)
+            .map_or_else(|| format!("the ELF machine {found}"), |(name, _)| (*name).to_owned());
+        bail!("expected a program for {platform}, found one for {found}");
     }
     if interpreted(program).context("expected whole program headers, found fewer bytes")? {
         bail!(
@@ -29,12 +35,8 @@ pub(super) fn check(program: &[u8], platform: &Platform) -> Result<()> {
 
 /// Returns `e_machine` of a processor that has a name of Go.
 fn machine(architecture: &str) -> Option<u16> {
-    match architecture {
-        "amd64" => Some(62),
-        "arm64" => Some(183),
-        "riscv64" => Some(243),
-        _ => None,
-    }
+    let mut processors = PROCESSORS.iter();
+    processors.find(|(name, _)| *name == architecture).map(|(_, number)| *number)
 }
 
 fn interpreted(program: &[u8]) -> Option<bool> {
@@ -84,7 +86,7 @@ pub(super) mod tests {
         let amd64 = "linux/amd64".parse().unwrap();
         let error = |program: &[u8]| check(program, &amd64).unwrap_err().to_string();
         assert!(error(b"#!/bin/sh\n").contains("expected a program for Linux"));
-        assert!(error(&program(183, 1)).contains("found one for the ELF machine 183"));
+        assert!(error(&program(183, 1)).contains("found one for arm64"));
         assert!(error(&program(62, 3)).contains("found one that needs some"));
         assert!(error(&program(62, 1)[..66]).contains("whole program headers"));
     }

@@ -89,7 +89,12 @@ struct Remote<'a> {
 impl Remote<'_> {
     /// Reads the challenge of the registry and prepares the credentials that it accepts.
     fn log_in(&mut self, plain_http: bool, user: Option<String>) -> Result<()> {
-        let answer = self.client.request("GET", &format!("{}/v2/", self.base), None)?;
+        let answer = self.client.request("GET", &format!("{}/v2/", self.base), None);
+        let answer = answer.with_context(|| {
+            let hint =
+                if plain_http { "" } else { "; pass --plain-http if the registry has no TLS" };
+            format!("cannot query {}{hint}", self.base)
+        })?;
         let challenge = answer.header("WWW-Authenticate").unwrap_or_default();
         let Some(bearer) = challenge.strip_prefix("Bearer ") else {
             if !matches!(answer.status, 200 | 401) {
