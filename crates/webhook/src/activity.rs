@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    limits::{INPUT, Limits, SMALL_ANSWER, STREAM},
+    limits::{INPUT, Limits, RECEIVED, SMALL_ANSWER, STREAM},
     memory::{Memory, Purpose},
 };
 
@@ -49,6 +49,12 @@ pub(crate) struct Activity {
     input: AtomicUsize,
     /// HTTP/1.1: plain bytes received and not used up by a request.
     plain: AtomicUsize,
+    /// Received bytes that TLS has not decrypted yet.
+    sealed: AtomicUsize,
+    /// Number of HTTP/2 bodies that wait for room.
+    paused: AtomicUsize,
+    /// Notified when none of them waits any more.
+    resumed: Notify,
     /// True while the connection waits for room to begin its first request.
     waits: AtomicBool,
     /// True after the first write.
@@ -134,6 +140,9 @@ impl Activity {
             base: AtomicUsize::new(0),
             input: AtomicUsize::new(0),
             plain: AtomicUsize::new(0),
+            sealed: AtomicUsize::new(0),
+            paused: AtomicUsize::new(0),
+            resumed: Notify::new(),
             waits: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             greeted: AtomicBool::new(false),
@@ -198,10 +207,31 @@ impl Activity {
     /// Notes that `bytes` came from the network.
     pub(crate) fn received(&self, bytes: usize) {
         let input = self.input.load(Relaxed);
-        let more = bytes.min(INPUT.saturating_sub(input));
+        let more = (RECEIVED * bytes).min(INPUT.saturating_sub(input));
         if more > 0 {
             self.input.store(input + more, Relaxed);
             self.charge(more);
+        }
+    }
+
+    /// Notes that TLS has `bytes` that it cannot decrypt yet.
+    pub(crate) fn seal(&self, bytes: usize) {
+        self.sealed.store(bytes, Relaxed);
+    }
+
+    /// True while no bytes of the connection may be read.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed) > 0
+    }
+
+    /// Waits until bytes of the connection may be read.
+    pub(crate) async fn resumed(&self) {
+        loop {
+            let resumed = self.resumed.notified();
+            if !self.is_paused() {
+                return;
+            }
+            resumed.await;
         }
     }
 
@@ -422,6 +452,7 @@ impl Work {
         if self.activity.is_evicted() {
             return false;
         }
+        let _paused = self.is_http2.then(|| Pause::of(&self.activity));
         tokio::select! {
             () = self.activity.memory.room(purpose) => true,
             () = gone => false,
@@ -498,6 +529,7 @@ impl Drop for Work {
             let left = activity.plain.load(Relaxed).saturating_sub(*consumed);
             let left = if left <= SLACK { 0 } else { left };
             activity.plain.store(left, Relaxed);
+            let left = left + RECEIVED * activity.sealed.load(Relaxed);
             let input = activity.input.load(Relaxed);
             if let Some(used_up) = input.checked_sub(left).filter(|bytes| *bytes > 0) {
                 activity.input.store(left, Relaxed);
@@ -506,6 +538,25 @@ impl Drop for Work {
         }
         activity.idle_since.store(activity.memory.now(), Relaxed);
         activity.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A wait for room of an HTTP/2 request. Meanwhile nothing is read: HTTP/2 keeps what it
+/// reads, each frame with far more memory than its bytes.
+struct Pause<'a>(&'a Activity);
+
+impl<'a> Pause<'a> {
+    fn of(activity: &'a Activity) -> Self {
+        activity.paused.fetch_add(1, Relaxed);
+        Self(activity)
+    }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        if self.0.paused.fetch_sub(1, Relaxed) == 1 {
+            self.0.resumed.notify_waiters();
+        }
     }
 }
 
@@ -598,7 +649,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{future::Future as _, net::Ipv4Addr};
 
     use tokio::time::timeout;
 
@@ -633,6 +684,33 @@ mod tests {
         work.read(7900);
         drop(work);
         assert_eq!((activity.held(), activity.memory().used()), (0, 0));
+    }
+
+    #[test]
+    fn bytes_of_an_incomplete_record_stay_charged() {
+        let activity = mk_activity();
+        activity.received(9000);
+        activity.read(1000);
+        activity.seal(8000);
+        drop(activity.request(Some(1000)));
+        assert_eq!(activity.held(), 16_000);
+        activity.seal(0);
+        drop(activity.request(Some(0)));
+        assert_eq!(activity.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn http2_connection_is_not_read_while_a_body_waits() {
+        let activity = mk_activity();
+        activity.memory().take(MEMORY);
+        let work = activity.request(None);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut room = Box::pin(work.room(Purpose::Large));
+        assert!(room.as_mut().poll(cx).is_pending());
+        assert!(activity.is_paused());
+        activity.memory().give(MEMORY);
+        assert!(room.await);
+        activity.resumed().await;
     }
 
     #[test]

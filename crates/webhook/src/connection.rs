@@ -34,7 +34,7 @@ use tracing::debug;
 
 use crate::{
     activity::{Activity, Expired, Observed, Work},
-    limits::{HANDSHAKES, HTTP1, HTTP2, Limits},
+    limits::{FIELD, HANDSHAKES, HTTP1, HTTP2, Limits},
     memory::{Memory, Place, Purpose},
     metrics::Metrics,
     phase::{Phase, PhaseView},
@@ -122,7 +122,7 @@ impl<H: Handler> Host<H> {
         let over = self.phase.reached(Phase::Over);
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let wire = Wire::new(stream, Arc::clone(&place.activity), memory);
+        let wire = Wire::new(stream, Arc::clone(&place.activity), memory, self.tls.is_some());
         tokio::select! {
             () = self.converse(wire, place) => {}
             () = over => {}
@@ -273,21 +273,17 @@ impl<H: Handler> Host<H> {
         let conversation = Arc::new((Arc::clone(self), place));
         service_fn(move |request| {
             let conversation = Arc::clone(&conversation);
+            // Before the next head is read, not when the task of this one runs.
+            let work = begin(&request, &conversation.1.activity);
             async move {
-                let (host, place) = &*conversation;
-                Ok(host.answer(request, &place.activity).await.map(Full::new))
+                let (host, _place) = &*conversation;
+                Ok(host.answer(request, work).await.map(Full::new))
             }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, activity: &Arc<Activity>) -> Reply {
+    async fn answer(&self, request: Request<Incoming>, mut work: Work) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
-        let head = head_length(&request);
-        let mut work = activity.request(is_http1.then_some(head));
-        if !is_http1 {
-            // HPACK keeps a field in the block of its frame and in the map.
-            work.charge(2 * head);
-        }
         let mut reply = self.handler.handle(request, &mut work).await;
         if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -346,6 +342,18 @@ impl<H: Handler> Host<H> {
             () = activity.evicted() => debug!("closing connection: its memory is needed"),
         }
     }
+}
+
+/// Begins the work of `request` and charges its head.
+fn begin(request: &Request<Incoming>, activity: &Arc<Activity>) -> Work {
+    let head = head_length(request);
+    if request.version() < Version::HTTP_2 {
+        return activity.request(Some(head));
+    }
+    let mut work = activity.request(None);
+    // A field is kept in the block of its frame and in the map, which grows by doubling.
+    work.charge(2 * (head + FIELD * request.headers().len()));
+    work
 }
 
 /// Returns the bytes of a request's head as HTTP/1.1 writes it, without superfluous blanks.

@@ -15,8 +15,8 @@
 //!
 //! Everything that a client can make the process keep is charged to its
 //! connection: [`CONNECTION`] for the connection itself, [`HTTP1`] or [`HTTP2`] from its
-//! first request on, received bytes up to [`INPUT`], [`STREAM`] and twice the head for each
-//! HTTP/2 request, and the bytes of each body that is put together and of each answer that
+//! first request on, [`RECEIVED`] for each received byte up to [`INPUT`], [`STREAM`] and twice
+//! the decoded head for each HTTP/2 request, and the bytes of each body that is put together and of each answer that
 //! is not sent yet. 34 MiB hold 2,900 connections that wait for their first request, and as many
 //! reviews one after the other: idle connections make room for those with a request. The
 //! kernel's buffers are [`SOCKET_BUFFER`] in each direction and belong to the pod's memory
@@ -58,9 +58,15 @@ pub(crate) const HTTP1: usize = 18 * 1024;
 pub(crate) const HTTP2: usize = 32 * 1024;
 /// Bytes charged at most for received bytes that may still be buffered: one TLS record
 /// ahead and one incomplete, hyper's buffer, the window of an HTTP/2 connection.
-pub(crate) const INPUT: usize = 96 * 1024;
+pub(crate) const INPUT: usize = 128 * 1024;
+/// Bytes charged for each received byte: the buffer of an incomplete TLS record grows by
+/// doubling.
+pub(crate) const RECEIVED: usize = 2;
 /// Bytes charged for an HTTP/2 request beside its head: its stream and its task.
 pub(crate) const STREAM: usize = 4 * 1024;
+/// Bytes charged for each field of an HTTP/2 head beside name and value. HPACK sends a
+/// field that it knows as one byte; the map of headers keeps an entry for it.
+pub(crate) const FIELD: usize = 100;
 /// Answers over HTTP/1.1 up to this many bytes fit the connection's own buffer.
 pub(crate) const SMALL_ANSWER: usize = 8 * 1024;
 /// Size of each of the kernel's two buffers of a connection, in bytes.
@@ -72,7 +78,8 @@ pub struct Limits {
     /// Connections at the same time, in addition to what the memory allows. Beyond it one
     /// has to make room for a new one.
     pub connections: usize,
-    /// HTTP/2 requests at the same time on one connection.
+    /// HTTP/2 requests at the same time on one connection. Go's clients open another
+    /// connection for more.
     pub streams: u32,
     /// Time for the TLS handshake.
     pub handshake: Duration,
@@ -98,7 +105,8 @@ pub struct Limits {
     /// does. One that lives takes a moment: HTTP/1.1 connections are closed
     /// at once, and HTTP/2 waits for the answer to a ping.
     pub farewell: Duration,
-    /// Bytes of a request's headers.
+    /// Bytes of a request's headers. An API server sends less than 1 KiB, and a bearer token
+    /// of some KiB where it is configured to.
     pub header_bytes: u32,
     /// Bytes of a request's body. API servers take objects up to 3 MiB, and a
     /// review of an update holds two.
@@ -109,7 +117,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            streams: 100,
+            streams: 32,
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             body: Duration::from_secs(10),
@@ -118,7 +126,7 @@ impl Default for Limits {
             linger: Duration::from_secs(1),
             grace: Duration::from_millis(400),
             farewell: Duration::from_secs(5),
-            header_bytes: 16 * 1024,
+            header_bytes: 8 * 1024,
             body_bytes: 8 * 1024 * 1024,
         }
     }

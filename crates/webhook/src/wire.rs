@@ -32,11 +32,54 @@ thread_local! {
 
 type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Size of the header of a TLS record: type, version, length.
+const RECORD_HEADER: usize = 5;
+
+/// The boundaries of TLS records in a stream.
+#[derive(Debug, Default)]
+struct Records {
+    header: [u8; RECORD_HEADER],
+    /// Bytes of the last record that came; 0 if it is complete.
+    incomplete: usize,
+    /// Bytes of its content that are to come.
+    left: usize,
+}
+
+impl Records {
+    fn advance(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = if self.left > 0 {
+                let taken = self.left.min(bytes.len());
+                self.left -= taken;
+                taken
+            } else {
+                let header = self.header.get_mut(self.incomplete..).unwrap_or_default();
+                let taken = header.len().min(bytes.len());
+                for (to, from) in header.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+                if taken == header.len() {
+                    let [_, _, _, high, low] = self.header;
+                    self.left = usize::from(u16::from_be_bytes([high, low]));
+                }
+                taken
+            };
+            self.incomplete += taken;
+            if self.incomplete >= RECORD_HEADER && self.left == 0 {
+                self.incomplete = 0;
+            }
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+    }
+}
+
 /// A socket whose bytes are charged to its connection.
 pub(crate) struct Wire {
     stream: TcpStream,
     activity: Arc<Activity>,
     memory: Arc<Memory>,
+    /// TLS records of what was read; `None` on a plain port.
+    records: Option<Records>,
     /// Bytes that were read and not handed out.
     ahead: Bytes,
     /// The wait for memory, if there is one.
@@ -44,17 +87,26 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>, memory: Arc<Memory>) -> Self {
-        Self { stream, activity, memory, ahead: Bytes::new(), room: None }
+    pub(crate) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        memory: Arc<Memory>,
+        is_tls: bool,
+    ) -> Self {
+        let records = is_tls.then(Records::default);
+        Self { stream, activity, memory, records, ahead: Bytes::new(), room: None }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.room.is_none() {
-            if self.memory.has_room(Purpose::Input) {
+            if self.memory.has_room(Purpose::Input) && !self.activity.is_paused() {
                 return Poll::Ready(());
             }
-            let memory = Arc::clone(&self.memory);
-            self.room = Some(Box::pin(async move { memory.room(Purpose::Input).await }));
+            let (activity, memory) = (Arc::clone(&self.activity), Arc::clone(&self.memory));
+            self.room = Some(Box::pin(async move {
+                activity.resumed().await;
+                memory.room(Purpose::Input).await;
+            }));
         }
         if let Some(room) = &mut self.room {
             ready!(room.as_mut().poll(cx));
@@ -69,6 +121,14 @@ impl Wire {
         self.ahead.advance(length);
         if self.ahead.is_empty() {
             self.ahead = Bytes::new();
+        }
+        self.seal();
+    }
+
+    /// Notes the bytes that TLS has not got, or not the whole record of.
+    fn seal(&self) {
+        if let Some(records) = &self.records {
+            self.activity.seal(self.ahead.len() + records.incomplete);
         }
     }
 
@@ -99,11 +159,15 @@ impl AsyncRead for Wire {
                 if !later.is_empty() {
                     this.ahead = Bytes::copy_from_slice(later);
                 }
+                if let Some(records) = &mut this.records {
+                    records.advance(bytes);
+                }
                 Poll::Ready(io::Result::Ok(bytes.len()))
             });
             let bytes = ready!(read)?;
             if bytes > 0 {
                 this.activity.received(bytes);
+                this.seal();
             }
         } else {
             this.hand_out(buf);
@@ -143,5 +207,25 @@ impl AsyncWrite for Wire {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(&polled, bufs.iter().map(|buf| buf.len()).sum());
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incomplete_records_are_counted_however_they_come() {
+        let records = [&[23, 3, 3, 0, 3, 1, 2, 3][..], &[21, 3, 3, 0, 0], &[23, 3, 3, 1, 0]];
+        let bytes = [&records.concat()[..], &[0; 200]].concat();
+        for size in [1, 2, 3, 7, 100, 1000] {
+            let mut records = Records::default();
+            for piece in bytes.chunks(size) {
+                records.advance(piece);
+            }
+            assert_eq!((records.incomplete, records.left), (205, 56), "{size}");
+            records.advance(&[0; 56]);
+            assert_eq!((records.incomplete, records.left), (0, 0), "{size}");
+        }
     }
 }

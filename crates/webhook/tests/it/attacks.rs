@@ -41,9 +41,9 @@ async fn requests_without_bodies_delay_no_review() {
     let site = Site::start_with(|limits| limits.body = Duration::from_hours(1)).await;
     let mut crowd = Vec::new();
     let mut begun = JoinSet::new();
-    for _ in 0..12 {
+    for _ in 0..40 {
         let mut client = site.h2().await;
-        for _ in 0..100 {
+        for _ in 0..30 {
             let (sender, body) = pieces();
             client.ready().await;
             let answer = client.begin(post(body));

@@ -105,8 +105,8 @@ async fn setting(site: &Site, wanted: u16) -> u32 {
 #[tokio::test]
 async fn http_2_clients_are_told_the_limits() {
     let site = Site::start().await;
-    assert_eq!(setting(&site, 3).await, 100, "SETTINGS_MAX_CONCURRENT_STREAMS");
-    assert_eq!(setting(&site, 6).await, 16 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
+    assert_eq!(setting(&site, 3).await, 32, "SETTINGS_MAX_CONCURRENT_STREAMS");
+    assert_eq!(setting(&site, 6).await, 8 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
 }
 
 #[tokio::test]
