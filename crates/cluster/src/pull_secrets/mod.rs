@@ -80,6 +80,10 @@ pub(crate) enum Order {
     },
 }
 
+/// The content of Secrets by one order; `None` if they are removed. The view of the same
+/// order decides on the namespaces: an order that arrives later has its own turn.
+struct Content(Option<Vec<u8>>);
+
 /// The images and namespaces that decide which pods need the Secret. A change of it means
 /// that all pods are read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,8 +191,10 @@ impl Keeper {
                     due = true;
                 }
                 () = std::future::ready(()), if due => {
-                    self.look(&mut known, &mut watches);
-                    due = self.act(&mut known).await;
+                    due = match self.look(&mut known, &mut watches) {
+                        Some(content) => self.act(&mut known, content).await,
+                        None => false,
+                    };
                 }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => due = true,
             }
@@ -196,19 +202,25 @@ impl Keeper {
     }
 
     /// Starts the watches of the view in force, or ends them if nothing depends on pods.
-    fn look(&self, known: &mut Known, watches: &mut Watches) {
-        let view = match &*self.orders.borrow() {
-            Order::Rest => return,
-            Order::Keep { content: Some(_), view } => Some(view.clone()),
-            // Without a credential pods decide what is removed.
-            Order::Keep { content: None, .. } => {
-                let is_left = known.existing.has_any_of(&self.release.name);
-                is_left.then(View::default)
-            }
+    /// Returns the content of the same order; `None` if every Secret stays unchanged.
+    fn look(&mut self, known: &mut Known, watches: &mut Watches) -> Option<Content> {
+        let (content, view) = match &*self.orders.borrow_and_update() {
+            Order::Rest => return None,
+            Order::Keep { content, view } => (content.clone(), view.clone()),
         };
-        if watches.view == view {
-            return;
+        // Without a credential pods decide what is removed.
+        let is_left = || known.existing.has_any_of(&self.release.name);
+        let view = match &content {
+            Some(_) => Some(view),
+            None => is_left().then(View::default),
+        };
+        if watches.view != view {
+            self.restart(known, watches, view);
         }
+        Some(Content(content))
+    }
+
+    fn restart(&self, known: &mut Known, watches: &mut Watches, view: Option<View>) {
         known.pods_complete = false;
         known.namespaces.complete = false;
         *watches = Watches::none();
@@ -223,12 +235,8 @@ impl Keeper {
         watches.view = view;
     }
 
-    /// Does a part of what has to be done. Returns true if there is more.
-    async fn act(&mut self, known: &mut Known) -> bool {
-        let content = match &*self.orders.borrow_and_update() {
-            Order::Rest => return false,
-            Order::Keep { content, .. } => content.clone(),
-        };
+    /// Takes a part of the steps that are due for `content`. Returns true if more are due.
+    async fn act(&mut self, known: &mut Known, Content(content): Content) -> bool {
         // An object that was not yet seen must not count as deleted.
         let needs_pods = content.is_some() || known.existing.has_any_of(&self.release.name);
         let is_complete = (known.pods_complete || !needs_pods)

@@ -328,6 +328,8 @@ async fn selectors_that_others_add_limit_the_credential() {
     mk_namespace(&stage, "plane", Some(("control-plane", "true")));
     stage.request("POST", &pods_in("plane"), Some(&swapped_pod()));
     stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    // A replica without rules would remove the record of a pod that it does not swap.
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     stage.request("POST", PODS, Some(&swapped_pod()));
     eventually(|| stage.get(SECRET)).await;
     until(&mut controller.report, |it| it.pull_secrets.namespaces == 1).await;
