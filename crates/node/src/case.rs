@@ -137,7 +137,7 @@ cases! {
         "correct that file: nothing is pulled as long as it is there";
     CRIO_AUTH: "crio-auth", "CRI-O with a `global_auth_file` of somebody else, and credentials are declared", Refuse,
         "log in there for the declared registry, and declare it without credentials for nodes";
-    REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of somebody else", Refuse,
+    REGISTRIES_YAML: "registries-yaml", "k3s or RKE2, and a registries.yaml of another tool", Refuse,
         "add its mirrors, credentials and CA to the declaration, and move the file away; or merge into it by hand what `image-swap render k3s` prints: k3s and RKE2 read one such file";
     REGISTRIES_YAML_EMPTY: "registries-yaml-empty", "k3s or RKE2, and a registries.yaml that is empty, or names registries without mirrors for the embedded registry", Migrate,
         "the names are kept beside the mirrors; `restore` brings the file back";

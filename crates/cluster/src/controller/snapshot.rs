@@ -6,7 +6,7 @@ use image_swap_core::cluster::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Secret},
+        core::v1::{ConfigMap, Namespace, Secret},
         rbac::v1::ClusterRole,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -45,6 +45,11 @@ pub(super) struct Snapshot {
 
 impl Controller {
     pub(super) fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.settings.release.namespace)
+    }
+
+    /// Returns the `ConfigMap`s in the namespace of the release.
+    pub(super) fn config_maps(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.settings.release.namespace)
     }
 

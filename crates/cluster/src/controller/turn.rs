@@ -10,8 +10,7 @@ use image_swap_core::{
     },
     declaration::{Registry, UnixTime},
 };
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, runtime::events::EventType};
+use kube::runtime::events::EventType;
 use serde_json::json;
 use tokio::{
     sync::oneshot::{self, error::TryRecvError},
@@ -265,8 +264,7 @@ impl Controller {
             },
             "data": { "status.json": text },
         });
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
-        api::apply(&maps, &release.status(), &object).await?;
+        api::apply(&self.config_maps(), &release.status(), &object).await?;
         memory.written = Some(report.clone());
         Ok(())
     }

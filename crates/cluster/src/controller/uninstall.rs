@@ -9,7 +9,7 @@
 //! template | kubectl apply`.
 
 use image_swap_core::declaration::UnixTime;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use serde_json::Value;
 use tracing::{info, warn};
@@ -128,9 +128,7 @@ impl Controller {
         if memory.uninstallation.is_read {
             return;
         }
-        let release = &self.settings.release;
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
-        match api::get(&maps, &release.status()).await {
+        match api::get(&self.config_maps(), &self.settings.release.status()).await {
             Ok(status) => {
                 let report = status.as_ref().and_then(Report::of);
                 memory.uninstallation = Uninstallation {
@@ -164,9 +162,8 @@ impl Controller {
     /// Returns the UID of the mark that Helm makes when it uninstalls the release, also
     /// after its deletion; `None` if there was none.
     async fn mark(&self) -> Result<Option<String>, Error> {
-        let release = &self.settings.release;
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &release.namespace);
-        let mark = api::get(&maps, &release.uninstallation()).await?;
+        let name = self.settings.release.uninstallation();
+        let mark = api::get(&self.config_maps(), &name).await?;
         let uid = mark.and_then(|mark| mark.metadata.uid);
         Ok(uid.or_else(|| self.last_mark.borrow().clone()))
     }

@@ -40,7 +40,7 @@ pub struct Foreign {
     pub backends: Vec<Backend>,
 }
 
-/// Whether anybody answers.
+/// The state of the program behind a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     /// It may well swap images.
@@ -67,8 +67,9 @@ pub fn recognise(configuration: &Value) -> Option<Foreign> {
 }
 
 impl Foreign {
-    /// Whether anybody answers; `answers` returns true for a Service that exists and has
-    /// an endpoint, or is a name outside the cluster.
+    /// Returns the state of the program. `answers` takes the namespace and the name of a
+    /// Service, and returns true if a program may answer there: the Service has an endpoint,
+    /// or is a name outside the cluster.
     pub fn life(&self, answers: impl Fn(&str, &str) -> bool) -> Life {
         let alive = self.backends.iter().any(|backend| match backend {
             Backend::Service(namespace, name) => answers(namespace, name),
