@@ -1,6 +1,9 @@
 //! The webhook configuration: registered, earned, repaired, left.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
 
 use image_swap_cluster::{Intervals, leave};
 use serde_json::{Value, json};
@@ -47,6 +50,12 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
     until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
     let (replica, _following) = stage.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
+    // A client may see an endpoint before the API server calls it.
+    let silent = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    drop(silent);
+    stage.serve_at(port);
+    until(&mut controller.report, |it| it.policy.probe == "unreached").await;
     stage.serve_at(replica.port());
     until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
 }

@@ -98,6 +98,9 @@ pub const RAISE_AGAIN_AFTER: u32 = 3;
 /// successes. If one of three API servers fails, so many occur by chance in one of two
 /// hundred thousand attempts.
 pub const CLEARED_AFTER: u32 = 30;
+/// The number of failures in a row that may come from an endpoint that is new: API servers
+/// and kube-proxy learn of it after the client that lists `EndpointSlice`s.
+const NEW_ENDPOINT: u32 = 30;
 /// The smallest share of failures in a series that lowers `Fail` is one in this many.
 const SHARE: u32 = 10;
 
@@ -189,6 +192,7 @@ impl FailureGate {
         let is_lowered = self.policy == Policy::Ignore;
         match found.last {
             None | Some(Probe::Unknown | Probe::NoReplica) if is_lowered => Pace::Soon,
+            Some(Probe::Unreached) if is_lowered && found.failures <= NEW_ENDPOINT => Pace::Soon,
             Some(Probe::Silent) if is_lowered && server == ApiServer::Shared => Pace::Soon,
             _ if found.series.is_some() && (!is_lowered || found.failures == 0) => Pace::Often,
             _ => Pace::Steady,

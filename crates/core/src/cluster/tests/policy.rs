@@ -222,11 +222,16 @@ fn probes_are_frequent_while_something_may_change() {
     assert_eq!(new.pace(SHARED), Pace::Soon);
     observe_all(&mut new, 0, &[Probe::NoReplica]);
     assert_eq!(new.pace(SHARED), Pace::Soon);
-    observe_all(&mut new, 1, &[Probe::Reached]);
+    // The endpoint is new: the API server learns of it a moment later.
+    observe_all(&mut new, 1, &[Probe::Unreached; NEW_ENDPOINT as usize]);
+    assert_eq!(new.pace(SHARED), Pace::Soon);
+    observe_all(&mut new, 40, &[Probe::Unreached]);
     assert_eq!(new.pace(SHARED), Pace::Steady);
-    observe_all(&mut new, 2, &[Probe::Unreached, Probe::Reached]);
+    observe_all(&mut new, 41, &[Probe::Reached]);
+    assert_eq!(new.pace(SHARED), Pace::Steady);
+    observe_all(&mut new, 42, &[Probe::Unreached, Probe::Reached]);
     assert_eq!(new.pace(SHARED), Pace::Often);
-    observe_all(&mut new, 4, &[Probe::Reached; CLEARED_AFTER as usize]);
+    observe_all(&mut new, 44, &[Probe::Reached; CLEARED_AFTER as usize]);
     assert_eq!(new.pace(SHARED), Pace::Steady);
 }
 
