@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     limits::{INPUT, Limits, RECEIVED, SMALL_ANSWER, STREAM},
-    memory::{Memory, Purpose},
+    memory::{Arrival, Memory, Purpose},
 };
 
 /// No such moment.
@@ -38,7 +38,11 @@ const SLACK: usize = 1024;
 pub(crate) struct Activity {
     memory: Arc<Memory>,
     peer: IpAddr,
+    /// Moment of its arrival.
     accepted: u64,
+    /// Moment since which the server waits for the client's handshake; `NONE` while the
+    /// client waits for its turn.
+    opened: AtomicU64,
     /// Bytes charged to the connection, all together.
     held: AtomicUsize,
     /// Part of them for bodies beyond `COMMON_BODY`.
@@ -106,6 +110,8 @@ enum Stage {
 pub(crate) enum Standing {
     /// The handshake is over and no request has begun.
     Unused { since: u64 },
+    /// The client has sent nothing yet.
+    Silent { since: u64 },
     /// The handshake or the head of the first request has no end.
     Opening { since: u64 },
     /// A body has no end, or an answer is not read.
@@ -129,12 +135,12 @@ pub(crate) enum Expired {
 
 impl Activity {
     /// Creates the state of a connection that was just accepted from `peer`.
-    pub(crate) fn new(memory: Arc<Memory>, peer: IpAddr) -> Self {
-        let now = memory.now();
+    pub(crate) fn new(memory: Arc<Memory>, peer: IpAddr, arrival: Arrival) -> Self {
         Self {
             memory,
             peer,
-            accepted: now,
+            accepted: arrival.moment,
+            opened: AtomicU64::new(arrival.moment),
             held: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
             base: AtomicUsize::new(0),
@@ -149,7 +155,7 @@ impl Activity {
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             open: Mutex::default(),
-            idle_since: AtomicU64::new(now),
+            idle_since: AtomicU64::new(arrival.moment),
             head_since: AtomicU64::new(NONE),
             unsent_since: AtomicU64::new(NONE),
             evicted: AtomicBool::new(false),
@@ -262,6 +268,11 @@ impl Activity {
         }
     }
 
+    /// Notes that the client waits for its turn with the handshake, or no longer does.
+    pub(crate) fn queue(&self, waits: bool) {
+        self.opened.store(if waits { NONE } else { self.memory.now() }, Relaxed);
+    }
+
     /// Notes that the handshake is over.
     pub(crate) fn greeted(&self) {
         self.greeted.store(true, Relaxed);
@@ -323,7 +334,11 @@ impl Activity {
             } else if self.greeted.load(Relaxed) {
                 Standing::Unused { since: self.accepted }
             } else {
-                Standing::Opening { since: self.accepted }
+                match self.opened.load(Relaxed) {
+                    NONE => Standing::Opening { since: self.memory.now() },
+                    since if self.input.load(Relaxed) == 0 => Standing::Silent { since },
+                    since => Standing::Opening { since },
+                }
             };
         }
         let open = self.open();
@@ -658,7 +673,8 @@ mod tests {
 
     fn mk_activity() -> Arc<Activity> {
         let memory = Memory::new(MEMORY, &Limits::default());
-        Arc::new(Activity::new(memory, Ipv4Addr::LOCALHOST.into()))
+        let arrival = memory.arrival();
+        Arc::new(Activity::new(memory, Ipv4Addr::LOCALHOST.into(), arrival))
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::oneshot,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -129,13 +129,17 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    async fn converse(self: &Arc<Self>, wire: Wire, place: Place) {
+    async fn converse(self: &Arc<Self>, mut wire: Wire, place: Place) {
         let Some((tls, metrics)) = &self.tls else {
             place.activity.greeted();
             return self.http1(wire, place).await;
         };
-        // In the heap, so that the task does not keep room for it.
-        let handshake = Box::pin(self.shake_hands(tls.accept(wire), &place.activity));
+        let handshake = async {
+            // A client that sends nothing costs no TLS state.
+            wire.readable().await?;
+            // In the heap, so that the task does not keep room for it.
+            Box::pin(self.shake_hands(tls.accept(wire), &place.activity)).await
+        };
         let handshake = timeout(self.limits.handshake, handshake);
         let handshake = tokio::select! {
             done = handshake => done,
@@ -164,18 +168,24 @@ impl<H: Handler> Host<H> {
     }
 
     /// Runs a handshake. Addresses take turns with its costly step, which ends with the
-    /// server's first bytes.
+    /// server's first bytes. A turn ends after all other work that is ready, so that no
+    /// review waits for more than a few of them.
     async fn shake_hands<T>(&self, handshake: impl Future<Output = T>, activity: &Activity) -> T {
         let mut handshake = pin!(handshake);
         while !activity.has_written() {
+            activity.queue(true);
             let turn = self.handshakes.take(activity.peer()).await;
+            activity.queue(false);
             let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
+            if activity.has_written() {
+                yield_now().await;
+            }
             drop(turn);
             if let Poll::Ready(done) = step {
                 return done;
             }
             if !activity.has_written() {
-                // The step has registered this task.
+                // The step has registered this task, and nothing was awaited since.
                 let mut is_woken = false;
                 poll_fn(|_| {
                     let is_second = std::mem::replace(&mut is_woken, true);

@@ -16,6 +16,7 @@ mod certificate;
 mod connection;
 mod limits;
 mod listener;
+mod lobby;
 mod memory;
 mod metrics;
 mod phase;

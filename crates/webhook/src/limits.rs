@@ -17,9 +17,10 @@
 //! connection: [`CONNECTION`] for the connection itself, [`HTTP1`] or [`HTTP2`] from its
 //! first request on, [`RECEIVED`] for each received byte up to [`INPUT`], [`STREAM`] and twice
 //! the decoded head for each HTTP/2 request, and the bytes of each body that is put together
-//! and of each answer that is not sent yet. 34 MiB hold 2,900 connections that wait for their first request, and as many
-//! reviews one after the other: idle connections make room for those with a request. The
-//! kernel's buffers are [`SOCKET_BUFFER`] in each direction and belong to the pod's memory
+//! and of each answer that is not sent yet. Connections are accepted up to 26 MiB, which hold
+//! 2,200 that wait for their first request, so that bodies always have room. Idle connections
+//! make room for those with a request. The kernel's buffers are [`SOCKET_BUFFER`] in each
+//! direction and belong to the pod's memory
 //! limit, not to the 64 MiB.
 
 use std::time::Duration;

@@ -1,15 +1,26 @@
 //! A port: connections are accepted until the server leaves.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::{unconstrained, yield_now},
+};
 use tracing::warn;
 
 use crate::{
     connection::{Handler, Host},
     limits::SOCKET_BUFFER,
-    memory::Memory,
+    lobby::Lobby,
+    memory::{Memory, Place, Purpose, network},
     phase::Phase,
 };
 
@@ -19,6 +30,10 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Connections that the kernel accepts ahead: all API servers may connect at the same time.
 const BACKLOG: u32 = 4096;
+
+/// Connections that are accepted before other work gets its turn. In a flood fewer would
+/// leave some in the kernel's queue until it is full.
+const ROW: u32 = 512;
 
 /// Opens a port whose connections have kernel buffers of a fixed size.
 ///
@@ -62,41 +77,78 @@ pub(crate) async fn listen<H: Handler>(
 async fn accept<H: Handler>(socket: TcpListener, host: &Arc<Host<H>>, memory: &Arc<Memory>) {
     let draining = host.phase().reached(Phase::Draining);
     tokio::pin!(draining);
+    let mut lobby = Lobby::default();
+    // One wait for as long as the lobby has connections, so that room is made for them.
+    let mut room = None;
+    let mut in_a_row = 0;
     loop {
+        while memory.has_room(Purpose::Connection) {
+            let Some((stream, peer, arrival)) = lobby.pop() else { break };
+            begin(stream, memory.admit(peer, arrival), host, memory);
+        }
+        if lobby.is_empty() {
+            room = None;
+        } else if room.is_none() {
+            room = Some(Box::pin(memory.room(Purpose::Connection)));
+        }
         let accepted = tokio::select! {
             biased;
             () = draining.as_mut() => break,
-            accepted = socket.accept() => accepted,
+            () = made(&mut room) => {
+                room = None;
+                continue;
+            }
+            // A budget of its own: see `ROW`.
+            accepted = unconstrained(socket.accept()) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => begin(stream, peer, host, memory).await,
+            Ok((stream, peer)) if lobby.is_empty() && memory.has_room(Purpose::Connection) => {
+                begin(stream, memory.admit(peer.ip(), memory.arrival()), host, memory);
+            }
+            Ok((stream, peer)) => {
+                lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
+            }
             Err(error) if is_of_the_connection(&error) => {}
+            // A connection that waits is a descriptor.
+            Err(_) if lobby.shed() => {}
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BREATH).await;
             }
         }
+        in_a_row += 1;
+        if in_a_row == ROW {
+            in_a_row = 0;
+            yield_now().await;
+        }
     }
+    drop(room);
     // Clients of connections that the kernel has accepted believe to be connected.
     if let Ok(socket) = socket.into_std() {
         while let Ok((stream, peer)) = socket.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
-                begin(stream, peer, host, memory).await;
+                lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
             }
         }
+    }
+    while let Some((stream, peer, arrival)) = lobby.pop() {
+        memory.room(Purpose::Connection).await;
+        begin(stream, memory.admit(peer, arrival), host, memory);
     }
     memory.all_left().await;
 }
 
-async fn begin<H: Handler>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    host: &Arc<Host<H>>,
-    memory: &Arc<Memory>,
-) {
-    let place = memory.enter(peer.ip()).await;
+fn begin<H: Handler>(stream: TcpStream, place: Place, host: &Arc<Host<H>>, memory: &Arc<Memory>) {
     tokio::spawn(Arc::clone(host).serve(stream, place, Arc::clone(memory)));
+}
+
+/// Waits until `room` is made; for ever if there is none to wait for.
+async fn made(room: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+    match room {
+        Some(room) => room.await,
+        None => pending().await,
+    }
 }
 
 /// True if the client left before it was accepted.

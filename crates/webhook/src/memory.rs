@@ -11,7 +11,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     /// Part of them for bodies beyond `COMMON_BODY`.
     large: AtomicUsize,
     open: AtomicUsize,
+    /// Number of connections that ever arrived.
+    arrived: AtomicU64,
     evicted: AtomicUsize,
     queues: [Queue; PURPOSES.len()],
     pressure: Notify,
@@ -74,9 +76,17 @@ struct Queue {
     room: Notify,
 }
 
+/// The arrival of a connection at a port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Number in the order of arrival.
+    number: u64,
+    /// Milliseconds of [`Memory::now`].
+    pub(crate) moment: u64,
+}
+
 #[derive(Debug, Default)]
 struct Clients {
-    next: u64,
     connections: HashMap<u64, Arc<Activity>>,
 }
 
@@ -92,6 +102,7 @@ impl Memory {
             used: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            arrived: AtomicU64::new(0),
             evicted: AtomicUsize::new(0),
             queues: Default::default(),
             pressure: Notify::new(),
@@ -120,17 +131,18 @@ impl Memory {
         self.evicted.load(Relaxed)
     }
 
-    /// Admits a connection from `peer`, once there is room for it.
-    pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
-        self.room(Purpose::Connection).await;
-        let activity = Arc::new(Activity::new(Arc::clone(self), network(peer)));
+    /// Returns the arrival of a connection that was just accepted.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival { number: self.arrived.fetch_add(1, Relaxed), moment: self.now() }
+    }
+
+    /// Admits a connection from `peer`. The caller has waited for room.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> Place {
+        let activity = Arc::new(Activity::new(Arc::clone(self), network(peer), arrival));
         activity.occupy(CONNECTION);
         self.open.fetch_add(1, Relaxed);
-        let mut clients = self.clients();
-        let id = clients.next;
-        clients.next += 1;
-        clients.connections.insert(id, Arc::clone(&activity));
-        Place { id, activity }
+        self.clients().connections.insert(arrival.number, Arc::clone(&activity));
+        Place { id: arrival.number, activity }
     }
 
     /// Waits until every connection is closed.
@@ -177,7 +189,8 @@ impl Memory {
             Purpose::Large => self.ceiling - COMMON_RESERVE.min(self.ceiling / 2),
             Purpose::Input => self.ceiling,
             Purpose::Answer => self.ceiling + ANSWERS,
-            Purpose::Connection => self.ceiling.saturating_sub(CONNECTION),
+            // Below that of bodies: a flood of connections must not use up their room.
+            Purpose::Connection => self.ceiling - (2 * COMMON_RESERVE).min(self.ceiling / 4),
         }
     }
 
@@ -259,8 +272,8 @@ impl Memory {
         let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
         let mut room = Shortage::of(self);
         let wants_connection = room.connections > 0;
-        let [mut large, mut unfinished, mut idle, mut quiet, mut waiting] =
-            <[Candidates<'_>; 5]>::default();
+        let [mut large, mut unfinished, mut flood, mut idle, mut quiet, mut waiting] =
+            <[Candidates<'_>; 6]>::default();
         let (mut unfinished_count, mut recent_count, mut complete_count) = (0, 0, 0);
         for (&id, activity) in &clients.connections {
             if activity.is_evicted() {
@@ -269,8 +282,14 @@ impl Memory {
             }
             match activity.standing() {
                 // A burst of connections takes longer than a body behind its head.
+                Standing::Silent { since } => {
+                    unfinished_count += 1;
+                    flood.add((0, since, id), activity);
+                    unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
+                }
                 Standing::Opening { since } => {
                     unfinished_count += 1;
+                    flood.add((1, since, id), activity);
                     unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
                 }
                 Standing::Unfinished { since } => {
@@ -278,6 +297,7 @@ impl Memory {
                     if activity.large() > 0 {
                         large.add((0, since, id), activity);
                     }
+                    flood.add((1, since, id), activity);
                     unfinished.add((0, since, id), activity);
                 }
                 Standing::Idle { since } if now.saturating_sub(since) >= linger => {
@@ -297,7 +317,9 @@ impl Memory {
                 Standing::Complete => complete_count += 1,
             }
         }
-        for candidates in [&mut large, &mut unfinished, &mut idle, &mut quiet, &mut waiting] {
+        for candidates in
+            [&mut large, &mut unfinished, &mut flood, &mut idle, &mut quiet, &mut waiting]
+        {
             candidates.sort();
         }
         if room.large > 0 {
@@ -309,13 +331,13 @@ impl Memory {
         room.make(self, &mut idle, |_| true);
         // A flood: its connections are too many to grow old, and have no answers.
         if wants_connection && unfinished_count / 4 > recent_count {
-            room.make(self, &mut unfinished, |_| true);
+            room.make(self, &mut flood, |_| true);
         }
         if is_pressing {
             room.make(self, &mut quiet, |_| true);
         }
         if is_pressing && wants_connection {
-            room.make(self, &mut unfinished, |_| true);
+            room.make(self, &mut flood, |_| true);
         }
         // Those that wait have all of the memory: none of them would ever begin.
         let is_stuck = complete_count == 0
@@ -394,6 +416,9 @@ impl Shortage {
     ) {
         while self.bytes > 0 || self.large > 0 || self.connections > 0 {
             let Some(activity) = candidates.next_if(&due) else { return };
+            if activity.is_evicted() {
+                continue;
+            }
             self.gain(activity);
             memory.evicted.fetch_add(1, Relaxed);
             activity.give_up();
@@ -402,7 +427,7 @@ impl Shortage {
 }
 
 /// Rank of a connection among those of its kind: class, moment, and number in the order of
-/// acceptance, since many have the same moment.
+/// arrival, since many have the same moment.
 type Order = (u8, u64, u64);
 
 /// Connections that may give way, by address.
@@ -445,7 +470,7 @@ impl<'c> Candidates<'c> {
 }
 
 /// Returns the address that work is counted by: of IPv6 the network of a host.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -480,6 +505,7 @@ mod tests {
     use std::{future::Future as _, net::Ipv4Addr, pin::pin, task::Context};
 
     use super::*;
+    use crate::limits::{MEMORY, PLAIN_MEMORY};
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -493,7 +519,7 @@ mod tests {
         let memory = mk_memory(20);
         let mut places = Vec::new();
         while memory.has_room(Purpose::Connection) {
-            let place = memory.enter(PEER).await;
+            let place = memory.admit(PEER, memory.arrival());
             drop(place.activity.request(Some(0)));
             places.push(place);
         }
@@ -506,10 +532,22 @@ mod tests {
         assert!(!given_way.ends_with(&[true]));
     }
 
+    #[test]
+    fn connections_leave_room_for_bodies() {
+        for ceiling in [MEMORY, PLAIN_MEMORY] {
+            let memory = Memory::new(ceiling, &Limits::default());
+            while memory.has_room(Purpose::Connection) {
+                memory.take(CONNECTION);
+            }
+            assert!(memory.has_room(Purpose::Input));
+            assert!(ceiling == PLAIN_MEMORY || memory.has_room(Purpose::Large));
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn clients_behind_a_busy_one_are_woken() {
         let memory = mk_memory(2);
-        let place = memory.enter(PEER).await;
+        let place = memory.admit(PEER, memory.arrival());
         place.activity.occupy(CONNECTION);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let mut busy = pin!(memory.room(Purpose::Input));
@@ -529,7 +567,7 @@ mod tests {
         let memory = mk_memory(4);
         let mut places = Vec::new();
         while memory.has_room(Purpose::Connection) {
-            places.push(memory.enter(PEER).await);
+            places.push(memory.admit(PEER, memory.arrival()));
         }
         for place in &places {
             place.activity.received(CONNECTION / 2);

@@ -1,7 +1,7 @@
 //! Turns of clients at work that takes long, by address.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,40 +11,65 @@ use tokio::sync::oneshot;
 /// Turns for a few clients at the same time.
 ///
 /// Addresses take turns, however many clients each has: a flood from one address delays
-/// those of others by one turn.
+/// those of others by one turn. Clients of one address have their turn from both ends of its
+/// queue: the first one, then the last one. In a flood the first ones would be at their turn
+/// when they have to make room for others, and clients that come again and again would keep
+/// the first ones waiting.
 #[derive(Debug)]
 pub(crate) struct Turns(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// Number of clients that ever waited.
+    arrived: u64,
     /// Addresses with clients that wait, the next one first.
     order: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, VecDeque<oneshot::Sender<Turn>>>,
+    waiting: HashMap<IpAddr, Queue>,
+}
+
+/// The clients of one address that wait.
+#[derive(Debug, Default)]
+struct Queue {
+    /// In the order of arrival.
+    clients: BTreeMap<u64, oneshot::Sender<Turn>>,
+    /// True if the next turn is that of the last client.
+    is_last_next: bool,
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let is_last = self.is_last_next;
+        self.is_last_next = !is_last;
+        let next = if is_last { self.clients.pop_last() } else { self.clients.pop_first() };
+        next.map(|(_, client)| client)
+    }
 }
 
 impl Turns {
     /// Creates turns for `count` clients at the same time.
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        let state = State { free: count, order: VecDeque::new(), waiting: HashMap::new() };
-        Arc::new(Self(Mutex::new(state)))
+        let (order, waiting) = (VecDeque::new(), HashMap::new());
+        Arc::new(Self(Mutex::new(State { free: count, arrived: 0, order, waiting })))
     }
 
     /// Waits for the turn of a client at `peer`.
     pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
-        let turn = {
+        let (_waiting, turn) = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
                 return Some(Turn(Some(Arc::clone(self))));
             }
             let (sender, turn) = oneshot::channel();
+            let id = state.arrived;
+            state.arrived += 1;
             let queue = state.waiting.entry(peer).or_default();
-            queue.push_back(sender);
-            if queue.len() == 1 {
+            queue.clients.insert(id, sender);
+            if queue.clients.len() == 1 {
                 state.order.push_back(peer);
             }
-            turn
+            (Waiting { turns: self, peer, id }, turn)
         };
         turn.await.ok()
     }
@@ -59,18 +84,40 @@ impl Turns {
         let mut state = self.state();
         while let Some(peer) = state.order.pop_front() {
             let Some(queue) = state.waiting.get_mut(&peer) else { continue };
-            let next = queue.pop_front();
-            if queue.is_empty() {
+            let next = queue.pop();
+            if queue.clients.is_empty() {
                 state.waiting.remove(&peer);
             } else {
                 state.order.push_back(peer);
             }
-            if next.as_ref().is_some_and(|next| !next.is_closed()) {
+            if next.is_some() {
                 return next;
             }
         }
         state.free += 1;
         None
+    }
+}
+
+/// The place of a client in its queue, until this drops. A client that is gone must not
+/// stay there: its entry keeps the memory of its task.
+struct Waiting<'t> {
+    turns: &'t Turns,
+    peer: IpAddr,
+    id: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        let Some(queue) = state.waiting.get_mut(&self.peer) else { return };
+        let client = queue.clients.remove(&self.id);
+        if queue.clients.is_empty() {
+            state.waiting.remove(&self.peer);
+            state.order.retain(|peer| *peer != self.peer);
+        }
+        drop(state);
+        drop(client);
     }
 }
 
@@ -97,7 +144,7 @@ mod tests {
         future::Future as _,
         net::Ipv4Addr,
         pin::pin,
-        task::{Context, Waker},
+        task::{Context, Poll, Waker},
     };
 
     use super::*;
@@ -108,20 +155,30 @@ mod tests {
         let [many, one] = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(10, 0, 0, last)));
         let mut cx = Context::from_waker(Waker::noop());
         let mut first = pin!(turns.take(many));
-        let std::task::Poll::Ready(Some(turn)) = first.as_mut().poll(&mut cx) else { panic!() };
+        let Poll::Ready(Some(turn)) = first.as_mut().poll(&mut cx) else { panic!() };
         let mut crowd = (0..50).map(|_| Box::pin(turns.take(many))).collect::<Vec<_>>();
         for client in &mut crowd {
             assert!(client.as_mut().poll(&mut cx).is_pending());
         }
-        let mut other = pin!(turns.take(one));
-        assert!(other.as_mut().poll(&mut cx).is_pending());
+        crowd.insert(20, Box::pin(turns.take(one)));
+        assert!(crowd[20].as_mut().poll(&mut cx).is_pending());
         // The first of the crowd is gone.
         drop(crowd.remove(0));
         drop(turn);
-        let std::task::Poll::Ready(Some(turn)) = other.as_mut().poll(&mut cx) else { panic!() };
-        drop(turn);
-        assert!(crowd[0].as_mut().poll(&mut cx).is_ready());
+        // The next of the crowd, the other, the last of the crowd.
+        for index in [0, 18, 47] {
+            let mut ready = Vec::new();
+            for (index, client) in crowd.iter_mut().enumerate() {
+                if let Poll::Ready(turn) = client.as_mut().poll(&mut cx) {
+                    ready.push((index, turn));
+                }
+            }
+            assert_eq!(ready.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [index]);
+            drop(crowd.remove(index));
+        }
+        // Clients that are gone leave nothing behind.
         drop(crowd);
-        assert!(pin!(turns.take(one)).poll(&mut cx).is_ready());
+        let state = turns.state();
+        assert_eq!((state.free, state.order.len(), state.waiting.len()), (1, 0, 0));
     }
 }

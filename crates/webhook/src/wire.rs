@@ -97,6 +97,11 @@ impl Wire {
         Self { stream, activity, memory, records, ahead: Bytes::new(), room: None }
     }
 
+    /// Waits until the client has sent something.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.room.is_none() {
             if self.memory.has_room(Purpose::Input) && !self.activity.is_paused() {

@@ -1,10 +1,20 @@
 //! Memory of `image-swap webhook` under clients that use up what they can, while
 //! reviews of others are answered.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ClientConnection, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use serde_json::{Value, json};
@@ -25,7 +35,6 @@ struct Target {
     webhook: Webhook,
     address: SocketAddr,
     config: Arc<ClientConfig>,
-    friend: Option<TlsStream<TcpStream>>,
     /// Resident bytes before the attack.
     before: Option<u64>,
     _state: tempfile::TempDir,
@@ -47,7 +56,7 @@ impl Target {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let before = Some(peak(&webhook));
-        Self { webhook, address, config: Arc::new(config), friend: None, before, _state: state }
+        Self { webhook, address, config: Arc::new(config), before, _state: state }
     }
 
     /// Connects from 127.0.0.`last`.
@@ -61,26 +70,70 @@ impl Target {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    /// Has a review of another client answered, over its connection if it is open
-    /// and else over a new one, and checks the memory.
+    /// Sends a review of another client over a new connection until it is answered, and
+    /// checks the memory.
     async fn check(&mut self) {
         let review = mk_review(1);
-        let request = [head(review.len()).as_bytes(), &review].concat();
-        loop {
-            let mut friend = match self.friend.take() {
-                Some(friend) => friend,
-                None => self.connect(1, b"http/1.1").await,
-            };
-            let mut answer = [0; 12];
-            let sent = friend.write_all(&request).await.is_ok();
-            if sent && friend.read_exact(&mut answer).await.is_ok() {
-                assert_eq!(&answer, b"HTTP/1.1 200");
-                break;
-            }
-        }
+        while !self.is_answered(&review).await {}
+        self.check_memory();
+    }
+
+    /// Sends `review` of another client over a new connection. Returns false if the
+    /// connection is closed without an answer.
+    async fn is_answered(&self, review: &[u8]) -> bool {
+        let request = [head(review.len()).as_bytes(), review].concat();
+        let mut friend = self.connect(1, b"http/1.1").await;
+        let mut answer = [0; 12];
+        let sent = friend.write_all(&request).await.is_ok();
+        let is_answered = sent && friend.read_exact(&mut answer).await.is_ok();
+        assert!(!is_answered || &answer == b"HTTP/1.1 200");
+        is_answered
+    }
+
+    fn check_memory(&mut self) {
         let peak = peak(&self.webhook);
         let before = *self.before.get_or_insert(peak);
         assert!(peak - before < MOST, "{before} bytes before, {peak} at the peak");
+    }
+}
+
+/// A client at 127.0.0.2 that opens connections as fast as it can and keeps the last ones
+/// open, until this drops.
+struct Flood {
+    ends: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Flood {
+    /// Sends `bytes` over each connection.
+    fn start(address: SocketAddr, bytes: Vec<u8>) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let is_over = Arc::clone(&ends);
+        let flood = async move {
+            let mut open = VecDeque::new();
+            while !is_over.load(Relaxed) {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+                let Ok(stream) = socket.connect(address).await else { continue };
+                let _ = stream.try_write(&bytes);
+                open.push_back(stream);
+                if open.len() > 3000 {
+                    open.pop_front();
+                }
+            }
+        };
+        let thread = Some(thread::spawn(move || runtime.block_on(flood)));
+        Self { ends, thread }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.ends.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -244,6 +297,92 @@ async fn http2_headers_stay_within_memory() {
         }
     }
     target.check().await;
+}
+
+#[tokio::test]
+async fn compressed_http2_headers_stay_within_memory() {
+    let mut target = Target::start();
+    // A field that enters the table, and the entry again and again, by a byte each.
+    let first = [b"\x40\x01x\x01y".to_vec(), vec![0xbe; 180]].concat();
+    let mut crowd = Vec::new();
+    for number in 0..600 {
+        let mut stream = target.connect(2, b"h2").await;
+        let mut bytes = [NO_WINDOW, &frames(0, &first, b"")].concat();
+        for number in 1..32 {
+            bytes.extend(frames(number, &[0xbe; 180], b""));
+        }
+        push(&mut stream, &bytes).await;
+        crowd.push(stream);
+        if number % 20 == 0 {
+            target.check().await;
+        }
+    }
+    target.check().await;
+}
+
+#[tokio::test]
+async fn incomplete_records_stay_within_memory() {
+    let mut target = Target::start();
+    let review = mk_review(1);
+    let request = [head(review.len()).as_bytes(), &review].concat();
+    let mut crowd = Vec::new();
+    for number in 0..2500 {
+        let mut stream = target.connect(2, b"http/1.1").await;
+        push(&mut stream, &request).await;
+        // A record of 16,000 bytes without its last thousand.
+        let record = [&[23, 3, 3, 0x3e, 0x80][..], &[0; 15_000]].concat();
+        let _ = stream.get_mut().0.write_all(&record).await;
+        crowd.push(stream);
+        if number % 50 == 0 {
+            target.check().await;
+        }
+    }
+    target.check().await;
+}
+
+#[tokio::test]
+async fn small_frames_of_waiting_bodies_stay_within_memory() {
+    let mut target = Target::start();
+    let mut crowd = Vec::new();
+    for _ in 0..6 {
+        let mut stream = target.connect(2, b"http/1.1").await;
+        push(&mut stream, head(8_000_000).as_bytes()).await;
+        push(&mut stream, &vec![b' '; 7_900_000]).await;
+        crowd.push(stream);
+    }
+    // Frames of one byte each.
+    let small = b"\0\0\x01\0\0\0\0\0\x01 ".repeat(48_000);
+    let body = frames(0, b"", &vec![b' '; 80_001]);
+    // The last frame does not end the body.
+    let body = [&body[..body.len() - 10], &small].concat();
+    for _ in 0..20 {
+        let mut stream = target.connect(2, b"h2").await;
+        push(&mut stream, &NO_WINDOW[..24]).await;
+        push(&mut stream, b"\0\0\0\x04\0\0\0\0\0").await;
+        push(&mut stream, &body).await;
+        crowd.push(stream);
+        target.check().await;
+    }
+}
+
+#[tokio::test]
+async fn reviews_are_answered_during_floods() {
+    let mut target = Target::start();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut client = ClientConnection::new(Arc::clone(&target.config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    // Connections without a byte, and handshakes without an end.
+    for bytes in [Vec::new(), hello] {
+        let _flood = Flood::start(target.address, bytes);
+        for _ in 0..40 {
+            // The second one waits for the memory of large bodies.
+            for images in [1, 5000] {
+                assert!(target.is_answered(&mk_review(images)).await);
+            }
+        }
+        target.check_memory();
+    }
 }
 
 #[tokio::test]
