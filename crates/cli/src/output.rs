@@ -10,9 +10,9 @@ use clap::ValueEnum;
 use image_swap_core::{
     declaration::Declaration,
     finding::{Finding, Severity},
-    place::Place,
-    redact::{line_may_hold_secret, without_userinfo},
+    rule::redact::line_may_hold_secret,
 };
+use image_swap_text::{position::Place, redact::without_userinfo};
 use serde::Serialize;
 
 use crate::failure::Failure;

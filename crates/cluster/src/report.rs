@@ -271,8 +271,8 @@ mod tests {
     use image_swap_core::{
         cluster::effective::Origin,
         finding::{Code, Finding},
-        place::Place,
     };
+    use image_swap_text::position::Place;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::place::Place;
+use image_swap_text::position::Place;
 
 /// Whether a finding refuses the declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,8 +6,8 @@
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
     render::{Format, Options, Rendered},
-    yaml::Tree,
 };
+use image_swap_text::yaml::Tree;
 
 use crate::{
     Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, owner, plan::Changes,

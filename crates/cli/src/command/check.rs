@@ -5,9 +5,9 @@ use std::{io::Write, process::ExitCode};
 use image_swap_core::{
     declaration::Declaration,
     finding::{Code, Finding, Severity},
-    place::Place,
     render::Format,
 };
+use image_swap_text::position::Place;
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},

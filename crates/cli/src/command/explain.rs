@@ -11,9 +11,11 @@ use std::{
 use image_swap_core::{
     declaration::Declaration,
     nodes::{Fallback, Mirrors, short_name_alias},
-    redact::rule_text,
     reference::{Reference, ReferenceError, names_registry},
-    rule::{Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step},
+    rule::{
+        Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step,
+        redact::rule_text,
+    },
 };
 use serde::Serialize;
 

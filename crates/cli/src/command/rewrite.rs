@@ -12,11 +12,10 @@ use image_swap_core::{
     declaration::{Declaration, Refused},
     finding::Finding,
     manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
-    place::Place,
     rule::RuleSet,
     workload::DISABLE_LABEL,
-    yaml::NodeId,
 };
+use image_swap_text::{position::Place, yaml::NodeId};
 use serde::Serialize;
 
 use crate::{

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use image_swap_text::{json::SyntaxError, position::Place};
+
 use super::pod::IMAGES_MAX;
-use crate::{json::SyntaxError, place::Place};
 
 /// A body that is no request to this webhook. The caller is wrong, not the
 /// server: HTTP 400.

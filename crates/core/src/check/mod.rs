@@ -12,13 +12,13 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+use image_swap_text::{position::Place, redact::without_userinfo};
+
 use self::exposed::Exposed;
 use crate::{
     declaration::Registry,
     finding::{Code, Finding},
     nodes::{CONTAINERD, Fallback, Mirrors, Words},
-    place::Place,
-    redact::without_userinfo,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 

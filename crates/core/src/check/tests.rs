@@ -1,8 +1,9 @@
+use image_swap_text::redact::without_userinfo;
+
 use super::*;
 use crate::{
     declaration::Registry,
     finding::Severity,
-    redact::without_userinfo,
     rule::{Form, map},
 };
 

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::position::Place;
 use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{self, Declaration, UnixTime},
     finding::{Code, Finding},
-    place::Place,
 };
 
 /// The name of the page's Secret.

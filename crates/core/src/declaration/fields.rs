@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::{
+    position::Place,
+    yaml::{Kind, NodeId, Style, Tree},
+};
 use strsim::osa_distance;
 
 use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
 use crate::{
     finding::{Code, Finding},
     manifest,
-    place::Place,
     reference::{is_domain, is_path},
     rule::Target,
-    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// A field of the page, under its two names.

@@ -11,6 +11,10 @@ mod host;
 mod source;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::{
+    position::Place,
+    yaml::{NodeId, Tree},
+};
 
 use self::fields::Fields;
 pub use self::{
@@ -23,11 +27,8 @@ use crate::{
     check::Checked,
     finding::{Code, Finding, Severity},
     nodes::{Fallback, Mirrors},
-    place::Place,
-    redact::line_may_hold_secret,
     render::Format,
-    rule::{Form, ImageSwap, RuleSet, map},
-    yaml::{NodeId, Tree},
+    rule::{Form, ImageSwap, RuleSet, map, redact::line_may_hold_secret},
 };
 
 /// What an operator declared.

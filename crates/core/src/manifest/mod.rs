@@ -22,13 +22,15 @@ mod text;
 mod uses;
 
 pub(crate) use self::edit::is_string;
+use image_swap_text::yaml::SyntaxError;
+
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
     join::Joined,
     outcome::{Change, ExemptPart, Holder, Left, Passed, Rewritten, What, Why},
     text::Manifest,
 };
-use crate::{rule::RuleSet, workload, yaml::SyntaxError};
+use crate::{rule::RuleSet, workload};
 
 /// What may be set about rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{place::Place, reference::ReferenceError, rule::Reason};
+use image_swap_text::position::Place;
+
+use crate::{reference::ReferenceError, rule::Reason};
 
 /// What became of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

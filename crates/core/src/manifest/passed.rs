@@ -3,15 +3,18 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::{
+    position::Place,
+    yaml::{Kind, NodeId, Style, Tree},
+};
+
 use super::{
     Holder, Passed,
     uses::{Found, OnRequest, image_in_argument},
 };
 use crate::{
     admission::ORIGINALS,
-    place::Place,
     rule::{Reason, RuleSet},
-    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// Annotations that repeat what an object was before.

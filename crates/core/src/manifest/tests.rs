@@ -1,7 +1,8 @@
 use std::{borrow::Cow, fmt::Write as _};
 
+use image_swap_text::position::Place;
+
 use super::*;
-use crate::place::Place;
 use crate::rule::{Form, Reason, map};
 use crate::workload::exempt::Exemptions;
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
+
 use super::{Change, ExemptPart, Left, Rewritten, Settings, Why, edit, passed, uses};
 use crate::rule::RuleSet;
-use crate::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
 
 /// A text that has been read: any number of YAML documents or JSON texts.
 #[derive(Debug)]

@@ -10,16 +10,15 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use image_swap_text::position::Place;
+
 use super::{
     map::{self, Form, Kind, Rule},
     pattern::Pattern,
     ruleset::{Decision, Reason, RuleSet},
     table::RuleId,
 };
-use crate::{
-    place::Place,
-    reference::{DOCKER_DOMAIN, Reference, ReferenceError},
-};
+use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
 
 /// A map as imageswap-webhook reads it, beside the same map as `canonical` reads it.
 #[derive(Clone, Debug)]

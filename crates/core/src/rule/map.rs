@@ -13,14 +13,14 @@
 //! `build_swap_map`; comments end the line at the *first* `#`, which is what its
 //! documentation says and its code does not.
 
+use image_swap_text::{position::Place, redact::is_digest};
+
 use super::{
     key::{Key, compared},
     target::Target,
 };
 use crate::{
     finding::{Code, Finding},
-    place::Place,
-    redact::is_digest,
     reference::Reference,
 };
 

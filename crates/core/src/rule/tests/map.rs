@@ -1,11 +1,10 @@
 //! The text of a map.
 
-use crate::{
-    place::Place,
-    rule::{
-        Form, Kind,
-        map::{Rule, parse},
-    },
+use image_swap_text::position::Place;
+
+use crate::rule::{
+    Form, Kind,
+    map::{Rule, parse},
 };
 
 fn read(text: &str, form: Form) -> (Vec<Rule>, Vec<(usize, usize)>) {

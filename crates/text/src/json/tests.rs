@@ -5,12 +5,11 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value};
 
 use super::{
-    Expected, Reader, SyntaxError,
-    block::{self, BLOCKS, Blocks, Carry, LEN},
-    push_nested_string, push_number, push_string,
-    text::plain_len,
+    Expected, Reader, SyntaxError, push_nested_string, push_number, push_string,
+    simd::{self, BLOCKS, Blocks, Carry, LEN},
+    string::plain_len,
 };
-use crate::place::Place;
+use crate::position::Place;
 
 /// What the reader makes of `text` after `skip`.
 fn skipped(text: &str) -> Result<(), SyntaxError> {
@@ -168,7 +167,7 @@ proptest! {
     fn blocks_know_what_stands_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
         let (mut in_string, mut is_escaped) = (false, false);
         let mut blocks = Blocks::default();
-        block::read(&bytes, &mut Carry::default(), &mut blocks);
+        simd::read(&bytes, &mut Carry::default(), &mut blocks);
         for (index, chunk) in bytes.chunks(LEN).enumerate() {
             let (quotes, backslashes) = (blocks.quotes.of(index), blocks.backslashes.of(index));
             let brackets = blocks.brackets[index];
@@ -198,7 +197,7 @@ proptest! {
     ) {
         let read = |level| {
             let (mut carry, mut blocks) = (Carry::default(), Blocks::default());
-            block::read_at(level, &bytes, &mut carry, &mut blocks);
+            simd::read_at(level, &bytes, &mut carry, &mut blocks);
             (carry, blocks)
         };
         let baseline = read(Level::baseline());

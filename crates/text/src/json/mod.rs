@@ -13,21 +13,19 @@
 //! Every text that is JSON is read as such; a text that is none and still passes
 //! could only come from a caller who is no API server and gains nothing by it.
 
-mod block;
 mod error;
+pub mod patch;
 mod read;
 mod scan;
-mod text;
+mod simd;
+mod string;
 mod write;
 
-pub use self::error::{Expected, SyntaxError};
-pub use self::read::Reader;
-pub(crate) use self::write::{push_escaped, push_nested_plain};
-pub use self::write::{push_nested_string, push_number, push_string};
-
-/// A result whose error is boxed: reading fails rarely and returns often, and so
-/// success fits a register.
-pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
+pub use self::{
+    error::{Expected, Result, SyntaxError},
+    read::Reader,
+    write::{push_nested_plain, push_nested_string, push_number, push_string},
+};
 
 #[cfg(test)]
 mod tests;

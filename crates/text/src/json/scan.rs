@@ -3,20 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Reader, Result,
-    block::{self, BLOCKS, Brackets},
-    error::{Expected, SyntaxError},
+    error::{Expected, Result, SyntaxError},
+    read::Reader,
+    simd::{self, BLOCKS, Brackets},
+    string::Raw,
 };
-
-/// A string as it was written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Raw<'b> {
-    /// What stands between the quotes.
-    pub(super) inside: &'b [u8],
-    pub(super) has_escapes: bool,
-    /// Whether there may be control characters.
-    pub(super) may_have_controls: bool,
-}
 
 impl<'b> Reader<'b> {
     /// The next byte that is no white space; it is not consumed.
@@ -83,7 +74,7 @@ impl<'b> Reader<'b> {
         let mut has_escapes = false;
         let mut rest = self.reach_block();
         loop {
-            let block = self.at / block::LEN;
+            let block = self.at / simd::LEN;
             let (quotes, backslashes) =
                 (self.blocks.quotes.of(block) & rest, self.blocks.backslashes.of(block));
             // All below the first quote; all, if there is none.
@@ -102,13 +93,13 @@ impl<'b> Reader<'b> {
     /// Steps over the object or array whose opening bracket comes next.
     pub(super) fn skip_nested(&mut self) -> Result<()> {
         let mut rest = self.reach_block();
-        let mut index = (self.at - self.blocks_start) / block::LEN;
+        let mut index = (self.at - self.blocks_start) / simd::LEN;
         let mut depth = 0;
         loop {
             if let Some(brackets) = self.blocks.brackets.get(index) {
                 match brackets.leave(rest, depth) {
                     ControlFlow::Break(position) => {
-                        self.at = self.blocks_start + index * block::LEN + position + 1;
+                        self.at = self.blocks_start + index * simd::LEN + position + 1;
                         return Ok(());
                     }
                     ControlFlow::Continue(deeper) => depth = deeper,
@@ -125,7 +116,7 @@ impl<'b> Reader<'b> {
                 index += 1;
             }
             if index == BLOCKS {
-                self.at = self.blocks_start + BLOCKS * block::LEN;
+                self.at = self.blocks_start + BLOCKS * simd::LEN;
                 if self.at >= self.bytes.len() {
                     self.at = self.bytes.len();
                     return self.fail(Expected::Bracket);
@@ -141,22 +132,22 @@ impl<'b> Reader<'b> {
     /// of all positions in it from there on. Behind the end nothing is marked.
     #[inline]
     fn reach_block(&mut self) -> u64 {
-        while self.at - self.blocks_start >= BLOCKS * block::LEN {
+        while self.at - self.blocks_start >= BLOCKS * simd::LEN {
             self.read_blocks();
         }
-        u64::MAX << (self.at % block::LEN)
+        u64::MAX << (self.at % simd::LEN)
     }
 
     /// Where the lowest of `positions` in the reader's block is.
     #[inline]
     const fn in_block(&self, positions: u64) -> usize {
-        self.at / block::LEN * block::LEN + positions.trailing_zeros() as usize
+        self.at / simd::LEN * simd::LEN + positions.trailing_zeros() as usize
     }
 
     /// Goes to the beginning of the next block; at the end, `expected` was missing.
     #[inline]
     fn next_block(&mut self, expected: Expected) -> Result<u64> {
-        self.at = (self.at / block::LEN + 1) * block::LEN;
+        self.at = (self.at / simd::LEN + 1) * simd::LEN;
         if self.at >= self.bytes.len() {
             self.at = self.bytes.len();
             return self.fail(expected);
@@ -166,9 +157,9 @@ impl<'b> Reader<'b> {
 
     #[cold]
     fn read_blocks(&mut self) {
-        self.blocks_start += BLOCKS * block::LEN;
+        self.blocks_start += BLOCKS * simd::LEN;
         let bytes = self.bytes.get(self.blocks_start..).unwrap_or_default();
-        block::read(bytes, &mut self.carry, &mut self.blocks);
+        simd::read(bytes, &mut self.carry, &mut self.blocks);
     }
 
     /// `[ "-" ] ( "0" | 1-9 digit* ) [ "." digit+ ] [ ( "e" | "E" ) [ "+" | "-" ] digit+ ]`

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use super::{
-    Result,
-    block::{self, Blocks, Carry},
-    error::{Expected, SyntaxError},
-    text,
+    error::{Expected, Result, SyntaxError},
+    simd::{self, Blocks, Carry},
+    string,
 };
 
 /// Reads one JSON text from front to back.
@@ -37,7 +36,7 @@ impl<'b> Reader<'b> {
             blocks_start: 0,
             carry: Carry::default(),
         };
-        block::read(bytes, &mut reader.carry, &mut reader.blocks);
+        simd::read(bytes, &mut reader.carry, &mut reader.blocks);
         reader
     }
 
@@ -60,7 +59,7 @@ impl<'b> Reader<'b> {
             return Ok(true);
         }
         loop {
-            let key = text::decode_key(self.key()?);
+            let key = string::decode_key(self.key()?);
             member(self, &key)?;
             match self.token() {
                 Some(b',') => self.at += 1,
@@ -111,7 +110,7 @@ impl<'b> Reader<'b> {
         }
         let start = self.at + 1;
         let raw = self.string()?;
-        text::decode(raw).map(Some).map_err(|(expected, at)| {
+        string::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
     }

@@ -2,7 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::{error::Expected, scan::Raw};
+use super::error::Expected;
+
+/// A string as it was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'b> {
+    /// What stands between the quotes.
+    pub(super) inside: &'b [u8],
+    pub(super) has_escapes: bool,
+    /// Whether there may be control characters.
+    pub(super) may_have_controls: bool,
+}
 
 /// `0x01` in every byte.
 const ONES: u64 = u64::MAX / 255;

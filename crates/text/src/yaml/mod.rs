@@ -14,7 +14,7 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
 use self::adapt::{Adapted, adapt};
-pub use crate::place::Place;
+use crate::position::Place;
 
 /// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
 const DEPTH_MAX: usize = 128;

@@ -1,6 +1,6 @@
 //! Writing strings and numbers.
 
-use super::text::plain_len;
+use super::string::plain_len;
 
 /// Appends `text` to `out` as a JSON string, quotes included. Escapes only what
 /// RFC 8259 demands: `"`, `\` and control characters.
@@ -26,7 +26,7 @@ pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The same of a text in which nothing has to be escaped, which need not be looked at.
-pub(crate) fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
+pub fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
     debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
     out.reserve(text.len() + 4);
     out.extend_from_slice(br#"\""#);
@@ -35,7 +35,7 @@ pub(crate) fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
 }
 
 /// What stands between the quotes: UTF-8 in, UTF-8 out.
-pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
         let (plain, special) = rest.split_at(plain_len(rest));

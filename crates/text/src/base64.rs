@@ -14,7 +14,7 @@ static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::standard(PAD));
 static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::new(&base64::alphabet::STANDARD, PAD));
 
 /// Appends `bytes` to `out` in the standard alphabet, padded.
-pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
     // It fits: the length is that of padded base64.
@@ -25,14 +25,14 @@ pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 mod tests {
     use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-    use super::push_base64;
+    use super::push;
 
     #[test]
     fn bytes_of_any_length_are_written_as_everywhere() {
         let bytes: Vec<u8> = (0..=255).cycle().take(2000).map(|byte: u8| byte ^ 0x5A).collect();
         for length in 0..bytes.len() {
             let mut out = b"before".to_vec();
-            push_base64(&mut out, &bytes[..length]);
+            push(&mut out, &bytes[..length]);
             let expected = format!("before{}", BASE64_STANDARD.encode(&bytes[..length]));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }

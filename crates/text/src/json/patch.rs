@@ -1,6 +1,6 @@
 //! Writing JSON Patches (RFC 6902) whose paths are JSON Pointers (RFC 6901).
 
-use crate::json::{self, push_string};
+use super::write::{push_escaped, push_number, push_string};
 
 /// One step of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Patch {
             match step {
                 Step::Key(key) => push_key(&mut self.out, key),
                 Step::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
-                Step::Index(index) => json::push_number(&mut self.out, *index),
+                Step::Index(index) => push_number(&mut self.out, *index),
             }
         }
         self.out.push(b'"');
@@ -99,11 +99,11 @@ impl Patch {
 fn push_key(out: &mut Vec<u8>, key: &str) {
     let mut rest = key.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'~' | b'/')) {
-        json::push_escaped(out, &rest[..at]);
+        push_escaped(out, &rest[..at]);
         out.extend_from_slice(if rest[at] == b'~' { b"~0" } else { b"~1" });
         rest = &rest[at + 1..];
     }
-    json::push_escaped(out, rest);
+    push_escaped(out, rest);
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::place::Place;
+use crate::position::Place;
+
+/// A result whose error is boxed: reading fails rarely and returns often, and so
+/// success fits a register.
+pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 
 /// Bytes that are no JSON. Never contains any of them: they may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
