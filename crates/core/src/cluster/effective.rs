@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use image_swap_text::position::Place;
+use image_swap_text::{base64, position::Place};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -73,7 +72,7 @@ impl SecretData {
         for (key, value) in &self.data {
             match std::str::from_utf8(value) {
                 Ok(text) => plain.insert(key.clone(), text.into()),
-                Err(_) => bytes.insert(key.clone(), STANDARD.encode(value).into()),
+                Err(_) => bytes.insert(key.clone(), base64::encode(value).into()),
             };
         }
         let kind = if self.kind.is_empty() { "Opaque" } else { &self.kind };

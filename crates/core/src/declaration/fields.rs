@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_text::{
+    base64,
     position::Place,
     yaml::{Kind, NodeId, Style, Tree},
 };
@@ -425,8 +425,8 @@ impl Fields {
 }
 
 fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
-    let base64: String = text.split_whitespace().collect();
-    let bytes = STANDARD.decode(base64).map_err(|_| {
+    let encoded: String = text.split_whitespace().collect();
+    let bytes = base64::decode(encoded).ok_or_else(|| {
         unusable(place, format!("{name}: expected base64, found something else"))
             .hint("plain text belongs below stringData")
     })?;

@@ -10,8 +10,8 @@ mod fields;
 mod host;
 mod source;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_text::{
+    base64,
     position::Place,
     yaml::{NodeId, Tree},
 };
@@ -87,7 +87,7 @@ impl Registry {
     /// Source: RFC 7617, section 2.
     pub fn basic(&self) -> Option<String> {
         let both = [self.username.expose(), ":", self.password.expose()].concat();
-        (!self.username.is_empty()).then(|| STANDARD.encode(both))
+        (!self.username.is_empty()).then(|| base64::encode(both))
     }
 }
 
