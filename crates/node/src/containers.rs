@@ -14,13 +14,12 @@ use image_swap_core::{
     nodes::{Fallback, Mirrors},
     render::{Format, Options, Rendered},
 };
-use toml_edit::{DocumentMut, Table, value};
+use image_swap_text::toml::{DocumentMut, Item, Table, Toml, string, value};
 
 use crate::{
     Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, glob, layout,
     plan::Changes,
     registries::{Foreign, Registry, host_of, parse},
-    toml::{Toml, string},
 };
 
 const MAIN: &str = "/etc/containers/registries.conf";
@@ -177,9 +176,9 @@ impl Kept<'_, '_> {
         let mirrors = Mirrors::new(self.desired.declaration.rules());
         let mut edited = false;
         let mut left = Vec::new();
-        let tables = document.get_mut("registry").and_then(toml_edit::Item::as_array_of_tables_mut);
+        let tables = document.get_mut("registry").and_then(Item::as_array_of_tables_mut);
         for (number, table) in tables.into_iter().flat_map(|tables| tables.iter_mut()).enumerate() {
-            let prefix = table.get("prefix").and_then(toml_edit::Item::as_str);
+            let prefix = table.get("prefix").and_then(Item::as_str);
             let prefix = prefix.unwrap_or_default().to_owned();
             self.neighbours(&prefix, changes)?;
             let is_target = !table.contains_key("mirror");
@@ -224,9 +223,7 @@ impl Kept<'_, '_> {
             }
             edited |= self.mirrors(table, Some(registry), &mut insecure);
         }
-        if let Some(tables) =
-            document.get_mut("registry").and_then(toml_edit::Item::as_array_of_tables_mut)
-        {
+        if let Some(tables) = document.get_mut("registry").and_then(Item::as_array_of_tables_mut) {
             for number in left.iter().rev() {
                 tables.remove(*number);
             }
@@ -244,9 +241,9 @@ impl Kept<'_, '_> {
         insecure: &mut BTreeSet<String>,
     ) -> bool {
         let mut edited = false;
-        let mirrors = table.get_mut("mirror").and_then(toml_edit::Item::as_array_of_tables_mut);
+        let mirrors = table.get_mut("mirror").and_then(Item::as_array_of_tables_mut);
         for mirror in mirrors.into_iter().flat_map(|mirrors| mirrors.iter_mut()) {
-            let location = mirror.get("location").and_then(toml_edit::Item::as_str);
+            let location = mirror.get("location").and_then(Item::as_str);
             let host = host_of(location.unwrap_or_default()).to_owned();
             let declared = self.desired.declaration.registry.as_ref();
             let has_ca = declared.is_some_and(|it| it.domain == host && !it.ca.is_empty());

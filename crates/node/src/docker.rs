@@ -6,10 +6,11 @@ use image_swap_core::{
     nodes::{Fallback, Mirrors},
     render::{Format, Options, Rendered},
 };
+use image_swap_text::{encoding::Encoding, json::edit};
 
 use crate::{
-    Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, glob, json,
-    layout, owner, plan::Changes, systemd, text::Encoding,
+    Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, glob, layout,
+    owner, plan::Changes, systemd,
 };
 
 const ETC: &str = "/etc/docker";
@@ -107,7 +108,7 @@ fn daemon_json(
     rendered: &str,
 ) -> Result<(), Refusal> {
     let path = &observed.config;
-    let ours = json::lists(rendered);
+    let ours = edit::lists(rendered);
     let edit = |file: &File| {
         let refused =
             |found: String| Refusal::new(&case::DAEMON_JSON_ODD, format!("{path}: {found}"));
@@ -118,7 +119,7 @@ fn daemon_json(
             let found = "expected an object in UTF-8 without a byte order mark: dockerd before 23 reads nothing else";
             return Err(refused(found.to_owned()));
         }
-        let text = json::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
+        let text = edit::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
         Ok(File { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
     if let Some((file, flag)) = flag(observed, &ours) {
@@ -134,13 +135,13 @@ fn daemon_json(
         None => File::public(rendered),
     };
     // It may say so already, however somebody else has written it.
-    let now = observed.files.file(path).filter(|now| json::same(&now.bytes, &file.bytes));
+    let now = observed.files.file(path).filter(|now| edit::same(&now.bytes, &file.bytes));
     changes.edited(path.clone(), now.cloned().unwrap_or(file), base);
     Ok(())
 }
 
 /// A flag of dockerd for one of the lists, and the file that gives it.
-fn flag(observed: &Observed, lists: &json::Lists) -> Option<(HostPath, &'static str)> {
+fn flag(observed: &Observed, lists: &edit::Lists) -> Option<(HostPath, &'static str)> {
     let flags = FLAGS.iter().filter(|(key, _)| lists.iter().any(|(list, _)| list == key));
     let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
     starts(observed, &mut Vec::new()).into_iter().find_map(|path| {

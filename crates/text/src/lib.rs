@@ -4,6 +4,8 @@
 //! - [`json`] reads JSON on demand and writes strings, numbers and JSON Patches.
 //! - [`yaml`] reads YAML and JSON into a tree that knows the bytes of every node.
 //! - [`position`], [`base64`] and [`redact`] serve all of them.
+//! - The features `toml`, `jsonc` and `diff`, for files of hosts, add byte-exact edits of TOML and
+//!   JSON, encodings with a byte order mark, and unified diffs.
 //!
 //! # Checks that the JSON reader leaves out
 //!
@@ -20,7 +22,13 @@
 //! It reads every valid JSON text correctly. Use it only for texts that another program validates.
 
 pub mod base64;
+#[cfg(feature = "diff")]
+pub mod diff;
+#[cfg(feature = "jsonc")]
+pub mod encoding;
 pub mod json;
 pub mod position;
 pub mod redact;
+#[cfg(feature = "toml")]
+pub mod toml;
 pub mod yaml;

@@ -4,15 +4,12 @@ use image_swap_core::{
     nodes::{Fallback, Mirrors},
     render::{ConfigVersion, EndpointForm, Format, OVER_HTTP, Options},
 };
+use image_swap_text::toml::{Leaves, Toml};
 
 use super::{
     config_path::holds, main_file::MainFile, migrate, registry::Registry, sources, support,
 };
-use crate::{
-    Desired, Form, Observed, Plan, Refusal, Row, Version, case,
-    plan::Changes,
-    toml::{Leaves, Toml},
-};
+use crate::{Desired, Form, Observed, Plan, Refusal, Row, Version, case, plan::Changes};
 
 /// The versions whose CRI plugin does not start with the table.
 const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];

@@ -13,6 +13,8 @@
 //! Every text that is JSON is read as such; a text that is none and still passes
 //! could only come from a caller who is no API server and gains nothing by it.
 
+#[cfg(feature = "jsonc")]
+pub mod edit;
 mod error;
 pub mod patch;
 mod read;

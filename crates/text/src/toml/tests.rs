@@ -183,7 +183,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 /// A config.toml, or nearly: those that are none are left out by the tests.
-pub(crate) fn config() -> impl Strategy<Value = String> {
+fn config() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "plugins",
         "'io.containerd.grpc.v1.cri'",
