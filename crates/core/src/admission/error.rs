@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use image_swap_text::{json::SyntaxError, position::Place};
+use image_swap_text::{json::SyntaxError, position::Position};
 
 use super::pod::IMAGES_MAX;
 
@@ -14,7 +14,7 @@ pub enum ReviewError {
     #[error("expected an AdmissionReview as JSON; line {}, column {}: {error}", place.line, place.column)]
     NotJson {
         /// Where reading stopped.
-        place: Place,
+        place: Position,
         /// What was expected there.
         error: Box<SyntaxError>,
     },

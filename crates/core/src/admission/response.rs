@@ -5,7 +5,7 @@ use image_swap_text::{
     json::{
         patch::{
             Op, Patch,
-            Step::{Index, Key, Keys},
+            Segment::{Index, Key, Keys},
         },
         push_nested_plain, push_nested_string, push_string,
     },

@@ -12,7 +12,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use image_swap_text::{position::Place, redact::without_userinfo};
+use image_swap_text::{position::Position, redact::without_userinfo};
 
 use self::exposed::Exposed;
 use crate::{
@@ -254,7 +254,7 @@ impl<'a> Checked<'a> {
             findings.push(
                 Finding::warning(
                     Code::SilentNoOp,
-                    Place::START,
+                    Position::START,
                     "expected at least one rule with a target, found none: no image is changed",
                 )
                 .hint("write source::target, as in docker.io::harbor.example.org/docker.io"),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use image_swap_text::{base64, position::Place};
+use image_swap_text::{base64, position::Position};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -201,7 +201,7 @@ fn too_large(text: &str) -> Finding {
     );
     let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
                 of its repositories";
-    Finding::error(Code::Unusable, Place::START, message).hint(hint)
+    Finding::error(Code::Unusable, Position::START, message).hint(hint)
 }
 
 type Judged = Option<Result<Effective, Origin>>;

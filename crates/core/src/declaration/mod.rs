@@ -12,7 +12,7 @@ mod source;
 
 use image_swap_text::{
     base64,
-    position::Place,
+    position::Position,
     yaml::{NodeId, Tree},
 };
 
@@ -257,7 +257,7 @@ impl Declaration {
             let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
             let message = "expected a line `default::`, found none: imageswap then asks no prefix \
                            rule, and no image is changed";
-            let finding = Finding::warning(Code::SilentNoOp, Place::START, message)
+            let finding = Finding::warning(Code::SilentNoOp, Position::START, message)
                 .hint("add `default::`, which leaves everything else alone");
             if !known {
                 findings.insert(0, finding);
@@ -277,7 +277,7 @@ impl Declaration {
     }
 
     /// A line of the rules' text, for showing where a finding lies.
-    pub fn line(&self, place: Place) -> Option<&str> {
+    pub fn line(&self, place: Position) -> Option<&str> {
         self.text.split('\n').nth(place.line - 1).map(|line| line.trim_end_matches('\r'))
     }
 }

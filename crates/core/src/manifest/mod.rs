@@ -22,7 +22,7 @@ mod text;
 mod uses;
 
 pub(crate) use self::edit::is_string;
-use image_swap_text::yaml::SyntaxError;
+use image_swap_text::yaml;
 
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
@@ -68,7 +68,7 @@ pub fn rewrite<'s>(
     source: &'s str,
     rules: &RuleSet,
     settings: &Settings,
-) -> Result<Rewritten<'s>, SyntaxError> {
+) -> Result<Rewritten<'s>, yaml::Error> {
     Ok(Manifest::parse(source)?.rewrite(rules, settings))
 }
 

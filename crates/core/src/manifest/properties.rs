@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 use image_swap_text::{
-    position::Place,
+    position::Position,
     yaml::{Kind, NodeId, Style, Tree},
 };
 use proptest::prelude::*;
@@ -436,7 +436,7 @@ fn check_laws(source: &str) {
     }
 
     let manifest = Manifest::parse(source).unwrap();
-    let changed = |place: Place| result.changes.iter().any(|change| change.place == place);
+    let changed = |place: Position| result.changes.iter().any(|change| change.place == place);
     let nodes = manifest
         .tree()
         .nodes()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::position::Place;
+use crate::position::Position;
 
 /// A result whose error is boxed: reading fails rarely and returns often, and so
 /// success fits a register.
@@ -22,14 +22,14 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     /// Where in `bytes`, the text that was read, the error stands.
-    pub fn place(&self, bytes: &[u8]) -> Place {
+    pub fn place(&self, bytes: &[u8]) -> Position {
         let before = bytes.get(..self.at).unwrap_or(bytes);
         let is_newline = |byte: &u8| *byte == b'\n';
         let line = before.split(is_newline).count();
         let beginning = before.rsplit(is_newline).next().unwrap_or_default();
         // All but UTF-8's continuation bytes.
         let column = beginning.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
-        Place { line, column: column + 1 }
+        Position { line, column: column + 1 }
     }
 }
 

@@ -4,7 +4,7 @@ use super::write::{push_escaped, push_number, push_string};
 
 /// One step of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
+pub enum Segment<'a> {
     /// A member of an object, by its name as it is: escaping is done here.
     Key(&'a str),
     /// Members below one another, by names that nothing in needs to be escaped,
@@ -50,12 +50,12 @@ impl Patch {
     }
 
     /// Sets `path` to the string `value`.
-    pub fn set(&mut self, op: Op, path: &[Step<'_>], value: &str) {
+    pub fn set(&mut self, op: Op, path: &[Segment<'_>], value: &str) {
         self.set_with(op, path, |out| push_string(out, value));
     }
 
     /// Sets `path` to what `value` writes, which must be one JSON value.
-    pub fn set_with(&mut self, op: Op, path: &[Step<'_>], value: impl FnOnce(&mut Vec<u8>)) {
+    pub fn set_with(&mut self, op: Op, path: &[Segment<'_>], value: impl FnOnce(&mut Vec<u8>)) {
         self.begin(op.as_str(), path);
         self.out.extend_from_slice(br#","value":"#);
         value(&mut self.out);
@@ -63,7 +63,7 @@ impl Patch {
     }
 
     /// Removes `path`, which must be there.
-    pub fn remove(&mut self, path: &[Step<'_>]) {
+    pub fn remove(&mut self, path: &[Segment<'_>]) {
         self.begin("remove", path);
         self.out.push(b'}');
     }
@@ -78,7 +78,7 @@ impl Patch {
     }
 
     #[inline]
-    fn begin(&mut self, op: &str, path: &[Step<'_>]) {
+    fn begin(&mut self, op: &str, path: &[Segment<'_>]) {
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
         self.out.extend_from_slice(br#"{"op":""#);
         self.out.extend_from_slice(op.as_bytes());
@@ -86,9 +86,9 @@ impl Patch {
         for step in path {
             self.out.push(b'/');
             match step {
-                Step::Key(key) => push_key(&mut self.out, key),
-                Step::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
-                Step::Index(index) => push_number(&mut self.out, *index),
+                Segment::Key(key) => push_key(&mut self.out, key),
+                Segment::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
+                Segment::Index(index) => push_number(&mut self.out, *index),
             }
         }
         self.out.push(b'"');
@@ -110,7 +110,7 @@ fn push_key(out: &mut Vec<u8>, key: &str) {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Op, Patch, Step};
+    use super::{Op, Patch, Segment};
 
     fn parsed(patch: Patch) -> Value {
         serde_json::from_slice(&patch.finish()).unwrap()
@@ -119,9 +119,11 @@ mod tests {
     #[test]
     fn each_operation_is_written_as_the_rfc_has_it() {
         let mut patch = Patch::default();
-        patch.set(Op::Replace, &[Step::Key("spec"), Step::Index(10)], "a\"b");
-        patch.set_with(Op::Add, &[Step::Key("metadata")], |out| out.extend_from_slice(b"{}"));
-        patch.remove(&[Step::Key("status")]);
+        patch.set(Op::Replace, &[Segment::Key("spec"), Segment::Index(10)], "a\"b");
+        patch.set_with(Op::Add, &[Segment::Key("metadata")], |out| {
+            out.extend_from_slice(b"{}");
+        });
+        patch.remove(&[Segment::Key("status")]);
         assert_eq!(
             parsed(patch),
             json!([
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn slashes_tildes_and_quotes_in_keys_are_escaped() {
         let mut patch = Patch::default();
-        patch.remove(&[Step::Key("a/b~1~c"), Step::Key("\"\\\n"), Step::Key("")]);
+        patch.remove(&[Segment::Key("a/b~1~c"), Segment::Key("\"\\\n"), Segment::Key("")]);
         assert_eq!(parsed(patch), json!([{"op": "remove", "path": "/a~1b~01~0c/\"\\\n/"}]));
     }
 

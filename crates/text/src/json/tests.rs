@@ -9,7 +9,7 @@ use super::{
     simd::{self, BLOCKS, Blocks, Carry, LEN},
     string::plain_len,
 };
-use crate::position::Place;
+use crate::position::Position;
 
 /// What the reader makes of `text` after `skip`.
 fn skipped(text: &str) -> Result<(), SyntaxError> {
@@ -326,7 +326,7 @@ fn a_value_of_another_type_is_stepped_over() {
 fn a_place_is_counted_in_lines_and_characters() {
     let text = "{\n\"é😀\": x";
     let error = skipped_members(text);
-    assert_eq!(error.place(text.as_bytes()), Place { line: 2, column: 7 });
+    assert_eq!(error.place(text.as_bytes()), Position { line: 2, column: 7 });
     assert_eq!(error.to_string(), "expected a value, found something else");
 }
 

@@ -13,7 +13,7 @@ pub(super) enum First {
 
 /// Returns `base` with the changes of `one` and of `other`; `None` if they conflict.
 pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option<String> {
-    let texts = [base, one, other].map(Lines::new);
+    let texts = [base, one, other].map(SplitLines::new);
     let [base, one, other] = &texts;
     let (ones, others) = (changes(base, one), changes(base, other));
     let (mut ones, mut others) = (ones.iter().peekable(), others.iter().peekable());
@@ -51,12 +51,12 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option
 }
 
 /// The lines of a text, and true if the last one has an end.
-struct Lines<'t> {
+struct SplitLines<'t> {
     lines: Vec<&'t str>,
     ends: bool,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> SplitLines<'t> {
     fn new(text: &'t str) -> Self {
         let ends = text.is_empty() || text.ends_with('\n');
         let text = text.strip_suffix('\n').unwrap_or(text);
@@ -79,7 +79,7 @@ impl LineChange<'_> {
     }
 }
 
-fn changes<'t>(base: &Lines<'_>, changed: &'t Lines<'_>) -> Vec<LineChange<'t>> {
+fn changes<'t>(base: &SplitLines<'_>, changed: &'t SplitLines<'_>) -> Vec<LineChange<'t>> {
     let ops = capture_diff_slices(Algorithm::Myers, &base.lines, &changed.lines);
     let ops = ops.into_iter().filter(|op| op.tag() != DiffTag::Equal);
     ops.map(|op| LineChange { at: op.old_range(), lines: &changed.lines[op.new_range()] }).collect()

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::{DEPTH_MAX, Kind, Node, NodeId, Place, Style, SyntaxError, Tree};
+use super::{DEPTH_MAX, Error, Kind, Node, NodeId, Position, Style, Tree};
 
 const BOM: char = '\u{feff}';
 
@@ -18,47 +18,47 @@ impl<'s> Tree<'s> {
     ///
     /// # Errors
     /// Whatever is no JSON (RFC 8259), and nesting deeper than 128.
-    pub fn parse_json(source: &'s str) -> Result<Self, SyntaxError> {
+    pub fn parse_json(source: &'s str) -> Result<Self, Error> {
         let start = source.len() - source.trim_start_matches(BOM).len();
-        let mut reader = Reader {
+        let mut walker = Walker {
             tree: Tree { source, nodes: Vec::new(), documents: Vec::new() },
             at: start,
-            cursor: (start, Place { line: 1, column: 1 }),
+            cursor: (start, Position { line: 1, column: 1 }),
         };
         // The grammar is serde_json's business; what remains here is where things stand.
         for text in serde_json::Deserializer::from_str(&source[start..]).into_iter::<IgnoredAny>() {
             text.map_err(|error| refused(&source[start..], &error))?;
         }
-        while reader.peek().is_some() {
-            let id = reader.value(0)?;
-            reader.tree.documents.push(id);
+        while walker.peek().is_some() {
+            let id = walker.value(0)?;
+            walker.tree.documents.push(id);
         }
-        Ok(reader.tree)
+        Ok(walker.tree)
     }
 }
 
 /// The error of `serde_json` in `source`, its column in characters instead of bytes.
-fn refused(source: &str, error: &serde_json::Error) -> SyntaxError {
+fn refused(source: &str, error: &serde_json::Error) -> Error {
     let line = source.split('\n').nth(error.line().saturating_sub(1)).unwrap_or("");
     let before = line.get(..error.column()).unwrap_or(line);
     // Its message ends with the place, which has its own field here.
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
-    SyntaxError {
-        place: Place { line: error.line().max(1), column: before.chars().count().max(1) },
+    Error {
+        place: Position { line: error.line().max(1), column: before.chars().count().max(1) },
         message: message.to_owned(),
     }
 }
 
 /// Walks a text whose grammar has been checked.
-struct Reader<'s> {
+struct Walker<'s> {
     tree: Tree<'s>,
     at: usize,
     /// A byte, and the place it has: places are asked for in the order of the text.
-    cursor: (usize, Place),
+    cursor: (usize, Position),
 }
 
-impl<'s> Reader<'s> {
+impl<'s> Walker<'s> {
     /// The next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.tree.source.as_bytes()[self.at..];
@@ -73,7 +73,7 @@ impl<'s> Reader<'s> {
         there
     }
 
-    fn value(&mut self, depth: usize) -> Result<NodeId, SyntaxError> {
+    fn value(&mut self, depth: usize) -> Result<NodeId, Error> {
         let first = self.peek();
         let start = self.at;
         let id = NodeId(self.tree.nodes.len());
@@ -128,7 +128,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The string that begins here, with its escapes read.
-    fn string(&mut self, place: Place) -> Result<Cow<'s, str>, SyntaxError> {
+    fn string(&mut self, place: Position) -> Result<Cow<'s, str>, Error> {
         let rest = &self.tree.source[self.at..];
         let mut escaped = false;
         let end = rest.bytes().skip(1).position(|byte| {
@@ -150,11 +150,11 @@ impl<'s> Reader<'s> {
     }
 
     /// The place of the current byte.
-    fn place(&mut self) -> Place {
+    fn place(&mut self) -> Position {
         let (from, mut place) = self.cursor;
         for character in self.tree.source[from..self.at].chars() {
             if character == '\n' {
-                place = Place { line: place.line + 1, column: 1 };
+                place = Position { line: place.line + 1, column: 1 };
             } else {
                 place.column += 1;
             }
@@ -164,8 +164,8 @@ impl<'s> Reader<'s> {
     }
 }
 
-fn fail(place: Place, message: &str) -> SyntaxError {
-    SyntaxError { place, message: message.to_owned() }
+fn fail(place: Position, message: &str) -> Error {
+    Error { place, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
         let found: Vec<_> = tree.items(list).iter().map(|id| raw(&tree, *id)).collect();
         assert_eq!(found, ["1.5e3", "null", "\"b\\/c\""]);
         assert_eq!(tree.scalar(tree.items(list)[2]), Some("b/c"));
-        assert_eq!(tree.node(tree.items(list)[2]).place, Place { line: 2, column: 22 });
+        assert_eq!(tree.node(tree.items(list)[2]).place, Position { line: 2, column: 22 });
         assert_eq!(raw(&tree, list), "[1.5e3, null , \"b\\/c\"]");
         assert_eq!(raw(&tree, tree.get(tree.documents[0], "ö").unwrap()), "{}");
     }
@@ -217,7 +217,7 @@ mod tests {
             ("[\"\\ud83d\"]", 1, 2, "expected an escaped surrogate pair"),
         ] {
             let error = Tree::parse_json(text).unwrap_err();
-            assert_eq!(error.place, Place { line, column }, "{text}: {error}");
+            assert_eq!(error.place, Position { line, column }, "{text}: {error}");
             assert!(error.message.starts_with(message), "{text}: {error}");
         }
         let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
