@@ -1,11 +1,11 @@
-//! Positions in a text, as people count them.
+//! Positions in a text: line and column.
 
-/// A position: 1-based line, and 1-based column in characters.
+/// A position in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// 1-based.
+    /// The line, counted from 1.
     pub line: usize,
-    /// 1-based, in characters.
+    /// The column in characters, counted from 1.
     pub column: usize,
 }
 

@@ -1,17 +1,16 @@
-//! JSON as bytes: a reader that takes what it is asked for and steps over the
-//! rest, and the writing of strings.
+//! JSON, read on demand and written.
 //!
-//! Of an admission review some fifty bytes in a thousand matter to a decision.
-//! Reading it into types, or even validating it, costs more than deciding, and
-//! the API server has parsed it before and parses the patched object again. So:
+//! A decision about an admission review needs some fifty bytes in a thousand. Parsing the review
+//! into types, or even validating it, costs more than the decision. The API server has parsed it
+//! before and parses the patched object again. Hence:
 //!
-//! - Objects and arrays that are gone into, and the strings, numbers and words in
-//!   them, must follow RFC 8259; a string that is handed out must be UTF-8.
-//! - Of what is stepped over, brackets must be balanced and strings must end.
-//!   What else stands there is not looked at, however deep it nests.
+//! - Objects and arrays that the caller enters, and the strings, numbers and words in them, must
+//!   follow RFC 8259. A string that the caller takes must be UTF-8.
+//! - In a skipped value, brackets must balance and strings must end. The rest is not checked,
+//!   and depth is unlimited.
 //!
-//! Every text that is JSON is read as such; a text that is none and still passes
-//! could only come from a caller who is no API server and gains nothing by it.
+//! Every valid JSON text is read correctly. An invalid one that passes comes from another caller
+//! than an API server, which gains nothing by it.
 
 #[cfg(feature = "jsonc")]
 pub mod edit;

@@ -1,25 +1,24 @@
-//! Writing JSON Patches (RFC 6902) whose paths are JSON Pointers (RFC 6901).
+//! JSON Patches (RFC 6902), whose paths are JSON Pointers (RFC 6901).
 
 use super::write::{push_escaped, push_number, push_string};
 
-/// One step of a JSON Pointer.
+/// A part of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// A member of an object, by its name as it is: escaping is done here.
+    /// The name of a member, which is escaped when it is written.
     Key(&'a str),
-    /// Members below one another, by names that nothing in needs to be escaped,
-    /// with slashes between them.
+    /// Names of members below one another with slashes between them. None needs an escape.
     Keys(&'static str),
     /// An item of an array, counted from 0.
     Index(usize),
 }
 
-/// What is done at a path.
+/// An operation with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Sets a member, whether it is there or not.
+    /// Sets a member that may be missing.
     Add,
-    /// Sets what must be there.
+    /// Sets an existing value.
     Replace,
 }
 
@@ -32,19 +31,19 @@ impl Op {
     }
 }
 
-/// A patch, written as it grows.
+/// A patch, written as operations are added.
 #[derive(Debug, Default)]
 pub struct Patch {
     out: Vec<u8>,
 }
 
 impl Patch {
-    /// An empty patch with room for `bytes`.
+    /// Returns an empty patch with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { out: Vec::with_capacity(bytes) }
     }
 
-    /// Whether nothing has been written: an empty patch is best not sent.
+    /// True if there is no operation: an empty patch is best not sent.
     pub const fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
@@ -54,7 +53,7 @@ impl Patch {
         self.set_with(op, path, |out| push_string(out, value));
     }
 
-    /// Sets `path` to what `value` writes, which must be one JSON value.
+    /// Sets `path` to the output of `value`, which must be one JSON value.
     pub fn set_with(&mut self, op: Op, path: &[Segment<'_>], value: impl FnOnce(&mut Vec<u8>)) {
         self.begin(op.as_str(), path);
         self.out.extend_from_slice(br#","value":"#);
@@ -62,13 +61,13 @@ impl Patch {
         self.out.push(b'}');
     }
 
-    /// Removes `path`, which must be there.
+    /// Removes the existing value at `path`.
     pub fn remove(&mut self, path: &[Segment<'_>]) {
         self.begin("remove", path);
         self.out.push(b'}');
     }
 
-    /// The patch as JSON.
+    /// Returns the patch as JSON.
     pub fn finish(mut self) -> Vec<u8> {
         if self.out.is_empty() {
             self.out.push(b'[');
@@ -95,7 +94,7 @@ impl Patch {
     }
 }
 
-/// A key within a pointer within a JSON string: `~` is `~0` and `/` is `~1`.
+/// Appends a key to a pointer within a JSON string: `~` is `~0` and `/` is `~1`.
 fn push_key(out: &mut Vec<u8>, key: &str) {
     let mut rest = key.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'~' | b'/')) {

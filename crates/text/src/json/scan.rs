@@ -1,4 +1,4 @@
-//! How the reader finds where things end.
+//! Scanning: the ends of strings, numbers, words and nested values.
 
 use std::ops::ControlFlow;
 
@@ -10,11 +10,11 @@ use super::{
 };
 
 impl<'b> Reader<'b> {
-    /// The next byte that is no white space; it is not consumed.
+    /// Returns the next byte that is no white space, without consuming it.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
         match self.bytes.get(self.at) {
-            // Every token does, and API servers write nothing in between.
+            // API servers write no white space.
             Some(byte) if *byte > b' ' => Some(*byte),
             _ => self.token_behind_space(),
         }
@@ -31,7 +31,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A member's name; its colon is consumed, too.
+    /// Reads a member's name and its colon.
     #[expect(clippy::inline_always, reason = "a call costs as much as most names")]
     #[inline(always)]
     pub(super) fn key(&mut self) -> Result<Raw<'b>> {
@@ -46,7 +46,7 @@ impl<'b> Reader<'b> {
         Ok(key)
     }
 
-    /// The string whose opening quote comes next.
+    /// Reads the string whose opening quote is next.
     #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Raw<'b>> {
@@ -66,7 +66,7 @@ impl<'b> Reader<'b> {
         self.long_string()
     }
 
-    /// The same over any number of blocks.
+    /// Reads a string of any number of blocks.
     #[inline(never)]
     fn long_string(&mut self) -> Result<Raw<'b>> {
         let start = self.at + 1;
@@ -77,7 +77,7 @@ impl<'b> Reader<'b> {
             let block = self.at / simd::LEN;
             let (quotes, backslashes) =
                 (self.blocks.quotes.of(block) & rest, self.blocks.backslashes.of(block));
-            // All below the first quote; all, if there is none.
+            // All bits below the first quote; all, if there is none.
             let in_string = rest & !quotes & quotes.wrapping_sub(1);
             has_escapes |= backslashes & in_string != 0;
             if quotes != 0 {
@@ -90,7 +90,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Steps over the object or array whose opening bracket comes next.
+    /// Skips the object or array whose opening bracket is next.
     pub(super) fn skip_nested(&mut self) -> Result<()> {
         let mut rest = self.reach_block();
         let mut index = (self.at - self.blocks_start) / simd::LEN;
@@ -106,7 +106,7 @@ impl<'b> Reader<'b> {
                 }
                 index += 1;
             }
-            // Most blocks cannot end it, whatever the order of their brackets.
+            // Most blocks cannot end the value, in any order of their brackets.
             let later = self.blocks.brackets.get(index..).unwrap_or_default();
             for Brackets { deepened, lowest, .. } in later {
                 if depth + lowest <= 0 {
@@ -128,8 +128,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Makes sure that the block which the reader stands in has been read: the set
-    /// of all positions in it from there on. Behind the end nothing is marked.
+    /// Reads the reader's block, if it has not been read. Returns the set of the block's positions
+    /// from the reader's on. Nothing is marked behind the end.
     #[inline]
     fn reach_block(&mut self) -> u64 {
         while self.at - self.blocks_start >= BLOCKS * simd::LEN {
@@ -138,13 +138,13 @@ impl<'b> Reader<'b> {
         u64::MAX << (self.at % simd::LEN)
     }
 
-    /// Where the lowest of `positions` in the reader's block is.
+    /// Returns the byte of the lowest of `positions` in the reader's block.
     #[inline]
     const fn in_block(&self, positions: u64) -> usize {
         self.at / simd::LEN * simd::LEN + positions.trailing_zeros() as usize
     }
 
-    /// Goes to the beginning of the next block; at the end, `expected` was missing.
+    /// Advances to the next block. Returns an error with `expected` at the end of the text.
     #[inline]
     fn next_block(&mut self, expected: Expected) -> Result<u64> {
         self.at = (self.at / simd::LEN + 1) * simd::LEN;

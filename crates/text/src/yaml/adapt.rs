@@ -1,10 +1,9 @@
 //! YAML that `kubectl` reads and the specification forbids.
 //!
 //! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both are laxer
-//! than YAML 1.2 in a few places, which the parser here refuses: see [`Fix`]. Such a text is
-//! scanned once, as libyaml scans it, and the few characters in the way are put in
-//! or left out. Each byte of the adapted text knows its place in the source, so that the tree
-//! is that of the source.
+//! than YAML 1.2 in a few places, which the parser rejects: see [`Fix`]. Such a text is
+//! scanned once, as libyaml scans it, and a few characters are inserted or removed. Each byte of
+//! the adapted text is mapped to the source, so that the tree is that of the source.
 //!
 //! Source: libyaml, `src/scanner.c`; go-yaml v2, `scannerc.go`.
 
@@ -21,7 +20,7 @@ pub(super) struct Adapted {
 struct Piece {
     /// The first byte in the changed text.
     start: usize,
-    /// The first byte in the source, or the byte before which it was put in.
+    /// The first byte in the source, or the byte before which it was inserted.
     source: usize,
     /// True if it is copied from the source.
     is_copied: bool,
@@ -46,21 +45,20 @@ impl Adapted {
 
 /// A change to the source.
 enum Fix {
-    /// Puts in spaces: before a line that continues a quoted scalar at or left of its key,
+    /// Inserts spaces: before a line that continues a quoted scalar at or left of its key,
     /// before a line of a flow collection that begins with a tab, and before a comment that
     /// follows a token directly.
     Spaces(usize),
-    /// Puts in a quote: around a dash that is a whole scalar in a flow collection.
+    /// Inserts a quote: around a dash that is a whole scalar in a flow collection.
     Quote,
-    /// Leaves out this number of bytes: a byte order mark before a later document, and the
+    /// Removes this number of bytes: a byte order mark before a later document, and the
     /// backslash of `\'` in double quotes.
     Skip(usize),
-    /// Puts another character for a byte order mark in a plain scalar.
+    /// Replaces a byte order mark in a plain scalar by another character.
     StandIn,
 }
 
-/// Returns `source` in a form that the parser reads; `None` if it has nothing that is known to
-/// be in the way.
+/// Returns `source` in a form that the parser reads; `None` if no known fix applies.
 pub(super) fn adapt(source: &str) -> Option<Adapted> {
     let mut scanner = Scanner::new(source);
     scanner.run();
@@ -105,8 +103,8 @@ impl Adapted {
 
 const BOM: char = '\u{feff}';
 
-/// Walks a text token by token, as libyaml does, and notes what is to be changed. Errors are
-/// the parser's to find: whatever is no YAML is walked over somehow.
+/// A walk over a text, token by token, as libyaml does, which collects the fixes. The parser finds
+/// errors later: invalid YAML is walked over somehow.
 struct Scanner<'s> {
     source: &'s str,
     /// The current byte.
@@ -122,9 +120,9 @@ struct Scanner<'s> {
     indents: Vec<usize>,
     /// True where a key without `?` may begin.
     may_be_key: bool,
-    /// Line and column at which what may be a key began, for each flow level.
+    /// The line and column of a possible key, for each flow level.
     keys: Vec<Option<(usize, usize)>>,
-    /// In the order of the text.
+    /// The fixes, in the order of the text.
     changes: Vec<(usize, Fix)>,
 }
 
@@ -152,7 +150,7 @@ impl<'s> Scanner<'s> {
         self.rest().chars().next()
     }
 
-    /// Steps over a character; a line break of two is one.
+    /// Skips a character; a line break of two is one.
     fn bump(&mut self) {
         let Some(character) = self.peek() else { return };
         self.at += character.len_utf8();
@@ -174,7 +172,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Returns the least column of content in the innermost block collection, plus one, which
-    /// is what the parser wants of a value.
+    /// the parser requires of a value.
     fn content_column(&self) -> usize {
         self.indents.last().map_or(0, |indent| indent + 2)
     }
@@ -198,7 +196,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Steps over a directive, or over `---` or `...`.
+    /// Skips a directive, or over `---` or `...`.
     fn document_mark(&mut self, first: char) {
         self.indents.clear();
         self.keys.clear();
@@ -256,7 +254,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Steps over an indicator that begins an entry or a key.
+    /// Skips an indicator that begins an entry or a key.
     fn begin(&mut self, may_be_key: bool) {
         if self.flow == 0 {
             self.indent_to(self.column);
@@ -266,7 +264,7 @@ impl<'s> Scanner<'s> {
         self.bump();
     }
 
-    /// Steps over the `:` before a value.
+    /// Skips the `:` before a value.
     fn value(&mut self) {
         let key = self.keys.last().copied().flatten().filter(|(line, _)| *line == self.line);
         if self.flow == 0 {
@@ -309,7 +307,7 @@ impl<'s> Scanner<'s> {
             match character {
                 ' ' | '\t' => self.bump(),
                 BOM if self.column == 0 && (self.is_prefix || self.is_before_document()) => {
-                    // The one at the very beginning is the parser's own affair.
+                    // The parser handles the one at the very beginning.
                     if self.at > 0 {
                         self.changes.push((self.at, Fix::Skip(BOM.len_utf8())));
                     }
@@ -325,7 +323,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// True at a byte order mark in front of `---`, as in files that were put together.
+    /// True at a byte order mark in front of `---`, as in concatenated files.
     fn is_before_document(&self) -> bool {
         let after = self.rest().trim_start_matches(BOM).strip_prefix("---");
         after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
@@ -339,8 +337,8 @@ impl<'s> Scanner<'s> {
         self.bump_while(|character| !is_break(character));
     }
 
-    /// Steps over a line break, and indents the next line where libyaml needs no
-    /// indentation and the parser does.
+    /// Skips a line break, and indents the next line if the parser needs indentation and
+    /// libyaml does not.
     fn line_break(&mut self, in_quotes: bool) {
         self.bump();
         if self.flow == 0 && !in_quotes {

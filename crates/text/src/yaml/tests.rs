@@ -62,7 +62,7 @@ fn byte_order_marks_before_later_documents_are_left_out() {
 }
 
 #[test]
-fn nodes_of_an_adapted_text_have_their_places_in_the_source() {
+fn adapted_nodes_have_positions_of_the_source() {
     let text = "ä: {\n\tb: 'x\ny',  c: -}\nd:\n  - 'e\nf'\n  - \"ü\\'\": g # h\n";
     let tree = Tree::parse(text).unwrap();
     let raw = |path: &str| {
@@ -76,20 +76,20 @@ fn nodes_of_an_adapted_text_have_their_places_in_the_source() {
 }
 
 #[test]
-fn an_error_in_an_adapted_text_has_its_place_in_the_source() {
+fn adapted_errors_have_positions_of_the_source() {
     let error = Tree::parse("a:\n  b: 'c\nd'\ne: f: g\n").unwrap_err();
     assert_eq!((error.place.line, error.place.column), (4, 5), "{error}");
 }
 
 #[test]
-fn a_text_with_nothing_in_its_way_is_not_changed() {
+fn valid_text_is_not_adapted() {
     for text in ["", "a: b", "a: 'b\n   c'\n", "- [a,\n b]\n", "a: |\n  b # c\n", "\u{feff}a: b"] {
         assert!(adapt(text).is_none(), "{text:?}");
     }
 }
 
 #[test]
-fn an_alias_of_what_it_stands_in_is_refused() {
+fn alias_of_open_anchor_is_rejected() {
     for text in ["a: &x [1, *x]\n", "a: &x\n  b: *x\n"] {
         let error = Tree::parse(text).unwrap_err();
         assert!(error.message.contains("an anchor that ended before"), "{error}");
