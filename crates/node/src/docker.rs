@@ -4,7 +4,7 @@
 
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
-    render::{Format, Options, Rendered},
+    render::{DOCKER, Options, Rendered},
 };
 use image_swap_text::{encoding::Encoding, json::edit};
 
@@ -92,7 +92,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             daemon_json(observed, &mut changes, &file.text)?;
         }
     }
-    for host in Mirrors::new(desired.declaration.rules()).targets() {
+    for host in desired.declaration.mirrors().targets() {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         let contact = layout::contact(&changes, observed, &directory, host);
         changes.contacts.push(Contact { users_log_in: true, ..contact });
@@ -167,8 +167,8 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     systemd::command_line("docker", &observed.files, &mut unseen);
     systemd::environment("docker", &observed.files, &mut unseen);
     unseen.extend(SNAP.map(HostPath::new));
-    let targets = desired.map(|desired| Mirrors::new(desired.declaration.rules()));
-    for host in targets.iter().flat_map(Mirrors::targets) {
+    let targets = desired.map(|desired| desired.declaration.mirrors());
+    for host in targets.into_iter().flat_map(Mirrors::targets) {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         unseen.extend(layout::unseen(&directory, observed));
     }
@@ -177,12 +177,11 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
 
 fn render(desired: &Desired<'_>) -> Rendered {
     let options = Options { show_credentials: true, ..Options::default() };
-    let format = Format::named("docker");
-    format.map(|format| format.render(desired.declaration, options)).unwrap_or_default()
+    DOCKER.render(desired.declaration, options)
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let hub = mirrors.hosts().filter(|(host, _)| *host == "docker.io");
     let rows = hub.filter_map(|(host, endpoints)| {
         let roots = endpoints.iter().filter(|endpoint| endpoint.path.is_empty());

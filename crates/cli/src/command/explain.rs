@@ -117,7 +117,7 @@ enum Answering<'a> {
 
 struct Explainer<'a> {
     answering: Answering<'a>,
-    mirrors: Mirrors,
+    mirrors: &'a Mirrors,
     fallback: Fallback,
     key: Option<&'static str>,
 }
@@ -162,7 +162,7 @@ impl<'a> Explainer<'a> {
                 Dialect::Canonical => Answering::Canonical(declaration.rules()),
                 Dialect::Imageswap => Answering::Imageswap(Box::new(declaration.imageswap())),
             },
-            mirrors: Mirrors::new(declaration.rules()),
+            mirrors: declaration.mirrors(),
             fallback: fallback.into(),
             key: declaration.key(),
         }

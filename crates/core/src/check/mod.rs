@@ -27,6 +27,8 @@ use crate::{
 pub struct Checked<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// The mirrors that nodes use for the rules.
+    pub mirrors: &'a Mirrors,
     /// The text that the rules were read from.
     pub text: &'a str,
     /// The key of the declaration in whose value they stand; `None`: a file of their own.
@@ -212,7 +214,7 @@ impl<'a> Checked<'a> {
     /// does not speak.
     fn scheme_differs(&self, findings: &mut Vec<Finding>) {
         let Some(registry) = self.registry.filter(|registry| registry.plain_http) else { return };
-        if Mirrors::new(self.rules).scheme(&registry.domain) == "http" {
+        if self.mirrors.scheme(&registry.domain) == "http" {
             return;
         }
         let is_there = |id| self.rules.target(id).is_some_and(|it| it.domain() == registry.domain);
@@ -229,8 +231,7 @@ impl<'a> Checked<'a> {
     }
 
     fn inexpressible(&self, words: Words, fallback: Fallback, findings: &mut Vec<Finding>) {
-        let mirrors = Mirrors::new(self.rules);
-        for inexpressible in words.inexpressible(self.rules, &mirrors, fallback) {
+        for inexpressible in words.inexpressible(self.rules, self.mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
             findings.push(

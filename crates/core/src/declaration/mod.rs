@@ -41,6 +41,7 @@ pub struct Declaration {
     form: Form,
     text: String,
     rules: RuleSet,
+    mirrors: Mirrors,
     /// What was found while reading.
     read: Vec<Finding>,
     findings: Vec<Finding>,
@@ -163,7 +164,7 @@ impl Declaration {
         let (registry, text) = fields.registry(now, &mut findings)?;
         let mut this = Self::new(Some(registry), Some(key), Form::List, text, findings);
         if let Some(registry) = &mut this.registry {
-            let mirrors = Mirrors::new(&this.rules);
+            let mirrors = &this.mirrors;
             registry.plain_http |= mirrors.targets().any(|host| host == registry.domain)
                 && mirrors.scheme(&registry.domain) == "http";
         }
@@ -179,6 +180,7 @@ impl Declaration {
     ) -> Self {
         let (rules, unreadable) = map::parse(&text, form);
         let rules = RuleSet::new(rules);
+        let mirrors = Mirrors::new(&rules);
         let lines: Vec<&str> = text.split('\n').collect();
         findings.extend(unreadable.into_iter().map(|mut finding| {
             // Replicas receive the text of the rules: no password may be in it.
@@ -188,7 +190,8 @@ impl Declaration {
             }
             finding.within(key)
         }));
-        let mut this = Self { registry, key, form, text, rules, read: findings, findings: vec![] };
+        let mut this =
+            Self { registry, key, form, text, rules, mirrors, read: findings, findings: vec![] };
         this.findings = this.with(this.checked().findings());
         this
     }
@@ -197,6 +200,7 @@ impl Declaration {
     fn checked(&self) -> Checked<'_> {
         Checked {
             rules: &self.rules,
+            mirrors: &self.mirrors,
             text: &self.text,
             key: self.key,
             registry: self.registry.as_ref(),
@@ -233,6 +237,11 @@ impl Declaration {
     /// The rules as the dialect `canonical` reads them.
     pub const fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// Returns the mirrors that nodes use for the rules.
+    pub const fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
     }
 
     /// The rules, and nothing else of the declaration.
