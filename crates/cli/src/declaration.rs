@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 use image_swap_core::{
     declaration::{Declaration, Refused, Source, UnixTime},
     finding::Finding,
-    yaml::Tree,
 };
+use image_swap_text::yaml::Tree;
 
 use crate::{failure::Failure, output, text};
 

@@ -10,9 +10,9 @@ use clap::ValueEnum;
 use image_swap_core::{
     declaration::Declaration,
     finding::{Finding, Severity},
-    place::Place,
-    redact::{line_may_hold_secret, without_userinfo},
+    rule::redact::line_may_hold_secret,
 };
+use image_swap_text::{position::Position, redact::without_userinfo};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -98,7 +98,7 @@ fn one(finding: &Finding, declaration: Option<&Declaration>) -> String {
 }
 
 /// The part of `line` around `place`, and a caret below it.
-fn caret(line: &str, place: Place, style: Style) -> String {
+fn caret(line: &str, place: Position, style: Style) -> String {
     /// Columns shown on either side: a list is one long line.
     const BEFORE: usize = 40;
     const AFTER: usize = 60;

@@ -271,8 +271,8 @@ mod tests {
     use image_swap_core::{
         cluster::effective::Origin,
         finding::{Code, Finding},
-        place::Place,
     };
+    use image_swap_text::position::Position;
 
     use super::*;
 
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn a_report_of_countless_findings_fits_into_a_config_map() {
         let long = "ü".repeat(100_000);
-        let mut findings = vec![Finding::warning(Code::DeadRule, Place::START, &*long); 12_000];
-        findings.push(Finding::error(Code::Chain, Place::START, &*long).hint(&*long));
+        let mut findings = vec![Finding::warning(Code::DeadRule, Position::START, &*long); 12_000];
+        findings.push(Finding::error(Code::Chain, Position::START, &*long).hint(&*long));
         let about = [About { origin: Origin::RegistryInfo, refused: true, findings }];
         let (findings, finding_count) = found(&about);
         assert_eq!((findings.len(), finding_count), (LISTED, 12_001));

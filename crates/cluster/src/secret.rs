@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::cluster::{effective::SecretData, webhooks::Owner};
+use image_swap_text::base64;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use ring::digest;
@@ -68,10 +68,8 @@ pub(crate) fn object(
     annotations: &Value,
     data: &BTreeMap<&str, String>,
 ) -> Value {
-    let data: Map<String, Value> = data
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into()))
-        .collect();
+    let data: Map<String, Value> =
+        data.iter().map(|(key, value)| ((*key).to_owned(), base64::encode(value).into())).collect();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",

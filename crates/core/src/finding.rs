@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::place::Place;
+use image_swap_text::position::Position;
 
 /// Whether a finding refuses the declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +99,7 @@ pub struct Finding {
     /// What kind of thing it is.
     pub code: Code,
     /// Where, in the text that [`Self::key`] names.
-    pub place: Place,
+    pub place: Position,
     /// The key in whose decoded value [`Self::place`] lies; `None`: in the file.
     pub key: Option<&'static str>,
     /// What was expected and what was found. Never holds a credential.
@@ -110,17 +110,22 @@ pub struct Finding {
 
 impl Finding {
     /// A finding in the file at `place`.
-    pub fn new(severity: Severity, code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(
+        severity: Severity,
+        code: Code,
+        place: Position,
+        message: impl Into<String>,
+    ) -> Self {
         Self { severity, code, place, key: None, message: message.into(), hint: None }
     }
 
     /// An error in the file at `place`.
-    pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, place: Position, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, code, place, message)
     }
 
     /// A warning in the file at `place`.
-    pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, place: Position, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, place, message)
     }
 
@@ -147,7 +152,7 @@ impl Finding {
 /// One line: `error[chain] line 3, column 7 of MIRROR_REGISTRIES: …; hint`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { line, column } = self.place;
+        let Position { line, column } = self.place;
         write!(
             f,
             "{}[{}] line {line}, column {column}",

@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use image_swap_core::{
-    declaration::{Certificates, Credential, Declaration},
-    nodes::Mirrors,
-};
+use image_swap_core::declaration::{Certificates, Credential, Declaration};
 
 use crate::{
     Contact, Desired, Form, Plan, Runtime,
@@ -56,7 +53,7 @@ pub enum CheckError {
 pub fn check(desired: &Desired<'_>, plan: &Plan, seen: &Seen) -> Result<Vec<String>, CheckError> {
     let mut notes = Vec::new();
     let declaration = held_by(desired, seen);
-    let mirrors = Mirrors::new(declaration.rules());
+    let mirrors = declaration.mirrors();
     for host in mirrors.targets() {
         let contact = plan.contacts.iter().find(|contact| contact.host == host).cloned();
         let contact =

@@ -12,15 +12,14 @@ use std::collections::BTreeSet;
 
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
-    render::{Format, Options, Rendered},
+    render::{Options, REGISTRIES_CONF, Rendered},
 };
-use toml_edit::{DocumentMut, Table, value};
+use image_swap_text::toml::{DocumentMut, Item, Table, Toml, string, value};
 
 use crate::{
     Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, glob, layout,
     plan::Changes,
     registries::{Foreign, Registry, host_of, parse},
-    toml::{Toml, string},
 };
 
 const MAIN: &str = "/etc/containers/registries.conf";
@@ -71,7 +70,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             }
         }
     }
-    for host in Mirrors::new(desired.declaration.rules()).targets() {
+    for host in desired.declaration.mirrors().targets() {
         let directory = certificates(&changes, observed, host);
         let contact = layout::contact(&changes, observed, &directory, host);
         let users_log_in = observed.runtime == Runtime::Podman;
@@ -92,8 +91,8 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     }
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CONTAINERS).join(&file.path)));
-    let targets = desired.map(|desired| Mirrors::new(desired.declaration.rules()));
-    for host in targets.iter().flat_map(Mirrors::targets) {
+    let targets = desired.map(|desired| desired.declaration.mirrors());
+    for host in targets.into_iter().flat_map(Mirrors::targets) {
         paths.extend(
             CERTS_D.iter().flat_map(|directory| {
                 layout::unseen(&HostPath::new(directory).join(host), observed)
@@ -119,8 +118,7 @@ fn render(desired: &Desired<'_>) -> Rendered {
         header_over_http: desired.header_over_http,
         ..Options::default()
     };
-    let format = Format::named("registries-conf");
-    format.map(|format| format.render(desired.declaration, options)).unwrap_or_default()
+    REGISTRIES_CONF.render(desired.declaration, options)
 }
 
 /// Reads the registries of all other files, in the order in which they are read.
@@ -174,12 +172,12 @@ impl Kept<'_, '_> {
         let Ok(mut document) = self.text.parse::<DocumentMut>() else {
             return Ok((self.text.to_owned(), insecure));
         };
-        let mirrors = Mirrors::new(self.desired.declaration.rules());
+        let mirrors = self.desired.declaration.mirrors();
         let mut edited = false;
         let mut left = Vec::new();
-        let tables = document.get_mut("registry").and_then(toml_edit::Item::as_array_of_tables_mut);
+        let tables = document.get_mut("registry").and_then(Item::as_array_of_tables_mut);
         for (number, table) in tables.into_iter().flat_map(|tables| tables.iter_mut()).enumerate() {
-            let prefix = table.get("prefix").and_then(toml_edit::Item::as_str);
+            let prefix = table.get("prefix").and_then(Item::as_str);
             let prefix = prefix.unwrap_or_default().to_owned();
             self.neighbours(&prefix, changes)?;
             let is_target = !table.contains_key("mirror");
@@ -224,9 +222,7 @@ impl Kept<'_, '_> {
             }
             edited |= self.mirrors(table, Some(registry), &mut insecure);
         }
-        if let Some(tables) =
-            document.get_mut("registry").and_then(toml_edit::Item::as_array_of_tables_mut)
-        {
+        if let Some(tables) = document.get_mut("registry").and_then(Item::as_array_of_tables_mut) {
             for number in left.iter().rev() {
                 tables.remove(*number);
             }
@@ -244,9 +240,9 @@ impl Kept<'_, '_> {
         insecure: &mut BTreeSet<String>,
     ) -> bool {
         let mut edited = false;
-        let mirrors = table.get_mut("mirror").and_then(toml_edit::Item::as_array_of_tables_mut);
+        let mirrors = table.get_mut("mirror").and_then(Item::as_array_of_tables_mut);
         for mirror in mirrors.into_iter().flat_map(|mirrors| mirrors.iter_mut()) {
-            let location = mirror.get("location").and_then(toml_edit::Item::as_str);
+            let location = mirror.get("location").and_then(Item::as_str);
             let host = host_of(location.unwrap_or_default()).to_owned();
             let declared = self.desired.declaration.registry.as_ref();
             let has_ca = declared.is_some_and(|it| it.domain == host && !it.ca.is_empty());
@@ -306,7 +302,7 @@ fn credentials(observed: &Observed) -> Result<(), Refusal> {
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let hosts = mirrors.hosts().map(|(host, endpoints)| {
         let mut urls: Vec<String> =
             endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();

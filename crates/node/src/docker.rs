@@ -4,12 +4,13 @@
 
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
-    render::{Format, Options, Rendered},
+    render::{DOCKER, Options, Rendered},
 };
+use image_swap_text::{encoding::Encoding, json::edit};
 
 use crate::{
-    Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, glob, json,
-    layout, owner, plan::Changes, systemd, text::Encoding,
+    Contact, Desired, File, HostPath, Observed, Plan, Refusal, Row, Version, case, glob, layout,
+    owner, plan::Changes, systemd,
 };
 
 const ETC: &str = "/etc/docker";
@@ -91,7 +92,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             daemon_json(observed, &mut changes, &file.text)?;
         }
     }
-    for host in Mirrors::new(desired.declaration.rules()).targets() {
+    for host in desired.declaration.mirrors().targets() {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         let contact = layout::contact(&changes, observed, &directory, host);
         changes.contacts.push(Contact { users_log_in: true, ..contact });
@@ -107,7 +108,7 @@ fn daemon_json(
     rendered: &str,
 ) -> Result<(), Refusal> {
     let path = &observed.config;
-    let ours = json::lists(rendered);
+    let ours = edit::lists(rendered);
     let edit = |file: &File| {
         let refused =
             |found: String| Refusal::new(&case::DAEMON_JSON_ODD, format!("{path}: {found}"));
@@ -118,7 +119,7 @@ fn daemon_json(
             let found = "expected an object in UTF-8 without a byte order mark: dockerd before 23 reads nothing else";
             return Err(refused(found.to_owned()));
         }
-        let text = json::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
+        let text = edit::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
         Ok(File { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
     if let Some((file, flag)) = flag(observed, &ours) {
@@ -134,13 +135,13 @@ fn daemon_json(
         None => File::public(rendered),
     };
     // It may say so already, however somebody else has written it.
-    let now = observed.files.file(path).filter(|now| json::same(&now.bytes, &file.bytes));
+    let now = observed.files.file(path).filter(|now| edit::same(&now.bytes, &file.bytes));
     changes.edited(path.clone(), now.cloned().unwrap_or(file), base);
     Ok(())
 }
 
 /// A flag of dockerd for one of the lists, and the file that gives it.
-fn flag(observed: &Observed, lists: &json::Lists) -> Option<(HostPath, &'static str)> {
+fn flag(observed: &Observed, lists: &edit::Lists) -> Option<(HostPath, &'static str)> {
     let flags = FLAGS.iter().filter(|(key, _)| lists.iter().any(|(list, _)| list == key));
     let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
     starts(observed, &mut Vec::new()).into_iter().find_map(|path| {
@@ -166,8 +167,8 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     systemd::command_line("docker", &observed.files, &mut unseen);
     systemd::environment("docker", &observed.files, &mut unseen);
     unseen.extend(SNAP.map(HostPath::new));
-    let targets = desired.map(|desired| Mirrors::new(desired.declaration.rules()));
-    for host in targets.iter().flat_map(Mirrors::targets) {
+    let targets = desired.map(|desired| desired.declaration.mirrors());
+    for host in targets.into_iter().flat_map(Mirrors::targets) {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         unseen.extend(layout::unseen(&directory, observed));
     }
@@ -176,12 +177,11 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
 
 fn render(desired: &Desired<'_>) -> Rendered {
     let options = Options { show_credentials: true, ..Options::default() };
-    let format = Format::named("docker");
-    format.map(|format| format.render(desired.declaration, options)).unwrap_or_default()
+    DOCKER.render(desired.declaration, options)
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let hub = mirrors.hosts().filter(|(host, _)| *host == "docker.io");
     let rows = hub.filter_map(|(host, endpoints)| {
         let roots = endpoints.iter().filter(|endpoint| endpoint.path.is_empty());

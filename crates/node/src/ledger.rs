@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::base64;
 use serde::{Deserialize, Serialize};
 
 use crate::{File, Files, Form, HostPath, Runtime};
@@ -218,7 +218,7 @@ impl Bytes {
     pub fn get(&self) -> Vec<u8> {
         match self {
             Self::Text(text) => text.clone().into_bytes(),
-            Self::Base64 { base64 } => STANDARD.decode(base64).unwrap_or_default(),
+            Self::Base64 { base64 } => base64::decode(base64).unwrap_or_default(),
         }
     }
 }
@@ -227,7 +227,7 @@ impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Base64 { base64: STANDARD.encode(bytes) },
+            Err(_) => Self::Base64 { base64: base64::encode(bytes) },
         }
     }
 }

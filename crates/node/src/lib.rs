@@ -26,7 +26,6 @@ mod glob;
 #[cfg(feature = "shell")]
 mod host;
 mod host_path;
-mod json;
 mod layout;
 mod ledger;
 mod needs;
@@ -45,8 +44,6 @@ mod restart;
 mod runtime;
 mod systemd;
 mod telling;
-mod text;
-mod toml;
 #[cfg(feature = "shell")]
 pub mod verify;
 mod version;

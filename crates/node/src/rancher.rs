@@ -4,10 +4,10 @@
 //! Source: k3s, `pkg/agent/containerd`; docs.k3s.io, docs.rke2.io.
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
-    render::{Format, Options, Rendered},
-    yaml::Tree,
+    nodes::Fallback,
+    render::{K3S, Options, Rendered},
 };
+use image_swap_text::yaml::Tree;
 
 use crate::{
     Desired, File, HostPath, Observed, Plan, Refusal, Row, Runtime, case, owner, plan::Changes,
@@ -72,9 +72,7 @@ fn render(desired: &Desired<'_>) -> Rendered {
         header_over_http: desired.header_over_http,
         ..Options::default()
     };
-    Format::named("k3s")
-        .map(|format| format.render(desired.declaration, options))
-        .unwrap_or_default()
+    K3S.render(desired.declaration, options)
 }
 
 /// Returns the file of registries that k3s or RKE2 is configured to read; `None` if that is
@@ -225,7 +223,7 @@ fn shared(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let default = (!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere()));
     let hosts = mirrors.hosts().chain(default).map(|(host, endpoints)| {
         let mut urls: Vec<String> =

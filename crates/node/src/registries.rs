@@ -1,8 +1,8 @@
 //! The `[[registry]]` tables of registries.conf that other tools wrote.
 
-use toml_edit::{Item, TableLike};
+use image_swap_text::toml::{Item, TableLike, Toml};
 
-use crate::{HostPath, toml::Toml};
+use crate::HostPath;
 
 /// A `[[registry]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! YAML as JSON, as the API server reads it.
 
-use image_swap_core::yaml::{Kind, NodeId, Style, Tree};
+use image_swap_text::yaml::{Kind, NodeId, Style, Tree};
 use serde_json::{Map, Number, Value};
 
 /// Returns the value of a text with one document. Panics if readers of YAML differ

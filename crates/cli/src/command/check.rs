@@ -5,9 +5,9 @@ use std::{io::Write, process::ExitCode};
 use image_swap_core::{
     declaration::Declaration,
     finding::{Code, Finding, Severity},
-    place::Place,
     render::Format,
 };
+use image_swap_text::position::Position;
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},
@@ -83,7 +83,7 @@ fn short_names(declaration: &Declaration, format: &Format) -> Option<Finding> {
     let message = "names without a registry are Docker Hub's for pods, found nodes that look them \
                    up: CRI-O and podman try aliases and unqualified-search-registries first";
     (covers_hub && WITH_SHORT_NAMES.contains(&format.name)).then(|| {
-        Finding::warning(Code::ShortNames, Place::START, message)
+        Finding::warning(Code::ShortNames, Position::START, message)
             .within(declaration.key())
             .hint("name the registry in images, as in docker.io/library/nginx")
     })

@@ -11,9 +11,11 @@ use std::{
 use image_swap_core::{
     declaration::Declaration,
     nodes::{Fallback, Mirrors, short_name_alias},
-    redact::rule_text,
     reference::{Reference, ReferenceError, names_registry},
-    rule::{Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step},
+    rule::{
+        Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step,
+        redact::rule_text,
+    },
 };
 use serde::Serialize;
 
@@ -115,7 +117,7 @@ enum Answering<'a> {
 
 struct Explainer<'a> {
     answering: Answering<'a>,
-    mirrors: Mirrors,
+    mirrors: &'a Mirrors,
     fallback: Fallback,
     key: Option<&'static str>,
 }
@@ -160,7 +162,7 @@ impl<'a> Explainer<'a> {
                 Dialect::Canonical => Answering::Canonical(declaration.rules()),
                 Dialect::Imageswap => Answering::Imageswap(Box::new(declaration.imageswap())),
             },
-            mirrors: Mirrors::new(declaration.rules()),
+            mirrors: declaration.mirrors(),
             fallback: fallback.into(),
             key: declaration.key(),
         }

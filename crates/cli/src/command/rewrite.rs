@@ -12,11 +12,10 @@ use image_swap_core::{
     declaration::{Declaration, Refused},
     finding::Finding,
     manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
-    place::Place,
     rule::RuleSet,
     workload::DISABLE_LABEL,
-    yaml::NodeId,
 };
+use image_swap_text::{position::Position, yaml::NodeId};
 use serde::Serialize;
 
 use crate::{
@@ -238,12 +237,12 @@ fn read(path: &Path, stdin: &mut impl Read) -> Result<String, Failure> {
         let good = String::from_utf8_lossy(good);
         let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let line = good.matches('\n').count() + 1;
-        broken(path, Place { line, column }, "expected UTF-8, found a byte that is not")
+        broken(path, Position { line, column }, "expected UTF-8, found a byte that is not")
     })
 }
 
-fn broken(path: &Path, place: Place, message: &str) -> Failure {
-    let Place { line, column } = place;
+fn broken(path: &Path, place: Position, message: &str) -> Failure {
+    let Position { line, column } = place;
     Failure::Broken(format!("{}:{line}:{column}: {message}", path.display()))
 }
 
@@ -315,7 +314,7 @@ fn warn(work: &Work<'_>) {
         ));
     }
     for exempt in &work.result.exempt {
-        let Place { line, column } = exempt.place;
+        let Position { line, column } = exempt.place;
         output::note(&format!(
             "{}: {}:{line}:{column}: images stay as they are: {}",
             styled(DIM, "note"),
@@ -324,7 +323,7 @@ fn warn(work: &Work<'_>) {
         ));
     }
     for left in &work.result.left {
-        let Place { line, column } = left.place;
+        let Position { line, column } = left.place;
         output::note(&format!(
             "{}: {}:{line}:{column}: {}: {:?} stays as it is: {}",
             styled(ODD, "warning"),
@@ -335,7 +334,7 @@ fn warn(work: &Work<'_>) {
         ));
     }
     for image in passed {
-        let Place { line, column } = image.place;
+        let Position { line, column } = image.place;
         output::note(&format!(
             "{}: {}:{line}:{column}: {:?} stays as it is: {}",
             styled(ODD, "warning"),
@@ -380,7 +379,7 @@ fn list_changes(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Res
         .iter()
         .flat_map(|work| work.result.changes.iter().map(move |change| (work.path, change)));
     for (path, change) in changes {
-        let Change { place: Place { line, column }, what, from, to, reason } = change;
+        let Change { place: Position { line, column }, what, from, to, reason } = change;
         match output {
             Output::Text => {
                 let at = styled(STRONG, &format!("{}:{line}:{column}:", path.display()));

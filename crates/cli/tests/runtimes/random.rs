@@ -4,9 +4,9 @@ use std::{cell::Cell, fs};
 
 use image_swap_core::{
     declaration::{Declaration, Source},
-    nodes::{Fallback, Mirrors},
+    nodes::Fallback,
     reference::Reference,
-    render::{Format, Options},
+    render::{CONTAINERD, Options},
 };
 use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
 use image_swap_testbed::Containerd;
@@ -102,13 +102,13 @@ fn tries(
         return Err(TestCaseError::reject("refused"));
     };
     let options = Options { fallback, show_credentials: true, ..Options::default() };
-    let rendered = Format::named("containerd").unwrap().render(&declaration, options);
+    let rendered = CONTAINERD.render(&declaration, options);
     let certs = host.root().join("etc/containerd/certs.d");
     let _ = fs::remove_dir_all(&certs);
     for file in &rendered.files {
         host.write(&format!("/etc/containerd/certs.d/{}", file.path), &file.text).unwrap();
     }
-    let mirrors = Mirrors::new(declaration.rules());
+    let mirrors = declaration.mirrors();
     for image in IMAGES {
         let reference = Reference::parse(image).unwrap();
         // Whom no rule names as a target, nodes are not told to trust.

@@ -8,6 +8,7 @@ use image_swap_core::{
     },
     declaration::UnixTime,
 };
+use image_swap_text::base64;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tracing::info;
@@ -193,11 +194,10 @@ impl Stored {
 
 /// Returns the authorities that are registered, as they are written here.
 pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
-    use base64::{Engine, engine::general_purpose::STANDARD};
     let entries = registration.and_then(|it| it["webhooks"].as_array());
     let first = entries.into_iter().flatten().next();
     let bundle = first.and_then(|it| it["clientConfig"]["caBundle"].as_str());
-    let pem = bundle.and_then(|text| STANDARD.decode(text).ok());
+    let pem = bundle.and_then(base64::decode);
     pem.map(|pem| blocks(&String::from_utf8_lossy(&pem))).unwrap_or_default()
 }
 

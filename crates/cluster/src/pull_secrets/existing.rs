@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::Stream;
 use image_swap_core::cluster::pull_secrets::{self, KEY, NAME};
+use image_swap_text::base64;
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ObjectReference, Secret},
@@ -57,7 +57,7 @@ impl Fingerprint {
     /// Returns the hash of an object to be written.
     pub(super) fn of_wanted(object: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let credential = STANDARD.decode(text(&object["data"][KEY])).unwrap_or_default();
+        let credential = base64::decode(text(&object["data"][KEY])).unwrap_or_default();
         Self::of(&text(&object["type"]), &credential)
     }
 }

@@ -1,7 +1,7 @@
 //! Writing and deleting one of them, and never somebody else's.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::cluster::pull_secrets::{Action, KEPT, KEY, MANAGED_BY, NAME, TYPE};
+use image_swap_text::base64;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -47,7 +47,7 @@ impl Writer {
             "kind": "Secret",
             "metadata": { "name": NAME, "labels": labels },
             "type": TYPE,
-            "data": { KEY: STANDARD.encode(content) },
+            "data": { KEY: base64::encode(content) },
         })
     }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use image_swap_text::{json::SyntaxError, position::Position};
+
 use super::pod::IMAGES_MAX;
-use crate::{json::SyntaxError, place::Place};
 
 /// A body that is no request to this webhook. The caller is wrong, not the
 /// server: HTTP 400.
@@ -13,7 +14,7 @@ pub enum ReviewError {
     #[error("expected an AdmissionReview as JSON; line {}, column {}: {error}", place.line, place.column)]
     NotJson {
         /// Where reading stopped.
-        place: Place,
+        place: Position,
         /// What was expected there.
         error: Box<SyntaxError>,
     },

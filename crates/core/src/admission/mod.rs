@@ -28,7 +28,6 @@
 //! The annotation [`ORIGINALS`] records the original images, unless it would exceed the
 //! size that the API server accepts.
 
-mod base64;
 mod before;
 mod error;
 mod originals;

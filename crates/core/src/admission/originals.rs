@@ -5,8 +5,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use image_swap_text::json::{Reader, push_nested_plain, push_nested_string};
+
 use super::pod::{Image, List, Record};
-use crate::json::{Reader, push_nested_plain, push_nested_string};
 
 /// The prefix of the key with an image's checksum. No container has a colon in its name.
 const SWAPPED: &str = "swapped:";

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::json::{Reader, Result};
+
 use super::{ORIGINALS, Settings};
 use crate::{
     cluster::pull_secrets,
-    json::{Reader, Result},
     workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER, exempt::PodExemption},
 };
 

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::json::{Reader, Result};
+
 use super::{
     Settings, Subject,
     error::{Found, ReviewError},
     pod::{List, Object, Record},
 };
-use crate::json::{Reader, Result};
 
 /// An AdmissionReview as it came.
 #[derive(Debug, Default)]

@@ -1,8 +1,18 @@
 //! Writing the answer.
 
+use image_swap_text::{
+    base64,
+    json::{
+        patch::{
+            Op, Patch,
+            Segment::{Index, Key, Keys},
+        },
+        push_nested_plain, push_nested_string, push_string,
+    },
+};
+
 use super::{
     Mode, ORIGINALS,
-    base64::push_base64,
     originals::Originals,
     plan::{Plan, Verdict},
     pod::{Image, List, PullSecrets, Record},
@@ -12,11 +22,6 @@ use crate::{
     cluster::{
         pull_secrets,
         webhooks::{PROBE_ANNOTATION, REACHED, REACHED_WARNING},
-    },
-    json::{push_nested_plain, push_nested_string, push_string},
-    patch::{
-        Op, Patch,
-        Step::{Index, Key, Keys},
     },
     reference::ReferenceError,
 };
@@ -65,7 +70,7 @@ fn push_reached(out: &mut Vec<u8>) {
 
 fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
     out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-    push_base64(out, &patch.finish());
+    base64::push(out, &patch.finish());
     out.push(b'"');
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use image_swap_text::redact::{has_userinfo, may_hold_secret, userinfo};
+
 use super::Checked;
 use crate::{
     finding::{Code, Finding},
-    redact::{has_userinfo, may_hold_secret, userinfo},
     rule::{Key, Kind, Rule, RuleId, Target},
 };
 

@@ -12,13 +12,13 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+use image_swap_text::{position::Position, redact::without_userinfo};
+
 use self::exposed::Exposed;
 use crate::{
     declaration::Registry,
     finding::{Code, Finding},
     nodes::{CONTAINERD, Fallback, Mirrors, Words},
-    place::Place,
-    redact::without_userinfo,
     rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
 };
 
@@ -27,6 +27,8 @@ use crate::{
 pub struct Checked<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// The mirrors that nodes use for the rules.
+    pub mirrors: &'a Mirrors,
     /// The text that the rules were read from.
     pub text: &'a str,
     /// The key of the declaration in whose value they stand; `None`: a file of their own.
@@ -212,7 +214,7 @@ impl<'a> Checked<'a> {
     /// does not speak.
     fn scheme_differs(&self, findings: &mut Vec<Finding>) {
         let Some(registry) = self.registry.filter(|registry| registry.plain_http) else { return };
-        if Mirrors::new(self.rules).scheme(&registry.domain) == "http" {
+        if self.mirrors.scheme(&registry.domain) == "http" {
             return;
         }
         let is_there = |id| self.rules.target(id).is_some_and(|it| it.domain() == registry.domain);
@@ -229,8 +231,7 @@ impl<'a> Checked<'a> {
     }
 
     fn inexpressible(&self, words: Words, fallback: Fallback, findings: &mut Vec<Finding>) {
-        let mirrors = Mirrors::new(self.rules);
-        for inexpressible in words.inexpressible(self.rules, &mirrors, fallback) {
+        for inexpressible in words.inexpressible(self.rules, self.mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
             findings.push(
@@ -254,7 +255,7 @@ impl<'a> Checked<'a> {
             findings.push(
                 Finding::warning(
                     Code::SilentNoOp,
-                    Place::START,
+                    Position::START,
                     "expected at least one rule with a target, found none: no image is changed",
                 )
                 .hint("write source::target, as in docker.io::harbor.example.org/docker.io"),

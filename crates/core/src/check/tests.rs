@@ -1,8 +1,9 @@
+use image_swap_text::redact::without_userinfo;
+
 use super::*;
 use crate::{
     declaration::Registry,
     finding::Severity,
-    redact::without_userinfo,
     rule::{Form, map},
 };
 
@@ -11,7 +12,13 @@ fn found(text: &str, domain: Option<&str>) -> Vec<(&'static str, &'static str, u
     let form = if text.contains('\n') { Form::Lines } else { Form::List };
     let rules = RuleSet::new(map::parse(text, form).0);
     let registry = domain.map(|domain| Registry { domain: domain.into(), ..Registry::default() });
-    let checked = Checked { rules: &rules, text, key: None, registry: registry.as_ref() };
+    let checked = Checked {
+        rules: &rules,
+        mirrors: &Mirrors::new(&rules),
+        text,
+        key: None,
+        registry: registry.as_ref(),
+    };
     let findings = checked.findings();
     let row = |f: &Finding| (f.code.as_str(), f.severity.as_str(), f.place.line, f.place.column);
     findings.iter().map(row).collect()
@@ -51,7 +58,14 @@ fn a_password_in_a_target_is_not_repeated() {
         let (rules, unreadable) = map::parse(&text, Form::List);
         assert_eq!((rules.len(), unreadable.len()), (3, 0), "{text}");
         let rules = RuleSet::new(rules);
-        let findings = Checked { rules: &rules, text: &text, key: None, registry: None }.findings();
+        let findings = Checked {
+            rules: &rules,
+            mirrors: &Mirrors::new(&rules),
+            text: &text,
+            key: None,
+            registry: None,
+        }
+        .findings();
         let said = format!("{findings:?}");
         assert!(!said.contains("hunter2") && said.contains("USERNAME"), "{said}");
         assert!(!without_userinfo(&text).contains("hunter2"), "{text}");
@@ -78,7 +92,13 @@ fn cut_password_is_in_no_finding() {
         for text in [text.to_owned(), format!("{text}\ndocker.io::h.io/d,quay.io::h.io/q")] {
             let (rules, mut findings) = map::parse(&text, Form::List);
             let rules = RuleSet::new(rules);
-            let checked = Checked { rules: &rules, text: &text, key: None, registry: None };
+            let checked = Checked {
+                rules: &rules,
+                mirrors: &Mirrors::new(&rules),
+                text: &text,
+                key: None,
+                registry: None,
+            };
             findings.extend(checked.findings());
             assert!(findings.iter().any(|it| it.code.as_str() == code), "{text}: {findings:?}");
             let messages = format!("{findings:?}");
@@ -91,7 +111,9 @@ fn cut_password_is_in_no_finding() {
 fn target_before_a_comment_is_quoted() {
     let text = "docker.io::h.io/D#joe@example.org\nquay.io::nohost/d # joe@example.org";
     let rules = RuleSet::new(map::parse(text, Form::Lines).0);
-    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    let findings =
+        Checked { rules: &rules, mirrors: &Mirrors::new(&rules), text, key: None, registry: None }
+            .findings();
     let messages = format!("{findings:?}");
     assert!(messages.contains("h.io/D") && messages.contains("nohost/d"), "{messages}");
 }
@@ -100,7 +122,9 @@ fn target_before_a_comment_is_quoted() {
 fn unknown_scheme_has_its_hint() {
     let text = "docker.io::oci://h.io/d";
     let rules = RuleSet::new(map::parse(text, Form::List).0);
-    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    let findings =
+        Checked { rules: &rules, mirrors: &Mirrors::new(&rules), text, key: None, registry: None }
+            .findings();
     let finding = findings.iter().find(|it| it.code == Code::InvalidTarget).unwrap();
     assert!(finding.hint.as_deref().unwrap().contains("scheme"), "{finding}");
     assert!(finding.message.contains("oci://h.io/d"), "{finding}");
@@ -237,8 +261,13 @@ fn a_hundred_thousand_rules_are_checked() {
     let many: String = (0..100_000).map(|n| format!("r{n}.io::h.io/r\n")).collect();
     let rules = RuleSet::new(map::parse(&many, Form::Lines).0);
     let registry = Registry { domain: "h.io".into(), ..Registry::default() };
-    let checked =
-        Checked { rules: &rules, text: &many, key: Some("maps"), registry: Some(&registry) };
+    let checked = Checked {
+        rules: &rules,
+        mirrors: &Mirrors::new(&rules),
+        text: &many,
+        key: Some("maps"),
+        registry: Some(&registry),
+    };
     let findings = checked.findings();
     assert_eq!(findings.len(), 99_999);
     assert!(findings.iter().all(|f| f.severity == Severity::Warning && f.key == Some("maps")));
@@ -247,7 +276,9 @@ fn a_hundred_thousand_rules_are_checked() {
 /// The hints of the findings about `text`.
 fn hints(text: &str) -> String {
     let rules = RuleSet::new(map::parse(text, Form::List).0);
-    let findings = Checked { rules: &rules, text, key: None, registry: None }.findings();
+    let findings =
+        Checked { rules: &rules, mirrors: &Mirrors::new(&rules), text, key: None, registry: None }
+            .findings();
     findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ")
 }
 

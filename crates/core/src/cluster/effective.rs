@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::{base64, position::Position};
 use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{self, Declaration, UnixTime},
     finding::{Code, Finding},
-    place::Place,
 };
 
 /// The name of the page's Secret.
@@ -73,7 +72,7 @@ impl SecretData {
         for (key, value) in &self.data {
             match std::str::from_utf8(value) {
                 Ok(text) => plain.insert(key.clone(), text.into()),
-                Err(_) => bytes.insert(key.clone(), STANDARD.encode(value).into()),
+                Err(_) => bytes.insert(key.clone(), base64::encode(value).into()),
             };
         }
         let kind = if self.kind.is_empty() { "Opaque" } else { &self.kind };
@@ -202,7 +201,7 @@ fn too_large(text: &str) -> Finding {
     );
     let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
                 of its repositories";
-    Finding::error(Code::Unusable, Place::START, message).hint(hint)
+    Finding::error(Code::Unusable, Position::START, message).hint(hint)
 }
 
 type Judged = Option<Result<Effective, Origin>>;

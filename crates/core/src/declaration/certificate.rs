@@ -1,6 +1,6 @@
 //! CA certificates: one or several, in PEM (RFC 7468).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::base64;
 use x509_cert::{Certificate, der::Decode};
 
 /// Seconds since 1970-01-01 00:00 UTC. The core has no clock: callers say what time it is.
@@ -71,8 +71,8 @@ impl Certificates {
 }
 
 fn expiry(body: &str) -> Result<UnixTime, String> {
-    let base64: String = body.split_whitespace().collect();
-    let der = STANDARD.decode(base64).map_err(|_| "expected base64, found something else")?;
+    let encoded: String = body.split_whitespace().collect();
+    let der = base64::decode(encoded).ok_or("expected base64, found something else")?;
     let certificate = Certificate::from_der(&der)
         .map_err(|_| "expected an X.509 certificate, found other bytes")?;
     let validity = certificate.tbs_certificate().validity();

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::{
+    base64,
+    position::Position,
+    yaml::{Kind, NodeId, Style, Tree},
+};
 use strsim::osa_distance;
 
 use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
 use crate::{
     finding::{Code, Finding},
     manifest,
-    place::Place,
     reference::{is_domain, is_path},
     rule::Target,
-    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// A field of the page, under its two names.
@@ -81,14 +83,14 @@ impl Names {
 pub(super) struct Fields {
     names: Names,
     /// Where the block of fields begins.
-    place: Place,
-    given: BTreeMap<Field, (String, Place)>,
+    place: Position,
+    given: BTreeMap<Field, (String, Position)>,
     /// Unknown keys that look like the key of a field, as written.
-    mistyped: BTreeMap<Field, (String, Place)>,
+    mistyped: BTreeMap<Field, (String, Position)>,
     findings: Vec<Finding>,
 }
 
-fn unusable(place: Place, message: impl Into<String>) -> Finding {
+fn unusable(place: Position, message: impl Into<String>) -> Finding {
     Finding::error(Code::Unusable, place, message)
 }
 
@@ -104,7 +106,7 @@ pub(super) fn of_secret(tree: &Tree<'_>) -> Result<Fields, Refused> {
     let secret = secrets.next().or_else(|| documents().next());
     let Some(secret) = secret else {
         return Err(
-            unusable(Place::START, "expected the Secret registry-info, found nothing").into()
+            unusable(Position::START, "expected the Secret registry-info, found nothing").into()
         );
     };
     if let Some(second) = secrets.next() {
@@ -153,7 +155,7 @@ pub(super) fn of_values(tree: &Tree<'_>) -> Result<Fields, Refused> {
     let mut documents = tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let Some(values) = documents.next() else {
         let message = format!("expected values with {BLOCK}, found nothing");
-        return Err(unusable(Place::START, message).into());
+        return Err(unusable(Position::START, message).into());
     };
     if let Some(second) = documents.next() {
         let place = tree.node(second).place;
@@ -355,7 +357,7 @@ impl Fields {
         self.names.key(Field::Mirrors).unwrap_or_default()
     }
 
-    fn required(&self, field: Field) -> Result<(&str, Place), Refused> {
+    fn required(&self, field: Field) -> Result<(&str, Position), Refused> {
         let found = self.given.get(&field).map(|(text, place)| (text.as_str(), *place));
         // A base path may be the registry's root; nothing else can be empty.
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
@@ -422,9 +424,9 @@ impl Fields {
     }
 }
 
-fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
-    let base64: String = text.split_whitespace().collect();
-    let bytes = STANDARD.decode(base64).map_err(|_| {
+fn decoded(name: &str, text: &str, place: Position) -> Result<String, Refused> {
+    let encoded: String = text.split_whitespace().collect();
+    let bytes = base64::decode(encoded).ok_or_else(|| {
         unusable(place, format!("{name}: expected base64, found something else"))
             .hint("plain text belongs below stringData")
     })?;
@@ -436,7 +438,7 @@ fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
 /// Returns the password without line breaks at its end, and warns of them: `echo` adds one
 /// to what is piped into `base64`, and no registry's password ends in one.
 fn password<'t>(
-    (text, place): (&'t str, Place),
+    (text, place): (&'t str, Position),
     names: Names,
     findings: &mut Vec<Finding>,
 ) -> &'t str {
@@ -451,7 +453,7 @@ fn password<'t>(
 }
 
 /// Returns the hosts besides DOMAIN that the credential is declared for.
-fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>, Refused> {
+fn hosts((text, place): (&str, Position), names: Names) -> Result<Vec<HostPattern>, Refused> {
     let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
     let mut hosts = Vec::new();
     for (index, item) in items.enumerate() {
@@ -470,7 +472,7 @@ fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>,
 }
 
 /// Returns the host, and true if `http://` stands before it.
-fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), Refused> {
+fn domain((text, place): (&str, Position), names: Names) -> Result<(String, bool), Refused> {
     let key = names.key(Field::Domain).unwrap_or_default();
     let text = text.trim();
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
@@ -493,7 +495,7 @@ fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), 
 }
 
 /// Empty where the images lie at the registry's root.
-fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
+fn base_path((text, place): (&str, Position), names: Names) -> Result<String, Refused> {
     let path = text.trim().trim_matches('/');
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
@@ -506,7 +508,7 @@ fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refus
 }
 
 /// Go's `strconv.ParseBool`, less its one-letter forms.
-fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> {
+fn boolean((text, place): (&str, Position), names: Names) -> Result<bool, Refused> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -521,7 +523,7 @@ fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> 
 fn check_ca(
     ca: &Certificates,
     key: &str,
-    place: Place,
+    place: Position,
     now: UnixTime,
     insecure: bool,
     findings: &mut Vec<Finding>,

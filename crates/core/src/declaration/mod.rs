@@ -10,7 +10,11 @@ mod fields;
 mod host;
 mod source;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::{
+    base64,
+    position::Position,
+    yaml::{NodeId, Tree},
+};
 
 use self::fields::Fields;
 pub use self::{
@@ -23,11 +27,8 @@ use crate::{
     check::Checked,
     finding::{Code, Finding, Severity},
     nodes::{Fallback, Mirrors},
-    place::Place,
-    redact::line_may_hold_secret,
     render::Format,
-    rule::{Form, ImageSwap, RuleSet, map},
-    yaml::{NodeId, Tree},
+    rule::{Form, ImageSwap, RuleSet, map, redact::line_may_hold_secret},
 };
 
 /// What an operator declared.
@@ -40,6 +41,7 @@ pub struct Declaration {
     form: Form,
     text: String,
     rules: RuleSet,
+    mirrors: Mirrors,
     /// What was found while reading.
     read: Vec<Finding>,
     findings: Vec<Finding>,
@@ -86,7 +88,7 @@ impl Registry {
     /// Source: RFC 7617, section 2.
     pub fn basic(&self) -> Option<String> {
         let both = [self.username.expose(), ":", self.password.expose()].concat();
-        (!self.username.is_empty()).then(|| STANDARD.encode(both))
+        (!self.username.is_empty()).then(|| base64::encode(both))
     }
 }
 
@@ -162,7 +164,7 @@ impl Declaration {
         let (registry, text) = fields.registry(now, &mut findings)?;
         let mut this = Self::new(Some(registry), Some(key), Form::List, text, findings);
         if let Some(registry) = &mut this.registry {
-            let mirrors = Mirrors::new(&this.rules);
+            let mirrors = &this.mirrors;
             registry.plain_http |= mirrors.targets().any(|host| host == registry.domain)
                 && mirrors.scheme(&registry.domain) == "http";
         }
@@ -178,6 +180,7 @@ impl Declaration {
     ) -> Self {
         let (rules, unreadable) = map::parse(&text, form);
         let rules = RuleSet::new(rules);
+        let mirrors = Mirrors::new(&rules);
         let lines: Vec<&str> = text.split('\n').collect();
         findings.extend(unreadable.into_iter().map(|mut finding| {
             // Replicas receive the text of the rules: no password may be in it.
@@ -187,7 +190,8 @@ impl Declaration {
             }
             finding.within(key)
         }));
-        let mut this = Self { registry, key, form, text, rules, read: findings, findings: vec![] };
+        let mut this =
+            Self { registry, key, form, text, rules, mirrors, read: findings, findings: vec![] };
         this.findings = this.with(this.checked().findings());
         this
     }
@@ -196,6 +200,7 @@ impl Declaration {
     fn checked(&self) -> Checked<'_> {
         Checked {
             rules: &self.rules,
+            mirrors: &self.mirrors,
             text: &self.text,
             key: self.key,
             registry: self.registry.as_ref(),
@@ -234,6 +239,11 @@ impl Declaration {
         &self.rules
     }
 
+    /// Returns the mirrors that nodes use for the rules.
+    pub const fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
+    }
+
     /// The rules, and nothing else of the declaration.
     pub fn into_rules(self) -> RuleSet {
         self.rules
@@ -256,7 +266,7 @@ impl Declaration {
             let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
             let message = "expected a line `default::`, found none: imageswap then asks no prefix \
                            rule, and no image is changed";
-            let finding = Finding::warning(Code::SilentNoOp, Place::START, message)
+            let finding = Finding::warning(Code::SilentNoOp, Position::START, message)
                 .hint("add `default::`, which leaves everything else alone");
             if !known {
                 findings.insert(0, finding);
@@ -276,7 +286,7 @@ impl Declaration {
     }
 
     /// A line of the rules' text, for showing where a finding lies.
-    pub fn line(&self, place: Place) -> Option<&str> {
+    pub fn line(&self, place: Position) -> Option<&str> {
         self.text.split('\n').nth(place.line - 1).map(|line| line.trim_end_matches('\r'))
     }
 }

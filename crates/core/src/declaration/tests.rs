@@ -30,7 +30,7 @@ fn refused(result: Result<Declaration, Refused>, line: usize, column: usize, mes
     let finding = &refused.findings[0];
     assert_eq!(
         (finding.place, finding.severity),
-        (Place { line, column }, Severity::Error),
+        (Position { line, column }, Severity::Error),
         "{finding}"
     );
     assert!(finding.message.contains(message), "{finding}");
@@ -421,7 +421,7 @@ fn unknown_keys_are_warnings() {
     let unknown: Vec<_> = findings.filter(|finding| finding.code == Code::UnknownKey).collect();
     assert_eq!(unknown.len(), 2);
     assert_eq!(unknown[0].hint.as_deref(), Some("did you mean INSECURE?"));
-    assert_eq!(unknown[0].place, Place { line: 8, column: 3 });
+    assert_eq!(unknown[0].place, Position { line: 8, column: 3 });
     assert_eq!(unknown[0].severity, Severity::Warning);
 }
 
@@ -464,7 +464,7 @@ fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
     let refused = declaration.serving().unwrap_err();
     let error = refused.findings.iter().find(|finding| finding.is_error()).unwrap();
     assert_eq!(error.key, Some("MIRROR_REGISTRIES"));
-    assert_eq!(error.place, Place { line: 1, column: 12 });
+    assert_eq!(error.place, Position { line: 1, column: 12 });
 }
 
 #[test]
@@ -487,8 +487,8 @@ fn lists_and_maps_declare_rules_alone() {
     assert!(list.registry.is_none());
     assert_eq!(codes(&list), ["unreadable-line"]);
     let map = Declaration::read(Source::Map, "# a\ndocker.io::h.io/d\n", IN_2030).unwrap();
-    assert_eq!(map.rules().rules()[0].place, Place { line: 2, column: 1 });
-    assert_eq!(map.line(Place { line: 2, column: 1 }), Some("docker.io::h.io/d"));
+    assert_eq!(map.rules().rules()[0].place, Position { line: 2, column: 1 });
+    assert_eq!(map.line(Position { line: 2, column: 1 }), Some("docker.io::h.io/d"));
     assert_eq!(codes(&map), [] as [&str; 0]);
     assert_eq!(map.imageswap_findings()[0].code, Code::SilentNoOp);
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::yaml::{Node, Style};
+use image_swap_text::yaml::{Node, Style};
 
 /// Returns the bytes to replace in `source`, and what by, so that the scalar `node` reads
 /// `new`, a reference, behind its first `prefix` bytes. Without those it reads as a reference

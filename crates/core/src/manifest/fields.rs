@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::yaml::{Kind, NodeId, Style, Tree};
+use image_swap_text::yaml::{Kind, NodeId, Style, Tree};
 
 /// The fields of interest of every mapping. A field of its own beats a merged
 /// one, an earlier merge source beats a later one (yaml.org/type/merge.html);

@@ -22,13 +22,15 @@ mod text;
 mod uses;
 
 pub(crate) use self::edit::is_string;
+use image_swap_text::yaml;
+
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
     join::Joined,
     outcome::{Change, ExemptPart, Holder, Left, Passed, Rewritten, What, Why},
     text::Manifest,
 };
-use crate::{rule::RuleSet, workload, yaml::SyntaxError};
+use crate::{rule::RuleSet, workload};
 
 /// What may be set about rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub fn rewrite<'s>(
     source: &'s str,
     rules: &RuleSet,
     settings: &Settings,
-) -> Result<Rewritten<'s>, SyntaxError> {
+) -> Result<Rewritten<'s>, yaml::Error> {
     Ok(Manifest::parse(source)?.rewrite(rules, settings))
 }
 

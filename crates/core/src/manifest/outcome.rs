@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{place::Place, reference::ReferenceError, rule::Reason};
+use image_swap_text::position::Position;
+
+use crate::{reference::ReferenceError, rule::Reason};
 
 /// What became of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Rewritten<'s> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptPart {
     /// The place at which it begins.
-    pub place: Place,
+    pub place: Position,
     /// The reason, for people.
     pub reason: String,
 }
@@ -35,7 +37,7 @@ pub struct ExemptPart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// The place at which it begins.
-    pub place: Place,
+    pub place: Position,
     /// The image.
     pub image: String,
     /// The field or text that holds it.
@@ -79,7 +81,7 @@ impl fmt::Display for Holder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Where the value begins, in the source.
-    pub place: Place,
+    pub place: Position,
     /// Whose image it is; of several that share it, the first.
     pub what: What,
     /// The image it was.
@@ -94,7 +96,7 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Where the value begins.
-    pub place: Place,
+    pub place: Position,
     /// Whose image it is; of several that share it, the first.
     pub what: What,
     /// The image.
@@ -115,7 +117,7 @@ pub enum Why {
     /// It is a number, a boolean or of a type of its own, and the API takes only strings.
     NoString,
     /// It is anchored, and used here as something else than an image.
-    UsedElsewhere(Place),
+    UsedElsewhere(Position),
     /// It is anchored, and also the image of a pod or container that is left alone.
     SharedWithExempt,
 }

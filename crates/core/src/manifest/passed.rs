@@ -3,15 +3,18 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::{
+    position::Position,
+    yaml::{Kind, NodeId, Style, Tree},
+};
+
 use super::{
     Holder, Passed,
     uses::{Found, OnRequest, image_in_argument},
 };
 use crate::{
     admission::ORIGINALS,
-    place::Place,
     rule::{Reason, RuleSet},
-    yaml::{Kind, NodeId, Style, Tree},
 };
 
 /// Annotations that repeat what an object was before.
@@ -23,7 +26,7 @@ const SCHEMES: [&str; 2] = ["docker://", "oci://"];
 /// Finds what `rules` would change in the texts of `tree` that are neither images nor exempt.
 pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<Passed> {
     let parents = vec![None; tree.len()];
-    let mut reader = Reader { tree, rules, parents, cursor: (0, Place::START) };
+    let mut reader = Reader { tree, rules, parents, cursor: (0, Position::START) };
     let mut skipped = vec![false; tree.len()];
     for (id, node) in tree.nodes() {
         if found.skipped.contains(&id) {
@@ -83,7 +86,7 @@ struct Reader<'t, 's> {
     /// By node: the collection it is in, and its key if that is a mapping.
     parents: Vec<Option<(NodeId, Option<NodeId>)>>,
     /// A byte of the source and its place: texts are read in their order.
-    cursor: (usize, Place),
+    cursor: (usize, Position),
 }
 
 impl Reader<'_, '_> {
@@ -200,13 +203,13 @@ impl Reader<'_, '_> {
     }
 
     /// The place of byte `at` of the source.
-    fn place(&mut self, at: usize) -> Place {
+    fn place(&mut self, at: usize) -> Position {
         let (from, mut place) = self.cursor;
-        let (from, start) = if from <= at { (from, place) } else { (0, Place::START) };
+        let (from, start) = if from <= at { (from, place) } else { (0, Position::START) };
         place = start;
         for character in self.tree.source().get(from..at).unwrap_or_default().chars() {
             if character == '\n' {
-                place = Place { line: place.line + 1, column: 1 };
+                place = Position { line: place.line + 1, column: 1 };
             } else {
                 place.column += 1;
             }

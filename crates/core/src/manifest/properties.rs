@@ -3,13 +3,15 @@
 
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
+use image_swap_text::{
+    position::Position,
+    yaml::{Kind, NodeId, Style, Tree},
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::place::Place;
 use crate::rule::{Form, map};
-use crate::yaml::{Kind, NodeId, Style, Tree};
 
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
@@ -434,7 +436,7 @@ fn check_laws(source: &str) {
     }
 
     let manifest = Manifest::parse(source).unwrap();
-    let changed = |place: Place| result.changes.iter().any(|change| change.place == place);
+    let changed = |place: Position| result.changes.iter().any(|change| change.place == place);
     let nodes = manifest
         .tree()
         .nodes()

@@ -1,7 +1,8 @@
 use std::{borrow::Cow, fmt::Write as _};
 
+use image_swap_text::position::Position;
+
 use super::*;
-use crate::place::Place;
 use crate::rule::{Form, Reason, map};
 use crate::workload::exempt::Exemptions;
 
@@ -691,7 +692,7 @@ fn an_anchored_list_of_containers_is_edited_once() {
 #[test]
 fn an_anchored_image_that_is_also_something_else_is_reported() {
     let text = pod("containers: [{image: &i nginx, env: [{name: X, value: *i}]}]");
-    let place = Place { line: 4, column: 62 };
+    let place = Position { line: 4, column: 62 };
     assert_eq!(leaves(&text), [Why::UsedElsewhere(place)]);
     // As a key, and where it is defined.
     assert_eq!(leaves(&pod("x: &i nginx, containers: [{image: *i}]")).len(), 1);

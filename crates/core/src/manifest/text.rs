@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use image_swap_text::yaml::{self, Kind, NodeId, Style, Tree};
+
 use super::{Change, ExemptPart, Left, Rewritten, Settings, Why, edit, passed, uses};
 use crate::rule::RuleSet;
-use crate::yaml::{Kind, NodeId, Style, SyntaxError, Tree};
 
 /// A text that has been read: any number of YAML documents or JSON texts.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ impl<'s> Manifest<'s> {
     /// # Errors
     /// If it is neither. Of a text that begins like JSON, the reader that got
     /// further says why.
-    pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
+    pub fn parse(source: &'s str) -> Result<Self, yaml::Error> {
         let is_blank = |c: char| c == '\u{feff}' || c.is_whitespace();
         let start = source.trim_start_matches(is_blank);
         if !start.starts_with(['{', '[']) {

@@ -8,13 +8,14 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
+use image_swap_text::yaml::{Kind, NodeId, Tree};
+
 use super::fields::{Fields, is_merge, merge_sources};
 use super::role::{Family, Role, Standing};
 use super::{FieldSpec, Settings, What, known};
 use crate::workload::{
     CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload, exempt::Exemptions,
 };
-use crate::yaml::{Kind, NodeId, Tree};
 
 /// The fields that decide something here, beside the label of the settings, the keys of
 /// exemptions, and the names in the paths of fields.

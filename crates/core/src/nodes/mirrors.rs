@@ -54,7 +54,7 @@ pub struct Mirrors {
 
 impl Mirrors {
     /// What nodes are told of `rules`.
-    pub fn new(rules: &RuleSet) -> Self {
+    pub(crate) fn new(rules: &RuleSet) -> Self {
         let mut this = Self::default();
         let mut leave_alone = HashSet::new();
         for (id, rule) in rules.rules().iter().enumerate() {

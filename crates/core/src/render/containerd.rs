@@ -17,7 +17,8 @@ use super::{
 };
 use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
 
-pub(super) const FORMAT: Format = Format {
+/// The directory of `hosts.toml` files that containerd reads.
+pub const FORMAT: Format = Format {
     name: "containerd",
     about: "certs.d/HOST/hosts.toml of containerd 1.6 and later",
     words: CONTAINERD,

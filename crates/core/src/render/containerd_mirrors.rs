@@ -15,7 +15,8 @@ use crate::{
     rule::Rule,
 };
 
-pub(super) const FORMAT: Format = Format {
+/// The mirrors table in containerd's configuration.
+pub const FORMAT: Format = Format {
     name: "containerd-mirrors",
     about: "the mirrors table of containerd's config.toml",
     words: Words {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{File, Format, Printed, Told};
 use crate::nodes::Words;
 
-pub(super) const FORMAT: Format = Format {
+/// The lists of mirrors in Docker's `daemon.json`.
+pub const FORMAT: Format = Format {
     name: "docker",
     about: "daemon.json of dockerd",
     words: Words {

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint, Words};
 
-pub(super) const FORMAT: Format = Format {
+/// The `registries.yaml` of k3s and RKE2.
+pub const FORMAT: Format = Format {
     name: "k3s",
     about: "registries.yaml of k3s and RKE2",
     words: Words {

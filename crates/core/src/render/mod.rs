@@ -15,6 +15,10 @@ mod registries_conf;
 mod talos;
 mod text;
 
+pub use self::{
+    containerd::FORMAT as CONTAINERD, containerd_mirrors::FORMAT as CONTAINERD_MIRRORS,
+    docker::FORMAT as DOCKER, k3s::FORMAT as K3S, registries_conf::FORMAT as REGISTRIES_CONF,
+};
 use crate::{
     declaration::{Declaration, Registry},
     nodes::{Fallback, Inexpressible, Mirrors, Words},
@@ -34,11 +38,11 @@ pub struct Format {
 
 /// The formats.
 pub const FORMATS: [Format; 8] = [
-    containerd::FORMAT,
-    containerd_mirrors::FORMAT,
-    registries_conf::FORMAT,
-    k3s::FORMAT,
-    docker::FORMAT,
+    CONTAINERD,
+    CONTAINERD_MIRRORS,
+    REGISTRIES_CONF,
+    K3S,
+    DOCKER,
     buildkit::FORMAT,
     talos::FORMAT,
     openshift::FORMAT,
@@ -110,7 +114,7 @@ struct Printed {
 
 /// What a format is printed from.
 struct Told<'a> {
-    mirrors: Mirrors,
+    mirrors: &'a Mirrors,
     rules: &'a RuleSet,
     registry: Option<&'a Registry>,
     options: Options,
@@ -131,8 +135,8 @@ impl Format {
     pub fn render(&self, declaration: &Declaration, options: Options) -> Rendered {
         let rules = declaration.rules();
         let registry = declaration.registry.as_ref();
-        let told = Told { mirrors: Mirrors::new(rules), rules, registry, options };
-        let inexpressible = self.words.inexpressible(rules, &told.mirrors, options.fallback);
+        let told = Told { mirrors: declaration.mirrors(), rules, registry, options };
+        let inexpressible = self.words.inexpressible(rules, told.mirrors, options.fallback);
         // A format that would ask the registry all the same is not written at all.
         if options.fallback == Fallback::Never && self.words.never.is_err() {
             return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };

@@ -17,7 +17,8 @@ use super::{
 use crate::nodes::{Endpoint, Words};
 use crate::rule::{Key, Kind};
 
-pub(super) const FORMAT: Format = Format {
+/// The `registries.conf` of CRI-O and podman.
+pub const FORMAT: Format = Format {
     name: "registries-conf",
     about: "registries.conf of podman, skopeo and CRI-O",
     words: Words { paths: true, default: false, hosts: true, mirror_paths: true, never: Ok(()) },

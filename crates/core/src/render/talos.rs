@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 
+use image_swap_text::base64;
+
 use super::{
     File, Format, Printed, Told,
-    text::{MARKER, base64, quoted},
+    text::{MARKER, quoted},
 };
 use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
 
@@ -35,7 +37,7 @@ fn print(told: &Told<'_>) -> Printed {
         if told.insecure(host) {
             config.push_str("        tls:\n          insecureSkipVerify: true\n");
         } else if let Some(ca) = told.ca(host) {
-            let _ = write!(config, "        tls:\n          ca: {}\n", base64(ca));
+            let _ = write!(config, "        tls:\n          ca: {}\n", base64::encode(ca));
         }
         if let Some((username, password)) = told.credentials(host) {
             let (username, password) = (quoted(username), quoted(password));

@@ -1,7 +1,5 @@
 //! Quoting, for the languages that files are written in.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 /// What stands in place of a credential.
 pub(super) const REDACTED: &str = "<redacted>";
 
@@ -20,8 +18,4 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let texts: Vec<String> = texts.into_iter().map(quoted).collect();
     format!("[{}]", texts.join(", "))
-}
-
-pub(super) fn base64(text: &str) -> String {
-    STANDARD.encode(text)
 }

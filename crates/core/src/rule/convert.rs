@@ -11,12 +11,10 @@ use super::{
     imageswap::ImageSwap,
     key::{Key, compared, is_registry},
     map::{self, Kind},
+    redact::rule_text,
     ruleset::RuleSet,
 };
-use crate::{
-    redact::rule_text,
-    reference::{DOCKER_DOMAIN, Reference},
-};
+use crate::reference::{DOCKER_DOMAIN, Reference};
 
 /// A repository that nobody has, to ask about the rest of a host.
 const PROBE: &str = "image-swap-probe/image-swap-probe";

@@ -10,16 +10,15 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use image_swap_text::position::Position;
+
 use super::{
     map::{self, Form, Kind, Rule},
     pattern::Pattern,
     ruleset::{Decision, Reason, RuleSet},
     table::RuleId,
 };
-use crate::{
-    place::Place,
-    reference::{DOCKER_DOMAIN, Reference, ReferenceError},
-};
+use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
 
 /// A map as imageswap-webhook reads it, beside the same map as `canonical` reads it.
 #[derive(Clone, Debug)]
@@ -223,11 +222,11 @@ impl ImageSwap {
 
 /// The lines upstream would read, each with its place. A list has no lines:
 /// each of its items is one.
-fn lines(text: &str, form: Form) -> Vec<(Place, String)> {
-    let mut lines: Vec<(Place, String)> = Vec::new();
+fn lines(text: &str, form: Form) -> Vec<(Position, String)> {
+    let mut lines: Vec<(Position, String)> = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let place = |column| Place { line: index + 1, column };
+        let place = |column| Position { line: index + 1, column };
         if form == Form::Lines {
             lines.push((place(1), line.to_owned()));
             continue;
@@ -254,7 +253,7 @@ fn lines(text: &str, form: Form) -> Vec<(Place, String)> {
 }
 
 /// `build_swap_map`, one line of it.
-fn parse_line(line: &str, place: Place) -> Option<Rule> {
+fn parse_line(line: &str, place: Position) -> Option<Rule> {
     if line.starts_with('#') {
         return None;
     }
@@ -275,7 +274,7 @@ fn parse_line(line: &str, place: Place) -> Option<Rule> {
         _ => Kind::Prefix,
     };
     let blank = line.chars().take_while(|c| c.is_whitespace()).count();
-    let place = Place { column: place.column + blank, ..place };
+    let place = Position { column: place.column + blank, ..place };
     Some(Rule { kind, source, target, place, target_place: place })
 }
 

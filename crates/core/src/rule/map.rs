@@ -13,14 +13,14 @@
 //! `build_swap_map`; comments end the line at the *first* `#`, which is what its
 //! documentation says and its code does not.
 
+use image_swap_text::{position::Position, redact::is_digest};
+
 use super::{
     key::{Key, compared},
     target::Target,
 };
 use crate::{
     finding::{Code, Finding},
-    place::Place,
-    redact::is_digest,
     reference::Reference,
 };
 
@@ -49,9 +49,9 @@ pub struct Rule {
     /// The right side as written, white space left out; of `noswap_wildcards`, one element.
     pub target: String,
     /// Where the source begins (of a `noswap_wildcards` element: the element).
-    pub place: Place,
+    pub place: Position,
     /// Where the target begins.
-    pub target_place: Place,
+    pub target_place: Position,
 }
 
 impl Rule {
@@ -175,9 +175,9 @@ impl Item {
     }
 
     /// The place of the byte `at` of the text; past the end, of its last character.
-    fn place(&self, at: usize) -> Place {
+    fn place(&self, at: usize) -> Position {
         let index = self.text[..at].chars().count().min(self.columns.len() - 1);
-        Place { line: self.line, column: self.columns[index] }
+        Position { line: self.line, column: self.columns[index] }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`map`] reads the text, [`RuleSet`] answers for the dialect `canonical`.
 
 pub mod map;
+pub mod redact;
 
 mod asked;
 mod convert;

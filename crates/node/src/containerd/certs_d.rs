@@ -7,8 +7,8 @@ use std::{
 
 use image_swap_core::{
     declaration::{Credential, Registry},
-    nodes::{Fallback, Mirrors},
-    render::{Format, OVER_HTTP, Options, Rendered},
+    nodes::Fallback,
+    render::{CONTAINERD, OVER_HTTP, Options, Rendered},
 };
 
 use super::{
@@ -46,8 +46,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
-    let declared = Mirrors::new(desired.declaration.rules());
-    let migrated = migrate::of(observed, &sources, &registry, &hosts, &declared, &mut changes)?;
+    let declared = desired.declaration.mirrors();
+    let migrated = migrate::of(observed, &sources, &registry, &hosts, declared, &mut changes)?;
     neighbours::check(observed, below, &hosts, &mut changes)?;
     if let Some((other, host)) =
         in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
@@ -150,7 +150,7 @@ impl<'a, 'o> Below<'a, 'o> {
             let secret = secret || file.secret;
             changes.whole(path, if secret { File::secret(text) } else { File::public(text) });
         }
-        let mirrors = Mirrors::new(self.desired.declaration.rules());
+        let mirrors = self.desired.declaration.mirrors();
         for host in mirrors.targets() {
             let contact = self.others(changes).contact(mirrors.scheme(host), host);
             changes.contacts.extend(contact);
@@ -216,10 +216,9 @@ fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
     if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
         registry.username = Credential::default();
     }
-    let Some(format) = Format::named("containerd") else { return Rendered::default() };
-    let mut rendered = format.render(&declaration, options);
+    let mut rendered = CONTAINERD.render(&declaration, options);
     // The credential goes elsewhere, and there plain HTTP leaves it out too.
-    if anonymous && format.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
+    if anonymous && CONTAINERD.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
         rendered.notes.push(OVER_HTTP);
     }
     rendered
@@ -239,7 +238,7 @@ fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Re
 #[expect(clippy::doc_markdown, reason = "the names of the keys")]
 fn authorized_hosts(desired: &Desired<'_>, registry: Option<&Registry>) -> Vec<String> {
     let Some(registry) = registry else { return Vec::new() };
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let is_sent = |host: &str| desired.header_over_http || mirrors.scheme(host) == "https";
     let others = mirrors.targets().filter(|host| *host != registry.domain);
     let others = others.filter(|host| registry.covers(host));
@@ -255,7 +254,7 @@ fn rows(
     servers: &BTreeMap<String, String>,
     changes: &Changes<'_>,
 ) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let hosts = mirrors
         .hosts()
         .chain((!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere())));

@@ -1,9 +1,10 @@
 //! The one edit of config.toml: `config_path`, and nothing that may not stand beside it.
 
 use image_swap_core::declaration;
+use image_swap_text::toml::string;
 
 use super::{main_file::MainFile, migrate::Migrated, registry::Registry, sources::Source};
-use crate::{File, HostPath, Observed, Refusal, case, owner, plan::Changes, toml::string};
+use crate::{File, HostPath, Observed, Refusal, case, owner, plan::Changes};
 
 /// What config.toml is to say.
 pub(super) struct Edit<'a> {

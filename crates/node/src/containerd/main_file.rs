@@ -1,14 +1,12 @@
 //! config.toml itself, before and after an edit.
 
+use image_swap_text::toml::{EditError, Leaves, NotToml, Toml};
+
 use super::{
     registry::{CRI, IMAGES},
     sources::Source,
 };
-use crate::{
-    File, Observed, Refusal, Version, case, owner,
-    plan::Changes,
-    toml::{CannotEdit, Leaves, NotToml, Toml},
-};
+use crate::{File, Observed, Refusal, Version, case, owner, plan::Changes};
 
 /// config.toml while it is edited.
 pub(super) struct MainFile<'a> {
@@ -63,7 +61,7 @@ impl<'a> MainFile<'a> {
     /// Makes one edit.
     pub(super) fn edit(
         &mut self,
-        edit: impl FnOnce(&Toml<'_>) -> Result<String, CannotEdit>,
+        edit: impl FnOnce(&Toml<'_>) -> Result<String, EditError>,
     ) -> Result<(), Refusal> {
         let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
         self.text = edit(&toml).map_err(|error| self.cannot(&error.to_string()))?;

@@ -6,17 +6,14 @@ use std::{
 };
 
 use image_swap_core::nodes::Mirrors;
+use image_swap_text::toml::{self, Path, Toml, string};
 
 use super::{
     registry::{Registry, Spot},
     settings::HostSettings,
     sources::Source,
 };
-use crate::{
-    File, Observed, Refusal, case,
-    plan::Changes,
-    toml::{self, Path, Toml, string},
-};
+use crate::{File, Observed, Refusal, case, plan::Changes};
 
 /// What leaves config.toml, and what says the same below `certs.d`.
 #[derive(Default)]

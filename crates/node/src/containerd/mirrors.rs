@@ -1,18 +1,15 @@
 //! The mirrors table of config.toml: how it was done, and as the page prints it.
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
-    render::{ConfigVersion, EndpointForm, Format, OVER_HTTP, Options},
+    nodes::Fallback,
+    render::{CONTAINERD_MIRRORS, ConfigVersion, EndpointForm, OVER_HTTP, Options},
 };
+use image_swap_text::toml::{Leaves, Toml};
 
 use super::{
     config_path::holds, main_file::MainFile, migrate, registry::Registry, sources, support,
 };
-use crate::{
-    Desired, Form, Observed, Plan, Refusal, Row, Version, case,
-    plan::Changes,
-    toml::{Leaves, Toml},
-};
+use crate::{Desired, Form, Observed, Plan, Refusal, Row, Version, case, plan::Changes};
 
 /// The versions whose CRI plugin does not start with the table.
 const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
@@ -42,9 +39,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         header_over_http: desired.header_over_http,
         ..Options::default()
     };
-    let format = Format::named("containerd-mirrors");
-    let mut rendered =
-        format.map(|format| format.render(desired.declaration, options)).unwrap_or_default();
+    let mut rendered = CONTAINERD_MIRRORS.render(desired.declaration, options);
     // Its own speak of flags that are none of this command's.
     rendered.notes.retain(|note| *note == OVER_HTTP);
     rendered.notes.push(match desired.form {
@@ -57,7 +52,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
     let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();
 
-    let declared = Mirrors::new(desired.declaration.rules());
+    let declared = desired.declaration.mirrors();
     for (host, spot) in &registry.mirrors {
         let table = ["plugins", spot.plugin, "registry", "mirrors", host];
         if !wanted.keys().any(|path| path.iter().zip(table).all(|(key, of)| key == of)) {
@@ -66,7 +61,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         if spot.path != observed.config {
             return Err(holds(observed, &spot.path));
         }
-        migrate::check_schemes(&sources, host, spot, &declared)?;
+        migrate::check_schemes(&sources, host, spot, declared)?;
         let found = format!("{} has mirrors for {host}", spot.path);
         changes.edits(&spot.path, &case::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;
@@ -161,7 +156,7 @@ fn rows(
     is_read: bool,
     changes: &Changes<'_>,
 ) -> Vec<Row> {
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
     let rows = hosts.map(|(host, endpoints)| Row {
         host: host.to_owned(),

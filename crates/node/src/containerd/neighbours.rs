@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use image_swap_core::{
-    nodes::Mirrors,
-    render::{self, Rendered},
-};
+use image_swap_core::render::{self, Rendered};
 
 use super::others::{HOSTS, Others};
 use crate::{
@@ -60,7 +57,7 @@ pub(super) fn left_as_it_is(
     file: &render::File,
 ) -> Option<(&'static Case, String)> {
     let (host, name) = file.path.split_once('/')?;
-    let mirrors = Mirrors::new(desired.declaration.rules());
+    let mirrors = desired.declaration.mirrors();
     let is_target_alone = !mirrors.hosts().any(|(found, _)| found == host) && host != "_default";
     let registry = desired.declaration.registry.as_ref().filter(|registry| registry.covers(host));
     let trusts = registry.is_some_and(|registry| registry.insecure || !registry.ca.is_empty());

@@ -7,13 +7,10 @@
 use std::collections::BTreeMap;
 
 use image_swap_core::declaration::Registry;
+use image_swap_text::toml::{EditError, Item, Toml, string};
 
 use super::settings::HostSettings;
-use crate::{
-    Contact, HostPath, Observed, Refusal, case,
-    plan::Changes,
-    toml::{CannotEdit, Toml, string},
-};
+use crate::{Contact, HostPath, Observed, Refusal, case, plan::Changes};
 
 /// The name of every file of settings.
 pub(super) const HOSTS: &str = "hosts.toml";
@@ -327,9 +324,7 @@ impl Others<'_, '_> {
 impl ForeignHosts {
     fn parse(text: &str, path: HostPath, directory: &HostPath) -> Option<Self> {
         let toml = Toml::parse(text).ok()?;
-        let of = |item: &toml_edit::Item| {
-            item.as_table_like().map(|table| HostSettings::of(table, directory))
-        };
+        let of = |item: &Item| item.as_table_like().map(|table| HostSettings::of(table, directory));
         let hosts = toml.keys(&["host"]).into_iter();
         let hosts = hosts.map(|url| {
             let settings = toml.get(&["host", url]).and_then(of).unwrap_or_default();
@@ -404,7 +399,7 @@ fn hub(host: &str) -> &str {
     if HUB_NAMES.contains(&host) { HUB } else { host }
 }
 
-fn cannot(name: &str, error: &CannotEdit) -> Refusal {
+fn cannot(name: &str, error: &EditError) -> Refusal {
     let found = format!("{name}/{HOSTS}: {error}");
     Refusal::new(&case::FOREIGN_HOSTS_ODD, found)
 }

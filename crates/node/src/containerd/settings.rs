@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toml_edit::{Item, TableLike, Value};
+use image_swap_text::toml::{EditError, Item, TableLike, Toml, Value, string};
 
-use crate::{
-    HostPath,
-    toml::{CannotEdit, Toml, string},
-};
+use crate::HostPath;
 
 /// TLS settings and headers of one registry host.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -82,9 +79,9 @@ impl HostSettings {
     }
 
     /// Returns `text`, a `hosts.toml`, with these settings in the table at `path`.
-    pub(super) fn put(&self, text: &str, path: &[&str]) -> Result<String, CannotEdit> {
+    pub(super) fn put(&self, text: &str, path: &[&str]) -> Result<String, EditError> {
         let mut text = text.to_owned();
-        let mut set = |keys: &[&str], value: &str| -> Result<(), CannotEdit> {
+        let mut set = |keys: &[&str], value: &str| -> Result<(), EditError> {
             // An unreadable text is left as it is: containerd would refuse it anyway.
             let Ok(toml) = Toml::parse(&text) else { return Ok(()) };
             text = toml.set(&[path, keys].concat(), value, &[])?;

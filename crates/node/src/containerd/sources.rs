@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use image_swap_text::toml::Toml;
+
 use crate::{
     Entry, File, Files, HostPath, Observed, Refusal,
     case::{self, Case},
     glob, owner,
-    toml::Toml,
 };
 
 /// The newest known version of the configuration, which came with containerd 2.3.

@@ -6,6 +6,8 @@ use std::{
     process::Stdio,
 };
 
+use image_swap_text::toml::DocumentMut;
+
 use crate::{
     Host, HostPath, Runtime, Version,
     cri::{self, Client},
@@ -120,7 +122,7 @@ fn containerd_socket(host: &Host) -> HostPath {
 /// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,
 /// which wins over `[grpc]`.
 fn address(config: &str) -> Option<String> {
-    let document: toml_edit::DocumentMut = config.parse().ok()?;
+    let document: DocumentMut = config.parse().ok()?;
     let plugin = || document.get("plugins")?.get("io.containerd.server.v1.grpc");
     let addresses = [plugin(), document.get("grpc")];
     addresses.into_iter().flatten().find_map(|table| {

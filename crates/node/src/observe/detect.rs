@@ -1,5 +1,7 @@
 //! Which runtime a host has.
 
+use image_swap_text::toml::DocumentMut;
+
 use super::ObserveError;
 use crate::{Host, HostPath, RUNTIMES, Runtime};
 
@@ -63,7 +65,7 @@ fn used_by_kubelet(host: &Host) -> Option<Runtime> {
 /// As Docker's own packages set up containerd.
 fn cri_is_disabled(host: &Host) -> bool {
     let config = text(host, Runtime::Containerd.config().as_str()).unwrap_or_default();
-    let document: Option<toml_edit::DocumentMut> = config.parse().ok();
+    let document: Option<DocumentMut> = config.parse().ok();
     document.is_some_and(|document| {
         let disabled = document.get("disabled_plugins").and_then(|item| item.as_array());
         disabled.is_some_and(|names| {

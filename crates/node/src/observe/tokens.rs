@@ -1,7 +1,7 @@
 //! Whether the declared registry takes tokens alone.
 
 use image_swap_core::declaration::Registry;
-use toml_edit::{DocumentMut, Item};
+use image_swap_text::toml::{DocumentMut, Item};
 
 use super::Asks;
 use crate::{

@@ -1,6 +1,8 @@
 //! What a file of ours becomes without us.
 
-use crate::{Before, File, HostPath, Written, json, text::Encoding, toml};
+use image_swap_text::{encoding::Encoding, json::edit, toml};
+
+use crate::{Before, File, HostPath, Written};
 
 /// What to do with a file that we wrote.
 pub(crate) enum Back {
@@ -43,8 +45,8 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     };
     let text = text.as_str();
     let without = if is(&[".json"]) {
-        json::without(&before, &ours, text)
-            .map(|(text, left)| (json::is_empty(&text), text, left))
+        edit::without(&before, &ours, text)
+            .map(|(text, left)| (edit::is_empty(&text), text, left))
             .map_err(|error| error.to_string())
     } else {
         let shown = |left: Vec<toml::Path>| left.iter().map(|path| toml::shown(path)).collect();

@@ -1,6 +1,7 @@
 //! From what a host should hold to steps, and a ledger of them.
 
-use image_swap_core::{redact::without_userinfo, render::Rendered};
+use image_swap_core::render::Rendered;
+use image_swap_text::redact::without_userinfo;
 
 use super::{Plan, Step, back, order::Steps};
 use crate::{

@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 
-use similar::{ChangeTag, TextDiff};
+use image_swap_text::{diff::push_hunks, encoding::Encoding};
 
 use super::{Plan, Step, redact::Redacted};
-use crate::{File, Ledger, Observed, text::Encoding};
-
-/// Lines around a change.
-const CONTEXT: usize = 3;
+use crate::{File, Ledger, Observed};
 
 impl Plan {
     /// What changes on `observed`, the host before the plan, as a unified diff.
@@ -52,29 +49,7 @@ impl Plan {
             out.push_str("(not shown: it holds a key, or a credential over several lines)\n");
             return;
         };
-        let diff = TextDiff::from_lines(&old, &new);
-        for group in diff.grouped_ops(CONTEXT) {
-            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-            let range = |start: usize, end: usize| match end - start {
-                0 => format!("{start},0"),
-                n => format!("{},{n}", start + 1),
-            };
-            let _ = writeln!(
-                out,
-                "@@ -{} +{} @@",
-                range(first.old_range().start, last.old_range().end),
-                range(first.new_range().start, last.new_range().end),
-            );
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                let (sign, line) = match (change.tag(), change.old_index(), change.new_index()) {
-                    (ChangeTag::Equal, Some(line), _) => (' ', shown_old.line(line)),
-                    (ChangeTag::Delete, Some(line), _) => ('-', shown_old.line(line)),
-                    (_, _, Some(line)) => ('+', shown_new.line(line)),
-                    _ => continue,
-                };
-                let _ = writeln!(out, "{sign}{line}");
-            }
-        }
+        push_hunks(out, &old, &new, |line| shown_old.line(line), |line| shown_new.line(line));
     }
 }
 

@@ -10,8 +10,8 @@ mod step;
 
 use std::{collections::BTreeSet, fmt};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{nodes::Inexpressible, rule::Kind};
+use image_swap_text::base64;
 
 #[cfg(feature = "shell")]
 pub(crate) use self::back::{Back, of as without_us};
@@ -201,5 +201,5 @@ fn secrets(desired: &Desired<'_>) -> Vec<String> {
         return Vec::new();
     }
     let json = |text: &str| serde_json::Value::from(text).to_string().trim_matches('"').to_owned();
-    vec![STANDARD.encode([username, ":", password].concat()), json(password), password.to_owned()]
+    vec![base64::encode([username, ":", password].concat()), json(password), password.to_owned()]
 }

@@ -1,6 +1,6 @@
 //! Texts of a host without the credentials in them, ours and those of others.
 
-use image_swap_core::redact::without_userinfo;
+use image_swap_text::redact::without_userinfo;
 
 /// What stands in place of a credential.
 const REDACTED: &str = "<redacted>";

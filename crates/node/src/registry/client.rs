@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use hyper::{HeaderMap, Method, Uri, header::WWW_AUTHENTICATE};
 use image_swap_core::{
     declaration::{Declaration, Registry},
-    nodes::Mirrors,
     registry::Challenge,
 };
 use tokio::runtime;
@@ -87,7 +86,7 @@ impl Client {
     ) -> std::io::Result<Self> {
         let Contact { host, authorities, client, skip_verify, mut headers, users_log_in } = contact;
         let domain = host.as_str();
-        let mirrors = Mirrors::new(declaration.rules());
+        let mirrors = declaration.mirrors();
         let registry = declaration.registry.as_ref().filter(|found| found.covers(domain));
         let plain = mirrors.scheme(domain) == "http";
         let declared = registry.map(|registry| registry.ca.pem().as_bytes().to_vec());

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+use image_swap_text::toml::{Array, DocumentMut, Item, Table, TomlError, Value, value};
 
 /// Snapshotters that need a device or a file system of their own. The trial
 /// pulls nothing, so they need not be tried.
@@ -30,7 +30,7 @@ impl Private {
     }
 
     /// `dump`, moved.
-    pub(super) fn moved(&self, dump: &str) -> Result<String, toml_edit::TomlError> {
+    pub(super) fn moved(&self, dump: &str) -> Result<String, TomlError> {
         let mut document: DocumentMut = dump.parse()?;
         let text = |document: &DocumentMut, key: &str| {
             document.get(key).and_then(Item::as_str).unwrap_or_default().to_owned()

@@ -15,7 +15,7 @@ use crate::{
 };
 use image_swap_core::{
     declaration::Declaration,
-    nodes::{Endpoint, Fallback, Mirrors},
+    nodes::{Endpoint, Fallback},
     reference::Reference,
 };
 use std::time::Duration;
@@ -162,7 +162,7 @@ fn digest(reference: &str, image: &cri::Image) -> Option<String> {
 
 /// The mirrors of each registry that has one.
 fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
-    let mirrors = Mirrors::new(declaration.rules());
+    let mirrors = declaration.mirrors();
     let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
     hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
 }

@@ -1,6 +1,6 @@
 //! The entries to register.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use image_swap_text::base64;
 use serde_json::{Value, json};
 
 use super::{EXEMPT_LABEL, PROBE_LABEL, Settings};
@@ -89,7 +89,7 @@ impl Settings {
         json!({
             "admissionReviewVersions": ["v1"],
             "clientConfig": {
-                "caBundle": STANDARD.encode(&self.ca_bundle),
+                "caBundle": base64::encode(&self.ca_bundle),
                 "service": { "namespace": namespace, "name": name, "path": PATH, "port": port },
             },
             "failurePolicy": policy.as_str(),

@@ -1,11 +1,10 @@
 //! The text of a map.
 
-use crate::{
-    place::Place,
-    rule::{
-        Form, Kind,
-        map::{Rule, parse},
-    },
+use image_swap_text::position::Position;
+
+use crate::rule::{
+    Form, Kind,
+    map::{Rule, parse},
 };
 
 fn read(text: &str, form: Form) -> (Vec<Rule>, Vec<(usize, usize)>) {
@@ -68,7 +67,7 @@ fn a_list_has_commas_or_newlines() {
     assert_eq!(rules.len(), 3);
     assert_eq!(unreadable, []);
     let places: Vec<_> = rules.iter().map(|r| (r.place, r.target_place.column)).collect();
-    let place = |line, column| Place { line, column };
+    let place = |line, column| Position { line, column };
     assert_eq!(places, [(place(1, 1), 12), (place(1, 20), 28), (place(2, 1), 10)]);
 }
 

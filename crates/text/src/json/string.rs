@@ -1,21 +1,31 @@
-//! Strings: where their plain part ends, and what their escapes mean.
+//! Strings: their plain part and their escapes.
 
 use std::borrow::Cow;
 
-use super::{error::Expected, scan::Raw};
+use super::error::Expected;
+
+/// A string as it was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'b> {
+    /// The bytes between the quotes.
+    pub(super) inside: &'b [u8],
+    pub(super) has_escapes: bool,
+    /// False if there is no control character.
+    pub(super) may_have_controls: bool,
+}
 
 /// `0x01` in every byte.
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
 
-/// How many bytes stand before the first `"`, backslash or control character.
+/// Returns the number of bytes before the first `"`, backslash or control character.
 #[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     // `x ^ 2` is below 0x21 for control characters and the quote.
     before(bytes, |word| below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * 0x5C), 1))
 }
 
-/// Whether there is no control character.
+/// True if there is no control character.
 #[inline]
 fn is_printable(bytes: &[u8]) -> bool {
     before(bytes, |word| below(word, 0x20)) == bytes.len()
@@ -27,8 +37,8 @@ const fn below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(ONES * limit) & !word
 }
 
-/// How many bytes stand before the first that `marks` marks, which is asked of eight
-/// at a time: strings are short here, so that wider vectors gain nothing.
+/// Returns the number of bytes before the first that `marks` marks. `marks` takes eight bytes: strings
+/// are short, so that wider vectors gain nothing.
 #[inline]
 fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
     let first = |word: [u8; 8]| {
@@ -41,7 +51,7 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
             return index * 8 + at;
         }
     }
-    // What is left is seen with those before it again; or alone, followed by spaces.
+    // The rest is compared again with the bytes before it; or alone, followed by spaces.
     if let Some(last) = bytes.last_chunk() {
         return first(*last).map_or(bytes.len(), |at| bytes.len() - 8 + at);
     }
@@ -50,8 +60,8 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
     first(word).map_or(bytes.len(), |at| at)
 }
 
-/// The value of a string; borrowed if it has no escapes. An error says what was
-/// expected at which byte of what stands between the quotes.
+/// Returns the value of a string, borrowed if it has no escapes. An error is the expected token
+/// and its byte between the quotes.
 #[inline]
 pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
     let Raw { inside, has_escapes, may_have_controls } = raw;
@@ -67,8 +77,8 @@ pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
     }
 }
 
-/// The value of a member's name. A malformed one stands for itself: it is no
-/// name that anyone looks for.
+/// Returns the value of a member's name; of an invalid name its bytes, which match no name that a
+/// caller looks for.
 #[inline]
 pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
     let Raw { inside, has_escapes, .. } = raw;
@@ -78,7 +88,7 @@ pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
     Cow::Borrowed(inside)
 }
 
-/// `raw` without its escapes.
+/// Returns `raw` without its escapes.
 #[cold]
 fn unescape(raw: &[u8]) -> Result<Vec<u8>, (Expected, usize)> {
     let mut out = Vec::with_capacity(raw.len());
@@ -112,9 +122,8 @@ fn unescape(raw: &[u8]) -> Result<Vec<u8>, (Expected, usize)> {
     }
 }
 
-/// The character whose four hex digits `text` begins with, and the rest: after
-/// a second escape, where that completes a surrogate pair. A surrogate alone is
-/// U+FFFD, as in Go.
+/// Returns the character of the four hex digits at the start of `text`, and the rest: after a
+/// second escape, if that completes a surrogate pair. A surrogate alone is U+FFFD, as in Go.
 fn code_point(text: &[u8]) -> Option<(char, &[u8])> {
     let (high, rest) = hex(text)?;
     if let 0xD800..=0xDBFF = high
@@ -127,7 +136,7 @@ fn code_point(text: &[u8]) -> Option<(char, &[u8])> {
     Some((char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), rest))
 }
 
-/// The value of the first four hex digits, and the rest.
+/// Returns the value of the first four hex digits, and the rest.
 fn hex(text: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_at_checked(4)?;
     let value = digits.iter().try_fold(0, |value, byte| {

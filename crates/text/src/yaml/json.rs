@@ -1,84 +1,82 @@
-//! JSON as the same tree.
+//! JSON as a tree of YAML.
 //!
-//! YAML 1.2 means to contain JSON, but a YAML parser still refuses some of it:
-//! a DEL inside a string, a name of more than 1024 characters, two texts one
-//! after the other. `kubectl` writes and reads all of these.
+//! YAML 1.2 is meant to contain JSON, but a YAML parser rejects some of it: a DEL inside a string,
+//! a name of more than 1024 characters, two texts in a row. `kubectl` writes and reads these.
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::{DEPTH_MAX, Kind, Node, NodeId, Place, Style, SyntaxError, Tree};
+use super::{DEPTH_MAX, Error, Kind, Node, NodeId, Position, Style, Tree};
 
 const BOM: char = '\u{feff}';
 
 impl<'s> Tree<'s> {
-    /// Reads every JSON text of `source`: one, or several one after another,
-    /// each of them a document.
+    /// Reads every JSON text of `source`: one, or several in a row. Each is a document.
     ///
     /// # Errors
-    /// Whatever is no JSON (RFC 8259), and nesting deeper than 128.
-    pub fn parse_json(source: &'s str) -> Result<Self, SyntaxError> {
+    /// Returns an error for invalid JSON (RFC 8259), and for nesting deeper than 128.
+    pub fn parse_json(source: &'s str) -> Result<Self, Error> {
         let start = source.len() - source.trim_start_matches(BOM).len();
-        let mut reader = Reader {
+        let mut walker = Walker {
             tree: Tree { source, nodes: Vec::new(), documents: Vec::new() },
             at: start,
-            cursor: (start, Place { line: 1, column: 1 }),
+            cursor: (start, Position { line: 1, column: 1 }),
         };
-        // The grammar is serde_json's business; what remains here is where things stand.
+        // serde_json checks the grammar; the walker finds the bytes.
         for text in serde_json::Deserializer::from_str(&source[start..]).into_iter::<IgnoredAny>() {
             text.map_err(|error| refused(&source[start..], &error))?;
         }
-        while reader.peek().is_some() {
-            let id = reader.value(0)?;
-            reader.tree.documents.push(id);
+        while walker.peek().is_some() {
+            let id = walker.value(0)?;
+            walker.tree.documents.push(id);
         }
-        Ok(reader.tree)
+        Ok(walker.tree)
     }
 }
 
-/// The error of `serde_json` in `source`, its column in characters instead of bytes.
-fn refused(source: &str, error: &serde_json::Error) -> SyntaxError {
+/// Returns the error of `serde_json` in `source`, with its column in characters instead of bytes.
+fn refused(source: &str, error: &serde_json::Error) -> Error {
     let line = source.split('\n').nth(error.line().saturating_sub(1)).unwrap_or("");
     let before = line.get(..error.column()).unwrap_or(line);
-    // Its message ends with the place, which has its own field here.
+    // The message ends with the position, which has its own field.
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
-    SyntaxError {
-        place: Place { line: error.line().max(1), column: before.chars().count().max(1) },
+    Error {
+        place: Position { line: error.line().max(1), column: before.chars().count().max(1) },
         message: message.to_owned(),
     }
 }
 
-/// Walks a text whose grammar has been checked.
-struct Reader<'s> {
+/// A walk over a text whose grammar has been checked.
+struct Walker<'s> {
     tree: Tree<'s>,
     at: usize,
-    /// A byte, and the place it has: places are asked for in the order of the text.
-    cursor: (usize, Place),
+    /// A byte and its position. Positions are computed in the order of the text.
+    cursor: (usize, Position),
 }
 
-impl<'s> Reader<'s> {
-    /// The next byte that is no white space.
+impl<'s> Walker<'s> {
+    /// Returns the next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.tree.source.as_bytes()[self.at..];
         self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         self.tree.source.as_bytes().get(self.at).copied()
     }
 
-    /// Steps over the next byte if it is `byte`.
+    /// Skips the next byte if it is `byte`.
     fn skip(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
     }
 
-    fn value(&mut self, depth: usize) -> Result<NodeId, SyntaxError> {
+    fn value(&mut self, depth: usize) -> Result<NodeId, Error> {
         let first = self.peek();
         let start = self.at;
         let id = NodeId(self.tree.nodes.len());
         let place = self.place();
-        // The node's place in the table comes before those of its children.
+        // The number of the node is below those of its children.
         self.tree.nodes.push(Node {
             kind: Kind::Sequence(Vec::new()),
             range: start..start,
@@ -127,8 +125,8 @@ impl<'s> Reader<'s> {
         Ok(id)
     }
 
-    /// The string that begins here, with its escapes read.
-    fn string(&mut self, place: Place) -> Result<Cow<'s, str>, SyntaxError> {
+    /// Reads the string at the current byte.
+    fn string(&mut self, place: Position) -> Result<Cow<'s, str>, Error> {
         let rest = &self.tree.source[self.at..];
         let mut escaped = false;
         let end = rest.bytes().skip(1).position(|byte| {
@@ -149,12 +147,12 @@ impl<'s> Reader<'s> {
         })
     }
 
-    /// The place of the current byte.
-    fn place(&mut self) -> Place {
+    /// Returns the position of the current byte.
+    fn place(&mut self) -> Position {
         let (from, mut place) = self.cursor;
         for character in self.tree.source[from..self.at].chars() {
             if character == '\n' {
-                place = Place { line: place.line + 1, column: 1 };
+                place = Position { line: place.line + 1, column: 1 };
             } else {
                 place.column += 1;
             }
@@ -164,8 +162,8 @@ impl<'s> Reader<'s> {
     }
 }
 
-fn fail(place: Place, message: &str) -> SyntaxError {
-    SyntaxError { place, message: message.to_owned() }
+fn fail(place: Position, message: &str) -> Error {
+    Error { place, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -177,27 +175,27 @@ mod tests {
     }
 
     #[test]
-    fn every_value_knows_its_bytes_and_its_place() {
+    fn values_have_bytes_and_positions() {
         let text = "\u{feff}{\r\n\t\"ä\": [1.5e3, null , \"b\\/c\"],\"ö\":{}}";
         let tree = Tree::parse_json(text).unwrap();
         let list = tree.get(tree.documents[0], "ä").unwrap();
         let found: Vec<_> = tree.items(list).iter().map(|id| raw(&tree, *id)).collect();
         assert_eq!(found, ["1.5e3", "null", "\"b\\/c\""]);
         assert_eq!(tree.scalar(tree.items(list)[2]), Some("b/c"));
-        assert_eq!(tree.node(tree.items(list)[2]).place, Place { line: 2, column: 22 });
+        assert_eq!(tree.node(tree.items(list)[2]).place, Position { line: 2, column: 22 });
         assert_eq!(raw(&tree, list), "[1.5e3, null , \"b\\/c\"]");
         assert_eq!(raw(&tree, tree.get(tree.documents[0], "ö").unwrap()), "{}");
     }
 
     #[test]
-    fn texts_may_follow_one_another_with_or_without_a_line_break() {
+    fn texts_in_a_row_are_documents() {
         let tree = Tree::parse_json("{\"a\":1}{\"b\":2}\n[3]").unwrap();
         let found: Vec<_> = tree.documents.iter().map(|id| raw(&tree, *id)).collect();
         assert_eq!(found, ["{\"a\":1}", "{\"b\":2}", "[3]"]);
     }
 
     #[test]
-    fn what_yaml_refuses_of_json_is_read() {
+    fn json_that_yaml_rejects_is_read() {
         let long = "k".repeat(2000);
         let text = format!("{{\"{long}\":\"\u{7f}\",\"p\":\"\\ud83d\\ude00\\\\\"}}");
         assert!(Tree::parse(&text).is_err(), "else this file has no reason to exist");
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_its_place() {
+    fn invalid_json_is_rejected_with_position() {
         for (text, line, column, message) in [
             ("{\n \"ä\": tru}", 2, 10, "expected ident"),
             ("{\"a\":1}}", 1, 8, "expected value"),
@@ -217,7 +215,7 @@ mod tests {
             ("[\"\\ud83d\"]", 1, 2, "expected an escaped surrogate pair"),
         ] {
             let error = Tree::parse_json(text).unwrap_err();
-            assert_eq!(error.place, Place { line, column }, "{text}: {error}");
+            assert_eq!(error.place, Position { line, column }, "{text}: {error}");
             assert!(error.message.starts_with(message), "{text}: {error}");
         }
         let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);

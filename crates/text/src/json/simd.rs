@@ -1,18 +1,18 @@
-//! Sixty-four bytes at a time, as sets of positions.
+//! Blocks of sixty-four bytes, as sets of positions.
 //!
-//! Going through an object byte by byte costs a mispredicted branch at the end
-//! of nearly every string. Here each byte is compared with all that matters
-//! without a branch, by the widest vectors that the processor has, and what
-//! stands in strings is found by arithmetic. (The idea is that of simdjson:
-//! Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019.)
+//! A loop over single bytes costs a mispredicted branch at the end of nearly every string. Blocks
+//! are compared with all special bytes without a branch, by the widest vectors that the processor
+//! has, and the insides of strings are found by arithmetic.
+//!
+//! Source: simdjson; Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019.
 
 use std::ops::ControlFlow;
 
 use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
-/// How many bytes a block holds: one for each bit of its marks.
+/// The number of bytes in a block: one for each bit of its marks.
 pub(super) const LEN: usize = u64::BITS as usize;
-/// How many blocks are read at once: enough that choosing the vectors costs
+/// The number of blocks that are read at once: enough that choosing the vectors costs
 /// nothing, few enough to stay in the fastest cache.
 pub(super) const BLOCKS: usize = 32;
 
@@ -23,9 +23,9 @@ pub(super) struct Blocks {
     pub(super) quotes: Marks,
     /// Backslashes, those that are escaped too.
     pub(super) backslashes: Marks,
-    /// Whether there is any.
+    /// True if there is a backslash.
     pub(super) has_backslashes: bool,
-    /// Whether there is any control character, in a string or between tokens.
+    /// True if there is a control character, in a string or between tokens.
     pub(super) has_controls: bool,
     pub(super) brackets: [Brackets; BLOCKS],
 }
@@ -35,13 +35,13 @@ pub(super) struct Blocks {
 pub(super) struct Marks([[u8; LEN / 8]; BLOCKS]);
 
 impl Marks {
-    /// Those of one block: bit 0 is its first byte.
+    /// Returns the marks of one block: bit 0 is its first byte.
     #[inline]
     pub(super) const fn of(&self, block: usize) -> u64 {
         u64::from_le_bytes(self.0[block % BLOCKS])
     }
 
-    /// The next 57 from `offset` on, or some more; `None` where there are no so many.
+    /// Returns at least the next 57 marks from `offset` on; `None` if there are fewer.
     #[inline]
     pub(super) fn next(&self, offset: usize) -> Option<u64> {
         let bytes = self.0.as_flattened().get(offset / 8..)?.first_chunk()?;
@@ -49,20 +49,20 @@ impl Marks {
     }
 }
 
-/// Where in a block, outside of strings, brackets stand: bit 0 is the first byte.
+/// The brackets of a block, outside of strings: bit 0 is the first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Brackets {
     /// `{` and `[`
     pub(super) opening: u64,
     /// `}` and `]`
     pub(super) closing: u64,
-    /// By how many levels the text is deeper behind the block than before it.
+    /// The number of levels by which the text is deeper after the block than before it.
     pub(super) deepened: i32,
-    /// The same within the block is never less than this.
+    /// A lower bound of that number within the block.
     pub(super) lowest: i32,
 }
 
-/// What a block needs to know of those before it.
+/// The state that one block passes to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Carry {
     /// All bits set within a string, else none.
@@ -71,12 +71,12 @@ pub(super) struct Carry {
     escape: u64,
 }
 
-/// Reads the blocks that `bytes` begin with; behind the end nothing is marked.
+/// Reads the blocks at the start of `bytes`. Nothing is marked behind the end.
 pub(super) fn read(bytes: &[u8], carry: &mut Carry, blocks: &mut Blocks) {
     read_at(Level::new(), bytes, carry, blocks);
 }
 
-/// The same with the vectors of `level`.
+/// Reads the blocks at the start of `bytes` with the vectors of `level`.
 pub(super) fn read_at(level: Level, bytes: &[u8], carry: &mut Carry, blocks: &mut Blocks) {
     dispatch!(level, simd => blocks.read_with(simd, bytes, carry));
 }
@@ -89,7 +89,7 @@ impl Blocks {
         if chunks.len() < BLOCKS {
             *self = Self::default();
         }
-        // Kept where each block finds it at once, which memory is not.
+        // A local value stays in registers.
         let mut seen = Seen { carry: *carry, backslashes: 0, controls: 0 };
         for (index, chunk) in chunks.iter().take(BLOCKS).enumerate() {
             self.read_block(index, simd, chunk, &mut seen);
@@ -131,17 +131,17 @@ impl Blocks {
     }
 }
 
-/// What one block leaves to the next.
+/// The state that is kept from block to block, and the marks of all blocks together.
 struct Seen {
     carry: Carry,
-    /// Positions at which any block so far had one.
+    /// Positions of backslashes in any block so far.
     backslashes: u64,
     controls: u64,
 }
 
 impl Brackets {
-    /// Goes through those at `positions`: where the last of `depth` levels is left,
-    /// else how deep it is behind them.
+    /// Follows the brackets at `positions`. Breaks with the position that leaves the last of `depth`
+    /// levels; otherwise continues with the depth after them.
     #[inline]
     pub(super) fn leave(&self, positions: u64, depth: i32) -> ControlFlow<usize, i32> {
         let mut depth = depth;
@@ -159,7 +159,7 @@ impl Brackets {
     }
 }
 
-/// How many positions there are: so few that counting them one by one is fastest.
+/// Returns the number of positions. They are few, so that counting one by one is fastest.
 const fn count(positions: u64) -> i32 {
     let (mut count, mut rest) = (0, positions);
     while rest != 0 {
@@ -170,11 +170,11 @@ const fn count(positions: u64) -> i32 {
 }
 
 impl Carry {
-    /// What backslashes at these positions escape.
+    /// Returns the positions that backslashes at these positions escape.
     ///
-    /// In a run of them every other one escapes. Subtracting the first of each run
-    /// from the odd positions and carrying through the run tells which, whether it
-    /// begins at an odd position or at an even one.
+    /// In a run of backslashes every other one escapes. Subtracting the first of each run
+    /// from the odd positions, with the carry through the run, finds them for runs that
+    /// begin at an odd position and at an even one.
     const fn escaped(&mut self, backslashes: u64) -> u64 {
         const ODD: u64 = u64::MAX / 3 * 2;
         if backslashes == 0 {
@@ -185,13 +185,13 @@ impl Carry {
         let may_escape = backslashes & !self.escape;
         let runs = (may_escape << 1 | ODD).wrapping_sub(may_escape) ^ ODD;
         let escaped = runs ^ (backslashes | self.escape);
-        // The last byte escapes the first of the block to come.
+        // The last byte escapes the first byte of the next block.
         self.escape = (runs & backslashes) >> (LEN - 1);
         escaped
     }
 }
 
-/// Each bit becomes the parity of itself and all below: between two quotes, set.
+/// Returns the parity of each bit and all below it: set between two quotes.
 const fn prefix_xor(bits: u64) -> u64 {
     let mut bits = bits;
     bits ^= bits << 1;

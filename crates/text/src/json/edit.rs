@@ -1,5 +1,4 @@
-//! JSON of somebody else with entries of ours in its lists: the very bytes of all
-//! else stay.
+//! Entries added to the lists of a JSON object and removed again; all other bytes stay.
 
 use jsonc_parser::{
     ParseOptions,
@@ -7,10 +6,10 @@ use jsonc_parser::{
 };
 use serde_json::{Map, Value};
 
-use crate::text::Encoding;
+use crate::encoding::Encoding;
 
-/// Lists of texts by their keys.
-pub(crate) type Lists = Vec<(String, Vec<String>)>;
+/// Lists of strings by their keys.
+pub type Lists = Vec<(String, Vec<String>)>;
 
 /// The objects of RFC 8259 alone, as Go reads them.
 const STRICT: ParseOptions = ParseOptions {
@@ -26,13 +25,13 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// A text that cannot be edited: what was expected of it and found.
+/// A text that cannot be edited, with the expected and the found part.
 #[derive(Debug, thiserror::Error)]
 #[error("expected {0}")]
-pub(crate) struct CannotEdit(String);
+pub struct CannotEdit(String);
 
-/// The lists of an object.
-pub(crate) fn lists(text: &str) -> Lists {
+/// Returns the lists of strings in an object; empty if `text` is no object.
+pub fn lists(text: &str) -> Lists {
     let texts = |value: Value| match value {
         Value::Array(items) => {
             Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect())
@@ -43,13 +42,16 @@ pub(crate) fn lists(text: &str) -> Lists {
     object.into_iter().filter_map(|(key, value)| Some((key, texts(value)?))).collect()
 }
 
-/// `text` with what its lists lack of `ours` in front of what they have.
+/// Returns `text` with the missing entries of `entries` in front of each list.
 ///
-/// A list that is `null`, and a text without any object, count as empty: dockerd reads them so.
-pub(crate) fn with(text: &str, ours: &Lists) -> Result<String, CannotEdit> {
+/// A list that is `null`, and a blank text, count as empty: dockerd reads them so.
+///
+/// # Errors
+/// Returns an error if `text` is no JSON object or one of the lists has other values.
+pub fn with(text: &str, entries: &Lists) -> Result<String, CannotEdit> {
     let text = if text.trim().is_empty() { "{\n}\n" } else { text };
     let (root, object) = parse(text)?;
-    for (key, values) in ours {
+    for (key, values) in entries {
         if let Some(null) = null(&object, key) {
             null.set_value(CstInputValue::Array(Vec::new()));
         }
@@ -65,23 +67,22 @@ pub(crate) fn with(text: &str, ours: &Lists) -> Result<String, CannotEdit> {
         }
     }
     let edited = root.to_string();
-    // Read back before it counts.
+    // The result is parsed before it is accepted.
     parse(&edited)?;
     Ok(edited)
 }
 
-/// `now` without what `ours` has in lists and `before` had not, and the keys of which
-/// somebody has made something else. What stood in one line may stand in several then.
-pub(crate) fn without(
-    before: &str,
-    ours: &str,
-    now: &str,
-) -> Result<(String, Vec<String>), CannotEdit> {
+/// Returns `now` without the entries that `edited` added to `before`, and the keys that are no longer
+/// lists of strings. A list in one line may take several lines then.
+///
+/// # Errors
+/// Returns an error if `now` is no JSON object.
+pub fn without(before: &str, edited: &str, now: &str) -> Result<(String, Vec<String>), CannotEdit> {
     let (root, object) = parse(now)?;
     let was: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
     let before = lists(before);
     let mut left = Vec::new();
-    for (key, values) in lists(ours) {
+    for (key, values) in lists(edited) {
         let had = before.iter().find(|(found, _)| *found == key).map(|(_, values)| values);
         let added = |value: &String| had.is_none_or(|had| !had.contains(value));
         let added: Vec<Option<String>> = values.into_iter().filter(added).map(Some).collect();
@@ -100,7 +101,7 @@ pub(crate) fn without(
                 element.remove();
             }
         }
-        // The blank behind the comma of what was first.
+        // The blank after the comma of the removed first entry.
         if let Some(blank) = first(&list).filter(|_| begins_at_once) {
             blank.remove();
         }
@@ -116,19 +117,19 @@ pub(crate) fn without(
     Ok((root.to_string(), left))
 }
 
-/// Whether both say the same.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+/// True if both are JSON with the same value.
+pub fn same(a: &[u8], b: &[u8]) -> bool {
     let read = |bytes| serde_json::from_str::<Value>(&Encoding::decode(bytes)?.1).ok();
     read(a).is_some_and(|a| Some(a) == read(b))
 }
 
-/// Whether it is an object without any key.
-pub(crate) fn is_empty(text: &str) -> bool {
+/// True if `text` is an object without keys.
+pub fn is_empty(text: &str) -> bool {
     parse(text).is_ok_and(|(_, object)| object.properties().is_empty())
 }
 
 fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
-    // Not serde's message: it quotes what it found, which may be a credential.
+    // The message of serde_json quotes the text, which may hold a credential.
     serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         CannotEdit(format!("a JSON object, found another text in line {line}, column {column}"))
@@ -146,7 +147,7 @@ fn null(object: &CstObject, key: &str) -> Option<CstObjectProp> {
     found.value()?.as_null_keyword().map(|_| found)
 }
 
-/// The list `key`, if there is one.
+/// Returns the list `key`, if there is one.
 fn list(object: &CstObject, key: &str) -> Result<Option<CstArray>, CannotEdit> {
     let properties = object.properties().into_iter();
     let mut found = properties.filter(|it| it.decoded_name().as_deref() == Some(key));
@@ -159,7 +160,7 @@ fn list(object: &CstObject, key: &str) -> Result<Option<CstArray>, CannotEdit> {
         .ok_or_else(|| CannotEdit(format!("a list of texts as {key}, found another value")))
 }
 
-/// Its elements, as far as they are texts.
+/// Returns the elements of a list; `None` for other values than strings.
 fn texts(list: &CstArray) -> Vec<Option<String>> {
     let elements = list.elements().into_iter();
     elements.map(|element| element.as_string_lit()?.decoded_value().ok()).collect()
@@ -171,12 +172,12 @@ mod tests {
 
     use super::*;
 
-    fn ours() -> Lists {
+    fn entries() -> Lists {
         lists(r#"{"registry-mirrors": ["https://h.io"], "insecure-registries": ["h.io"]}"#)
     }
 
     #[test]
-    fn lists_get_entries_and_lose_them_again_and_all_other_bytes_stay() {
+    fn lists_get_entries_and_lose_them_again() {
         for before in [
             "{}",
             "{\n}\n",
@@ -187,22 +188,21 @@ mod tests {
             "{\n    \"insecure-registries\": [\n        \"k.io\",\n        \"l.io\"\n    ],\n    \"bip\": \"10.0.0.1/24\"\n}\n",
             "{\"registry-mirrors\":[\"https://h.io\"],\"insecure-registries\":[\"h.io\"]}",
         ] {
-            let edited = with(before, &ours()).unwrap();
+            let edited = with(before, &entries()).unwrap();
             let of = |text: &str| lists(text);
-            for (key, values) in ours() {
+            for (key, values) in entries() {
                 let found = of(&edited).into_iter().find(|(found, _)| *found == key).unwrap().1;
                 assert!(found.starts_with(&values), "{edited}");
             }
-            // What was there is there, in its order.
+            // Every character of the original stays, in its order.
             let mut rest = edited.chars();
             assert!(before.chars().all(|c| rest.any(|found| found == c)), "{before:?} {edited:?}");
-            assert_eq!(with(&edited, &ours()).unwrap(), edited, "twice");
+            assert_eq!(with(&edited, &entries()).unwrap(), edited, "twice");
             let (reverted, _) = without(before, &edited, &edited).unwrap();
-            // What stood in one line may stand in several then.
             let blanks: &[char] = if before.contains(",\n ") { &[] } else { &[' ', '\n'] };
             let same = |text: &str| text.replace(blanks, "");
             assert_eq!(same(&reverted), same(before), "{edited}");
-            // Somebody else wrote on.
+            // Another program edits the result.
             let theirs = with(&edited, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
             let (reverted, left) = without(before, &edited, &theirs).unwrap();
             assert_eq!(left, [""; 0]);
@@ -230,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_else_an_object_says_it_says_before_and_after(
+        fn other_members_keep_their_values(
             members in vec(("[a-z\"-]{1,9}|registry-mirrors", any_value()), 0..5),
             mirrors in option::of(vec("[a-d]", 0..4)),
             pretty: bool,
@@ -241,8 +241,8 @@ mod tests {
             }
             let before = Value::Object(object.clone());
             let text = if pretty { format!("{before:#}\n") } else { before.to_string() };
-            let ours: Lists = vec![("registry-mirrors".to_owned(), vec!["a".to_owned(), "z".to_owned()])];
-            let Ok(edited) = with(&text, &ours) else {
+            let entries: Lists = vec![("registry-mirrors".to_owned(), vec!["a".to_owned(), "z".to_owned()])];
+            let Ok(edited) = with(&text, &entries) else {
                 let list = object["registry-mirrors"].as_array();
                 prop_assert!(list.is_none_or(|list| !list.iter().all(Value::is_string)));
                 return Ok(());
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_left_alone() {
+    fn other_values_than_lists_are_rejected() {
         for text in [
             "[]",
             "{\"registry-mirrors\": \"https://m.io\"}",
@@ -274,7 +274,7 @@ mod tests {
             "{\"registry-mirrors\": [], \"registry-mirrors\": []}",
             "{// comment\n}",
         ] {
-            assert!(with(text, &ours()).is_err(), "{text}");
+            assert!(with(text, &entries()).is_err(), "{text}");
         }
         for (text, spelt) in [
             ("", "{}"),
@@ -282,10 +282,10 @@ mod tests {
             ("{\"registry-mirrors\": null}", "{\"registry-mirrors\": []}"),
         ] {
             let meaning = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-            let edited = with(text, &ours()).unwrap();
-            assert_eq!(meaning(&edited), meaning(&with(spelt, &ours()).unwrap()), "{text}");
+            let edited = with(text, &entries()).unwrap();
+            assert_eq!(meaning(&edited), meaning(&with(spelt, &entries()).unwrap()), "{text}");
         }
-        let edited = with("{}", &ours()).unwrap();
+        let edited = with("{}", &entries()).unwrap();
         let (reverted, left) = without("{}", &edited, "{\"registry-mirrors\": 1}").unwrap();
         assert_eq!(
             (reverted.as_str(), &left[..]),

@@ -1,10 +1,9 @@
-//! YAML as a tree that remembers where everything stood.
+//! YAML as a tree with the bytes and the position of every node.
 //!
-//! Declarations need line and column of what they refuse; manifests are edited
-//! by replacing byte ranges. Both read this tree; nothing is ever printed from
-//! it. Aliases stay aliases, so a document that multiplies itself costs nothing.
+//! Errors name line and column, and edits replace byte ranges: no text is printed from the tree.
+//! Aliases stay aliases, so a document that multiplies itself costs nothing.
 //!
-//! A text is read if `kubectl` reads it, also where YAML 1.2 forbids it: see [`adapt`].
+//! The parser reads every text that `kubectl` reads, also if YAML 1.2 forbids it: see [`adapt`].
 
 mod adapt;
 mod json;
@@ -14,12 +13,12 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
 use self::adapt::{Adapted, adapt};
-pub use crate::place::Place;
+use crate::position::Position;
 
-/// Nesting beyond this is refused: no manifest comes near it, and readers recurse.
+/// The limit of nesting: no manifest comes near it, and readers recurse.
 const DEPTH_MAX: usize = 128;
 
-/// Where a node stands in its [`Tree`].
+/// The number of a node in its [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(usize);
 
@@ -32,27 +31,27 @@ pub struct Tree<'s> {
     pub documents: Vec<NodeId>,
 }
 
-/// One node, and where it stands.
+/// One node with its position.
 #[derive(Debug)]
 pub struct Node<'s> {
-    /// What it is.
+    /// The kind, with its value or its children.
     pub kind: Kind<'s>,
-    /// Its bytes in the source: of a scalar, its value with quotes, without anchor and tag.
+    /// The bytes in the source: of a scalar, the value with quotes, without anchor and tag.
     pub range: Range<usize>,
-    /// Where it begins.
-    pub place: Place,
-    /// Whether an anchor (`&name`) stands before it.
+    /// The position of the first byte.
+    pub place: Position,
+    /// True if an anchor (`&name`) is before it.
     pub anchored: bool,
-    /// Whether a tag of its own (`!!str`) stands before it.
+    /// True if a tag (`!!str`) is before it.
     pub tagged: bool,
-    /// Whether it stands inside `[…]` or `{…}`, where more characters need quotes.
+    /// True inside `[…]` or `{…}`, where more characters need quotes.
     pub in_flow: bool,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug)]
 pub enum Kind<'s> {
-    /// A scalar: its value after escapes, and how it was written.
+    /// A scalar: its value after escapes, and its style.
     Scalar(Cow<'s, str>, Style),
     /// A sequence.
     Sequence(Vec<NodeId>),
@@ -62,7 +61,7 @@ pub enum Kind<'s> {
     Alias(NodeId),
 }
 
-/// How a scalar was written.
+/// The style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Without quotes.
@@ -75,13 +74,13 @@ pub enum Style {
     Block,
 }
 
-/// A text that is no YAML.
+/// A position of invalid YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {message}", place.line, place.column)]
-pub struct SyntaxError {
-    /// Where reading stopped.
-    pub place: Place,
-    /// What was wrong there. Never contains the text itself, which may hold a password.
+pub struct Error {
+    /// The position at which parsing stopped.
+    pub place: Position,
+    /// The reason. Never contains the text itself, which may hold a password.
     pub message: String,
 }
 
@@ -89,9 +88,9 @@ impl<'s> Tree<'s> {
     /// Reads every document of `source`.
     ///
     /// # Errors
-    /// Text that is neither YAML 1.2 nor read by `kubectl`, an alias without its anchor, or
-    /// nesting deeper than 128.
-    pub fn parse(source: &'s str) -> Result<Self, SyntaxError> {
+    /// Returns an error for a text that is neither YAML 1.2 nor read by `kubectl`, for an alias
+    /// without its anchor, and for nesting deeper than 128.
+    pub fn parse(source: &'s str) -> Result<Self, Error> {
         let error = match Builder::new(source, None).build(source, |value| value) {
             Ok(tree) => return Ok(tree),
             Err(error) => error,
@@ -101,26 +100,26 @@ impl<'s> Tree<'s> {
         Builder::new(source, Some(&adapted)).build(&adapted.text, owned)
     }
 
-    /// The text the tree was read from.
+    /// Returns the text of the tree.
     pub const fn source(&self) -> &'s str {
         self.source
     }
 
-    /// The node `id`, alias or not.
+    /// Returns the node `id`, which may be an alias.
     pub fn node(&self, id: NodeId) -> &Node<'s> {
         &self.nodes[id.0]
     }
 
-    /// The node `id`, or what it is an alias of.
+    /// Returns the node `id`, or the target of its alias.
     pub fn resolve(&self, id: NodeId) -> NodeId {
         match self.node(id).kind {
-            // An alias's target is never an alias: anchors stand on content.
+            // The target of an alias is never an alias: only content has anchors.
             Kind::Alias(target) => target,
             _ => id,
         }
     }
 
-    /// The value of the scalar `id`, aliases followed.
+    /// Returns the value of the scalar `id`, aliases followed.
     pub fn scalar(&self, id: NodeId) -> Option<&str> {
         match &self.node(self.resolve(id)).kind {
             Kind::Scalar(value, _) => Some(value),
@@ -128,7 +127,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Is `id` nothing: an empty plain scalar, `~` or `null`?
+    /// True if `id` is an empty plain scalar, `~` or `null`.
     pub fn is_null(&self, id: NodeId) -> bool {
         match &self.node(self.resolve(id)).kind {
             Kind::Scalar(value, Style::Plain) => {
@@ -138,7 +137,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// The entries of the mapping `id`, aliases followed; none if it is no mapping.
+    /// Returns the entries of the mapping `id`, aliases followed; empty if it is no mapping.
     pub fn entries(&self, id: NodeId) -> &[(NodeId, NodeId)] {
         match &self.node(self.resolve(id)).kind {
             Kind::Mapping(entries) => entries,
@@ -146,7 +145,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// The items of the sequence `id`, aliases followed; none if it is no sequence.
+    /// Returns the items of the sequence `id`, aliases followed; empty if it is no sequence.
     pub fn items(&self, id: NodeId) -> &[NodeId] {
         match &self.node(self.resolve(id)).kind {
             Kind::Sequence(items) => items,
@@ -154,36 +153,36 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// The value of `key` in the mapping `id`.
+    /// Returns the value of `key` in the mapping `id`.
     pub fn get(&self, id: NodeId, key: &str) -> Option<NodeId> {
         self.entries(id).iter().find(|(k, _)| self.scalar(*k) == Some(key)).map(|(_, v)| *v)
     }
 
-    /// Every node, in the order of the text.
+    /// Iterates over all nodes, in the order of the text.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node<'s>)> {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
     }
 
-    /// How many nodes there are: ids are below it, see [`NodeId::index`].
+    /// Returns the number of nodes. Every [`NodeId::index`] is below it.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is no node at all.
+    /// True if there is no node.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 }
 
 impl NodeId {
-    /// The node's number, for tables beside the tree.
+    /// Returns the number, for tables beside the tree.
     pub const fn index(self) -> usize {
         self.0
     }
 }
 
 /// A collection whose end has not been read yet.
-struct Open {
+struct OpenCollection {
     id: NodeId,
     key: Option<NodeId>,
     in_flow: bool,
@@ -192,27 +191,27 @@ struct Open {
 struct Builder<'s, 'a> {
     tree: Tree<'s>,
     anchors: HashMap<usize, NodeId>,
-    open: Vec<Open>,
-    /// The text that is read instead of the source, if any.
+    open: Vec<OpenCollection>,
+    /// The text that is parsed instead of the source, if any.
     adapted: Option<&'a Adapted>,
-    /// A byte of the source and its place: places are wanted nearly in the order of the text.
-    cursor: (usize, Place),
+    /// A byte of the source and its position. Positions are computed nearly in the order of the text.
+    cursor: (usize, Position),
 }
 
 impl<'s, 'a> Builder<'s, 'a> {
     fn new(source: &'s str, adapted: Option<&'a Adapted>) -> Self {
         let tree = Tree { source, nodes: Vec::new(), documents: Vec::new() };
-        let cursor = (0, Place::START);
+        let cursor = (0, Position::START);
         Self { tree, anchors: HashMap::new(), open: Vec::new(), adapted, cursor }
     }
 
-    /// Reads `text`: the source or the adapted one. `keep` makes a value one of the tree's.
+    /// Reads `text`, which is the source or the adapted one. `keep` makes a value one of the tree's.
     fn build<'t>(
         mut self,
         text: &'t str,
         keep: impl Fn(Cow<'t, str>) -> Cow<'s, str>,
-    ) -> Result<Tree<'s>, SyntaxError> {
-        // Any number of comments: those that are emitted are buffered, and counted.
+    ) -> Result<Tree<'s>, Error> {
+        // The parser limits the number of comments that it emits.
         let options = granit_parser::options! { emit_comments: false };
         for item in Parser::new_from_str_with_options(text, options) {
             let (event, span) = item.map_err(|error| self.refused(&error))?;
@@ -237,11 +236,11 @@ impl<'s, 'a> Builder<'s, 'a> {
                     }
                 }
                 Event::Alias(anchor) => {
-                    // What is still open is not among the targets: the tree has no cycle.
+                    // An open collection is no target: the tree has no cycle.
                     let target = self.anchors.get(&anchor).copied();
                     let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
                     let Some(target) = target.filter(closed) else {
-                        return Err(SyntaxError {
+                        return Err(Error {
                             place: self.place(&span),
                             message: "expected an anchor that ended before, found an alias of \
                                       what it stands in"
@@ -264,9 +263,9 @@ impl<'s, 'a> Builder<'s, 'a> {
         anchor: usize,
         tagged: bool,
         style: StructureStyle,
-    ) -> Result<(), SyntaxError> {
+    ) -> Result<(), Error> {
         if self.open.len() == DEPTH_MAX {
-            return Err(SyntaxError {
+            return Err(Error {
                 place: self.place(span),
                 message: format!("expected at most {DEPTH_MAX} levels, found more"),
             });
@@ -275,7 +274,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Ok(())
     }
 
-    /// Adds a node below the innermost open collection; a collection becomes that.
+    /// Adds a node below the innermost open collection, and opens a collection.
     fn add(&mut self, kind: Kind<'s>, span: &Span, anchor: usize, tagged: bool, opens_flow: bool) {
         let id = NodeId(self.tree.nodes.len());
         let in_flow = self.open.last().is_some_and(|open| open.in_flow);
@@ -295,7 +294,7 @@ impl<'s, 'a> Builder<'s, 'a> {
             self.anchors.insert(anchor, id);
         }
         if opens {
-            self.open.push(Open { id, key: None, in_flow: in_flow || opens_flow });
+            self.open.push(OpenCollection { id, key: None, in_flow: in_flow || opens_flow });
         }
     }
 }
@@ -311,24 +310,24 @@ impl Builder<'_, '_> {
     }
 
     /// Returns the place in the source at which `span` begins.
-    fn place(&mut self, span: &Span) -> Place {
+    fn place(&mut self, span: &Span) -> Position {
         match span.start.byte_offset() {
             Some(at) if self.adapted.is_some() => self.place_of(at),
-            _ => Place { line: span.start.line(), column: span.start.col() + 1 },
+            _ => Position { line: span.start.line(), column: span.start.col() + 1 },
         }
     }
 
     /// Returns the place in the source of byte `at` of an adapted text.
-    fn place_of(&mut self, at: usize) -> Place {
+    fn place_of(&mut self, at: usize) -> Position {
         let at = self.adapted.map_or(at, |adapted| adapted.source_of(at));
         if at < self.cursor.0 {
-            self.cursor = (0, Place::START);
+            self.cursor = (0, Position::START);
         }
         let (from, mut place) = self.cursor;
         for character in self.tree.source.get(from..at).unwrap_or_default().chars() {
             match character {
-                '\n' => place = Place { line: place.line + 1, column: 1 },
-                // As the parser counts the one that begins a text.
+                '\n' => place = Position { line: place.line + 1, column: 1 },
+                // The parser does not count the one at the start of a text.
                 '\u{feff}' if place.column == 1 => {}
                 _ => place.column += 1,
             }
@@ -337,13 +336,13 @@ impl Builder<'_, '_> {
         place
     }
 
-    fn refused(&mut self, error: &ScanError) -> SyntaxError {
+    fn refused(&mut self, error: &ScanError) -> Error {
         let marker = error.marker();
         let place = match marker.byte_offset() {
             Some(at) if self.adapted.is_some() => self.place_of(at),
-            _ => Place { line: marker.line(), column: marker.col() + 1 },
+            _ => Position { line: marker.line(), column: marker.col() + 1 },
         };
-        SyntaxError { place, message: error.info() }
+        Error { place, message: error.info() }
     }
 }
 
@@ -357,16 +356,4 @@ const fn written(style: ScalarStyle) -> Style {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_alias_of_what_it_stands_in_is_refused() {
-        for text in ["a: &x [1, *x]\n", "a: &x\n  b: *x\n"] {
-            let error = Tree::parse(text).unwrap_err();
-            assert!(error.message.contains("an anchor that ended before"), "{error}");
-        }
-        assert!(Tree::parse("a: &x [1]\nb: &x [*x]\n").is_err(), "the inner anchor is open");
-        assert!(Tree::parse("a: &x [1]\nb: &y [*x]\n").is_ok());
-    }
-}
+mod tests;

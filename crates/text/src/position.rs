@@ -1,15 +1,15 @@
-//! Positions in a text, as people count them.
+//! Positions in a text: line and column.
 
-/// A position: 1-based line, and 1-based column in characters.
+/// A position in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// 1-based.
+pub struct Position {
+    /// The line, counted from 1.
     pub line: usize,
-    /// 1-based, in characters.
+    /// The column in characters, counted from 1.
     pub column: usize,
 }
 
-impl Place {
+impl Position {
     /// The beginning of a text.
     pub const START: Self = Self { line: 1, column: 1 };
 }

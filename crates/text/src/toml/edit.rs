@@ -1,56 +1,56 @@
-//! Edits of single lines.
+//! Edits of single values.
 
 use std::ops::Range;
 
 use toml_edit::{InlineTable, Item, Table, TableLike};
 
 use super::{
-    Leaves, Toml, shown,
-    syntax::{dotted, key},
+    document::Toml,
+    leaf::{Leaves, dotted, key, shown},
 };
 
-/// An edit that would touch more than it should.
+/// A refused edit: it would change more than its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at {path}, found something else")]
-pub(crate) struct CannotEdit {
-    pub(crate) path: String,
-    pub(crate) expected: &'static str,
+pub struct EditError {
+    /// The place of the unexpected item, as keys with dots between them.
+    pub path: String,
+    /// The item that the edit needs there.
+    pub expected: &'static str,
 }
 
-/// One replacement of bytes.
+/// A replacement of bytes.
 struct Splice {
     range: Range<usize>,
     text: String,
 }
 
-/// Where keys would go: the innermost table on the way that there is.
+/// The innermost existing table on the way to a key.
 struct Way<'a> {
-    /// It.
+    /// The table.
     at: At<'a>,
-    /// Keys with dots that led to it from where lines can be added.
+    /// The dotted keys that lead to the table from the one that takes lines.
     dotted: Vec<&'a str>,
-    /// The keys that are not there yet.
+    /// The keys of the missing tables.
     missing: &'a [&'a str],
 }
 
-/// Where lines can be added.
+/// A table that takes new keys.
 #[derive(Clone, Copy)]
 enum At<'a> {
-    /// A table with lines of its own, or none but below it.
+    /// A table with lines of its own or of tables below it.
     Table(&'a Table),
     /// `{ … }`.
     Inline(&'a InlineTable),
 }
 
 impl Toml<'_> {
-    /// The text with `value`, which is TOML, at `path`. A new line, and a
-    /// value that is replaced, get `comments` above them.
-    pub(crate) fn set(
-        &self,
-        path: &[&str],
-        value: &str,
-        comments: &[&str],
-    ) -> Result<String, CannotEdit> {
+    /// Returns the text with `value`, which is TOML, at `path`. A new line, and a
+    /// replaced value, get `comments` above them.
+    ///
+    /// # Errors
+    /// Returns an error if another value would change.
+    pub fn set(&self, path: &[&str], value: &str, comments: &[&str]) -> Result<String, EditError> {
         let Some((last, tables)) = path.split_last() else {
             return Err(cannot(path, "a key"));
         };
@@ -78,7 +78,7 @@ impl Toml<'_> {
         }
     }
 
-    /// Whether `text` has something at `path`, and says the same beside it.
+    /// True if `text` has a value at `path`, and the same values beside it.
     fn differs_at_most_at(&self, path: &[&str], text: &str) -> bool {
         let Ok(edited) = Toml::parse(text) else { return false };
         let beside = |toml: &Toml<'_>| -> Leaves {
@@ -89,8 +89,11 @@ impl Toml<'_> {
         edited.get(path).is_some() && beside(&edited) == beside(self)
     }
 
-    /// The text without what is at `path`; of a table all that is below it.
-    pub(crate) fn without(&self, path: &[&str]) -> Result<String, CannotEdit> {
+    /// Returns the text without the value at `path`, or without the table and all below it.
+    ///
+    /// # Errors
+    /// Returns an error if the value cannot be removed alone.
+    pub fn without(&self, path: &[&str]) -> Result<String, EditError> {
         let Some((last, tables)) = path.split_last() else {
             return Err(cannot(path, "a key"));
         };
@@ -111,7 +114,7 @@ impl Toml<'_> {
         Ok(self.spliced(splices.collect()))
     }
 
-    /// The text without the header of the table at `path`, if that is empty.
+    /// Returns the text without the header of the table at `path`, if that is empty.
     pub(super) fn without_header(&self, path: &[&str]) -> String {
         let table = self.get(path).and_then(Item::as_table).filter(|table| table.is_empty());
         let range = table.and_then(header);
@@ -119,8 +122,8 @@ impl Toml<'_> {
         self.spliced(splice.into_iter().collect())
     }
 
-    /// The text with `block` at its end, a blank line in between.
-    pub(crate) fn appended(&self, block: &str) -> String {
+    /// Returns the text with `block` at its end, after a blank line.
+    pub fn appended(&self, block: &str) -> String {
         let newline = self.newline();
         let mut text = self.text.to_owned();
         if !text.is_empty() && !text.ends_with('\n') {
@@ -132,8 +135,8 @@ impl Toml<'_> {
         text + &block.replace('\n', newline)
     }
 
-    /// Follows `tables` as far as they are there.
-    fn way<'a>(&'a self, tables: &'a [&'a str]) -> Result<Way<'a>, CannotEdit> {
+    /// Follows `tables` as far as they exist.
+    fn way<'a>(&'a self, tables: &'a [&'a str]) -> Result<Way<'a>, EditError> {
         let mut way = Way { at: At::Table(self.root()), dotted: Vec::new(), missing: &[] };
         let mut item = self.document.as_item();
         for (i, name) in tables.iter().enumerate() {
@@ -163,7 +166,7 @@ impl Toml<'_> {
         Ok(way)
     }
 
-    /// `{ … }` around the keys of the table at `tables`, if there is one.
+    /// Returns the inline table that encloses the keys of the table at `tables`, if any.
     fn enclosing_inline<'a>(&'a self, tables: &'a [&'a str]) -> Option<&'a InlineTable> {
         match self.way(tables).ok()?.at {
             At::Inline(table) => Some(table),
@@ -171,7 +174,7 @@ impl Toml<'_> {
         }
     }
 
-    /// What adds a key that is not there.
+    /// Returns the replacement that adds a missing key.
     fn added(
         &self,
         path: &[&str],
@@ -179,7 +182,7 @@ impl Toml<'_> {
         value: &str,
         comments: &[&str],
         way: &Way<'_>,
-    ) -> Result<Splice, CannotEdit> {
+    ) -> Result<Splice, EditError> {
         let newline = self.newline();
         let table = match way.at {
             At::Inline(table) => {
@@ -226,14 +229,14 @@ impl Toml<'_> {
         Ok(Splice { range: end..end, text })
     }
 
-    /// Where the lines of the root table begin.
+    /// Returns the start of the lines of the root table.
     fn first_line(&self, table: &Table) -> usize {
         let keys = table.iter().filter(|(_, item)| !has_header(item));
         let keys = keys.filter_map(|(name, _)| Some(table.key(name)?.span()?.start));
         keys.min().or_else(|| first_header(table)).map_or(self.text.len(), |at| self.line_start(at))
     }
 
-    /// How keys below the header at `header` are indented.
+    /// Returns the indentation of keys below the header at `header`.
     fn indent_below(&self, table: &Table, header: usize) -> &str {
         let keys = table.iter().filter(|(_, item)| !has_header(item));
         let first = keys.filter_map(|(name, _)| Some(table.key(name)?.span()?.start)).min();
@@ -245,13 +248,13 @@ impl Toml<'_> {
         &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
     }
 
-    /// Comments with the blanks of the line that begins at `start`.
+    /// Returns comments with the indentation of the line that begins at `start`.
     fn comments(&self, comments: &[&str], start: usize) -> String {
         let (blanks, newline) = (self.indent_of_line(start), self.newline());
         comments.iter().flat_map(|line| [blanks, line, newline]).collect()
     }
 
-    /// The lines of `item`, whose key stands at `name`, and of all below it.
+    /// Adds the lines of `item`, whose key is at `name`, and of all below it.
     fn statements(&self, name: Option<Range<usize>>, item: &Item, ranges: &mut Vec<Range<usize>>) {
         match item {
             Item::None => {}
@@ -290,7 +293,7 @@ impl Toml<'_> {
 }
 
 impl<'a> Way<'a> {
-    /// The table that was asked for, if all of the way is there.
+    /// Returns the table at the end of the way, if no key is missing.
     fn table(&self) -> Option<&'a dyn TableLike> {
         let mut table: &dyn TableLike = match self.at {
             At::Table(table) => table,
@@ -303,12 +306,12 @@ impl<'a> Way<'a> {
     }
 }
 
-fn cannot(path: &[&str], expected: &'static str) -> CannotEdit {
+fn cannot(path: &[&str], expected: &'static str) -> EditError {
     let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
-    CannotEdit { path: shown(&path), expected }
+    EditError { path: shown(&path), expected }
 }
 
-/// Whether `item` has lines elsewhere, below a header.
+/// True if `item` has a header of its own.
 fn has_header(item: &Item) -> bool {
     match item {
         Item::Table(table) => !table.is_dotted(),
@@ -317,13 +320,13 @@ fn has_header(item: &Item) -> bool {
     }
 }
 
-/// Where the header of `table` stands, if it has one.
+/// Returns the bytes of the header of `table`, if it has one.
 fn header(table: &Table) -> Option<Range<usize>> {
-    // Without one it has the place of the first header below it, or none.
+    // An implicit table has the span of the first header below it, or none.
     table.span().filter(|range| !table.is_implicit() && !range.is_empty())
 }
 
-/// Where the first header of `table` and all below it stands.
+/// Returns the start of the first header of `table` and of all below it.
 fn first_header(table: &Table) -> Option<usize> {
     let own = header(table).map(|range| range.start);
     let below = table.iter().filter_map(|(_, item)| match item {
@@ -334,7 +337,7 @@ fn first_header(table: &Table) -> Option<usize> {
     below.chain(own).min()
 }
 
-/// What adds a key to `{ … }`.
+/// Returns the replacement that adds a key to an inline table.
 fn in_inline(
     text: &str,
     table: &InlineTable,
@@ -357,7 +360,7 @@ fn in_inline(
     Some(Splice { range: body.len()..close, text: [comma, " ", &new, " "].concat() })
 }
 
-/// The bytes of `name` and its value in `{ … }`, and of one comma.
+/// Returns the bytes of `name` and its value in an inline table, and of one comma.
 fn within_inline(table: &InlineTable, name: &str) -> Option<Range<usize>> {
     let start_of = |name: &str| Some(table.key(name)?.span()?.start);
     let end_of = |name: &str| table.get(name).and_then(value_end);

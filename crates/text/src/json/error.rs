@@ -1,35 +1,38 @@
-//! Why bytes are no JSON: what was expected, and at which byte.
+//! Errors of the reader: the expected token and its byte.
 
 use std::fmt;
 
-use crate::place::Place;
+use crate::position::Position;
 
-/// Bytes that are no JSON. Never contains any of them: they may hold a password.
+/// A result whose error is boxed, so that success fits a register: reading fails rarely.
+pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
+
+/// A position of invalid JSON. Quotes nothing: the text may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found {}", if *.at_end { "the end" } else { "something else" })]
 pub struct SyntaxError {
-    /// What should have stood there.
+    /// The expected token.
     pub expected: Expected,
     /// The byte, counted from 0.
     pub at: usize,
-    /// Whether the text ended there.
+    /// True if the text ends there.
     pub at_end: bool,
 }
 
 impl SyntaxError {
-    /// Where in `bytes`, the text that was read, the error stands.
-    pub fn place(&self, bytes: &[u8]) -> Place {
+    /// Returns the line and column of the error in `bytes`, the text that was read.
+    pub fn place(&self, bytes: &[u8]) -> Position {
         let before = bytes.get(..self.at).unwrap_or(bytes);
         let is_newline = |byte: &u8| *byte == b'\n';
         let line = before.split(is_newline).count();
         let beginning = before.rsplit(is_newline).next().unwrap_or_default();
-        // All but UTF-8's continuation bytes.
+        // Continuation bytes of UTF-8 are not counted.
         let column = beginning.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
-        Place { line, column: column + 1 }
+        Position { line, column: column + 1 }
     }
 }
 
-/// What JSON would have had at the byte where reading stopped.
+/// A token that JSON requires at the byte of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// An object, array, string, number, `true`, `false` or `null`.

@@ -1,25 +1,24 @@
-//! Writing JSON Patches (RFC 6902) whose paths are JSON Pointers (RFC 6901).
+//! JSON Patches (RFC 6902), whose paths are JSON Pointers (RFC 6901).
 
-use crate::json::{self, push_string};
+use super::write::{push_escaped, push_number, push_string};
 
-/// One step of a JSON Pointer.
+/// A part of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// A member of an object, by its name as it is: escaping is done here.
+pub enum Segment<'a> {
+    /// The name of a member, which is escaped when it is written.
     Key(&'a str),
-    /// Members below one another, by names that nothing in needs to be escaped,
-    /// with slashes between them.
+    /// Names of members below one another with slashes between them. None needs an escape.
     Keys(&'static str),
     /// An item of an array, counted from 0.
     Index(usize),
 }
 
-/// What is done at a path.
+/// An operation with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Sets a member, whether it is there or not.
+    /// Sets a member that may be missing.
     Add,
-    /// Sets what must be there.
+    /// Sets an existing value.
     Replace,
 }
 
@@ -32,43 +31,43 @@ impl Op {
     }
 }
 
-/// A patch, written as it grows.
+/// A patch, written as operations are added.
 #[derive(Debug, Default)]
 pub struct Patch {
     out: Vec<u8>,
 }
 
 impl Patch {
-    /// An empty patch with room for `bytes`.
+    /// Returns an empty patch with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { out: Vec::with_capacity(bytes) }
     }
 
-    /// Whether nothing has been written: an empty patch is best not sent.
+    /// True if there is no operation: an empty patch is best not sent.
     pub const fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
     /// Sets `path` to the string `value`.
-    pub fn set(&mut self, op: Op, path: &[Step<'_>], value: &str) {
+    pub fn set(&mut self, op: Op, path: &[Segment<'_>], value: &str) {
         self.set_with(op, path, |out| push_string(out, value));
     }
 
-    /// Sets `path` to what `value` writes, which must be one JSON value.
-    pub fn set_with(&mut self, op: Op, path: &[Step<'_>], value: impl FnOnce(&mut Vec<u8>)) {
+    /// Sets `path` to the output of `value`, which must be one JSON value.
+    pub fn set_with(&mut self, op: Op, path: &[Segment<'_>], value: impl FnOnce(&mut Vec<u8>)) {
         self.begin(op.as_str(), path);
         self.out.extend_from_slice(br#","value":"#);
         value(&mut self.out);
         self.out.push(b'}');
     }
 
-    /// Removes `path`, which must be there.
-    pub fn remove(&mut self, path: &[Step<'_>]) {
+    /// Removes the existing value at `path`.
+    pub fn remove(&mut self, path: &[Segment<'_>]) {
         self.begin("remove", path);
         self.out.push(b'}');
     }
 
-    /// The patch as JSON.
+    /// Returns the patch as JSON.
     pub fn finish(mut self) -> Vec<u8> {
         if self.out.is_empty() {
             self.out.push(b'[');
@@ -78,7 +77,7 @@ impl Patch {
     }
 
     #[inline]
-    fn begin(&mut self, op: &str, path: &[Step<'_>]) {
+    fn begin(&mut self, op: &str, path: &[Segment<'_>]) {
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
         self.out.extend_from_slice(br#"{"op":""#);
         self.out.extend_from_slice(op.as_bytes());
@@ -86,31 +85,31 @@ impl Patch {
         for step in path {
             self.out.push(b'/');
             match step {
-                Step::Key(key) => push_key(&mut self.out, key),
-                Step::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
-                Step::Index(index) => json::push_number(&mut self.out, *index),
+                Segment::Key(key) => push_key(&mut self.out, key),
+                Segment::Keys(keys) => self.out.extend_from_slice(keys.as_bytes()),
+                Segment::Index(index) => push_number(&mut self.out, *index),
             }
         }
         self.out.push(b'"');
     }
 }
 
-/// A key within a pointer within a JSON string: `~` is `~0` and `/` is `~1`.
+/// Appends a key to a pointer within a JSON string: `~` is `~0` and `/` is `~1`.
 fn push_key(out: &mut Vec<u8>, key: &str) {
     let mut rest = key.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'~' | b'/')) {
-        json::push_escaped(out, &rest[..at]);
+        push_escaped(out, &rest[..at]);
         out.extend_from_slice(if rest[at] == b'~' { b"~0" } else { b"~1" });
         rest = &rest[at + 1..];
     }
-    json::push_escaped(out, rest);
+    push_escaped(out, rest);
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Op, Patch, Step};
+    use super::{Op, Patch, Segment};
 
     fn parsed(patch: Patch) -> Value {
         serde_json::from_slice(&patch.finish()).unwrap()
@@ -119,9 +118,11 @@ mod tests {
     #[test]
     fn each_operation_is_written_as_the_rfc_has_it() {
         let mut patch = Patch::default();
-        patch.set(Op::Replace, &[Step::Key("spec"), Step::Index(10)], "a\"b");
-        patch.set_with(Op::Add, &[Step::Key("metadata")], |out| out.extend_from_slice(b"{}"));
-        patch.remove(&[Step::Key("status")]);
+        patch.set(Op::Replace, &[Segment::Key("spec"), Segment::Index(10)], "a\"b");
+        patch.set_with(Op::Add, &[Segment::Key("metadata")], |out| {
+            out.extend_from_slice(b"{}");
+        });
+        patch.remove(&[Segment::Key("status")]);
         assert_eq!(
             parsed(patch),
             json!([
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn slashes_tildes_and_quotes_in_keys_are_escaped() {
         let mut patch = Patch::default();
-        patch.remove(&[Step::Key("a/b~1~c"), Step::Key("\"\\\n"), Step::Key("")]);
+        patch.remove(&[Segment::Key("a/b~1~c"), Segment::Key("\"\\\n"), Segment::Key("")]);
         assert_eq!(parsed(patch), json!([{"op": "remove", "path": "/a~1b~01~0c/\"\\\n/"}]));
     }
 

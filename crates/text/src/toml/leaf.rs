@@ -1,19 +1,48 @@
-//! What a TOML says, whatever it looks like.
+//! One spelling for keys, texts and values.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use toml_edit::{ArrayOfTables, InlineTable, Item, TableLike, Value};
 
-use super::syntax::{dotted, key, string};
+/// The keys that lead from the root to a value.
+pub type Path = Vec<String>;
 
-/// Keys from the root.
-pub(crate) type Path = Vec<String>;
+/// Every value by its path, as TOML in one spelling. An empty table is `{}`.
+pub type Leaves = BTreeMap<Path, String>;
 
-/// Every value by its path, as TOML in one spelling; an empty table is `{}`.
-pub(crate) type Leaves = BTreeMap<Path, String>;
+/// Returns `text` as a basic string of TOML 1.0.
+pub fn string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
 
-/// `path` as people write it.
-pub(crate) fn shown(path: &[String]) -> String {
+/// Returns `name` as a key, bare if possible.
+pub(super) fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { string(name) }
+}
+
+/// Returns keys with dots between them.
+pub(super) fn dotted(keys: &[&str]) -> String {
+    keys.iter().map(|name| key(name)).collect::<Vec<_>>().join(".")
+}
+
+/// Returns `path` with dots and quotes, for a message.
+pub fn shown(path: &[String]) -> String {
     dotted(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -1,6 +1,6 @@
-//! Writing strings and numbers.
+//! Writers of strings and numbers.
 
-use super::text::plain_len;
+use super::string::plain_len;
 
 /// Appends `text` to `out` as a JSON string, quotes included. Escapes only what
 /// RFC 8259 demands: `"`, `\` and control characters.
@@ -10,8 +10,8 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends `text` as a JSON string within a JSON text which itself is being
-/// written into a JSON string: every quote and backslash is escaped once more.
+/// Appends `text` as a JSON string within a JSON text that is itself written into a JSON string:
+/// every quote and backslash is escaped once more.
 pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 4);
     out.extend_from_slice(br#"\""#);
@@ -25,8 +25,9 @@ pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"\""#);
 }
 
-/// The same of a text in which nothing has to be escaped, which need not be looked at.
-pub(crate) fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
+/// Appends `text` as [`push_nested_string`] does. The caller guarantees that nothing in it needs an
+/// escape.
+pub fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
     debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
     out.reserve(text.len() + 4);
     out.extend_from_slice(br#"\""#);
@@ -34,8 +35,8 @@ pub(crate) fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"\""#);
 }
 
-/// What stands between the quotes: UTF-8 in, UTF-8 out.
-pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+/// Appends `text`, which is UTF-8, with escapes and without quotes.
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
         let (plain, special) = rest.split_at(plain_len(rest));

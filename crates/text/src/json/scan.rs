@@ -1,29 +1,20 @@
-//! How the reader finds where things end.
+//! Scanning: the ends of strings, numbers, words and nested values.
 
 use std::ops::ControlFlow;
 
 use super::{
-    Reader, Result,
-    block::{self, BLOCKS, Brackets},
-    error::{Expected, SyntaxError},
+    error::{Expected, Result, SyntaxError},
+    read::Reader,
+    simd::{self, BLOCKS, Brackets},
+    string::Raw,
 };
 
-/// A string as it was written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Raw<'b> {
-    /// What stands between the quotes.
-    pub(super) inside: &'b [u8],
-    pub(super) has_escapes: bool,
-    /// Whether there may be control characters.
-    pub(super) may_have_controls: bool,
-}
-
 impl<'b> Reader<'b> {
-    /// The next byte that is no white space; it is not consumed.
+    /// Returns the next byte that is no white space, without consuming it.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
         match self.bytes.get(self.at) {
-            // Every token does, and API servers write nothing in between.
+            // API servers write no white space.
             Some(byte) if *byte > b' ' => Some(*byte),
             _ => self.token_behind_space(),
         }
@@ -40,7 +31,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A member's name; its colon is consumed, too.
+    /// Reads a member's name and its colon.
     #[expect(clippy::inline_always, reason = "a call costs as much as most names")]
     #[inline(always)]
     pub(super) fn key(&mut self) -> Result<Raw<'b>> {
@@ -55,7 +46,7 @@ impl<'b> Reader<'b> {
         Ok(key)
     }
 
-    /// The string whose opening quote comes next.
+    /// Reads the string whose opening quote is next.
     #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Raw<'b>> {
@@ -75,7 +66,7 @@ impl<'b> Reader<'b> {
         self.long_string()
     }
 
-    /// The same over any number of blocks.
+    /// Reads a string of any number of blocks.
     #[inline(never)]
     fn long_string(&mut self) -> Result<Raw<'b>> {
         let start = self.at + 1;
@@ -83,10 +74,10 @@ impl<'b> Reader<'b> {
         let mut has_escapes = false;
         let mut rest = self.reach_block();
         loop {
-            let block = self.at / block::LEN;
+            let block = self.at / simd::LEN;
             let (quotes, backslashes) =
                 (self.blocks.quotes.of(block) & rest, self.blocks.backslashes.of(block));
-            // All below the first quote; all, if there is none.
+            // All bits below the first quote; all, if there is none.
             let in_string = rest & !quotes & quotes.wrapping_sub(1);
             has_escapes |= backslashes & in_string != 0;
             if quotes != 0 {
@@ -99,23 +90,23 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Steps over the object or array whose opening bracket comes next.
+    /// Skips the object or array whose opening bracket is next.
     pub(super) fn skip_nested(&mut self) -> Result<()> {
         let mut rest = self.reach_block();
-        let mut index = (self.at - self.blocks_start) / block::LEN;
+        let mut index = (self.at - self.blocks_start) / simd::LEN;
         let mut depth = 0;
         loop {
             if let Some(brackets) = self.blocks.brackets.get(index) {
                 match brackets.leave(rest, depth) {
                     ControlFlow::Break(position) => {
-                        self.at = self.blocks_start + index * block::LEN + position + 1;
+                        self.at = self.blocks_start + index * simd::LEN + position + 1;
                         return Ok(());
                     }
                     ControlFlow::Continue(deeper) => depth = deeper,
                 }
                 index += 1;
             }
-            // Most blocks cannot end it, whatever the order of their brackets.
+            // Most blocks cannot end the value, in any order of their brackets.
             let later = self.blocks.brackets.get(index..).unwrap_or_default();
             for Brackets { deepened, lowest, .. } in later {
                 if depth + lowest <= 0 {
@@ -125,7 +116,7 @@ impl<'b> Reader<'b> {
                 index += 1;
             }
             if index == BLOCKS {
-                self.at = self.blocks_start + BLOCKS * block::LEN;
+                self.at = self.blocks_start + BLOCKS * simd::LEN;
                 if self.at >= self.bytes.len() {
                     self.at = self.bytes.len();
                     return self.fail(Expected::Bracket);
@@ -137,26 +128,26 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Makes sure that the block which the reader stands in has been read: the set
-    /// of all positions in it from there on. Behind the end nothing is marked.
+    /// Reads the reader's block, if it has not been read. Returns the set of the block's positions
+    /// from the reader's on. Nothing is marked behind the end.
     #[inline]
     fn reach_block(&mut self) -> u64 {
-        while self.at - self.blocks_start >= BLOCKS * block::LEN {
+        while self.at - self.blocks_start >= BLOCKS * simd::LEN {
             self.read_blocks();
         }
-        u64::MAX << (self.at % block::LEN)
+        u64::MAX << (self.at % simd::LEN)
     }
 
-    /// Where the lowest of `positions` in the reader's block is.
+    /// Returns the byte of the lowest of `positions` in the reader's block.
     #[inline]
     const fn in_block(&self, positions: u64) -> usize {
-        self.at / block::LEN * block::LEN + positions.trailing_zeros() as usize
+        self.at / simd::LEN * simd::LEN + positions.trailing_zeros() as usize
     }
 
-    /// Goes to the beginning of the next block; at the end, `expected` was missing.
+    /// Advances to the next block. Returns an error with `expected` at the end of the text.
     #[inline]
     fn next_block(&mut self, expected: Expected) -> Result<u64> {
-        self.at = (self.at / block::LEN + 1) * block::LEN;
+        self.at = (self.at / simd::LEN + 1) * simd::LEN;
         if self.at >= self.bytes.len() {
             self.at = self.bytes.len();
             return self.fail(expected);
@@ -166,9 +157,9 @@ impl<'b> Reader<'b> {
 
     #[cold]
     fn read_blocks(&mut self) {
-        self.blocks_start += BLOCKS * block::LEN;
+        self.blocks_start += BLOCKS * simd::LEN;
         let bytes = self.bytes.get(self.blocks_start..).unwrap_or_default();
-        block::read(bytes, &mut self.carry, &mut self.blocks);
+        simd::read(bytes, &mut self.carry, &mut self.blocks);
     }
 
     /// `[ "-" ] ( "0" | 1-9 digit* ) [ "." digit+ ] [ ( "e" | "E" ) [ "+" | "-" ] digit+ ]`

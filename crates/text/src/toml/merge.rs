@@ -1,20 +1,19 @@
-//! Two changes of one text made in one, line by line.
+//! A three-way merge, line by line.
 
 use std::ops::Range;
 
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 
-/// Whose lines come first where both add some at one place.
+/// The side whose lines come first if both add lines at one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
     One,
     Other,
 }
 
-/// `base` changed as in `one` and as in `other`, or `None` where both change the
-/// same lines, each in its own way.
+/// Returns `base` with the changes of `one` and of `other`; `None` if they conflict.
 pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option<String> {
-    let texts = [base, one, other].map(Text::new);
+    let texts = [base, one, other].map(SplitLines::new);
     let [base, one, other] = &texts;
     let (ones, others) = (changes(base, one), changes(base, other));
     let (mut ones, mut others) = (ones.iter().peekable(), others.iter().peekable());
@@ -36,7 +35,7 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option
             }
         };
         let change = change?;
-        // What is added within lines that go stands where they stood.
+        // A line that is added within removed lines stays at their position.
         lines.extend(&base.lines[done..change.at.start.max(done)]);
         lines.extend(change.lines);
         done = change.at.end.max(done);
@@ -51,13 +50,13 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option
     })
 }
 
-/// Lines, and whether the last one has an end.
-struct Text<'t> {
+/// The lines of a text, and true if the last one has an end.
+struct SplitLines<'t> {
     lines: Vec<&'t str>,
     ends: bool,
 }
 
-impl<'t> Text<'t> {
+impl<'t> SplitLines<'t> {
     fn new(text: &'t str) -> Self {
         let ends = text.is_empty() || text.ends_with('\n');
         let text = text.strip_suffix('\n').unwrap_or(text);
@@ -66,24 +65,24 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Lines in place of others.
+/// Lines that replace others.
 #[derive(PartialEq, Eq)]
-struct Change<'t> {
+struct LineChange<'t> {
     at: Range<usize>,
     lines: &'t [&'t str],
 }
 
-impl Change<'_> {
+impl LineChange<'_> {
     fn overlaps(&self, other: &Self) -> bool {
         let adds = self.at.is_empty() || other.at.is_empty();
         !adds && self.at.start < other.at.end && other.at.start < self.at.end
     }
 }
 
-fn changes<'t>(base: &Text<'_>, changed: &'t Text<'_>) -> Vec<Change<'t>> {
+fn changes<'t>(base: &SplitLines<'_>, changed: &'t SplitLines<'_>) -> Vec<LineChange<'t>> {
     let ops = capture_diff_slices(Algorithm::Myers, &base.lines, &changed.lines);
     let ops = ops.into_iter().filter(|op| op.tag() != DiffTag::Equal);
-    ops.map(|op| Change { at: op.old_range(), lines: &changed.lines[op.new_range()] }).collect()
+    ops.map(|op| LineChange { at: op.old_range(), lines: &changed.lines[op.new_range()] }).collect()
 }
 
 #[cfg(test)]
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_different_lines_come_together() {
+    fn changes_of_different_lines_are_merged() {
         assert_eq!(both("a\nb\nc\n", "A\nb\nc\n", "a\nb\nC\n").unwrap(), "A\nb\nC\n");
         assert_eq!(both("a\nb\nc\n", "a\nc\n", "a\nb\nc\nd\n").unwrap(), "a\nc\nd\n");
         assert_eq!(both("a\nb\n", "a\n", "a\nb\nc").unwrap(), "a\nc");
@@ -106,25 +105,25 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_both_made_counts_once() {
+    fn identical_changes_count_once() {
         assert_eq!(both("a\nb\n", "a\n", "a\n").unwrap(), "a\n");
         assert_eq!(both("a\n", "b\n", "b\n").unwrap(), "b\n");
     }
 
     #[test]
-    fn a_line_that_both_changed_is_nobodys() {
+    fn conflicting_lines_are_not_merged() {
         assert_eq!(both("a\nb\nc\n", "a\nB\nc\n", "a\n2\nc\n"), None);
         assert_eq!(both("a\nb\nc\n", "a\nc\n", "a\n2\nc\n"), None);
     }
 
     #[test]
-    fn what_is_added_within_lines_that_go_stays() {
+    fn lines_added_within_removed_lines_stay() {
         assert_eq!(both("a\nb\nc\n", "d\n", "a\nb\n1\nc\n").unwrap(), "d\n1\n");
         assert_eq!(both("a\nb\nc\n", "a\n1\nb\nc\n", "c\n").unwrap(), "1\nc\n");
     }
 
     #[test]
-    fn where_both_add_lines_one_comes_first() {
+    fn additions_at_one_position_are_ordered() {
         let added = |first| merged("a\nb\n", "a\n1\nb\n", "a\n2\nb\n", first).unwrap();
         assert_eq!(added(First::One), "a\n1\n2\nb\n");
         assert_eq!(added(First::Other), "a\n2\n1\nb\n");

@@ -1,35 +1,32 @@
-//! The reader.
+//! The lazy reader.
 
 use std::borrow::Cow;
 
 use super::{
-    Result,
-    block::{self, Blocks, Carry},
-    error::{Expected, SyntaxError},
-    text,
+    error::{Expected, Result, SyntaxError},
+    simd::{self, Blocks, Carry},
+    string,
 };
 
-/// Reads one JSON text from front to back.
+/// A lazy reader of one JSON text, from front to back.
 ///
-/// Each method reads exactly one value. Where the value is not what the method
-/// is for, it is stepped over: a reader of Kubernetes objects has no business
-/// refusing what the API server took.
+/// Each method reads exactly one value. A value of another type than the method's is skipped:
+/// the API server has accepted the object.
 #[derive(Clone, Debug)]
 pub struct Reader<'b> {
     pub(super) bytes: &'b [u8],
-    /// What comes next.
+    /// The next byte.
     pub(super) at: usize,
-    /// The blocks that were read last, and where they begin. Nothing reads back, so
-    /// each is read once.
+    /// The blocks that were read last, and their first byte. Each is read once.
     pub(super) blocks: Blocks,
     pub(super) blocks_start: usize,
     pub(super) carry: Carry,
 }
 
 impl<'b> Reader<'b> {
-    /// A reader at the beginning of `bytes`.
+    /// Returns a reader at the beginning of `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
-        // Read where it stays: it is too large to be moved for nothing.
+        // Blocks are read in place: they are large.
         let mut reader = Self {
             bytes,
             at: 0,
@@ -37,15 +34,15 @@ impl<'b> Reader<'b> {
             blocks_start: 0,
             carry: Carry::default(),
         };
-        block::read(bytes, &mut reader.carry, &mut reader.blocks);
+        simd::read(bytes, &mut reader.carry, &mut reader.blocks);
         reader
     }
 
-    /// Calls `member` for each member of the object that comes next, with its
-    /// name; `member` reads the value. False if it is no object.
+    /// Calls `member` for each member of the next value, with its name; `member` reads the
+    /// member's value. Returns false if the next value is no object.
     ///
     /// # Errors
-    /// What is no JSON, and the errors of `member`.
+    /// Returns an error for invalid JSON, and the errors of `member`.
     #[inline]
     pub fn members(
         &mut self,
@@ -60,7 +57,7 @@ impl<'b> Reader<'b> {
             return Ok(true);
         }
         loop {
-            let key = text::decode_key(self.key()?);
+            let key = string::decode_key(self.key()?);
             member(self, &key)?;
             match self.token() {
                 Some(b',') => self.at += 1,
@@ -72,11 +69,11 @@ impl<'b> Reader<'b> {
         Ok(true)
     }
 
-    /// Calls `item` for each item of the array that comes next, with its index;
-    /// `item` reads the value. False if it is no array.
+    /// Calls `item` for each item of the next value, with its index; `item` reads the item.
+    /// Returns false if the next value is no array.
     ///
     /// # Errors
-    /// What is no JSON, and the errors of `item`.
+    /// Returns an error for invalid JSON, and the errors of `item`.
     #[inline]
     pub fn items(&mut self, mut item: impl FnMut(&mut Self, usize) -> Result<()>) -> Result<bool> {
         if self.token() != Some(b'[') {
@@ -99,11 +96,11 @@ impl<'b> Reader<'b> {
         Ok(true)
     }
 
-    /// The string that comes next, borrowed if it has no escapes; `None` if it
-    /// is no string. A surrogate without its pair becomes U+FFFD, as in Go.
+    /// Reads the next value as a string, borrowed if it has no escapes; `None` if it is no string.
+    /// A surrogate without its pair becomes U+FFFD, as in Go.
     ///
     /// # Errors
-    /// What is no JSON, and strings that are not UTF-8.
+    /// Returns an error for invalid JSON, and for a string that is not UTF-8.
     #[inline]
     pub fn text(&mut self) -> Result<Option<Cow<'b, str>>> {
         if self.token() != Some(b'"') {
@@ -111,15 +108,15 @@ impl<'b> Reader<'b> {
         }
         let start = self.at + 1;
         let raw = self.string()?;
-        text::decode(raw).map(Some).map_err(|(expected, at)| {
+        string::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
     }
 
-    /// The truth value that comes next; `None` if it is none.
+    /// Reads the next value as a Boolean; `None` if it is none.
     ///
     /// # Errors
-    /// What is no JSON.
+    /// Returns an error for invalid JSON.
     pub fn truth(&mut self) -> Result<Option<bool>> {
         let truth = match self.token() {
             Some(b't') => Some(true),
@@ -129,19 +126,19 @@ impl<'b> Reader<'b> {
         self.skip().map(|()| truth)
     }
 
-    /// Steps over a `null`; false, and nothing read, if something else comes next.
+    /// Skips a `null`. Returns false, and reads nothing, if the next value is another one.
     ///
     /// # Errors
-    /// What is no JSON.
+    /// Returns an error for invalid JSON.
     #[inline]
     pub fn null(&mut self) -> Result<bool> {
         if self.token() == Some(b'n') { self.skip().map(|()| true) } else { Ok(false) }
     }
 
-    /// Steps over the value that comes next.
+    /// Skips the next value.
     ///
     /// # Errors
-    /// What is no JSON, as far as it is looked at.
+    /// Returns an error for invalid JSON, as far as a skipped value is checked.
     #[inline]
     pub fn skip(&mut self) -> Result<()> {
         match self.token() {
@@ -151,7 +148,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Steps over a number or a word.
+    /// Skips a number or a word.
     #[inline(never)]
     fn skip_short(&mut self) -> Result<()> {
         match self.token() {
@@ -173,10 +170,10 @@ impl<'b> Reader<'b> {
         self.bytes.get(position..self.at).unwrap_or_default()
     }
 
-    /// Makes sure that nothing but white space is left.
+    /// Ends the text.
     ///
     /// # Errors
-    /// Anything else.
+    /// Returns an error if more than white space is left.
     pub fn end(mut self) -> Result<()> {
         match self.token() {
             None => Ok(()),

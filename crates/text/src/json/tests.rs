@@ -5,26 +5,25 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value};
 
 use super::{
-    Expected, Reader, SyntaxError,
-    block::{self, BLOCKS, Blocks, Carry, LEN},
-    push_nested_string, push_number, push_string,
-    text::plain_len,
+    Expected, Reader, SyntaxError, push_nested_string, push_number, push_string,
+    simd::{self, BLOCKS, Blocks, Carry, LEN},
+    string::plain_len,
 };
-use crate::place::Place;
+use crate::position::Position;
 
-/// What the reader makes of `text` after `skip`.
+/// Returns the result of skipping all of `text`.
 fn skipped(text: &str) -> Result<(), SyntaxError> {
     let mut reader = Reader::new(text.as_bytes());
     reader.skip().and_then(|()| reader.end()).map_err(|error| *error)
 }
 
-/// The string that `text` is.
+/// Reads `text` as a string.
 fn string(text: &str) -> Result<String, Expected> {
     let read = Reader::new(text.as_bytes()).text();
     read.map(|text| text.unwrap().into_owned()).map_err(|error| error.expected)
 }
 
-/// Reads what comes next and compares it with `value`.
+/// Asserts that the next value is `value`.
 fn assert_reads(reader: &mut Reader<'_>, value: &Value) {
     match value {
         Value::Null => assert!(reader.null().unwrap()),
@@ -53,7 +52,7 @@ fn assert_reads(reader: &mut Reader<'_>, value: &Value) {
     }
 }
 
-/// Texts that are hard to step over.
+/// Texts that are hard to skip.
 fn arb_text() -> impl Strategy<Value = String> {
     let parts =
         select(vec!["a", "\\", "\"", "{", "}", "[", "]", ",", ":", "é", "\n", "\u{1}", "😀"]);
@@ -77,7 +76,7 @@ fn arb_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A character as one of the ways to write it in a string.
+/// Returns a character in one of the spellings that a string may have.
 fn written(character: char, way: u8) -> String {
     let units = |format: fn(u16) -> String| -> String {
         character.encode_utf16(&mut [0; 2]).iter().map(|unit| format(*unit)).collect()
@@ -96,7 +95,7 @@ fn written(character: char, way: u8) -> String {
 
 proptest! {
     #[test]
-    fn every_text_that_is_json_is_read_as_what_it_is(
+    fn valid_json_is_read_correctly(
         value in arb_value(),
         space in 0..(BLOCKS + 2) * LEN,
         pretty in any::<bool>(),
@@ -110,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_without_its_end_is_refused(value in arb_value(), cut in any::<prop::sample::Index>()) {
+    fn truncated_text_is_rejected(value in arb_value(), cut in any::<prop::sample::Index>()) {
         let text = Value::from(vec![value]).to_string();
         let cut = text.floor_char_boundary(cut.index(text.len()));
         let error = skipped(&text[..cut]).unwrap_err();
@@ -118,14 +117,14 @@ proptest! {
     }
 
     #[test]
-    fn whatever_bytes_come_the_reader_does_not_panic(bytes in vec(select(b"{}[]\",:\\u0a \xff1-".to_vec()), 0..200)) {
+    fn reader_never_panics(bytes in vec(select(b"{}[]\",:\\u0a \xff1-".to_vec()), 0..200)) {
         let mut reader = Reader::new(&bytes);
         let _ = reader.members(|reader, _| reader.items(|reader, _| reader.text().map(|_| ())).map(|_| ()));
         let _ = reader.skip();
     }
 
     #[test]
-    fn however_a_string_is_written_it_reads_as_what_it_is(
+    fn every_spelling_of_a_string_is_read(
         characters in vec((any::<char>(), 0..3u8), 0..80),
     ) {
         let inside: String = characters.iter().map(|(c, way)| written(*c, *way)).collect();
@@ -136,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_reads_back(text in any::<String>()) {
+    fn written_strings_are_read_back(text in any::<String>()) {
         let mut out = Vec::new();
         push_string(&mut out, &text);
         prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.clone());
@@ -165,10 +164,10 @@ proptest! {
     }
 
     #[test]
-    fn blocks_know_what_stands_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
+    fn blocks_exclude_brackets_in_strings(bytes in vec(select(br#""\{}[]a"#.to_vec()), 0..4 * LEN)) {
         let (mut in_string, mut is_escaped) = (false, false);
         let mut blocks = Blocks::default();
-        block::read(&bytes, &mut Carry::default(), &mut blocks);
+        simd::read(&bytes, &mut Carry::default(), &mut blocks);
         for (index, chunk) in bytes.chunks(LEN).enumerate() {
             let (quotes, backslashes) = (blocks.quotes.of(index), blocks.backslashes.of(index));
             let brackets = blocks.brackets[index];
@@ -198,7 +197,7 @@ proptest! {
     ) {
         let read = |level| {
             let (mut carry, mut blocks) = (Carry::default(), Blocks::default());
-            block::read_at(level, &bytes, &mut carry, &mut blocks);
+            simd::read_at(level, &bytes, &mut carry, &mut blocks);
             (carry, blocks)
         };
         let baseline = read(Level::baseline());
@@ -209,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_nested_ends_where_serde_json_ends_it(
+    fn nested_value_ends_as_in_serde_json(
         value in arb_value(),
         repeated in 0..60_usize,
         space in 0..2 * LEN,
@@ -222,7 +221,7 @@ proptest! {
     }
 }
 
-/// Every choice that this processor has.
+/// Returns every level that this processor has.
 fn levels() -> Vec<Level> {
     let level = Level::new();
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -239,7 +238,7 @@ fn levels() -> Vec<Level> {
 }
 
 #[test]
-fn what_is_no_json_is_refused_where_it_goes_wrong() {
+fn invalid_skipped_json_is_rejected_with_position() {
     for (text, expected, at) in [
         ("", Expected::Value, 0),
         (" \n", Expected::Value, 2),
@@ -261,7 +260,7 @@ fn what_is_no_json_is_refused_where_it_goes_wrong() {
 }
 
 #[test]
-fn what_is_gone_into_must_follow_the_grammar() {
+fn entered_values_follow_the_grammar() {
     for (text, expected, at) in [
         ("{a:1}", Expected::Key, 1),
         ("{\"a\":1,}", Expected::Key, 7),
@@ -307,7 +306,7 @@ fn a_surrogate_without_its_pair_is_a_replacement_character() {
 }
 
 #[test]
-fn a_value_of_another_type_is_stepped_over() {
+fn value_of_another_type_is_skipped() {
     let mut reader = Reader::new(br#"[{"a":[1]},"b",-1.5e3,true,null] "#);
     let is_array = reader.items(|reader, index| {
         match index {
@@ -324,10 +323,10 @@ fn a_value_of_another_type_is_stepped_over() {
 }
 
 #[test]
-fn a_place_is_counted_in_lines_and_characters() {
+fn position_counts_lines_and_characters() {
     let text = "{\n\"é😀\": x";
     let error = skipped_members(text);
-    assert_eq!(error.place(text.as_bytes()), Place { line: 2, column: 7 });
+    assert_eq!(error.place(text.as_bytes()), Position { line: 2, column: 7 });
     assert_eq!(error.to_string(), "expected a value, found something else");
 }
 

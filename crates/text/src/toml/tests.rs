@@ -42,7 +42,7 @@ fn a_table_stands_before_those_below_it() {
 }
 
 #[test]
-fn a_value_is_replaced_where_it_stands() {
+fn value_is_replaced_in_place() {
     set(
         "[plugins.'io.containerd.grpc.v1.cri'.registry]\n\tconfig_path = '/a:/b' # old\n",
         "[plugins.'io.containerd.grpc.v1.cri'.registry]\n\t# why\n\tconfig_path = \"/c\" # old\n",
@@ -75,12 +75,12 @@ fn braces_and_dotted_keys_are_added_to() {
 }
 
 #[test]
-fn what_is_no_table_is_not_edited() {
+fn other_values_than_tables_are_rejected() {
     for text in [
         "plugins = 1\n",
         "[[plugins]]\n",
         "plugins.\"io.containerd.grpc.v1.cri\".registry = \"\"\n",
-        // Where no line could be put that leaves it TOML.
+        // No line could be added that leaves it TOML.
         "[plugins.'io.containerd.grpc.v1.cri'.plugins]\n[plugins]\n'io.containerd.grpc.v1.cri'.a = 1\n",
     ] {
         assert!(Toml::parse(text).unwrap().set(&PATH, "1", &[]).is_err(), "{text}");
@@ -98,7 +98,7 @@ fn a_root_key_is_added_before_the_first() {
 }
 
 #[test]
-fn what_goes_takes_only_its_lines_along() {
+fn removal_removes_only_its_lines() {
     let without = |text, path: &[&str]| Toml::parse(text).unwrap().without(path).unwrap();
     let text = "[a] # a\nx = 1\n# kept\n[a.m.\"d.io\"]\n  e = [\n    1, # one\n  ] # e\n\n[b]\ny = 2\n[a.m.q]\nz = 3\n";
     assert_eq!(without(text, &["a", "m"]), "[a] # a\nx = 1\n# kept\n\n[b]\ny = 2\n");
@@ -110,7 +110,7 @@ fn what_goes_takes_only_its_lines_along() {
 }
 
 #[test]
-fn only_our_edits_leave_a_file_that_others_edited() {
+fn revert_keeps_edits_of_other_programs() {
     let before = "# head\nversion = 2\n[p.registry]\nconfig_path = \"/a:/b\"\n";
     let ours = "# head\nversion = 2\n[p.registry]\n# ours\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
     let now = "# head\nversion = 2\n[p.registry]\n# ours\nconfig_path = \"/a\"\nmore = 1\n[q]\nnew = 1\n# theirs\n[r]\n";
@@ -124,11 +124,11 @@ fn only_our_edits_leave_a_file_that_others_edited() {
     assert_eq!(reverted.left, [["p", "registry", "config_path"]]);
 }
 
-/// What others add at the end follows what was there before us, to the byte.
+/// Lines that another program adds at the end are kept to the byte.
 #[test]
-fn what_others_added_at_the_end_stays_as_it_is() {
+fn lines_added_at_the_end_stay() {
     for (before, ours) in [
-        // A table in the place of a value of ours, which has dots.
+        // A table in the place of an edited value, which has dots.
         (
             "plugins.'cri'.registry.mirrors.'cri'.'cri' = true # c\n",
             "plugins.'cri'.registry.config_path = \"/c\"\n",
@@ -154,7 +154,7 @@ fn what_others_added_at_the_end_stays_as_it_is() {
 }
 
 #[test]
-fn a_value_comes_back_beside_what_others_put_on_our_lines() {
+fn value_is_restored_beside_changed_lines() {
     let before = "[p.registry]\nconfig_path = \"/a:/b\"\n";
     let ours = "[p.registry]\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
     let now = "[p.registry]\nconfig_path = \"/a\" # why?\n[q]\nnew = 1\nb = 2\n";
@@ -183,7 +183,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 /// A config.toml, or nearly: those that are none are left out by the tests.
-pub(crate) fn config() -> impl Strategy<Value = String> {
+fn config() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "plugins",
         "'io.containerd.grpc.v1.cri'",
@@ -253,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_out_is_all_that_goes(text in config(), n in 1..4_usize) {
+    fn removal_keeps_other_values(text in config(), n in 1..4_usize) {
         let toml = Toml::parse(&text).unwrap();
         if let Ok(edited) = toml.without(&PATH[..n]) {
             let found = Toml::parse(&edited).unwrap();
@@ -262,7 +262,7 @@ proptest! {
                 path.len() >= n && path.iter().zip(&PATH[..n]).all(|(a, b)| a == b)
             };
             let expected = toml.leaves().into_iter().filter(|(path, _)| !below(path));
-            // What was around it may be an empty table now.
+            // The table around it may be empty now.
             let found = found.leaves().into_iter().filter(|(_, value)| value != "{}");
             let expected = expected.filter(|(_, value)| value != "{}");
             prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{}", edited);

@@ -1,8 +1,8 @@
-//! Texts that begin with a byte order mark, or are UTF-16.
+//! Texts with a byte order mark, UTF-16 included.
 
 /// The encoding of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// UTF-8 without a byte order mark.
     Utf8,
     /// UTF-8 with a byte order mark.
@@ -14,8 +14,8 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Reads a text; `None` if it is invalid in the encoding that its first bytes show.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, String)> {
+    /// Decodes a text; `None` if it is invalid in the encoding that its first bytes show.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, String)> {
         let sixteen = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
             let (pairs, rest) = bytes.as_chunks::<2>();
             let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
@@ -30,7 +30,7 @@ impl Encoding {
     }
 
     /// Returns `text` in this encoding, with its byte order mark.
-    pub(crate) fn encode(self, text: &str) -> Vec<u8> {
+    pub fn encode(self, text: &str) -> Vec<u8> {
         let sixteen = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
             mark.into_iter().chain(text.encode_utf16().flat_map(bytes)).collect()
         };

@@ -1,10 +1,9 @@
 //! YAML that `kubectl` reads and the specification forbids.
 //!
 //! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both are laxer
-//! than YAML 1.2 in a few places, which the parser here refuses: see [`Edit`]. Such a text is
-//! scanned once, as libyaml scans it, and the few characters in the way are put in
-//! or left out. Each byte of the adapted text knows its place in the source, so that the tree
-//! is that of the source.
+//! than YAML 1.2 in a few places, which the parser rejects: see [`Fix`]. Such a text is
+//! scanned once, as libyaml scans it, and a few characters are inserted or removed. Each byte of
+//! the adapted text is mapped to the source, so that the tree is that of the source.
 //!
 //! Source: libyaml, `src/scanner.c`; go-yaml v2, `scannerc.go`.
 
@@ -21,7 +20,7 @@ pub(super) struct Adapted {
 struct Piece {
     /// The first byte in the changed text.
     start: usize,
-    /// The first byte in the source, or the byte before which it was put in.
+    /// The first byte in the source, or the byte before which it was inserted.
     source: usize,
     /// True if it is copied from the source.
     is_copied: bool,
@@ -45,39 +44,38 @@ impl Adapted {
 }
 
 /// A change to the source.
-enum Edit {
-    /// Puts in spaces: before a line that continues a quoted scalar at or left of its key,
+enum Fix {
+    /// Inserts spaces: before a line that continues a quoted scalar at or left of its key,
     /// before a line of a flow collection that begins with a tab, and before a comment that
     /// follows a token directly.
     Spaces(usize),
-    /// Puts in a quote: around a dash that is a whole scalar in a flow collection.
+    /// Inserts a quote: around a dash that is a whole scalar in a flow collection.
     Quote,
-    /// Leaves out this number of bytes: a byte order mark before a later document, and the
+    /// Removes this number of bytes: a byte order mark before a later document, and the
     /// backslash of `\'` in double quotes.
     Skip(usize),
-    /// Puts another character for a byte order mark in a plain scalar.
+    /// Replaces a byte order mark in a plain scalar by another character.
     StandIn,
 }
 
-/// Returns `source` in a form that the parser reads; `None` if it has nothing that is known to
-/// be in the way.
+/// Returns `source` in a form that the parser reads; `None` if no known fix applies.
 pub(super) fn adapt(source: &str) -> Option<Adapted> {
     let mut scanner = Scanner::new(source);
     scanner.run();
-    if scanner.edits.is_empty() {
+    if scanner.changes.is_empty() {
         return None;
     }
     let mut adapted =
         Adapted { text: String::with_capacity(source.len()), pieces: Vec::new(), stand_in: None };
     let mut copied = 0;
-    for (at, edit) in scanner.edits {
+    for (at, change) in scanner.changes {
         adapted.copy(source, copied, at);
         copied = at;
-        match edit {
-            Edit::Spaces(count) => adapted.put(at, &" ".repeat(count)),
-            Edit::Quote => adapted.put(at, "\""),
-            Edit::Skip(bytes) => copied = at + bytes,
-            Edit::StandIn => {
+        match change {
+            Fix::Spaces(count) => adapted.put(at, &" ".repeat(count)),
+            Fix::Quote => adapted.put(at, "\""),
+            Fix::Skip(bytes) => copied = at + bytes,
+            Fix::StandIn => {
                 // Any character for private use that has no other meaning here.
                 let unused = |character: &char| !source.contains(*character);
                 let stand_in = adapted.stand_in.or_else(|| ('\u{e000}'..='\u{f8ff}').find(unused));
@@ -105,8 +103,8 @@ impl Adapted {
 
 const BOM: char = '\u{feff}';
 
-/// Walks a text token by token, as libyaml does, and notes what is to be changed. Errors are
-/// the parser's to find: whatever is no YAML is walked over somehow.
+/// A walk over a text, token by token, as libyaml does, which collects the fixes. The parser finds
+/// errors later: invalid YAML is walked over somehow.
 struct Scanner<'s> {
     source: &'s str,
     /// The current byte.
@@ -122,10 +120,10 @@ struct Scanner<'s> {
     indents: Vec<usize>,
     /// True where a key without `?` may begin.
     may_be_key: bool,
-    /// Line and column at which what may be a key began, for each flow level.
+    /// The line and column of a possible key, for each flow level.
     keys: Vec<Option<(usize, usize)>>,
-    /// In the order of the text.
-    edits: Vec<(usize, Edit)>,
+    /// The fixes, in the order of the text.
+    changes: Vec<(usize, Fix)>,
 }
 
 impl<'s> Scanner<'s> {
@@ -140,7 +138,7 @@ impl<'s> Scanner<'s> {
             indents: Vec::new(),
             may_be_key: true,
             keys: vec![None],
-            edits: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -152,7 +150,7 @@ impl<'s> Scanner<'s> {
         self.rest().chars().next()
     }
 
-    /// Steps over a character; a line break of two is one.
+    /// Skips a character; a line break of two is one.
     fn bump(&mut self) {
         let Some(character) = self.peek() else { return };
         self.at += character.len_utf8();
@@ -174,7 +172,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Returns the least column of content in the innermost block collection, plus one, which
-    /// is what the parser wants of a value.
+    /// the parser requires of a value.
     fn content_column(&self) -> usize {
         self.indents.last().map_or(0, |indent| indent + 2)
     }
@@ -198,7 +196,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Steps over a directive, or over `---` or `...`.
+    /// Skips a directive, or over `---` or `...`.
     fn document_mark(&mut self, first: char) {
         self.indents.clear();
         self.keys.clear();
@@ -233,9 +231,9 @@ impl<'s> Scanner<'s> {
             '-' if is_alone => self.begin(true),
             '-' if self.flow > 0 && next.is_some_and(|next| matches!(next, ',' | ']' | '}')) => {
                 self.save_key();
-                self.edits.push((self.at, Edit::Quote));
+                self.changes.push((self.at, Fix::Quote));
                 self.bump();
-                self.edits.push((self.at, Edit::Quote));
+                self.changes.push((self.at, Fix::Quote));
             }
             '?' if is_alone => self.begin(self.flow == 0),
             ':' if is_alone || self.flow > 0 => self.value(),
@@ -256,7 +254,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Steps over an indicator that begins an entry or a key.
+    /// Skips an indicator that begins an entry or a key.
     fn begin(&mut self, may_be_key: bool) {
         if self.flow == 0 {
             self.indent_to(self.column);
@@ -266,7 +264,7 @@ impl<'s> Scanner<'s> {
         self.bump();
     }
 
-    /// Steps over the `:` before a value.
+    /// Skips the `:` before a value.
     fn value(&mut self) {
         let key = self.keys.last().copied().flatten().filter(|(line, _)| *line == self.line);
         if self.flow == 0 {
@@ -309,9 +307,9 @@ impl<'s> Scanner<'s> {
             match character {
                 ' ' | '\t' => self.bump(),
                 BOM if self.column == 0 && (self.is_prefix || self.is_before_document()) => {
-                    // The one at the very beginning is the parser's own affair.
+                    // The parser handles the one at the very beginning.
                     if self.at > 0 {
-                        self.edits.push((self.at, Edit::Skip(BOM.len_utf8())));
+                        self.changes.push((self.at, Fix::Skip(BOM.len_utf8())));
                     }
                     self.at += BOM.len_utf8();
                 }
@@ -325,7 +323,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// True at a byte order mark in front of `---`, as in files that were put together.
+    /// True at a byte order mark in front of `---`, as in concatenated files.
     fn is_before_document(&self) -> bool {
         let after = self.rest().trim_start_matches(BOM).strip_prefix("---");
         after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
@@ -334,13 +332,13 @@ impl<'s> Scanner<'s> {
     fn comment(&mut self) {
         let before = self.source[..self.at].chars().next_back();
         if before.is_some_and(|before| !is_blank(before) && !is_break(before) && before != BOM) {
-            self.edits.push((self.at, Edit::Spaces(1)));
+            self.changes.push((self.at, Fix::Spaces(1)));
         }
         self.bump_while(|character| !is_break(character));
     }
 
-    /// Steps over a line break, and indents the next line where libyaml needs no
-    /// indentation and the parser does.
+    /// Skips a line break, and indents the next line if the parser needs indentation and
+    /// libyaml does not.
     fn line_break(&mut self, in_quotes: bool) {
         self.bump();
         if self.flow == 0 && !in_quotes {
@@ -357,7 +355,7 @@ impl<'s> Scanner<'s> {
             return;
         }
         if is_short || has_tab && (in_quotes || !is_empty) {
-            self.edits.push((self.at, Edit::Spaces(wanted)));
+            self.changes.push((self.at, Fix::Spaces(wanted)));
         }
     }
 
@@ -374,7 +372,7 @@ impl<'s> Scanner<'s> {
                 _ if self.column == 0 && self.is_at_document_mark() => return,
                 '\\' if quote == '"' => {
                     if next == Some('\'') {
-                        self.edits.push((self.at, Edit::Skip(1)));
+                        self.changes.push((self.at, Fix::Skip(1)));
                     }
                     self.bump();
                     if next.is_some_and(|next| !is_break(next)) {
@@ -403,7 +401,7 @@ impl<'s> Scanner<'s> {
                     return;
                 }
                 if character == BOM {
-                    self.edits.push((self.at, Edit::StandIn));
+                    self.changes.push((self.at, Fix::StandIn));
                 }
                 self.bump();
             }
@@ -484,100 +482,4 @@ fn is_break(character: char) -> bool {
 
 fn is_flow(character: char) -> bool {
     matches!(character, ',' | '[' | ']' | '{' | '}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::yaml::{NodeId, Tree};
-
-    /// The scalar at `path` of the first document.
-    fn scalar<'t>(tree: &'t Tree<'_>, path: &str) -> &'t str {
-        let root = tree.documents[0];
-        tree.scalar(at(tree, root, path)).unwrap()
-    }
-
-    fn at(tree: &Tree<'_>, root: NodeId, path: &str) -> NodeId {
-        path.split('.').fold(root, |node, key| match key.parse::<usize>() {
-            Ok(index) => tree.items(node)[index],
-            Err(_) => tree.get(node, key).unwrap_or_else(|| panic!("{key} of {path}")),
-        })
-    }
-
-    #[test]
-    fn texts_that_libyaml_reads_have_their_values() {
-        for (text, path, value) in [
-            ("a:\n  b: 'first\n  second'\n", "a.b", "first second"),
-            ("a:\n  b: 'first\nsecond'\n  c: d\n", "a.c", "d"),
-            ("a:\n  b: \"first\n\n\tsecond\"\n  c: d\n", "a.b", "first\nsecond"),
-            ("a:\n- \"x\ny\"\n- z\n", "a.0", "x y"),
-            ("? 'a\nb'\n: c\nd: 'e\nf'\n", "d", "e f"),
-            ("a: &x !!str 'b\nc'\nd: *x\n", "d", "b c"),
-            ("a: {\n\tb: c,\n\t  d: [\n\te, f\n\t]\n}\ng: h\n", "a.d.1", "f"),
-            ("a:\n  b: {\n\tc: d\n\t\te }\n", "a.b.c", "d e"),
-            ("a: 'b'# c\nd: [e]# f\ng: h\n", "g", "h"),
-            ("a: [b,# c\n d]\n", "a.1", "d"),
-            ("a: [-f, -, x]\nb: {c: -}\n", "a.1", "-"),
-            ("a: \"it\\'s\"\n", "a", "it's"),
-            ("a: |# c\n  'x\n  y\nb: 'c\nd'\n", "a", "'x\ny\n"),
-            ("a: it's\nb: 'c\nd'\ne: it's\n", "b", "c d"),
-            ("a: b\n  'c\nd: 'e\nf'\n", "a", "b 'c"),
-            ("a: >-\n  x 'y\n\nb: \"c\nd\"\n", "b", "c d"),
-            ("a: |2\n    'x\nb: \"c\nd\"\n", "a", "  'x\n"),
-            ("# it's\na: \"c\nd\" # it's\ne: f\n", "e", "f"),
-            ("a: \"c\r\nd\"\r\ne: f\r\n", "a", "c d"),
-            ("a: b\u{feff}c\nd: \u{feff}\u{e000}e\n", "a", "b\u{feff}c"),
-            ("a:\n  b: c\n  \u{feff}d: e\n", "a.\u{feff}d", "e"),
-        ] {
-            let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-            assert_eq!(scalar(&tree, path), value, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn byte_order_marks_before_later_documents_are_left_out() {
-        for text in [
-            "a: b\n---\n\u{feff}a: c\n",
-            "a: b\n---\n# d\n\u{feff}a: c\n",
-            "a: b\n\u{feff}---\na: c\n",
-            "\u{feff}a: b\n---\n\u{feff}\u{feff}a: c\n",
-            "a: b\n...\n\u{feff}a: c\n",
-        ] {
-            let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-            assert_eq!(tree.documents.len(), 2, "{text:?}");
-            let value = tree.get(tree.documents[1], "a").unwrap();
-            assert_eq!(tree.scalar(value), Some("c"), "{text:?}");
-            let range = tree.node(value).range.clone();
-            assert_eq!(&text[range], "c");
-        }
-    }
-
-    #[test]
-    fn nodes_of_an_adapted_text_have_their_places_in_the_source() {
-        let text = "ä: {\n\tb: 'x\ny',  c: -}\nd:\n  - 'e\nf'\n  - \"ü\\'\": g # h\n";
-        let tree = Tree::parse(text).unwrap();
-        let raw = |path: &str| {
-            let node = tree.node(at(&tree, tree.documents[0], path));
-            (&text[node.range.clone()], node.place.line, node.place.column)
-        };
-        assert_eq!(raw("ä.b"), ("'x\ny'", 2, 5));
-        assert_eq!(raw("ä.c"), ("-", 3, 9));
-        assert_eq!(raw("d.0"), ("'e\nf'", 5, 5));
-        assert_eq!(raw("d.1.ü'"), ("g", 7, 12));
-    }
-
-    #[test]
-    fn an_error_in_an_adapted_text_has_its_place_in_the_source() {
-        let error = Tree::parse("a:\n  b: 'c\nd'\ne: f: g\n").unwrap_err();
-        assert_eq!((error.place.line, error.place.column), (4, 5), "{error}");
-    }
-
-    #[test]
-    fn a_text_with_nothing_in_its_way_is_not_changed() {
-        for text in
-            ["", "a: b", "a: 'b\n   c'\n", "- [a,\n b]\n", "a: |\n  b # c\n", "\u{feff}a: b"]
-        {
-            assert!(adapt(text).is_none(), "{text:?}");
-        }
-    }
 }

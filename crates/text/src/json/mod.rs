@@ -1,0 +1,32 @@
+//! JSON, read on demand and written.
+//!
+//! A decision about an admission review needs some fifty bytes in a thousand. Parsing the review
+//! into types, or even validating it, costs more than the decision. The API server has parsed it
+//! before and parses the patched object again. Hence:
+//!
+//! - Objects and arrays that the caller enters, and the strings, numbers and words in them, must
+//!   follow RFC 8259. A string that the caller takes must be UTF-8.
+//! - In a skipped value, brackets must balance and strings must end. The rest is not checked,
+//!   and depth is unlimited.
+//!
+//! Every valid JSON text is read correctly. An invalid one that passes comes from another caller
+//! than an API server, which gains nothing by it.
+
+#[cfg(feature = "jsonc")]
+pub mod edit;
+mod error;
+pub mod patch;
+mod read;
+mod scan;
+mod simd;
+mod string;
+mod write;
+
+pub use self::{
+    error::{Expected, Result, SyntaxError},
+    read::Reader,
+    write::{push_nested_plain, push_nested_string, push_number, push_string},
+};
+
+#[cfg(test)]
+mod tests;
