@@ -116,6 +116,20 @@ impl<'b> Reader<'b> {
         })
     }
 
+    /// Returns the string that comes next, to be compared: neither its UTF-8 nor its
+    /// control characters are checked, and a malformed one stands for itself. `None` if it
+    /// is no string.
+    ///
+    /// # Errors
+    /// What is no JSON.
+    #[inline]
+    pub fn raw_text(&mut self) -> Result<Option<Cow<'b, [u8]>>> {
+        if self.token() != Some(b'"') {
+            return self.skip().map(|()| None);
+        }
+        Ok(Some(text::decode_key(self.string()?)))
+    }
+
     /// The truth value that comes next; `None` if it is none.
     ///
     /// # Errors
