@@ -59,9 +59,24 @@ impl<'b> Reader<'b> {
             self.at += 1;
             return Ok(true);
         }
+        // Outside of the loop, which then has nothing to drop.
+        let mut decoded = Vec::new();
         loop {
-            let key = text::decode_key(self.key()?);
-            member(self, &key)?;
+            if self.token() != Some(b'"') {
+                return self.fail(Expected::Key);
+            }
+            let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+            if self.token() != Some(b':') {
+                return self.fail(Expected::Colon);
+            }
+            self.at += 1;
+            let key = if raw.has_escapes {
+                decoded.clone_from(&text::decode_key(raw).into_owned());
+                &*decoded
+            } else {
+                raw.inside
+            };
+            member(self, key)?;
             match self.token() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
@@ -110,7 +125,7 @@ impl<'b> Reader<'b> {
             return self.skip().map(|()| None);
         }
         let start = self.at + 1;
-        let raw = self.string()?;
+        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
         text::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
@@ -127,7 +142,8 @@ impl<'b> Reader<'b> {
         if self.token() != Some(b'"') {
             return self.skip().map(|()| None);
         }
-        Ok(Some(text::decode_key(self.string()?)))
+        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+        Ok(Some(text::decode_key(raw)))
     }
 
     /// The truth value that comes next; `None` if it is none.
@@ -156,13 +172,19 @@ impl<'b> Reader<'b> {
     ///
     /// # Errors
     /// What is no JSON, as far as it is looked at.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as most values")]
+    #[inline(always)]
     pub fn skip(&mut self) -> Result<()> {
         match self.token() {
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => self.skip_string(),
             Some(b'{' | b'[') => self.skip_nested(),
             _ => self.skip_short(),
         }
+    }
+
+    #[inline]
+    fn skip_string(&mut self) -> Result<()> {
+        if self.string().is_some() { Ok(()) } else { self.fail(Expected::Quote) }
     }
 
     /// Steps over a number or a word.
