@@ -54,6 +54,12 @@ impl Patch {
         self.set_with(op, path, |out| push_string(out, value));
     }
 
+    /// Sets `path` to a string in which nothing has to be escaped, and which is not looked
+    /// at for it.
+    pub(crate) fn set_plain(&mut self, op: Op, path: &[Step<'_>], value: &str) {
+        self.set_with(op, path, |out| json::push_plain(out, value));
+    }
+
     /// Sets `path` to what `value` writes, which must be one JSON value.
     pub fn set_with(&mut self, op: Op, path: &[Step<'_>], value: impl FnOnce(&mut Vec<u8>)) {
         self.begin(op.as_str(), path);

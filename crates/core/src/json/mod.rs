@@ -22,7 +22,7 @@ mod write;
 
 pub use self::error::{Expected, SyntaxError};
 pub use self::read::Reader;
-pub(crate) use self::write::{push_escaped, push_nested_plain};
+pub(crate) use self::write::{push_escaped, push_nested_plain, push_plain};
 pub use self::write::{push_nested_string, push_number, push_string};
 
 /// A result whose error is boxed: reading fails rarely and returns often, and so
