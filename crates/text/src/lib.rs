@@ -15,7 +15,8 @@
 //!
 //! - commas, colons, words, numbers and the kind of each bracket inside a skipped value;
 //! - escapes, control characters and UTF-8 in a skipped string;
-//! - escapes, control characters and UTF-8 in a member's name: an invalid name matches no other;
+//! - escapes, control characters and UTF-8 in a member's name, and in a string that is read for a
+//!   comparison: an invalid one equals no valid one;
 //! - duplicate names: each member is passed on;
 //! - depth.
 //!

@@ -3,9 +3,9 @@
 //! A JSON object. Beside the original of an image it has a checksum of the image that
 //! was put in its place: only an image that was put there is kept on an update.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
-use image_swap_text::json::{Reader, push_nested_plain, push_nested_string};
+use image_swap_text::json::{Reader, push_nested_string};
 
 use super::pod::{Image, List, Record};
 
@@ -17,22 +17,59 @@ const CHECKSUM_LEN: usize = 8;
 /// Original images by [`Image::record_key`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Originals<'p> {
-    images: BTreeMap<Cow<'p, str>, Cow<'p, str>>,
-    /// The checksums of the images in their place, where they are known.
-    swapped: BTreeMap<Cow<'p, str>, Checksum>,
+    /// Sorted by key, each key once.
+    entries: Vec<OriginalImage<'p>>,
+    /// True if the annotation has a checksum without an original.
+    has_stray_checksum: bool,
 }
 
-/// A checksum of an image (FNV-1a).
+/// The original of one image.
+#[derive(Debug, PartialEq, Eq)]
+struct OriginalImage<'p> {
+    key: Cow<'p, str>,
+    original: Cow<'p, str>,
+    /// The checksum of the image in its place, where it is known.
+    swapped: Option<Checksum>,
+}
+
+/// A member of the annotation: an original, or the checksum of what is in its place.
+struct Member<'p> {
+    key: Cow<'p, str>,
+    original: Option<Cow<'p, str>>,
+    swapped: Option<Checksum>,
+}
+
+/// Original images in the order of the pod.
+#[derive(Debug)]
+pub(super) struct OriginalsDraft<'p>(Vec<OriginalImage<'p>>);
+
+/// A checksum of an image: the upper half of a hash of its words of eight bytes, which
+/// takes an eighth of the steps of a hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checksum(u32);
 
 impl Checksum {
+    /// Computes the checksum of `image`.
     pub(super) fn of(image: &str) -> Self {
-        let mut sum = 0x811c_9dc5_u32;
-        for byte in image.bytes() {
-            sum = (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let bytes = image.as_bytes();
+        let mut sum = bytes.len() as u64;
+        let mut add = |word: [u8; 8]| {
+            // The multiplier of rustc's FxHash.
+            sum =
+                (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        };
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            add(*word);
         }
-        Self(sum)
+        if !rest.is_empty() {
+            // With bytes before it again; a text of less than eight is filled up.
+            add(bytes.last_chunk().copied().unwrap_or_else(|| {
+                std::array::from_fn(|nth| rest.get(nth).copied().unwrap_or_default())
+            }));
+        }
+        let [a, b, c, d, ..] = sum.to_be_bytes();
+        Self(u32::from_be_bytes([a, b, c, d]))
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -49,51 +86,130 @@ impl Checksum {
 }
 
 impl<'p> Originals<'p> {
-    /// What the annotation says. One that is no JSON object says nothing, nor
-    /// does an entry that is no text.
+    /// Reads the annotation. One that is no JSON object records nothing, nor does an entry
+    /// that is no text.
     pub(super) fn read(record: &'p Record<'_>) -> Self {
-        let mut originals = Self::default();
-        let Record::Text(text) = record else { return originals };
+        let Record::Text(text) = record else { return Self::default() };
+        let mut found: Vec<Member<'p>> = Vec::new();
         let mut reader = Reader::new(text.as_bytes());
         let members = reader.members(|reader, key| {
             let Some(text) = reader.text()? else { return Ok(()) };
             let key = String::from_utf8_lossy(key);
-            match key.strip_prefix(SWAPPED) {
+            found.push(match key.strip_prefix(SWAPPED) {
                 Some(key) => {
-                    if let Some(checksum) = Checksum::read(&text) {
-                        originals.swapped.insert(key.to_owned().into(), checksum);
-                    }
+                    let Some(checksum) = Checksum::read(&text) else { return Ok(()) };
+                    let key = Cow::Owned(key.to_owned());
+                    Member { key, original: None, swapped: Some(checksum) }
                 }
-                None => drop(originals.images.insert(key.into_owned().into(), text)),
-            }
+                None => Member {
+                    key: Cow::Owned(key.into_owned()),
+                    original: Some(text),
+                    swapped: None,
+                },
+            });
             Ok(())
         });
-        if members.and_then(|_| reader.end()).is_err() { Self::default() } else { originals }
-    }
-
-    /// Whether nothing is recorded.
-    pub(super) fn is_empty(&self) -> bool {
-        self.images.is_empty()
-    }
-
-    /// The original of `image`.
-    pub(super) fn get(&self, image: &Image<'_>) -> Option<&str> {
-        if self.is_empty() {
-            return None;
+        if members.and_then(|_| reader.end()).is_err() {
+            return Self::default();
         }
-        self.images.get(&*image.record_key()?).map(|original| &**original)
+        Self::of(found)
+    }
+
+    /// Joins the members with one key. Of two that differ the last counts.
+    fn of(mut found: Vec<Member<'p>>) -> Self {
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        found.dedup_by(|later, kept| {
+            let is_same = later.key == kept.key;
+            if is_same {
+                kept.original = later.original.take().or(kept.original.take());
+                kept.swapped = later.swapped.or(kept.swapped);
+            }
+            is_same
+        });
+        let has_stray_checksum = found.iter().any(|member| member.original.is_none());
+        let entries = found.into_iter().filter_map(|Member { key, original, swapped }| {
+            Some(OriginalImage { key, original: original?, swapped })
+        });
+        Self { entries: entries.collect(), has_stray_checksum }
+    }
+
+    /// Returns true if nothing is recorded.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns the original of `image`.
+    pub(super) fn get(&self, image: &Image<'_>) -> Option<&str> {
+        self.find(image).map(|entry| &*entry.original)
     }
 
     /// Returns the checksum of what was put in the place of `image`, if it is recorded.
     pub(super) fn swapped(&self, image: &Image<'_>) -> Option<Checksum> {
-        if self.swapped.is_empty() {
-            return None;
-        }
-        self.swapped.get(&*image.record_key()?).copied()
+        self.find(image)?.swapped
     }
 
-    /// Records the original of `image` and the checksum of what is in its place, unless
-    /// another image of that name has one.
+    fn find(&self, image: &Image<'_>) -> Option<&OriginalImage<'p>> {
+        if self.is_empty() {
+            return None;
+        }
+        let key = image.record_key()?;
+        let found = self.entries.binary_search_by(|entry| (*entry.key).cmp(&key)).ok()?;
+        self.entries.get(found)
+    }
+
+    /// Returns a length that the annotation's value does not exceed, in bytes. Unlike
+    /// [`Self::len`] it looks at no character.
+    pub(super) fn len_at_most(&self) -> usize {
+        let entries = self.entries.iter();
+        2 + entries.map(|entry| 12 * (entry.key.len() + entry.original.len() + 4)).sum::<usize>()
+    }
+
+    /// Returns the length of the annotation's value, in bytes.
+    pub(super) fn len(&self) -> usize {
+        let text = |text: &str| text.bytes().map(written_len).sum::<usize>();
+        let punctuation = r#""":"","#.len();
+        let entries = self.entries.iter().map(|OriginalImage { key, original, swapped }| {
+            let key = text(key) + punctuation;
+            let checksum = swapped.map_or(0, |_| key + SWAPPED.len() + CHECKSUM_LEN);
+            key + text(original) + checksum
+        });
+        // The braces; no comma is behind the last entry.
+        2 + entries.sum::<usize>().saturating_sub(1)
+    }
+
+    /// Writes the annotation's value: a JSON object as a JSON string.
+    pub(super) fn push_quoted(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#""{"#);
+        for (nth, OriginalImage { key, original, swapped }) in self.entries.iter().enumerate() {
+            if nth > 0 {
+                out.push(b',');
+            }
+            let start = out.len();
+            push_nested_string(out, key);
+            // Quotes are two bytes here: a backslash is before each.
+            let (written, end) = (start + 2, out.len());
+            out.push(b':');
+            push_nested_string(out, original);
+            let Some(checksum) = swapped else { continue };
+            out.extend_from_slice(br#",\""#);
+            out.extend_from_slice(SWAPPED.as_bytes());
+            out.extend_from_within(written..end);
+            out.extend_from_slice(br#":\""#);
+            out.extend_from_slice(&checksum.write());
+            out.extend_from_slice(br#"\""#);
+        }
+        out.extend_from_slice(br#"}""#);
+    }
+}
+
+impl<'p> OriginalsDraft<'p> {
+    /// Returns an empty list with room for the originals of `images` images.
+    pub(super) fn with_capacity(images: usize) -> Self {
+        Self(Vec::with_capacity(images))
+    }
+
+    /// Records the original of `image` and the checksum of what is in its place. Of two
+    /// images with one name the first counts.
     pub(super) fn record(
         &mut self,
         image: &'p Image<'_>,
@@ -101,52 +217,17 @@ impl<'p> Originals<'p> {
         swapped: Option<Checksum>,
     ) {
         let Some(key) = image.record_key() else { return };
-        if self.images.contains_key(&key) {
-            return;
-        }
         // The image of a volume is immutable.
-        if let Some(swapped) = swapped.filter(|_| image.list != List::Volumes) {
-            self.swapped.insert(key.clone(), swapped);
-        }
-        self.images.insert(key, original);
+        let swapped = swapped.filter(|_| image.list != List::Volumes);
+        self.0.push(OriginalImage { key, original, swapped });
     }
 
-    /// Returns a length that the annotation's value does not exceed, in bytes. Unlike
-    /// [`Self::len`] it looks at no character.
-    pub(super) fn len_at_most(&self) -> usize {
-        let entries = self.images.iter().map(|(key, image)| 12 * (key.len() + image.len() + 4));
-        2 + entries.sum::<usize>()
-    }
-
-    /// Returns the length of the annotation's value, in bytes.
-    pub(super) fn len(&self) -> usize {
-        let text = |text: &str| text.bytes().map(written_len).sum::<usize>();
-        let punctuation = r#""":"","#.len();
-        let images = self.images.iter().map(|(key, image)| text(key) + text(image) + punctuation);
-        let checksum = SWAPPED.len() + CHECKSUM_LEN + punctuation;
-        let swapped = self.swapped.keys().map(|key| text(key) + checksum);
-        // The braces; no comma is behind the last entry.
-        2 + images.chain(swapped).sum::<usize>().saturating_sub(1)
-    }
-
-    /// Writes the annotation's value: a JSON object as a JSON string.
-    pub(super) fn push_quoted(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#""{"#);
-        let start = out.len();
-        for (key, image) in &self.images {
-            if out.len() > start {
-                out.push(b',');
-            }
-            push_nested_string(out, key);
-            out.push(b':');
-            push_nested_string(out, image);
-            let Some(checksum) = self.swapped.get(key) else { continue };
-            out.push(b',');
-            push_nested_string(out, &[SWAPPED, key].concat());
-            out.push(b':');
-            push_nested_plain(out, &String::from_utf8_lossy(&checksum.write()));
-        }
-        out.extend_from_slice(br#"}""#);
+    /// Returns all that was recorded, by name.
+    pub(super) fn finish(self) -> Originals<'p> {
+        let Self(mut entries) = self;
+        entries.sort_by(|one, other| one.key.cmp(&other.key));
+        entries.dedup_by(|later, first| later.key == first.key);
+        Originals { entries, has_stray_checksum: false }
     }
 }
 
@@ -156,5 +237,54 @@ const fn written_len(byte: u8) -> usize {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
         0x00..=0x1f => 6,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksum_changes_with_every_byte() {
+        let text = "harbor.example.org/airgap/docker.io/library/nginx:1.27";
+        for length in 1..=text.len() {
+            let whole = &text[..length];
+            let shorter = Checksum::of(&text[..length - 1]);
+            assert_ne!(Checksum::of(whole), shorter, "{whole}");
+            for at in 0..length {
+                let changed = [&whole[..at], "_", &whole[at + 1..]].concat();
+                assert_ne!(Checksum::of(whole), Checksum::of(&changed), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn last_of_two_members_with_one_key_counts() {
+        let text = r#"{"b":"1","a":"2","swapped:b":"0000000a","b":"3","swapped:b":"0000000b"}"#;
+        let record = Record::Text(Cow::Borrowed(text));
+        let mut written = Vec::new();
+        Originals::read(&record).push_quoted(&mut written);
+        let written: String = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written, r#"{"a":"2","b":"3","swapped:b":"0000000b"}"#);
+    }
+
+    #[test]
+    fn stray_checksum_makes_records_differ() {
+        let [plain, stray] = [r#"{"a":"1"}"#, r#"{"a":"1","swapped:b":"0000000b"}"#]
+            .map(|text| Record::Text(Cow::Borrowed(text)));
+        assert_ne!(Originals::read(&plain), Originals::read(&stray));
+    }
+
+    #[test]
+    fn written_length_is_foretold() {
+        let text = r#"{"a":"1","b"c":"2
+","swapped:a":"0000000a","swapped:b"c":"0000000b"}"#;
+        let record = Record::Text(Cow::Borrowed(text));
+        let originals = Originals::read(&record);
+        let mut written = Vec::new();
+        originals.push_quoted(&mut written);
+        let written: String = serde_json::from_slice(&written).unwrap();
+        assert_eq!(originals.len(), written.len());
+        assert!(originals.len_at_most() >= written.len());
     }
 }

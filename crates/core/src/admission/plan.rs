@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Outcome, Settings,
     before::Before,
-    originals::{Checksum, Originals},
+    originals::{Checksum, Originals, OriginalsDraft},
     pod::{Image, List, Object, PullSecrets},
     request::{Request, Scope},
 };
@@ -53,7 +53,7 @@ impl<'p> Plan<'p> {
         let before = Before::new(request.old_object.as_ref().filter(|_| scope != Scope::Create));
         let recorded = if is_update { before.originals() } else { Originals::default() };
         let claimed = Originals::read(&object.record);
-        let mut originals = Originals::default();
+        let mut draft = OriginalsDraft::with_capacity(object.images.len());
         let mut verdicts = Vec::with_capacity(object.images.len());
         for (position, image) in object.images.iter().enumerate() {
             if !scope.covers(image.list) {
@@ -64,7 +64,7 @@ impl<'p> Plan<'p> {
                 && image.list == List::Volumes
                 && let Some(old) = old.filter(|old| is_volume_of(image, old, &recorded, rules))
             {
-                originals.record(image, Cow::Borrowed(&image.written), None);
+                draft.record(image, Cow::Borrowed(&image.written), None);
                 verdicts.push(Verdict::kept(image, old));
                 continue;
             }
@@ -79,7 +79,7 @@ impl<'p> Plan<'p> {
                     None => recorded.swapped(image),
                 };
                 if let Some(original) = claim.or(known) {
-                    originals.record(image, Cow::Owned(original.to_owned()), swapped);
+                    draft.record(image, Cow::Owned(original.to_owned()), swapped);
                 }
                 continue;
             }
@@ -101,15 +101,16 @@ impl<'p> Plan<'p> {
                     Outcome::Kept => recorded.swapped(image),
                     _ => Some(Checksum::of(&verdict.to)),
                 };
-                originals.record(image, Cow::Borrowed(&image.written), swapped);
+                draft.record(image, Cow::Borrowed(&image.written), swapped);
             } else if let Some(original) = claimed.get(image)
                 && yields(original, image, rules)
             {
                 let swapped = claimed.swapped(image).map(|_| Checksum::of(&image.written));
-                originals.record(image, Cow::Owned(original.to_owned()), swapped);
+                draft.record(image, Cow::Owned(original.to_owned()), swapped);
             }
             verdicts.push(verdict);
         }
+        let mut originals = draft.finish();
         let is_untouched =
             object.is_left_alone() || (scope == Scope::Create && judge.exemption.is_some());
         let has_record = match scope {

@@ -253,14 +253,15 @@ impl<'b> Object<'b> {
             let (mut api_version, mut kind) = (Cow::default(), Cow::default());
             reader.members(|reader, key| {
                 match key {
-                    b"apiVersion" => api_version = reader.text()?.unwrap_or_default(),
-                    b"kind" => kind = reader.text()?.unwrap_or_default(),
+                    b"apiVersion" => api_version = reader.raw_text()?.unwrap_or_default(),
+                    b"kind" => kind = reader.raw_text()?.unwrap_or_default(),
                     _ => reader.skip()?,
                 }
                 Ok(())
             })?;
-            let found = settings.exemptions.owner(&api_version, &kind);
-            self.exempt_owner = self.exempt_owner.or(found);
+            if let Some(found) = settings.exemptions.owner(&api_version, &kind) {
+                self.exempt_owner.get_or_insert(found);
+            }
             Ok(())
         })?;
         Ok(())
@@ -381,7 +382,7 @@ impl<'b> Image<'b> {
     }
 
     fn read_pull_policy(&mut self, reader: &mut Reader<'b>) -> Result<()> {
-        self.never_pulled = reader.text()?.as_deref() == Some(PULL_NEVER);
+        self.never_pulled = reader.raw_text()?.as_deref() == Some(PULL_NEVER.as_bytes());
         Ok(())
     }
 

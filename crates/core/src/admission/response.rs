@@ -15,7 +15,7 @@ use super::{
     Mode, ORIGINALS,
     originals::Originals,
     plan::{Plan, Verdict},
-    pod::{Image, List, PullSecrets, Record},
+    pod::{List, PullSecrets, Record},
     request::Request,
 };
 use crate::{
@@ -75,9 +75,9 @@ fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
 }
 
 fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool {
-    let mut patch = Patch::with_capacity(256 + plan.verdicts.len() * 192);
+    let mut patch = Patch::with_capacity(256 + plan.verdicts.len() * 256);
     for verdict in plan.verdicts.iter().filter(|verdict| verdict.changed) {
-        replace_image(&mut patch, verdict.image, &verdict.to);
+        replace_image(&mut patch, verdict);
     }
     if let (Some(originals), Some(object)) = (&plan.originals, &request.object) {
         put_record(&mut patch, &object.record, originals);
@@ -92,14 +92,20 @@ fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool
     true
 }
 
-fn replace_image(patch: &mut Patch, image: &Image<'_>, to: &str) {
+fn replace_image(patch: &mut Patch, verdict: &Verdict<'_>) {
+    let Verdict { image, to, are_references, .. } = verdict;
     let (list, value) = match image.list {
         List::InitContainers => ("spec/initContainers", "image"),
         List::Containers => ("spec/containers", "image"),
         List::EphemeralContainers => ("spec/ephemeralContainers", "image"),
         List::Volumes => ("spec/volumes", "image/reference"),
     };
-    patch.set(Op::Replace, &[Keys(list), Index(image.index), Keys(value)], to);
+    let place = [Keys(list), Index(image.index), Keys(value)];
+    if *are_references {
+        patch.set_plain(Op::Replace, &place, to);
+    } else {
+        patch.set(Op::Replace, &place, to);
+    }
 }
 
 /// Makes the record say `originals`.

@@ -10,6 +10,8 @@ pub(super) const TAG: u8 = 4;
 pub(super) const REGISTRY: u8 = 8;
 /// What is not ASCII.
 pub(super) const OTHER: u8 = 16;
+/// `A-Z`.
+pub(super) const UPPER: u8 = 32;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [OTHER; 256];
@@ -24,7 +26,7 @@ static CLASSES: [u8; 256] = {
 const fn of_ascii(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' | b'0'..=b'9' => LOWER | LABEL | TAG,
-        b'A'..=b'Z' => LABEL | TAG | REGISTRY,
+        b'A'..=b'Z' => LABEL | TAG | REGISTRY | UPPER,
         b'-' => LABEL | TAG,
         b'_' => TAG,
         b'.' => TAG | REGISTRY,

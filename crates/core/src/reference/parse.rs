@@ -2,7 +2,7 @@
 
 use super::{
     Algorithm, DOCKER_DOMAIN, Expected, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference, ReferenceError,
-    class::{LABEL, LOWER, OTHER, REGISTRY, TAG, class, run},
+    class::{LABEL, LOWER, OTHER, REGISTRY, TAG, UPPER, class, run},
 };
 
 /// `RepositoryNameTotalLengthMax`: bytes of the path, the domain not counted.
@@ -19,11 +19,14 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     if input.len() == IDENTIFIER && input.bytes().all(is_lower_hex) {
         return Err(error(input, Expected::NameNotIdentifier, 0));
     }
-    let (domain, path_start) = split_domain(input);
+    let First { domain, path_start, has_upper } = split_domain(input);
     // `strings.ToLower(remote) != remote` is asked before the grammar, so that
     // `Nginx` is told about its case and not about a character. No letter that it
     // finds is let through by the grammar.
-    parts(input, domain, path_start).map_err(|error| uppercase(input, path_start).unwrap_or(error))
+    let parsed = parts(input, domain, path_start);
+    parsed
+        .map(|reference| Reference { domain_has_upper: has_upper, ..reference })
+        .map_err(|error| uppercase(input, path_start).unwrap_or(error))
 }
 
 /// All parts of `input`, whose path, as far as normalisation sees, begins at `path_start`.
@@ -74,7 +77,7 @@ fn parts<'a>(
         Some(_) if tag.is_some() => return fail(Expected::TagEnd, at),
         Some(_) => return fail(Expected::PathEnd, at),
     };
-    Ok(Reference { domain, prefix, path, tag, digest })
+    Ok(Reference { domain, domain_has_upper: false, prefix, path, tag, digest })
 }
 
 /// What is wrong with an uppercase letter in the path that begins at `start`.
@@ -88,31 +91,44 @@ fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
     Some(error(input, expected, start + upper))
 }
 
-/// `splitDockerDomain`: the domain, and the byte at which the rest begins.
-fn split_domain(input: &str) -> (&str, usize) {
+/// The domain of a reference.
+struct First<'a> {
+    domain: &'a str,
+    /// The byte at which the path begins.
+    path_start: usize,
+    /// True if the domain has an uppercase letter.
+    has_upper: bool,
+}
+
+/// Splits the domain off, as `splitDockerDomain` does.
+#[inline]
+fn split_domain(input: &str) -> First<'_> {
+    const HUB: First<'_> = First { domain: DOCKER_DOMAIN, path_start: 0, has_upper: false };
     let mut classes = 0;
     let slash = input.bytes().position(|byte| {
         classes |= class(byte);
         byte == b'/'
     });
     let Some(slash) = slash else {
-        return (DOCKER_DOMAIN, 0);
+        return HUB;
     };
     let first = &input[..slash];
     let is_taken = classes & REGISTRY != 0
         || first == "localhost"
         || classes & OTHER != 0 && first.chars().any(char::is_uppercase);
     match (is_taken, first == LEGACY_DOCKER_DOMAIN) {
-        (true, false) => (first, slash + 1),
-        (true, true) => (DOCKER_DOMAIN, slash + 1),
-        (false, _) => (DOCKER_DOMAIN, 0),
+        (true, false) => {
+            First { domain: first, path_start: slash + 1, has_upper: classes & UPPER != 0 }
+        }
+        (true, true) => First { path_start: slash + 1, ..HUB },
+        (false, _) => HUB,
     }
 }
 
 /// Returns true if the reference `input` names a registry; otherwise it is a short name, which
 /// normalisation takes for one of Docker Hub.
 pub fn names_registry(input: &str) -> bool {
-    split_domain(input).1 > 0
+    split_domain(input).path_start > 0
 }
 
 /// Is `text` a domain by the reference grammar, that is, a host with or

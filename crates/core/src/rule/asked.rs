@@ -41,8 +41,8 @@ impl<'i> Asked<'i> {
         let path_start = path_end - path.len();
         let is_as_written = prefix.is_empty()
             && image[..path_start].strip_suffix('/').is_some_and(|before| before == domain);
-        let compared = compared(domain);
-        let (name, domain_end) = if compared != domain {
+        let (name, domain_end) = if reference.domain_has_upper() {
+            let compared = compared(domain);
             // `Docker.IO/nginx` is meant as `docker.io/nginx`, which is below the library.
             let hub = compared == DOCKER_DOMAIN && !path.contains('/');
             let library = if hub { "library/" } else { "" };

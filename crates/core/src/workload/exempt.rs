@@ -84,6 +84,41 @@ pub struct Exemptions {
     owners: Vec<ExemptOwner>,
     labels: Vec<ExemptLabel>,
     images: Vec<ExemptImage>,
+    /// The kinds of all owners.
+    kinds: Sieve,
+    /// The keys of all labels.
+    keys: Sieve,
+    /// The marks of all images.
+    marks: Sieve,
+}
+
+/// A set of texts that lets most others through: most pods have nothing on the list, and
+/// are not compared with each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sieve(u64);
+
+impl Sieve {
+    const EMPTY: Self = Self(0);
+
+    /// Returns the set of `texts`.
+    fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+        Self(texts.fold(0, |all, text| all | Self::bit(text.as_bytes())))
+    }
+
+    /// Returns false for a text that is surely outside of the set.
+    #[inline]
+    const fn may_hold(self, text: &[u8]) -> bool {
+        self.0 & Self::bit(text) != 0
+    }
+
+    #[inline]
+    const fn bit(text: &[u8]) -> u64 {
+        let first = match text {
+            [first, ..] => *first as usize,
+            [] => 0,
+        };
+        1 << (text.len().wrapping_add(first) % 64)
+    }
 }
 
 /// A kind whose pods are exempt.
@@ -156,14 +191,29 @@ impl Default for Exemptions {
                 }
             }
         }
-        exemptions
+        exemptions.sifted()
     }
 }
 
 impl Exemptions {
     /// Returns a list without rows.
     pub const fn none() -> Self {
-        Self { owners: Vec::new(), labels: Vec::new(), images: Vec::new() }
+        Self {
+            owners: Vec::new(),
+            labels: Vec::new(),
+            images: Vec::new(),
+            kinds: Sieve::EMPTY,
+            keys: Sieve::EMPTY,
+            marks: Sieve::EMPTY,
+        }
+    }
+
+    /// Fills the sieves.
+    fn sifted(mut self) -> Self {
+        self.kinds = Sieve::of(self.owners.iter().map(|row| &*row.kind));
+        self.keys = Sieve::of(self.label_keys());
+        self.marks = Sieve::of(self.marks());
+        self
     }
 
     /// Adds rows, in front of those that are there.
@@ -177,20 +227,31 @@ impl Exemptions {
         self.owners.splice(..0, owners);
         self.labels.splice(..0, labels);
         self.images.splice(..0, images);
-        self
+        self.sifted()
     }
 
-    /// Returns the exemption by an owner of this `apiVersion` and `kind`.
-    pub fn owner(&self, api_version: &str, kind: &str) -> Option<PodExemption> {
-        let group = super::group(api_version);
-        let is_row = |row: &ExemptOwner| row.kind == kind && row.group == group;
+    /// Returns the exemption by an owner of this `apiVersion` and `kind`, in UTF-8.
+    #[inline]
+    pub fn owner(
+        &self,
+        api_version: impl AsRef<[u8]>,
+        kind: impl AsRef<[u8]>,
+    ) -> Option<PodExemption> {
+        let (api_version, kind) = (api_version.as_ref(), kind.as_ref());
+        if !self.kinds.may_hold(kind) {
+            return None;
+        }
+        let group = api_version.split(|byte| *byte == b'/').next().filter(|it| *it != api_version);
+        let is_row = |row: &ExemptOwner| {
+            row.kind.as_bytes() == kind && group.is_some_and(|group| row.group.as_bytes() == group)
+        };
         self.owners.iter().position(is_row).map(PodExemption::Owner)
     }
 
     /// Returns true if some row has the label `key`, so that its value has to be read.
     #[inline]
     pub fn has_label(&self, key: &[u8]) -> bool {
-        self.labels.iter().any(|row| row.key.as_bytes() == key)
+        self.keys.may_hold(key) && self.labels.iter().any(|row| row.key.as_bytes() == key)
     }
 
     /// Returns the exemption by the label `key` with this value.
@@ -208,7 +269,7 @@ impl Exemptions {
     /// Returns true if `key` is a label or annotation by which an injector chooses pods.
     #[inline]
     pub fn is_mark(&self, key: &[u8]) -> bool {
-        self.marks().any(|mark| mark.as_bytes() == key)
+        self.marks.may_hold(key) && self.marks().any(|mark| mark.as_bytes() == key)
     }
 
     /// Returns the labels and annotations by which injectors choose pods.
@@ -230,8 +291,8 @@ impl Exemptions {
     #[inline]
     pub fn image(&self, image: &str, container: &str, is_marked: bool) -> Option<&str> {
         let row = self.images.iter().find(|row| {
-            let is_container = row.container.as_ref().is_none_or(|wanted| wanted == container);
-            row.image == image && (is_container || (is_marked && !row.marks.is_empty()))
+            let is_container = || row.container.as_ref().is_none_or(|wanted| wanted == container);
+            row.image == image && (is_container() || (is_marked && !row.marks.is_empty()))
         })?;
         Some(&row.reason)
     }
@@ -387,6 +448,27 @@ mod tests {
         }
         for text in ["", "a=", "=auto", "a b", "a=b=c"] {
             assert!(text.parse::<ExemptImage>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_row_exempts() {
+        let exemptions = Exemptions::default();
+        for row in BUILT_IN {
+            let is_exempt = match row {
+                BuiltIn::Owner { kind, group, .. } => {
+                    exemptions.owner(format!("{group}/v1"), kind).is_some()
+                }
+                BuiltIn::Label { key, value, .. } => {
+                    exemptions.has_label(key.as_bytes())
+                        && exemptions.label(key.as_bytes(), value).is_some()
+                }
+                BuiltIn::Placeholder { image, container, marks, .. } => {
+                    exemptions.image(image, container, false).is_some()
+                        && marks.iter().all(|mark| exemptions.is_mark(mark.as_bytes()))
+                }
+            };
+            assert!(is_exempt, "{row:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! JSON Patches (RFC 6902), whose paths are JSON Pointers (RFC 6901).
 
-use super::write::{push_escaped, push_number, push_string};
+use super::write::{push_escaped, push_number, push_plain, push_string};
 
 /// A part of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl Patch {
     /// Sets `path` to the string `value`.
     pub fn set(&mut self, op: Op, path: &[Segment<'_>], value: &str) {
         self.set_with(op, path, |out| push_string(out, value));
+    }
+
+    /// Sets `path` to the string `value`. The caller guarantees that nothing in it needs an escape.
+    pub fn set_plain(&mut self, op: Op, path: &[Segment<'_>], value: &str) {
+        self.set_with(op, path, |out| push_plain(out, value));
     }
 
     /// Sets `path` to the output of `value`, which must be one JSON value.

@@ -56,9 +56,24 @@ impl<'b> Reader<'b> {
             self.at += 1;
             return Ok(true);
         }
+        // Outside of the loop, which then has nothing to drop.
+        let mut decoded = Vec::new();
         loop {
-            let key = string::decode_key(self.key()?);
-            member(self, &key)?;
+            if self.token() != Some(b'"') {
+                return self.fail(Expected::Key);
+            }
+            let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+            if self.token() != Some(b':') {
+                return self.fail(Expected::Colon);
+            }
+            self.at += 1;
+            let key = if raw.has_escapes {
+                decoded.clone_from(&string::decode_key(raw).into_owned());
+                &*decoded
+            } else {
+                raw.inside
+            };
+            member(self, key)?;
             match self.token() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
@@ -107,10 +122,24 @@ impl<'b> Reader<'b> {
             return self.skip().map(|()| None);
         }
         let start = self.at + 1;
-        let raw = self.string()?;
+        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
         string::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
+    }
+
+    /// Reads the next value as a string for a comparison; `None` if it is no string. Checks neither
+    /// UTF-8 nor control characters. An invalid string is returned as its bytes.
+    ///
+    /// # Errors
+    /// Returns an error for invalid JSON.
+    #[inline]
+    pub fn raw_text(&mut self) -> Result<Option<Cow<'b, [u8]>>> {
+        if self.token() != Some(b'"') {
+            return self.skip().map(|()| None);
+        }
+        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+        Ok(Some(string::decode_key(raw)))
     }
 
     /// Reads the next value as a Boolean; `None` if it is none.
@@ -139,13 +168,19 @@ impl<'b> Reader<'b> {
     ///
     /// # Errors
     /// Returns an error for invalid JSON, as far as a skipped value is checked.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as most values")]
+    #[inline(always)]
     pub fn skip(&mut self) -> Result<()> {
         match self.token() {
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => self.skip_string(),
             Some(b'{' | b'[') => self.skip_nested(),
             _ => self.skip_short(),
         }
+    }
+
+    #[inline]
+    fn skip_string(&mut self) -> Result<()> {
+        if self.string().is_some() { Ok(()) } else { self.fail(Expected::Quote) }
     }
 
     /// Skips a number or a word.

@@ -9,6 +9,14 @@ use super::{
     string::Raw,
 };
 
+/// The end of a string, in registers.
+#[derive(Clone, Copy)]
+struct Ending {
+    /// The position of the closing quote; 0 if there is none.
+    end: usize,
+    has_escapes: bool,
+}
+
 impl<'b> Reader<'b> {
     /// Returns the next byte that is no white space, without consuming it.
     #[inline]
@@ -31,46 +39,34 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a member's name and its colon.
-    #[expect(clippy::inline_always, reason = "a call costs as much as most names")]
-    #[inline(always)]
-    pub(super) fn key(&mut self) -> Result<Raw<'b>> {
-        if self.token() != Some(b'"') {
-            return self.fail(Expected::Key);
-        }
-        let key = self.string()?;
-        if self.token() != Some(b':') {
-            return self.fail(Expected::Colon);
-        }
-        self.at += 1;
-        Ok(key)
-    }
-
-    /// Reads the string whose opening quote is next.
+    /// Reads the string whose opening quote is next; `None` if it does not end.
+    ///
+    /// A `Result` would be kept in memory, an `Option` is in registers.
     #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     #[inline(always)]
-    pub(super) fn string(&mut self) -> Result<Raw<'b>> {
+    pub(super) fn string(&mut self) -> Option<Raw<'b>> {
         let start = self.at + 1;
         let offset = start - self.blocks_start;
-        if let Some(quotes) = self.blocks.quotes.next(offset)
-            && quotes != 0
-        {
-            let end = start + quotes.trailing_zeros() as usize;
+        let quotes = self.blocks.quotes.next(offset).unwrap_or_default();
+        let (ending, may_have_controls) = if quotes == 0 {
+            (self.long_string(), true)
+        } else {
             let escapes = || self.blocks.backslashes.next(offset).unwrap_or_default();
             let has_escapes =
                 self.blocks.has_backslashes && escapes() & quotes.wrapping_sub(1) & !quotes != 0;
-            let inside = self.bytes.get(start..end).unwrap_or_default();
-            self.at = end + 1;
-            return Ok(Raw { inside, has_escapes, may_have_controls: self.blocks.has_controls });
-        }
-        self.long_string()
+            let end = start + quotes.trailing_zeros() as usize;
+            (Ending { end, has_escapes }, self.blocks.has_controls)
+        };
+        let Ending { end, has_escapes } = ending;
+        let inside = self.bytes.get(start..end)?;
+        self.at = end + 1;
+        Some(Raw { inside, has_escapes, may_have_controls })
     }
 
-    /// Reads a string of any number of blocks.
+    /// Finds the end of a string over any number of blocks.
     #[inline(never)]
-    fn long_string(&mut self) -> Result<Raw<'b>> {
-        let start = self.at + 1;
-        self.at = start;
+    fn long_string(&mut self) -> Ending {
+        self.at += 1;
         let mut has_escapes = false;
         let mut rest = self.reach_block();
         loop {
@@ -81,16 +77,15 @@ impl<'b> Reader<'b> {
             let in_string = rest & !quotes & quotes.wrapping_sub(1);
             has_escapes |= backslashes & in_string != 0;
             if quotes != 0 {
-                let end = self.in_block(quotes);
-                self.at = end + 1;
-                let inside = self.bytes.get(start..end).unwrap_or_default();
-                return Ok(Raw { inside, has_escapes, may_have_controls: true });
+                return Ending { end: self.in_block(quotes), has_escapes };
             }
-            rest = self.next_block(Expected::Quote)?;
+            let Some(next) = self.next_block() else { return Ending { end: 0, has_escapes } };
+            rest = next;
         }
     }
 
     /// Skips the object or array whose opening bracket is next.
+    #[inline(never)]
     pub(super) fn skip_nested(&mut self) -> Result<()> {
         let mut rest = self.reach_block();
         let mut index = (self.at - self.blocks_start) / simd::LEN;
@@ -144,15 +139,15 @@ impl<'b> Reader<'b> {
         self.at / simd::LEN * simd::LEN + positions.trailing_zeros() as usize
     }
 
-    /// Advances to the next block. Returns an error with `expected` at the end of the text.
+    /// Advances to the next block; `None` at the end of the text.
     #[inline]
-    fn next_block(&mut self, expected: Expected) -> Result<u64> {
+    fn next_block(&mut self) -> Option<u64> {
         self.at = (self.at / simd::LEN + 1) * simd::LEN;
         if self.at >= self.bytes.len() {
             self.at = self.bytes.len();
-            return self.fail(expected);
+            return None;
         }
-        Ok(self.reach_block())
+        Some(self.reach_block())
     }
 
     #[cold]

@@ -90,7 +90,8 @@ impl Blocks {
             *self = Self::default();
         }
         // A local value stays in registers.
-        let mut seen = Seen { carry: *carry, backslashes: 0, controls: 0 };
+        let least = u8x64::splat(simd, u8::MAX);
+        let mut seen = Seen { carry: *carry, backslashes: 0, least };
         for (index, chunk) in chunks.iter().take(BLOCKS).enumerate() {
             self.read_block(index, simd, chunk, &mut seen);
         }
@@ -101,12 +102,18 @@ impl Blocks {
         }
         *carry = seen.carry;
         self.has_backslashes = seen.backslashes != 0;
-        self.has_controls = seen.controls != 0;
+        self.has_controls = seen.least.simd_lt(u8x64::splat(simd, b' ')).any_true();
     }
 
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn read_block<S: Simd>(&mut self, index: usize, simd: S, chunk: &[u8; LEN], seen: &mut Seen) {
+    fn read_block<S: Simd>(
+        &mut self,
+        index: usize,
+        simd: S,
+        chunk: &[u8; LEN],
+        seen: &mut Seen<S>,
+    ) {
         let chunk = u8x64::load_array_ref(simd, chunk);
         let positions = |byte: u8| chunk.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         // `[` and `{` differ in one bit, which no other byte lacks, and so do the two that close.
@@ -117,7 +124,7 @@ impl Blocks {
         let in_strings = prefix_xor(quotes) ^ seen.carry.in_string;
         seen.carry.in_string = 0u64.wrapping_sub(in_strings >> (LEN - 1));
         seen.backslashes |= backslashes;
-        seen.controls |= chunk.simd_lt(u8x64::splat(simd, b' ')).to_bitmask();
+        seen.least = seen.least.min(chunk);
         let (opening, closing) = (brackets(b'{') & !in_strings, brackets(b'}') & !in_strings);
         let count = |set: u64| set.count_ones().cast_signed();
         self.quotes.0[index] = quotes.to_le_bytes();
@@ -132,11 +139,12 @@ impl Blocks {
 }
 
 /// The state that is kept from block to block, and the marks of all blocks together.
-struct Seen {
+struct Seen<S: Simd> {
     carry: Carry,
     /// Positions of backslashes in any block so far.
     backslashes: u64,
-    controls: u64,
+    /// The least byte at each position of any block so far.
+    least: u8x64<S>,
 }
 
 impl Brackets {

@@ -10,6 +10,14 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends `text` to `out` as a JSON string. The caller guarantees that nothing in it needs an escape.
+pub(super) fn push_plain(out: &mut Vec<u8>, text: &str) {
+    debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
 /// Appends `text` as a JSON string within a JSON text that is itself written into a JSON string:
 /// every quote and backslash is escaped once more.
 pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {

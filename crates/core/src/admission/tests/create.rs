@@ -19,7 +19,7 @@ fn an_image_of_a_declared_registry_is_swapped() {
             json!({
                 "op": "add",
                 "path": "/metadata/annotations",
-                "value": {"image-swap.io/original-images": r#"{"app":"nginx:1.27","swapped:app":"aec1a94f"}"#},
+                "value": {"image-swap.io/original-images": r#"{"app":"nginx:1.27","swapped:app":"5c9f772d"}"#},
             }),
         ]
     );

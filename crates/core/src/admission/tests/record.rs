@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ORIGINALS, create, leaves, mk_pod, mk_recorded_pod};
 
 /// The record of `nginx` in the container `app`.
-const RECORD: &str = r#"{"app":"nginx","swapped:app":"27b00d27"}"#;
+const RECORD: &str = r#"{"app":"nginx","swapped:app":"e4eff381"}"#;
 
 #[test]
 fn a_second_look_finds_nothing_to_do() {
