@@ -493,10 +493,12 @@ impl Work {
     }
 
     fn enter(&self, stage: Stage) {
-        let now = self.activity.memory.now();
+        // No limit applies to the age of a review.
+        let now = (stage != Stage::Review).then(|| self.activity.memory.now());
         let mut open = self.activity.open();
         if let Some(one) = open.requests.iter_mut().find(|one| one.id == self.id) {
-            (one.stage, one.since) = (stage, now);
+            one.stage = stage;
+            one.since = now.unwrap_or(one.since);
         }
     }
 
