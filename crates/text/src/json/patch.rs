@@ -23,10 +23,11 @@ pub enum Op {
 }
 
 impl Op {
-    const fn as_str(self) -> &'static str {
+    /// Returns the beginning of an operation, up to its path: one copy in place of three.
+    const fn beginning(self) -> &'static str {
         match self {
-            Self::Add => "add",
-            Self::Replace => "replace",
+            Self::Add => r#"{"op":"add","path":""#,
+            Self::Replace => r#"{"op":"replace","path":""#,
         }
     }
 }
@@ -60,7 +61,7 @@ impl Patch {
 
     /// Sets `path` to the output of `value`, which must be one JSON value.
     pub fn set_with(&mut self, op: Op, path: &[Segment<'_>], value: impl FnOnce(&mut Vec<u8>)) {
-        self.begin(op.as_str(), path);
+        self.begin(op.beginning(), path);
         self.out.extend_from_slice(br#","value":"#);
         value(&mut self.out);
         self.out.push(b'}');
@@ -68,7 +69,7 @@ impl Patch {
 
     /// Removes the existing value at `path`.
     pub fn remove(&mut self, path: &[Segment<'_>]) {
-        self.begin("remove", path);
+        self.begin(r#"{"op":"remove","path":""#, path);
         self.out.push(b'}');
     }
 
@@ -82,11 +83,9 @@ impl Patch {
     }
 
     #[inline]
-    fn begin(&mut self, op: &str, path: &[Segment<'_>]) {
+    fn begin(&mut self, beginning: &str, path: &[Segment<'_>]) {
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-        self.out.extend_from_slice(br#"{"op":""#);
-        self.out.extend_from_slice(op.as_bytes());
-        self.out.extend_from_slice(br#"","path":""#);
+        self.out.extend_from_slice(beginning.as_bytes());
         for step in path {
             self.out.push(b'/');
             match step {
