@@ -93,7 +93,7 @@ impl<'p> Originals<'p> {
         let mut found: Vec<Member<'p>> = Vec::new();
         let mut reader = Reader::new(text.as_bytes());
         let members = reader.members(|reader, key| {
-            let Some(text) = reader.text()? else { return Ok(()) };
+            let Some(text) = reader.string()? else { return Ok(()) };
             let key = String::from_utf8_lossy(key);
             found.push(match key.strip_prefix(SWAPPED) {
                 Some(key) => {

@@ -125,8 +125,8 @@ impl<'b> Object<'b> {
         let object = found.insert(Self::default());
         let is_object = reader.members(|reader, key| {
             match key {
-                b"apiVersion" => object.api_version = reader.text()?.unwrap_or_default(),
-                b"kind" => object.kind = reader.text()?.unwrap_or_default(),
+                b"apiVersion" => object.api_version = reader.string()?.unwrap_or_default(),
+                b"kind" => object.kind = reader.string()?.unwrap_or_default(),
                 b"metadata" => object.read_metadata(reader, settings)?,
                 b"spec" => object.read_spec(reader)?,
                 _ => reader.skip()?,
@@ -166,7 +166,7 @@ impl<'b> Object<'b> {
         let mut total = len;
         let mut reader = Reader::new(self.annotations);
         let read = reader.members(|reader, key| {
-            let value = reader.text()?.unwrap_or_default();
+            let value = reader.string()?.unwrap_or_default();
             if key != ORIGINALS.as_bytes() {
                 total += key.len() + value.len();
             }
@@ -183,8 +183,8 @@ impl<'b> Object<'b> {
         self.record = Record::NoAnnotations;
         let is_object = reader.members(|reader, key| {
             match key {
-                b"name" => self.name = reader.text()?.unwrap_or_default(),
-                b"generateName" => self.generate_name = reader.text()?.unwrap_or_default(),
+                b"name" => self.name = reader.string()?.unwrap_or_default(),
+                b"generateName" => self.generate_name = reader.string()?.unwrap_or_default(),
                 b"annotations" => self.read_annotations(reader, settings)?,
                 b"labels" => self.read_labels(reader, settings)?,
                 b"ownerReferences" => self.read_owners(reader, settings)?,
@@ -210,7 +210,7 @@ impl<'b> Object<'b> {
         let start = reader.position();
         let is_object = reader.members(|reader, key| {
             if key == ORIGINALS.as_bytes() {
-                self.record = reader.text()?.map_or(Record::Absent, Record::Text);
+                self.record = reader.string()?.map_or(Record::Absent, Record::Text);
                 return Ok(());
             }
             self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
@@ -235,7 +235,7 @@ impl<'b> Object<'b> {
                 self.marked[0] |= exemptions.is_mark(key);
                 return reader.skip();
             }
-            let value = reader.text()?;
+            let value = reader.string()?;
             if is_switch {
                 self.is_disabled = value.as_deref() == Some(DISABLED);
             }
@@ -253,8 +253,8 @@ impl<'b> Object<'b> {
             let (mut api_version, mut kind) = (Cow::default(), Cow::default());
             reader.members(|reader, key| {
                 match key {
-                    b"apiVersion" => api_version = reader.raw_text()?.unwrap_or_default(),
-                    b"kind" => kind = reader.raw_text()?.unwrap_or_default(),
+                    b"apiVersion" => api_version = reader.raw_string()?.unwrap_or_default(),
+                    b"kind" => kind = reader.raw_string()?.unwrap_or_default(),
                     _ => reader.skip()?,
                 }
                 Ok(())
@@ -294,7 +294,7 @@ impl<'b> Object<'b> {
         let is_list = reader.items(|reader, _| {
             reader.members(|reader, key| {
                 if key == b"name" {
-                    has_ours |= reader.text()?.as_deref() == Some(pull_secrets::NAME);
+                    has_ours |= reader.string()?.as_deref() == Some(pull_secrets::NAME);
                     return Ok(());
                 }
                 reader.skip()
@@ -346,8 +346,8 @@ impl<'b> Image<'b> {
     fn read_container(&mut self, reader: &mut Reader<'b>) -> Result<()> {
         reader.members(|reader, key| {
             match key {
-                b"name" => self.name = reader.text()?.unwrap_or_default(),
-                b"image" => self.written = reader.text()?.unwrap_or_default(),
+                b"name" => self.name = reader.string()?.unwrap_or_default(),
+                b"image" => self.written = reader.string()?.unwrap_or_default(),
                 b"imagePullPolicy" => self.read_pull_policy(reader)?,
                 _ => reader.skip()?,
             }
@@ -359,7 +359,7 @@ impl<'b> Image<'b> {
     fn read_volume(&mut self, reader: &mut Reader<'b>) -> Result<()> {
         reader.members(|reader, key| {
             match key {
-                b"name" => self.name = reader.text()?.unwrap_or_default(),
+                b"name" => self.name = reader.string()?.unwrap_or_default(),
                 b"image" => self.read_image_volume(reader)?,
                 _ => reader.skip()?,
             }
@@ -372,7 +372,7 @@ impl<'b> Image<'b> {
         self.written = Cow::default();
         reader.members(|reader, key| {
             match key {
-                b"reference" => self.written = reader.text()?.unwrap_or_default(),
+                b"reference" => self.written = reader.string()?.unwrap_or_default(),
                 b"pullPolicy" => self.read_pull_policy(reader)?,
                 _ => reader.skip()?,
             }
@@ -382,7 +382,7 @@ impl<'b> Image<'b> {
     }
 
     fn read_pull_policy(&mut self, reader: &mut Reader<'b>) -> Result<()> {
-        self.never_pulled = reader.raw_text()?.as_deref() == Some(PULL_NEVER.as_bytes());
+        self.never_pulled = reader.raw_string()?.as_deref() == Some(PULL_NEVER.as_bytes());
         Ok(())
     }
 

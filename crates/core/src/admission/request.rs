@@ -73,8 +73,8 @@ impl<'b> Review<'b> {
         let mut reader = Reader::new(body);
         let members = reader.members(|reader, key| {
             match key {
-                b"apiVersion" => review.api_version = reader.text()?,
-                b"kind" => review.kind = reader.text()?,
+                b"apiVersion" => review.api_version = reader.string()?,
+                b"kind" => review.kind = reader.string()?,
                 b"request" => Request::read(reader, settings, &mut review.request)?,
                 _ => reader.skip()?,
             }
@@ -127,14 +127,14 @@ impl<'b> Request<'b> {
         let request = found.insert(Self::default());
         let is_object = reader.members(|reader, key| {
             match key {
-                b"uid" => request.uid = reader.text()?.unwrap_or_default(),
+                b"uid" => request.uid = reader.string()?.unwrap_or_default(),
                 b"kind" => request.kind = Type::read(reader)?,
                 b"resource" => request.resource = Type::read(reader)?,
-                b"subResource" => request.sub_resource = reader.text()?.unwrap_or_default(),
-                b"name" => request.name = reader.text()?.unwrap_or_default(),
-                b"namespace" => request.namespace = reader.text()?.unwrap_or_default(),
-                b"operation" => request.operation = reader.text()?.unwrap_or_default(),
-                b"dryRun" => request.dry_run = reader.truth()?.unwrap_or_default(),
+                b"subResource" => request.sub_resource = reader.string()?.unwrap_or_default(),
+                b"name" => request.name = reader.string()?.unwrap_or_default(),
+                b"namespace" => request.namespace = reader.string()?.unwrap_or_default(),
+                b"operation" => request.operation = reader.string()?.unwrap_or_default(),
+                b"dryRun" => request.dry_run = reader.bool()?.unwrap_or_default(),
                 b"object" => Object::read(reader, settings, &mut request.object)?,
                 b"oldObject" => Object::read(reader, settings, &mut request.old_object)?,
                 _ => reader.skip()?,
@@ -199,8 +199,8 @@ impl<'b> Type<'b> {
         let mut kind = Self::default();
         let is_object = reader.members(|reader, key| {
             match key {
-                b"group" => kind.group = reader.text()?.unwrap_or_default(),
-                b"kind" | b"resource" => kind.name = reader.text()?.unwrap_or_default(),
+                b"group" => kind.group = reader.string()?.unwrap_or_default(),
+                b"kind" | b"resource" => kind.name = reader.string()?.unwrap_or_default(),
                 _ => reader.skip()?,
             }
             Ok(())

@@ -62,7 +62,7 @@ impl<'b> Reader<'b> {
             if self.token() != Some(b'"') {
                 return self.fail(Expected::Key);
             }
-            let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+            let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
             if self.token() != Some(b':') {
                 return self.fail(Expected::Colon);
             }
@@ -117,12 +117,12 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// Returns an error for invalid JSON, and for a string that is not UTF-8.
     #[inline]
-    pub fn text(&mut self) -> Result<Option<Cow<'b, str>>> {
+    pub fn string(&mut self) -> Result<Option<Cow<'b, str>>> {
         if self.token() != Some(b'"') {
             return self.skip().map(|()| None);
         }
         let start = self.at + 1;
-        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+        let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
         string::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
@@ -134,11 +134,11 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// Returns an error for invalid JSON.
     #[inline]
-    pub fn raw_text(&mut self) -> Result<Option<Cow<'b, [u8]>>> {
+    pub fn raw_string(&mut self) -> Result<Option<Cow<'b, [u8]>>> {
         if self.token() != Some(b'"') {
             return self.skip().map(|()| None);
         }
-        let Some(raw) = self.string() else { return self.fail(Expected::Quote) };
+        let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
         Ok(Some(string::decode_key(raw)))
     }
 
@@ -146,13 +146,13 @@ impl<'b> Reader<'b> {
     ///
     /// # Errors
     /// Returns an error for invalid JSON.
-    pub fn truth(&mut self) -> Result<Option<bool>> {
-        let truth = match self.token() {
+    pub fn bool(&mut self) -> Result<Option<bool>> {
+        let value = match self.token() {
             Some(b't') => Some(true),
             Some(b'f') => Some(false),
             _ => None,
         };
-        self.skip().map(|()| truth)
+        self.skip().map(|()| value)
     }
 
     /// Skips a `null`. Returns false, and reads nothing, if the next value is another one.
@@ -180,7 +180,7 @@ impl<'b> Reader<'b> {
 
     #[inline]
     fn skip_string(&mut self) -> Result<()> {
-        if self.string().is_some() { Ok(()) } else { self.fail(Expected::Quote) }
+        if self.scan_string().is_some() { Ok(()) } else { self.fail(Expected::Quote) }
     }
 
     /// Skips a number or a word.

@@ -44,7 +44,7 @@ impl<'b> Reader<'b> {
     /// A `Result` would be kept in memory, an `Option` is in registers.
     #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     #[inline(always)]
-    pub(super) fn string(&mut self) -> Option<Raw<'b>> {
+    pub(super) fn scan_string(&mut self) -> Option<Raw<'b>> {
         let start = self.at + 1;
         let offset = start - self.blocks_start;
         let quotes = self.blocks.quotes.next(offset).unwrap_or_default();

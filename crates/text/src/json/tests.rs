@@ -19,7 +19,7 @@ fn skipped(text: &str) -> Result<(), SyntaxError> {
 
 /// Reads `text` as a string.
 fn string(text: &str) -> Result<String, Expected> {
-    let read = Reader::new(text.as_bytes()).text();
+    let read = Reader::new(text.as_bytes()).string();
     read.map(|text| text.unwrap().into_owned()).map_err(|error| error.expected)
 }
 
@@ -27,9 +27,9 @@ fn string(text: &str) -> Result<String, Expected> {
 fn assert_reads(reader: &mut Reader<'_>, value: &Value) {
     match value {
         Value::Null => assert!(reader.null().unwrap()),
-        Value::Bool(truth) => assert_eq!(reader.truth().unwrap(), Some(*truth)),
+        Value::Bool(truth) => assert_eq!(reader.bool().unwrap(), Some(*truth)),
         Value::Number(_) => reader.skip().unwrap(),
-        Value::String(text) => assert_eq!(reader.text().unwrap().as_deref(), Some(text.as_str())),
+        Value::String(text) => assert_eq!(reader.string().unwrap().as_deref(), Some(text.as_str())),
         Value::Array(items) => {
             let mut expected = items.iter();
             let is_array = reader.items(|reader, index| {
@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn reader_never_panics(bytes in vec(select(b"{}[]\",:\\u0a \xff1-".to_vec()), 0..200)) {
         let mut reader = Reader::new(&bytes);
-        let _ = reader.members(|reader, _| reader.items(|reader, _| reader.text().map(|_| ())).map(|_| ()));
+        let _ = reader.members(|reader, _| reader.items(|reader, _| reader.string().map(|_| ())).map(|_| ()));
         let _ = reader.skip();
     }
 
@@ -310,11 +310,11 @@ fn value_of_another_type_is_skipped() {
     let mut reader = Reader::new(br#"[{"a":[1]},"b",-1.5e3,true,null] "#);
     let is_array = reader.items(|reader, index| {
         match index {
-            0 => assert_eq!(reader.text()?, None),
+            0 => assert_eq!(reader.string()?, None),
             1 => assert!(!reader.members(|_, _| panic!("no object"))?),
             2 => assert!(!reader.items(|_, _| panic!("no array"))?),
-            3 => assert!(!reader.null()? && reader.text()?.is_none()),
-            _ => assert_eq!(reader.truth()?, None),
+            3 => assert!(!reader.null()? && reader.string()?.is_none()),
+            _ => assert_eq!(reader.bool()?, None),
         }
         Ok(())
     });
