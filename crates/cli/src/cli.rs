@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{command, output};
 
@@ -60,8 +60,8 @@ impl Cli {
             Verb::Controller(args) => args.run(),
             Verb::Status(args) => args.run(),
             Verb::Leave(args) => args.run(),
-            Verb::Completions(args) => args.run(),
-            Verb::Man(args) => args.run(),
+            Verb::Completions(args) => args.run(Self::command()),
+            Verb::Man(args) => args.run(Self::command()),
         };
         result.unwrap_or_else(|failure| output::fail(&failure))
     }

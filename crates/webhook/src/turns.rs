@@ -16,28 +16,28 @@ use tokio::sync::oneshot;
 /// when they have to make room for others, and clients that come again and again would keep
 /// the first ones waiting.
 #[derive(Debug)]
-pub(crate) struct Turns(Mutex<State>);
+pub(crate) struct Turns(Mutex<TurnOrder>);
 
 #[derive(Debug)]
-struct State {
+struct TurnOrder {
     free: usize,
     /// Number of clients that ever waited.
     arrived: u64,
     /// Addresses with clients that wait, the next one first.
     order: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, Queue>,
+    waiting: HashMap<IpAddr, AddressQueue>,
 }
 
 /// The clients of one address that wait.
 #[derive(Debug, Default)]
-struct Queue {
+struct AddressQueue {
     /// In the order of arrival.
     clients: BTreeMap<u64, oneshot::Sender<Turn>>,
     /// True if the next turn is that of the last client.
     is_last_next: bool,
 }
 
-impl Queue {
+impl AddressQueue {
     fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
         let is_last = self.is_last_next;
         self.is_last_next = !is_last;
@@ -50,7 +50,7 @@ impl Turns {
     /// Creates turns for `count` clients at the same time.
     pub(crate) fn new(count: usize) -> Arc<Self> {
         let (order, waiting) = (VecDeque::new(), HashMap::new());
-        Arc::new(Self(Mutex::new(State { free: count, arrived: 0, order, waiting })))
+        Arc::new(Self(Mutex::new(TurnOrder { free: count, arrived: 0, order, waiting })))
     }
 
     /// Waits for the turn of a client at `peer`.
@@ -69,12 +69,12 @@ impl Turns {
             if queue.clients.len() == 1 {
                 state.order.push_back(peer);
             }
-            (Waiting { turns: self, peer, id }, turn)
+            (QueueEntry { turns: self, peer, id }, turn)
         };
         turn.await.ok()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TurnOrder> {
         // Nothing panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,13 +101,13 @@ impl Turns {
 
 /// The place of a client in its queue, until this drops. A client that is gone must not
 /// stay there: its entry keeps the memory of its task.
-struct Waiting<'t> {
+struct QueueEntry<'t> {
     turns: &'t Turns,
     peer: IpAddr,
     id: u64,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state();
         let Some(queue) = state.waiting.get_mut(&self.peer) else { return };

@@ -2,10 +2,9 @@
 
 use std::{io::Write, process::ExitCode};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::{cli::Cli, failure::Failure, output};
+use crate::{failure::Failure, output};
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -15,10 +14,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+    /// Prints the completions of `command`.
+    pub(crate) fn run(self, mut command: clap::Command) -> Result<ExitCode, Failure> {
         let Self { shell } = self;
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "image-swap", &mut script);
+        clap_complete::generate(shell, &mut command, "image-swap", &mut script);
         let mut out = output::stdout();
         out.write_all(&script)?;
         out.flush()?;

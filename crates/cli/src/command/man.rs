@@ -2,9 +2,7 @@
 
 use std::{fs, io::Write, path::PathBuf, process::ExitCode};
 
-use clap::CommandFactory;
-
-use crate::{cli::Cli, failure::Failure, output};
+use crate::{failure::Failure, output};
 
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
@@ -15,9 +13,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+    /// Prints or writes the manual of `command`.
+    pub(crate) fn run(self, mut command: clap::Command) -> Result<ExitCode, Failure> {
         let Self { out } = self;
-        let mut command = Cli::command();
         command.build();
         let Some(directory) = out else {
             let mut out = output::stdout();

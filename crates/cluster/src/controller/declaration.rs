@@ -22,7 +22,6 @@ use super::{
     Controller, Memory,
     snapshot::{Fetched, Snapshot, found},
     steps::StepErrors,
-    turn::news,
 };
 use crate::{
     error::Error,
@@ -170,7 +169,7 @@ impl Controller {
                 let errors: Vec<String> = errors.map(ToString::to_string).collect();
                 format!("{}; what was in force stays in force", errors.join("; "))
             });
-            if news(memory, topic, &note) {
+            if memory.is_news(topic, &note) {
                 warn!(origin = origin.as_str(), "a declaration is refused: {note}");
                 if let Ok(Some(secret)) = secret {
                     self.events.complain(secret, topic, &note).await;

@@ -228,6 +228,13 @@ impl Memory {
         }
     }
 
+    /// Keeps `note` as the last one about `topic`. Returns true if it is worth an Event: it
+    /// is not empty, and not the one before.
+    fn is_news(&mut self, topic: &'static str, note: &str) -> bool {
+        let before = self.said.insert(topic, note.to_owned());
+        !note.is_empty() && before.as_deref() != Some(note)
+    }
+
     /// Allows a write of `content` to the object `name`, unless it would be one repair
     /// too many.
     fn rewrite(&mut self, name: &str, content: &str, now: UnixTime) -> Result<(), Error> {

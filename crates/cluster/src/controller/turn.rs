@@ -278,7 +278,7 @@ impl Controller {
         type_: EventType,
         note: &str,
     ) {
-        if news(memory, topic, note) {
+        if memory.is_news(topic, note) {
             self.events.say(type_, topic, note).await;
         }
     }
@@ -298,10 +298,4 @@ impl Memory {
 /// What nodes that were told all of it are marked with.
 fn told(trust: &Trust) -> String {
     if trust.needs.is_empty() { String::new() } else { secret::hash(&trust.text()) }
-}
-
-/// Whether `note` is worth an event.
-pub(super) fn news(memory: &mut Memory, topic: &'static str, note: &str) -> bool {
-    let before = memory.said.insert(topic, note.to_owned());
-    !note.is_empty() && before.as_deref() != Some(note)
 }
