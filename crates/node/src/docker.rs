@@ -108,7 +108,7 @@ fn daemon_json(
     rendered: &str,
 ) -> Result<(), Refusal> {
     let path = &observed.config;
-    let ours = edit::lists(rendered);
+    let lists = edit::lists(rendered);
     let edit = |file: &File| {
         let refused =
             |found: String| Refusal::new(&case::DAEMON_JSON_ODD, format!("{path}: {found}"));
@@ -119,10 +119,10 @@ fn daemon_json(
             let found = "expected an object in UTF-8 without a byte order mark: dockerd before 23 reads nothing else";
             return Err(refused(found.to_owned()));
         }
-        let text = edit::with(&text, &ours).map_err(|error| refused(error.to_string()))?;
+        let text = edit::with(&text, &lists).map_err(|error| refused(error.to_string()))?;
         Ok(File { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
-    if let Some((file, flag)) = flag(observed, &ours) {
+    if let Some((file, flag)) = flag(observed, &lists) {
         let found = format!("{file}: expected no {flag} beside {path}, found it");
         return Err(Refusal::new(&case::DOCKER_FLAGS, found));
     }

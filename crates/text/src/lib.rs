@@ -20,7 +20,7 @@
 //! - duplicate names: each member is passed on;
 //! - depth.
 //!
-//! It reads every valid JSON text correctly. Use it only for texts that another program validates.
+//! Every valid JSON text is read correctly. Other texts need a program that validates them first.
 
 pub mod base64;
 #[cfg(feature = "diff")]

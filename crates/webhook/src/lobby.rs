@@ -10,9 +10,9 @@ const MOST: usize = 4096;
 
 /// Accepted connections that wait for room.
 ///
-/// They are taken out of the kernel's queue, since a full queue drops the first packets of
-/// any client, which repeats them after a second or more. Addresses take turns. When there
-/// are too many connections, the address with the most loses its first one.
+/// Connections leave the kernel's queue at once. When that queue is full, the kernel drops the
+/// first packet of any client, which repeats it after a second or more. Addresses take turns.
+/// When too many connections wait, the address with the most loses its first one.
 #[derive(Debug)]
 pub(crate) struct Lobby<C> {
     length: usize,

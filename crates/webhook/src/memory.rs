@@ -282,14 +282,10 @@ impl Memory {
             }
             match activity.standing() {
                 // A burst of connections takes longer than a body behind its head.
-                Standing::Silent { since } => {
+                standing @ (Standing::Silent { since } | Standing::Opening { since }) => {
+                    let has_sent = matches!(standing, Standing::Opening { .. });
                     unfinished_count += 1;
-                    flood.add((0, since, id), activity);
-                    unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
-                }
-                Standing::Opening { since } => {
-                    unfinished_count += 1;
-                    flood.add((1, since, id), activity);
+                    flood.add((u8::from(has_sent), since, id), activity);
                     unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
                 }
                 Standing::Unfinished { since } => {
@@ -316,11 +312,6 @@ impl Memory {
                 Standing::Waiting { since } => waiting.add((0, since, id), activity),
                 Standing::Complete => complete_count += 1,
             }
-        }
-        for candidates in
-            [&mut large, &mut unfinished, &mut flood, &mut idle, &mut quiet, &mut waiting]
-        {
-            candidates.sort();
         }
         if room.large > 0 {
             room.make(self, &mut large, is_old);
@@ -400,6 +391,10 @@ impl Shortage {
         Self { bytes, large, connections }
     }
 
+    const fn is_over(&self) -> bool {
+        self.bytes == 0 && self.large == 0 && self.connections == 0
+    }
+
     fn gain(&mut self, activity: &Activity) {
         self.bytes = self.bytes.saturating_sub(activity.held());
         self.large = self.large.saturating_sub(activity.large());
@@ -414,7 +409,11 @@ impl Shortage {
         candidates: &mut Candidates<'_>,
         due: impl Fn(u64) -> bool,
     ) {
-        while self.bytes > 0 || self.large > 0 || self.connections > 0 {
+        if self.is_over() {
+            return;
+        }
+        candidates.sort();
+        while !self.is_over() {
             let Some(activity) = candidates.next_if(&due) else { return };
             if activity.is_evicted() {
                 continue;

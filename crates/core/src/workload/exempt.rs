@@ -241,10 +241,9 @@ impl Exemptions {
         if !self.kinds.may_hold(kind) {
             return None;
         }
-        let group = api_version.split(|byte| *byte == b'/').next().filter(|it| *it != api_version);
-        let is_row = |row: &ExemptOwner| {
-            row.kind.as_bytes() == kind && group.is_some_and(|group| row.group.as_bytes() == group)
-        };
+        let group = super::group(api_version);
+        let is_row =
+            |row: &ExemptOwner| row.kind.as_bytes() == kind && row.group.as_bytes() == group;
         self.owners.iter().position(is_row).map(PodExemption::Owner)
     }
 

@@ -39,15 +39,17 @@ impl Workload {
     /// What an object of this `apiVersion` and `kind` is, in any version of its
     /// group; `None` if it runs no pods or is not built in.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        Some(match (group(api_version), kind) {
-            ("", "Pod") => Self::Pod,
-            ("", "PodTemplate") => Self::Template,
-            ("", "ReplicationController")
-            | ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
-            | ("batch", "Job")
-            | ("extensions", "Deployment" | "ReplicaSet" | "DaemonSet" | "Job") => Self::Controller,
+        Some(match (group(api_version.as_bytes()), kind) {
+            (b"", "Pod") => Self::Pod,
+            (b"", "PodTemplate") => Self::Template,
+            (b"", "ReplicationController")
+            | (b"apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+            | (b"batch", "Job")
+            | (b"extensions", "Deployment" | "ReplicaSet" | "DaemonSet" | "Job") => {
+                Self::Controller
+            }
             // CronJob was ScheduledJob in batch/v2alpha1.
-            ("batch", "CronJob" | "ScheduledJob") => Self::CronJob,
+            (b"batch", "CronJob" | "ScheduledJob") => Self::CronJob,
             _ => return None,
         })
     }
@@ -64,9 +66,10 @@ impl Workload {
     }
 }
 
-/// The group in an `apiVersion`; empty for the core group (`v1`).
-fn group(api_version: &str) -> &str {
-    api_version.split_once('/').map_or("", |(group, _)| group)
+/// Returns the group in an `apiVersion`; empty for the core group (`v1`).
+fn group(api_version: &[u8]) -> &[u8] {
+    let slash = api_version.iter().position(|byte| *byte == b'/');
+    slash.and_then(|slash| api_version.get(..slash)).unwrap_or_default()
 }
 
 #[cfg(test)]

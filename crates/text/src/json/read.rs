@@ -68,7 +68,8 @@ impl<'b> Reader<'b> {
             }
             self.at += 1;
             let key = if raw.has_escapes {
-                decoded.clone_from(&string::decode_key(raw).into_owned());
+                decoded.clear();
+                decoded.extend_from_slice(&string::decode_key(raw));
                 &*decoded
             } else {
                 raw.inside
