@@ -5,9 +5,7 @@
 //! instructions of one that finds everything in place.
 #![expect(clippy::print_stdout, reason = "what a benchmark is for")]
 
-#[path = "admission/baseline.rs"]
 mod baseline;
-#[path = "admission/fixture.rs"]
 mod fixture;
 
 use std::{cell::LazyCell, error::Error, hint::black_box, time::Instant};

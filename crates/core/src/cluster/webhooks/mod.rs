@@ -114,5 +114,4 @@ pub struct Service {
 }
 
 #[cfg(test)]
-#[path = "tests/webhooks.rs"]
 mod tests;

@@ -182,5 +182,4 @@ pub fn plan(
 }
 
 #[cfg(test)]
-#[path = "tests/pull_secrets.rs"]
 mod tests;
