@@ -7,6 +7,7 @@ use image_swap_core::{
         effective::{Effective, Origin},
         pull_secrets::Covered,
     },
+    labels,
     rule::RuleSet,
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -20,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::{
     follow::{self, Seen},
     release::Release,
-    secret::{HASH, text},
+    secret::text,
 };
 
 /// What the controller tells replicas.
@@ -179,7 +180,7 @@ impl Served {
         Some(Self {
             rules,
             origin,
-            hash: annotations.and_then(|all| all.get(HASH)).cloned().unwrap_or_default(),
+            hash: annotations.and_then(|all| all.get(labels::HASH)).cloned().unwrap_or_default(),
             audit: text(secret, "mode").map(|mode| mode == "audit"),
             pull_secret,
         })

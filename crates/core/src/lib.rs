@@ -6,6 +6,7 @@ pub mod check;
 pub mod cluster;
 pub mod declaration;
 pub mod finding;
+pub mod labels;
 pub mod manifest;
 pub mod nodes;
 pub mod reference;

@@ -12,6 +12,7 @@ use image_swap_core::{
         trust::Trust,
     },
     declaration::{Registry, UnixTime},
+    labels,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     error::Error,
     report::{self, Declared, listed},
-    secret::{self, HASH, REVISION, annotation, declared, hash, holds, is_annotated, text},
+    secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
 
 /// The declaration in force.
@@ -91,8 +92,11 @@ impl Controller {
             ("declaration", effective.text.clone()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
-        let annotations = BTreeMap::from([(HASH, hash.clone())]);
-        let numbered = BTreeMap::from([(HASH, hash.clone()), (REVISION, revision.to_string())]);
+        let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
+        let numbered = BTreeMap::from([
+            (labels::HASH, hash.clone()),
+            (labels::REVISION, revision.to_string()),
+        ]);
         let name = self.settings.release.last_good();
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
@@ -183,7 +187,7 @@ impl Memory {
     /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
     /// that Secret has another declaration.
     fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {
-        let stored = last_good.and_then(|secret| annotation(secret, REVISION));
+        let stored = last_good.and_then(|secret| annotation(secret, labels::REVISION));
         let stored = stored.and_then(|number| number.parse().ok()).unwrap_or(0);
         self.revision = self.revision.max(stored);
         let mut hasher = DefaultHasher::new();

@@ -25,7 +25,7 @@
 //! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
 //! immutable.
 //!
-//! The annotation [`ORIGINALS`] records the original images, unless it would exceed the
+//! The annotation [`labels::ORIGINAL_IMAGES`] records the original images, unless it would exceed the
 //! size that the API server accepts.
 
 mod before;
@@ -48,10 +48,6 @@ use self::{
     request::{Request, Review},
 };
 use crate::rule::RuleSet;
-
-/// The annotation that says what a pod's images were called before: a JSON
-/// object, containers by name and volumes as `volume:NAME`.
-pub const ORIGINALS: &str = "image-swap.io/original-images";
 
 /// The answer to a review, and what became of it.
 #[derive(Clone, Debug)]

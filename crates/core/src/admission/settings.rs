@@ -2,10 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    cluster::pull_secrets::Covered,
-    workload::{DISABLE_LABEL, exempt::Exemptions},
-};
+use crate::{cluster::pull_secrets::Covered, labels, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
-            disable_label: DISABLE_LABEL.to_owned(),
+            disable_label: labels::OPT_OUT.to_owned(),
             exemptions: Exemptions::default(),
             pull_secret: None,
         }

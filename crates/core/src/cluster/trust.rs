@@ -11,9 +11,6 @@ use crate::{
     rule::{Kind, Rule, Target},
 };
 
-/// The annotation of a Node that says what it was told: [`Trust::text`], hashed.
-pub const TRUSTS: &str = "image-swap.io/trusts";
-
 /// One thing that nodes have to be told of a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {

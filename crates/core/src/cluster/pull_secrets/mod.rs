@@ -15,11 +15,6 @@ use crate::{
 
 /// The Secret's name, in every namespace.
 pub const NAME: &str = "image-swap-pull";
-/// The label that says a Secret is ours; its value is the release's name.
-pub const MANAGED_BY: &str = "image-swap.io/managed-by";
-/// The annotation of a Secret that a release has left behind because pods name it. The
-/// next release takes it over.
-pub const KEPT: &str = "image-swap.io/kept";
 /// The Secret's type.
 pub const TYPE: &str = "kubernetes.io/dockerconfigjson";
 /// The key of its data.
@@ -66,7 +61,7 @@ impl Covered {
     /// credential.
     ///
     /// `record` is the annotation with the original images
-    /// ([`ORIGINALS`](crate::admission::ORIGINALS)), `images` are the keys of that record
+    /// ([`labels::ORIGINAL_IMAGES`](labels::ORIGINAL_IMAGES)), `images` are the keys of that record
     /// with the images that the pod has. The record alone proves nothing: its author may be
     /// anyone.
     pub fn pulls_swapped<'i>(
