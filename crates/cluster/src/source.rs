@@ -3,11 +3,9 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
-    cluster::{
-        effective::{Effective, Origin},
-        pull_secrets::Covered,
-    },
+    cluster::effective::{Effective, Origin},
     labels,
+    pull_secret::Covered,
     rule::RuleSet,
 };
 use k8s_openapi::api::core::v1::Secret;

@@ -9,6 +9,7 @@ pub mod finding;
 pub mod labels;
 pub mod manifest;
 pub mod nodes;
+pub mod pull_secret;
 pub mod reference;
 pub mod registry;
 pub mod render;

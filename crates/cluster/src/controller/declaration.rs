@@ -8,11 +8,11 @@ use std::{
 use image_swap_core::{
     cluster::{
         effective::{Decision, Origin, decide},
-        pull_secrets::{self, Covered},
         trust::Trust,
     },
     declaration::{Registry, UnixTime},
     labels,
+    pull_secret::{self, Covered},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -102,7 +102,7 @@ impl Controller {
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
         steps.take("last-good", written);
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = given.and_then(pull_secrets::content);
+        let credential = given.and_then(pull_secret::content);
         let covered = given.and_then(Covered::of);
         let served = BTreeMap::from([
             ("declaration", text),

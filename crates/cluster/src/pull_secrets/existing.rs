@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::Stream;
-use image_swap_core::cluster::pull_secrets::{self, KEY, NAME};
+use image_swap_core::{
+    cluster::pull_secrets,
+    pull_secret::{KEY, NAME},
+};
 use image_swap_text::base64;
 use k8s_openapi::{
     ByteString,
@@ -93,7 +96,7 @@ struct Whole {
     data: Option<Data>,
 }
 
-/// See [`pull_secrets::KEY`].
+/// See [`KEY`].
 #[derive(Deserialize)]
 struct Data {
     #[serde(rename = ".dockerconfigjson")]

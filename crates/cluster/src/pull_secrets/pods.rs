@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets::{Covered, NAME, SecretUse},
+    cluster::pull_secrets::SecretUse,
     labels,
+    pull_secret::{Covered, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{

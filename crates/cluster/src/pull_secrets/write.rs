@@ -1,8 +1,9 @@
 //! Writing and deleting one of them, and never somebody else's.
 
 use image_swap_core::{
-    cluster::pull_secrets::{Action, KEY, NAME, TYPE},
+    cluster::pull_secrets::Action,
     labels,
+    pull_secret::{KEY, NAME, TYPE},
 };
 use image_swap_text::base64;
 use kube::{

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use image_swap_text::json::{Reader, Result};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::{
-    cluster::pull_secrets,
-    labels,
+    labels, pull_secret,
     workload::{PULL_NEVER, exempt::PodExemption},
 };
 
@@ -295,7 +294,7 @@ impl<'b> Object<'b> {
         let is_list = reader.items(|reader, _| {
             reader.members(|reader, key| {
                 if key == b"name" {
-                    has_ours |= reader.string()?.as_deref() == Some(pull_secrets::NAME);
+                    has_ours |= reader.string()?.as_deref() == Some(pull_secret::NAME);
                     return Ok(());
                 }
                 reader.skip()

@@ -18,7 +18,7 @@ use super::{
     pod::{List, PullSecrets, Record},
     request::Request,
 };
-use crate::{cluster::pull_secrets, labels, reference::ReferenceError};
+use crate::{labels, pull_secret, reference::ReferenceError};
 
 /// How many bytes the decisions in the audit annotation may take.
 const DECISIONS_MAX: usize = 64 * 1024;
@@ -132,7 +132,7 @@ fn add_pull_secret(patch: &mut Patch, found: PullSecrets) {
     let list = [Key("spec"), Key("imagePullSecrets"), Key("-")];
     let item = |out: &mut Vec<u8>| {
         out.extend_from_slice(br#"{"name":"#);
-        push_string(out, pull_secrets::NAME);
+        push_string(out, pull_secret::NAME);
         out.push(b'}');
     };
     match found {

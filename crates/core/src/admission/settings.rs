@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{cluster::pull_secrets::Covered, labels, workload::exempt::Exemptions};
+use crate::{labels, pull_secret::Covered, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Settings {
     /// The pods and images that keep their names.
     pub exemptions: Exemptions,
     /// The swapped images that are pulled with the Secret
-    /// [`NAME`](crate::cluster::pull_secrets::NAME), which a new pod with one of
+    /// [`NAME`](crate::pull_secret::NAME), which a new pod with one of
     /// them is given; `None`: no pod is.
     pub pull_secret: Option<Covered>,
 }

@@ -9,7 +9,13 @@ use image_swap_text::{
 };
 use strsim::osa_distance;
 
-use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
+use super::{
+    certificate::{Certificates, UnixTime},
+    credential::Credential,
+    host::HostPattern,
+    refused::Refused,
+    registry::Registry,
+};
 use crate::{
     finding::{Code, Finding},
     manifest,

@@ -7,7 +7,7 @@ use super::{
     Answer, Mode, RULES, ask_settled, ask_with, mk_pod, mk_review, pull_secret, review, rules,
     settings,
 };
-use crate::{cluster::pull_secrets, labels};
+use crate::{labels, pull_secret::NAME};
 
 /// Everything that admission can do is on.
 fn ask(operation: &str, pod: &Value, old: &Value) -> Answer {
@@ -103,7 +103,7 @@ fn arb_volume() -> BoxedStrategy<Value> {
 
 fn arb_secret() -> BoxedStrategy<Value> {
     prop_oneof![
-        9 => select(vec!["theirs", pull_secrets::NAME]).prop_map(Value::from),
+        9 => select(vec!["theirs", NAME]).prop_map(Value::from),
         1 => arb_value(),
     ]
     .boxed()
@@ -140,7 +140,7 @@ fn without_ours(pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(secrets) = spec.get_mut("imagePullSecrets").and_then(Value::as_array_mut) {
-            secrets.retain(|it| it["name"] != pull_secrets::NAME);
+            secrets.retain(|it| it["name"] != NAME);
         }
         if spec.get("imagePullSecrets").is_some_and(|it| it.is_null() || *it == json!([])) {
             spec.remove("imagePullSecrets");
