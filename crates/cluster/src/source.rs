@@ -163,7 +163,7 @@ impl Served {
     /// What the Secret says; `None` if it is not ours.
     pub(crate) fn read(secret: &Secret) -> Option<Self> {
         let origin = Origin::named(text(secret, "source")?)?;
-        let effective = Effective { origin, text: text(secret, "declaration")?.to_owned() };
+        let effective = Effective::parse(origin, text(secret, "declaration")?);
         let declaration = match origin {
             Origin::None => None,
             Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),

@@ -69,11 +69,11 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let Decision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
-        let text = effective.text_without_credentials().unwrap_or_default();
+        let text = effective.without_credentials().text();
         // No hash covers the credential: it is shown to anyone who reads status or the plain
         // port, and a weak password could be guessed from it.
         let hash = if effective.origin == Origin::None { String::new() } else { hash(&text) };
-        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text);
+        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text());
 
         // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
@@ -89,7 +89,7 @@ impl Controller {
 
         // Persist the last good declaration before replicas read it.
         let whole = BTreeMap::from([
-            ("declaration", effective.text.clone()),
+            ("declaration", effective.text()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
         let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);

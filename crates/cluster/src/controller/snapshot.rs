@@ -144,9 +144,7 @@ impl Snapshot {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
         let origin = text(secret, "source").and_then(Origin::named);
         let declaration = text(secret, "declaration");
-        Ok(origin
-            .zip(declaration)
-            .map(|(origin, text)| Effective { origin, text: text.to_owned() }))
+        Ok(origin.zip(declaration).map(|(origin, text)| Effective::parse(origin, text)))
     }
 }
 

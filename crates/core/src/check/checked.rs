@@ -1,7 +1,7 @@
 //! The input of the checks.
 
 use crate::{
-    declaration::Registry,
+    declaration::registry::Registry,
     nodes::Mirrors,
     rule::{Rule, RuleId, RuleSet},
 };

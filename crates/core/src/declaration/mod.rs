@@ -9,8 +9,10 @@ mod credential;
 mod fields;
 mod host;
 mod refused;
-mod registry;
+pub(crate) mod registry;
 mod source;
+
+use std::collections::BTreeMap;
 
 use image_swap_text::{
     position::Position,
@@ -100,6 +102,19 @@ impl Declaration {
             fields::of_values_object(tree, node)
         };
         Self::from_fields(fields?, now)
+    }
+
+    /// Reads `data`, the decoded data of the stored Secret `registry-info`, whose type is
+    /// `kind`. A finding's position is in the value of its key.
+    ///
+    /// # Errors
+    /// Returns the findings if the data declares no usable registry.
+    pub fn from_data(
+        kind: &str,
+        data: &BTreeMap<String, Vec<u8>>,
+        now: UnixTime,
+    ) -> Result<Self, Refused> {
+        Self::from_fields(fields::of_data(kind, data)?, now)
     }
 
     fn from_fields(fields: Fields, now: UnixTime) -> Result<Self, Refused> {
