@@ -8,6 +8,7 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
+use image_swap_core::status::ReplicaStatus;
 
 use crate::{
     activity::Work,
@@ -78,17 +79,17 @@ impl Admin {
     fn status(&self) -> Reply {
         let revision = self.rules.revision();
         let settings = self.settings.current();
-        let status = serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "serving": self.phase.is_serving(),
-            "source": revision.source,
-            "hash": revision.hash,
-            "rules": self.rules.current().map(|rules| rules.rules().len()),
-            "mode": settings.mode.to_string(),
-            "pullSecret": settings.pull_secret.is_some(),
-            "certificateExpires": self.certificate.current().map(|it| it.expires()),
-        });
-        reply::json(StatusCode::OK, status.to_string())
+        let status = ReplicaStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serving: self.phase.is_serving(),
+            source: revision.source.clone(),
+            hash: revision.hash.clone(),
+            rules: self.rules.current().map(|rules| rules.rules().len()),
+            mode: Some(settings.mode),
+            pull_secret: settings.pull_secret.is_some(),
+            certificate_expires: self.certificate.current().map(|it| it.expires()),
+        };
+        reply::json(StatusCode::OK, serde_json::json!(status).to_string())
     }
 
     fn metrics(&self) -> Reply {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use image_swap_cluster::{InForce, Served};
-use image_swap_core::admission::{Mode, Settings};
+use image_swap_core::admission::Settings;
 use image_swap_webhook::{
     Certificate, CertificateInForce, Limits, Metrics, Revision, RulesInForce, Running, Server,
     SettingsInForce,
@@ -98,7 +98,7 @@ impl Replica {
 
 impl InForce for Replica {
     fn serve(&self, served: Served) {
-        let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
+        let mode = served.mode.unwrap_or_default();
         let pull_secret = served.pull_secret.clone();
         self.settings.replace(Settings { mode, pull_secret, ..Settings::default() });
         let (source, hash) = (served.origin.as_str().to_owned(), served.hash.clone());

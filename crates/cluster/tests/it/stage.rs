@@ -7,10 +7,10 @@ use std::{
 };
 
 use image_swap_cluster::{
-    Controller, Election, Following, Intervals, Leadership, Metrics, Release, Report, Settings,
-    Times, client, follow,
+    Controller, Election, Following, Intervals, Leadership, Metrics, Release, Settings, Times,
+    client, follow,
 };
-use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
+use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime, status::ControllerReport};
 use image_swap_testbed::{ControlPlane, Options, Parts};
 use kube::Client;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(crate) struct Stage {
 
 /// A controller that runs until it is dropped.
 pub(crate) struct Running {
-    pub(crate) report: watch::Receiver<Report>,
+    pub(crate) report: watch::Receiver<ControllerReport>,
     pub(crate) metrics: Metrics,
     pub(crate) leadership: Leadership,
     task: JoinHandle<()>,

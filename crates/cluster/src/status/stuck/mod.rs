@@ -214,5 +214,4 @@ fn clean(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests/stuck.rs"]
 mod tests;

@@ -16,7 +16,7 @@ fn healthy() -> Value {
     });
     json!({
         "release": { "namespace": "default", "name": "image-swap" },
-        "healthy": true, "news": [], "notes": [], "unread": [],
+        "healthy": true, "problems": [], "notes": [], "unreadable": [],
         "leader": { "holder": "image-swap-controller-6f-1", "renewed": NOW - 2, "lasts": 15 },
         "report": {
             "version": "0.1.0",
@@ -51,21 +51,21 @@ fn healthy() -> Value {
 fn a_healthy_release_takes_one_look() {
     let shown = shown(&healthy());
     insta::assert_snapshot!("healthy", shown);
-    let documented = include_str!("../../../../../docs/cluster.md");
+    let documented = include_str!("../../../../../../docs/cluster.md");
     assert!(documented.contains(&shown), "docs/cluster.md shows this page:\n{shown}");
 }
 
 #[test]
 fn bad_news_stand_at_the_end_where_they_are_seen() {
     let mut status = healthy();
-    status["news"] = json!([
+    status["problems"] = json!([
         { "code": "registry-unhealthy", "message": "harbor.example.org is unauthorized: USERNAME and PASSWORD are refused" },
         { "code": "replica-behind", "message": "image-swap-admission-a serves no declaration, expected declaration 0a1b2c3d4e5f6071" },
     ]);
     status["notes"] = json!([
         "3 running pods have images that the rules would swap: they are swapped when they are made anew"
     ]);
-    status["unread"] = json!(["nodes: expected to list nodes, found: nodes is forbidden (403)"]);
+    status["unreadable"] = json!(["nodes: expected to list nodes, found: nodes is forbidden (403)"]);
     status["leader"]["holder"] = "".into();
     let report = &mut status["report"];
     report["registry"]["outcome"] = "unauthorized".into();
@@ -96,7 +96,7 @@ fn bad_news_stand_at_the_end_where_they_are_seen() {
 fn what_is_not_known_is_not_shown() {
     let bare = json!({
         "release": { "namespace": "default", "name": "image-swap" }, "read": NOW,
-        "news": [{ "code": "no-leader", "message": "expected a controller that leads, found that none ever did" }],
+        "problems": [{ "code": "no-leader", "message": "expected a controller that leads, found that none ever did" }],
     });
     insta::assert_snapshot!("unknown", shown(&bare));
 }

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use image_swap_cluster::{
-    Report,
-    status::{Leader, Registry, Replica, Replicas, Status, StuckPods},
+use image_swap_cluster::status::{Leader, Registry, Replica, Replicas, Status, StuckPods};
+use image_swap_core::{
+    cluster::{effective::Origin, policy::Policy},
+    labels,
+    status::{ControllerReport, ProbeStatus},
 };
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, styled};
-use image_swap_core::labels;
 
 /// Columns that names of rows take.
 const NAMES: usize = 14;
@@ -21,7 +22,7 @@ const DAY: u64 = 24 * HOUR;
 pub(super) fn text(status: &Status) -> String {
     let mut page = Page::default();
     let release = format!("{}/{}", status.release.namespace, status.release.name);
-    let verdict = match status.news.len() {
+    let verdict = match status.problems.len() {
         _ if status.healthy => styled(GOOD, "healthy"),
         count => styled(BAD, &counted(count, "problem")),
     };
@@ -39,14 +40,14 @@ pub(super) fn text(status: &Status) -> String {
     if let Some(unpulled) = status.unpulled.as_ref().filter(|unpulled| unpulled.count > 0) {
         page.unpulled(unpulled);
     }
-    for news in &status.news {
-        page.list(&styled(BAD, &format!("error[{}]", news.code)), &news.message);
+    for problem in &status.problems {
+        page.list(&styled(BAD, &format!("error[{}]", problem.code)), &problem.message);
     }
     for note in &status.notes {
         page.list(&styled(ODD, "note"), note);
     }
-    for unread in &status.unread {
-        page.list(&styled(DIM, "unread"), unread);
+    for unreadable in &status.unreadable {
+        page.list(&styled(DIM, "unread"), unreadable);
     }
     page.text
 }
@@ -76,32 +77,35 @@ impl Page {
         let _ = writeln!(self.text, "{label}: {message}");
     }
 
-    fn report(&mut self, report: &Report, status: &Status) {
+    fn report(&mut self, report: &ControllerReport, status: &Status) {
         let now = status.read;
         let declared = &report.declaration;
         self.row(
             "declaration",
-            &match declared.source.as_str() {
-                "none" => styled(ODD, "none"),
+            &match declared.source {
+                Origin::None => styled(ODD, "none"),
                 source => {
                     let hash = styled(DIM, &declared.hash);
-                    format!("{source}, {}  {hash}", counted(declared.rules, "rule"))
+                    format!("{}, {}  {hash}", source.as_str(), counted(declared.rules, "rule"))
                 }
             },
         );
         let held = &report.policy;
-        let probe = match held.probe.as_str() {
-            "reached" => styled(GOOD, "the API server reaches us"),
-            "unreached" => styled(BAD, "the API server does not reach us"),
-            "nobody-there" => styled(BAD, "no replica is there to be reached"),
-            _ => styled(ODD, "it is not yet known whether the API server reaches us"),
+        let probe = match held.probe {
+            ProbeStatus::Reached => styled(GOOD, "the API server reaches us"),
+            ProbeStatus::Unreached => styled(BAD, "the API server does not reach us"),
+            ProbeStatus::NoEndpoints => styled(BAD, "no replica is there to be reached"),
+            ProbeStatus::Unknown => {
+                styled(ODD, "it is not yet known whether the API server reaches us")
+            }
         };
         let registered = if status.registered.unwrap_or(held.registered) {
-            held.failure_policy.as_str()
+            held.failure_policy.map_or("", Policy::as_str)
         } else {
             "not registered"
         };
-        self.row("policy", &format!("{}, {registered}; {probe}", held.mode));
+        let mode = held.mode.map_or_else(String::new, |mode| mode.to_string());
+        self.row("policy", &format!("{mode}, {registered}; {probe}"));
         if report.repairs > 0 {
             self.more(&format!("repaired {}", times(report.repairs)));
         }
@@ -117,7 +121,7 @@ impl Page {
         }
         if let Some(health) = &report.registry {
             let style = if health.is_bad() { BAD } else { GOOD };
-            let outcome = styled(style, &health.outcome);
+            let outcome = styled(style, health.outcome.as_str());
             let checked = styled(DIM, &format!("({})", ago(health.checked, now)));
             self.row(
                 "registry",
@@ -197,7 +201,7 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
         return (ODD, why.to_owned());
     };
     let rules = match answer.rules {
-        Some(rules) => counted(usize::try_from(rules).unwrap_or(usize::MAX), "rule"),
+        Some(rules) => counted(rules, "rule"),
         None => "no rules yet".to_owned(),
     };
     let certificate = answer
@@ -208,7 +212,8 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
         Some(_) => (BAD, "behind"),
         None => (Style::new(), "serves"),
     };
-    (style, format!("{which}, {}, {rules}, {certificate}", answer.mode))
+    let mode = answer.mode.map_or_else(String::new, |mode| mode.to_string());
+    (style, format!("{which}, {mode}, {rules}, {certificate}"))
 }
 
 fn counted(number: usize, what: &str) -> String {
@@ -243,5 +248,4 @@ fn span(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

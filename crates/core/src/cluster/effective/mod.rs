@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_text::{base64, position::Position};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use crate::{
@@ -29,13 +29,17 @@ const SERVED: [&str; 6] =
 const LONGEST: usize = 1024 * 1024 - 1024;
 
 /// Whose declaration it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// The Secret `registry-info` in `jet-system`.
+    #[serde(rename = "registry-info")]
     RegistryInfo,
     /// The chart's values, or the Secret they name.
+    #[serde(rename = "chart")]
     Chart,
-    /// Nobody's: no rules.
+    /// The absence of a declaration.
+    #[default]
+    #[serde(rename = "none")]
     None,
 }
 
@@ -257,5 +261,4 @@ fn differing(one: &SecretData, other: &SecretData) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "tests/effective.rs"]
 mod tests;

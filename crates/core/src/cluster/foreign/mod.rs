@@ -162,5 +162,4 @@ fn backend(entry: &Value) -> Backend {
 }
 
 #[cfg(test)]
-#[path = "tests/foreign.rs"]
 mod tests;

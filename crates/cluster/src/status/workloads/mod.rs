@@ -7,6 +7,7 @@ use image_swap_core::{
     cluster::pods::{RunningPod, Tally},
     labels,
     rule::RuleSet,
+    status::AdmissionStatus,
     workload::exempt::Exemptions,
 };
 use k8s_openapi::api::{
@@ -16,7 +17,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 
 use super::{Registry, StuckPods};
-use crate::{error::Error, report::Held};
+use crate::error::Error;
 
 /// Pods that are read at a time.
 const PAGE: u32 = 500;
@@ -24,7 +25,7 @@ const PAGE: u32 = 500;
 /// Returns running pods by registry, and swapped pods that cannot start.
 pub(super) async fn running(
     client: &Client,
-    policy: Option<&Held>,
+    policy: Option<&AdmissionStatus>,
     rules: Option<&RuleSet>,
     exemptions: Exemptions,
 ) -> Result<(Vec<Registry>, StuckPods), Error> {
@@ -87,8 +88,11 @@ fn rows<T: FromStr>(arguments: &[&str], flag: &str) -> Vec<T> {
 }
 
 /// The namespaces that take no part.
-async fn namespaces_apart(client: &Client, policy: &Held) -> Result<BTreeSet<String>, Error> {
-    let Held { label, opt_in, .. } = policy;
+async fn namespaces_apart(
+    client: &Client,
+    policy: &AdmissionStatus,
+) -> Result<BTreeSet<String>, Error> {
+    let AdmissionStatus { label, opt_in, .. } = policy;
     if label.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -122,5 +126,4 @@ fn read(pod: &Pod, rules: Option<&RuleSet>, settings: &Settings) -> RunningPod {
 }
 
 #[cfg(test)]
-#[path = "tests/workloads.rs"]
 mod tests;

@@ -177,5 +177,4 @@ pub fn trusted_while_changing(
 }
 
 #[cfg(test)]
-#[path = "tests/certificates.rs"]
 mod tests;

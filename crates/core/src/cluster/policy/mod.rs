@@ -14,25 +14,32 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// The policy that operators configure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
     /// `Fail` as soon as it is safe.
     #[default]
+    #[serde(rename = "fail")]
     Fail,
     /// `Ignore` for ever.
+    #[serde(rename = "ignore")]
     Ignore,
     /// `Ignore`, and pods are only reported on.
+    #[serde(rename = "audit")]
     Audit,
 }
 
 /// The `failurePolicy` of the entry for ordinary pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
     /// Pods are let through unreviewed.
     #[default]
+    #[serde(rename = "Ignore")]
     Ignore,
     /// Pods are refused unreviewed.
+    #[serde(rename = "Fail")]
     Fail,
 }
 
@@ -323,5 +330,4 @@ impl Reachability {
 }
 
 #[cfg(test)]
-#[path = "tests/policy.rs"]
 mod tests;

@@ -233,5 +233,4 @@ impl PodPlace {
 }
 
 #[cfg(test)]
-#[path = "tests/recreated.rs"]
 mod tests;

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::declaration::Source;
 
-    const PEM: &str = include_str!("tests/authority.pem");
+    const PEM: &str = include_str!("authority.pem");
 
     fn needs(insecure: bool, authority: bool, mirrors: &str) -> Vec<String> {
         trust(insecure, authority, mirrors).needs.iter().map(ToString::to_string).collect()
