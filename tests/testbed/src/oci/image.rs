@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     blob::{Blob, digest_of, media},
     platform::Platform,
 };

@@ -10,7 +10,7 @@ mod layout;
 mod platform;
 mod tar;
 
-pub use crate::{
+pub use self::{
     blob::{Blob, digest_of, media},
     image::{Image, Runs},
     layout::Layout,

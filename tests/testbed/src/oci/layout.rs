@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     blob::{Blob, media},
     image::Image,
     tar::Tar,
@@ -90,17 +90,23 @@ impl Layout {
         Ok(())
     }
 
-    /// The layout in one tar archive, which `docker load`, `ctr images import`
+    /// Returns the layout in one tar archive, which `docker load`, `ctr images import`
     /// and skopeo read.
-    pub fn archive(&self, name: &str) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// The archive cannot hold a path.
+    pub fn archive(&self, name: &str) -> io::Result<Vec<u8>> {
         archive(self.files(name))
     }
 }
 
 impl Image {
-    /// A layout of this image alone in a tar archive: what `ctr images import`
-    /// reads, which calls it `name`.
-    pub fn archive(&self, name: &str) -> Vec<u8> {
+    /// Returns a layout of this image alone in a tar archive. `ctr images import` stores
+    /// it as `name`.
+    ///
+    /// # Errors
+    /// The archive cannot hold a path.
+    pub fn archive(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut root = self.manifest().descriptor();
         root["annotations"] = json!({ "io.containerd.image.name": name });
         let mut files = of_root(&root);
@@ -125,19 +131,18 @@ fn path_of(blob: &Blob) -> String {
     format!("blobs/{}", blob.digest().replace(':', "/"))
 }
 
-fn archive(files: BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+fn archive(files: BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
     let mut tar = Tar::default();
     for (path, bytes) in files {
-        tar.file(&path, 0o644, &bytes);
+        tar.file(&path, 0o644, &bytes)?;
     }
     tar.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Platform, Runs, digest_of};
-
     use super::*;
+    use crate::oci::{Platform, Runs, digest_of};
 
     fn layout() -> Layout {
         let image = |platform: &str| {
