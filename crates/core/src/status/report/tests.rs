@@ -22,6 +22,7 @@ fn report_of_countless_findings_fits_config_map() {
 
 /// `status` of another release reads the report.
 #[test]
+#[expect(clippy::too_many_lines, reason = "spells the whole contract out")]
 fn every_name_is_kept() {
     let report = ControllerReport {
         version: "0.1.0".into(),
