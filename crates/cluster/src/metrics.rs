@@ -5,9 +5,13 @@
 
 use std::fmt;
 
+use image_swap_serve::{
+    AdminPages,
+    metrics::{self, counter, gauge},
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet},
     metrics::{MetricType, info::Info},
     registry::Registry,
 };
@@ -21,14 +25,14 @@ use crate::{
 
 /// The controller's metrics.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ControllerMetrics {
     registry: Registry,
     /// True once the controller is ready; `None` if it is ready from the beginning.
     ready: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
-struct View {
+struct ReportCollector {
     report: watch::Receiver<Report>,
     leadership: Leadership,
 }
@@ -42,13 +46,13 @@ struct Finding {
     column: u64,
 }
 
-impl Metrics {
+impl ControllerMetrics {
     /// Metrics of a controller by what it reports.
     pub fn new(report: watch::Receiver<Report>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
-        registry.register_collector(Box::new(View { report, leadership }));
+        registry.register_collector(Box::new(ReportCollector { report, leadership }));
         Self { registry, ready: None }
     }
 
@@ -58,26 +62,31 @@ impl Metrics {
         Self { ready: Some(ready), ..self }
     }
 
-    /// Returns true if the controller is ready.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.as_ref().is_none_or(|ready| *ready.borrow())
-    }
-
     /// Everything, in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// If it cannot be formatted: never, in fact.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        metrics::text(&self.registry)
     }
 }
 
-impl Collector for View {
+impl AdminPages for ControllerMetrics {
+    /// The readiness does not depend on the leadership.
+    fn not_ready(&self) -> Option<&'static str> {
+        let is_ready = self.ready.as_ref().is_none_or(|ready| *ready.borrow());
+        (!is_ready).then_some("the registration is not in force yet\n")
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
-        gauge(&mut encoder, "leader", "Whether this controller leads", u64::from(leads))?;
+        gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
         // Whoever does not lead has nothing to say about the cluster.
         if !leads {
             return Ok(());
@@ -90,8 +99,7 @@ impl Collector for View {
 impl Report {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let declared = &self.declaration;
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        gauge(encoder, "rules", "Rules in force", count(declared.rules))?;
+        gauge(encoder, "rules", "Rules in force", declared.rules)?;
         labelled(
             encoder,
             "declaration_refused",
@@ -104,17 +112,17 @@ impl Report {
         )?;
         let differs = !declared.differs.is_empty();
         let help = "Whether the chart's declaration differs from registry-info, which wins";
-        gauge(encoder, "declarations_differ", help, u64::from(differs))?;
+        gauge(encoder, "declarations_differ", help, differs)?;
         self.encode_findings(encoder)?;
         let enforces = self.policy.mode == "enforce";
-        gauge(encoder, "enforcing", "Whether pods are changed", u64::from(enforces))?;
+        gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
         let fails = self.policy.failure_policy == "Fail";
         let help = "Whether ordinary pods that cannot be reviewed are refused";
-        gauge(encoder, "failure_policy_fail", help, u64::from(fails))?;
+        gauge(encoder, "failure_policy_fail", help, fails)?;
         let help = "Whether every API server that answers probes reaches a replica";
-        gauge(encoder, "probe_reached", help, u64::from(self.policy.probe == "reached"))?;
+        gauge(encoder, "probe_reached", help, self.policy.probe == "reached")?;
         let help = "Probes that failed since the last that succeeded, or among others that succeed";
-        gauge(encoder, "probe_failures", help, u64::from(self.policy.failures))?;
+        gauge(encoder, "probe_failures", help, self.policy.failures)?;
         for (name, lifetime) in [("authority", self.authority), ("certificate", self.certificate)] {
             if let Some(lifetime) = lifetime {
                 let name = format!("{name}_expiry_timestamp_seconds");
@@ -124,7 +132,7 @@ impl Report {
         }
         if let Some(registry) = &self.registry {
             let help = "Whether the declared registry answers, and takes the credential";
-            gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
+            gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
             let outcomes = OUTCOMES.map(|outcome| (outcome, registry.outcome == outcome));
             let help = "What became of the last check of the declared registry";
             labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
@@ -135,19 +143,17 @@ impl Report {
         }
         self.pull_secrets.encode(encoder)?;
         let help = "Owners whose pods are deleted and created again and again";
-        gauge(encoder, "recreated_pod_owners", help, count(self.recreated.len()))?;
+        gauge(encoder, "recreated_pod_owners", help, self.recreated.len())?;
         let help = "What nodes have to be told before they can pull swapped images";
-        gauge(encoder, "node_needs", help, count(self.node_needs))?;
+        gauge(encoder, "node_needs", help, self.node_needs)?;
         let alive = self.foreign.iter().filter(|other| other.alive).count();
         let help = "Other programs that swap images, by whether anybody answers";
-        gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
+        gauge(encoder, "other_image_swappers_alive", help, alive)?;
         let dead = self.foreign.len() - alive;
-        gauge(encoder, "other_image_swappers_dead", help, count(dead))?;
+        gauge(encoder, "other_image_swappers_dead", help, dead)?;
         self.encode_failing(encoder)?;
         let help = "How often the registration was repaired after another writer changed it";
-        encoder
-            .encode_descriptor("repairs", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&self.repairs, None)
+        counter(encoder, "repairs", help, self.repairs)
     }
 
     fn encode_failing(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -164,8 +170,7 @@ impl Report {
 
     fn encode_findings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Findings in the declarations";
-        let all = u64::try_from(self.declaration.finding_count).unwrap_or(u64::MAX);
-        gauge(encoder, "declaration_findings", help, all)?;
+        gauge(encoder, "declaration_findings", help, self.declaration.finding_count)?;
         if self.declaration.findings.is_empty() {
             return Ok(());
         }
@@ -192,23 +197,15 @@ impl Report {
 
 impl PullSecrets {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let help = "Namespaces that have the pull Secret as it should be";
-        gauge(encoder, "pull_secrets", help, count(self.namespaces))?;
+        gauge(encoder, "pull_secrets", help, self.namespaces)?;
         let help = "Namespaces in which somebody else's Secret has its name";
-        gauge(encoder, "pull_secrets_foreign", help, count(self.foreign_count))?;
+        gauge(encoder, "pull_secrets_foreign", help, self.foreign_count)?;
         let help = "Namespaces in which it could not be written, and is tried again";
-        gauge(encoder, "pull_secrets_failing", help, count(self.failed))?;
+        gauge(encoder, "pull_secrets_failing", help, self.failed)?;
         let help = "How often a pull Secret was written or deleted";
-        encoder
-            .encode_descriptor("pull_secret_writes", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&self.writes, None)
+        counter(encoder, "pull_secret_writes", help, self.writes)
     }
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
 }
 
 fn labelled(
@@ -248,7 +245,7 @@ mod tests {
         };
         let (_report, report) = watch::channel(Report { declaration, ..Report::default() });
         let (leads, leadership) = watch::channel(false);
-        let metrics = Metrics::new(report, leadership);
+        let metrics = ControllerMetrics::new(report, leadership);
         assert!(!metrics.text().unwrap().contains("finding"));
         leads.send_replace(true);
         let text = metrics.text().unwrap();

@@ -12,11 +12,11 @@ use std::{
 };
 
 use image_swap_core::rule::RuleSet;
+use image_swap_serve::{Certificate, CertificateInForce};
 use tracing::{error, info, warn};
 
 use crate::{
-    certificate::{Certificate, CertificateInForce},
-    metrics::Metrics,
+    metrics::AdmissionMetrics,
     rules::RulesInForce,
     watch::{Contents, Stop, Watch},
 };
@@ -84,7 +84,7 @@ pub fn follow_declaration(
     file: PathBuf,
     accept: impl Fn(&str) -> Result<Accepted, String> + Send + 'static,
     rules: RulesInForce,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
 ) -> io::Result<Following> {
     let stop = watch.stop();
     thread::Builder::new().name("declaration".to_owned()).spawn(move || {
@@ -118,7 +118,7 @@ pub fn follow_certificate(
     mut watch: Watch,
     [chain, key]: [PathBuf; 2],
     certificate: CertificateInForce,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
 ) -> io::Result<Following> {
     let stop = watch.stop();
     thread::Builder::new().name("certificate".to_owned()).spawn(move || {

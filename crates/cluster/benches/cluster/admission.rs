@@ -15,8 +15,8 @@ use image_swap_core::cluster::{
     policy::Policy,
     webhooks::{self, Owner, SYSTEM_NAMESPACES, desired, plan},
 };
+use image_swap_serve::Authority;
 use image_swap_testbed::{ControlPlane, Port, Process, RunDir};
-use image_swap_webhook::Authority;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 

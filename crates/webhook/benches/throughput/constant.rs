@@ -19,7 +19,7 @@ use image_swap_core::{
     admission::{Settings, review},
     rule::{Form, RuleSet, map},
 };
-use image_swap_webhook::{Authority, CertificateInForce};
+use image_swap_serve::{Authority, CertificateInForce};
 use rustls::ServerConfig;
 use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};

@@ -11,10 +11,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use image_swap_webhook::{
-    Authority, AuthorityError, Certificate, CertificateInForce, Metrics, RulesInForce, reload,
-    renew, watch::Watch,
-};
+use image_swap_serve::{Authority, AuthorityError, Certificate, CertificateInForce, renew};
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, reload, watch::Watch};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::HandshakeKind;
 use tokio_rustls::client::TlsStream;
@@ -56,7 +54,7 @@ async fn a_new_certificate_is_shown_to_the_next_client_and_open_connections_stay
 
 #[tokio::test]
 async fn without_a_certificate_handshakes_fail_until_there_is_one() {
-    let site = Site::start_empty(|_| ()).await;
+    let site = Site::start_empty(|_| ());
     assert!(site.try_tls(&[H1]).await.is_err());
     site.certificate.replace(site.issue());
     assert!(site.try_tls(&[H1]).await.is_ok());
@@ -332,7 +330,7 @@ async fn a_certificate_is_renewed_after_two_thirds_of_its_life_by_the_wall_clock
     in_force.replace(authority.issue(&["localhost".to_owned()], begin).unwrap());
     let first = in_force.current().unwrap().expires();
 
-    let metrics = Metrics::new(&RulesInForce::default(), &in_force);
+    let metrics = AdmissionMetrics::new(&RulesInForce::default(), &in_force);
     let mut reloads = metrics.certificate_reloads.subscribe();
     let days = Arc::new(AtomicU64::new(19));
     let clock = {

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use image_swap_serve::ReloadCounts;
 use image_swap_webhook::{
-    ReloadCounts,
     reload::{self, Accepted},
     watch::Watch,
 };

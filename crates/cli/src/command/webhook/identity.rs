@@ -2,10 +2,10 @@
 
 use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
+use image_swap_serve::{Authority, AuthorityError, renew};
 use image_swap_webhook::{
-    Authority, AuthorityError, TryIt, names,
+    TryIt, names,
     reload::{self, Following},
-    renew,
     watch::Watch,
 };
 use tempfile::TempDir;

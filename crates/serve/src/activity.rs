@@ -443,7 +443,7 @@ impl Activity {
 
 /// A request until its answer is sent, and the bytes charged for it.
 #[derive(Debug)]
-pub(crate) struct Work {
+pub struct Work {
     activity: Arc<Activity>,
     id: u32,
     /// HTTP/1.1: bytes of the head and of the body as far as it was read.
@@ -500,7 +500,7 @@ impl Work {
 
     /// Splits off what was charged for the body, for a thread that keeps it longer than
     /// the client stays.
-    pub(crate) fn split(&mut self) -> Charge {
+    pub fn split(&mut self) -> Charge {
         let bytes = self.charged - if self.is_http2 { STREAM } else { 0 };
         self.charged -= bytes;
         let large = std::mem::take(&mut self.large);
@@ -579,7 +579,7 @@ impl Drop for Pause<'_> {
 
 /// Bytes charged to a connection until this drops.
 #[derive(Debug)]
-pub(crate) struct Charge {
+pub struct Charge {
     activity: Arc<Activity>,
     bytes: usize,
     large: usize,

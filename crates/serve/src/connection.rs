@@ -36,7 +36,7 @@ use crate::{
     activity::{Activity, Expired, Observed, Work},
     limits::{FIELD, HANDSHAKES, HTTP1, HTTP2, Limits},
     memory::{Memory, Place, Purpose},
-    metrics::Metrics,
+    metrics::ServerMetrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
@@ -53,7 +53,7 @@ const WINDOW: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Answers requests.
-pub(crate) trait Handler: Send + Sync + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// Answers a request. Failures are answers, too.
     fn handle(
         &self,
@@ -66,7 +66,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
 pub(crate) struct Host<H> {
     handler: H,
     /// TLS, and the counter of its failures; `None` for a plain port.
-    tls: Option<(TlsAcceptor, Arc<Metrics>)>,
+    tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
     limits: Limits,
     phase: PhaseView,
     handshakes: Arc<Turns>,
@@ -77,7 +77,7 @@ pub(crate) struct Host<H> {
 impl<H: Handler> Host<H> {
     pub(crate) fn new(
         handler: H,
-        tls: Option<(TlsAcceptor, Arc<Metrics>)>,
+        tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
         limits: Limits,
         phase: PhaseView,
     ) -> Arc<Self> {
@@ -294,7 +294,13 @@ impl<H: Handler> Host<H> {
 
     async fn answer(&self, request: Request<Incoming>, mut work: Work) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
+        let metrics = self.tls.as_ref().map(|(_, metrics)| metrics);
+        let in_flight = metrics.map(|metrics| metrics.request());
         let mut reply = self.handler.handle(request, &mut work).await;
+        if let Some(metrics) = metrics {
+            metrics.answer(reply.status());
+        }
+        drop(in_flight);
         if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
