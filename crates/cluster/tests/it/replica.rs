@@ -24,6 +24,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start() -> Arc<Self> {
         let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
         let settings = SettingsInForce::default();

@@ -86,6 +86,7 @@ impl Site {
     }
 
     /// With other limits.
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
         let site = Self::start_empty(change);
         site.rules.replace(mk_rules(LIST));
