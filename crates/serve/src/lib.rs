@@ -2,14 +2,13 @@
 //!
 //! A server is one of three types, in this order: [`Server`] is the configuration,
 //! [`Bound`] holds its sockets, [`Running`] answers until it is drained. Its certificate is
-//! in a handle, [`CertificateInForce`], which any source can replace while the server runs:
-//! files, a local [`Authority`], or a Secret of a cluster.
+//! in a handle, [`CertificateInForce`](pki::CertificateInForce), which any source can replace
+//! while the server runs: files, a [local authority](pki::LocalAuthority), or a Secret of a
+//! cluster.
 
 mod activity;
 mod admin;
-mod authority;
 pub mod body;
-mod certificate;
 mod connection;
 mod limits;
 mod listener;
@@ -17,6 +16,7 @@ mod lobby;
 mod memory;
 pub mod metrics;
 mod phase;
+pub mod pki;
 pub mod reply;
 mod server;
 mod tls;
@@ -25,8 +25,6 @@ mod wire;
 
 pub use self::activity::{Charge, Work};
 pub use self::admin::{AdminPages, AdminPort};
-pub use self::authority::{Authority, AuthorityError, renew};
-pub use self::certificate::{Certificate, CertificateError, CertificateInForce};
 pub use self::connection::Handler;
 pub use self::limits::{COMMON_BODY, Limits};
 pub use self::metrics::{ReloadCounts, Reloads, ServerMetrics};

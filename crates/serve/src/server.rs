@@ -6,13 +6,13 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
     admin::{Admin, AdminPages, AdminPort},
-    certificate::CertificateInForce,
     connection::{Handler, Host},
     limits::{Limits, MEMORY},
     listener::{self, listen},
     memory::Memory,
     metrics::ServerMetrics,
     phase::{Phase, PhaseView},
+    pki::CertificateInForce,
     tls,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use image_swap_serve::{AdminPages, CertificateInForce};
+use image_swap_serve::{AdminPages, pki::CertificateInForce};
 use prometheus_client::registry::Registry;
 
 use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce};

@@ -7,8 +7,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Outcome, Tally};
 use image_swap_serve::{
-    CertificateInForce, Reloads, ServerMetrics,
+    Reloads, ServerMetrics,
     metrics::{self, gauge},
+    pki::CertificateInForce,
 };
 use prometheus_client::{
     collector::Collector,

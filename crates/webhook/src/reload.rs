@@ -12,7 +12,7 @@ use std::{
 };
 
 use image_swap_core::rule::RuleSet;
-use image_swap_serve::{Certificate, CertificateInForce};
+use image_swap_serve::pki::{Certificate, CertificateInForce};
 use tracing::{error, info, warn};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use image_swap_serve::{BindError, Bound, CertificateInForce, Limits, Server};
+use image_swap_serve::{BindError, Bound, Limits, Server, pki::CertificateInForce};
 use tokio::sync::Semaphore;
 
 use crate::{

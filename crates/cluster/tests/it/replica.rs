@@ -7,7 +7,10 @@ use std::{
 
 use image_swap_cluster::{InForce, Served};
 use image_swap_core::admission::{Mode, Settings};
-use image_swap_serve::{Certificate, CertificateInForce, Limits, Running};
+use image_swap_serve::{
+    Limits, Running,
+    pki::{Certificate, CertificateInForce},
+};
 use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInForce, Webhook};
 use tokio::sync::watch;
 

@@ -27,7 +27,10 @@ use std::{
 };
 
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_serve::{Authority, CertificateInForce, Limits};
+use image_swap_serve::{
+    Limits,
+    pki::{CertificateInForce, LocalAuthority},
+};
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use tokio::{
     net::TcpListener,
@@ -79,7 +82,7 @@ async fn measure() -> Outcome<()> {
         Process::start(&this()?, &arguments)
     };
     let others = [("constant", constant("bytes")?), ("constant-json", constant("json")?)];
-    let authority = Authority::open(directory.path(), SystemTime::now())?.certificate_file();
+    let authority = LocalAuthority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for (name, other) in &others {
             compare(&ours, other, name, protocol, &authority).await?;
@@ -204,7 +207,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
     };
     let bound = webhook.bind()?;
     rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
-    let authority = Authority::open(directory, SystemTime::now())?;
+    let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
     process::announce(bound.address(), bound.admin_address());
     let _running = bound.run();

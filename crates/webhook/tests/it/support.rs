@@ -19,7 +19,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_serve::{Authority, Bound, Certificate, CertificateInForce, Limits, Running};
+use image_swap_serve::{
+    Bound, Limits, Running,
+    pki::{Certificate, CertificateInForce, LocalAuthority},
+};
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -75,7 +78,7 @@ pub(crate) struct Site {
     pub(crate) certificate: CertificateInForce,
     pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) directory: tempfile::TempDir,
-    pub(crate) authority: Authority,
+    pub(crate) authority: LocalAuthority,
     running: Option<Running>,
 }
 
@@ -99,7 +102,7 @@ impl Site {
         let mut limits = Limits::default();
         change(&mut limits);
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+        let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
         let metrics = AdmissionMetrics::new(&rules, &certificate);

@@ -2,7 +2,7 @@
 
 use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
-use image_swap_serve::{Authority, AuthorityError, renew};
+use image_swap_serve::pki::{AuthorityError, LocalAuthority, renew};
 use image_swap_webhook::{
     TryIt, names,
     reload::{self, Following},
@@ -50,7 +50,8 @@ impl Identity {
                     None => default_directory()?,
                 };
                 let failed = |error: AuthorityError| Failure::Broken(error.to_string());
-                let authority = Authority::open(&directory, SystemTime::now()).map_err(failed)?;
+                let authority =
+                    LocalAuthority::open(&directory, SystemTime::now()).map_err(failed)?;
                 let names = names(address, &more);
                 let certificate = authority.issue(&names, SystemTime::now()).map_err(failed)?;
                 in_force.certificate.replace(certificate);

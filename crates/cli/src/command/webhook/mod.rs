@@ -7,7 +7,7 @@ mod in_cluster;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
-use image_swap_serve::{CertificateInForce, Limits};
+use image_swap_serve::{Limits, pki::CertificateInForce};
 use image_swap_webhook::{
     AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::Following,
 };
