@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use crate::{
     activity::Work,
     connection::{Handler, Host},
+    connections::OpenConnections,
     limits::{Limits, PLAIN_MEMORY},
     listener::{self, listen},
-    memory::Memory,
     metrics,
     phase::PhaseView,
     reply::{self, Reply, with_body},
@@ -83,8 +83,8 @@ impl AdminPort {
         limits: Limits,
         own_phase: PhaseView,
     ) {
-        let memory = Memory::new(PLAIN_MEMORY, &limits);
-        listen(self.socket, Host::new(admin, None, limits, own_phase), memory).await;
+        let connections = OpenConnections::new(PLAIN_MEMORY, &limits);
+        listen(self.socket, Host::new(admin, None, limits, own_phase), connections).await;
     }
 }
 

@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::memory::Memory;
+use crate::connections::OpenConnections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCode {
@@ -35,7 +35,7 @@ pub struct ServerMetrics {
     answered: Counter,
     requests_in_flight: Gauge,
     handshake_failures: Counter,
-    memory: Arc<OnceLock<Arc<Memory>>>,
+    clients: Arc<OnceLock<Arc<OpenConnections>>>,
 }
 
 impl ServerMetrics {
@@ -57,14 +57,14 @@ impl ServerMetrics {
             "TLS handshakes that failed: a client that does not trust the certificate, or is none",
             handshake_failures.clone(),
         );
-        let memory = Arc::<OnceLock<_>>::default();
-        registry.register_collector(Box::new(ClientCollector(Arc::clone(&memory))));
-        Arc::new(Self { requests, answered, requests_in_flight, handshake_failures, memory })
+        let clients = Arc::<OnceLock<_>>::default();
+        registry.register_collector(Box::new(ClientCollector(Arc::clone(&clients))));
+        Arc::new(Self { requests, answered, requests_in_flight, handshake_failures, clients })
     }
 
     /// Reports the clients of the TLS port from now on.
-    pub(crate) fn watch_memory(&self, memory: &Arc<Memory>) {
-        let _ = self.memory.set(Arc::clone(memory));
+    pub(crate) fn watch_clients(&self, connections: &Arc<OpenConnections>) {
+        let _ = self.clients.set(Arc::clone(connections));
     }
 
     /// Counts a request as in flight until the guard drops.
@@ -99,16 +99,16 @@ impl Drop for InFlightGuard<'_> {
 
 /// The connections of the TLS port and the memory charged to them.
 #[derive(Debug)]
-struct ClientCollector(Arc<OnceLock<Arc<Memory>>>);
+struct ClientCollector(Arc<OnceLock<Arc<OpenConnections>>>);
 
 impl Collector for ClientCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(memory) = self.0.get() else { return Ok(()) };
-        gauge(&mut encoder, "connections", "Open connections", memory.len())?;
+        let Some(connections) = self.0.get() else { return Ok(()) };
+        gauge(&mut encoder, "connections", "Open connections", connections.memory().len())?;
         let help = "Memory charged to clients: connections, bodies and unread answers";
-        gauge(&mut encoder, "client_memory_bytes", help, memory.used())?;
+        gauge(&mut encoder, "client_memory_bytes", help, connections.memory().used())?;
         let help = "Connections that were closed to make room for others";
-        let evicted = u64::try_from(memory.evicted()).unwrap_or(u64::MAX);
+        let evicted = u64::try_from(connections.evicted()).unwrap_or(u64::MAX);
         counter(&mut encoder, "connections_evicted", help, evicted)
     }
 }

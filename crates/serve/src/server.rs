@@ -7,9 +7,9 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use crate::{
     admin::{Admin, AdminPages, AdminPort},
     connection::{Handler, Host},
+    connections::OpenConnections,
     limits::{Limits, MEMORY},
     listener::{self, listen},
-    memory::Memory,
     metrics::ServerMetrics,
     phase::{Phase, PhaseView},
     pki::CertificateInForce,
@@ -80,11 +80,11 @@ impl<H: Handler, A: AdminPages> Server<H, A> {
             let (admin_phase, admin_view) = PhaseView::begin();
             let admin = Admin { pages: admin, phase: view.clone() };
             tokio::spawn(admin_port.serve_beside(admin, limits.clone(), admin_view));
-            let memory = Memory::new(MEMORY, &limits);
-            metrics.watch_memory(&memory);
+            let connections = OpenConnections::new(MEMORY, &limits);
+            metrics.watch_clients(&connections);
             let host = Host::new(handler, Some((tls, metrics)), limits, view);
-            let listening = tokio::spawn(listen(socket, host, Arc::clone(&memory)));
-            Running { phase, admin_phase, memory, listening }
+            let listening = tokio::spawn(listen(socket, host, Arc::clone(&connections)));
+            Running { phase, admin_phase, connections, listening }
         });
         Ok(Bound { address, admin_address, run })
     }
@@ -122,7 +122,7 @@ impl Bound {
 pub struct Running {
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
-    memory: Arc<Memory>,
+    connections: Arc<OpenConnections>,
     listening: JoinHandle<()>,
 }
 
@@ -143,12 +143,12 @@ impl Running {
     /// Ends the server: `/readyz` answers 503, nothing new is accepted, requests that
     /// have begun are answered, and after `patience` what is left is cut.
     pub async fn drain(self, patience: Duration) -> Drained {
-        let Self { phase, admin_phase, memory, mut listening } = self;
+        let Self { phase, admin_phase, connections, mut listening } = self;
         phase.send_replace(Phase::Draining);
         let cut = if timeout(patience, &mut listening).await.is_ok() {
             0
         } else {
-            let cut = memory.len();
+            let cut = connections.memory().len();
             phase.send_replace(Phase::Over);
             let _ = listening.await;
             cut
