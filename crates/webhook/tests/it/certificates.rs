@@ -90,7 +90,7 @@ async fn no_session_is_resumed_so_that_every_client_sees_a_new_certificate() {
 struct Files {
     chain: PathBuf,
     key: PathBuf,
-    _following: reload::Following,
+    _following: reload::FileFollower,
 }
 
 impl Files {
@@ -104,8 +104,7 @@ impl Files {
 
     fn follow_in(site: &Site, directory: &Path) -> Self {
         let (chain, key) = (directory.join("tls.crt"), directory.join("tls.key"));
-        let watch = Watch::new(&[&chain, &key]).unwrap();
-        let mut watch = watch.looking_every(Duration::from_hours(1000));
+        let mut watch = Watch::new(&[&chain, &key]).looking_every(Duration::from_millis(5));
         let first = reload::read_certificate([&chain, &key], &watch.read()).unwrap();
         site.certificate.replace(first);
         let following = reload::follow_certificate(

@@ -5,7 +5,7 @@ use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 use image_swap_serve::pki::{AuthorityError, LocalAuthority, renew};
 use image_swap_webhook::{
     TryIt, names,
-    reload::{self, Following},
+    reload::{self, FileFollower},
     watch::Watch,
 };
 use tempfile::TempDir;
@@ -28,11 +28,10 @@ impl Identity {
         address: SocketAddr,
         in_force: &InForce,
         told: &mut Vec<String>,
-    ) -> Result<Option<Following>, Failure> {
+    ) -> Result<Option<FileFollower>, Failure> {
         match self {
             Self::Files { chain, key } => {
-                let mut watch =
-                    Watch::new(&[&chain, &key]).map_err(|error| broken("a directory", &error))?;
+                let mut watch = Watch::new(&[&chain, &key]);
                 let certificate = reload::read_certificate([&chain, &key], &watch.read())
                     .map_err(|why| unusable(&why))?;
                 in_force.certificate.replace(certificate);

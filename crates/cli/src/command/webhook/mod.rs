@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use image_swap_core::admission::{Mode, Settings};
 use image_swap_serve::{Limits, pki::CertificateInForce};
 use image_swap_webhook::{
-    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::Following,
+    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::FileFollower,
 };
 use tokio::{
     runtime,
@@ -116,7 +116,7 @@ enum Source {
 /// What follows them while it is held.
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
-    Files([Option<Following>; 2]),
+    Files([Option<FileFollower>; 2]),
     Cluster(image_swap_cluster::Following),
 }
 
