@@ -10,9 +10,13 @@ use image_swap_core::{
     cluster::{effective::Origin, policy::Policy},
     status::{ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
 };
+use image_swap_serve::{
+    AdminPages,
+    metrics::{self, counter, gauge},
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet},
     metrics::{MetricType, info::Info},
     registry::Registry,
 };
@@ -22,14 +26,14 @@ use crate::lease::Leadership;
 
 /// The controller's metrics.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ControllerMetrics {
     registry: Registry,
     /// True once the controller is ready; `None` if it is ready from the beginning.
     ready: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
-struct View {
+struct ReportCollector {
     report: watch::Receiver<ControllerReport>,
     leadership: Leadership,
 }
@@ -43,13 +47,13 @@ struct Finding {
     column: u64,
 }
 
-impl Metrics {
+impl ControllerMetrics {
     /// Metrics of a controller by what it reports.
     pub fn new(report: watch::Receiver<ControllerReport>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
-        registry.register_collector(Box::new(View { report, leadership }));
+        registry.register_collector(Box::new(ReportCollector { report, leadership }));
         Self { registry, ready: None }
     }
 
@@ -59,26 +63,31 @@ impl Metrics {
         Self { ready: Some(ready), ..self }
     }
 
-    /// Returns true if the controller is ready.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.as_ref().is_none_or(|ready| *ready.borrow())
-    }
-
     /// Everything, in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// If it cannot be formatted: never, in fact.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        metrics::text(&self.registry)
     }
 }
 
-impl Collector for View {
+impl AdminPages for ControllerMetrics {
+    /// The readiness does not depend on the leadership.
+    fn not_ready(&self) -> Option<&'static str> {
+        let is_ready = self.ready.as_ref().is_none_or(|ready| *ready.borrow());
+        (!is_ready).then_some("the registration is not in force yet\n")
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
-        gauge(&mut encoder, "leader", "Whether this controller leads", u64::from(leads))?;
+        gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
         // Whoever does not lead has nothing to say about the cluster.
         if !leads {
             return Ok(());
@@ -90,8 +99,7 @@ impl Collector for View {
 
 fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let declared = &report.declaration;
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    gauge(encoder, "rules", "Rules in force", count(declared.rules))?;
+    gauge(encoder, "rules", "Rules in force", declared.rules)?;
     labelled(
         encoder,
         "declaration_refused",
@@ -102,17 +110,17 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
     )?;
     let differs = !declared.differs.is_empty();
     let help = "Whether the chart's declaration differs from registry-info, which wins";
-    gauge(encoder, "declarations_differ", help, u64::from(differs))?;
+    gauge(encoder, "declarations_differ", help, differs)?;
     encode_findings(report, encoder)?;
     let enforces = report.policy.mode == Some(Mode::Enforce);
-    gauge(encoder, "enforcing", "Whether pods are changed", u64::from(enforces))?;
+    gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
     let fails = report.policy.failure_policy == Some(Policy::Fail);
     let help = "Whether ordinary pods that cannot be reviewed are refused";
-    gauge(encoder, "failure_policy_fail", help, u64::from(fails))?;
+    gauge(encoder, "failure_policy_fail", help, fails)?;
     let help = "Whether every API server that answers probes reaches a replica";
-    gauge(encoder, "probe_reached", help, u64::from(report.policy.probe == ProbeStatus::Reached))?;
+    gauge(encoder, "probe_reached", help, report.policy.probe == ProbeStatus::Reached)?;
     let help = "Probes that failed since the last that succeeded, or among others that succeed";
-    gauge(encoder, "probe_failures", help, u64::from(report.policy.failures))?;
+    gauge(encoder, "probe_failures", help, report.policy.failures)?;
     for (name, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
         if let Some(lifetime) = lifetime {
             let name = format!("{name}_expiry_timestamp_seconds");
@@ -122,7 +130,7 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
     }
     if let Some(registry) = &report.registry {
         let help = "Whether the declared registry answers, and takes the credential";
-        gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
+        gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
         let outcomes =
             RegistryOutcome::ALL.map(|outcome| (outcome.as_str(), registry.outcome == outcome));
         let help = "What became of the last check of the declared registry";
@@ -134,19 +142,17 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
     }
     encode_pull_secrets(&report.pull_secrets, encoder)?;
     let help = "Owners whose pods are deleted and created again and again";
-    gauge(encoder, "recreated_pod_owners", help, count(report.recreated.len()))?;
+    gauge(encoder, "recreated_pod_owners", help, report.recreated.len())?;
     let help = "What nodes have to be told before they can pull swapped images";
-    gauge(encoder, "node_requirements", help, count(report.node_requirements))?;
+    gauge(encoder, "node_requirements", help, report.node_requirements)?;
     let alive = report.foreign.iter().filter(|other| other.alive).count();
-    let help = "CompetitorStatus programs that swap images, by whether anybody answers";
-    gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
+    let help = "Other programs that swap images, by whether anybody answers";
+    gauge(encoder, "other_image_swappers_alive", help, alive)?;
     let dead = report.foreign.len() - alive;
-    gauge(encoder, "other_image_swappers_dead", help, count(dead))?;
+    gauge(encoder, "other_image_swappers_dead", help, dead)?;
     encode_failing(report, encoder)?;
     let help = "How often the registration was repaired after another writer changed it";
-    encoder
-        .encode_descriptor("repairs", help, None, MetricType::Counter)?
-        .encode_counter::<NoLabelSet, _, u64>(&report.repairs, None)
+    counter(encoder, "repairs", help, report.repairs)
 }
 
 fn encode_failing(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -163,8 +169,7 @@ fn encode_failing(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>
 
 fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Findings in the declarations";
-    let all = u64::try_from(report.declaration.finding_count).unwrap_or(u64::MAX);
-    gauge(encoder, "declaration_findings", help, all)?;
+    gauge(encoder, "declaration_findings", help, report.declaration.finding_count)?;
     if report.declaration.findings.is_empty() {
         return Ok(());
     }
@@ -192,22 +197,14 @@ fn encode_pull_secrets(
     status: &PullSecretStatus,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let help = "Namespaces that have the pull Secret as it should be";
-    gauge(encoder, "pull_secrets", help, count(status.namespaces))?;
+    gauge(encoder, "pull_secrets", help, status.namespaces)?;
     let help = "Namespaces in which somebody else's Secret has its name";
-    gauge(encoder, "pull_secrets_foreign", help, count(status.foreign_count))?;
+    gauge(encoder, "pull_secrets_foreign", help, status.foreign_count)?;
     let help = "Namespaces in which it could not be written, and is tried again";
-    gauge(encoder, "pull_secrets_failing", help, count(status.failed))?;
+    gauge(encoder, "pull_secrets_failing", help, status.failed)?;
     let help = "How often a pull Secret was written or deleted";
-    encoder
-        .encode_descriptor("pull_secret_writes", help, None, MetricType::Counter)?
-        .encode_counter::<NoLabelSet, _, u64>(&status.writes, None)
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    counter(encoder, "pull_secret_writes", help, status.writes)
 }
 
 fn labelled(
@@ -252,7 +249,7 @@ mod tests {
         let (_report, report) =
             watch::channel(ControllerReport { declaration, ..ControllerReport::default() });
         let (leads, leadership) = watch::channel(false);
-        let metrics = Metrics::new(report, leadership);
+        let metrics = ControllerMetrics::new(report, leadership);
         assert!(!metrics.text().unwrap().contains("finding"));
         leads.send_replace(true);
         let text = metrics.text().unwrap();

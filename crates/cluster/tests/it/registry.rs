@@ -89,7 +89,9 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
     assert!(health.expires.is_some() && !health.expires_soon && !health.is_bad());
     let report = controller.report.borrow().clone();
     assert_eq!(report.nodes, [format!("nodes must trust the authority of {domain} (CA_CERT)")]);
-    assert!(controller.metrics.text().unwrap().contains("image_swap_controller_node_requirements 1"));
+    assert!(
+        controller.metrics.text().unwrap().contains("image_swap_controller_node_requirements 1")
+    );
 
     // The password changes over there, and is declared a while later.
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());

@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use image_swap_cluster::{self as cluster, Release, Served, client, follow};
 use image_swap_core::admission::Settings;
-use image_swap_webhook::{Certificate, Revision};
+use image_swap_serve::pki::Certificate;
+use image_swap_webhook::Revision;
 use tracing::error;
 
 use super::InForce;

@@ -65,7 +65,8 @@ fn bad_news_stand_at_the_end_where_they_are_seen() {
     status["notes"] = json!([
         "3 running pods have images that the rules would swap: they are swapped when they are made anew"
     ]);
-    status["unreadable"] = json!(["nodes: expected to list nodes, found: nodes is forbidden (403)"]);
+    status["unreadable"] =
+        json!(["nodes: expected to list nodes, found: nodes is forbidden (403)"]);
     status["leader"]["holder"] = "".into();
     let report = &mut status["report"];
     report["registry"]["outcome"] = "unauthorized".into();

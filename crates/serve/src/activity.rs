@@ -1,22 +1,16 @@
 //! The state of one connection: its requests, its times and the memory charged to it.
 
 use std::{
-    io,
     net::IpAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 use crate::{
     limits::{INPUT, Limits, RECEIVED, SMALL_ANSWER, STREAM},
@@ -164,7 +158,8 @@ impl Activity {
         }
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
+    /// Returns the memory of the port.
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 
@@ -443,7 +438,7 @@ impl Activity {
 
 /// A request until its answer is sent, and the bytes charged for it.
 #[derive(Debug)]
-pub(crate) struct Work {
+pub struct Work {
     activity: Arc<Activity>,
     id: u32,
     /// HTTP/1.1: bytes of the head and of the body as far as it was read.
@@ -500,7 +495,7 @@ impl Work {
 
     /// Splits off what was charged for the body, for a thread that keeps it longer than
     /// the client stays.
-    pub(crate) fn split(&mut self) -> Charge {
+    pub fn split(&mut self) -> Charge {
         let bytes = self.charged - if self.is_http2 { STREAM } else { 0 };
         self.charged -= bytes;
         let large = std::mem::take(&mut self.large);
@@ -579,7 +574,7 @@ impl Drop for Pause<'_> {
 
 /// Bytes charged to a connection until this drops.
 #[derive(Debug)]
-pub(crate) struct Charge {
+pub struct Charge {
     activity: Arc<Activity>,
     bytes: usize,
     large: usize,
@@ -606,67 +601,9 @@ impl AsRef<[u8]> for Unsent {
     }
 }
 
-/// A stream that reports to an [`Activity`] when bytes come.
-///
-/// For HTTP/1.1 alone, where bytes outside a request begin the next one. In
-/// HTTP/2 they may as well be a ping.
-#[derive(Debug)]
-pub(crate) struct Observed<S> {
-    /// The stream.
-    pub(crate) stream: S,
-    /// The state to update.
-    pub(crate) activity: Arc<Activity>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            self.activity.read(bytes);
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{future::Future as _, net::Ipv4Addr};
+    use std::{future::Future as _, net::Ipv4Addr, task::Context};
 
     use tokio::time::timeout;
 

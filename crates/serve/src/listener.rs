@@ -18,9 +18,10 @@ use tracing::warn;
 
 use crate::{
     connection::{Handler, Host},
+    connections::{OpenConnections, Place, network},
+    fair_queue::FairQueue,
     limits::SOCKET_BUFFER,
-    lobby::Lobby,
-    memory::{Memory, Place, Purpose, network},
+    memory::Purpose,
     phase::Phase,
 };
 
@@ -34,6 +35,14 @@ const BACKLOG: u32 = 4096;
 /// Connections that are accepted before other work gets its turn. In a flood fewer would
 /// leave some in the kernel's queue until it is full.
 const ROW: u32 = 512;
+
+/// Accepted connections that wait for room at the same time. Each takes a descriptor and
+/// some 400 bytes.
+///
+/// Connections leave the kernel's queue at once. When that queue is full, the kernel drops the
+/// first packet of any client, which repeats it after a second or more. Addresses take turns.
+/// When too many connections wait, the address with the most loses its first one.
+const LOBBY: usize = 4096;
 
 /// Opens a port whose connections have kernel buffers of a fixed size.
 ///
@@ -66,25 +75,30 @@ fn raise_file_limit() {
 pub(crate) async fn listen<H: Handler>(
     socket: TcpListener,
     host: Arc<Host<H>>,
-    memory: Arc<Memory>,
+    connections: Arc<OpenConnections>,
 ) {
     tokio::select! {
-        () = accept(socket, &host, &memory) => {}
-        () = memory.make_room() => {}
+        () = accept(socket, &host, &connections) => {}
+        () = connections.make_room() => {}
     }
 }
 
-async fn accept<H: Handler>(socket: TcpListener, host: &Arc<Host<H>>, memory: &Arc<Memory>) {
+async fn accept<H: Handler>(
+    socket: TcpListener,
+    host: &Arc<Host<H>>,
+    connections: &Arc<OpenConnections>,
+) {
     let draining = host.phase().reached(Phase::Draining);
     tokio::pin!(draining);
-    let mut lobby = Lobby::default();
+    let memory = connections.memory();
+    let mut lobby = FairQueue::first_in_first_out(LOBBY);
     // One wait for as long as the lobby has connections, so that room is made for them.
     let mut room = None;
     let mut in_a_row = 0;
     loop {
         while memory.has_room(Purpose::Connection) {
             let Some((stream, peer, arrival)) = lobby.pop() else { break };
-            begin(stream, memory.admit(peer, arrival), host, memory);
+            begin(stream, connections.admit(peer, arrival), host);
         }
         if lobby.is_empty() {
             room = None;
@@ -103,14 +117,14 @@ async fn accept<H: Handler>(socket: TcpListener, host: &Arc<Host<H>>, memory: &A
         };
         match accepted {
             Ok((stream, peer)) if lobby.is_empty() && memory.has_room(Purpose::Connection) => {
-                begin(stream, memory.admit(peer.ip(), memory.arrival()), host, memory);
+                begin(stream, connections.admit(peer.ip(), memory.arrival()), host);
             }
             Ok((stream, peer)) => {
                 lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
             }
             Err(error) if is_of_the_connection(&error) => {}
             // A connection that waits is a descriptor.
-            Err(_) if lobby.shed() => {}
+            Err(_) if lobby.drop_first_of_longest() => {}
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BREATH).await;
@@ -134,13 +148,13 @@ async fn accept<H: Handler>(socket: TcpListener, host: &Arc<Host<H>>, memory: &A
     }
     while let Some((stream, peer, arrival)) = lobby.pop() {
         memory.room(Purpose::Connection).await;
-        begin(stream, memory.admit(peer, arrival), host, memory);
+        begin(stream, connections.admit(peer, arrival), host);
     }
-    memory.all_left().await;
+    connections.all_left().await;
 }
 
-fn begin<H: Handler>(stream: TcpStream, place: Place, host: &Arc<Host<H>>, memory: &Arc<Memory>) {
-    tokio::spawn(Arc::clone(host).serve(stream, place, Arc::clone(memory)));
+fn begin<H: Handler>(stream: TcpStream, place: Place, host: &Arc<Host<H>>) {
+    tokio::spawn(Arc::clone(host).serve(stream, place));
 }
 
 /// Waits until `room` is made; for ever if there is none to wait for.

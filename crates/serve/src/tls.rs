@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::{ServerConfig, server::NoServerSessionStorage};
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificate::CertificateInForce;
+use crate::pki::CertificateInForce;
 
 /// HTTP/2 in ALPN. API servers speak HTTP/1.1 to Services, and HTTP/2 to URLs on localhost.
 pub(crate) const H2: &[u8] = b"h2";

@@ -23,22 +23,33 @@ const DISCARDED: usize = 4;
 
 /// A reason why there is no body.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
+    /// The body has too many bytes.
     #[error("expected a body of at most {limit} bytes, found more")]
-    TooLarge { limit: usize },
+    TooLarge {
+        /// Bytes that are allowed.
+        limit: usize,
+    },
+    /// The body did not come in time.
     #[error("expected the whole body within {seconds} s of the headers, found it incomplete")]
-    TooSlow { seconds: u64 },
+    TooSlow {
+        /// Seconds that are allowed.
+        seconds: u64,
+    },
+    /// The memory of the port is used up.
     #[error("too many requests at the same time; try again")]
     NoRoom,
+    /// The client ended the body early.
     #[error("expected the whole body, found it cut off")]
     CutOff(#[source] hyper::Error),
 }
 
-/// Reads `body` to its end. Its memory is charged to `work`.
+/// Reads `body` to its end, and waits until there is room for an answer. The memory of the
+/// body is charged to `work`.
 ///
 /// # Errors
-/// If it is larger or slower than allowed, or ends early.
-pub(crate) async fn read(
+/// If the body is larger or slower than allowed, or ends early.
+pub async fn read(
     body: &mut Incoming,
     work: &mut Work,
     limits: &Limits,
@@ -58,13 +69,18 @@ pub(crate) async fn read(
             Poll::Pending => timeout(limits.body, whole).await,
         }
     };
-    read.unwrap_or_else(|_| {
+    let whole = read.unwrap_or_else(|_| {
         Err(if waits_for_room {
             BodyError::NoRoom
         } else {
             BodyError::TooSlow { seconds: limits.body.as_secs() }
         })
-    })
+    })?;
+    work.complete();
+    if !work.has_room(Purpose::Answer) && !work.room(Purpose::Answer).await {
+        return Err(BodyError::NoRoom);
+    }
+    Ok(whole)
 }
 
 async fn gather(
@@ -135,7 +151,7 @@ fn capacity(length: usize, announced: usize, before: usize, limit: usize) -> usi
 /// stream early, which some clients (curl before 7.88.1) report instead of the answer.
 /// Beyond a multiple of `limits.body_bytes`, or the time of a body, the client has to
 /// accept that.
-pub(crate) async fn discard(body: &mut Incoming, work: &mut Work, limits: &Limits) {
+pub async fn discard(body: &mut Incoming, work: &mut Work, limits: &Limits) {
     let mut left = limits.body_bytes.saturating_mul(DISCARDED);
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {

@@ -16,10 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    activity::Activity,
-    memory::{Memory, Purpose},
-};
+use crate::{activity::Activity, memory::Purpose};
 
 /// Size of one read from a socket: a whole TLS record (16 KiB and what is
 /// around it). rustls would take it in pieces of 4 KiB, each a system call.
@@ -77,7 +74,6 @@ impl Records {
 pub(crate) struct Wire {
     stream: TcpStream,
     activity: Arc<Activity>,
-    memory: Arc<Memory>,
     /// TLS records of what was read; `None` on a plain port.
     records: Option<Records>,
     /// Bytes that were read and not handed out.
@@ -87,14 +83,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(
-        stream: TcpStream,
-        activity: Arc<Activity>,
-        memory: Arc<Memory>,
-        is_tls: bool,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>, is_tls: bool) -> Self {
         let records = is_tls.then(Records::default);
-        Self { stream, activity, memory, records, ahead: Bytes::new(), room: None }
+        Self { stream, activity, records, ahead: Bytes::new(), room: None }
     }
 
     /// Waits until the client has sent something.
@@ -104,13 +95,13 @@ impl Wire {
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.room.is_none() {
-            if self.memory.has_room(Purpose::Input) && !self.activity.is_paused() {
+            if self.activity.memory().has_room(Purpose::Input) && !self.activity.is_paused() {
                 return Poll::Ready(());
             }
-            let (activity, memory) = (Arc::clone(&self.activity), Arc::clone(&self.memory));
+            let activity = Arc::clone(&self.activity);
             self.room = Some(Box::pin(async move {
                 activity.resumed().await;
-                memory.room(Purpose::Input).await;
+                activity.memory().room(Purpose::Input).await;
             }));
         }
         if let Some(room) = &mut self.room {

@@ -1,31 +1,27 @@
-//! A certificate authority of our own, for a server that was given no
-//! certificate.
+//! A local certificate authority, for a server without a configured certificate.
 //!
-//! The authority lives ten years in a directory, so that who trusts it need
-//! not do so again after a restart; it is replaced when less than a year is
-//! left. What it issues lives thirty days, in memory alone, and is replaced
-//! after twenty.
+//! The authority lives ten years in a directory, so that clients which trust it still do
+//! after a restart. It is replaced when less than a year is left. The certificates that it
+//! issues live thirty days, in memory alone, and are replaced after twenty.
 
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
+    ops::Range,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
-};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rcgen::KeyPair;
 use tracing::{error, info, warn};
 
-use crate::{
+use super::{
+    MakeError, Pair,
     certificate::{Certificate, CertificateError, CertificateInForce},
-    metrics::Reloads,
 };
+use crate::metrics::Reloads;
 
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
@@ -36,22 +32,22 @@ const LEAF_LIFE: Duration = DAY.saturating_mul(30);
 const LEAF_SPARE: Duration = DAY.saturating_mul(10);
 /// Clocks differ: a certificate is valid a little before it is made.
 const BACKDATE: Duration = Duration::from_mins(5);
-/// How often the clock is read. By the wall, since a timer stands still while
-/// the machine sleeps.
+/// Time between two looks at the wall clock: a timer pauses while the machine sleeps.
 const LOOK: Duration = Duration::from_mins(1);
 
+const NAME: &str = "image-swap self-made authority";
 const CERTIFICATE_FILE: &str = "image-swap-ca.crt";
 const KEY_FILE: &str = "image-swap-ca.key";
 const LOCK_FILE: &str = "image-swap-ca.lock";
 
 /// An authority whose files are in a directory.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+pub struct LocalAuthority {
+    pair: Pair,
     directory: PathBuf,
     expires: u64,
 }
 
-/// Why there is no self-made certificate.
+/// A reason why there is no self-made certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The directory or a file in it cannot be read or written.
@@ -61,35 +57,35 @@ pub enum AuthorityError {
         path.display()
     )]
     File {
-        /// Which.
+        /// The directory or the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         error: io::Error,
     },
-    /// Others may put their own authority there.
+    /// Other users may put an authority of their own there.
     #[error(
         "{}: expected a directory that only its owner may write to, found mode {mode:03o}; \
          name another directory, or `chmod go-w` this one",
         path.display()
     )]
     OpenToOthers {
-        /// Which.
+        /// The directory.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A name cannot stand in a certificate, or the key could not be made.
+    /// A name is not possible in a certificate, or the key could not be made.
     #[error("the certificate could not be made: {0}")]
-    Make(#[from] rcgen::Error),
-    /// What was made is no pair.
+    Make(#[from] MakeError),
+    /// The certificate and the key that were made are not a pair.
     #[error("the certificate that was made is unusable: {0}")]
     Unusable(#[from] CertificateError),
 }
 
-impl Authority {
-    /// The authority in `directory`: the one that is there, or a new one if
-    /// there is none, if it is unusable, or if it expires within a year of `now`.
+impl LocalAuthority {
+    /// Returns the authority in `directory`. Makes a new one if there is none, if it is
+    /// unusable, or if it expires within a year of `now`.
     ///
     /// Processes that begin at once share it: a lock lets one of them make it.
     ///
@@ -120,56 +116,43 @@ impl Authority {
         Self::make(directory, now)
     }
 
-    /// The authority in `directory`, if it is one of ours and whole.
+    /// Returns the authority in `directory`; `None` if there is none that can sign.
     fn load(directory: &Path) -> Option<Self> {
-        let chain = fs::read(directory.join(CERTIFICATE_FILE)).ok()?;
-        let key = fs::read_to_string(directory.join(KEY_FILE)).ok()?;
-        let certificate = CertificateDer::from_pem_slice(&chain).ok()?;
-        let pair = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
-        let expires = Certificate::from_der(vec![certificate], pair).ok()?.expires();
-        let issuer = Issuer::new(authority_params(), KeyPair::from_pem(&key).ok()?);
-        Some(Self { issuer, directory: directory.to_owned(), expires })
+        let read = |name| fs::read_to_string(directory.join(name)).ok();
+        let pair = Pair { certificate: read(CERTIFICATE_FILE)?, key: read(KEY_FILE)? };
+        KeyPair::from_pem(&pair.key).ok()?;
+        let expires = pair.to_serve().ok()?.expires();
+        Some(Self { pair, directory: directory.to_owned(), expires })
     }
 
     fn make(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let key = KeyPair::generate()?;
-        let mut params = authority_params();
-        live(&mut params, now, AUTHORITY_LIFE);
-        let certificate = params.self_signed(&key)?;
-        // The key first: a certificate without its key would be trusted in vain.
-        write(directory, KEY_FILE, &key.serialize_pem(), 0o600)?;
-        write(directory, CERTIFICATE_FILE, &certificate.pem(), 0o644)?;
-        let expires = seconds(now + AUTHORITY_LIFE);
-        Ok(Self { issuer: Issuer::new(params, key), directory: directory.to_owned(), expires })
+        let valid = span(now, AUTHORITY_LIFE);
+        let expires = valid.end;
+        let pair = Pair::authority(NAME, valid)?;
+        // The key first: clients could trust a certificate whose key was never written.
+        write(directory, KEY_FILE, &pair.key, 0o600)?;
+        write(directory, CERTIFICATE_FILE, &pair.certificate, 0o644)?;
+        Ok(Self { pair, directory: directory.to_owned(), expires })
     }
 
-    /// The file with the certificate that clients have to trust.
+    /// Returns the path of the certificate that clients have to trust.
     pub fn certificate_file(&self) -> PathBuf {
         self.directory.join(CERTIFICATE_FILE)
     }
 
-    /// A certificate for `names`, each a DNS name or an IP address.
+    /// Issues a certificate for `names`, each a DNS name or an IP address.
     ///
     /// # Errors
     /// If a name is neither.
     pub fn issue(&self, names: &[String], now: SystemTime) -> Result<Certificate, AuthorityError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = named("image-swap");
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        live(&mut params, now, LEAF_LIFE);
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        Ok(Certificate::from_der(vec![certificate.into()], key)?)
+        Ok(self.pair.issue(NAME, names, span(now, LEAF_LIFE))?.to_serve()?)
     }
 }
 
-/// Keeps `in_force` a fresh certificate of `authority` for `names`, for ever.
-/// `clock` tells the time of day.
+/// Renews the certificate in force by `authority`, for `names`, for ever. `clock` returns
+/// the time of day.
 pub async fn renew(
-    mut authority: Authority,
+    mut authority: LocalAuthority,
     names: Vec<String>,
     in_force: CertificateInForce,
     reloads: Reloads,
@@ -199,15 +182,15 @@ pub async fn renew(
     }
 }
 
-/// The authority in memory signs as long as it may, whatever has become of its
-/// files meanwhile: clients trust it.
+/// Returns a new certificate. The authority in memory signs as long as it is valid, even if
+/// its files have changed: clients trust it.
 fn renewed(
-    authority: &mut Authority,
+    authority: &mut LocalAuthority,
     names: &[String],
     now: SystemTime,
 ) -> Result<Certificate, AuthorityError> {
     if authority.expires < seconds(now + AUTHORITY_SPARE) {
-        *authority = Authority::open(&authority.directory, now)?;
+        *authority = LocalAuthority::open(&authority.directory, now)?;
         warn!(
             file = %authority.certificate_file().display(),
             "there is a new authority: clients have to trust it"
@@ -216,26 +199,9 @@ fn renewed(
     authority.issue(names, now)
 }
 
-/// Always the same, but for its life: so the issuer of a loaded key is known
-/// without parsing its certificate.
-fn authority_params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named("image-swap self-made authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut distinguished = DistinguishedName::new();
-    distinguished.push(DnType::CommonName, name);
-    distinguished
-}
-
-fn live(params: &mut CertificateParams, now: SystemTime, life: Duration) {
-    let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(seconds(now - BACKDATE));
-    params.not_after = epoch + Duration::from_secs(seconds(now + life));
+/// Returns the seconds since 1970 from a little before `now`, for `life`.
+fn span(now: SystemTime, life: Duration) -> Range<u64> {
+    seconds(now - BACKDATE)..seconds(now + life)
 }
 
 /// Seconds since 1970; 0 for a clock that is set before.

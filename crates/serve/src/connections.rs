@@ -1,26 +1,25 @@
-//! The memory that clients of one port occupy, and the connections that give way when it
-//! is used up.
+//! The open connections of one port, and those that give way when its memory is used up.
 //!
-//! No client has a limit of its own: while there is room, any may use it. When a client
-//! waits for room, the address with the most unfinished work gives way first, its oldest
-//! connection first. Unfinished work is a handshake, a request without its end, or an
-//! answer that the client does not read. A request that is complete never gives way.
+//! When a client waits for room, the address with the most unfinished work gives way first,
+//! its oldest connection first. Unfinished work is a handshake, a request without its end,
+//! or an answer that the client does not read. A request that is complete never gives way.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     activity::{Activity, Standing},
-    limits::{ANSWERS, COMMON_RESERVE, CONNECTION, LARGE_BODIES, Limits},
+    limits::{CONNECTION, Limits},
+    memory::{Arrival, Memory, PURPOSES, Shortage},
 };
 
 /// Time between two searches for connections that give way, while a client waits.
@@ -29,101 +28,34 @@ const AGAIN: Duration = Duration::from_millis(2);
 const PATIENCE: u32 = 8;
 /// Times `Limits::grace` by which a handshake or a head may be older than a body.
 const OPENING: u64 = 10;
-/// Part of the room that is made at once, so that not every client has to search.
-const SPARE: usize = 16;
 
-/// A purpose of memory. Each has its own ceiling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A body beyond `COMMON_BODY`.
-    Large,
-    /// Received bytes and common bodies.
-    Input,
-    /// An answer, which has none of the client's bytes to wait for.
-    Answer,
-    /// One more connection.
-    Connection,
-}
-
-const PURPOSES: [Purpose; 4] =
-    [Purpose::Answer, Purpose::Connection, Purpose::Input, Purpose::Large];
-
-/// The account of one port.
+/// The open connections of one port.
 #[derive(Debug)]
-pub(crate) struct Memory {
-    ceiling: usize,
-    connections: usize,
+pub(crate) struct OpenConnections {
+    memory: Arc<Memory>,
     grace: Duration,
     linger: Duration,
-    origin: Instant,
-    used: AtomicUsize,
-    /// Part of them for bodies beyond `COMMON_BODY`.
-    large: AtomicUsize,
-    open: AtomicUsize,
-    /// Number of connections that ever arrived.
-    arrived: AtomicU64,
     evicted: AtomicUsize,
-    queues: [Queue; PURPOSES.len()],
-    pressure: Notify,
     emptied: Notify,
-    clients: Mutex<Clients>,
+    clients: Mutex<HashMap<u64, Arc<Activity>>>,
 }
 
-/// Clients that wait for room of one purpose, the first one first.
-#[derive(Debug, Default)]
-struct Queue {
-    length: AtomicUsize,
-    room: Notify,
-}
-
-/// The arrival of a connection at a port.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
-    /// Number in the order of arrival.
-    number: u64,
-    /// Milliseconds of [`Memory::now`].
-    pub(crate) moment: u64,
-}
-
-#[derive(Debug, Default)]
-struct Clients {
-    connections: HashMap<u64, Arc<Activity>>,
-}
-
-impl Memory {
-    /// Creates the account of a port whose clients may occupy `ceiling` bytes.
+impl OpenConnections {
+    /// Opens the account of a port whose clients may occupy `ceiling` bytes.
     pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            ceiling,
-            connections: limits.connections.max(1),
+            memory: Memory::new(ceiling, limits),
             grace: limits.grace,
             linger: limits.linger,
-            origin: Instant::now(),
-            used: AtomicUsize::new(0),
-            large: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
-            arrived: AtomicU64::new(0),
             evicted: AtomicUsize::new(0),
-            queues: Default::default(),
-            pressure: Notify::new(),
             emptied: Notify::new(),
             clients: Mutex::default(),
         })
     }
 
-    /// Returns the milliseconds since the port was opened.
-    pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-    }
-
-    /// Returns the bytes that are charged to clients.
-    pub(crate) fn used(&self) -> usize {
-        self.used.load(Relaxed)
-    }
-
-    /// Returns the number of open connections.
-    pub(crate) fn len(&self) -> usize {
-        self.open.load(Relaxed)
+    /// The memory of the port.
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Returns the number of connections that were closed to make room.
@@ -131,114 +63,24 @@ impl Memory {
         self.evicted.load(Relaxed)
     }
 
-    /// Returns the arrival of a connection that was just accepted.
-    pub(crate) fn arrival(&self) -> Arrival {
-        Arrival { number: self.arrived.fetch_add(1, Relaxed), moment: self.now() }
-    }
-
     /// Admits a connection from `peer`. The caller has waited for room.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> Place {
-        let activity = Arc::new(Activity::new(Arc::clone(self), network(peer), arrival));
+        let activity = Arc::new(Activity::new(Arc::clone(&self.memory), network(peer), arrival));
         activity.occupy(CONNECTION);
-        self.open.fetch_add(1, Relaxed);
-        self.clients().connections.insert(arrival.number, Arc::clone(&activity));
-        Place { id: arrival.number, activity }
+        self.memory.enter();
+        self.clients().insert(arrival.number, Arc::clone(&activity));
+        Place { id: arrival.number, activity, connections: Arc::clone(self) }
     }
 
     /// Waits until every connection is closed.
     pub(crate) async fn all_left(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.len() == 0 {
+            if self.memory.len() == 0 {
                 return;
             }
             emptied.await;
         }
-    }
-
-    pub(crate) fn take(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Relaxed);
-    }
-
-    pub(crate) fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Relaxed);
-        self.wake();
-    }
-
-    pub(crate) fn take_large(&self, bytes: usize) {
-        self.large.fetch_add(bytes, Relaxed);
-    }
-
-    pub(crate) fn give_large(&self, bytes: usize) {
-        self.large.fetch_sub(bytes, Relaxed);
-    }
-
-    /// True if there is room for one more of `purpose`.
-    pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
-        self.used() < self.ceiling(purpose)
-            && match purpose {
-                Purpose::Connection => self.len() < self.connections,
-                Purpose::Large => self.large.load(Relaxed) < LARGE_BODIES,
-                Purpose::Input | Purpose::Answer => true,
-            }
-    }
-
-    fn ceiling(&self, purpose: Purpose) -> usize {
-        match purpose {
-            // Of a small port, a half.
-            Purpose::Large => self.ceiling - COMMON_RESERVE.min(self.ceiling / 2),
-            Purpose::Input => self.ceiling,
-            Purpose::Answer => self.ceiling + ANSWERS,
-            // Below that of bodies: a flood of connections must not use up their room.
-            Purpose::Connection => self.ceiling - (2 * COMMON_RESERVE).min(self.ceiling / 4),
-        }
-    }
-
-    /// Waits until there is room for one more of `purpose`.
-    pub(crate) async fn room(&self, purpose: Purpose) {
-        if self.has_room(purpose) {
-            return;
-        }
-        let queue = self.queue(purpose);
-        let waiting = Waiting::on(queue);
-        loop {
-            let room = queue.room.notified();
-            if self.has_room(purpose) {
-                break;
-            }
-            self.pressure.notify_one();
-            room.await;
-        }
-        drop(waiting);
-        self.wake();
-    }
-
-    fn queue(&self, purpose: Purpose) -> &Queue {
-        let [answer, connection, input, large] = &self.queues;
-        match purpose {
-            Purpose::Answer => answer,
-            Purpose::Connection => connection,
-            Purpose::Input => input,
-            Purpose::Large => large,
-        }
-    }
-
-    /// Wakes the first waiting client of each purpose that has room and has not been woken.
-    fn wake(&self) {
-        for purpose in PURPOSES {
-            let queue = self.queue(purpose);
-            if queue.length.load(Relaxed) > 0 && self.has_room(purpose) {
-                queue.room.notify_one();
-            }
-        }
-    }
-
-    fn has_waiting(&self, purpose: Purpose) -> bool {
-        self.queue(purpose).length.load(Relaxed) > 0
-    }
-
-    fn is_short_of(&self, purpose: Purpose) -> bool {
-        self.has_waiting(purpose) && !self.has_room(purpose)
     }
 
     /// Makes room as long as a client waits for it. Never ends.
@@ -247,16 +89,16 @@ impl Memory {
     /// waits as well. So the next one is woken, too, until none waits.
     pub(crate) async fn make_room(&self) {
         loop {
-            self.pressure.notified().await;
+            self.memory.pressed().await;
             let mut searches = 0;
-            while PURPOSES.into_iter().any(|purpose| self.has_waiting(purpose)) {
-                if PURPOSES.into_iter().any(|purpose| self.is_short_of(purpose)) {
+            while PURPOSES.into_iter().any(|purpose| self.memory.has_waiting(purpose)) {
+                if PURPOSES.into_iter().any(|purpose| self.memory.is_short_of(purpose)) {
                     self.evict(searches >= PATIENCE);
                     searches += 1;
                 } else {
                     searches = 0;
                 }
-                self.wake();
+                self.memory.wake();
                 sleep(AGAIN).await;
             }
         }
@@ -265,17 +107,17 @@ impl Memory {
     /// Closes as many connections as the waiting clients need, and a few more.
     fn evict(&self, is_pressing: bool) {
         let clients = self.clients();
-        let now = self.now();
+        let now = self.memory.now();
         let [grace, linger] = [self.grace, self.linger]
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let is_old = |since: u64| now.saturating_sub(since) >= grace;
         let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
-        let mut room = Shortage::of(self);
+        let mut room = Shortage::of(&self.memory);
         let wants_connection = room.connections > 0;
         let [mut large, mut unfinished, mut flood, mut idle, mut quiet, mut waiting] =
             <[Candidates<'_>; 6]>::default();
         let (mut unfinished_count, mut recent_count, mut complete_count) = (0, 0, 0);
-        for (&id, activity) in &clients.connections {
+        for (&id, activity) in &*clients {
             if activity.is_evicted() {
                 room.gain(activity);
                 continue;
@@ -338,63 +180,13 @@ impl Memory {
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Clients> {
+    fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
         // Nothing panics while holding it.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A client in a queue.
-struct Waiting<'q>(&'q Queue);
-
-impl<'q> Waiting<'q> {
-    fn on(queue: &'q Queue) -> Self {
-        queue.length.fetch_add(1, Relaxed);
-        Self(queue)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.length.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Bytes and connections that have to go.
-struct Shortage {
-    bytes: usize,
-    large: usize,
-    connections: usize,
-}
-
 impl Shortage {
-    fn of(memory: &Memory) -> Self {
-        let short = |purpose: &Purpose| memory.is_short_of(*purpose);
-        let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
-        // Room that none lacks needs no spare.
-        let lacking = ceilings.filter(|ceiling| memory.used() >= *ceiling).min();
-        let bytes =
-            lacking.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / SPARE));
-        let large = if memory.is_short_of(Purpose::Large) {
-            memory.large.load(Relaxed).saturating_sub(LARGE_BODIES - LARGE_BODIES / SPARE)
-        } else {
-            0
-        };
-        let connections = if memory.is_short_of(Purpose::Connection) {
-            let spare = (memory.connections / SPARE).max(1);
-            let lacking = (memory.len() + spare).saturating_sub(memory.connections);
-            // Where bytes are short, connections are as well.
-            lacking.max(usize::from(bytes > 0))
-        } else {
-            0
-        };
-        Self { bytes, large, connections }
-    }
-
-    const fn is_over(&self) -> bool {
-        self.bytes == 0 && self.large == 0 && self.connections == 0
-    }
-
     fn gain(&mut self, activity: &Activity) {
         self.bytes = self.bytes.saturating_sub(activity.held());
         self.large = self.large.saturating_sub(activity.large());
@@ -405,7 +197,7 @@ impl Shortage {
     /// not `due`.
     fn make(
         &mut self,
-        memory: &Memory,
+        connections: &OpenConnections,
         candidates: &mut Candidates<'_>,
         due: impl Fn(u64) -> bool,
     ) {
@@ -419,7 +211,7 @@ impl Shortage {
                 continue;
             }
             self.gain(activity);
-            memory.evicted.fetch_add(1, Relaxed);
+            connections.evicted.fetch_add(1, Relaxed);
             activity.give_up();
         }
     }
@@ -485,16 +277,16 @@ pub(crate) struct Place {
     id: u64,
     /// The state of the connection.
     pub(crate) activity: Arc<Activity>,
+    connections: Arc<OpenConnections>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let memory = self.activity.memory();
-        memory.clients().connections.remove(&self.id);
-        let left = memory.open.fetch_sub(1, Relaxed) - 1;
+        self.connections.clients().remove(&self.id);
+        let left = self.connections.memory.leave();
         self.activity.close();
         if left == 0 {
-            memory.emptied.notify_waiters();
+            self.connections.emptied.notify_waiters();
         }
     }
 }
@@ -504,26 +296,26 @@ mod tests {
     use std::{future::Future as _, net::Ipv4Addr, pin::pin, task::Context};
 
     use super::*;
-    use crate::limits::{MEMORY, PLAIN_MEMORY};
+    use crate::memory::Purpose;
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn mk_memory(connections: usize) -> Arc<Memory> {
+    fn mk_connections(count: usize) -> Arc<OpenConnections> {
         let limits = Limits { linger: Duration::ZERO, ..Limits::default() };
-        Memory::new(connections * CONNECTION, &limits)
+        OpenConnections::new(count * CONNECTION, &limits)
     }
 
     #[tokio::test]
     async fn connections_of_one_moment_give_way_in_order() {
-        let memory = mk_memory(20);
+        let connections = mk_connections(20);
         let mut places = Vec::new();
-        while memory.has_room(Purpose::Connection) {
-            let place = memory.admit(PEER, memory.arrival());
+        while connections.memory.has_room(Purpose::Connection) {
+            let place = connections.admit(PEER, connections.memory.arrival());
             drop(place.activity.request(Some(0)));
             places.push(place);
         }
-        let _waiting = Waiting::on(memory.queue(Purpose::Connection));
-        memory.evict(false);
+        let _waiting = connections.memory.queue(Purpose::Connection).enter();
+        connections.evict(false);
         let given_way = places.iter().map(|place| place.activity.is_evicted());
         let given_way = given_way.collect::<Vec<_>>();
         assert!(given_way[0]);
@@ -531,51 +323,39 @@ mod tests {
         assert!(!given_way.ends_with(&[true]));
     }
 
-    #[test]
-    fn connections_leave_room_for_bodies() {
-        for ceiling in [MEMORY, PLAIN_MEMORY] {
-            let memory = Memory::new(ceiling, &Limits::default());
-            while memory.has_room(Purpose::Connection) {
-                memory.take(CONNECTION);
-            }
-            assert!(memory.has_room(Purpose::Input));
-            assert!(ceiling == PLAIN_MEMORY || memory.has_room(Purpose::Large));
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn clients_behind_a_busy_one_are_woken() {
-        let memory = mk_memory(2);
-        let place = memory.admit(PEER, memory.arrival());
+        let connections = mk_connections(2);
+        let place = connections.admit(PEER, connections.memory.arrival());
         place.activity.occupy(CONNECTION);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
-        let mut busy = pin!(memory.room(Purpose::Input));
+        let mut busy = pin!(connections.memory.room(Purpose::Input));
         assert!(busy.as_mut().poll(cx).is_pending());
-        let next = memory.room(Purpose::Input);
+        let next = connections.memory.room(Purpose::Input);
         let room = async {
             tokio::join!(next, async { drop(place) });
         };
         tokio::select! {
-            () = memory.make_room() => {}
+            () = connections.make_room() => {}
             () = room => {}
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn clients_that_all_wait_give_way_at_last() {
-        let memory = mk_memory(4);
+        let connections = mk_connections(4);
         let mut places = Vec::new();
-        while memory.has_room(Purpose::Connection) {
-            places.push(memory.admit(PEER, memory.arrival()));
+        while connections.memory.has_room(Purpose::Connection) {
+            places.push(connections.admit(PEER, connections.memory.arrival()));
         }
         for place in &places {
             place.activity.received(CONNECTION / 2);
             place.activity.wait(true);
         }
         tokio::select! {
-            () = memory.make_room() => {}
+            () = connections.make_room() => {}
             () = places[0].activity.evicted() => {}
-            () = memory.room(Purpose::Input) => {}
+            () = connections.memory.room(Purpose::Input) => {}
         }
         assert!(places[0].activity.is_evicted());
     }

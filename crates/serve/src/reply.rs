@@ -7,7 +7,7 @@ use hyper::{
 };
 
 /// An answer, as a whole.
-pub(crate) type Reply = Response<Bytes>;
+pub type Reply = Response<Bytes>;
 
 /// Returns an answer with a body.
 pub(crate) fn with_body(
@@ -22,13 +22,13 @@ pub(crate) fn with_body(
 }
 
 /// Returns an answer of one line of JSON.
-pub(crate) fn json(status: StatusCode, body: impl Into<Vec<u8>>) -> Reply {
+pub fn json(status: StatusCode, body: impl Into<Vec<u8>>) -> Reply {
     let mut body = body.into();
     body.push(b'\n');
     with_body(status, "application/json", body)
 }
 
 /// Returns the answer `{"message": "…"}`.
-pub(crate) fn message(status: StatusCode, text: &str) -> Reply {
+pub fn message(status: StatusCode, text: &str) -> Reply {
     json(status, serde_json::json!({ "message": text }).to_string())
 }

@@ -25,14 +25,11 @@
 
 use std::time::Duration;
 
-/// Bodies up to this many bytes are reviewed on the thread of the connections.
+/// Greatest number of bytes of a common body. A larger one is charged separately, and a
+/// handler should answer it on a thread of its own.
 ///
-/// A pod with its old version and managed fields is some 10 to 30 KiB and takes
-/// some 20 µs. The worst body of this size, nothing but images, takes a millisecond. A
-/// larger body is reviewed on a thread of its own.
-pub(crate) const COMMON_BODY: usize = 64 * 1024;
-/// Large bodies that are reviewed at the same time.
-pub(crate) const LARGE_REVIEWS: usize = 1;
+/// A pod with its old version and managed fields is some 10 to 30 KiB.
+pub const COMMON_BODY: usize = 64 * 1024;
 
 /// TLS handshakes that may take their costly step, a signature and a key exchange, before
 /// other work of the thread: each takes a fraction of a millisecond.

@@ -1,12 +1,13 @@
 //! Turns of clients at work that takes long, by address.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::oneshot;
+
+use crate::fair_queue::FairQueue;
 
 /// Turns for a few clients at the same time.
 ///
@@ -21,36 +22,14 @@ pub(crate) struct Turns(Mutex<TurnOrder>);
 #[derive(Debug)]
 struct TurnOrder {
     free: usize,
-    /// Number of clients that ever waited.
-    arrived: u64,
-    /// Addresses with clients that wait, the next one first.
-    order: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, AddressQueue>,
-}
-
-/// The clients of one address that wait.
-#[derive(Debug, Default)]
-struct AddressQueue {
-    /// In the order of arrival.
-    clients: BTreeMap<u64, oneshot::Sender<Turn>>,
-    /// True if the next turn is that of the last client.
-    is_last_next: bool,
-}
-
-impl AddressQueue {
-    fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let is_last = self.is_last_next;
-        self.is_last_next = !is_last;
-        let next = if is_last { self.clients.pop_last() } else { self.clients.pop_first() };
-        next.map(|(_, client)| client)
-    }
+    waiting: FairQueue<oneshot::Sender<Turn>>,
 }
 
 impl Turns {
     /// Creates turns for `count` clients at the same time.
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        let (order, waiting) = (VecDeque::new(), HashMap::new());
-        Arc::new(Self(Mutex::new(TurnOrder { free: count, arrived: 0, order, waiting })))
+        let order = TurnOrder { free: count, waiting: FairQueue::from_both_ends() };
+        Arc::new(Self(Mutex::new(order)))
     }
 
     /// Waits for the turn of a client at `peer`.
@@ -62,14 +41,8 @@ impl Turns {
                 return Some(Turn(Some(Arc::clone(self))));
             }
             let (sender, turn) = oneshot::channel();
-            let id = state.arrived;
-            state.arrived += 1;
-            let queue = state.waiting.entry(peer).or_default();
-            queue.clients.insert(id, sender);
-            if queue.clients.len() == 1 {
-                state.order.push_back(peer);
-            }
-            (QueueEntry { turns: self, peer, id }, turn)
+            let number = state.waiting.push(peer, sender);
+            (QueueEntry { turns: self, peer, number }, turn)
         };
         turn.await.ok()
     }
@@ -82,20 +55,11 @@ impl Turns {
     /// Returns the client whose turn is next.
     fn next(&self) -> Option<oneshot::Sender<Turn>> {
         let mut state = self.state();
-        while let Some(peer) = state.order.pop_front() {
-            let Some(queue) = state.waiting.get_mut(&peer) else { continue };
-            let next = queue.pop();
-            if queue.clients.is_empty() {
-                state.waiting.remove(&peer);
-            } else {
-                state.order.push_back(peer);
-            }
-            if next.is_some() {
-                return next;
-            }
+        let next = state.waiting.pop();
+        if next.is_none() {
+            state.free += 1;
         }
-        state.free += 1;
-        None
+        next
     }
 }
 
@@ -104,19 +68,12 @@ impl Turns {
 struct QueueEntry<'t> {
     turns: &'t Turns,
     peer: IpAddr,
-    id: u64,
+    number: u64,
 }
 
 impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
-        let mut state = self.turns.state();
-        let Some(queue) = state.waiting.get_mut(&self.peer) else { return };
-        let client = queue.clients.remove(&self.id);
-        if queue.clients.is_empty() {
-            state.waiting.remove(&self.peer);
-            state.order.retain(|peer| *peer != self.peer);
-        }
-        drop(state);
+        let client = self.turns.state().waiting.remove(self.peer, self.number);
         drop(client);
     }
 }
@@ -179,6 +136,6 @@ mod tests {
         // Clients that are gone leave nothing behind.
         drop(crowd);
         let state = turns.state();
-        assert_eq!((state.free, state.order.len(), state.waiting.len()), (1, 0, 0));
+        assert_eq!((state.free, state.waiting.is_empty()), (1, true));
     }
 }

@@ -9,7 +9,8 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_cert::{Certificate as X509, der::Decode};
+
+use super::{Pair, validity_of};
 
 /// A certificate chain and the private key of its first certificate.
 ///
@@ -20,16 +21,16 @@ pub struct Certificate {
     expires: u64,
 }
 
-/// Why a certificate and a key cannot be served with.
+/// A reason why a certificate and a key cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The chain is no PEM.
+    /// The chain is not PEM.
     #[error("certificate: expected PEM, found something else: {0}")]
     ChainPem(rustls::pki_types::pem::Error),
     /// No certificate in the chain.
     #[error("certificate: expected at least one `BEGIN CERTIFICATE` block, found none")]
     NoCertificate,
-    /// The first certificate is no X.509.
+    /// The first certificate is not X.509.
     #[error("certificate: expected X.509 in the first block, found something else: {0}")]
     X509(x509_cert::der::Error),
     /// No private key.
@@ -40,7 +41,7 @@ pub enum CertificateError {
     /// The key's type is not supported.
     #[error("private key: expected ECDSA P-256 or P-384, Ed25519 or RSA, found another: {0}")]
     KeyType(rustls::Error),
-    /// Certificate and key are each fine, but no pair.
+    /// Certificate and key are valid, but not a pair.
     #[error(
         "certificate and private key: expected a pair, found the key of another certificate; \
          are both files of the same issue?"
@@ -62,13 +63,13 @@ impl Certificate {
         Self::from_der(chain, key)
     }
 
-    /// As [`Self::from_pem`], from DER.
-    pub(crate) fn from_der(
+    /// Returns the certificate of a chain and a private key in DER.
+    pub(super) fn from_der(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
         let leaf = chain.first().ok_or(CertificateError::NoCertificate)?;
-        let expires = expiry(leaf).map_err(CertificateError::X509)?;
+        let expires = validity_of(leaf).map_err(CertificateError::X509)?.end;
         let provider = rustls::crypto::ring::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -79,7 +80,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), expires })
     }
 
-    /// When it expires, in seconds since 1970.
+    /// Returns the moment of its expiry, in seconds since 1970.
     pub const fn expires(&self) -> u64 {
         self.expires
     }
@@ -91,16 +92,17 @@ impl std::fmt::Debug for Certificate {
     }
 }
 
-/// `notAfter`, in seconds since 1970.
-pub(crate) fn expiry(certificate: &[u8]) -> Result<u64, x509_cert::der::Error> {
-    let certificate = X509::from_der(certificate)?;
-    Ok(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
+impl Pair {
+    /// Returns the certificate as it is served.
+    pub(super) fn to_serve(&self) -> Result<Certificate, CertificateError> {
+        Certificate::from_pem(self.certificate.as_bytes(), self.key.as_bytes())
+    }
 }
 
 /// The certificate that handshakes are answered with: a handle, cheap to clone.
 ///
-/// Replacing it waits for nobody: open connections stay as they are, the next
-/// handshake gets the new one.
+/// Replacing it does not block: open connections stay as they are, the next handshake gets
+/// the new one.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateInForce(Arc<ArcSwapOption<Certificate>>);
 
@@ -110,7 +112,7 @@ impl CertificateInForce {
         self.0.store(Some(Arc::new(certificate)));
     }
 
-    /// The certificate in force; `None` before there is one: handshakes fail then.
+    /// Returns the certificate in force; `None` before there is one: handshakes fail then.
     pub fn current(&self) -> Option<Arc<Certificate>> {
         self.0.load_full()
     }

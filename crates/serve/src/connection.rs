@@ -30,13 +30,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::io::InspectReader;
 use tracing::debug;
 
 use crate::{
-    activity::{Activity, Expired, Observed, Work},
+    activity::{Activity, Expired, Work},
+    connections::Place,
     limits::{FIELD, HANDSHAKES, HTTP1, HTTP2, Limits},
-    memory::{Memory, Place, Purpose},
-    metrics::Metrics,
+    memory::Purpose,
+    metrics::ServerMetrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
@@ -53,7 +55,7 @@ const WINDOW: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Answers requests.
-pub(crate) trait Handler: Send + Sync + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// Answers a request. Failures are answers, too.
     fn handle(
         &self,
@@ -66,7 +68,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
 pub(crate) struct Host<H> {
     handler: H,
     /// TLS, and the counter of its failures; `None` for a plain port.
-    tls: Option<(TlsAcceptor, Arc<Metrics>)>,
+    tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
     limits: Limits,
     phase: PhaseView,
     handshakes: Arc<Turns>,
@@ -77,7 +79,7 @@ pub(crate) struct Host<H> {
 impl<H: Handler> Host<H> {
     pub(crate) fn new(
         handler: H,
-        tls: Option<(TlsAcceptor, Arc<Metrics>)>,
+        tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
         limits: Limits,
         phase: PhaseView,
     ) -> Arc<Self> {
@@ -113,16 +115,11 @@ impl<H: Handler> Host<H> {
     }
 
     /// Serves `stream` until it ends, or everything does.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        stream: TcpStream,
-        place: Place,
-        memory: Arc<Memory>,
-    ) {
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
         let over = self.phase.reached(Phase::Over);
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let wire = Wire::new(stream, Arc::clone(&place.activity), memory, self.tls.is_some());
+        let wire = Wire::new(stream, Arc::clone(&place.activity), self.tls.is_some());
         tokio::select! {
             () = self.converse(wire, place) => {}
             () = over => {}
@@ -247,7 +244,14 @@ impl<H: Handler> Host<H> {
         if !Self::occupy(&activity, HTTP1).await {
             return;
         }
-        let io = TokioIo::new(Observed { stream, activity: Arc::clone(&activity) });
+        // Of HTTP/1.1 alone, where bytes outside a request begin the next one. In HTTP/2 they
+        // may as well be a ping.
+        let reading = Arc::clone(&activity);
+        let io = TokioIo::new(InspectReader::new(stream, move |bytes: &[u8]| {
+            if !bytes.is_empty() {
+                reading.read(bytes.len());
+            }
+        }));
         let connection = self.http1.serve_connection(io, self.service(place));
         // HTTP/1.1 cannot say that a request must not come any more. Until the
         // client has had an answer with `Connection: close`, one may.
@@ -294,7 +298,13 @@ impl<H: Handler> Host<H> {
 
     async fn answer(&self, request: Request<Incoming>, mut work: Work) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
+        let metrics = self.tls.as_ref().map(|(_, metrics)| metrics);
+        let in_flight = metrics.map(|metrics| metrics.request());
         let mut reply = self.handler.handle(request, &mut work).await;
+        if let Some(metrics) = metrics {
+            metrics.answer(reply.status());
+        }
+        drop(in_flight);
         if is_http1 && !self.phase.is_serving() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
