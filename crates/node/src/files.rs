@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{HostPath, Step};
+use crate::host_path::HostPath;
 
 /// Paths that were looked at, and what was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,45 +76,6 @@ impl Files {
     /// All that was looked at.
     pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &Entry)> {
         self.0.iter()
-    }
-
-    /// Does in memory what `step` does on a host.
-    pub fn apply(&mut self, step: &Step) {
-        match step {
-            Step::MakeDirectory { path, .. } => {
-                if !self.exists(path) {
-                    self.name_in_parent(path, true);
-                    self.insert(path.clone(), Entry::Directory(Vec::new()));
-                }
-            }
-            Step::Write { path, file } => {
-                self.name_in_parent(path, true);
-                self.insert(path.clone(), Entry::File(file.clone()));
-            }
-            Step::Remove { path } => {
-                self.name_in_parent(path, false);
-                self.insert(path.clone(), Entry::Absent);
-            }
-            Step::RemoveDirectory { path } => {
-                if self.names(path).is_empty() {
-                    self.name_in_parent(path, false);
-                    self.insert(path.clone(), Entry::Absent);
-                }
-            }
-            Step::Restart { .. } | Step::Reload { .. } => {}
-        }
-    }
-
-    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
-        let Some(Entry::Directory(names)) = path.parent().and_then(|path| self.0.get_mut(&path))
-        else {
-            return;
-        };
-        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
-            Err(at) if there => names.insert(at, path.name().to_owned()),
-            Ok(at) if !there => drop(names.remove(at)),
-            _ => {}
-        }
     }
 }
 

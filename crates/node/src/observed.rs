@@ -1,8 +1,11 @@
 //! What a host is like.
 
 use crate::{
-    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, docker,
-    needs::needs, owner, rancher,
+    files::Files,
+    host_path::HostPath,
+    ledger::{Ledger, LedgerError},
+    runtime::kind::Runtime,
+    version::Version,
 };
 
 /// What was seen of a host.
@@ -44,49 +47,11 @@ impl Observed {
         }
     }
 
-    /// Looks at all that a plan for `desired` (`None`: a restore) has to know:
-    /// `read` says what is at a path.
-    pub fn look(
-        &mut self,
-        desired: Option<&Desired<'_>>,
-        mut read: impl FnMut(&HostPath) -> Entry,
-    ) {
-        loop {
-            self.settle();
-            let paths = needs(desired, self);
-            if paths.is_empty() {
-                return;
-            }
-            for path in paths {
-                let entry = read(&path);
-                self.files.insert(path, entry);
-            }
-        }
-    }
-
     /// What we last wrote there; `None`: nothing.
     ///
     /// # Errors
     /// If there is a ledger that cannot be read.
     pub fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
         Ledger::read(&self.files)
-    }
-
-    /// Who else writes its files.
-    pub fn owner(&self) -> Option<Owner> {
-        Owner::of(self)
-    }
-
-    /// Finds the main file that the runtime is configured to read.
-    fn settle(&mut self) {
-        let config = match self.runtime {
-            Runtime::Containerd => owner::config(self),
-            Runtime::Docker => docker::config(self),
-            Runtime::K3s | Runtime::Rke2 => rancher::config(self),
-            Runtime::Crio | Runtime::Podman => None,
-        };
-        if let Some(config) = config {
-            self.config = config;
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! What became of what we wrote.
 
-use crate::{Entry, Form, HostPath, LedgerError, Observed};
+use crate::{
+    desired::Form, files::Entry, host_path::HostPath, ledger::LedgerError, observed::Observed,
+};
 
 /// What became of what we wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,14 +3,25 @@
 use image_swap_core::declaration::Registry;
 use image_swap_text::toml::{DocumentMut, Item};
 
-use super::Asks;
 use crate::{
-    Desired, Observed, Runtime, Version,
+    desired::Desired,
+    observed::Observed,
     registry::{Client, Schemes},
+    runtime::kind::Runtime,
+    version::Version,
 };
 
 /// From here on containerd takes a header to where tokens are given.
 const SINCE: Version = Version::new(2, 1, 0);
+
+/// Who is asked beside the host itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Nobody: what was found when the host was told is taken for true.
+    Nobody,
+    /// The declared registry, how it wants to be authenticated to.
+    Registry,
+}
 
 /// Whether it does, and what to say if that could not be found out.
 pub(super) fn alone(

@@ -1,25 +1,24 @@
 //! What to change on a host.
 
-mod back;
-mod changes;
-mod contact;
+pub(crate) mod builder;
+pub(crate) mod contact;
 mod diff;
-mod order;
 mod redact;
-mod step;
+pub(crate) mod revert;
+mod sequence;
+pub(crate) mod step;
 
 use std::{collections::BTreeSet, fmt};
 
-use image_swap_core::{nodes::Inexpressible, rule::Kind};
-use image_swap_text::base64;
+use image_swap_core::nodes::Inexpressible;
 
-#[cfg(feature = "shell")]
-pub(crate) use self::back::{Back, of as without_us};
-pub(crate) use self::changes::{Changes, is_marked};
-pub use self::{contact::Contact, step::Step};
 use crate::{
-    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, case, containerd,
-    containers, docker, owner, rancher,
+    condition::Case,
+    files::File,
+    host_path::HostPath,
+    ledger::Ledger,
+    observed::Observed,
+    plan::{contact::Contact, step::Step},
 };
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
@@ -44,7 +43,7 @@ pub struct Plan {
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
-    secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
 }
 
 /// What a plan comes to.
@@ -148,58 +147,4 @@ impl fmt::Debug for Plan {
             .field("restart", &self.restart)
             .finish_non_exhaustive()
     }
-}
-
-/// What makes a host as `desired`.
-///
-/// # Errors
-/// If the host is not ours to edit, or its configuration is one that cannot be
-/// edited without breaking something: see the table in docs/nodes.md.
-pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    owner::check(observed)?;
-    let mut plan = match observed.runtime {
-        Runtime::Containerd => containerd::plan(desired, observed),
-        Runtime::Crio | Runtime::Podman => containers::plan(desired, observed),
-        Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
-        Runtime::Docker => docker::plan(desired, observed),
-    }?;
-    // A rule without a target exempts its images.
-    let rules = desired.declaration.rules().rules().iter().enumerate();
-    let rules = rules.filter(|(_, it)| it.kind != Kind::Noswap && !it.target.is_empty());
-    let is_left = |id| plan.inexpressible.iter().any(|it| it.rule == id);
-    let (left, rest): (Vec<_>, Vec<_>) = rules.partition(|(id, _)| is_left(*id));
-    // Trust for targets may be all that there is to write.
-    let removes = |step: &Step| *step == Step::Remove { path: Ledger::path() };
-    let leaves_nothing = match &plan.steps[..] {
-        [] => !matches!(observed.ledger(), Ok(Some(_))),
-        steps => steps.iter().any(removes),
-    };
-    let none = rest.is_empty() && leaves_nothing;
-    if let Some(first) = plan.inexpressible.first().filter(|_| none) {
-        let runtime = observed.runtime;
-        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
-        return Err(Refusal::new(&case::NO_RULE, found));
-    }
-    plan.secrets.extend(secrets(desired));
-    Ok(plan)
-}
-
-/// What takes our edits away again: a file that still is what we last wrote gets
-/// its very bytes back, in another only our edits are taken back.
-///
-/// # Errors
-/// If the ledger of what we wrote cannot be read.
-pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    Changes::none(observed, restart)?.plan()
-}
-
-/// Every spelling of the declared credentials.
-fn secrets(desired: &Desired<'_>) -> Vec<String> {
-    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
-    let (username, password) = (registry.username.expose(), registry.password.expose());
-    if username.is_empty() {
-        return Vec::new();
-    }
-    let json = |text: &str| serde_json::Value::from(text).to_string().trim_matches('"').to_owned();
-    vec![base64::encode([username, ":", password].concat()), json(password), password.to_owned()]
 }
