@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     desired::Form,
-    files::{File, Files},
-    host_path::HostPath,
+    files::{File, Files, HostPath},
     runtime::kind::Runtime,
 };
 

@@ -16,7 +16,6 @@ mod desired;
 mod files;
 #[cfg(feature = "shell")]
 mod host;
-mod host_path;
 mod ledger;
 #[cfg(feature = "shell")]
 mod observe;
@@ -30,22 +29,19 @@ mod runtime;
 mod transaction;
 #[cfg(feature = "shell")]
 pub mod verify;
-mod version;
 
 pub use self::{
     condition::{Action, CASES, Case, Refusal},
     desired::{Desired, Form, Restart},
-    files::{Entry, File, Files},
-    host_path::HostPath,
+    files::{Entry, File, Files, HostPath},
     ledger::{Before, Bytes, Ledger, LedgerError, Written},
     observed::Observed,
     owner::Owner,
-    plan::{Outcome, Plan, Row, State, builder::restore, contact::Contact, step::Step},
+    plan::{Contact, Outcome, Plan, Row, State, Step, builder::restore},
     runtime::{
-        kind::{RUNTIMES, Runtime},
+        kind::{RUNTIMES, Runtime, Version},
         needs, plan,
     },
-    version::Version,
 };
 #[cfg(feature = "shell")]
 pub use self::{

@@ -1,11 +1,9 @@
 //! What a host is like.
 
 use crate::{
-    files::Files,
-    host_path::HostPath,
+    files::{Files, HostPath},
     ledger::{Ledger, LedgerError},
-    runtime::kind::Runtime,
-    version::Version,
+    runtime::kind::{Runtime, Version},
 };
 
 /// What was seen of a host.
@@ -45,6 +43,14 @@ impl Observed {
             in_force: None,
             files: Files::default(),
         }
+    }
+
+    /// True if the runtime is a containerd before 2.1, which sends no header of a `hosts.toml` to
+    /// the token service of a registry; also if its version is unknown.
+    pub(crate) fn drops_headers(&self) -> bool {
+        const SENT: Version = Version::new(2, 1, 0);
+        let is_before = self.version.is_none_or(|version| version < SENT);
+        self.runtime == Runtime::Containerd && is_before
     }
 
     /// What we last wrote there; `None`: nothing.

@@ -6,7 +6,7 @@ use crate::{
         OWNER_K0S_EDITED, OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
         Refusal,
     },
-    host_path::HostPath,
+    files::HostPath,
     observed::Observed,
     runtime::kind::Runtime,
 };

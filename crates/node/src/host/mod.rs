@@ -11,12 +11,12 @@ pub(crate) mod write;
 use std::{io, path::PathBuf};
 
 use crate::{
+    files::HostPath,
     host::{
         lock::Lock,
         root::Root,
         write::{make_directory, remove, remove_directory},
     },
-    host_path::HostPath,
     ledger::Ledger,
 };
 

@@ -9,9 +9,8 @@ use std::{
 use rustix::process::{getegid, geteuid};
 
 use crate::{
-    files::{Entry, File},
+    files::{Entry, File, HostPath},
     host::Host,
-    host_path::HostPath,
 };
 
 /// More than any configuration is.

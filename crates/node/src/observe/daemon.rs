@@ -10,11 +10,10 @@ use image_swap_text::toml::DocumentMut;
 
 use crate::{
     cri::{self, Client},
+    files::HostPath,
     host::Host,
-    host_path::HostPath,
     owner,
-    runtime::kind::Runtime,
-    version::Version,
+    runtime::kind::{Runtime, Version},
 };
 
 /// The runtime's process.

@@ -3,8 +3,8 @@
 use image_swap_text::toml::DocumentMut;
 
 use crate::{
+    files::HostPath,
     host::Host,
-    host_path::HostPath,
     runtime::kind::{RUNTIMES, Runtime},
 };
 

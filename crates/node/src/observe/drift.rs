@@ -1,7 +1,10 @@
 //! What became of what we wrote.
 
 use crate::{
-    desired::Form, files::Entry, host_path::HostPath, ledger::LedgerError, observed::Observed,
+    desired::Form,
+    files::{Entry, HostPath},
+    ledger::LedgerError,
+    observed::Observed,
 };
 
 /// What became of what we wrote.

@@ -17,8 +17,7 @@ use crate::{
     },
     observed::Observed,
     owner::Owner,
-    runtime::kind::Runtime,
-    version::Version,
+    runtime::kind::{Runtime, Version},
 };
 
 /// What was seen of a host.

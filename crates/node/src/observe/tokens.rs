@@ -7,12 +7,7 @@ use crate::{
     desired::Desired,
     observed::Observed,
     registry::{Client, Schemes},
-    runtime::kind::Runtime,
-    version::Version,
 };
-
-/// From here on containerd takes a header to where tokens are given.
-const SINCE: Version = Version::new(2, 1, 0);
 
 /// Who is asked beside the host itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +28,8 @@ pub(super) fn alone(
     let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
         return (false, None);
     };
-    // Elsewhere it makes no difference, and nobody is asked in vain.
-    let matters = observed.runtime == Runtime::Containerd
-        && observed.version.is_none_or(|version| version < SINCE);
-    if !matters {
+    // On other runtimes it makes no difference.
+    if !observed.drops_headers() {
         return (false, None);
     }
     let told = was_told(observed, registry);

@@ -6,11 +6,10 @@ use image_swap_text::redact::without_userinfo;
 use crate::{
     condition::{self, Case, Refusal},
     desired::{Desired, Form, Restart},
-    files::{Entry, File},
-    host_path::HostPath,
+    files::{Entry, File, HostPath},
     ledger::{Before, Ledger, Written},
     observed::Observed,
-    plan::{Plan, Row, State, contact::Contact, revert, sequence::Steps, step::Step},
+    plan::{Contact, Plan, Row, State, Step, revert, sequence::Steps},
 };
 
 /// What a host should hold, collected.
@@ -62,19 +61,7 @@ impl<'a> Changes<'a> {
             );
             return Err(Refusal::new(&condition::MIXED_FORMS, found));
         }
-        Ok(Self {
-            observed,
-            old,
-            form,
-            restart: desired.restart,
-            wanted: Vec::new(),
-            unread: None,
-            cases: Vec::new(),
-            notes: Vec::new(),
-            secrets: Vec::new(),
-            contacts: Vec::new(),
-            edits: Vec::new(),
-        })
+        Ok(Self::empty(observed, old, form, desired.restart))
     }
 
     /// Nothing, which gives everything back.
@@ -89,7 +76,16 @@ impl<'a> Changes<'a> {
             return Err(Refusal::new(&condition::MIXED_FORMS, found));
         }
         let form = old.as_ref().map_or(Form::CertsD, |old| old.form);
-        Ok(Self {
+        Ok(Self::empty(observed, old, form, restart))
+    }
+
+    const fn empty(
+        observed: &'a Observed,
+        old: Option<Ledger>,
+        form: Form,
+        restart: Restart,
+    ) -> Self {
+        Self {
             observed,
             old,
             form,
@@ -101,7 +97,7 @@ impl<'a> Changes<'a> {
             secrets: Vec::new(),
             contacts: Vec::new(),
             edits: Vec::new(),
-        })
+        }
     }
 
     /// Whether the bytes at `path` are ours.
@@ -162,6 +158,21 @@ impl<'a> Changes<'a> {
             (Some(_), _) if self.is_known(path) => State::Changed,
             (Some(_), _) => State::Foreign,
         }
+    }
+
+    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file
+    /// that names them; `is_read` is true if the runtime reads that file.
+    pub(crate) fn rows<'h>(
+        &self,
+        hosts: impl Iterator<Item = (&'h str, Vec<String>)>,
+        is_read: bool,
+        path: impl Fn(&str) -> HostPath,
+    ) -> Vec<Row> {
+        let row = |(host, urls): (&str, Vec<String>)| {
+            let path = path(host);
+            Row { host: host.to_owned(), state: self.state(&path, is_read), path, urls }
+        };
+        hosts.map(row).collect()
     }
 
     /// Says that `case` was met, once.
@@ -324,7 +335,10 @@ fn ledger(observed: &Observed) -> Result<Option<Ledger>, Refusal> {
     observed.ledger().map_err(|error| Refusal::new(&condition::LEDGER, error.to_string()))
 }
 
-/// Whether a file says that it is ours, though no ledger does.
+/// The first words of every file that image-swap writes, where its format has comments.
+pub(crate) const MARK: &str = "# Written by image-swap ";
+
+/// True if a file bears the mark of image-swap, though no ledger lists it.
 pub(crate) fn is_marked(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"# Written by image-swap ")
+    bytes.starts_with(MARK.as_bytes())
 }

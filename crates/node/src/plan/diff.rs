@@ -8,7 +8,7 @@ use crate::{
     files::File,
     ledger::Ledger,
     observed::Observed,
-    plan::{Plan, redact::Redacted, step::Step},
+    plan::{Plan, Step, redact::Redacted},
 };
 
 impl Plan {

@@ -1,24 +1,24 @@
 //! What to change on a host.
 
 pub(crate) mod builder;
-pub(crate) mod contact;
 mod diff;
 mod redact;
 pub(crate) mod revert;
 mod sequence;
-pub(crate) mod step;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use image_swap_core::nodes::Inexpressible;
 
 use crate::{
     condition::Case,
-    files::File,
-    host_path::HostPath,
+    files::{Entry, File, Files, HostPath},
     ledger::Ledger,
     observed::Observed,
-    plan::{contact::Contact, step::Step},
+    runtime::kind::Runtime,
 };
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
@@ -145,6 +145,128 @@ impl fmt::Debug for Plan {
         f.debug_struct("Plan")
             .field("paths", &paths)
             .field("restart", &self.restart)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One thing to do on a host. Doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make a directory, unless it is there; its parent is.
+    MakeDirectory {
+        /// Where.
+        path: HostPath,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Put a file in place of what is there, in one move; its directory is there.
+    Write {
+        /// Where.
+        path: HostPath,
+        /// Its bytes and permissions.
+        file: File,
+    },
+    /// Remove a file, if it is there.
+    Remove {
+        /// Where.
+        path: HostPath,
+    },
+    /// Remove a directory, if it is there and empty; else leave it.
+    RemoveDirectory {
+        /// Where.
+        path: HostPath,
+    },
+    /// Restart the runtime: the files before this are what it is to read.
+    Restart {
+        /// Which.
+        runtime: Runtime,
+    },
+    /// Have the runtime read its files again, which stops nothing.
+    Reload {
+        /// Which.
+        runtime: Runtime,
+    },
+}
+
+impl Step {
+    /// The path that is changed, if one is.
+    pub const fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::MakeDirectory { path, .. }
+            | Self::Write { path, .. }
+            | Self::Remove { path }
+            | Self::RemoveDirectory { path } => Some(path),
+            Self::Restart { .. } | Self::Reload { .. } => None,
+        }
+    }
+}
+
+impl Files {
+    /// Does in memory what `step` does on a host.
+    pub fn apply(&mut self, step: &Step) {
+        match step {
+            Step::MakeDirectory { path, .. } => {
+                if !self.exists(path) {
+                    self.name_in_parent(path, true);
+                    self.insert(path.clone(), Entry::Directory(Vec::new()));
+                }
+            }
+            Step::Write { path, file } => {
+                self.name_in_parent(path, true);
+                self.insert(path.clone(), Entry::File(file.clone()));
+            }
+            Step::Remove { path } => {
+                self.name_in_parent(path, false);
+                self.insert(path.clone(), Entry::Absent);
+            }
+            Step::RemoveDirectory { path } => {
+                if self.names(path).is_empty() {
+                    self.name_in_parent(path, false);
+                    self.insert(path.clone(), Entry::Absent);
+                }
+            }
+            Step::Restart { .. } | Step::Reload { .. } => {}
+        }
+    }
+
+    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
+        let Some(parent) = path.parent() else { return };
+        let Some(Entry::Directory(mut names)) = self.get(&parent).cloned() else { return };
+        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
+            Err(at) if there => names.insert(at, path.name().to_owned()),
+            Ok(at) if !there => drop(names.remove(at)),
+            _ => return,
+        }
+        self.insert(parent, Entry::Directory(names));
+    }
+}
+
+/// Settings for one target host that files of the host hold: they add to what is declared.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// Host, with a port if the rules name one.
+    pub host: String,
+    /// Certificates of authorities, PEM.
+    pub authorities: Vec<Vec<u8>>,
+    /// Client certificate and key, PEM; `None` if the runtime presents none.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// True if the certificate of the host is not verified.
+    pub skip_verify: bool,
+    /// Headers of every request, by name.
+    pub headers: BTreeMap<String, String>,
+    /// True if users of the host bring credentials, as with docker and podman.
+    pub users_log_in: bool,
+}
+
+/// Without keys and headers: they may be credentials.
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact")
+            .field("host", &self.host)
+            .field("authorities", &self.authorities.len())
+            .field("client", &self.client.is_some())
+            .field("skip_verify", &self.skip_verify)
+            .field("headers", &self.headers.keys())
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,7 @@
 use image_swap_text::{encoding::Encoding, json::edit, toml};
 
 use crate::{
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     ledger::{Before, Written},
 };
 

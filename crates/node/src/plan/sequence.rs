@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     ledger::Ledger,
     observed::Observed,
-    plan::{Plan, step::Step},
+    plan::{Plan, Step},
     runtime::reload::Telling,
 };
 

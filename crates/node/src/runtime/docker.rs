@@ -11,13 +11,11 @@ use image_swap_text::{encoding::Encoding, json::edit};
 use crate::{
     condition::{self, Refusal},
     desired::Desired,
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     observed::Observed,
     owner,
-    plan::{Plan, Row, builder::Changes, contact::Contact},
-    runtime::{glob, layout, systemd},
-    version::Version,
+    plan::{Contact, Plan, builder::Changes},
+    runtime::{glob, kind::Version, layout, systemd},
 };
 
 const ETC: &str = "/etc/docker";
@@ -104,7 +102,14 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         let contact = layout::contact(&changes, observed, &directory, host);
         changes.contacts.push(Contact { users_log_in: true, ..contact });
     }
-    let rows = rows(desired, observed, &changes);
+    let mirrors = desired.declaration.mirrors();
+    let hub = mirrors.hosts().filter(|(host, _)| *host == "docker.io");
+    let hub = hub.filter_map(|(host, endpoints)| {
+        let roots = endpoints.iter().filter(|endpoint| endpoint.path.is_empty());
+        let urls: Vec<String> = roots.map(|endpoint| mirrors.api_url(endpoint)).collect();
+        (!urls.is_empty()).then(|| (host, [urls, vec![mirrors.registry_url(host)]].concat()))
+    });
+    let rows = changes.rows(hub, true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
@@ -185,20 +190,4 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
 fn render(desired: &Desired<'_>) -> Rendered {
     let options = Options { show_credentials: true, ..Options::default() };
     DOCKER.render(desired.declaration, options)
-}
-
-fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = desired.declaration.mirrors();
-    let hub = mirrors.hosts().filter(|(host, _)| *host == "docker.io");
-    let rows = hub.filter_map(|(host, endpoints)| {
-        let roots = endpoints.iter().filter(|endpoint| endpoint.path.is_empty());
-        let mut urls: Vec<String> = roots.map(|endpoint| mirrors.api_url(endpoint)).collect();
-        if urls.is_empty() {
-            return None;
-        }
-        urls.push(mirrors.registry_url(host));
-        let path = observed.config.clone();
-        Some(Row { host: host.to_owned(), state: changes.state(&path, true), path, urls })
-    });
-    rows.collect()
 }

@@ -1,9 +1,6 @@
 //! Patterns as Go's `filepath.Glob` reads them.
 
-use crate::{
-    files::{Entry, Files},
-    host_path::HostPath,
-};
+use crate::files::{Entry, Files, HostPath};
 
 /// The files that `pattern` names, sorted; what has to be looked at first is
 /// added to `unseen`.

@@ -12,11 +12,10 @@ use image_swap_text::yaml::Tree;
 use crate::{
     condition::{self, Refusal},
     desired::Desired,
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     observed::Observed,
     owner,
-    plan::{Plan, Row, builder::Changes},
+    plan::{Plan, builder::Changes},
     runtime::{kind::Runtime, systemd},
 };
 
@@ -52,7 +51,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         };
         changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
     }
-    let rows = rows(desired, observed, &changes);
+    let rows = changes.rows(desired.urls(|_| None), true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
@@ -72,13 +71,8 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
 }
 
 fn render(desired: &Desired<'_>) -> Rendered {
-    // Whether the registry itself is asked is said elsewhere.
-    let options = Options {
-        fallback: Fallback::Upstream,
-        show_credentials: true,
-        header_over_http: desired.header_over_http,
-        ..Options::default()
-    };
+    // The fallback is configured elsewhere.
+    let options = Options { fallback: Fallback::Upstream, ..desired.options() };
     K3S.render(desired.declaration, options)
 }
 
@@ -227,19 +221,4 @@ fn shared(text: &str) -> Result<Vec<String>, String> {
     others.truncate(KEYS);
     let more = if more == 0 { String::new() } else { format!(" and {more} more keys") };
     Err(format!("{}{more}", others.join(", ")))
-}
-
-fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = desired.declaration.mirrors();
-    let default = (!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere()));
-    let hosts = mirrors.hosts().chain(default).map(|(host, endpoints)| {
-        let mut urls: Vec<String> =
-            endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
-        if host != "_default" && (urls.is_empty() || desired.fallback == Fallback::Upstream) {
-            urls.push(mirrors.registry_url(host));
-        }
-        let path = observed.config.clone();
-        Row { host: host.to_owned(), state: changes.state(&path, true), path, urls }
-    });
-    hosts.collect()
 }

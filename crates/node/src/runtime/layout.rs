@@ -2,9 +2,9 @@
 //! is an authority, and `NAME.cert` with `NAME.key` a client certificate.
 
 use crate::{
-    host_path::HostPath,
+    files::HostPath,
     observed::Observed,
-    plan::{builder::Changes, contact::Contact},
+    plan::{Contact, builder::Changes},
 };
 
 /// The name of the declared authority.

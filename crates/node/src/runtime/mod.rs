@@ -16,12 +16,11 @@ use image_swap_text::base64;
 use crate::{
     condition::{self, Refusal},
     desired::Desired,
-    files::Entry,
-    host_path::HostPath,
+    files::{Entry, HostPath},
     ledger::Ledger,
     observed::Observed,
     owner::{self, Owner},
-    plan::{Plan, step::Step},
+    plan::{Plan, Step},
     runtime::kind::Runtime,
 };
 

@@ -1,6 +1,6 @@
 //! How a runtime learns that one of its files changed.
 
-use crate::{host_path::HostPath, runtime::kind::Runtime};
+use crate::{files::HostPath, runtime::kind::Runtime};
 
 /// How a runtime learns of a file, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,10 @@
 //!
 //! Source: systemd.unit(5), systemd.service(5).
 
-use crate::{files::Files, host_path::HostPath, runtime::glob};
+use crate::{
+    files::{Files, HostPath},
+    runtime::glob,
+};
 
 /// The directories of units, the one that wins first.
 const DIRECTORIES: [&str; 5] = [

@@ -1,4 +1,4 @@
-//! A plan, carried out: wholly, or not at all.
+//! Applies a plan completely or not at all.
 
 use crate::{
     host::{
@@ -8,177 +8,69 @@ use crate::{
     },
     ledger::Ledger,
     observe::Seen,
-    plan::{Outcome, Plan, step::Step},
+    plan::{Outcome, Plan, Step},
     runtime::kind::Runtime,
     transaction::{
-        Progress, Restarting, command,
+        HostChange, Progress, Restarting, command,
         error::{Failed, Left, RestartError, Why},
         executor::Carrier,
-        journal, preflight,
-        rollback::{self, take_back},
+        journal, preflight, rollback,
         supervised_restart::Guarded,
         watchdog,
     },
 };
 
-/// The right to change a host: nobody else changes it through us meanwhile.
-/// What is planned in its turn is what is there when it is carried out.
-#[derive(Debug)]
+/// An exclusive lock on the host. A plan made under it is applied to the state that it was made
+/// from.
 pub struct Turn<'a> {
     host: &'a Host,
     lock: Lock,
+    restarting: &'a Restarting,
+    progress: Progress<'a>,
 }
 
-/// What became of a plan.
+/// The result of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// There was nothing to do.
+    /// The host was as planned already.
     Nothing,
-    /// It was carried out, and the runtime needs nothing else.
+    /// The plan was applied, and the runtime needs nothing else.
     Changed,
-    /// It was carried out, and the runtime was restarted: what is known of that.
+    /// The plan was applied, and the runtime was restarted: facts about the restart.
     Restarted(String),
-    /// It was carried out, and a note of what is left to do.
+    /// The plan was applied, and a note names what is left to do.
     Changing(String),
 }
 
 impl<'a> Turn<'a> {
-    /// Waits for its turn. What was killed before it, together with the process that
-    /// takes changes back, is taken back then: `restarting` says by which command.
+    /// Waits for the lock. Then it rolls back a change that was killed together with its
+    /// watchdog; `restarting` has the command for that.
     ///
     /// # Errors
-    /// Nothing can be written where we keep what we have to remember, or there is
-    /// something that cannot be taken back.
+    /// If image-swap cannot write below its own directory, or cannot roll that change back.
     pub fn take(
         host: &'a Host,
-        restarting: &Restarting,
-        told: Progress<'_>,
+        restarting: &'a Restarting,
+        progress: Progress<'a>,
     ) -> Result<Self, Failed> {
-        let waits = || told("another image-swap is at work on this host: waiting for its end");
+        let waits = || progress("another image-swap is at work on this host: waiting for its end");
         let lock = host.lock(waits).map_err(|source| Failed {
             why: Why::Lock { path: Host::state(), source },
             left: Left::AsItWas,
         })?;
-        let turn = Self { host, lock };
-        rollback::resume(host, restarting.command.as_deref(), told)
+        let turn = Self { host, lock, restarting, progress };
+        rollback::resume(host, restarting.command.as_deref(), progress)
             .map_err(|why| Failed { why: Why::Interrupted, left: Left::Broken(why) })?;
         Ok(turn)
     }
 
-    /// Carries out `plan`, which was made of `seen` in this turn.
+    /// Applies `plan`, which was made of `seen` under this lock.
     ///
     /// # Errors
-    /// Why it was given up, and how the host is now.
-    pub fn carry_out(
-        &self,
-        plan: &Plan,
-        seen: &Seen,
-        restarting: &Restarting,
-        told: Progress<'_>,
-    ) -> Result<Applied, Failed> {
-        self.clean(plan, seen);
-        let as_it_was = |why: Why| Failed { why, left: Left::AsItWas };
-        let guarded = match plan.outcome() {
-            Outcome::InPlace => return Ok(Applied::Nothing),
-            Outcome::NeedsRestart => {
-                let why = plan.restart.clone().unwrap_or_default();
-                return Err(as_it_was(Why::NeedsRestart(why)));
-            }
-            Outcome::Change => None,
-            Outcome::ChangeAndRestart => {
-                let guarded = Guarded::begin(self.host, &self.lock, plan, seen, restarting, told);
-                Some(guarded.map_err(|error| as_it_was(error.into()))?)
-            }
-        };
-        self.steps(plan, seen, guarded, told)
-    }
-
-    fn steps(
-        &self,
-        plan: &Plan,
-        seen: &Seen,
-        mut guarded: Option<Guarded<'_>>,
-        told: Progress<'_>,
-    ) -> Result<Applied, Failed> {
-        let mut applied = Applied::Changed;
-        let mut carrier = Carrier::new(self.host);
-        for (number, step) in plan.steps.iter().enumerate() {
-            let done = match (step, &mut guarded) {
-                (Step::Restart { runtime }, Some(guarded)) => {
-                    told(&format!("restarting {runtime}"));
-                    guarded
-                        .restart(told)
-                        .map(|known| applied = Applied::Restarted(known))
-                        .map_err(Why::from)
-                }
-                (Step::Reload { runtime }, _) => {
-                    if let Some(left) = reload(self.host, *runtime, told) {
-                        applied = Applied::Changing(left);
-                    }
-                    Ok(())
-                }
-                _ => {
-                    if let Some(line) = line(step) {
-                        told(&line);
-                    }
-                    carrier.carry(step, number).map_err(Why::from)
-                }
-            };
-            // What is to come is put on disk when the ledger knows of it.
-            let staged = done.and_then(|()| match step {
-                Step::Write { path, .. } if *path == Ledger::path() => {
-                    carrier.stage(&plan.steps, number + 1).map_err(Why::from)
-                }
-                _ => Ok(()),
-            });
-            if let Err(why) = staged {
-                drop(carrier);
-                return Err(self.give_up(why, plan, seen, guarded, told));
-            }
-        }
-        if let Some(guarded) = guarded {
-            let taken_back = |left| Failed { why: RestartError::TakenBack.into(), left };
-            guarded.disarm().map_err(taken_back)?;
-        }
-        Ok(applied)
-    }
-
-    /// Puts the host back as it was.
-    fn give_up(
-        &self,
-        why: Why,
-        plan: &Plan,
-        seen: &Seen,
-        guarded: Option<Guarded<'_>>,
-        told: Progress<'_>,
-    ) -> Failed {
-        told("taking everything back");
-        let left = match guarded {
-            Some(guarded) => guarded.take_back(),
-            None => match take_back(self.host, &plan.undo(&seen.observed)) {
-                errors if errors.is_empty() => Left::AsItWas,
-                errors => Left::Differs(errors),
-            },
-        };
-        Failed { why, left }
-    }
-
-    /// Takes away what a killed run left beside the files that it wrote.
-    fn clean(&self, plan: &Plan, seen: &Seen) {
-        let written = plan.steps.iter().filter_map(|step| match step {
-            Step::Write { path, .. } => Some(path.clone()),
-            _ => None,
-        });
-        let ledger = seen.observed.ledger().ok().flatten();
-        let known = ledger.into_iter().flat_map(|ledger| ledger.files.into_keys());
-        let own = [Ledger::path(), journal::path(), watchdog::report()];
-        let paths = written.chain(known).chain([seen.observed.config.clone()]).chain(own);
-        for path in paths {
-            // What cannot be removed cannot be written either, and that is told.
-            let _ = self.host.at(&path).and_then(|path| clean(&path));
-        }
-        preflight::clean(self.host);
-        let _ = self.host.at(&watchdog::report()).and_then(|path| remove(&path));
+    /// The reason why the plan was given up, and the state of the host.
+    pub fn carry_out(&self, plan: &Plan, seen: &Seen) -> Result<Applied, Failed> {
+        let Self { host, ref lock, restarting, progress } = *self;
+        HostChange { host, lock, plan, seen, restarting, progress }.apply()
     }
 }
 
@@ -188,19 +80,100 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// What is told of a step.
+impl HostChange<'_> {
+    fn apply(&self) -> Result<Applied, Failed> {
+        self.clean();
+        let as_it_was = |why: Why| Failed { why, left: Left::AsItWas };
+        let mut guarded = match self.plan.outcome() {
+            Outcome::InPlace => return Ok(Applied::Nothing),
+            Outcome::NeedsRestart => {
+                let why = self.plan.restart.clone().unwrap_or_default();
+                return Err(as_it_was(Why::NeedsRestart(why)));
+            }
+            Outcome::Change => None,
+            Outcome::ChangeAndRestart => {
+                Some(Guarded::begin(self).map_err(|error| as_it_was(error.into()))?)
+            }
+        };
+        let applied = match self.execute(&mut guarded) {
+            Ok(applied) => applied,
+            Err(why) => {
+                (self.progress)("taking everything back");
+                let left = match guarded {
+                    Some(guarded) => guarded.roll_back(),
+                    None => rollback::undo(self.host, &self.plan.undo(&self.seen.observed)),
+                };
+                return Err(Failed { why, left });
+            }
+        };
+        if let Some(guarded) = guarded {
+            let rolled_back = |left| Failed { why: RestartError::TakenBack.into(), left };
+            guarded.commit().map_err(rolled_back)?;
+        }
+        Ok(applied)
+    }
+
+    fn execute(&self, guarded: &mut Option<Guarded<'_>>) -> Result<Applied, Why> {
+        let mut applied = Applied::Changed;
+        let mut carrier = Carrier::new(self.host);
+        for (number, step) in self.plan.steps.iter().enumerate() {
+            match (step, &mut *guarded) {
+                (Step::Restart { runtime }, Some(guarded)) => {
+                    (self.progress)(&format!("restarting {runtime}"));
+                    applied = Applied::Restarted(guarded.restart(self.progress)?);
+                }
+                (Step::Reload { runtime }, _) => {
+                    if let Some(left) = self.reload(*runtime) {
+                        applied = Applied::Changing(left);
+                    }
+                }
+                _ => {
+                    if let Some(line) = line(step) {
+                        (self.progress)(&line);
+                    }
+                    carrier.carry(step, number)?;
+                }
+            }
+            // Further files are put on disk once the ledger lists them.
+            if matches!(step, Step::Write { path, .. } if *path == Ledger::path()) {
+                carrier.stage(&self.plan.steps, number + 1)?;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Removes files that a killed run left beside the files that it wrote.
+    fn clean(&self) {
+        let written = self.plan.steps.iter().filter_map(|step| match step {
+            Step::Write { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        let observed = &self.seen.observed;
+        let ledger = observed.ledger().ok().flatten();
+        let known = ledger.into_iter().flat_map(|ledger| ledger.files.into_keys());
+        let own = [Ledger::path(), journal::path(), watchdog::report()];
+        for path in written.chain(known).chain([observed.config.clone()]).chain(own) {
+            // A file that cannot be removed cannot be written either, which is an error then.
+            let _ = self.host.at(&path).and_then(|path| clean(&path));
+        }
+        preflight::clean(self.host);
+        let _ = self.host.at(&watchdog::report()).and_then(|path| remove(&path));
+    }
+
+    /// Has the runtime read its files again. Returns a note of what is left to do if it does not.
+    fn reload(&self, runtime: Runtime) -> Option<String> {
+        let command = format!("systemctl reload {runtime}");
+        (self.progress)(&command);
+        let failed = command::run(self.host, &command).err()?;
+        Some(format!("{failed}; {runtime} reads the files when it is told to, or restarted"))
+    }
+}
+
+/// Returns the progress line of a step.
 fn line(step: &Step) -> Option<String> {
     Some(match step {
         Step::Write { path, .. } if *path != Ledger::path() => format!("writing {path}"),
         Step::Remove { path } if *path != Ledger::path() => format!("removing {path}"),
         _ => return None,
     })
-}
-
-/// Has the runtime read its files again; what is left to do if it does not.
-fn reload(host: &Host, runtime: Runtime, told: Progress<'_>) -> Option<String> {
-    let command = format!("systemctl reload {runtime}");
-    told(&command);
-    let failed = command::run(host, &command).err()?;
-    Some(format!("{failed}; {runtime} reads the files when it is told to, or restarted"))
 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use crate::{
-    host::Host, host_path::HostPath, runtime::kind::Runtime, transaction::error::RestartError,
+    files::HostPath, host::Host, runtime::kind::Runtime, transaction::error::RestartError,
 };
 
 /// systemd gives a service 90 s to stop.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{cri, host_path::HostPath, plan::step::Step, verify::check::CheckError};
+use crate::{cri, files::HostPath, plan::Step, verify::check::CheckError};
 
 /// Why a plan was not carried out, and how the host is now.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,12 @@
 use std::{collections::HashMap, io};
 
 use crate::{
-    files::File,
+    files::{File, HostPath},
     host::{
         Host,
         write::{Access, Staged, clean, make_directory, remove, remove_directory, stage},
     },
-    host_path::HostPath,
-    plan::step::Step,
+    plan::Step,
     transaction::error::StepError,
 };
 

@@ -6,11 +6,11 @@ use std::{io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    files::HostPath,
     host::{
         Host,
         write::{Access, read as read_file, remove as remove_file, replace},
     },
-    host_path::HostPath,
     ledger::{Before, Bytes, Ledger},
     observe::daemon::Place,
 };

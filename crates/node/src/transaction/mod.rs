@@ -20,6 +20,12 @@ mod supervised_restart;
 mod undo;
 pub(crate) mod watchdog;
 
+use crate::{
+    host::{Host, lock::Lock},
+    observe::Seen,
+    plan::Plan,
+};
+
 /// A receiver of progress, one line at a time.
 pub type Progress<'a> = &'a dyn Fn(&str);
 
@@ -30,4 +36,14 @@ pub struct Restarting {
     pub command: Option<String>,
     /// A reference that has to be pulled as before; `None` for one that the host runs.
     pub image: Option<String>,
+}
+
+/// A plan, the observation that it was made from, and the settings by which it is applied.
+pub(crate) struct HostChange<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) lock: &'a Lock,
+    pub(crate) plan: &'a Plan,
+    pub(crate) seen: &'a Seen,
+    pub(crate) restarting: &'a Restarting,
+    pub(crate) progress: Progress<'a>,
 }

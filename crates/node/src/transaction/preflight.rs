@@ -15,11 +15,11 @@ use std::{
 
 use crate::{
     cri::{self, Client},
+    files::HostPath,
     host::{
         Host,
         write::{Access, make_directory, replace, stage},
     },
-    host_path::HostPath,
     observe::Seen,
     transaction::{
         command::{PAUSE, tail},

@@ -4,55 +4,60 @@
 use crate::{
     host::{Host, write::read},
     observe::daemon::Place,
-    plan::step::Step,
+    plan::Step,
     transaction::{
         Progress, command,
-        error::StepError,
+        error::{Left, StepError},
         executor::{Carrier, clean_beside},
         journal::{self, Order, Undo},
         runtime_health,
     },
 };
 
-/// The word of a rollback after which the host is as it was.
-pub(super) const DONE: &str = "done";
-
-/// Takes back what a change and its guard left when both were killed; `command` is
-/// run to restart the runtime, else the one that they would have run.
+/// Rolls back a change that was killed together with its watchdog; `command` restarts the
+/// runtime, or else the command in the journal.
 pub(super) fn resume(host: &Host, command: Option<&str>, told: Progress<'_>) -> Result<(), String> {
     let order = journal::read(host)
         .map_err(|error| format!("{}: expected to read it, found {error}", journal::path()))?;
     let Some(order) = order else { return Ok(()) };
     told("a change that was killed half way is taken back first");
-    put_back(host, &order.on(host, command))?.iter().for_each(|stays| told(stays));
+    roll_back(host, &order.on(host, command))?.iter().for_each(|stays| told(stays));
     Ok(())
 }
 
-/// Takes steps back as far as that is possible.
-pub(super) fn take_back(host: &Host, undo: &[Step]) -> Vec<StepError> {
+/// Applies the steps of `undo` as far as possible, and returns the state of the host.
+pub(super) fn undo(host: &Host, undo: &[Step]) -> Left {
+    match execute(host, undo) {
+        errors if errors.is_empty() => Left::AsItWas,
+        errors => Left::Differs(errors),
+    }
+}
+
+/// Applies steps, each whether or not others fail, and returns the errors.
+fn execute(host: &Host, undo: &[Step]) -> Vec<StepError> {
     clean_beside(host, undo.iter().filter_map(Step::path));
     let mut carrier = Carrier::new(host);
     undo.iter().filter_map(|step| carrier.carry(step, usize::MAX).err()).collect()
 }
 
-/// Puts the files back, has the runtime read them again if it may have read ours, and
-/// then forgets that there was anything to do. Whoever is killed on the way leaves
-/// enough for the next to begin again.
+/// Restores the files, restarts the runtime if it may have read those of the change, and removes
+/// the journal. A run that is killed on the way leaves enough for the next to begin again.
 ///
-/// Returns what stays as somebody else has made it meanwhile: the ledger still knows of it.
+/// Returns the files that another process has changed since and that stay: the ledger still
+/// lists them.
 ///
 /// # Errors
-/// What could not be put back; it is still to be done.
-pub(super) fn put_back(host: &Host, order: &Order) -> Result<Vec<String>, String> {
+/// If a file cannot be restored or the runtime not be restarted: the journal stays.
+pub(super) fn roll_back(host: &Host, order: &Order) -> Result<Vec<String>, String> {
     let swapped = was_swapped(host, order);
     if swapped && !order.restart {
-        // Where there is no space for it, whoever goes on looks at the file again.
+        // Without space for it, the next run compares the file again.
         let _ = journal::write(host, &Order { restart: true, ..order.clone() });
     }
     let mut stays = Vec::new();
     let (files, ledger) = order.parts();
     let mut errors = back(host, files, &mut stays);
-    // Looked at when the files are back: whoever restarts it from now on has it read those.
+    // After the files: a restart by another process from now on reads those.
     if swapped && !runtime_health::is_the_same(&order.place()) {
         let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
         let place = Place { pid: None, ..order.place() };
@@ -67,27 +72,20 @@ pub(super) fn put_back(host: &Host, order: &Order) -> Result<Vec<String>, String
     if errors.is_empty() { Ok(stays) } else { Err([errors, stays].concat().join("; ")) }
 }
 
-/// Takes steps back: what could not be; `stays` is what others have changed.
+/// Applies `undo` as far as possible, and returns the errors; files that another process has
+/// changed since are added to `stays`.
 fn back(host: &Host, undo: &[Undo], stays: &mut Vec<String>) -> Vec<String> {
     clean_beside(host, undo.iter().map(Undo::path));
     let steps = undo.iter().map(|undo| undo.step(host));
     let steps: Vec<Step> =
         steps.filter_map(|step| step.map_err(|why| stays.push(why)).ok()?).collect();
-    take_back(host, &steps).iter().map(ToString::to_string).collect()
+    execute(host, &steps).iter().map(ToString::to_string).collect()
 }
 
-/// Whether the runtime's file is, or was when this began, another than before.
+/// True if the main file of the runtime differs from the one before, or did when the rollback
+/// began.
 fn was_swapped(host: &Host, order: &Order) -> bool {
     let begun = || journal::read(host).is_ok_and(|armed| armed.is_some_and(|armed| armed.restart));
     let now = host.at(&order.config).and_then(|path| read(&path));
     order.restart || now.map_or(true, |now| now != order.config_before()) || begun()
-}
-
-/// What is said of a host that was put back.
-pub(super) fn said(put_back: Result<Vec<String>, String>) -> String {
-    match put_back {
-        Ok(stays) if stays.is_empty() => DONE.to_owned(),
-        Ok(stays) => stays.join("; "),
-        Err(why) => why,
-    }
 }

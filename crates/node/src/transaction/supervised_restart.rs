@@ -1,4 +1,4 @@
-//! A change that is taken back unless it is found to be good.
+//! A restart that is rolled back unless the runtime is healthy afterwards.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,26 +9,25 @@ use std::{
 
 use crate::{
     host::{Host, lock::Lock},
-    observe::{Seen, daemon::Place},
-    plan::Plan,
+    observe::daemon::Place,
     runtime::kind::Runtime,
     transaction::{
-        Progress, Restarting, command,
+        HostChange, Progress, command,
         error::{Left, RestartError},
         journal::{self, Order, Undo},
         preflight,
-        rollback::{DONE, put_back, said},
+        rollback::roll_back,
         runtime_health,
-        watchdog::{ARMED, BACK, DISARM, DISARMED},
+        watchdog::{COMMIT, COMMITTED, READY, ROLLBACK, ROLLED_BACK, summary},
     },
 };
 
-/// The verb of our own program that is the guard.
+/// The verb of image-swap that is the watchdog.
 const VERB: [&str; 2] = ["node", "guard"];
-/// How long the guard waits for a word: longer than all that is done meanwhile.
+/// The time for which the watchdog waits for a word: longer than everything that is done meanwhile.
 const PATIENCE: Duration = Duration::from_mins(6);
 
-/// A change on its way, and its guard.
+/// A change that is not committed yet, and its watchdog.
 pub(crate) struct Guarded<'a> {
     host: &'a Host,
     order: Order,
@@ -40,26 +39,20 @@ pub(crate) struct Guarded<'a> {
 }
 
 impl<'a> Guarded<'a> {
-    /// Tries the configuration that `plan` makes, and arms the guard. Nothing of
-    /// the host has changed when this returns.
-    pub(crate) fn begin(
-        host: &'a Host,
-        lock: &Lock,
-        plan: &Plan,
-        seen: &Seen,
-        restarting: &Restarting,
-        told: Progress<'_>,
-    ) -> Result<Self, RestartError> {
+    /// Tries the configuration that the plan makes, and starts the watchdog. Nothing of the
+    /// host has changed when this returns.
+    pub(super) fn begin(change: &HostChange<'a>) -> Result<Self, RestartError> {
+        let HostChange { host, lock, plan, seen, restarting, progress } = *change;
         let runtime = seen.observed.runtime;
         let config = &seen.observed.config;
         let file = plan.written(config).or_else(|| seen.observed.files.file(config));
         if let (Runtime::Containerd, Some(file)) = (runtime, file) {
-            told("trying the new configuration with a containerd of its own");
+            progress("trying the new configuration with a containerd of its own");
             preflight::preflight(host, seen, file)?;
         }
         let place = seen.daemon.place();
         let (image, known) = runtime_health::choose(&place, restarting.image.as_deref());
-        told(&known);
+        progress(&known);
         let command = restarting.command.clone().unwrap_or_else(|| command::default(host, runtime));
         let undo = plan.undo(&seen.observed);
         let order = Order {
@@ -83,7 +76,7 @@ impl<'a> Guarded<'a> {
         Ok(Self { host, order, place, image, known, guard, stream })
     }
 
-    /// Restarts the runtime, and sees that it is back and pulls. What is known then.
+    /// Restarts the runtime, and waits until it answers and pulls. Returns facts about that.
     pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, RestartError> {
         let ended = self.guard.try_wait().map_err(RestartError::io("look after the guard"))?;
         if let Some(status) = ended {
@@ -100,37 +93,37 @@ impl<'a> Guarded<'a> {
         Ok(format!("the runtime answers again, and pulls {image}"))
     }
 
-    /// The change is good: it stays, unless it was taken back just now.
-    pub(crate) fn disarm(mut self) -> Result<(), Left> {
-        let said = self.exchange(DISARM);
+    /// Commits the change, unless it was rolled back just now.
+    pub(crate) fn commit(mut self) -> Result<(), Left> {
+        let said = self.exchange(COMMIT);
         let _ = self.guard.wait();
         match said.unwrap_or_default().trim_end() {
-            DISARMED => Ok(()),
-            // Somebody ended it, on its way back perhaps.
-            "" => Err(self.put_back()),
+            COMMITTED => Ok(()),
+            // The watchdog was killed, perhaps during a rollback.
+            "" => Err(self.roll_back_here()),
             said => Err(left(said)),
         }
     }
 
-    /// Has everything taken back, and says how the host is then.
-    pub(crate) fn take_back(mut self) -> Left {
+    /// Rolls the change back, and returns the state of the host.
+    pub(crate) fn roll_back(mut self) -> Left {
         let early = self.guard.try_wait().is_ok_and(|ended| ended.is_some());
-        let said = self.exchange(BACK);
+        let said = self.exchange(ROLLBACK);
         let _ = self.guard.wait();
         match said.unwrap_or_default().trim_end() {
-            // Somebody ended it, and we may have gone on meanwhile: then it is ours to do.
-            "" => self.put_back(),
-            DONE if early => self.put_back(),
+            // The watchdog was killed; roll back in this process instead.
+            "" => self.roll_back_here(),
+            ROLLED_BACK if early => self.roll_back_here(),
             said => left(said),
         }
     }
 
-    /// Does what the guard would have done.
-    fn put_back(&self) -> Left {
-        left(&said(put_back(self.host, &self.order)))
+    /// Rolls back in this process.
+    fn roll_back_here(&self) -> Left {
+        left(&summary(roll_back(self.host, &self.order)))
     }
 
-    /// Says a word and hears what the guard says to it.
+    /// Sends a word to the watchdog and returns its answer.
     fn exchange(&mut self, word: &str) -> std::io::Result<String> {
         // What it said before it went away is still to be read.
         let _ = writeln!(self.stream, "{word}");
@@ -141,9 +134,9 @@ impl<'a> Guarded<'a> {
     }
 }
 
-/// How a host is of which the guard `said` this.
+/// Returns the state of a host after the watchdog answered `said`.
 fn left(said: &str) -> Left {
-    if said == DONE { Left::AsItWas } else { Left::Broken(said.to_owned()) }
+    if said == ROLLED_BACK { Left::AsItWas } else { Left::Broken(said.to_owned()) }
 }
 
 fn arm(order: &Order, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
@@ -162,7 +155,7 @@ fn arm(order: &Order, lock: &Lock) -> Result<(Child, UnixStream), RestartError> 
         .and_then(|()| ours.set_read_timeout(Some(runtime_health::ALIVE)))
         .and_then(|()| BufReader::new(&ours).read_line(&mut answer))
         .map_err(io())?;
-    if answer.trim_end() != ARMED {
+    if answer.trim_end() != READY {
         return Err(RestartError::Unguarded { found: format!("{:?}", answer.trim_end()) });
     }
     Ok((guard, ours))

@@ -1,14 +1,12 @@
 //! Steps back: made of the steps of a plan, and compared with the host before they are applied.
 
 use crate::{
-    files::{Entry, File},
+    files::{Entry, File, HostPath},
     host::Host,
-    host_path::HostPath,
     ledger::{Before, Written},
     plan::{
-        Plan,
+        Plan, Step,
         revert::{self, Back},
-        step::Step,
     },
     transaction::journal::Undo,
 };

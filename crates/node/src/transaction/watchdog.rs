@@ -1,12 +1,11 @@
-//! The process that puts a host back if nobody stops it.
+//! The process that rolls a change back unless the change is committed in time.
 //!
-//! It is our own program in a session of its own, so that neither Ctrl-C nor the
-//! end of the terminal reaches it. Its standard input is a socket to the process
-//! that makes the change: it is told what to do, says `armed`, and waits for a
-//! word. `disarm` ends it. `back` has it put the host back, and so has the end of
-//! the other process, silence, and SIGTERM, by which a service manager ends
-//! all processes of a unit. Its standard output is the lock of the host, which so
-//! stays taken until it is done.
+//! It is image-swap itself in a session of its own, so that neither Ctrl-C nor the end of the
+//! terminal reaches it. Its standard input is a socket to the process that makes the change. It
+//! reads the rollback plan there, answers `ready`, and waits for a word. `commit` ends it.
+//! `rollback` starts the rollback, and so do the end of the other process, silence, and SIGTERM,
+//! by which a service manager ends all processes of a unit. Its standard output is the lock of
+//! the host, which so stays taken until it has finished.
 
 use std::{
     io,
@@ -24,26 +23,28 @@ use tokio::{
 };
 
 use crate::{
+    files::HostPath,
     host::{
         Host,
         root::Root,
         write::{Access, replace},
     },
-    host_path::HostPath,
     transaction::{
         journal::{self, Order},
-        rollback::{put_back, said},
+        rollback::roll_back,
     },
 };
 
-/// What it says when it watches.
-pub(super) const ARMED: &str = "armed";
-/// What ends it.
-pub(super) const DISARM: &str = "disarm";
-/// What it says then.
-pub(super) const DISARMED: &str = "disarmed";
-/// What has it put the host back.
-pub(super) const BACK: &str = "back";
+/// The answer of the watchdog once it waits.
+pub(super) const READY: &str = "ready";
+/// The word that ends the watchdog: the change is good.
+pub(super) const COMMIT: &str = "commit";
+/// The answer to [`COMMIT`].
+pub(super) const COMMITTED: &str = "committed";
+/// The word for a rollback.
+pub(super) const ROLLBACK: &str = "rollback";
+/// The answer after a rollback that restored everything.
+pub(super) const ROLLED_BACK: &str = "rolled-back";
 
 /// The file that tells what it did when nobody listened any more.
 pub(crate) fn report() -> HostPath {
@@ -53,7 +54,7 @@ pub(crate) fn report() -> HostPath {
 impl Host {
     /// What was taken back when nobody listened any more, and why: news for whoever
     /// looks next. The next change that is made takes it away.
-    pub fn taken_back(&self) -> Option<String> {
+    pub fn rolled_back(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
         Some(text.trim_end().to_owned())
     }
@@ -71,10 +72,11 @@ pub fn run() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(watch(stream))?;
     let Some(Watched { order, host, mut stream, why }) = watched else { return Ok(()) };
-    let words = said(put_back(&host, &order)).replace('\n', " ");
-    // Nobody may be there any more.
+    let words = summary(roll_back(&host, &order)).replace('\n', " ");
+    // The other process may have ended.
     let told = runtime.block_on(say(&mut stream, &words));
     if why.is_some() || told.is_err() {
+        let words = if words == ROLLED_BACK { "done" } else { &words };
         let why = why.unwrap_or("it was asked to");
         let text = format!("Everything was taken back, since {why}: {words}\n");
         let path = host.at(&report())?;
@@ -104,16 +106,16 @@ async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
     stream.read_line(&mut line).await?;
     let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
     let host = Host::new(Root::new(&order.root)?);
-    say(&mut stream, ARMED).await?;
+    say(&mut stream, READY).await?;
     let patience = Duration::from_secs(order.seconds);
     let why = match word(&mut stream, &mut terminate, patience).await {
-        Word::Disarm => {
+        Word::Commit => {
             let removed = journal::remove(&host);
-            let words = removed.map_or_else(|error| error.to_string(), |()| DISARMED.to_owned());
+            let words = removed.map_or_else(|error| error.to_string(), |()| COMMITTED.to_owned());
             say(&mut stream, &words).await?;
             return Ok(None);
         }
-        Word::Back => None,
+        Word::Rollback => None,
         Word::Ended => Some("the process that changed the host had ended"),
         Word::Silence => Some("the process that changed the host did not finish in time"),
         Word::Terminated => Some("it was told to end by SIGTERM"),
@@ -128,8 +130,8 @@ async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
 
 /// What it heard.
 enum Word {
-    Disarm,
-    Back,
+    Commit,
+    Rollback,
     Ended,
     Silence,
     Terminated,
@@ -144,12 +146,21 @@ async fn word(
     tokio::select! {
         heard = timeout(patience, stream.read_line(&mut line)) => match heard {
             Err(_) => Word::Silence,
-            Ok(_) if line.trim_end() == DISARM => Word::Disarm,
-            Ok(_) if line.trim_end() == BACK => Word::Back,
+            Ok(_) if line.trim_end() == COMMIT => Word::Commit,
+            Ok(_) if line.trim_end() == ROLLBACK => Word::Rollback,
             // The other end is gone, in the middle of a word perhaps.
             Ok(_) => Word::Ended,
         },
         _ = terminate.recv() => Word::Terminated,
+    }
+}
+
+/// Returns the answer of the watchdog after a rollback.
+pub(super) fn summary(rolled_back: Result<Vec<String>, String>) -> String {
+    match rolled_back {
+        Ok(stays) if stays.is_empty() => ROLLED_BACK.to_owned(),
+        Ok(stays) => stays.join("; "),
+        Err(why) => why,
     }
 }
 
@@ -179,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_disarm_puts_the_host_back() {
-        assert!(matches!(heard(|mut s| s.write_all(b"disarm\n").unwrap()), Word::Disarm));
-        assert!(matches!(heard(|mut s| s.write_all(b"back\n").unwrap()), Word::Back));
-        assert!(matches!(heard(|mut s| s.write_all(b"disa").unwrap()), Word::Ended));
+    fn every_word_but_commit_starts_a_rollback() {
+        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), Word::Commit));
+        assert!(matches!(heard(|mut s| s.write_all(b"rollback\n").unwrap()), Word::Rollback));
+        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), Word::Ended));
         assert!(matches!(heard(drop), Word::Ended));
         let mut open = None;
         let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));

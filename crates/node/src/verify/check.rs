@@ -7,7 +7,7 @@ use image_swap_core::declaration::{Certificates, Credential, Declaration};
 use crate::{
     desired::{Desired, Form},
     observe::Seen,
-    plan::{Plan, contact::Contact},
+    plan::{Contact, Plan},
     registry::{Client, Error, Serves},
     runtime::kind::Runtime,
 };

@@ -19,7 +19,7 @@ use image_swap_core::{
 
 use crate::{
     cri,
-    plan::contact::Contact,
+    plan::Contact,
     registry::{self, Place},
 };
 

@@ -7,27 +7,27 @@ use std::{
 
 use image_swap_core::{
     declaration::{Credential, Registry},
-    nodes::Fallback,
-    render::{CONTAINERD, OVER_HTTP, Options, Rendered},
+    render::{CONTAINERD, OVER_HTTP, Rendered},
 };
 
 use crate::{
     condition::{self, Refusal},
     desired::Desired,
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     observed::Observed,
     owner,
-    plan::{Plan, Row, builder::Changes},
-    runtime::containerd::{
-        foreign_files::{self, HOSTS, KeptHosts, Others, named_files},
-        imports,
-        main_file::Edit,
-        migrate,
-        registry::{self, CERTS_D, Directory, in_use, is_read},
-        settings::HostSettings,
+    plan::{Plan, builder::Changes},
+    runtime::{
+        containerd::{
+            foreign_files::{self, HOSTS, KeptHosts, Others, named_files},
+            imports,
+            main_file::Edit,
+            migrate,
+            registry::{self, CERTS_D, Directory, in_use, is_read},
+            settings::HostSettings,
+        },
+        layout,
     },
-    version::Version,
 };
 
 pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
@@ -94,7 +94,8 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             changes.edited(observed.config.clone(), file, base);
         }
     }
-    let rows = rows(desired, below, is_read, &servers, &changes);
+    let hosts = desired.urls(|host| servers.get(host).cloned());
+    let rows = changes.rows(hosts, is_read, |host| below.join(host).join(HOSTS));
     changes.plan_of(rendered, rows)
 }
 
@@ -134,8 +135,11 @@ impl<'a, 'o> Below<'a, 'o> {
                 changes.met(case, &found);
                 continue;
             }
-            let ca = foreign_files::name_of_ca(&others, below, file, rendered);
             let (name, base) = file.path.split_once('/').unwrap_or_default();
+            let ca = rendered.files.iter().find(|file| file.path == [name, "/ca.crt"].concat());
+            let ca = ca.map_or("ca.crt", |ca| {
+                layout::name_of_ca(changes, &below.join(name), ca.text.as_bytes())
+            });
             if base != HOSTS {
                 changes.whole(below.join(name).join(ca), File::public(file.text.clone()));
                 continue;
@@ -211,12 +215,7 @@ pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
 
 /// The files, without credentials if those go elsewhere.
 fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
-    let options = Options {
-        fallback: desired.fallback,
-        show_credentials: true,
-        header_over_http: desired.header_over_http,
-        ..Options::default()
-    };
+    let options = desired.options();
     let mut declaration = Cow::Borrowed(desired.declaration);
     if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
         registry.username = Credential::default();
@@ -229,13 +228,11 @@ fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
     rendered
 }
 
-/// The declared registry, if a header is of no use there: containerd before 2.1
-/// does not send it to where tokens are given.
+/// Returns the declared registry if its credential is of no use in a header.
 fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Registry> {
-    const SENT: Version = Version::new(2, 1, 0);
     let registry = desired.declaration.registry.as_ref();
-    let before = observed.version.is_none_or(|version| version < SENT);
-    registry.filter(|registry| observed.tokens_alone && before && !registry.username.is_empty())
+    let alone = observed.tokens_alone && observed.drops_headers();
+    registry.filter(|registry| alone && !registry.username.is_empty())
 }
 
 /// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of
@@ -249,28 +246,4 @@ fn authorized_hosts(desired: &Desired<'_>, registry: Option<&Registry>) -> Vec<S
     let others = others.filter(|host| registry.covers(host));
     let hosts = [&*registry.domain].into_iter().chain(others).filter(|host| is_sent(host));
     hosts.map(str::to_owned).collect()
-}
-
-/// What each host is told.
-fn rows(
-    desired: &Desired<'_>,
-    below: &HostPath,
-    is_read: bool,
-    servers: &BTreeMap<String, String>,
-    changes: &Changes<'_>,
-) -> Vec<Row> {
-    let mirrors = desired.declaration.mirrors();
-    let hosts = mirrors
-        .hosts()
-        .chain((!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere())));
-    let rows = hosts.map(|(host, endpoints)| {
-        let path = below.join(host).join("hosts.toml");
-        let mut urls: Vec<String> =
-            endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
-        if (urls.is_empty() || desired.fallback == Fallback::Upstream) && host != "_default" {
-            urls.push(servers.get(host).cloned().unwrap_or_else(|| mirrors.registry_url(host)));
-        }
-        Row { host: host.to_owned(), state: changes.state(&path, is_read), path, urls }
-    });
-    rows.collect()
 }

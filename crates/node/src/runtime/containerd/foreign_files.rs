@@ -6,22 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use image_swap_core::{
-    declaration::Registry,
-    render::{self, Rendered},
-};
+use image_swap_core::{declaration::Registry, render};
 use image_swap_text::toml::{EditError, Item, Toml, string};
 
 use crate::{
     condition::{self, Case, Refusal},
     desired::Desired,
-    host_path::HostPath,
+    files::HostPath,
     observed::Observed,
     plan::{
+        Contact,
         builder::{Changes, is_marked},
-        contact::Contact,
     },
-    runtime::containerd::settings::HostSettings,
+    runtime::{containerd::settings::HostSettings, layout},
 };
 
 /// The name of every file of settings.
@@ -129,13 +126,9 @@ impl Others<'_, '_> {
     pub(super) fn directory(&self, name: &str) -> Option<HostPath> {
         let names = [name, DEFAULT];
         let directories = self.directories.iter().flat_map(|root| names.map(|it| root.join(it)));
-        directories.into_iter().find(|directory| !self.names(directory).is_empty())
-    }
-
-    /// Returns the names of the files of other tools in `directory`.
-    pub(super) fn names(&self, directory: &HostPath) -> Vec<String> {
-        let names = self.observed.files.names(directory).iter();
-        names.filter(|name| self.changes.before(&directory.join(name)).is_some()).cloned().collect()
+        directories
+            .into_iter()
+            .find(|directory| !layout::names(self.changes, self.observed, directory).is_empty())
     }
 
     /// Keeps what was requested last, and its settings.
@@ -289,7 +282,7 @@ impl Others<'_, '_> {
             let file = self.changes.before(path);
             file.is_some_and(|file| String::from_utf8_lossy(&file.bytes).contains(what))
         };
-        for name in self.names(directory) {
+        for name in layout::names(self.changes, self.observed, directory) {
             let path = directory.join(&name);
             if name.strip_suffix(".crt").is_some() && holds(&path, "BEGIN CERTIFICATE") {
                 settings.ca.push(path);
@@ -471,28 +464,11 @@ pub(super) fn left_as_it_is(
         return None;
     }
     let directory = others.directory(host).filter(|directory| directory.name() == host)?;
-    let names = others.names(&directory);
+    let names = layout::names(others.changes, others.observed, &directory);
     if names.iter().any(|name| name == HOSTS) {
         return Some((&condition::FOREIGN_TARGET, format!("{directory} holds {HOSTS}")));
     }
     let certificates =
         names.iter().any(|name| [".crt", ".cert"].iter().any(|end| name.ends_with(end)));
     certificates.then(|| (&condition::DOCKER_LAYOUT, format!("{directory} holds certificates")))
-}
-
-/// Returns the name of the declared CA beside `file`: another tool's `ca.crt` keeps its name.
-pub(super) fn name_of_ca(
-    others: &Others<'_, '_>,
-    below: &HostPath,
-    file: &render::File,
-    rendered: &Rendered,
-) -> &'static str {
-    const CA: &str = "ca.crt";
-    let name = file.path.split_once('/').map_or("", |(host, _)| host);
-    let own = rendered.files.iter().find(|file| file.path == [name, "/", CA].concat());
-    let other = others.changes.before(&below.join(name).join(CA));
-    match (own, other) {
-        (Some(own), Some(other)) if other.bytes != own.text.as_bytes() => "image-swap-ca.crt",
-        _ => CA,
-    }
 }

@@ -9,13 +9,11 @@ use image_swap_text::toml::Toml;
 
 use crate::{
     condition::{self, Case, Refusal},
-    files::{Entry, File, Files},
-    host_path::HostPath,
+    files::{Entry, File, Files, HostPath},
     observed::Observed,
     owner,
     plan::builder::Changes,
-    runtime::glob,
-    version::Version,
+    runtime::{glob, kind::Version},
 };
 
 /// The CRI plugin up to configuration version 2.

@@ -5,17 +5,18 @@ use image_swap_text::toml::{EditError, Leaves, NotToml, Toml, string};
 
 use crate::{
     condition::{self, Refusal},
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     observed::Observed,
     owner,
     plan::builder::Changes,
-    runtime::containerd::{
-        imports::{CRI, IMAGES, Source},
-        migrate::Migrated,
-        registry::Registry,
+    runtime::{
+        containerd::{
+            imports::{CRI, IMAGES, Source},
+            migrate::Migrated,
+            registry::Registry,
+        },
+        kind::Version,
     },
-    version::Version,
 };
 
 /// config.toml while it is edited.

@@ -12,7 +12,7 @@ use crate::{
     condition::{self, Refusal},
     files::File,
     observed::Observed,
-    plan::builder::Changes,
+    plan::builder::{Changes, MARK},
     runtime::containerd::{
         imports::Source,
         registry::{Registry, Spot},
@@ -147,7 +147,7 @@ fn put(settings: &HostSettings, text: &str, path: &[&str]) -> String {
 }
 
 fn marker() -> String {
-    "# Written by image-swap from what config.toml said; changes are overwritten.\n".to_owned()
+    [MARK, "from what config.toml said; changes are overwritten.\n"].concat()
 }
 
 fn path(spot: &Spot, keys: &[&str]) -> Path {

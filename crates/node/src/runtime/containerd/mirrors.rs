@@ -1,7 +1,7 @@
 //! The mirrors table of config.toml: how it was done, and as the page prints it.
 
 use image_swap_core::{
-    nodes::Fallback,
+    nodes::{Endpoint, Fallback},
     render::{CONTAINERD_MIRRORS, ConfigVersion, EndpointForm, OVER_HTTP, Options},
 };
 use image_swap_text::toml::{Leaves, Toml};
@@ -10,14 +10,16 @@ use crate::{
     condition::{self, Refusal},
     desired::{Desired, Form},
     observed::Observed,
-    plan::{Plan, Row, builder::Changes},
-    runtime::containerd::{
-        imports,
-        main_file::{MainFile, holds},
-        migrate,
-        registry::Registry,
+    plan::{Plan, builder::Changes},
+    runtime::{
+        containerd::{
+            imports,
+            main_file::{MainFile, holds},
+            migrate,
+            registry::Registry,
+        },
+        kind::Version,
     },
-    version::Version,
 };
 
 /// The versions whose CRI plugin does not start with the table.
@@ -42,11 +44,9 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     }
     let mut main = MainFile::new(observed, version, base, &sources, &mut changes)?;
     let options = Options {
-        show_credentials: true,
         endpoint: if desired.form == Form::Page { EndpointForm::Page } else { EndpointForm::Url },
         config_version: if main.version == 2 { ConfigVersion::Two } else { ConfigVersion::Three },
-        header_over_http: desired.header_over_http,
-        ..Options::default()
+        ..desired.options()
     };
     let mut rendered = CONTAINERD_MIRRORS.render(desired.declaration, options);
     // Its own speak of flags that are none of this command's.
@@ -86,7 +86,13 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         changes.edited(observed.config.clone(), file, base);
     }
     let is_read = observed.files.file(&observed.config).is_some();
-    let rows = rows(desired, observed, is_read, &changes);
+    let hosts = declared.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    let url = |endpoint: &Endpoint| match desired.form {
+        Form::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
+        _ => declared.api_url(endpoint),
+    };
+    let hosts = hosts.map(|(host, endpoints)| (host, endpoints.iter().map(url).collect()));
+    let rows = changes.rows(hosts, is_read, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
@@ -157,27 +163,4 @@ fn covers(found: &Leaves, expected: &Leaves) -> bool {
     let is_there =
         |path: &Vec<String>, value: &String| found.get(path) == Some(value) || value == "{}";
     expected.iter().all(|(path, value)| is_there(path, value))
-}
-
-fn rows(
-    desired: &Desired<'_>,
-    observed: &Observed,
-    is_read: bool,
-    changes: &Changes<'_>,
-) -> Vec<Row> {
-    let mirrors = desired.declaration.mirrors();
-    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
-    let rows = hosts.map(|(host, endpoints)| Row {
-        host: host.to_owned(),
-        path: observed.config.clone(),
-        state: changes.state(&observed.config, is_read),
-        urls: endpoints
-            .iter()
-            .map(|endpoint| match desired.form {
-                Form::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
-                _ => mirrors.api_url(endpoint),
-            })
-            .collect(),
-    });
-    rows.collect()
 }

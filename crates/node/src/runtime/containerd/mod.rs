@@ -12,7 +12,7 @@ mod settings;
 use crate::{
     condition::Refusal,
     desired::{Desired, Form},
-    host_path::HostPath,
+    files::HostPath,
     observed::Observed,
     plan::Plan,
 };

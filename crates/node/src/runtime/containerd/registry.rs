@@ -5,12 +5,14 @@
 
 use crate::{
     condition::{self, Refusal},
-    host_path::HostPath,
+    files::HostPath,
     observed::Observed,
     owner::{self, K0S, MICROK8S_DATA},
     plan::builder::Changes,
-    runtime::containerd::imports::{self, CRI, IMAGES, Source},
-    version::Version,
+    runtime::{
+        containerd::imports::{self, CRI, IMAGES, Source},
+        kind::Version,
+    },
 };
 
 /// The directory of files of hosts unless config.toml names another.

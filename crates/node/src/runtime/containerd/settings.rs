@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use image_swap_text::toml::{EditError, Item, TableLike, Toml, Value, string};
 
-use crate::host_path::HostPath;
+use crate::files::HostPath;
 
 /// TLS settings and headers of one registry host.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -14,17 +14,16 @@ use std::collections::BTreeSet;
 
 use image_swap_core::{
     nodes::{Fallback, Mirrors},
-    render::{Options, REGISTRIES_CONF, Rendered},
+    render::{MARKER, REGISTRIES_CONF, Rendered},
 };
 use image_swap_text::toml::{DocumentMut, Item, Table, Toml, string, value};
 
 use crate::{
     condition::{self, Refusal},
     desired::Desired,
-    files::File,
-    host_path::HostPath,
+    files::{File, HostPath},
     observed::Observed,
-    plan::{Plan, Row, builder::Changes, contact::Contact},
+    plan::{Contact, Plan, builder::Changes},
     runtime::{
         crio::registries::{Foreign, Registry, host_of, parse},
         glob,
@@ -60,11 +59,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             }
             "auth.json" if observed.runtime == Runtime::Crio => {
                 credentials(observed)?;
-                let text = format!(
-                    "# Written by image-swap from the declared registry; changes are overwritten.\n\
-                     [crio.image]\nglobal_auth_file = {}\n",
-                    string(AUTH)
-                );
+                let text = format!("{MARKER}[crio.image]\nglobal_auth_file = {}\n", string(AUTH));
                 changes.whole(AUTH.into(), File::secret(bytes));
                 changes.whole(CRIO_OURS.into(), File::public(text));
             }
@@ -88,7 +83,8 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         let skip_verify = insecure.contains(host);
         changes.contacts.push(Contact { skip_verify, users_log_in, ..contact });
     }
-    let rows = rows(desired, observed, &changes);
+    let hosts = desired.urls(|_| None).filter(|(host, _)| *host != "_default");
+    let rows = changes.rows(hosts, true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
@@ -123,13 +119,7 @@ fn certificates(changes: &Changes<'_>, observed: &Observed, host: &str) -> HostP
 }
 
 fn render(desired: &Desired<'_>) -> Rendered {
-    let options = Options {
-        fallback: desired.fallback,
-        show_credentials: true,
-        header_over_http: desired.header_over_http,
-        ..Options::default()
-    };
-    REGISTRIES_CONF.render(desired.declaration, options)
+    REGISTRIES_CONF.render(desired.declaration, desired.options())
 }
 
 /// Reads the registries of all other files, in the order in which they are read.
@@ -312,18 +302,4 @@ fn credentials(observed: &Observed) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-fn rows(desired: &Desired<'_>, observed: &Observed, changes: &Changes<'_>) -> Vec<Row> {
-    let mirrors = desired.declaration.mirrors();
-    let hosts = mirrors.hosts().map(|(host, endpoints)| {
-        let mut urls: Vec<String> =
-            endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
-        if urls.is_empty() || desired.fallback == Fallback::Upstream {
-            urls.push(mirrors.registry_url(host));
-        }
-        let path = observed.config.clone();
-        Row { host: host.to_owned(), state: changes.state(&path, true), path, urls }
-    });
-    hosts.collect()
 }

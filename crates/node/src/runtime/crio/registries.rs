@@ -2,7 +2,7 @@
 
 use image_swap_text::toml::{Item, TableLike, Toml};
 
-use crate::host_path::HostPath;
+use crate::files::HostPath;
 
 /// A `[[registry]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
