@@ -11,7 +11,7 @@ use image_swap_core::{
         effective::{Decision, Origin, decide},
         trust::Trust,
     },
-    declaration::{Registry, UnixTime},
+    declaration::UnixTime,
     labels,
     pull_secret::{self, Covered},
     status::{DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
@@ -22,27 +22,15 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Fetched, Snapshot, found},
+    state::{Declaration, Memory},
     steps::StepErrors,
 };
 use crate::{
     error::Error,
     secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
-
-/// The declaration in force.
-#[derive(Default)]
-pub(super) struct Declaration {
-    pub(super) declared: DeclarationStatus,
-    /// What nodes have to be told.
-    pub(super) trust: Trust,
-    pub(super) registry: Option<Registry>,
-    /// What pull Secrets hold: the password.
-    pub(super) credential: Option<Vec<u8>>,
-    /// The images that are pulled with it; [`None`] without a registry.
-    pub(super) covered: Option<Covered>,
-}
 
 /// A Secret as it should be.
 struct SecretContent<'w> {

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Controller, Intervals};
+use super::{context::Controller, settings::Intervals};
 use crate::{
     api::MANAGER,
     client::connect,

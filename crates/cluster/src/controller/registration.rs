@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
     certificates::published,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::Memory,
     steps::StepErrors,
 };
 use crate::{api, endpoints::may_answer, error::Error};

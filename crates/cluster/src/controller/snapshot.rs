@@ -18,7 +18,7 @@ use k8s_openapi::{
 use kube::Api;
 use serde_json::Value;
 
-use super::Controller;
+use super::context::Controller;
 use crate::{
     api::{self, get},
     error::Error,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use image_swap_core::status::FailingStep;
 use tracing::{error, info};
 
-use super::Memory;
+use super::state::Memory;
 use crate::error::Error;
 
 /// The steps of one reconciliation that failed.

@@ -20,8 +20,12 @@ use tokio::{
 };
 
 use super::{
-    Controller, Intervals, Memory, certificates::Certificates, declaration::Declaration,
-    registration::FOREIGN, steps::StepErrors,
+    certificates::Certificates,
+    context::Controller,
+    registration::FOREIGN,
+    settings::Intervals,
+    state::{Declaration, Memory},
+    steps::StepErrors,
 };
 use crate::{
     api, clock,

@@ -47,9 +47,6 @@ use self::{
 };
 use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
-/// How many objects are read at once: a page is held as a whole, as text and then as
-/// objects.
-const PAGE: u32 = 100;
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
 /// Writes between two looks at what else happened.

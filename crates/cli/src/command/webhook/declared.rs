@@ -11,7 +11,7 @@ use image_swap_webhook::{
     watch::Watch,
 };
 
-use super::{InForce, broken};
+use super::in_force::{InForce, broken};
 use crate::{
     declaration::{DeclarationArgs, now},
     failure::Failure,

@@ -10,7 +10,7 @@ use image_swap_webhook::{
 };
 use tempfile::TempDir;
 
-use super::{InForce, broken};
+use super::in_force::{InForce, broken};
 use crate::failure::Failure;
 
 /// Where the certificate comes from.

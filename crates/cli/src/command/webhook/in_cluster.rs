@@ -8,7 +8,7 @@ use image_swap_serve::pki::Certificate;
 use image_swap_webhook::Revision;
 use tracing::error;
 
-use super::InForce;
+use super::in_force::InForce;
 use crate::failure::Failure;
 
 /// Which release of which cluster.

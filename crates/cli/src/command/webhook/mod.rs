@@ -3,6 +3,7 @@
 mod declared;
 mod identity;
 mod in_cluster;
+mod in_force;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -18,7 +19,12 @@ use tokio::{
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::Declared, identity::Identity, in_cluster::InCluster};
+use self::{
+    declared::Declared,
+    identity::Identity,
+    in_cluster::InCluster,
+    in_force::{InForce, broken},
+};
 use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
@@ -118,14 +124,6 @@ enum Source {
 enum Follows {
     Files([Option<FileFollower>; 2]),
     Cluster(image_swap_cluster::Following),
-}
-
-/// What the server runs on.
-struct InForce {
-    rules: RulesInForce,
-    certificate: CertificateInForce,
-    settings: SettingsInForce,
-    metrics: Arc<AdmissionMetrics>,
 }
 
 impl Args {
@@ -251,9 +249,4 @@ async fn serve(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Something that the system refused.
-fn broken(expected: &str, error: &std::io::Error) -> Failure {
-    Failure::Broken(format!("expected {expected}, found: {error}"))
 }

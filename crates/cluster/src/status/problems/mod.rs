@@ -229,7 +229,7 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
             );
         }
         ProbeStatus::NoEndpoints => {
-            list.add("unreached", "no replica is there for the API server to ask")
+            list.add("unreached", "no replica is there for the API server to ask");
         }
         ProbeStatus::Reached | ProbeStatus::Unknown => {}
     }
