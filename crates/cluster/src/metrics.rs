@@ -1,7 +1,6 @@
-//! What the controller tells Prometheus: its report, and whether it leads.
+//! Metrics of the controller: its report and its leadership.
 //!
-//! Everything is read from the report when it is asked for, so that metrics and
-//! status never disagree.
+//! The report is read whenever the metrics are, so that metrics and status never disagree.
 
 use std::fmt;
 
@@ -38,7 +37,7 @@ struct ReportCollector {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Finding {
+struct FindingLabels {
     source: String,
     severity: String,
     code: String,
@@ -47,7 +46,7 @@ struct Finding {
 }
 
 impl ControllerMetrics {
-    /// Metrics of a controller by what it reports.
+    /// Returns the metrics of a controller by its report.
     pub fn new(report: watch::Receiver<Report>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -62,7 +61,7 @@ impl ControllerMetrics {
         Self { ready: Some(ready), ..self }
     }
 
-    /// Everything, in the text format of `OpenMetrics`.
+    /// Returns all metrics in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// If it cannot be formatted: never, in fact.
@@ -87,7 +86,7 @@ impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
         gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
-        // Whoever does not lead has nothing to say about the cluster.
+        // Only the leader knows the state of the cluster.
         if !leads {
             return Ok(());
         }
@@ -179,7 +178,7 @@ impl Report {
             encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
         let mut seen = std::collections::HashSet::new();
         for found in &self.declaration.findings {
-            let labels = Finding {
+            let labels = FindingLabels {
                 source: found.source.clone(),
                 severity: found.severity.clone(),
                 code: found.code.clone(),
