@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: a search for inputs that break a law.
 //!
 //! libFuzzer searches if a nightly toolchain is installed, else proptest, for as long. Both
-//! check the laws in `crates/properties`.
+//! check the laws in `tests/properties`.
 
 use std::{
     env,
@@ -25,6 +25,9 @@ const SMOKE: u64 = 20;
 
 /// The number of lines that are repeated from the output of a failed search.
 const SHOWN: usize = 80;
+
+/// The workspace of the targets, below the checkout.
+const FOLDER: &str = "tests/fuzz";
 
 /// Search for inputs that break a law
 #[derive(Debug, clap::Args)]
@@ -67,7 +70,7 @@ fn chosen(named: Vec<String>, known: Vec<String>) -> Result<Vec<String>> {
 
 /// Returns the names of all fuzz targets, which are those of their files.
 fn targets_of(host: &Host) -> Result<Vec<String>> {
-    let folder = host.root.join("fuzz/fuzz_targets");
+    let folder = host.root.join(FOLDER).join("fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let name = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| name(entry.path())).collect();
@@ -158,7 +161,9 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
 
 fn cargo_fuzz(host: &Host, path: &OsStr, arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo", "fuzz"]).args(arguments).env("PATH", path);
+    let (task, arguments) = arguments.split_at(1);
+    command.args(["run", "nightly", "cargo", "fuzz"]).args(task).args(["--fuzz-dir", FOLDER]);
+    command.args(arguments).env("PATH", path);
     command.current_dir(&host.root).stdin(Stdio::null());
     command
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use image_swap_core::labels;
 use k8s_openapi::api::{
     core::v1::Service,
     discovery::v1::{Endpoint, EndpointSlice},
@@ -9,9 +10,6 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::ListParams};
 
 use crate::{api::get, error::Error};
-
-/// The label of a slice that names its Service.
-const SERVICE: &str = "kubernetes.io/service-name";
 
 /// Returns true if a Service has an endpoint that may be called.
 pub(crate) async fn has_endpoints(
@@ -59,7 +57,7 @@ async fn slices(
     service: &str,
 ) -> Result<Vec<EndpointSlice>, Error> {
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
-    let of_service = ListParams::default().labels(&format!("{SERVICE}={service}"));
+    let of_service = ListParams::default().labels(&format!("{}={service}", labels::SERVICE_NAME));
     let list = slices.list(&of_service).await;
     let doing = format!("list the EndpointSlices of the Service {namespace}/{service}");
     Ok(list.map_err(Error::api(doing))?.items)

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use image_swap_core::labels;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::{
     Client, Resource,
@@ -32,10 +33,8 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(client: &Client, release: &Release, identity: &str) -> Self {
-        let reporter = Reporter {
-            controller: "image-swap.io/controller".into(),
-            instance: Some(identity.into()),
-        };
+        let reporter =
+            Reporter { controller: labels::CONTROLLER.into(), instance: Some(identity.into()) };
         let controller = ObjectReference {
             api_version: Some("apps/v1".into()),
             kind: Some("Deployment".into()),

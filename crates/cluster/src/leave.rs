@@ -1,16 +1,12 @@
 //! The release is being removed: nothing of it may stand in anybody's way.
 
+use image_swap_core::labels;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Client};
 use serde_json::json;
 use tracing::info;
 
-use crate::{
-    api,
-    error::Error,
-    pull_secrets,
-    release::{LEAVING, Release},
-};
+use crate::{api, error::Error, pull_secrets, release::Release};
 
 /// Marks `release` as leaving, so that no controller registers it again, and
 /// deletes its webhook configuration, so that no pod is refused once the
@@ -21,7 +17,7 @@ use crate::{
 /// If the API server refuses or cannot be reached.
 pub async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
     let anchors: Api<ClusterRole> = Api::all(client.clone());
-    let mark = json!({ "metadata": { "annotations": { LEAVING: "true" } } });
+    let mark = json!({ "metadata": { "annotations": { labels::LEAVING: "true" } } });
     let marked = api::merge(&anchors, release.anchor(), &mark).await?;
     let registrations = api::registrations(client);
     let deleted = api::delete(&registrations, &release.admission()).await?;

@@ -6,11 +6,12 @@
 
 use std::borrow::Cow;
 
+use image_swap_core::labels::{SecretAnnotations, SecretLabels};
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope, ObjectMeta},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 /// Implements [`Resource`] for a type with a part of the objects of a kind, and with their
 /// names in the field `names`.
@@ -69,23 +70,9 @@ pub(crate) struct Outline {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    annotations: Option<Annotations>,
-    labels: Option<Labels>,
+    annotations: Option<SecretAnnotations>,
+    labels: Option<SecretLabels>,
     owner_references: Option<Vec<Owner>>,
-}
-
-/// See [`image_swap_core::cluster::pull_secrets::KEPT`].
-#[derive(Deserialize)]
-struct Annotations {
-    #[serde(rename = "image-swap.io/kept")]
-    kept: Option<IgnoredAny>,
-}
-
-/// See [`image_swap_core::cluster::pull_secrets::MANAGED_BY`].
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "image-swap.io/managed-by")]
-    managed_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -177,7 +164,7 @@ impl Resource for Glimpse {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::pull_secrets::{KEPT, MANAGED_BY};
+    use image_swap_core::labels;
     use serde_json::{Value, json};
 
     use super::*;
@@ -199,8 +186,8 @@ mod tests {
     #[test]
     fn outline_has_names_and_marks_alone() {
         let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
-        let labels = json!({ MANAGED_BY: "image-swap", "app": "shop" });
-        let object = mk_object(&labels, &json!({ KEPT: "true", "x": "y" }), &owners);
+        let labels = json!({ labels::MANAGED_BY: "image-swap", "app": "shop" });
+        let object = mk_object(&labels, &json!({ labels::KEPT: "true", "x": "y" }), &owners);
         let outline: Outline = serde_json::from_value(object["metadata"].clone()).unwrap();
         assert_eq!(outline.manager(), Some("image-swap"));
         assert!(outline.is_kept() && outline.is_owned() && outline.is_owned_by("Pod"));

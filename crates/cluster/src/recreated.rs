@@ -7,7 +7,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
-use image_swap_core::cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations, WINDOW};
+use image_swap_core::{
+    cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations, WINDOW},
+    labels,
+};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
     Api, Client,
@@ -187,16 +190,9 @@ struct PodMetadata {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    annotations: Option<PodAnnotations>,
+    annotations: Option<labels::PodAnnotations>,
     labels: Option<PodLabels>,
     owner_references: Option<Vec<OwnerReference>>,
-}
-
-/// See [`image_swap_core::admission::ORIGINALS`].
-#[derive(Deserialize)]
-struct PodAnnotations {
-    #[serde(rename = "image-swap.io/original-images")]
-    originals: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -232,7 +228,7 @@ impl From<WholePod> for PodOutline {
 
 impl PodMetadata {
     fn owned(&self) -> Option<OwnedPod> {
-        let originals = self.annotations.as_ref()?.originals.as_deref()?;
+        let originals = self.annotations.as_ref()?.original_images.as_deref()?;
         let owners = self.owner_references.as_deref()?;
         let owner = owners.iter().find(|it| it.controller == Some(true)).or(owners.first())?;
         if !OwnedPod::is_candidate(&owner.api_version, &owner.kind) {
@@ -261,7 +257,6 @@ partial_resource!(PodOutline, Pod, metadata);
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::admission::ORIGINALS;
     use serde_json::{Value, json};
 
     use super::*;
@@ -284,7 +279,7 @@ mod tests {
             { "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "3" },
             { "apiVersion": "example.org/v1", "kind": "Database", "name": "db", "uid": "4", "controller": true },
         ]);
-        let record = json!({ ORIGINALS: "{}", "other": "a" });
+        let record = json!({ labels::ORIGINAL_IMAGES: "{}", "other": "a" });
         let pod = mk_pod(&record, &owners).owned.unwrap();
         assert_eq!((&*pod.stem, &*pod.owner.kind, &*pod.owner.uid), ("db-0", "Database", "4"));
         for (annotations, owners) in [

@@ -9,9 +9,6 @@ pub struct Release {
     pub name: String,
 }
 
-/// The annotation of the anchor that says that the release is being removed.
-pub(crate) const LEAVING: &str = "image-swap.io/leaving";
-
 impl Release {
     /// The `ClusterRole` that owns everything made at run time.
     pub fn anchor(&self) -> &str {

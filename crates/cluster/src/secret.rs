@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use image_swap_core::cluster::{effective::SecretData, webhooks::Owner};
+use image_swap_core::{
+    cluster::{effective::SecretData, webhooks::Owner},
+    labels,
+};
 use image_swap_text::base64;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -10,12 +13,6 @@ use ring::digest;
 use serde_json::{Map, Value, json};
 
 use crate::{api, error::Error, release::Release};
-
-/// The annotation with the hash of a declaration, which covers no credential.
-pub(crate) const HASH: &str = "image-swap.io/hash";
-/// The annotation with a number that increases when the declaration changes, its credential
-/// included.
-pub(crate) const REVISION: &str = "image-swap.io/revision";
 
 /// The first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn hash(text: &str) -> String {
@@ -53,9 +50,9 @@ pub(crate) fn is_annotated(secret: Option<&Secret>, annotations: &BTreeMap<&str,
 /// The labels of everything that the controller makes.
 pub(crate) fn labels(release: &Release) -> Value {
     json!({
-        "app.kubernetes.io/name": "image-swap",
-        "app.kubernetes.io/managed-by": "image-swap",
-        "image-swap.io/release": release.name,
+        labels::APP_NAME: labels::IMAGE_SWAP,
+        labels::APP_MANAGED_BY: labels::IMAGE_SWAP,
+        labels::RELEASE: release.name,
     })
 }
 

@@ -3,10 +3,9 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
-    cluster::{
-        effective::{Effective, Origin},
-        pull_secrets::Covered,
-    },
+    cluster::effective::{Effective, Origin},
+    labels,
+    pull_secret::Covered,
     rule::RuleSet,
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -20,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::{
     follow::{self, Seen},
     release::Release,
-    secret::{HASH, text},
+    secret::text,
 };
 
 /// What the controller tells replicas.
@@ -164,7 +163,7 @@ impl Served {
     /// What the Secret says; `None` if it is not ours.
     pub(crate) fn read(secret: &Secret) -> Option<Self> {
         let origin = Origin::named(text(secret, "source")?)?;
-        let effective = Effective { origin, text: text(secret, "declaration")?.to_owned() };
+        let effective = Effective::parse(origin, text(secret, "declaration")?);
         let declaration = match origin {
             Origin::None => None,
             Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
@@ -179,7 +178,7 @@ impl Served {
         Some(Self {
             rules,
             origin,
-            hash: annotations.and_then(|all| all.get(HASH)).cloned().unwrap_or_default(),
+            hash: annotations.and_then(|all| all.get(labels::HASH)).cloned().unwrap_or_default(),
             audit: text(secret, "mode").map(|mode| mode == "audit"),
             pull_secret,
         })

@@ -128,7 +128,7 @@ fn passed() -> Outcome {
 
 fn format(host: &Host) -> Result<Outcome> {
     process::run(process::cargo(host, &["fmt"]).args(["--all", "--check"]))?;
-    let fuzz = ["--manifest-path", "fuzz/Cargo.toml", "--check"];
+    let fuzz = ["--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
     process::run(process::cargo(host, &["fmt"]).args(fuzz))?;
     Ok(passed())
 }
@@ -152,7 +152,7 @@ fn crates_alone(host: &Host) -> Result<Outcome> {
 
 fn dependencies(host: &Host) -> Result<Outcome> {
     // The fuzz targets have a lock file of their own.
-    let fuzz = ["--config", "deny.toml", "--manifest-path", "fuzz/Cargo.toml"];
+    let fuzz = ["--config", "deny.toml", "--manifest-path", "tests/fuzz/Cargo.toml"];
     match deny(host, &fuzz, &["sources"])? {
         Outcome::Passed(_) => deny(host, &[], &["bans", "licenses", "sources"]),
         missing => Ok(missing),

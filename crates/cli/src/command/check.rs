@@ -44,7 +44,7 @@ impl Args {
         let Self { declaration, dialect, format, fallback, strict, output } = self;
         let declaration = declaration.load()?;
         let mut findings = match (format, dialect) {
-            (Some(format), _) => declaration.findings_told_in(format, fallback.into()),
+            (Some(format), _) => declaration.findings_told_in(format.words(), fallback.into()),
             (None, Dialect::Canonical) => declaration.findings().to_vec(),
             (None, Dialect::Imageswap) => declaration.imageswap_findings(),
         };

@@ -13,7 +13,10 @@ use image_swap_cluster::{
     Controller, ControllerMetrics, Election, Intervals, ReadinessLimits, Release, Settings, Times,
     config, connect,
 };
-use image_swap_core::cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES};
+use image_swap_core::{
+    cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES},
+    labels,
+};
 use image_swap_serve::AdminPort;
 use tokio::{
     runtime,
@@ -83,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = SYSTEM_NAMESPACES, help_heading = ADMISSION)]
     system_namespaces: Vec<String>,
     /// The label by which namespaces leave (`disabled`), or join with --opt-in (`enabled`).
-    #[arg(long, value_name = "LABEL", default_value = "k8s.twr.io/imageswap", help_heading = ADMISSION)]
+    #[arg(long, value_name = "LABEL", default_value = labels::OPT_OUT, help_heading = ADMISSION)]
     exclude_label: String,
     /// Only namespaces labelled `enabled` take part.
     #[arg(long, help_heading = ADMISSION)]

@@ -11,9 +11,9 @@ use std::{
 use image_swap_core::{
     declaration::{Declaration, Refused},
     finding::Finding,
+    labels,
     manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
     rule::RuleSet,
-    workload::DISABLE_LABEL,
 };
 use image_swap_text::{position::Position, yaml::NodeId};
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum)]
     output: Option<Output>,
     /// The label with which a pod opts out, if its value is `disabled`.
-    #[arg(long, value_name = "LABEL", default_value = DISABLE_LABEL)]
+    #[arg(long, value_name = "LABEL", default_value = labels::OPT_OUT)]
     disable_label: String,
     #[command(flatten)]
     further: FurtherImages,

@@ -8,10 +8,11 @@ use std::{
 use image_swap_core::{
     cluster::{
         effective::{Decision, Origin, decide},
-        pull_secrets::{self, Covered},
         trust::Trust,
     },
     declaration::{Registry, UnixTime},
+    labels,
+    pull_secret::{self, Covered},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     error::Error,
     report::{self, Declared, listed},
-    secret::{self, HASH, REVISION, annotation, declared, hash, holds, is_annotated, text},
+    secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
 
 /// The declaration in force.
@@ -68,11 +69,11 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let Decision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
-        let text = effective.text_without_credentials().unwrap_or_default();
+        let text = effective.without_credentials().text();
         // No hash covers the credential: it is shown to anyone who reads status or the plain
         // port, and a weak password could be guessed from it.
         let hash = if effective.origin == Origin::None { String::new() } else { hash(&text) };
-        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text);
+        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text());
 
         // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
@@ -88,17 +89,20 @@ impl Controller {
 
         // Persist the last good declaration before replicas read it.
         let whole = BTreeMap::from([
-            ("declaration", effective.text.clone()),
+            ("declaration", effective.text()),
             ("source", effective.origin.as_str().to_owned()),
         ]);
-        let annotations = BTreeMap::from([(HASH, hash.clone())]);
-        let numbered = BTreeMap::from([(HASH, hash.clone()), (REVISION, revision.to_string())]);
+        let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
+        let numbered = BTreeMap::from([
+            (labels::HASH, hash.clone()),
+            (labels::REVISION, revision.to_string()),
+        ]);
         let name = self.settings.release.last_good();
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
         steps.take("last-good", written);
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = given.and_then(pull_secrets::content);
+        let credential = given.and_then(pull_secret::content);
         let covered = given.and_then(Covered::of);
         let served = BTreeMap::from([
             ("declaration", text),
@@ -183,7 +187,7 @@ impl Memory {
     /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
     /// that Secret has another declaration.
     fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {
-        let stored = last_good.and_then(|secret| annotation(secret, REVISION));
+        let stored = last_good.and_then(|secret| annotation(secret, labels::REVISION));
         let stored = stored.and_then(|number| number.parse().ok()).unwrap_or(0);
         self.revision = self.revision.max(stored);
         let mut hasher = DefaultHasher::new();

@@ -8,9 +8,9 @@ use std::{
 };
 
 use hyper::{HeaderMap, StatusCode};
-use image_swap_core::cluster::{
-    policy::{ApiServer, FailureGate, Pace, Policy, Probe, Wanted},
-    webhooks::{NOT_REACHED, PROBE_ANNOTATION, PROBE_LABEL, REACHED, REACHED_WARNING},
+use image_swap_core::{
+    cluster::policy::{ApiServer, FailureGate, Pace, Policy, Probe, Wanted},
+    labels,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -258,8 +258,8 @@ impl ProbeTarget {
             "kind": "ConfigMap",
             "metadata": {
                 "name": self.release.probe(),
-                "labels": { PROBE_LABEL: name },
-                "annotations": { PROBE_ANNOTATION: NOT_REACHED },
+                "labels": { labels::PROBE: name },
+                "annotations": { labels::PROBE_REACHED: labels::NOT_REACHED },
             },
         });
         let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };
@@ -288,11 +288,14 @@ enum ProbeAnswer {
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProbeAnswer {
     let is_reached = |value: &hyper::header::HeaderValue| {
-        value.as_bytes().windows(REACHED_WARNING.len()).any(|it| it == REACHED_WARNING.as_bytes())
+        value
+            .as_bytes()
+            .windows(labels::REACHED_WARNING.len())
+            .any(|it| it == labels::REACHED_WARNING.as_bytes())
     };
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     if headers.get_all(hyper::header::WARNING).iter().any(is_reached)
-        || body["metadata"]["annotations"][PROBE_ANNOTATION] == REACHED
+        || body["metadata"]["annotations"][labels::PROBE_REACHED] == labels::REACHED
     {
         return ProbeAnswer::Reached;
     }
@@ -321,12 +324,16 @@ mod tests {
 
     #[test]
     fn a_replica_shows_in_the_object_or_as_a_warning() {
-        let map = |value| json!({ "metadata": { "annotations": { PROBE_ANNOTATION: value } } });
+        let map =
+            |value| json!({ "metadata": { "annotations": { labels::PROBE_REACHED: value } } });
         let refused = json!({ "message": "exceeded quota" });
-        assert_eq!(answer(200, "", &map(REACHED)), ProbeAnswer::Reached);
-        assert_eq!(answer(200, REACHED_WARNING, &map(NOT_REACHED)), ProbeAnswer::Reached);
-        assert_eq!(answer(200, "", &map(NOT_REACHED)), ProbeAnswer::NotCalled);
-        assert_eq!(answer(403, REACHED_WARNING, &refused), ProbeAnswer::Reached);
+        assert_eq!(answer(200, "", &map(labels::REACHED)), ProbeAnswer::Reached);
+        assert_eq!(
+            answer(200, labels::REACHED_WARNING, &map(labels::NOT_REACHED)),
+            ProbeAnswer::Reached
+        );
+        assert_eq!(answer(200, "", &map(labels::NOT_REACHED)), ProbeAnswer::NotCalled);
+        assert_eq!(answer(403, labels::REACHED_WARNING, &refused), ProbeAnswer::Reached);
         let ProbeAnswer::Refused(_, message) = answer(403, "", &refused) else {
             panic!("accepted")
         };

@@ -12,9 +12,12 @@
 
 use std::time::Duration;
 
-use image_swap_core::cluster::{
-    policy::{ApiServer, Policy, Probe, Wanted},
-    webhooks,
+use image_swap_core::{
+    cluster::{
+        policy::{ApiServer, Policy, Probe, Wanted},
+        webhooks,
+    },
+    labels,
 };
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
@@ -22,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::{Controller, probe::ProbeTarget};
-use crate::{api, error::Error, release::LEAVING};
+use crate::{api, error::Error};
 
 /// The limits of the wait for a registration in force. They keep a network that is broken
 /// from holding up Helm and the rollout of a controller.
@@ -106,7 +109,7 @@ impl Controller {
         let anchors: Api<ClusterRole> = Api::all(self.client.clone());
         let anchor = api::get(&anchors, release.anchor()).await?;
         let annotations = anchor.and_then(|anchor| anchor.metadata.annotations).unwrap_or_default();
-        if annotations.get(LEAVING).is_some_and(|mark| mark == "true") {
+        if annotations.get(labels::LEAVING).is_some_and(|mark| mark == "true") {
             return Ok(Installation::InForce);
         }
         let registrations = api::registrations(&self.client);

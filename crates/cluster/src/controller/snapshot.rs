@@ -1,8 +1,11 @@
 //! The stored objects, read again for every reconciliation.
 
-use image_swap_core::cluster::{
-    effective::{Effective, JET_SYSTEM, Origin, REGISTRY_INFO},
-    webhooks::Owner,
+use image_swap_core::{
+    cluster::{
+        effective::{Effective, JET_SYSTEM, Origin, REGISTRY_INFO},
+        webhooks::Owner,
+    },
+    labels,
 };
 use k8s_openapi::{
     api::{
@@ -18,7 +21,6 @@ use super::Controller;
 use crate::{
     api::{self, get},
     error::Error,
-    release::LEAVING,
     secret::text,
 };
 
@@ -91,7 +93,7 @@ impl Controller {
             get(&registrations, &admission),
         );
         let anchor = anchor?.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?.metadata;
-        let mark = anchor.annotations.as_ref().and_then(|all| all.get(LEAVING));
+        let mark = anchor.annotations.as_ref().and_then(|all| all.get(labels::LEAVING));
         Ok(Snapshot {
             owner: Owner {
                 name: release.anchor().to_owned(),
@@ -142,9 +144,7 @@ impl Snapshot {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
         let origin = text(secret, "source").and_then(Origin::named);
         let declaration = text(secret, "declaration");
-        Ok(origin
-            .zip(declaration)
-            .map(|(origin, text)| Effective { origin, text: text.to_owned() }))
+        Ok(origin.zip(declaration).map(|(origin, text)| Effective::parse(origin, text)))
     }
 }
 

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::Stream;
-use image_swap_core::cluster::pull_secrets::{self, KEY, NAME};
+use image_swap_core::{
+    cluster::pull_secrets,
+    pull_secret::{KEY, NAME},
+};
 use image_swap_text::base64;
 use k8s_openapi::{
     ByteString,
@@ -93,7 +96,7 @@ struct Whole {
     data: Option<Data>,
 }
 
-/// See [`pull_secrets::KEY`].
+/// See [`KEY`].
 #[derive(Deserialize)]
 struct Data {
     #[serde(rename = ".dockerconfigjson")]
@@ -238,7 +241,7 @@ impl Existing {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::pull_secrets::{KEPT, MANAGED_BY};
+    use image_swap_core::labels;
     use serde_json::json;
 
     use super::*;
@@ -249,7 +252,7 @@ mod tests {
             "metadata": {
                 "name": NAME, "namespace": "apps", "uid": "7c9e", "resourceVersion": "42",
                 "creationTimestamp": null,
-                "labels": { MANAGED_BY: "image-swap", "example.org/long": "x" },
+                "labels": { labels::MANAGED_BY: "image-swap", "example.org/long": "x" },
                 "annotations": { "example.org/long": "x" },
                 "managedFields": [{
                     "manager": "image-swap", "operation": "Apply", "apiVersion": "v1",
@@ -302,7 +305,7 @@ mod tests {
         assert!(!is_current("/data/.dockerconfigjson", "eA==".into()));
         assert!(!is_current("/data", Value::Null));
         assert!(!is_current("/type", "Opaque".into()));
-        assert!(!is_current("/metadata/annotations", json!({ KEPT: "true" })));
+        assert!(!is_current("/metadata/annotations", json!({ labels::KEPT: "true" })));
     }
 
     #[test]
@@ -322,10 +325,10 @@ mod tests {
             secret["metadata"]["annotations"] = annotations;
             Found::of(&read(secret)).state("image-swap", None).ours
         };
-        let kept = json!({ KEPT: "true" });
-        assert!(ours(json!({ MANAGED_BY: "image-swap" }), Value::Null));
-        assert!(!ours(json!({ MANAGED_BY: "other" }), Value::Null));
-        assert!(ours(json!({ MANAGED_BY: "other" }), kept.clone()));
+        let kept = json!({ labels::KEPT: "true" });
+        assert!(ours(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));
+        assert!(!ours(json!({ labels::MANAGED_BY: "other" }), Value::Null));
+        assert!(ours(json!({ labels::MANAGED_BY: "other" }), kept.clone()));
         assert!(!ours(Value::Null, kept));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use image_swap_core::cluster::pull_secrets::NAME;
+use image_swap_core::pull_secret::NAME;
 use kube::{Api, Client, api::ListParams};
 use tracing::{info, warn};
 

@@ -23,10 +23,11 @@ use std::{
 use futures_util::{Stream, StreamExt, pin_mut, stream};
 use image_swap_core::{
     cluster::{
-        pull_secrets::{Action, Covered, Pods, plan},
+        pull_secrets::{Action, Pods, plan},
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
+    pull_secret::Covered,
 };
 use kube::{Client, runtime::watcher};
 use tokio::{

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets::{Covered, NAME, SecretUse},
-    workload::DISABLED,
+    cluster::pull_secrets::SecretUse,
+    labels,
+    pull_secret::{Covered, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -16,7 +17,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::PAGE;
 use crate::{
@@ -26,8 +27,6 @@ use crate::{
 
 /// Phases of pods whose containers are not started again.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
-/// See [`image_swap_core::cluster::webhooks::EXEMPT_LABEL`].
-const EXEMPT: &str = image_swap_core::cluster::webhooks::EXEMPT_LABEL;
 
 /// Watches every pod of the cluster.
 pub(super) fn watch(
@@ -78,18 +77,8 @@ struct PodMetadata {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    annotations: Option<PodAnnotations>,
+    annotations: Option<labels::PodAnnotations>,
     labels: Option<BTreeMap<String, String>>,
-}
-
-/// See [`image_swap_core::admission::ORIGINALS`] and
-/// [`image_swap_core::workload::MIRROR_ANNOTATION`].
-#[derive(Deserialize)]
-struct PodAnnotations {
-    #[serde(rename = "image-swap.io/original-images")]
-    originals: Option<String>,
-    #[serde(rename = "kubernetes.io/config.mirror")]
-    mirror: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -136,12 +125,12 @@ impl From<WholePod> for SeenPod {
         let is_user = secrets.any(|secret| secret.name.as_deref() == Some(NAME));
         let user = is_user.then(|| {
             let labels = labels.unwrap_or_default();
-            let is_exempt = labels.get(EXEMPT).is_some_and(|value| value == "true");
+            let is_exempt = labels.get(labels::EXEMPT).is_some_and(|value| value == "true");
             let annotations = annotations.filter(|it| it.mirror.is_none() && !is_exempt);
-            let disabled = labels.into_iter().filter(|(_, value)| value == DISABLED);
+            let disabled = labels.into_iter().filter(|(_, value)| value == labels::DISABLED);
             Box::new(SecretUser {
                 living: !ENDED.contains(&status.phase.as_deref().unwrap_or_default()),
-                record: annotations.and_then(|annotations| annotations.originals),
+                record: annotations.and_then(|annotations| annotations.original_images),
                 images: spec.images(),
                 disabled: disabled.map(|(key, _)| key).collect(),
             })
@@ -201,11 +190,7 @@ mod tests {
 
     use futures_util::StreamExt;
     use hyper::{Request, Response};
-    use image_swap_core::{
-        admission::ORIGINALS,
-        declaration::{Declaration, Source},
-        workload::MIRROR_ANNOTATION,
-    };
+    use image_swap_core::declaration::{Declaration, Source};
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -233,7 +218,7 @@ mod tests {
             "metadata": {
                 "name": "shop-1", "namespace": "apps", "uid": "7c9e", "resourceVersion": "42",
                 "labels": { "app": "shop" },
-                "annotations": { ORIGINALS: r#"{"main":"nginx"}"#, "other": "x" },
+                "annotations": { labels::ORIGINAL_IMAGES: r#"{"main":"nginx"}"#, "other": "x" },
                 "managedFields": [{ "manager": "kubelet", "fieldsV1": { "f:status": {} } }],
             },
             "spec": {
@@ -269,7 +254,8 @@ mod tests {
             pod["spec"]["containers"][0]["image"] = "quay.io/own".into();
             pod["spec"][list] = json!([item]);
             assert_eq!(used(pod.clone()).map(|it| it.swapped), Some(false), "{list}");
-            pod["metadata"]["annotations"][ORIGINALS] = format!(r#"{{"{key}":"x"}}"#).into();
+            pod["metadata"]["annotations"][labels::ORIGINAL_IMAGES] =
+                format!(r#"{{"{key}":"x"}}"#).into();
             assert_eq!(used(pod).map(|it| it.swapped), Some(true), "{list}");
         }
     }
@@ -277,11 +263,11 @@ mod tests {
     #[test]
     fn pod_that_is_not_swapped_needs_none() {
         for (path, value) in [
-            ("/metadata/annotations", json!({ ORIGINALS: "anything" })),
+            ("/metadata/annotations", json!({ labels::ORIGINAL_IMAGES: "anything" })),
             ("/metadata/annotations", Value::Null),
             ("/metadata/annotations/other", json!("x")),
             ("/metadata/labels", json!({ LABEL: "disabled" })),
-            ("/metadata/labels", json!({ EXEMPT: "true" })),
+            ("/metadata/labels", json!({ labels::EXEMPT: "true" })),
             ("/spec/containers/0/image", json!("ghcr.io/tenant/own:1")),
         ] {
             let mut pod = mk_pod();
@@ -290,7 +276,7 @@ mod tests {
             assert_eq!(used(pod).map(|it| it.swapped), Some(is_untouched), "{path}");
         }
         let mut pod = mk_pod();
-        pod["metadata"]["annotations"][MIRROR_ANNOTATION] = "x".into();
+        pod["metadata"]["annotations"][labels::MIRROR_POD] = "x".into();
         assert_eq!(used(pod).map(|it| it.swapped), Some(false));
         for secrets in [Value::Null, json!([{ "name": "other" }]), json!([{}])] {
             let mut pod = mk_pod();

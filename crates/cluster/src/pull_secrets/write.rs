@@ -1,6 +1,10 @@
 //! Writing and deleting one of them, and never somebody else's.
 
-use image_swap_core::cluster::pull_secrets::{Action, KEPT, KEY, MANAGED_BY, NAME, TYPE};
+use image_swap_core::{
+    cluster::pull_secrets::Action,
+    labels,
+    pull_secret::{KEY, NAME, TYPE},
+};
 use image_swap_text::base64;
 use kube::{
     Api, Client,
@@ -41,7 +45,7 @@ impl Writer {
     /// release where a pod needs it.
     pub(super) fn object(&self, content: &[u8]) -> Value {
         let mut labels = secret::labels(&self.release);
-        labels[MANAGED_BY] = self.release.name.as_str().into();
+        labels[labels::MANAGED_BY] = self.release.name.as_str().into();
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -94,7 +98,8 @@ impl Writer {
         // With a part of the owners it would be deleted too early.
         let owners = pods.iter().map(owner).collect::<Vec<_>>();
         let owners = if owners.len() > OWNERS { Value::Null } else { owners.into() };
-        let metadata = json!({ "ownerReferences": owners, "annotations": { KEPT: "true" } });
+        let metadata =
+            json!({ "ownerReferences": owners, "annotations": { labels::KEPT: "true" } });
         change(&secrets, found, metadata, json!({})).await
     }
 }
@@ -129,7 +134,7 @@ async fn update(
 ) -> Result<Outcome, kube::Error> {
     let metadata = json!({
         "labels": object["metadata"]["labels"],
-        "annotations": { KEPT: null },
+        "annotations": { labels::KEPT: null },
         "ownerReferences": null,
     });
     let patch = json!({ "type": object["type"], "data": object["data"] });

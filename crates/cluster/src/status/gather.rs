@@ -1,10 +1,10 @@
 //! Reading a release.
 
+use image_swap_core::labels;
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use hyper::Request;
-use image_swap_core::cluster::trust::TRUSTS;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
@@ -21,7 +21,7 @@ use crate::{
     api::{get, registrations},
     clock::now,
     error::{Error, is_answer},
-    release::{LEAVING, Release},
+    release::Release,
     report::Report,
     source::Served,
 };
@@ -58,20 +58,23 @@ impl Unread {
 /// If the API server cannot be reached.
 pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
     let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
-    let ours = ListParams::default()
-        .labels("app.kubernetes.io/managed-by=image-swap,image-swap.io/release");
+    let ours = format!("{}={},{}", labels::APP_MANAGED_BY, labels::IMAGE_SWAP, labels::RELEASE);
+    let ours = ListParams::default().labels(&ours);
     let list = maps.list(&ours).await.map_err(Error::api("look for releases"));
     let list = Unread::default().note("releases", list)?;
     let reported = list.into_iter().flatten().filter_map(|map| {
-        let name = map.metadata.labels?.get("image-swap.io/release")?.clone();
+        let name = map.metadata.labels?.get(labels::RELEASE)?.clone();
         let release = Release { namespace: map.metadata.namespace?, name };
         (map.metadata.name? == release.status()).then_some(release)
     });
     let mut releases: Vec<Release> = reported.collect();
     // A release whose controller never ran has no report.
     let deployments: Api<PartialObjectMeta<Deployment>> = Api::all(client.clone());
-    let of_charts = ListParams::default()
-        .labels("app.kubernetes.io/name=image-swap,app.kubernetes.io/component=admission");
+    let of_charts = [
+        [labels::APP_NAME, labels::IMAGE_SWAP].join("="),
+        [labels::APP_COMPONENT, labels::ADMISSION].join("="),
+    ];
+    let of_charts = ListParams::default().labels(&of_charts.join(","));
     let list = deployments.list(&of_charts).await.map_err(Error::api("look for Deployments"));
     let list = Unread::default().note("Deployments", list)?;
     for deployment in list.into_iter().flatten() {
@@ -157,7 +160,7 @@ async fn live(
     let leaving = anchor.is_some_and(|anchor| {
         anchor.is_none_or(|anchor| {
             let annotations = anchor.metadata.annotations.as_ref();
-            let mark = annotations.and_then(|all| all.get(LEAVING));
+            let mark = annotations.and_then(|all| all.get(labels::LEAVING));
             anchor.metadata.deletion_timestamp.is_some() || mark.is_some_and(|it| it == "true")
         })
     });
@@ -269,7 +272,7 @@ async fn nodes(client: &Client, trust: &str) -> Result<Nodes, Error> {
     let list = nodes.list(&ListParams::default()).await.map_err(Error::api("list nodes"))?;
     let is_told = |node: &&PartialObjectMeta<Node>| {
         let annotations = node.metadata.annotations.as_ref();
-        annotations.and_then(|all| all.get(TRUSTS)).is_some_and(|it| it == trust)
+        annotations.and_then(|all| all.get(labels::TRUSTS)).is_some_and(|it| it == trust)
     };
     Ok(Nodes { all: list.items.len(), told: list.items.iter().filter(is_told).count() })
 }

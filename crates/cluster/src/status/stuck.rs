@@ -1,14 +1,13 @@
 //! Pods that cannot start, and the reason that the kubelet, the scheduler or the API
 //! server gave.
 
-use std::collections::BTreeMap;
-
-use image_swap_core::admission::ORIGINALS;
+use image_swap_core::labels;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ContainerStatus, Pod, PodStatus},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The characters of a message that are kept.
 const MESSAGE: usize = 300;
@@ -81,7 +80,8 @@ impl StuckPods {
 
     /// Counts `pod` if a swapped image keeps it from starting.
     pub(super) fn add(&mut self, pod: &Pod) {
-        let record = pod.metadata.annotations.as_ref().and_then(|all| all.get(ORIGINALS));
+        let record =
+            pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::ORIGINAL_IMAGES));
         let Some(record) = record else { return };
         let swapped: BTreeMap<String, String> = serde_json::from_str(record).unwrap_or_default();
         let is_swapped = |stuck: &StuckPod| {

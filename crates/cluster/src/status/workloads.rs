@@ -3,13 +3,11 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use image_swap_core::{
-    admission::{self, ORIGINALS, Settings},
-    cluster::{
-        pods::{RunningPod, Tally},
-        webhooks::EXEMPT_LABEL,
-    },
+    admission::{self, Settings},
+    cluster::pods::{RunningPod, Tally},
+    labels,
     rule::RuleSet,
-    workload::{DISABLED, exempt::Exemptions},
+    workload::exempt::Exemptions,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -96,7 +94,7 @@ async fn namespaces_apart(client: &Client, policy: &Held) -> Result<BTreeSet<Str
     }
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     let selector =
-        if *opt_in { format!("{label}!=enabled") } else { format!("{label}={DISABLED}") };
+        if *opt_in { format!("{label}!=enabled") } else { format!("{label}={}", labels::DISABLED) };
     let list = namespaces.list(&ListParams::default().labels(&selector)).await;
     let list = list.map_err(Error::api("list namespaces"))?;
     Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
@@ -105,7 +103,7 @@ async fn namespaces_apart(client: &Client, policy: &Held) -> Result<BTreeSet<Str
 /// Returns what is counted of `pod`. Without `rules` nothing of it would be swapped.
 fn read(pod: &Pod, rules: Option<&RuleSet>, settings: &Settings) -> RunningPod {
     let annotations = pod.metadata.annotations.as_ref();
-    let record = annotations.and_then(|all| all.get(ORIGINALS)).cloned();
+    let record = annotations.and_then(|all| all.get(labels::ORIGINAL_IMAGES)).cloned();
     let mut images = Vec::new();
     if let Some(spec) = &pod.spec {
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
@@ -116,7 +114,8 @@ fn read(pod: &Pod, rules: Option<&RuleSet>, settings: &Settings) -> RunningPod {
         }));
     }
     let labels = pod.metadata.labels.as_ref();
-    let is_reviewed = labels.is_none_or(|all| all.get(EXEMPT_LABEL).is_none_or(|it| it != "true"));
+    let is_reviewed =
+        labels.is_none_or(|all| all.get(labels::EXEMPT).is_none_or(|it| it != "true"));
     let json = rules.filter(|_| is_reviewed).zip(serde_json::to_vec(pod).ok());
     let to_swap = json.and_then(|(rules, pod)| admission::to_swap(&pod, rules, settings).ok());
     RunningPod { images, record, to_swap: to_swap.unwrap_or_default() }

@@ -25,7 +25,7 @@
 //! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
 //! immutable.
 //!
-//! The annotation [`ORIGINALS`] records the original images, unless it would exceed the
+//! The annotation [`labels::ORIGINAL_IMAGES`] records the original images, unless it would exceed the
 //! size that the API server accepts.
 
 mod before;
@@ -38,20 +38,17 @@ mod request;
 mod response;
 mod settings;
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 pub use self::error::{Found, ReviewError};
 pub use self::outcome::{Outcome, Tally};
+pub use self::request::Subject;
 pub use self::settings::{Mode, Settings, UnknownMode};
 use self::{
     plan::Plan,
     request::{Request, Review},
 };
 use crate::rule::RuleSet;
-
-/// The annotation that says what a pod's images were called before: a JSON
-/// object, containers by name and volumes as `volume:NAME`.
-pub const ORIGINALS: &str = "image-swap.io/original-images";
 
 /// The answer to a review, and what became of it.
 #[derive(Clone, Debug)]
@@ -66,27 +63,6 @@ pub struct Reviewed<'b> {
     pub changed: usize,
     /// Whether the answer holds a patch.
     pub patched: bool,
-}
-
-/// What a review is about, for the log. Empty where the request said nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Subject<'b> {
-    /// The request's identifier.
-    pub uid: Cow<'b, str>,
-    /// The object's namespace.
-    pub namespace: Cow<'b, str>,
-    /// The object's name; empty for one that is yet to be generated.
-    pub name: Cow<'b, str>,
-    /// The prefix of the name to be generated.
-    pub generate_name: Cow<'b, str>,
-    /// The object's kind, without its group.
-    pub kind: Cow<'b, str>,
-    /// The subresource, if it is about one.
-    pub sub_resource: Cow<'b, str>,
-    /// `CREATE`, `UPDATE`, …
-    pub operation: Cow<'b, str>,
-    /// Whether nothing is to be stored.
-    pub dry_run: bool,
 }
 
 /// Answers the AdmissionReview in `body`.

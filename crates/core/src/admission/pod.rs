@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use image_swap_text::json::{Reader, Result};
 
-use super::{ORIGINALS, Settings};
+use super::settings::Settings;
 use crate::{
-    cluster::pull_secrets,
-    workload::{DISABLED, MIRROR_ANNOTATION, PULL_NEVER, exempt::PodExemption},
+    labels, pull_secret,
+    workload::{PULL_NEVER, exempt::PodExemption},
 };
 
 /// The size of all annotations of an object, keys and values, that the API server takes
@@ -52,7 +52,7 @@ pub(super) struct Object<'b> {
     times: [u32; List::COUNT],
 }
 
-/// What stands where [`ORIGINALS`] belongs, which says how to put it there.
+/// What stands where [`labels::ORIGINAL_IMAGES`] belongs, which says how to put it there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Record<'b> {
     /// There is not even `metadata`.
@@ -158,7 +158,7 @@ impl<'b> Object<'b> {
 
     /// Returns true if a record of `len` bytes fits into the annotations.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
-        let len = len + ORIGINALS.len();
+        let len = len + labels::ORIGINAL_IMAGES.len();
         // Text in JSON is as long as the text itself, or longer.
         if len + self.annotations.len() <= ANNOTATIONS_MAX {
             return true;
@@ -167,7 +167,7 @@ impl<'b> Object<'b> {
         let mut reader = Reader::new(self.annotations);
         let read = reader.members(|reader, key| {
             let value = reader.string()?.unwrap_or_default();
-            if key != ORIGINALS.as_bytes() {
+            if key != labels::ORIGINAL_IMAGES.as_bytes() {
                 total += key.len() + value.len();
             }
             Ok(())
@@ -209,11 +209,11 @@ impl<'b> Object<'b> {
         self.record = Record::Absent;
         let start = reader.position();
         let is_object = reader.members(|reader, key| {
-            if key == ORIGINALS.as_bytes() {
+            if key == labels::ORIGINAL_IMAGES.as_bytes() {
                 self.record = reader.string()?.map_or(Record::Absent, Record::Text);
                 return Ok(());
             }
-            self.is_mirror |= key == MIRROR_ANNOTATION.as_bytes();
+            self.is_mirror |= key == labels::MIRROR_POD.as_bytes();
             self.marked[1] |= settings.exemptions.is_mark(key);
             reader.skip()
         })?;
@@ -237,7 +237,7 @@ impl<'b> Object<'b> {
             }
             let value = reader.string()?;
             if is_switch {
-                self.is_disabled = value.as_deref() == Some(DISABLED);
+                self.is_disabled = value.as_deref() == Some(labels::DISABLED);
             }
             if let Some(value) = value {
                 self.exempt_label = exemptions.label(key, &value).or(self.exempt_label);
@@ -294,7 +294,7 @@ impl<'b> Object<'b> {
         let is_list = reader.items(|reader, _| {
             reader.members(|reader, key| {
                 if key == b"name" {
-                    has_ours |= reader.string()?.as_deref() == Some(pull_secrets::NAME);
+                    has_ours |= reader.string()?.as_deref() == Some(pull_secret::NAME);
                     return Ok(());
                 }
                 reader.skip()

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use image_swap_text::json::{Reader, Result};
 
 use super::{
-    Settings, Subject,
     error::{Found, ReviewError},
     pod::{List, Object, Record},
+    settings::Settings,
 };
 
 /// An AdmissionReview as it came.
@@ -16,6 +16,27 @@ pub(super) struct Review<'b> {
     api_version: Option<Cow<'b, str>>,
     kind: Option<Cow<'b, str>>,
     request: Option<Request<'b>>,
+}
+
+/// What a review is about, for the log. Empty where the request said nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Subject<'b> {
+    /// The request's identifier.
+    pub uid: Cow<'b, str>,
+    /// The object's namespace.
+    pub namespace: Cow<'b, str>,
+    /// The object's name; empty for one that is yet to be generated.
+    pub name: Cow<'b, str>,
+    /// The prefix of the name to be generated.
+    pub generate_name: Cow<'b, str>,
+    /// The object's kind, without its group.
+    pub kind: Cow<'b, str>,
+    /// The subresource, if it is about one.
+    pub sub_resource: Cow<'b, str>,
+    /// `CREATE`, `UPDATE`, …
+    pub operation: Cow<'b, str>,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
 }
 
 /// Its request. Fields that are absent, null or of another type are empty.

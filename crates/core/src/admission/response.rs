@@ -12,19 +12,13 @@ use image_swap_text::{
 };
 
 use super::{
-    Mode, ORIGINALS,
+    Mode,
     originals::Originals,
     plan::{Plan, Verdict},
     pod::{List, PullSecrets, Record},
     request::Request,
 };
-use crate::{
-    cluster::{
-        pull_secrets,
-        webhooks::{PROBE_ANNOTATION, REACHED, REACHED_WARNING},
-    },
-    reference::ReferenceError,
-};
+use crate::{labels, pull_secret, reference::ReferenceError};
 
 /// How many bytes the decisions in the audit annotation may take.
 const DECISIONS_MAX: usize = 64 * 1024;
@@ -60,11 +54,11 @@ pub(super) fn write(request: &Request<'_>, plan: &Plan<'_>, mode: Mode) -> (Vec<
 /// Shows the controller that the API server asked us, whatever the mode.
 fn push_reached(out: &mut Vec<u8>) {
     let mut patch = Patch::with_capacity(128);
-    let place = [Key("metadata"), Key("annotations"), Key(PROBE_ANNOTATION)];
-    patch.set(Op::Add, &place, REACHED);
+    let place = [Key("metadata"), Key("annotations"), Key(labels::PROBE_REACHED)];
+    patch.set(Op::Add, &place, labels::REACHED);
     push_json_patch(out, patch);
     out.extend_from_slice(br#","warnings":["#);
-    push_string(out, REACHED_WARNING);
+    push_string(out, labels::REACHED_WARNING);
     out.push(b']');
 }
 
@@ -110,11 +104,11 @@ fn replace_image(patch: &mut Patch, verdict: &Verdict<'_>) {
 
 /// Makes the record say `originals`.
 fn put_record(patch: &mut Patch, record: &Record<'_>, originals: &Originals<'_>) {
-    let annotation = [Key("metadata"), Key("annotations"), Key(ORIGINALS)];
+    let annotation = [Key("metadata"), Key("annotations"), Key(labels::ORIGINAL_IMAGES)];
     let value = |out: &mut Vec<u8>| originals.push_quoted(out);
     let member = |out: &mut Vec<u8>| {
         out.push(b'{');
-        push_string(out, ORIGINALS);
+        push_string(out, labels::ORIGINAL_IMAGES);
         out.push(b':');
         value(out);
         out.push(b'}');
@@ -138,7 +132,7 @@ fn add_pull_secret(patch: &mut Patch, found: PullSecrets) {
     let list = [Key("spec"), Key("imagePullSecrets"), Key("-")];
     let item = |out: &mut Vec<u8>| {
         out.extend_from_slice(br#"{"name":"#);
-        push_string(out, pull_secrets::NAME);
+        push_string(out, pull_secret::NAME);
         out.push(b'}');
     };
     match found {

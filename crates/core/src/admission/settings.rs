@@ -2,10 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    cluster::pull_secrets::Covered,
-    workload::{DISABLE_LABEL, exempt::Exemptions},
-};
+use crate::{labels, pull_secret::Covered, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +56,7 @@ pub struct Settings {
     /// The pods and images that keep their names.
     pub exemptions: Exemptions,
     /// The swapped images that are pulled with the Secret
-    /// [`NAME`](crate::cluster::pull_secrets::NAME), which a new pod with one of
+    /// [`NAME`](crate::pull_secret::NAME), which a new pod with one of
     /// them is given; `None`: no pod is.
     pub pull_secret: Option<Covered>,
 }
@@ -68,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
-            disable_label: DISABLE_LABEL.to_owned(),
+            disable_label: labels::OPT_OUT.to_owned(),
             exemptions: Exemptions::default(),
             pull_secret: None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Checked;
+use super::checked::Checked;
 use crate::{
     finding::{Code, Finding},
     rule::{Key, Kind, Rule, RuleId},

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Checked;
+use super::checked::Checked;
 use crate::{
     finding::{Code, Finding},
     reference::{DOCKER_DOMAIN, Reference},

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_text::redact::{has_userinfo, may_hold_secret, userinfo};
 
-use super::Checked;
+use super::checked::Checked;
 use crate::{
     finding::{Code, Finding},
     rule::{Key, Kind, Rule, RuleId, Target},

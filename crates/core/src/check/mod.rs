@@ -3,6 +3,7 @@
 //! Each check looks at the compiled rules and costs the same for each of them,
 //! so that a map of a hundred thousand rules is checked in a moment.
 
+mod checked;
 mod collision;
 mod dead;
 mod exposed;
@@ -14,28 +15,13 @@ use std::{
 
 use image_swap_text::{position::Position, redact::without_userinfo};
 
+pub use self::checked::Checked;
 use self::exposed::Exposed;
 use crate::{
-    declaration::Registry,
     finding::{Code, Finding},
-    nodes::{CONTAINERD, Fallback, Mirrors, Words},
-    rule::{Key, Kind, Rule, RuleId, RuleSet, Target, TargetError, is_below},
+    nodes::{CONTAINERD, Fallback, Words},
+    rule::{Key, Kind, Rule, RuleId, TargetError, is_below},
 };
-
-/// What is checked, and what is known about where it came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Checked<'a> {
-    /// The rules.
-    pub rules: &'a RuleSet,
-    /// The mirrors that nodes use for the rules.
-    pub mirrors: &'a Mirrors,
-    /// The text that the rules were read from.
-    pub text: &'a str,
-    /// The key of the declaration in whose value they stand; `None`: a file of their own.
-    pub key: Option<&'static str>,
-    /// The declared registry; `None`: none was declared.
-    pub registry: Option<&'a Registry>,
-}
 
 impl<'a> Checked<'a> {
     /// Every finding about the rules, in the order of the text.
@@ -72,14 +58,6 @@ impl<'a> Checked<'a> {
         findings
     }
 
-    fn each(&self) -> impl Iterator<Item = (RuleId, &'a Rule)> + use<'a> {
-        self.rules.rules().iter().enumerate()
-    }
-
-    fn rule(&self, id: RuleId) -> &'a Rule {
-        &self.rules.rules()[id]
-    }
-
     fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Finding>) {
         const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
         for id in exposed.sources() {
@@ -88,11 +66,7 @@ impl<'a> Checked<'a> {
             findings.push(Finding::error(Code::InvalidTarget, place, found).hint(USERINFO));
         }
         for (id, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
-            let error = match rule.kind {
-                Kind::Noswap => None,
-                Kind::Exact => Target::of_exact(&rule.target).err(),
-                Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).err(),
-            };
+            let error = rule.parse_target().and_then(Result::err);
             let is_exposed = exposed.has(id);
             let Some(error) = error else {
                 if is_exposed {

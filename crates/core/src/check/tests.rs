@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     declaration::Registry,
     finding::Severity,
-    rule::{Form, map},
+    nodes::Mirrors,
+    rule::{Form, RuleSet, map},
 };
 
 /// Code, severity, line and column of each finding about `text`.

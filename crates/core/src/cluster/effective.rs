@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_text::{base64, position::Position};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, json};
 
 use crate::{
-    declaration::{self, Declaration, UnixTime},
+    declaration::{Declaration, UnixTime},
     finding::{Code, Finding},
 };
 
@@ -63,10 +64,29 @@ pub struct SecretData {
     pub data: BTreeMap<String, Vec<u8>>,
 }
 
+/// A Secret as [`SecretData::text`] writes it.
+#[derive(Deserialize)]
+struct StoredSecret {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(rename = "stringData", default)]
+    plain: BTreeMap<String, String>,
+    #[serde(rename = "data", default)]
+    data: BTreeMap<String, String>,
+}
+
 impl SecretData {
-    /// The same data as a file: the page's Secret, as JSON with a key a line, so
-    /// that a finding's line tells which key it is about.
-    pub fn text(&self) -> String {
+    /// Reads what [`Self::text`] wrote; [`None`] for any other text.
+    fn parse(text: &str) -> Option<Self> {
+        let stored: StoredSecret = serde_json::from_str(text).ok()?;
+        let bytes = |(key, value): (String, String)| Some((key, base64::decode(value)?));
+        let mut data: BTreeMap<_, _> = stored.data.into_iter().map(bytes).collect::<Option<_>>()?;
+        data.extend(stored.plain.into_iter().map(|(key, value)| (key, value.into_bytes())));
+        Some(Self { kind: stored.kind, data })
+    }
+
+    /// Returns the data as the page's Secret: JSON, with a key a line.
+    fn text(&self) -> String {
         let mut plain = Map::new();
         let mut bytes = Map::new();
         for (key, value) in &self.data {
@@ -93,46 +113,48 @@ impl SecretData {
 /// The declaration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// Whose it is.
+    /// Its source.
     pub origin: Origin,
-    /// Its text, as [`Declaration::read`] takes it; empty for [`Origin::None`].
-    pub text: String,
+    /// Its Secret; empty for [`Origin::None`].
+    pub secret: SecretData,
 }
 
 impl Effective {
-    /// No rules.
-    pub const fn none() -> Self {
-        Self { origin: Origin::None, text: String::new() }
+    /// Returns the absence of rules.
+    pub fn none() -> Self {
+        Self { origin: Origin::None, secret: SecretData::default() }
     }
 
-    /// Returns the text with the keys that replicas serve by, and no other key.
-    /// [`None`] if the text is not an object that image-swap wrote.
+    /// Reads what [`Self::text`] wrote. Any other text is a declaration that cannot be used.
+    pub fn parse(origin: Origin, text: &str) -> Self {
+        Self { origin, secret: SecretData::parse(text).unwrap_or_default() }
+    }
+
+    /// Returns the text that is stored; empty for [`Origin::None`].
+    pub fn text(&self) -> String {
+        if self.origin == Origin::None { String::new() } else { self.secret.text() }
+    }
+
+    /// Returns the same with the keys that replicas serve by, and no other key.
     ///
-    /// A hash of this text identifies a declaration in status, logs and answers. No
+    /// A hash of its text identifies a declaration in status, logs and answers. No
     /// credential is part of it, so a weak password cannot be guessed.
-    pub fn text_without_credentials(&self) -> Option<String> {
-        if self.origin == Origin::None {
-            return Some(String::new());
-        }
-        let mut secret: Value = serde_json::from_str(&self.text).ok()?;
-        for block in ["stringData", "data"] {
-            if let Some(fields) = secret.get_mut(block).and_then(Value::as_object_mut) {
-                fields.retain(|key, _| SERVED.contains(&key.as_str()));
-            }
-        }
-        Some(format!("{secret:#}\n"))
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        let mut this = self.clone();
+        this.secret.data.retain(|key, _| SERVED.contains(&key.as_str()));
+        this
     }
 
-    /// Reads what is in force. An authority that has expired since is no reason
-    /// to drop the rules: `None` only if there are none, or if the text is not
-    /// ours.
+    /// Reads the declaration. An authority that has expired since does not drop the rules.
+    /// [`None`] for [`Origin::None`], and for one that cannot be used.
     pub fn declaration(&self) -> Option<Declaration> {
         // Long before any certificate expires.
         const BEFORE: UnixTime = 0;
         if self.origin == Origin::None {
             return None;
         }
-        Declaration::read(declaration::Source::RegistryInfo, &self.text, BEFORE).ok()
+        Declaration::from_data(&self.secret.kind, &self.secret.data, BEFORE).ok()
     }
 }
 
@@ -172,17 +194,16 @@ pub fn decide(
     let mut about = Vec::new();
     let mut judge = |origin, secret: Option<&SecretData>| {
         let secret = secret?;
-        let text = secret.text();
-        let read = Declaration::read(declaration::Source::RegistryInfo, &text, now)
-            .and_then(Declaration::serving);
+        let read =
+            Declaration::from_data(&secret.kind, &secret.data, now).and_then(Declaration::serving);
         let (refused, findings) = match read {
             // What cannot be kept would be lost at the next restart.
-            Ok(_) if text.len() > LONGEST => (true, vec![too_large(&text)]),
+            Ok(_) if secret.text().len() > LONGEST => (true, vec![too_large(&secret.text())]),
             Ok(declaration) => (false, declaration.findings().to_vec()),
             Err(refusal) => (true, refusal.findings),
         };
         about.push(About { origin, refused, findings });
-        Some(if refused { Err(origin) } else { Ok(Effective { origin, text }) })
+        Some(if refused { Err(origin) } else { Ok(Effective { origin, secret: secret.clone() }) })
     };
     let first = judge(Origin::RegistryInfo, registry_info);
     let second = judge(Origin::Chart, chart);

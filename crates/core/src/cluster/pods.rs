@@ -9,7 +9,7 @@ use crate::reference::Reference;
 pub struct RunningPod {
     /// Its images, each with the name that the record of originals has for it.
     pub images: Vec<(String, String)>,
-    /// The record ([`ORIGINALS`](crate::admission::ORIGINALS)), if it has one.
+    /// The record ([`labels::ORIGINAL_IMAGES`](labels::ORIGINAL_IMAGES)), if it has one.
     pub record: Option<String>,
     /// The names of the images that would be swapped if the pod were created now
     /// ([`to_swap`](crate::admission::to_swap)). Empty for a pod that is never reviewed.

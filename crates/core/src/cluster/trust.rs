@@ -6,13 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::{
-    declaration::Declaration,
-    rule::{Kind, Rule, Target},
-};
-
-/// The annotation of a Node that says what it was told: [`Trust::text`], hashed.
-pub const TRUSTS: &str = "image-swap.io/trusts";
+use crate::{declaration::Declaration, rule::Target};
 
 /// One thing that nodes have to be told of a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +45,8 @@ pub struct Trust {
 impl Trust {
     /// What `declaration` needs: of hosts alone that a rule sends images to.
     pub fn of(declaration: &Declaration) -> Self {
-        let targets: Vec<Target> = declaration.rules().rules().iter().filter_map(target).collect();
+        let rules = declaration.rules().rules().iter();
+        let targets: Vec<Target> = rules.filter_map(|rule| rule.parse_target()?.ok()).collect();
         let mut trust = Self::default();
         let registry = declaration.registry.as_ref();
         // Both are about certificates: over plain HTTP there are none.
@@ -81,14 +76,6 @@ impl Trust {
             let _ = writeln!(text, "{need}");
         }
         text + &self.authorities
-    }
-}
-
-fn target(rule: &Rule) -> Option<Target> {
-    match rule.kind {
-        Kind::Noswap => None,
-        Kind::Exact => Target::of_exact(&rule.target).ok(),
-        Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
     }
 }
 

@@ -9,9 +9,15 @@ use image_swap_text::{
 };
 use strsim::osa_distance;
 
-use super::{Certificates, Credential, HostPattern, Refused, Registry, UnixTime};
+use super::{
+    certificate::{Certificates, UnixTime},
+    credential::Credential,
+    host::HostPattern,
+    refused::Refused,
+    registry::Registry,
+};
 use crate::{
-    finding::{Code, Finding},
+    finding::{Code, Finding, Severity},
     manifest,
     reference::{is_domain, is_path},
     rule::Target,
@@ -52,6 +58,9 @@ const PLACEHOLDER: &str = "REPLACE_WITH_";
 const KNOWN: [&str; 7] =
     ["apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"];
 
+/// The type of the Secret.
+const OPAQUE: &str = "Opaque";
+
 /// The values' block.
 const BLOCK: &str = "ociImageRegistry";
 
@@ -79,19 +88,56 @@ impl Names {
     }
 }
 
-/// The fields that were given, decoded, not yet judged.
+/// The position of a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    position: Position,
+    /// The key in whose decoded value the position is; [`None`] in a file.
+    key: Option<&'static str>,
+}
+
+impl From<Position> for Place {
+    fn from(position: Position) -> Self {
+        Self { position, key: None }
+    }
+}
+
+/// The decoded fields of a declaration, not yet checked.
 pub(super) struct Fields {
     names: Names,
-    /// Where the block of fields begins.
-    place: Position,
-    given: BTreeMap<Field, (String, Position)>,
+    /// The beginning of the block of fields.
+    place: Place,
+    given: BTreeMap<Field, (String, Place)>,
     /// Unknown keys that look like the key of a field, as written.
-    mistyped: BTreeMap<Field, (String, Position)>,
+    mistyped: BTreeMap<Field, (String, Place)>,
     findings: Vec<Finding>,
 }
 
-fn unusable(place: Position, message: impl Into<String>) -> Finding {
-    Finding::error(Code::Unusable, place, message)
+fn unusable(place: impl Into<Place>, message: impl Into<String>) -> Finding {
+    let Place { position, key } = place.into();
+    Finding::error(Code::Unusable, position, message).within(key)
+}
+
+fn warning(code: Code, place: Place, message: impl Into<String>) -> Finding {
+    Finding::warning(code, place.position, message).within(place.key)
+}
+
+/// Returns the fields of `data`, the decoded data of a stored Secret of the type `kind`; an
+/// empty type is the API server's default.
+pub(super) fn of_data(kind: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Fields, Refused> {
+    if !matches!(kind, "" | OPAQUE) {
+        return Err(wrong_value(Position::START, "type", OPAQUE, kind).into());
+    }
+    let mut fields = Fields::new(Names::Secret, Position::START);
+    for (key, value) in data {
+        let Some(field) = Names::Secret.field(key) else {
+            fields.unknown(key, Position::START);
+            continue;
+        };
+        let place = Place { position: Position::START, key: Names::Secret.key(field) };
+        fields.insert(field, key, in_utf8(key, value.clone(), place)?, place)?;
+    }
+    Ok(fields)
 }
 
 /// Whether the object `node` says it is a `kind`.
@@ -125,19 +171,13 @@ pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields
     expect(tree, secret, &["metadata", "namespace"], "jet-system")?;
     // The API server's default.
     if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
-        expect(tree, secret, &["type"], "Opaque")?;
+        expect(tree, secret, &["type"], OPAQUE)?;
     }
-    let mut fields = Fields {
-        names: Names::Secret,
-        place,
-        given: BTreeMap::new(),
-        mistyped: BTreeMap::new(),
-        findings: Vec::new(),
-    };
+    let mut fields = Fields::new(Names::Secret, place);
     for &(key, _) in tree.entries(secret) {
         let name = tree.scalar(key).unwrap_or_default();
         if !KNOWN.contains(&name) {
-            fields.unknown(tree, key);
+            fields.unknown(name, tree.node(key).place);
         }
     }
     refuse_repeated(tree, secret)?;
@@ -181,13 +221,7 @@ pub(super) fn of_values_object(tree: &Tree<'_>, values: NodeId) -> Result<Fields
         return Err(unusable(tree.node(second).place, message).into());
     }
     let place = tree.node(block).place;
-    let mut fields = Fields {
-        names: Names::Values,
-        place,
-        given: BTreeMap::new(),
-        mistyped: BTreeMap::new(),
-        findings: Vec::new(),
-    };
+    let mut fields = Fields::new(Names::Values, place);
     fields.take(tree, block, false)?;
     Ok(fields)
 }
@@ -209,10 +243,12 @@ fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Resul
     if found == expected {
         return Ok(());
     }
-    let message = format!("expected {}: {expected}, found {found}", path.join("."));
-    Err(unusable(tree.node(node).place, message)
+    Err(wrong_value(tree.node(node).place, &path.join("."), expected, found).into())
+}
+
+fn wrong_value(position: Position, path: &str, expected: &str, found: &str) -> Finding {
+    unusable(position, format!("expected {path}: {expected}, found {found}"))
         .hint("the page fixes kind, metadata and type")
-        .into())
 }
 
 /// What stands at `path`, if it is anything.
@@ -286,11 +322,20 @@ fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
 }
 
 impl Fields {
-    fn unknown(&mut self, tree: &Tree<'_>, key: NodeId) {
-        let name = tree.scalar(key).unwrap_or_default();
+    fn new(names: Names, place: Position) -> Self {
+        Self {
+            names,
+            place: place.into(),
+            given: BTreeMap::new(),
+            mistyped: BTreeMap::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn unknown(&mut self, name: &str, position: Position) {
+        let place = position.into();
         let mut known = TABLE.iter().filter_map(|row| Some((row.0, self.names.key(row.0)?)));
         let meant = known.find(|(_, known)| is_like(name, known));
-        let place = tree.node(key).place;
         let hint = match meant {
             Some((field, known)) => {
                 self.mistyped.entry(field).or_insert((shown(name).to_owned(), place));
@@ -299,7 +344,7 @@ impl Fields {
             None => "it is ignored".to_owned(),
         };
         let message = format!("expected a key of the page, found {}", shown(name));
-        self.findings.push(Finding::warning(Code::UnknownKey, place, message).hint(hint));
+        self.findings.push(warning(Code::UnknownKey, place, message).hint(hint));
     }
 
     /// Takes every field of a block; `decode`: its values are base64.
@@ -310,14 +355,14 @@ impl Fields {
             );
         }
         refuse_repeated(tree, block)?;
-        self.place = tree.node(block).place;
+        self.place = tree.node(block).place.into();
         for &(key, value) in tree.entries(block) {
             let name = tree.scalar(key).unwrap_or_default();
             let Some(field) = self.names.field(name) else {
-                self.unknown(tree, key);
+                self.unknown(name, tree.node(key).place);
                 continue;
             };
-            let place = tree.node(value).place;
+            let place = tree.node(value).place.into();
             let Some(text) = tree.scalar(value) else {
                 return Err(unusable(
                     place,
@@ -339,16 +384,26 @@ impl Fields {
             // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
             let text = if tree.is_null(value) { "" } else { text };
             let text = if decode { decoded(name, text, place)? } else { text.to_owned() };
-            if text.trim_start().starts_with(PLACEHOLDER) {
-                let message = format!(
-                    "{name}: expected a value, found the page's placeholder {PLACEHOLDER}…"
-                );
-                return Err(unusable(place, message)
-                    .hint("put in what your registry uses, or leave an optional key empty")
-                    .into());
-            }
-            self.given.insert(field, (text, place));
+            self.insert(field, name, text, place)?;
         }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        field: Field,
+        name: &str,
+        text: String,
+        place: Place,
+    ) -> Result<(), Refused> {
+        if text.trim_start().starts_with(PLACEHOLDER) {
+            let message =
+                format!("{name}: expected a value, found the page's placeholder {PLACEHOLDER}…");
+            return Err(unusable(place, message)
+                .hint("put in what your registry uses, or leave an optional key empty")
+                .into());
+        }
+        self.given.insert(field, (text, place));
         Ok(())
     }
 
@@ -357,7 +412,7 @@ impl Fields {
         self.names.key(Field::Mirrors).unwrap_or_default()
     }
 
-    fn required(&self, field: Field) -> Result<(&str, Position), Refused> {
+    fn required(&self, field: Field) -> Result<(&str, Place), Refused> {
         let found = self.given.get(&field).map(|(text, place)| (text.as_str(), *place));
         // A base path may be the registry's root; nothing else can be empty.
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
@@ -424,12 +479,16 @@ impl Fields {
     }
 }
 
-fn decoded(name: &str, text: &str, place: Position) -> Result<String, Refused> {
+fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
     let encoded: String = text.split_whitespace().collect();
     let bytes = base64::decode(encoded).ok_or_else(|| {
         unusable(place, format!("{name}: expected base64, found something else"))
             .hint("plain text belongs below stringData")
     })?;
+    in_utf8(name, bytes, place)
+}
+
+fn in_utf8(name: &str, bytes: Vec<u8>, place: Place) -> Result<String, Refused> {
     String::from_utf8(bytes).map_err(|_| {
         unusable(place, format!("{name}: expected text in UTF-8, found other bytes")).into()
     })
@@ -438,7 +497,7 @@ fn decoded(name: &str, text: &str, place: Position) -> Result<String, Refused> {
 /// Returns the password without line breaks at its end, and warns of them: `echo` adds one
 /// to what is piped into `base64`, and no registry's password ends in one.
 fn password<'t>(
-    (text, place): (&'t str, Position),
+    (text, place): (&'t str, Place),
     names: Names,
     findings: &mut Vec<Finding>,
 ) -> &'t str {
@@ -447,13 +506,13 @@ fn password<'t>(
         let key = names.key(Field::Password).unwrap_or_default();
         let message = format!("{key} ends in a line break, which is left out");
         let hint = "encode it without one: printf %s PASSWORD | base64";
-        findings.push(Finding::warning(Code::TrailingNewline, place, message).hint(hint));
+        findings.push(warning(Code::TrailingNewline, place, message).hint(hint));
     }
     password
 }
 
 /// Returns the hosts besides DOMAIN that the credential is declared for.
-fn hosts((text, place): (&str, Position), names: Names) -> Result<Vec<HostPattern>, Refused> {
+fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>, Refused> {
     let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
     let mut hosts = Vec::new();
     for (index, item) in items.enumerate() {
@@ -472,7 +531,7 @@ fn hosts((text, place): (&str, Position), names: Names) -> Result<Vec<HostPatter
 }
 
 /// Returns the host, and true if `http://` stands before it.
-fn domain((text, place): (&str, Position), names: Names) -> Result<(String, bool), Refused> {
+fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), Refused> {
     let key = names.key(Field::Domain).unwrap_or_default();
     let text = text.trim();
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
@@ -495,7 +554,7 @@ fn domain((text, place): (&str, Position), names: Names) -> Result<(String, bool
 }
 
 /// Empty where the images lie at the registry's root.
-fn base_path((text, place): (&str, Position), names: Names) -> Result<String, Refused> {
+fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
     let path = text.trim().trim_matches('/');
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
@@ -508,7 +567,7 @@ fn base_path((text, place): (&str, Position), names: Names) -> Result<String, Re
 }
 
 /// Go's `strconv.ParseBool`, less its one-letter forms.
-fn boolean((text, place): (&str, Position), names: Names) -> Result<bool, Refused> {
+fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -523,7 +582,7 @@ fn boolean((text, place): (&str, Position), names: Names) -> Result<bool, Refuse
 fn check_ca(
     ca: &Certificates,
     key: &str,
-    place: Position,
+    place: Place,
     now: UnixTime,
     insecure: bool,
     findings: &mut Vec<Finding>,
@@ -544,16 +603,13 @@ fn check_ca(
         );
         // While one of them is valid the registry can still be trusted by it.
         let all = expired.len() == ca.not_after().len();
-        let finding = if all {
-            Finding::error(Code::ExpiredCa, place, message)
-        } else {
-            Finding::warning(Code::ExpiredCa, place, message)
-        };
-        findings.push(finding.hint("put in the authority's current certificate"));
+        let severity = if all { Severity::Error } else { Severity::Warning };
+        let finding = Finding::new(severity, Code::ExpiredCa, place.position, message);
+        findings.push(finding.within(place.key).hint("put in the authority's current certificate"));
     }
     if insecure {
         findings.push(
-            Finding::warning(
+            warning(
                 Code::InsecureWithCa,
                 place,
                 format!("{key} is given, and certificates are not verified: it has no effect"),

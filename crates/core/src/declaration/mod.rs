@@ -8,10 +8,13 @@ mod certificate;
 mod credential;
 mod fields;
 mod host;
+mod refused;
+pub(crate) mod registry;
 mod source;
 
+use std::collections::BTreeMap;
+
 use image_swap_text::{
-    base64,
     position::Position,
     yaml::{NodeId, Tree},
 };
@@ -21,13 +24,14 @@ pub use self::{
     certificate::{Certificates, UnixTime},
     credential::Credential,
     host::HostPattern,
+    refused::Refused,
+    registry::Registry,
     source::Source,
 };
 use crate::{
     check::Checked,
     finding::{Code, Finding, Severity},
-    nodes::{Fallback, Mirrors},
-    render::Format,
+    nodes::{Fallback, Mirrors, Words},
     rule::{Form, ImageSwap, RuleSet, map, redact::line_may_hold_secret},
 };
 
@@ -45,64 +49,6 @@ pub struct Declaration {
     /// What was found while reading.
     read: Vec<Finding>,
     findings: Vec<Finding>,
-}
-
-/// The registry, and what belongs to it alone.
-///
-/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port and for
-/// [`Self::hosts`]; a target elsewhere gets none of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::doc_markdown, reason = "the page's own names, which people search for")]
-pub struct Registry {
-    /// Host, with a port if one was declared; no scheme, no slash.
-    pub domain: String,
-    /// A name for people; only values have one.
-    pub name: Option<String>,
-    /// Further hosts of the same server, CREDENTIAL_HOSTS; empty if none was declared.
-    pub hosts: Vec<HostPattern>,
-    /// Where in the registry the mirrored images lie. Never prepended to a target.
-    pub base_path: String,
-    /// For whom to authenticate; empty: anonymous.
-    pub username: Credential,
-    /// The password that goes with [`Self::username`].
-    pub password: Credential,
-    /// Whether certificates of this host are taken unseen.
-    pub insecure: bool,
-    /// True if DOMAIN or a target on it begins with `http://`.
-    pub plain_http: bool,
-    /// The authorities that sign for this host; none: the system's.
-    pub ca: Certificates,
-}
-
-impl Registry {
-    /// Returns true if user name, password, authority and INSECURE are declared for
-    /// `host`, a host with its port if it has one.
-    pub fn covers(&self, host: &str) -> bool {
-        self.domain.eq_ignore_ascii_case(host)
-            || self.hosts.iter().any(|pattern| pattern.matches(host))
-    }
-
-    /// What follows `Basic ` in an Authorization header, and is `auth` in a
-    /// credential file; `None`: anonymous. It is the credential, only encoded.
-    ///
-    /// Source: RFC 7617, section 2.
-    pub fn basic(&self) -> Option<String> {
-        let both = [self.username.expose(), ":", self.password.expose()].concat();
-        (!self.username.is_empty()).then(|| base64::encode(both))
-    }
-}
-
-/// A declaration that is not used, and why. Holds at least one error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Errors, and the warnings found beside them.
-    pub findings: Vec<Finding>,
-}
-
-impl From<Finding> for Refused {
-    fn from(finding: Finding) -> Self {
-        Self { findings: vec![finding] }
-    }
 }
 
 impl Declaration {
@@ -156,6 +102,19 @@ impl Declaration {
             fields::of_values_object(tree, node)
         };
         Self::from_fields(fields?, now)
+    }
+
+    /// Reads `data`, the decoded data of the stored Secret `registry-info`, whose type is
+    /// `kind`. A finding's position is in the value of its key.
+    ///
+    /// # Errors
+    /// Returns the findings if the data declares no usable registry.
+    pub fn from_data(
+        kind: &str,
+        data: &BTreeMap<String, Vec<u8>>,
+        now: UnixTime,
+    ) -> Result<Self, Refused> {
+        Self::from_fields(fields::of_data(kind, data)?, now)
     }
 
     fn from_fields(fields: Fields, now: UnixTime) -> Result<Self, Refused> {
@@ -217,10 +176,11 @@ impl Declaration {
         other.into_iter().cloned().chain(about_rules).collect()
     }
 
-    /// What there is to say about it where nodes read `format`, and may ask the
-    /// registry itself or not. [`Self::findings`] is that of containerd's.
-    pub fn findings_told_in(&self, format: &Format, fallback: Fallback) -> Vec<Finding> {
-        self.with(self.checked().findings_told(format.words(), fallback))
+    /// Returns the findings for nodes whose format has the capabilities `words`, and that
+    /// pull from the registry itself if `fallback` allows it. [`Self::findings`] are those
+    /// for containerd.
+    pub fn findings_told_in(&self, words: Words, fallback: Fallback) -> Vec<Finding> {
+        self.with(self.checked().findings_told(words, fallback))
     }
 
     /// The same declaration if the dialect `canonical` can serve it.

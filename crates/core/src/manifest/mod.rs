@@ -30,7 +30,7 @@ pub use self::{
     outcome::{Change, ExemptPart, Holder, Left, Passed, Rewritten, What, Why},
     text::Manifest,
 };
-use crate::{rule::RuleSet, workload};
+use crate::{labels, rule::RuleSet, workload};
 
 /// What may be set about rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            disable_label: workload::DISABLE_LABEL.to_owned(),
+            disable_label: labels::OPT_OUT.to_owned(),
             image_fields: Vec::new(),
             env: false,
             args: false,

@@ -13,12 +13,12 @@ use super::{
     uses::{Found, OnRequest, image_in_argument},
 };
 use crate::{
-    admission::ORIGINALS,
+    labels,
     rule::{Reason, RuleSet},
 };
 
 /// Annotations that repeat what an object was before.
-const REPEATED: [&str; 2] = [ORIGINALS, "kubectl.kubernetes.io/last-applied-configuration"];
+const REPEATED: [&str; 2] = [labels::ORIGINAL_IMAGES, labels::LAST_APPLIED];
 
 /// Names before the image in texts of some tools.
 const SCHEMES: [&str; 2] = ["docker://", "oci://"];

@@ -6,6 +6,7 @@
 //! than its length. A scalar may be edited if every pair it occurs in is an
 //! image to be swapped.
 
+use crate::labels;
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use image_swap_text::yaml::{Kind, NodeId, Tree};
@@ -13,9 +14,7 @@ use image_swap_text::yaml::{Kind, NodeId, Tree};
 use super::fields::{Fields, is_merge, merge_sources};
 use super::role::{Family, Role, Standing};
 use super::{FieldSpec, Settings, What, known};
-use crate::workload::{
-    CONTAINER_LISTS, DISABLED, MIRROR_ANNOTATION, PULL_NEVER, Workload, exempt::Exemptions,
-};
+use crate::workload::{CONTAINER_LISTS, PULL_NEVER, Workload, exempt::Exemptions};
 
 /// The fields that decide something here, beside the label of the settings, the keys of
 /// exemptions, and the names in the paths of fields.
@@ -29,7 +28,7 @@ const FIELDS: [&str; 26] = [
     "labels",
     "annotations",
     "ownerReferences",
-    MIRROR_ANNOTATION,
+    labels::MIRROR_POD,
     "items",
     "spec",
     "template",
@@ -535,8 +534,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         let Some(metadata) = self.fields.get(id, "metadata") else { return false };
         let labels = self.fields.get(metadata, "labels");
         let annotations = self.fields.get(metadata, "annotations");
-        labels.and_then(|id| self.fields.text(id, self.label)) == Some(DISABLED)
-            || annotations.is_some_and(|id| self.fields.get(id, MIRROR_ANNOTATION).is_some())
+        labels.and_then(|id| self.fields.text(id, self.label)) == Some(labels::DISABLED)
+            || annotations.is_some_and(|id| self.fields.get(id, labels::MIRROR_POD).is_some())
             || self.exemption_of_pod(id).is_some()
     }
 

@@ -10,8 +10,7 @@ mod words;
 pub(crate) use self::mirrors::DOCKER_REGISTRY;
 pub use self::mirrors::{Endpoint, Fallback, Mirrors};
 pub use self::short::short_name_alias;
-pub use self::words::Inexpressible;
-pub(crate) use self::words::{CONTAINERD, Words};
+pub use self::words::{CONTAINERD, Inexpressible, Words};
 use crate::rule::RuleSet;
 
 impl Mirrors {

@@ -9,21 +9,21 @@ use crate::rule::{Key, Kind, RuleId, RuleSet, Target};
     clippy::struct_excessive_bools,
     reason = "a row of a table: each is one thing to have a word for"
 )]
-pub(crate) struct Words {
+pub struct Words {
     /// Rules for a part of a host.
-    pub(crate) paths: bool,
+    pub paths: bool,
     /// A rule for all hosts that have none.
-    pub(crate) default: bool,
+    pub default: bool,
     /// Hosts beside Docker Hub.
-    pub(crate) hosts: bool,
+    pub hosts: bool,
     /// Mirrors that are not the root of their registry.
-    pub(crate) mirror_paths: bool,
+    pub mirror_paths: bool,
     /// That the registry itself is never asked; else what to do instead.
-    pub(crate) never: Result<(), &'static str>,
+    pub never: Result<(), &'static str>,
 }
 
 /// What containerd's `hosts.toml` can say.
-pub(crate) const CONTAINERD: Words =
+pub const CONTAINERD: Words =
     Words { paths: false, default: true, hosts: true, mirror_paths: true, never: Ok(()) };
 
 /// A rule that a format cannot hold.
@@ -37,7 +37,7 @@ pub struct Inexpressible {
 
 impl Words {
     /// The rules that cannot be held, in order.
-    pub(crate) fn inexpressible(
+    pub fn inexpressible(
         &self,
         rules: &RuleSet,
         mirrors: &Mirrors,

@@ -126,8 +126,8 @@ impl Format {
         FORMATS.iter().find(|format| format.name == name)
     }
 
-    /// What it can say.
-    pub(crate) const fn words(&self) -> Words {
+    /// Returns its capabilities.
+    pub const fn words(&self) -> Words {
         self.words
     }
 

@@ -17,7 +17,7 @@ use image_swap_text::{position::Position, redact::is_digest};
 
 use super::{
     key::{Key, compared},
-    target::Target,
+    target::{Target, TargetError},
 };
 use crate::{
     finding::{Code, Finding},
@@ -63,6 +63,18 @@ impl Rule {
             Kind::Prefix | Kind::Default | Kind::Noswap => "",
         };
         self.source.strip_prefix(marker).unwrap_or(&self.source)
+    }
+
+    /// Parses the target; [`None`] for a rule of a kind that has none.
+    ///
+    /// # Errors
+    /// If no swapped reference could begin with it.
+    pub fn parse_target(&self) -> Option<Result<Target, TargetError>> {
+        match self.kind {
+            Kind::Noswap => None,
+            Kind::Exact => Some(Target::of_exact(&self.target)),
+            Kind::Prefix | Kind::Replace | Kind::Default => Some(Target::parse(&self.target)),
+        }
     }
 
     /// True if images that the rule matches stay as they are: it has no target, or its

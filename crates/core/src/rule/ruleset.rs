@@ -131,12 +131,7 @@ impl RuleSet {
         let mut noswap = Vec::new();
         for (id, rule) in rules.iter().enumerate() {
             let exempts = rule.exempts();
-            let target = match rule.kind {
-                _ if exempts => None,
-                Kind::Exact => Target::of_exact(&rule.target).ok(),
-                Kind::Noswap => None,
-                Kind::Prefix | Kind::Replace | Kind::Default => Target::parse(&rule.target).ok(),
-            };
+            let target = if exempts { None } else { rule.parse_target().and_then(Result::ok) };
             if target.is_some() || exempts {
                 set.add(id, rule, target.as_ref());
             }

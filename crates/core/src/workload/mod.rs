@@ -7,13 +7,6 @@
 
 pub mod exempt;
 
-/// The label that a pod opts out with, unless the settings name another.
-pub const DISABLE_LABEL: &str = "k8s.twr.io/imageswap";
-/// The label's value that means "leave this pod alone".
-pub const DISABLED: &str = "disabled";
-/// The annotation of a mirror pod: the API server's picture of a static pod,
-/// which the kubelet runs from a file whatever the picture says.
-pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 /// The pull policy (`imagePullPolicy` of a container, `pullPolicy` of an image
 /// volume) under which no registry is asked, so that the image's name has to stay
 /// what the node knows it by.

@@ -366,7 +366,7 @@ impl Client {
         let _ = self.connection.await.unwrap();
     }
 
-    /// Goes without a farewell.
+    /// Goes without a message.
     pub(crate) fn vanish(self) {
         self.connection.abort();
     }
@@ -413,7 +413,7 @@ impl Answer {
     }
 }
 
-/// Reads until the server closes: with or without a farewell.
+/// Reads until the server closes, with or without `close_notify`.
 pub(crate) async fn read_to_close<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;

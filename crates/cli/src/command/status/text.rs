@@ -9,6 +9,7 @@ use image_swap_cluster::{
 };
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, styled};
+use image_swap_core::labels;
 
 /// Columns that names of rows take.
 const NAMES: usize = 14;
@@ -134,7 +135,7 @@ impl Page {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
-            self.more(&styled(DIM, &format!("told: image-swap.io/trusts={}", report.trust)));
+            self.more(&styled(DIM, &format!("told: {}={}", labels::TRUSTS, report.trust)));
         }
     }
 

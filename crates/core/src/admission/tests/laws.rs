@@ -4,10 +4,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Mode, ORIGINALS, RULES, ask_settled, ask_with, mk_pod, mk_review, pull_secret, review,
-    rules, settings,
+    Answer, Mode, RULES, ask_settled, ask_with, mk_pod, mk_review, pull_secret, review, rules,
+    settings,
 };
-use crate::cluster::pull_secrets;
+use crate::{labels, pull_secret::NAME};
 
 /// Everything that admission can do is on.
 fn ask(operation: &str, pod: &Value, old: &Value) -> Answer {
@@ -103,7 +103,7 @@ fn arb_volume() -> BoxedStrategy<Value> {
 
 fn arb_secret() -> BoxedStrategy<Value> {
     prop_oneof![
-        9 => select(vec!["theirs", pull_secrets::NAME]).prop_map(Value::from),
+        9 => select(vec!["theirs", NAME]).prop_map(Value::from),
         1 => arb_value(),
     ]
     .boxed()
@@ -115,7 +115,7 @@ fn arb_annotations() -> BoxedStrategy<Value> {
         Value::from(Value::Object(entries.collect()).to_string())
     });
     let record = prop_oneof![record, arb_value()].boxed();
-    let annotations = with_unknown(vec![(ORIGINALS, record)]);
+    let annotations = with_unknown(vec![(labels::ORIGINAL_IMAGES, record)]);
     prop_oneof![8 => annotations, 1 => Just(json!({})), 1 => arb_value()].boxed()
 }
 
@@ -140,7 +140,7 @@ fn without_ours(pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(secrets) = spec.get_mut("imagePullSecrets").and_then(Value::as_array_mut) {
-            secrets.retain(|it| it["name"] != pull_secrets::NAME);
+            secrets.retain(|it| it["name"] != NAME);
         }
         if spec.get("imagePullSecrets").is_some_and(|it| it.is_null() || *it == json!([])) {
             spec.remove("imagePullSecrets");
@@ -158,7 +158,7 @@ fn without_ours(pod: &Value) -> Value {
     let is_nothing = |value: &Value| value.is_null() || *value == json!({});
     if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(ORIGINALS);
+            annotations.remove(labels::ORIGINAL_IMAGES);
         }
         if metadata.get("annotations").is_some_and(is_nothing) {
             metadata.remove("annotations");

@@ -14,10 +14,11 @@ mod record;
 mod update;
 mod warnings;
 
+use crate::labels;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Mode, ORIGINALS, Outcome, ReviewError, Settings, Tally, review};
+use super::{Mode, Outcome, ReviewError, Settings, Tally, review};
 use crate::rule::{
     RuleSet,
     map::{self, Form},
@@ -52,7 +53,8 @@ fn mk_pod(containers: &[(&str, &str)]) -> Value {
 /// The same with the record of originals.
 fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
     let mut pod = mk_pod(containers);
-    pod["metadata"]["annotations"] = json!({ORIGINALS: originals.to_string(), "other": "kept"});
+    pod["metadata"]["annotations"] =
+        json!({labels::ORIGINAL_IMAGES: originals.to_string(), "other": "kept"});
     pod
 }
 
@@ -102,7 +104,7 @@ impl Answer {
 
     /// The record of originals without checksums; null if there is none.
     fn record(&self) -> Value {
-        let text = self.object["metadata"]["annotations"][ORIGINALS].as_str();
+        let text = self.object["metadata"]["annotations"][labels::ORIGINAL_IMAGES].as_str();
         let mut record = text.map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
         if let Some(record) = record.as_object_mut() {
             record.retain(|key, _| !key.starts_with("swapped:"));

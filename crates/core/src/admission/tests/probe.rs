@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Mode, mk_pod, rules, settings};
-use crate::{
-    admission::review,
-    cluster::webhooks::{NOT_REACHED, PROBE_ANNOTATION, REACHED, REACHED_WARNING},
-};
+use crate::{admission::review, labels};
 
 fn mk_probe() -> Value {
     json!({
@@ -21,7 +18,7 @@ fn mk_probe() -> Value {
             "object": {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": "n", "annotations": {PROBE_ANNOTATION: NOT_REACHED}},
+                "metadata": {"name": "n", "annotations": {labels::PROBE_REACHED: labels::NOT_REACHED}},
             },
         },
     })
@@ -45,7 +42,7 @@ fn answered(probe: &Value, mode: Mode) -> Option<Value> {
 fn the_probe_shows_that_we_were_asked_in_every_mode() {
     for mode in [Mode::Enforce, Mode::Audit] {
         let object = answered(&mk_probe(), mode).unwrap();
-        assert_eq!(object["metadata"]["annotations"][PROBE_ANNOTATION], REACHED);
+        assert_eq!(object["metadata"]["annotations"][labels::PROBE_REACHED], labels::REACHED);
     }
 }
 
@@ -54,7 +51,7 @@ fn the_answer_warns_that_a_replica_was_reached() {
     let body = mk_probe().to_string();
     let reviewed = review(body.as_bytes(), &rules(""), &settings(Mode::Enforce)).unwrap();
     let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
-    assert_eq!(answer["response"]["warnings"], json!([REACHED_WARNING]));
+    assert_eq!(answer["response"]["warnings"], json!([labels::REACHED_WARNING]));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Mode, RULES, Settings, ask_settled, mk_container, mk_pod, mk_review, rules};
 use crate::{
-    cluster::pull_secrets::Covered,
     declaration::{Declaration, Source},
+    pull_secret::Covered,
 };
 
 /// Settings of a release that declares `h.example` with a base path.

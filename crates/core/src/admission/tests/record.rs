@@ -1,8 +1,9 @@
 //! The annotation that remembers what images were called.
 
+use crate::labels;
 use serde_json::{Value, json};
 
-use super::{ORIGINALS, create, leaves, mk_pod, mk_recorded_pod};
+use super::{create, leaves, mk_pod, mk_recorded_pod};
 
 /// The record of `nginx` in the container `app`.
 const RECORD: &str = r#"{"app":"nginx","swapped:app":"e4eff381"}"#;
@@ -16,7 +17,7 @@ fn a_second_look_finds_nothing_to_do() {
 
 #[test]
 fn only_the_one_key_is_set_where_there_are_annotations() {
-    for annotations in [json!({}), json!({"a/b": "c"}), json!({ORIGINALS: null})] {
+    for annotations in [json!({}), json!({"a/b": "c"}), json!({labels::ORIGINAL_IMAGES: null})] {
         let mut pod = mk_pod(&[("app", "nginx")]);
         pod["metadata"]["annotations"] = annotations;
         let answer = create(&pod);
@@ -35,7 +36,10 @@ fn only_the_one_key_is_set_where_there_are_annotations() {
 fn null_annotations_are_replaced_by_a_map() {
     let mut pod = mk_pod(&[("app", "nginx")]);
     pod["metadata"]["annotations"] = Value::Null;
-    assert_eq!(create(&pod).object["metadata"]["annotations"], json!({ORIGINALS: RECORD}));
+    assert_eq!(
+        create(&pod).object["metadata"]["annotations"],
+        json!({labels::ORIGINAL_IMAGES: RECORD})
+    );
 }
 
 #[test]
@@ -95,7 +99,7 @@ fn an_entry_that_the_rules_contradict_is_dropped() {
 fn a_text_that_is_no_record_stays_until_there_is_something_to_record() {
     for text in ["", "not json", "[]", "{\"app\":", "{} {}", "{\"app\":\"nginx\"} x"] {
         let mut pod = mk_pod(&[("app", "quay.io/a/b")]);
-        pod["metadata"]["annotations"] = json!({ORIGINALS: text});
+        pod["metadata"]["annotations"] = json!({labels::ORIGINAL_IMAGES: text});
         leaves(&pod);
         pod["spec"]["containers"][0]["image"] = json!("nginx");
         let answer = create(&pod);
@@ -108,7 +112,7 @@ fn a_text_that_is_no_record_stays_until_there_is_something_to_record() {
 fn a_record_that_says_the_same_in_other_words_is_left() {
     let mut pod = mk_pod(&[("app", "h.example/d/library/nginx")]);
     for text in [r#" { "app" : "nginx" } "#, r#"{"app":"redis","\u0061pp":"n\u0067inx"}"#] {
-        pod["metadata"]["annotations"] = json!({ORIGINALS: text});
+        pod["metadata"]["annotations"] = json!({labels::ORIGINAL_IMAGES: text});
         leaves(&pod);
     }
 }
@@ -129,7 +133,7 @@ fn mk_annotated_pod(len: usize, filler: &str) -> Value {
 /// The API server refuses a pod whose annotations, keys and values, exceed 256 KiB.
 #[test]
 fn record_that_has_no_room_is_left_out() {
-    let record = ORIGINALS.len() + RECORD.len();
+    let record = labels::ORIGINAL_IMAGES.len() + RECORD.len();
     // In JSON the second takes two bytes a character.
     for filler in ["a", "\""] {
         let room = 262_144 - record;
@@ -146,7 +150,7 @@ fn record_that_has_no_room_is_left_out() {
 #[test]
 fn stale_record_goes_where_the_new_one_has_no_room() {
     let mut pod = mk_annotated_pod(262_144 - 40, "a");
-    pod["metadata"]["annotations"][ORIGINALS] = json!(r#"{"gone":"a"}"#);
+    pod["metadata"]["annotations"][labels::ORIGINAL_IMAGES] = json!(r#"{"gone":"a"}"#);
     let answer = create(&pod);
     assert_eq!(answer.record(), Value::Null);
     assert_eq!(answer.image("app"), "h.example/d/library/nginx");

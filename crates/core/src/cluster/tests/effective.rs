@@ -1,6 +1,8 @@
+use image_swap_text::yaml::Tree;
 use proptest::prelude::*;
 
 use super::*;
+use crate::declaration::Source;
 
 const NOW: UnixTime = 1_700_000_000;
 
@@ -24,7 +26,7 @@ fn good(domain: &str) -> SecretData {
 }
 
 fn effective(origin: Origin, secret: &SecretData) -> Effective {
-    Effective { origin, text: secret.text() }
+    Effective { origin, secret: secret.clone() }
 }
 
 #[test]
@@ -116,11 +118,11 @@ fn what_is_in_force_is_read_back_whole() {
 #[test]
 fn replicas_get_the_same_rules_without_the_credential() {
     let effective = effective(Origin::RegistryInfo, &good("a.example.org"));
-    let text = effective.text_without_credentials().unwrap();
+    let text = effective.without_credentials().text();
     assert!(!text.contains("s3cret") && !text.contains("robot"), "{text}");
-    let read = Effective { text, ..effective.clone() }.declaration().unwrap();
+    let read = Effective::parse(effective.origin, &text).declaration().unwrap();
     assert_eq!(read.rules().rules(), effective.declaration().unwrap().rules().rules());
-    assert_eq!(Effective::none().text_without_credentials().as_deref(), Some(""));
+    assert_eq!(Effective::none().without_credentials().text(), "");
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn replicas_receive_the_known_keys_alone() {
         declared.data.insert(key.into(), value.into());
     }
     declared.data.insert("Username".into(), vec![0xff, 0xfe]);
-    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials().unwrap();
+    let text = effective(Origin::RegistryInfo, &declared).without_credentials().text();
     let object: serde_json::Value = serde_json::from_str(&text).unwrap();
     let keys = |block: &str| -> Vec<String> {
         object[block].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
@@ -150,9 +152,117 @@ fn replicas_receive_the_known_keys_alone() {
 #[test]
 fn credential_change_leaves_the_served_text() {
     let mut declared = good("a.example.org");
-    let text = effective(Origin::RegistryInfo, &declared).text_without_credentials();
+    let text = effective(Origin::RegistryInfo, &declared).without_credentials().text();
     declared.data.insert("PASSWORD".into(), b"another".to_vec());
-    assert_eq!(effective(Origin::RegistryInfo, &declared).text_without_credentials(), text);
+    assert_eq!(effective(Origin::RegistryInfo, &declared).without_credentials().text(), text);
+}
+
+/// Replicas and controllers of other releases read it.
+#[test]
+fn stored_text_never_changes() {
+    let mut declared = good("a.example.org");
+    declared.data.insert("binary".into(), vec![0xff, 0xfe]);
+    let stored = effective(Origin::Chart, &declared);
+    let written = r#"{
+  "apiVersion": "v1",
+  "data": {
+    "binary": "//4="
+  },
+  "kind": "Secret",
+  "metadata": {
+    "name": "registry-info",
+    "namespace": "jet-system"
+  },
+  "stringData": {
+    "BASE_PATH": "airgap",
+    "DOMAIN": "a.example.org",
+    "INSECURE": "false",
+    "MIRROR_REGISTRIES": "docker.io::a.example.org/airgap/docker.io",
+    "PASSWORD": "s3cret",
+    "USERNAME": "robot"
+  },
+  "type": "Opaque"
+}
+"#;
+    assert_eq!(stored.text(), written);
+    assert_eq!(Effective::parse(Origin::Chart, written), stored);
+    assert!(Effective::parse(Origin::Chart, "garbage").declaration().is_none());
+}
+
+fn any_data() -> impl Strategy<Value = SecretData> {
+    let key = prop_oneof![
+        prop::sample::select(vec![
+            "DOMAIN",
+            "BASE_PATH",
+            "USERNAME",
+            "PASSWORD",
+            "INSECURE",
+            "CA_CERT",
+            "CREDENTIAL_HOSTS",
+            "MIRROR_REGISTRIES",
+            "DOMIAN",
+            "endpoint",
+        ])
+        .prop_map(str::to_owned),
+        "[A-Za-z_.-]{1,12}",
+    ];
+    let value = prop_oneof![
+        prop::sample::select(vec![
+            "a.example.org",
+            "http://a.example.org",
+            "true",
+            "false",
+            "robot\n",
+            "",
+            "REPLACE_WITH_X",
+            "*.a.example.org",
+            "docker.io::a.example.org/d,x",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        ".{0,12}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    let kind = prop::sample::select(vec!["", "Opaque", "other"]).prop_map(str::to_owned);
+    let changes = prop::collection::btree_map(key, value, 0..5);
+    (kind, any::<bool>(), changes).prop_map(|(kind, is_good, changes)| {
+        let mut data = if is_good { good("a.example.org").data } else { BTreeMap::new() };
+        data.extend(changes);
+        SecretData { kind, data }
+    })
+}
+
+proptest! {
+    #[test]
+    fn stored_text_is_read_back(secret in any_data()) {
+        let kind = if secret.kind.is_empty() { "Opaque".to_owned() } else { secret.kind.clone() };
+        let stored = effective(Origin::Chart, &secret);
+        let read = Effective::parse(Origin::Chart, &stored.text());
+        prop_assert_eq!(read.secret, SecretData { kind, data: secret.data });
+    }
+
+    /// The text is a manifest as well: a person may apply it.
+    #[test]
+    fn data_declares_as_its_text_does(secret in any_data()) {
+        let codes = |findings: &[Finding]| -> Vec<String> {
+            let mut codes: Vec<_> =
+                findings.iter().map(|it| format!("{:?} {}", it.code, it.message)).collect();
+            codes.sort();
+            codes
+        };
+        let of_data = Declaration::from_data(&secret.kind, &secret.data, NOW);
+        let text = effective(Origin::Chart, &secret).text();
+        // YAML has no DEL and no C1 control characters, not even in quotes.
+        prop_assume!(Tree::parse(&text).is_ok());
+        match (of_data, Declaration::read(Source::RegistryInfo, &text, NOW)) {
+            (Ok(one), Ok(other)) => {
+                prop_assert_eq!(&one.registry, &other.registry);
+                prop_assert_eq!(one.rules().rules(), other.rules().rules());
+                prop_assert_eq!(codes(one.findings()), codes(other.findings()));
+            }
+            (Err(one), Err(other)) => prop_assert_eq!(one.findings.len(), other.findings.len()),
+            (one, other) => prop_assert!(false, "{one:?} {other:?}"),
+        }
+    }
 }
 
 fn any_secret() -> impl Strategy<Value = Option<SecretData>> {

@@ -3,8 +3,8 @@
 use image_swap_text::base64;
 use serde_json::{Value, json};
 
-use super::{EXEMPT_LABEL, PROBE_LABEL, Settings};
-use crate::cluster::policy::Policy;
+use super::Settings;
+use crate::{cluster::policy::Policy, labels};
 
 /// Where reviews are asked for.
 const PATH: &str = "/mutate";
@@ -50,9 +50,9 @@ pub fn desired(settings: &Settings) -> Desired {
     let pods = [rule("CREATE", "pods", &[])];
     let updates = [rule("UPDATE", "pods", &["pods/ephemeralcontainers"])];
     let entries = vec![
-        settings.entry("pods.image-swap.io", fail, &pods, &ordinary),
-        settings.entry("system.image-swap.io", ignore, &pods, &system),
-        settings.entry("updates.image-swap.io", ignore, &updates, &image),
+        settings.entry(labels::PODS_WEBHOOK, fail, &pods, &ordinary),
+        settings.entry(labels::SYSTEM_WEBHOOK, ignore, &pods, &system),
+        settings.entry(labels::UPDATES_WEBHOOK, ignore, &updates, &image),
         settings.probe(),
     ];
     Desired { name: settings.name.clone(), owner: settings.owner.reference(), entries }
@@ -70,7 +70,7 @@ impl Settings {
         let namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
         let mut fields = self.fields(policy, rules);
         fields["matchConditions"] = json!([condition]);
-        let objects = vec![expression(EXEMPT_LABEL, "NotIn", &["true".to_owned()])];
+        let objects = vec![expression(labels::EXEMPT, "NotIn", &["true".to_owned()])];
         Entry { name, namespaces, objects, fields }
     }
 
@@ -80,8 +80,8 @@ impl Settings {
         let rules = [rule("CREATE", "configmaps", &[])];
         let mut fields = self.fields(Policy::Fail, &rules);
         fields["matchConditions"] = json!([]);
-        let objects = vec![expression(PROBE_LABEL, "In", std::slice::from_ref(&self.release))];
-        Entry { name: "probe.image-swap.io", namespaces: Vec::new(), objects, fields }
+        let objects = vec![expression(labels::PROBE, "In", std::slice::from_ref(&self.release))];
+        Entry { name: labels::PROBE_WEBHOOK, namespaces: Vec::new(), objects, fields }
     }
 
     fn fields(&self, policy: Policy, rules: &[Value]) -> Value {
@@ -119,7 +119,7 @@ fn expression(key: &str, operator: &str, values: &[String]) -> Value {
 }
 
 fn condition(name: &str, expression: &str) -> Value {
-    json!({ "name": format!("{name}.image-swap.io"), "expression": expression })
+    json!({ "name": format!("{name}{}", labels::WEBHOOK_SUFFIX), "expression": expression })
 }
 
 /// Returns the expression that is true of a request that changes an image: the images of

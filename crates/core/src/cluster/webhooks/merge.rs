@@ -8,16 +8,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Desired, EXEMPT_LABEL, Entry, PROBE_LABEL};
-use crate::cluster::policy::Policy;
+use super::{Desired, Entry};
+use crate::{cluster::policy::Policy, labels};
 
-/// The selector expressions that we wrote last, by entry.
-const WRITTEN: &str = "image-swap.io/expressions";
-const SUFFIX: &str = ".image-swap.io";
 const NAMESPACES: &str = "namespaceSelector";
 const OBJECTS: &str = "objectSelector";
 /// Where an expression of ours is recognised if the record is gone.
-const OURS: [&str; 2] = [EXEMPT_LABEL, PROBE_LABEL];
+const OURS: [&str; 2] = [labels::EXEMPT, labels::PROBE];
 
 /// The object to write so that `desired` is registered; `None`: it is.
 ///
@@ -46,7 +43,7 @@ pub fn plan(desired: &Desired, observed: Option<&Value>) -> Option<Value> {
 /// The policy that is registered for ordinary pods.
 pub fn earned(observed: Option<&Value>) -> Policy {
     let entries = observed.and_then(|it| it["webhooks"].as_array());
-    let pods = entries.into_iter().flatten().find(|it| it["name"] == "pods.image-swap.io");
+    let pods = entries.into_iter().flatten().find(|it| it["name"] == labels::PODS_WEBHOOK);
     match pods.and_then(|it| it["failurePolicy"].as_str()) {
         Some("Fail") => Policy::Fail,
         _ => Policy::Ignore,
@@ -54,7 +51,7 @@ pub fn earned(observed: Option<&Value>) -> Policy {
 }
 
 fn is_ours(entry: &Value) -> bool {
-    entry["name"].as_str().unwrap_or_default().ends_with(SUFFIX)
+    entry["name"].as_str().unwrap_or_default().ends_with(labels::WEBHOOK_SUFFIX)
 }
 
 fn own(metadata: &mut Value, owner: &Value) {
@@ -83,7 +80,7 @@ fn record(metadata: &mut Value, desired: &Desired) -> Value {
     if !metadata["annotations"].is_object() {
         metadata["annotations"] = json!({});
     }
-    let slot = &mut metadata["annotations"][WRITTEN];
+    let slot = &mut metadata["annotations"][labels::EXPRESSIONS];
     let before = slot.as_str().and_then(|text| serde_json::from_str(text).ok());
     *slot = Value::Object(expressions).to_string().into();
     before.unwrap_or_default()

@@ -9,22 +9,6 @@ pub use self::desired::{Desired, Entry, desired};
 pub use self::merge::{earned, plan};
 pub use self::scope::NamespaceScope;
 
-/// The label by which our own pods match no entry.
-pub const EXEMPT_LABEL: &str = "image-swap.io/exempt";
-/// The label of the objects that are created, dry, to see whether the API
-/// server reaches us; its value is the release's name.
-pub const PROBE_LABEL: &str = "image-swap.io/probe";
-/// The annotation of such an object that our answer sets to [`REACHED`].
-pub const PROBE_ANNOTATION: &str = "image-swap.io/reached";
-/// What [`PROBE_ANNOTATION`] says before anybody has answered.
-pub const NOT_REACHED: &str = "no";
-/// What our answer makes of [`PROBE_ANNOTATION`].
-pub const REACHED: &str = "yes";
-
-/// The warning in our answer to a probe. The API server passes it on even if a quota or a
-/// policy refuses the object afterwards.
-pub const REACHED_WARNING: &str = "image-swap.io/probe-reached";
-
 /// Namespaces whose pods start whatever becomes of us: without them no other
 /// pod gets a network or a volume.
 pub const SYSTEM_NAMESPACES: [&str; 26] = [
@@ -61,7 +45,7 @@ pub const SYSTEM_NAMESPACES: [&str; 26] = [
 pub struct Settings {
     /// The configuration's name.
     pub name: String,
-    /// The release: the value of [`PROBE_LABEL`].
+    /// The release: the value of [`labels::PROBE`].
     pub release: String,
     /// The uid of the `ClusterRole` that owns everything made at run time.
     pub owner: Owner,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Desired;
+use crate::labels;
 
 /// The entries that review new pods.
-const ENTRIES: [&str; 2] = ["pods.image-swap.io", "system.image-swap.io"];
+const ENTRIES: [&str; 2] = [labels::PODS_WEBHOOK, labels::SYSTEM_WEBHOOK];
 
 /// The namespaces whose new pods are reviewed: those that match all requirements of one of
 /// the entries. The default matches none.

@@ -50,7 +50,7 @@ dashboard: {enabled: true}
 
 /// Where the chart is.
 pub(crate) fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../image-swap").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap").canonicalize().unwrap()
 }
 
 /// A file of the chart.

@@ -1,6 +1,6 @@
 //! Parts that are built from Go modules: one row for each.
 //!
-//! A row names a folder below `testbed/modules`. Versions are in the folder's module
+//! A row names a folder below `tests/testbed/modules`. Versions are in the folder's module
 //! file alone; `go.sum` pins every byte of what is downloaded.
 
 use std::{
@@ -18,7 +18,7 @@ use crate::{cache::entry_name, error::Error};
 pub(super) struct Module {
     /// The name of the cache entry, without key.
     pub(super) name: String,
-    /// The folder below `testbed/modules`.
+    /// The folder below `tests/testbed/modules`.
     folder: &'static str,
     /// The module file below the folder.
     file: String,

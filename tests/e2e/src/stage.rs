@@ -65,7 +65,7 @@ const AUDIT_LOG: &str = "audit.log";
 
 /// Returns the folder of the checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 impl Stage {

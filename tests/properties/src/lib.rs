@@ -2,7 +2,7 @@
 //!
 //! Each takes any bytes, makes a reference, a map, a Secret … of them, and
 //! panics where a law does not hold. Two things look for such bytes: the fuzz
-//! targets in `fuzz/`, which need a nightly toolchain and so stand outside the
+//! targets in `tests/fuzz`, which need a nightly toolchain and so stand outside the
 //! workspace, and proptest, wherever `cargo test` runs. That is why the laws are
 //! a crate of their own: neither may reach into the other, and what only they
 //! need (another parser to compare with) is no dependency of what is shipped.

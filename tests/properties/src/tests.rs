@@ -54,8 +54,7 @@ tests! { admission reference map imageswap declaration manifest node }
 
 #[test]
 fn every_property_has_a_fuzz_target() {
-    let targets =
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/fuzz_targets"));
+    let targets = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/fuzz_targets"));
     let targets = targets.unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let expected = NAMES.iter().map(|name| format!("{name}.rs"));
     assert_eq!(targets.collect::<BTreeSet<_>>(), expected.collect());

@@ -85,7 +85,7 @@ impl RuntimeParts {
         let found = self.containerds.iter().find(|containerd| containerd.minor() == minor);
         found.ok_or_else(|| {
             let part = format!("containerd {minor}");
-            Error::unavailable(part, "compare the versions in testbed/modules and of Debian")
+            Error::unavailable(part, "compare the versions in tests/testbed/modules and of Debian")
         })
     }
 }

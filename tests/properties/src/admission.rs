@@ -3,7 +3,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
-    admission::{ORIGINALS, ReviewError, Settings, review},
+    admission::{ReviewError, Settings, review},
+    labels,
     rule::{RuleSet, map as text_of_rules},
 };
 use serde_json::{Map, Value, json};
@@ -202,7 +203,7 @@ fn without_images(pod: &Value) -> Value {
     for path in ["/metadata/annotations", "/metadata"] {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if let Some(node) = pod.pointer_mut(path).and_then(Value::as_object_mut) {
-            node.remove(ORIGINALS);
+            node.remove(labels::ORIGINAL_IMAGES);
         }
         let is_empty = pod
             .pointer(path)

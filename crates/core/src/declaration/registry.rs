@@ -1,0 +1,50 @@
+//! The declared registry.
+
+use image_swap_text::base64;
+
+use super::{certificate::Certificates, credential::Credential, host::HostPattern};
+
+/// The registry, and what belongs to it alone.
+///
+/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port and for
+/// [`Self::hosts`]; a target elsewhere gets none of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::doc_markdown, reason = "the page's own names, which people search for")]
+pub struct Registry {
+    /// Host, with a port if one was declared; no scheme, no slash.
+    pub domain: String,
+    /// A name for people; only values have one.
+    pub name: Option<String>,
+    /// Further hosts of the same server, CREDENTIAL_HOSTS; empty if none was declared.
+    pub hosts: Vec<HostPattern>,
+    /// Where in the registry the mirrored images lie. Never prepended to a target.
+    pub base_path: String,
+    /// For whom to authenticate; empty: anonymous.
+    pub username: Credential,
+    /// The password that goes with [`Self::username`].
+    pub password: Credential,
+    /// Whether certificates of this host are taken unseen.
+    pub insecure: bool,
+    /// True if DOMAIN or a target on it begins with `http://`.
+    pub plain_http: bool,
+    /// The authorities that sign for this host; none: the system's.
+    pub ca: Certificates,
+}
+
+impl Registry {
+    /// Returns true if user name, password, authority and INSECURE are declared for
+    /// `host`, a host with its port if it has one.
+    pub fn covers(&self, host: &str) -> bool {
+        self.domain.eq_ignore_ascii_case(host)
+            || self.hosts.iter().any(|pattern| pattern.matches(host))
+    }
+
+    /// What follows `Basic ` in an Authorization header, and is `auth` in a
+    /// credential file; `None`: anonymous. It is the credential, only encoded.
+    ///
+    /// Source: RFC 7617, section 2.
+    pub fn basic(&self) -> Option<String> {
+        let both = [self.username.expose(), ":", self.password.expose()].concat();
+        (!self.username.is_empty()).then(|| base64::encode(both))
+    }
+}

@@ -1,0 +1,164 @@
+//! Labels and annotations of Kubernetes objects that image-swap reads or writes.
+//!
+//! Other processes and other releases read them: a value never changes.
+
+use serde::{Deserialize, de::IgnoredAny};
+
+/// Label of image-swap's own pods. No entry of the webhook configuration matches them.
+pub const EXEMPT: &str = "image-swap.io/exempt";
+/// Label of the `ConfigMap` that the controller creates as a dry run to probe whether the
+/// API server reaches a replica. Its value is the release's name.
+pub const PROBE: &str = "image-swap.io/probe";
+/// Annotation of a probe: [`NOT_REACHED`] in the request, [`REACHED`] in a replica's patch.
+pub const PROBE_REACHED: &str = "image-swap.io/reached";
+/// Value of [`PROBE_REACHED`] in the request.
+pub const NOT_REACHED: &str = "no";
+/// Value of [`PROBE_REACHED`] in the response of a replica.
+pub const REACHED: &str = "yes";
+/// Warning in the response to a probe. The API server returns it even if a quota or a
+/// policy refuses the object afterwards.
+pub const REACHED_WARNING: &str = "image-swap.io/probe-reached";
+/// Annotation of a pod with the original images: a JSON object, containers by name and
+/// volumes as `volume:NAME`.
+pub const ORIGINAL_IMAGES: &str = "image-swap.io/original-images";
+/// Label of a pull Secret. Its value is the name of the release that manages the Secret.
+pub const MANAGED_BY: &str = "image-swap.io/managed-by";
+/// Annotation of a pull Secret that an uninstalled release kept for the pods that name it.
+/// The next release adopts the Secret.
+pub const KEPT: &str = "image-swap.io/kept";
+/// Annotation of the webhook configuration with the selector expressions that image-swap
+/// wrote last, by entry.
+pub const EXPRESSIONS: &str = "image-swap.io/expressions";
+/// Annotation of a Node with the hash of the trust that its container runtime was
+/// configured with.
+pub const TRUSTS: &str = "image-swap.io/trusts";
+/// Annotation of the release's anchor while the release is being removed.
+pub const LEAVING: &str = "image-swap.io/leaving";
+/// Annotation with the hash of a declaration, which covers no credential.
+pub const HASH: &str = "image-swap.io/hash";
+/// Annotation with a number that increases when the declaration changes, its credential
+/// included.
+pub const REVISION: &str = "image-swap.io/revision";
+/// Label with the name of the release that an object belongs to.
+pub const RELEASE: &str = "image-swap.io/release";
+/// Reporting controller of Events.
+pub const CONTROLLER: &str = "image-swap.io/controller";
+/// Suffix of the names of image-swap's entries in the webhook configuration, and of its
+/// match conditions.
+pub const WEBHOOK_SUFFIX: &str = ".image-swap.io";
+/// Entry for ordinary pods.
+pub const PODS_WEBHOOK: &str = "pods.image-swap.io";
+/// Entry for pods of system namespaces.
+pub const SYSTEM_WEBHOOK: &str = "system.image-swap.io";
+/// Entry for updates of images.
+pub const UPDATES_WEBHOOK: &str = "updates.image-swap.io";
+/// Entry for probes.
+pub const PROBE_WEBHOOK: &str = "probe.image-swap.io";
+
+/// Recommended label with the name of the application.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// Recommended label with the component of the application.
+pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
+/// Recommended label with the program that manages the object.
+pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`APP_NAME`], and of [`APP_MANAGED_BY`] for objects of the controller.
+pub const IMAGE_SWAP: &str = "image-swap";
+/// Value of [`APP_COMPONENT`] for admission replicas.
+pub const ADMISSION: &str = "admission";
+/// Label of an `EndpointSlice` with the name of its Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Annotation of a mirror pod: the API server's copy of a static pod, which the kubelet
+/// runs from a file.
+pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+/// Annotation in which `kubectl apply` keeps the last manifest.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Label by which a namespace or a pod opts out, unless the settings name another label.
+pub const OPT_OUT: &str = "k8s.twr.io/imageswap";
+/// Value of [`OPT_OUT`] that exempts.
+pub const DISABLED: &str = "disabled";
+
+/// The annotations of a pod that the controller reads. All others are skipped.
+#[derive(Debug, Default, Deserialize)]
+pub struct PodAnnotations {
+    /// [`ORIGINAL_IMAGES`]; `None` if no image was swapped.
+    #[serde(rename = "image-swap.io/original-images")]
+    pub original_images: Option<String>,
+    /// [`MIRROR_POD`]; `None` for an ordinary pod.
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    pub mirror: Option<IgnoredAny>,
+}
+
+/// The annotations of a Secret that the controller reads. All others are skipped.
+#[derive(Debug, Default, Deserialize)]
+pub struct SecretAnnotations {
+    /// [`KEPT`]; `None` unless an uninstalled release kept the Secret.
+    #[serde(rename = "image-swap.io/kept")]
+    pub kept: Option<IgnoredAny>,
+}
+
+/// The labels of a Secret that the controller reads. All others are skipped.
+#[derive(Debug, Default, Deserialize)]
+pub struct SecretLabels {
+    /// [`MANAGED_BY`]; `None` if image-swap did not write the Secret.
+    #[serde(rename = "image-swap.io/managed-by")]
+    pub managed_by: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Spells out every label and annotation, so that a rename of an item cannot change one.
+    #[test]
+    fn keys_and_values_never_change() {
+        let all = [
+            (EXEMPT, "image-swap.io/exempt"),
+            (PROBE, "image-swap.io/probe"),
+            (PROBE_REACHED, "image-swap.io/reached"),
+            (NOT_REACHED, "no"),
+            (REACHED, "yes"),
+            (REACHED_WARNING, "image-swap.io/probe-reached"),
+            (ORIGINAL_IMAGES, "image-swap.io/original-images"),
+            (MANAGED_BY, "image-swap.io/managed-by"),
+            (KEPT, "image-swap.io/kept"),
+            (EXPRESSIONS, "image-swap.io/expressions"),
+            (TRUSTS, "image-swap.io/trusts"),
+            (LEAVING, "image-swap.io/leaving"),
+            (HASH, "image-swap.io/hash"),
+            (REVISION, "image-swap.io/revision"),
+            (RELEASE, "image-swap.io/release"),
+            (CONTROLLER, "image-swap.io/controller"),
+            (WEBHOOK_SUFFIX, ".image-swap.io"),
+            (PODS_WEBHOOK, "pods.image-swap.io"),
+            (SYSTEM_WEBHOOK, "system.image-swap.io"),
+            (UPDATES_WEBHOOK, "updates.image-swap.io"),
+            (PROBE_WEBHOOK, "probe.image-swap.io"),
+            (APP_NAME, "app.kubernetes.io/name"),
+            (APP_COMPONENT, "app.kubernetes.io/component"),
+            (APP_MANAGED_BY, "app.kubernetes.io/managed-by"),
+            (IMAGE_SWAP, "image-swap"),
+            (ADMISSION, "admission"),
+            (SERVICE_NAME, "kubernetes.io/service-name"),
+            (MIRROR_POD, "kubernetes.io/config.mirror"),
+            (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),
+            (OPT_OUT, "k8s.twr.io/imageswap"),
+            (DISABLED, "disabled"),
+        ];
+        for (constant, written) in all {
+            assert_eq!(constant, written);
+        }
+    }
+
+    #[test]
+    fn partial_metadata_reads_the_constants() {
+        let pod = json!({ ORIGINAL_IMAGES: "{}", MIRROR_POD: "hash", "other": 1 });
+        let pod: PodAnnotations = serde_json::from_value(pod).unwrap();
+        assert!(pod.original_images.as_deref() == Some("{}") && pod.mirror.is_some());
+        let secret: SecretAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
+        assert!(secret.kept.is_some());
+        let labels: SecretLabels = serde_json::from_value(json!({ MANAGED_BY: "r" })).unwrap();
+        assert_eq!(labels.managed_by.as_deref(), Some("r"));
+    }
+}

@@ -1,0 +1,120 @@
+use serde_json::Value;
+
+use super::*;
+use crate::declaration::Source;
+
+fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
+    declared_for("", base_path, user, mirrors)
+}
+
+fn declared_for(hosts: &str, base_path: &str, user: &str, mirrors: &str) -> Declaration {
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
+         stringData:\n  DOMAIN: h.example.org:8443\n  BASE_PATH: \"{base_path}\"\n  USERNAME: \"{user}\"\n  \
+         PASSWORD: s3cret\n  INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  MIRROR_REGISTRIES: {mirrors}\n"
+    );
+    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+}
+
+fn keys_of(base_path: &str, mirrors: &str) -> Vec<String> {
+    keys_for("", base_path, mirrors)
+}
+
+fn keys_for(hosts: &str, base_path: &str, mirrors: &str) -> Vec<String> {
+    let content = content(&declared_for(hosts, base_path, "robot", mirrors)).unwrap();
+    let content: Value = serde_json::from_slice(&content).unwrap();
+    content["auths"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
+    let below = "docker.io::h.example.org:8443/airgap/docker.io";
+    assert_eq!(keys_of("airgap", below), ["h.example.org:8443/airgap"]);
+    assert_eq!(keys_of("", below), ["h.example.org:8443"]);
+    for beside in
+        ["h.example.org:8443/airgap2/x", "h.example.org:8443", "https://h.example.org:8443/v2/x"]
+    {
+        assert_eq!(
+            keys_of("airgap", &format!("docker.io::{beside}")),
+            ["h.example.org:8443", "h.example.org:8443/airgap"],
+            "{beside}"
+        );
+    }
+    // Nobody else's host gets it.
+    assert_eq!(keys_of("airgap", "docker.io::other.example.org/x"), ["h.example.org:8443/airgap"]);
+}
+
+#[test]
+fn declared_hosts_get_the_credential_where_rules_name_them() {
+    let mirrors = "docker.io::h.example.org:5001/d,quay.io::a.j.example.org,gcr.io::k.io/g,\
+                   ghcr.io::h.example.org:5002";
+    assert_eq!(
+        keys_for("h.example.org:5001,*.j.example.org,unused.example.org", "airgap", mirrors),
+        ["a.j.example.org", "h.example.org:5001", "h.example.org:8443/airgap"]
+    );
+}
+
+#[test]
+fn base_path_that_the_kubelet_cuts_covers_the_host() {
+    for path in ["v1/airgap", "v2/airgap"] {
+        let mirrors = format!("docker.io::h.example.org:8443/{path}/d");
+        assert_eq!(keys_of(path, &mirrors), ["h.example.org:8443"], "{path}");
+    }
+    let mirrors = "docker.io::h.example.org:8443/v1beta/d";
+    assert_eq!(keys_of("v1beta", mirrors), ["h.example.org:8443/v1beta"]);
+}
+
+#[test]
+fn forged_record_proves_no_swap() {
+    let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
+    let covered = Covered::of(&declared("airgap", "", mirrors)).unwrap();
+    let ours = "h.example.org:8443/airgap/docker.io/library/nginx";
+    let pulls =
+        |record: &str, key, image| covered.pulls_swapped(record, [(key, image)].into_iter());
+    assert!(pulls(r#"{"main":"nginx"}"#, "main", ours));
+    assert!(pulls(r#"{"volume:data":"nginx"}"#, "volume:data", ours));
+    for (record, key, image) in [
+        ("anything", "main", ours),
+        ("{}", "main", ours),
+        (r#"{"other":"nginx"}"#, "main", ours),
+        (r#"{"main":1}"#, "main", ours),
+        (r#"{"main":"nginx"}"#, "main", "ghcr.io/tenant/own:1"),
+        (r#"{"main":"nginx"}"#, "main", "h.example.org:8443/airgap2/x"),
+    ] {
+        assert!(!pulls(record, key, image), "{record} {image}");
+    }
+    assert!(!pulls(&format!(r#"{{"main":"{ours}"}}"#), "main", ours));
+}
+
+#[test]
+fn an_image_is_covered_where_a_node_finds_the_credential() {
+    let below = "docker.io::h.example.org:8443/airgap/docker.io";
+    let covered = Covered::of(&declared("airgap", "", below)).unwrap();
+    for image in ["airgap/docker.io/library/nginx", "airgap:1", "airgap@sha256:0"] {
+        assert!(covered.covers(&format!("h.example.org:8443/{image}")), "{image}");
+    }
+    for image in ["h.example.org:8443/airgap2/x", "h.example.org:8443/x", "h.example.org/airgap/x"]
+    {
+        assert!(!covered.covers(image), "{image}");
+    }
+    // A host is no prefix of the same host with another port.
+    let covered = Covered(["h.example.org".to_owned()].into());
+    assert!(covered.covers("h.example.org/x"));
+    assert!(!covered.covers("h.example.org:8443/x"));
+    assert!(!covered.covers("h.example.org.evil/x"));
+}
+
+#[test]
+fn nodes_find_user_password_and_both_together() {
+    let content = content(&declared("", "robot", "a.io::h.example.org:8443/a")).unwrap();
+    let content: Value = serde_json::from_slice(&content).unwrap();
+    let auth = &content["auths"]["h.example.org:8443"];
+    assert_eq!(auth["username"], "robot");
+    assert_eq!(auth["password"], "s3cret");
+    assert_eq!(auth["auth"], "cm9ib3Q6czNjcmV0");
+}
+
+#[test]
+fn who_need_not_authenticate_gets_no_secret() {
+    assert_eq!(content(&declared("", "", "a.io::h.example.org:8443/a")), None);
+}
