@@ -1,7 +1,6 @@
-//! What the controller tells Prometheus: its report, and whether it leads.
+//! Metrics of the controller: its report and its leadership.
 //!
-//! Everything is read from the report when it is asked for, so that metrics and
-//! status never disagree.
+//! The report is read whenever the metrics are, so that metrics and status never disagree.
 
 use std::fmt;
 
@@ -39,7 +38,7 @@ struct ReportCollector {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Finding {
+struct FindingLabels {
     source: &'static str,
     severity: &'static str,
     code: String,
@@ -48,7 +47,7 @@ struct Finding {
 }
 
 impl ControllerMetrics {
-    /// Metrics of a controller by what it reports.
+    /// Returns the metrics of a controller by its report.
     pub fn new(report: watch::Receiver<ControllerReport>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -63,7 +62,7 @@ impl ControllerMetrics {
         Self { ready: Some(ready), ..self }
     }
 
-    /// Everything, in the text format of `OpenMetrics`.
+    /// Returns all metrics in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// If it cannot be formatted: never, in fact.
@@ -88,7 +87,7 @@ impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
         gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
-        // Whoever does not lead has nothing to say about the cluster.
+        // Only the leader knows the state of the cluster.
         if !leads {
             return Ok(());
         }
@@ -178,7 +177,7 @@ fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_
         encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
     let mut seen = std::collections::HashSet::new();
     for found in &report.declaration.findings {
-        let labels = Finding {
+        let labels = FindingLabels {
             source: found.source.as_str(),
             severity: found.severity.as_str(),
             code: found.code.clone(),

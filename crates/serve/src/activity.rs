@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     limits::{INPUT, Limits, RECEIVED, SMALL_ANSWER, STREAM},
-    memory::{Arrival, Memory, Purpose},
+    memory::{Arrival, MemoryBudget, Purpose},
 };
 
 /// No such moment.
@@ -27,10 +27,10 @@ const SLACK: usize = 1024;
 ///
 /// hyper's own header timeout also runs while a connection is idle, and HTTP/2
 /// has none; so bytes and requests are observed here. Moments are milliseconds of
-/// [`Memory::now`].
+/// [`MemoryBudget::now`].
 #[derive(Debug)]
 pub(crate) struct Activity {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBudget>,
     peer: IpAddr,
     /// Moment of its arrival.
     accepted: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Activity {
     used: AtomicBool,
     /// Number of requests below.
     requests: AtomicU32,
-    open: Mutex<Open>,
+    open: Mutex<OpenRequests>,
     /// Moment since which there is no request.
     idle_since: AtomicU64,
     /// Moment of the first byte of a request whose headers are not complete.
@@ -76,14 +76,14 @@ pub(crate) struct Activity {
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenRequests {
     next: u32,
-    requests: Vec<Opened>,
+    requests: Vec<OpenRequest>,
 }
 
 /// A request whose answer is not sent.
 #[derive(Debug)]
-struct Opened {
+struct OpenRequest {
     id: u32,
     stage: Stage,
     since: u64,
@@ -101,7 +101,7 @@ enum Stage {
 
 /// The state of a connection, as far as it matters when connections have to give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ConnectionState {
     /// The handshake is over and no request has begun.
     Unused { since: u64 },
     /// The client has sent nothing yet.
@@ -129,7 +129,7 @@ pub(crate) enum Expired {
 
 impl Activity {
     /// Creates the state of a connection that was just accepted from `peer`.
-    pub(crate) fn new(memory: Arc<Memory>, peer: IpAddr, arrival: Arrival) -> Self {
+    pub(crate) fn new(memory: Arc<MemoryBudget>, peer: IpAddr, arrival: Arrival) -> Self {
         Self {
             memory,
             peer,
@@ -159,7 +159,7 @@ impl Activity {
     }
 
     /// Returns the memory of the port.
-    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+    pub(crate) const fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
@@ -282,7 +282,7 @@ impl Activity {
     }
 
     /// Begins a request whose headers are complete and, over HTTP/1.1, took `head` bytes.
-    pub(crate) fn request(self: &Arc<Self>, head: Option<usize>) -> Work {
+    pub(crate) fn request(self: &Arc<Self>, head: Option<usize>) -> InFlightRequest {
         self.head_since.store(NONE, Relaxed);
         self.used.store(true, Relaxed);
         self.requests.fetch_add(1, Relaxed);
@@ -290,9 +290,9 @@ impl Activity {
         let mut open = self.open();
         let id = open.next;
         open.next = open.next.wrapping_add(1);
-        open.requests.push(Opened { id, stage: Stage::Body, since });
+        open.requests.push(OpenRequest { id, stage: Stage::Body, since });
         drop(open);
-        let mut work = Work {
+        let mut work = InFlightRequest {
             activity: Arc::clone(self),
             id,
             consumed: head.unwrap_or(0),
@@ -306,33 +306,33 @@ impl Activity {
         work
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenRequests> {
         // Nothing panics while holding it.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the state that decides when the connection gives way.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn state(&self) -> ConnectionState {
         if self.waits.load(Relaxed) {
-            return Standing::Waiting { since: self.accepted };
+            return ConnectionState::Waiting { since: self.accepted };
         }
         let unsent = self.unsent_since.load(Relaxed);
         if unsent != NONE {
-            return Standing::Unfinished { since: unsent };
+            return ConnectionState::Unfinished { since: unsent };
         }
         let head = self.head_since.load(Relaxed);
         if self.requests.load(Relaxed) == 0 {
             return if head != NONE {
-                Standing::Opening { since: head }
+                ConnectionState::Opening { since: head }
             } else if self.used.load(Relaxed) {
-                Standing::Idle { since: self.idle_since.load(Relaxed) }
+                ConnectionState::Idle { since: self.idle_since.load(Relaxed) }
             } else if self.greeted.load(Relaxed) {
-                Standing::Unused { since: self.accepted }
+                ConnectionState::Unused { since: self.accepted }
             } else {
                 match self.opened.load(Relaxed) {
-                    NONE => Standing::Opening { since: self.memory.now() },
-                    since if self.input.load(Relaxed) == 0 => Standing::Silent { since },
-                    since => Standing::Opening { since },
+                    NONE => ConnectionState::Opening { since: self.memory.now() },
+                    since if self.input.load(Relaxed) == 0 => ConnectionState::Silent { since },
+                    since => ConnectionState::Opening { since },
                 }
             };
         }
@@ -341,7 +341,7 @@ impl Activity {
         unfinished
             .map(|one| one.since)
             .min()
-            .map_or(Standing::Complete, |since| Standing::Unfinished { since })
+            .map_or(ConnectionState::Complete, |since| ConnectionState::Unfinished { since })
     }
 
     /// Returns the time without a request; `None` while there is one.
@@ -428,7 +428,8 @@ impl Activity {
     pub(crate) async fn evicted(&self) {
         loop {
             self.leave.notified().await;
-            if !matches!(self.standing(), Standing::Complete | Standing::Waiting { .. }) {
+            if !matches!(self.state(), ConnectionState::Complete | ConnectionState::Waiting { .. })
+            {
                 return;
             }
             self.evicted.store(false, Relaxed);
@@ -438,7 +439,7 @@ impl Activity {
 
 /// A request until its answer is sent, and the bytes charged for it.
 #[derive(Debug)]
-pub struct Work {
+pub struct InFlightRequest {
     activity: Arc<Activity>,
     id: u32,
     /// HTTP/1.1: bytes of the head and of the body as far as it was read.
@@ -449,7 +450,7 @@ pub struct Work {
     large: usize,
 }
 
-impl Work {
+impl InFlightRequest {
     /// True if there is room for `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
         self.activity.memory.has_room(purpose)
@@ -524,7 +525,7 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         let Self { activity, id, consumed, is_http2, charged, large } = self;
         activity.discharge_large(*large);
@@ -592,7 +593,7 @@ impl Drop for Charge {
 /// An answer of which bytes are left to send.
 struct Unsent {
     answer: Bytes,
-    _work: Work,
+    _work: InFlightRequest,
 }
 
 impl AsRef<[u8]> for Unsent {
@@ -611,7 +612,7 @@ mod tests {
     use crate::limits::MEMORY;
 
     fn mk_activity() -> Arc<Activity> {
-        let memory = Memory::new(MEMORY, &Limits::default());
+        let memory = MemoryBudget::new(MEMORY, &Limits::default());
         let arrival = memory.arrival();
         Arc::new(Activity::new(memory, Ipv4Addr::LOCALHOST.into(), arrival))
     }
@@ -675,15 +676,15 @@ mod tests {
             let mut work = activity.request(head);
             work.charge(5000);
             work.complete();
-            assert_eq!(activity.standing(), Standing::Complete);
+            assert_eq!(activity.state(), ConnectionState::Complete);
             let mut answer = work.answer(vec![0; 100_000].into());
             let rest = answer.split_off(99_999);
             drop(answer);
             assert_eq!(activity.held(), 100_000 + if head.is_none() { STREAM } else { 0 });
-            assert!(matches!(activity.standing(), Standing::Unfinished { .. }));
+            assert!(matches!(activity.state(), ConnectionState::Unfinished { .. }));
             drop(rest);
             assert_eq!(activity.held(), 0);
-            assert!(matches!(activity.standing(), Standing::Idle { .. }));
+            assert!(matches!(activity.state(), ConnectionState::Idle { .. }));
         }
     }
 }

@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::{
-    activity::Work,
-    connection::{Handler, Host},
+    activity::InFlightRequest,
+    connection::{ConnectionServer, Handler},
     connections::OpenConnections,
     limits::{Limits, PLAIN_MEMORY},
     listener::{self, listen},
@@ -73,30 +73,31 @@ impl AdminPort {
         let (_serving, phase) = PhaseView::begin();
         // Connections end when the sender drops.
         let (_open, own_phase) = PhaseView::begin();
-        self.serve_beside(Admin { pages, phase }, Limits::default(), own_phase).await;
+        self.serve_beside(AdminHandler { pages, phase }, Limits::default(), own_phase).await;
     }
 
     /// Answers requests until `own_phase` is over.
     pub(crate) async fn serve_beside<A: AdminPages>(
         self,
-        admin: Admin<A>,
+        admin: AdminHandler<A>,
         limits: Limits,
         own_phase: PhaseView,
     ) {
         let connections = OpenConnections::new(PLAIN_MEMORY, &limits);
-        listen(self.socket, Host::new(admin, None, limits, own_phase), connections).await;
+        listen(self.socket, ConnectionServer::new(admin, None, limits, own_phase), connections)
+            .await;
     }
 }
 
 /// The handler of an admin port.
-pub(crate) struct Admin<A> {
+pub(crate) struct AdminHandler<A> {
     pub(crate) pages: A,
     /// The phase of the TLS port, not of the admin port.
     pub(crate) phase: PhaseView,
 }
 
-impl<A: AdminPages> Handler for Admin<A> {
-    async fn handle(&self, request: Request<Incoming>, _work: &mut Work) -> Reply {
+impl<A: AdminPages> Handler for AdminHandler<A> {
+    async fn handle(&self, request: Request<Incoming>, _work: &mut InFlightRequest) -> Reply {
         let reply = match request.uri().path() {
             "/healthz" => with_body(StatusCode::OK, TEXT, "alive\n"),
             "/readyz" => self.ready(),
@@ -119,7 +120,7 @@ impl<A: AdminPages> Handler for Admin<A> {
     }
 }
 
-impl<A: AdminPages> Admin<A> {
+impl<A: AdminPages> AdminHandler<A> {
     fn ready(&self) -> Reply {
         let reason = if self.phase.is_serving() {
             self.pages.not_ready()

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use crate::{
-    activity::Work,
+    activity::InFlightRequest,
     limits::{COMMON_BODY, Limits},
     memory::Purpose,
 };
@@ -51,7 +51,7 @@ pub enum BodyError {
 /// If the body is larger or slower than allowed, or ends early.
 pub async fn read(
     body: &mut Incoming,
-    work: &mut Work,
+    work: &mut InFlightRequest,
     limits: &Limits,
 ) -> Result<Bytes, BodyError> {
     let limit = limits.body_bytes;
@@ -85,7 +85,7 @@ pub async fn read(
 
 async fn gather(
     body: &mut Incoming,
-    work: &mut Work,
+    work: &mut InFlightRequest,
     announced: usize,
     limit: usize,
     waits_for_room: &mut bool,
@@ -151,7 +151,7 @@ fn capacity(length: usize, announced: usize, before: usize, limit: usize) -> usi
 /// stream early, which some clients (curl before 7.88.1) report instead of the answer.
 /// Beyond a multiple of `limits.body_bytes`, or the time of a body, the client has to
 /// accept that.
-pub async fn discard(body: &mut Incoming, work: &mut Work, limits: &Limits) {
+pub async fn discard(body: &mut Incoming, work: &mut InFlightRequest, limits: &Limits) {
     let mut left = limits.body_bytes.saturating_mul(DISCARDED);
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {

@@ -1,4 +1,4 @@
-//! One connection, from handshake to farewell.
+//! One connection, from the handshake to its end.
 
 use std::{
     convert::Infallible,
@@ -34,15 +34,15 @@ use tokio_util::io::InspectReader;
 use tracing::debug;
 
 use crate::{
-    activity::{Activity, Expired, Work},
-    connections::Place,
+    activity::{Activity, Expired, InFlightRequest},
+    connections::ConnectionSlot,
     limits::{FIELD, HANDSHAKES, HTTP1, HTTP2, Limits},
     memory::Purpose,
     metrics::ServerMetrics,
     phase::{Phase, PhaseView},
     reply::Reply,
     tls::H2,
-    turns::Turns,
+    turns::HandshakeTurns,
     wire::Wire,
 };
 
@@ -60,23 +60,23 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         &self,
         request: Request<Incoming>,
-        work: &mut Work,
+        work: &mut InFlightRequest,
     ) -> impl Future<Output = Reply> + Send;
 }
 
-/// What all connections of a listener share.
-pub(crate) struct Host<H> {
+/// The parts that all connections of a listener share.
+pub(crate) struct ConnectionServer<H> {
     handler: H,
     /// TLS, and the counter of its failures; `None` for a plain port.
     tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
     limits: Limits,
     phase: PhaseView,
-    handshakes: Arc<Turns>,
+    handshakes: Arc<HandshakeTurns>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
 
-impl<H: Handler> Host<H> {
+impl<H: Handler> ConnectionServer<H> {
     pub(crate) fn new(
         handler: H,
         tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
@@ -87,7 +87,7 @@ impl<H: Handler> Host<H> {
         http1
             // A client that is done sending still reads.
             .half_close(true)
-            // It would run while the connection is idle, too: see `Activity`.
+            // The timeout of hyper would run while the connection is idle, too: see `Activity`.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes as usize)
             .max_buf_size(READ_BUFFER.max(limits.header_bytes as usize));
@@ -103,54 +103,54 @@ impl<H: Handler> Host<H> {
             tls,
             limits,
             phase,
-            handshakes: Turns::new(HANDSHAKES),
+            handshakes: HandshakeTurns::new(HANDSHAKES),
             http1,
             http2,
         })
     }
 
-    /// The phase that its connections live in.
+    /// Returns the phase of its connections.
     pub(crate) const fn phase(&self) -> &PhaseView {
         &self.phase
     }
 
     /// Serves `stream` until it ends, or everything does.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place) {
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, slot: ConnectionSlot) {
         let over = self.phase.reached(Phase::Over);
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let wire = Wire::new(stream, Arc::clone(&place.activity), self.tls.is_some());
+        let wire = Wire::new(stream, Arc::clone(&slot.activity), self.tls.is_some());
         tokio::select! {
-            () = self.converse(wire, place) => {}
+            () = self.serve_tls(wire, slot) => {}
             () = over => {}
         }
     }
 
-    async fn converse(self: &Arc<Self>, mut wire: Wire, place: Place) {
+    async fn serve_tls(self: &Arc<Self>, mut wire: Wire, slot: ConnectionSlot) {
         let Some((tls, metrics)) = &self.tls else {
-            place.activity.greeted();
-            return self.http1(wire, place).await;
+            slot.activity.greeted();
+            return self.http1(wire, slot).await;
         };
         let handshake = async {
             // A client that sends nothing costs no TLS state.
             wire.readable().await?;
             // In the heap, so that the task does not keep room for it.
-            Box::pin(self.shake_hands(tls.accept(wire), &place.activity)).await
+            Box::pin(self.shake_hands(tls.accept(wire), &slot.activity)).await
         };
         let handshake = timeout(self.limits.handshake, handshake);
         let handshake = tokio::select! {
             done = handshake => done,
-            () = place.activity.evicted() => return,
+            () = slot.activity.evicted() => return,
         };
         match handshake {
             Ok(Ok(stream)) => {
                 let mut stream = Box::new(stream);
-                place.activity.greeted();
+                slot.activity.greeted();
                 // By ALPN, not by the first bytes: waiting for those has no time limit.
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
-                    self.http2(stream, place).await;
-                } else if self.begins(&mut stream, &place.activity).await {
-                    self.http1(stream, place).await;
+                    self.http2(stream, slot).await;
+                } else if self.begins(&mut stream, &slot.activity).await {
+                    self.http1(stream, slot).await;
                 }
             }
             Ok(Err(error)) => {
@@ -236,11 +236,11 @@ impl<H: Handler> Host<H> {
         true
     }
 
-    async fn http1<S>(self: &Arc<Self>, stream: S, place: Place)
+    async fn http1<S>(self: &Arc<Self>, stream: S, slot: ConnectionSlot)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::clone(&place.activity);
+        let activity = Arc::clone(&slot.activity);
         if !Self::occupy(&activity, HTTP1).await {
             return;
         }
@@ -252,51 +252,51 @@ impl<H: Handler> Host<H> {
                 reading.read(bytes.len());
             }
         }));
-        let connection = self.http1.serve_connection(io, self.service(place));
-        // HTTP/1.1 cannot say that a request must not come any more. Until the
-        // client has had an answer with `Connection: close`, one may.
-        self.attend(connection, &activity, (Phase::Draining, self.limits.linger)).await;
+        let connection = self.http1.serve_connection(io, self.service(slot));
+        // HTTP/1.1 has no message against further requests. Until the client has had an answer
+        // with `Connection: close`, one may come.
+        self.supervise(connection, &activity, (Phase::Draining, self.limits.linger)).await;
     }
 
-    async fn http2<S>(self: &Arc<Self>, stream: S, place: Place)
+    async fn http2<S>(self: &Arc<Self>, stream: S, slot: ConnectionSlot)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::clone(&place.activity);
+        let activity = Arc::clone(&slot.activity);
         if !Self::occupy(&activity, HTTP2).await {
             return;
         }
-        let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(place));
-        // API servers go on to ask where they are connected, whatever Endpoints say.
-        // They connect anew when told to go: here, too, as long as it is accepted.
-        let told = if self.phase.is_serving() { Phase::Leaving } else { Phase::Draining };
-        self.attend(connection, &activity, (told, Duration::ZERO)).await;
+        let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(slot));
+        // API servers keep their connections, whatever Endpoints contain, and connect again
+        // after GOAWAY: to this server, too, as long as it accepts.
+        let ending = if self.phase.is_serving() { Phase::Leaving } else { Phase::Draining };
+        self.supervise(connection, &activity, (ending, Duration::ZERO)).await;
     }
 
-    /// Answers the requests of the connection that has `place`, which is free again
+    /// Answers the requests of the connection that has `slot`, which is free again
     /// when the connection is gone.
     fn service(
         self: &Arc<Self>,
-        place: Place,
+        slot: ConnectionSlot,
     ) -> impl HttpService<
         Incoming,
         ResBody = Full<Bytes>,
         Error = Infallible,
         Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H>,
     > + use<H> {
-        let conversation = Arc::new((Arc::clone(self), place));
+        let conversation = Arc::new((Arc::clone(self), slot));
         service_fn(move |request| {
             let conversation = Arc::clone(&conversation);
             // Before the next head is read, not when the task of this one runs.
             let work = begin(&request, &conversation.1.activity);
             async move {
-                let (host, _place) = &*conversation;
-                Ok(host.answer(request, work).await.map(Full::new))
+                let (server, _slot) = &*conversation;
+                Ok(server.answer(request, work).await.map(Full::new))
             }
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, mut work: Work) -> Reply {
+    async fn answer(&self, request: Request<Incoming>, mut work: InFlightRequest) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
         let metrics = self.tls.as_ref().map(|(_, metrics)| metrics);
         let in_flight = metrics.map(|metrics| metrics.request());
@@ -311,12 +311,11 @@ impl<H: Handler> Host<H> {
         reply.map(|answer| work.answer(answer))
     }
 
-    /// Runs `connection` until it ends, and ends it in good order when its time
-    /// is up: so long after such a phase has come.
+    /// Runs `connection` until it ends, and shuts it down gracefully when its time is up:
+    /// `linger` after `phase` has come.
     ///
-    /// It runs in a task of its own: whatever it has to be told comes rarely, and
-    /// need not be looked for whenever bytes come.
-    async fn attend<C>(
+    /// The connection has a task of its own, so that bytes do not wake the rare events here.
+    async fn supervise<C>(
         &self,
         connection: C,
         activity: &Activity,
@@ -328,7 +327,7 @@ impl<H: Handler> Host<H> {
         let (end, ending) = oneshot::channel();
         // Cut when this drops.
         let mut running = JoinSet::new();
-        running.spawn(drive(Box::pin(connection), ending));
+        running.spawn(run(Box::pin(connection), ending));
         let leaving = async {
             self.phase.reached(phase).await;
             sleep(linger).await;
@@ -344,15 +343,15 @@ impl<H: Handler> Host<H> {
             // Another client waits for the memory.
             () = activity.evicted() => Some(Duration::ZERO),
         };
-        // A connection that has just ended needs no telling.
+        // The receiver is gone if the connection has just ended.
         let _ = end.send(());
         let patience = async {
             match grace {
                 Some(grace) => sleep(grace).await,
-                // What is in flight is finished, however long it takes: `Phase::Over`
-                // cuts. But a client that is gone says nothing, and HTTP/2 would wait
-                // for its answer to the farewell.
-                None => activity.quiet(self.limits.farewell).await,
+                // Requests in flight are finished, however long they take: `Phase::Over` cuts.
+                // But a client that is gone sends nothing, and HTTP/2 would wait for its
+                // answer to GOAWAY.
+                None => activity.quiet(self.limits.goaway).await,
             }
         };
         tokio::select! {
@@ -365,7 +364,7 @@ impl<H: Handler> Host<H> {
 }
 
 /// Begins the work of `request` and charges its head.
-fn begin(request: &Request<Incoming>, activity: &Arc<Activity>) -> Work {
+fn begin(request: &Request<Incoming>, activity: &Arc<Activity>) -> InFlightRequest {
     let head = head_length(request);
     if request.version() < Version::HTTP_2 {
         return activity.request(Some(head));
@@ -384,8 +383,8 @@ fn head_length(request: &Request<Incoming>) -> usize {
     request.method().as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
-/// Runs `connection` until it ends, in good order once `ending` says so.
-async fn drive<C>(mut connection: Pin<Box<C>>, ending: oneshot::Receiver<()>)
+/// Runs `connection` until it ends, and shuts it down gracefully once `ending` comes.
+async fn run<C>(mut connection: Pin<Box<C>>, ending: oneshot::Receiver<()>)
 where
     C: GracefulConnection,
     C::Error: std::fmt::Display,

@@ -17,9 +17,9 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
-    activity::{Activity, Standing},
+    activity::{Activity, ConnectionState},
     limits::{CONNECTION, Limits},
-    memory::{Arrival, Memory, PURPOSES, Shortage},
+    memory::{Arrival, MemoryBudget, PURPOSES, Shortage},
 };
 
 /// Time between two searches for connections that give way, while a client waits.
@@ -32,7 +32,7 @@ const OPENING: u64 = 10;
 /// The open connections of one port.
 #[derive(Debug)]
 pub(crate) struct OpenConnections {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBudget>,
     grace: Duration,
     linger: Duration,
     evicted: AtomicUsize,
@@ -44,7 +44,7 @@ impl OpenConnections {
     /// Opens the account of a port whose clients may occupy `ceiling` bytes.
     pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            memory: Memory::new(ceiling, limits),
+            memory: MemoryBudget::new(ceiling, limits),
             grace: limits.grace,
             linger: limits.linger,
             evicted: AtomicUsize::new(0),
@@ -54,7 +54,7 @@ impl OpenConnections {
     }
 
     /// The memory of the port.
-    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+    pub(crate) const fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
@@ -64,12 +64,12 @@ impl OpenConnections {
     }
 
     /// Admits a connection from `peer`. The caller has waited for room.
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> Place {
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> ConnectionSlot {
         let activity = Arc::new(Activity::new(Arc::clone(&self.memory), network(peer), arrival));
         activity.occupy(CONNECTION);
         self.memory.enter();
         self.clients().insert(arrival.number, Arc::clone(&activity));
-        Place { id: arrival.number, activity, connections: Arc::clone(self) }
+        ConnectionSlot { id: arrival.number, activity, connections: Arc::clone(self) }
     }
 
     /// Waits until every connection is closed.
@@ -115,22 +115,23 @@ impl OpenConnections {
         let mut room = Shortage::of(&self.memory);
         let wants_connection = room.connections > 0;
         let [mut large, mut unfinished, mut flood, mut idle, mut quiet, mut waiting] =
-            <[Candidates<'_>; 6]>::default();
+            <[EvictionCandidates<'_>; 6]>::default();
         let (mut unfinished_count, mut recent_count, mut complete_count) = (0, 0, 0);
         for (&id, activity) in &*clients {
             if activity.is_evicted() {
                 room.gain(activity);
                 continue;
             }
-            match activity.standing() {
+            match activity.state() {
                 // A burst of connections takes longer than a body behind its head.
-                standing @ (Standing::Silent { since } | Standing::Opening { since }) => {
-                    let has_sent = matches!(standing, Standing::Opening { .. });
+                state
+                @ (ConnectionState::Silent { since } | ConnectionState::Opening { since }) => {
+                    let has_sent = matches!(state, ConnectionState::Opening { .. });
                     unfinished_count += 1;
                     flood.add((u8::from(has_sent), since, id), activity);
                     unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
                 }
-                Standing::Unfinished { since } => {
+                ConnectionState::Unfinished { since } => {
                     unfinished_count += 1;
                     if activity.large() > 0 {
                         large.add((0, since, id), activity);
@@ -138,21 +139,21 @@ impl OpenConnections {
                     flood.add((1, since, id), activity);
                     unfinished.add((0, since, id), activity);
                 }
-                Standing::Idle { since } if now.saturating_sub(since) >= linger => {
+                ConnectionState::Idle { since } if now.saturating_sub(since) >= linger => {
                     idle.add((0, since, id), activity);
                 }
-                Standing::Idle { since } => {
+                ConnectionState::Idle { since } => {
                     recent_count += 1;
                     quiet.add((1, since, id), activity);
                 }
                 // An old connection without a request yet is the first to make room for
                 // another one, and the last to make room for a request.
-                Standing::Unused { since } if wants_connection && is_forgotten(since) => {
+                ConnectionState::Unused { since } if wants_connection && is_forgotten(since) => {
                     quiet.add((0, since, id), activity);
                 }
-                Standing::Unused { since } => quiet.add((2, since, id), activity),
-                Standing::Waiting { since } => waiting.add((0, since, id), activity),
-                Standing::Complete => complete_count += 1,
+                ConnectionState::Unused { since } => quiet.add((2, since, id), activity),
+                ConnectionState::Waiting { since } => waiting.add((0, since, id), activity),
+                ConnectionState::Complete => complete_count += 1,
             }
         }
         if room.large > 0 {
@@ -198,7 +199,7 @@ impl Shortage {
     fn make(
         &mut self,
         connections: &OpenConnections,
-        candidates: &mut Candidates<'_>,
+        candidates: &mut EvictionCandidates<'_>,
         due: impl Fn(u64) -> bool,
     ) {
         if self.is_over() {
@@ -219,23 +220,23 @@ impl Shortage {
 
 /// Rank of a connection among those of its kind: class, moment, and number in the order of
 /// arrival, since many have the same moment.
-type Order = (u8, u64, u64);
+type EvictionRank = (u8, u64, u64);
 
 /// Connections that may give way, by address.
 #[derive(Default)]
-struct Candidates<'c>(HashMap<IpAddr, Address<'c>>);
+struct EvictionCandidates<'c>(HashMap<IpAddr, AddressCandidates<'c>>);
 
 #[derive(Default)]
-struct Address<'c> {
+struct AddressCandidates<'c> {
     /// Bytes charged to its connections here.
     weight: usize,
     /// In the order in which they give way, the last one first.
-    connections: Vec<(Order, &'c Activity)>,
+    connections: Vec<(EvictionRank, &'c Activity)>,
 }
 
-impl<'c> Candidates<'c> {
+impl<'c> EvictionCandidates<'c> {
     /// Adds a connection that gives way before those of a greater `order`.
-    fn add(&mut self, order: Order, activity: &'c Activity) {
+    fn add(&mut self, order: EvictionRank, activity: &'c Activity) {
         let address = self.0.entry(activity.peer()).or_default();
         address.weight += activity.held();
         address.connections.push((order, activity));
@@ -273,14 +274,14 @@ pub(crate) fn network(peer: IpAddr) -> IpAddr {
 
 /// A connection's entry in the account, which ends when this drops.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     id: u64,
     /// The state of the connection.
     pub(crate) activity: Arc<Activity>,
     connections: Arc<OpenConnections>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.clients().remove(&self.id);
         let left = self.connections.memory.leave();
@@ -308,15 +309,15 @@ mod tests {
     #[tokio::test]
     async fn connections_of_one_moment_give_way_in_order() {
         let connections = mk_connections(20);
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         while connections.memory.has_room(Purpose::Connection) {
-            let place = connections.admit(PEER, connections.memory.arrival());
-            drop(place.activity.request(Some(0)));
-            places.push(place);
+            let slot = connections.admit(PEER, connections.memory.arrival());
+            drop(slot.activity.request(Some(0)));
+            slots.push(slot);
         }
         let _waiting = connections.memory.queue(Purpose::Connection).enter();
         connections.evict(false);
-        let given_way = places.iter().map(|place| place.activity.is_evicted());
+        let given_way = slots.iter().map(|slot| slot.activity.is_evicted());
         let given_way = given_way.collect::<Vec<_>>();
         assert!(given_way[0]);
         assert!(given_way.is_sorted_by(|one, next| one >= next), "{given_way:?}");
@@ -326,14 +327,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn clients_behind_a_busy_one_are_woken() {
         let connections = mk_connections(2);
-        let place = connections.admit(PEER, connections.memory.arrival());
-        place.activity.occupy(CONNECTION);
+        let slot = connections.admit(PEER, connections.memory.arrival());
+        slot.activity.occupy(CONNECTION);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let mut busy = pin!(connections.memory.room(Purpose::Input));
         assert!(busy.as_mut().poll(cx).is_pending());
         let next = connections.memory.room(Purpose::Input);
         let room = async {
-            tokio::join!(next, async { drop(place) });
+            tokio::join!(next, async { drop(slot) });
         };
         tokio::select! {
             () = connections.make_room() => {}
@@ -344,19 +345,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn clients_that_all_wait_give_way_at_last() {
         let connections = mk_connections(4);
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         while connections.memory.has_room(Purpose::Connection) {
-            places.push(connections.admit(PEER, connections.memory.arrival()));
+            slots.push(connections.admit(PEER, connections.memory.arrival()));
         }
-        for place in &places {
-            place.activity.received(CONNECTION / 2);
-            place.activity.wait(true);
+        for slot in &slots {
+            slot.activity.received(CONNECTION / 2);
+            slot.activity.wait(true);
         }
         tokio::select! {
             () = connections.make_room() => {}
-            () = places[0].activity.evicted() => {}
+            () = slots[0].activity.evicted() => {}
             () = connections.memory.room(Purpose::Input) => {}
         }
-        assert!(places[0].activity.is_evicted());
+        assert!(slots[0].activity.is_evicted());
     }
 }

@@ -87,9 +87,8 @@ pub struct Limits {
     pub body: Duration,
     /// Time from the beginning of an answer until the client has read it.
     pub answer: Duration,
-    /// Time that a connection may stay without a request. API servers drop
-    /// theirs after 90 s (Go's `IdleConnTimeout`). The client should close first,
-    /// because a request may be under way when the server closes.
+    /// Time that a connection may stay without a request. API servers close an idle one
+    /// after 90 s (Go's `IdleConnTimeout`). The client should close first, because a request may be under way when the server closes.
     pub idle: Duration,
     /// Time after a request in which the next one may be on its way. During it a
     /// connection makes room after all others, and over HTTP/1.1 is still served when
@@ -99,10 +98,10 @@ pub struct Limits {
     /// connection. The body of an API server's review follows its head within
     /// milliseconds.
     pub grace: Duration,
-    /// Time that a client without a request has to leave when the server
-    /// does. One that lives takes a moment: HTTP/1.1 connections are closed
-    /// at once, and HTTP/2 waits for the answer to a ping.
-    pub farewell: Duration,
+    /// Time that an idle client has to leave after GOAWAY, when the server leaves. A client
+    /// that is alive takes a moment: HTTP/1.1 connections are closed at once, and HTTP/2 waits
+    /// for the answer to a ping.
+    pub goaway: Duration,
     /// Bytes of a request's headers. An API server sends less than 1 KiB, and a bearer token
     /// of some KiB where it is configured to.
     pub header_bytes: u32,
@@ -123,7 +122,7 @@ impl Default for Limits {
             idle: Duration::from_mins(2),
             linger: Duration::from_secs(1),
             grace: Duration::from_millis(400),
-            farewell: Duration::from_secs(5),
+            goaway: Duration::from_secs(5),
             header_bytes: 8 * 1024,
             body_bytes: 8 * 1024 * 1024,
         }

@@ -17,8 +17,8 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    connection::{Handler, Host},
-    connections::{OpenConnections, Place, network},
+    connection::{ConnectionServer, Handler},
+    connections::{ConnectionSlot, OpenConnections, network},
     fair_queue::FairQueue,
     limits::SOCKET_BUFFER,
     memory::Purpose,
@@ -74,21 +74,21 @@ fn raise_file_limit() {
 /// connection has ended.
 pub(crate) async fn listen<H: Handler>(
     socket: TcpListener,
-    host: Arc<Host<H>>,
+    server: Arc<ConnectionServer<H>>,
     connections: Arc<OpenConnections>,
 ) {
     tokio::select! {
-        () = accept(socket, &host, &connections) => {}
+        () = accept(socket, &server, &connections) => {}
         () = connections.make_room() => {}
     }
 }
 
 async fn accept<H: Handler>(
     socket: TcpListener,
-    host: &Arc<Host<H>>,
+    server: &Arc<ConnectionServer<H>>,
     connections: &Arc<OpenConnections>,
 ) {
-    let draining = host.phase().reached(Phase::Draining);
+    let draining = server.phase().reached(Phase::Draining);
     tokio::pin!(draining);
     let memory = connections.memory();
     let mut lobby = FairQueue::first_in_first_out(LOBBY);
@@ -98,7 +98,7 @@ async fn accept<H: Handler>(
     loop {
         while memory.has_room(Purpose::Connection) {
             let Some((stream, peer, arrival)) = lobby.pop() else { break };
-            begin(stream, connections.admit(peer, arrival), host);
+            begin(stream, connections.admit(peer, arrival), server);
         }
         if lobby.is_empty() {
             room = None;
@@ -117,7 +117,7 @@ async fn accept<H: Handler>(
         };
         match accepted {
             Ok((stream, peer)) if lobby.is_empty() && memory.has_room(Purpose::Connection) => {
-                begin(stream, connections.admit(peer.ip(), memory.arrival()), host);
+                begin(stream, connections.admit(peer.ip(), memory.arrival()), server);
             }
             Ok((stream, peer)) => {
                 lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
@@ -148,13 +148,13 @@ async fn accept<H: Handler>(
     }
     while let Some((stream, peer, arrival)) = lobby.pop() {
         memory.room(Purpose::Connection).await;
-        begin(stream, connections.admit(peer, arrival), host);
+        begin(stream, connections.admit(peer, arrival), server);
     }
     connections.all_left().await;
 }
 
-fn begin<H: Handler>(stream: TcpStream, place: Place, host: &Arc<Host<H>>) {
-    tokio::spawn(Arc::clone(host).serve(stream, place));
+fn begin<H: Handler>(stream: TcpStream, slot: ConnectionSlot, server: &Arc<ConnectionServer<H>>) {
+    tokio::spawn(Arc::clone(server).serve(stream, slot));
 }
 
 /// Waits until `room` is made; for ever if there is none to wait for.

@@ -36,7 +36,7 @@ pub(crate) const PURPOSES: [Purpose; 4] =
 
 /// The account of one port.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryBudget {
     ceiling: usize,
     connections: usize,
     origin: Instant,
@@ -46,13 +46,13 @@ pub(crate) struct Memory {
     open: AtomicUsize,
     /// Number of connections that ever arrived.
     arrived: AtomicU64,
-    queues: [Queue; PURPOSES.len()],
+    queues: [RoomQueue; PURPOSES.len()],
     pressure: Notify,
 }
 
 /// Clients that wait for room of one purpose, the first one first.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct RoomQueue {
     length: AtomicUsize,
     room: Notify,
 }
@@ -62,11 +62,11 @@ pub(crate) struct Queue {
 pub(crate) struct Arrival {
     /// Number in the order of arrival.
     pub(crate) number: u64,
-    /// Milliseconds of [`Memory::now`].
+    /// Milliseconds of [`MemoryBudget::now`].
     pub(crate) moment: u64,
 }
 
-impl Memory {
+impl MemoryBudget {
     /// Creates the account of a port whose clients may occupy `ceiling` bytes.
     pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -175,7 +175,7 @@ impl Memory {
     }
 
     /// Returns the queue of `purpose`.
-    pub(crate) fn queue(&self, purpose: Purpose) -> &Queue {
+    pub(crate) fn queue(&self, purpose: Purpose) -> &RoomQueue {
         let [answer, connection, input, large] = &self.queues;
         match purpose {
             Purpose::Answer => answer,
@@ -207,17 +207,17 @@ impl Memory {
 }
 
 /// A client in a queue.
-pub(crate) struct Waiting<'q>(&'q Queue);
+pub(crate) struct QueuedClient<'q>(&'q RoomQueue);
 
-impl Queue {
+impl RoomQueue {
     /// Counts one more client until the returned value drops.
-    pub(crate) fn enter(&self) -> Waiting<'_> {
+    pub(crate) fn enter(&self) -> QueuedClient<'_> {
         self.length.fetch_add(1, Relaxed);
-        Waiting(self)
+        QueuedClient(self)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedClient<'_> {
     fn drop(&mut self) {
         self.0.length.fetch_sub(1, Relaxed);
     }
@@ -232,7 +232,7 @@ pub(crate) struct Shortage {
 
 impl Shortage {
     /// Returns the shortage of the clients that wait, and a little more.
-    pub(crate) fn of(memory: &Memory) -> Self {
+    pub(crate) fn of(memory: &MemoryBudget) -> Self {
         let short = |purpose: &Purpose| memory.is_short_of(*purpose);
         let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
         // Room that none lacks needs no spare.
@@ -247,7 +247,7 @@ impl Shortage {
         let connections = if memory.is_short_of(Purpose::Connection) {
             let spare = (memory.connections / SPARE).max(1);
             let lacking = (memory.len() + spare).saturating_sub(memory.connections);
-            // Where bytes are short, connections are as well.
+            // If bytes are short, connections are as well.
             lacking.max(usize::from(bytes > 0))
         } else {
             0
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn connections_leave_room_for_bodies() {
         for ceiling in [MEMORY, PLAIN_MEMORY] {
-            let memory = Memory::new(ceiling, &Limits::default());
+            let memory = MemoryBudget::new(ceiling, &Limits::default());
             while memory.has_room(Purpose::Connection) {
                 memory.take(CONNECTION);
             }

@@ -1,19 +1,19 @@
-//! Where in its life the server is, told to every task of it.
+//! The phase of a server's life, which every task of it can read.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
-/// Where in its life the server is.
+/// The phase of a server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It accepts.
+    /// The server accepts.
     Serving,
-    /// It still accepts, and says that it is not ready.
+    /// The server still accepts, and reports that it is not ready.
     Leaving,
-    /// It accepts nothing new and finishes what it has.
+    /// The server accepts nothing new and finishes the requests it has.
     Draining,
-    /// Its time is over: whatever is left is cut.
+    /// The time is over: connections that are left are cut.
     Over,
 }
 
@@ -22,19 +22,18 @@ pub(crate) enum Phase {
 pub(crate) struct PhaseView(watch::Receiver<Phase>);
 
 impl PhaseView {
-    /// A phase that begins with [`Phase::Serving`].
+    /// Returns a phase that begins with [`Phase::Serving`].
     pub(crate) fn begin() -> (watch::Sender<Phase>, Self) {
         let (sender, receiver) = watch::channel(Phase::Serving);
         (sender, Self(receiver))
     }
 
-    /// Whether it will go on to accept.
+    /// True if the server accepts and is not about to leave.
     pub(crate) fn is_serving(&self) -> bool {
         *self.0.borrow() == Phase::Serving
     }
 
-    /// Waits until `phase` has come. A sender that is gone can tell nothing any
-    /// more: everything is over then.
+    /// Waits until `phase` has come. Without a sender every phase has.
     pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.0.clone();
         async move {

@@ -5,8 +5,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    admin::{Admin, AdminPages, AdminPort},
-    connection::{Handler, Host},
+    admin::{AdminHandler, AdminPages, AdminPort},
+    connection::{ConnectionServer, Handler},
     connections::OpenConnections,
     limits::{Limits, MEMORY},
     listener::{self, listen},
@@ -78,13 +78,13 @@ impl<H: Handler, A: AdminPages> Server<H, A> {
         let run = Box::new(move || {
             let (phase, view) = PhaseView::begin();
             let (admin_phase, admin_view) = PhaseView::begin();
-            let admin = Admin { pages: admin, phase: view.clone() };
+            let admin = AdminHandler { pages: admin, phase: view.clone() };
             tokio::spawn(admin_port.serve_beside(admin, limits.clone(), admin_view));
             let connections = OpenConnections::new(MEMORY, &limits);
             metrics.watch_clients(&connections);
-            let host = Host::new(handler, Some((tls, metrics)), limits, view);
-            let listening = tokio::spawn(listen(socket, host, Arc::clone(&connections)));
-            Running { phase, admin_phase, connections, listening }
+            let server = ConnectionServer::new(handler, Some((tls, metrics)), limits, view);
+            let listening = tokio::spawn(listen(socket, server, Arc::clone(&connections)));
+            RunningServer { phase, admin_phase, connections, listening }
         });
         Ok(Bound { address, admin_address, run })
     }
@@ -92,12 +92,12 @@ impl<H: Handler, A: AdminPages> Server<H, A> {
 
 /// A server that holds its ports.
 ///
-/// It has no type of a handler: what answers requests is compiled where the server is bound,
-/// with the optimisation of that crate.
+/// The type of the handler is erased, so that the code that answers requests is compiled by
+/// the crate that binds the server, with the optimisation of that crate.
 pub struct Bound {
     address: SocketAddr,
     admin_address: SocketAddr,
-    run: Box<dyn FnOnce() -> Running + Send>,
+    run: Box<dyn FnOnce() -> RunningServer + Send>,
 }
 
 impl Bound {
@@ -113,27 +113,27 @@ impl Bound {
     }
 
     /// Begins to answer, on the runtime this is called from.
-    pub fn run(self) -> Running {
+    pub fn run(self) -> RunningServer {
         (self.run)()
     }
 }
 
 /// A server that answers. Dropped, it is cut at once.
-pub struct Running {
+pub struct RunningServer {
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
     connections: Arc<OpenConnections>,
     listening: JoinHandle<()>,
 }
 
-/// How a drain ended.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut because they did not end in time.
+    /// Number of connections that were cut because they did not end in time.
     pub cut: usize,
 }
 
-impl Running {
+impl RunningServer {
     /// Announces the end: `/readyz` answers 503, and everything is still accepted until
     /// clients have noticed.
     pub fn leave(&self) {

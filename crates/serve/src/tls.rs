@@ -10,7 +10,7 @@ use crate::pki::CertificateInForce;
 /// HTTP/2 in ALPN. API servers speak HTTP/1.1 to Services, and HTTP/2 to URLs on localhost.
 pub(crate) const H2: &[u8] = b"h2";
 
-/// Answers handshakes with whatever certificate is in force.
+/// Returns an acceptor that answers handshakes with the certificate in force.
 ///
 /// # Errors
 /// If the crypto provider lacks what its own defaults need: never, in fact.

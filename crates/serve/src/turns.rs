@@ -17,15 +17,15 @@ use crate::fair_queue::FairQueue;
 /// when they have to make room for others, and clients that come again and again would keep
 /// the first ones waiting.
 #[derive(Debug)]
-pub(crate) struct Turns(Mutex<TurnOrder>);
+pub(crate) struct HandshakeTurns(Mutex<TurnOrder>);
 
 #[derive(Debug)]
 struct TurnOrder {
     free: usize,
-    waiting: FairQueue<oneshot::Sender<Turn>>,
+    waiting: FairQueue<oneshot::Sender<HandshakeTurn>>,
 }
 
-impl Turns {
+impl HandshakeTurns {
     /// Creates turns for `count` clients at the same time.
     pub(crate) fn new(count: usize) -> Arc<Self> {
         let order = TurnOrder { free: count, waiting: FairQueue::from_both_ends() };
@@ -33,12 +33,12 @@ impl Turns {
     }
 
     /// Waits for the turn of a client at `peer`.
-    pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
+    pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<HandshakeTurn> {
         let (_waiting, turn) = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
-                return Some(Turn(Some(Arc::clone(self))));
+                return Some(HandshakeTurn(Some(Arc::clone(self))));
             }
             let (sender, turn) = oneshot::channel();
             let number = state.waiting.push(peer, sender);
@@ -53,7 +53,7 @@ impl Turns {
     }
 
     /// Returns the client whose turn is next.
-    fn next(&self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&self) -> Option<oneshot::Sender<HandshakeTurn>> {
         let mut state = self.state();
         let next = state.waiting.pop();
         if next.is_none() {
@@ -63,10 +63,10 @@ impl Turns {
     }
 }
 
-/// The place of a client in its queue, until this drops. A client that is gone must not
+/// The entry of a client in its queue, until this drops. A client that is gone must not
 /// stay there: its entry keeps the memory of its task.
 struct QueueEntry<'t> {
-    turns: &'t Turns,
+    turns: &'t HandshakeTurns,
     peer: IpAddr,
     number: u64,
 }
@@ -80,9 +80,9 @@ impl Drop for QueueEntry<'_> {
 
 /// A turn, which ends when this drops.
 #[derive(Debug)]
-pub(crate) struct Turn(Option<Arc<Turns>>);
+pub(crate) struct HandshakeTurn(Option<Arc<HandshakeTurns>>);
 
-impl Drop for Turn {
+impl Drop for HandshakeTurn {
     fn drop(&mut self) {
         let Some(turns) = self.0.take() else { return };
         while let Some(next) = turns.next() {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn addresses_take_turns() {
-        let turns = Turns::new(1);
+        let turns = HandshakeTurns::new(1);
         let [many, one] = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(10, 0, 0, last)));
         let mut cx = Context::from_waker(Waker::noop());
         let mut first = pin!(turns.take(many));

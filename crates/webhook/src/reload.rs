@@ -27,10 +27,10 @@ use crate::{
 /// A declaration that can be used.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Its rules.
+    /// The rules of the declaration.
     pub rules: RuleSet,
-    /// What is questionable about it, each in one text. They are logged: no
-    /// credential may be in them.
+    /// Warnings about the declaration, each one text. They are logged: no credential may be
+    /// in them.
     pub warnings: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use std::{
 use image_swap_cluster::{InForce, Served};
 use image_swap_core::admission::Settings;
 use image_swap_serve::{
-    Limits, Running,
+    Limits, RunningServer,
     pki::{Certificate, CertificateInForce},
 };
 use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInForce, Webhook};
@@ -23,7 +23,7 @@ pub(crate) struct Replica {
     metrics: Arc<AdmissionMetrics>,
     port: u16,
     admin_port: u16,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningServer>>,
 }
 
 impl Replica {

@@ -14,7 +14,7 @@ use super::{Pair, validity_of};
 
 /// A certificate chain and the private key of its first certificate.
 ///
-/// Its `Debug` shows neither.
+/// `Debug` shows neither.
 #[derive(Clone)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,

@@ -53,7 +53,7 @@ impl Pair {
         names: &[String],
         valid: Range<u64>,
     ) -> Result<Self, MakeError> {
-        // Authorities may share a name; the identifier of the key tells them apart.
+        // Authorities may share a name; the identifier of the key distinguishes them.
         let issuer = Issuer::new(authority_params(issuer), KeyPair::from_pem(&self.key)?);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;

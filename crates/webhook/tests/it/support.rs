@@ -20,7 +20,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_core::rule::{Form, RuleSet, map};
 use image_swap_serve::{
-    Bound, Limits, Running,
+    Bound, Limits, RunningServer,
     pki::{Certificate, CertificateInForce, LocalAuthority},
 };
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
@@ -79,7 +79,7 @@ pub(crate) struct Site {
     pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) authority: LocalAuthority,
-    running: Option<Running>,
+    running: Option<RunningServer>,
 }
 
 impl Site {
@@ -124,7 +124,7 @@ impl Site {
         self.authority.issue(&["127.0.0.1".to_owned()], SystemTime::now()).unwrap()
     }
 
-    pub(crate) fn take(&mut self) -> Running {
+    pub(crate) fn take(&mut self) -> RunningServer {
         self.running.take().unwrap()
     }
 
@@ -366,7 +366,7 @@ impl Client {
         let _ = self.connection.await.unwrap();
     }
 
-    /// Goes without a farewell.
+    /// Goes without a message.
     pub(crate) fn vanish(self) {
         self.connection.abort();
     }
@@ -413,7 +413,7 @@ impl Answer {
     }
 }
 
-/// Reads until the server closes: with or without a farewell.
+/// Reads until the server closes, with or without `close_notify`.
 pub(crate) async fn read_to_close<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;

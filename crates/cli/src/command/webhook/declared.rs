@@ -11,24 +11,24 @@ use image_swap_webhook::{
     watch::Watch,
 };
 
-use super::in_force::{InForce, broken};
+use super::handles::{WebhookHandles, broken};
 use crate::{
     declaration::{DeclarationArgs, now},
     failure::Failure,
     output,
 };
 
-/// A declaration that was read, and what there is to follow.
-pub(super) struct Declared {
+/// A declaration that was read, and the file to follow.
+pub(super) struct DeclarationFiles {
     args: DeclarationArgs,
     declaration: Declaration,
     watch: Option<(Watch, PathBuf)>,
 }
 
-impl Declared {
-    /// Reads it, or says on standard error what is wrong with it.
+impl DeclarationFiles {
+    /// Reads the declaration, and prints its findings on standard error.
     pub(super) fn read(args: DeclarationArgs) -> Result<Self, Failure> {
-        // What is no regular file, a pipe say, can be read but once.
+        // A pipe can be read only once.
         let file = args.path().filter(|path| *path != Path::new("-") && path.is_file());
         let file = file.map(Path::to_owned);
         // Watched first, read then: a change in between is not missed.
@@ -44,10 +44,10 @@ impl Declared {
         Ok(Self { args, declaration, watch })
     }
 
-    /// Puts it in force, follows it, and adds to what the user is told.
+    /// Puts the declaration in force, follows it, and adds lines to the output.
     pub(super) fn put_in_force(
         self,
-        in_force: &InForce,
+        in_force: &WebhookHandles,
         told: &mut Vec<String>,
     ) -> Result<Option<FileFollower>, Failure> {
         let Self { args, declaration, watch } = self;
@@ -72,8 +72,8 @@ impl Declared {
     }
 }
 
-/// The rules in `text`; or what is wrong with it, for a log: places and
-/// messages, none of the text's own lines.
+/// Returns the rules in `text`. An error holds places and messages for a log, and none of the
+/// lines of `text`.
 fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
     let declaration = args.accept(text, now()).map_err(|refused| {
         let errors = refused.findings.iter().filter(|finding| finding.is_error());

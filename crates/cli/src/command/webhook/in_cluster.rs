@@ -8,10 +8,10 @@ use image_swap_serve::pki::Certificate;
 use image_swap_webhook::Revision;
 use tracing::error;
 
-use super::in_force::InForce;
+use super::handles::WebhookHandles;
 use crate::failure::Failure;
 
-/// Which release of which cluster.
+/// A release in a cluster.
 pub(super) struct InCluster {
     pub(super) namespace: Option<String>,
     pub(super) name: String,
@@ -20,10 +20,10 @@ pub(super) struct InCluster {
 }
 
 impl InCluster {
-    /// Follows the release, and adds to what the user is told.
+    /// Follows the release, and adds lines to the output.
     pub(super) async fn put_in_force(
         self,
-        in_force: InForce,
+        in_force: WebhookHandles,
         told: &mut Vec<String>,
     ) -> Result<cluster::Following, Failure> {
         let Self { namespace, name, tls_secret, kubeconfig } = self;
@@ -40,7 +40,7 @@ impl InCluster {
     }
 }
 
-impl cluster::InForce for InForce {
+impl cluster::InForce for WebhookHandles {
     fn serve(&self, served: Served) {
         let Served { rules, mode, origin, hash, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.

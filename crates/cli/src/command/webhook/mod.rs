@@ -1,9 +1,9 @@
 //! `image-swap webhook`
 
 mod declared;
+mod handles;
 mod identity;
 mod in_cluster;
-mod in_force;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use tokio::{
 use tracing::{info, level_filters::LevelFilter, warn};
 
 use self::{
-    declared::Declared,
-    identity::Identity,
+    declared::DeclarationFiles,
+    handles::{WebhookHandles, broken},
+    identity::ServingCertificate,
     in_cluster::InCluster,
-    in_force::{InForce, broken},
 };
 use crate::{
     declaration::DeclarationArgs,
@@ -113,13 +113,13 @@ pub(crate) struct Args {
     kubeconfig: Option<PathBuf>,
 }
 
-/// Where rules and certificate come from.
-enum Source {
-    Files(Box<Declared>, Identity),
+/// The source of rules and certificate.
+enum RuleSource {
+    Files(Box<DeclarationFiles>, ServingCertificate),
     Cluster(InCluster),
 }
 
-/// What follows them while it is held.
+/// The followers of a source, until this drops.
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
     Files([Option<FileFollower>; 2]),
@@ -165,15 +165,17 @@ impl Args {
             certificate: certificate.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let in_force = InForce { rules, certificate, settings, metrics };
+        let in_force = WebhookHandles { rules, certificate, settings, metrics };
         let source = if in_cluster {
-            Source::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+            RuleSource::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
         } else {
             let identity = match tls_cert.zip(tls_key) {
-                Some((chain, key)) => Identity::Files { chain, key },
-                None => Identity::SelfMade { directory: certificate_dir, names: dns_name },
+                Some((chain, key)) => ServingCertificate::Files { chain, key },
+                None => {
+                    ServingCertificate::SelfMade { directory: certificate_dir, names: dns_name }
+                }
             };
-            Source::Files(Box::new(Declared::read(declaration)?), identity)
+            RuleSource::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
         };
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -190,11 +192,11 @@ impl Args {
     }
 }
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops it.
 async fn serve(
     webhook: Webhook,
-    in_force: InForce,
-    source: Source,
+    in_force: WebhookHandles,
+    source: RuleSource,
     log_format: LogFormat,
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
@@ -210,11 +212,11 @@ async fn serve(
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
     let _following = match source {
-        Source::Files(declared, identity) => {
+        RuleSource::Files(declared, identity) => {
             let certificate = identity.put_in_force(address, &in_force, &mut told)?;
             Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
         }
-        Source::Cluster(cluster) => {
+        RuleSource::Cluster(cluster) => {
             Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
         }
     };
@@ -233,14 +235,14 @@ async fn serve(
     running.leave();
     tokio::select! {
         () = sleep(delay) => {}
-        // Told twice.
+        // The second signal.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     info!(seconds = patience.as_secs(), "open requests are finished");
     let drained = tokio::select! {
         drained = running.drain(patience) => drained,
-        // Told twice.
+        // The second signal.
         _ = terminate.recv() => return Ok(ExitCode::FAILURE),
         _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
     };

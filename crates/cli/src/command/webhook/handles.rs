@@ -7,15 +7,15 @@ use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce};
 
 use crate::failure::Failure;
 
-/// What the server runs on.
-pub(super) struct InForce {
+/// The handles that the server reads.
+pub(super) struct WebhookHandles {
     pub(super) rules: RulesInForce,
     pub(super) certificate: CertificateInForce,
     pub(super) settings: SettingsInForce,
     pub(super) metrics: Arc<AdmissionMetrics>,
 }
 
-/// Something that the system refused.
+/// Returns the failure of a system call.
 pub(super) fn broken(expected: &str, error: &std::io::Error) -> Failure {
     Failure::Broken(format!("expected {expected}, found: {error}"))
 }
