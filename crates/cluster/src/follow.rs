@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::{Stream, StreamExt, pin_mut};
 use kube::{
-    Api, Resource,
+    Api, Client, Resource,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
-        watcher::{Config, Event, watcher},
+        watcher::{Config, Error, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -20,6 +20,10 @@ use crate::{error::watch_reason, outline::Glimpse};
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
 const WATCH: u32 = 30;
+
+/// The objects that are read at once. A page is held as a whole, as text and then as
+/// objects.
+pub(crate) const PAGE: u32 = 100;
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
@@ -71,6 +75,18 @@ pub(crate) fn named(name: &str) -> Config {
 /// All there are.
 pub(crate) fn all() -> Config {
     Config::default().timeout(WATCH)
+}
+
+/// Watches every object that `config` selects, in all namespaces.
+pub(crate) fn pages<K>(
+    client: &Client,
+    config: Config,
+) -> impl Stream<Item = Result<Event<K>, Error>> + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let objects: Api<K> = Api::all(client.clone());
+    watcher(objects, config.page_size(PAGE)).backoff(Patience::default())
 }
 
 /// Follows the object `name`, and tells every state of it, for ever.

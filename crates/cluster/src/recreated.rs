@@ -12,14 +12,7 @@ use image_swap_core::{
     labels,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 use tokio::{
     sync::{Notify, watch},
@@ -31,13 +24,11 @@ use crate::{
     clock::now,
     error::watch_reason,
     events::Events,
-    follow::{Patience, all},
+    follow::{all, pages},
     outline::partial_resource,
     report,
 };
 
-/// The number of pods that are read at once.
-const PAGE: u32 = 100;
 /// The time between two looks at what is too old to count.
 const LOOK: Duration = Duration::from_mins(1);
 /// The number of pods that a report names.
@@ -56,8 +47,7 @@ pub(crate) struct RecreationWatch {
 impl RecreationWatch {
     /// Watches, for ever.
     pub(crate) async fn run(self) {
-        let pods: Api<PodOutline> = Api::all(self.client.clone());
-        let pods = watcher(pods, all().page_size(PAGE)).backoff(Patience::default());
+        let pods = pages::<PodOutline>(&self.client, all());
         pin_mut!(pods);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::Stream;
 use image_swap_core::{
     cluster::pull_secrets,
     pull_secret::{KEY, NAME},
@@ -13,34 +12,15 @@ use k8s_openapi::{
     ByteString,
     api::core::v1::{ObjectReference, Secret},
 };
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::core::ObjectMeta;
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::PAGE;
-use crate::{
-    follow::{Patience, named},
-    outline::{Outline, partial_resource},
-};
+use crate::outline::{Outline, partial_resource};
 
 /// The kind of the release's anchor.
 const OWNER_KIND: &str = "ClusterRole";
-
-/// Every Secret of our name.
-pub(super) fn watch(
-    client: &Client,
-) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
-    let secrets: Api<SeenSecret> = Api::all(client.clone());
-    watcher(secrets, named(NAME).page_size(PAGE)).backoff(Patience::default())
-}
 
 /// A hash of a Secret's type and its credential. It stays in memory: the password could be
 /// guessed from it.

@@ -27,7 +27,7 @@ use image_swap_core::{
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
-    pull_secret::Covered,
+    pull_secret::{Covered, NAME},
 };
 use kube::{Client, runtime::watcher};
 use tokio::{
@@ -48,13 +48,11 @@ use crate::{
     clock::now,
     error::watch_reason,
     events::Events,
+    follow::{all, named, pages},
     release::Release,
     report::{PullSecretFailure, PullSecrets},
 };
 
-/// How many objects are read at once: a page is held as a whole, as text and then as
-/// objects.
-const PAGE: u32 = 100;
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
 /// Writes between two looks at what else happened.
@@ -168,7 +166,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut known = Known::default();
         let mut watches = Watches::none();
-        let secrets = existing::watch(&self.client);
+        let secrets = pages(&self.client, named(NAME));
         pin_mut!(secrets);
         let mut due = false;
         loop {
@@ -226,9 +224,9 @@ impl Keeper {
         known.namespaces.complete = false;
         *watches = Watches::none();
         if let Some(view) = &view {
-            watches.pods = pods::watch(&self.client).boxed();
+            watches.pods = pages(&self.client, all()).boxed();
             if view.covered.is_some() {
-                watches.namespaces = namespaces::watch(&self.client).boxed();
+                watches.namespaces = pages(&self.client, all()).boxed();
             }
         } else {
             known.pods = Pods::default();

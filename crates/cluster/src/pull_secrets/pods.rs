@@ -2,39 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::Stream;
 use image_swap_core::{
     cluster::pull_secrets::SecretUse,
     labels,
     pull_secret::{Covered, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
-use super::PAGE;
-use crate::{
-    follow::{Patience, all},
-    outline::partial_resource,
-};
+use crate::outline::partial_resource;
 
 /// Phases of pods whose containers are not started again.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
-
-/// Watches every pod of the cluster.
-pub(super) fn watch(
-    client: &Client,
-) -> impl Stream<Item = Result<watcher::Event<SeenPod>, watcher::Error>> + use<> {
-    let pods: Api<SeenPod> = Api::all(client.clone());
-    watcher(pods, all().page_size(PAGE)).backoff(Patience::default())
-}
 
 /// A pod: its names, and the rest only if it names the pull Secret.
 ///
@@ -191,10 +171,11 @@ mod tests {
     use futures_util::StreamExt;
     use hyper::{Request, Response};
     use image_swap_core::declaration::{Declaration, Source};
-    use kube::client::Body;
+    use kube::{Client, client::Body};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::follow::{PAGE, all, pages};
 
     const LABEL: &str = "k8s.twr.io/imageswap";
 
@@ -314,7 +295,8 @@ mod tests {
             asked.send(request.into_parts().0).unwrap();
             std::future::pending::<Result<Response<Body>, Infallible>>()
         });
-        let watching = watch(&Client::new(server, "default")).for_each(|_| std::future::ready(()));
+        let client = Client::new(server, "default");
+        let watching = pages::<SeenPod>(&client, all()).for_each(|_| std::future::ready(()));
         let question = tokio::select! {
             question = questions.recv() => question.unwrap(),
             () = watching => panic!("a watch never ends"),
