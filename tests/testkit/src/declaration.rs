@@ -1,0 +1,30 @@
+//! Declarations.
+
+use std::fmt::Write as _;
+
+use proptest::{collection, prelude::*, sample};
+use serde_json::json;
+
+/// Returns the Secret `registry-info` with `keys` as its `stringData`.
+pub fn registry_info(keys: &[(&str, &str)]) -> String {
+    let mut text = "apiVersion: v1\nkind: Secret\n\
+                    metadata: {name: registry-info, namespace: jet-system}\nstringData:\n"
+        .to_owned();
+    for (key, value) in keys {
+        // JSON strings are strings of YAML.
+        let _ = writeln!(text, "  {key}: {}", json!(value));
+    }
+    text
+}
+
+/// Returns lists of one to five rules from `source` to one of `targets`, joined by
+/// `separator`.
+pub fn lists(
+    source: impl Strategy<Value = String>,
+    targets: &'static [&'static str],
+    separator: &'static str,
+) -> impl Strategy<Value = String> {
+    let rule = (source, sample::select(targets));
+    let rule = rule.prop_map(|(source, target)| [&source, "::", target].concat());
+    collection::vec(rule, 1..6).prop_map(move |rules| rules.join(separator))
+}
