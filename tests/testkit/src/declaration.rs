@@ -17,6 +17,13 @@ pub fn registry_info(keys: &[(&str, &str)]) -> String {
     text
 }
 
+/// Returns sources of rules: common ones, and those of `more`.
+pub fn sources(more: &[&'static str]) -> impl Strategy<Value = String> + use<> {
+    let common =
+        ["docker.io", "gcr.io", "quay.io", "quay.io:443", "docker.io/a/b", "default"].as_slice();
+    sample::select([common, more].concat()).prop_map(str::to_owned)
+}
+
 /// Returns lists of one to five rules from `source` to one of `targets`, joined by
 /// `separator`.
 pub fn lists(

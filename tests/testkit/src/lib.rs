@@ -8,6 +8,6 @@ mod host;
 
 pub use self::{
     admission::{UID, container, pod, review, webhook_configuration},
-    declaration::{lists, registry_info},
+    declaration::{lists, registry_info, sources},
     host::config_with_path,
 };

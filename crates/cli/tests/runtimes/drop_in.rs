@@ -49,13 +49,13 @@ impl Started {
     ) -> Result<Self, Error> {
         let host = Host::start(content)?;
         let options = HostOptions::default();
-        let _mirror = host.mirror(&options)?;
+        let mirror = host.mirror(&options)?;
         host.write("/etc/containerd/config.toml", config)?;
         host.write(DROP_IN, drop_in)?;
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
         let declared = Declared::page(&host, &options);
-        Ok(Self { daemon, declared, _mirror, host })
+        Ok(Self { daemon, declared, _mirror: mirror, host })
     }
 }
 

@@ -150,7 +150,7 @@ pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
         ("MIRROR_REGISTRIES", rules),
     ]);
     let more = if more.is_empty() { "INSECURE: \"false\"" } else { more };
-    text += &format!("  {more}\n");
+    text += &["  ", more, "\n"].concat();
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
 }
 
