@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, pin_mut};
 use kube::{
-    Api, Client, Resource,
+    Api, Resource,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -20,10 +20,6 @@ use crate::{error::watch_reason, outline::Glimpse};
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
 const WATCH: u32 = 30;
-
-/// The objects that are read at once. A page is held as a whole, as text and then as
-/// objects.
-pub(crate) const PAGE: u32 = 100;
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
@@ -77,16 +73,19 @@ pub(crate) fn all() -> Config {
     Config::default().timeout(WATCH)
 }
 
-/// Watches every object that `config` selects, in all namespaces.
+/// The number of objects in a page of a list: a page is held as a whole, as text and then as
+/// objects.
+pub(crate) const PAGE: u32 = 100;
+
+/// Watches the objects that `config` selects, and lists them page by page.
 pub(crate) fn pages<K>(
-    client: &Client,
+    api: Api<K>,
     config: Config,
 ) -> impl Stream<Item = Result<Event<K>, Error>> + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let objects: Api<K> = Api::all(client.clone());
-    watcher(objects, config.page_size(PAGE)).backoff(Patience::default())
+    watcher(api, config.page_size(PAGE)).backoff(Patience::default())
 }
 
 /// Follows the object `name`, and tells every state of it, for ever.

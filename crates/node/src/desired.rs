@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use image_swap_core::{declaration::Declaration, nodes::Fallback};
+use image_swap_core::{declaration::Declaration, nodes::Fallback, render::Options};
 use serde::{Deserialize, Serialize};
 
 /// What was declared, and how a host is told.
@@ -20,27 +20,60 @@ pub struct Desired<'a> {
     pub header_over_http: bool,
 }
 
+impl Desired<'_> {
+    /// Returns the options by which files of a host are rendered.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            fallback: self.fallback,
+            show_credentials: true,
+            header_over_http: self.header_over_http,
+            ..Options::default()
+        }
+    }
+
+    /// Returns each registry host, `_default` for all others, and the URLs that are requested
+    /// for it, in order. The registry itself is the last one, if it is requested: by the URL
+    /// that `upstream` returns, or else by its own.
+    pub(crate) fn urls(
+        &self,
+        upstream: impl Fn(&str) -> Option<String>,
+    ) -> impl Iterator<Item = (&str, Vec<String>)> {
+        let mirrors = self.declaration.mirrors();
+        let default = (!mirrors.elsewhere().is_empty()).then(|| ("_default", mirrors.elsewhere()));
+        mirrors.hosts().chain(default).map(move |(host, endpoints)| {
+            let mut urls: Vec<String> =
+                endpoints.iter().map(|endpoint| mirrors.api_url(endpoint)).collect();
+            if host != "_default" && (urls.is_empty() || self.fallback == Fallback::Upstream) {
+                urls.push(upstream(host).unwrap_or_else(|| mirrors.registry_url(host)));
+            }
+            (host, urls)
+        })
+    }
+}
+
 /// How containerd is told. A host has one form at a time; other runtimes have
 /// one way each, which is [`Form::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Form {
-    /// Files below `certs.d`, read at every pull.
+    /// Files below certs.d, read at every pull.
     #[default]
     CertsD,
     /// The mirrors table of config.toml, with URLs that registries answer.
     Mirrors,
-    /// The mirrors table of config.toml, as the page prints it.
+    /// The mirrors table as the page prints it; no standard registry answers it.
     Page,
 }
 
 /// Whether a runtime may be restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Restart {
-    /// A plan that needs it is not carried out.
+    /// What needs a restart is not done.
     #[default]
     Never,
-    /// Once, where a plan needs it.
+    /// Once, if need be; taken back if the runtime then does not answer and pull.
     Allow,
 }
 

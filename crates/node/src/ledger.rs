@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use image_swap_text::base64;
 use serde::{Deserialize, Serialize};
 
-use crate::{File, Files, Form, HostPath, Runtime};
+use crate::{
+    desired::Form,
+    files::{File, Files, HostPath},
+    runtime::kind::Runtime,
+};
 
 /// The version of the ledger's format that this program writes.
 const VERSION: u32 = 1;

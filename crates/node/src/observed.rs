@@ -1,8 +1,9 @@
 //! What a host is like.
 
 use crate::{
-    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, docker,
-    needs::needs, owner, rancher,
+    files::{Files, HostPath},
+    ledger::{Ledger, LedgerError},
+    runtime::kind::{Runtime, Version},
 };
 
 /// What was seen of a host.
@@ -44,24 +45,12 @@ impl Observed {
         }
     }
 
-    /// Looks at all that a plan for `desired` (`None`: a restore) has to know:
-    /// `read` says what is at a path.
-    pub fn look(
-        &mut self,
-        desired: Option<&Desired<'_>>,
-        mut read: impl FnMut(&HostPath) -> Entry,
-    ) {
-        loop {
-            self.settle();
-            let paths = needs(desired, self);
-            if paths.is_empty() {
-                return;
-            }
-            for path in paths {
-                let entry = read(&path);
-                self.files.insert(path, entry);
-            }
-        }
+    /// True if the runtime is a containerd before 2.1, which sends no header of a `hosts.toml` to
+    /// the token service of a registry; also if its version is unknown.
+    pub(crate) fn drops_headers(&self) -> bool {
+        const SENT: Version = Version::new(2, 1, 0);
+        let is_before = self.version.is_none_or(|version| version < SENT);
+        self.runtime == Runtime::Containerd && is_before
     }
 
     /// What we last wrote there; `None`: nothing.
@@ -70,23 +59,5 @@ impl Observed {
     /// If there is a ledger that cannot be read.
     pub fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
         Ledger::read(&self.files)
-    }
-
-    /// Who else writes its files.
-    pub fn owner(&self) -> Option<Owner> {
-        Owner::of(self)
-    }
-
-    /// Finds the main file that the runtime is configured to read.
-    fn settle(&mut self) {
-        let config = match self.runtime {
-            Runtime::Containerd => owner::config(self),
-            Runtime::Docker => docker::config(self),
-            Runtime::K3s | Runtime::Rke2 => rancher::config(self),
-            Runtime::Crio | Runtime::Podman => None,
-        };
-        if let Some(config) = config {
-            self.config = config;
-        }
     }
 }

@@ -1,11 +1,14 @@
 //! Hosts whose files are written by somebody else.
 
 use crate::{
-    Case, HostPath, Observed, Refusal, Runtime,
-    case::{
-        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_K0S_EDITED,
-        OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
+    condition::{
+        Case, OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S,
+        OWNER_K0S_EDITED, OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
+        Refusal,
     },
+    files::HostPath,
+    observed::Observed,
+    runtime::kind::Runtime,
 };
 
 /// Who writes the runtime's configuration on a host, and would undo our edits.
@@ -98,6 +101,13 @@ impl Owner {
             Self::K0s => &OWNER_K0S,
             Self::MicroK8s => &OWNER_MICROK8S,
         }
+    }
+}
+
+impl Observed {
+    /// Returns the tool that writes the files of the host; `None` if that is its administrator.
+    pub fn owner(&self) -> Option<Owner> {
+        Owner::of(self)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod cri;
+mod earlier;
 mod faults;
 mod files;
 #[path = "../runtimes/images.rs"]

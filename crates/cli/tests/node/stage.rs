@@ -222,7 +222,7 @@ pub(crate) fn again(stage: &Stage, command: &Command, script: &str) -> Ran {
     run(inside)
 }
 
-fn walk(path: &Path, tree: &mut Tree) {
+pub(crate) fn walk(path: &Path, tree: &mut Tree) {
     for entry in fs::read_dir(path).unwrap().flatten() {
         let data = entry.metadata().unwrap();
         let mode = data.permissions().mode();

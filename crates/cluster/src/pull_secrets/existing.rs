@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::Stream;
 use image_swap_core::{
     cluster::pull_secrets,
     pull_secret::{KEY, NAME},
@@ -12,15 +13,25 @@ use k8s_openapi::{
     ByteString,
     api::core::v1::{ObjectReference, Secret},
 };
-use kube::core::ObjectMeta;
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::outline::{Outline, partial_resource};
+use crate::{
+    follow::{named, pages},
+    outline::{Outline, partial_resource},
+};
 
 /// The kind of the release's anchor.
 const OWNER_KIND: &str = "ClusterRole";
+
+/// Every Secret of our name.
+pub(super) fn watch(
+    client: &Client,
+) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
+    pages(Api::all(client.clone()), named(NAME))
+}
 
 /// A hash of a Secret's type and its credential. It stays in memory: the password could be
 /// guessed from it.

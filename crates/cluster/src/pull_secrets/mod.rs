@@ -27,7 +27,8 @@ use image_swap_core::{
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
-    pull_secret::{Covered, NAME},
+    pull_secret::Covered,
+    status::{PullSecretFailure, PullSecretStatus},
 };
 use kube::{Client, runtime::watcher};
 use tokio::{
@@ -44,14 +45,7 @@ use self::{
     pods::SeenPod,
     write::{Outcome, Writer},
 };
-use crate::{
-    clock::now,
-    error::watch_reason,
-    events::Events,
-    follow::{all, named, pages},
-    release::Release,
-    report::{PullSecretFailure, PullSecrets},
-};
+use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
@@ -101,7 +95,7 @@ pub(crate) struct Keeper {
     /// What is to be done.
     pub(crate) orders: watch::Receiver<Order>,
     /// What was done.
-    pub(crate) report: watch::Sender<PullSecrets>,
+    pub(crate) report: watch::Sender<PullSecretStatus>,
     /// Poked when the report says something that others should know.
     pub(crate) changed: Arc<Notify>,
     /// How long a namespace keeps the Secret after its last swapped pod.
@@ -166,7 +160,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut known = Known::default();
         let mut watches = Watches::none();
-        let secrets = pages(&self.client, named(NAME));
+        let secrets = existing::watch(&self.client);
         pin_mut!(secrets);
         let mut due = false;
         loop {
@@ -224,9 +218,9 @@ impl Keeper {
         known.namespaces.complete = false;
         *watches = Watches::none();
         if let Some(view) = &view {
-            watches.pods = pages(&self.client, all()).boxed();
+            watches.pods = pods::watch(&self.client).boxed();
             if view.covered.is_some() {
-                watches.namespaces = pages(&self.client, all()).boxed();
+                watches.namespaces = namespaces::watch(&self.client).boxed();
             }
         } else {
             known.pods = Pods::default();
@@ -281,7 +275,7 @@ impl Keeper {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecrets {
+        self.publish(&PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -321,7 +315,7 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, report: &PullSecrets) {
+    fn publish(&self, report: &PullSecretStatus) {
         let mut news = false;
         self.report.send_if_modified(|before| {
             // The count alone is no reason for anybody to hurry.

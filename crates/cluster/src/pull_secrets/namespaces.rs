@@ -2,12 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::Stream;
 use image_swap_core::cluster::webhooks::NamespaceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{core::ObjectMeta, runtime::watcher};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use crate::outline::partial_resource;
+use crate::{
+    follow::{all, pages},
+    outline::partial_resource,
+};
+
+/// Watches the metadata of every namespace.
+pub(super) fn watch(
+    client: &Client,
+) -> impl Stream<Item = Result<watcher::Event<SeenNamespace>, watcher::Error>> + use<> {
+    pages(Api::all(client.clone()), all())
+}
 
 /// A namespace: its names and labels.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,19 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::Stream;
 use image_swap_core::{
     cluster::pull_secrets::SecretUse,
     labels,
     pull_secret::{Covered, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::ObjectMeta;
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use crate::outline::partial_resource;
+use crate::{
+    follow::{all, pages},
+    outline::partial_resource,
+};
 
 /// Phases of pods whose containers are not started again.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
+
+/// Watches every pod of the cluster.
+pub(super) fn watch(
+    client: &Client,
+) -> impl Stream<Item = Result<watcher::Event<SeenPod>, watcher::Error>> + use<> {
+    pages(Api::all(client.clone()), all())
+}
 
 /// A pod: its names, and the rest only if it names the pull Secret.
 ///
@@ -171,11 +182,10 @@ mod tests {
     use futures_util::StreamExt;
     use hyper::{Request, Response};
     use image_swap_core::declaration::{Declaration, Source};
-    use kube::{Client, client::Body};
+    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::follow::{PAGE, all, pages};
 
     const LABEL: &str = "k8s.twr.io/imageswap";
 
@@ -295,14 +305,16 @@ mod tests {
             asked.send(request.into_parts().0).unwrap();
             std::future::pending::<Result<Response<Body>, Infallible>>()
         });
-        let client = Client::new(server, "default");
-        let watching = pages::<SeenPod>(&client, all()).for_each(|_| std::future::ready(()));
+        let watching = watch(&Client::new(server, "default")).for_each(|_| std::future::ready(()));
         let question = tokio::select! {
             question = questions.recv() => question.unwrap(),
             () = watching => panic!("a watch never ends"),
         };
         assert_eq!(question.uri.path(), "/api/v1/pods");
         let query = question.uri.query().unwrap();
-        assert!(query.split('&').any(|part| part == format!("limit={PAGE}")), "{query}");
+        assert!(
+            query.split('&').any(|part| part == format!("limit={}", crate::follow::PAGE)),
+            "{query}"
+        );
     }
 }

@@ -18,6 +18,7 @@ mod text;
 pub use self::{
     containerd::FORMAT as CONTAINERD, containerd_mirrors::FORMAT as CONTAINERD_MIRRORS,
     docker::FORMAT as DOCKER, k3s::FORMAT as K3S, registries_conf::FORMAT as REGISTRIES_CONF,
+    text::MARKER,
 };
 use crate::{
     declaration::{Declaration, Registry},

@@ -4,7 +4,7 @@
 pub(super) const REDACTED: &str = "<redacted>";
 
 /// The first line of every file: whose it is.
-pub(super) const MARKER: &str =
+pub const MARKER: &str =
     "# Written by image-swap from the declared registry; changes are overwritten.\n";
 
 /// `text` as a basic string of TOML, a double-quoted scalar of YAML and a string

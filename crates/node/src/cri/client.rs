@@ -2,8 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use tokio::runtime;
-
 use super::{
     channel::Channel,
     error::Error,
@@ -12,6 +10,7 @@ use super::{
         Nothing, PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
     },
 };
+use tokio::runtime;
 
 /// For what a runtime answers from memory.
 const SOON: Duration = Duration::from_secs(10);

@@ -2,22 +2,23 @@
 //! the old or the new, never half of it.
 
 mod attributes;
-mod inside;
-mod lock;
-mod look;
-mod root;
-mod write;
+pub(crate) mod chroot;
+pub(crate) mod lock;
+pub(crate) mod root;
+mod stat;
+pub(crate) mod write;
 
 use std::{io, path::PathBuf};
 
-pub use self::{inside::enter, root::Root};
-pub(crate) use self::{
-    lock::Lock,
-    write::{
-        Access, Staged, clean, make_directory, read, remove, remove_directory, replace, stage,
+use crate::{
+    files::HostPath,
+    host::{
+        lock::Lock,
+        root::Root,
+        write::{make_directory, remove, remove_directory},
     },
+    ledger::Ledger,
 };
-use crate::{HostPath, Ledger};
 
 /// A host, seen from where its `/` is.
 #[derive(Clone, Debug)]

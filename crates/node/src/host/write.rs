@@ -1,6 +1,5 @@
 //! Files that are there whole or not at all, whenever the power fails.
 
-use super::attributes;
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions},
@@ -8,6 +7,8 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
+
+use crate::host::attributes;
 
 /// Whose a file is, and who may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

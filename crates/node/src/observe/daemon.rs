@@ -9,10 +9,11 @@ use std::{
 use image_swap_text::toml::DocumentMut;
 
 use crate::{
-    Host, HostPath, Runtime, Version,
     cri::{self, Client},
+    files::HostPath,
+    host::Host,
     owner,
-    restart::Place,
+    runtime::kind::{Runtime, Version},
 };
 
 /// The runtime's process.
@@ -35,6 +36,17 @@ pub struct Daemon {
     /// Where the socket is, seen from here.
     reach: PathBuf,
     cri: bool,
+}
+
+/// The socket and process of a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+    /// True if the socket serves CRI.
+    pub(crate) cri: bool,
+    /// The process that listens there before the restart; `None` if it cannot be seen.
+    pub(crate) pid: Option<u32>,
 }
 
 /// What a runtime answers.

@@ -2,8 +2,22 @@
 
 use image_swap_text::toml::DocumentMut;
 
-use super::ObserveError;
-use crate::{Host, HostPath, RUNTIMES, Runtime};
+use crate::{
+    files::HostPath,
+    host::Host,
+    runtime::kind::{RUNTIMES, Runtime},
+};
+
+/// Why a host cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// Nothing tells of a runtime.
+    #[error(
+        "expected a container runtime, found none of {0}; name it with --runtime, \
+         or the directory where the host's / is with --root"
+    )]
+    NoRuntime(String),
+}
 
 /// What tells of a runtime, the surest sign first: a socket is there while it
 /// runs, a directory of its configuration when it is installed.
@@ -82,7 +96,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::host::Root;
+    use crate::host::root::Root;
 
     fn of(files: &[(&str, &str)]) -> Result<Runtime, ObserveError> {
         let dir = tempfile::tempdir().unwrap();

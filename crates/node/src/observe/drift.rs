@@ -1,6 +1,11 @@
 //! What became of what we wrote.
 
-use crate::{Entry, Form, HostPath, LedgerError, Observed};
+use crate::{
+    desired::Form,
+    files::{Entry, HostPath},
+    ledger::LedgerError,
+    observed::Observed,
+};
 
 /// What became of what we wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,24 @@
 //! What a host is like: read, not changed.
 
-mod daemon;
-mod detect;
-mod drift;
-mod tokens;
+pub(crate) mod daemon;
+pub(crate) mod detect;
+pub(crate) mod drift;
+pub(crate) mod tokens;
 
-pub use self::{
-    daemon::{Answer, Daemon},
-    drift::{Drift, Standing, drift},
+use crate::{
+    desired::Desired,
+    files::Files,
+    host::Host,
+    ledger::Ledger,
+    observe::{
+        daemon::Daemon,
+        detect::{ObserveError, detect},
+        tokens::Asks,
+    },
+    observed::Observed,
+    owner::Owner,
+    runtime::kind::{Runtime, Version},
 };
-use crate::{Desired, Files, Host, Ledger, Observed, Owner, Runtime, Version};
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
@@ -20,26 +29,6 @@ pub struct Seen {
     pub daemon: Daemon,
     /// What could not be found out.
     pub notes: Vec<String>,
-}
-
-/// Why a host cannot be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// Nothing tells of a runtime.
-    #[error(
-        "expected a container runtime, found none of {0}; name it with --runtime, \
-         or the directory where the host's / is with --root"
-    )]
-    NoRuntime(String),
-}
-
-/// Who is asked beside the host itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
-    /// Nobody: what was found when the host was told is taken for true.
-    Nobody,
-    /// The declared registry, how it wants to be authenticated to.
-    Registry,
 }
 
 /// Looks at `host`, whose runtime is `runtime` or the one that is found there.
@@ -65,7 +54,7 @@ pub fn observe(
     };
     let runtime = match runtime.or_else(told) {
         Some(runtime) => runtime,
-        None => detect::detect(host)?,
+        None => detect(host)?,
     };
     let daemon = Daemon::find(host, runtime);
     let mut observed = Observed::new(runtime, daemon.version);

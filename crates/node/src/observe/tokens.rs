@@ -3,14 +3,20 @@
 use image_swap_core::declaration::Registry;
 use image_swap_text::toml::{DocumentMut, Item};
 
-use super::Asks;
 use crate::{
-    Desired, Observed, Runtime, Version,
+    desired::Desired,
+    observed::Observed,
     registry::{Client, Schemes},
 };
 
-/// From here on containerd takes a header to where tokens are given.
-const SINCE: Version = Version::new(2, 1, 0);
+/// Who is asked beside the host itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Nobody: what was found when the host was told is taken for true.
+    Nobody,
+    /// The declared registry, how it wants to be authenticated to.
+    Registry,
+}
 
 /// Whether it does, and what to say if that could not be found out.
 pub(super) fn alone(
@@ -22,10 +28,8 @@ pub(super) fn alone(
     let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
         return (false, None);
     };
-    // Elsewhere it makes no difference, and nobody is asked in vain.
-    let matters = observed.runtime == Runtime::Containerd
-        && observed.version.is_none_or(|version| version < SINCE);
-    if !matters {
+    // On other runtimes it makes no difference.
+    if !observed.drops_headers() {
         return (false, None);
     }
     let told = was_told(observed, registry);

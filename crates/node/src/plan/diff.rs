@@ -4,8 +4,12 @@ use std::fmt::Write as _;
 
 use image_swap_text::{diff::push_hunks, encoding::Encoding};
 
-use super::{Plan, Step, redact::Redacted};
-use crate::{File, Ledger, Observed};
+use crate::{
+    files::File,
+    ledger::Ledger,
+    observed::Observed,
+    plan::{Plan, Step, redact::Redacted},
+};
 
 impl Plan {
     /// What changes on `observed`, the host before the plan, as a unified diff.

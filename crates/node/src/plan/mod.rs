@@ -1,25 +1,24 @@
 //! What to change on a host.
 
-mod back;
-mod changes;
-mod contact;
+pub(crate) mod builder;
 mod diff;
-mod order;
 mod redact;
-mod step;
+pub(crate) mod revert;
+mod sequence;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use image_swap_core::{nodes::Inexpressible, rule::Kind};
-use image_swap_text::base64;
+use image_swap_core::nodes::Inexpressible;
 
-#[cfg(feature = "shell")]
-pub(crate) use self::back::{Back, of as without_us};
-pub(crate) use self::changes::{Changes, is_marked};
-pub use self::{contact::Contact, step::Step};
 use crate::{
-    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, case, containerd,
-    containers, docker, owner, rancher,
+    condition::Case,
+    files::{Entry, File, Files, HostPath},
+    ledger::Ledger,
+    observed::Observed,
+    runtime::kind::Runtime,
 };
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
@@ -44,7 +43,7 @@ pub struct Plan {
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
-    secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
 }
 
 /// What a plan comes to.
@@ -150,56 +149,124 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// What makes a host as `desired`.
-///
-/// # Errors
-/// If the host is not ours to edit, or its configuration is one that cannot be
-/// edited without breaking something: see the table in docs/nodes.md.
-pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    owner::check(observed)?;
-    let mut plan = match observed.runtime {
-        Runtime::Containerd => containerd::plan(desired, observed),
-        Runtime::Crio | Runtime::Podman => containers::plan(desired, observed),
-        Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
-        Runtime::Docker => docker::plan(desired, observed),
-    }?;
-    // A rule without a target exempts its images.
-    let rules = desired.declaration.rules().rules().iter().enumerate();
-    let rules = rules.filter(|(_, it)| it.kind != Kind::Noswap && !it.target.is_empty());
-    let is_left = |id| plan.inexpressible.iter().any(|it| it.rule == id);
-    let (left, rest): (Vec<_>, Vec<_>) = rules.partition(|(id, _)| is_left(*id));
-    // Trust for targets may be all that there is to write.
-    let removes = |step: &Step| *step == Step::Remove { path: Ledger::path() };
-    let leaves_nothing = match &plan.steps[..] {
-        [] => !matches!(observed.ledger(), Ok(Some(_))),
-        steps => steps.iter().any(removes),
-    };
-    let none = rest.is_empty() && leaves_nothing;
-    if let Some(first) = plan.inexpressible.first().filter(|_| none) {
-        let runtime = observed.runtime;
-        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
-        return Err(Refusal::new(&case::NO_RULE, found));
-    }
-    plan.secrets.extend(secrets(desired));
-    Ok(plan)
+/// One thing to do on a host. Doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make a directory, unless it is there; its parent is.
+    MakeDirectory {
+        /// Where.
+        path: HostPath,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Put a file in place of what is there, in one move; its directory is there.
+    Write {
+        /// Where.
+        path: HostPath,
+        /// Its bytes and permissions.
+        file: File,
+    },
+    /// Remove a file, if it is there.
+    Remove {
+        /// Where.
+        path: HostPath,
+    },
+    /// Remove a directory, if it is there and empty; else leave it.
+    RemoveDirectory {
+        /// Where.
+        path: HostPath,
+    },
+    /// Restart the runtime: the files before this are what it is to read.
+    Restart {
+        /// Which.
+        runtime: Runtime,
+    },
+    /// Have the runtime read its files again, which stops nothing.
+    Reload {
+        /// Which.
+        runtime: Runtime,
+    },
 }
 
-/// What takes our edits away again: a file that still is what we last wrote gets
-/// its very bytes back, in another only our edits are taken back.
-///
-/// # Errors
-/// If the ledger of what we wrote cannot be read.
-pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    Changes::none(observed, restart)?.plan()
+impl Step {
+    /// The path that is changed, if one is.
+    pub const fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::MakeDirectory { path, .. }
+            | Self::Write { path, .. }
+            | Self::Remove { path }
+            | Self::RemoveDirectory { path } => Some(path),
+            Self::Restart { .. } | Self::Reload { .. } => None,
+        }
+    }
 }
 
-/// Every spelling of the declared credentials.
-fn secrets(desired: &Desired<'_>) -> Vec<String> {
-    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
-    let (username, password) = (registry.username.expose(), registry.password.expose());
-    if username.is_empty() {
-        return Vec::new();
+impl Files {
+    /// Does in memory what `step` does on a host.
+    pub fn apply(&mut self, step: &Step) {
+        match step {
+            Step::MakeDirectory { path, .. } => {
+                if !self.exists(path) {
+                    self.name_in_parent(path, true);
+                    self.insert(path.clone(), Entry::Directory(Vec::new()));
+                }
+            }
+            Step::Write { path, file } => {
+                self.name_in_parent(path, true);
+                self.insert(path.clone(), Entry::File(file.clone()));
+            }
+            Step::Remove { path } => {
+                self.name_in_parent(path, false);
+                self.insert(path.clone(), Entry::Absent);
+            }
+            Step::RemoveDirectory { path } => {
+                if self.names(path).is_empty() {
+                    self.name_in_parent(path, false);
+                    self.insert(path.clone(), Entry::Absent);
+                }
+            }
+            Step::Restart { .. } | Step::Reload { .. } => {}
+        }
     }
-    let json = |text: &str| serde_json::Value::from(text).to_string().trim_matches('"').to_owned();
-    vec![base64::encode([username, ":", password].concat()), json(password), password.to_owned()]
+
+    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
+        let Some(parent) = path.parent() else { return };
+        let Some(Entry::Directory(mut names)) = self.get(&parent).cloned() else { return };
+        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
+            Err(at) if there => names.insert(at, path.name().to_owned()),
+            Ok(at) if !there => drop(names.remove(at)),
+            _ => return,
+        }
+        self.insert(parent, Entry::Directory(names));
+    }
+}
+
+/// Settings for one target host that files of the host hold: they add to what is declared.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// Host, with a port if the rules name one.
+    pub host: String,
+    /// Certificates of authorities, PEM.
+    pub authorities: Vec<Vec<u8>>,
+    /// Client certificate and key, PEM; `None` if the runtime presents none.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// True if the certificate of the host is not verified.
+    pub skip_verify: bool,
+    /// Headers of every request, by name.
+    pub headers: BTreeMap<String, String>,
+    /// True if users of the host bring credentials, as with docker and podman.
+    pub users_log_in: bool,
+}
+
+/// Without keys and headers: they may be credentials.
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact")
+            .field("host", &self.host)
+            .field("authorities", &self.authorities.len())
+            .field("client", &self.client.is_some())
+            .field("skip_verify", &self.skip_verify)
+            .field("headers", &self.headers.keys())
+            .finish_non_exhaustive()
+    }
 }

@@ -2,8 +2,6 @@
 
 use image_swap_core::{declaration::Declaration, nodes::Endpoint, reference::Reference};
 
-use super::mirrored;
-
 /// A registry, and a reference to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -35,6 +33,13 @@ pub fn candidates(
         Candidate { host: host.clone(), endpoints: endpoints.clone(), reference }
     };
     all.iter().map(of_host).collect()
+}
+
+/// The mirrors of each registry that has one.
+fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
+    let mirrors = declaration.mirrors();
+    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
 }
 
 fn is_of(image: &str, host: &str) -> bool {

@@ -6,19 +6,24 @@
 //! from. What the runtime was told, and whether it reads that, is asked of the
 //! plan before.
 
+pub(crate) mod check;
 mod choose;
 
-pub use self::choose::{Candidate, candidates};
-use crate::{
-    Contact, cri,
-    registry::{self, Place},
-};
+use std::time::Duration;
+
 use image_swap_core::{
     declaration::Declaration,
     nodes::{Endpoint, Fallback},
     reference::Reference,
 };
-use std::time::Duration;
+
+use crate::{
+    cri,
+    plan::Contact,
+    registry::{self, Place},
+};
+
+pub use self::choose::{Candidate, candidates};
 
 /// How long a pull may take: large images come over slow lines.
 const PULL: Duration = Duration::from_mins(10);
@@ -158,11 +163,4 @@ fn digest(reference: &str, image: &cri::Image) -> Option<String> {
         let (of, digest) = digest.split_once('@')?;
         (of == name).then(|| digest.to_owned())
     })
-}
-
-/// The mirrors of each registry that has one.
-fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
-    let mirrors = declaration.mirrors();
-    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
-    hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
 }

@@ -19,8 +19,8 @@ pub(super) const INTERRUPTED: &str = "a change was killed half way, together wit
 /// A plan, or why there is none, as programs read it.
 #[derive(Serialize)]
 struct Report<'a> {
-    runtime: &'static str,
-    version: Option<String>,
+    #[serde(flatten)]
+    runtime: RuntimeRow,
     outcome: &'static str,
     why: Option<String>,
     steps: Vec<StepRow<'a>>,
@@ -28,6 +28,19 @@ struct Report<'a> {
     inexpressible: Vec<RuleRow<'a>>,
     notes: Vec<&'a str>,
     diff: String,
+}
+
+/// The runtime of a host, as programs read it.
+#[derive(Serialize)]
+pub(super) struct RuntimeRow {
+    runtime: &'static str,
+    version: Option<String>,
+}
+
+/// Returns the runtime of a host.
+pub(super) fn runtime(seen: &Seen) -> RuntimeRow {
+    let version = seen.observed.version.map(|version| version.to_string());
+    RuntimeRow { runtime: seen.observed.runtime.name(), version }
 }
 
 #[derive(Serialize)]
@@ -58,7 +71,7 @@ pub(super) struct RuleRow<'a> {
 pub(super) fn plan(
     plan: &Plan,
     seen: &Seen,
-    declaration: Option<&Declaration>,
+    declaration: &Declaration,
     output: Output,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
@@ -67,13 +80,12 @@ pub(super) fn plan(
     match output {
         Output::Json => {
             let report = Report {
-                runtime: seen.observed.runtime.name(),
-                version: seen.observed.version.map(|version| version.to_string()),
+                runtime: runtime(seen),
                 outcome: name(outcome),
                 why: plan.restart.clone(),
                 steps: plan.steps.iter().map(step).collect(),
                 hosts: plan.rows.iter().map(host).collect(),
-                inexpressible: rules(plan, declaration),
+                inexpressible: rules(plan, Some(declaration)),
                 notes: all_notes(plan, seen).collect(),
                 diff,
             };
@@ -83,7 +95,7 @@ pub(super) fn plan(
             out.write_all(coloured(&diff).as_bytes())?;
             let style = if outcome == Outcome::NeedsRestart { BAD } else { GOOD };
             writeln!(out, "{}", styled(style, &summary(plan, seen, outcome)))?;
-            notes(plan, seen, declaration);
+            notes(plan, seen, Some(declaration));
         }
     }
     out.flush()?;
@@ -102,16 +114,15 @@ pub(super) fn refusal(
         Output::Json => {
             #[derive(Serialize)]
             struct Refused<'a> {
-                runtime: &'static str,
-                version: Option<String>,
+                #[serde(flatten)]
+                runtime: RuntimeRow,
                 outcome: &'static str,
                 case: &'a str,
                 why: &'a str,
                 remedy: &'a str,
             }
             let row = Refused {
-                runtime: seen.observed.runtime.name(),
-                version: seen.observed.version.map(|version| version.to_string()),
+                runtime: runtime(seen),
                 outcome: "refused",
                 case: refusal.case,
                 why: &refusal.found,

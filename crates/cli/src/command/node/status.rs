@@ -4,12 +4,12 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    Answer, Asks, Drift, Outcome, Plan, Refusal, Seen, Standing, drift, observe,
+    Answer, Asks, Drift, Outcome, Plan, Refusal, Restart, Seen, Standing, drift,
 };
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, RestartArg, TellArgs},
+    options::{ConfigureArgs, broken},
     report,
 };
 use crate::{
@@ -22,26 +22,24 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
+    configure: ConfigureArgs,
 }
 
 /// How a host is, as programs read it.
 #[derive(Serialize)]
 struct Report<'a> {
-    runtime: &'static str,
-    version: Option<String>,
+    #[serde(flatten)]
+    runtime: report::RuntimeRow,
     socket: &'a str,
     cri: &'static str,
     config: &'a str,
-    applied: Option<String>,
+    form: Option<String>,
     files: Vec<FileRow<'a>>,
     outcome: Option<&'static str>,
     why: Option<String>,
     hosts: Vec<report::HostRow<'a>>,
     inexpressible: Vec<report::RuleRow<'a>>,
-    taken_back: Option<String>,
+    rolled_back: Option<String>,
     interrupted: bool,
 }
 
@@ -53,16 +51,14 @@ struct FileRow<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell } = self;
-        let output = args.output;
+        let Self { configure } = self;
+        let args = &configure.host;
         let host = args.host()?;
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
-        let desired =
-            declaration.as_ref().map(|declaration| tell.desired(declaration, RestartArg::Never));
-        let seen = observe(&host, args.runtime(), desired.as_ref(), Asks::Nobody, args.at_rest())
-            .map_err(|error| broken(&error))?;
-        let drift = drift(&seen.observed).map_err(|error| broken(&error))?;
+        let absent = configure.declaration.is_absent();
+        let declaration = if absent { None } else { Some(configure.load()?) };
+        let desired = declaration.as_ref().map(|it| configure.desired(it, Restart::Never));
+        let seen = args.observe(&host, desired.as_ref(), Asks::Nobody).map_err(broken)?;
+        let drift = drift(&seen.observed).map_err(broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
         let status = Status {
@@ -70,11 +66,11 @@ impl Args {
             drift: drift.as_ref(),
             planned: planned.as_ref(),
             declaration: declaration.as_ref(),
-            taken_back: host.taken_back(),
+            rolled_back: host.rolled_back(),
             interrupted: host.is_interrupted(),
         };
         let mut out = output::stdout();
-        match output {
+        match args.output {
             Output::Json => output::json_line(&mut out, &status.report())?,
             Output::Text => status.print(&mut out)?,
         }
@@ -89,7 +85,7 @@ struct Status<'a> {
     drift: Option<&'a Drift>,
     planned: Option<&'a Result<Plan, Refusal>>,
     declaration: Option<&'a Declaration>,
-    taken_back: Option<String>,
+    rolled_back: Option<String>,
     interrupted: bool,
 }
 
@@ -104,7 +100,7 @@ impl Status<'_> {
             Some(Err(_)) => false,
         };
         let alive = matches!(self.seen.daemon.answer, Answer::Alive(_) | Answer::NotAsked);
-        kept && told && alive && self.taken_back.is_none() && !self.interrupted
+        kept && told && alive && self.rolled_back.is_none() && !self.interrupted
     }
 
     fn why(&self) -> Option<String> {
@@ -125,12 +121,11 @@ impl Status<'_> {
         let Seen { observed, daemon, .. } = self.seen;
         let plan = self.planned.and_then(|planned| planned.as_ref().ok());
         Report {
-            runtime: observed.runtime.name(),
-            version: observed.version.map(|version| version.to_string()),
+            runtime: report::runtime(self.seen),
             socket: daemon.socket.as_str(),
             cri: cri(&daemon.answer).0,
             config: observed.config.as_str(),
-            applied: self.drift.map(|drift| drift.form.to_string()),
+            form: self.drift.map(|drift| drift.form.to_string()),
             files: self.files(),
             outcome: self.outcome(),
             why: self.why(),
@@ -140,7 +135,7 @@ impl Status<'_> {
             inexpressible: plan
                 .map(|plan| report::rules(plan, self.declaration))
                 .unwrap_or_default(),
-            taken_back: self.taken_back.clone(),
+            rolled_back: self.rolled_back.clone(),
             interrupted: self.interrupted,
         }
     }
@@ -181,8 +176,8 @@ impl Status<'_> {
             let why = self.why().map_or(String::new(), |why| [": ", &why].concat());
             writeln!(out, "{} {outcome}{why}", strong("declared"))?;
         }
-        if let Some(taken_back) = &self.taken_back {
-            writeln!(out, "{} {taken_back}", styled(BAD, "taken back"))?;
+        if let Some(rolled_back) = &self.rolled_back {
+            writeln!(out, "{} {rolled_back}", styled(BAD, "taken back"))?;
         }
         if self.interrupted {
             writeln!(out, "{} {}", styled(BAD, "interrupted"), report::INTERRUPTED)?;

@@ -4,13 +4,13 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{declaration::Declaration, nodes::Fallback};
 use image_swap_node::{
-    Answer, Asks, Outcome, Plan, Seen, State, observe, plan,
+    Answer, Asks, Outcome, Plan, Restart, Seen, State, plan,
     verify::{Candidate, Source, Verdict, Verifier, candidates},
 };
 use serde::Serialize;
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
+    options::{ConfigureArgs, OPTIONS, broken},
     report,
 };
 use crate::{
@@ -22,9 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
+    configure: ConfigureArgs,
     /// A reference to pull for its registry, instead of one that the host has;
     /// may be given for each registry.
     #[arg(long, value_name = "REF", help_heading = OPTIONS)]
@@ -43,14 +41,13 @@ struct Row<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, image } = self;
+        let Self { configure, image } = self;
+        let args = &configure.host;
         let output = args.output;
-        let declaration = tell.load()?;
-        let desired = tell.desired(&declaration, RestartArg::Never);
+        let declaration = configure.load()?;
+        let desired = configure.desired(&declaration, Restart::Never);
         let host = args.host()?;
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry, args.at_rest())
-            .map_err(|error| broken(&error))?;
+        let seen = args.observe(&host, Some(&desired), Asks::Registry).map_err(broken)?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => {
@@ -63,8 +60,8 @@ impl Args {
                 "expected a runtime with CRI to pull through, found {runtime}: pull an image with it, and see what the mirror logs"
             )));
         }
-        let mut client = seen.daemon.client().map_err(|error| broken(&error))?;
-        let images = client.images().map_err(|error| broken(&error))?;
+        let mut client = seen.daemon.client().map_err(broken)?;
+        let images = client.images().map_err(broken)?;
         let known: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
         let verifier = Verifier {
             declaration: &declaration,
@@ -79,8 +76,7 @@ impl Args {
             if let Some(reference) = &candidate.reference {
                 output::note(&format!("{} of {}: {reference}", number + 1, candidates.len()));
             }
-            let verdict =
-                verifier.verify(&mut client, candidate).map_err(|error| broken(&error))?;
+            let verdict = verifier.verify(&mut client, candidate).map_err(broken)?;
             let verdict = doubted(verdict, &plan, candidate, desired.fallback);
             good &= verdict.source == Source::Mirror;
             print(&verdict, output, &mut out)?;

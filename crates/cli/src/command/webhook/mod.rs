@@ -3,12 +3,14 @@
 mod declared;
 mod identity;
 mod in_cluster;
+mod in_force;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
+use image_swap_serve::{Limits, pki::CertificateInForce};
 use image_swap_webhook::{
-    CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce, reload::Following,
+    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::FileFollower,
 };
 use tokio::{
     runtime,
@@ -17,7 +19,12 @@ use tokio::{
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::Declared, identity::Identity, in_cluster::InCluster};
+use self::{
+    declared::Declared,
+    identity::Identity,
+    in_cluster::InCluster,
+    in_force::{InForce, broken},
+};
 use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
@@ -115,16 +122,8 @@ enum Source {
 /// What follows them while it is held.
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
-    Files([Option<Following>; 2]),
+    Files([Option<FileFollower>; 2]),
     Cluster(image_swap_cluster::Following),
-}
-
-/// What the server runs on.
-struct InForce {
-    rules: RulesInForce,
-    certificate: CertificateInForce,
-    settings: SettingsInForce,
-    metrics: Arc<Metrics>,
 }
 
 impl Args {
@@ -156,8 +155,8 @@ impl Args {
         let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let server = Server {
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let webhook = Webhook {
             listen,
             admin_listen,
             limits: Limits::default(),
@@ -182,7 +181,7 @@ impl Args {
             .build()
             .map_err(|error| broken("a runtime", &error))?;
         runtime.block_on(serve(
-            server,
+            webhook,
             in_force,
             source,
             log_format,
@@ -193,7 +192,7 @@ impl Args {
 
 /// Serves until it is told to stop.
 async fn serve(
-    server: Server,
+    webhook: Webhook,
     in_force: InForce,
     source: Source,
     log_format: LogFormat,
@@ -204,9 +203,8 @@ async fn serve(
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = server.bind().await.map_err(|error| Failure::Broken(error.to_string()))?;
-    let address = bound.address().map_err(|error| broken("the port that was taken", &error))?;
-    let admin = bound.admin_address().map_err(|error| broken("the port that was taken", &error))?;
+    let bound = webhook.bind().map_err(|error| Failure::Broken(error.to_string()))?;
+    let (address, admin) = (bound.address(), bound.admin_address());
     let mut told = vec![
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
@@ -251,9 +249,4 @@ async fn serve(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Something that the system refused.
-fn broken(expected: &str, error: &std::io::Error) -> Failure {
-    Failure::Broken(format!("expected {expected}, found: {error}"))
 }

@@ -1,0 +1,344 @@
+//! From what a host should hold to steps, and a ledger of them.
+
+use image_swap_core::render::Rendered;
+use image_swap_text::redact::without_userinfo;
+
+use crate::{
+    condition::{self, Case, Refusal},
+    desired::{Desired, Form, Restart},
+    files::{Entry, File, HostPath},
+    ledger::{Before, Ledger, Written},
+    observed::Observed,
+    plan::{Contact, Plan, Row, State, Step, revert, sequence::Steps},
+};
+
+/// What a host should hold, collected.
+pub(crate) struct Changes<'a> {
+    observed: &'a Observed,
+    old: Option<Ledger>,
+    form: Form,
+    restart: Restart,
+    wanted: Vec<Want>,
+    /// Why the runtime has to be told although its main file stays as it is.
+    pub(crate) unread: Option<String>,
+    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) notes: Vec<String>,
+    /// Credentials of other tools' files that the wanted files keep.
+    pub(crate) secrets: Vec<String>,
+    /// Settings of other tools' files for each target host.
+    pub(crate) contacts: Vec<Contact>,
+    /// Notes of files that are to be edited.
+    edits: Vec<(HostPath, String)>,
+}
+
+/// A file that should be there.
+struct Want {
+    path: HostPath,
+    file: File,
+    part: Part,
+}
+
+/// How much of a file is ours.
+enum Part {
+    /// All of it.
+    Whole,
+    /// Some lines: what it would be without us.
+    Edited(Option<File>),
+}
+
+impl<'a> Changes<'a> {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// If the host was told in another form.
+    pub(crate) fn new(observed: &'a Observed, desired: &Desired<'_>) -> Result<Self, Refusal> {
+        let old = ledger(observed)?;
+        let (runtime, form) = (observed.runtime.name(), desired.form);
+        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
+            let found = format!(
+                "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
+                old.form, old.runtime
+            );
+            return Err(Refusal::new(&condition::MIXED_FORMS, found));
+        }
+        Ok(Self::empty(observed, old, form, desired.restart))
+    }
+
+    /// Nothing, which gives everything back.
+    pub(crate) fn none(observed: &'a Observed, restart: Restart) -> Result<Self, Refusal> {
+        let old = ledger(observed)?;
+        let runtime = observed.runtime.name();
+        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime) {
+            let found = format!(
+                "expected what was written for {runtime}, found what was for {}",
+                old.runtime
+            );
+            return Err(Refusal::new(&condition::MIXED_FORMS, found));
+        }
+        let form = old.as_ref().map_or(Form::CertsD, |old| old.form);
+        Ok(Self::empty(observed, old, form, restart))
+    }
+
+    const fn empty(
+        observed: &'a Observed,
+        old: Option<Ledger>,
+        form: Form,
+        restart: Restart,
+    ) -> Self {
+        Self {
+            observed,
+            old,
+            form,
+            restart,
+            wanted: Vec::new(),
+            unread: None,
+            cases: Vec::new(),
+            notes: Vec::new(),
+            secrets: Vec::new(),
+            contacts: Vec::new(),
+            edits: Vec::new(),
+        }
+    }
+
+    /// Whether the bytes at `path` are ours.
+    pub(crate) fn is_ours(&self, path: &HostPath) -> bool {
+        let file = self.observed.files.file(path);
+        file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.is_ours(path, &file.bytes))
+    }
+
+    /// Whether we wrote at `path` once.
+    pub(crate) fn is_known(&self, path: &HostPath) -> bool {
+        self.old.as_ref().is_some_and(|old| old.files.contains_key(path))
+    }
+
+    /// The file at `path` as it would be without us.
+    pub(crate) fn base(&self, path: &HostPath) -> Option<File> {
+        let now = self.observed.files.file(path)?;
+        let written = self.old.as_ref().and_then(|old| old.files.get(path));
+        match written.map(|written| revert::of(path, written, now)) {
+            Some(revert::Back::Remove) => None,
+            Some(revert::Back::Write { file, .. }) => Some(file),
+            None | Some(revert::Back::Stays(_)) => Some(now.clone()),
+        }
+    }
+
+    /// Returns the file of another tool at `path`: the one that is there, or the one that
+    /// was there before image-swap replaced it.
+    pub(crate) fn before(&self, path: &HostPath) -> Option<File> {
+        let known = self.old.as_ref().and_then(|old| old.files.get(path));
+        match known {
+            Some(written) => written.before.file(),
+            None => self.observed.files.file(path).filter(|now| !is_marked(&now.bytes)).cloned(),
+        }
+    }
+
+    /// A file that is ours as a whole.
+    pub(crate) fn whole(&mut self, path: HostPath, file: File) {
+        self.wanted.push(Want { path, file, part: Part::Whole });
+    }
+
+    /// A file in which we edit: `base` is what it would be without us.
+    pub(crate) fn edited(&mut self, path: HostPath, file: File, base: Option<File>) {
+        self.wanted.push(Want { path, file, part: Part::Edited(base) });
+    }
+
+    /// How the file at `path` is, if it is wanted.
+    pub(crate) fn state(&self, path: &HostPath, is_read: bool) -> State {
+        let wanted = self.wanted.iter().find(|want| want.path == *path);
+        let now = self.observed.files.file(path);
+        match (now, wanted) {
+            (None, _) => State::Missing,
+            (Some(now), Some(want)) if now.is_like(&want.file) && is_read => State::InPlace,
+            (Some(now), Some(want)) if now.is_like(&want.file) => State::Unread,
+            (Some(now), _)
+                if self.is_ours(path) || is_marked(&now.bytes) && !self.is_known(path) =>
+            {
+                State::Outdated
+            }
+            (Some(_), _) if self.is_known(path) => State::Changed,
+            (Some(_), _) => State::Foreign,
+        }
+    }
+
+    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file
+    /// that names them; `is_read` is true if the runtime reads that file.
+    pub(crate) fn rows<'h>(
+        &self,
+        hosts: impl Iterator<Item = (&'h str, Vec<String>)>,
+        is_read: bool,
+        path: impl Fn(&str) -> HostPath,
+    ) -> Vec<Row> {
+        let row = |(host, urls): (&str, Vec<String>)| {
+            let path = path(host);
+            Row { host: host.to_owned(), state: self.state(&path, is_read), path, urls }
+        };
+        hosts.map(row).collect()
+    }
+
+    /// Says that `case` was met, once.
+    pub(crate) fn met(&mut self, case: &'static Case, found: &str) {
+        let note = self.note(case, found);
+        self.notes.push(note);
+    }
+
+    /// Says that `case` was met in the file at `path`, which is edited for it; once
+    /// that is done there is nothing to say any more.
+    pub(crate) fn edits(&mut self, path: &HostPath, case: &'static Case, found: &str) {
+        let note = self.note(case, found);
+        self.edits.push((path.clone(), note));
+    }
+
+    fn note(&mut self, case: &'static Case, found: &str) -> String {
+        if !self.cases.contains(&case) {
+            self.cases.push(case);
+        }
+        format!("{found}: {}", case.words)
+    }
+
+    /// The plan of what was `rendered`, with a row for each host.
+    ///
+    /// # Errors
+    /// If something that is no file stands where one has to go.
+    pub(crate) fn plan_of(self, rendered: Rendered, rows: Vec<Row>) -> Result<Plan, Refusal> {
+        let mut plan = self.plan()?;
+        plan.rows = rows;
+        plan.inexpressible = rendered.inexpressible;
+        plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
+        Ok(plan)
+    }
+
+    /// The plan, with no row and no word about what was rendered.
+    ///
+    /// # Errors
+    /// If something that is no file stands where one has to go.
+    pub(super) fn plan(mut self) -> Result<Plan, Refusal> {
+        let observed = self.observed;
+        let wanted = std::mem::take(&mut self.wanted);
+        let old = self.old.take();
+        let mut ledger = Ledger::new(observed.runtime, self.form);
+        let mut steps = Steps::default();
+        for Want { path, file, part } in wanted {
+            let now = self.there(&path)?;
+            let known = old.as_ref().and_then(|old| old.files.get(&path));
+            let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
+            let writes = now.is_none_or(|now| !now.is_like(&file));
+            if let (Some(now), Some(known)) = (now, known)
+                && writes
+                && !is_ours
+                && known.before.file().is_none_or(|before| !now.is_like(&before))
+            {
+                self.met(&condition::CHANGED, &format!("{path} was changed since we wrote it"));
+            }
+            let written = match (known, part) {
+                // What others wrote into it since is not taken for ours.
+                (Some(known), Part::Edited(_)) if !writes && !is_ours => known.clone(),
+                (Some(known), Part::Edited(base)) if !is_ours => Written {
+                    before: Before::of(base.as_ref()),
+                    ..known.clone().holding(&file.bytes)
+                },
+                (Some(known), _) => known.clone().holding(&file.bytes),
+                (None, Part::Edited(base)) => Written::new(base.as_ref(), &file.bytes),
+                (None, Part::Whole) => {
+                    let before = now.filter(|now| !is_marked(&now.bytes));
+                    Written::new(before, &file.bytes)
+                }
+            };
+            ledger.files.insert(path.clone(), written);
+            if writes {
+                steps.write(observed, path, file, &mut ledger);
+            }
+        }
+        self.stale(old.as_ref(), &mut ledger, &mut steps);
+        let restart_allowed = self.restart == Restart::Allow;
+        let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
+        let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
+        plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
+        plan.cases = self.cases;
+        plan.secrets = self.secrets;
+        plan.contacts = self.contacts;
+        Ok(plan)
+    }
+
+    /// The regular file at `path`.
+    fn there(&self, path: &HostPath) -> Result<Option<&'a File>, Refusal> {
+        match self.observed.files.get(path) {
+            None | Some(Entry::Absent) => Ok(None),
+            Some(Entry::File(file)) => Ok(Some(file)),
+            Some(Entry::Link(target, _)) => {
+                let found = format!("{path}: expected a file, found a link to {target}");
+                Err(Refusal::new(&condition::LINK, found))
+            }
+            Some(Entry::Directory(_)) => {
+                let found = format!("{path}: expected a file, found a directory");
+                Err(Refusal::new(&condition::NO_FILE, found))
+            }
+            Some(Entry::Other(what)) => {
+                let found = format!("{path}: expected a file, found {what}");
+                Err(Refusal::new(&condition::NO_FILE, found))
+            }
+        }
+    }
+
+    /// What we wrote once and is no longer wanted.
+    fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut Steps) {
+        let Some(old) = old else { return };
+        let mut stale: Vec<_> =
+            old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path)).collect();
+        // What names a CA goes before the CA does.
+        stale.sort_by_key(|(path, _)| {
+            std::path::Path::new(path.as_str()).extension().is_none_or(|end| end != "toml")
+        });
+        for (path, written) in stale {
+            let Some(now) = self.observed.files.file(path) else { continue };
+            match revert::of(path, written, now) {
+                revert::Back::Remove => {
+                    steps.back(self.observed, Step::Remove { path: path.clone() });
+                }
+                revert::Back::Write { file, left } => {
+                    if !left.is_empty() {
+                        self.notes.push(format!(
+                            "{path}: somebody else changed {}: left as it is",
+                            without_userinfo(&left.join(", "))
+                        ));
+                    }
+                    if !now.is_like(&file) {
+                        steps.back(self.observed, Step::Write { path: path.clone(), file });
+                    }
+                }
+                revert::Back::Stays(why) => {
+                    self.notes
+                        .push(format!("{path} was changed since we wrote it, and stays: {why}"));
+                }
+            }
+        }
+        // The innermost first.
+        for directory in old.directories.iter().rev() {
+            if ledger.files.keys().any(|path| path.is_below(directory)) {
+                ledger.directories.insert(directory.clone());
+            } else if self.observed.files.exists(directory) {
+                steps.remove_directory(directory.clone());
+            }
+        }
+    }
+}
+
+/// What takes our edits away again: a file that still is what we last wrote gets
+/// its very bytes back, in another only our edits are taken back.
+///
+/// # Errors
+/// If the ledger of what we wrote cannot be read.
+pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
+    Changes::none(observed, restart)?.plan()
+}
+
+fn ledger(observed: &Observed) -> Result<Option<Ledger>, Refusal> {
+    observed.ledger().map_err(|error| Refusal::new(&condition::LEDGER, error.to_string()))
+}
+
+/// The first words of every file that image-swap writes, where its format has comments.
+pub(crate) const MARK: &str = "# Written by image-swap ";
+
+/// True if a file bears the mark of image-swap, though no ledger lists it.
+pub(crate) fn is_marked(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK.as_bytes())
+}

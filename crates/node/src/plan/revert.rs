@@ -1,0 +1,68 @@
+//! What a file of ours becomes without us.
+
+use image_swap_text::{encoding::Encoding, json::edit, toml};
+
+use crate::{
+    files::{File, HostPath},
+    ledger::{Before, Written},
+};
+
+/// What to do with a file that we wrote.
+pub(crate) enum Back {
+    /// It was not there before.
+    Remove,
+    /// It was something else.
+    Write {
+        /// What it becomes.
+        file: File,
+        /// What others changed of ours, which stays.
+        left: Vec<String>,
+    },
+    /// It is not known what in it is ours: why.
+    Stays(String),
+}
+
+/// What the file `now` at `path` becomes without what we had `written`.
+pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
+    if written.is_ours(&now.bytes) {
+        return match written.before.file() {
+            None => Back::Remove,
+            Some(file) => Back::Write { file, left: Vec::new() },
+        };
+    }
+    let is = |ends: &[&str]| ends.iter().any(|end| path.as_str().ends_with(end));
+    if !is(&[".toml", ".conf", ".json"]) {
+        return Back::Stays("it cannot be told apart".to_owned());
+    }
+    let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
+    let ours = written.ours.last().map(crate::Bytes::get).unwrap_or_default();
+    // TOML has one encoding.
+    let text = |bytes: &[u8]| {
+        let decoded = Encoding::decode(bytes);
+        decoded.filter(|(encoding, _)| *encoding == Encoding::Utf8 || is(&[".json"]))
+    };
+    let (Some((_, before)), Some((_, ours)), Some((encoding, text))) =
+        (text(&before), text(&ours), text(&now.bytes))
+    else {
+        return Back::Stays("it is no text".to_owned());
+    };
+    let text = text.as_str();
+    let without = if is(&[".json"]) {
+        edit::without(&before, &ours, text)
+            .map(|(text, left)| (edit::is_empty(&text), text, left))
+            .map_err(|error| error.to_string())
+    } else {
+        let shown = |left: Vec<toml::Path>| left.iter().map(|path| toml::shown(path)).collect();
+        toml::revert(&before, &ours, text)
+            .map(|it| (it.text.trim().is_empty(), it.text, shown(it.left)))
+            .map_err(|error| error.to_string())
+    };
+    match without {
+        Err(why) => Back::Stays(why),
+        Ok((true, ..)) if matches!(written.before, Before::Absent) => Back::Remove,
+        Ok((_, text, left)) => {
+            let bytes = encoding.encode(&text);
+            Back::Write { file: File { bytes, mode: now.mode, owner: now.owner }, left }
+        }
+    }
+}

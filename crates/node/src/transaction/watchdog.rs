@@ -1,0 +1,207 @@
+//! The process that rolls a change back unless the change is committed in time.
+//!
+//! It is image-swap itself in a session of its own, so that neither Ctrl-C nor the end of the
+//! terminal reaches it. Its standard input is a socket to the process that makes the change. It
+//! reads the rollback plan there, answers `ready`, and waits for a word. `commit` ends it.
+//! `rollback` starts the rollback, and so do the end of the other process, silence, and SIGTERM,
+//! by which a service manager ends all processes of a unit. Its standard output is the lock of
+//! the host, which so stays taken until it has finished.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net},
+    time::Duration,
+};
+
+use rustix::process::setsid;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
+    net::UnixStream,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
+
+use crate::{
+    files::HostPath,
+    host::{
+        Host,
+        root::Root,
+        write::{Access, replace},
+    },
+    transaction::{
+        journal::{self, Order},
+        rollback::roll_back,
+    },
+};
+
+/// The answer of the watchdog once it waits.
+pub(super) const READY: &str = "ready";
+/// The word that ends the watchdog: the change is good.
+pub(super) const COMMIT: &str = "commit";
+/// The answer to [`COMMIT`].
+pub(super) const COMMITTED: &str = "committed";
+/// The word for a rollback.
+pub(super) const ROLLBACK: &str = "rollback";
+/// The answer after a rollback that restored everything.
+pub(super) const ROLLED_BACK: &str = "rolled-back";
+
+/// The file that tells what it did when nobody listened any more.
+pub(crate) fn report() -> HostPath {
+    Host::state().join("taken-back")
+}
+
+impl Host {
+    /// What was taken back when nobody listened any more, and why: news for whoever
+    /// looks next. The next change that is made takes it away.
+    pub fn rolled_back(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
+/// Runs it: only for our own program, which starts itself so.
+///
+/// # Errors
+/// Standard input is not what it should be, or the host cannot be put back.
+pub fn run() -> io::Result<()> {
+    // Fails where we lead a session already, which does as well.
+    let _ = setsid();
+    let stream = net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let watched = runtime.block_on(watch(stream))?;
+    let Some(Watched { order, host, mut stream, why }) = watched else { return Ok(()) };
+    let words = summary(roll_back(&host, &order)).replace('\n', " ");
+    // The other process may have ended.
+    let told = runtime.block_on(say(&mut stream, &words));
+    if why.is_some() || told.is_err() {
+        let words = if words == ROLLED_BACK { "done" } else { &words };
+        let why = why.unwrap_or("it was asked to");
+        let text = format!("Everything was taken back, since {why}: {words}\n");
+        let path = host.at(&report())?;
+        replace(&path, text.as_bytes(), Access::ours(0o600))?;
+    }
+    Ok(())
+}
+
+/// A host to be put back.
+struct Watched {
+    order: Order,
+    host: Host,
+    stream: BufStream<UnixStream>,
+    /// Why, if nobody asked for it.
+    why: Option<&'static str>,
+}
+
+/// Waits for a word; `None`: it was disarmed.
+async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
+    // What is caught does not end us, from now on.
+    let mut terminate = signal(SignalKind::terminate())?;
+    for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    let mut stream = BufStream::new(UnixStream::from_std(stream)?);
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
+    let host = Host::new(Root::new(&order.root)?);
+    say(&mut stream, READY).await?;
+    let patience = Duration::from_secs(order.seconds);
+    let why = match word(&mut stream, &mut terminate, patience).await {
+        Word::Commit => {
+            let removed = journal::remove(&host);
+            let words = removed.map_or_else(|error| error.to_string(), |()| COMMITTED.to_owned());
+            say(&mut stream, &words).await?;
+            return Ok(None);
+        }
+        Word::Rollback => None,
+        Word::Ended => Some("the process that changed the host had ended"),
+        Word::Silence => Some("the process that changed the host did not finish in time"),
+        Word::Terminated => Some("it was told to end by SIGTERM"),
+    };
+    Ok(Some(Watched { order, host, stream, why }))
+}
+
+async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
+    stream.write_all([word, "\n"].concat().as_bytes()).await?;
+    stream.flush().await
+}
+
+/// What it heard.
+enum Word {
+    Commit,
+    Rollback,
+    Ended,
+    Silence,
+    Terminated,
+}
+
+async fn word(
+    stream: &mut BufStream<UnixStream>,
+    terminate: &mut Signal,
+    patience: Duration,
+) -> Word {
+    let mut line = String::new();
+    tokio::select! {
+        heard = timeout(patience, stream.read_line(&mut line)) => match heard {
+            Err(_) => Word::Silence,
+            Ok(_) if line.trim_end() == COMMIT => Word::Commit,
+            Ok(_) if line.trim_end() == ROLLBACK => Word::Rollback,
+            // The other end is gone, in the middle of a word perhaps.
+            Ok(_) => Word::Ended,
+        },
+        _ = terminate.recv() => Word::Terminated,
+    }
+}
+
+/// Returns the answer of the watchdog after a rollback.
+pub(super) fn summary(rolled_back: Result<Vec<String>, String>) -> String {
+    match rolled_back {
+        Ok(stays) if stays.is_empty() => ROLLED_BACK.to_owned(),
+        Ok(stays) => stays.join("; "),
+        Err(why) => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use rustix::process::{Signal as Kind, getpid, kill_process};
+
+    use super::*;
+
+    /// What it hears if `speak` is done to it.
+    fn heard(speak: impl FnOnce(net::UnixStream)) -> Word {
+        heard_within(Duration::MAX, speak)
+    }
+
+    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> Word {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let mut stream = BufStream::new(UnixStream::from_std(ours).unwrap());
+            let mut terminate = signal(SignalKind::terminate()).unwrap();
+            speak(theirs);
+            word(&mut stream, &mut terminate, patience).await
+        })
+    }
+
+    #[test]
+    fn every_word_but_commit_starts_a_rollback() {
+        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), Word::Commit));
+        assert!(matches!(heard(|mut s| s.write_all(b"rollback\n").unwrap()), Word::Rollback));
+        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), Word::Ended));
+        assert!(matches!(heard(drop), Word::Ended));
+        let mut open = None;
+        let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
+        assert!(matches!(silence, Word::Silence));
+        let terminate = |stream| {
+            kill_process(getpid(), Kind::TERM).unwrap();
+            open = Some(stream);
+        };
+        assert!(matches!(heard(terminate), Word::Terminated));
+    }
+}
