@@ -84,7 +84,8 @@ mod tests {
     /// Tasks and real parts are needed most while the product does not compile.
     #[test]
     fn test_support_links_neither_product_nor_tokio() {
-        const SUPPORT: [&str; 3] = ["xtask", "image-swap-testbed", "image-swap-e2e"];
+        const SUPPORT: [&str; 4] =
+            ["xtask", "image-swap-testbed", "image-swap-testkit", "image-swap-e2e"];
         let packages = all(&Host::new().unwrap()).unwrap();
         let known: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
         for name in SUPPORT {

@@ -7,6 +7,7 @@ use std::{
 
 use image_swap_cluster::{Intervals, leave};
 use image_swap_core::{admission::Mode, cluster::policy::Policy, status::ProbeStatus};
+use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
 use crate::stage::{
@@ -278,21 +279,7 @@ async fn repairs_of_the_failure_policy_are_counted() {
 
 /// The registration of upstream's program, for a Service in our namespace.
 pub(crate) fn imageswap(service: &str) -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "imageswap-webhook" },
-        "webhooks": [{
-            "name": "imageswap.webhook.k8s.twr.io",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": { "service": { "namespace": "image-swap-system", "name": service } },
-            "failurePolicy": "Ignore",
-            "rules": [{
-                "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["pods"],
-            }],
-            "sideEffects": "None",
-        }],
-    })
+    webhook_configuration("image-swap-system", service, "*", "*")
 }
 
 fn policy(stage: &Stage) -> String {

@@ -23,6 +23,7 @@ use image_swap_serve::{
     Bound, Limits, RunningServer,
     pki::{Certificate, CertificateInForce, LocalAuthority},
 };
+use image_swap_testkit as testkit;
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -49,25 +50,9 @@ pub(crate) fn mk_review(image: &str) -> Vec<u8> {
 
 /// The same, with an annotation of `padding` bytes.
 pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
-    let review = serde_json::json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "web",
-            "namespace": "default",
-            "operation": "CREATE",
-            "object": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "web", "annotations": {"padding": "x".repeat(padding)}},
-                "spec": {"containers": [{"name": "web", "image": image}]},
-            },
-        },
-    });
-    serde_json::to_vec(&review).unwrap()
+    let mut pod = testkit::pod("web", &[("web", image)]);
+    pod["metadata"]["annotations"] = serde_json::json!({ "padding": "x".repeat(padding) });
+    serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
 /// A server on ports that the system chose, with an authority of its own.

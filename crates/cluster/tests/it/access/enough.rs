@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::{Settings, leave};
 use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Authority;
+use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -210,19 +211,5 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
 
 /// The registration of a program that is gone.
 fn dead_imageswap() -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "imageswap-webhook" },
-        "webhooks": [{
-            "name": "imageswap.webhook.k8s.twr.io",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": { "service": { "namespace": "apps", "name": "imageswap" } },
-            "failurePolicy": "Ignore",
-            "rules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
-            }],
-            "sideEffects": "None",
-        }],
-    })
+    webhook_configuration("apps", "imageswap", "", "v1")
 }

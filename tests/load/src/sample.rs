@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The seven rules of the documentation.
-pub(crate) const RULES: &str = "docker.io::harbor.example.org/airgap-images/docker.io,\
+pub const RULES: &str = "docker.io::harbor.example.org/airgap-images/docker.io,\
     gcr.io::harbor.example.org/airgap-images/gcr.io,\
     ghcr.io::harbor.example.org/airgap-images/ghcr.io,\
     k8s.gcr.io::harbor.example.org/airgap-images/gcr.io,\
@@ -12,7 +12,7 @@ pub(crate) const RULES: &str = "docker.io::harbor.example.org/airgap-images/dock
     us-east1-docker.pkg.dev::harbor.example.org/airgap-images";
 
 /// The review's `uid`.
-pub(crate) const UID: &str = "6f0d1a4e-5c0f-4a58-9f0a-0c9f6d3f1b7e";
+pub const UID: &str = "6f0d1a4e-5c0f-4a58-9f0a-0c9f6d3f1b7e";
 
 const IMAGES: [&str; 5] = [
     "nginx:1.27",
@@ -23,7 +23,7 @@ const IMAGES: [&str; 5] = [
 ];
 
 /// Returns the review of a new pod as an API server sends it.
-pub(crate) fn review() -> Vec<u8> {
+pub fn review() -> Vec<u8> {
     let review = json!({
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
@@ -49,7 +49,7 @@ pub(crate) fn review() -> Vec<u8> {
 }
 
 /// Returns the pod of the review, with all defaults.
-pub(crate) fn pod() -> Value {
+pub fn pod() -> Value {
     let containers = IMAGES.iter().enumerate().map(|(number, image)| container(number, image));
     json!({
         "kind": "Pod",

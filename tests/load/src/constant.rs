@@ -52,8 +52,11 @@ impl FromStr for Reads {
 }
 
 /// Serves at `listener` as `name`, with a certificate of the authority in `directory`,
-/// until the process is killed.
-pub(crate) async fn serve(
+/// until the process is killed. `reads` is `bytes`, `json` or `uid`.
+///
+/// # Errors
+/// `reads` is another word, there is no certificate, or no connection can be accepted.
+pub async fn serve(
     reads: &str,
     directory: &Path,
     name: &str,

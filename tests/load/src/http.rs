@@ -1,12 +1,6 @@
-//! A load of four connections, each with one request after the other.
+//! Clients of an admission server over TLS, each with a connection of its own.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -20,16 +14,19 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{Outcome, sample};
+use crate::{LoadClient, Outcome, sample};
 
 const CONNECTIONS: usize = 4;
 
+/// A version of HTTP.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Protocol {
+pub enum Protocol {
+    /// HTTP/1.1.
     Http1,
+    /// HTTP/2.
     Http2,
 }
 
@@ -42,56 +39,36 @@ impl fmt::Display for Protocol {
     }
 }
 
-enum Client {
+enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Connections to one server.
-pub(crate) struct Load {
-    clients: Vec<Client>,
+/// A connection that sends the review of [`sample`].
+pub struct ReviewClient {
+    sender: Sender,
     body: Bytes,
 }
 
-impl Load {
-    pub(crate) async fn connect(
-        address: SocketAddr,
-        authority: &Path,
-        protocol: Protocol,
-    ) -> Outcome<Self> {
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            clients.push(Client::connect(address, authority, protocol).await?);
-        }
-        Ok(Self { clients, body: sample::review().into() })
+/// Opens four connections to a server whose certificate the authority in the file
+/// `authority` has signed.
+///
+/// # Errors
+/// The server cannot be reached, or the file has no certificate.
+pub async fn connect(
+    address: SocketAddr,
+    authority: &Path,
+    protocol: Protocol,
+) -> Outcome<Vec<ReviewClient>> {
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let sender = Sender::connect(address, authority, protocol).await?;
+        clients.push(ReviewClient { sender, body: sample::review().into() });
     }
-
-    /// Sends requests for `time`, and returns the number of answers.
-    pub(crate) async fn run(&mut self, time: Duration) -> Outcome<f64> {
-        let end = Instant::now() + time;
-        let mut tasks = JoinSet::new();
-        for mut client in self.clients.drain(..) {
-            let body = self.body.clone();
-            tasks.spawn(async move {
-                let mut answers = 0_u32;
-                while Instant::now() < end {
-                    client.ask(body.clone()).await?;
-                    answers += 1;
-                }
-                Outcome::Ok((client, answers))
-            });
-        }
-        let mut sum = 0.0;
-        while let Some(done) = tasks.join_next().await {
-            let (client, answers) = done??;
-            self.clients.push(client);
-            sum += f64::from(answers);
-        }
-        Ok(sum)
-    }
+    Ok(clients)
 }
 
-impl Client {
+impl Sender {
     async fn connect(address: SocketAddr, authority: &Path, protocol: Protocol) -> Outcome<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority)?)?;
@@ -122,18 +99,21 @@ impl Client {
             }
         })
     }
+}
 
-    async fn ask(&mut self, body: Bytes) -> Outcome<()> {
+impl LoadClient for ReviewClient {
+    async fn request(&mut self) -> Outcome<()> {
+        let body = self.body.clone();
         let request = |uri| {
             let post = Request::post(uri).header(CONTENT_TYPE, "application/json");
             post.header("host", "webhook").body(Full::new(body))
         };
-        let response = match self {
-            Self::Http1(sender) => {
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
                 sender.ready().await?;
                 sender.send_request(request("/mutate?timeout=5s")?).await?
             }
-            Self::Http2(sender) => {
+            Sender::Http2(sender) => {
                 sender.ready().await?;
                 sender.send_request(request("https://webhook/mutate?timeout=5s")?).await?
             }

@@ -5,7 +5,7 @@ const COVERED: f64 = 0.95;
 const RESAMPLES: usize = 400;
 
 /// Returns the value below which `share` of all values are, and NaN if there is none.
-pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -20,7 +20,7 @@ pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
 }
 
 /// Returns the value in the middle.
-pub(crate) fn median(values: Vec<f64>) -> f64 {
+pub fn median(values: Vec<f64>) -> f64 {
     quantile(values, 0.5)
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn median(values: Vec<f64>) -> f64 {
 ///
 /// The interval is that of a bootstrap over whole rounds, since requests of one round meet
 /// the same disturbance of the machine.
-pub(crate) fn interval<T>(rounds: &[T], value: impl Fn(&[&T]) -> f64) -> [f64; 3] {
+pub fn interval<T>(rounds: &[T], value: impl Fn(&[&T]) -> f64) -> [f64; 3] {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut drawn = || (0..rounds.len()).filter_map(|_| random.of(rounds)).collect::<Vec<_>>();
     let values = (0..RESAMPLES).map(|_| value(&drawn())).collect::<Vec<_>>();
