@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 /// What was declared, and how a host is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Desired<'a> {
+pub struct DesiredConfig<'a> {
     /// The registry and its rules.
     pub declaration: &'a Declaration,
     /// How the runtime is told.
-    pub form: Form,
+    pub form: ConfigForm,
     /// Whether the public registry may be asked after the mirrors.
     pub fallback: Fallback,
     /// Whether the runtime may be restarted.
-    pub restart: Restart,
+    pub restart: RestartPolicy,
     /// Whether credentials may travel over plain HTTP.
     pub header_over_http: bool,
 }
 
-impl Desired<'_> {
+impl DesiredConfig<'_> {
     /// Returns the options by which files of a host are rendered.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -52,24 +52,26 @@ impl Desired<'_> {
 }
 
 /// How containerd is told. A host has one form at a time; other runtimes have
-/// one way each, which is [`Form::CertsD`] too.
+/// one way each, which is [`ConfigForm::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Form {
+pub enum ConfigForm {
     /// Files below certs.d, read at every pull.
     #[default]
+    #[serde(rename = "certs-d")]
     CertsD,
     /// The mirrors table of config.toml, with URLs that registries answer.
+    #[serde(rename = "mirrors")]
     Mirrors,
     /// The mirrors table as the page prints it; no standard registry answers it.
+    #[serde(rename = "page")]
     Page,
 }
 
 /// Whether a runtime may be restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Restart {
+pub enum RestartPolicy {
     /// What needs a restart is not done.
     #[default]
     Never,
@@ -77,7 +79,7 @@ pub enum Restart {
     Allow,
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for ConfigForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CertsD => "certs-d",

@@ -6,9 +6,9 @@ use image_swap_text::base64;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    desired::Form,
-    files::{File, Files, HostPath},
-    runtime::kind::Runtime,
+    desired::ConfigForm,
+    files::{HostFile, HostFiles, HostPath},
+    runtime::kind::ContainerRuntime,
 };
 
 /// The version of the ledger's format that this program writes.
@@ -21,45 +21,55 @@ const VERSION: u32 = 1;
 /// between, a file has two contents that may both be ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    #[serde(rename = "version")]
     version: u32,
     /// The runtime that was told.
+    #[serde(rename = "runtime")]
     pub runtime: String,
     /// How it was told.
-    pub form: Form,
+    #[serde(rename = "form")]
+    pub form: ConfigForm,
     /// Whether the runtime has to be restarted for what was written: it was not
     /// yet when this was.
-    #[serde(default)]
+    #[serde(rename = "restart", default)]
     pub restart: bool,
     /// Every file of ours, or with an edit of ours.
-    pub files: BTreeMap<HostPath, Written>,
+    #[serde(rename = "files")]
+    pub files: BTreeMap<HostPath, WrittenFile>,
     /// The directories that we made.
+    #[serde(rename = "directories")]
     pub directories: BTreeSet<HostPath>,
 }
 
 /// One file that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenFile {
     /// What was there before our first edit.
-    pub before: Before,
+    #[serde(rename = "before")]
+    pub before: OriginalFile,
     /// What we wrote: the last of it, and while a plan is carried out what it
     /// replaces too.
-    pub ours: Vec<Bytes>,
+    #[serde(rename = "ours")]
+    pub ours: Vec<LedgerBytes>,
 }
 
 /// What was at a path before us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Before {
+pub enum OriginalFile {
     /// Nothing.
+    #[serde(rename = "absent")]
     Absent,
     /// A file.
+    #[serde(rename = "file")]
     File {
         /// Its bytes.
-        bytes: Bytes,
+        #[serde(rename = "bytes")]
+        bytes: LedgerBytes,
         /// Its permissions.
+        #[serde(rename = "mode")]
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
         owner: Option<(u32, u32)>,
     },
 }
@@ -67,12 +77,13 @@ pub enum Before {
 /// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Bytes {
+pub enum LedgerBytes {
     /// UTF-8.
     Text(String),
     /// Anything else.
     Base64 {
         /// The bytes in base64.
+        #[serde(rename = "base64")]
         base64: String,
     },
 }
@@ -80,6 +91,7 @@ pub enum Bytes {
 /// What every version of the format has.
 #[derive(Deserialize)]
 struct Versioned {
+    #[serde(rename = "version")]
     version: u32,
 }
 
@@ -116,7 +128,7 @@ impl Ledger {
     }
 
     /// A ledger of nothing.
-    pub fn new(runtime: Runtime, form: Form) -> Self {
+    pub fn new(runtime: ContainerRuntime, form: ConfigForm) -> Self {
         Self {
             version: VERSION,
             runtime: runtime.name().to_owned(),
@@ -131,7 +143,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If there is one that cannot be used.
-    pub fn read(files: &Files) -> Result<Option<Self>, LedgerError> {
+    pub fn read(files: &HostFiles) -> Result<Option<Self>, LedgerError> {
         let path = Self::path();
         let Some(file) = files.file(&path) else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -165,10 +177,10 @@ impl Ledger {
     }
 
     /// As it lies on a host.
-    pub fn file(&self) -> File {
+    pub fn file(&self) -> HostFile {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
-        File::secret(bytes)
+        HostFile::secret(bytes)
     }
 
     /// Whether the bytes at `path` are what we wrote there.
@@ -177,15 +189,15 @@ impl Ledger {
     }
 }
 
-impl Written {
+impl WrittenFile {
     /// Whether `bytes` are what we wrote.
     pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
         self.ours.iter().any(|ours| ours.get() == bytes)
     }
 
     /// `ours` in place of `before`.
-    pub(crate) fn new(before: Option<&File>, ours: &[u8]) -> Self {
-        Self { before: Before::of(before), ours: vec![ours.into()] }
+    pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
+        Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
     }
 
     /// The same file with `bytes` of ours in it.
@@ -195,29 +207,29 @@ impl Written {
     }
 }
 
-impl Before {
+impl OriginalFile {
     /// What was there: `file`, or nothing.
-    pub(crate) fn of(file: Option<&File>) -> Self {
+    pub(crate) fn of(file: Option<&HostFile>) -> Self {
         match file {
             None => Self::Absent,
-            Some(File { bytes, mode, owner }) => {
+            Some(HostFile { bytes, mode, owner }) => {
                 Self::File { bytes: bytes[..].into(), mode: *mode, owner: *owner }
             }
         }
     }
 
     /// The file that was there.
-    pub fn file(&self) -> Option<File> {
+    pub fn file(&self) -> Option<HostFile> {
         match self {
             Self::Absent => None,
             Self::File { bytes, mode, owner } => {
-                Some(File { bytes: bytes.get(), mode: *mode, owner: *owner })
+                Some(HostFile { bytes: bytes.get(), mode: *mode, owner: *owner })
             }
         }
     }
 }
 
-impl Bytes {
+impl LedgerBytes {
     /// The bytes themselves.
     pub fn get(&self) -> Vec<u8> {
         match self {
@@ -227,11 +239,73 @@ impl Bytes {
     }
 }
 
-impl From<&[u8]> for Bytes {
+impl From<&[u8]> for LedgerBytes {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Base64 { base64: base64::encode(bytes) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The format of the ledger: earlier and later versions of image-swap read it.
+    const LEDGER: &str = r#"{
+  "version": 1,
+  "runtime": "containerd",
+  "form": "certs-d",
+  "restart": true,
+  "files": {
+    "/etc/a": {
+      "before": "absent",
+      "ours": [
+        "text",
+        {
+          "base64": "/w=="
+        }
+      ]
+    },
+    "/etc/b": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 420
+        }
+      },
+      "ours": []
+    },
+    "/etc/c": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 384,
+          "owner": [
+            1,
+            2
+          ]
+        }
+      },
+      "ours": []
+    }
+  },
+  "directories": [
+    "/etc/d"
+  ]
+}
+"#;
+
+    #[test]
+    fn format_of_the_ledger_stays() {
+        let text = |form: &str| LEDGER.replace("certs-d", form);
+        for form in ["certs-d", "mirrors", "page"] {
+            let ledger: Ledger = serde_json::from_str(&text(form)).unwrap();
+            assert_eq!(ledger.file(), HostFile::secret(text(form)));
+        }
+        let before = LEDGER.replace("  \"restart\": true,\n", "");
+        assert!(!serde_json::from_str::<Ledger>(&before).unwrap().restart);
+        assert_eq!(Ledger::path().as_str(), "/var/lib/image-swap/node/ledger.json");
     }
 }

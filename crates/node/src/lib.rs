@@ -1,13 +1,13 @@
 //! One host: its container runtime pulls from the declared mirrors.
 //!
-//! The pure half computes changes: [`plan()`] compares a [`Desired`] state with
-//! an [`Observed`] one and returns a [`Plan`], a list of steps that prints as a
+//! The pure half computes changes: [`plan()`] compares a [`DesiredConfig`] state with
+//! an [`ObservedHost`] one and returns a [`HostPlan`], a list of steps that prints as a
 //! diff; [`restore()`] returns the plan that removes image-swap's edits again. It does no I/O
-//! and reads no clock: [`needs()`] lists the paths of the host that it has to know, and a shell
-//! reads them. All of it works on a [`Files`] in memory too, which is how it is tested.
+//! and reads no clock: [`required_paths()`] lists the paths of the host that it has to know, and a shell
+//! reads them. All of it works on a [`HostFiles`] in memory too, which is how it is tested.
 //!
-//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`Turn`] is the right to
-//! change it, and [`Turn::carry_out`] applies a plan completely or not at all.
+//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`HostSession`] is the right to
+//! change it, and [`HostSession::apply`] applies a plan completely or not at all.
 
 mod condition;
 #[cfg(feature = "shell")]
@@ -31,33 +31,33 @@ mod transaction;
 pub mod verify;
 
 pub use self::{
-    condition::{Action, CASES, Case, Refusal},
-    desired::{Desired, Form, Restart},
-    files::{Entry, File, Files, HostPath},
-    ledger::{Before, Bytes, Ledger, LedgerError, Written},
-    observed::Observed,
-    owner::Owner,
-    plan::{Contact, Outcome, Plan, Row, State, Step, builder::restore},
+    condition::{CASES, ConditionAction, HostCondition, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig, RestartPolicy},
+    files::{HostEntry, HostFile, HostFiles, HostPath},
+    ledger::{Ledger, LedgerBytes, LedgerError, OriginalFile, WrittenFile},
+    observed::ObservedHost,
+    owner::HostOwner,
+    plan::{Contact, FileState, HostPlan, MirrorRow, PlanOutcome, PlannedStep, builder::restore},
     runtime::{
-        kind::{RUNTIMES, Runtime, Version},
-        needs, plan,
+        kind::{ContainerRuntime, RUNTIMES, Version},
+        plan, required_paths,
     },
 };
 #[cfg(feature = "shell")]
 pub use self::{
     host::{Host, chroot::enter, root::Root},
     observe::{
-        Seen,
-        daemon::{Answer, Daemon},
+        HostObservation,
+        daemon::{CriStatus, Daemon},
         detect::ObserveError,
-        drift::{Drift, Standing, drift},
+        drift::{Drift, DriftState, drift},
         observe,
-        tokens::Asks,
+        tokens::AskRegistry,
     },
     transaction::{
-        Progress, Restarting,
-        apply::{Applied, Turn},
-        error::{Failed, Left, RestartError, StepError, Why},
+        Progress, RestartSettings,
+        apply::{ApplyOutcome, HostSession},
+        error::{ApplyError, ApplyFailure, FinalState, RestartError, StepError},
         watchdog::run as run_watchdog,
     },
     verify::check::{CheckError, check},
