@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
     admission::{ReviewError, Settings, review},
     labels,
-    rule::{RuleSet, map as text_of_rules},
+    rule::{RuleSet, parse as text_of_rules},
 };
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use image_swap_core::{
     manifest::{Settings, rewrite},
-    rule::{RuleSet, map as text_of_rules},
+    rule::{RuleSet, parse as text_of_rules},
 };
 
 use crate::{choices::Choices, map::written::Written};

@@ -11,7 +11,7 @@ use std::{
     fmt,
 };
 
-use image_swap_core::nodes::Inexpressible;
+use image_swap_core::mirror::UnsupportedRule;
 
 use crate::{
     condition::HostCondition,
@@ -23,7 +23,7 @@ use crate::{
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
 ///
-/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
+/// The steps hold credentials; what [`Plan::diff`] prints does not.
 #[derive(Clone, Default)]
 pub struct HostPlan {
     /// What to do. The ledger is written first and last, as a step like any other.
@@ -39,7 +39,7 @@ pub struct HostPlan {
     /// The rows of docs/nodes.md that were met.
     pub cases: Vec<&'static HostCondition>,
     /// The rules that the runtime cannot be told.
-    pub inexpressible: Vec<Inexpressible>,
+    pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
