@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use image_swap_core::cluster::policy::Policy;
 
-use super::{REGISTRY, Scene};
+use super::{REGISTRY, ServedCluster};
 use crate::{replica::Replica, stream::Stream};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
-    let mut scene = Scene::set(2).await;
-    let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+    let mut scene = ServedCluster::set(2).await;
+    let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
     // Each in its turn is replaced, as in a rollout: the new one first.
     for _ in 0..2 {
@@ -31,7 +31,7 @@ async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
 
 /// Ends a replica that is no longer among those of the scene, and creates pods after each
 /// step.
-async fn retire(scene: &Scene, old: &Replica, stream: &mut Stream) {
+async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
     // API servers send reviews to a replica that is shutting down …
     old.leave();
     stream.more().await;
@@ -46,8 +46,8 @@ async fn retire(scene: &Scene, old: &Replica, stream: &mut Stream) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
-    let mut scene = Scene::set(2).await;
-    let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+    let mut scene = ServedCluster::set(2).await;
+    let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
     let (old, _) = scene.replicas.remove(0);
     old.stop();
@@ -62,7 +62,7 @@ async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
     for reason in &tally.refused {
         assert!(reason.contains("failed calling webhook"), "{reason}");
     }
-    let mut after = Stream::begin(&scene.stage.client, REGISTRY);
+    let mut after = Stream::begin(&scene.cluster.client, REGISTRY);
     after.more().await;
     after.end().await.assert_flawless();
     assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(Policy::Fail));

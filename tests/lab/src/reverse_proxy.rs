@@ -11,7 +11,7 @@ use image_swap_testbed::Credentials;
 use crate::{
     content::{Content, UPSTREAM},
     log::Request,
-    server::{Answer, Answering, Front, Serving, status},
+    server::{Answer, Answering, ReverseProxy, Serving, status},
 };
 
 /// Whom a mirror serves.
@@ -40,12 +40,12 @@ pub enum Answers {
 
 /// Running servers; they end when the value is dropped.
 #[derive(Debug)]
-pub struct Site {
+pub struct RegistryServer {
     pub(crate) answers: State,
     pub(crate) _serving: Vec<Serving>,
 }
 
-impl Site {
+impl RegistryServer {
     /// From now on it does that.
     pub fn set(&self, answers: Answers) {
         self.answers.set(answers);
@@ -81,8 +81,8 @@ impl State {
     }
 }
 
-/// The front of a mirror.
-pub(crate) struct MirrorFront {
+/// The proxy of a mirror.
+pub(crate) struct MirrorProxy {
     pub(crate) content: Content,
     pub(crate) access: Access,
     pub(crate) answers: State,
@@ -93,7 +93,7 @@ const TOKEN: &str = "a-token-of-the-lab";
 /// Where the token service is.
 const SERVICE: &str = "/service/token";
 
-impl Front for MirrorFront {
+impl ReverseProxy for MirrorProxy {
     fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
         if let Some(refusal) = self.refusal(&request) {
             return Box::pin(async { refusal });
@@ -103,7 +103,7 @@ impl Front for MirrorFront {
     }
 }
 
-impl MirrorFront {
+impl MirrorProxy {
     /// The answer to who is not let through, and to who asks for a token.
     fn refusal(&self, request: &Request) -> Option<Answer> {
         let shown = request.authorization.as_deref();
@@ -134,12 +134,12 @@ impl MirrorFront {
 }
 
 /// The public registries. What they have is in the one registry of all.
-pub(crate) struct PublicFront {
+pub(crate) struct PublicProxy {
     pub(crate) content: Content,
     pub(crate) answers: State,
 }
 
-impl Front for PublicFront {
+impl ReverseProxy for PublicProxy {
     fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
         let host = if request.host == "registry-1.docker.io" { "docker.io" } else { &request.host };
         let path = match request.path.strip_prefix("/v2/") {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_lab::{Content, Host, HostOptions, MIRROR, Site};
+use image_swap_lab::{Content, HostOptions, LabHost, MIRROR, RegistryServer};
 use image_swap_node::cri::{self, Client};
 use image_swap_testbed::{Containerd, Wait, until};
 
@@ -35,9 +35,9 @@ echo $! > $state/pid
 "#;
 
 /// A host, its mirror, and a declaration for it.
-pub(crate) struct Stage {
-    pub(crate) host: Host,
-    pub(crate) mirror: Site,
+pub(crate) struct ContainerdHost {
+    pub(crate) host: LabHost,
+    pub(crate) mirror: RegistryServer,
     containerd: Containerd,
     declaration: PathBuf,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Ran {
 /// Paths below a directory, with mode and content.
 pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
-impl Stage {
+impl ContainerdHost {
     /// Returns a host where containerd 2.4 does not run yet and has no file.
     pub(crate) fn set() -> Result<Self, Box<dyn std::error::Error>> {
         Self::with("2.4", &HostOptions::default())
@@ -74,7 +74,7 @@ impl Stage {
         content: &Content,
         options: &HostOptions,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let mirror = host.mirror(options)?;
         let restart = RESTART.replace("@CONTAINERD@", &containerd.program.display().to_string());
         let script = host.write("/restart.sh", &restart)?;
@@ -212,7 +212,7 @@ pub(crate) fn run(mut command: Command) -> Ran {
 }
 
 /// Runs the program of `command` in mounts of its own that `script` prepared.
-pub(crate) fn again(stage: &Stage, command: &Command, script: &str) -> Ran {
+pub(crate) fn again(stage: &ContainerdHost, command: &Command, script: &str) -> Ran {
     let words: Vec<_> = command.get_args().collect();
     let at = words.iter().position(|word| *word == PROGRAM).unwrap();
     let mut inside = stage.host.inside("unshare");

@@ -22,7 +22,7 @@ use crate::{
 
 /// A cluster, a registry and Helm. The chart is not installed yet.
 #[derive(Debug)]
-pub struct Stage {
+pub struct HelmCluster {
     // Dropped in this order: clients before servers, and the turn last.
     /// The node.
     pub node: Node,
@@ -42,12 +42,12 @@ pub struct Stage {
     _turn: Turn,
 }
 
-/// The options of a stage.
+/// The options of a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct StageOptions {
+pub struct HelmClusterOptions {
     /// The only user of the registry; `None` for a registry that anyone may use.
     pub credentials: Option<Credentials>,
-    /// True if the API server writes an audit log, [`Stage::audit_log`].
+    /// True if the API server writes an audit log, [`HelmCluster::audit_log`].
     pub audit: bool,
 }
 
@@ -68,20 +68,20 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-impl Stage {
+impl HelmCluster {
     /// Starts everything, with a registry that anyone may use.
     ///
     /// # Errors
     /// A part or the image under test is missing, or a server does not start.
     pub fn start() -> Result<Self> {
-        Self::start_with(StageOptions::default())
+        Self::start_with(HelmClusterOptions::default())
     }
 
     /// Starts everything, and returns when all of it is ready.
     ///
     /// # Errors
     /// A part or the image under test is missing, or a server does not start.
-    pub fn start_with(options: StageOptions) -> Result<Self> {
+    pub fn start_with(options: HelmClusterOptions) -> Result<Self> {
         let turn = Turn::take()?;
         say("starting the registry");
         let parts = Parts::present()?;
@@ -111,7 +111,7 @@ impl Stage {
         let helm = Live::new(parts.helm()?, HelmMajor::Four, control_plane.kubeconfig())?;
         let chart = helm.helm().package(&root().join("charts/image-swap"), folder.path())?;
         let registry = company.registry;
-        let stage = Self {
+        let cluster = Self {
             node,
             control_plane,
             registry,
@@ -123,9 +123,9 @@ impl Stage {
             folder,
             _turn: turn,
         };
-        stage.prepare_shell()?;
-        say("the stage is ready");
-        Ok(stage)
+        cluster.prepare_shell()?;
+        say("the cluster is ready");
+        Ok(cluster)
     }
 
     /// Returns Helm 4 for this cluster.

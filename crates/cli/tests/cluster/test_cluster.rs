@@ -39,7 +39,7 @@ pub(crate) const ANCHORS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrole
 /// Longer than anything takes on a machine that builds something meanwhile.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub(crate) struct Stage {
+pub(crate) struct TestCluster {
     pub(crate) control_plane: ControlPlane,
     pub(crate) client: Client,
 }
@@ -100,7 +100,7 @@ pub(crate) fn now() -> UnixTime {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-impl Stage {
+impl TestCluster {
     /// Starts a control plane with the release's anchor.
     pub(crate) async fn set() -> Self {
         Self::set_with(&Options::default()).await
@@ -108,14 +108,14 @@ impl Stage {
 
     /// Starts a control plane with the release's anchor and the servers of `options`.
     pub(crate) async fn set_with(options: &Options) -> Self {
-        let stage = Self::bare(options).await;
+        let cluster = Self::bare(options).await;
         let anchor = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": { "name": "image-swap", "annotations": { "image-swap.io/leaving": "false" } },
         });
-        stage.control_plane.create(ANCHORS, &anchor).unwrap();
-        stage
+        cluster.control_plane.create(ANCHORS, &anchor).unwrap();
+        cluster
     }
 
     /// Starts a control plane with two namespaces and no object of the chart.
