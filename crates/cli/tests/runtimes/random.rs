@@ -8,7 +8,7 @@ use image_swap_core::{
     reference::Reference,
     render::{CONTAINERD, Options},
 };
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
+use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, MIRROR, Server, Trust};
 use image_swap_testbed::Containerd;
 use image_swap_testkit::{lists, sources};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -54,7 +54,7 @@ fn rules() -> impl Strategy<Value = String> {
 fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
         // Nobody has anything: so everyone is asked in turn.
         host.set_public(Answers::Missing);
@@ -81,7 +81,7 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
 
 /// Pulls all images as declared, and gives how many that were.
 fn tries(
-    host: &Host,
+    host: &LabHost,
     daemon: &Daemon,
     containerd: &Containerd,
     declared: &Declared,

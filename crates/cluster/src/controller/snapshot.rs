@@ -103,13 +103,13 @@ impl Controller {
             // Helm's own mark: the release's objects are being deleted.
             leaving: mark.is_some_and(|mark| mark == "true") || anchor.deletion_timestamp.is_some(),
             anchor,
-            namespace,
-            registry_info,
+            authority,
+            certificate,
             chart,
             effective,
             last_good,
-            authority,
-            certificate,
+            namespace,
+            registry_info,
             registration: found
                 .map(|object| object.and_then(|object| serde_json::to_value(object).ok())),
         })

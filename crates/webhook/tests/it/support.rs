@@ -56,7 +56,7 @@ pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
 }
 
 /// A server on ports that the system chose, with an authority of its own.
-pub(crate) struct Site {
+pub(crate) struct WebhookServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rules: RulesInForce,
@@ -67,7 +67,7 @@ pub(crate) struct Site {
     running: Option<RunningServer>,
 }
 
-impl Site {
+impl WebhookServer {
     /// With everything it needs.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await

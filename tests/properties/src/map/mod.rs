@@ -26,7 +26,7 @@ pub fn map(data: &[u8]) {
         return any_text(c);
     }
     let written = Written::new(c);
-    let (rules, unreadable) = text_of_rules::parse(&written.text, written.form);
+    let (rules, unreadable) = text_of_rules::rules(&written.text, written.form);
     assert_eq!(unreadable, [], "{:?}", written.text);
     let sources: Vec<_> = rules.iter().map(|rule| (rule.kind, rule.target.clone())).collect();
     let expected: Vec<_> = written.rules.iter().map(naive::Rule::as_written).collect();
@@ -63,7 +63,7 @@ pub fn map(data: &[u8]) {
 /// Any text is a map: perhaps one of few rules and many warnings.
 fn any_text(c: &mut Choices<'_>) {
     let (text, form) = written::any(c);
-    let (rules, _) = text_of_rules::parse(&text, form);
+    let (rules, _) = text_of_rules::rules(&text, form);
     let compiled = RuleSet::new(rules);
     let source =
         if form == MapForm::List { DeclarationSource::Mirrors } else { DeclarationSource::Map };
@@ -126,6 +126,6 @@ pub fn imageswap(data: &[u8]) {
         );
     }
     let converted = rules.to_canonical();
-    let (_, unreadable) = text_of_rules::parse(&converted.text, MapForm::Lines);
+    let (_, unreadable) = text_of_rules::rules(&converted.text, MapForm::Lines);
     assert_eq!(unreadable, [], "{text:?} converted to {:?}", converted.text);
 }

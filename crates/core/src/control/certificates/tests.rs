@@ -7,7 +7,7 @@ const NOW: UnixTime = 1_700_000_000;
 /// A cluster: what is stored, what is registered, and what API servers and
 /// replicas have read so far.
 #[derive(Default)]
-struct World {
+struct ModelCluster {
     now: UnixTime,
     made: u32,
     authority: Option<Authority>,
@@ -21,7 +21,7 @@ struct World {
 /// How long readers lag at most.
 const LAG: UnixTime = SETTLE - 1;
 
-impl World {
+impl ModelCluster {
     fn new() -> Self {
         Self { now: NOW, ..Self::default() }
     }
@@ -86,7 +86,7 @@ impl World {
 
 #[test]
 fn the_first_leaf_is_made_before_anything_is_registered() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
     assert_eq!(world.step(), Some(RotationStep::NewLeaf));
     assert_eq!(world.step(), None);
@@ -94,7 +94,7 @@ fn the_first_leaf_is_made_before_anything_is_registered() {
 
 #[test]
 fn a_rotation_publishes_both_then_switches_then_drops() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     world.settle();
     world.now = world.authority.as_ref().unwrap().validity.due();
     // The leaf was renewed meanwhile.
@@ -119,7 +119,7 @@ fn a_rotation_publishes_both_then_switches_then_drops() {
 
 #[test]
 fn a_rotation_begins_with_a_leaf_that_outlives_it() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     world.settle();
     world.now = world.authority.as_ref().unwrap().validity.due();
     world.leaf.as_mut().unwrap().validity = Validity::of(world.now - LEAF_LIFE / 2, LEAF_LIFE);
@@ -130,7 +130,7 @@ fn a_rotation_begins_with_a_leaf_that_outlives_it() {
 
 #[test]
 fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     world.settle();
     world.now = NOW + LEAF_LIFE / 3 * 2 - BACKDATE;
     assert_eq!(world.step(), None);
@@ -140,7 +140,7 @@ fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
 
 #[test]
 fn what_is_expired_or_unfit_is_replaced_at_once() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     world.settle();
     world.leaf.as_mut().unwrap().fits = false;
     assert_eq!(world.step(), Some(RotationStep::NewLeaf));
@@ -152,7 +152,7 @@ fn what_is_expired_or_unfit_is_replaced_at_once() {
 
 #[test]
 fn an_authority_that_was_deleted_stays_trusted_for_what_it_signed() {
-    let mut world = World::new();
+    let mut world = ModelCluster::new();
     world.settle();
     world.authority = None;
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
@@ -177,7 +177,7 @@ proptest! {
     fn no_handshake_fails(
         turns in prop::collection::vec((1_u64..4 * DAY, any::<bool>(), any::<bool>(), any::<bool>()), 200..400)
     ) {
-        let mut world = World::new();
+        let mut world = ModelCluster::new();
         world.settle();
         for (pause, quick, dies, forgets) in turns {
             let short = pause % 120;
