@@ -25,8 +25,8 @@ use crate::{
     clock::now,
     error::watch_reason,
     events::Events,
-    follow::{all, pages},
-    outline::partial_resource,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
 /// The time between two looks at what is too old to count.
@@ -126,7 +126,7 @@ fn take(
 
 /// The metadata of a pod that matter here.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WholePod")]
+#[serde(from = "OwnedPodObject")]
 struct PodOutline {
     names: ObjectMeta,
     /// The pod; `None` if it was not swapped, or its owner compares no images.
@@ -135,13 +135,13 @@ struct PodOutline {
 
 /// A pod as the API server sends it.
 #[derive(Deserialize)]
-struct WholePod {
-    metadata: PodMetadata,
+struct OwnedPodObject {
+    metadata: OwnedPodMetadata,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PodMetadata {
+struct OwnedPodMetadata {
     name: Option<String>,
     generate_name: Option<String>,
     namespace: Option<String>,
@@ -168,8 +168,8 @@ struct OwnerReference {
     controller: Option<bool>,
 }
 
-impl From<WholePod> for PodOutline {
-    fn from(WholePod { metadata }: WholePod) -> Self {
+impl From<OwnedPodObject> for PodOutline {
+    fn from(OwnedPodObject { metadata }: OwnedPodObject) -> Self {
         Self {
             owned: metadata.owned(),
             names: ObjectMeta {
@@ -183,7 +183,7 @@ impl From<WholePod> for PodOutline {
     }
 }
 
-impl PodMetadata {
+impl OwnedPodMetadata {
     fn owned(&self) -> Option<OwnedPod> {
         let originals = self.annotations.as_ref()?.original_images.as_deref()?;
         let owners = self.owner_references.as_deref()?;

@@ -99,7 +99,7 @@ pub(crate) async fn write(
             wanted[key] = Value::Null;
         }
     }
-    api::change(secrets, name, &object).await
+    api::patch_existing(secrets, name, &object).await
 }
 
 /// Whether `secret` already holds just `data`.

@@ -124,7 +124,7 @@ struct Explainer<'a> {
 
 /// One answer as programs read it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct ExplainedRow<'a> {
     input: &'a str,
     domain: &'a str,
     path: Cow<'a, str>,
@@ -134,14 +134,14 @@ struct Row<'a> {
     swapped: &'a str,
     changed: bool,
     reason: &'static str,
-    rule: Option<RuleRow<'a>>,
+    rule: Option<ExplainedRule<'a>>,
     pulls: Vec<String>,
     short_name: bool,
     nodes_agree: bool,
 }
 
 #[derive(Serialize)]
-struct RuleRow<'a> {
+struct ExplainedRule<'a> {
     source: Cow<'a, str>,
     target: Cow<'a, str>,
     line: usize,
@@ -223,14 +223,14 @@ impl<'a> Explainer<'a> {
         match output {
             Output::Json => {
                 let rule = decision.rule.map(|id| self.rule(id));
-                let rule = rule.map(|rule| RuleRow {
+                let rule = rule.map(|rule| ExplainedRule {
                     source: rule_text(&rule.source),
                     target: rule_text(&rule.target),
                     line: rule.place.line,
                     column: rule.place.column,
                     key: self.key,
                 });
-                let row = Row {
+                let row = ExplainedRow {
                     input: image,
                     domain: reference.domain(),
                     path: reference.path(),

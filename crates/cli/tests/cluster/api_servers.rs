@@ -23,7 +23,7 @@ use crate::{
 struct ApiServerPair {
     controller: Running,
     replica: Arc<Replica>,
-    _following: image_swap_cluster::Following,
+    _following: image_swap_cluster::ReplicaTasks,
     cluster: TestCluster,
 }
 

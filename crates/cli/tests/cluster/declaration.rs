@@ -132,9 +132,9 @@ async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
 }
 
 async fn served_from(
-    replica: &mut tokio::sync::watch::Receiver<Option<image_swap_cluster::Served>>,
+    replica: &mut tokio::sync::watch::Receiver<Option<image_swap_cluster::ReplicaState>>,
     origin: Origin,
-) -> image_swap_cluster::Served {
+) -> image_swap_cluster::ReplicaState {
     until(replica, |it| it.as_ref().is_some_and(|it| it.origin == origin && it.mode.is_some()))
         .await
         .unwrap()

@@ -167,7 +167,7 @@ async fn release_without_running_pods_is_uninstalled_and_installed_again() {
 /// A release that Helm installed, with a controller and a replica that swap pods.
 struct Serving {
     controller: Running,
-    _replica: (std::sync::Arc<crate::replica::Replica>, image_swap_cluster::Following),
+    _replica: (std::sync::Arc<crate::replica::Replica>, image_swap_cluster::ReplicaTasks),
     installed: Installed,
 }
 

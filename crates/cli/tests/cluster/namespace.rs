@@ -22,7 +22,8 @@ const PODS: &str = "/api/v1/namespaces/apps/pods";
 
 /// A cluster with a registration under `Fail`, and the controllers that delete namespaces
 /// and collect garbage.
-async fn set() -> (TestCluster, Running, std::sync::Arc<Replica>, image_swap_cluster::Following) {
+async fn set() -> (TestCluster, Running, std::sync::Arc<Replica>, image_swap_cluster::ReplicaTasks)
+{
     let options = Options { controller_manager: true, ..Options::default() };
     let cluster = TestCluster::set_with(&options).await;
     let mut controller = cluster.controller(settings(), "one");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use image_swap_cluster::{
     Error, Release,
-    status::{Status, find, status},
+    status::{ReleaseStatus, find, status},
 };
 use image_swap_core::{control::effective::Origin, control::policy::FailurePolicy};
 use kube::{
@@ -78,7 +78,7 @@ fn running(cluster: &TestCluster, pod: &Value) {
     cluster.request("PATCH", &path, Some(&json!({ "status": { "phase": "Running" } })));
 }
 
-fn codes(status: &Status) -> Vec<&str> {
+fn codes(status: &ReleaseStatus) -> Vec<&str> {
     status.problems.iter().map(|problem| problem.code.as_str()).collect()
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use image_swap_cluster::{
-    Controller, ControllerMetrics, Election, Following, Intervals, Leadership, Release, Settings,
-    Times, client, follow,
+    Controller, ControllerMetrics, Intervals, LeaderElection, Leadership, LeaseTiming, Release,
+    ReplicaTasks, Settings, client, follow,
 };
 use image_swap_core::{
     control::policy::RequestedPolicy, declaration::UnixTime, status::ControllerReport,
@@ -142,12 +142,12 @@ impl TestCluster {
     }
 
     /// A replica that answers behind the Service.
-    pub(crate) async fn replica(&self) -> (Arc<Replica>, Following) {
+    pub(crate) async fn replica(&self) -> (Arc<Replica>, ReplicaTasks) {
         self.replica_by(&self.client).await
     }
 
     /// A replica that follows by `client`.
-    pub(crate) async fn replica_by(&self, client: &Client) -> (Arc<Replica>, Following) {
+    pub(crate) async fn replica_by(&self, client: &Client) -> (Arc<Replica>, ReplicaTasks) {
         self.replica_with(client, "image-swap-tls").await
     }
 
@@ -156,7 +156,7 @@ impl TestCluster {
         &self,
         client: &Client,
         certificate: &str,
-    ) -> (Arc<Replica>, Following) {
+    ) -> (Arc<Replica>, ReplicaTasks) {
         let replica = Replica::start().await;
         let following = follow(client, &release(), certificate, &(replica.clone() as _));
         (replica, following)
@@ -257,8 +257,9 @@ pub(crate) fn controller_by(
 
 /// Runs `controller` as a candidate.
 pub(crate) fn run(client: &Client, controller: Controller, identity: &str) -> Running {
-    let times = Times { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
-    let mut election = Election::new(client, &release(), identity, times);
+    let times =
+        LeaseTiming { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
+    let mut election = LeaderElection::new(client, &release(), identity, times);
     let leadership = election.leadership();
     let (report, leads) = (controller.report(), leadership.clone());
     let metrics = ControllerMetrics::new(report.clone(), leadership.clone());

@@ -16,7 +16,7 @@ use tracing::info;
 use super::{
     context::Controller,
     snapshot::{Snapshot, found},
-    state::Memory,
+    state::ReconcileState,
     steps::StepErrors,
 };
 use crate::{
@@ -35,7 +35,7 @@ const PREVIOUS: &str = "previous.crt";
 const STEPS: usize = 4;
 
 /// When they are valid, for the report.
-pub(super) struct Certificates {
+pub(super) struct ServingCertificates {
     pub(super) authority: Option<Validity>,
     pub(super) leaf: Option<Validity>,
 }
@@ -46,13 +46,13 @@ impl Controller {
     ///
     /// # Errors
     /// The stored certificates cannot be read.
-    pub(super) async fn certificates(
+    pub(super) async fn reconcile_certificates(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         now: UnixTime,
-    ) -> Result<(Certificates, Vec<AuthorityId>), Error> {
+    ) -> Result<(ServingCertificates, Vec<AuthorityId>), Error> {
         let published = published(found(&snapshot.registration)?);
         if memory.published.ids != published {
             memory.published.ids = published;
@@ -79,7 +79,7 @@ impl Controller {
         let (authority, leaf) = (stored.authority(), stored.leaf(&names));
         let ids =
             if leaf.is_some() { trusted(authority.as_ref(), leaf.as_ref()) } else { Vec::new() };
-        let lifetimes = Certificates {
+        let lifetimes = ServingCertificates {
             authority: authority.map(|it| it.validity),
             leaf: leaf.map(|it| it.validity),
         };
@@ -89,7 +89,7 @@ impl Controller {
     async fn step(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         stored: &mut Stored,
         step: RotationStep,
         now: UnixTime,
@@ -138,7 +138,7 @@ impl Controller {
     async fn store(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         before: Option<&Secret>,
         (name, data): (&str, &BTreeMap<&str, String>),
         now: UnixTime,
@@ -206,9 +206,9 @@ pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
 /// cert-manager: `ca.crt`, or the end of the chain where there is none.
 fn kept_elsewhere(
     secret: Option<&Secret>,
-    memory: &mut Memory,
+    memory: &mut ReconcileState,
     now: UnixTime,
-) -> (Certificates, Vec<AuthorityId>) {
+) -> (ServingCertificates, Vec<AuthorityId>) {
     let chain = secret.and_then(|secret| text(secret, CERTIFICATE));
     let named = secret.and_then(|secret| text(secret, ISSUER)).map(blocks).unwrap_or_default();
     let wanted = if named.is_empty() {
@@ -225,7 +225,7 @@ fn kept_elsewhere(
     } else {
         trusted_while_changing(&wanted, &memory.published, changed, now)
     };
-    let found = Certificates {
+    let found = ServingCertificates {
         authority: wanted.first().and_then(|pem| pki::validity(pem)),
         leaf: chain.and_then(pki::validity),
     };

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::{
     context::Controller,
     snapshot::{Fetched, Snapshot, found},
-    state::{Declaration, Memory},
+    state::{DeclarationInForce, ReconcileState},
     steps::StepErrors,
 };
 use crate::{
@@ -45,13 +45,13 @@ impl Controller {
     ///
     /// # Errors
     /// A declaration cannot be read.
-    pub(super) async fn declaration(
+    pub(super) async fn reconcile_declaration(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         (audit, now): (bool, UnixTime),
-    ) -> Result<Declaration, Error> {
+    ) -> Result<DeclarationInForce, Error> {
         let registry_info = found(&snapshot.registry_info)?.map(declared);
         let chart = found(&snapshot.chart)?.map(declared);
         let last = snapshot.last()?;
@@ -114,7 +114,7 @@ impl Controller {
             ..DeclarationStatus::default()
         };
         status.list_findings(about);
-        Ok(Declaration {
+        Ok(DeclarationInForce {
             trust: declaration.as_ref().map(NodeTrust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
@@ -128,7 +128,7 @@ impl Controller {
     async fn write(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         there: &Fetched<Secret>,
         wanted: &SecretContent<'_>,
         now: UnixTime,
@@ -151,7 +151,7 @@ impl Controller {
     async fn complain(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         decision: &EffectiveDecision,
     ) {
         for (origin, secret, topic) in [
@@ -174,7 +174,7 @@ impl Controller {
     }
 }
 
-impl Memory {
+impl ReconcileState {
     /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
     /// that Secret has another declaration.
     fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {

@@ -18,12 +18,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{context::Controller, probe::Prober, state::Memory};
+use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
-    follow,
     lease::Leadership,
-    outline::Glimpse,
-    pull_secrets::{Keeper, Order},
+    object_watch,
+    partial_meta::ObjectVersion,
+    pull_secrets::{DesiredPullSecret, PullSecretController},
     recreated::RecreationWatch,
 };
 
@@ -33,7 +33,7 @@ impl Controller {
         let _watching = self.watch();
         while leadership.wait_for(|leads| *leads).await.is_ok() {
             tokio::select! {
-                () = self.lead() => {}
+                () = self.run_as_leader() => {}
                 ended = leadership.wait_for(|leads| !leads) => {
                     if ended.is_err() {
                         return;
@@ -47,8 +47,8 @@ impl Controller {
     fn watch(&self) -> JoinSet<()> {
         let release = &self.settings.release;
         let mut tasks = JoinSet::new();
-        let mut watch = |api: Api<Glimpse>, name: String| {
-            tasks.spawn(follow::changes(api, name, Arc::clone(&self.changed)));
+        let mut watch = |api: Api<ObjectVersion>, name: String| {
+            tasks.spawn(object_watch::changes(api, name, Arc::clone(&self.changed)));
         };
         let secrets = |namespace: &str| {
             let kind = ApiResource::erase::<Secret>(&());
@@ -72,15 +72,15 @@ impl Controller {
         watch(all(ApiResource::erase::<Namespace>(&())), release.namespace.clone());
         let maps = ApiResource::erase::<ConfigMap>(&());
         let maps = Api::namespaced_with(self.client.clone(), &release.namespace, &maps);
-        tasks.spawn(follow::last_uid(maps, release.uninstallation(), self.last_mark.clone()));
+        tasks.spawn(object_watch::last_uid(maps, release.uninstallation(), self.last_mark.clone()));
         tasks
     }
 
     /// Does everything that one controller alone may do.
-    async fn lead(&self) {
-        let (orders, given) = watch::channel(Order::Rest);
+    async fn run_as_leader(&self) {
+        let (orders, given) = watch::channel(DesiredPullSecret::Unknown);
         let (report, kept) = watch::channel(PullSecretStatus::default());
-        let keeper = Keeper {
+        let keeper = PullSecretController {
             client: self.client.clone(),
             release: self.settings.release.clone(),
             events: self.events.clone(),
@@ -98,19 +98,19 @@ impl Controller {
             changed: Arc::clone(&self.changed),
         };
         tokio::select! {
-            () = self.turns(Memory::new(orders, kept, recreated)) => {}
+            () = self.run_reconcile_loop(ReconcileState::new(orders, kept, recreated)) => {}
             () = keeper.run() => {}
             () = Box::pin(recreation_watch.run()) => {}
         }
     }
 
     /// Reconciles again and again.
-    async fn turns(&self, mut memory: Memory) {
+    async fn run_reconcile_loop(&self, mut memory: ReconcileState) {
         let mut prober = Prober::new(self);
         loop {
             let begun = Instant::now();
             let gates = memory.gates;
-            let wait = Box::pin(self.turn(&mut memory, (self.clock)())).await;
+            let wait = Box::pin(self.reconcile(&mut memory, (self.clock)())).await;
             if memory.gates != gates {
                 prober = Prober::new(self);
             }

@@ -11,12 +11,12 @@ mod leading;
 mod namespace;
 mod probe;
 mod readiness;
+mod reconcile;
 mod registration;
 mod settings;
 mod snapshot;
 mod state;
 mod steps;
-mod turn;
 mod uninstall;
 mod uninstallation;
 

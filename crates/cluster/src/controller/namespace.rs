@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{
     context::Controller,
     snapshot::{Snapshot, found, is_ending},
-    state::Memory,
+    state::ReconcileState,
 };
 use crate::{api, error::Error};
 
@@ -19,7 +19,7 @@ const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 impl Controller {
     /// Creates the namespace of the page's Secret if it is absent, with the configured
     /// labels. Never changes or deletes it.
-    pub(super) async fn jet_system(&self) -> Result<(), Error> {
+    pub(super) async fn ensure_registry_info_namespace(&self) -> Result<(), Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match api::get(&namespaces, JET_SYSTEM).await? {
             Some(namespace) if is_ending(&namespace) => {
@@ -45,7 +45,7 @@ impl Controller {
     pub(super) async fn belong(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         now: UnixTime,
     ) -> Result<(), Error> {
         let name = &self.settings.release.namespace;
@@ -73,7 +73,7 @@ impl Controller {
         let anchor = self.settings.release.anchor();
         memory.rewrite(anchor, uid, now)?;
         let anchors: Api<ClusterRole> = Api::all(self.client.clone());
-        match api::merge(&anchors, anchor, &patch).await {
+        match api::patch_if_present(&anchors, anchor, &patch).await {
             Ok(_) => {
                 memory.rewrites.finish(anchor, uid.clone());
                 Ok(())

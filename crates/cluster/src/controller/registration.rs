@@ -18,7 +18,7 @@ use super::{
     certificates::published,
     context::Controller,
     snapshot::{Snapshot, found},
-    state::Memory,
+    state::ReconcileState,
     steps::StepErrors,
 };
 use crate::{api, endpoints::may_answer, error::Error};
@@ -39,9 +39,9 @@ impl Controller {
     ///
     /// # Errors
     /// The registrations cannot be read.
-    pub(super) async fn foreign(
+    pub(super) async fn reconcile_competing_webhooks(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
     ) -> Result<Vec<CompetitorStatus>, Error> {
         let registrations = api::registrations(&self.client);
@@ -113,7 +113,7 @@ impl Controller {
     pub(super) async fn register(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         bundle: Option<&[AuthorityId]>,
         (audit, now): (bool, UnixTime),
@@ -213,10 +213,10 @@ impl Controller {
             },
             "webhooks": object["webhooks"],
         });
-        api::merge(&registrations, &name, &patch).await.map(drop)
+        api::patch_if_present(&registrations, &name, &patch).await.map(drop)
     }
 
-    async fn say_policy(&self, memory: &mut Memory, policy: FailurePolicy) {
+    async fn say_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
         let unreached = memory.gate.as_ref().map(FailurePolicyGate::unreached).unwrap_or_default();
         let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
         let at = match &unreached[..] {

@@ -24,10 +24,10 @@ use tokio::{
 };
 
 use super::uninstallation::Uninstallation;
-use crate::{error::Error, pull_secrets::Order};
+use crate::{error::Error, pull_secrets::DesiredPullSecret};
 
 /// The state of a leader. The next leader finds it out again.
-pub(super) struct Memory {
+pub(super) struct ReconcileState {
     pub(super) started: Instant,
     pub(super) gate: Option<FailurePolicyGate>,
     /// The number of gates that were begun: each is probed for at once.
@@ -47,7 +47,7 @@ pub(super) struct Memory {
     pub(super) foreign: Vec<CompetitorStatus>,
     pub(super) sightings: Sightings,
     /// The declaration in force, as it was last read.
-    pub(super) declaration: Option<Declaration>,
+    pub(super) declaration: Option<DeclarationInForce>,
     /// The steps that failed last.
     pub(super) failing: Vec<FailingStep>,
     /// The reconciliations in a row in which a step failed.
@@ -64,15 +64,15 @@ pub(super) struct Memory {
     /// A hash of the declaration with that revision; [`None`] before the first.
     pub(super) numbered: Option<u64>,
     /// The orders for the keeper of pull Secrets, and its results.
-    pub(super) orders: watch::Sender<Order>,
+    pub(super) orders: watch::Sender<DesiredPullSecret>,
     pub(super) pull_secrets: watch::Receiver<PullSecretStatus>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Receiver<Vec<RecreatedPods>>,
 }
 
-impl Memory {
+impl ReconcileState {
     pub(super) fn new(
-        orders: watch::Sender<Order>,
+        orders: watch::Sender<DesiredPullSecret>,
         pull_secrets: watch::Receiver<PullSecretStatus>,
         recreated: watch::Receiver<Vec<RecreatedPods>>,
     ) -> Self {
@@ -126,7 +126,7 @@ impl Memory {
 
 /// The declaration in force.
 #[derive(Default)]
-pub(super) struct Declaration {
+pub(super) struct DeclarationInForce {
     pub(super) declared: DeclarationStatus,
     /// What nodes have to be told.
     pub(super) trust: NodeTrust,

@@ -17,14 +17,14 @@ use tracing::{info, warn};
 use super::{
     context::Controller,
     snapshot::{Snapshot, found},
-    state::Memory,
+    state::ReconcileState,
     steps::StepErrors,
     uninstallation::Uninstallation,
 };
 use crate::{
     api,
     error::Error,
-    pull_secrets::{Order, leave},
+    pull_secrets::{DesiredPullSecret, leave},
     report,
 };
 
@@ -39,8 +39,8 @@ const SETTLE: UnixTime = 5;
 impl Controller {
     /// Removes the pull Secrets that no living pod names, beside the turns: Helm ends the
     /// controller, or its rights, at any moment. A Secret that is not reached stays.
-    fn leave_pull_secrets(&self, memory: &Memory) {
-        memory.orders.send_replace(Order::Rest);
+    fn leave_pull_secrets(&self, memory: &ReconcileState) {
+        memory.orders.send_replace(DesiredPullSecret::Unknown);
         let (client, release) = (self.client.clone(), self.settings.release.clone());
         tokio::spawn(async move {
             if let Err(error) = leave(&client, &release).await {
@@ -54,7 +54,7 @@ impl Controller {
     /// fail. A registration that comes back has to earn `Fail` again.
     pub(super) async fn stays_away(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         observed: Option<&Value>,
         now: UnixTime,
@@ -95,7 +95,7 @@ impl Controller {
     /// Reads the memory of the previous leader, once. A new leader may begin while Helm
     /// uninstalls the release, after the registration was deleted. Without an answer of the
     /// API server the release counts as new, and the next turn reads again.
-    async fn recall(&self, memory: &mut Memory, now: UnixTime) {
+    async fn recall(&self, memory: &mut ReconcileState, now: UnixTime) {
         if memory.uninstallation.is_read {
             return;
         }
@@ -118,7 +118,7 @@ impl Controller {
     pub(super) async fn withdraw(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
     ) -> Result<(), Error> {
         memory.uninstallation = Uninstallation::unregistered(None);
         memory.gate = None;

@@ -39,11 +39,11 @@ use tracing::{debug, info, warn};
 
 pub(crate) use self::leave::leave;
 use self::{
-    existing::{Existing, Fingerprint, SeenSecret, reference},
+    existing::{ExistingSecrets, Fingerprint, SeenSecret, reference},
     namespaces::{SeenNamespace, SelectedNamespaces},
     pace::Paces,
     pods::SeenPod,
-    write::{Outcome, Writer},
+    write::{WriteOutcome, Writer},
 };
 use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
@@ -60,16 +60,16 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 
 /// An instruction for the keeper. It holds the password: it must not be printed.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum DesiredPullSecret {
     /// Every Secret stays unchanged: no declaration was read yet, or the release leaves.
-    Rest,
+    Unknown,
     /// The Secret has to be where it is needed.
-    Keep {
+    Present {
         /// The credential; [`None`] if there is none to give, and Secrets are removed.
         content: Option<Vec<u8>>,
         /// The images that are pulled with it, in the namespaces that the registration
         /// selects.
-        view: View,
+        view: SecretScope,
     },
 }
 
@@ -80,7 +80,7 @@ struct Content(Option<Vec<u8>>);
 /// The images and namespaces that decide which pods need the Secret. A change of it means
 /// that all pods are read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct SecretScope {
     /// The images that are pulled with the credential; [`None`] without a registry.
     pub(crate) covered: Option<CoveredImages>,
     /// The namespaces whose pods are reviewed.
@@ -88,12 +88,12 @@ pub(crate) struct View {
 }
 
 /// What a keeper works with.
-pub(crate) struct Keeper {
+pub(crate) struct PullSecretController {
     pub(crate) client: Client,
     pub(crate) release: Release,
     pub(crate) events: Events,
     /// What is to be done.
-    pub(crate) orders: watch::Receiver<Order>,
+    pub(crate) orders: watch::Receiver<DesiredPullSecret>,
     /// What was done.
     pub(crate) report: watch::Sender<PullSecretStatus>,
     /// Poked when the report says something that others should know.
@@ -106,16 +106,16 @@ pub(crate) struct Keeper {
 
 /// The observed state of the cluster.
 #[derive(Default)]
-struct Known {
+struct ObservedCluster {
     pods: Pods,
     /// True once all pods were listed.
     pods_complete: bool,
     namespaces: SelectedNamespaces,
-    existing: Existing,
+    existing: ExistingSecrets,
     /// True once all Secrets were listed.
     secrets_complete: bool,
     /// Namespaces in which a write has to wait.
-    waiting: BTreeMap<String, Waiting>,
+    waiting: BTreeMap<String, RetriedNamespace>,
     /// Writes of the last minute.
     paces: Paces,
     /// Namespaces with a Secret of another writer for which an Event was published.
@@ -124,7 +124,7 @@ struct Known {
 }
 
 /// A namespace in which a write has to wait.
-struct Waiting {
+struct RetriedNamespace {
     until: Instant,
     wait: Duration,
     cause: Cause,
@@ -144,7 +144,7 @@ type WatchEvents<T> = Pin<Box<dyn Stream<Item = Result<watcher::Event<T>, watche
 
 /// The watches that are restarted when a [`View`] changes.
 struct Watches {
-    view: Option<View>,
+    view: Option<SecretScope>,
     pods: WatchEvents<SeenPod>,
     namespaces: WatchEvents<SeenNamespace>,
 }
@@ -155,10 +155,10 @@ impl Watches {
     }
 }
 
-impl Keeper {
+impl PullSecretController {
     /// Keeps the Secret until its task is dropped.
     pub(crate) async fn run(mut self) {
-        let mut known = Known::default();
+        let mut known = ObservedCluster::default();
         let mut watches = Watches::none();
         let secrets = existing::watch(&self.client);
         pin_mut!(secrets);
@@ -196,16 +196,16 @@ impl Keeper {
 
     /// Starts the watches of the view in force, or ends them if nothing depends on pods.
     /// Returns the content of the same order; `None` if every Secret stays unchanged.
-    fn look(&mut self, known: &mut Known, watches: &mut Watches) -> Option<Content> {
+    fn look(&mut self, known: &mut ObservedCluster, watches: &mut Watches) -> Option<Content> {
         let (content, view) = match &*self.orders.borrow_and_update() {
-            Order::Rest => return None,
-            Order::Keep { content, view } => (content.clone(), view.clone()),
+            DesiredPullSecret::Unknown => return None,
+            DesiredPullSecret::Present { content, view } => (content.clone(), view.clone()),
         };
         // Without a credential pods decide what is removed.
         let is_left = || known.existing.has_any_of(&self.release.name);
         let view = match &content {
             Some(_) => Some(view),
-            None => is_left().then(View::default),
+            None => is_left().then(SecretScope::default),
         };
         if watches.view != view {
             self.restart(known, watches, view);
@@ -213,7 +213,12 @@ impl Keeper {
         Some(Content(content))
     }
 
-    fn restart(&self, known: &mut Known, watches: &mut Watches, view: Option<View>) {
+    fn restart(
+        &self,
+        known: &mut ObservedCluster,
+        watches: &mut Watches,
+        view: Option<SecretScope>,
+    ) {
         known.pods_complete = false;
         known.namespaces.complete = false;
         *watches = Watches::none();
@@ -229,7 +234,7 @@ impl Keeper {
     }
 
     /// Takes a part of the steps that are due for `content`. Returns true if more are due.
-    async fn act(&mut self, known: &mut Known, Content(content): Content) -> bool {
+    async fn act(&mut self, known: &mut ObservedCluster, Content(content): Content) -> bool {
         // An object that was not yet seen must not count as deleted.
         let needs_pods = content.is_some() || known.existing.has_any_of(&self.release.name);
         let is_complete = (known.pods_complete || !needs_pods)
@@ -288,7 +293,7 @@ impl Keeper {
     }
 
     /// Publishes an Event about a Secret that cannot be written, in its namespace.
-    async fn report_failure(&self, known: &Known, namespace: &str, reason: &str) {
+    async fn report_failure(&self, known: &ObservedCluster, namespace: &str, reason: &str) {
         let about = reference(namespace, known.existing.get(namespace));
         let note = format!(
             "the pull Secret cannot be written, so that swapped pods of this namespace may not be \
@@ -298,7 +303,11 @@ impl Keeper {
     }
 
     /// Publishes an Event about each Secret of the same name that image-swap did not create.
-    async fn report_foreign(&self, known: &mut Known, plan: &BTreeMap<String, PullSecretAction>) {
+    async fn report_foreign(
+        &self,
+        known: &mut ObservedCluster,
+        plan: &BTreeMap<String, PullSecretAction>,
+    ) {
         let is_foreign = |namespace: &str| plan.get(namespace) == Some(&PullSecretAction::Foreign);
         known.foreign.retain(|namespace| is_foreign(namespace));
         for namespace in plan.keys().filter(|namespace| is_foreign(namespace)) {
@@ -332,7 +341,7 @@ impl Keeper {
     }
 }
 
-impl Known {
+impl ObservedCluster {
     /// When there is something to do although nothing happens.
     fn wake(&self, linger: Duration) -> Option<Instant> {
         let retries = self.waiting.values().map(|it| it.until).min();
@@ -385,7 +394,7 @@ impl Known {
     fn namespace(
         &mut self,
         event: Result<watcher::Event<SeenNamespace>, watcher::Error>,
-        view: Option<&View>,
+        view: Option<&SecretScope>,
     ) -> bool {
         match event {
             Ok(event) => view.is_some_and(|view| self.namespaces.note(event, &view.scope)),
@@ -400,7 +409,7 @@ impl Known {
     fn pod(
         &mut self,
         event: Result<watcher::Event<SeenPod>, watcher::Error>,
-        view: Option<&View>,
+        view: Option<&SecretScope>,
         label: &str,
         now: UnixTime,
     ) -> bool {
@@ -440,7 +449,7 @@ impl Known {
     /// Records that the next write in a namespace has to wait: it was written too often.
     fn pace(&mut self, namespace: &str, at: Instant, until: Instant) {
         let wait = until.saturating_duration_since(at);
-        let waiting = Waiting { until, wait, cause: Cause::Paced };
+        let waiting = RetriedNamespace { until, wait, cause: Cause::Paced };
         let before = self.waiting.insert(namespace.to_owned(), waiting);
         if before.is_none_or(|before| before.cause != Cause::Paced) {
             let seconds = wait.as_secs();
@@ -452,23 +461,23 @@ impl Known {
     }
 
     /// Records the outcome of a write. Returns the reason of a failure if it is new.
-    fn note(&mut self, namespace: &str, outcome: Outcome) -> Option<String> {
+    fn note(&mut self, namespace: &str, outcome: WriteOutcome) -> Option<String> {
         match outcome {
-            Outcome::Written(secret) => {
+            WriteOutcome::Written(secret) => {
                 info!(namespace, "the pull Secret is written");
                 self.writes += 1;
                 self.waiting.remove(namespace);
                 self.existing.add(&secret);
                 None
             }
-            Outcome::Deleted => {
+            WriteOutcome::Deleted => {
                 info!(namespace, "the pull Secret is deleted");
                 self.writes += 1;
                 self.waiting.remove(namespace);
                 self.existing.forget(namespace);
                 None
             }
-            Outcome::Failed(reason) => {
+            WriteOutcome::Failed(reason) => {
                 let [first, longest] = RETRY;
                 let before = self.waiting.get(namespace);
                 let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
@@ -482,7 +491,7 @@ impl Known {
                     _ => None,
                 };
                 let until = Instant::now() + wait;
-                self.waiting.insert(namespace.to_owned(), Waiting { until, wait, cause });
+                self.waiting.insert(namespace.to_owned(), RetriedNamespace { until, wait, cause });
                 news
             }
         }

@@ -9,8 +9,8 @@ use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
 use crate::{
-    follow::{all, pages},
-    outline::partial_resource,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
 /// Watches the metadata of every namespace.

@@ -13,8 +13,8 @@ use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
 use crate::{
-    follow::{all, pages},
-    outline::partial_resource,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
 /// Phases of pods whose containers are not started again.
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(question.uri.path(), "/api/v1/pods");
         let query = question.uri.query().unwrap();
         assert!(
-            query.split('&').any(|part| part == format!("limit={}", crate::follow::PAGE)),
+            query.split('&').any(|part| part == format!("limit={}", crate::object_watch::PAGE)),
             "{query}"
         );
     }

@@ -15,15 +15,16 @@ use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 use tokio::time::timeout;
 
 use super::{
-    Leader, Nodes, REPLICAS, ReleaseRef, Replica, Replicas, Status, StuckPod, stuck, workloads,
+    Leader, Nodes, REPLICAS, ReleaseRef, ReleaseStatus, Replica, Replicas, StuckPod, stuck,
+    workloads,
 };
 use crate::{
     api::{get, registrations},
     clock::now,
     error::{Error, is_answer},
     release::Release,
+    replica::ReplicaState,
     report,
-    source::Served,
 };
 
 /// How long a replica may take to answer.
@@ -90,7 +91,7 @@ pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
     Ok(releases)
 }
 
-pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Error> {
+pub(super) async fn all(client: &Client, release: &Release) -> Result<ReleaseStatus, Error> {
     let Release { namespace, name } = release;
     let mut unreadable = Unread::default();
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
@@ -116,7 +117,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let effective =
         unreadable.note("the rules in force", get(&secrets, &release.effective()).await)?;
-    let served = effective.flatten().and_then(|secret| Served::read(&secret));
+    let served = effective.flatten().and_then(|secret| ReplicaState::read(&secret));
     let policy = report.as_ref().map(|report| &report.policy);
     let rules = served.as_ref().map(|it| &it.rules);
     let pods = workloads::running(client, policy, rules, exemptions).await;
@@ -130,7 +131,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
     let Unread(unreadable) = unreadable;
     let release = ReleaseRef { namespace: namespace.clone(), name: name.clone() };
     let read = now();
-    Ok(Status {
+    Ok(ReleaseStatus {
         release,
         unreadable,
         leader,
@@ -143,7 +144,7 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
         pods,
         nodes,
         read,
-        ..Status::default()
+        ..ReleaseStatus::default()
     })
 }
 

@@ -35,7 +35,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// How a release is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Status {
+pub struct ReleaseStatus {
     /// Which one.
     pub release: ReleaseRef,
     /// True if there is no problem.
@@ -63,7 +63,7 @@ pub struct Status {
     /// read.
     pub unpulled: Option<StuckPods>,
     /// Running pods by the registry that their images were written for.
-    pub pods: Option<Vec<Registry>>,
+    pub pods: Option<Vec<RegistryPods>>,
     /// Nodes, where they have to be told something.
     pub nodes: Option<Nodes>,
     /// When this was read, seconds since 1970, by the reader's clock.
@@ -133,7 +133,7 @@ pub struct Replica {
 /// Running pods with images of a registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Registry {
+pub struct RegistryPods {
     /// Which one.
     pub registry: String,
     /// All of those images were swapped.
@@ -159,7 +159,7 @@ pub struct Nodes {
 /// # Errors
 /// If there is no such release, or the API server cannot be reached. What the
 /// caller may not read is in [`Status::unreadable`].
-pub async fn status(client: &Client, release: &Release) -> Result<Status, Error> {
+pub async fn status(client: &Client, release: &Release) -> Result<ReleaseStatus, Error> {
     let mut status = gather::all(client, release).await?;
     if problems::is_early(&status) {
         sleep(SECOND_LOOK).await;

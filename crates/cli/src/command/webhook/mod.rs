@@ -114,7 +114,7 @@ pub(crate) struct Args {
 }
 
 /// The source of rules and certificate.
-enum RuleSource {
+enum RulesFrom {
     Files(Box<DeclarationFiles>, ServingCertificate),
     Cluster(InCluster),
 }
@@ -123,7 +123,7 @@ enum RuleSource {
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
     Files([Option<FileFollower>; 2]),
-    Cluster(image_swap_cluster::Following),
+    Cluster(image_swap_cluster::ReplicaTasks),
 }
 
 impl Args {
@@ -167,7 +167,7 @@ impl Args {
         };
         let in_force = WebhookHandles { rules, certificate, settings, metrics };
         let source = if in_cluster {
-            RuleSource::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+            RulesFrom::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
         } else {
             let identity = match tls_cert.zip(tls_key) {
                 Some((chain, key)) => ServingCertificate::Files { chain, key },
@@ -175,7 +175,7 @@ impl Args {
                     ServingCertificate::SelfMade { directory: certificate_dir, names: dns_name }
                 }
             };
-            RuleSource::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
+            RulesFrom::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
         };
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -196,7 +196,7 @@ impl Args {
 async fn serve(
     webhook: Webhook,
     in_force: WebhookHandles,
-    source: RuleSource,
+    source: RulesFrom,
     log_format: LogFormat,
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
@@ -212,11 +212,11 @@ async fn serve(
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
     let _following = match source {
-        RuleSource::Files(declared, identity) => {
+        RulesFrom::Files(declared, identity) => {
             let certificate = identity.put_in_force(address, &in_force, &mut told)?;
             Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
         }
-        RuleSource::Cluster(cluster) => {
+        RulesFrom::Cluster(cluster) => {
             Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
         }
     };

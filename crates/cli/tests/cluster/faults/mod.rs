@@ -12,7 +12,7 @@ mod rotation;
 
 use std::sync::Arc;
 
-use image_swap_cluster::Following;
+use image_swap_cluster::ReplicaTasks;
 use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
 
@@ -28,7 +28,7 @@ const REGISTRY: &str = "h.example.org/";
 struct ServedCluster {
     // Dropped in this order: who asks before who is asked.
     controller: Option<Running>,
-    replicas: Vec<(Arc<Replica>, Following)>,
+    replicas: Vec<(Arc<Replica>, ReplicaTasks)>,
     cluster: TestCluster,
 }
 
@@ -62,7 +62,7 @@ impl ServedCluster {
     }
 
     /// One more replica, which can answer.
-    async fn replica(&self) -> (Arc<Replica>, Following) {
+    async fn replica(&self) -> (Arc<Replica>, ReplicaTasks) {
         let (replica, following) = self.cluster.replica().await;
         until(&mut replica.certificates(), |count| *count > 0).await;
         until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;

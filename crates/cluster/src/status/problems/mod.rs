@@ -11,7 +11,7 @@ use image_swap_core::{
     status::{CertificateLifetime, ControllerReport, ProbeStatus},
 };
 
-use super::{Problem, REPLICAS, Replicas, Status, StuckPod};
+use super::{Problem, REPLICAS, ReleaseStatus, Replicas, StuckPod};
 use crate::clock::written;
 
 /// Clocks differ, and so a lease may seem older than it is, by this many seconds.
@@ -22,14 +22,14 @@ const FAILURES: usize = 5;
 
 /// Returns true if the report may be older than the readiness of replicas: the
 /// controller probes every second until one of them is reached.
-pub(super) fn is_early(status: &Status) -> bool {
+pub(super) fn is_early(status: &ReleaseStatus) -> bool {
     let is_probed = |report: &ControllerReport| report.policy.probe != ProbeStatus::NoEndpoints;
     let are_ready = |replicas: &Replicas| replicas.ready > 0 && replicas.ready >= replicas.wanted;
     !status.report.as_ref().is_none_or(is_probed) && status.replicas.as_ref().is_some_and(are_ready)
 }
 
 /// Lists the problems and notes of `status`.
-pub(super) fn find(status: &mut Status) {
+pub(super) fn find(status: &mut ReleaseStatus) {
     let mut list = ProblemList::default();
     own_pods(&status.stuck, &mut list);
     leader(status, &mut list);
@@ -83,7 +83,7 @@ impl ProblemList {
     }
 }
 
-fn leader(status: &Status, list: &mut ProblemList) {
+fn leader(status: &ReleaseStatus, list: &mut ProblemList) {
     let Some(leader) = &status.leader else {
         if status.unreadable.is_empty() {
             list.add("no-leader", "expected a controller that leads, found that none ever did");
@@ -111,7 +111,7 @@ fn own_pods(stuck: &[StuckPod], list: &mut ProblemList) {
 }
 
 /// The registration as it is now. The report is older, and its controller may be gone.
-fn registration(status: &Status, list: &mut ProblemList) {
+fn registration(status: &ReleaseStatus, list: &mut ProblemList) {
     let name = &status.release.name;
     let reported = status.report.as_ref().map(|report| report.policy.registered);
     if status.leaving {
@@ -135,7 +135,7 @@ fn registration(status: &Status, list: &mut ProblemList) {
     }
 }
 
-fn unpulled(status: &Status, list: &mut ProblemList) {
+fn unpulled(status: &ReleaseStatus, list: &mut ProblemList) {
     let Some(unpulled) = status.unpulled.as_ref().filter(|it| it.count > 0) else { return };
     let first = unpulled.pods.first();
     let first =
@@ -323,7 +323,7 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
 }
 
 /// No problem: who declares it knows, and only nodes can say that they were told.
-fn nodes(status: &Status, report: &ControllerReport, list: &mut ProblemList) {
+fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemList) {
     if report.nodes.is_empty() || status.nodes.as_ref().is_some_and(|it| it.all == it.configured) {
         return;
     }

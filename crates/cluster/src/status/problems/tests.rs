@@ -4,13 +4,13 @@ use image_swap_core::status::{
 };
 
 use super::*;
-use crate::status::{Leader, Nodes, Registry, Replica, StuckPods};
+use crate::status::{Leader, Nodes, RegistryPods, Replica, StuckPods};
 
 const NOW: UnixTime = 1_700_000_000;
 const DAY: UnixTime = 24 * 60 * 60;
 
 /// A release that is as it should be.
-fn good() -> Status {
+fn good() -> ReleaseStatus {
     let lifetime =
         |life| Some(CertificateLifetime { not_before: NOW - DAY, not_after: NOW + life });
     let answer = ReplicaStatus {
@@ -21,7 +21,7 @@ fn good() -> Status {
     };
     let replica =
         Replica { name: "one".into(), ready: true, answer: Some(answer), ..Replica::default() };
-    Status {
+    ReleaseStatus {
         leader: Some(Leader { holder: "c".into(), renewed: NOW - 3, lasts: 15 }),
         report: Some(ControllerReport {
             version: "1".into(),
@@ -48,18 +48,18 @@ fn good() -> Status {
         }),
         replicas: Some(Replicas { wanted: 1, ready: 1, pods: vec![replica] }),
         read: NOW,
-        ..Status::default()
+        ..ReleaseStatus::default()
     }
 }
 
-fn judged(change: impl FnOnce(&mut Status)) -> Status {
+fn judged(change: impl FnOnce(&mut ReleaseStatus)) -> ReleaseStatus {
     let mut status = good();
     change(&mut status);
     find(&mut status);
     status
 }
 
-fn codes(change: impl FnOnce(&mut Status)) -> Vec<String> {
+fn codes(change: impl FnOnce(&mut ReleaseStatus)) -> Vec<String> {
     let status = judged(change);
     assert_eq!(status.healthy, status.problems.is_empty());
     status.problems.into_iter().map(|problem| problem.code).collect()
@@ -276,7 +276,8 @@ fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
 
 #[test]
 fn pods_from_before_are_noted() {
-    let status = judged(|it| it.pods = Some(vec![Registry { outdated: 2, ..Registry::default() }]));
+    let status =
+        judged(|it| it.pods = Some(vec![RegistryPods { outdated: 2, ..RegistryPods::default() }]));
     assert!(status.healthy && status.notes[0].starts_with("2 running pods"), "{:?}", status.notes);
 }
 

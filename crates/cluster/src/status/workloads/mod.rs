@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 
-use super::{Registry, StuckPods};
+use super::{RegistryPods, StuckPods};
 use crate::error::Error;
 
 /// Pods that are read at a time.
@@ -28,7 +28,7 @@ pub(super) async fn running(
     policy: Option<&AdmissionStatus>,
     rules: Option<&RuleSet>,
     exemptions: Exemptions,
-) -> Result<(Vec<Registry>, StuckPods), Error> {
+) -> Result<(Vec<RegistryPods>, StuckPods), Error> {
     let apart = match policy {
         Some(policy) => namespaces_apart(client, policy).await?,
         None => BTreeSet::new(),
@@ -57,7 +57,7 @@ pub(super) async fn running(
             None => break,
         }
     }
-    let rows = tally.iter().map(|(registry, counts)| Registry {
+    let rows = tally.iter().map(|(registry, counts)| RegistryPods {
         registry: registry.to_owned(),
         swapped: counts.swapped,
         unswapped: counts.unswapped,

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use image_swap_cluster::status::{Leader, Registry, Replica, Replicas, Status, StuckPods};
+use image_swap_cluster::status::{
+    Leader, RegistryPods, ReleaseStatus, Replica, Replicas, StuckPods,
+};
 use image_swap_core::{
     control::{effective::Origin, policy::FailurePolicy},
     labels,
@@ -19,7 +21,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// The whole page.
-pub(super) fn text(status: &Status) -> String {
+pub(super) fn text(status: &ReleaseStatus) -> String {
     let mut page = Page::default();
     let release = format!("{}/{}", status.release.namespace, status.release.name);
     let verdict = match status.problems.len() {
@@ -77,7 +79,7 @@ impl Page {
         let _ = writeln!(self.text, "{label}: {message}");
     }
 
-    fn report(&mut self, report: &ControllerReport, status: &Status) {
+    fn report(&mut self, report: &ControllerReport, status: &ReleaseStatus) {
         let now = status.read;
         let declared = &report.declaration;
         self.row(
@@ -143,7 +145,7 @@ impl Page {
         }
     }
 
-    fn replicas(&mut self, replicas: &Replicas, status: &Status) {
+    fn replicas(&mut self, replicas: &Replicas, status: &ReleaseStatus) {
         let Replicas { wanted, ready, pods } = replicas;
         let style = if ready < wanted { BAD } else { GOOD };
         self.row("replicas", &styled(style, &format!("{ready} of {wanted} ready")));
@@ -167,7 +169,7 @@ impl Page {
         }
     }
 
-    fn pods(&mut self, pods: &[Registry]) {
+    fn pods(&mut self, pods: &[RegistryPods]) {
         let width = pods.iter().map(|row| row.registry.len()).max().unwrap_or_default();
         let width = width.max("registry".len());
         let heading = format!(
@@ -176,7 +178,7 @@ impl Page {
         );
         self.row("running pods", &styled(DIM, &heading));
         for row in pods {
-            let Registry { registry, swapped, unswapped, outdated } = row;
+            let RegistryPods { registry, swapped, unswapped, outdated } = row;
             let outdated_style = if *outdated > 0 { ODD } else { Style::new() };
             let outdated = styled(outdated_style, &format!("{outdated:>8}"));
             self.more(&format!("{registry:<width$}  {swapped:>8}  {unswapped:>9}  {outdated}"));

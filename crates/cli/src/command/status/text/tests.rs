@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn shown(status: &Value) -> String {
-    let status: Status = serde_json::from_value(status.clone()).unwrap();
+    let status: ReleaseStatus = serde_json::from_value(status.clone()).unwrap();
     anstream::adapter::strip_str(&text(&status)).to_string()
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use crate::{error::watch_reason, outline::Glimpse};
+use crate::{error::watch_reason, partial_meta::ObjectVersion};
 
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
@@ -23,7 +23,7 @@ const WATCH: u32 = 30;
 
 /// What is known of an object.
 #[derive(Clone, Debug)]
-pub(crate) enum Seen<K> {
+pub(crate) enum ObservedObject<K> {
     /// The API server has not yet told.
     Unknown,
     /// It is not there.
@@ -34,20 +34,20 @@ pub(crate) enum Seen<K> {
 
 /// Short waits between attempts: a change is to be in force in two seconds,
 /// also after an API server has come back.
-pub(crate) struct Patience {
+pub(crate) struct WatchBackoff {
     next: Duration,
 }
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-impl Default for Patience {
+impl Default for WatchBackoff {
     fn default() -> Self {
         Self { next: FIRST }
     }
 }
 
-impl Iterator for Patience {
+impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -57,7 +57,7 @@ impl Iterator for Patience {
     }
 }
 
-impl Backoff for Patience {
+impl Backoff for WatchBackoff {
     fn reset(&mut self) {
         self.next = FIRST;
     }
@@ -85,15 +85,15 @@ pub(crate) fn pages<K>(
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    watcher(api, config.page_size(PAGE)).backoff(Patience::default())
+    watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default())
 }
 
 /// Follows the object `name`, and tells every state of it, for ever.
-pub(crate) async fn object<K>(api: Api<K>, name: &str, seen: watch::Sender<Seen<K>>)
+pub(crate) async fn object<K>(api: Api<K>, name: &str, seen: watch::Sender<ObservedObject<K>>)
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let events = watcher(api, named(name)).backoff(Patience::default());
+    let events = watcher(api, named(name)).backoff(WatchBackoff::default());
     pin_mut!(events);
     let mut found = false;
     while let Some(event) = events.next().await {
@@ -104,10 +104,10 @@ where
             }
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 found = true;
-                Seen::Present(Arc::new(object))
+                ObservedObject::Present(Arc::new(object))
             }
             Ok(Event::InitDone) if found => continue,
-            Ok(Event::InitDone | Event::Delete(_)) => Seen::Absent,
+            Ok(Event::InitDone | Event::Delete(_)) => ObservedObject::Absent,
             Err(error) => {
                 debug!(name, error = watch_reason(&error), "the watch is begun anew");
                 continue;
@@ -118,13 +118,17 @@ where
 }
 
 /// Notifies `changed` of every change of the object `name`. Never ends.
-pub(crate) async fn changes(api: Api<Glimpse>, name: String, changed: Arc<Notify>) {
+pub(crate) async fn changes(api: Api<ObjectVersion>, name: String, changed: Arc<Notify>) {
     watch_names(api, name, |_| changed.notify_one()).await;
 }
 
 /// Sends the UID of the object `name` to `last`, whenever one is created. The UID stays
 /// when the object is deleted. Never ends.
-pub(crate) async fn last_uid(api: Api<Glimpse>, name: String, last: watch::Sender<Option<String>>) {
+pub(crate) async fn last_uid(
+    api: Api<ObjectVersion>,
+    name: String,
+    last: watch::Sender<Option<String>>,
+) {
     watch_names(api, name, |object| {
         if let Some(uid) = object.and_then(|object| object.meta().uid.clone()) {
             last.send_replace(Some(uid));
@@ -135,8 +139,12 @@ pub(crate) async fn last_uid(api: Api<Glimpse>, name: String, last: watch::Sende
 
 /// Calls `on_change` with the object `name` after each of its changes, and with `None`
 /// after its deletion and at the end of a list. Never ends.
-async fn watch_names(api: Api<Glimpse>, name: String, on_change: impl Fn(Option<&Glimpse>)) {
-    let events = watcher(api, named(&name)).backoff(Patience::default());
+async fn watch_names(
+    api: Api<ObjectVersion>,
+    name: String,
+    on_change: impl Fn(Option<&ObjectVersion>),
+) {
+    let events = watcher(api, named(&name)).backoff(WatchBackoff::default());
     pin_mut!(events);
     let mut failing = false;
     while let Some(event) = events.next().await {

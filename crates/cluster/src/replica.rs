@@ -15,14 +15,14 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    follow::{self, Seen},
+    object_watch::{self, ObservedObject},
     release::Release,
     secret::text,
 };
 
 /// What the controller tells replicas.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct ReplicaState {
     /// The rules in force.
     pub rules: RuleSet,
     /// Whose declaration they are from.
@@ -37,9 +37,9 @@ pub struct Served {
 }
 
 /// Takes what is to be in force. Each call is one change.
-pub trait InForce: Send + Sync + 'static {
+pub trait ReplicaSink: Send + Sync + 'static {
     /// The declaration changed.
-    fn serve(&self, served: Served);
+    fn serve(&self, served: ReplicaState);
 
     /// The declaration cannot be used; the last one stays.
     fn refuse(&self);
@@ -51,11 +51,11 @@ pub trait InForce: Send + Sync + 'static {
 
 /// Follows the Secrets while it lives.
 #[derive(Debug)]
-pub struct Following {
+pub struct ReplicaTasks {
     tasks: JoinSet<()>,
 }
 
-impl Following {
+impl ReplicaTasks {
     /// Waits for ever: it ends only if a task of it broke.
     pub async fn ended(&mut self) {
         self.tasks.join_next().await;
@@ -69,37 +69,43 @@ pub fn follow(
     client: &Client,
     release: &Release,
     certificate: &str,
-    in_force: &Arc<dyn InForce>,
-) -> Following {
+    in_force: &Arc<dyn ReplicaSink>,
+) -> ReplicaTasks {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &release.namespace);
     let mut tasks = JoinSet::new();
     for (name, take) in [
         (release.effective(), declaration as Take),
         (certificate.to_owned(), serving_certificate as Take),
     ] {
-        let (sender, receiver) = watch::channel(Seen::Unknown);
+        let (sender, receiver) = watch::channel(ObservedObject::Unknown);
         let secrets = secrets.clone();
         let in_force = Arc::clone(in_force);
         tasks.spawn(async move {
             let told = tell(receiver, take, in_force);
-            tokio::join!(follow::object(secrets, &name, sender), told);
+            tokio::join!(object_watch::object(secrets, &name, sender), told);
         });
     }
-    Following { tasks }
+    ReplicaTasks { tasks }
 }
 
-type Take = fn(Option<&Secret>, &dyn InForce);
+type Take = fn(Option<&Secret>, &dyn ReplicaSink);
 
-async fn tell(mut seen: watch::Receiver<Seen<Secret>>, take: Take, in_force: Arc<dyn InForce>) {
+async fn tell(
+    mut seen: watch::Receiver<ObservedObject<Secret>>,
+    take: Take,
+    in_force: Arc<dyn ReplicaSink>,
+) {
     let mut was_there = false;
     while seen.changed().await.is_ok() {
         let state = seen.borrow_and_update().clone();
         match state {
             // The controller writes it anew.
-            Seen::Absent if was_there => warn!("a Secret is gone; what it said stays in force"),
-            Seen::Absent => taken(take, None, &in_force).await,
-            Seen::Unknown => {}
-            Seen::Present(secret) => {
+            ObservedObject::Absent if was_there => {
+                warn!("a Secret is gone; what it said stays in force");
+            }
+            ObservedObject::Absent => taken(take, None, &in_force).await,
+            ObservedObject::Unknown => {}
+            ObservedObject::Present(secret) => {
                 was_there = true;
                 taken(take, Some(secret), &in_force).await;
             }
@@ -109,7 +115,7 @@ async fn tell(mut seen: watch::Receiver<Seen<Secret>>, take: Take, in_force: Arc
 
 /// Beside the thread that answers requests: the largest declaration takes it
 /// some fifty milliseconds.
-async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn InForce>) {
+async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn ReplicaSink>) {
     let in_force = Arc::clone(in_force);
     let taken = spawn_blocking(move || take(secret.as_deref(), in_force.as_ref()));
     if let Err(broken) = taken.await
@@ -119,12 +125,12 @@ async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn InFor
     }
 }
 
-fn declaration(secret: Option<&Secret>, in_force: &dyn InForce) {
+fn declaration(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
     let Some(secret) = secret else {
         info!("no declaration yet: nothing is swapped until there is one");
-        return in_force.serve(Served::nothing());
+        return in_force.serve(ReplicaState::nothing());
     };
-    let Some(served) = Served::read(secret) else {
+    let Some(served) = ReplicaState::read(secret) else {
         error!("the declaration cannot be used; the last one stays");
         return in_force.refuse();
     };
@@ -133,7 +139,7 @@ fn declaration(secret: Option<&Secret>, in_force: &dyn InForce) {
     in_force.serve(served);
 }
 
-fn serving_certificate(secret: Option<&Secret>, in_force: &dyn InForce) {
+fn serving_certificate(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
     let data = secret.and_then(|secret| secret.data.as_ref());
     let value = |key: &str| data.and_then(|data| data.get(key)).map(|value| value.0.as_slice());
     let Some((chain, key)) = value("tls.crt").zip(value("tls.key")) else {
@@ -147,7 +153,7 @@ fn serving_certificate(secret: Option<&Secret>, in_force: &dyn InForce) {
     }
 }
 
-impl Served {
+impl ReplicaState {
     fn nothing() -> Self {
         Self {
             rules: RuleSet::new(Vec::new()),
@@ -198,8 +204,8 @@ mod tests {
         served: watch::Sender<Option<Origin>>,
     }
 
-    impl InForce for Slow {
-        fn serve(&self, served: Served) {
+    impl ReplicaSink for Slow {
+        fn serve(&self, served: ReplicaState) {
             self.turn.lock().unwrap().recv().unwrap();
             self.served.send_replace(Some(served.origin));
         }
@@ -216,9 +222,9 @@ mod tests {
         let (turn, turns) = channel();
         let (served, mut origin) = watch::channel(None);
         let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
-        let (sender, seen) = watch::channel(Seen::Unknown);
+        let (sender, seen) = watch::channel(ObservedObject::Unknown);
         let telling = tokio::spawn(tell(seen, declaration, slow));
-        sender.send_replace(Seen::Absent);
+        sender.send_replace(ObservedObject::Absent);
         // Another task of the one thread there is, behind the one that was spawned.
         tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
         assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));

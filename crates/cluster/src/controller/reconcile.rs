@@ -20,18 +20,18 @@ use tokio::{
 };
 
 use super::{
-    certificates::Certificates,
+    certificates::ServingCertificates,
     context::Controller,
     registration::FOREIGN,
     settings::Intervals,
-    state::{Declaration, Memory},
+    state::{DeclarationInForce, ReconcileState},
     steps::StepErrors,
 };
 use crate::{
     api, clock,
     error::Error,
     health::check,
-    pull_secrets::{Order, View},
+    pull_secrets::{DesiredPullSecret, SecretScope},
     report, secret,
 };
 
@@ -47,9 +47,9 @@ async fn soon<T>(step: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 impl Controller {
     /// Reconciles once. Every step is tried, whatever becomes of the others. Returns the
     /// time until the next reconciliation if nothing changes.
-    pub(super) async fn turn(&self, memory: &mut Memory, now: UnixTime) -> Duration {
+    pub(super) async fn reconcile(&self, memory: &mut ReconcileState, now: UnixTime) -> Duration {
         let mut steps = StepErrors::default();
-        let result = Box::pin(self.reconcile(memory, &mut steps, now)).await;
+        let result = Box::pin(self.take_steps(memory, &mut steps, now)).await;
         steps.take("release", result);
         steps.log(memory);
         memory.failed = if steps.is_empty() { 0 } else { memory.failed.saturating_add(1) };
@@ -68,33 +68,34 @@ impl Controller {
         }
     }
 
-    async fn reconcile(
+    async fn take_steps(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         now: UnixTime,
     ) -> Result<(), Error> {
         let snapshot = soon(Box::pin(self.snapshot())).await?;
         if snapshot.leaving {
-            memory.orders.send_replace(Order::Rest);
+            memory.orders.send_replace(DesiredPullSecret::Unknown);
             return soon(self.withdraw(&snapshot, memory)).await;
         }
         if snapshot.namespace_ends() {
-            memory.orders.send_replace(Order::Rest);
+            memory.orders.send_replace(DesiredPullSecret::Unknown);
             return soon(self.deregister()).await;
         }
         steps.take("owner", soon(self.belong(&snapshot, memory, now)).await);
-        steps.take("jet-system", soon(self.jet_system()).await);
-        let foreign = soon(self.foreign(memory, steps)).await;
+        steps.take("jet-system", soon(self.ensure_registry_info_namespace()).await);
+        let foreign = soon(self.reconcile_competing_webhooks(memory, steps)).await;
         if let Some(foreign) = steps.take(FOREIGN, foreign) {
             memory.foreign = foreign;
         }
         let audit = self.is_audit(&memory.foreign);
-        let declaration = soon(self.declaration(&snapshot, memory, steps, (audit, now))).await;
+        let declaration =
+            soon(self.reconcile_declaration(&snapshot, memory, steps, (audit, now))).await;
         if let Some(declaration) = steps.take("declaration", declaration) {
             memory.declaration = Some(declaration);
         }
-        let certificates = soon(self.certificates(&snapshot, memory, steps, now)).await;
+        let certificates = soon(self.reconcile_certificates(&snapshot, memory, steps, now)).await;
         let certificates = steps.take("certificates", certificates);
         let bundle = certificates.as_ref().map(|(_, bundle)| &bundle[..]);
         let registered = soon(self.register(&snapshot, memory, steps, bundle, (audit, now))).await;
@@ -105,15 +106,15 @@ impl Controller {
             let before = self.report.borrow();
             (before.policy.registered, before.policy.failure_policy)
         };
-        let registry = self.health(memory, now).await;
+        let registry = self.poll_registry_check(memory, now).await;
         let scope = steps.take("pull-secrets", self.scope(&snapshot));
         if let Some((scope, declaration)) = scope.zip(memory.declaration.as_ref()) {
-            let Declaration { credential, covered, .. } = declaration;
-            let view = View { covered: covered.clone(), scope };
+            let DeclarationInForce { credential, covered, .. } = declaration;
+            let view = SecretScope { covered: covered.clone(), scope };
             let order = if memory.uninstallation.is_quiet(now) {
-                Order::Rest
+                DesiredPullSecret::Unknown
             } else {
-                Order::Keep { content: credential.clone(), view }
+                DesiredPullSecret::Present { content: credential.clone(), view }
             };
             memory.order(order);
         }
@@ -139,14 +140,14 @@ impl Controller {
     /// Returns the report of what was seen.
     fn seen(
         &self,
-        memory: &Memory,
+        memory: &ReconcileState,
         audit: bool,
         (registered, failure_policy): (bool, Option<FailurePolicy>),
-        certificates: Option<&Certificates>,
+        certificates: Option<&ServingCertificates>,
         registry: Option<RegistryStatus>,
     ) -> ControllerReport {
         let gate = memory.gate.as_ref();
-        let nothing = Declaration::default();
+        let nothing = DeclarationInForce::default();
         let declaration = memory.declaration.as_ref().unwrap_or(&nothing);
         let needs: Vec<String> = declaration.trust.needs.iter().map(ToString::to_string).collect();
         ControllerReport {
@@ -182,7 +183,11 @@ impl Controller {
 
     /// What is known of the registry. A check is begun when one is due, and
     /// nobody waits for it: its end is a reason for the next turn.
-    async fn health(&self, memory: &mut Memory, now: UnixTime) -> Option<RegistryStatus> {
+    async fn poll_registry_check(
+        &self,
+        memory: &mut ReconcileState,
+        now: UnixTime,
+    ) -> Option<RegistryStatus> {
         match memory.checking.as_mut().map(oneshot::Receiver::try_recv) {
             Some(Ok(health)) => {
                 memory.checking = None;
@@ -213,7 +218,7 @@ impl Controller {
         memory.health.clone()
     }
 
-    async fn judge(&self, memory: &mut Memory, health: &RegistryStatus) {
+    async fn judge(&self, memory: &mut ReconcileState, health: &RegistryStatus) {
         const UNHEALTHY: &str = "RegistryUnhealthy";
         let RegistryStatus { domain, outcome, detail, .. } = health;
         let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
@@ -243,7 +248,7 @@ impl Controller {
     /// Writes `report` for `status`, if it changed.
     async fn publish(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         owner: &Anchor,
         report: &ControllerReport,
     ) -> Result<(), Error> {
@@ -272,7 +277,7 @@ impl Controller {
     /// An empty note is not said, but remembered.
     pub(super) async fn say(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         topic: &'static str,
         type_: EventType,
         note: &str,
@@ -283,9 +288,9 @@ impl Controller {
     }
 }
 
-impl Memory {
+impl ReconcileState {
     /// Tells the keeper of pull Secrets what to do, if that is news.
-    fn order(&self, order: Order) {
+    fn order(&self, order: DesiredPullSecret) {
         self.orders.send_if_modified(|before| {
             let is_news = *before != order;
             *before = order;

@@ -18,7 +18,7 @@ use crate::{api, error::Error, pull_secrets, release::Release};
 pub async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
     let anchors: Api<ClusterRole> = Api::all(client.clone());
     let mark = json!({ "metadata": { "annotations": { labels::LEAVING: "true" } } });
-    let marked = api::merge(&anchors, release.anchor(), &mark).await?;
+    let marked = api::patch_if_present(&anchors, release.anchor(), &mark).await?;
     let registrations = api::registrations(client);
     let deleted = api::delete(&registrations, &release.admission()).await?;
     info!(marked, deleted, "the release leaves");

@@ -65,22 +65,22 @@ pub(crate) use partial_resource;
 /// The fields of an object's `metadata` that are read. All others are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Outline {
+pub(crate) struct MetadataSubset {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
     annotations: Option<SecretAnnotations>,
     labels: Option<SecretLabels>,
-    owner_references: Option<Vec<Owner>>,
+    owner_references: Option<Vec<OwnerKind>>,
 }
 
 #[derive(Deserialize)]
-struct Owner {
+struct OwnerKind {
     kind: String,
 }
 
-impl Outline {
+impl MetadataSubset {
     /// Returns the release that its label names as its manager.
     pub(crate) fn manager(&self) -> Option<&str> {
         self.labels.as_ref()?.managed_by.as_deref()
@@ -111,24 +111,24 @@ impl Outline {
 /// An object that is watched for its changes alone: its names. One type for every kind,
 /// since each type would be a watch of its own in the program, too.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Whole")]
-pub(crate) struct Glimpse {
+#[serde(from = "PartialObject")]
+pub(crate) struct ObjectVersion {
     names: ObjectMeta,
 }
 
 /// An object as the API server sends it.
 #[derive(Deserialize)]
-struct Whole {
-    metadata: Outline,
+struct PartialObject {
+    metadata: MetadataSubset,
 }
 
-impl From<Whole> for Glimpse {
-    fn from(Whole { metadata }: Whole) -> Self {
+impl From<PartialObject> for ObjectVersion {
+    fn from(PartialObject { metadata }: PartialObject) -> Self {
         Self { names: metadata.into_names() }
     }
 }
 
-impl Resource for Glimpse {
+impl Resource for ObjectVersion {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
@@ -188,7 +188,7 @@ mod tests {
         let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
         let labels = json!({ labels::MANAGED_BY: "image-swap", "app": "shop" });
         let object = mk_object(&labels, &json!({ labels::KEPT: "true", "x": "y" }), &owners);
-        let outline: Outline = serde_json::from_value(object["metadata"].clone()).unwrap();
+        let outline: MetadataSubset = serde_json::from_value(object["metadata"].clone()).unwrap();
         assert_eq!(outline.manager(), Some("image-swap"));
         assert!(outline.is_kept() && outline.is_owned() && outline.is_owned_by("Pod"));
         assert!(!outline.is_owned_by("ClusterRole"));
@@ -200,16 +200,16 @@ mod tests {
             ..ObjectMeta::default()
         };
         assert_eq!(outline.into_names(), names);
-        let glimpse: Glimpse = serde_json::from_value(object).unwrap();
+        let glimpse: ObjectVersion = serde_json::from_value(object).unwrap();
         assert_eq!(glimpse.names, names);
     }
 
     #[test]
     fn object_with_a_name_alone_is_read() {
         let object = json!({ "metadata": { "name": "a", "namespace": "b" } });
-        let outline: Outline = serde_json::from_value(object["metadata"].clone()).unwrap();
+        let outline: MetadataSubset = serde_json::from_value(object["metadata"].clone()).unwrap();
         assert!(!outline.is_kept() && !outline.is_owned() && outline.manager().is_none());
         let object = mk_object(&Value::Null, &Value::Null, &Value::Null);
-        assert!(serde_json::from_value::<Glimpse>(object).is_ok());
+        assert!(serde_json::from_value::<ObjectVersion>(object).is_ok());
     }
 }
