@@ -142,7 +142,7 @@ enum Cause {
 
 type WatchEvents<T> = Pin<Box<dyn Stream<Item = Result<watcher::Event<T>, watcher::Error>> + Send>>;
 
-/// The watches that are restarted when a [`View`] changes.
+/// The watches that are restarted when a [`SecretScope`] changes.
 struct Watches {
     view: Option<SecretScope>,
     pods: WatchEvents<SeenPod>,
