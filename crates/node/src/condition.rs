@@ -2,24 +2,24 @@
 
 use std::fmt;
 
-use Action::{Keep, Migrate, Refuse};
+use ConditionAction::{Keep, Migrate, Refuse};
 
 /// Something that a host may be like.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Case {
+pub struct HostCondition {
     /// A word for programs.
     pub name: &'static str,
     /// What is found.
     pub found: &'static str,
     /// What is planned.
-    pub action: Action,
-    /// In words; where it is refused, what to do.
-    pub words: &'static str,
+    pub action: ConditionAction,
+    /// The consequence in words; where the plan is refused, the remedy.
+    pub advice: &'static str,
 }
 
 /// What is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ConditionAction {
     /// It is edited, and [`crate::restore()`] gives it back.
     Migrate,
     /// It stays as it is.
@@ -29,12 +29,12 @@ pub enum Action {
 }
 
 macro_rules! cases {
-    ($($constant:ident: $name:literal, $found:literal, $action:ident, $words:literal;)*) => {
-        $(pub(crate) const $constant: Case =
-            Case { name: $name, found: $found, action: $action, words: $words };)*
+    ($($constant:ident: $name:literal, $found:literal, $action:ident, $advice:literal;)*) => {
+        $(pub(crate) const $constant: HostCondition =
+            HostCondition { name: $name, found: $found, action: $action, advice: $advice };)*
 
         /// All cases.
-        pub const CASES: &[&Case] = &[$(&$constant),*];
+        pub const CASES: &[&HostCondition] = &[$(&$constant),*];
     };
 }
 
@@ -181,7 +181,7 @@ cases! {
         "use `--runtime k3s` or `--runtime rke2`";
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for ConditionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Migrate => "migrate",
@@ -194,7 +194,7 @@ impl fmt::Display for Action {
 /// Nothing was planned: what was found where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found}; {remedy}")]
-pub struct Refusal {
+pub struct PlanRefusal {
     /// A word for programs, such as `colon-list-in-use`: the row of docs/nodes.md.
     pub case: &'static str,
     /// What was expected, what was found, and where.
@@ -203,8 +203,8 @@ pub struct Refusal {
     pub remedy: String,
 }
 
-impl Refusal {
-    pub(crate) fn new(case: &'static Case, found: impl Into<String>) -> Self {
-        Self { case: case.name, found: found.into(), remedy: case.words.to_owned() }
+impl PlanRefusal {
+    pub(crate) fn new(case: &'static HostCondition, found: impl Into<String>) -> Self {
+        Self { case: case.name, found: found.into(), remedy: case.advice.to_owned() }
     }
 }

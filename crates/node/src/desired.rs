@@ -2,25 +2,25 @@
 
 use std::fmt;
 
-use image_swap_core::{declaration::Declaration, nodes::Fallback, render::Options};
+use image_swap_core::{declaration::Declaration, mirror::Fallback, render::Options};
 use serde::{Deserialize, Serialize};
 
 /// What was declared, and how a host is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Desired<'a> {
+pub struct DesiredConfig<'a> {
     /// The registry and its rules.
     pub declaration: &'a Declaration,
     /// How the runtime is told.
-    pub form: Form,
+    pub form: ConfigForm,
     /// Whether the public registry may be asked after the mirrors.
     pub fallback: Fallback,
     /// Whether the runtime may be restarted.
-    pub restart: Restart,
+    pub restart: RestartPolicy,
     /// Whether credentials may travel over plain HTTP.
     pub header_over_http: bool,
 }
 
-impl Desired<'_> {
+impl DesiredConfig<'_> {
     /// Returns the options by which files of a host are rendered.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -56,7 +56,7 @@ impl Desired<'_> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Form {
+pub enum ConfigForm {
     /// Files below certs.d, read at every pull.
     #[default]
     CertsD,
@@ -69,7 +69,7 @@ pub enum Form {
 /// Whether a runtime may be restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Restart {
+pub enum RestartPolicy {
     /// What needs a restart is not done.
     #[default]
     Never,
@@ -77,7 +77,7 @@ pub enum Restart {
     Allow,
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for ConfigForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CertsD => "certs-d",

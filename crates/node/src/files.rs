@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 /// Paths that were looked at, and what was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<HostPath, Entry>);
+pub struct HostFiles(BTreeMap<HostPath, HostEntry>);
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum HostEntry {
     /// Nothing.
     Absent,
     /// A regular file.
-    File(File),
+    File(HostFile),
     /// A directory, and the names in it, sorted.
     Directory(Vec<String>),
     /// A symbolic link to a file (one to a directory is followed): what it says,
     /// and the file behind it, if there is one.
-    Link(String, Option<File>),
+    Link(String, Option<HostFile>),
     /// A socket, a device, or something that could not be read: what in words.
     Other(String),
 }
 
 /// A regular file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct File {
+pub struct HostFile {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Its permissions, such as `0o644`.
@@ -36,21 +36,21 @@ pub struct File {
     pub owner: Option<(u32, u32)>,
 }
 
-impl Files {
+impl HostFiles {
     /// Says what is at `path`.
-    pub fn insert(&mut self, path: impl Into<HostPath>, entry: Entry) {
+    pub fn insert(&mut self, path: impl Into<HostPath>, entry: HostEntry) {
         self.0.insert(path.into(), entry);
     }
 
     /// What is at `path`; `None`: nobody looked.
-    pub fn get(&self, path: &HostPath) -> Option<&Entry> {
+    pub fn get(&self, path: &HostPath) -> Option<&HostEntry> {
         self.0.get(path)
     }
 
     /// The regular file at `path`, also behind a link.
-    pub fn file(&self, path: &HostPath) -> Option<&File> {
+    pub fn file(&self, path: &HostPath) -> Option<&HostFile> {
         match self.0.get(path)? {
-            Entry::File(file) | Entry::Link(_, Some(file)) => Some(file),
+            HostEntry::File(file) | HostEntry::Link(_, Some(file)) => Some(file),
             _ => None,
         }
     }
@@ -63,23 +63,23 @@ impl Files {
     /// The names in the directory at `path`; none where there is no directory.
     pub fn names(&self, path: &HostPath) -> &[String] {
         match self.0.get(path) {
-            Some(Entry::Directory(names)) => names,
+            Some(HostEntry::Directory(names)) => names,
             _ => &[],
         }
     }
 
     /// Whether there is anything at `path`.
     pub fn exists(&self, path: &HostPath) -> bool {
-        !matches!(self.0.get(path), None | Some(Entry::Absent))
+        !matches!(self.0.get(path), None | Some(HostEntry::Absent))
     }
 
     /// All that was looked at.
-    pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &HostEntry)> {
         self.0.iter()
     }
 }
 
-impl File {
+impl HostFile {
     /// A text that everybody may read.
     pub fn public(text: impl Into<Vec<u8>>) -> Self {
         Self { bytes: text.into(), mode: 0o644, owner: None }
@@ -103,7 +103,7 @@ impl File {
 }
 
 /// Not the bytes: there may be a credential among them.
-impl fmt::Debug for File {
+impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, mode {:03o}", self.bytes.len(), self.mode)
     }

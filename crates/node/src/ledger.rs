@@ -6,9 +6,9 @@ use image_swap_text::base64;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    desired::Form,
-    files::{File, Files, HostPath},
-    runtime::kind::Runtime,
+    desired::ConfigForm,
+    files::{HostFile, HostFiles, HostPath},
+    runtime::kind::ContainerRuntime,
 };
 
 /// The version of the ledger's format that this program writes.
@@ -25,37 +25,37 @@ pub struct Ledger {
     /// The runtime that was told.
     pub runtime: String,
     /// How it was told.
-    pub form: Form,
+    pub form: ConfigForm,
     /// Whether the runtime has to be restarted for what was written: it was not
     /// yet when this was.
     #[serde(default)]
     pub restart: bool,
     /// Every file of ours, or with an edit of ours.
-    pub files: BTreeMap<HostPath, Written>,
+    pub files: BTreeMap<HostPath, WrittenFile>,
     /// The directories that we made.
     pub directories: BTreeSet<HostPath>,
 }
 
 /// One file that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenFile {
     /// What was there before our first edit.
-    pub before: Before,
+    pub before: OriginalFile,
     /// What we wrote: the last of it, and while a plan is carried out what it
     /// replaces too.
-    pub ours: Vec<Bytes>,
+    pub ours: Vec<LedgerBytes>,
 }
 
 /// What was at a path before us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Before {
+pub enum OriginalFile {
     /// Nothing.
     Absent,
     /// A file.
     File {
         /// Its bytes.
-        bytes: Bytes,
+        bytes: LedgerBytes,
         /// Its permissions.
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
@@ -67,7 +67,7 @@ pub enum Before {
 /// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Bytes {
+pub enum LedgerBytes {
     /// UTF-8.
     Text(String),
     /// Anything else.
@@ -116,7 +116,7 @@ impl Ledger {
     }
 
     /// A ledger of nothing.
-    pub fn new(runtime: Runtime, form: Form) -> Self {
+    pub fn new(runtime: ContainerRuntime, form: ConfigForm) -> Self {
         Self {
             version: VERSION,
             runtime: runtime.name().to_owned(),
@@ -131,7 +131,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If there is one that cannot be used.
-    pub fn read(files: &Files) -> Result<Option<Self>, LedgerError> {
+    pub fn read(files: &HostFiles) -> Result<Option<Self>, LedgerError> {
         let path = Self::path();
         let Some(file) = files.file(&path) else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -165,10 +165,10 @@ impl Ledger {
     }
 
     /// As it lies on a host.
-    pub fn file(&self) -> File {
+    pub fn file(&self) -> HostFile {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
-        File::secret(bytes)
+        HostFile::secret(bytes)
     }
 
     /// Whether the bytes at `path` are what we wrote there.
@@ -177,15 +177,15 @@ impl Ledger {
     }
 }
 
-impl Written {
+impl WrittenFile {
     /// Whether `bytes` are what we wrote.
     pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
         self.ours.iter().any(|ours| ours.get() == bytes)
     }
 
     /// `ours` in place of `before`.
-    pub(crate) fn new(before: Option<&File>, ours: &[u8]) -> Self {
-        Self { before: Before::of(before), ours: vec![ours.into()] }
+    pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
+        Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
     }
 
     /// The same file with `bytes` of ours in it.
@@ -195,29 +195,29 @@ impl Written {
     }
 }
 
-impl Before {
+impl OriginalFile {
     /// What was there: `file`, or nothing.
-    pub(crate) fn of(file: Option<&File>) -> Self {
+    pub(crate) fn of(file: Option<&HostFile>) -> Self {
         match file {
             None => Self::Absent,
-            Some(File { bytes, mode, owner }) => {
+            Some(HostFile { bytes, mode, owner }) => {
                 Self::File { bytes: bytes[..].into(), mode: *mode, owner: *owner }
             }
         }
     }
 
     /// The file that was there.
-    pub fn file(&self) -> Option<File> {
+    pub fn file(&self) -> Option<HostFile> {
         match self {
             Self::Absent => None,
             Self::File { bytes, mode, owner } => {
-                Some(File { bytes: bytes.get(), mode: *mode, owner: *owner })
+                Some(HostFile { bytes: bytes.get(), mode: *mode, owner: *owner })
             }
         }
     }
 }
 
-impl Bytes {
+impl LedgerBytes {
     /// The bytes themselves.
     pub fn get(&self) -> Vec<u8> {
         match self {
@@ -227,7 +227,7 @@ impl Bytes {
     }
 }
 
-impl From<&[u8]> for Bytes {
+impl From<&[u8]> for LedgerBytes {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),

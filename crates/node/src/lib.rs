@@ -31,33 +31,33 @@ mod transaction;
 pub mod verify;
 
 pub use self::{
-    condition::{Action, CASES, Case, Refusal},
-    desired::{Desired, Form, Restart},
-    files::{Entry, File, Files, HostPath},
-    ledger::{Before, Bytes, Ledger, LedgerError, Written},
-    observed::Observed,
-    owner::Owner,
-    plan::{Contact, Outcome, Plan, Row, State, Step, builder::restore},
+    condition::{CASES, ConditionAction, HostCondition, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig, RestartPolicy},
+    files::{HostEntry, HostFile, HostFiles, HostPath},
+    ledger::{Ledger, LedgerBytes, LedgerError, OriginalFile, WrittenFile},
+    observed::ObservedHost,
+    owner::HostOwner,
+    plan::{Contact, FileState, HostPlan, MirrorRow, PlanOutcome, PlannedStep, builder::restore},
     runtime::{
-        kind::{RUNTIMES, Runtime, Version},
-        needs, plan,
+        kind::{ContainerRuntime, RUNTIMES, Version},
+        plan, required_paths,
     },
 };
 #[cfg(feature = "shell")]
 pub use self::{
     host::{Host, chroot::enter, root::Root},
     observe::{
-        Seen,
-        daemon::{Answer, Daemon},
+        HostObservation,
+        daemon::{CriStatus, Daemon},
         detect::ObserveError,
-        drift::{Drift, Standing, drift},
+        drift::{Drift, DriftState, drift},
         observe,
-        tokens::Asks,
+        tokens::AskRegistry,
     },
     transaction::{
-        Progress, Restarting,
-        apply::{Applied, Turn},
-        error::{Failed, Left, RestartError, StepError, Why},
+        Progress, RestartSettings,
+        apply::{ApplyOutcome, HostSession},
+        error::{ApplyError, ApplyFailure, FinalState, RestartError, StepError},
         watchdog::run as run_watchdog,
     },
     verify::check::{CheckError, check},

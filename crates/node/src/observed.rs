@@ -1,16 +1,16 @@
 //! What a host is like.
 
 use crate::{
-    files::{Files, HostPath},
+    files::{HostFiles, HostPath},
     ledger::{Ledger, LedgerError},
-    runtime::kind::{Runtime, Version},
+    runtime::kind::{ContainerRuntime, Version},
 };
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct ObservedHost {
     /// Who pulls images there.
-    pub runtime: Runtime,
+    pub runtime: ContainerRuntime,
     /// Its version; `None`: nobody could tell.
     pub version: Option<Version>,
     /// The main file of its configuration; see [`Runtime::config`].
@@ -27,12 +27,12 @@ pub struct Observed {
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
     /// What lies there, as far as it was looked at; see [`crate::needs()`].
-    pub files: Files,
+    pub files: HostFiles,
 }
 
-impl Observed {
+impl ObservedHost {
     /// A host of which nothing is known but its runtime.
-    pub fn new(runtime: Runtime, version: Option<Version>) -> Self {
+    pub fn new(runtime: ContainerRuntime, version: Option<Version>) -> Self {
         Self {
             runtime,
             version,
@@ -41,7 +41,7 @@ impl Observed {
             arguments: Vec::new(),
             at_rest: false,
             in_force: None,
-            files: Files::default(),
+            files: HostFiles::default(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Observed {
     pub(crate) fn drops_headers(&self) -> bool {
         const SENT: Version = Version::new(2, 1, 0);
         let is_before = self.version.is_none_or(|version| version < SENT);
-        self.runtime == Runtime::Containerd && is_before
+        self.runtime == ContainerRuntime::Containerd && is_before
     }
 
     /// What we last wrote there; `None`: nothing.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use image_swap_cluster::{Controller, Intervals, config};
-use image_swap_core::{cluster::policy::Policy, status::ProbeStatus};
+use image_swap_core::{control::policy::FailurePolicy, status::ProbeStatus};
 use image_swap_testbed::Options;
 use kube::Config;
 use tokio::{
@@ -72,14 +72,16 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
     let mut pair = ApiServerPair::set().await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
     assert!(*pair.replica.certificates().borrow() > 0);
 
     // The other one answers, and does not reach a replica: a part of all pods is refused.
     pair.publish(&[first, second]);
-    let report =
-        until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore))
-            .await;
+    let report = until(&mut pair.controller.report, |it| {
+        it.policy.failure_policy == Some(FailurePolicy::Ignore)
+    })
+    .await;
     assert_eq!(report.policy.unreached, [second.to_string()]);
     assert_eq!(report.policy.probe, ProbeStatus::Unreached);
     let events = pair.cluster.events("image-swap-system", "FailurePolicyChanged");
@@ -90,7 +92,8 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 
     // It is gone, though its address is still published: it refuses no pod.
     block_in_place(|| pair.cluster.control_plane.second_api_server().unwrap().stop().unwrap());
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
 }
 
 /// A managed control plane: all API servers are behind one address.
@@ -98,15 +101,20 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn failures_among_successes_at_one_address_lower_the_policy() {
     let mut pair = ApiServerPair::set().await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
     let balancer = Balancer::start([first, second]).await;
     let mut config = config(Some(pair.cluster.control_plane.kubeconfig())).await.unwrap();
     config.cluster_url = format!("https://127.0.0.1:{}", balancer.port).parse().unwrap();
     pair.controller = probing(&pair.cluster, config);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore)).await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
+    until(&mut pair.controller.report, |it| {
+        it.policy.failure_policy == Some(FailurePolicy::Ignore)
+    })
+    .await;
 }
 
 /// A load balancer that gives each connection to the next server.

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Stdio};
 
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use serde_json::{Value, json};
 
 use crate::test_cluster::{JET_SECRETS, TestCluster, eventually, keys, settings, until};
@@ -44,7 +44,7 @@ async fn in_force(cluster: &TestCluster) -> impl Sized + use<> {
     let mut controller = cluster.controller(settings(), "one");
     let (replica, following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.rules.rules().is_empty()))
         .await;

@@ -1,8 +1,8 @@
 //! The match conditions of the registration, evaluated by the API server on dry runs.
 
-use image_swap_core::cluster::{
-    policy::Policy,
-    webhooks::{Owner, Service, Settings, desired, plan},
+use image_swap_core::control::{
+    policy::FailurePolicy,
+    webhooks::{Anchor, Service, Settings, desired, plan},
 };
 use image_swap_testbed::Options;
 use image_swap_testkit::container;
@@ -20,14 +20,14 @@ fn registration() -> Value {
     let settings = Settings {
         name: "image-swap-admission".into(),
         release: "image-swap".into(),
-        owner: Owner { name: "image-swap".into(), uid: "u".into() },
+        owner: Anchor { name: "image-swap".into(), uid: "u".into() },
         service: Service {
             namespace: NAMESPACE.into(),
             name: "image-swap-admission".into(),
             port: 443,
         },
         ca_bundle: String::new(),
-        policy: Policy::Fail,
+        policy: FailurePolicy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
         opt_in: false,

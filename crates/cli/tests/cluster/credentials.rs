@@ -12,7 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
 use image_swap_cluster::leave;
-use image_swap_core::{cluster::policy::Policy, status::RegistryOutcome};
+use image_swap_core::{control::policy::FailurePolicy, status::RegistryOutcome};
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use serde_json::Value;
 use tracing_subscriber::{fmt, fmt::MakeWriter};
@@ -158,7 +158,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     let (replica, following) = cluster.replica_by(&as_admission).await;
     let (other, following_too) = cluster.replica_by(&as_admission).await;
     cluster.serve_at_all(&[replica.port(), other.port()]);
-    until(&mut running.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut running.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
     // A registry that takes the password, and one that does not.
     let domain = registry.address();

@@ -1,6 +1,6 @@
 //! The declaration in force, from the page's Secret to every replica.
 
-use image_swap_core::{admission::Mode, cluster::effective::Origin, finding::Severity};
+use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::Severity};
 
 use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, settings, until};
 

@@ -9,7 +9,9 @@ use std::{
 };
 
 use image_swap_cluster::{Controller, ReadinessLimits, Settings};
-use image_swap_core::{cluster::policy::Policy, cluster::policy::Wanted, status::ProbeStatus};
+use image_swap_core::{
+    control::policy::FailurePolicy, control::policy::RequestedPolicy, status::ProbeStatus,
+};
 use image_swap_testbed::{HelmError, HelmMajor, HelmRelease, HelmWait, Live, Options};
 use serde_json::{Value, json};
 use tokio::{task::block_in_place, time::Instant};
@@ -180,7 +182,8 @@ impl Serving {
         cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
         let settings = Settings { chart_secret: None, ..settings() };
         let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-        until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+        until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+            .await;
         until(&mut replica.0.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty()))
             .await;
         Self { controller, _replica: replica, installed }
@@ -241,7 +244,7 @@ async fn applied_templates_leave_the_registration_alone() {
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
     cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let mut stream = Stream::begin(&cluster.client, REGISTRY);
     stream.more().await;
@@ -352,7 +355,7 @@ async fn controllers_are_ready_once_pods_are_swapped() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn readiness_does_not_wait_for_a_policy_without_end() {
     let cluster = TestCluster::set().await;
-    let ignoring = Settings { policy: Wanted::Ignore, ..settings() };
+    let ignoring = Settings { policy: RequestedPolicy::Ignore, ..settings() };
     let mut controller = cluster.controller(ignoring.clone(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());

@@ -2,7 +2,7 @@
 //! not run.
 
 use image_swap_cluster::Controller;
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn set() -> (TestCluster, Running, std::sync::Arc<Replica>, image_swap_clu
     let mut controller = cluster.controller(settings(), "one");
     let (replica, following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     (cluster, controller, replica, following)
 }
 

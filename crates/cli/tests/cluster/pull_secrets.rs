@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::leave;
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -72,7 +72,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
@@ -315,7 +315,7 @@ async fn selectors_that_others_add_limit_the_credential() {
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let mut registration = cluster.registration().unwrap();
     for entry in registration["webhooks"].as_array_mut().unwrap() {
         let exists = json!({ "key": "control-plane", "operator": "DoesNotExist" });
@@ -463,7 +463,7 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let mut declared = keys(HOST);
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use image_swap_cluster::{Intervals, leave};
-use image_swap_core::{admission::Mode, cluster::policy::Policy, status::ProbeStatus};
+use image_swap_core::{admission::Mode, control::policy::FailurePolicy, status::ProbeStatus};
 use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
@@ -31,14 +31,15 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
     let (replica, _following) = cluster.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     assert_eq!(policy(&cluster), "Fail");
     assert_eq!(cluster.events("image-swap-system", "FailurePolicyChanged").len(), 1);
     cluster.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 
     // Endpoints say that it is there, and nobody answers: a broken network.
     replica.stop();
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Ignore))
+        .await;
     assert_eq!(policy(&cluster), "Ignore");
     cluster.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 }
@@ -59,7 +60,7 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
     cluster.serve_at(port);
     until(&mut controller.report, |it| it.policy.probe == ProbeStatus::Unreached).await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +70,7 @@ async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let pods = "/api/v1/namespaces/apps/pods";
@@ -112,7 +113,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let before = *replica.certificates().borrow();
 
     // Authority and certificate are gone: both are made anew, and published.
@@ -255,7 +256,7 @@ async fn repairs_of_the_failure_policy_are_counted() {
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let ignoring = |cluster: &TestCluster| {
         let mut object = cluster.registration().unwrap();
         let entries = object["webhooks"].as_array_mut().unwrap();

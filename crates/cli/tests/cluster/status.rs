@@ -6,7 +6,7 @@ use image_swap_cluster::{
     Error, Release,
     status::{Status, find, status},
 };
-use image_swap_core::{cluster::effective::Origin, cluster::policy::Policy};
+use image_swap_core::{control::effective::Origin, control::policy::FailurePolicy};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -95,7 +95,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     let (first, _following) = cluster.replica().await;
     let (second, following) = cluster.replica().await;
     cluster.serve_at(first.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     until(&mut first.served(), Option::is_some).await;
     until(&mut second.served(), Option::is_some).await;
     deploy(&cluster, 2, 2);

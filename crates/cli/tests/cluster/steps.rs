@@ -1,7 +1,7 @@
 //! Steps of a reconciliation that are refused: all others are taken.
 
 use image_swap_core::{
-    cluster::effective::Origin, cluster::policy::Policy, status::ControllerReport,
+    control::effective::Origin, control::policy::FailurePolicy, status::ControllerReport,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ async fn refused_steps_keep_no_other_from_being_taken() {
     // shows that a replica was reached although the quota refuses its object.
     cluster.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     let report = until(&mut controller.report, |it| {
-        it.policy.failure_policy == Some(Policy::Fail)
+        it.policy.failure_policy == Some(FailurePolicy::Fail)
             && it.declaration.source == Origin::Chart
             && fails(it, "jet-system")
             && fails(it, "status")

@@ -10,7 +10,9 @@ use image_swap_cluster::{
     Controller, ControllerMetrics, Election, Following, Intervals, Leadership, Release, Settings,
     Times, client, follow,
 };
-use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime, status::ControllerReport};
+use image_swap_core::{
+    control::policy::RequestedPolicy, declaration::UnixTime, status::ControllerReport,
+};
 use image_swap_testbed::{ControlPlane, Options, Parts};
 use kube::Client;
 use serde_json::{Value, json};
@@ -68,7 +70,7 @@ pub(crate) fn settings() -> Settings {
         chart_secret: Some("image-swap-declaration".into()),
         service: "image-swap-admission".into(),
         service_port: 443,
-        policy: Wanted::Fail,
+        policy: RequestedPolicy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into()],
         namespace_label: "k8s.twr.io/imageswap".into(),

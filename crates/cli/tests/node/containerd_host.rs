@@ -10,7 +10,7 @@ use std::{
 };
 
 use image_swap_lab::{Content, HostOptions, LabHost, MIRROR, RegistryServer};
-use image_swap_node::cri::{self, Client};
+use image_swap_node::cri::{self, CriClient};
 use image_swap_testbed::{Containerd, Wait, until};
 
 use crate::{Outcome, images::TAG, lab};
@@ -138,8 +138,8 @@ impl ContainerdHost {
         .unwrap();
     }
 
-    pub(crate) fn client(&self) -> Result<Client, cri::Error> {
-        Client::connect(&self.host.root().join("run/containerd/containerd.sock"))
+    pub(crate) fn client(&self) -> Result<CriClient, cri::Error> {
+        CriClient::connect(&self.host.root().join("run/containerd/containerd.sock"))
     }
 
     /// Pulls an image of a public registry; where it was asked for.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
+    declaration::{Declaration, DeclarationSource},
     reference::Reference,
 };
 use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
@@ -70,7 +70,8 @@ impl Declared {
     /// The URL by which the swapped reference is pulled: that of the API for its
     /// own host, without any mirror.
     pub(crate) fn swapped_url(&self, image: &str) -> String {
-        let declaration = Declaration::read(Source::RegistryInfo, &self.text, 0).unwrap();
+        let declaration =
+            Declaration::read(DeclarationSource::RegistryInfo, &self.text, 0).unwrap();
         let swapped = declaration.serving().unwrap().rules().swap(image).unwrap().image.to_string();
         self.url(&swapped)
     }

@@ -3,8 +3,8 @@
 use std::{cell::Cell, fs};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
     reference::Reference,
     render::{CONTAINERD, Options},
 };
@@ -87,7 +87,8 @@ fn tries(
     declared: &Declared,
     fallback: Fallback,
 ) -> Result<usize, TestCaseError> {
-    let declaration = Declaration::read(Source::RegistryInfo, declared.text(), 0).unwrap();
+    let declaration =
+        Declaration::read(DeclarationSource::RegistryInfo, declared.text(), 0).unwrap();
     // Chains and the like are refused as a whole.
     let Ok(declaration) = declaration.serving() else {
         return Err(TestCaseError::reject("refused"));

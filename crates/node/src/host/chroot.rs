@@ -27,7 +27,7 @@ impl Host {
     }
 
     /// The same, but it does not outlive us.
-    pub(crate) fn mortal(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn killed_with_parent(&self, program: impl AsRef<OsStr>) -> Command {
         let root = self.root.path().as_os_str();
         let mut command = Self::own(&["--mortal".as_ref(), "--root".as_ref(), root]);
         command.arg("--").arg(program);

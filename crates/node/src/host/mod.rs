@@ -43,7 +43,7 @@ impl Host {
     }
 
     /// Where `path` itself is, be it a link.
-    pub(crate) fn beside(&self, path: &HostPath) -> io::Result<PathBuf> {
+    pub(crate) fn path_without_following(&self, path: &HostPath) -> io::Result<PathBuf> {
         let parent = path.parent().unwrap_or_else(|| path.clone());
         Ok(self.at(&parent)?.join(path.name()))
     }

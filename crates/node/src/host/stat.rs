@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{getegid, geteuid};
 
 use crate::{
-    files::{Entry, File, HostPath},
+    files::{HostEntry, HostFile, HostPath},
     host::Host,
 };
 
@@ -18,14 +18,14 @@ const LARGEST: u64 = 16 << 20;
 
 impl Host {
     /// What lies at `path`. What cannot be read is [`Entry::Other`], with the reason.
-    pub fn look(&self, path: &HostPath) -> Entry {
+    pub fn stat(&self, path: &HostPath) -> HostEntry {
         self.entry(path).unwrap_or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Entry::Absent,
-            _ => Entry::Other(error.to_string()),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => HostEntry::Absent,
+            _ => HostEntry::Other(error.to_string()),
         })
     }
 
-    fn entry(&self, path: &HostPath) -> io::Result<Entry> {
+    fn entry(&self, path: &HostPath) -> io::Result<HostEntry> {
         let Some(parent) = path.parent() else { return directory(self.root.path()) };
         let here = self.at(&parent)?.join(path.name());
         let data = fs::symlink_metadata(&here)?;
@@ -38,14 +38,14 @@ impl Host {
             plain(&behind, &data)
         });
         Ok(match behind {
-            Ok(directory @ Entry::Directory(_)) => directory,
-            Ok(Entry::File(file)) => Entry::Link(says, Some(file)),
-            _ => Entry::Link(says, None),
+            Ok(directory @ HostEntry::Directory(_)) => directory,
+            Ok(HostEntry::File(file)) => HostEntry::Link(says, Some(file)),
+            _ => HostEntry::Link(says, None),
         })
     }
 }
 
-fn plain(here: &Path, data: &fs::Metadata) -> io::Result<Entry> {
+fn plain(here: &Path, data: &fs::Metadata) -> io::Result<HostEntry> {
     let kind = data.file_type();
     Ok(if kind.is_dir() {
         directory(here)?
@@ -54,21 +54,21 @@ fn plain(here: &Path, data: &fs::Metadata) -> io::Result<Entry> {
         let owner = (data.uid(), data.gid());
         let own = (geteuid().as_raw(), getegid().as_raw());
         let owner = Some(owner).filter(|owner| *owner != own);
-        Entry::File(File { bytes: fs::read(here)?, mode, owner })
+        HostEntry::File(HostFile { bytes: fs::read(here)?, mode, owner })
     } else if kind.is_file() {
-        Entry::Other(format!("a file of {} bytes", data.size()))
+        HostEntry::Other(format!("a file of {} bytes", data.size()))
     } else if kind.is_socket() {
-        Entry::Other("a socket".to_owned())
+        HostEntry::Other("a socket".to_owned())
     } else {
-        Entry::Other("neither a file nor a directory".to_owned())
+        HostEntry::Other("neither a file nor a directory".to_owned())
     })
 }
 
-fn directory(here: &Path) -> io::Result<Entry> {
+fn directory(here: &Path) -> io::Result<HostEntry> {
     let names = fs::read_dir(here)?;
     let mut names: Vec<String> = names
         .map(|name| Ok(name?.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()?;
     names.sort_unstable();
-    Ok(Entry::Directory(names))
+    Ok(HostEntry::Directory(names))
 }

@@ -9,11 +9,11 @@ use std::{
 use image_swap_text::toml::DocumentMut;
 
 use crate::{
-    cri::{self, Client},
+    cri::{self, CriClient},
     files::HostPath,
     host::Host,
     owner,
-    runtime::kind::{Runtime, Version},
+    runtime::kind::{ContainerRuntime, Version},
 };
 
 /// The runtime's process.
@@ -22,7 +22,7 @@ pub struct Daemon {
     /// Where it listens, or should.
     pub socket: HostPath,
     /// What it answers there.
-    pub answer: Answer,
+    pub answer: CriStatus,
     /// Its version: what it says, else what its program says.
     pub version: Option<Version>,
     /// Its process, if it runs and can be seen.
@@ -40,7 +40,7 @@ pub struct Daemon {
 
 /// The socket and process of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RuntimeEndpoint {
     /// Its socket.
     pub(crate) socket: PathBuf,
     /// True if the socket serves CRI.
@@ -51,7 +51,7 @@ pub(crate) struct Place {
 
 /// What a runtime answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum CriStatus {
     /// Its CRI is alive: its name and version.
     Alive(String),
     /// It runs without CRI: in its own words.
@@ -68,48 +68,49 @@ const PATH: [&str; 6] =
 
 impl Daemon {
     /// Finds the process of `runtime` on `host`.
-    pub(super) fn find(host: &Host, runtime: Runtime) -> Self {
+    pub(super) fn find(host: &Host, runtime: ContainerRuntime) -> Self {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
-        let Asked { answer, version, pid, config_path } =
-            if cri { ask(&reach) } else { Asked::not() };
-        let pid = pid.or_else(|| pid_of_docker(host).filter(|_| runtime == Runtime::Docker));
+        let CriProbe { answer, version, pid, config_path } =
+            if cri { ask(&reach) } else { CriProbe::not() };
+        let pid =
+            pid.or_else(|| pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker));
         let arguments = pid.map(words).unwrap_or_default();
         let program = program(host, runtime, pid);
         let version = version.or_else(|| said(host, program.as_deref()?));
-        let config_path = config_path.filter(|_| runtime == Runtime::Containerd);
+        let config_path = config_path.filter(|_| runtime == ContainerRuntime::Containerd);
         Self { socket, answer, version, pid, program, arguments, config_path, reach, cri }
     }
 
     /// True if a process of it can be seen, or answers.
     pub(super) fn runs(&self) -> bool {
-        self.pid.is_some() || matches!(self.answer, Answer::Alive(_) | Answer::NoCri(_))
+        self.pid.is_some() || matches!(self.answer, CriStatus::Alive(_) | CriStatus::NoCri(_))
     }
 
     /// Where to look for it after a restart.
-    pub(crate) fn place(&self) -> Place {
-        Place { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
+    pub(crate) fn place(&self) -> RuntimeEndpoint {
+        RuntimeEndpoint { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
     }
 
     /// A client, if it has a CRI.
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn client(&self) -> Result<Client, cri::Error> {
-        Client::connect(&self.reach)
+    pub fn client(&self) -> Result<CriClient, cri::Error> {
+        CriClient::connect(&self.reach)
     }
 }
 
 /// Where `runtime` listens, and whether that is CRI.
-fn socket(host: &Host, runtime: Runtime) -> (HostPath, bool) {
+fn socket(host: &Host, runtime: ContainerRuntime) -> (HostPath, bool) {
     let path = match runtime {
-        Runtime::Containerd => return (containerd_socket(host), true),
-        Runtime::Crio => "/run/crio/crio.sock",
-        Runtime::K3s | Runtime::Rke2 => "/run/k3s/containerd/containerd.sock",
-        Runtime::Docker => "/run/docker.sock",
-        Runtime::Podman => "/run/podman/podman.sock",
+        ContainerRuntime::Containerd => return (containerd_socket(host), true),
+        ContainerRuntime::Crio => "/run/crio/crio.sock",
+        ContainerRuntime::K3s | ContainerRuntime::Rke2 => "/run/k3s/containerd/containerd.sock",
+        ContainerRuntime::Docker => "/run/docker.sock",
+        ContainerRuntime::Podman => "/run/podman/podman.sock",
     };
-    (path.into(), !matches!(runtime, Runtime::Docker | Runtime::Podman))
+    (path.into(), !matches!(runtime, ContainerRuntime::Docker | ContainerRuntime::Podman))
 }
 
 /// Returns the socket that config.toml sets, else containerd's default; of k0s and `MicroK8s`
@@ -125,7 +126,7 @@ fn containerd_socket(host: &Host) -> HostPath {
         }
     }
     let configured = || {
-        let path = host.at(&Runtime::Containerd.config()).ok()?;
+        let path = host.at(&ContainerRuntime::Containerd.config()).ok()?;
         address(&fs::read_to_string(path).ok()?)
     };
     HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
@@ -144,36 +145,40 @@ fn address(config: &str) -> Option<String> {
 }
 
 /// What is known from asking.
-struct Asked {
-    answer: Answer,
+struct CriProbe {
+    answer: CriStatus,
     version: Option<Version>,
     pid: Option<u32>,
     config_path: Option<String>,
 }
 
-impl Asked {
+impl CriProbe {
     const fn not() -> Self {
-        Self { answer: Answer::NotAsked, version: None, pid: None, config_path: None }
+        Self { answer: CriStatus::NotAsked, version: None, pid: None, config_path: None }
     }
 }
 
-fn ask(socket: &Path) -> Asked {
-    let mut client = match Client::connect(socket) {
+fn ask(socket: &Path) -> CriProbe {
+    let mut client = match CriClient::connect(socket) {
         Ok(client) => client,
-        Err(error) => return Asked { answer: Answer::Silent(error.to_string()), ..Asked::not() },
+        Err(error) => {
+            return CriProbe { answer: CriStatus::Silent(error.to_string()), ..CriProbe::not() };
+        }
     };
     let pid = client.peer();
     match client.version() {
-        Ok(cri::Runtime { name, version }) => Asked {
-            answer: Answer::Alive(format!("{name} {version}")),
+        Ok(cri::RuntimeVersion { name, version }) => CriProbe {
+            answer: CriStatus::Alive(format!("{name} {version}")),
             version: Version::parse(&version),
             pid,
             config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
         },
         Err(error) if error.is_dead_plugin() => {
-            Asked { answer: Answer::NoCri(error.to_string()), pid, ..Asked::not() }
+            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::not() }
         }
-        Err(error) => Asked { answer: Answer::Silent(error.to_string()), pid, ..Asked::not() },
+        Err(error) => {
+            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::not() }
+        }
     }
 }
 
@@ -181,15 +186,15 @@ fn ask(socket: &Path) -> Asked {
 /// is looked at, for there may be credentials.
 fn config_path(json: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Said {
-        registry: Registry,
+    struct ConfigStatus {
+        registry: RegistryStatus,
     }
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Registry {
+    struct RegistryStatus {
         config_path: String,
     }
-    serde_json::from_str::<Said>(json).ok().map(|said| said.registry.config_path)
+    serde_json::from_str::<ConfigStatus>(json).ok().map(|said| said.registry.config_path)
 }
 
 /// A command line (`/proc/PID/cmdline`).
@@ -209,10 +214,10 @@ fn pid_of_docker(host: &Host) -> Option<u32> {
 }
 
 /// The program that runs, else the one that the host would find.
-fn program(host: &Host, runtime: Runtime, pid: Option<u32>) -> Option<String> {
+fn program(host: &Host, runtime: ContainerRuntime, pid: Option<u32>) -> Option<String> {
     let name = match runtime {
-        Runtime::Docker => "dockerd",
-        Runtime::Crio => "crio",
+        ContainerRuntime::Docker => "dockerd",
+        ContainerRuntime::Crio => "crio",
         other => other.name(),
     };
     // Where the process lives in other namespaces, its path may mean nothing here.

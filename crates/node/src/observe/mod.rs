@@ -6,25 +6,25 @@ pub(crate) mod drift;
 pub(crate) mod tokens;
 
 use crate::{
-    desired::Desired,
-    files::Files,
+    desired::DesiredConfig,
+    files::HostFiles,
     host::Host,
     ledger::Ledger,
     observe::{
         daemon::Daemon,
         detect::{ObserveError, detect},
-        tokens::Asks,
+        tokens::AskRegistry,
     },
-    observed::Observed,
-    owner::Owner,
-    runtime::kind::{Runtime, Version},
+    observed::ObservedHost,
+    owner::HostOwner,
+    runtime::kind::{ContainerRuntime, Version},
 };
 
 /// What was seen of a host.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct HostObservation {
     /// What plans are made of.
-    pub observed: Observed,
+    pub observed: ObservedHost,
     /// The runtime's process.
     pub daemon: Daemon,
     /// What could not be found out.
@@ -39,15 +39,15 @@ pub struct Seen {
 /// There is no runtime. What cannot be read is in [`Observed::files`] as such.
 pub fn observe(
     host: &Host,
-    runtime: Option<Runtime>,
-    desired: Option<&Desired<'_>>,
-    asks: Asks,
+    runtime: Option<ContainerRuntime>,
+    desired: Option<&DesiredConfig<'_>>,
+    asks: AskRegistry,
     at_rest: Option<Version>,
-) -> Result<Seen, ObserveError> {
+) -> Result<HostObservation, ObserveError> {
     let told = || {
         // What is taken back is what was told, whoever else is there by now.
-        let entry = host.look(&Ledger::path());
-        let mut files = Files::default();
+        let entry = host.stat(&Ledger::path());
+        let mut files = HostFiles::default();
         files.insert(Ledger::path(), entry);
         let ledger = Ledger::read(&files).ok().flatten().filter(|_| desired.is_none())?;
         ledger.runtime.parse().ok()
@@ -57,7 +57,7 @@ pub fn observe(
         None => detect(host)?,
     };
     let daemon = Daemon::find(host, runtime);
-    let mut observed = Observed::new(runtime, daemon.version);
+    let mut observed = ObservedHost::new(runtime, daemon.version);
     let mut notes = Vec::new();
     observed.arguments.clone_from(&daemon.arguments);
     observed.in_force.clone_from(&daemon.config_path);
@@ -71,8 +71,8 @@ pub fn observe(
             observed.at_rest = true;
         }
     }
-    observed.look(desired, |path| host.look(path));
-    if observed.owner() == Some(Owner::MicroK8s) {
+    observed.look(desired, |path| host.stat(path));
+    if observed.owner() == Some(HostOwner::MicroK8s) {
         // The revision is part of the path in force, and not of the one that is written.
         observed.in_force = None;
     }
@@ -81,5 +81,5 @@ pub fn observe(
         observed.tokens_alone = alone;
         notes.extend(note);
     }
-    Ok(Seen { observed, daemon, notes })
+    Ok(HostObservation { observed, daemon, notes })
 }

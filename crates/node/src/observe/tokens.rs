@@ -4,14 +4,14 @@ use image_swap_core::declaration::Registry;
 use image_swap_text::toml::{DocumentMut, Item};
 
 use crate::{
-    desired::Desired,
-    observed::Observed,
+    desired::DesiredConfig,
+    observed::ObservedHost,
     registry::{Client, Schemes},
 };
 
 /// Who is asked beside the host itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub enum AskRegistry {
     /// Nobody: what was found when the host was told is taken for true.
     Nobody,
     /// The declared registry, how it wants to be authenticated to.
@@ -20,9 +20,9 @@ pub enum Asks {
 
 /// Whether it does, and what to say if that could not be found out.
 pub(super) fn alone(
-    desired: &Desired<'_>,
-    observed: &Observed,
-    asks: Asks,
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+    asks: AskRegistry,
 ) -> (bool, Option<String>) {
     let declared = desired.declaration.registry.as_ref();
     let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
@@ -33,7 +33,7 @@ pub(super) fn alone(
         return (false, None);
     }
     let told = was_told(observed, registry);
-    if asks == Asks::Nobody {
+    if asks == AskRegistry::Nobody {
         return (told, None);
     }
     let client = Client::new(desired.declaration, &registry.domain, desired.header_over_http);
@@ -57,7 +57,7 @@ pub(super) fn alone(
 }
 
 /// Whether our last edit of config.toml put the credential there.
-fn was_told(observed: &Observed, registry: &Registry) -> bool {
+fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
     let ledger = observed.ledger().ok().flatten();
     let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))
     else {

@@ -4,24 +4,24 @@ use image_swap_core::render::Rendered;
 use image_swap_text::redact::without_userinfo;
 
 use crate::{
-    condition::{self, Case, Refusal},
-    desired::{Desired, Form, Restart},
-    files::{Entry, File, HostPath},
-    ledger::{Before, Ledger, Written},
-    observed::Observed,
-    plan::{Contact, Plan, Row, State, Step, revert, sequence::Steps},
+    condition::{self, HostCondition, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig, RestartPolicy},
+    files::{HostEntry, HostFile, HostPath},
+    ledger::{Ledger, OriginalFile, WrittenFile},
+    observed::ObservedHost,
+    plan::{Contact, FileState, HostPlan, MirrorRow, PlannedStep, revert, sequence::StepSequence},
 };
 
 /// What a host should hold, collected.
-pub(crate) struct Changes<'a> {
-    observed: &'a Observed,
+pub(crate) struct PlanBuilder<'a> {
+    observed: &'a ObservedHost,
     old: Option<Ledger>,
-    form: Form,
-    restart: Restart,
-    wanted: Vec<Want>,
+    form: ConfigForm,
+    restart: RestartPolicy,
+    wanted: Vec<WantedFile>,
     /// Why the runtime has to be told although its main file stays as it is.
     pub(crate) unread: Option<String>,
-    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) cases: Vec<&'static HostCondition>,
     pub(crate) notes: Vec<String>,
     /// Credentials of other tools' files that the wanted files keep.
     pub(crate) secrets: Vec<String>,
@@ -32,26 +32,29 @@ pub(crate) struct Changes<'a> {
 }
 
 /// A file that should be there.
-struct Want {
+struct WantedFile {
     path: HostPath,
-    file: File,
-    part: Part,
+    file: HostFile,
+    part: Ownership,
 }
 
 /// How much of a file is ours.
-enum Part {
+enum Ownership {
     /// All of it.
     Whole,
     /// Some lines: what it would be without us.
-    Edited(Option<File>),
+    Edited(Option<HostFile>),
 }
 
-impl<'a> Changes<'a> {
+impl<'a> PlanBuilder<'a> {
     /// Nothing yet.
     ///
     /// # Errors
     /// If the host was told in another form.
-    pub(crate) fn new(observed: &'a Observed, desired: &Desired<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        observed: &'a ObservedHost,
+        desired: &DesiredConfig<'_>,
+    ) -> Result<Self, PlanRefusal> {
         let old = ledger(observed)?;
         let (runtime, form) = (observed.runtime.name(), desired.form);
         if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
@@ -59,13 +62,16 @@ impl<'a> Changes<'a> {
                 "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
                 old.form, old.runtime
             );
-            return Err(Refusal::new(&condition::MIXED_FORMS, found));
+            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
         }
         Ok(Self::empty(observed, old, form, desired.restart))
     }
 
     /// Nothing, which gives everything back.
-    pub(crate) fn none(observed: &'a Observed, restart: Restart) -> Result<Self, Refusal> {
+    pub(crate) fn none(
+        observed: &'a ObservedHost,
+        restart: RestartPolicy,
+    ) -> Result<Self, PlanRefusal> {
         let old = ledger(observed)?;
         let runtime = observed.runtime.name();
         if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime) {
@@ -73,17 +79,17 @@ impl<'a> Changes<'a> {
                 "expected what was written for {runtime}, found what was for {}",
                 old.runtime
             );
-            return Err(Refusal::new(&condition::MIXED_FORMS, found));
+            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
         }
-        let form = old.as_ref().map_or(Form::CertsD, |old| old.form);
+        let form = old.as_ref().map_or(ConfigForm::CertsD, |old| old.form);
         Ok(Self::empty(observed, old, form, restart))
     }
 
     const fn empty(
-        observed: &'a Observed,
+        observed: &'a ObservedHost,
         old: Option<Ledger>,
-        form: Form,
-        restart: Restart,
+        form: ConfigForm,
+        restart: RestartPolicy,
     ) -> Self {
         Self {
             observed,
@@ -112,19 +118,19 @@ impl<'a> Changes<'a> {
     }
 
     /// The file at `path` as it would be without us.
-    pub(crate) fn base(&self, path: &HostPath) -> Option<File> {
+    pub(crate) fn base(&self, path: &HostPath) -> Option<HostFile> {
         let now = self.observed.files.file(path)?;
         let written = self.old.as_ref().and_then(|old| old.files.get(path));
-        match written.map(|written| revert::of(path, written, now)) {
-            Some(revert::Back::Remove) => None,
-            Some(revert::Back::Write { file, .. }) => Some(file),
-            None | Some(revert::Back::Stays(_)) => Some(now.clone()),
+        match written.map(|written| revert::revert(path, written, now)) {
+            Some(revert::RestoredFile::Remove) => None,
+            Some(revert::RestoredFile::Write { file, .. }) => Some(file),
+            None | Some(revert::RestoredFile::Stays(_)) => Some(now.clone()),
         }
     }
 
     /// Returns the file of another tool at `path`: the one that is there, or the one that
     /// was there before image-swap replaced it.
-    pub(crate) fn before(&self, path: &HostPath) -> Option<File> {
+    pub(crate) fn before(&self, path: &HostPath) -> Option<HostFile> {
         let known = self.old.as_ref().and_then(|old| old.files.get(path));
         match known {
             Some(written) => written.before.file(),
@@ -133,30 +139,30 @@ impl<'a> Changes<'a> {
     }
 
     /// A file that is ours as a whole.
-    pub(crate) fn whole(&mut self, path: HostPath, file: File) {
-        self.wanted.push(Want { path, file, part: Part::Whole });
+    pub(crate) fn whole(&mut self, path: HostPath, file: HostFile) {
+        self.wanted.push(WantedFile { path, file, part: Ownership::Whole });
     }
 
     /// A file in which we edit: `base` is what it would be without us.
-    pub(crate) fn edited(&mut self, path: HostPath, file: File, base: Option<File>) {
-        self.wanted.push(Want { path, file, part: Part::Edited(base) });
+    pub(crate) fn edited(&mut self, path: HostPath, file: HostFile, base: Option<HostFile>) {
+        self.wanted.push(WantedFile { path, file, part: Ownership::Edited(base) });
     }
 
     /// How the file at `path` is, if it is wanted.
-    pub(crate) fn state(&self, path: &HostPath, is_read: bool) -> State {
+    pub(crate) fn state(&self, path: &HostPath, is_read: bool) -> FileState {
         let wanted = self.wanted.iter().find(|want| want.path == *path);
         let now = self.observed.files.file(path);
         match (now, wanted) {
-            (None, _) => State::Missing,
-            (Some(now), Some(want)) if now.is_like(&want.file) && is_read => State::InPlace,
-            (Some(now), Some(want)) if now.is_like(&want.file) => State::Unread,
+            (None, _) => FileState::Missing,
+            (Some(now), Some(want)) if now.is_like(&want.file) && is_read => FileState::InPlace,
+            (Some(now), Some(want)) if now.is_like(&want.file) => FileState::Unread,
             (Some(now), _)
                 if self.is_ours(path) || is_marked(&now.bytes) && !self.is_known(path) =>
             {
-                State::Outdated
+                FileState::Outdated
             }
-            (Some(_), _) if self.is_known(path) => State::Changed,
-            (Some(_), _) => State::Foreign,
+            (Some(_), _) if self.is_known(path) => FileState::Changed,
+            (Some(_), _) => FileState::Foreign,
         }
     }
 
@@ -167,39 +173,48 @@ impl<'a> Changes<'a> {
         hosts: impl Iterator<Item = (&'h str, Vec<String>)>,
         is_read: bool,
         path: impl Fn(&str) -> HostPath,
-    ) -> Vec<Row> {
+    ) -> Vec<MirrorRow> {
         let row = |(host, urls): (&str, Vec<String>)| {
             let path = path(host);
-            Row { host: host.to_owned(), state: self.state(&path, is_read), path, urls }
+            MirrorRow { host: host.to_owned(), state: self.state(&path, is_read), path, urls }
         };
         hosts.map(row).collect()
     }
 
     /// Says that `case` was met, once.
-    pub(crate) fn met(&mut self, case: &'static Case, found: &str) {
+    pub(crate) fn note_case(&mut self, case: &'static HostCondition, found: &str) {
         let note = self.note(case, found);
         self.notes.push(note);
     }
 
     /// Says that `case` was met in the file at `path`, which is edited for it; once
     /// that is done there is nothing to say any more.
-    pub(crate) fn edits(&mut self, path: &HostPath, case: &'static Case, found: &str) {
+    pub(crate) fn note_case_for_edit(
+        &mut self,
+        path: &HostPath,
+        case: &'static HostCondition,
+        found: &str,
+    ) {
         let note = self.note(case, found);
         self.edits.push((path.clone(), note));
     }
 
-    fn note(&mut self, case: &'static Case, found: &str) -> String {
+    fn note(&mut self, case: &'static HostCondition, found: &str) -> String {
         if !self.cases.contains(&case) {
             self.cases.push(case);
         }
-        format!("{found}: {}", case.words)
+        format!("{found}: {}", case.advice)
     }
 
     /// The plan of what was `rendered`, with a row for each host.
     ///
     /// # Errors
     /// If something that is no file stands where one has to go.
-    pub(crate) fn plan_of(self, rendered: Rendered, rows: Vec<Row>) -> Result<Plan, Refusal> {
+    pub(crate) fn plan_of(
+        self,
+        rendered: Rendered,
+        rows: Vec<MirrorRow>,
+    ) -> Result<HostPlan, PlanRefusal> {
         let mut plan = self.plan()?;
         plan.rows = rows;
         plan.inexpressible = rendered.inexpressible;
@@ -211,13 +226,13 @@ impl<'a> Changes<'a> {
     ///
     /// # Errors
     /// If something that is no file stands where one has to go.
-    pub(super) fn plan(mut self) -> Result<Plan, Refusal> {
+    pub(super) fn plan(mut self) -> Result<HostPlan, PlanRefusal> {
         let observed = self.observed;
         let wanted = std::mem::take(&mut self.wanted);
         let old = self.old.take();
         let mut ledger = Ledger::new(observed.runtime, self.form);
-        let mut steps = Steps::default();
-        for Want { path, file, part } in wanted {
+        let mut steps = StepSequence::default();
+        for WantedFile { path, file, part } in wanted {
             let now = self.there(&path)?;
             let known = old.as_ref().and_then(|old| old.files.get(&path));
             let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
@@ -227,20 +242,23 @@ impl<'a> Changes<'a> {
                 && !is_ours
                 && known.before.file().is_none_or(|before| !now.is_like(&before))
             {
-                self.met(&condition::CHANGED, &format!("{path} was changed since we wrote it"));
+                self.note_case(
+                    &condition::CHANGED,
+                    &format!("{path} was changed since we wrote it"),
+                );
             }
             let written = match (known, part) {
                 // What others wrote into it since is not taken for ours.
-                (Some(known), Part::Edited(_)) if !writes && !is_ours => known.clone(),
-                (Some(known), Part::Edited(base)) if !is_ours => Written {
-                    before: Before::of(base.as_ref()),
+                (Some(known), Ownership::Edited(_)) if !writes && !is_ours => known.clone(),
+                (Some(known), Ownership::Edited(base)) if !is_ours => WrittenFile {
+                    before: OriginalFile::of(base.as_ref()),
                     ..known.clone().holding(&file.bytes)
                 },
                 (Some(known), _) => known.clone().holding(&file.bytes),
-                (None, Part::Edited(base)) => Written::new(base.as_ref(), &file.bytes),
-                (None, Part::Whole) => {
+                (None, Ownership::Edited(base)) => WrittenFile::new(base.as_ref(), &file.bytes),
+                (None, Ownership::Whole) => {
                     let before = now.filter(|now| !is_marked(&now.bytes));
-                    Written::new(before, &file.bytes)
+                    WrittenFile::new(before, &file.bytes)
                 }
             };
             ledger.files.insert(path.clone(), written);
@@ -249,7 +267,7 @@ impl<'a> Changes<'a> {
             }
         }
         self.stale(old.as_ref(), &mut ledger, &mut steps);
-        let restart_allowed = self.restart == Restart::Allow;
+        let restart_allowed = self.restart == RestartPolicy::Allow;
         let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
         let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
         plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
@@ -260,27 +278,27 @@ impl<'a> Changes<'a> {
     }
 
     /// The regular file at `path`.
-    fn there(&self, path: &HostPath) -> Result<Option<&'a File>, Refusal> {
+    fn there(&self, path: &HostPath) -> Result<Option<&'a HostFile>, PlanRefusal> {
         match self.observed.files.get(path) {
-            None | Some(Entry::Absent) => Ok(None),
-            Some(Entry::File(file)) => Ok(Some(file)),
-            Some(Entry::Link(target, _)) => {
+            None | Some(HostEntry::Absent) => Ok(None),
+            Some(HostEntry::File(file)) => Ok(Some(file)),
+            Some(HostEntry::Link(target, _)) => {
                 let found = format!("{path}: expected a file, found a link to {target}");
-                Err(Refusal::new(&condition::LINK, found))
+                Err(PlanRefusal::new(&condition::LINK, found))
             }
-            Some(Entry::Directory(_)) => {
+            Some(HostEntry::Directory(_)) => {
                 let found = format!("{path}: expected a file, found a directory");
-                Err(Refusal::new(&condition::NO_FILE, found))
+                Err(PlanRefusal::new(&condition::NO_FILE, found))
             }
-            Some(Entry::Other(what)) => {
+            Some(HostEntry::Other(what)) => {
                 let found = format!("{path}: expected a file, found {what}");
-                Err(Refusal::new(&condition::NO_FILE, found))
+                Err(PlanRefusal::new(&condition::NO_FILE, found))
             }
         }
     }
 
     /// What we wrote once and is no longer wanted.
-    fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut Steps) {
+    fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut StepSequence) {
         let Some(old) = old else { return };
         let mut stale: Vec<_> =
             old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path)).collect();
@@ -290,11 +308,11 @@ impl<'a> Changes<'a> {
         });
         for (path, written) in stale {
             let Some(now) = self.observed.files.file(path) else { continue };
-            match revert::of(path, written, now) {
-                revert::Back::Remove => {
-                    steps.back(self.observed, Step::Remove { path: path.clone() });
+            match revert::revert(path, written, now) {
+                revert::RestoredFile::Remove => {
+                    steps.back(self.observed, PlannedStep::Remove { path: path.clone() });
                 }
-                revert::Back::Write { file, left } => {
+                revert::RestoredFile::Write { file, left } => {
                     if !left.is_empty() {
                         self.notes.push(format!(
                             "{path}: somebody else changed {}: left as it is",
@@ -302,10 +320,10 @@ impl<'a> Changes<'a> {
                         ));
                     }
                     if !now.is_like(&file) {
-                        steps.back(self.observed, Step::Write { path: path.clone(), file });
+                        steps.back(self.observed, PlannedStep::Write { path: path.clone(), file });
                     }
                 }
-                revert::Back::Stays(why) => {
+                revert::RestoredFile::Stays(why) => {
                     self.notes
                         .push(format!("{path} was changed since we wrote it, and stays: {why}"));
                 }
@@ -327,12 +345,12 @@ impl<'a> Changes<'a> {
 ///
 /// # Errors
 /// If the ledger of what we wrote cannot be read.
-pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    Changes::none(observed, restart)?.plan()
+pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPlan, PlanRefusal> {
+    PlanBuilder::none(observed, restart)?.plan()
 }
 
-fn ledger(observed: &Observed) -> Result<Option<Ledger>, Refusal> {
-    observed.ledger().map_err(|error| Refusal::new(&condition::LEDGER, error.to_string()))
+fn ledger(observed: &ObservedHost) -> Result<Option<Ledger>, PlanRefusal> {
+    observed.ledger().map_err(|error| PlanRefusal::new(&condition::LEDGER, error.to_string()))
 }
 
 /// The first words of every file that image-swap writes, where its format has comments.

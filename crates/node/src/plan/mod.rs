@@ -11,35 +11,35 @@ use std::{
     fmt,
 };
 
-use image_swap_core::nodes::Inexpressible;
+use image_swap_core::mirror::UnsupportedRule;
 
 use crate::{
-    condition::Case,
-    files::{Entry, File, Files, HostPath},
+    condition::HostCondition,
+    files::{HostEntry, HostFile, HostFiles, HostPath},
     ledger::Ledger,
-    observed::Observed,
-    runtime::kind::Runtime,
+    observed::ObservedHost,
+    runtime::kind::ContainerRuntime,
 };
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
 ///
 /// The steps hold credentials; what [`Plan::diff`] prints does not.
 #[derive(Clone, Default)]
-pub struct Plan {
+pub struct HostPlan {
     /// What to do. The ledger is written first and last, as a step like any other.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlannedStep>,
     /// Why the runtime has to be restarted, if it has to be.
     pub restart: Option<String>,
     /// Whether that is allowed.
     pub restart_allowed: bool,
     /// What is there now, for each host that the runtime is told about.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MirrorRow>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// The rows of docs/nodes.md that were met.
-    pub cases: Vec<&'static Case>,
+    pub cases: Vec<&'static HostCondition>,
     /// The rules that the runtime cannot be told.
-    pub inexpressible: Vec<Inexpressible>,
+    pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// What [`Self::diff`] shows nowhere.
@@ -48,7 +48,7 @@ pub struct Plan {
 
 /// What a plan comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PlanOutcome {
     /// Everything is as it should be.
     InPlace,
     /// There is something to do, and nothing has to be restarted.
@@ -61,20 +61,20 @@ pub enum Outcome {
 
 /// What a runtime is told about one registry host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct MirrorRow {
     /// The host that references name, `_default` for all others.
     pub host: String,
     /// The file that tells, or should.
     pub path: HostPath,
     /// How that is.
-    pub state: State,
+    pub state: FileState,
     /// The URLs that are asked for it, in order, without the repository.
     pub urls: Vec<String>,
 }
 
 /// How a file of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum FileState {
     /// As it should be, and read by the runtime.
     InPlace,
     /// Not there.
@@ -89,37 +89,39 @@ pub enum State {
     Unread,
 }
 
-impl Plan {
+impl HostPlan {
     /// What the plan comes to.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> PlanOutcome {
         match (self.steps.is_empty(), &self.restart) {
-            (true, _) => Outcome::InPlace,
-            (false, None) => Outcome::Change,
-            (false, Some(_)) if self.restart_allowed => Outcome::ChangeAndRestart,
-            (false, Some(_)) => Outcome::NeedsRestart,
+            (true, _) => PlanOutcome::InPlace,
+            (false, None) => PlanOutcome::Change,
+            (false, Some(_)) if self.restart_allowed => PlanOutcome::ChangeAndRestart,
+            (false, Some(_)) => PlanOutcome::NeedsRestart,
         }
     }
 
     /// The steps that take back what [`Self::steps`] did to `observed`, which is
     /// the host before them; also where only some of them were carried out. The
     /// ledger, which is written first, is taken back when no file of ours is left.
-    pub fn undo(&self, observed: &Observed) -> Vec<Step> {
-        let mut undo: Vec<Step> = Vec::new();
+    pub fn undo(&self, observed: &ObservedHost) -> Vec<PlannedStep> {
+        let mut undo: Vec<PlannedStep> = Vec::new();
         let mut seen = BTreeSet::new();
         for step in &self.steps {
             match step {
-                Step::MakeDirectory { path, .. } => {
-                    undo.push(Step::RemoveDirectory { path: path.clone() });
+                PlannedStep::MakeDirectory { path, .. } => {
+                    undo.push(PlannedStep::RemoveDirectory { path: path.clone() });
                 }
-                Step::Write { path, .. } | Step::Remove { path } if seen.insert(path) => {
+                PlannedStep::Write { path, .. } | PlannedStep::Remove { path }
+                    if seen.insert(path) =>
+                {
                     undo.push(match observed.files.file(path) {
-                        Some(file) => Step::Write { path: path.clone(), file: file.clone() },
-                        None => Step::Remove { path: path.clone() },
+                        Some(file) => PlannedStep::Write { path: path.clone(), file: file.clone() },
+                        None => PlannedStep::Remove { path: path.clone() },
                     });
                 }
-                Step::RemoveDirectory { path } => {
+                PlannedStep::RemoveDirectory { path } => {
                     let mode = if Ledger::directories().contains(path) { 0o700 } else { 0o755 };
-                    undo.push(Step::MakeDirectory { path: path.clone(), mode });
+                    undo.push(PlannedStep::MakeDirectory { path: path.clone(), mode });
                 }
                 _ => {}
             }
@@ -129,19 +131,19 @@ impl Plan {
     }
 
     /// The file that is to replace the one at `path`, if one is.
-    pub fn written(&self, path: &HostPath) -> Option<&File> {
+    pub fn written(&self, path: &HostPath) -> Option<&HostFile> {
         self.steps.iter().rev().find_map(|step| match step {
-            Step::Write { path: found, file } if found == path => Some(file),
+            PlannedStep::Write { path: found, file } if found == path => Some(file),
             _ => None,
         })
     }
 }
 
 /// Not the steps: they hold credentials.
-impl fmt::Debug for Plan {
+impl fmt::Debug for HostPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths: Vec<String> =
-            self.steps.iter().filter_map(Step::path).map(HostPath::to_string).collect();
+            self.steps.iter().filter_map(PlannedStep::path).map(HostPath::to_string).collect();
         f.debug_struct("Plan")
             .field("paths", &paths)
             .field("restart", &self.restart)
@@ -151,7 +153,7 @@ impl fmt::Debug for Plan {
 
 /// One thing to do on a host. Doing it twice is doing it once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PlannedStep {
     /// Make a directory, unless it is there; its parent is.
     MakeDirectory {
         /// Where.
@@ -164,7 +166,7 @@ pub enum Step {
         /// Where.
         path: HostPath,
         /// Its bytes and permissions.
-        file: File,
+        file: HostFile,
     },
     /// Remove a file, if it is there.
     Remove {
@@ -179,16 +181,16 @@ pub enum Step {
     /// Restart the runtime: the files before this are what it is to read.
     Restart {
         /// Which.
-        runtime: Runtime,
+        runtime: ContainerRuntime,
     },
     /// Have the runtime read its files again, which stops nothing.
     Reload {
         /// Which.
-        runtime: Runtime,
+        runtime: ContainerRuntime,
     },
 }
 
-impl Step {
+impl PlannedStep {
     /// The path that is changed, if one is.
     pub const fn path(&self) -> Option<&HostPath> {
         match self {
@@ -201,43 +203,43 @@ impl Step {
     }
 }
 
-impl Files {
+impl HostFiles {
     /// Does in memory what `step` does on a host.
-    pub fn apply(&mut self, step: &Step) {
+    pub fn apply(&mut self, step: &PlannedStep) {
         match step {
-            Step::MakeDirectory { path, .. } => {
+            PlannedStep::MakeDirectory { path, .. } => {
                 if !self.exists(path) {
                     self.name_in_parent(path, true);
-                    self.insert(path.clone(), Entry::Directory(Vec::new()));
+                    self.insert(path.clone(), HostEntry::Directory(Vec::new()));
                 }
             }
-            Step::Write { path, file } => {
+            PlannedStep::Write { path, file } => {
                 self.name_in_parent(path, true);
-                self.insert(path.clone(), Entry::File(file.clone()));
+                self.insert(path.clone(), HostEntry::File(file.clone()));
             }
-            Step::Remove { path } => {
+            PlannedStep::Remove { path } => {
                 self.name_in_parent(path, false);
-                self.insert(path.clone(), Entry::Absent);
+                self.insert(path.clone(), HostEntry::Absent);
             }
-            Step::RemoveDirectory { path } => {
+            PlannedStep::RemoveDirectory { path } => {
                 if self.names(path).is_empty() {
                     self.name_in_parent(path, false);
-                    self.insert(path.clone(), Entry::Absent);
+                    self.insert(path.clone(), HostEntry::Absent);
                 }
             }
-            Step::Restart { .. } | Step::Reload { .. } => {}
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => {}
         }
     }
 
     fn name_in_parent(&mut self, path: &HostPath, there: bool) {
         let Some(parent) = path.parent() else { return };
-        let Some(Entry::Directory(mut names)) = self.get(&parent).cloned() else { return };
+        let Some(HostEntry::Directory(mut names)) = self.get(&parent).cloned() else { return };
         match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
             Err(at) if there => names.insert(at, path.name().to_owned()),
             Ok(at) if !there => drop(names.remove(at)),
             _ => return,
         }
-        self.insert(parent, Entry::Directory(names));
+        self.insert(parent, HostEntry::Directory(names));
     }
 }
 

@@ -3,18 +3,18 @@
 use image_swap_text::{encoding::Encoding, json::edit, toml};
 
 use crate::{
-    files::{File, HostPath},
-    ledger::{Before, Written},
+    files::{HostFile, HostPath},
+    ledger::{OriginalFile, WrittenFile},
 };
 
 /// What to do with a file that we wrote.
-pub(crate) enum Back {
+pub(crate) enum RestoredFile {
     /// It was not there before.
     Remove,
     /// It was something else.
     Write {
         /// What it becomes.
-        file: File,
+        file: HostFile,
         /// What others changed of ours, which stays.
         left: Vec<String>,
     },
@@ -23,19 +23,19 @@ pub(crate) enum Back {
 }
 
 /// What the file `now` at `path` becomes without what we had `written`.
-pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
+pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> RestoredFile {
     if written.is_ours(&now.bytes) {
         return match written.before.file() {
-            None => Back::Remove,
-            Some(file) => Back::Write { file, left: Vec::new() },
+            None => RestoredFile::Remove,
+            Some(file) => RestoredFile::Write { file, left: Vec::new() },
         };
     }
     let is = |ends: &[&str]| ends.iter().any(|end| path.as_str().ends_with(end));
     if !is(&[".toml", ".conf", ".json"]) {
-        return Back::Stays("it cannot be told apart".to_owned());
+        return RestoredFile::Stays("it cannot be told apart".to_owned());
     }
     let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
-    let ours = written.ours.last().map(crate::Bytes::get).unwrap_or_default();
+    let ours = written.ours.last().map(crate::LedgerBytes::get).unwrap_or_default();
     // TOML has one encoding.
     let text = |bytes: &[u8]| {
         let decoded = Encoding::decode(bytes);
@@ -44,7 +44,7 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
     let (Some((_, before)), Some((_, ours)), Some((encoding, text))) =
         (text(&before), text(&ours), text(&now.bytes))
     else {
-        return Back::Stays("it is no text".to_owned());
+        return RestoredFile::Stays("it is no text".to_owned());
     };
     let text = text.as_str();
     let without = if is(&[".json"]) {
@@ -58,11 +58,11 @@ pub(crate) fn of(path: &HostPath, written: &Written, now: &File) -> Back {
             .map_err(|error| error.to_string())
     };
     match without {
-        Err(why) => Back::Stays(why),
-        Ok((true, ..)) if matches!(written.before, Before::Absent) => Back::Remove,
+        Err(why) => RestoredFile::Stays(why),
+        Ok((true, ..)) if matches!(written.before, OriginalFile::Absent) => RestoredFile::Remove,
         Ok((_, text, left)) => {
             let bytes = encoding.encode(&text);
-            Back::Write { file: File { bytes, mode: now.mode, owner: now.owner }, left }
+            RestoredFile::Write { file: HostFile { bytes, mode: now.mode, owner: now.owner }, left }
         }
     }
 }

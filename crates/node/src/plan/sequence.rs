@@ -3,33 +3,33 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    files::{File, HostPath},
+    files::{HostFile, HostPath},
     ledger::Ledger,
-    observed::Observed,
-    plan::{Plan, Step},
-    runtime::reload::Telling,
+    observed::ObservedHost,
+    plan::{HostPlan, PlannedStep},
+    runtime::reload::ReloadMode,
 };
 
 /// Steps by what they are for.
 #[derive(Default)]
-pub(super) struct Steps {
+pub(super) struct StepSequence {
     /// Files that are read whenever something is pulled.
-    files: Vec<Step>,
+    files: Vec<PlannedStep>,
     /// Files that leave, or get back what they were.
-    gone: Vec<Step>,
+    gone: Vec<PlannedStep>,
     /// Files of which the runtime is told right after them.
-    told: Vec<Step>,
+    told: Vec<PlannedStep>,
     /// Directories that are empty when all else is gone.
-    directories: Vec<Step>,
+    directories: Vec<PlannedStep>,
 }
 
-impl Steps {
+impl StepSequence {
     /// Writes a file, and makes the directories above it that are not there.
     pub(super) fn write(
         &mut self,
-        observed: &Observed,
+        observed: &ObservedHost,
         path: HostPath,
-        file: File,
+        file: HostFile,
         ledger: &mut Ledger,
     ) {
         let mut missing = BTreeSet::new();
@@ -42,41 +42,41 @@ impl Steps {
         }
         for path in missing {
             if ledger.directories.insert(path.clone()) {
-                self.files.push(Step::MakeDirectory { path, mode: 0o755 });
+                self.files.push(PlannedStep::MakeDirectory { path, mode: 0o755 });
             }
         }
         match telling(observed, &path) {
-            Telling::Nothing => self.files.push(Step::Write { path, file }),
-            _ => self.told.push(Step::Write { path, file }),
+            ReloadMode::OnPull => self.files.push(PlannedStep::Write { path, file }),
+            _ => self.told.push(PlannedStep::Write { path, file }),
         }
     }
 
     /// A step that takes a file of ours away.
-    pub(super) fn back(&mut self, observed: &Observed, step: Step) {
+    pub(super) fn back(&mut self, observed: &ObservedHost, step: PlannedStep) {
         match step.path().map(|path| telling(observed, path)) {
-            None | Some(Telling::Nothing) => self.gone.push(step),
+            None | Some(ReloadMode::OnPull) => self.gone.push(step),
             Some(_) => self.told.push(step),
         }
     }
 
     /// Removes a directory of ours.
     pub(super) fn remove_directory(&mut self, path: HostPath) {
-        self.directories.push(Step::RemoveDirectory { path });
+        self.directories.push(PlannedStep::RemoveDirectory { path });
     }
 
     /// All steps from `old` to `ledger`, which is written first and last.
     pub(super) fn plan(
         self,
-        observed: &Observed,
+        observed: &ObservedHost,
         old: Option<&Ledger>,
         ledger: &Ledger,
         restart_allowed: bool,
         unread: Option<String>,
-    ) -> Plan {
+    ) -> HostPlan {
         let runtime = observed.runtime;
         let pending = old.is_some_and(|old| old.restart);
-        let mut told = self.told.iter().filter_map(Step::path);
-        let read_at_start = told.find(|path| telling(observed, path) == Telling::Restart);
+        let mut told = self.told.iter().filter_map(PlannedStep::path);
+        let read_at_start = told.find(|path| telling(observed, path) == ReloadMode::Restart);
         let restart = match read_at_start {
             Some(path) => Some(format!("{runtime} reads {path} when it starts")),
             None if unread.is_some() => unread,
@@ -88,15 +88,15 @@ impl Steps {
         let restart = restart.filter(|_| !observed.at_rest);
         let told = match (&restart, self.told.is_empty()) {
             _ if observed.at_rest => None,
-            (Some(_), _) => Some(Step::Restart { runtime }),
-            (None, false) => Some(Step::Reload { runtime }),
+            (Some(_), _) => Some(PlannedStep::Restart { runtime }),
+            (None, false) => Some(PlannedStep::Reload { runtime }),
             (None, true) => None,
         };
         let changes = told.is_some()
             || !self.told.is_empty()
             || [&self.files, &self.gone, &self.directories].iter().any(|steps| !steps.is_empty());
         let settled = (!ledger.files.is_empty()).then_some(ledger);
-        let mut plan = Plan { restart, restart_allowed, ..Plan::default() };
+        let mut plan = HostPlan { restart, restart_allowed, ..HostPlan::default() };
         if !changes && old == settled {
             return plan;
         }
@@ -108,24 +108,24 @@ impl Steps {
             intent.restart = plan.restart.is_some();
             let missing = Ledger::directories().into_iter();
             let missing = missing.filter(|path| !observed.files.exists(path));
-            plan.steps.extend(missing.map(|path| Step::MakeDirectory { path, mode: 0o700 }));
-            plan.steps.push(Step::Write { path: Ledger::path(), file: intent.file() });
+            plan.steps.extend(missing.map(|path| PlannedStep::MakeDirectory { path, mode: 0o700 }));
+            plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: intent.file() });
         }
         let Self { files, gone, told: main, directories } = self;
         plan.steps.extend([files, gone, main].into_iter().flatten());
         plan.steps.extend(told);
         plan.steps.extend(directories);
         if settled.is_some() {
-            plan.steps.push(Step::Write { path: Ledger::path(), file: ledger.file() });
+            plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: ledger.file() });
         } else {
-            plan.steps.push(Step::Remove { path: Ledger::path() });
+            plan.steps.push(PlannedStep::Remove { path: Ledger::path() });
             let directories = Ledger::directories().into_iter().rev();
-            plan.steps.extend(directories.map(|path| Step::RemoveDirectory { path }));
+            plan.steps.extend(directories.map(|path| PlannedStep::RemoveDirectory { path }));
         }
         plan
     }
 }
 
-fn telling(observed: &Observed, path: &HostPath) -> Telling {
-    Telling::of(observed.runtime, &observed.config, path)
+fn telling(observed: &ObservedHost, path: &HostPath) -> ReloadMode {
+    ReloadMode::of(observed.runtime, &observed.config, path)
 }

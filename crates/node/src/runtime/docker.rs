@@ -3,18 +3,18 @@
 //! Source: docs.docker.com, `dockerd`; both keys are read again on SIGHUP.
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     render::{DOCKER, Options, Rendered},
 };
 use image_swap_text::{encoding::Encoding, json::edit};
 
 use crate::{
-    condition::{self, Refusal},
-    desired::Desired,
-    files::{File, HostPath},
-    observed::Observed,
+    condition::{self, PlanRefusal},
+    desired::DesiredConfig,
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
     owner,
-    plan::{Contact, Plan, builder::Changes},
+    plan::{Contact, HostPlan, builder::PlanBuilder},
     runtime::{glob, kind::Version, layout, systemd},
 };
 
@@ -44,7 +44,7 @@ const DEFAULTS: [&str; 2] = ["/etc/default/docker", "/etc/sysconfig/docker"];
 const ENCODINGS: Version = Version::new(23, 0, 0);
 
 /// Returns the `daemon.json` that dockerd is started with; `None` if nothing names one.
-pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+pub(crate) fn config(observed: &ObservedHost) -> Option<HostPath> {
     if let Some(found) = owner::option(&observed.arguments, &CONFIG_FILE) {
         return Some(HostPath::new(found));
     }
@@ -68,23 +68,26 @@ pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
 }
 
 /// Refuses a dockerd of a snap, which reads files of its own.
-fn refuse_snap(observed: &Observed) -> Result<(), Refusal> {
+fn refuse_snap(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let of_process = observed.arguments.first().map(|program| program.starts_with("/snap/"));
     let sign = SNAP.iter().find(|path| observed.files.exists(&(**path).into()));
     match (of_process, sign) {
         (None | Some(true), Some(sign)) => {
-            Err(Refusal::new(&condition::OWNER_SNAP_DOCKER, format!("found {sign}")))
+            Err(PlanRefusal::new(&condition::OWNER_SNAP_DOCKER, format!("found {sign}")))
         }
         _ => Ok(()),
     }
 }
 
-pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+pub(crate) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
     refuse_snap(observed)?;
-    let mut changes = Changes::new(observed, desired)?;
+    let mut changes = PlanBuilder::new(observed, desired)?;
     if desired.fallback == Fallback::Never {
         let found = "expected fallback upstream for docker, found never";
-        return Err(Refusal::new(&condition::DOCKER_NEVER, found));
+        return Err(PlanRefusal::new(&condition::DOCKER_NEVER, found));
     }
     let rendered = render(desired);
     for file in &rendered.files {
@@ -92,7 +95,7 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             let directory = HostPath::new(ETC).join(&file.path).parent();
             let directory = directory.unwrap_or_else(|| HostPath::new(ETC));
             let name = layout::name_of_ca(&changes, &directory, file.text.as_bytes());
-            changes.whole(directory.join(name), File::public(file.text.clone()));
+            changes.whole(directory.join(name), HostFile::public(file.text.clone()));
         } else if file.text.trim() != "{}" {
             daemon_json(observed, &mut changes, &file.text)?;
         }
@@ -115,15 +118,16 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
 
 /// The lists of `rendered`, in a file of their own or in front of what is there.
 fn daemon_json(
-    observed: &Observed,
-    changes: &mut Changes<'_>,
+    observed: &ObservedHost,
+    changes: &mut PlanBuilder<'_>,
     rendered: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), PlanRefusal> {
     let path = &observed.config;
     let lists = edit::lists(rendered);
-    let edit = |file: &File| {
-        let refused =
-            |found: String| Refusal::new(&condition::DAEMON_JSON_ODD, format!("{path}: {found}"));
+    let edit = |file: &HostFile| {
+        let refused = |found: String| {
+            PlanRefusal::new(&condition::DAEMON_JSON_ODD, format!("{path}: {found}"))
+        };
         let (encoding, text) = Encoding::decode(&file.bytes)
             .ok_or_else(|| refused("expected UTF-8 or UTF-16, found other bytes".to_owned()))?;
         let is_old = observed.version.is_some_and(|version| version < ENCODINGS);
@@ -132,19 +136,23 @@ fn daemon_json(
             return Err(refused(found.to_owned()));
         }
         let text = edit::with(&text, &lists).map_err(|error| refused(error.to_string()))?;
-        Ok(File { bytes: encoding.encode(&text), mode: file.mode, owner: None })
+        Ok(HostFile { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
     if let Some((file, flag)) = flag(observed, &lists) {
         let found = format!("{file}: expected no {flag} beside {path}, found it");
-        return Err(Refusal::new(&condition::DOCKER_FLAGS, found));
+        return Err(PlanRefusal::new(&condition::DOCKER_FLAGS, found));
     }
     let base = changes.base(path);
     let file = match &base {
         Some(base) => {
-            changes.edits(path, &condition::DAEMON_JSON, &format!("{path} is somebody else's"));
+            changes.note_case_for_edit(
+                path,
+                &condition::DAEMON_JSON,
+                &format!("{path} is somebody else's"),
+            );
             edit(base)?
         }
-        None => File::public(rendered),
+        None => HostFile::public(rendered),
     };
     // It may say so already, however somebody else has written it.
     let now = observed.files.file(path).filter(|now| edit::same(&now.bytes, &file.bytes));
@@ -153,7 +161,7 @@ fn daemon_json(
 }
 
 /// A flag of dockerd for one of the lists, and the file that gives it.
-fn flag(observed: &Observed, lists: &edit::Lists) -> Option<(HostPath, &'static str)> {
+fn flag(observed: &ObservedHost, lists: &edit::Lists) -> Option<(HostPath, &'static str)> {
     let flags = FLAGS.iter().filter(|(key, _)| lists.iter().any(|(list, _)| list == key));
     let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
     starts(observed, &mut Vec::new()).into_iter().find_map(|path| {
@@ -165,13 +173,16 @@ fn flag(observed: &Observed, lists: &edit::Lists) -> Option<(HostPath, &'static 
 }
 
 /// The files that say how dockerd is started.
-fn starts(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+fn starts(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let files = STARTS.iter();
     files.flat_map(|pattern| glob::expand(pattern, &observed.files, unseen)).collect()
 }
 
 /// What has to be looked at.
-pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
+pub(crate) fn unread_paths(
+    desired: Option<&DesiredConfig<'_>>,
+    observed: &ObservedHost,
+) -> Vec<HostPath> {
     let rendered = desired.map(render).unwrap_or_default();
     let files = rendered.files.iter().map(|file| HostPath::new(ETC).join(&file.path));
     let mut unseen: Vec<HostPath> = files.collect();
@@ -180,14 +191,14 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     systemd::environment("docker", &observed.files, &mut unseen);
     unseen.extend(SNAP.map(HostPath::new));
     let targets = desired.map(|desired| desired.declaration.mirrors());
-    for host in targets.into_iter().flat_map(Mirrors::targets) {
+    for host in targets.into_iter().flat_map(MirrorTable::targets) {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
-        unseen.extend(layout::unseen(&directory, observed));
+        unseen.extend(layout::unread_paths(&directory, observed));
     }
     unseen
 }
 
-fn render(desired: &Desired<'_>) -> Rendered {
+fn render(desired: &DesiredConfig<'_>) -> Rendered {
     let options = Options { show_credentials: true, ..Options::default() };
     DOCKER.render(desired.declaration, options)
 }

@@ -1,10 +1,14 @@
 //! Patterns as Go's `filepath.Glob` reads them.
 
-use crate::files::{Entry, Files, HostPath};
+use crate::files::{HostEntry, HostFiles, HostPath};
 
 /// The files that `pattern` names, sorted; what has to be looked at first is
 /// added to `unseen`.
-pub(crate) fn expand(pattern: &str, files: &Files, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+pub(crate) fn expand(
+    pattern: &str,
+    files: &HostFiles,
+    unseen: &mut Vec<HostPath>,
+) -> Vec<HostPath> {
     let mut found = vec![HostPath::new("/")];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let mut next = Vec::new();
@@ -25,7 +29,7 @@ pub(crate) fn expand(pattern: &str, files: &Files, unseen: &mut Vec<HostPath>) -
             unseen.push(path.clone());
             false
         }
-        Some(entry) => matches!(entry, Entry::File(_) | Entry::Link(_, Some(_))),
+        Some(entry) => matches!(entry, HostEntry::File(_) | HostEntry::Link(_, Some(_))),
     });
     found
 }
@@ -73,7 +77,7 @@ fn in_class(class: &[char], c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::File;
+    use crate::files::HostFile;
 
     #[test]
     fn patterns_are_those_of_go() {
@@ -90,12 +94,12 @@ mod tests {
 
     #[test]
     fn directories_are_asked_for_before_what_is_in_them() {
-        let mut files = Files::default();
+        let mut files = HostFiles::default();
         let mut unseen = Vec::new();
         assert!(expand("/etc/*/x.toml", &files, &mut unseen).is_empty());
         assert_eq!(unseen, ["/etc".into()]);
-        files.insert("/etc", Entry::Directory(vec!["a".to_owned(), "b".to_owned()]));
-        files.insert("/etc/a/x.toml", Entry::File(File::public("")));
+        files.insert("/etc", HostEntry::Directory(vec!["a".to_owned(), "b".to_owned()]));
+        files.insert("/etc/a/x.toml", HostEntry::File(HostFile::public("")));
         unseen.clear();
         assert_eq!(expand("/etc/*/x.toml", &files, &mut unseen), ["/etc/a/x.toml".into()]);
         assert_eq!(unseen, ["/etc/b/x.toml".into()]);

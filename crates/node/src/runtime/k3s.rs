@@ -4,19 +4,19 @@
 //! Source: k3s, `pkg/agent/containerd`; docs.k3s.io, docs.rke2.io.
 
 use image_swap_core::{
-    nodes::Fallback,
+    mirror::Fallback,
     render::{K3S, Options, Rendered},
 };
 use image_swap_text::yaml::Tree;
 
 use crate::{
-    condition::{self, Refusal},
-    desired::Desired,
-    files::{File, HostPath},
-    observed::Observed,
+    condition::{self, PlanRefusal},
+    desired::DesiredConfig,
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
     owner,
-    plan::{Plan, builder::Changes},
-    runtime::{kind::Runtime, systemd},
+    plan::{HostPlan, builder::PlanBuilder},
+    runtime::{kind::ContainerRuntime, systemd},
 };
 
 /// What ends the fallback; on the command line too, where nobody sees it from here.
@@ -32,31 +32,40 @@ const KEYS: usize = 5;
 /// Where the rendered file looks for the CA, whichever of the two reads it.
 const CA: &str = "/etc/rancher/k3s";
 
-pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired)?;
+pub(crate) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
     private_registry(observed)
-        .map_err(|found| Refusal::new(&condition::PRIVATE_REGISTRY, found))?;
+        .map_err(|found| PlanRefusal::new(&condition::PRIVATE_REGISTRY, found))?;
     let rendered = render(desired);
     let text = rendered.files.iter().find(|file| file.path == NAME).map(|file| file.text.as_str());
     let merged = merged(observed, &mut changes, text.unwrap_or_default())?;
     if desired.fallback == Fallback::Never && !never_asks(observed) {
         let found =
             format!("expected {FLAG} in {}, found that it is not set", config_yaml(observed));
-        return Err(Refusal::new(&condition::RANCHER_NEVER, found));
+        return Err(PlanRefusal::new(&condition::RANCHER_NEVER, found));
     }
     for file in &rendered.files {
         let (path, bytes) = match file.path.as_str() {
             NAME => (observed.config.clone(), merged.clone().into_bytes()),
             path => (HostPath::new(CA).join(path), file.text.clone().into_bytes()),
         };
-        changes.whole(path, if file.secret { File::secret(bytes) } else { File::public(bytes) });
+        changes.whole(
+            path,
+            if file.secret { HostFile::secret(bytes) } else { HostFile::public(bytes) },
+        );
     }
     let rows = changes.rows(desired.urls(|_| None), true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
 /// What has to be looked at.
-pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
+pub(crate) fn unread_paths(
+    desired: Option<&DesiredConfig<'_>>,
+    observed: &ObservedHost,
+) -> Vec<HostPath> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
     let mut paths: Vec<HostPath> =
@@ -70,7 +79,7 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     paths
 }
 
-fn render(desired: &Desired<'_>) -> Rendered {
+fn render(desired: &DesiredConfig<'_>) -> Rendered {
     // The fallback is configured elsewhere.
     let options = Options { fallback: Fallback::Upstream, ..desired.options() };
     K3S.render(desired.declaration, options)
@@ -78,7 +87,7 @@ fn render(desired: &Desired<'_>) -> Rendered {
 
 /// Returns the file of registries that k3s or RKE2 is configured to read; `None` if that is
 /// the default one.
-pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+pub(crate) fn config(observed: &ObservedHost) -> Option<HostPath> {
     private_registry(observed).ok().flatten()
 }
 
@@ -86,7 +95,7 @@ pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
 ///
 /// # Errors
 /// If it is not one absolute path.
-fn private_registry(observed: &Observed) -> Result<Option<HostPath>, String> {
+fn private_registry(observed: &ObservedHost) -> Result<Option<HostPath>, String> {
     let named = commands(observed).into_iter().filter_map(|(service, words)| {
         Some((format!("the unit {service}"), owner::value(&words, &PRIVATE_REGISTRY)?.to_owned()))
     });
@@ -112,15 +121,15 @@ fn private_registry(observed: &Observed) -> Result<Option<HostPath>, String> {
 }
 
 /// Returns the services of a runtime.
-const fn services(runtime: Runtime) -> [&'static str; 2] {
+const fn services(runtime: ContainerRuntime) -> [&'static str; 2] {
     match runtime {
-        Runtime::Rke2 => ["rke2-server", "rke2-agent"],
+        ContainerRuntime::Rke2 => ["rke2-server", "rke2-agent"],
         _ => ["k3s", "k3s-agent"],
     }
 }
 
 /// Returns the command line of each service that there is.
-fn commands(observed: &Observed) -> Vec<(&'static str, Vec<String>)> {
+fn commands(observed: &ObservedHost) -> Vec<(&'static str, Vec<String>)> {
     let services = services(observed.runtime).into_iter();
     let commands = services
         .map(|service| (service, systemd::command_line(service, &observed.files, &mut Vec::new())));
@@ -128,7 +137,7 @@ fn commands(observed: &Observed) -> Vec<(&'static str, Vec<String>)> {
 }
 
 /// Returns the file of options.
-fn config_yaml(observed: &Observed) -> HostPath {
+fn config_yaml(observed: &ObservedHost) -> HostPath {
     let mut named = commands(observed).into_iter();
     let named = named.find_map(|(_, words)| owner::option(&words, &CONFIG).map(HostPath::new));
     let default = observed.runtime.config().parent().unwrap_or_else(|| HostPath::new("/"));
@@ -136,7 +145,7 @@ fn config_yaml(observed: &Observed) -> HostPath {
 }
 
 /// Returns the value of `key` in the files of options, and its file; the last file wins.
-fn configured(observed: &Observed, key: &str) -> Option<(String, String)> {
+fn configured(observed: &ObservedHost, key: &str) -> Option<(String, String)> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
     let names = observed.files.names(&drop_ins).iter();
@@ -151,7 +160,7 @@ fn configured(observed: &Observed, key: &str) -> Option<(String, String)> {
 }
 
 /// True if the host's configuration ends the fallback.
-fn never_asks(observed: &Observed) -> bool {
+fn never_asks(observed: &ObservedHost) -> bool {
     configured(observed, FLAG).is_some_and(|(_, value)| value == "true")
 }
 
@@ -160,16 +169,27 @@ fn never_asks(observed: &Observed) -> bool {
 ///
 /// # Errors
 /// If that file holds more.
-fn merged(observed: &Observed, changes: &mut Changes<'_>, text: &str) -> Result<String, Refusal> {
+fn merged(
+    observed: &ObservedHost,
+    changes: &mut PlanBuilder<'_>,
+    text: &str,
+) -> Result<String, PlanRefusal> {
     let path = &observed.config;
     let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
     let refusal = |found: &str| {
-        Refusal::new(&condition::REGISTRIES_YAML, format!("{path}, of another tool, has {found}"))
+        PlanRefusal::new(
+            &condition::REGISTRIES_YAML,
+            format!("{path}, of another tool, has {found}"),
+        )
     };
     let before =
         String::from_utf8(before.bytes).map_err(|_| refusal("bytes that are not UTF-8"))?;
     let names = shared(&before).map_err(|found| refusal(&found))?;
-    changes.edits(path, &condition::REGISTRIES_YAML_EMPTY, &format!("{path} names no mirror"));
+    changes.note_case_for_edit(
+        path,
+        &condition::REGISTRIES_YAML_EMPTY,
+        &format!("{path} names no mirror"),
+    );
     let ours = Tree::parse(text).ok();
     let is_there = |name: &str| {
         let tree = ours.as_ref()?;

@@ -7,7 +7,7 @@ use crate::files::HostPath;
 /// A program that pulls images on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Runtime {
+pub enum ContainerRuntime {
     /// containerd with a config.toml of its own.
     Containerd,
     /// CRI-O.
@@ -23,16 +23,16 @@ pub enum Runtime {
 }
 
 /// All runtimes.
-pub const RUNTIMES: [Runtime; 6] = [
-    Runtime::Containerd,
-    Runtime::Crio,
-    Runtime::K3s,
-    Runtime::Rke2,
-    Runtime::Docker,
-    Runtime::Podman,
+pub const RUNTIMES: [ContainerRuntime; 6] = [
+    ContainerRuntime::Containerd,
+    ContainerRuntime::Crio,
+    ContainerRuntime::K3s,
+    ContainerRuntime::Rke2,
+    ContainerRuntime::Docker,
+    ContainerRuntime::Podman,
 ];
 
-impl Runtime {
+impl ContainerRuntime {
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Runtime {
     }
 }
 
-impl FromStr for Runtime {
+impl FromStr for ContainerRuntime {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -67,7 +67,7 @@ impl FromStr for Runtime {
     }
 }
 
-impl fmt::Display for Runtime {
+impl fmt::Display for ContainerRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -3,8 +3,8 @@
 
 use crate::{
     files::HostPath,
-    observed::Observed,
-    plan::{Contact, builder::Changes},
+    observed::ObservedHost,
+    plan::{Contact, builder::PlanBuilder},
 };
 
 /// The name of the declared authority.
@@ -14,8 +14,8 @@ const OTHER_CA: &str = "image-swap-ca.crt";
 
 /// Returns the names of the files of other tools in `directory`.
 pub(crate) fn names(
-    changes: &Changes<'_>,
-    observed: &Observed,
+    changes: &PlanBuilder<'_>,
+    observed: &ObservedHost,
     directory: &HostPath,
 ) -> Vec<String> {
     let names = observed.files.names(directory).iter();
@@ -24,7 +24,7 @@ pub(crate) fn names(
 
 /// Returns the name for the declared authority `bytes`: another tool's `ca.crt` stays.
 pub(crate) fn name_of_ca(
-    changes: &Changes<'_>,
+    changes: &PlanBuilder<'_>,
     directory: &HostPath,
     bytes: &[u8],
 ) -> &'static str {
@@ -34,8 +34,8 @@ pub(crate) fn name_of_ca(
 
 /// Returns how `host` is reached with the certificates in `directory`.
 pub(crate) fn contact(
-    changes: &Changes<'_>,
-    observed: &Observed,
+    changes: &PlanBuilder<'_>,
+    observed: &ObservedHost,
     directory: &HostPath,
     host: &str,
 ) -> Contact {
@@ -51,7 +51,7 @@ pub(crate) fn contact(
 }
 
 /// Returns the paths to look at in `directory`.
-pub(crate) fn unseen(directory: &HostPath, observed: &Observed) -> Vec<HostPath> {
+pub(crate) fn unread_paths(directory: &HostPath, observed: &ObservedHost) -> Vec<HostPath> {
     let names = observed.files.names(directory).iter().map(|name| directory.join(name));
     let names: Vec<HostPath> = names.collect();
     [directory.clone()].into_iter().chain(names).collect()

@@ -3,7 +3,7 @@
 //! Source: systemd.unit(5), systemd.service(5).
 
 use crate::{
-    files::{Files, HostPath},
+    files::{HostFiles, HostPath},
     runtime::glob,
 };
 
@@ -18,7 +18,11 @@ const DIRECTORIES: [&str; 5] = [
 
 /// Returns the words of the command line of the service `name`; empty if there is none. Paths
 /// that have to be looked at first are added to `unseen`.
-pub(crate) fn command_line(name: &str, files: &Files, unseen: &mut Vec<HostPath>) -> Vec<String> {
+pub(crate) fn command_line(
+    name: &str,
+    files: &HostFiles,
+    unseen: &mut Vec<HostPath>,
+) -> Vec<String> {
     let mut words = Vec::new();
     for path in sources(name, files, unseen) {
         let text = files.text(&path).unwrap_or_default().replace("\\\n", " ");
@@ -33,7 +37,11 @@ pub(crate) fn command_line(name: &str, files: &Files, unseen: &mut Vec<HostPath>
 
 /// Returns the values of the environment of the service `name`, with their names: those in its
 /// units, and then those in the files that these name.
-pub(crate) fn environment(name: &str, files: &Files, unseen: &mut Vec<HostPath>) -> Vec<String> {
+pub(crate) fn environment(
+    name: &str,
+    files: &HostFiles,
+    unseen: &mut Vec<HostPath>,
+) -> Vec<String> {
     let mut variables = Vec::new();
     for path in sources(name, files, unseen) {
         let text = files.text(&path).unwrap_or_default().replace("\\\n", " ");
@@ -50,13 +58,13 @@ pub(crate) fn environment(name: &str, files: &Files, unseen: &mut Vec<HostPath>)
 }
 
 /// Returns the lines of a file that are not comments.
-pub(crate) fn lines(files: &Files, path: &HostPath) -> Vec<String> {
+pub(crate) fn lines(files: &HostFiles, path: &HostPath) -> Vec<String> {
     let lines = files.text(path).unwrap_or_default().lines();
     lines.filter(|line| !line.trim_start().starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Returns the unit of a service, and then its drop-ins in the order in which they are read.
-pub(crate) fn sources(name: &str, files: &Files, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+pub(crate) fn sources(name: &str, files: &HostFiles, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let units = DIRECTORIES
         .iter()
         .flat_map(|directory| glob::expand(&format!("{directory}/{name}.service"), files, unseen));
@@ -98,13 +106,13 @@ pub(crate) fn split(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{Entry, File};
+    use crate::files::{HostEntry, HostFile};
 
     #[test]
     fn last_command_line_of_drop_ins_is_in_force() {
-        let mut files = Files::default();
+        let mut files = HostFiles::default();
         let mut add = |path: &str, text: &str| {
-            files.insert(path, Entry::File(File::public(text)));
+            files.insert(path, HostEntry::File(HostFile::public(text)));
         };
         add(
             "/lib/systemd/system/docker.service",
@@ -115,7 +123,7 @@ mod tests {
             "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd \\\n  --config-file '/opt/d.json'\n",
         );
         let directory = |names: &[&str]| {
-            Entry::Directory(names.iter().map(|name| (*name).to_owned()).collect())
+            HostEntry::Directory(names.iter().map(|name| (*name).to_owned()).collect())
         };
         files.insert("/etc/systemd/system/docker.service.d", directory(&["a.conf"]));
         let mut unseen = Vec::new();

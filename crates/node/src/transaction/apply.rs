@@ -7,31 +7,31 @@ use crate::{
         write::{clean, remove},
     },
     ledger::Ledger,
-    observe::Seen,
-    plan::{Outcome, Plan, Step},
-    runtime::kind::Runtime,
+    observe::HostObservation,
+    plan::{HostPlan, PlanOutcome, PlannedStep},
+    runtime::kind::ContainerRuntime,
     transaction::{
-        HostChange, Progress, Restarting, command,
-        error::{Failed, Left, RestartError, Why},
-        executor::Carrier,
+        HostChange, Progress, RestartSettings, command,
+        error::{ApplyError, ApplyFailure, FinalState, RestartError},
+        executor::StepExecutor,
         journal, preflight, rollback,
-        supervised_restart::Guarded,
+        supervised_restart::SupervisedRestart,
         watchdog,
     },
 };
 
 /// An exclusive lock on the host. A plan made under it is applied to the state that it was made
 /// from.
-pub struct Turn<'a> {
+pub struct HostSession<'a> {
     host: &'a Host,
     lock: Lock,
-    restarting: &'a Restarting,
+    restarting: &'a RestartSettings,
     progress: Progress<'a>,
 }
 
 /// The result of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub enum ApplyOutcome {
     /// The host was as planned already.
     Nothing,
     /// The plan was applied, and the runtime needs nothing else.
@@ -42,7 +42,7 @@ pub enum Applied {
     Changing(String),
 }
 
-impl<'a> Turn<'a> {
+impl<'a> HostSession<'a> {
     /// Waits for the lock. Then it rolls back a change that was killed together with its
     /// watchdog; `restarting` has the command for that.
     ///
@@ -50,17 +50,18 @@ impl<'a> Turn<'a> {
     /// If image-swap cannot write below its own directory, or cannot roll that change back.
     pub fn take(
         host: &'a Host,
-        restarting: &'a Restarting,
+        restarting: &'a RestartSettings,
         progress: Progress<'a>,
-    ) -> Result<Self, Failed> {
+    ) -> Result<Self, ApplyFailure> {
         let waits = || progress("another image-swap is at work on this host: waiting for its end");
-        let lock = host.lock(waits).map_err(|source| Failed {
-            why: Why::Lock { path: Host::state(), source },
-            left: Left::AsItWas,
+        let lock = host.lock(waits).map_err(|source| ApplyFailure {
+            why: ApplyError::Lock { path: Host::state(), source },
+            left: FinalState::AsItWas,
         })?;
         let turn = Self { host, lock, restarting, progress };
-        rollback::resume(host, restarting.command.as_deref(), progress)
-            .map_err(|why| Failed { why: Why::Interrupted, left: Left::Broken(why) })?;
+        rollback::resume(host, restarting.command.as_deref(), progress).map_err(|why| {
+            ApplyFailure { why: ApplyError::Interrupted, left: FinalState::Broken(why) }
+        })?;
         Ok(turn)
     }
 
@@ -68,31 +69,35 @@ impl<'a> Turn<'a> {
     ///
     /// # Errors
     /// The reason why the plan was given up, and the state of the host.
-    pub fn carry_out(&self, plan: &Plan, seen: &Seen) -> Result<Applied, Failed> {
+    pub fn apply(
+        &self,
+        plan: &HostPlan,
+        seen: &HostObservation,
+    ) -> Result<ApplyOutcome, ApplyFailure> {
         let Self { host, ref lock, restarting, progress } = *self;
         HostChange { host, lock, plan, seen, restarting, progress }.apply()
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for HostSession<'_> {
     fn drop(&mut self) {
         self.host.forget(&self.lock);
     }
 }
 
 impl HostChange<'_> {
-    fn apply(&self) -> Result<Applied, Failed> {
+    fn apply(&self) -> Result<ApplyOutcome, ApplyFailure> {
         self.clean();
-        let as_it_was = |why: Why| Failed { why, left: Left::AsItWas };
+        let as_it_was = |why: ApplyError| ApplyFailure { why, left: FinalState::AsItWas };
         let mut guarded = match self.plan.outcome() {
-            Outcome::InPlace => return Ok(Applied::Nothing),
-            Outcome::NeedsRestart => {
+            PlanOutcome::InPlace => return Ok(ApplyOutcome::Nothing),
+            PlanOutcome::NeedsRestart => {
                 let why = self.plan.restart.clone().unwrap_or_default();
-                return Err(as_it_was(Why::NeedsRestart(why)));
+                return Err(as_it_was(ApplyError::NeedsRestart(why)));
             }
-            Outcome::Change => None,
-            Outcome::ChangeAndRestart => {
-                Some(Guarded::begin(self).map_err(|error| as_it_was(error.into()))?)
+            PlanOutcome::Change => None,
+            PlanOutcome::ChangeAndRestart => {
+                Some(SupervisedRestart::begin(self).map_err(|error| as_it_was(error.into()))?)
             }
         };
         let applied = match self.execute(&mut guarded) {
@@ -103,39 +108,42 @@ impl HostChange<'_> {
                     Some(guarded) => guarded.roll_back(),
                     None => rollback::undo(self.host, &self.plan.undo(&self.seen.observed)),
                 };
-                return Err(Failed { why, left });
+                return Err(ApplyFailure { why, left });
             }
         };
         if let Some(guarded) = guarded {
-            let rolled_back = |left| Failed { why: RestartError::TakenBack.into(), left };
+            let rolled_back = |left| ApplyFailure { why: RestartError::RolledBack.into(), left };
             guarded.commit().map_err(rolled_back)?;
         }
         Ok(applied)
     }
 
-    fn execute(&self, guarded: &mut Option<Guarded<'_>>) -> Result<Applied, Why> {
-        let mut applied = Applied::Changed;
-        let mut carrier = Carrier::new(self.host);
+    fn execute(
+        &self,
+        guarded: &mut Option<SupervisedRestart<'_>>,
+    ) -> Result<ApplyOutcome, ApplyError> {
+        let mut applied = ApplyOutcome::Changed;
+        let mut carrier = StepExecutor::new(self.host);
         for (number, step) in self.plan.steps.iter().enumerate() {
             match (step, &mut *guarded) {
-                (Step::Restart { runtime }, Some(guarded)) => {
+                (PlannedStep::Restart { runtime }, Some(guarded)) => {
                     (self.progress)(&format!("restarting {runtime}"));
-                    applied = Applied::Restarted(guarded.restart(self.progress)?);
+                    applied = ApplyOutcome::Restarted(guarded.restart(self.progress)?);
                 }
-                (Step::Reload { runtime }, _) => {
+                (PlannedStep::Reload { runtime }, _) => {
                     if let Some(left) = self.reload(*runtime) {
-                        applied = Applied::Changing(left);
+                        applied = ApplyOutcome::Changing(left);
                     }
                 }
                 _ => {
                     if let Some(line) = line(step) {
                         (self.progress)(&line);
                     }
-                    carrier.carry(step, number)?;
+                    carrier.execute(step, number)?;
                 }
             }
             // Further files are put on disk once the ledger lists them.
-            if matches!(step, Step::Write { path, .. } if *path == Ledger::path()) {
+            if matches!(step, PlannedStep::Write { path, .. } if *path == Ledger::path()) {
                 carrier.stage(&self.plan.steps, number + 1)?;
             }
         }
@@ -145,7 +153,7 @@ impl HostChange<'_> {
     /// Removes files that a killed run left beside the files that it wrote.
     fn clean(&self) {
         let written = self.plan.steps.iter().filter_map(|step| match step {
-            Step::Write { path, .. } => Some(path.clone()),
+            PlannedStep::Write { path, .. } => Some(path.clone()),
             _ => None,
         });
         let observed = &self.seen.observed;
@@ -161,7 +169,7 @@ impl HostChange<'_> {
     }
 
     /// Has the runtime read its files again. Returns a note of what is left to do if it does not.
-    fn reload(&self, runtime: Runtime) -> Option<String> {
+    fn reload(&self, runtime: ContainerRuntime) -> Option<String> {
         let command = format!("systemctl reload {runtime}");
         (self.progress)(&command);
         let failed = command::run(self.host, &command).err()?;
@@ -170,10 +178,10 @@ impl HostChange<'_> {
 }
 
 /// Returns the progress line of a step.
-fn line(step: &Step) -> Option<String> {
+fn line(step: &PlannedStep) -> Option<String> {
     Some(match step {
-        Step::Write { path, .. } if *path != Ledger::path() => format!("writing {path}"),
-        Step::Remove { path } if *path != Ledger::path() => format!("removing {path}"),
+        PlannedStep::Write { path, .. } if *path != Ledger::path() => format!("writing {path}"),
+        PlannedStep::Remove { path } if *path != Ledger::path() => format!("removing {path}"),
         _ => return None,
     })
 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use crate::{
-    files::HostPath, host::Host, runtime::kind::Runtime, transaction::error::RestartError,
+    files::HostPath, host::Host, runtime::kind::ContainerRuntime, transaction::error::RestartError,
 };
 
 /// systemd gives a service 90 s to stop.
@@ -26,7 +26,7 @@ const LINES: usize = 5;
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// The command for `runtime` where none was given.
-pub(super) fn default(host: &Host, runtime: Runtime) -> String {
+pub(super) fn default(host: &Host, runtime: ContainerRuntime) -> String {
     let agent = |unit: &str| {
         ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"]
             .into_iter()
@@ -36,9 +36,9 @@ pub(super) fn default(host: &Host, runtime: Runtime) -> String {
             })
     };
     let unit = match runtime {
-        Runtime::K3s if agent("k3s-agent") => "k3s-agent",
-        Runtime::Rke2 if agent("rke2-agent") => "rke2-agent",
-        Runtime::Rke2 => "rke2-server",
+        ContainerRuntime::K3s if agent("k3s-agent") => "k3s-agent",
+        ContainerRuntime::Rke2 if agent("rke2-agent") => "rke2-agent",
+        ContainerRuntime::Rke2 => "rke2-server",
         other => other.name(),
     };
     format!("systemctl restart {unit}")

@@ -2,21 +2,21 @@
 
 use std::{fmt, io};
 
-use crate::{cri, files::HostPath, plan::Step, verify::check::CheckError};
+use crate::{cri, files::HostPath, plan::PlannedStep, verify::check::CheckError};
 
 /// Why a plan was not carried out, and how the host is now.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}\n{left}")]
-pub struct Failed {
+pub struct ApplyFailure {
     /// What went wrong.
-    pub why: Why,
+    pub why: ApplyError,
     /// How the host is.
-    pub left: Left,
+    pub left: FinalState,
 }
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-pub enum Why {
+pub enum ApplyError {
     /// The plan needs a restart, and that is not allowed.
     #[error("needs-restart: {0}; allow it with --restart allow")]
     NeedsRestart(String),
@@ -53,7 +53,7 @@ pub struct StepError {
 
 /// How a host is after a plan was given up.
 #[derive(Debug)]
-pub enum Left {
+pub enum FinalState {
     /// As it was.
     AsItWas,
     /// As it was, but for what could not be taken back.
@@ -63,20 +63,20 @@ pub enum Left {
 }
 
 impl StepError {
-    pub(super) fn of(step: &Step, source: io::Error) -> Self {
+    pub(super) fn of(step: &PlannedStep, source: io::Error) -> Self {
         let doing = match step {
-            Step::MakeDirectory { .. } => "make a directory",
-            Step::Write { .. } => "write a file",
-            Step::Remove { .. } => "remove a file",
-            Step::RemoveDirectory { .. } => "remove a directory",
-            Step::Restart { .. } | Step::Reload { .. } => "tell the runtime",
+            PlannedStep::MakeDirectory { .. } => "make a directory",
+            PlannedStep::Write { .. } => "write a file",
+            PlannedStep::Remove { .. } => "remove a file",
+            PlannedStep::RemoveDirectory { .. } => "remove a directory",
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => "tell the runtime",
         };
         let path = step.path().cloned().unwrap_or_else(|| HostPath::new("/"));
         Self { path, doing, source }
     }
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for FinalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsItWas => f.write_str("the host is as it was"),
@@ -136,7 +136,7 @@ pub enum RestartError {
     },
     /// It took the changes back by itself, though nothing was wrong with them.
     #[error("the change was good, but was taken back meanwhile, by a signal or for lateness")]
-    TakenBack,
+    RolledBack,
     /// The command failed.
     #[error("`{command}` failed: {said}")]
     Command {

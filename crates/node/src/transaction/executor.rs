@@ -3,36 +3,36 @@
 use std::{collections::HashMap, io};
 
 use crate::{
-    files::{File, HostPath},
+    files::{HostFile, HostPath},
     host::{
         Host,
         write::{Access, Staged, clean, make_directory, remove, remove_directory, stage},
     },
-    plan::Step,
+    plan::PlannedStep,
     transaction::error::StepError,
 };
 
 /// Steps on their way. What a step needs space for is put on disk before the
 /// first file but the ledger is replaced, so that a full disk is met while the
 /// host still is as it was.
-pub(crate) struct Carrier<'a> {
+pub(crate) struct StepExecutor<'a> {
     host: &'a Host,
     staged: HashMap<usize, Staged>,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> StepExecutor<'a> {
     pub(crate) fn new(host: &'a Host) -> Self {
         Self { host, staged: HashMap::new() }
     }
 
     /// Makes all directories and stages all files of `steps` from number `first`
     /// on. Of a path that is written twice the first is staged.
-    pub(crate) fn stage(&mut self, steps: &[Step], first: usize) -> Result<(), StepError> {
+    pub(crate) fn stage(&mut self, steps: &[PlannedStep], first: usize) -> Result<(), StepError> {
         let mut seen: Vec<&HostPath> = Vec::new();
         for (number, step) in steps.iter().enumerate().skip(first) {
             match step {
-                Step::MakeDirectory { .. } => self.carry(step, number)?,
-                Step::Write { path, file } if !seen.contains(&path) => {
+                PlannedStep::MakeDirectory { .. } => self.execute(step, number)?,
+                PlannedStep::Write { path, file } if !seen.contains(&path) => {
                     seen.push(path);
                     let staged =
                         self.prepare(path, file).map_err(|error| StepError::of(step, error))?;
@@ -45,25 +45,29 @@ impl<'a> Carrier<'a> {
     }
 
     /// Carries out one step, which has the number `number`.
-    pub(crate) fn carry(&mut self, step: &Step, number: usize) -> Result<(), StepError> {
+    pub(crate) fn execute(&mut self, step: &PlannedStep, number: usize) -> Result<(), StepError> {
         self.carried(step, number).map_err(|error| StepError::of(step, error))
     }
 
-    fn carried(&mut self, step: &Step, number: usize) -> io::Result<()> {
+    fn carried(&mut self, step: &PlannedStep, number: usize) -> io::Result<()> {
         match step {
-            Step::MakeDirectory { path, mode } => make_directory(&self.host.at(path)?, *mode),
-            Step::Write { path, file } => match self.staged.remove(&number) {
+            PlannedStep::MakeDirectory { path, mode } => {
+                make_directory(&self.host.at(path)?, *mode)
+            }
+            PlannedStep::Write { path, file } => match self.staged.remove(&number) {
                 Some(staged) => staged.commit(),
                 None => self.prepare(path, file)?.commit(),
             },
-            Step::Remove { path } => remove(&self.host.beside(path)?),
-            Step::RemoveDirectory { path } => remove_directory(&self.host.at(path)?).map(drop),
+            PlannedStep::Remove { path } => remove(&self.host.path_without_following(path)?),
+            PlannedStep::RemoveDirectory { path } => {
+                remove_directory(&self.host.at(path)?).map(drop)
+            }
             // The runtime is not the file system's business.
-            Step::Restart { .. } | Step::Reload { .. } => Ok(()),
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => Ok(()),
         }
     }
 
-    fn prepare(&self, path: &HostPath, file: &File) -> io::Result<Staged> {
+    fn prepare(&self, path: &HostPath, file: &HostFile) -> io::Result<Staged> {
         let place = self.host.at(path)?;
         // A file with a credential belongs to image-swap's own user, even if the file that
         // it replaces does not.
@@ -77,9 +81,12 @@ impl<'a> Carrier<'a> {
 
 /// Removes what a killed run left unfinished beside `paths`: it would keep their
 /// directories there, and nobody would know any more that it is ours.
-pub(crate) fn clean_beside<'p>(host: &Host, paths: impl IntoIterator<Item = &'p HostPath>) {
+pub(crate) fn remove_stale_temporaries<'p>(
+    host: &Host,
+    paths: impl IntoIterator<Item = &'p HostPath>,
+) {
     for path in paths {
         // Where it cannot be removed, the directory tells of it.
-        let _ = host.beside(path).and_then(|path| clean(&path));
+        let _ = host.path_without_following(path).and_then(|path| clean(&path));
     }
 }

@@ -11,17 +11,17 @@ use crate::{
         Host,
         write::{Access, read as read_file, remove as remove_file, replace},
     },
-    ledger::{Before, Bytes, Ledger},
-    observe::daemon::Place,
+    ledger::{Ledger, LedgerBytes, OriginalFile},
+    observe::daemon::RuntimeEndpoint,
 };
 
 /// How to put a host back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct RollbackPlan {
     /// Where its `/` is.
     pub(super) root: PathBuf,
     /// What to do, in order; the ledger is the last file.
-    pub(super) undo: Vec<Undo>,
+    pub(super) undo: Vec<UndoStep>,
     /// The file whose change needs a restart.
     pub(super) config: HostPath,
     /// The command that restarts the runtime.
@@ -41,7 +41,7 @@ pub(super) struct Order {
 /// A step back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub(super) enum Undo {
+pub(super) enum UndoStep {
     MakeDirectory {
         path: HostPath,
         mode: u32,
@@ -49,8 +49,8 @@ pub(super) enum Undo {
     /// Put back what was there before; `ours` is all that the change puts there.
     File {
         path: HostPath,
-        before: Before,
-        ours: Vec<Bytes>,
+        before: OriginalFile,
+        ours: Vec<LedgerBytes>,
     },
     RemoveDirectory {
         path: HostPath,
@@ -62,7 +62,7 @@ pub(crate) fn path() -> HostPath {
     Host::state().join("armed.json")
 }
 
-pub(super) fn write(host: &Host, order: &Order) -> io::Result<()> {
+pub(super) fn write(host: &Host, order: &RollbackPlan) -> io::Result<()> {
     let bytes = serde_json::to_vec(order)?;
     replace(&host.at(&path())?, &bytes, Access::ours(0o600))
 }
@@ -72,7 +72,7 @@ pub(super) fn remove(host: &Host) -> io::Result<()> {
     remove_file(&host.at(&path())?)
 }
 
-pub(super) fn read(host: &Host) -> io::Result<Option<Order>> {
+pub(super) fn read(host: &Host) -> io::Result<Option<RollbackPlan>> {
     let Some(bytes) = read_file(&host.at(&path())?)? else { return Ok(None) };
     // serde's messages quote what they found, which may be a credential.
     let unreadable = |error: serde_json::Error| {
@@ -93,7 +93,7 @@ impl Host {
     }
 }
 
-impl Undo {
+impl UndoStep {
     /// The path that is put back.
     pub(super) const fn path(&self) -> &HostPath {
         match self {
@@ -104,11 +104,11 @@ impl Undo {
     }
 }
 
-impl Order {
+impl RollbackPlan {
     /// The bytes that the configuration had.
     pub(super) fn config_before(&self) -> Option<Vec<u8>> {
         self.undo.iter().find_map(|undo| match undo {
-            Undo::File { path, before, .. } if *path == self.config => {
+            UndoStep::File { path, before, .. } if *path == self.config => {
                 before.file().map(|file| file.bytes)
             }
             _ => None,
@@ -117,7 +117,7 @@ impl Order {
 
     /// What is to be done before the runtime is restarted, and what after it: the
     /// ledger knows of every file until all is as it was.
-    pub(super) fn parts(&self) -> (&[Undo], &[Undo]) {
+    pub(super) fn parts(&self) -> (&[UndoStep], &[UndoStep]) {
         let ledger = self.undo.iter().position(|undo| *undo.path() == Ledger::path());
         self.undo.split_at(ledger.unwrap_or(self.undo.len()))
     }
@@ -135,7 +135,7 @@ impl Order {
     }
 
     /// Where the runtime was before the change.
-    pub(super) fn place(&self) -> Place {
-        Place { socket: self.socket.clone(), cri: self.cri, pid: self.pid }
+    pub(super) fn place(&self) -> RuntimeEndpoint {
+        RuntimeEndpoint { socket: self.socket.clone(), cri: self.cri, pid: self.pid }
     }
 }

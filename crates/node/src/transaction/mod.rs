@@ -22,8 +22,8 @@ pub(crate) mod watchdog;
 
 use crate::{
     host::{Host, lock::Lock},
-    observe::Seen,
-    plan::Plan,
+    observe::HostObservation,
+    plan::HostPlan,
 };
 
 /// A receiver of progress, one line at a time.
@@ -31,7 +31,7 @@ pub type Progress<'a> = &'a dyn Fn(&str);
 
 /// Settings of a restart.
 #[derive(Clone, Debug, Default)]
-pub struct Restarting {
+pub struct RestartSettings {
     /// A command line for `sh`; `None` for that of systemd for the runtime.
     pub command: Option<String>,
     /// A reference that has to be pulled as before; `None` for one that the host runs.
@@ -42,8 +42,8 @@ pub struct Restarting {
 pub(crate) struct HostChange<'a> {
     pub(crate) host: &'a Host,
     pub(crate) lock: &'a Lock,
-    pub(crate) plan: &'a Plan,
-    pub(crate) seen: &'a Seen,
-    pub(crate) restarting: &'a Restarting,
+    pub(crate) plan: &'a HostPlan,
+    pub(crate) seen: &'a HostObservation,
+    pub(crate) restarting: &'a RestartSettings,
     pub(crate) progress: Progress<'a>,
 }

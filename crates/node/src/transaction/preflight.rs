@@ -14,17 +14,17 @@ use std::{
 };
 
 use crate::{
-    cri::{self, Client},
+    cri::{self, CriClient},
     files::HostPath,
     host::{
         Host,
         write::{Access, make_directory, replace, stage},
     },
-    observe::Seen,
+    observe::HostObservation,
     transaction::{
         command::{PAUSE, tail},
         error::RestartError,
-        sandbox_config::Private,
+        sandbox_config::SandboxConfig,
     },
 };
 
@@ -47,12 +47,16 @@ pub(crate) fn clean(host: &Host) {
 }
 
 /// Sees that the CRI of a containerd comes up with `file` as its configuration.
-pub(super) fn preflight(host: &Host, seen: &Seen, file: &crate::File) -> Result<(), RestartError> {
+pub(super) fn preflight(
+    host: &Host,
+    seen: &HostObservation,
+    file: &crate::HostFile,
+) -> Result<(), RestartError> {
     let program =
         seen.daemon.program.clone().ok_or(RestartError::NoProgram { program: PROGRAM })?;
-    let trial = Trial::make(host)?;
+    let trial = Sandbox::make(host)?;
     let dump = trial.dump(host, &program, &seen.observed.config, file)?;
-    let private = Private::new(dir().as_str());
+    let private = SandboxConfig::new(dir().as_str());
     let config = private
         .moved(&dump)
         .map_err(|error| RestartError::Unreadable { program: PROGRAM, said: error.to_string() })?;
@@ -65,17 +69,17 @@ pub(super) fn preflight(host: &Host, seen: &Seen, file: &crate::File) -> Result<
 }
 
 /// The files of a trial, for as long as it lasts.
-struct Trial {
+struct Sandbox {
     dir: PathBuf,
 }
 
 /// A containerd of ours.
-struct Running<'t> {
-    trial: &'t Trial,
+struct SandboxProcess<'t> {
+    trial: &'t Sandbox,
     child: Child,
 }
 
-impl Trial {
+impl Sandbox {
     fn make(host: &Host) -> Result<Self, RestartError> {
         let doing = || RestartError::io(format!("make {}", dir()));
         clean(host);
@@ -91,7 +95,7 @@ impl Trial {
         host: &Host,
         program: &str,
         config: &HostPath,
-        file: &crate::File,
+        file: &crate::HostFile,
     ) -> Result<String, RestartError> {
         let mut place = host.at(config).map_err(RestartError::io(format!("find {config}")))?;
         if place.parent().is_none_or(|parent| !parent.is_dir()) {
@@ -118,11 +122,11 @@ impl Trial {
         &self,
         host: &Host,
         program: &str,
-        private: &Private,
-    ) -> Result<Running<'_>, RestartError> {
+        private: &SandboxConfig,
+    ) -> Result<SandboxProcess<'_>, RestartError> {
         let log = File::create(self.dir.join("log")).map_err(RestartError::io("write a log"))?;
         let child = host
-            .mortal(program)
+            .killed_with_parent(program)
             // These win over any file.
             .args(["--config", &private.path("config.toml")])
             .args(["--root", &private.path("root"), "--state", &private.path("state")])
@@ -132,11 +136,11 @@ impl Trial {
             .stderr(log)
             .spawn()
             .map_err(RestartError::io(format!("run {program}")))?;
-        Ok(Running { trial: self, child })
+        Ok(SandboxProcess { trial: self, child })
     }
 }
 
-impl Running<'_> {
+impl SandboxProcess<'_> {
     /// Waits for its CRI.
     fn answers(&mut self) -> Result<(), RestartError> {
         let start = Instant::now();
@@ -156,7 +160,7 @@ impl Running<'_> {
     }
 
     fn ask(&self) -> Result<(), cri::Error> {
-        let mut client = Client::connect(&self.trial.dir.join("c.sock"))?;
+        let mut client = CriClient::connect(&self.trial.dir.join("c.sock"))?;
         client.version()?;
         client.images().map(drop)
     }
@@ -176,7 +180,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for SandboxProcess<'_> {
     fn drop(&mut self) {
         // It has nothing to lose.
         let _ = self.child.kill();
@@ -184,7 +188,7 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Drop for Trial {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }

@@ -3,13 +3,13 @@
 
 use crate::{
     host::{Host, write::read},
-    observe::daemon::Place,
-    plan::Step,
+    observe::daemon::RuntimeEndpoint,
+    plan::PlannedStep,
     transaction::{
         Progress, command,
-        error::{Left, StepError},
-        executor::{Carrier, clean_beside},
-        journal::{self, Order, Undo},
+        error::{FinalState, StepError},
+        executor::{StepExecutor, remove_stale_temporaries},
+        journal::{self, RollbackPlan, UndoStep},
         runtime_health,
     },
 };
@@ -26,18 +26,18 @@ pub(super) fn resume(host: &Host, command: Option<&str>, told: Progress<'_>) -> 
 }
 
 /// Applies the steps of `undo` as far as possible, and returns the state of the host.
-pub(super) fn undo(host: &Host, undo: &[Step]) -> Left {
+pub(super) fn undo(host: &Host, undo: &[PlannedStep]) -> FinalState {
     match execute(host, undo) {
-        errors if errors.is_empty() => Left::AsItWas,
-        errors => Left::Differs(errors),
+        errors if errors.is_empty() => FinalState::AsItWas,
+        errors => FinalState::Differs(errors),
     }
 }
 
 /// Applies steps, each whether or not others fail, and returns the errors.
-fn execute(host: &Host, undo: &[Step]) -> Vec<StepError> {
-    clean_beside(host, undo.iter().filter_map(Step::path));
-    let mut carrier = Carrier::new(host);
-    undo.iter().filter_map(|step| carrier.carry(step, usize::MAX).err()).collect()
+fn execute(host: &Host, undo: &[PlannedStep]) -> Vec<StepError> {
+    remove_stale_temporaries(host, undo.iter().filter_map(PlannedStep::path));
+    let mut carrier = StepExecutor::new(host);
+    undo.iter().filter_map(|step| carrier.execute(step, usize::MAX).err()).collect()
 }
 
 /// Restores the files, restarts the runtime if it may have read those of the change, and removes
@@ -48,11 +48,11 @@ fn execute(host: &Host, undo: &[Step]) -> Vec<StepError> {
 ///
 /// # Errors
 /// If a file cannot be restored or the runtime not be restarted: the journal stays.
-pub(super) fn roll_back(host: &Host, order: &Order) -> Result<Vec<String>, String> {
+pub(super) fn roll_back(host: &Host, order: &RollbackPlan) -> Result<Vec<String>, String> {
     let swapped = was_swapped(host, order);
     if swapped && !order.restart {
         // Without space for it, the next run compares the file again.
-        let _ = journal::write(host, &Order { restart: true, ..order.clone() });
+        let _ = journal::write(host, &RollbackPlan { restart: true, ..order.clone() });
     }
     let mut stays = Vec::new();
     let (files, ledger) = order.parts();
@@ -60,7 +60,7 @@ pub(super) fn roll_back(host: &Host, order: &Order) -> Result<Vec<String>, Strin
     // After the files: a restart by another process from now on reads those.
     if swapped && !runtime_health::is_the_same(&order.place()) {
         let restarted = command::run(host, &order.command).map_err(|error| error.to_string());
-        let place = Place { pid: None, ..order.place() };
+        let place = RuntimeEndpoint { pid: None, ..order.place() };
         errors.extend(restarted.and_then(|()| runtime_health::wait(&place)).err());
     }
     if errors.is_empty() && stays.is_empty() {
@@ -74,17 +74,17 @@ pub(super) fn roll_back(host: &Host, order: &Order) -> Result<Vec<String>, Strin
 
 /// Applies `undo` as far as possible, and returns the errors; files that another process has
 /// changed since are added to `stays`.
-fn back(host: &Host, undo: &[Undo], stays: &mut Vec<String>) -> Vec<String> {
-    clean_beside(host, undo.iter().map(Undo::path));
+fn back(host: &Host, undo: &[UndoStep], stays: &mut Vec<String>) -> Vec<String> {
+    remove_stale_temporaries(host, undo.iter().map(UndoStep::path));
     let steps = undo.iter().map(|undo| undo.step(host));
-    let steps: Vec<Step> =
+    let steps: Vec<PlannedStep> =
         steps.filter_map(|step| step.map_err(|why| stays.push(why)).ok()?).collect();
     execute(host, &steps).iter().map(ToString::to_string).collect()
 }
 
 /// True if the main file of the runtime differs from the one before, or did when the rollback
 /// began.
-fn was_swapped(host: &Host, order: &Order) -> bool {
+fn was_swapped(host: &Host, order: &RollbackPlan) -> bool {
     let begun = || journal::read(host).is_ok_and(|armed| armed.is_some_and(|armed| armed.restart));
     let now = host.at(&order.config).and_then(|path| read(&path));
     order.restart || now.map_or(true, |now| now != order.config_before()) || begun()

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    cri::{self, Client},
-    observe::daemon::Place,
+    cri::{self, CriClient},
+    observe::daemon::RuntimeEndpoint,
     transaction::command::PAUSE,
 };
 
@@ -21,13 +21,13 @@ pub(super) const ALIVE: Duration = Duration::from_mins(1);
 pub(super) const PULL: Duration = Duration::from_mins(2);
 
 /// Waits until the runtime at `place` is another process than before, and answers.
-pub(super) fn wait(place: &Place) -> Result<(), String> {
+pub(super) fn wait(place: &RuntimeEndpoint) -> Result<(), String> {
     let start = Instant::now();
     loop {
         let found = match look(place) {
             Ok(()) => return Ok(()),
-            Err(Look::Dead(found)) => return Err(found),
-            Err(Look::NotYet(found)) => found,
+            Err(Unhealthy::Dead(found)) => return Err(found),
+            Err(Unhealthy::NotYet(found)) => found,
         };
         if start.elapsed() >= ALIVE {
             return Err(format!("after {} s: {found}", ALIVE.as_secs()));
@@ -37,28 +37,28 @@ pub(super) fn wait(place: &Place) -> Result<(), String> {
 }
 
 /// Whether the process that listened at `place` before still does.
-pub(super) fn is_the_same(place: &Place) -> bool {
-    let now = || Client::connect(&place.socket).ok()?.peer();
+pub(super) fn is_the_same(place: &RuntimeEndpoint) -> bool {
+    let now = || CriClient::connect(&place.socket).ok()?.peer();
     place.cri && place.pid.is_some() && place.pid == now()
 }
 
 /// Why it is not back.
-enum Look {
+enum Unhealthy {
     NotYet(String),
     /// It will not come.
     Dead(String),
 }
 
-fn look(place: &Place) -> Result<(), Look> {
+fn look(place: &RuntimeEndpoint) -> Result<(), Unhealthy> {
     if !place.cri {
-        return ping(&place.socket).map_err(|error| Look::NotYet(error.to_string()));
+        return ping(&place.socket).map_err(|error| Unhealthy::NotYet(error.to_string()));
     }
-    let not_yet = |error: cri::Error| Look::NotYet(error.to_string());
-    let mut client = Client::connect(&place.socket).map_err(not_yet)?;
+    let not_yet = |error: cri::Error| Unhealthy::NotYet(error.to_string());
+    let mut client = CriClient::connect(&place.socket).map_err(not_yet)?;
     let is_new = match (place.pid, client.peer()) {
         (Some(before), Some(now)) if before == now => {
             let found = format!("process {now} listens, as before: nothing was restarted");
-            return Err(Look::NotYet(found));
+            return Err(Unhealthy::NotYet(found));
         }
         (Some(_), Some(_)) => true,
         _ => false,
@@ -66,7 +66,7 @@ fn look(place: &Place) -> Result<(), Look> {
     match client.version().and_then(|_| client.images()) {
         Ok(_) => Ok(()),
         Err(error) if error.is_dead_plugin() && is_new => {
-            Err(Look::Dead(format!("containerd runs without CRI: {error}")))
+            Err(Unhealthy::Dead(format!("containerd runs without CRI: {error}")))
         }
         Err(error) => Err(not_yet(error)),
     }
@@ -88,14 +88,14 @@ fn ping(socket: &Path) -> std::io::Result<()> {
 
 /// The reference to pull after the restart: of `wanted`, or those that the host
 /// runs, the first that can be pulled now. In words what is known of it.
-pub(super) fn choose(place: &Place, wanted: Option<&str>) -> (Option<String>, String) {
+pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<String>, String) {
     /// A few are enough to tell that nothing can be pulled here.
     const TRIES: usize = 3;
     let none = |why: String| (None, why);
     if !place.cri {
         return none("no reference is tried: this runtime has no CRI".to_owned());
     }
-    let mut client = match Client::connect(&place.socket) {
+    let mut client = match CriClient::connect(&place.socket) {
         Ok(client) => client,
         Err(error) => return none(format!("no reference is tried: {error}")),
     };
@@ -126,6 +126,6 @@ fn is_reference(image: &str) -> bool {
 }
 
 /// Pulls `image` once more.
-pub(super) fn pull(place: &Place, image: &str) -> Result<(), cri::Error> {
-    Client::connect(&place.socket)?.pull(image, PULL).map(drop)
+pub(super) fn pull(place: &RuntimeEndpoint, image: &str) -> Result<(), cri::Error> {
+    CriClient::connect(&place.socket)?.pull(image, PULL).map(drop)
 }

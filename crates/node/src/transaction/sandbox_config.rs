@@ -14,11 +14,11 @@ const SNAPSHOTTERS: [&str; 5] = ["blockfile", "btrfs", "devmapper", "erofs", "zf
 
 /// Where a trial keeps everything.
 #[derive(Debug)]
-pub(super) struct Private {
+pub(super) struct SandboxConfig {
     dir: String,
 }
 
-impl Private {
+impl SandboxConfig {
     /// Below the directory `dir`, as the runtime sees it.
     pub(super) fn new(dir: &str) -> Self {
         Self { dir: dir.to_owned() }
@@ -180,7 +180,7 @@ version = 2
   [proxy_plugins.stargz]
     address = "/run/stargz.sock"
 "#;
-        let moved = Private::new("/p").moved(dump).unwrap();
+        let moved = SandboxConfig::new("/p").moved(dump).unwrap();
         let read: DocumentMut = moved.parse().unwrap();
         let plugins = &read["plugins"];
         for (found, expected) in [

@@ -9,12 +9,12 @@ use std::{
 
 use crate::{
     host::{Host, lock::Lock},
-    observe::daemon::Place,
-    runtime::kind::Runtime,
+    observe::daemon::RuntimeEndpoint,
+    runtime::kind::ContainerRuntime,
     transaction::{
         HostChange, Progress, command,
-        error::{Left, RestartError},
-        journal::{self, Order, Undo},
+        error::{FinalState, RestartError},
+        journal::{self, RollbackPlan, UndoStep},
         preflight,
         rollback::roll_back,
         runtime_health,
@@ -28,17 +28,17 @@ const VERB: [&str; 2] = ["node", "guard"];
 const PATIENCE: Duration = Duration::from_mins(6);
 
 /// A change that is not committed yet, and its watchdog.
-pub(crate) struct Guarded<'a> {
+pub(crate) struct SupervisedRestart<'a> {
     host: &'a Host,
-    order: Order,
-    place: Place,
+    order: RollbackPlan,
+    place: RuntimeEndpoint,
     image: Option<String>,
     known: String,
     guard: Child,
     stream: UnixStream,
 }
 
-impl<'a> Guarded<'a> {
+impl<'a> SupervisedRestart<'a> {
     /// Tries the configuration that the plan makes, and starts the watchdog. Nothing of the
     /// host has changed when this returns.
     pub(super) fn begin(change: &HostChange<'a>) -> Result<Self, RestartError> {
@@ -46,7 +46,7 @@ impl<'a> Guarded<'a> {
         let runtime = seen.observed.runtime;
         let config = &seen.observed.config;
         let file = plan.written(config).or_else(|| seen.observed.files.file(config));
-        if let (Runtime::Containerd, Some(file)) = (runtime, file) {
+        if let (ContainerRuntime::Containerd, Some(file)) = (runtime, file) {
             progress("trying the new configuration with a containerd of its own");
             preflight::preflight(host, seen, file)?;
         }
@@ -55,9 +55,9 @@ impl<'a> Guarded<'a> {
         progress(&known);
         let command = restarting.command.clone().unwrap_or_else(|| command::default(host, runtime));
         let undo = plan.undo(&seen.observed);
-        let order = Order {
+        let order = RollbackPlan {
             root: host.root().path().to_owned(),
-            undo: undo.iter().filter_map(|step| Undo::of(step, plan)).collect(),
+            undo: undo.iter().filter_map(|step| UndoStep::of(step, plan)).collect(),
             config: seen.observed.config.clone(),
             command,
             socket: place.socket.clone(),
@@ -94,7 +94,7 @@ impl<'a> Guarded<'a> {
     }
 
     /// Commits the change, unless it was rolled back just now.
-    pub(crate) fn commit(mut self) -> Result<(), Left> {
+    pub(crate) fn commit(mut self) -> Result<(), FinalState> {
         let said = self.exchange(COMMIT);
         let _ = self.guard.wait();
         match said.unwrap_or_default().trim_end() {
@@ -106,7 +106,7 @@ impl<'a> Guarded<'a> {
     }
 
     /// Rolls the change back, and returns the state of the host.
-    pub(crate) fn roll_back(mut self) -> Left {
+    pub(crate) fn roll_back(mut self) -> FinalState {
         let early = self.guard.try_wait().is_ok_and(|ended| ended.is_some());
         let said = self.exchange(ROLLBACK);
         let _ = self.guard.wait();
@@ -119,7 +119,7 @@ impl<'a> Guarded<'a> {
     }
 
     /// Rolls back in this process.
-    fn roll_back_here(&self) -> Left {
+    fn roll_back_here(&self) -> FinalState {
         left(&summary(roll_back(self.host, &self.order)))
     }
 
@@ -135,11 +135,11 @@ impl<'a> Guarded<'a> {
 }
 
 /// Returns the state of a host after the watchdog answered `said`.
-fn left(said: &str) -> Left {
-    if said == ROLLED_BACK { Left::AsItWas } else { Left::Broken(said.to_owned()) }
+fn left(said: &str) -> FinalState {
+    if said == ROLLED_BACK { FinalState::AsItWas } else { FinalState::Broken(said.to_owned()) }
 }
 
-fn arm(order: &Order, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
+fn arm(order: &RollbackPlan, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
     let io = || RestartError::io("start the process that takes changes back");
     let (mut ours, theirs) = UnixStream::pair().map_err(io())?;
     let guard = Command::new("/proc/self/exe")

@@ -1,34 +1,40 @@
 //! Steps back: made of the steps of a plan, and compared with the host before they are applied.
 
 use crate::{
-    files::{Entry, File, HostPath},
+    files::{HostEntry, HostFile, HostPath},
     host::Host,
-    ledger::{Before, Written},
+    ledger::{OriginalFile, WrittenFile},
     plan::{
-        Plan, Step,
-        revert::{self, Back},
+        HostPlan, PlannedStep,
+        revert::{self, RestoredFile},
     },
-    transaction::journal::Undo,
+    transaction::journal::UndoStep,
 };
 
-impl Undo {
+impl UndoStep {
     /// `step`, which takes back something of `plan`, if it is one that changes files.
-    pub(super) fn of(step: &Step, plan: &Plan) -> Option<Self> {
-        let file = |path: &HostPath, before: Option<&File>| {
+    pub(super) fn of(step: &PlannedStep, plan: &HostPlan) -> Option<Self> {
+        let file = |path: &HostPath, before: Option<&HostFile>| {
             let written = plan.steps.iter().filter_map(|step| match step {
-                Step::Write { path: found, file } if found == path => Some(file.bytes[..].into()),
+                PlannedStep::Write { path: found, file } if found == path => {
+                    Some(file.bytes[..].into())
+                }
                 _ => None,
             });
-            Self::File { path: path.clone(), before: Before::of(before), ours: written.collect() }
+            Self::File {
+                path: path.clone(),
+                before: OriginalFile::of(before),
+                ours: written.collect(),
+            }
         };
         Some(match step {
-            Step::MakeDirectory { path, mode } => {
+            PlannedStep::MakeDirectory { path, mode } => {
                 Self::MakeDirectory { path: path.clone(), mode: *mode }
             }
-            Step::Write { path, file: before } => file(path, Some(before)),
-            Step::Remove { path } => file(path, None),
-            Step::RemoveDirectory { path } => Self::RemoveDirectory { path: path.clone() },
-            Step::Restart { .. } | Step::Reload { .. } => return None,
+            PlannedStep::Write { path, file: before } => file(path, Some(before)),
+            PlannedStep::Remove { path } => file(path, None),
+            PlannedStep::RemoveDirectory { path } => Self::RemoveDirectory { path: path.clone() },
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => return None,
         })
     }
 
@@ -36,23 +42,25 @@ impl Undo {
     ///
     /// # Errors
     /// Why the file stays as somebody else has made it meanwhile.
-    pub(super) fn step(&self, host: &Host) -> Result<Option<Step>, String> {
+    pub(super) fn step(&self, host: &Host) -> Result<Option<PlannedStep>, String> {
         let (path, before, ours) = match self.clone() {
             Self::MakeDirectory { path, mode } => {
-                return Ok(Some(Step::MakeDirectory { path, mode }));
+                return Ok(Some(PlannedStep::MakeDirectory { path, mode }));
             }
-            Self::RemoveDirectory { path } => return Ok(Some(Step::RemoveDirectory { path })),
+            Self::RemoveDirectory { path } => {
+                return Ok(Some(PlannedStep::RemoveDirectory { path }));
+            }
             Self::File { path, before, ours } => (path, before, ours),
         };
         let stays = |why: &str| format!("{path} was changed meanwhile, and stays: {why}");
-        let now = match host.look(&path) {
-            Entry::Absent => None,
-            Entry::File(file) => Some(file),
+        let now = match host.stat(&path) {
+            HostEntry::Absent => None,
+            HostEntry::File(file) => Some(file),
             _ => return Err(stays("it is no regular file")),
         };
-        let put = |file: Option<File>| match file {
-            Some(file) => Step::Write { path: path.clone(), file },
-            None => Step::Remove { path: path.clone() },
+        let put = |file: Option<HostFile>| match file {
+            Some(file) => PlannedStep::Write { path: path.clone(), file },
+            None => PlannedStep::Remove { path: path.clone() },
         };
         let was = before.file();
         Ok(match now {
@@ -61,10 +69,10 @@ impl Undo {
                 if ours.is_empty() {
                     return Err(stays("it had been removed"));
                 }
-                match revert::of(&path, &Written { before, ours }, &now) {
-                    Back::Remove => Some(put(None)),
-                    Back::Write { file, .. } => (file != now).then(|| put(Some(file))),
-                    Back::Stays(why) => return Err(stays(&why)),
+                match revert::revert(&path, &WrittenFile { before, ours }, &now) {
+                    RestoredFile::Remove => Some(put(None)),
+                    RestoredFile::Write { file, .. } => (file != now).then(|| put(Some(file))),
+                    RestoredFile::Stays(why) => return Err(stays(&why)),
                 }
             }
             _ => Some(put(was)),

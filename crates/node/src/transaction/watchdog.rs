@@ -30,7 +30,7 @@ use crate::{
         write::{Access, replace},
     },
     transaction::{
-        journal::{self, Order},
+        journal::{self, RollbackPlan},
         rollback::roll_back,
     },
 };
@@ -71,7 +71,7 @@ pub fn run() -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(watch(stream))?;
-    let Some(Watched { order, host, mut stream, why }) = watched else { return Ok(()) };
+    let Some(PendingRollback { order, host, mut stream, why }) = watched else { return Ok(()) };
     let words = summary(roll_back(&host, &order)).replace('\n', " ");
     // The other process may have ended.
     let told = runtime.block_on(say(&mut stream, &words));
@@ -86,8 +86,8 @@ pub fn run() -> io::Result<()> {
 }
 
 /// A host to be put back.
-struct Watched {
-    order: Order,
+struct PendingRollback {
+    order: RollbackPlan,
     host: Host,
     stream: BufStream<UnixStream>,
     /// Why, if nobody asked for it.
@@ -95,7 +95,7 @@ struct Watched {
 }
 
 /// Waits for a word; `None`: it was disarmed.
-async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
+async fn watch(stream: net::UnixStream) -> io::Result<Option<PendingRollback>> {
     // What is caught does not end us, from now on.
     let mut terminate = signal(SignalKind::terminate())?;
     for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
@@ -104,23 +104,23 @@ async fn watch(stream: net::UnixStream) -> io::Result<Option<Watched>> {
     let mut stream = BufStream::new(UnixStream::from_std(stream)?);
     let mut line = String::new();
     stream.read_line(&mut line).await?;
-    let order: Order = serde_json::from_str(&line).map_err(io::Error::other)?;
+    let order: RollbackPlan = serde_json::from_str(&line).map_err(io::Error::other)?;
     let host = Host::new(Root::new(&order.root)?);
     say(&mut stream, READY).await?;
     let patience = Duration::from_secs(order.seconds);
     let why = match word(&mut stream, &mut terminate, patience).await {
-        Word::Commit => {
+        WatchdogWord::Commit => {
             let removed = journal::remove(&host);
             let words = removed.map_or_else(|error| error.to_string(), |()| COMMITTED.to_owned());
             say(&mut stream, &words).await?;
             return Ok(None);
         }
-        Word::Rollback => None,
-        Word::Ended => Some("the process that changed the host had ended"),
-        Word::Silence => Some("the process that changed the host did not finish in time"),
-        Word::Terminated => Some("it was told to end by SIGTERM"),
+        WatchdogWord::Rollback => None,
+        WatchdogWord::Ended => Some("the process that changed the host had ended"),
+        WatchdogWord::Silence => Some("the process that changed the host did not finish in time"),
+        WatchdogWord::Terminated => Some("it was told to end by SIGTERM"),
     };
-    Ok(Some(Watched { order, host, stream, why }))
+    Ok(Some(PendingRollback { order, host, stream, why }))
 }
 
 async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
@@ -129,7 +129,7 @@ async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
 }
 
 /// What it heard.
-enum Word {
+enum WatchdogWord {
     Commit,
     Rollback,
     Ended,
@@ -141,17 +141,17 @@ async fn word(
     stream: &mut BufStream<UnixStream>,
     terminate: &mut Signal,
     patience: Duration,
-) -> Word {
+) -> WatchdogWord {
     let mut line = String::new();
     tokio::select! {
         heard = timeout(patience, stream.read_line(&mut line)) => match heard {
-            Err(_) => Word::Silence,
-            Ok(_) if line.trim_end() == COMMIT => Word::Commit,
-            Ok(_) if line.trim_end() == ROLLBACK => Word::Rollback,
+            Err(_) => WatchdogWord::Silence,
+            Ok(_) if line.trim_end() == COMMIT => WatchdogWord::Commit,
+            Ok(_) if line.trim_end() == ROLLBACK => WatchdogWord::Rollback,
             // The other end is gone, in the middle of a word perhaps.
-            Ok(_) => Word::Ended,
+            Ok(_) => WatchdogWord::Ended,
         },
-        _ = terminate.recv() => Word::Terminated,
+        _ = terminate.recv() => WatchdogWord::Terminated,
     }
 }
 
@@ -173,11 +173,11 @@ mod tests {
     use super::*;
 
     /// What it hears if `speak` is done to it.
-    fn heard(speak: impl FnOnce(net::UnixStream)) -> Word {
+    fn heard(speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
         heard_within(Duration::MAX, speak)
     }
 
-    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> Word {
+    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (ours, theirs) = net::UnixStream::pair().unwrap();
@@ -191,17 +191,20 @@ mod tests {
 
     #[test]
     fn every_word_but_commit_starts_a_rollback() {
-        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), Word::Commit));
-        assert!(matches!(heard(|mut s| s.write_all(b"rollback\n").unwrap()), Word::Rollback));
-        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), Word::Ended));
-        assert!(matches!(heard(drop), Word::Ended));
+        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), WatchdogWord::Commit));
+        assert!(matches!(
+            heard(|mut s| s.write_all(b"rollback\n").unwrap()),
+            WatchdogWord::Rollback
+        ));
+        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), WatchdogWord::Ended));
+        assert!(matches!(heard(drop), WatchdogWord::Ended));
         let mut open = None;
         let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
-        assert!(matches!(silence, Word::Silence));
+        assert!(matches!(silence, WatchdogWord::Silence));
         let terminate = |stream| {
             kill_process(getpid(), Kind::TERM).unwrap();
             open = Some(stream);
         };
-        assert!(matches!(heard(terminate), Word::Terminated));
+        assert!(matches!(heard(terminate), WatchdogWord::Terminated));
     }
 }

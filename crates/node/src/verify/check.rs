@@ -5,11 +5,11 @@ use std::fs;
 use image_swap_core::declaration::{Certificates, Credential, Declaration};
 
 use crate::{
-    desired::{Desired, Form},
-    observe::Seen,
-    plan::{Contact, Plan},
+    desired::{ConfigForm, DesiredConfig},
+    observe::HostObservation,
+    plan::{Contact, HostPlan},
     registry::{Client, Error, Serves},
-    runtime::kind::Runtime,
+    runtime::kind::ContainerRuntime,
 };
 
 /// A target that the runtime could not pull from.
@@ -52,7 +52,11 @@ pub enum CheckError {
 ///
 /// # Errors
 /// If the runtime could not pull from a target.
-pub fn check(desired: &Desired<'_>, plan: &Plan, seen: &Seen) -> Result<Vec<String>, CheckError> {
+pub fn check(
+    desired: &DesiredConfig<'_>,
+    plan: &HostPlan,
+    seen: &HostObservation,
+) -> Result<Vec<String>, CheckError> {
     let mut notes = Vec::new();
     let declaration = held_by(desired, seen);
     let mirrors = declaration.mirrors();
@@ -96,14 +100,15 @@ pub fn check(desired: &Desired<'_>, plan: &Plan, seen: &Seen) -> Result<Vec<Stri
 }
 
 /// Returns the declaration without what the form cannot hold.
-fn held_by(desired: &Desired<'_>, seen: &Seen) -> Declaration {
+fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     let mut declaration = desired.declaration.clone();
-    let tables = seen.observed.runtime == Runtime::Containerd && desired.form != Form::CertsD;
+    let tables =
+        seen.observed.runtime == ContainerRuntime::Containerd && desired.form != ConfigForm::CertsD;
     if let Some(registry) = declaration.registry.as_mut().filter(|_| tables) {
         registry.ca = Certificates::default();
         let merges = seen.observed.version.is_none_or(|version| version.major >= 2);
-        registry.insecure &= desired.form == Form::Mirrors && !merges;
-        if desired.form == Form::Page {
+        registry.insecure &= desired.form == ConfigForm::Mirrors && !merges;
+        if desired.form == ConfigForm::Page {
             registry.username = Credential::default();
         }
     }
@@ -111,7 +116,7 @@ fn held_by(desired: &Desired<'_>, seen: &Seen) -> Declaration {
 }
 
 /// True if the process of the runtime has a proxy in its environment.
-fn uses_proxy(seen: &Seen) -> bool {
+fn uses_proxy(seen: &HostObservation) -> bool {
     let environment = seen.daemon.pid.and_then(|pid| fs::read(format!("/proc/{pid}/environ")).ok());
     let environment = environment.unwrap_or_default().to_ascii_lowercase();
     environment.split(|byte| *byte == 0).any(|variable| {

@@ -18,7 +18,7 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{MapForm, RuleSet, parse};
 use image_swap_serve::{
     Bound, Limits, RunningServer,
     pki::{Certificate, CertificateInForce, LocalAuthority},
@@ -40,7 +40,7 @@ pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
 
 pub(crate) fn mk_rules(list: &str) -> RuleSet {
-    RuleSet::new(map::parse(list, Form::List).0)
+    RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
 /// A review of a new pod with one container.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_node::cri::{Client, Error as CriError};
+use image_swap_node::cri::{CriClient, Error as CriError};
 use image_swap_testbed::{Containerd, Error, Process, Wait, until};
 
 use crate::host::LabHost;
@@ -118,8 +118,8 @@ impl Daemon {
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn client(&self) -> Result<Client, CriError> {
-        Client::connect(&self.socket)
+    pub fn client(&self) -> Result<CriClient, CriError> {
+        CriClient::connect(&self.socket)
     }
 
     /// What it said since it was first started.

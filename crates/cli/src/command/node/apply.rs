@@ -3,12 +3,14 @@
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Applied, Asks, Failed, Host, Left, Outcome, Plan, Seen, Turn, Why, check};
-use serde::Serialize;
+use image_swap_node::{
+    ApplyError, ApplyFailure, ApplyOutcome, AskRegistry, FinalState, Host, HostObservation,
+    HostPlan, HostSession, PlanOutcome, check,
+};
 
 use super::{
     options::{ConfigureArgs, OPTIONS, RestartArgs, broken},
-    report,
+    report::{self, JsonFields},
 };
 use crate::{
     failure::Failure,
@@ -37,8 +39,8 @@ impl Args {
         let desired = configure.desired(&declaration, restart.restart);
         let host = args.host()?;
         let restarting = restart.restarting();
-        let turn = Turn::take(&host, &restarting, &output::note).map_err(broken)?;
-        let asks = if no_check { Asks::Nobody } else { Asks::Registry };
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let asks = if no_check { AskRegistry::Nobody } else { AskRegistry::Registry };
         let mut seen = args.observe(&host, Some(&desired), asks).map_err(broken)?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
@@ -46,7 +48,7 @@ impl Args {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
-        let changes = matches!(plan.outcome(), Outcome::Change | Outcome::ChangeAndRestart);
+        let changes = matches!(plan.outcome(), PlanOutcome::Change | PlanOutcome::ChangeAndRestart);
         let checked = match unchecked(no_check, &host, &seen) {
             _ if !changes => Ok(Vec::new()),
             Some(why) => Ok(vec![format!("the declared registry was not requested: {why}")]),
@@ -55,16 +57,16 @@ impl Args {
         let applied = match checked {
             Ok(notes) => {
                 seen.notes.extend(notes);
-                turn.carry_out(&plan, &seen)
+                turn.apply(&plan, &seen)
             }
-            Err(error) => Err(Failed { why: error.into(), left: Left::AsItWas }),
+            Err(error) => Err(ApplyFailure { why: error.into(), left: FinalState::AsItWas }),
         };
         finish("changed", applied, &plan, &seen, Some(&declaration), output)
     }
 }
 
 /// Returns why the registry is not requested from here; `None` if it is.
-fn unchecked(no_check: bool, host: &Host, seen: &Seen) -> Option<&'static str> {
+fn unchecked(no_check: bool, host: &Host, seen: &HostObservation) -> Option<&'static str> {
     if no_check {
         Some("--no-check")
     } else if !host.root().is_whole() {
@@ -76,38 +78,26 @@ fn unchecked(no_check: bool, host: &Host, seen: &Seen) -> Option<&'static str> {
     }
 }
 
-/// What came of a plan, as programs read it.
-#[derive(Serialize)]
-struct Report<'a> {
-    #[serde(flatten)]
-    runtime: report::RuntimeRow,
-    result: &'static str,
-    detail: Option<String>,
-    hosts: Vec<report::HostRow<'a>>,
-    inexpressible: Vec<report::RuleRow<'a>>,
-    notes: Vec<&'a str>,
-}
-
 /// Says what came of `plan`; `changed` is the word for what it does.
 pub(super) fn finish(
     changed: &'static str,
-    applied: Result<Applied, Failed>,
-    plan: &Plan,
-    seen: &Seen,
+    applied: Result<ApplyOutcome, ApplyFailure>,
+    plan: &HostPlan,
+    seen: &HostObservation,
     declaration: Option<&Declaration>,
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
     let (result, detail, bad) = match applied {
-        Ok(Applied::Nothing) => ("in-place", None, false),
-        Ok(Applied::Changed) => (changed, None, false),
-        Ok(Applied::Restarted(detail) | Applied::Changing(detail)) => {
+        Ok(ApplyOutcome::Nothing) => ("in-place", None, false),
+        Ok(ApplyOutcome::Changed) => (changed, None, false),
+        Ok(ApplyOutcome::Restarted(detail) | ApplyOutcome::Changing(detail)) => {
             (changed, Some(detail), false)
         }
         Err(failed) if output == Output::Text => return Err(broken(failed)),
         Err(failed) => {
             let result = match failed.why {
-                Why::NeedsRestart(_) => "needs-restart",
+                ApplyError::NeedsRestart(_) => "needs-restart",
                 _ => "failed",
             };
             (result, Some(failed.to_string()), true)
@@ -115,15 +105,12 @@ pub(super) fn finish(
     };
     match output {
         Output::Json => {
-            let report = Report {
-                runtime: report::runtime(seen),
-                result,
-                detail,
-                hosts: plan.rows.iter().map(report::host).collect(),
-                inexpressible: report::rules(plan, declaration),
-                notes: report::all_notes(plan, seen).collect(),
-            };
-            output::json_line(&mut out, &report)?;
+            JsonFields::of(seen)
+                .with("result", result)
+                .with("detail", detail)
+                .with_hosts(plan, declaration)
+                .with("notes", report::all_notes(plan, seen).collect::<Vec<_>>())
+                .print(&mut out)?;
         }
         Output::Text => {
             report::notes(plan, seen, declaration);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ValueEnum, builder::PossibleValue};
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    Asks, Desired, Form, Host, ObserveError, RUNTIMES, Restart, Restarting, Root, Runtime, Seen,
-    Version, observe,
+    AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError,
+    RUNTIMES, RestartPolicy, RestartSettings, Root, Version, observe,
 };
 
 use crate::{
@@ -42,7 +42,7 @@ pub(super) struct HostArgs {
 
 /// A runtime, or the one that is detected.
 #[derive(Clone, Copy, Debug, Default)]
-struct RuntimeArg(Option<Runtime>);
+struct RuntimeArg(Option<ContainerRuntime>);
 
 impl ValueEnum for RuntimeArg {
     fn value_variants<'a>() -> &'a [Self] {
@@ -76,7 +76,7 @@ pub(super) struct ConfigureArgs {
     pub(super) declaration: DeclarationArgs,
     /// How containerd is told.
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
-    form: Form,
+    form: ConfigForm,
     /// Whether the host may ask the public registry after the mirrors.
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     fallback: FallbackArg,
@@ -90,7 +90,7 @@ pub(super) struct ConfigureArgs {
 pub(super) struct RestartArgs {
     /// Whether the runtime may be restarted.
     #[arg(long, value_enum, default_value_t, help_heading = RESTART)]
-    pub(super) restart: Restart,
+    pub(super) restart: RestartPolicy,
     /// The command that restarts it, for `sh` [default: systemctl restart UNIT].
     #[arg(long, value_name = "COMMAND", help_heading = RESTART)]
     restart_command: Option<String>,
@@ -112,9 +112,9 @@ impl HostArgs {
     pub(super) fn observe(
         &self,
         host: &Host,
-        desired: Option<&Desired<'_>>,
-        asks: Asks,
-    ) -> Result<Seen, ObserveError> {
+        desired: Option<&DesiredConfig<'_>>,
+        asks: AskRegistry,
+    ) -> Result<HostObservation, ObserveError> {
         observe(host, self.runtime.0, desired, asks, self.runtime_version)
     }
 }
@@ -133,16 +133,16 @@ impl ConfigureArgs {
     pub(super) fn desired<'a>(
         &self,
         declaration: &'a Declaration,
-        restart: Restart,
-    ) -> Desired<'a> {
+        restart: RestartPolicy,
+    ) -> DesiredConfig<'a> {
         let Self { form, fallback, header_over_http, .. } = *self;
-        Desired { declaration, form, fallback: fallback.into(), restart, header_over_http }
+        DesiredConfig { declaration, form, fallback: fallback.into(), restart, header_over_http }
     }
 }
 
 impl RestartArgs {
-    pub(super) fn restarting(&self) -> Restarting {
-        Restarting { command: self.restart_command.clone(), image: self.image.clone() }
+    pub(super) fn restarting(&self) -> RestartSettings {
+        RestartSettings { command: self.restart_command.clone(), image: self.image.clone() }
     }
 }
 

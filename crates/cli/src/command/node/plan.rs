@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{Asks, Restart, plan};
+use image_swap_node::{AskRegistry, RestartPolicy, plan};
 
 use super::{
     options::{ConfigureArgs, OPTIONS, broken},
@@ -17,7 +17,7 @@ pub(super) struct Args {
     configure: ConfigureArgs,
     /// Whether the runtime may be restarted.
     #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    restart: Restart,
+    restart: RestartPolicy,
 }
 
 impl Args {
@@ -27,7 +27,7 @@ impl Args {
         let declaration = configure.load()?;
         let desired = configure.desired(&declaration, restart);
         let host = args.host()?;
-        let mut seen = args.observe(&host, Some(&desired), Asks::Nobody).map_err(broken)?;
+        let mut seen = args.observe(&host, Some(&desired), AskRegistry::Nobody).map_err(broken)?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{Asks, ObserveError, Turn, restore};
+use image_swap_node::{AskRegistry, HostSession, ObserveError, restore};
 
 use super::{
     apply::finish,
@@ -26,8 +26,8 @@ impl Args {
         let output = args.output;
         let host = args.host()?;
         let restarting = restart.restarting();
-        let turn = Turn::take(&host, &restarting, &output::note).map_err(broken)?;
-        let seen = match args.observe(&host, None, Asks::Nobody) {
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let seen = match args.observe(&host, None, AskRegistry::Nobody) {
             Ok(seen) => seen,
             // The ledger names the runtime.
             Err(ObserveError::NoRuntime(_)) => {
@@ -41,7 +41,7 @@ impl Args {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
-        let applied = turn.carry_out(&plan, &seen);
+        let applied = turn.apply(&plan, &seen);
         finish("restored", applied, &plan, &seen, None, output)
     }
 }

@@ -4,13 +4,14 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    Answer, Asks, Drift, Outcome, Plan, Refusal, Restart, Seen, Standing, drift,
+    AskRegistry, CriStatus, Drift, DriftState, HostObservation, HostPlan, PlanOutcome, PlanRefusal,
+    RestartPolicy, drift,
 };
-use serde::Serialize;
+use serde_json::json;
 
 use super::{
     options::{ConfigureArgs, broken},
-    report,
+    report::{self, JsonFields},
 };
 use crate::{
     failure::Failure,
@@ -25,30 +26,6 @@ pub(super) struct Args {
     configure: ConfigureArgs,
 }
 
-/// How a host is, as programs read it.
-#[derive(Serialize)]
-struct Report<'a> {
-    #[serde(flatten)]
-    runtime: report::RuntimeRow,
-    socket: &'a str,
-    cri: &'static str,
-    config: &'a str,
-    form: Option<String>,
-    files: Vec<FileRow<'a>>,
-    outcome: Option<&'static str>,
-    why: Option<String>,
-    hosts: Vec<report::HostRow<'a>>,
-    inexpressible: Vec<report::RuleRow<'a>>,
-    rolled_back: Option<String>,
-    interrupted: bool,
-}
-
-#[derive(Serialize)]
-struct FileRow<'a> {
-    path: &'a str,
-    state: &'static str,
-}
-
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Self { configure } = self;
@@ -56,12 +33,12 @@ impl Args {
         let host = args.host()?;
         let absent = configure.declaration.is_absent();
         let declaration = if absent { None } else { Some(configure.load()?) };
-        let desired = declaration.as_ref().map(|it| configure.desired(it, Restart::Never));
-        let seen = args.observe(&host, desired.as_ref(), Asks::Nobody).map_err(broken)?;
+        let desired = declaration.as_ref().map(|it| configure.desired(it, RestartPolicy::Never));
+        let seen = args.observe(&host, desired.as_ref(), AskRegistry::Nobody).map_err(broken)?;
         let drift = drift(&seen.observed).map_err(broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
-        let status = Status {
+        let status = NodeStatus {
             seen: &seen,
             drift: drift.as_ref(),
             planned: planned.as_ref(),
@@ -71,7 +48,7 @@ impl Args {
         };
         let mut out = output::stdout();
         match args.output {
-            Output::Json => output::json_line(&mut out, &status.report())?,
+            Output::Json => status.fields().print(&mut out)?,
             Output::Text => status.print(&mut out)?,
         }
         out.flush()?;
@@ -80,26 +57,26 @@ impl Args {
 }
 
 /// All that is known.
-struct Status<'a> {
-    seen: &'a Seen,
+struct NodeStatus<'a> {
+    seen: &'a HostObservation,
     drift: Option<&'a Drift>,
-    planned: Option<&'a Result<Plan, Refusal>>,
+    planned: Option<&'a Result<HostPlan, PlanRefusal>>,
     declaration: Option<&'a Declaration>,
     rolled_back: Option<String>,
     interrupted: bool,
 }
 
-impl Status<'_> {
+impl NodeStatus<'_> {
     fn is_good(&self) -> bool {
         let kept = self.drift.is_none_or(|drift| {
-            drift.files.iter().all(|(_, standing)| *standing == Standing::AsWritten)
+            drift.files.iter().all(|(_, standing)| *standing == DriftState::AsWritten)
         });
         let told = match self.planned {
             None => true,
-            Some(Ok(plan)) => plan.outcome() == Outcome::InPlace,
+            Some(Ok(plan)) => plan.outcome() == PlanOutcome::InPlace,
             Some(Err(_)) => false,
         };
-        let alive = matches!(self.seen.daemon.answer, Answer::Alive(_) | Answer::NotAsked);
+        let alive = matches!(self.seen.daemon.answer, CriStatus::Alive(_) | CriStatus::NotAsked);
         kept && told && alive && self.rolled_back.is_none() && !self.interrupted
     }
 
@@ -117,38 +94,35 @@ impl Status<'_> {
         })
     }
 
-    fn report(&self) -> Report<'_> {
-        let Seen { observed, daemon, .. } = self.seen;
-        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
-        Report {
-            runtime: report::runtime(self.seen),
-            socket: daemon.socket.as_str(),
-            cri: cri(&daemon.answer).0,
-            config: observed.config.as_str(),
-            form: self.drift.map(|drift| drift.form.to_string()),
-            files: self.files(),
-            outcome: self.outcome(),
-            why: self.why(),
-            hosts: plan
-                .map(|plan| plan.rows.iter().map(report::host).collect())
-                .unwrap_or_default(),
-            inexpressible: plan
-                .map(|plan| report::rules(plan, self.declaration))
-                .unwrap_or_default(),
-            rolled_back: self.rolled_back.clone(),
-            interrupted: self.interrupted,
-        }
+    fn fields(&self) -> JsonFields {
+        let HostObservation { observed, daemon, .. } = self.seen;
+        let files = self.files().map(|(path, state)| json!({"path": path, "state": state}));
+        let fields = JsonFields::of(self.seen)
+            .with("socket", &daemon.socket)
+            .with("cri", cri(&daemon.answer).0)
+            .with("config", &observed.config)
+            .with("form", self.drift.map(|drift| drift.form.to_string()))
+            .with("files", files.collect::<Vec<_>>())
+            .with("outcome", self.outcome())
+            .with("why", self.why());
+        let none = HostPlan::default();
+        fields
+            .with_hosts(self.plan().unwrap_or(&none), self.declaration)
+            .with("rolled_back", &self.rolled_back)
+            .with("interrupted", self.interrupted)
     }
 
-    fn files(&self) -> Vec<FileRow<'_>> {
+    fn plan(&self) -> Option<&HostPlan> {
+        self.planned?.as_ref().ok()
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let files = self.drift.into_iter().flat_map(|drift| &drift.files);
-        files
-            .map(|(path, standing)| FileRow { path: path.as_str(), state: name(*standing) })
-            .collect()
+        files.map(|(path, state)| (path.as_str(), name(*state)))
     }
 
     fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let Seen { observed, daemon, .. } = self.seen;
+        let HostObservation { observed, daemon, .. } = self.seen;
         let version = observed.version.map_or("unknown".to_owned(), |version| version.to_string());
         let (word, said) = cri(&daemon.answer);
         let strong = |text: &str| styled(STRONG, &format!("{text:<9}"));
@@ -159,11 +133,11 @@ impl Status<'_> {
             None => writeln!(out, "{} nothing", strong("applied"))?,
             Some(drift) => writeln!(out, "{} {}", strong("applied"), drift.form)?,
         }
-        for FileRow { path, state } in self.files() {
-            let style = if state == name(Standing::AsWritten) { GOOD } else { BAD };
+        for (path, state) in self.files() {
+            let style = if state == name(DriftState::AsWritten) { GOOD } else { BAD };
             writeln!(out, "  {} {path}", styled(style, &format!("{state:<10}")))?;
         }
-        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
+        let plan = self.plan();
         let rows = plan.map(|plan| plan.rows.as_slice()).unwrap_or_default();
         let width = rows.iter().map(|row| row.host.len()).max().unwrap_or_default();
         for row in rows {
@@ -189,20 +163,20 @@ impl Status<'_> {
     }
 }
 
-fn cri(answer: &Answer) -> (&'static str, String) {
+fn cri(answer: &CriStatus) -> (&'static str, String) {
     let colon = |said: &str| [": ", said].concat();
     match answer {
-        Answer::Alive(said) => ("alive", colon(said)),
-        Answer::NoCri(said) => ("no-cri", colon(said)),
-        Answer::Silent(said) => ("silent", colon(said)),
-        Answer::NotAsked => ("not-asked", String::new()),
+        CriStatus::Alive(said) => ("alive", colon(said)),
+        CriStatus::NoCri(said) => ("no-cri", colon(said)),
+        CriStatus::Silent(said) => ("silent", colon(said)),
+        CriStatus::NotAsked => ("not-asked", String::new()),
     }
 }
 
-const fn name(standing: Standing) -> &'static str {
+const fn name(standing: DriftState) -> &'static str {
     match standing {
-        Standing::AsWritten => "as-written",
-        Standing::Changed => "changed",
-        Standing::Gone => "gone",
+        DriftState::AsWritten => "as-written",
+        DriftState::Changed => "changed",
+        DriftState::Gone => "gone",
     }
 }

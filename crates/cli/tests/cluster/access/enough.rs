@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::{Settings, leave};
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Authority;
 use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn works(
     let (replica, following) = cluster.replica_with(&as_admission, certificate).await;
     cluster.serve_at(replica.port());
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let adopted = || cluster.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
     eventually(|| adopted().then_some(())).await;
@@ -85,7 +85,7 @@ async fn works(
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
     cluster.request("DELETE", &registration, None);
     eventually(|| cluster.get(&registration)).await;
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
     // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();

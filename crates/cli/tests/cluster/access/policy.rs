@@ -1,7 +1,7 @@
 //! The chart's `ValidatingAdmissionPolicy` for the release's own service accounts.
 
 use hyper::Request;
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -141,7 +141,7 @@ async fn policy_hinders_neither_controller_nor_administrator() {
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     wait_enforced(&client).await;
 
     // The registration is made again, and earns Fail again.

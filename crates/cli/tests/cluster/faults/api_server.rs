@@ -5,7 +5,7 @@ use crate::{
     stream::Stream,
     test_cluster::{JET_SECRETS, eventually, keys, until},
 };
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
@@ -50,7 +50,7 @@ async fn follows_changes(scene: &mut ServedCluster) {
     scene.cluster.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
     let hash = scene.controller().report.borrow().declaration.hash.clone();
     let report = until(&mut scene.controller().report, |it| it.declaration.hash != hash).await;
-    assert_eq!(report.policy.failure_policy, Some(Policy::Fail));
+    assert_eq!(report.policy.failure_policy, Some(FailurePolicy::Fail));
     for (replica, _) in &scene.replicas {
         let hash = report.declaration.hash.clone();
         until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.hash == hash)).await;

@@ -1,7 +1,7 @@
 //! More controllers than one.
 
 use image_swap_cluster::Controller;
-use image_swap_core::{cluster::policy::Policy, status::ProbeStatus};
+use image_swap_core::{control::policy::FailurePolicy, status::ProbeStatus};
 use tokio::sync::watch;
 
 use super::{REGISTRY, ServedCluster};
@@ -30,7 +30,7 @@ async fn two_controllers_that_both_lead_agree() {
     let mut report = second.report();
     let task = tokio::spawn(async move { second.run(leadership).await });
     let seen = until(&mut report, |it| it.policy.probe == ProbeStatus::Reached).await;
-    assert_eq!(seen.policy.failure_policy, Some(Policy::Fail));
+    assert_eq!(seen.policy.failure_policy, Some(FailurePolicy::Fail));
     stream.more().await;
     // Neither undoes what the other one wrote.
     assert_eq!(versions(&scene), before);

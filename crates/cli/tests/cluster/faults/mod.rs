@@ -13,7 +13,7 @@ mod rotation;
 use std::sync::Arc;
 
 use image_swap_cluster::Following;
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
 
 use crate::{
@@ -50,8 +50,10 @@ impl ServedCluster {
             scene.replicas.push(replica);
         }
         scene.serve();
-        until(&mut scene.controller().report, |it| it.policy.failure_policy == Some(Policy::Fail))
-            .await;
+        until(&mut scene.controller().report, |it| {
+            it.policy.failure_policy == Some(FailurePolicy::Fail)
+        })
+        .await;
         scene
     }
 

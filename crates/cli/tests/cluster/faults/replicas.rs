@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use image_swap_core::cluster::policy::Policy;
+use image_swap_core::control::policy::FailurePolicy;
 
 use super::{REGISTRY, ServedCluster};
 use crate::{replica::Replica, stream::Stream};
@@ -65,5 +65,5 @@ async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
     let mut after = Stream::begin(&scene.cluster.client, REGISTRY);
     after.more().await;
     after.end().await.assert_flawless();
-    assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(Policy::Fail));
+    assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(FailurePolicy::Fail));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_cluster::Intervals;
-use image_swap_core::cluster::certificates::{BACKDATE, SETTLE};
+use image_swap_core::control::certificates::{BACKDATE, SETTLE};
 use kube::Client;
 use serde_json::Value;
 

@@ -11,48 +11,51 @@ use image_swap_core::{
 };
 
 use crate::{
-    condition::{self, Refusal},
-    desired::Desired,
-    files::{File, HostPath},
-    observed::Observed,
+    condition::{self, PlanRefusal},
+    desired::DesiredConfig,
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
     owner,
-    plan::{Plan, builder::Changes},
+    plan::{HostPlan, builder::PlanBuilder},
     runtime::{
         containerd::{
-            foreign_files::{self, HOSTS, KeptHosts, Others, named_files},
+            foreign_files::{self, ForeignFiles, HOSTS, KeptHosts, named_files},
             imports,
-            main_file::Edit,
+            main_file::ConfigPathEdit,
             migrate,
-            registry::{self, CERTS_D, Directory, in_use, is_read},
+            registry::{self, CERTS_D, HostsDirectory, in_use, is_read},
             settings::HostSettings,
         },
         layout,
     },
 };
 
-pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired)?;
+pub(super) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
     let base = changes.base(&observed.config);
     let without_us = imports::without_us(observed, base.as_ref());
     let sources = imports::read(&without_us)?;
-    imports::check(observed, &sources, &mut changes)?;
-    let registry = registry::Registry::new(&sources, &observed.config, observed.version);
-    let directory = Directory::of(observed, &registry, &mut changes)?;
+    imports::version_check(observed, &sources, &mut changes)?;
+    let registry = registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
+    let directory = HostsDirectory::of(observed, &registry, &mut changes)?;
     let directories = directory.all();
-    let (Directory::InUse(below, _) | Directory::ToSet(below)) = &directory;
+    let (HostsDirectory::InUse(below, _) | HostsDirectory::ToSet(below)) = &directory;
     let tokens = tokens_alone(desired, observed);
     if let Some(registry) = tokens {
         let found = format!("{} takes tokens alone", registry.domain);
-        changes.edits(&observed.config, &condition::TOKENS_ALONE, &found);
+        changes.note_case_for_edit(&observed.config, &condition::TOKENS_ALONE, &found);
     }
     let rendered = render(desired, tokens.is_some());
     if let Some((_, spot)) = registry.auth.first() {
-        changes.met(&condition::AUTH_TABLE, &format!("{} has credentials", spot.path));
+        changes.note_case(&condition::AUTH_TABLE, &format!("{} has credentials", spot.path));
     }
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
     let declared = desired.declaration.mirrors();
-    let migrated = migrate::of(observed, &sources, &registry, &hosts, declared, &mut changes)?;
+    let migrated = migrate::migrate(observed, &sources, &registry, &hosts, declared, &mut changes)?;
     foreign_files::check(observed, below, &hosts, &mut changes)?;
     if let Some((other, host)) =
         in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
@@ -60,10 +63,10 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         let found = format!(
             "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
         );
-        return Err(Refusal::new(&condition::COLON_LIST_IN_USE, found));
+        return Err(PlanRefusal::new(&condition::COLON_LIST_IN_USE, found));
     }
 
-    let below_all = Below {
+    let below_all = CertsDirectory {
         desired,
         observed,
         directories: &directories,
@@ -79,16 +82,20 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         let paths = list.split(':').filter(|path| !path.is_empty()).map(HostPath::new);
         paths.collect::<Vec<_>>() == directories
     });
-    if !in_force && matches!(directory, Directory::InUse(..)) {
+    if !in_force && matches!(directory, HostsDirectory::InUse(..)) {
         let now = observed.in_force.as_deref().filter(|path| !path.is_empty()).unwrap_or("nothing");
         changes.unread = Some(format!(
             "config_path is {below} in the files, and {now} in the containerd that runs"
         ));
     }
     let is_read = is_read(observed, below) && in_force;
-    if matches!(directory, Directory::ToSet(_)) || !migrated.paths.is_empty() || tokens.is_some() {
+    if matches!(directory, HostsDirectory::ToSet(_))
+        || !migrated.paths.is_empty()
+        || tokens.is_some()
+    {
         let authorized = authorized_hosts(desired, tokens);
-        let edit = Edit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
+        let edit =
+            ConfigPathEdit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
         let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
         if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
             changes.edited(observed.config.clone(), file, base);
@@ -100,9 +107,9 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
 }
 
 /// Files below `certs.d`.
-struct Below<'a, 'o> {
-    desired: &'a Desired<'a>,
-    observed: &'o Observed,
+struct CertsDirectory<'a, 'o> {
+    desired: &'a DesiredConfig<'a>,
+    observed: &'o ObservedHost,
     /// The directories of `config_path`; files go to the first.
     directories: &'a [HostPath],
     /// The `tls` tables of config.toml that leave it, by host.
@@ -111,13 +118,13 @@ struct Below<'a, 'o> {
     authorized: Option<&'a Registry>,
 }
 
-impl<'a, 'o> Below<'a, 'o> {
-    fn others<'c>(&self, changes: &'c Changes<'o>) -> Others<'c, 'o>
+impl<'a, 'o> CertsDirectory<'a, 'o> {
+    fn others<'c>(&self, changes: &'c PlanBuilder<'o>) -> ForeignFiles<'c, 'o>
     where
         'a: 'c,
     {
         let Self { observed, directories, tls, authorized, .. } = *self;
-        Others { observed, changes, directories, tls, authorized }
+        ForeignFiles { observed, changes, directories, tls, authorized }
     }
 
     /// Collects the files of what was `rendered`, with what they keep of other files. Returns
@@ -125,14 +132,14 @@ impl<'a, 'o> Below<'a, 'o> {
     fn files(
         &self,
         rendered: &Rendered,
-        changes: &mut Changes<'o>,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
+        changes: &mut PlanBuilder<'o>,
+    ) -> Result<BTreeMap<String, String>, PlanRefusal> {
         let mut servers = BTreeMap::new();
         let Some(below) = self.directories.first() else { return Ok(servers) };
         for file in &rendered.files {
             let others = self.others(changes);
             if let Some((case, found)) = foreign_files::left_as_it_is(self.desired, &others, file) {
-                changes.met(case, &found);
+                changes.note_case(case, &found);
                 continue;
             }
             let (name, base) = file.path.split_once('/').unwrap_or_default();
@@ -141,7 +148,7 @@ impl<'a, 'o> Below<'a, 'o> {
                 layout::name_of_ca(changes, &below.join(name), ca.text.as_bytes())
             });
             if base != HOSTS {
-                changes.whole(below.join(name).join(ca), File::public(file.text.clone()));
+                changes.whole(below.join(name).join(ca), HostFile::public(file.text.clone()));
                 continue;
             }
             let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
@@ -149,7 +156,10 @@ impl<'a, 'o> Below<'a, 'o> {
                 others.keep(name, text)?;
             let path = below.join(&file.path);
             if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
-                changes.met(&condition::FOREIGN_HOSTS, &format!("{replaced} is of another tool"));
+                changes.note_case(
+                    &condition::FOREIGN_HOSTS,
+                    &format!("{replaced} is of another tool"),
+                );
             }
             let kept = contacts.iter().flat_map(|contact| contact.headers.values());
             changes.secrets.extend(kept.cloned().chain(secrets));
@@ -157,7 +167,8 @@ impl<'a, 'o> Below<'a, 'o> {
             changes.notes.extend(notes);
             servers.extend(server.map(|server| (name.to_owned(), server)));
             let secret = secret || file.secret;
-            changes.whole(path, if secret { File::secret(text) } else { File::public(text) });
+            changes
+                .whole(path, if secret { HostFile::secret(text) } else { HostFile::public(text) });
         }
         let mirrors = self.desired.declaration.mirrors();
         for host in mirrors.targets() {
@@ -169,12 +180,13 @@ impl<'a, 'o> Below<'a, 'o> {
 }
 
 /// The directories whose hosts matter, and what is in them.
-pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
+pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let files = &observed.files;
     let mut unseen = Vec::new();
     let mut directories = vec![HostPath::new(CERTS_D)];
     if let Ok(sources) = imports::read(observed) {
-        let registry = registry::Registry::new(&sources, &observed.config, observed.version);
+        let registry =
+            registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
         directories.extend(registry.directories());
         // What the tables of config.toml name becomes part of files below these.
         for (host, spot) in &registry.tls {
@@ -214,7 +226,7 @@ pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
 }
 
 /// The files, without credentials if those go elsewhere.
-fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
+fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
     let options = desired.options();
     let mut declaration = Cow::Borrowed(desired.declaration);
     if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
@@ -229,7 +241,7 @@ fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
 }
 
 /// Returns the declared registry if its credential is of no use in a header.
-fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Registry> {
+fn tokens_alone<'a>(desired: &DesiredConfig<'a>, observed: &ObservedHost) -> Option<&'a Registry> {
     let registry = desired.declaration.registry.as_ref();
     let alone = observed.tokens_alone && observed.drops_headers();
     registry.filter(|registry| alone && !registry.username.is_empty())
@@ -238,7 +250,7 @@ fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Re
 /// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of
 /// CREDENTIAL_HOSTS. Hosts that are reached by plain HTTP are left out.
 #[expect(clippy::doc_markdown, reason = "the names of the keys")]
-fn authorized_hosts(desired: &Desired<'_>, registry: Option<&Registry>) -> Vec<String> {
+fn authorized_hosts(desired: &DesiredConfig<'_>, registry: Option<&Registry>) -> Vec<String> {
     let Some(registry) = registry else { return Vec::new() };
     let mirrors = desired.declaration.mirrors();
     let is_sent = |host: &str| desired.header_over_http || mirrors.scheme(host) == "https";

@@ -10,13 +10,13 @@ use image_swap_core::{declaration::Registry, render};
 use image_swap_text::toml::{EditError, Item, Toml, string};
 
 use crate::{
-    condition::{self, Case, Refusal},
-    desired::Desired,
+    condition::{self, HostCondition, PlanRefusal},
+    desired::DesiredConfig,
     files::HostPath,
-    observed::Observed,
+    observed::ObservedHost,
     plan::{
         Contact,
-        builder::{Changes, is_marked},
+        builder::{PlanBuilder, is_marked},
     },
     runtime::{containerd::settings::HostSettings, layout},
 };
@@ -44,9 +44,9 @@ struct ForeignHosts {
 }
 
 /// The files of other tools.
-pub(super) struct Others<'a, 'o> {
-    pub(super) observed: &'o Observed,
-    pub(super) changes: &'a Changes<'o>,
+pub(super) struct ForeignFiles<'a, 'o> {
+    pub(super) observed: &'o ObservedHost,
+    pub(super) changes: &'a PlanBuilder<'o>,
     /// The directories of `config_path`, in the order in which containerd searches them.
     pub(super) directories: &'a [HostPath],
     /// The `tls` tables of config.toml that leave it, by host.
@@ -70,12 +70,12 @@ pub(super) struct KeptHosts {
     pub(super) secrets: Vec<String>,
 }
 
-impl Others<'_, '_> {
+impl ForeignFiles<'_, '_> {
     /// Returns `text`, the `hosts.toml` of `name`, with what it keeps of other files.
     ///
     /// # Errors
     /// If other files contradict each other, or name files that are missing.
-    pub(super) fn keep(&self, name: &str, text: String) -> Result<KeptHosts, Refusal> {
+    pub(super) fn keep(&self, name: &str, text: String) -> Result<KeptHosts, PlanRefusal> {
         let mut kept = KeptHosts {
             text,
             replaced: self
@@ -132,7 +132,7 @@ impl Others<'_, '_> {
     }
 
     /// Keeps what was requested last, and its settings.
-    fn upstream(&self, name: &str, kept: &mut KeptHosts) -> Result<(), Refusal> {
+    fn upstream(&self, name: &str, kept: &mut KeptHosts) -> Result<(), PlanRefusal> {
         let host = registry_of(name);
         let foreign = self.foreign(name).filter(|_| !self.tls.contains_key(host));
         let Some(foreign) = foreign else {
@@ -163,7 +163,7 @@ impl Others<'_, '_> {
         path: &[&str],
         url: &str,
         mut settings: HostSettings,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PlanRefusal> {
         let host = host_of(url).1;
         kept.contacts.push(self.contact_of(host, &settings));
         let Ok(toml) = Toml::parse(&kept.text) else { return Ok(()) };
@@ -204,7 +204,7 @@ impl Others<'_, '_> {
     }
 
     /// Returns the settings of the mirror `url` in the `hosts.toml` of `name`.
-    fn of_mirror(&self, name: &str, url: &str) -> Result<HostSettings, Refusal> {
+    fn of_mirror(&self, name: &str, url: &str) -> Result<HostSettings, PlanRefusal> {
         let (scheme, host) = host_of(url);
         if let Some(foreign) = self.foreign(name).filter(|_| !self.tls.contains_key(host)) {
             let found = foreign.of(host, name);
@@ -216,7 +216,7 @@ impl Others<'_, '_> {
     }
 
     /// Returns the settings for requests to `host` itself.
-    fn direct(&self, scheme: &str, host: &str) -> Result<HostSettings, Refusal> {
+    fn direct(&self, scheme: &str, host: &str) -> Result<HostSettings, PlanRefusal> {
         let name = if host == HUB { "docker.io" } else { host };
         match self.foreign(name).filter(|_| !self.tls.contains_key(host)) {
             Some(foreign) => self.one(scheme, host, &foreign.of(host, name), &foreign.path),
@@ -241,8 +241,8 @@ impl Others<'_, '_> {
         host: &str,
         found: &[(String, &HostSettings)],
         path: &HostPath,
-    ) -> Result<HostSettings, Refusal> {
-        let odd = |found: String| Refusal::new(&condition::FOREIGN_HOSTS_ODD, found);
+    ) -> Result<HostSettings, PlanRefusal> {
+        let odd = |found: String| PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found);
         let of_scheme: Vec<&HostSettings> =
             found.iter().filter(|(of, _)| *of == scheme).map(|(_, settings)| *settings).collect();
         if let (true, Some((other, _))) = (of_scheme.is_empty(), found.first()) {
@@ -262,13 +262,13 @@ impl Others<'_, '_> {
     }
 
     /// Refuses settings of the file `path` that name a file that is not there.
-    fn exist(&self, settings: &HostSettings, path: &HostPath) -> Result<(), Refusal> {
+    fn exist(&self, settings: &HostSettings, path: &HostPath) -> Result<(), PlanRefusal> {
         let files = &self.observed.files;
         match settings.files().find(|file| files.file(file).is_none()) {
             None => Ok(()),
             Some(missing) => {
                 let found = format!("{path}: expected the file {missing}, found none");
-                Err(Refusal::new(&condition::FOREIGN_HOSTS_ODD, found))
+                Err(PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found))
             }
         }
     }
@@ -372,7 +372,7 @@ impl ForeignHosts {
 }
 
 impl KeptHosts {
-    fn set(&mut self, name: &str, path: &[&str], value: &str) -> Result<(), Refusal> {
+    fn set(&mut self, name: &str, path: &[&str], value: &str) -> Result<(), PlanRefusal> {
         if let Ok(toml) = Toml::parse(&self.text) {
             self.text = toml.set(path, value, &[]).map_err(|error| cannot(name, &error))?;
         }
@@ -404,29 +404,29 @@ fn hub(host: &str) -> &str {
     if HUB_NAMES.contains(&host) { HUB } else { host }
 }
 
-fn cannot(name: &str, error: &EditError) -> Refusal {
+fn cannot(name: &str, error: &EditError) -> PlanRefusal {
     let found = format!("{name}/{HOSTS}: {error}");
-    Refusal::new(&condition::FOREIGN_HOSTS_ODD, found)
+    PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found)
 }
 
 /// Refuses what else lies beside our directories and would take their place.
 pub(super) fn check(
-    observed: &Observed,
+    observed: &ObservedHost,
     below: &HostPath,
     hosts: &BTreeSet<&str>,
-    changes: &mut Changes<'_>,
-) -> Result<(), Refusal> {
+    changes: &mut PlanBuilder<'_>,
+) -> Result<(), PlanRefusal> {
     let names = observed.files.names(below);
     if names.iter().any(|name| name == "_backup") {
         let found = format!("{below}: expected nobody else to write it, found _backup");
-        return Err(Refusal::new(&condition::SPEGEL, found));
+        return Err(PlanRefusal::new(&condition::SPEGEL, found));
     }
     for host in hosts {
         let Some((name, port)) = host.rsplit_once(':') else { continue };
         let other = format!("{name}_{port}_");
         if names.contains(&other) {
             let found = format!("{below}: expected {host} alone, found {other} beside it");
-            return Err(Refusal::new(&condition::OTHER_SPELLING, found));
+            return Err(PlanRefusal::new(&condition::OTHER_SPELLING, found));
         }
     }
     let foreign = names.iter().filter(|name| !hosts.contains(name.as_str()));
@@ -443,7 +443,7 @@ pub(super) fn check(
         .collect();
     if !foreign.is_empty() {
         let found = format!("{below} holds {} of somebody else", foreign.join(", "));
-        changes.met(&condition::FOREIGN_ELSEWHERE, &found);
+        changes.note_case(&condition::FOREIGN_ELSEWHERE, &found);
     }
     Ok(())
 }
@@ -451,10 +451,10 @@ pub(super) fn check(
 /// Returns why no file of image-swap goes beside the files of another tool for a target: they
 /// hold what direct requests need, and nothing is declared instead.
 pub(super) fn left_as_it_is(
-    desired: &Desired<'_>,
-    others: &Others<'_, '_>,
-    file: &render::File,
-) -> Option<(&'static Case, String)> {
+    desired: &DesiredConfig<'_>,
+    others: &ForeignFiles<'_, '_>,
+    file: &render::RenderedFile,
+) -> Option<(&'static HostCondition, String)> {
     let (host, name) = file.path.split_once('/')?;
     let mirrors = desired.declaration.mirrors();
     let is_target_alone = !mirrors.hosts().any(|(found, _)| found == host) && host != "_default";

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use image_swap_text::toml::Toml;
 
 use crate::{
-    condition::{self, Case, Refusal},
-    files::{Entry, File, Files, HostPath},
-    observed::Observed,
+    condition::{self, HostCondition, PlanRefusal},
+    files::{HostEntry, HostFile, HostFiles, HostPath},
+    observed::ObservedHost,
     owner,
-    plan::builder::Changes,
+    plan::builder::PlanBuilder,
     runtime::{glob, kind::Version},
 };
 
@@ -25,7 +25,7 @@ pub(super) const IMAGES: &str = "io.containerd.cri.v1.images";
 pub(super) const VERSION_MAX: i64 = 4;
 
 /// One file.
-pub(super) struct Source<'a> {
+pub(super) struct ConfigFile<'a> {
     pub(super) path: HostPath,
     pub(super) toml: Toml<'a>,
     /// What its `version` line says.
@@ -33,10 +33,10 @@ pub(super) struct Source<'a> {
 }
 
 /// What there would be to see if the main file were `base`, as it is without our edits.
-pub(super) fn without_us(observed: &Observed, base: Option<&File>) -> Observed {
+pub(super) fn without_us(observed: &ObservedHost, base: Option<&HostFile>) -> ObservedHost {
     let mut without_us = observed.clone();
     if observed.files.file(&observed.config) != base {
-        let entry = base.cloned().map_or(Entry::Absent, Entry::File);
+        let entry = base.cloned().map_or(HostEntry::Absent, HostEntry::File);
         without_us.files.insert(observed.config.clone(), entry);
     }
     without_us
@@ -44,7 +44,7 @@ pub(super) fn without_us(observed: &Observed, base: Option<&File>) -> Observed {
 
 /// The main file, if there is one, and all that it imports, in the order in
 /// which containerd reads them.
-pub(super) fn read(observed: &Observed) -> Result<Vec<Source<'_>>, Refusal> {
+pub(super) fn read(observed: &ObservedHost) -> Result<Vec<ConfigFile<'_>>, PlanRefusal> {
     let mut unseen = Vec::new();
     let mut sources = Vec::new();
     for path in paths(observed, &mut unseen) {
@@ -54,13 +54,13 @@ pub(super) fn read(observed: &Observed) -> Result<Vec<Source<'_>>, Refusal> {
 }
 
 /// What has to be looked at to know all files.
-pub(super) fn unseen(observed: &Observed) -> Vec<HostPath> {
+pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let mut unseen = Vec::new();
     paths(observed, &mut unseen);
     unseen
 }
 
-fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let files = &observed.files;
     if files.get(&observed.config).is_none() {
         unseen.push(observed.config.clone());
@@ -76,7 +76,7 @@ fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     while !next.is_empty() {
         let mut imported = Vec::new();
         for path in next {
-            if !matches!(files.get(&path), Some(Entry::File(_) | Entry::Link(_, Some(_))))
+            if !matches!(files.get(&path), Some(HostEntry::File(_) | HostEntry::Link(_, Some(_))))
                 || !seen.insert(path.clone())
             {
                 continue;
@@ -98,8 +98,8 @@ fn paths(observed: &Observed, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     paths
 }
 
-fn source(files: &Files, path: HostPath) -> Result<Source<'_>, Refusal> {
-    let refused = |case: &'static Case, found: String| Refusal::new(case, found);
+fn source(files: &HostFiles, path: HostPath) -> Result<ConfigFile<'_>, PlanRefusal> {
+    let refused = |case: &'static HostCondition, found: String| PlanRefusal::new(case, found);
     let Some(text) = files.text(&path) else {
         return Err(refused(
             &condition::UNREADABLE,
@@ -121,7 +121,7 @@ fn source(files: &Files, path: HostPath) -> Result<Source<'_>, Refusal> {
             },
         )?),
     };
-    Ok(Source { path, toml, version })
+    Ok(ConfigFile { path, toml, version })
 }
 
 /// The first version with `override_path`.
@@ -132,18 +132,18 @@ const UNTRIED: Version = Version::new(2, 5, 0);
 const MIGRATES_IMPORTS: Version = Version::new(2, 4, 0);
 
 /// Refuses what cannot be told at all.
-pub(super) fn check(
-    observed: &Observed,
-    sources: &[Source<'_>],
-    changes: &mut Changes<'_>,
-) -> Result<(), Refusal> {
+pub(super) fn version_check(
+    observed: &ObservedHost,
+    sources: &[ConfigFile<'_>],
+    changes: &mut PlanBuilder<'_>,
+) -> Result<(), PlanRefusal> {
     let version = observed.version;
     if let Some(version) = version.filter(|version| *version < FIRST) {
         let found = format!("expected containerd {FIRST} or later, found {version}");
-        return Err(Refusal::new(&condition::RUNTIME_TOO_OLD, found));
+        return Err(PlanRefusal::new(&condition::RUNTIME_TOO_OLD, found));
     }
     if let Some(version) = version.filter(|version| *version >= UNTRIED) {
-        changes.met(&condition::RUNTIME_NEW, &format!("containerd {version}"));
+        changes.note_case(&condition::RUNTIME_NEW, &format!("containerd {version}"));
     }
     let Some((main, imports)) =
         sources.split_first().filter(|(main, _)| main.path == observed.config)
@@ -157,7 +157,7 @@ pub(super) fn check(
             "{}: expected a configuration version of at most {newest}, found {found}",
             main.path
         );
-        return Err(Refusal::new(&condition::CONFIG_VERSION_UNKNOWN, found));
+        return Err(PlanRefusal::new(&condition::CONFIG_VERSION_UNKNOWN, found));
     }
     for source in sources {
         let disabled = source.toml.strings(&["disabled_plugins"]);
@@ -166,7 +166,7 @@ pub(super) fn check(
                 "{}: expected the CRI plugin in use, found {found} among disabled_plugins",
                 source.path
             );
-            return Err(Refusal::new(&condition::CRI_DISABLED, found));
+            return Err(PlanRefusal::new(&condition::CRI_DISABLED, found));
         }
     }
     let main_version = main.version.unwrap_or(1);
@@ -179,7 +179,7 @@ pub(super) fn check(
                 "{}: expected configuration version {main_version} as in {}, found {found}",
                 import.path, main.path
             );
-            return Err(Refusal::new(&condition::DROP_IN_VERSION, found));
+            return Err(PlanRefusal::new(&condition::DROP_IN_VERSION, found));
         }
     }
     Ok(())

@@ -4,16 +4,16 @@ use image_swap_core::declaration;
 use image_swap_text::toml::{EditError, Leaves, NotToml, Toml, string};
 
 use crate::{
-    condition::{self, Refusal},
-    files::{File, HostPath},
-    observed::Observed,
+    condition::{self, PlanRefusal},
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
     owner,
-    plan::builder::Changes,
+    plan::builder::PlanBuilder,
     runtime::{
         containerd::{
-            imports::{CRI, IMAGES, Source},
+            imports::{CRI, ConfigFile, IMAGES},
             migrate::Migrated,
-            registry::Registry,
+            registry::EffectiveRegistry,
         },
         kind::Version,
     },
@@ -21,9 +21,9 @@ use crate::{
 
 /// config.toml while it is edited.
 pub(super) struct MainFile<'a> {
-    observed: &'a Observed,
+    observed: &'a ObservedHost,
     /// What it would be without us.
-    base: Option<File>,
+    base: Option<HostFile>,
     /// What it comes to.
     pub(super) text: String,
     /// Its configuration version.
@@ -36,19 +36,19 @@ impl<'a> MainFile<'a> {
     /// # Errors
     /// If it is of version 1 and not the same in version 2.
     pub(super) fn new(
-        observed: &'a Observed,
+        observed: &'a ObservedHost,
         version: Version,
-        base: Option<File>,
-        sources: &[Source<'_>],
-        changes: &mut Changes<'_>,
-    ) -> Result<Self, Refusal> {
+        base: Option<HostFile>,
+        sources: &[ConfigFile<'_>],
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<Self, PlanRefusal> {
         owner::check_main_file(observed)?;
         let bytes = base.as_ref().map(|file| file.bytes.clone()).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap_or_default();
         let mut this = Self { observed, base, text, version: 2 };
         let Some(main) = sources.first().filter(|source| source.path == observed.config) else {
             let found = format!("there is no {}", observed.config);
-            changes.edits(&observed.config, &condition::NO_CONFIG, &found);
+            changes.note_case_for_edit(&observed.config, &condition::NO_CONFIG, &found);
             this.version = if version.major < 2 { 2 } else { 3 };
             this.text = format!("version = {}\n", this.version);
             return Ok(this);
@@ -59,7 +59,7 @@ impl<'a> MainFile<'a> {
         }
         this.same_in_two(main, sources)?;
         let found = format!("{} has no version", observed.config);
-        changes.edits(&observed.config, &condition::VERSION_ONE, &found);
+        changes.note_case_for_edit(&observed.config, &condition::VERSION_ONE, &found);
         this.edit(|toml| toml.set(&["version"], "2", &[]))?;
         Ok(this)
     }
@@ -73,29 +73,29 @@ impl<'a> MainFile<'a> {
     pub(super) fn edit(
         &mut self,
         edit: impl FnOnce(&Toml<'_>) -> Result<String, EditError>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PlanRefusal> {
         let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
         self.text = edit(&toml).map_err(|error| self.cannot(&error.to_string()))?;
         Ok(())
     }
 
     /// All that it says now.
-    pub(super) fn leaves(&self) -> Result<Leaves, Refusal> {
+    pub(super) fn leaves(&self) -> Result<Leaves, PlanRefusal> {
         let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
         Ok(toml.leaves())
     }
 
     /// Why an edit was given up.
-    pub(super) fn cannot(&self, found: &str) -> Refusal {
-        Refusal::new(&condition::CANNOT_EDIT, format!("{}: {found}", self.observed.config))
+    pub(super) fn cannot(&self, found: &str) -> PlanRefusal {
+        PlanRefusal::new(&condition::CANNOT_EDIT, format!("{}: {found}", self.observed.config))
     }
 
-    fn broken(&self, error: NotToml) -> Refusal {
-        Refusal::new(&condition::UNREADABLE, format!("{}: {error}", self.observed.config))
+    fn broken(&self, error: NotToml) -> PlanRefusal {
+        PlanRefusal::new(&condition::UNREADABLE, format!("{}: {error}", self.observed.config))
     }
 
     /// The file to write; the one that is there, if it says the same already.
-    pub(super) fn file(self, secret: bool) -> Result<(File, Option<File>), Refusal> {
+    pub(super) fn file(self, secret: bool) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
         let leaves = self.leaves()?;
         let now = self.observed.files.file(&self.observed.config);
         let mode = match self.base.as_ref().or(now) {
@@ -107,15 +107,19 @@ impl<'a> MainFile<'a> {
         let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
         let file = match now {
             Some(now) if says == Some(leaves) => {
-                File { mode, bytes: now.bytes.clone(), owner: None }
+                HostFile { mode, bytes: now.bytes.clone(), owner: None }
             }
-            _ => File { mode, bytes: self.text.into_bytes(), owner: None },
+            _ => HostFile { mode, bytes: self.text.into_bytes(), owner: None },
         };
         Ok((file, self.base))
     }
 
     /// Refuses to add a version to a file that would then mean something else.
-    fn same_in_two(&self, main: &Source<'_>, sources: &[Source<'_>]) -> Result<(), Refusal> {
+    fn same_in_two(
+        &self,
+        main: &ConfigFile<'_>,
+        sources: &[ConfigFile<'_>],
+    ) -> Result<(), PlanRefusal> {
         const SAME: [&str; 11] = [
             "root",
             "state",
@@ -139,12 +143,12 @@ impl<'a> MainFile<'a> {
             self.observed.config,
             main.version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
         );
-        Err(Refusal::new(&condition::VERSION_ONE_PLUGINS, found))
+        Err(PlanRefusal::new(&condition::VERSION_ONE_PLUGINS, found))
     }
 }
 
 /// What config.toml is to say.
-pub(super) struct Edit<'a> {
+pub(super) struct ConfigPathEdit<'a> {
     /// The directory of the registries.
     pub(super) below: &'a HostPath,
     /// What leaves.
@@ -155,15 +159,15 @@ pub(super) struct Edit<'a> {
     pub(super) hosts: &'a [String],
 }
 
-impl Edit<'_> {
+impl ConfigPathEdit<'_> {
     /// The edited file, and what it would be without us; `base` is that too.
     pub(super) fn of(
         &self,
-        observed: &Observed,
-        base: Option<File>,
-        sources: &[Source<'_>],
-        changes: &mut Changes<'_>,
-    ) -> Result<(File, Option<File>), Refusal> {
+        observed: &ObservedHost,
+        base: Option<HostFile>,
+        sources: &[ConfigFile<'_>],
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
         let Self { below, migrated, credentials, hosts } = self;
         owner::check_main_file(observed)?;
         let Some(version) = observed.version else {
@@ -171,15 +175,15 @@ impl Edit<'_> {
                 "{}: cannot edit it without the version of containerd, which does not run",
                 observed.config
             );
-            return Err(Refusal::new(&condition::RUNTIME_UNKNOWN, found));
+            return Err(PlanRefusal::new(&condition::RUNTIME_UNKNOWN, found));
         };
-        let registry = Registry::new(sources, &observed.config, observed.version);
+        let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
         // What a later file says is said last; containerd 1 takes it whole.
         let whole = registry.drop_in.iter().filter(|_| version.major < 2);
         let set = registry.config_path.iter().map(|(_, spot)| &spot.path);
         let moved = migrated.spots.iter().map(|spot| &spot.path);
         if let Some(path) = whole.chain(set).chain(moved).find(|path| **path != observed.config) {
-            return Err(holds(observed, path));
+            return Err(drop_in_refusal(observed, path));
         }
         let mut main = MainFile::new(observed, version, base, sources, changes)?;
         for path in &migrated.paths {
@@ -215,7 +219,7 @@ impl Edit<'_> {
 }
 
 /// `path` decides what an edit of the main file would be for.
-pub(super) fn holds(observed: &Observed, path: &HostPath) -> Refusal {
+pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanRefusal {
     let config = &observed.config;
     let found = if observed.version.is_some_and(|version| version.major < 2) {
         format!(
@@ -225,5 +229,5 @@ pub(super) fn holds(observed: &Observed, path: &HostPath) -> Refusal {
     } else {
         format!("{path}: expected {config} alone to set up the registries, found them here")
     };
-    Refusal::new(&condition::DROP_IN_HOLDS, found)
+    PlanRefusal::new(&condition::DROP_IN_HOLDS, found)
 }

@@ -5,17 +5,17 @@ use std::{
     fmt::Write as _,
 };
 
-use image_swap_core::nodes::Mirrors;
+use image_swap_core::mirror::MirrorTable;
 use image_swap_text::toml::{self, Path, Toml, string};
 
 use crate::{
-    condition::{self, Refusal},
-    files::File,
-    observed::Observed,
-    plan::builder::{Changes, MARK},
+    condition::{self, PlanRefusal},
+    files::HostFile,
+    observed::ObservedHost,
+    plan::builder::{MARK, PlanBuilder},
     runtime::containerd::{
-        imports::Source,
-        registry::{Registry, Spot},
+        imports::ConfigFile,
+        registry::{EffectiveRegistry, Location},
         settings::HostSettings,
     },
 };
@@ -26,22 +26,22 @@ pub(super) struct Migrated {
     /// The tables that leave.
     pub(super) paths: Vec<Path>,
     /// Where they stand.
-    pub(super) spots: Vec<Spot>,
+    pub(super) spots: Vec<Location>,
     /// Files, relative to `certs.d`.
-    pub(super) files: BTreeMap<String, File>,
+    pub(super) files: BTreeMap<String, HostFile>,
     /// The settings of the `tls` tables that leave, by host.
     pub(super) tls: BTreeMap<String, HostSettings>,
 }
 
 /// What of `registry` has to leave; `hosts` have files of ours already.
-pub(super) fn of(
-    observed: &Observed,
-    sources: &[Source<'_>],
-    registry: &Registry,
+pub(super) fn migrate(
+    observed: &ObservedHost,
+    sources: &[ConfigFile<'_>],
+    registry: &EffectiveRegistry,
     hosts: &BTreeSet<&str>,
-    declared: &Mirrors,
-    changes: &mut Changes<'_>,
-) -> Result<Migrated, Refusal> {
+    declared: &MirrorTable,
+    changes: &mut PlanBuilder<'_>,
+) -> Result<Migrated, PlanRefusal> {
     let mut migrated = Migrated::default();
     // containerd 2 passes over tls tables.
     let counts = observed.version.is_none_or(|version| version.major < 2);
@@ -50,7 +50,7 @@ pub(super) fn of(
         let Some(toml) = at(sources, spot) else { continue };
         migrated.tls.insert(host.clone(), HostSettings::of_tls(toml, &path));
         let found = format!("{} has {}", spot.path, toml::shown(&path));
-        changes.edits(&spot.path, &condition::TLS_TABLE, &found);
+        changes.note_case_for_edit(&spot.path, &condition::TLS_TABLE, &found);
         migrated.paths.push(path);
         migrated.spots.push(spot.clone());
     }
@@ -58,7 +58,7 @@ pub(super) fn of(
     for (host, spot) in &registry.mirrors {
         if table.insert(path(spot, &["mirrors"])) {
             let found = format!("{} has a mirrors table", spot.path);
-            changes.edits(&spot.path, &condition::MIRRORS_TABLE, &found);
+            changes.note_case_for_edit(&spot.path, &condition::MIRRORS_TABLE, &found);
             migrated.spots.push(spot.clone());
         }
         let name = if host == "*" { "_default" } else { host };
@@ -76,7 +76,7 @@ pub(super) fn of(
                     "{}: expected the URL of a mirror for {host}, found another text",
                     spot.path
                 );
-                return Err(Refusal::new(&condition::MIRRORS_TABLE_ODD, found));
+                return Err(PlanRefusal::new(&condition::MIRRORS_TABLE_ODD, found));
             };
             let _ = write!(
                 text,
@@ -93,7 +93,7 @@ pub(super) fn of(
         if text == marker() {
             text.push_str("\n[host]\n");
         }
-        migrated.files.insert([name, "/hosts.toml"].concat(), File::public(text));
+        migrated.files.insert([name, "/hosts.toml"].concat(), HostFile::public(text));
     }
     migrated.paths.extend(table);
     for (host, settings) in migrated.tls.iter().filter(|(host, _)| !hosts.contains(host.as_str())) {
@@ -106,7 +106,7 @@ pub(super) fn of(
         let text = [&marker(), "server = ", &server, "\n\n[host]\n"].concat();
         let text = put(settings, &text, &[]);
         let name = [name, "/hosts.toml"].concat();
-        migrated.files.entry(name).or_insert_with(|| File::public(text));
+        migrated.files.entry(name).or_insert_with(|| HostFile::public(text));
     }
     Ok(migrated)
 }
@@ -114,11 +114,11 @@ pub(super) fn of(
 /// Refuses to replace a mirror of `host` at a declared target by another scheme: plain HTTP and
 /// TLS are not served by the same port.
 pub(super) fn check_schemes(
-    sources: &[Source<'_>],
+    sources: &[ConfigFile<'_>],
     host: &str,
-    spot: &Spot,
-    declared: &Mirrors,
-) -> Result<(), Refusal> {
+    spot: &Location,
+    declared: &MirrorTable,
+) -> Result<(), PlanRefusal> {
     let Some(toml) = at(sources, spot) else { return Ok(()) };
     let endpoints = path(spot, &["mirrors", host, "endpoint"]);
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
@@ -134,7 +134,7 @@ pub(super) fn check_schemes(
                 "{}: expected {target} by {scheme} as declared, found another scheme for {host}",
                 spot.path
             );
-            return Err(Refusal::new(&condition::MIRRORS_TABLE_ODD, found));
+            return Err(PlanRefusal::new(&condition::MIRRORS_TABLE_ODD, found));
         }
     }
     Ok(())
@@ -150,11 +150,11 @@ fn marker() -> String {
     [MARK, "from what config.toml said; changes are overwritten.\n"].concat()
 }
 
-fn path(spot: &Spot, keys: &[&str]) -> Path {
+fn path(spot: &Location, keys: &[&str]) -> Path {
     ["plugins", spot.plugin, "registry"].iter().chain(keys).map(|&key| key.to_owned()).collect()
 }
 
-fn at<'a, 'b>(sources: &'a [Source<'b>], spot: &Spot) -> Option<&'a Toml<'b>> {
+fn at<'a, 'b>(sources: &'a [ConfigFile<'b>], spot: &Location) -> Option<&'a Toml<'b>> {
     sources.iter().find(|source| source.path == spot.path).map(|source| &source.toml)
 }
 

@@ -1,22 +1,22 @@
 //! The mirrors table of config.toml: how it was done, and as the page prints it.
 
 use image_swap_core::{
-    nodes::{Endpoint, Fallback},
+    mirror::{Endpoint, Fallback},
     render::{CONTAINERD_MIRRORS, ConfigVersion, EndpointForm, OVER_HTTP, Options},
 };
 use image_swap_text::toml::{Leaves, Toml};
 
 use crate::{
-    condition::{self, Refusal},
-    desired::{Desired, Form},
-    observed::Observed,
-    plan::{Plan, builder::Changes},
+    condition::{self, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig},
+    observed::ObservedHost,
+    plan::{HostPlan, builder::PlanBuilder},
     runtime::{
         containerd::{
             imports,
-            main_file::{MainFile, holds},
+            main_file::{MainFile, drop_in_refusal},
             migrate,
-            registry::Registry,
+            registry::EffectiveRegistry,
         },
         kind::Version,
     },
@@ -27,24 +27,31 @@ const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
 /// The version for which containerd announces its removal (`RELEASES.md` of 2.4.2).
 const REMOVED: Version = Version::new(2, 7, 0);
 
-pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired)?;
+pub(super) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
     let base = changes.base(&observed.config);
     let without_us = imports::without_us(observed, base.as_ref());
     let sources = imports::read(&without_us)?;
-    imports::check(observed, &sources, &mut changes)?;
+    imports::version_check(observed, &sources, &mut changes)?;
     let version = version(desired, observed)?;
-    let registry = Registry::new(&sources, &observed.config, observed.version);
+    let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
     if let Some((value, spot)) = &registry.config_path {
         let found = format!("{}: expected no config_path, found {value}", spot.path);
-        return Err(Refusal::new(&condition::MIRRORS_BESIDE_CONFIG_PATH, found));
+        return Err(PlanRefusal::new(&condition::MIRRORS_BESIDE_CONFIG_PATH, found));
     }
     if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
-        return Err(holds(observed, path));
+        return Err(drop_in_refusal(observed, path));
     }
     let mut main = MainFile::new(observed, version, base, &sources, &mut changes)?;
     let options = Options {
-        endpoint: if desired.form == Form::Page { EndpointForm::Page } else { EndpointForm::Url },
+        endpoint: if desired.form == ConfigForm::Page {
+            EndpointForm::Page
+        } else {
+            EndpointForm::Url
+        },
         config_version: if main.version == 2 { ConfigVersion::Two } else { ConfigVersion::Three },
         ..desired.options()
     };
@@ -52,7 +59,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     // Its own speak of flags that are none of this command's.
     rendered.notes.retain(|note| *note == OVER_HTTP);
     rendered.notes.push(match desired.form {
-        Form::Page => {
+        ConfigForm::Page => {
             "no standard registry answers these endpoints, which lack /v2/: use the form certs-d"
         }
         _ => "the registry itself is asked after its mirrors",
@@ -68,17 +75,17 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
             continue;
         }
         if spot.path != observed.config {
-            return Err(holds(observed, &spot.path));
+            return Err(drop_in_refusal(observed, &spot.path));
         }
         migrate::check_schemes(&sources, host, spot, declared)?;
         let found = format!("{} has mirrors for {host}", spot.path);
-        changes.edits(&spot.path, &condition::MIRRORS_FOREIGN, &found);
+        changes.note_case_for_edit(&spot.path, &condition::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;
     }
     let lost = lost(desired, version);
     if !lost.is_empty() {
         let found = format!("{} does not say {}", observed.config, lost.join(", "));
-        changes.met(&condition::MIRRORS_TRUST, &found);
+        changes.note_case(&condition::MIRRORS_TRUST, &found);
     }
     tables(&mut main, block, &wanted, desired.form)?;
     let (file, base) = main.file(secret)?;
@@ -88,7 +95,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     let is_read = observed.files.file(&observed.config).is_some();
     let hosts = declared.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
     let url = |endpoint: &Endpoint| match desired.form {
-        Form::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
+        ConfigForm::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
         _ => declared.api_url(endpoint),
     };
     let hosts = hosts.map(|(host, endpoints)| (host, endpoints.iter().map(url).collect()));
@@ -97,26 +104,26 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
 }
 
 /// The version of containerd, if it takes the table.
-fn version(desired: &Desired<'_>, observed: &Observed) -> Result<Version, Refusal> {
+fn version(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Version, PlanRefusal> {
     if desired.fallback == Fallback::Never {
         let found = format!("expected fallback upstream in the form {}, found never", desired.form);
-        return Err(Refusal::new(&condition::MIRRORS_NEVER, found));
+        return Err(PlanRefusal::new(&condition::MIRRORS_NEVER, found));
     }
     let Some(version) = observed.version else {
         let found = "cannot edit config.toml without the version of containerd, which does not run";
-        return Err(Refusal::new(&condition::MIRRORS_UNKNOWN, found));
+        return Err(PlanRefusal::new(&condition::MIRRORS_UNKNOWN, found));
     };
     if KILLED.contains(&version) || version >= REMOVED {
         let found = format!("expected a containerd that takes a mirrors table, found {version}");
-        return Err(Refusal::new(&condition::MIRRORS_KILL, found));
+        return Err(PlanRefusal::new(&condition::MIRRORS_KILL, found));
     }
     Ok(version)
 }
 
 /// What is declared, and cannot be told so.
-fn lost(desired: &Desired<'_>, version: Version) -> Vec<&'static str> {
+fn lost(desired: &DesiredConfig<'_>, version: Version) -> Vec<&'static str> {
     let Some(registry) = &desired.declaration.registry else { return Vec::new() };
-    let page = desired.form == Form::Page;
+    let page = desired.form == ConfigForm::Page;
     let all = [
         ("CA_CERT", !registry.ca.is_empty()),
         ("INSECURE", registry.insecure && (page || version.major >= 2)),
@@ -131,12 +138,12 @@ fn tables(
     main: &mut MainFile<'_>,
     block: &str,
     wanted: &Leaves,
-    form: Form,
-) -> Result<(), Refusal> {
+    form: ConfigForm,
+) -> Result<(), PlanRefusal> {
     let mut expected = main.leaves()?;
     expected.extend(wanted.clone());
     // The page has two blank lines before what was added.
-    let blank = if form == Form::Page { "\n" } else { "" };
+    let blank = if form == ConfigForm::Page { "\n" } else { "" };
     let mut appended = String::new();
     main.edit(|toml| {
         appended = toml.appended(&[blank, block].concat());

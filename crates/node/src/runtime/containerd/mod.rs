@@ -10,25 +10,31 @@ mod registry;
 mod settings;
 
 use crate::{
-    condition::Refusal,
-    desired::{Desired, Form},
+    condition::PlanRefusal,
+    desired::{ConfigForm, DesiredConfig},
     files::HostPath,
-    observed::Observed,
-    plan::Plan,
+    observed::ObservedHost,
+    plan::HostPlan,
 };
 
-pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
+pub(crate) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
     match desired.form {
-        Form::CertsD => certs_d::plan(desired, observed),
-        Form::Mirrors | Form::Page => mirrors::plan(desired, observed),
+        ConfigForm::CertsD => certs_d::plan(desired, observed),
+        ConfigForm::Mirrors | ConfigForm::Page => mirrors::plan(desired, observed),
     }
 }
 
 /// What has to be looked at.
-pub(crate) fn unseen(_: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
-    let mut unseen = imports::unseen(observed);
+pub(crate) fn unread_paths(
+    _: Option<&DesiredConfig<'_>>,
+    observed: &ObservedHost,
+) -> Vec<HostPath> {
+    let mut unseen = imports::unread_paths(observed);
     if unseen.is_empty() {
-        unseen.extend(certs_d::unseen(observed));
+        unseen.extend(certs_d::unread_paths(observed));
     }
     unseen
 }

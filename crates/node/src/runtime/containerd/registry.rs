@@ -4,13 +4,13 @@
 //! one; from 2.0 on tables are merged key by key.
 
 use crate::{
-    condition::{self, Refusal},
+    condition::{self, PlanRefusal},
     files::HostPath,
-    observed::Observed,
+    observed::ObservedHost,
     owner::{self, K0S, MICROK8S_DATA},
-    plan::builder::Changes,
+    plan::builder::PlanBuilder,
     runtime::{
-        containerd::imports::{self, CRI, IMAGES, Source},
+        containerd::imports::{self, CRI, ConfigFile, IMAGES},
         kind::Version,
     },
 };
@@ -20,7 +20,7 @@ pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 
 /// Where a setting stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
+pub(super) struct Location {
     /// Which file.
     pub(super) path: HostPath,
     /// Below which plugin.
@@ -29,24 +29,28 @@ pub(super) struct Spot {
 
 /// The registry settings in effect.
 #[derive(Debug, Default)]
-pub(super) struct Registry {
+pub(super) struct EffectiveRegistry {
     /// `config_path`, if it is set to anything.
-    pub(super) config_path: Option<(String, Spot)>,
+    pub(super) config_path: Option<(String, Location)>,
     /// The hosts of the mirrors table.
-    pub(super) mirrors: Vec<(String, Spot)>,
+    pub(super) mirrors: Vec<(String, Location)>,
     /// The hosts with a `tls` table.
-    pub(super) tls: Vec<(String, Spot)>,
+    pub(super) tls: Vec<(String, Location)>,
     /// The hosts with credentials.
-    pub(super) auth: Vec<(String, Spot)>,
+    pub(super) auth: Vec<(String, Location)>,
     /// The file beside the main one that has the plugin's table, if one has.
     pub(super) drop_in: Option<HostPath>,
     /// A setting that has containerd pull by itself instead of through its transfer service.
     pub(super) pulls_locally: Option<&'static str>,
 }
 
-impl Registry {
+impl EffectiveRegistry {
     /// What `version` makes of `sources`, the first of which is the main file.
-    pub(super) fn new(sources: &[Source<'_>], main: &HostPath, version: Option<Version>) -> Self {
+    pub(super) fn new(
+        sources: &[ConfigFile<'_>],
+        main: &HostPath,
+        version: Option<Version>,
+    ) -> Self {
         // k0s merges the files of its directory itself.
         let merges = version.is_none_or(|version| version.major >= 2) || main.as_str() == K0S;
         let mut registry = Self::default();
@@ -77,8 +81,8 @@ impl Registry {
         list.filter(|path| !path.is_empty()).map(HostPath::new).collect()
     }
 
-    fn add(&mut self, source: &Source<'_>, plugin: &'static str) {
-        let spot = || Spot { path: source.path.clone(), plugin };
+    fn add(&mut self, source: &ConfigFile<'_>, plugin: &'static str) {
+        let spot = || Location { path: source.path.clone(), plugin };
         let table = |key| ["plugins", plugin, "registry", key];
         if let Some(path) = source.toml.str(&table("config_path")) {
             let path = path.replace("${SNAP_DATA}", MICROK8S_DATA);
@@ -104,7 +108,7 @@ impl Registry {
 /// `config_path`; its transfer service takes the list for one name.
 ///
 /// Source: containerd 2.1, `internal/cri/config`, `CheckLocalImagePullConfigs`.
-fn pulls_locally(source: &Source<'_>, plugin: &str) -> Option<&'static str> {
+fn pulls_locally(source: &ConfigFile<'_>, plugin: &str) -> Option<&'static str> {
     let get = |keys: &[&str]| source.toml.get(&[&["plugins", plugin], keys].concat());
     let is = |key: &'static str, expected: bool| {
         let flag = get(&[key]).or_else(|| get(&["containerd", key]))?.as_bool()?;
@@ -122,7 +126,7 @@ fn pulls_locally(source: &Source<'_>, plugin: &str) -> Option<&'static str> {
 }
 
 /// Whether `version` reads the table of `plugin` in `source`.
-fn reads(source: &Source<'_>, plugin: &str, version: Option<Version>) -> bool {
+fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> bool {
     let of_two = version.is_none_or(|version| version.major >= 2);
     match source.version {
         // containerd 2 takes both names in an older file.
@@ -137,33 +141,33 @@ fn reads(source: &Source<'_>, plugin: &str, version: Option<Version>) -> bool {
 }
 
 /// What `config_path` comes to.
-pub(super) enum Directory {
+pub(super) enum HostsDirectory {
     /// These directories are in effect; files go to the first.
     InUse(HostPath, Vec<HostPath>),
     /// This directory has to be set.
     ToSet(HostPath),
 }
 
-impl Directory {
+impl HostsDirectory {
     /// Returns the directories that `registry` configures.
     pub(super) fn of(
-        observed: &Observed,
-        registry: &Registry,
-        changes: &mut Changes<'_>,
-    ) -> Result<Self, Refusal> {
+        observed: &ObservedHost,
+        registry: &EffectiveRegistry,
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<Self, PlanRefusal> {
         let list = registry.directories();
         let Some((value, spot)) = &registry.config_path else {
             if let Some(directory) = owner::certs_d(observed) {
                 return Ok(Self::InUse(directory, Vec::new()));
             }
             let found = format!("{} does not set config_path", observed.config);
-            changes.edits(&observed.config, &condition::CONFIG_PATH_UNSET, &found);
+            changes.note_case_for_edit(&observed.config, &condition::CONFIG_PATH_UNSET, &found);
             return Ok(Self::ToSet(HostPath::new(CERTS_D)));
         };
         match (&list[..], registry.pulls_locally) {
             ([], _) => Ok(Self::ToSet(HostPath::new(CERTS_D))),
             ([one], _) => {
-                changes.met(
+                changes.note_case(
                     &condition::CONFIG_PATH_SET,
                     &format!("{} sets config_path to {one}", spot.path),
                 );
@@ -171,7 +175,7 @@ impl Directory {
             }
             ([first, others @ ..], Some(why)) => {
                 let found = format!("{} sets config_path to {value} ({why})", spot.path);
-                changes.met(&condition::COLON_LIST_LOCAL, &found);
+                changes.note_case(&condition::COLON_LIST_LOCAL, &found);
                 Ok(Self::InUse(first.clone(), others.to_vec()))
             }
             ([first, others @ ..], None) => {
@@ -180,10 +184,10 @@ impl Directory {
                         "{}: expected one directory as config_path, found {value}, and {host} below {other}",
                         spot.path
                     );
-                    return Err(Refusal::new(&condition::COLON_LIST_IN_USE, found));
+                    return Err(PlanRefusal::new(&condition::COLON_LIST_IN_USE, found));
                 }
                 let found = format!("{} sets config_path to {value}", spot.path);
-                changes.edits(&observed.config, &condition::COLON_LIST, &found);
+                changes.note_case_for_edit(&observed.config, &condition::COLON_LIST, &found);
                 Ok(Self::ToSet(first.clone()))
             }
         }
@@ -200,7 +204,7 @@ impl Directory {
 
 /// Returns the first of `directories` that holds a host, and that host.
 pub(super) fn in_use<'d>(
-    observed: &'d Observed,
+    observed: &'d ObservedHost,
     directories: &'d [HostPath],
 ) -> Option<(&'d HostPath, &'d str)> {
     directories
@@ -209,9 +213,9 @@ pub(super) fn in_use<'d>(
 }
 
 /// True if containerd reads the files below `below` already.
-pub(super) fn is_read(observed: &Observed, below: &HostPath) -> bool {
+pub(super) fn is_read(observed: &ObservedHost, below: &HostPath) -> bool {
     let Ok(sources) = imports::read(observed) else { return false };
-    let registry = Registry::new(&sources, &observed.config, observed.version);
+    let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
     if registry.config_path.is_none() {
         return owner::certs_d(observed).is_some_and(|directory| directory == *below);
     }

@@ -13,21 +13,21 @@ mod registries;
 use std::collections::BTreeSet;
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     render::{MARKER, REGISTRIES_CONF, Rendered},
 };
 use image_swap_text::toml::{DocumentMut, Item, Table, Toml, string, value};
 
 use crate::{
-    condition::{self, Refusal},
-    desired::Desired,
-    files::{File, HostPath},
-    observed::Observed,
-    plan::{Contact, Plan, builder::Changes},
+    condition::{self, PlanRefusal},
+    desired::DesiredConfig,
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
+    plan::{Contact, HostPlan, builder::PlanBuilder},
     runtime::{
-        crio::registries::{Foreign, Registry, host_of, parse},
+        crio::registries::{ForeignRegistries, RegistryTable, host_of, parse},
         glob,
-        kind::Runtime,
+        kind::ContainerRuntime,
         layout,
     },
 };
@@ -43,8 +43,11 @@ const CRIO_DROP_INS: &str = "/etc/crio/crio.conf.d";
 const CRIO_OURS: &str = "/etc/crio/crio.conf.d/50-image-swap.conf";
 const AUTH: &str = "/etc/crio/image-swap-auth.json";
 
-pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    let mut changes = Changes::new(observed, desired)?;
+pub(crate) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
     let rendered = render(desired);
     let mut insecure = BTreeSet::new();
     for file in &rendered.files {
@@ -52,16 +55,16 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
         match file.path.as_str() {
             "registries.conf" => {
                 let foreign = foreign(observed, &changes)?;
-                let kept = Kept { desired, foreign, text: &file.text };
+                let kept = KeptRegistries { desired, foreign, text: &file.text };
                 let (text, hosts) = kept.text(&mut changes)?;
                 insecure = hosts;
-                changes.whole(observed.config.clone(), File::public(text));
+                changes.whole(observed.config.clone(), HostFile::public(text));
             }
-            "auth.json" if observed.runtime == Runtime::Crio => {
+            "auth.json" if observed.runtime == ContainerRuntime::Crio => {
                 credentials(observed)?;
                 let text = format!("{MARKER}[crio.image]\nglobal_auth_file = {}\n", string(AUTH));
-                changes.whole(AUTH.into(), File::secret(bytes));
-                changes.whole(CRIO_OURS.into(), File::public(text));
+                changes.whole(AUTH.into(), HostFile::secret(bytes));
+                changes.whole(CRIO_OURS.into(), HostFile::public(text));
             }
             "auth.json" => {
                 changes
@@ -72,14 +75,14 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
                 let host = path.split('/').nth(1).unwrap_or_default();
                 let directory = certificates(&changes, observed, host);
                 let name = layout::name_of_ca(&changes, &directory, &bytes);
-                changes.whole(directory.join(name), File::public(bytes));
+                changes.whole(directory.join(name), HostFile::public(bytes));
             }
         }
     }
     for host in desired.declaration.mirrors().targets() {
         let directory = certificates(&changes, observed, host);
         let contact = layout::contact(&changes, observed, &directory, host);
-        let users_log_in = observed.runtime == Runtime::Podman;
+        let users_log_in = observed.runtime == ContainerRuntime::Podman;
         let skip_verify = insecure.contains(host);
         changes.contacts.push(Contact { skip_verify, users_log_in, ..contact });
     }
@@ -89,7 +92,10 @@ pub(crate) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
 }
 
 /// Returns the paths to look at.
-pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<HostPath> {
+pub(crate) fn unread_paths(
+    desired: Option<&DesiredConfig<'_>>,
+    observed: &ObservedHost,
+) -> Vec<HostPath> {
     let files = &observed.files;
     let mut paths: Vec<HostPath> =
         [MAIN, DROP_INS, CRIO, CRIO_DROP_INS, CRIO_OURS, AUTH].map(HostPath::new).into();
@@ -99,18 +105,16 @@ pub(crate) fn unseen(desired: Option<&Desired<'_>>, observed: &Observed) -> Vec<
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CONTAINERS).join(&file.path)));
     let targets = desired.map(|desired| desired.declaration.mirrors());
-    for host in targets.into_iter().flat_map(Mirrors::targets) {
-        paths.extend(
-            CERTS_D.iter().flat_map(|directory| {
-                layout::unseen(&HostPath::new(directory).join(host), observed)
-            }),
-        );
+    for host in targets.into_iter().flat_map(MirrorTable::targets) {
+        paths.extend(CERTS_D.iter().flat_map(|directory| {
+            layout::unread_paths(&HostPath::new(directory).join(host), observed)
+        }));
     }
     paths
 }
 
 /// Returns the directory of certificates that is read for `host`.
-fn certificates(changes: &Changes<'_>, observed: &Observed, host: &str) -> HostPath {
+fn certificates(changes: &PlanBuilder<'_>, observed: &ObservedHost, host: &str) -> HostPath {
     let mut directories = CERTS_D.map(|directory| HostPath::new(directory).join(host)).into_iter();
     let first = HostPath::new(CERTS_D[0]).join(host);
     let used =
@@ -118,31 +122,37 @@ fn certificates(changes: &Changes<'_>, observed: &Observed, host: &str) -> HostP
     used.unwrap_or(first)
 }
 
-fn render(desired: &Desired<'_>) -> Rendered {
+fn render(desired: &DesiredConfig<'_>) -> Rendered {
     REGISTRIES_CONF.render(desired.declaration, desired.options())
 }
 
 /// Reads the registries of all other files, in the order in which they are read.
-fn foreign(observed: &Observed, changes: &Changes<'_>) -> Result<Foreign, Refusal> {
+fn foreign(
+    observed: &ObservedHost,
+    changes: &PlanBuilder<'_>,
+) -> Result<ForeignRegistries, PlanRefusal> {
     let drop_ins = HostPath::new(DROP_INS);
     let pattern = [DROP_INS, "/*.conf"].concat();
     let found = glob::expand(&pattern, &observed.files, &mut Vec::new());
-    let mut foreign = Foreign::default();
+    let mut foreign = ForeignRegistries::default();
     let paths = [HostPath::new(MAIN)].into_iter().chain(found);
     for path in paths.filter(|path| *path != observed.config) {
         let Some(file) = observed.files.file(&path) else { continue };
         let unreadable = |found: &str| {
-            Refusal::new(&condition::UNREADABLE, format!("{path}: expected TOML, found {found}"))
+            PlanRefusal::new(
+                &condition::UNREADABLE,
+                format!("{path}: expected TOML, found {found}"),
+            )
         };
         let text = std::str::from_utf8(&file.bytes).map_err(|_| unreadable("other bytes"))?;
         let toml = parsed(&path, text)?;
         let old = ["search", "insecure", "block"];
         if let Some(key) = old.into_iter().find(|key| toml.get(&["registries", key]).is_some()) {
             let found = format!("{path}: expected [[registry]] tables, found registries.{key}");
-            return Err(Refusal::new(&condition::REGISTRIES_ONE, found));
+            return Err(PlanRefusal::new(&condition::REGISTRIES_ONE, found));
         }
         let registries = parse(&toml).map_err(|found| {
-            Refusal::new(&condition::REGISTRIES_INVALID, format!("{path}: {found}"))
+            PlanRefusal::new(&condition::REGISTRIES_INVALID, format!("{path}: {found}"))
         })?;
         let later = path > observed.config && path.is_below(&drop_ins);
         foreign.add(&path, later, registries);
@@ -160,16 +170,19 @@ fn foreign(observed: &Observed, changes: &Changes<'_>) -> Result<Foreign, Refusa
 }
 
 /// The settings of other files that a drop-in keeps.
-struct Kept<'a, 'd> {
-    desired: &'a Desired<'d>,
-    foreign: Foreign,
+struct KeptRegistries<'a, 'd> {
+    desired: &'a DesiredConfig<'d>,
+    foreign: ForeignRegistries,
     text: &'a str,
 }
 
-impl Kept<'_, '_> {
+impl KeptRegistries<'_, '_> {
     /// Returns the text of the drop-in, and the hosts whose certificates are not verified
     /// because of another file.
-    fn text(&self, changes: &mut Changes<'_>) -> Result<(String, BTreeSet<String>), Refusal> {
+    fn text(
+        &self,
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<(String, BTreeSet<String>), PlanRefusal> {
         let mut insecure = BTreeSet::new();
         let Ok(mut document) = self.text.parse::<DocumentMut>() else {
             return Ok((self.text.to_owned(), insecure));
@@ -193,7 +206,7 @@ impl Kept<'_, '_> {
                     let found = format!(
                         "{path}: expected the target {prefix} in use, found that it is blocked"
                     );
-                    return Err(Refusal::new(&condition::REGISTRIES_BLOCKED, found));
+                    return Err(PlanRefusal::new(&condition::REGISTRIES_BLOCKED, found));
                 }
                 if registry.insecure {
                     insecure.insert(host_of(&prefix).to_owned());
@@ -201,17 +214,17 @@ impl Kept<'_, '_> {
                 // Nothing is declared that the other file lacks.
                 if !table.contains_key("insecure") {
                     let found = format!("{path} has [[registry]] for {}", registry.prefix);
-                    changes.met(&condition::REGISTRIES_TARGET, &found);
+                    changes.note_case(&condition::REGISTRIES_TARGET, &found);
                     left.push(number);
                     continue;
                 }
             }
             if let Some(path) = self.foreign.later(&prefix) {
                 let found = format!("{path} has [[registry]] for {prefix}");
-                return Err(Refusal::new(&condition::REGISTRIES_LATER, found));
+                return Err(PlanRefusal::new(&condition::REGISTRIES_LATER, found));
             }
             let found = format!("{path} has [[registry]] for {}", registry.prefix);
-            changes.met(&condition::REGISTRIES_EARLIER, &found);
+            changes.note_case(&condition::REGISTRIES_EARLIER, &found);
             if let Some(location) = registry.location_of(&prefix).filter(|to| *to != prefix) {
                 table["location"] = value(location);
                 edited = true;
@@ -238,7 +251,7 @@ impl Kept<'_, '_> {
     fn mirrors(
         &self,
         table: &mut Table,
-        registry: Option<&Registry>,
+        registry: Option<&RegistryTable>,
         insecure: &mut BTreeSet<String>,
     ) -> bool {
         let mut edited = false;
@@ -265,14 +278,14 @@ impl Kept<'_, '_> {
     }
 
     /// Refuses or reports other files' rules that win over the one for `prefix`.
-    fn neighbours(&self, prefix: &str, changes: &mut Changes<'_>) -> Result<(), Refusal> {
+    fn neighbours(&self, prefix: &str, changes: &mut PlanBuilder<'_>) -> Result<(), PlanRefusal> {
         let own: Vec<&str> = self.own().collect();
         for (path, longer) in self.foreign.longer(prefix, &own) {
             let found = format!("{path} has [[registry]] for {longer}, longer than {prefix}");
             if self.desired.fallback == Fallback::Never {
-                return Err(Refusal::new(&condition::REGISTRIES_LONGER_NEVER, found));
+                return Err(PlanRefusal::new(&condition::REGISTRIES_LONGER_NEVER, found));
             }
-            changes.met(&condition::REGISTRIES_LONGER, &found);
+            changes.note_case(&condition::REGISTRIES_LONGER, &found);
         }
         Ok(())
     }
@@ -283,13 +296,13 @@ impl Kept<'_, '_> {
     }
 }
 
-fn parsed<'a>(path: &HostPath, text: &'a str) -> Result<Toml<'a>, Refusal> {
+fn parsed<'a>(path: &HostPath, text: &'a str) -> Result<Toml<'a>, PlanRefusal> {
     Toml::parse(text)
-        .map_err(|error| Refusal::new(&condition::UNREADABLE, format!("{path}: {error}")))
+        .map_err(|error| PlanRefusal::new(&condition::UNREADABLE, format!("{path}: {error}")))
 }
 
 /// Refuses to take the place of another administrator's credentials.
-fn credentials(observed: &Observed) -> Result<(), Refusal> {
+fn credentials(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let drop_ins = HostPath::new(CRIO_DROP_INS);
     let names = observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name));
     for path in names.chain([CRIO.into()]).filter(|path| path.as_str() != CRIO_OURS) {
@@ -298,7 +311,7 @@ fn credentials(observed: &Observed) -> Result<(), Refusal> {
         let file = toml.str(&["crio", "image", "global_auth_file"]).filter(|file| !file.is_empty());
         if let Some(file) = file {
             let found = format!("{path}: expected no global_auth_file, found {file}");
-            return Err(Refusal::new(&condition::CRIO_AUTH, found));
+            return Err(PlanRefusal::new(&condition::CRIO_AUTH, found));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::files::HostPath;
 
 /// A `[[registry]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Registry {
+pub(crate) struct RegistryTable {
     /// The references that it is for: a host with a path, or `*.` and a domain.
     pub(crate) prefix: String,
     /// The text in place of the prefix; empty to keep the prefix.
@@ -21,17 +21,17 @@ pub(crate) struct Registry {
 
 /// The registries of all files but image-swap's own.
 #[derive(Debug, Default)]
-pub(crate) struct Foreign(Vec<Rule>);
+pub(crate) struct ForeignRegistries(Vec<PrefixRule>);
 
 /// A registry, the file that it is in, and whether that is read after image-swap's own.
 #[derive(Debug)]
-struct Rule {
+struct PrefixRule {
     path: HostPath,
     later: bool,
-    registry: Registry,
+    registry: RegistryTable,
 }
 
-impl Registry {
+impl RegistryTable {
     /// Returns the location of the references that begin with `prefix`; `None` if the registry
     /// does not move them.
     pub(crate) fn location_of(&self, prefix: &str) -> Option<String> {
@@ -71,12 +71,12 @@ impl Registry {
     }
 }
 
-impl Foreign {
+impl ForeignRegistries {
     /// Adds the registries of a file; each replaces an earlier one with its prefix.
-    pub(crate) fn add(&mut self, path: &HostPath, later: bool, registries: Vec<Registry>) {
+    pub(crate) fn add(&mut self, path: &HostPath, later: bool, registries: Vec<RegistryTable>) {
         for registry in registries {
             self.0.retain(|rule| rule.registry.prefix != registry.prefix || (later && !rule.later));
-            self.0.push(Rule { path: path.clone(), later, registry });
+            self.0.push(PrefixRule { path: path.clone(), later, registry });
         }
     }
 
@@ -87,7 +87,7 @@ impl Foreign {
     }
 
     /// Returns the rule in force for references that begin with `prefix`, and its file.
-    pub(crate) fn of(&self, prefix: &str) -> Option<(&HostPath, &Registry)> {
+    pub(crate) fn of(&self, prefix: &str) -> Option<(&HostPath, &RegistryTable)> {
         let rules = self.0.iter().filter(|rule| rule.registry.covers(prefix));
         let rule = rules.max_by_key(|rule| rule.registry.prefix.len())?;
         Some((&rule.path, &rule.registry))
@@ -112,7 +112,7 @@ impl Foreign {
 ///
 /// # Errors
 /// Anything for which containers/image refuses the file, and with it every pull.
-pub(crate) fn parse(toml: &Toml<'_>) -> Result<Vec<Registry>, String> {
+pub(crate) fn parse(toml: &Toml<'_>) -> Result<Vec<RegistryTable>, String> {
     let modes = ["disabled", "enforcing", "permissive"];
     let mode = toml.get(&["short-name-mode"]).map(|item| item.as_str().unwrap_or_default());
     if let Some(mode) = mode.filter(|mode| !mode.is_empty() && !modes.contains(mode)) {
@@ -129,7 +129,7 @@ pub(crate) fn host_of(location: &str) -> &str {
     location.split('/').next().unwrap_or_default()
 }
 
-fn registry(table: &dyn TableLike) -> Result<Registry, String> {
+fn registry(table: &dyn TableLike) -> Result<RegistryTable, String> {
     let (prefix, location) = (text(table, "prefix")?, text(table, "location")?);
     let wildcard = prefix.starts_with("*.");
     if prefix.is_empty() && location.is_empty() {
@@ -158,7 +158,7 @@ fn registry(table: &dyn TableLike) -> Result<Registry, String> {
         mirrors.push((location, flag(mirror, "insecure")?));
     }
     flag(table, "mirror-by-digest-only")?;
-    Ok(Registry {
+    Ok(RegistryTable {
         prefix: if prefix.is_empty() { location.clone() } else { prefix },
         location,
         insecure: flag(table, "insecure")?,
@@ -212,7 +212,7 @@ fn is_below(prefix: &str, of: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Registry>, String> {
+    fn read(text: &str) -> Result<Vec<RegistryTable>, String> {
         parse(&Toml::parse(text).unwrap())
     }
 
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn longest_prefix_is_in_force() {
-        let mut foreign = Foreign::default();
+        let mut foreign = ForeignRegistries::default();
         let text = "[[registry]]\nprefix = \"*.example.org\"\n\
                     [[registry]]\nprefix = \"docker.io/library\"\nlocation = \"m.io/l\"\n\
                     [[registry]]\nlocation = \"docker.io\"\ninsecure = true\n";
