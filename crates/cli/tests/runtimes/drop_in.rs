@@ -33,11 +33,10 @@ const UNREAD: &str = "version = 2
 
 /// A containerd that runs beside a mirror.
 struct Started {
-    // Dropped in this order: the client before the servers.
+    host: LabHost,
+    mirror: RegistryServer,
     daemon: Daemon,
     declared: Declared,
-    _mirror: RegistryServer,
-    host: LabHost,
 }
 
 impl Started {
@@ -55,7 +54,7 @@ impl Started {
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
         let declared = Declared::page(&host, &options);
-        Ok(Self { daemon, declared, _mirror: mirror, host })
+        Ok(Self { host, mirror, daemon, declared })
     }
 }
 
@@ -65,7 +64,7 @@ fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
-        let Started { host, daemon, declared, .. } =
+        let Started { host, mirror: _mirror, daemon, declared } =
             Started::new(content, containerd, "version = 2\n", UNREAD)?;
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
@@ -83,7 +82,7 @@ fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() ->
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
-        let Started { host, mut daemon, declared, .. } =
+        let Started { host, mirror: _mirror, mut daemon, declared } =
             Started::new(content, containerd, &[CONFIG, REGISTRY].concat(), NVIDIA)?;
         let apply =
             |daemon: &Daemon| node::Ran::of(&mut node::apply(&host, daemon, &declared, &[]));
