@@ -203,8 +203,9 @@ pub struct PlanRefusal {
     pub remedy: String,
 }
 
-impl PlanRefusal {
-    pub(crate) fn new(case: &'static HostCondition, found: impl Into<String>) -> Self {
-        Self { case: case.name, found: found.into(), remedy: case.advice.to_owned() }
+impl HostCondition {
+    /// Returns the refusal of a plan for this condition; `found` names the place and the value.
+    pub(crate) fn refusal(&self, found: impl Into<String>) -> PlanRefusal {
+        PlanRefusal { case: self.name, found: found.into(), remedy: self.advice.to_owned() }
     }
 }

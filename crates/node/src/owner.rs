@@ -117,40 +117,31 @@ pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let generated = observed.config.is_below(&"/var/lib/rancher".into())
         || observed.config.as_str().ends_with("/agent/etc/containerd/config.toml");
     if observed.runtime == ContainerRuntime::Containerd && generated {
-        return Err(PlanRefusal::new(
-            &OWNER_GENERATED,
-            format!("{} is generated", observed.config),
-        ));
+        return Err(OWNER_GENERATED.refusal(format!("{} is generated", observed.config)));
     }
     match observed.owner() {
         // What lies below certs.d is nobody's there; config.toml is not.
         None | Some(HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s) => Ok(()),
         Some(owner) => {
             let found = format!("expected a host of its administrator, found {owner:?}");
-            Err(PlanRefusal::new(owner.case(), found))
+            Err(owner.case().refusal(found))
         }
     }
 }
 
 /// Refuses to edit the main file where it is written anew at every start.
 pub(crate) fn check_main_file(observed: &ObservedHost) -> Result<(), PlanRefusal> {
+    let missing = |path: &str| format!("{path}: expected config_path there, found none");
+    let config = observed.config.as_str();
     match observed.owner() {
         Some(HostOwner::Nodeadm) => {
-            let found = format!("{} is written by nodeadm", observed.config);
-            Err(PlanRefusal::new(&OWNER_NODEADM, found))
+            Err(OWNER_NODEADM.refusal(format!("{config} is written by nodeadm")))
         }
         Some(HostOwner::K0s) if !k0s_merges(observed) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(PlanRefusal::new(&OWNER_K0S_EDITED, found))
+            Err(OWNER_K0S_EDITED.refusal(missing(config)))
         }
-        Some(HostOwner::K0s) => {
-            let found = format!("{K0S_DROP_INS}: expected config_path there, found none");
-            Err(PlanRefusal::new(&OWNER_K0S, found))
-        }
-        Some(HostOwner::MicroK8s) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(PlanRefusal::new(&OWNER_MICROK8S, found))
-        }
+        Some(HostOwner::K0s) => Err(OWNER_K0S.refusal(missing(K0S_DROP_INS))),
+        Some(HostOwner::MicroK8s) => Err(OWNER_MICROK8S.refusal(missing(config))),
         _ => Ok(()),
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct RuntimeEndpoint {
 }
 
 /// What a runtime answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CriStatus {
     /// Its CRI is alive: its name and version.
     Alive(String),
@@ -59,6 +59,7 @@ pub enum CriStatus {
     /// Nobody answers: why.
     Silent(String),
     /// This runtime has no CRI.
+    #[default]
     NotAsked,
 }
 
@@ -72,7 +73,7 @@ impl Daemon {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
         let CriProbe { answer, version, pid, config_path } =
-            if cri { ask(&reach) } else { CriProbe::not() };
+            if cri { ask(&reach) } else { CriProbe::default() };
         let pid =
             pid.or_else(|| pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker));
         let arguments = pid.map(words).unwrap_or_default();
@@ -145,6 +146,7 @@ fn address(config: &str) -> Option<String> {
 }
 
 /// What is known from asking.
+#[derive(Default)]
 struct CriProbe {
     answer: CriStatus,
     version: Option<Version>,
@@ -152,17 +154,14 @@ struct CriProbe {
     config_path: Option<String>,
 }
 
-impl CriProbe {
-    const fn not() -> Self {
-        Self { answer: CriStatus::NotAsked, version: None, pid: None, config_path: None }
-    }
-}
-
 fn ask(socket: &Path) -> CriProbe {
     let mut client = match CriClient::connect(socket) {
         Ok(client) => client,
         Err(error) => {
-            return CriProbe { answer: CriStatus::Silent(error.to_string()), ..CriProbe::not() };
+            return CriProbe {
+                answer: CriStatus::Silent(error.to_string()),
+                ..CriProbe::default()
+            };
         }
     };
     let pid = client.peer();
@@ -174,10 +173,10 @@ fn ask(socket: &Path) -> CriProbe {
             config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
         },
         Err(error) if error.is_dead_plugin() => {
-            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::not() }
+            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::default() }
         }
         Err(error) => {
-            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::not() }
+            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::default() }
         }
     }
 }

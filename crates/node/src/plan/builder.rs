@@ -62,7 +62,7 @@ impl<'a> PlanBuilder<'a> {
                 "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
                 old.form, old.runtime
             );
-            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
+            return Err(condition::MIXED_FORMS.refusal(found));
         }
         Ok(Self::empty(observed, old, form, desired.restart))
     }
@@ -79,7 +79,7 @@ impl<'a> PlanBuilder<'a> {
                 "expected what was written for {runtime}, found what was for {}",
                 old.runtime
             );
-            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
+            return Err(condition::MIXED_FORMS.refusal(found));
         }
         let form = old.as_ref().map_or(ConfigForm::CertsD, |old| old.form);
         Ok(Self::empty(observed, old, form, restart))
@@ -284,15 +284,14 @@ impl<'a> PlanBuilder<'a> {
             Some(HostEntry::File(file)) => Ok(Some(file)),
             Some(HostEntry::Link(target, _)) => {
                 let found = format!("{path}: expected a file, found a link to {target}");
-                Err(PlanRefusal::new(&condition::LINK, found))
+                Err(condition::LINK.refusal(found))
             }
             Some(HostEntry::Directory(_)) => {
                 let found = format!("{path}: expected a file, found a directory");
-                Err(PlanRefusal::new(&condition::NO_FILE, found))
+                Err(condition::NO_FILE.refusal(found))
             }
             Some(HostEntry::Other(what)) => {
-                let found = format!("{path}: expected a file, found {what}");
-                Err(PlanRefusal::new(&condition::NO_FILE, found))
+                Err(condition::NO_FILE.refusal(format!("{path}: expected a file, found {what}")))
             }
         }
     }
@@ -350,7 +349,7 @@ pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPl
 }
 
 fn ledger(observed: &ObservedHost) -> Result<Option<Ledger>, PlanRefusal> {
-    observed.ledger().map_err(|error| PlanRefusal::new(&condition::LEDGER, error.to_string()))
+    observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))
 }
 
 /// The first words of every file that image-swap writes, where its format has comments.

@@ -37,15 +37,14 @@ pub(crate) fn plan(
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
     let mut changes = PlanBuilder::new(observed, desired)?;
-    private_registry(observed)
-        .map_err(|found| PlanRefusal::new(&condition::PRIVATE_REGISTRY, found))?;
+    private_registry(observed).map_err(|found| condition::PRIVATE_REGISTRY.refusal(found))?;
     let rendered = render(desired);
     let text = rendered.files.iter().find(|file| file.path == NAME).map(|file| file.text.as_str());
     let merged = merged(observed, &mut changes, text.unwrap_or_default())?;
     if desired.fallback == Fallback::Never && !never_asks(observed) {
         let found =
             format!("expected {FLAG} in {}, found that it is not set", config_yaml(observed));
-        return Err(PlanRefusal::new(&condition::RANCHER_NEVER, found));
+        return Err(condition::RANCHER_NEVER.refusal(found));
     }
     for file in &rendered.files {
         let (path, bytes) = match file.path.as_str() {
@@ -177,10 +176,7 @@ fn merged(
     let path = &observed.config;
     let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
     let refusal = |found: &str| {
-        PlanRefusal::new(
-            &condition::REGISTRIES_YAML,
-            format!("{path}, of another tool, has {found}"),
-        )
+        condition::REGISTRIES_YAML.refusal(format!("{path}, of another tool, has {found}"))
     };
     let before =
         String::from_utf8(before.bytes).map_err(|_| refusal("bytes that are not UTF-8"))?;

@@ -63,7 +63,7 @@ pub(super) fn plan(
         let found = format!(
             "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
         );
-        return Err(PlanRefusal::new(&condition::COLON_LIST_IN_USE, found));
+        return Err(condition::COLON_LIST_IN_USE.refusal(found));
     }
 
     let below_all = CertsDirectory {
