@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::{Stream, StreamExt, pin_mut};
 use kube::{
     Api, Resource,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
-        watcher::{Config, Event, watcher},
+        watcher::{Config, Error, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -71,6 +71,21 @@ pub(crate) fn named(name: &str) -> Config {
 /// All there are.
 pub(crate) fn all() -> Config {
     Config::default().timeout(WATCH)
+}
+
+/// The number of objects in a page of a list: a page is held as a whole, as text and then as
+/// objects.
+pub(crate) const PAGE: u32 = 100;
+
+/// Watches the objects that `config` selects, and lists them page by page.
+pub(crate) fn pages<K>(
+    api: Api<K>,
+    config: Config,
+) -> impl Stream<Item = Result<Event<K>, Error>> + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, config.page_size(PAGE)).backoff(Patience::default())
 }
 
 /// Follows the object `name`, and tells every state of it, for ever.

@@ -1,4 +1,4 @@
-//! What a request to the TLS port is answered with.
+//! The handler of requests to the TLS port.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,20 +12,15 @@ use image_swap_core::{
     admission::{self, ReviewError},
     rule::RuleSet,
 };
+use image_swap_serve::{
+    COMMON_BODY, Handler, InFlightRequest, Limits,
+    body::{self, BodyError},
+    reply::{self, Reply},
+};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use crate::{
-    activity::Work,
-    body::{self, BodyError},
-    connection::Handler,
-    limits::{COMMON_BODY, Limits},
-    memory::Purpose,
-    metrics::Metrics,
-    reply::{self, Reply},
-    rules::RulesInForce,
-    settings::SettingsInForce,
-};
+use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce};
 
 /// Answers requests for a review.
 pub(crate) struct Routes {
@@ -34,18 +29,17 @@ pub(crate) struct Routes {
     pub(crate) limits: Limits,
     /// Permits for reviews of large bodies.
     pub(crate) large: Arc<Semaphore>,
-    pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Answers reviews, and says what it did.
+/// Answers reviews, and logs and counts them.
 pub(crate) struct Reviewer {
     pub(crate) settings: SettingsInForce,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
 }
 
-/// Why a request is no review that can be answered.
+/// A reason why a request has no review as its answer.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum RequestError {
     #[error("expected the path /mutate or /, found another")]
     Path,
     #[error("expected the method POST, found {0}")]
@@ -62,7 +56,7 @@ enum Refusal {
     Unfinished,
 }
 
-impl Refusal {
+impl RequestError {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Path => StatusCode::NOT_FOUND,
@@ -76,7 +70,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it was clear before the body was read.
+    /// True if the request was refused before its body was read.
     const fn is_early(&self) -> bool {
         matches!(
             self,
@@ -97,10 +91,9 @@ impl Refusal {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>, work: &mut Work) -> Reply {
-        let _in_flight = self.metrics.request();
+    async fn handle(&self, request: Request<Incoming>, work: &mut InFlightRequest) -> Reply {
         let (head, mut body) = request.into_parts();
-        let reply = match self.answer(&head, &mut body, work).await {
+        match self.answer(&head, &mut body, work).await {
             Ok(answer) => reply::json(StatusCode::OK, answer),
             Err(refusal) => {
                 debug!(status = refusal.status().as_u16(), %refusal, "request refused");
@@ -110,9 +103,7 @@ impl Handler for Routes {
                 }
                 refusal.reply()
             }
-        };
-        self.metrics.answer(reply.status());
-        reply
+        }
     }
 }
 
@@ -121,30 +112,26 @@ impl Routes {
         &self,
         head: &Parts,
         body: &mut Incoming,
-        work: &mut Work,
-    ) -> Result<Vec<u8>, Refusal> {
+        work: &mut InFlightRequest,
+    ) -> Result<Vec<u8>, RequestError> {
         // API servers add a query, `?timeout=5s`: the path alone decides.
         if !matches!(head.uri.path(), "/mutate" | "/") {
-            return Err(Refusal::Path);
+            return Err(RequestError::Path);
         }
         if head.method != Method::POST {
-            return Err(Refusal::Method(head.method.clone()));
+            return Err(RequestError::Method(head.method.clone()));
         }
         content_type(head)?;
         let bytes = body::read(body, work, &self.limits).await?;
-        work.complete();
-        if !work.has_room(Purpose::Answer) && !work.room(Purpose::Answer).await {
-            return Err(Refusal::Body(BodyError::NoRoom));
-        }
-        // A common review takes some microseconds, less than handing it to another
-        // thread and back; one that takes long must not stop the other connections
-        // of this thread.
+        // A common review takes some 20 µs, less than handing it to another thread and back.
+        // The worst body of this size, nothing but images, takes a millisecond. A larger one
+        // must not stop the other connections of this thread.
         if bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
-            let rules = rules.as_ref().ok_or(Refusal::NoRules)?;
+            let rules = rules.as_ref().ok_or(RequestError::NoRules)?;
             return Ok(self.reviewer.answer(&bytes, rules)?);
         }
-        let rules = self.rules.current().ok_or(Refusal::NoRules)?;
+        let rules = self.rules.current().ok_or(RequestError::NoRules)?;
         let reviewer = Arc::clone(&self.reviewer);
         let permit = Arc::clone(&self.large).acquire_owned().await;
         let charge = work.split();
@@ -153,7 +140,7 @@ impl Routes {
             let _held = (permit, charge);
             reviewer.answer(&bytes, &rules)
         });
-        Ok(answer.await.map_err(|_| Refusal::Unfinished)??)
+        Ok(answer.await.map_err(|_| RequestError::Unfinished)??)
     }
 }
 
@@ -178,17 +165,17 @@ impl Reviewer {
     }
 }
 
-/// `application/json`, with or without parameters.
-fn content_type(head: &Parts) -> Result<(), Refusal> {
+/// Checks for `application/json`, with or without parameters.
+fn content_type(head: &Parts) -> Result<(), RequestError> {
     let Some(value) = head.headers.get(CONTENT_TYPE) else {
-        return Err(Refusal::ContentType("none".to_owned()));
+        return Err(RequestError::ContentType("none".to_owned()));
     };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii();
     if essence.eq_ignore_ascii_case(b"application/json") {
         return Ok(());
     }
-    // No more of it than a content type is long.
+    // No more than the length of a usual content type.
     let found = essence.get(..64).unwrap_or(essence);
-    Err(Refusal::ContentType(String::from_utf8_lossy(found).into_owned()))
+    Err(RequestError::ContentType(String::from_utf8_lossy(found).into_owned()))
 }

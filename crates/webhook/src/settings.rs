@@ -1,4 +1,4 @@
-//! What the operator decides about admission, and may change while we run.
+//! The settings of admission, which may change while the server runs.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ impl SettingsInForce {
         self.0.store(Arc::new(settings));
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub fn current(&self) -> Arc<Settings> {
         self.0.load_full()
     }
 
-    /// The same for the time of one answer: it writes nothing that threads share.
+    /// Borrows the settings for the time of one answer, without a write that threads share.
     pub(crate) fn now(&self) -> Guard<Arc<Settings>> {
         self.0.load()
     }

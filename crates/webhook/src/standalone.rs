@@ -1,4 +1,4 @@
-//! What a server that made its own certificate tells who started it.
+//! Names of a self-made certificate, and an example request to its server.
 
 use std::{
     fmt,
@@ -8,14 +8,14 @@ use std::{
 
 /// A request that works when pasted into a shell.
 #[derive(Clone, Debug)]
-pub struct TryIt {
+pub struct CurlExample {
     /// The file with the authority to trust.
     pub authority: PathBuf,
-    /// Where the server listens.
+    /// The address of the server.
     pub address: SocketAddr,
 }
 
-impl fmt::Display for TryIt {
+impl fmt::Display for CurlExample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -48,8 +48,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// The names that a self-made certificate is for: this machine's own, the
-/// address it listens on if that is a particular one, and `more`.
+/// Returns the names of a self-made certificate: those of this machine, the address that the
+/// server listens on unless that means all, and `more`.
 pub fn names(listen: SocketAddr, more: &[String]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     if !listen.ip().is_unspecified() {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn mk_line(authority: &str, address: &str) -> String {
-        TryIt { authority: authority.into(), address: address.parse().unwrap() }.to_string()
+        CurlExample { authority: authority.into(), address: address.parse().unwrap() }.to_string()
     }
 
     #[test]

@@ -16,25 +16,14 @@ mod stage;
 mod tokens;
 mod verify;
 
-use std::{error::Error, path::PathBuf, sync::LazyLock};
+use std::{error::Error, path::PathBuf};
 
-use image_swap_lab::{Access, Content, Host, HostOptions, Trust};
-use image_swap_testbed::{Credentials, Parts, RuntimeParts};
+use image_swap_lab::{Access, Host, HostOptions, Trust};
+use image_swap_testbed::Credentials;
+
+use self::images::lab;
 
 type Outcome = Result<(), Box<dyn Error>>;
-
-/// Returns all parts, which are found once.
-fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
-    &PARTS
-}
-
-/// Returns the runtimes and the images for them.
-fn lab() -> Result<(&'static RuntimeParts, &'static Content), Box<dyn Error>> {
-    static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
-    parts().registry()?;
-    Ok((parts().runtimes()?, &CONTENT))
-}
 
 /// Who may use the mirror, where not everyone may.
 fn robot() -> Credentials {

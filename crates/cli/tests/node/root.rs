@@ -45,7 +45,7 @@ fn links_lead_nowhere_outside_the_host() -> Outcome {
     fs::create_dir_all(at("etc/containerd"))?;
     fs::write(
         at("etc/containerd/config.toml"),
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+        image_swap_testkit::config_with_path("/etc/containerd/certs.d"),
     )?;
     // Both lead out, unless the tree is taken for `/`.
     symlink(outside.path(), at("etc/containerd/certs.d"))?;

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use image_swap_lab::{Content, Host, HostOptions, Site};
+use image_swap_lab::{Content, Host, HostOptions, MIRROR, Site};
 use image_swap_node::cri::{self, CriClient};
 use image_swap_testbed::{Containerd, Wait, until};
 
-use crate::{images::TAG, lab};
+use crate::{Outcome, images::TAG, lab};
 
 /// The binary.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_image-swap");
@@ -81,6 +81,40 @@ impl Stage {
         fs::set_permissions(script, fs::Permissions::from_mode(0o755))?;
         let declaration = crate::declared(&host, options)?;
         Ok(Self { host, mirror, containerd: containerd.clone(), declaration })
+    }
+
+    /// Returns a host where containerd 2.4 runs with the file `config`, and its files.
+    pub(crate) fn started(config: &str) -> Result<(Self, Tree), Box<dyn std::error::Error>> {
+        let stage = Self::set()?;
+        stage.config(config);
+        stage.start();
+        let before = stage.tree();
+        Ok((stage, before))
+    }
+
+    /// Applies with a restart, pulls from the mirror, and restores the files of `before`.
+    #[track_caller]
+    pub(crate) fn applies_and_restores(&self, before: &Tree) -> Outcome {
+        self.applies()?;
+        self.restores(before);
+        Ok(())
+    }
+
+    /// Applies with a restart, and pulls from the mirror.
+    #[track_caller]
+    pub(crate) fn applies(&self) -> Outcome {
+        let ran = self.allowed("apply", &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(self.pull("quay.io/team/app")?, MIRROR);
+        Ok(())
+    }
+
+    /// Restores with a restart the files of `before`.
+    #[track_caller]
+    pub(crate) fn restores(&self, before: &Tree) {
+        let ran = self.allowed("restore", &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(self.tree(), *before);
     }
 
     /// The command that restarts containerd.

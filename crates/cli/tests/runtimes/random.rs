@@ -10,6 +10,7 @@ use image_swap_core::{
 };
 use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
 use image_swap_testbed::Containerd;
+use image_swap_testkit::{lists, sources};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
@@ -33,29 +34,19 @@ const IMAGES: [&str; 8] = [
     "mirror.example.net/b",
 ];
 
+const TARGETS: [&str; 7] = [
+    "harbor.example.org/d",
+    "harbor.example.org",
+    "harbor.example.org/x-",
+    "harbor.example.org/d/a",
+    "http://mirror.example.net/v2/x",
+    "mirror.example.net/z",
+    "",
+];
+
 fn rules() -> impl Strategy<Value = String> {
-    let source = prop::sample::select(vec![
-        "docker.io",
-        "gcr.io",
-        "quay.io",
-        "quay.io:443",
-        "ghcr.io",
-        "gcr.io/a",
-        "docker.io/a/b",
-        "default",
-        "[EXACT]gcr.io/a/b:1",
-    ]);
-    let target = prop::sample::select(vec![
-        "harbor.example.org/d",
-        "harbor.example.org",
-        "harbor.example.org/x-",
-        "harbor.example.org/d/a",
-        "http://mirror.example.net/v2/x",
-        "mirror.example.net/z",
-        "",
-    ]);
-    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
-    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join(","))
+    let source = sources(&["ghcr.io", "gcr.io/a", "[EXACT]gcr.io/a/b:1"]);
+    lists(source, &TARGETS, ",")
 }
 
 #[test]

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::Memory,
     steps::StepErrors,
 };
 use crate::{

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found, is_ending},
+    state::Memory,
 };
 use crate::{api, error::Error};
 

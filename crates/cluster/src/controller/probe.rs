@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Controller, Intervals};
+use super::{context::Controller, settings::Intervals};
 use crate::{
     api::MANAGER,
     client::connect,
@@ -40,16 +40,6 @@ const API_SERVER_NAME: &str = "kubernetes.default.svc";
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Far away: nothing is due.
 const NEVER: Duration = Duration::from_hours(24);
-
-/// Returns the name of a result in every output.
-pub(super) const fn name(probe: Probe) -> &'static str {
-    match probe {
-        Probe::Reached => "reached",
-        Probe::Unreached => "unreached",
-        Probe::NoReplica => "nobody-there",
-        Probe::Unknown | Probe::Silent => "unknown",
-    }
-}
 
 /// The probes of all API servers: when each is due, and those that run. An interval is
 /// counted from a probe's beginning, and no probe waits for another one.

@@ -24,7 +24,7 @@ use kube::Api;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Controller, probe::ProbeTarget};
+use super::{context::Controller, probe::ProbeTarget};
 use crate::{api, error::Error};
 
 /// The limits of the wait for a registration in force. They keep a network that is broken

@@ -15,15 +15,17 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::Memory,
     steps::StepErrors,
+    uninstallation::Uninstallation,
 };
 use crate::{
     api,
     error::Error,
     pull_secrets::{Order, leave},
-    report::Report,
+    report,
 };
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
@@ -33,37 +35,6 @@ const QUIET: UnixTime = 60;
 /// deleted while no controller led. Helm, if it uninstalls the release, deletes the Service
 /// within this time.
 const SETTLE: UnixTime = 5;
-
-/// The memory of a registration that may be deleted.
-#[derive(Default)]
-pub(super) struct Uninstallation {
-    /// True once the memory of the previous leader was read.
-    is_read: bool,
-    /// True if the registration had entries when it was last read, or if a previous leader
-    /// may have registered.
-    registered: bool,
-    /// The UID of the last mark; `None` if none was seen.
-    mark: Option<String>,
-    /// The end of the quiet time; `None` if there is none.
-    until: Option<UnixTime>,
-}
-
-impl Uninstallation {
-    /// Returns true during the quiet time.
-    pub(super) fn is_quiet(&self, now: UnixTime) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    /// Returns the UID of the last mark, for the next leader; `None` if none was seen.
-    pub(super) fn mark(&self) -> Option<&str> {
-        self.mark.as_deref()
-    }
-
-    /// Returns the memory of a release that is not registered.
-    const fn unregistered(mark: Option<String>) -> Self {
-        Self { is_read: true, registered: false, mark, until: None }
-    }
-}
 
 impl Controller {
     /// Removes the pull Secrets that no living pod names, beside the turns: Helm ends the
@@ -130,7 +101,7 @@ impl Controller {
         }
         match api::get(&self.config_maps(), &self.settings.release.status()).await {
             Ok(status) => {
-                let report = status.as_ref().and_then(Report::of);
+                let report = status.as_ref().and_then(report::read);
                 memory.uninstallation = Uninstallation {
                     is_read: true,
                     registered: status.is_some(),

@@ -13,21 +13,13 @@ use k8s_openapi::{
     ByteString,
     api::core::v1::{ObjectReference, Secret},
 };
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, named},
+    follow::{named, pages},
     outline::{Outline, partial_resource},
 };
 
@@ -38,8 +30,7 @@ const OWNER_KIND: &str = "ClusterRole";
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
-    let secrets: Api<SeenSecret> = Api::all(client.clone());
-    watcher(secrets, named(NAME).page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), named(NAME))
 }
 
 /// A hash of a Secret's type and its credential. It stays in memory: the password could be

@@ -7,12 +7,11 @@ use kube::{Api, Client, api::ListParams};
 use tracing::{info, warn};
 
 use super::{
-    PAGE,
     existing::{Found, SeenSecret},
     pods::SeenPod,
     write::{Outcome, Writer, reason},
 };
-use crate::{error::Error, release::Release};
+use crate::{error::Error, follow::PAGE, release::Release};
 
 /// Deletes the release's pull Secrets, but for those that a living pod names: these are left
 /// to the pods as their owners, and a later release takes them over.

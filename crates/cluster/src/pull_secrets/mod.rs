@@ -28,6 +28,7 @@ use image_swap_core::{
     },
     declaration::UnixTime,
     pull_secret::Covered,
+    status::{PullSecretFailure, PullSecretStatus},
 };
 use kube::{Client, runtime::watcher};
 use tokio::{
@@ -44,17 +45,8 @@ use self::{
     pods::SeenPod,
     write::{Outcome, Writer},
 };
-use crate::{
-    clock::now,
-    error::watch_reason,
-    events::Events,
-    release::Release,
-    report::{PullSecretFailure, PullSecrets},
-};
+use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
-/// How many objects are read at once: a page is held as a whole, as text and then as
-/// objects.
-const PAGE: u32 = 100;
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
 /// Writes between two looks at what else happened.
@@ -103,7 +95,7 @@ pub(crate) struct Keeper {
     /// What is to be done.
     pub(crate) orders: watch::Receiver<Order>,
     /// What was done.
-    pub(crate) report: watch::Sender<PullSecrets>,
+    pub(crate) report: watch::Sender<PullSecretStatus>,
     /// Poked when the report says something that others should know.
     pub(crate) changed: Arc<Notify>,
     /// How long a namespace keeps the Secret after its last swapped pod.
@@ -283,7 +275,7 @@ impl Keeper {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecrets {
+        self.publish(&PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -323,7 +315,7 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, report: &PullSecrets) {
+    fn publish(&self, report: &PullSecretStatus) {
         let mut news = false;
         self.report.send_if_modified(|before| {
             // The count alone is no reason for anybody to hurry.

@@ -5,19 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::Stream;
 use image_swap_core::cluster::webhooks::NamespaceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, all},
+    follow::{all, pages},
     outline::partial_resource,
 };
 
@@ -25,8 +17,7 @@ use crate::{
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenNamespace>, watcher::Error>> + use<> {
-    let namespaces: Api<SeenNamespace> = Api::all(client.clone());
-    watcher(namespaces, all().page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), all())
 }
 
 /// A namespace: its names and labels.

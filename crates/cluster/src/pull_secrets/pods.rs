@@ -9,19 +9,11 @@ use image_swap_core::{
     pull_secret::{Covered, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, all},
+    follow::{all, pages},
     outline::partial_resource,
 };
 
@@ -32,8 +24,7 @@ const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenPod>, watcher::Error>> + use<> {
-    let pods: Api<SeenPod> = Api::all(client.clone());
-    watcher(pods, all().page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), all())
 }
 
 /// A pod: its names, and the rest only if it names the pull Secret.
@@ -321,6 +312,9 @@ mod tests {
         };
         assert_eq!(question.uri.path(), "/api/v1/pods");
         let query = question.uri.query().unwrap();
-        assert!(query.split('&').any(|part| part == format!("limit={PAGE}")), "{query}");
+        assert!(
+            query.split('&').any(|part| part == format!("limit={}", crate::follow::PAGE)),
+            "{query}"
+        );
     }
 }

@@ -5,6 +5,7 @@ use image_swap_core::cluster::{
     webhooks::{Owner, Service, Settings, desired, plan},
 };
 use image_swap_testbed::Options;
+use image_swap_testkit::container;
 use serde_json::{Value, json};
 
 use crate::stage::{NAMESPACE, REGISTRATIONS, Stage, eventually};
@@ -80,10 +81,6 @@ fn pod(name: &str, more: &Value) -> Value {
         spec[key] = value.clone();
     }
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": spec })
-}
-
-fn container(name: &str, image: &str) -> Value {
-    json!({ "name": name, "image": image })
 }
 
 /// Starts a control plane with the namespaces and the priority class of the tests.

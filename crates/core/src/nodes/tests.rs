@@ -1,3 +1,4 @@
+use image_swap_testkit::lists;
 use proptest::prelude::*;
 
 use super::{Fallback, Mirrors};
@@ -123,19 +124,13 @@ fn list() -> impl Strategy<Value = String> {
         1 => Just("[REPLACE]*a*".to_owned()),
         1 => Just("noswap_wildcards".to_owned()),
     ];
-    let target = prop::sample::select(vec![
-        "h.io/d",
-        "h.io",
-        "http://k.io:5000/v2/x",
-        "h.io/x-",
-        "",
-        "h.io/d/a",
-    ]);
-    let rule = (source, target).prop_map(|(source, target)| match source.as_str() {
-        "noswap_wildcards" => "noswap_wildcards::b".to_owned(),
-        _ => [&source, "::", target].concat(),
-    });
-    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join("\n"))
+    let targets = &["h.io/d", "h.io", "http://k.io:5000/v2/x", "h.io/x-", "", "h.io/d/a"];
+    let rule = |rule: &str| {
+        let wildcards = rule.starts_with("noswap_wildcards::");
+        if wildcards { "noswap_wildcards::b".to_owned() } else { rule.to_owned() }
+    };
+    let lists = lists(source, targets, "\n");
+    lists.prop_map(move |list| list.lines().map(rule).collect::<Vec<_>>().join("\n"))
 }
 
 proptest! {

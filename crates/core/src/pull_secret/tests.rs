@@ -1,3 +1,4 @@
+use image_swap_testkit::registry_info;
 use serde_json::Value;
 
 use super::*;
@@ -8,11 +9,15 @@ fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
 }
 
 fn declared_for(hosts: &str, base_path: &str, user: &str, mirrors: &str) -> Declaration {
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.example.org:8443\n  BASE_PATH: \"{base_path}\"\n  USERNAME: \"{user}\"\n  \
-         PASSWORD: s3cret\n  INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  MIRROR_REGISTRIES: {mirrors}\n"
-    );
+    let text = registry_info(&[
+        ("DOMAIN", "h.example.org:8443"),
+        ("BASE_PATH", base_path),
+        ("USERNAME", user),
+        ("PASSWORD", "s3cret"),
+        ("INSECURE", "false"),
+        ("CREDENTIAL_HOSTS", hosts),
+        ("MIRROR_REGISTRIES", mirrors),
+    ]);
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
 }
 

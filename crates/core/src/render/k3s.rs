@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::{
     File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    text::{MARKER, auth, quoted},
 };
 use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint, Words};
 
@@ -50,12 +50,8 @@ fn print(told: &Told<'_>) -> Printed {
     let mut configs = String::new();
     for host in told.mirrors.targets() {
         let mut config = String::new();
-        if let Some((username, password)) = told.credentials(host) {
-            let (username, password) = (quoted(username), quoted(password));
-            let _ = write!(
-                config,
-                "    auth:\n      username: {username}\n      password: {password}\n"
-            );
+        if let Some(credentials) = told.credentials(host) {
+            config += &auth(credentials, "    ");
             secret |= told.is_secret(host);
         }
         if told.insecure(host) {

@@ -8,7 +8,7 @@ use image_swap_text::base64;
 
 use super::{
     File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    text::{MARKER, auth, quoted},
 };
 use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
 
@@ -39,12 +39,8 @@ fn print(told: &Told<'_>) -> Printed {
         } else if let Some(ca) = told.ca(host) {
             let _ = write!(config, "        tls:\n          ca: {}\n", base64::encode(ca));
         }
-        if let Some((username, password)) = told.credentials(host) {
-            let (username, password) = (quoted(username), quoted(password));
-            let _ = write!(
-                config,
-                "        auth:\n          username: {username}\n          password: {password}\n"
-            );
+        if let Some(credentials) = told.credentials(host) {
+            config += &auth(credentials, "        ");
             secret |= told.is_secret(host);
         }
         if !config.is_empty() {

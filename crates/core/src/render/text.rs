@@ -19,3 +19,9 @@ pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let texts: Vec<String> = texts.into_iter().map(quoted).collect();
     format!("[{}]", texts.join(", "))
 }
+
+/// Returns user name and password as a mapping `auth` of YAML, indented by `indent`.
+pub(super) fn auth((username, password): (&str, &str), indent: &str) -> String {
+    let (username, password) = (quoted(username), quoted(password));
+    format!("{indent}auth:\n{indent}  username: {username}\n{indent}  password: {password}\n")
+}

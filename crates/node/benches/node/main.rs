@@ -14,6 +14,7 @@ use image_swap_node::{
     ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath,
     ObservedHost, PlannedStep, RestartPolicy, Version, plan,
 };
+use image_swap_testkit::registry_info;
 
 /// Odd, so that there is a median.
 const ROUNDS: usize = 21;
@@ -92,12 +93,14 @@ fn declared(registries: usize) -> Result<Declaration, String> {
     let rules: Vec<String> = (0..registries)
         .map(|n| format!("r{n}.example.com::harbor.example.org/airgap-images/r{n}"))
         .collect();
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: harbor.example.org\n  BASE_PATH: airgap-images\n  USERNAME: robot\n  \
-         PASSWORD: secret\n  INSECURE: \"false\"\n  MIRROR_REGISTRIES: {}\n",
-        rules.join(",")
-    );
+    let text = registry_info(&[
+        ("DOMAIN", "harbor.example.org"),
+        ("BASE_PATH", "airgap-images"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "secret"),
+        ("INSECURE", "false"),
+        ("MIRROR_REGISTRIES", &rules.join(",")),
+    ]);
     Declaration::read(Source::RegistryInfo, &text, 0)
         .map_err(|refused| format!("{:?}", refused.findings))
 }

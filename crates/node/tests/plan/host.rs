@@ -9,6 +9,7 @@ use image_swap_node::{
     HostPlan, ObservedHost, PlanOutcome, PlanRefusal, PlannedStep, RestartPolicy, Version, plan,
     restore,
 };
+use image_swap_testkit::registry_info;
 
 /// The config.toml that images for Cluster API come with.
 pub(crate) const IMAGE_BUILDER: &str = "\
@@ -142,13 +143,15 @@ pub(crate) fn declared(rules: &str) -> Declaration {
 
 /// The same with further lines.
 pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
-         {}\n  MIRROR_REGISTRIES: |\n    {}\n",
-        if more.is_empty() { "INSECURE: \"false\"" } else { more },
-        rules.replace('\n', "\n    ")
-    );
+    let mut text = registry_info(&[
+        ("DOMAIN", "h.io"),
+        ("BASE_PATH", "d"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "pass\"word"),
+        ("MIRROR_REGISTRIES", rules),
+    ]);
+    let more = if more.is_empty() { "INSECURE: \"false\"" } else { more };
+    text += &["  ", more, "\n"].concat();
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
 }
 

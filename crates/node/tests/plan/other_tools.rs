@@ -2,6 +2,7 @@
 
 use image_swap_core::nodes::Fallback;
 use image_swap_node::{ContainerRuntime, DesiredConfig, HostFile, PlanOutcome};
+use image_swap_testkit::config_with_path;
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
@@ -13,10 +14,7 @@ const TARGET: &str = "/etc/containerd/certs.d/h.io";
 const REGISTRIES: &str = "/etc/containers/registries.conf.d/50-image-swap.conf";
 
 fn with_directories(list: &str) -> Host {
-    let config = format!(
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{list}\"\n"
-    );
-    Host::containerd("1.7.24").with(CONFIG, &config)
+    Host::containerd("1.7.24").with(CONFIG, &config_with_path(list))
 }
 
 fn containerd() -> Host {
@@ -272,11 +270,10 @@ fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
 fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
     let declaration = declared("docker.io::h.io/d");
     let managed = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
-    let registry = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = ";
     let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
     let before = Host::containerd("1.7.24")
         .with("/etc/k0s/containerd.toml", managed)
-        .with("/etc/k0s/containerd.d/a.toml", &format!("{registry}\"/etc/k0s/certs.d\"\n"))
+        .with("/etc/k0s/containerd.d/a.toml", &config_with_path("/etc/k0s/certs.d"))
         .with("/etc/k0s/containerd.d/nvidia.toml", nvidia);
     let host = applied(&before, &desired(&declaration));
     has(&host, "/etc/k0s/certs.d/docker.io/hosts.toml", &["[host.\"https://h.io/v2/d\"]"]);
@@ -284,7 +281,7 @@ fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
     let args = "/var/snap/microk8s/current/args";
     let hosts = format!("{args}/certs.d/docker.io/hosts.toml");
     let before = Host::containerd("1.7.24").with(&hosts, "server = \"https://docker.io\"\n");
-    let template = format!("{registry}\"${{SNAP_DATA}}/args/certs.d\"\n");
+    let template = config_with_path("${SNAP_DATA}/args/certs.d");
     for before in
         [before.clone(), before.with(&format!("{args}/containerd-template.toml"), &template)]
     {

@@ -12,36 +12,30 @@
     reason = "a benchmark prints what it measured"
 )]
 
-mod constant;
-mod load;
 mod process;
-mod sample;
-mod statistics;
 
 use std::{
     env,
-    error::Error,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce,
-};
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Runtime},
-};
-
-use self::{
-    load::{Load, Protocol},
-    process::Process,
+use image_swap_load::{
+    Outcome, closed, constant,
+    http::{Protocol, ReviewClient, connect},
+    runtime, sample,
     statistics::{interval, median, quantile},
 };
+use image_swap_serve::{
+    Limits,
+    pki::{CertificateInForce, LocalAuthority},
+};
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
+use tokio::net::TcpListener;
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use self::process::Process;
 
 /// Short rounds, and many: other work of the machine meets both servers alike.
 const ROUND: Duration = Duration::from_millis(100);
@@ -64,10 +58,6 @@ fn main() -> Outcome<()> {
     }
 }
 
-fn runtime(workers: usize) -> Outcome<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
-}
-
 async fn measure() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let ready = median((0..11).map(|_| time_to_ready(directory.path())).collect::<Outcome<_>>()?);
@@ -80,7 +70,7 @@ async fn measure() -> Outcome<()> {
         Process::start(&this()?, &arguments)
     };
     let others = [("constant", constant("bytes")?), ("constant-json", constant("json")?)];
-    let authority = Authority::open(directory.path(), SystemTime::now())?.certificate_file();
+    let authority = LocalAuthority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for (name, other) in &others {
             compare(&ours, other, name, protocol, &authority).await?;
@@ -98,8 +88,8 @@ async fn compare(
     protocol: Protocol,
     authority: &Path,
 ) -> Outcome<()> {
-    let mut our_load = Load::connect(ours.address, authority, protocol).await?;
-    let mut other_load = Load::connect(other.address, authority, protocol).await?;
+    let mut our_load = connect(ours.address, authority, protocol).await?;
+    let mut other_load = connect(other.address, authority, protocol).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let a = round(ours, &mut our_load).await?;
@@ -153,10 +143,10 @@ impl Round {
     }
 }
 
-async fn round(process: &Process, load: &mut Load) -> Outcome<Round> {
+async fn round(process: &Process, load: &mut Vec<ReviewClient>) -> Outcome<Round> {
     let before = process.cpu()?;
     let begun = Instant::now();
-    let requests = load.run(ROUND).await?;
+    let requests = closed(load, ROUND).await?;
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Round { requests, seconds, cpu: process.cpu()? - before })
 }
@@ -192,9 +182,9 @@ async fn constant(reads: &str, directory: &Path) -> Outcome<()> {
 async fn serve(directory: &Path) -> Outcome<()> {
     let rules = RulesInForce::default();
     let certificate = CertificateInForce::default();
-    let metrics = Metrics::new(&rules, &certificate);
+    let metrics = AdmissionMetrics::new(&rules, &certificate);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server {
+    let webhook = Webhook {
         listen: any,
         admin_listen: any,
         limits: Limits::default(),
@@ -203,11 +193,11 @@ async fn serve(directory: &Path) -> Outcome<()> {
         certificate: certificate.clone(),
         metrics,
     };
-    let bound = server.bind().await?;
+    let bound = webhook.bind()?;
     rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
-    let authority = Authority::open(directory, SystemTime::now())?;
+    let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
-    process::announce(bound.address()?, bound.admin_address()?);
+    process::announce(bound.address(), bound.admin_address());
     let _running = bound.run();
     std::future::pending().await
 }

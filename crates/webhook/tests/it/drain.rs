@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{StatusCode, header::CONNECTION};
-use image_swap_webhook::Drained;
+use image_swap_serve::Drained;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -98,7 +98,7 @@ async fn an_http_2_client_is_told_to_go_at_once() {
 /// So that a replica that is given little time to end is not asked until its last moment.
 #[tokio::test]
 async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accepted() {
-    let mut site = Site::start_with(|limits| limits.farewell = LONG).await;
+    let mut site = Site::start_with(|limits| limits.goaway = LONG).await;
     let mut before = site.h2().await;
     assert!(before.review("nginx").await.swapped().is_some());
     let running = site.take();
@@ -116,7 +116,7 @@ async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accept
 /// An API server whose machine is gone, or that was stopped: the connection stays.
 #[tokio::test]
 async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
-    let mut site = Site::start_with(|limits| limits.farewell = Duration::from_millis(10)).await;
+    let mut site = Site::start_with(|limits| limits.goaway = Duration::from_millis(10)).await;
     let mut silent = site.tls(&[H2]).await;
     let mut settings = vec![0; 9];
     silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
@@ -145,7 +145,7 @@ async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_t
 async fn idle_connections_do_not_keep_it_from_leaving() {
     let mut site = Site::start_with(|limits| {
         limits.linger = Duration::from_millis(10);
-        limits.farewell = LONG;
+        limits.goaway = LONG;
     })
     .await;
     let (mut used, unused) = (site.h1().await, site.h1().await);

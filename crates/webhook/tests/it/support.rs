@@ -19,10 +19,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
-    Server, SettingsInForce,
+use image_swap_serve::{
+    Bound, Limits, RunningServer,
+    pki::{Certificate, CertificateInForce, LocalAuthority},
 };
+use image_swap_testkit as testkit;
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -48,25 +50,9 @@ pub(crate) fn mk_review(image: &str) -> Vec<u8> {
 
 /// The same, with an annotation of `padding` bytes.
 pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
-    let review = serde_json::json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "web",
-            "namespace": "default",
-            "operation": "CREATE",
-            "object": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "web", "annotations": {"padding": "x".repeat(padding)}},
-                "spec": {"containers": [{"name": "web", "image": image}]},
-            },
-        },
-    });
-    serde_json::to_vec(&review).unwrap()
+    let mut pod = testkit::pod("web", &[("web", image)]);
+    pod["metadata"]["annotations"] = serde_json::json!({ "padding": "x".repeat(padding) });
+    serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
 /// A server on ports that the system chose, with an authority of its own.
@@ -75,10 +61,10 @@ pub(crate) struct Site {
     pub(crate) admin: SocketAddr,
     pub(crate) rules: RulesInForce,
     pub(crate) certificate: CertificateInForce,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) directory: tempfile::TempDir,
-    pub(crate) authority: Authority,
-    running: Option<Running>,
+    pub(crate) authority: LocalAuthority,
+    running: Option<RunningServer>,
 }
 
 impl Site {
@@ -88,26 +74,27 @@ impl Site {
     }
 
     /// With other limits.
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
-        let site = Self::start_empty(change).await;
+        let site = Self::start_empty(change);
         site.rules.replace(mk_rules(LIST));
         site.certificate.replace(site.issue());
         site
     }
 
     /// With neither rules nor a certificate.
-    pub(crate) async fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+        let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let bound = bind(limits, &rules, &certificate, &metrics).await;
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let bound = bind(limits, &rules, &certificate, &metrics);
         Self {
-            address: bound.address().unwrap(),
-            admin: bound.admin_address().unwrap(),
+            address: bound.address(),
+            admin: bound.admin_address(),
             rules,
             certificate,
             metrics,
@@ -122,7 +109,7 @@ impl Site {
         self.authority.issue(&["127.0.0.1".to_owned()], SystemTime::now()).unwrap()
     }
 
-    pub(crate) fn take(&mut self) -> Running {
+    pub(crate) fn take(&mut self) -> RunningServer {
         self.running.take().unwrap()
     }
 
@@ -176,14 +163,14 @@ impl Site {
     }
 }
 
-pub(crate) async fn bind(
+pub(crate) fn bind(
     limits: Limits,
     rules: &RulesInForce,
     certificate: &CertificateInForce,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<AdmissionMetrics>,
 ) -> Bound {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server {
+    let webhook = Webhook {
         listen: any,
         admin_listen: any,
         limits,
@@ -192,7 +179,7 @@ pub(crate) async fn bind(
         certificate: certificate.clone(),
         metrics: Arc::clone(metrics),
     };
-    server.bind().await.unwrap()
+    webhook.bind().unwrap()
 }
 
 /// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
@@ -364,7 +351,7 @@ impl Client {
         let _ = self.connection.await.unwrap();
     }
 
-    /// Goes without a farewell.
+    /// Goes without a message.
     pub(crate) fn vanish(self) {
         self.connection.abort();
     }
@@ -411,7 +398,7 @@ impl Answer {
     }
 }
 
-/// Reads until the server closes: with or without a farewell.
+/// Reads until the server closes, with or without `close_notify`.
 pub(crate) async fn read_to_close<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;

@@ -7,39 +7,36 @@ use std::{
 
 use image_swap_core::{declaration::Declaration, finding::Finding};
 use image_swap_webhook::{
-    reload::{self, Accepted, Following},
+    reload::{self, Accepted, FileFollower},
     watch::Watch,
 };
 
-use super::{InForce, broken};
+use super::handles::{WebhookHandles, broken};
 use crate::{
     declaration::{DeclarationArgs, now},
     failure::Failure,
     output,
 };
 
-/// A declaration that was read, and what there is to follow.
-pub(super) struct Declared {
+/// A declaration that was read, and the file to follow.
+pub(super) struct DeclarationFiles {
     args: DeclarationArgs,
     declaration: Declaration,
     watch: Option<(Watch, PathBuf)>,
 }
 
-impl Declared {
-    /// Reads it, or says on standard error what is wrong with it.
+impl DeclarationFiles {
+    /// Reads the declaration, and prints its findings on standard error.
     pub(super) fn read(args: DeclarationArgs) -> Result<Self, Failure> {
-        // What is no regular file, a pipe say, can be read but once.
+        // A pipe can be read only once.
         let file = args.path().filter(|path| *path != Path::new("-") && path.is_file());
         let file = file.map(Path::to_owned);
-        // Followed first, read then: a change in between is not missed.
-        let watch = file
-            .map(|file| {
-                let mut watch =
-                    Watch::new(&[&file]).map_err(|error| broken("a directory", &error))?;
-                watch.read();
-                Ok::<_, Failure>((watch, file))
-            })
-            .transpose()?;
+        // Watched first, read then: a change in between is not missed.
+        let watch = file.map(|file| {
+            let mut watch = Watch::new(&[&file]);
+            watch.read();
+            (watch, file)
+        });
         let declaration = args.serving(args.load()?)?;
         if !declaration.findings().is_empty() {
             output::note(&output::findings(declaration.findings(), Some(&declaration)));
@@ -47,12 +44,12 @@ impl Declared {
         Ok(Self { args, declaration, watch })
     }
 
-    /// Puts it in force, follows it, and adds to what the user is told.
+    /// Puts the declaration in force, follows it, and adds lines to the output.
     pub(super) fn put_in_force(
         self,
-        in_force: &InForce,
+        in_force: &WebhookHandles,
         told: &mut Vec<String>,
-    ) -> Result<Option<Following>, Failure> {
+    ) -> Result<Option<FileFollower>, Failure> {
         let Self { args, declaration, watch } = self;
         let rules = match declaration.rules().rules().len() {
             1 => "1 rule".to_owned(),
@@ -75,8 +72,8 @@ impl Declared {
     }
 }
 
-/// The rules in `text`; or what is wrong with it, for a log: places and
-/// messages, none of the text's own lines.
+/// Returns the rules in `text`. An error holds places and messages for a log, and none of the
+/// lines of `text`.
 fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
     let declaration = args.accept(text, now()).map_err(|refused| {
         let errors = refused.findings.iter().filter(|finding| finding.is_error());

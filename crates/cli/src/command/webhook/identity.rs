@@ -1,38 +1,37 @@
-//! The certificate a webhook shows, and follows or renews.
+//! The serving certificate of a webhook, followed or renewed.
 
 use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
+use image_swap_serve::pki::{AuthorityError, LocalAuthority, renew};
 use image_swap_webhook::{
-    Authority, AuthorityError, TryIt, names,
-    reload::{self, Following},
-    renew,
+    CurlExample, names,
+    reload::{self, FileFollower},
     watch::Watch,
 };
 use tempfile::TempDir;
 
-use super::{InForce, broken};
+use super::handles::{WebhookHandles, broken};
 use crate::failure::Failure;
 
-/// Where the certificate comes from.
-pub(super) enum Identity {
-    /// It was given.
+/// The source of the serving certificate.
+pub(super) enum ServingCertificate {
+    /// Configured files.
     Files { chain: PathBuf, key: PathBuf },
-    /// It is made here.
+    /// A local authority.
     SelfMade { directory: Option<PathBuf>, names: Vec<String> },
 }
 
-impl Identity {
-    /// Puts a certificate in force, keeps it fresh, and adds to what the user is told.
+impl ServingCertificate {
+    /// Puts a certificate in force, keeps it fresh, and adds lines to the output.
     pub(super) fn put_in_force(
         self,
         address: SocketAddr,
-        in_force: &InForce,
+        in_force: &WebhookHandles,
         told: &mut Vec<String>,
-    ) -> Result<Option<Following>, Failure> {
+    ) -> Result<Option<FileFollower>, Failure> {
         match self {
             Self::Files { chain, key } => {
-                let mut watch =
-                    Watch::new(&[&chain, &key]).map_err(|error| broken("a directory", &error))?;
+                let mut watch = Watch::new(&[&chain, &key]);
                 let certificate = reload::read_certificate([&chain, &key], &watch.read())
                     .map_err(|why| unusable(&why))?;
                 in_force.certificate.replace(certificate);
@@ -50,7 +49,8 @@ impl Identity {
                     None => default_directory()?,
                 };
                 let failed = |error: AuthorityError| Failure::Broken(error.to_string());
-                let authority = Authority::open(&directory, SystemTime::now()).map_err(failed)?;
+                let authority =
+                    LocalAuthority::open(&directory, SystemTime::now()).map_err(failed)?;
                 let names = names(address, &more);
                 let certificate = authority.issue(&names, SystemTime::now()).map_err(failed)?;
                 in_force.certificate.replace(certificate);
@@ -58,7 +58,7 @@ impl Identity {
                 told.push(format!("certificate: self-made; clients trust {}", file.display()));
                 // On a line of its own, to be pasted whole.
                 told.push("try it:".to_owned());
-                told.push(TryIt { authority: file, address }.to_string());
+                told.push(CurlExample { authority: file, address }.to_string());
                 let renewals = renew(
                     authority,
                     names,

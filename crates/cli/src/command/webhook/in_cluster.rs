@@ -3,14 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use image_swap_cluster::{self as cluster, Release, Served, client, follow};
-use image_swap_core::admission::{Mode, Settings};
-use image_swap_webhook::{Certificate, Revision};
+use image_swap_core::admission::Settings;
+use image_swap_serve::pki::Certificate;
+use image_swap_webhook::Revision;
 use tracing::error;
 
-use super::InForce;
+use super::handles::WebhookHandles;
 use crate::failure::Failure;
 
-/// Which release of which cluster.
+/// A release in a cluster.
 pub(super) struct InCluster {
     pub(super) namespace: Option<String>,
     pub(super) name: String,
@@ -19,10 +20,10 @@ pub(super) struct InCluster {
 }
 
 impl InCluster {
-    /// Follows the release, and adds to what the user is told.
+    /// Follows the release, and adds lines to the output.
     pub(super) async fn put_in_force(
         self,
-        in_force: InForce,
+        in_force: WebhookHandles,
         told: &mut Vec<String>,
     ) -> Result<cluster::Following, Failure> {
         let Self { namespace, name, tls_secret, kubeconfig } = self;
@@ -39,16 +40,12 @@ impl InCluster {
     }
 }
 
-impl cluster::InForce for InForce {
+impl cluster::InForce for WebhookHandles {
     fn serve(&self, served: Served) {
-        let Served { rules, audit, origin, hash, pull_secret } = served;
+        let Served { rules, mode, origin, hash, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.
         let settings = self.settings.current();
-        let mode = match audit {
-            Some(true) => Mode::Audit,
-            Some(false) => Mode::Enforce,
-            None => settings.mode,
-        };
+        let mode = mode.unwrap_or(settings.mode);
         self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
         let revision = Revision { source: origin.as_str().to_owned(), hash };
         self.rules.replace_by(rules, revision);

@@ -1,14 +1,16 @@
 //! `image-swap webhook`
 
 mod declared;
+mod handles;
 mod identity;
 mod in_cluster;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
+use image_swap_serve::{Limits, pki::CertificateInForce};
 use image_swap_webhook::{
-    CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce, reload::Following,
+    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::FileFollower,
 };
 use tokio::{
     runtime,
@@ -17,7 +19,12 @@ use tokio::{
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::Declared, identity::Identity, in_cluster::InCluster};
+use self::{
+    declared::DeclarationFiles,
+    handles::{WebhookHandles, broken},
+    identity::ServingCertificate,
+    in_cluster::InCluster,
+};
 use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
@@ -106,25 +113,17 @@ pub(crate) struct Args {
     kubeconfig: Option<PathBuf>,
 }
 
-/// Where rules and certificate come from.
-enum Source {
-    Files(Box<Declared>, Identity),
+/// The source of rules and certificate.
+enum RuleSource {
+    Files(Box<DeclarationFiles>, ServingCertificate),
     Cluster(InCluster),
 }
 
-/// What follows them while it is held.
+/// The followers of a source, until this drops.
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
-    Files([Option<Following>; 2]),
+    Files([Option<FileFollower>; 2]),
     Cluster(image_swap_cluster::Following),
-}
-
-/// What the server runs on.
-struct InForce {
-    rules: RulesInForce,
-    certificate: CertificateInForce,
-    settings: SettingsInForce,
-    metrics: Arc<Metrics>,
 }
 
 impl Args {
@@ -156,8 +155,8 @@ impl Args {
         let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let server = Server {
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let webhook = Webhook {
             listen,
             admin_listen,
             limits: Limits::default(),
@@ -166,15 +165,17 @@ impl Args {
             certificate: certificate.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let in_force = InForce { rules, certificate, settings, metrics };
+        let in_force = WebhookHandles { rules, certificate, settings, metrics };
         let source = if in_cluster {
-            Source::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+            RuleSource::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
         } else {
             let identity = match tls_cert.zip(tls_key) {
-                Some((chain, key)) => Identity::Files { chain, key },
-                None => Identity::SelfMade { directory: certificate_dir, names: dns_name },
+                Some((chain, key)) => ServingCertificate::Files { chain, key },
+                None => {
+                    ServingCertificate::SelfMade { directory: certificate_dir, names: dns_name }
+                }
             };
-            Source::Files(Box::new(Declared::read(declaration)?), identity)
+            RuleSource::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
         };
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -182,7 +183,7 @@ impl Args {
             .build()
             .map_err(|error| broken("a runtime", &error))?;
         runtime.block_on(serve(
-            server,
+            webhook,
             in_force,
             source,
             log_format,
@@ -191,11 +192,11 @@ impl Args {
     }
 }
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops it.
 async fn serve(
-    server: Server,
-    in_force: InForce,
-    source: Source,
+    webhook: Webhook,
+    in_force: WebhookHandles,
+    source: RuleSource,
     log_format: LogFormat,
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
@@ -204,19 +205,18 @@ async fn serve(
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = server.bind().await.map_err(|error| Failure::Broken(error.to_string()))?;
-    let address = bound.address().map_err(|error| broken("the port that was taken", &error))?;
-    let admin = bound.admin_address().map_err(|error| broken("the port that was taken", &error))?;
+    let bound = webhook.bind().map_err(|error| Failure::Broken(error.to_string()))?;
+    let (address, admin) = (bound.address(), bound.admin_address());
     let mut told = vec![
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
     let _following = match source {
-        Source::Files(declared, identity) => {
+        RuleSource::Files(declared, identity) => {
             let certificate = identity.put_in_force(address, &in_force, &mut told)?;
             Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
         }
-        Source::Cluster(cluster) => {
+        RuleSource::Cluster(cluster) => {
             Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
         }
     };
@@ -235,14 +235,14 @@ async fn serve(
     running.leave();
     tokio::select! {
         () = sleep(delay) => {}
-        // Told twice.
+        // The second signal.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     info!(seconds = patience.as_secs(), "open requests are finished");
     let drained = tokio::select! {
         drained = running.drain(patience) => drained,
-        // Told twice.
+        // The second signal.
         _ = terminate.recv() => return Ok(ExitCode::FAILURE),
         _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
     };
@@ -251,9 +251,4 @@ async fn serve(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Something that the system refused.
-fn broken(expected: &str, error: &std::io::Error) -> Failure {
-    Failure::Broken(format!("expected {expected}, found: {error}"))
 }

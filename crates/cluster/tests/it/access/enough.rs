@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::{Settings, leave};
+use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Authority;
+use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -60,7 +62,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     let (replica, following) = stage.replica_with(&as_admission, certificate).await;
     stage.serve_at(replica.port());
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let adopted = || stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
     eventually(|| adopted().then_some(())).await;
@@ -80,7 +82,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
     stage.request("DELETE", &registration, None);
     eventually(|| stage.get(&registration)).await;
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
 
     // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();
@@ -209,19 +211,5 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
 
 /// The registration of a program that is gone.
 fn dead_imageswap() -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "imageswap-webhook" },
-        "webhooks": [{
-            "name": "imageswap.webhook.k8s.twr.io",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": { "service": { "namespace": "apps", "name": "imageswap" } },
-            "failurePolicy": "Ignore",
-            "rules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
-            }],
-            "sideEffects": "None",
-        }],
-    })
+    webhook_configuration("apps", "imageswap", "", "v1")
 }

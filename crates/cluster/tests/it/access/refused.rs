@@ -30,10 +30,7 @@ fn secret(name: &str) -> Value {
 }
 
 fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" },
-        "spec": { "containers": [{ "name": "c", "image": "nginx" }] },
-    })
+    image_swap_testkit::pod("p", &[("c", "nginx")])
 }
 
 /// Whoever may do one of these can become anybody.

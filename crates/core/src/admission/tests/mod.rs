@@ -16,6 +16,7 @@ mod warnings;
 
 use crate::labels;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image_swap_testkit::review as mk_review;
 use serde_json::{Value, json};
 
 use super::{Mode, Outcome, ReviewError, Settings, Tally, review};
@@ -56,27 +57,6 @@ fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
     pod["metadata"]["annotations"] =
         json!({labels::ORIGINAL_IMAGES: originals.to_string(), "other": "kept"});
     pod
-}
-
-fn mk_review(operation: &str, object: &Value, old_object: &Value) -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
-            "name": "web",
-            "namespace": "shop",
-            "operation": operation,
-            "userInfo": {"username": "admin"},
-            "object": object,
-            "oldObject": old_object,
-            "dryRun": false,
-            "options": null,
-        },
-    })
 }
 
 /// An answer, taken apart.

@@ -1,6 +1,8 @@
 mod files;
 mod read_back;
 
+use image_swap_testkit::registry_info;
+
 use super::{FORMATS, File, Format, Options, Rendered};
 use crate::declaration::{Declaration, Source};
 
@@ -12,13 +14,16 @@ fn declared(rules: &str) -> Declaration {
 /// Returns the same declaration with further hosts of the registry.
 fn declared_for(hosts: &str, rules: &str) -> Declaration {
     let ca = include_str!("../../../tests/data/ca-one.pem");
-    let ca: String = ca.lines().map(|line| format!("    {line}\n")).collect();
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
-         INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  CA_CERT: |\n{ca}  MIRROR_REGISTRIES: |\n    {}\n",
-        rules.replace('\n', "\n    ")
-    );
+    let text = registry_info(&[
+        ("DOMAIN", "h.io"),
+        ("BASE_PATH", "d"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "pass\"word"),
+        ("INSECURE", "false"),
+        ("CREDENTIAL_HOSTS", hosts),
+        ("CA_CERT", ca),
+        ("MIRROR_REGISTRIES", rules),
+    ]);
     Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
 }
 

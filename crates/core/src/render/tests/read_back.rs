@@ -1,6 +1,7 @@
 //! The first law, on the files themselves: they are read back as the runtimes
 //! read them, and the URLs that come out are those of the swapped references.
 
+use image_swap_testkit::{lists, sources};
 use proptest::prelude::*;
 use toml_edit::{DocumentMut, Item, Table};
 
@@ -97,28 +98,9 @@ fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
 }
 
 fn rules() -> impl Strategy<Value = String> {
-    let source = prop::sample::select(vec![
-        "docker.io",
-        "gcr.io",
-        "quay.io",
-        "quay.io:443",
-        "quay.io/a",
-        "docker.io/a/b",
-        "default",
-        "[EXACT]gcr.io/a",
-        "[REPLACE]*b*",
-    ]);
-    let target = prop::sample::select(vec![
-        "h.io/d",
-        "h.io",
-        "http://k.io:5000/v2/x",
-        "h.io/x-",
-        "",
-        "h.io/d/a",
-        "m.io/z",
-    ]);
-    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
-    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join("\n"))
+    let source = sources(&["quay.io/a", "[EXACT]gcr.io/a", "[REPLACE]*b*"]);
+    let targets = &["h.io/d", "h.io", "http://k.io:5000/v2/x", "h.io/x-", "", "h.io/d/a", "m.io/z"];
+    lists(source, targets, "\n")
 }
 
 proptest! {
