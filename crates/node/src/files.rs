@@ -68,7 +68,12 @@ impl HostFiles {
         }
     }
 
-    /// Whether there is anything at `path`.
+    /// Returns the paths of all entries of the directory at `path`.
+    pub(crate) fn paths(&self, path: &HostPath) -> impl Iterator<Item = HostPath> {
+        self.names(path).iter().map(|name| path.join(name))
+    }
+
+    /// True if there is anything at `path`.
     pub fn exists(&self, path: &HostPath) -> bool {
         !matches!(self.0.get(path), None | Some(HostEntry::Absent))
     }

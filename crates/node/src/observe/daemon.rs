@@ -181,19 +181,11 @@ fn ask(socket: &Path) -> CriProbe {
     }
 }
 
-/// `registry.configPath` of what containerd 1 says of itself; nothing else of it
-/// is looked at, for there may be credentials.
+/// Returns `registry.configPath` of the status that containerd 1 reports. The rest of it may
+/// contain credentials.
 fn config_path(json: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct ConfigStatus {
-        registry: RegistryStatus,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct RegistryStatus {
-        config_path: String,
-    }
-    serde_json::from_str::<ConfigStatus>(json).ok().map(|said| said.registry.config_path)
+    let status: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(status.pointer("/registry/configPath")?.as_str()?.to_owned())
 }
 
 /// A command line (`/proc/PID/cmdline`).

@@ -67,8 +67,7 @@ pub(crate) fn unread_paths(
 ) -> Vec<HostPath> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
-    let mut paths: Vec<HostPath> =
-        observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name)).collect();
+    let mut paths: Vec<HostPath> = observed.files.paths(&drop_ins).collect();
     paths.extend([main, drop_ins]);
     for service in services(observed.runtime) {
         systemd::command_line(service, &observed.files, &mut paths);
@@ -147,10 +146,9 @@ fn config_yaml(observed: &ObservedHost) -> HostPath {
 fn configured(observed: &ObservedHost, key: &str) -> Option<(String, String)> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
-    let names = observed.files.names(&drop_ins).iter();
-    let names = names.filter(|name| [".yaml", ".yml"].iter().any(|end| name.ends_with(end)));
-    let names: Vec<HostPath> = names.map(|name| drop_ins.join(name)).collect();
-    let mut found = [main].into_iter().chain(names).filter_map(|path| {
+    let is_yaml = |path: &HostPath| [".yaml", ".yml"].iter().any(|end| path.name().ends_with(end));
+    let drop_ins: Vec<HostPath> = observed.files.paths(&drop_ins).filter(is_yaml).collect();
+    let mut found = [main].into_iter().chain(drop_ins).filter_map(|path| {
         let tree = Tree::parse(observed.files.text(&path)?).ok()?;
         let value = tree.documents.iter().find_map(|&root| tree.scalar(tree.get(root, key)?))?;
         Some((path.to_string(), value.to_owned()))

@@ -432,9 +432,7 @@ pub(super) fn check(
     let foreign = names.iter().filter(|name| !hosts.contains(name.as_str()));
     let foreign: Vec<&str> = foreign
         .filter(|name| {
-            let directory = below.join(name);
-            let files = observed.files.names(&directory).iter().map(|file| directory.join(file));
-            files.into_iter().any(|path| {
+            observed.files.paths(&below.join(name)).any(|path| {
                 !changes.is_known(&path)
                     && observed.files.file(&path).is_some_and(|file| !is_marked(&file.bytes))
             })

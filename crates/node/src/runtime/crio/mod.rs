@@ -100,7 +100,7 @@ pub(crate) fn unread_paths(
     let mut paths: Vec<HostPath> =
         [MAIN, DROP_INS, CRIO, CRIO_DROP_INS, CRIO_OURS, AUTH].map(HostPath::new).into();
     for directory in [DROP_INS, CRIO_DROP_INS].map(HostPath::new) {
-        paths.extend(files.names(&directory).iter().map(|name| directory.join(name)));
+        paths.extend(files.paths(&directory));
     }
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CONTAINERS).join(&file.path)));
@@ -299,8 +299,8 @@ fn parsed<'a>(path: &HostPath, text: &'a str) -> Result<Toml<'a>, PlanRefusal> {
 /// Refuses to take the place of another administrator's credentials.
 fn credentials(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let drop_ins = HostPath::new(CRIO_DROP_INS);
-    let names = observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name));
-    for path in names.chain([CRIO.into()]).filter(|path| path.as_str() != CRIO_OURS) {
+    let paths = observed.files.paths(&drop_ins).chain([CRIO.into()]);
+    for path in paths.filter(|path| path.as_str() != CRIO_OURS) {
         let Some(text) = observed.files.text(&path) else { continue };
         let toml = parsed(&path, text)?;
         let file = toml.str(&["crio", "image", "global_auth_file"]).filter(|file| !file.is_empty());
