@@ -1,22 +1,22 @@
-//! What a host should be like.
+//! The desired configuration of a host.
 
 use std::fmt;
 
 use image_swap_core::{declaration::Declaration, nodes::Fallback, render::Options};
 use serde::{Deserialize, Serialize};
 
-/// What was declared, and how a host is told.
+/// A declaration, and the way in which a host is configured by it.
 #[derive(Clone, Copy, Debug)]
 pub struct DesiredConfig<'a> {
     /// The registry and its rules.
     pub declaration: &'a Declaration,
-    /// How the runtime is told.
+    /// The form of the configuration.
     pub form: ConfigForm,
-    /// Whether the public registry may be asked after the mirrors.
+    /// The requests to the public registry after the mirrors.
     pub fallback: Fallback,
-    /// Whether the runtime may be restarted.
+    /// The permission for a restart.
     pub restart: RestartPolicy,
-    /// Whether credentials may travel over plain HTTP.
+    /// True if credentials may travel over plain HTTP.
     pub header_over_http: bool,
 }
 
@@ -68,7 +68,7 @@ pub enum ConfigForm {
     Page,
 }
 
-/// Whether a runtime may be restarted.
+/// The permission to restart a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum RestartPolicy {
