@@ -52,17 +52,19 @@ impl DesiredConfig<'_> {
 }
 
 /// How containerd is told. A host has one form at a time; other runtimes have
-/// one way each, which is [`Form::CertsD`] too.
+/// one way each, which is [`ConfigForm::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConfigForm {
     /// Files below certs.d, read at every pull.
     #[default]
+    #[serde(rename = "certs-d")]
     CertsD,
     /// The mirrors table of config.toml, with URLs that registries answer.
+    #[serde(rename = "mirrors")]
     Mirrors,
     /// The mirrors table as the page prints it; no standard registry answers it.
+    #[serde(rename = "page")]
     Page,
 }
 

@@ -21,18 +21,23 @@ const VERSION: u32 = 1;
 /// between, a file has two contents that may both be ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    #[serde(rename = "version")]
     version: u32,
     /// The runtime that was told.
+    #[serde(rename = "runtime")]
     pub runtime: String,
     /// How it was told.
+    #[serde(rename = "form")]
     pub form: ConfigForm,
     /// Whether the runtime has to be restarted for what was written: it was not
     /// yet when this was.
-    #[serde(default)]
+    #[serde(rename = "restart", default)]
     pub restart: bool,
     /// Every file of ours, or with an edit of ours.
+    #[serde(rename = "files")]
     pub files: BTreeMap<HostPath, WrittenFile>,
     /// The directories that we made.
+    #[serde(rename = "directories")]
     pub directories: BTreeSet<HostPath>,
 }
 
@@ -40,26 +45,31 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenFile {
     /// What was there before our first edit.
+    #[serde(rename = "before")]
     pub before: OriginalFile,
     /// What we wrote: the last of it, and while a plan is carried out what it
     /// replaces too.
+    #[serde(rename = "ours")]
     pub ours: Vec<LedgerBytes>,
 }
 
 /// What was at a path before us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum OriginalFile {
     /// Nothing.
+    #[serde(rename = "absent")]
     Absent,
     /// A file.
+    #[serde(rename = "file")]
     File {
         /// Its bytes.
+        #[serde(rename = "bytes")]
         bytes: LedgerBytes,
         /// Its permissions.
+        #[serde(rename = "mode")]
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
         owner: Option<(u32, u32)>,
     },
 }
@@ -73,6 +83,7 @@ pub enum LedgerBytes {
     /// Anything else.
     Base64 {
         /// The bytes in base64.
+        #[serde(rename = "base64")]
         base64: String,
     },
 }
@@ -80,6 +91,7 @@ pub enum LedgerBytes {
 /// What every version of the format has.
 #[derive(Deserialize)]
 struct Versioned {
+    #[serde(rename = "version")]
     version: u32,
 }
 
@@ -233,5 +245,67 @@ impl From<&[u8]> for LedgerBytes {
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Base64 { base64: base64::encode(bytes) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The format of the ledger: earlier and later versions of image-swap read it.
+    const LEDGER: &str = r#"{
+  "version": 1,
+  "runtime": "containerd",
+  "form": "certs-d",
+  "restart": true,
+  "files": {
+    "/etc/a": {
+      "before": "absent",
+      "ours": [
+        "text",
+        {
+          "base64": "/w=="
+        }
+      ]
+    },
+    "/etc/b": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 420
+        }
+      },
+      "ours": []
+    },
+    "/etc/c": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 384,
+          "owner": [
+            1,
+            2
+          ]
+        }
+      },
+      "ours": []
+    }
+  },
+  "directories": [
+    "/etc/d"
+  ]
+}
+"#;
+
+    #[test]
+    fn format_of_the_ledger_stays() {
+        let text = |form: &str| LEDGER.replace("certs-d", form);
+        for form in ["certs-d", "mirrors", "page"] {
+            let ledger: Ledger = serde_json::from_str(&text(form)).unwrap();
+            assert_eq!(ledger.file(), HostFile::secret(text(form)));
+        }
+        let before = LEDGER.replace("  \"restart\": true,\n", "");
+        assert!(!serde_json::from_str::<Ledger>(&before).unwrap().restart);
+        assert_eq!(Ledger::path().as_str(), "/var/lib/image-swap/node/ledger.json");
     }
 }

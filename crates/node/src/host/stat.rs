@@ -17,7 +17,7 @@ use crate::{
 const LARGEST: u64 = 16 << 20;
 
 impl Host {
-    /// What lies at `path`. What cannot be read is [`Entry::Other`], with the reason.
+    /// What lies at `path`. What cannot be read is [`HostEntry::Other`], with the reason.
     pub fn stat(&self, path: &HostPath) -> HostEntry {
         self.entry(path).unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => HostEntry::Absent,

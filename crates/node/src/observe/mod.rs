@@ -36,7 +36,7 @@ pub struct HostObservation {
 /// that does not run, as in the image of a host.
 ///
 /// # Errors
-/// There is no runtime. What cannot be read is in [`Observed::files`] as such.
+/// There is no runtime. What cannot be read is in [`ObservedHost::files`] as such.
 pub fn observe(
     host: &Host,
     runtime: Option<ContainerRuntime>,

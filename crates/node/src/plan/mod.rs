@@ -23,7 +23,7 @@ use crate::{
 
 /// What to change on a host, in order. Nothing is to be done where there is no step.
 ///
-/// The steps hold credentials; what [`Plan::diff`] prints does not.
+/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
 #[derive(Clone, Default)]
 pub struct HostPlan {
     /// What to do. The ledger is written first and last, as a step like any other.

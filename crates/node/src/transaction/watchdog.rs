@@ -207,4 +207,9 @@ mod tests {
         };
         assert!(matches!(heard(terminate), WatchdogWord::Terminated));
     }
+
+    #[test]
+    fn name_of_the_report_stays() {
+        assert_eq!(report().as_str(), "/var/lib/image-swap/node/taken-back");
+    }
 }
