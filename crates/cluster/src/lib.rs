@@ -1,7 +1,7 @@
 //! Inside a cluster: the controller, what admission replicas follow, `status`
 //! and `leave`.
 //!
-//! What to do is planned in `image_swap_core::cluster`, which sees plain data
+//! What to do is planned in `image_swap_core::control`, which sees plain data
 //! and a time. Here is what reads and writes the cluster, and as little else as
 //! possible.
 

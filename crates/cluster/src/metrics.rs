@@ -6,7 +6,7 @@ use std::fmt;
 
 use image_swap_core::{
     admission::Mode,
-    cluster::{effective::Origin, policy::Policy},
+    control::{effective::Origin, policy::FailurePolicy},
     status::{ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
 };
 use image_swap_serve::{
@@ -113,7 +113,7 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
     encode_findings(report, encoder)?;
     let enforces = report.policy.mode == Some(Mode::Enforce);
     gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
-    let fails = report.policy.failure_policy == Some(Policy::Fail);
+    let fails = report.policy.failure_policy == Some(FailurePolicy::Fail);
     let help = "Whether ordinary pods that cannot be reviewed are refused";
     gauge(encoder, "failure_policy_fail", help, fails)?;
     let help = "Whether every API server that answers probes reaches a replica";
@@ -223,7 +223,7 @@ fn labelled(
 #[cfg(test)]
 mod tests {
     use image_swap_core::{
-        finding::Severity,
+        diagnostic::Severity,
         status::{DeclarationStatus, DiagnosticRow},
     };
 

@@ -1,5 +1,5 @@
 //! Finds pods that are deleted and created again, over and over, because their operator
-//! compares images: [`image_swap_core::cluster::recreated`] decides.
+//! compares images: [`image_swap_core::control::recreated`] decides.
 //!
 //! Watches the metadata of all pods, and keeps swapped pods whose owner may compare images:
 //! a few in most clusters.
@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use image_swap_core::{
-    cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations},
+    control::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations},
     labels,
     status::RecreatedPods,
 };

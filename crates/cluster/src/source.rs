@@ -3,7 +3,7 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
-    admission::Mode, cluster::effective::Origin, labels, pull_secret::Covered, rule::RuleSet,
+    admission::Mode, control::effective::Origin, labels, pull_secret::CoveredImages, rule::RuleSet,
     status::ServedDeclaration,
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -33,7 +33,7 @@ pub struct Served {
     pub mode: Option<Mode>,
     /// The swapped images that are pulled with the pull Secret; `None`: there is
     /// none.
-    pub pull_secret: Option<Covered>,
+    pub pull_secret: Option<CoveredImages>,
 }
 
 /// Takes what is to be in force. Each call is one change.
@@ -167,7 +167,7 @@ impl Served {
             Origin::None => None,
             Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
         };
-        let pull_secret = declaration.as_ref().filter(|_| pull_secret).and_then(Covered::of);
+        let pull_secret = declaration.as_ref().filter(|_| pull_secret).and_then(CoveredImages::of);
         let rules = match declaration {
             None => RuleSet::new(Vec::new()),
             Some(declaration) => declaration.into_rules(),

@@ -4,7 +4,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
     admission::{Mode, Settings, review},
-    rule::{Form, RuleSet, map},
+    rule::{MapForm, RuleSet, parse},
 };
 use image_swap_testkit::review as request;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const RULES: &str = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::";
 
 fn rules(text: &str) -> RuleSet {
-    RuleSet::new(map::parse(text, Form::List).0)
+    RuleSet::new(parse::rules(text, MapForm::List).0)
 }
 
 fn answer(review_in: &Value, list: &str, settings: &Settings) -> Value {

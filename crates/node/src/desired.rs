@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use image_swap_core::{declaration::Declaration, nodes::Fallback, render::Options};
+use image_swap_core::{declaration::Declaration, mirror::Fallback, render::Options};
 use serde::{Deserialize, Serialize};
 
 /// A declaration, and the way in which a host is configured by it.

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{release::Install, stage::Stage, wait::registration};
+use crate::{helm_cluster::HelmCluster, release::Install, wait::registration};
 
-impl Stage {
+impl HelmCluster {
     /// Returns the controller's report, from the `ConfigMap` with the status. It is null
     /// if there is none yet.
     ///

@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_core::{
     admission::{Settings, review},
-    rule::{Form, RuleSet, map},
+    rule::{MapForm, RuleSet, parse},
 };
 use image_swap_serve::pki::{CertificateInForce, LocalAuthority};
 use rustls::ServerConfig;
@@ -75,7 +75,7 @@ pub async fn serve(
     let tls = TlsAcceptor::from(Arc::new(config));
 
     // The answer has as many bytes as that of image-swap.
-    let rules = RuleSet::new(map::parse(sample::RULES, Form::List).0);
+    let rules = RuleSet::new(parse::rules(sample::RULES, MapForm::List).0);
     let constant = Bytes::from(review(&sample::review(), &rules, &Settings::default())?.body);
     loop {
         let (stream, _) = listener.accept().await?;

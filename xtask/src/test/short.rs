@@ -15,12 +15,12 @@ use crate::{host::Host, parts::Gaps, process, steps::Outcome};
 /// the controller whose outcome the API server decides.
 pub(crate) const SHORT: [(&str, &str); 7] = [
     ("image-swap-e2e", "release::"),
-    ("image-swap-cluster", "conditions::"),
-    ("image-swap-cluster", "registration::"),
-    ("image-swap-cluster", "adoption::"),
-    ("image-swap-cluster", "access::"),
-    ("image-swap-cluster", "faults::api_server::"),
-    ("image-swap-cluster", "faults::nobody::"),
+    ("image-swap", "conditions::"),
+    ("image-swap", "registration::"),
+    ("image-swap", "adoption::"),
+    ("image-swap", "access::"),
+    ("image-swap", "faults::api_server::"),
+    ("image-swap", "faults::nobody::"),
 ];
 
 /// Returns the tests of the short set.

@@ -14,7 +14,7 @@ use image_swap_cluster::{
     config, connect,
 };
 use image_swap_core::{
-    cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES},
+    control::{policy::RequestedPolicy, webhooks::SYSTEM_NAMESPACES},
     labels,
 };
 use image_swap_serve::AdminPort;
@@ -174,7 +174,7 @@ impl Args {
     }
 }
 
-impl From<Policy> for Wanted {
+impl From<Policy> for RequestedPolicy {
     fn from(policy: Policy) -> Self {
         match policy {
             Policy::Fail => Self::Fail,

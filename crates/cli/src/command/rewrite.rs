@@ -9,10 +9,10 @@ use std::{
 };
 
 use image_swap_core::{
-    declaration::{Declaration, Refused},
-    finding::Finding,
+    declaration::{Declaration, DeclarationError},
+    diagnostic::Diagnostic,
     labels,
-    manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
+    manifest::{Change, FieldSpec, Manifest, ManifestStream, Rewritten, Settings},
     rule::RuleSet,
 };
 use image_swap_text::{position::Position, yaml::NodeId};
@@ -145,7 +145,7 @@ impl Args {
             list_changes(&works, output, out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut joined = Joined::default();
+        let mut joined = ManifestStream::default();
         for Work { manifest, result, .. } in &works {
             joined.push(manifest, &result.text);
         }
@@ -281,9 +281,9 @@ fn of_function_config(
     manifest: &Manifest<'_>,
     config: NodeId,
 ) -> Result<RuleSet, Failure> {
-    let refused = |refused: &Refused, declaration: Option<&Declaration>| {
-        let is_error = |finding: &&Finding| finding.is_error();
-        let errors: Vec<Finding> = refused.findings.iter().filter(is_error).cloned().collect();
+    let refused = |refused: &DeclarationError, declaration: Option<&Declaration>| {
+        let is_error = |finding: &&Diagnostic| finding.is_error();
+        let errors: Vec<Diagnostic> = refused.findings.iter().filter(is_error).cloned().collect();
         Failure::Unusable(format!(
             "the functionConfig of {} is refused as a whole, and changes nothing\n{}",
             path.display(),

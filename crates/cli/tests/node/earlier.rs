@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Outcome,
-    stage::{PROGRAM, Ran, Stage, Tree, run, walk},
+    containerd_host::{ContainerdHost, PROGRAM, Ran, Tree, run, walk},
 };
 
 /// A file, or a directory without content, of a host.
@@ -204,7 +204,7 @@ fn change_of_an_earlier_version_is_rolled_back() -> Outcome {
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn restart_of_an_earlier_version_is_rolled_back() -> Outcome {
     let hosts = EarlierHost::all(&["killed-containerd"]);
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     write(&stage.host.root(), &hosts[0].before);
     stage.start();
     let before = stage.tree();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod check;
+mod containerd_host;
 mod cri;
 mod earlier;
 mod faults;
@@ -12,13 +13,12 @@ mod images;
 mod other_tools;
 mod restart;
 mod root;
-mod stage;
 mod tokens;
 mod verify;
 
 use std::{error::Error, path::PathBuf};
 
-use image_swap_lab::{Access, Host, HostOptions, Trust};
+use image_swap_lab::{Access, HostOptions, LabHost, Trust};
 use image_swap_testbed::Credentials;
 
 use self::images::lab;
@@ -31,7 +31,7 @@ fn robot() -> Credentials {
 }
 
 /// The page's declaration for a mirror like this, written where the host reads it.
-fn declared(host: &Host, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
+fn declared(host: &LabHost, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
     let mut text = include_str!("../../../../examples/registry-secret.yaml").to_owned();
     if let Access::Basic(robot) | Access::Bearer(robot) = &options.access {
         text = text

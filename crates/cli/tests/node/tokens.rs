@@ -4,16 +4,16 @@ use image_swap_lab::{Access, HostOptions};
 
 use crate::{
     Outcome,
+    containerd_host::ContainerdHost,
     files::{WITH_PATH, WITHOUT_PATH},
     robot,
-    stage::Stage,
 };
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config_toml() -> Outcome {
     let options = HostOptions { access: Access::Bearer(robot()), ..Default::default() };
-    let stage = Stage::with("1.6", &options)?;
+    let stage = ContainerdHost::with("1.6", &options)?;
     stage.config(WITH_PATH);
     stage.start();
     let before = stage.tree();
@@ -42,7 +42,7 @@ fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_config_path_that_the_runtime_was_not_started_with_needs_a_restart() -> Outcome {
     // containerd 2 does not report its `config_path`.
-    let stage = Stage::with("1.7", &HostOptions::default())?;
+    let stage = ContainerdHost::with("1.7", &HostOptions::default())?;
     stage.config(WITHOUT_PATH);
     stage.start();
     stage.config(WITH_PATH);

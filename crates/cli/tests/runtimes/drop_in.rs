@@ -1,7 +1,7 @@
 //! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7
 //! containerd takes the table whole from there, whatever config.toml says in it.
 
-use image_swap_lab::{Content, Daemon, Host, HostOptions, Server, Site};
+use image_swap_lab::{Content, Daemon, HostOptions, LabHost, RegistryServer, Server};
 use image_swap_testbed::{Containerd, Error};
 
 use crate::{
@@ -36,8 +36,8 @@ struct Started {
     // Dropped in this order: the client before the servers.
     daemon: Daemon,
     declared: Declared,
-    _mirror: Site,
-    host: Host,
+    _mirror: RegistryServer,
+    host: LabHost,
 }
 
 impl Started {
@@ -47,7 +47,7 @@ impl Started {
         config: &str,
         drop_in: &str,
     ) -> Result<Self, Error> {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions::default();
         let mirror = host.mirror(&options)?;
         host.write("/etc/containerd/config.toml", config)?;

@@ -3,12 +3,12 @@
 use std::{cell::Cell, fs};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
     reference::Reference,
     render::{CONTAINERD, Options},
 };
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
+use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, MIRROR, Server, Trust};
 use image_swap_testbed::Containerd;
 use image_swap_testkit::{lists, sources};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -54,7 +54,7 @@ fn rules() -> impl Strategy<Value = String> {
 fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
         // Nobody has anything: so everyone is asked in turn.
         host.set_public(Answers::Missing);
@@ -81,13 +81,14 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
 
 /// Pulls all images as declared, and gives how many that were.
 fn tries(
-    host: &Host,
+    host: &LabHost,
     daemon: &Daemon,
     containerd: &Containerd,
     declared: &Declared,
     fallback: Fallback,
 ) -> Result<usize, TestCaseError> {
-    let declaration = Declaration::read(Source::RegistryInfo, declared.text(), 0).unwrap();
+    let declaration =
+        Declaration::read(DeclarationSource::RegistryInfo, declared.text(), 0).unwrap();
     // Chains and the like are refused as a whole.
     let Ok(declaration) = declaration.serving() else {
         return Err(TestCaseError::reject("refused"));

@@ -11,9 +11,9 @@ use std::{
 };
 
 use image_swap_cluster::client;
-use image_swap_core::cluster::{
-    policy::Policy,
-    webhooks::{self, Owner, SYSTEM_NAMESPACES, desired, plan},
+use image_swap_core::control::{
+    policy::FailurePolicy,
+    webhooks::{self, Anchor, SYSTEM_NAMESPACES, desired, plan},
 };
 use image_swap_load::{
     OpenRound, Outcome, open, sample,
@@ -160,14 +160,14 @@ fn registration(run: &str, authority: &str) -> Outcome<Value> {
     let settings = webhooks::Settings {
         name: run.to_owned(),
         release: run.to_owned(),
-        owner: Owner { name: run.to_owned(), uid: run.to_owned() },
+        owner: Anchor { name: run.to_owned(), uid: run.to_owned() },
         service: webhooks::Service {
             namespace: NAMESPACE.to_owned(),
             name: run.to_owned(),
             port: service::PORT,
         },
         ca_bundle: authority.to_owned(),
-        policy: Policy::Fail,
+        policy: FailurePolicy::Fail,
         timeout_seconds: 5,
         system_namespaces: SYSTEM_NAMESPACES.map(str::to_owned).into(),
         opt_in: true,

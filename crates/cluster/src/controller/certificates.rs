@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use image_swap_core::{
-    cluster::certificates::{
-        Authority, AuthorityId, Leaf, Step, Validity, next, trusted, trusted_while_changing,
+    control::certificates::{
+        Authority, AuthorityId, Leaf, RotationStep, Validity, next, trusted, trusted_while_changing,
     },
     declaration::UnixTime,
 };
@@ -91,12 +91,12 @@ impl Controller {
         snapshot: &Snapshot,
         memory: &mut Memory,
         stored: &mut Stored,
-        step: Step,
+        step: RotationStep,
         now: UnixTime,
     ) -> Result<(), Error> {
         let release = &self.settings.release;
         match step {
-            Step::NewAuthority => {
+            RotationStep::NewAuthority => {
                 let Pair { certificate, key } = pki::authority(now)?;
                 let mut data = BTreeMap::from([(CERTIFICATE, certificate), (KEY, key)]);
                 if let Some(old) = stored.authority().filter(|it| it.validity.holds(now)) {
@@ -107,7 +107,7 @@ impl Controller {
                 stored.authority =
                     Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
-            Step::ForgetPrevious => {
+            RotationStep::ForgetPrevious => {
                 let Some(pair) = stored.pair() else { return Ok(()) };
                 let data = BTreeMap::from([(CERTIFICATE, pair.certificate), (KEY, pair.key)]);
                 let name = release.authority();
@@ -115,7 +115,7 @@ impl Controller {
                 stored.authority =
                     Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
-            Step::NewLeaf => {
+            RotationStep::NewLeaf => {
                 let Some(authority) = stored.pair() else { return Ok(()) };
                 let names = release.names(&self.settings.service);
                 let leaf = pki::leaf(&authority, &names, now)?;

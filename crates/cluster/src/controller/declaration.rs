@@ -7,13 +7,13 @@ use std::{
 
 use image_swap_core::{
     admission::Mode,
-    cluster::{
-        effective::{Decision, Origin, decide},
-        trust::Trust,
+    control::{
+        effective::{EffectiveDecision, Origin, decide},
+        trust::NodeTrust,
     },
     declaration::UnixTime,
     labels,
-    pull_secret::{self, Covered},
+    pull_secret::{self, CoveredImages},
     status::{DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -56,7 +56,7 @@ impl Controller {
         let chart = found(&snapshot.chart)?.map(declared);
         let last = snapshot.last()?;
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
-        let Decision { effective, about, differs } = &decision;
+        let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
         let text = effective.without_credentials().text();
         // No hash covers the credential: it is shown to anyone who reads status or the plain
@@ -89,7 +89,7 @@ impl Controller {
         steps.take("last-good", written);
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
         let credential = given.and_then(pull_secret::content);
-        let covered = given.and_then(Covered::of);
+        let covered = given.and_then(CoveredImages::of);
         let served = ServedDeclaration {
             effective: effective.clone(),
             mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
@@ -115,7 +115,7 @@ impl Controller {
         };
         status.list_findings(about);
         Ok(Declaration {
-            trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
+            trust: declaration.as_ref().map(NodeTrust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
             covered,
@@ -148,7 +148,12 @@ impl Controller {
     }
 
     /// Tells on each refused Secret what is wrong with it.
-    async fn complain(&self, snapshot: &Snapshot, memory: &mut Memory, decision: &Decision) {
+    async fn complain(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut Memory,
+        decision: &EffectiveDecision,
+    ) {
         for (origin, secret, topic) in [
             (Origin::RegistryInfo, &snapshot.registry_info, "RegistryInfoRefused"),
             (Origin::Chart, &snapshot.chart, "ChartDeclarationRefused"),

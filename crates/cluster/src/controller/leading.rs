@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_swap_core::{
-    cluster::effective::{JET_SYSTEM, REGISTRY_INFO},
+    control::effective::{JET_SYSTEM, REGISTRY_INFO},
     status::PullSecretStatus,
 };
 use k8s_openapi::api::{

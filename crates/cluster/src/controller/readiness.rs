@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use image_swap_core::{
-    cluster::{
-        policy::{ApiServer, Policy, Probe, Wanted},
+    control::{
+        policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
         webhooks,
     },
     labels,
@@ -119,13 +119,13 @@ impl Controller {
         if entries.is_none_or(Vec::is_empty) {
             return Ok(Installation::Unreached);
         }
-        let fails = self.settings.policy == Wanted::Fail;
-        let wanted = if fails { Policy::Fail } else { Policy::Ignore };
+        let fails = self.settings.policy == RequestedPolicy::Fail;
+        let wanted = if fails { FailurePolicy::Fail } else { FailurePolicy::Ignore };
         let is_wanted = webhooks::earned(registration.as_ref()) == wanted;
         Ok(match target.probe(ApiServer::Shared).await {
             Probe::Reached if is_wanted => Installation::InForce,
             Probe::Reached => Installation::Reached,
-            Probe::NoReplica => Installation::NoReplica,
+            Probe::NoEndpoints => Installation::NoReplica,
             Probe::Unreached | Probe::Unknown | Probe::Silent => Installation::Unreached,
         })
     }

@@ -1,10 +1,10 @@
 //! Keeps the webhook configuration, and finds those of other programs.
 
 use image_swap_core::{
-    cluster::{
+    control::{
         certificates::AuthorityId,
-        foreign::{Backend, Foreign, Life, recognise},
-        policy::{FailureGate, Policy, Wanted},
+        competitors::{Backend, CompetingWebhook, Liveness, recognise},
+        policy::{FailurePolicy, FailurePolicyGate, RequestedPolicy},
         webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
@@ -31,7 +31,7 @@ impl Controller {
     /// that swaps images lives.
     pub(super) fn is_audit(&self, foreign: &[CompetitorStatus]) -> bool {
         let meets = !self.settings.coexist && foreign.iter().any(|other| other.alive);
-        self.settings.policy == Wanted::Audit || meets
+        self.settings.policy == RequestedPolicy::Audit || meets
     }
 
     /// Finds other programs that swap images. Registrations of those that were dead for
@@ -92,7 +92,7 @@ impl Controller {
         others.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 
-    async fn life(&self, foreign: &Foreign) -> Result<Life, Error> {
+    async fn life(&self, foreign: &CompetingWebhook) -> Result<Liveness, Error> {
         let mut answering = Vec::new();
         for backend in &foreign.backends {
             if let Backend::Service(namespace, name) = backend
@@ -117,7 +117,7 @@ impl Controller {
         steps: &mut StepErrors,
         bundle: Option<&[AuthorityId]>,
         (audit, now): (bool, UnixTime),
-    ) -> Result<Option<Policy>, Error> {
+    ) -> Result<Option<FailurePolicy>, Error> {
         let observed = found(&snapshot.registration)?;
         if self.stays_away(memory, steps, observed, now).await? {
             return Ok(None);
@@ -125,14 +125,14 @@ impl Controller {
         let registered = webhooks::earned(observed);
         let lower = self.intervals.lower;
         memory.gates += usize::from(memory.gate.is_none());
-        let gate = memory.gate.get_or_insert_with(|| FailureGate::begin(registered, lower));
+        let gate = memory.gate.get_or_insert_with(|| FailurePolicyGate::begin(registered, lower));
         let known = published(observed);
         let bundle = bundle.unwrap_or(&known);
         if bundle.is_empty() {
             // No replica could answer.
             return Ok(observed.map(|_| registered));
         }
-        let wanted = if audit { Wanted::Audit } else { self.settings.policy };
+        let wanted = if audit { RequestedPolicy::Audit } else { self.settings.policy };
         let policy = gate.policy(wanted);
         let desired = desired(&self.webhooks(snapshot, bundle, policy));
         let Some(object) = plan(&desired, observed) else {
@@ -163,7 +163,7 @@ impl Controller {
     /// # Errors
     /// The registration could not be read.
     pub(super) fn scope(&self, snapshot: &Snapshot) -> Result<NamespaceScope, Error> {
-        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        let settings = self.webhooks(snapshot, &[], FailurePolicy::Ignore);
         Ok(NamespaceScope::of(&desired(&settings), found(&snapshot.registration)?))
     }
 
@@ -171,7 +171,7 @@ impl Controller {
         &self,
         snapshot: &Snapshot,
         bundle: &[AuthorityId],
-        policy: Policy,
+        policy: FailurePolicy,
     ) -> webhooks::Settings {
         let settings = &self.settings;
         webhooks::Settings {
@@ -216,8 +216,8 @@ impl Controller {
         api::merge(&registrations, &name, &patch).await.map(drop)
     }
 
-    async fn say_policy(&self, memory: &mut Memory, policy: Policy) {
-        let unreached = memory.gate.as_ref().map(FailureGate::unreached).unwrap_or_default();
+    async fn say_policy(&self, memory: &mut Memory, policy: FailurePolicy) {
+        let unreached = memory.gate.as_ref().map(FailurePolicyGate::unreached).unwrap_or_default();
         let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
         let at = match &unreached[..] {
             [] => String::new(),
@@ -225,24 +225,25 @@ impl Controller {
             all => format!(" at each of {}", all.join(", ")),
         };
         let note = match policy {
-            Policy::Fail => {
+            FailurePolicy::Fail => {
                 "the API server reaches us: pods that cannot be reviewed are refused from now on"
                     .to_owned()
             }
-            Policy::Ignore => format!(
+            FailurePolicy::Ignore => format!(
                 "the API server{at} does not reach us, or is not asked to refuse: pods that \
                  cannot be reviewed are let through with the images they name"
             ),
         };
         info!(policy = policy.as_str(), "{note}");
-        let type_ = if policy == Policy::Fail { EventType::Normal } else { EventType::Warning };
+        let type_ =
+            if policy == FailurePolicy::Fail { EventType::Normal } else { EventType::Warning };
         self.say(memory, "FailurePolicyChanged", type_, &note).await;
     }
 }
 
 /// Returns the last report of a program whose life cannot be found out.
-fn unknown(foreign: &Foreign, before: &[CompetitorStatus]) -> CompetitorStatus {
+fn unknown(foreign: &CompetingWebhook, before: &[CompetitorStatus]) -> CompetitorStatus {
     let known = before.iter().find(|it| it.configuration == foreign.configuration);
-    let new = || CompetitorStatus::new(&foreign.configuration, foreign.program, Life::Dead);
+    let new = || CompetitorStatus::new(&foreign.configuration, foreign.program, Liveness::Dead);
     known.cloned().unwrap_or_else(new)
 }

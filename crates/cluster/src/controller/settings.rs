@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use image_swap_core::cluster::policy::{LOWER_AFTER, Wanted};
+use image_swap_core::control::policy::{LOWER_AFTER, RequestedPolicy};
 
 use crate::release::Release;
 
@@ -22,7 +22,7 @@ pub struct Settings {
     /// Its port.
     pub service_port: u16,
     /// What becomes of ordinary pods that nobody could review.
-    pub policy: Wanted,
+    pub policy: RequestedPolicy,
     /// Seconds that the API server waits for an answer.
     pub timeout_seconds: u8,
     /// Namespaces whose pods are let through unreviewed, if need be.

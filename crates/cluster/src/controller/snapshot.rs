@@ -1,9 +1,9 @@
 //! The stored objects, read again for every reconciliation.
 
 use image_swap_core::{
-    cluster::{
+    control::{
         effective::{Effective, JET_SYSTEM, REGISTRY_INFO},
-        webhooks::Owner,
+        webhooks::Anchor,
     },
     labels,
     status::StoredDeclaration,
@@ -31,7 +31,7 @@ pub(super) type Fetched<T> = Result<Option<T>, Error>;
 
 /// The objects that a reconciliation depends on.
 pub(super) struct Snapshot {
-    pub(super) owner: Owner,
+    pub(super) owner: Anchor,
     /// The release's anchor, which owns everything that is made at run time.
     pub(super) anchor: ObjectMeta,
     pub(super) leaving: bool,
@@ -96,20 +96,20 @@ impl Controller {
         let anchor = anchor?.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?.metadata;
         let mark = anchor.annotations.as_ref().and_then(|all| all.get(labels::LEAVING));
         Ok(Snapshot {
-            owner: Owner {
+            owner: Anchor {
                 name: release.anchor().to_owned(),
                 uid: anchor.uid.clone().unwrap_or_default(),
             },
             // Helm's own mark: the release's objects are being deleted.
             leaving: mark.is_some_and(|mark| mark == "true") || anchor.deletion_timestamp.is_some(),
             anchor,
-            namespace,
-            registry_info,
+            authority,
+            certificate,
             chart,
             effective,
             last_good,
-            authority,
-            certificate,
+            namespace,
+            registry_info,
             registration: found
                 .map(|object| object.and_then(|object| serde_json::to_value(object).ok())),
         })

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use image_swap_core::{
-    cluster::{
+    control::{
         certificates::{AuthorityId, Published},
-        foreign::Sightings,
-        policy::FailureGate,
-        repairs::{Repairs, Rewrites},
-        trust::Trust,
-        webhooks::Desired,
+        competitors::Sightings,
+        policy::FailurePolicyGate,
+        rate_limit::{RewriteLimit, TokenBucket},
+        trust::NodeTrust,
+        webhooks::DesiredWebhooks,
     },
     declaration::{Registry, UnixTime},
-    pull_secret::Covered,
+    pull_secret::CoveredImages,
     status::{
         CompetitorStatus, ControllerReport, DeclarationStatus, FailingStep, PullSecretStatus,
         RecreatedPods, RegistryStatus,
@@ -29,14 +29,14 @@ use crate::{error::Error, pull_secrets::Order};
 /// The state of a leader. The next leader finds it out again.
 pub(super) struct Memory {
     pub(super) started: Instant,
-    pub(super) gate: Option<FailureGate>,
+    pub(super) gate: Option<FailurePolicyGate>,
     /// The number of gates that were begun: each is probed for at once.
     pub(super) gates: usize,
     pub(super) published: Published,
     /// The registration that was last in place.
-    pub(super) registered: Option<Desired>,
-    pub(super) repairs: Repairs,
-    pub(super) rewrites: Rewrites<String>,
+    pub(super) registered: Option<DesiredWebhooks>,
+    pub(super) repairs: TokenBucket,
+    pub(super) rewrites: RewriteLimit<String>,
     /// The authorities of a certificate that another program keeps, and since when.
     pub(super) wanted: Option<(Vec<AuthorityId>, UnixTime)>,
     /// The last note of each Event, so that it is published once.
@@ -85,8 +85,8 @@ impl Memory {
             gates: 0,
             published: Published::default(),
             registered: None,
-            repairs: Repairs::default(),
-            rewrites: Rewrites::default(),
+            repairs: TokenBucket::default(),
+            rewrites: RewriteLimit::default(),
             wanted: None,
             said: HashMap::new(),
             uninstallation: Uninstallation::default(),
@@ -129,10 +129,10 @@ impl Memory {
 pub(super) struct Declaration {
     pub(super) declared: DeclarationStatus,
     /// What nodes have to be told.
-    pub(super) trust: Trust,
+    pub(super) trust: NodeTrust,
     pub(super) registry: Option<Registry>,
     /// What pull Secrets hold: the password.
     pub(super) credential: Option<Vec<u8>>,
     /// The images that are pulled with it; [`None`] without a registry.
-    pub(super) covered: Option<Covered>,
+    pub(super) covered: Option<CoveredImages>,
 }

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
     admission::Mode,
-    cluster::{
-        policy::{FailureGate, Policy, Probe},
-        trust::Trust,
-        webhooks::Owner,
+    control::{
+        policy::{FailurePolicy, FailurePolicyGate, Probe},
+        trust::NodeTrust,
+        webhooks::Anchor,
     },
     declaration::{Registry, UnixTime},
     status::{AdmissionStatus, ControllerReport, RegistryStatus, listed},
@@ -141,7 +141,7 @@ impl Controller {
         &self,
         memory: &Memory,
         audit: bool,
-        (registered, failure_policy): (bool, Option<Policy>),
+        (registered, failure_policy): (bool, Option<FailurePolicy>),
         certificates: Option<&Certificates>,
         registry: Option<RegistryStatus>,
     ) -> ControllerReport {
@@ -159,8 +159,8 @@ impl Controller {
                 label: self.settings.namespace_label.clone(),
                 opt_in: self.settings.opt_in,
                 registered,
-                probe: gate.map_or(Probe::Unknown, FailureGate::summary).into(),
-                failures: gate.map_or(0, FailureGate::failures),
+                probe: gate.map_or(Probe::Unknown, FailurePolicyGate::summary).into(),
+                failures: gate.map_or(0, FailurePolicyGate::failures),
                 unreached: gate.map_or_else(Vec::new, |gate| {
                     listed(&gate.unreached()).iter().map(ToString::to_string).collect()
                 }),
@@ -244,7 +244,7 @@ impl Controller {
     async fn publish(
         &self,
         memory: &mut Memory,
-        owner: &Owner,
+        owner: &Anchor,
         report: &ControllerReport,
     ) -> Result<(), Error> {
         if memory.written.as_ref() == Some(report) {
@@ -295,6 +295,6 @@ impl Memory {
 }
 
 /// What nodes that were told all of it are marked with.
-fn told(trust: &Trust) -> String {
+fn told(trust: &NodeTrust) -> String {
     if trust.needs.is_empty() { String::new() } else { secret::hash(&trust.text()) }
 }

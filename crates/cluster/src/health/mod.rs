@@ -7,7 +7,7 @@ mod tls;
 use std::time::Duration;
 
 use image_swap_core::{
-    cluster::certificates::Validity,
+    control::certificates::Validity,
     declaration::{Registry, UnixTime},
     registry::host_and_port,
     status::{RegistryOutcome, RegistryStatus},

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use image_swap_core::{cluster::certificates::Validity, status::RegistryOutcome};
+use image_swap_core::{control::certificates::Validity, status::RegistryOutcome};
 use rustls::{
     CertificateError, ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets,
+    control::pull_secrets,
     pull_secret::{KEY, NAME},
 };
 use image_swap_text::base64;
@@ -139,9 +139,9 @@ impl Found {
         }
     }
 
-    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::Existing {
+    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::PullSecretState {
         let Marks { manager, kept, owned, anchored, fingerprint } = &self.marks;
-        pull_secrets::Existing {
+        pull_secrets::PullSecretState {
             ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
             current: wanted == Some(fingerprint) && !owned && !kept,
             anchored: *anchored,
@@ -219,7 +219,7 @@ impl Existing {
         &self,
         release: &str,
         wanted: Option<&Fingerprint>,
-    ) -> BTreeMap<String, pull_secrets::Existing> {
+    ) -> BTreeMap<String, pull_secrets::PullSecretState> {
         let state = |found: &Found| found.state(release, wanted);
         self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     /// Returns the state of the Secret after a change of one value.
-    fn state(path: &str, value: Value) -> pull_secrets::Existing {
+    fn state(path: &str, value: Value) -> pull_secrets::PullSecretState {
         let mut secret = mk_secret();
         let (parent, key) = path.rsplit_once('/').unwrap();
         secret.pointer_mut(parent).unwrap()[key] = value;

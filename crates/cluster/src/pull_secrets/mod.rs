@@ -22,12 +22,12 @@ use std::{
 
 use futures_util::{Stream, StreamExt, pin_mut, stream};
 use image_swap_core::{
-    cluster::{
-        pull_secrets::{Action, Pods, plan},
+    control::{
+        pull_secrets::{Pods, PullSecretAction, plan},
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
-    pull_secret::Covered,
+    pull_secret::CoveredImages,
     status::{PullSecretFailure, PullSecretStatus},
 };
 use kube::{Client, runtime::watcher};
@@ -82,7 +82,7 @@ struct Content(Option<Vec<u8>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
     /// The images that are pulled with the credential; [`None`] without a registry.
-    pub(crate) covered: Option<Covered>,
+    pub(crate) covered: Option<CoveredImages>,
     /// The namespaces whose pods are reviewed.
     pub(crate) scope: NamespaceScope,
 }
@@ -249,12 +249,12 @@ impl Keeper {
         let at = Instant::now();
         known.waiting.retain(|namespace, _| plan.contains_key(namespace));
         known.paces.forget(at);
-        let is_due = |namespace: &String, action: &Action| {
+        let is_due = |namespace: &String, action: &PullSecretAction| {
             let waiting = known.waiting.get(namespace);
-            *action != Action::Foreign && waiting.is_none_or(|it| it.until <= at)
+            *action != PullSecretAction::Foreign && waiting.is_none_or(|it| it.until <= at)
         };
         let due = plan.iter().filter(|(namespace, action)| is_due(namespace, action));
-        let due: Vec<(&String, Action)> =
+        let due: Vec<(&String, PullSecretAction)> =
             due.take(IN_A_ROW + 1).map(|(namespace, action)| (namespace, *action)).collect();
         let is_more = due.len() > IN_A_ROW;
         let mut some = Vec::new();
@@ -298,8 +298,8 @@ impl Keeper {
     }
 
     /// Publishes an Event about each Secret of the same name that image-swap did not create.
-    async fn report_foreign(&self, known: &mut Known, plan: &BTreeMap<String, Action>) {
-        let is_foreign = |namespace: &str| plan.get(namespace) == Some(&Action::Foreign);
+    async fn report_foreign(&self, known: &mut Known, plan: &BTreeMap<String, PullSecretAction>) {
+        let is_foreign = |namespace: &str| plan.get(namespace) == Some(&PullSecretAction::Foreign);
         known.foreign.retain(|namespace| is_foreign(namespace));
         for namespace in plan.keys().filter(|namespace| is_foreign(namespace)) {
             if !known.foreign.insert(namespace.clone()) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::Stream;
-use image_swap_core::cluster::webhooks::NamespaceScope;
+use image_swap_core::control::webhooks::NamespaceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
@@ -110,20 +110,21 @@ impl SeenNamespace {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::webhooks::{Desired, Entry};
+    use image_swap_core::control::webhooks::{DesiredWebhooks, WebhookEntry};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn scope() -> NamespaceScope {
         let expression = json!({ "key": "image", "operator": "NotIn", "values": ["disabled"] });
-        let entry = Entry {
+        let entry = WebhookEntry {
             name: "pods.image-swap.io",
             namespaces: vec![expression],
             objects: Vec::new(),
             fields: Value::Null,
         };
-        let desired = Desired { name: "a".into(), owner: Value::Null, entries: vec![entry] };
+        let desired =
+            DesiredWebhooks { name: "a".into(), owner: Value::Null, entries: vec![entry] };
         NamespaceScope::of(&desired, None)
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets::SecretUse,
+    control::pull_secrets::SecretUse,
     labels,
-    pull_secret::{Covered, NAME},
+    pull_secret::{CoveredImages, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
@@ -162,7 +162,11 @@ impl SeenPod {
 
     /// Returns the use that it makes of the pull Secret for the images `covered`; [`None`] if
     /// it does not name the Secret. A pod with `label` set to `disabled` is never swapped.
-    pub(super) fn secret_use(&self, covered: Option<&Covered>, label: &str) -> Option<SecretUse> {
+    pub(super) fn secret_use(
+        &self,
+        covered: Option<&CoveredImages>,
+        label: &str,
+    ) -> Option<SecretUse> {
         let SecretUser { living, record, images, disabled } = self.user.as_deref()?;
         let images = || images.iter().map(|(key, image)| (key.as_str(), image.as_str()));
         let swapped = !disabled.iter().any(|key| key == label)
@@ -181,7 +185,7 @@ mod tests {
 
     use futures_util::StreamExt;
     use hyper::{Request, Response};
-    use image_swap_core::declaration::{Declaration, Source};
+    use image_swap_core::declaration::{Declaration, DeclarationSource};
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -189,7 +193,7 @@ mod tests {
 
     const LABEL: &str = "k8s.twr.io/imageswap";
 
-    fn covered() -> Covered {
+    fn covered() -> CoveredImages {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": "registry-info", "namespace": "jet-system" },
@@ -198,8 +202,9 @@ mod tests {
                 "MIRROR_REGISTRIES": "docker.io::h.io/d",
             },
         });
-        let declaration = Declaration::read(Source::RegistryInfo, &secret.to_string(), 0);
-        Covered::of(&declaration.unwrap()).unwrap()
+        let declaration =
+            Declaration::read(DeclarationSource::RegistryInfo, &secret.to_string(), 0);
+        CoveredImages::of(&declaration.unwrap()).unwrap()
     }
 
     /// Returns a swapped pod as the API server sends it.

@@ -1,7 +1,7 @@
 //! Writing and deleting one of them, and never somebody else's.
 
 use image_swap_core::{
-    cluster::pull_secrets::Action,
+    control::pull_secrets::PullSecretAction,
     labels,
     pull_secret::{KEY, NAME, TYPE},
 };
@@ -59,7 +59,7 @@ impl Writer {
     pub(super) fn carry_out(
         &self,
         namespace: &str,
-        action: Action,
+        action: PullSecretAction,
         object: Option<&Value>,
         found: Option<&Found>,
     ) -> impl Future<Output = (String, Outcome)> + use<> {
@@ -67,12 +67,12 @@ impl Writer {
         let (namespace, object, found) = (namespace.to_owned(), object.cloned(), found.cloned());
         async move {
             let done = match (action, object, found) {
-                (Action::Create, Some(object), _) => create(&secrets, &object).await,
-                (Action::Update, Some(object), Some(found)) => {
+                (PullSecretAction::Create, Some(object), _) => create(&secrets, &object).await,
+                (PullSecretAction::Update, Some(object), Some(found)) => {
                     update(&secrets, object, &found).await
                 }
-                (Action::Delete, _, Some(found)) => delete(&secrets, &found).await,
-                (Action::Release, _, Some(found)) => {
+                (PullSecretAction::Delete, _, Some(found)) => delete(&secrets, &found).await,
+                (PullSecretAction::Release, _, Some(found)) => {
                     let metadata = json!({ "ownerReferences": null });
                     change(&secrets, &found, metadata, json!({})).await
                 }

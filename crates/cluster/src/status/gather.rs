@@ -28,7 +28,7 @@ use crate::{
 
 /// How long a replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The name of the controller's Deployment in [`Status::unread`].
+/// The name of the controller's Deployment in [`Status::unreadable`].
 const CONTROLLER: &str = "controller";
 /// The name of the port with `/status`.
 const ADMIN: &str = "admin";

@@ -26,7 +26,7 @@ pub use self::{
 };
 use crate::{error::Error, release::Release};
 
-/// What the replicas are called in [`Status::unread`].
+/// What the replicas are called in [`Status::unreadable`].
 const REPLICAS: &str = "replicas";
 
 /// The wait before a second look at a release whose replicas became ready just now.
@@ -158,7 +158,7 @@ pub struct Nodes {
 ///
 /// # Errors
 /// If there is no such release, or the API server cannot be reached. What the
-/// caller may not read is in [`Status::unread`].
+/// caller may not read is in [`Status::unreadable`].
 pub async fn status(client: &Client, release: &Release) -> Result<Status, Error> {
     let mut status = gather::all(client, release).await?;
     if problems::is_early(&status) {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{labels, pull_secret::Covered, workload::exempt::Exemptions};
+use crate::{labels, pull_secret::CoveredImages, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub struct Settings {
     /// The swapped images that are pulled with the Secret
     /// [`NAME`](crate::pull_secret::NAME), which a new pod with one of
     /// them is given; `None`: no pod is.
-    pub pull_secret: Option<Covered>,
+    pub pull_secret: Option<CoveredImages>,
 }
 
 impl Default for Settings {

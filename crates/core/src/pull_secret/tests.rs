@@ -2,7 +2,7 @@ use image_swap_testkit::registry_info;
 use serde_json::Value;
 
 use super::*;
-use crate::declaration::Source;
+use crate::declaration::DeclarationSource;
 
 fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
     declared_for("", base_path, user, mirrors)
@@ -18,7 +18,7 @@ fn declared_for(hosts: &str, base_path: &str, user: &str, mirrors: &str) -> Decl
         ("CREDENTIAL_HOSTS", hosts),
         ("MIRROR_REGISTRIES", mirrors),
     ]);
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 fn keys_of(base_path: &str, mirrors: &str) -> Vec<String> {
@@ -72,7 +72,7 @@ fn base_path_that_the_kubelet_cuts_covers_the_host() {
 #[test]
 fn forged_record_proves_no_swap() {
     let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
-    let covered = Covered::of(&declared("airgap", "", mirrors)).unwrap();
+    let covered = CoveredImages::of(&declared("airgap", "", mirrors)).unwrap();
     let ours = "h.example.org:8443/airgap/docker.io/library/nginx";
     let pulls =
         |record: &str, key, image| covered.pulls_swapped(record, [(key, image)].into_iter());
@@ -94,7 +94,7 @@ fn forged_record_proves_no_swap() {
 #[test]
 fn an_image_is_covered_where_a_node_finds_the_credential() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
-    let covered = Covered::of(&declared("airgap", "", below)).unwrap();
+    let covered = CoveredImages::of(&declared("airgap", "", below)).unwrap();
     for image in ["airgap/docker.io/library/nginx", "airgap:1", "airgap@sha256:0"] {
         assert!(covered.covers(&format!("h.example.org:8443/{image}")), "{image}");
     }
@@ -103,7 +103,7 @@ fn an_image_is_covered_where_a_node_finds_the_credential() {
         assert!(!covered.covers(image), "{image}");
     }
     // A host is no prefix of the same host with another port.
-    let covered = Covered(["h.example.org".to_owned()].into());
+    let covered = CoveredImages(["h.example.org".to_owned()].into());
     assert!(covered.covers("h.example.org/x"));
     assert!(!covered.covers("h.example.org:8443/x"));
     assert!(!covered.covers("h.example.org.evil/x"));

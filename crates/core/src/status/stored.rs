@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     admission::Mode,
-    cluster::effective::{Effective, Origin},
+    control::effective::{Effective, Origin},
 };
 
 const DECLARATION: &str = "declaration";
@@ -69,7 +69,7 @@ impl ServedDeclaration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::effective::SecretData;
+    use crate::control::effective::SecretData;
 
     fn effective() -> Effective {
         let data = [("DOMAIN", "h.example.org"), ("PASSWORD", "s3cret")];

@@ -6,8 +6,8 @@ mod command;
 use std::{error::Error, hint::black_box, time::Instant};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
     render::{FORMATS, Options},
 };
 use image_swap_node::{
@@ -101,6 +101,6 @@ fn declared(registries: usize) -> Result<Declaration, String> {
         ("INSECURE", "false"),
         ("MIRROR_REGISTRIES", &rules.join(",")),
     ]);
-    Declaration::read(Source::RegistryInfo, &text, 0)
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0)
         .map_err(|refused| format!("{:?}", refused.findings))
 }

@@ -11,7 +11,7 @@ use std::{
     fmt,
 };
 
-use image_swap_core::nodes::Inexpressible;
+use image_swap_core::mirror::UnsupportedRule;
 
 use crate::{
     condition::HostCondition,
@@ -39,7 +39,7 @@ pub struct HostPlan {
     /// The rows of docs/nodes.md that were met.
     pub cases: Vec<&'static HostCondition>,
     /// The rules that the runtime cannot express.
-    pub inexpressible: Vec<Inexpressible>,
+    pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
     /// Texts that [`Self::diff`] redacts.

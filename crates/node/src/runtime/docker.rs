@@ -3,7 +3,7 @@
 //! Source: docs.docker.com, `dockerd`; both keys are read again on SIGHUP.
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     render::{DOCKER, Options, Rendered},
 };
 use image_swap_text::{encoding::Encoding, json::edit};
@@ -190,7 +190,7 @@ pub(crate) fn unread_paths(
     systemd::environment("docker", &observed.files, &mut unseen);
     unseen.extend(SNAP.map(HostPath::new));
     let targets = desired.map(|desired| desired.declaration.mirrors());
-    for host in targets.into_iter().flat_map(Mirrors::targets) {
+    for host in targets.into_iter().flat_map(MirrorTable::targets) {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         unseen.extend(layout::unread_paths(&directory, observed));
     }

@@ -4,7 +4,7 @@
 //! Source: k3s, `pkg/agent/containerd`; docs.k3s.io, docs.rke2.io.
 
 use image_swap_core::{
-    nodes::Fallback,
+    mirror::Fallback,
     render::{K3S, Options, Rendered},
 };
 use image_swap_text::yaml::Tree;

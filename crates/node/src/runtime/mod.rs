@@ -10,7 +10,7 @@ mod layout;
 pub(crate) mod reload;
 mod systemd;
 
-use image_swap_core::rule::Kind;
+use image_swap_core::rule::RuleKind;
 use image_swap_text::base64;
 
 use crate::{
@@ -112,7 +112,7 @@ pub fn plan(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Host
     let mut plan = (module(observed.runtime).plan)(desired, observed)?;
     // A rule without a target exempts its images.
     let rules = desired.declaration.rules().rules().iter().enumerate();
-    let rules = rules.filter(|(_, it)| it.kind != Kind::Noswap && !it.target.is_empty());
+    let rules = rules.filter(|(_, it)| it.kind != RuleKind::Noswap && !it.target.is_empty());
     let is_left = |id| plan.inexpressible.iter().any(|it| it.rule == id);
     let (left, rest): (Vec<_>, Vec<_>) = rules.partition(|(id, _)| is_left(*id));
     // Trust for targets may be all that there is to write.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use image_swap_core::{
     declaration::Declaration,
-    nodes::{Endpoint, Fallback},
+    mirror::{Endpoint, Fallback},
     reference::Reference,
 };
 

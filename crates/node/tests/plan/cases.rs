@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use image_swap_core::nodes::Fallback;
+use image_swap_core::mirror::Fallback;
 use image_swap_node::{
     CASES, ConditionAction, ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostPlan,
     Ledger, PlanOutcome, RestartPolicy,

@@ -1,8 +1,8 @@
 //! A host in memory.
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
 };
 use image_swap_node::{
     ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath,
@@ -152,7 +152,7 @@ pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
     ]);
     let more = if more.is_empty() { "INSECURE: \"false\"" } else { more };
     text += &["  ", more, "\n"].concat();
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 /// What the command's defaults desire, with a restart.

@@ -1,6 +1,6 @@
 //! Runtimes beside a containerd of its own.
 
-use image_swap_core::nodes::Fallback;
+use image_swap_core::mirror::Fallback;
 use image_swap_node::{
     ConfigForm, ContainerRuntime, DesiredConfig, PlanOutcome, PlannedStep, RestartPolicy,
 };

@@ -1,6 +1,6 @@
 //! Certificates, credentials and policies in files of other tools.
 
-use image_swap_core::nodes::Fallback;
+use image_swap_core::mirror::Fallback;
 use image_swap_node::{ContainerRuntime, DesiredConfig, HostFile, PlanOutcome};
 use image_swap_testkit::config_with_path;
 

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{MapForm, RuleSet, parse};
 use image_swap_load::{
     Outcome, closed, constant,
     http::{Protocol, ReviewClient, connect},
@@ -194,7 +194,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
         metrics,
     };
     let bound = webhook.bind()?;
-    rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
+    rules.replace(RuleSet::new(parse::rules(sample::RULES, MapForm::List).0));
     let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
     process::announce(bound.address(), bound.admin_address());

@@ -18,7 +18,7 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{MapForm, RuleSet, parse};
 use image_swap_serve::{
     Bound, Limits, RunningServer,
     pki::{Certificate, CertificateInForce, LocalAuthority},
@@ -40,7 +40,7 @@ pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
 
 pub(crate) fn mk_rules(list: &str) -> RuleSet {
-    RuleSet::new(map::parse(list, Form::List).0)
+    RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
 /// A review of a new pod with one container.
@@ -56,7 +56,7 @@ pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
 }
 
 /// A server on ports that the system chose, with an authority of its own.
-pub(crate) struct Site {
+pub(crate) struct WebhookServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rules: RulesInForce,
@@ -67,7 +67,7 @@ pub(crate) struct Site {
     running: Option<RunningServer>,
 }
 
-impl Site {
+impl WebhookServer {
     /// With everything it needs.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await

@@ -9,8 +9,8 @@ mod host;
 use std::collections::BTreeSet;
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
 };
 use image_swap_node::{ConfigForm, DesiredConfig, ObservedHost, PlanOutcome, RestartPolicy};
 
@@ -145,6 +145,6 @@ fn declaration(c: &mut Choices<'_>) -> Declaration {
          MIRROR_REGISTRIES: '{}'\n",
         rules.join(",")
     );
-    Declaration::read(Source::RegistryInfo, &text, 0)
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0)
         .unwrap_or_else(|refused| panic!("{text}: {:?}", refused.findings))
 }

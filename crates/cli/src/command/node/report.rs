@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::{declaration::Declaration, rule::Kind};
+use image_swap_core::{declaration::Declaration, rule::RuleKind};
 use image_swap_node::{
     FileState, HostObservation, HostPath, HostPlan, Ledger, MirrorRow, PlanOutcome, PlanRefusal,
     PlannedStep,
@@ -205,7 +205,7 @@ pub(super) fn rules<'a>(
     let Some(declaration) = declaration else { return Vec::new() };
     let rows = plan.inexpressible.iter().map(|row| {
         let rule = &declaration.rules().rules()[row.rule];
-        let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
+        let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
         UnsupportedRuleRow {
             rule: shown,
             line: rule.place.line,

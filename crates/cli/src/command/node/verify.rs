@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::{declaration::Declaration, nodes::Fallback};
+use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
     AskRegistry, CriStatus, FileState, HostObservation, HostPlan, PlanOutcome, RestartPolicy, plan,
     verify::{Candidate, PullVerdict, Source, Verifier, candidates},

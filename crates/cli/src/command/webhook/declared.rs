@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use image_swap_core::{declaration::Declaration, finding::Finding};
+use image_swap_core::{declaration::Declaration, diagnostic::Diagnostic};
 use image_swap_webhook::{
     reload::{self, Accepted, FileFollower},
     watch::Watch,
@@ -84,8 +84,8 @@ fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
 }
 
 /// A finding in one line.
-fn line(finding: &Finding) -> String {
-    let Finding { severity: _, code, place, key, message, hint } = finding;
+fn line(finding: &Diagnostic) -> String {
+    let Diagnostic { severity: _, code, place, key, message, hint } = finding;
     let within = key.map_or_else(String::new, |key| format!(" of {key}"));
     let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
     let (line, column) = (place.line, place.column);

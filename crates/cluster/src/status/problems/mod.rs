@@ -2,12 +2,12 @@
 
 use image_swap_core::{
     admission::Mode,
-    cluster::{
+    control::{
         effective::Origin,
-        policy::{Policy, Wanted},
+        policy::{FailurePolicy, RequestedPolicy},
     },
     declaration::UnixTime,
-    finding::Severity,
+    diagnostic::Severity,
     status::{CertificateLifetime, ControllerReport, ProbeStatus},
 };
 
@@ -234,19 +234,21 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
         ProbeStatus::Reached | ProbeStatus::Unknown => {}
     }
     if held.mode == Some(Mode::Audit) {
-        if held.requested == Some(Wanted::Audit) {
+        if held.requested == Some(RequestedPolicy::Audit) {
             list.notes.push("policy is audit: no pod is changed".to_owned());
         } else {
             list.add("audit", "no pod is changed while another program that swaps images lives");
         }
-    } else if held.requested == Some(Wanted::Fail) && held.failure_policy != Some(Policy::Fail) {
+    } else if held.requested == Some(RequestedPolicy::Fail)
+        && held.failure_policy != Some(FailurePolicy::Fail)
+    {
         list.add(
             "not-enforced",
             "expected that pods nobody reviewed are refused, found that they are let through until \
              the API server is seen to reach us",
         );
     }
-    if held.requested == Some(Wanted::Ignore) {
+    if held.requested == Some(RequestedPolicy::Ignore) {
         let note = "policy is ignore: pods that nobody reviewed are let through";
         list.notes.push(note.to_owned());
     }

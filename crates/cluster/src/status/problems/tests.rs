@@ -32,8 +32,8 @@ fn good() -> Status {
             },
             policy: AdmissionStatus {
                 mode: Some(Mode::Enforce),
-                failure_policy: Some(Policy::Fail),
-                requested: Some(Wanted::Fail),
+                failure_policy: Some(FailurePolicy::Fail),
+                requested: Some(RequestedPolicy::Fail),
                 registered: true,
                 probe: ProbeStatus::Reached,
                 ..AdmissionStatus::default()
@@ -117,18 +117,21 @@ fn whatever_keeps_pods_from_being_held_is_bad_news() {
     assert_eq!(report(|it| it.policy.registered = false), ["not-registered"]);
     assert_eq!(report(|it| it.policy.probe = ProbeStatus::Unreached), ["unreached"]);
     assert_eq!(report(|it| it.policy.probe = ProbeStatus::NoEndpoints), ["unreached"]);
-    assert_eq!(report(|it| it.policy.failure_policy = Some(Policy::Ignore)), ["not-enforced"]);
+    assert_eq!(
+        report(|it| it.policy.failure_policy = Some(FailurePolicy::Ignore)),
+        ["not-enforced"]
+    );
     let foreign = |it: &mut ControllerReport| {
         it.policy.mode = Some(Mode::Audit);
         it.foreign = vec![CompetitorStatus { alive: true, ..CompetitorStatus::default() }];
     };
     assert_eq!(report(foreign), ["other-image-swapper", "audit"]);
     // By choice it is none, and told.
-    for wanted in [Wanted::Audit, Wanted::Ignore] {
+    for wanted in [RequestedPolicy::Audit, RequestedPolicy::Ignore] {
         let status = judged(|it| {
             let held = &mut it.report.as_mut().unwrap().policy;
-            (held.requested, held.failure_policy) = (Some(wanted), Some(Policy::Ignore));
-            if wanted == Wanted::Audit {
+            (held.requested, held.failure_policy) = (Some(wanted), Some(FailurePolicy::Ignore));
+            if wanted == RequestedPolicy::Audit {
                 held.mode = Some(Mode::Audit);
             }
         });

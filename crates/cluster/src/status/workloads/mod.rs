@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use image_swap_core::{
     admission::{self, Settings},
-    cluster::pods::{RunningPod, Tally},
+    control::pods::{PodCounts, RunningPod},
     labels,
     rule::RuleSet,
     status::AdmissionStatus,
@@ -36,7 +36,7 @@ pub(super) async fn running(
     let disable_label = policy.map(|policy| policy.label.clone()).unwrap_or_default();
     let settings = Settings { disable_label, exemptions, ..Settings::default() };
     let pods: Api<Pod> = Api::all(client.clone());
-    let mut tally = Tally::default();
+    let mut tally = PodCounts::default();
     let mut stuck = StuckPods::default();
     let alive = "status.phase!=Succeeded,status.phase!=Failed";
     let mut page = ListParams::default().fields(alive).limit(PAGE);

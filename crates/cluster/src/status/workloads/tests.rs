@@ -1,4 +1,4 @@
-use image_swap_core::rule::map::{self, Form};
+use image_swap_core::rule::parse::{self, MapForm};
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,7 +16,7 @@ fn settings(arguments: &[&str]) -> Settings {
 
 /// Returns the images of a pod that would be swapped.
 fn to_swap(metadata: &Value, spec: &Value, settings: &Settings) -> Vec<String> {
-    let rules = RuleSet::new(map::parse("docker.io::h.io/d", Form::List).0);
+    let rules = RuleSet::new(parse::rules("docker.io::h.io/d", MapForm::List).0);
     let pod = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
     read(&pod, Some(&rules), settings).to_swap.into_iter().collect()
 }

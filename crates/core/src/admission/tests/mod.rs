@@ -19,17 +19,17 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_testkit::review as mk_review;
 use serde_json::{Value, json};
 
-use super::{Mode, Outcome, ReviewError, Settings, Tally, review};
+use super::{DecisionCounts, ImageOutcome, Mode, ReviewError, Settings, review};
 use crate::rule::{
     RuleSet,
-    map::{self, Form},
+    parse::{self, MapForm},
 };
 
 /// What the tests declare: two registries, and nothing for quay.io.
 const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
 
 fn rules(list: &str) -> RuleSet {
-    RuleSet::new(map::parse(list, Form::List).0)
+    RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
 fn settings(mode: Mode) -> Settings {
@@ -69,7 +69,7 @@ struct Answer {
     warnings: Vec<String>,
     /// The decisions by name; null if there are none.
     decisions: Value,
-    tally: Tally,
+    tally: DecisionCounts,
     changed: usize,
 }
 

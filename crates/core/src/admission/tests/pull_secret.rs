@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Mode, RULES, Settings, ask_settled, mk_container, mk_pod, mk_review, rules};
 use crate::{
-    declaration::{Declaration, Source},
-    pull_secret::Covered,
+    declaration::{Declaration, DeclarationSource},
+    pull_secret::CoveredImages,
 };
 
 /// Settings of a release that declares `h.example` with a base path.
@@ -18,8 +18,8 @@ pub(super) fn settings(base_path: &str) -> Settings {
         ("INSECURE", "false"),
         ("MIRROR_REGISTRIES", "docker.io::h.example/d"),
     ]);
-    let declaration = Declaration::read(Source::RegistryInfo, &text, 0).unwrap();
-    Settings { pull_secret: Covered::of(&declaration), ..Settings::default() }
+    let declaration = Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap();
+    Settings { pull_secret: CoveredImages::of(&declaration), ..Settings::default() }
 }
 
 fn ask(operation: &str, pod: &Value, old: &Value, settings: &Settings) -> Answer {

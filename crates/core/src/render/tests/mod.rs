@@ -3,8 +3,8 @@ mod read_back;
 
 use image_swap_testkit::registry_info;
 
-use super::{FORMATS, File, Format, Options, Rendered};
-use crate::declaration::{Declaration, Source};
+use super::{FORMATS, Format, Options, Rendered, RenderedFile};
+use crate::declaration::{Declaration, DeclarationSource};
 
 /// The page's Secret with credentials, a CA and these rules.
 fn declared(rules: &str) -> Declaration {
@@ -24,14 +24,14 @@ fn declared_for(hosts: &str, rules: &str) -> Declaration {
         ("CA_CERT", ca),
         ("MIRROR_REGISTRIES", rules),
     ]);
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 fn render(format: &str, rules: &str, options: Options) -> Rendered {
     Format::named(format).unwrap().render(&declared(rules), options)
 }
 
-fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a File {
+fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a RenderedFile {
     rendered.files.iter().find(|file| file.path == path).unwrap_or_else(|| {
         panic!(
             "{path} among {:?}",

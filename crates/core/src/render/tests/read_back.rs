@@ -7,10 +7,10 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use super::{declared, file, render};
 use crate::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     reference::Reference,
     render::{Options, Rendered},
-    rule::{Kind, Reason},
+    rule::{Reason, RuleKind},
 };
 
 /// containerd: the directory of `host`, or `_default`, and the hosts in its
@@ -113,7 +113,7 @@ proptest! {
         path in "[ab](/[ab]){0,2}(:1)?",
     ) {
         let declaration = declared(&list);
-        let mirrors = Mirrors::new(declaration.rules());
+        let mirrors = MirrorTable::new(declaration.rules());
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = declaration.rules().swap(&image).unwrap();
@@ -131,11 +131,11 @@ proptest! {
             let rule = decision.rule.map(|id| &declaration.rules().rules()[id]);
             let portless = reference.domain().contains(':') && rule.is_some_and(|rule| !rule.key().contains(':'));
             // What pods name is asked of the target itself: no default catches it.
-            let target = rule.is_some_and(|rule| rule.kind == Kind::Default)
+            let target = rule.is_some_and(|rule| rule.kind == RuleKind::Default)
                 && mirrors.targets().any(|host| host == reference.domain());
             let bound = |rendered: &Rendered| {
                 decision.rule.is_some_and(|id| rendered.inexpressible.iter().all(|row| row.rule != id))
-                    && rule.is_some_and(|rule| matches!(rule.kind, Kind::Prefix | Kind::Default))
+                    && rule.is_some_and(|rule| matches!(rule.kind, RuleKind::Prefix | RuleKind::Default))
                     && decision.reason != Reason::InvalidResult
                     && !portless
                     && !target

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admission::Mode,
-    cluster::{
+    control::{
         certificates::Validity,
-        effective::{About, Origin},
-        foreign::Life,
-        policy::{Policy, Probe, Wanted},
+        competitors::Liveness,
+        effective::{Origin, SourceReport},
+        policy::{FailurePolicy, Probe, RequestedPolicy},
         recreated::{RecreatedPod, WINDOW},
     },
     declaration::UnixTime,
-    finding::Severity,
+    diagnostic::Severity,
 };
 
 /// Maximum number of entries of each list. A report has to fit into a `ConfigMap`.
@@ -142,7 +142,7 @@ pub struct DeclarationStatus {
 
 impl DeclarationStatus {
     /// Lists the findings of `about`, errors first, as many as a report has.
-    pub fn list_findings(&mut self, about: &[About]) {
+    pub fn list_findings(&mut self, about: &[SourceReport]) {
         let all = || about.iter().flat_map(|it| it.findings.iter().map(|found| (it.origin, found)));
         let errors = all().filter(|(_, finding)| finding.is_error());
         let others = all().filter(|(_, finding)| !finding.is_error());
@@ -200,10 +200,10 @@ pub struct AdmissionStatus {
     pub mode: Option<Mode>,
     /// The `failurePolicy` for ordinary pods; `None` before the first reconciliation.
     #[serde(rename = "failurePolicy")]
-    pub failure_policy: Option<Policy>,
+    pub failure_policy: Option<FailurePolicy>,
     /// The configured policy; `None` before the first reconciliation.
     #[serde(rename = "requested", alias = "wanted")]
-    pub requested: Option<Wanted>,
+    pub requested: Option<RequestedPolicy>,
     /// Label that exempts namespaces and pods.
     #[serde(rename = "label")]
     pub label: String,
@@ -249,7 +249,7 @@ impl From<Probe> for ProbeStatus {
         match probe {
             Probe::Reached => Self::Reached,
             Probe::Unreached => Self::Unreached,
-            Probe::NoReplica => Self::NoEndpoints,
+            Probe::NoEndpoints => Self::NoEndpoints,
             Probe::Unknown | Probe::Silent => Self::Unknown,
         }
     }
@@ -482,11 +482,11 @@ pub struct CompetitorStatus {
 
 impl CompetitorStatus {
     /// Returns the status of `program` with its liveness.
-    pub fn new(configuration: &str, program: &str, life: Life) -> Self {
+    pub fn new(configuration: &str, program: &str, life: Liveness) -> Self {
         Self {
             configuration: configuration.to_owned(),
             program: program.to_owned(),
-            alive: life == Life::Live,
+            alive: life == Liveness::Live,
         }
     }
 }

@@ -2,15 +2,15 @@ use image_swap_text::position::Position;
 use serde_json::json;
 
 use super::*;
-use crate::finding::{Code, Finding};
+use crate::diagnostic::{Code, Diagnostic};
 
 /// A Secret and a `ConfigMap` hold 1 MiB.
 #[test]
 fn report_of_countless_findings_fits_config_map() {
     let long = "ü".repeat(100_000);
-    let mut findings = vec![Finding::warning(Code::DeadRule, Position::START, &*long); 12_000];
-    findings.push(Finding::error(Code::Chain, Position::START, &*long).hint(&*long));
-    let about = [About { origin: Origin::RegistryInfo, refused: true, findings }];
+    let mut findings = vec![Diagnostic::warning(Code::DeadRule, Position::START, &*long); 12_000];
+    findings.push(Diagnostic::error(Code::Chain, Position::START, &*long).hint(&*long));
+    let about = [SourceReport { origin: Origin::RegistryInfo, refused: true, findings }];
     let mut declaration = DeclarationStatus::default();
     declaration.list_findings(&about);
     assert_eq!((declaration.findings.len(), declaration.finding_count), (LISTED, 12_001));
@@ -47,8 +47,8 @@ fn every_name_is_kept() {
         },
         policy: AdmissionStatus {
             mode: Some(Mode::Enforce),
-            failure_policy: Some(Policy::Fail),
-            requested: Some(Wanted::Fail),
+            failure_policy: Some(FailurePolicy::Fail),
+            requested: Some(RequestedPolicy::Fail),
             label: "k8s.twr.io/imageswap".into(),
             opt_in: true,
             registered: true,
@@ -83,7 +83,7 @@ fn every_name_is_kept() {
             owner: "db".into(),
             times: 5,
         }],
-        foreign: vec![CompetitorStatus::new("other", "kuik", Life::Live)],
+        foreign: vec![CompetitorStatus::new("other", "kuik", Liveness::Live)],
         nodes: vec!["requirement".into()],
         trust: "abcd".into(),
         node_requirements: 1,
@@ -145,8 +145,11 @@ fn every_value_is_kept() {
         ProbeStatus::Unknown,
     ];
     assert_eq!(values(&probes), ["reached", "unreached", "no-endpoints", "unknown"]);
-    assert_eq!(values(&[Wanted::Fail, Wanted::Ignore, Wanted::Audit]), ["fail", "ignore", "audit"]);
-    assert_eq!(values(&[Policy::Fail, Policy::Ignore]), ["Fail", "Ignore"]);
+    assert_eq!(
+        values(&[RequestedPolicy::Fail, RequestedPolicy::Ignore, RequestedPolicy::Audit]),
+        ["fail", "ignore", "audit"]
+    );
+    assert_eq!(values(&[FailurePolicy::Fail, FailurePolicy::Ignore]), ["Fail", "Ignore"]);
     assert_eq!(values(&[Mode::Enforce, Mode::Audit]), ["enforce", "audit"]);
     assert_eq!(values(&[Severity::Error, Severity::Warning]), ["error", "warning"]);
     let origins = [Origin::RegistryInfo, Origin::Chart, Origin::None];
@@ -169,7 +172,10 @@ fn every_value_is_kept() {
 fn report_of_former_and_later_releases_is_read() {
     let read = |text: &str| serde_json::from_str::<ControllerReport>(text).unwrap();
     let former = read(r#"{"policy":{"wanted":"audit","probe":"nobody-there"}}"#).policy;
-    assert_eq!((former.requested, former.probe), (Some(Wanted::Audit), ProbeStatus::NoEndpoints));
+    assert_eq!(
+        (former.requested, former.probe),
+        (Some(RequestedPolicy::Audit), ProbeStatus::NoEndpoints)
+    );
     let later = read(r#"{"policy":{"probe":"new"},"registry":{"outcome":"new"},"more":1}"#);
     assert_eq!(later.policy.probe, ProbeStatus::Unknown);
     assert_eq!(later.registry.unwrap().outcome, RegistryOutcome::Unexpected);

@@ -451,7 +451,7 @@ pub(super) fn check(
 pub(super) fn left_as_it_is(
     desired: &DesiredConfig<'_>,
     others: &ForeignFiles<'_, '_>,
-    file: &render::File,
+    file: &render::RenderedFile,
 ) -> Option<(&'static HostCondition, String)> {
     let (host, name) = file.path.split_once('/')?;
     let mirrors = desired.declaration.mirrors();

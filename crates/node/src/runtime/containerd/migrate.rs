@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use image_swap_core::nodes::Mirrors;
+use image_swap_core::mirror::MirrorTable;
 use image_swap_text::toml::{self, Path, Toml, string};
 
 use crate::{
@@ -39,7 +39,7 @@ pub(super) fn migrate(
     sources: &[ConfigFile<'_>],
     registry: &EffectiveRegistry,
     hosts: &BTreeSet<&str>,
-    declared: &Mirrors,
+    declared: &MirrorTable,
     changes: &mut PlanBuilder<'_>,
 ) -> Result<Migrated, PlanRefusal> {
     let mut migrated = Migrated::default();
@@ -117,7 +117,7 @@ pub(super) fn check_schemes(
     sources: &[ConfigFile<'_>],
     host: &str,
     spot: &Location,
-    declared: &Mirrors,
+    declared: &MirrorTable,
 ) -> Result<(), PlanRefusal> {
     let Some(toml) = at(sources, spot) else { return Ok(()) };
     let endpoints = path(spot, &["mirrors", host, "endpoint"]);

@@ -1,7 +1,7 @@
 //! The mirrors table of config.toml: how it was done, and as the page prints it.
 
 use image_swap_core::{
-    nodes::{Endpoint, Fallback},
+    mirror::{Endpoint, Fallback},
     render::{CONTAINERD_MIRRORS, ConfigVersion, EndpointForm, OVER_HTTP, Options},
 };
 use image_swap_text::toml::{Leaves, Toml};

@@ -13,7 +13,7 @@ mod registries;
 use std::collections::BTreeSet;
 
 use image_swap_core::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     render::{MARKER, REGISTRIES_CONF, Rendered},
 };
 use image_swap_text::toml::{DocumentMut, Item, Table, Toml, string, value};
@@ -105,7 +105,7 @@ pub(crate) fn unread_paths(
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CONTAINERS).join(&file.path)));
     let targets = desired.map(|desired| desired.declaration.mirrors());
-    for host in targets.into_iter().flat_map(Mirrors::targets) {
+    for host in targets.into_iter().flat_map(MirrorTable::targets) {
         paths.extend(CERTS_D.iter().flat_map(|directory| {
             layout::unread_paths(&HostPath::new(directory).join(host), observed)
         }));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use image_swap_cluster::status::{Leader, Registry, Replica, Replicas, Status, StuckPods};
 use image_swap_core::{
-    cluster::{effective::Origin, policy::Policy},
+    control::{effective::Origin, policy::FailurePolicy},
     labels,
     status::{ControllerReport, ProbeStatus},
 };
@@ -100,7 +100,7 @@ impl Page {
             }
         };
         let registered = if status.registered.unwrap_or(held.registered) {
-            held.failure_policy.map_or("", Policy::as_str)
+            held.failure_policy.map_or("", FailurePolicy::as_str)
         } else {
             "not registered"
         };

@@ -1,0 +1,218 @@
+//! The controller and the replicas at work, with no more rights than the chart
+//! gives them: all of it works, and no right is left over.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image_swap_cluster::{Settings, leave};
+use image_swap_core::control::policy::FailurePolicy;
+use image_swap_testbed::Authority;
+use image_swap_testkit::webhook_configuration;
+use serde_json::{Value, json};
+
+use super::{
+    VALUES,
+    rules::{Right, granted},
+};
+use crate::{
+    install::{Account, Installed},
+    replica::Replica,
+    test_cluster::{
+        ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, TestCluster, controller_by,
+        eventually, intervals, keys, now, pod, release, settings, until,
+    },
+};
+
+const PODS: &str = "/api/v1/namespaces/apps/pods";
+const PULL_SECRETS: &str = "/api/v1/namespaces/apps/secrets";
+
+/// What the chart's declaration makes of `nginx`.
+const SWAPPED: &str = "chart.example.org/airgap/docker.io/library/nginx";
+
+fn image(pod: &Value) -> &str {
+    pod["spec"]["containers"][0]["image"].as_str().unwrap()
+}
+
+/// What the chart tells the controller, as far as its rights depend on it.
+fn told(installed: &Installed) -> Settings {
+    let deployment = installed.controller();
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+    let value = |flag: &str| arguments.clone().find_map(|it| it.strip_prefix(flag));
+    let names = value("--system-namespaces=").unwrap();
+    Settings {
+        adopt: arguments.clone().any(|it| it == "--adopt"),
+        pull_secrets: value("--pull-secrets=") == Some("true"),
+        tls_existing_secret: value("--tls-existing-secret=").map(str::to_owned),
+        system_namespaces: names.split(',').map(str::to_owned).collect(),
+        ..settings()
+    }
+}
+
+/// The controller and a replica do all that they are there for, and `more`, with
+/// the rights of the chart and each of them.
+async fn works(
+    installed: &Installed,
+    more: impl AsyncFnOnce(&TestCluster, &mut Running, &Arc<Replica>),
+) {
+    let cluster = &installed.cluster;
+    let settings = told(installed);
+    cluster.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
+
+    let as_controller = installed.client_as(Account::Controller).await;
+    let as_admission = installed.client_as(Account::Admission).await;
+    let certificate = settings.tls_existing_secret.as_deref().unwrap_or("image-swap-tls");
+    let (replica, following) = cluster.replica_with(&as_admission, certificate).await;
+    cluster.serve_at(replica.port());
+    let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
+    let adopted = || cluster.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
+    eventually(|| adopted().then_some(())).await;
+
+    more(cluster, &mut controller, &replica).await;
+
+    // Twice refused for one reason: the second time the Event is counted up.
+    for _ in 0..2 {
+        cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+        until(&mut controller.report, |it| it.declaration.refused.is_empty()).await;
+        cluster.declare(JET_SECRETS, "registry-info", &BTreeMap::new());
+        until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
+    }
+    assert_eq!(cluster.events("jet-system", "RegistryInfoRefused").len(), 1);
+
+    // Deleted by hand, the registration is made again, and `Fail` is earned again.
+    let registration = format!("{REGISTRATIONS}/image-swap-admission");
+    cluster.request("DELETE", &registration, None);
+    eventually(|| cluster.get(&registration)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+
+    // The verb may run as the controller, too.
+    leave(&as_controller, &release()).await.unwrap();
+    assert!(cluster.registration().is_none());
+    drop(controller);
+    drop(following);
+
+    for account in [Account::Controller, Account::Admission] {
+        let rights = granted(installed, account);
+        let idle = || -> Vec<Right> {
+            let (used, refused) = installed.audited(account);
+            assert_eq!(refused, [""; 0], "{account:?} needs more than it has");
+            let is_idle = |right: &Right| !used.iter().any(|used| right.allows(used));
+            rights.iter().filter(|right| is_idle(right)).cloned().collect()
+        };
+        // A watch that had nothing to tell is written down when it has ended.
+        let ended = tokio::time::timeout(
+            Duration::from_secs(20),
+            eventually(|| idle().is_empty().then_some(())),
+        );
+        let _ = ended.await;
+        let idle = idle();
+        assert!(idle.is_empty(), "{account:?} has what it does not use: {idle:#?}");
+    }
+}
+
+fn pull_secret(cluster: &TestCluster) -> Option<Value> {
+    cluster.get(&format!("{PULL_SECRETS}/image-swap-pull"))
+}
+
+/// A pod that is swapped brings the pull Secret to its namespace, and takes it along.
+async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
+    let stored = cluster.request("POST", PODS, Some(&pod()));
+    eventually(|| pull_secret(cluster)).await;
+    cluster.kill(PODS, &stored);
+    eventually(|| pull_secret(cluster).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
+    let installed = Installed::with(VALUES).await;
+    works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn turned_off_pull_secrets_are_removed_after_their_pods() {
+    let values = format!("{VALUES}managePullSecrets: false\n");
+    let installed = Installed::with(&values).await;
+    works(&installed, async |cluster, controller, _| {
+        let stored = cluster.request("POST", PODS, Some(&pod()));
+        assert_eq!(image(&stored), SWAPPED);
+        let spec = &stored["spec"];
+        assert!(spec["imagePullSecrets"].is_null(), "{spec}");
+        // As a former version left it, with a pod that names it.
+        let mut user = pod();
+        user["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
+        let user = cluster.request("POST", PODS, Some(&user));
+        let anchor = cluster.get(&format!("{ANCHORS}/image-swap")).unwrap();
+        let old = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": "image-swap-pull", "labels": { "image-swap.io/managed-by": "image-swap" },
+                "ownerReferences": [{
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                    "name": "image-swap", "uid": anchor["metadata"]["uid"],
+                }],
+            },
+        });
+        cluster.request("POST", PULL_SECRETS, Some(&old));
+        let owned = |secret: &Value| !secret["metadata"]["ownerReferences"].is_null();
+        eventually(|| pull_secret(cluster).filter(|it| !owned(it))).await;
+        cluster.kill(PODS, &user);
+        eventually(|| pull_secret(cluster).is_none().then_some(())).await;
+        assert!(!controller.report.borrow().pull_secrets.kept);
+    })
+    .await;
+}
+
+/// A Secret such as cert-manager's, with a certificate of `authority` for the Service.
+fn company_tls(authority: &Authority) -> Value {
+    let identity = authority.server(&["image-swap-admission.image-swap-system.svc"]).unwrap();
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "company-tls" },
+        "stringData": {
+            "tls.crt": identity.certificate, "tls.key": identity.key,
+            "ca.crt": authority.certificate(),
+        },
+    })
+}
+
+/// Whom the API server trusts when it asks us: PEM, one after the other.
+fn trusted(cluster: &TestCluster) -> String {
+    let registration = cluster.registration().unwrap();
+    let bundle = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
+    String::from_utf8(STANDARD.decode(bundle).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
+    let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
+    let installed = Installed::with(&values).await;
+    let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
+    installed.cluster.request("POST", SECRETS, Some(&company_tls(&first)));
+    works(&installed, async |cluster, _, replica| {
+        a_pull_secret_comes_and_goes(cluster).await;
+        assert_eq!(trusted(cluster).trim(), first.certificate().trim());
+
+        // It is renewed, by another authority even.
+        cluster.request("PUT", &format!("{SECRETS}/company-tls"), Some(&company_tls(&second)));
+        until(&mut replica.certificates(), |count| *count >= 2).await;
+        eventually(|| trusted(cluster).contains(second.certificate().trim()).then_some(())).await;
+        let dry = format!("{PODS}?dryRun=All");
+        let created = || cluster.control_plane.create(&dry, &pod()).ok();
+        eventually(|| created().filter(|pod| image(pod) == SWAPPED)).await;
+
+        for ours in ["image-swap-ca", "image-swap-tls"] {
+            assert!(cluster.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
+        }
+    })
+    .await;
+}
+
+/// The registration of a program that is gone.
+fn dead_imageswap() -> Value {
+    webhook_configuration("apps", "imageswap", "", "v1")
+}

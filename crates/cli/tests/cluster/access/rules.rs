@@ -1,0 +1,121 @@
+//! The rules of the chart's roles, and what the API server makes of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::VALUES;
+use crate::{
+    install::{Account, Installed, Used},
+    test_cluster::NAMESPACE,
+};
+
+/// Resources that Kubernetes opens to every service account, by `system:basic-user` and
+/// `system:cluster-trust-bundle-discovery`.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("certificates.k8s.io", "clustertrustbundles"),
+];
+
+/// One verb on one thing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Right {
+    verb: String,
+    group: String,
+    resource: String,
+    /// Empty: whatever its name is.
+    name: String,
+    /// Empty: in all namespaces, or in none.
+    namespace: String,
+}
+
+impl Right {
+    /// Whether it takes this right to do what was done.
+    pub(super) fn allows(&self, used: &Used) -> bool {
+        let anything = |ours: &str, theirs: &str| ours.is_empty() || ours == theirs;
+        self.verb == used.verb
+            && self.group == used.group
+            && self.resource == used.resource
+            && anything(&self.name, &used.name)
+            && anything(&self.namespace, &used.namespace)
+    }
+}
+
+/// What the chart grants `account`.
+pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right> {
+    let roles = installed.roles(account);
+    roles
+        .iter()
+        .flat_map(|role| {
+            let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+            rights(&role["rules"], namespace)
+        })
+        .collect()
+}
+
+/// Each verb of `rules` on each of their things.
+fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
+    let list = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.map(|it| it.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in rules.as_array().unwrap() {
+        let mut names = list(&rule["resourceNames"]);
+        if names.is_empty() {
+            names.push(String::new());
+        }
+        for verb in list(&rule["verbs"]) {
+            for group in list(&rule["apiGroups"]) {
+                for resource in list(&rule["resources"]) {
+                    for name in &names {
+                        rights.insert(Right {
+                            verb: verb.clone(),
+                            group: group.clone(),
+                            resource: resource.clone(),
+                            name: name.clone(),
+                            namespace: namespace.to_owned(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// The API server's own list of what an account may do, in any namespace that
+/// matters: nothing but what the chart says, from whatever binding.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
+    let installed = Installed::with(VALUES).await;
+    for account in [Account::Controller, Account::Admission] {
+        let client = installed.client_as(account).await;
+        let all = granted(&installed, account);
+        for namespace in [NAMESPACE, "apps", "kube-system", "jet-system", "default"] {
+            let review = json!({
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectRulesReview",
+                "spec": { "namespace": namespace },
+            });
+            let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+            let request = hyper::Request::post(path).header("content-type", "application/json");
+            let request = request.body(review.to_string().into_bytes()).unwrap();
+            let answer: Value = client.request(request).await.unwrap();
+            assert_eq!(answer["status"]["incomplete"], false);
+            let found: BTreeSet<Right> = rights(&answer["status"]["resourceRules"], "")
+                .into_iter()
+                .filter(|right| !DEFAULTS.contains(&(&right.group, &right.resource)))
+                .collect();
+            let expected: BTreeSet<Right> = all
+                .iter()
+                .filter(|right| right.namespace.is_empty() || right.namespace == namespace)
+                .map(|right| Right { namespace: String::new(), ..right.clone() })
+                .collect();
+            assert_eq!(found, expected, "{account:?} in {namespace}");
+        }
+    }
+}

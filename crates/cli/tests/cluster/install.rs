@@ -1,0 +1,176 @@
+//! The chart, installed by Helm; clients that may do what the release's service
+//! accounts may; and what the API server wrote down about them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use image_swap_testbed::{HelmMajor, HelmWait, Live, Options, RunDir};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+use crate::test_cluster::{ANCHORS, NAMESPACE, TestCluster, parts};
+
+/// Everything that is asked, once it is answered; a watch when it begins.
+const AUDIT: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{ "level": "Metadata" }]
+}"#;
+
+/// A cluster with the chart's objects in it.
+pub(crate) struct Installed {
+    pub(crate) cluster: TestCluster,
+    files: RunDir,
+}
+
+/// One of the release's service accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    Controller,
+    Admission,
+}
+
+/// A permission that was used: by whom, to do what, to what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Used {
+    pub(crate) verb: String,
+    pub(crate) group: String,
+    pub(crate) resource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Account {
+    pub(crate) fn user(self) -> String {
+        let name = match self {
+            Self::Controller => "image-swap-controller",
+            Self::Admission => "image-swap-admission",
+        };
+        format!("system:serviceaccount:{NAMESPACE}:{name}")
+    }
+}
+
+impl Installed {
+    /// Starts a control plane and installs the chart by Helm 4.
+    pub(crate) async fn with(values: &str) -> Self {
+        Self::by(HelmMajor::Four, values).await
+    }
+
+    /// Starts a control plane and installs the chart by `major`.
+    pub(crate) async fn by(major: HelmMajor, values: &str) -> Self {
+        Self::with_options(major, values, Options::default()).await
+    }
+
+    /// Starts a control plane that deletes namespaces and collects garbage, and installs
+    /// the chart by Helm 4.
+    pub(crate) async fn managed(values: &str) -> Self {
+        let options = Options { controller_manager: true, ..Options::default() };
+        Self::with_options(HelmMajor::Four, values, options).await
+    }
+
+    async fn with_options(major: HelmMajor, values: &str, options: Options) -> Self {
+        let files = RunDir::new("audit").unwrap();
+        let policy = files.write("policy.json", AUDIT).unwrap();
+        let options = Options {
+            api_server_flags: vec![
+                format!("--audit-policy-file={}", policy.display()),
+                format!("--audit-log-path={}", files.path().join("log").display()),
+            ],
+            ..options
+        };
+        let cluster = TestCluster::bare(&options).await;
+        tokio::task::block_in_place(|| install(&cluster, major, values));
+        Self { cluster, files }
+    }
+
+    /// Returns the Deployment of the controller.
+    pub(crate) fn controller(&self) -> Value {
+        let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+        self.cluster.get(&format!("{deployments}/image-swap-controller")).unwrap()
+    }
+
+    /// Returns the roles of `account`.
+    pub(crate) fn roles(&self, account: Account) -> Vec<Value> {
+        let roles = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles");
+        let paths = match account {
+            Account::Controller => {
+                vec![format!("{ANCHORS}/image-swap"), format!("{roles}/image-swap-controller")]
+            }
+            Account::Admission => vec![format!("{roles}/image-swap-admission")],
+        };
+        paths.iter().map(|path| self.cluster.get(path).unwrap()).collect()
+    }
+
+    /// A client that is `account` as far as the API server is concerned.
+    pub(crate) async fn client_as(&self, account: Account) -> Client {
+        let mut file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
+        for named in &mut file.auth_infos {
+            named.auth_info.as_mut().unwrap().impersonate = Some(account.user());
+        }
+        let options = KubeConfigOptions::default();
+        Client::try_from(Config::from_custom_kubeconfig(file, &options).await.unwrap()).unwrap()
+    }
+
+    /// Returns a client with a token of the controller's service account.
+    pub(crate) async fn client_by_token(&self) -> Client {
+        let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
+        });
+        let path = format!("{accounts}/image-swap-controller/token");
+        let token = self.cluster.request("POST", &path, Some(&request))["status"]["token"].clone();
+        let file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.auth_info = serde_json::from_value(json!({ "token": token })).unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    /// All that the API server wrote down.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(self.files.path().join("log")).unwrap()
+    }
+
+    /// What `account` was allowed and what it was refused, so far.
+    pub(crate) fn audited(&self, account: Account) -> (BTreeSet<Used>, Vec<String>) {
+        let (mut used, mut refused) = (BTreeSet::new(), Vec::new());
+        let log = self.audit_log();
+        // The last line may not yet be whole.
+        for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            if line["impersonatedUser"]["username"] != account.user() {
+                continue;
+            }
+            let code = line["responseStatus"]["code"].as_u64().unwrap();
+            if code == 401 || code == 403 {
+                refused.push(format!("{} {}", line["verb"], line["requestURI"]));
+                continue;
+            }
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let object = &line["objectRef"];
+            let once = Used {
+                verb: text(&line["verb"]),
+                group: text(&object["apiGroup"]),
+                resource: text(&object["resource"]),
+                namespace: text(&object["namespace"]),
+                name: text(&object["name"]),
+            };
+            // An apply that makes the object takes the right to create it, too.
+            if once.verb == "patch" && code == 201 {
+                used.insert(Used { verb: "create".into(), ..once.clone() });
+            }
+            used.insert(once);
+        }
+        (used, refused)
+    }
+}
+
+fn install(cluster: &TestCluster, major: HelmMajor, values: &str) {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
+    let kubeconfig = cluster.control_plane.kubeconfig();
+    let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
+    let chart = chart.canonicalize().unwrap();
+    helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
+}

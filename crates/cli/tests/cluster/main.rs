@@ -1,0 +1,29 @@
+//! Tests of the controller on a real API server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
+)]
+
+mod access;
+mod adoption;
+mod api_servers;
+mod apply;
+mod conditions;
+mod credentials;
+mod declaration;
+mod faults;
+mod first_contact;
+mod install;
+mod leadership;
+mod namespace;
+mod pull_secrets;
+mod recreated;
+mod registration;
+mod registry;
+mod replica;
+mod service;
+mod status;
+mod steps;
+mod stream;
+mod test_cluster;

@@ -1,0 +1,197 @@
+//! How a release is, as somebody who asks sees it.
+
+use std::sync::Arc;
+
+use image_swap_cluster::{
+    Error, Release,
+    status::{Status, find, status},
+};
+use image_swap_core::{control::effective::Origin, control::policy::FailurePolicy};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    replica::Replica,
+    service::address,
+    test_cluster::{JET_SECRETS, NAMESPACE, TestCluster, keys, pod, release, settings, until},
+};
+
+const PODS: &str = "/api/v1/namespaces/image-swap-system/pods";
+const APPS: &str = "/api/v1/namespaces/apps/pods";
+
+/// The replicas' Deployment, as its controller would leave it.
+fn deploy(cluster: &TestCluster, wanted: u32, ready: u32) {
+    let labels = json!({ "app.kubernetes.io/component": "admission" });
+    let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "image-swap-admission" },
+        "spec": {
+            "replicas": wanted,
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{
+                    "name": "admission", "image": "image-swap",
+                    "args": ["--exempt-images=placeholder:1"],
+                }] },
+            },
+        },
+    });
+    let path = format!("{deployments}/image-swap-admission");
+    if cluster.get(&path).is_none() {
+        cluster.request("POST", &deployments, Some(&deployment));
+    }
+    let status = json!({ "status": { "replicas": wanted, "readyReplicas": ready } });
+    cluster.request("PATCH", &format!("{path}/status"), Some(&status));
+}
+
+/// The pod of `replica`, as its node would report it.
+fn run(cluster: &TestCluster, name: &str, replica: &Arc<Replica>) {
+    let ports = json!([{ "name": "admin", "containerPort": replica.admin_port() }]);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": { "app.kubernetes.io/component": "admission", "image-swap.io/exempt": "true" },
+        },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{ "name": "admission", "image": "image-swap", "ports": ports }],
+        },
+    });
+    cluster.request("POST", PODS, Some(&pod));
+    let status = json!({ "status": {
+        "phase": "Running", "podIP": address(), "podIPs": [{ "ip": address() }],
+        "conditions": [{ "type": "Ready", "status": "True" }],
+    } });
+    cluster.request("PATCH", &format!("{PODS}/{name}/status"), Some(&status));
+}
+
+/// A pod that runs.
+fn running(cluster: &TestCluster, pod: &Value) {
+    let stored = cluster.request("POST", APPS, Some(pod));
+    let path = format!("{APPS}/{}/status", stored["metadata"]["name"].as_str().unwrap());
+    cluster.request("PATCH", &path, Some(&json!({ "status": { "phase": "Running" } })));
+}
+
+fn codes(status: &Status) -> Vec<&str> {
+    status.problems.iter().map(|problem| problem.code.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs() {
+    let cluster = TestCluster::set().await;
+    // Made before anybody swapped anything.
+    running(&cluster, &pod());
+    let mut exempt = pod();
+    exempt["spec"]["containers"][0]["image"] = "placeholder:1".into();
+    running(&cluster, &exempt);
+    let mut controller = cluster.controller(settings(), "one");
+    let (first, _following) = cluster.replica().await;
+    let (second, following) = cluster.replica().await;
+    cluster.serve_at(first.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+    until(&mut first.served(), Option::is_some).await;
+    until(&mut second.served(), Option::is_some).await;
+    deploy(&cluster, 2, 2);
+    run(&cluster, "first", &first);
+    run(&cluster, "second", &second);
+
+    // Nothing is declared, and all is well.
+    assert_eq!(find(&cluster.client).await.unwrap(), [release()]);
+    let seen = status(&cluster.client, &release()).await.unwrap();
+    assert!(seen.healthy && seen.unreadable.is_empty(), "{seen:#?}");
+    assert_eq!(seen.notes, ["nothing is declared: no image is swapped"]);
+    assert_eq!(seen.leader.as_ref().unwrap().holder, "one");
+    let replicas = seen.replicas.unwrap();
+    assert_eq!((replicas.wanted, replicas.ready), (2, 2));
+    assert!(replicas.pods.iter().all(|it| it.ready && it.answer.is_some()), "{:?}", replicas.pods);
+
+    // A declaration; one of the replicas does not hear of it.
+    drop(following);
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    until(&mut first.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
+    until(&mut controller.report, |it| {
+        it.declaration.source == Origin::RegistryInfo
+            && it.registry.as_ref().is_some_and(|it| it.domain == "page.example.org")
+    })
+    .await;
+    running(&cluster, &pod());
+    deploy(&cluster, 2, 1);
+    let seen = status(&cluster.client, &release()).await.unwrap();
+    // No such registry exists.
+    assert_eq!(codes(&seen), ["registry-unhealthy", "replicas-missing", "replica-behind"]);
+    let hash = seen.report.as_ref().unwrap().declaration.hash.clone();
+    let serves = |nth: usize| {
+        seen.replicas.as_ref().unwrap().pods[nth].answer.as_ref().unwrap().hash.clone()
+    };
+    assert_eq!([serves(0), serves(1)], [hash, String::new()]);
+    let pods = seen.pods.as_ref().unwrap();
+    let docker = pods.iter().find(|row| row.registry == "docker.io").unwrap();
+    // Besides the replicas and the exempt image, which are never swapped.
+    assert_eq!((docker.swapped, docker.unswapped, docker.outdated), (1, 4, 1));
+    assert!(seen.notes.iter().any(|note| note.starts_with("1 running pods")), "{:?}", seen.notes);
+    let json = serde_json::to_string(&seen).unwrap();
+    assert!(!json.contains("s3cret"), "{json}");
+
+    // A replica that nobody can ask is said to be so.
+    second.stop();
+    let seen = status(&cluster.client, &release()).await.unwrap();
+    let silent = &seen.replicas.as_ref().unwrap().pods[1];
+    assert!(silent.answer.is_none() && silent.error.is_some(), "{silent:?}");
+    assert!(seen.notes.iter().any(|note| note == "1 of 2 replicas could not be asked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn nodes_that_were_told_are_counted() {
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    until(&mut controller.report, |it| !it.version.is_empty()).await;
+    for name in ["a", "b"] {
+        let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
+        cluster.request("POST", "/api/v1/nodes", Some(&node));
+    }
+    let mut declared = keys("page.example.org");
+    declared.insert("INSECURE", "true".into());
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    let report = until(&mut controller.report, |it| !it.trust.is_empty()).await;
+    for (name, told) in [("a", 1), ("b", 2)] {
+        let mark =
+            json!({ "metadata": { "annotations": { "image-swap.io/trusts": report.trust } } });
+        cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
+        let seen = status(&cluster.client, &release()).await.unwrap();
+        assert_eq!(seen.nodes.unwrap().configured, told);
+        let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 are known"));
+        assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
+    let other = Release { name: "other".into(), ..release() };
+    let found = status(&cluster.client, &other).await;
+    assert!(matches!(found, Err(Error::NoRelease { .. })), "{found:?}");
+
+    let file = Kubeconfig::read_from(cluster.control_plane.kubeconfig()).unwrap();
+    let mut config =
+        Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    config.auth_info.impersonate = Some("nobody".into());
+    let nobody = Client::try_from(config).unwrap();
+    assert!(find(&nobody).await.unwrap().is_empty());
+    let seen = status(&nobody, &release()).await.unwrap();
+    assert!(seen.report.is_none() && seen.pods.is_none());
+    assert_eq!(seen.unreadable.len(), 8, "{:?}", seen.unreadable);
+    assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);
+    // Nobody can say that it is well: that is bad news, too.
+    assert_eq!(codes(&seen), ["unread"]);
+}
