@@ -1,30 +1,30 @@
-//! What is found on hosts, and what is planned then: the table of docs/nodes.md.
+//! Conditions of hosts, and the plans for them: the table of docs/nodes.md.
 
 use std::fmt;
 
 use ConditionAction::{Keep, Migrate, Refuse};
 
-/// Something that a host may be like.
+/// A condition of a host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HostCondition {
-    /// A word for programs.
+    /// The word for programs.
     pub name: &'static str,
-    /// What is found.
+    /// The condition in words.
     pub found: &'static str,
-    /// What is planned.
+    /// The plan.
     pub action: ConditionAction,
     /// The consequence in words; where the plan is refused, the remedy.
     pub advice: &'static str,
 }
 
-/// What is planned.
+/// The plan for a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionAction {
-    /// It is edited, and [`crate::restore()`] gives it back.
+    /// The file is edited, and [`crate::restore()`] restores it.
     Migrate,
-    /// It stays as it is.
+    /// The file stays.
     Keep,
-    /// Nothing is planned at all.
+    /// The whole plan is refused.
     Refuse,
 }
 
@@ -191,20 +191,21 @@ impl fmt::Display for ConditionAction {
     }
 }
 
-/// Nothing was planned: what was found where, and what to do about it.
+/// A refused plan: the condition, its place, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found}; {remedy}")]
 pub struct PlanRefusal {
     /// A word for programs, such as `colon-list-in-use`: the row of docs/nodes.md.
     pub case: &'static str,
-    /// What was expected, what was found, and where.
+    /// The expected and the found value, and the place.
     pub found: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }
 
-impl PlanRefusal {
-    pub(crate) fn new(case: &'static HostCondition, found: impl Into<String>) -> Self {
-        Self { case: case.name, found: found.into(), remedy: case.advice.to_owned() }
+impl HostCondition {
+    /// Returns the refusal of a plan for this condition; `found` names the place and the value.
+    pub(crate) fn refusal(&self, found: impl Into<String>) -> PlanRefusal {
+        PlanRefusal { case: self.name, found: found.into(), remedy: self.advice.to_owned() }
     }
 }

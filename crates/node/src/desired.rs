@@ -1,22 +1,22 @@
-//! What a host should be like.
+//! The desired configuration of a host.
 
 use std::fmt;
 
 use image_swap_core::{declaration::Declaration, mirror::Fallback, render::Options};
 use serde::{Deserialize, Serialize};
 
-/// What was declared, and how a host is told.
+/// A declaration, and the way in which a host is configured by it.
 #[derive(Clone, Copy, Debug)]
 pub struct DesiredConfig<'a> {
     /// The registry and its rules.
     pub declaration: &'a Declaration,
-    /// How the runtime is told.
+    /// The form of the configuration.
     pub form: ConfigForm,
-    /// Whether the public registry may be asked after the mirrors.
+    /// The requests to the public registry after the mirrors.
     pub fallback: Fallback,
-    /// Whether the runtime may be restarted.
+    /// The permission for a restart.
     pub restart: RestartPolicy,
-    /// Whether credentials may travel over plain HTTP.
+    /// True if credentials may travel over plain HTTP.
     pub header_over_http: bool,
 }
 
@@ -52,21 +52,23 @@ impl DesiredConfig<'_> {
 }
 
 /// How containerd is told. A host has one form at a time; other runtimes have
-/// one way each, which is [`Form::CertsD`] too.
+/// one way each, which is [`ConfigForm::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConfigForm {
     /// Files below certs.d, read at every pull.
     #[default]
+    #[serde(rename = "certs-d")]
     CertsD,
     /// The mirrors table of config.toml, with URLs that registries answer.
+    #[serde(rename = "mirrors")]
     Mirrors,
     /// The mirrors table as the page prints it; no standard registry answers it.
+    #[serde(rename = "page")]
     Page,
 }
 
-/// Whether a runtime may be restarted.
+/// The permission to restart a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum RestartPolicy {

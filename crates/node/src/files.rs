@@ -1,17 +1,17 @@
-//! What lies on a host, as far as it was looked at.
+//! Files of a host, as far as they were read.
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// Paths that were looked at, and what was there.
+/// The paths that were read, and their entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFiles(BTreeMap<HostPath, HostEntry>);
 
-/// What is at a path.
+/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEntry {
-    /// Nothing.
+    /// No entry.
     Absent,
     /// A regular file.
     File(HostFile),
@@ -27,9 +27,9 @@ pub enum HostEntry {
 /// A regular file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostFile {
-    /// Its bytes.
+    /// The bytes.
     pub bytes: Vec<u8>,
-    /// Its permissions, such as `0o644`.
+    /// The permissions, such as `0o644`.
     pub mode: u32,
     /// User and group; `None` if those of image-swap itself. A public file with `None`
     /// takes over the owner of the file that it replaces.
@@ -37,17 +37,17 @@ pub struct HostFile {
 }
 
 impl HostFiles {
-    /// Says what is at `path`.
+    /// Sets the entry at `path`.
     pub fn insert(&mut self, path: impl Into<HostPath>, entry: HostEntry) {
         self.0.insert(path.into(), entry);
     }
 
-    /// What is at `path`; `None`: nobody looked.
+    /// Returns the entry at `path`; `None` if it was not read.
     pub fn get(&self, path: &HostPath) -> Option<&HostEntry> {
         self.0.get(path)
     }
 
-    /// The regular file at `path`, also behind a link.
+    /// Returns the regular file at `path`, also behind a link.
     pub fn file(&self, path: &HostPath) -> Option<&HostFile> {
         match self.0.get(path)? {
             HostEntry::File(file) | HostEntry::Link(_, Some(file)) => Some(file),
@@ -55,12 +55,12 @@ impl HostFiles {
         }
     }
 
-    /// The text of the regular file at `path`; `None` also where it is not UTF-8.
+    /// Returns the text of the regular file at `path`; `None` also if it is not UTF-8.
     pub fn text(&self, path: &HostPath) -> Option<&str> {
         std::str::from_utf8(&self.file(path)?.bytes).ok()
     }
 
-    /// The names in the directory at `path`; none where there is no directory.
+    /// Returns the names in the directory at `path`; none if there is no directory.
     pub fn names(&self, path: &HostPath) -> &[String] {
         match self.0.get(path) {
             Some(HostEntry::Directory(names)) => names,
@@ -68,24 +68,29 @@ impl HostFiles {
         }
     }
 
-    /// Whether there is anything at `path`.
+    /// Returns the paths of all entries of the directory at `path`.
+    pub(crate) fn paths(&self, path: &HostPath) -> impl Iterator<Item = HostPath> {
+        self.names(path).iter().map(|name| path.join(name))
+    }
+
+    /// True if there is anything at `path`.
     pub fn exists(&self, path: &HostPath) -> bool {
         !matches!(self.0.get(path), None | Some(HostEntry::Absent))
     }
 
-    /// All that was looked at.
+    /// Returns all entries.
     pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &HostEntry)> {
         self.0.iter()
     }
 }
 
 impl HostFile {
-    /// A text that everybody may read.
+    /// Returns a file that all users may read.
     pub fn public(text: impl Into<Vec<u8>>) -> Self {
         Self { bytes: text.into(), mode: 0o644, owner: None }
     }
 
-    /// A text that nobody else may read.
+    /// Returns a file that only its owner may read.
     pub fn secret(text: impl Into<Vec<u8>>) -> Self {
         Self { bytes: text.into(), mode: 0o600, owner: None }
     }
@@ -109,40 +114,40 @@ impl fmt::Debug for HostFile {
     }
 }
 
-/// An absolute path as the host sees it: whoever does I/O puts its root in front.
+/// An absolute path as the host sees it; I/O puts the root directory in front.
 ///
 /// Always begins with `/`, and has neither a `/` at its end nor two in a row.
-/// Nothing of ours lies at a path that is not UTF-8.
+/// image-swap uses no path that is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct HostPath(String);
 
 impl HostPath {
-    /// `path`, made absolute and without empty or `.` components.
+    /// Returns `path`, made absolute and without empty or `.` components.
     pub fn new(path: &str) -> Self {
         let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
         let path: String = parts.flat_map(|part| ["/", part]).collect();
         Self(if path.is_empty() { "/".to_owned() } else { path })
     }
 
-    /// What is called `name` (which may have several components) below it.
+    /// Returns the path of `name` (which may have several components) below it.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self::new(&[&self.0, "/", name].concat())
     }
 
-    /// The directory it is in; `None` for the root.
+    /// Returns the directory above; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         let (parent, name) = self.0.rsplit_once('/')?;
         (!name.is_empty()).then(|| Self::new(parent))
     }
 
-    /// The last component; empty for the root.
+    /// Returns the last component; empty for the root.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(_, name)| name)
     }
 
-    /// Whether it is `directory` or lies below it.
+    /// True if it is `directory` or below it.
     pub fn is_below(&self, directory: &Self) -> bool {
         directory.0 == "/"
             || self
@@ -151,7 +156,7 @@ impl HostPath {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The path itself.
+    /// Returns the text of the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,13 +1,13 @@
 //! One host: its container runtime pulls from the declared mirrors.
 //!
-//! The pure half computes changes: [`plan()`] compares a [`Desired`] state with
-//! an [`Observed`] one and returns a [`Plan`], a list of steps that prints as a
+//! The pure half computes changes: [`plan()`] compares a [`DesiredConfig`] state with
+//! an [`ObservedHost`] one and returns a [`HostPlan`], a list of steps that prints as a
 //! diff; [`restore()`] returns the plan that removes image-swap's edits again. It does no I/O
-//! and reads no clock: [`needs()`] lists the paths of the host that it has to know, and a shell
-//! reads them. All of it works on a [`Files`] in memory too, which is how it is tested.
+//! and reads no clock: [`required_paths()`] lists the paths of the host that it has to know, and a shell
+//! reads them. All of it works on a [`HostFiles`] in memory too, which is how it is tested.
 //!
-//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`Turn`] is the right to
-//! change it, and [`Turn::carry_out`] applies a plan completely or not at all.
+//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`HostSession`] is the right to
+//! change it, and [`HostSession::apply`] applies a plan completely or not at all.
 
 mod condition;
 #[cfg(feature = "shell")]

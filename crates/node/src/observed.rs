@@ -1,4 +1,4 @@
-//! What a host is like.
+//! The observed state of a host.
 
 use crate::{
     files::{HostFiles, HostPath},
@@ -6,14 +6,14 @@ use crate::{
     runtime::kind::{ContainerRuntime, Version},
 };
 
-/// What was seen of a host.
+/// The observed state of a host.
 #[derive(Clone, Debug)]
 pub struct ObservedHost {
-    /// Who pulls images there.
+    /// The container runtime.
     pub runtime: ContainerRuntime,
-    /// Its version; `None`: nobody could tell.
+    /// The version of the runtime; `None` if it is unknown.
     pub version: Option<Version>,
-    /// The main file of its configuration; see [`Runtime::config`].
+    /// The main file of its configuration; see [`ContainerRuntime::config`].
     pub config: HostPath,
     /// Whether the declared registry was found to take tokens alone: it answers
     /// the declared user name and password with `401` and a `Bearer` challenge.
@@ -26,12 +26,12 @@ pub struct ObservedHost {
     /// The `config_path` that the running containerd was started with, where it
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
-    /// What lies there, as far as it was looked at; see [`crate::needs()`].
+    /// The files that were read; see [`crate::required_paths()`].
     pub files: HostFiles,
 }
 
 impl ObservedHost {
-    /// A host of which nothing is known but its runtime.
+    /// Returns a host of which only the runtime is known.
     pub fn new(runtime: ContainerRuntime, version: Option<Version>) -> Self {
         Self {
             runtime,
@@ -53,7 +53,7 @@ impl ObservedHost {
         self.runtime == ContainerRuntime::Containerd && is_before
     }
 
-    /// What we last wrote there; `None`: nothing.
+    /// Returns the ledger; `None` if image-swap wrote nothing on the host.
     ///
     /// # Errors
     /// If there is a ledger that cannot be read.

@@ -1,4 +1,4 @@
-//! Hosts whose files are written by somebody else.
+//! Hosts whose files another tool writes.
 
 use crate::{
     condition::{
@@ -11,7 +11,7 @@ use crate::{
     runtime::kind::ContainerRuntime,
 };
 
-/// Who writes the runtime's configuration on a host, and would undo our edits.
+/// The tool that writes the runtime's configuration on a host, and would undo edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostOwner {
     /// OpenShift's Machine Config Operator.
@@ -47,7 +47,7 @@ pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-te
 /// The directory of hosts that this template names by default.
 const MICROK8S_CERTS_D: &str = "/var/snap/microk8s/current/args/certs.d";
 
-/// Paths that tell, beside what the system calls itself.
+/// Paths that show the owner, beside the name of the system.
 const MCO: &str = "/etc/machine-config-daemon";
 const NODEADM: &str = "/usr/bin/nodeadm";
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
@@ -81,14 +81,14 @@ impl HostOwner {
         })
     }
 
-    /// The paths that tell.
+    /// Returns the paths that show the owner.
     pub(crate) fn evidence() -> impl Iterator<Item = HostPath> {
         let others = [MCO, NODEADM, K0S, "/etc/k0s", MICROK8S, MICROK8S_CERTS_D];
         let main = ContainerRuntime::Containerd.config();
         OS_RELEASE.into_iter().chain(others).map(HostPath::new).chain([main])
     }
 
-    /// The row of docs/nodes.md.
+    /// Returns the row of docs/nodes.md.
     const fn case(self) -> &'static HostCondition {
         match self {
             Self::OpenShift => &OWNER_OPENSHIFT,
@@ -111,46 +111,37 @@ impl ObservedHost {
     }
 }
 
-/// Refuses a host that is not ours to write on.
+/// Refuses a host that another tool owns.
 pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     // Also below the directory that `data-dir` names.
     let generated = observed.config.is_below(&"/var/lib/rancher".into())
         || observed.config.as_str().ends_with("/agent/etc/containerd/config.toml");
     if observed.runtime == ContainerRuntime::Containerd && generated {
-        return Err(PlanRefusal::new(
-            &OWNER_GENERATED,
-            format!("{} is generated", observed.config),
-        ));
+        return Err(OWNER_GENERATED.refusal(format!("{} is generated", observed.config)));
     }
     match observed.owner() {
-        // What lies below certs.d is nobody's there; config.toml is not.
+        // They rewrite config.toml, and skip certs.d.
         None | Some(HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s) => Ok(()),
         Some(owner) => {
             let found = format!("expected a host of its administrator, found {owner:?}");
-            Err(PlanRefusal::new(owner.case(), found))
+            Err(owner.case().refusal(found))
         }
     }
 }
 
-/// Refuses to edit the main file where it is written anew at every start.
+/// Refuses to edit a main file that another tool rewrites at every start.
 pub(crate) fn check_main_file(observed: &ObservedHost) -> Result<(), PlanRefusal> {
+    let missing = |path: &str| format!("{path}: expected config_path there, found none");
+    let config = observed.config.as_str();
     match observed.owner() {
         Some(HostOwner::Nodeadm) => {
-            let found = format!("{} is written by nodeadm", observed.config);
-            Err(PlanRefusal::new(&OWNER_NODEADM, found))
+            Err(OWNER_NODEADM.refusal(format!("{config} is written by nodeadm")))
         }
         Some(HostOwner::K0s) if !k0s_merges(observed) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(PlanRefusal::new(&OWNER_K0S_EDITED, found))
+            Err(OWNER_K0S_EDITED.refusal(missing(config)))
         }
-        Some(HostOwner::K0s) => {
-            let found = format!("{K0S_DROP_INS}: expected config_path there, found none");
-            Err(PlanRefusal::new(&OWNER_K0S, found))
-        }
-        Some(HostOwner::MicroK8s) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(PlanRefusal::new(&OWNER_MICROK8S, found))
-        }
+        Some(HostOwner::K0s) => Err(OWNER_K0S.refusal(missing(K0S_DROP_INS))),
+        Some(HostOwner::MicroK8s) => Err(OWNER_MICROK8S.refusal(missing(config))),
         _ => Ok(()),
     }
 }

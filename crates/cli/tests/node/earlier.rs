@@ -154,6 +154,33 @@ fn hosts_of_an_earlier_version_are_in_place_and_restored() -> Outcome {
 }
 
 #[test]
+fn json_fields_of_node_verbs_stay() -> Outcome {
+    let host = &EarlierHost::all(&["docker-01"])[0];
+    let dir = tempfile::tempdir()?;
+    let root = dir.path().join("root");
+    write(&root, &host.after);
+    let runtime = "{\"runtime\":\"docker\",\"version\":\"28.5.2\",";
+    let hosts = "\"hosts\":[{\"host\":\"docker.io\",\"path\":\"/etc/docker/daemon.json\",\
+                 \"state\":\"in-place\",\"urls\":[\"https://h.io/v2\",\
+                 \"https://registry-1.docker.io/v2\"]}],\"inexpressible\":[],";
+    let note = "\"notes\":[\"dockerd has no credentials of its own: log in with docker login\"]";
+    let plan = format!(
+        "{runtime}\"outcome\":\"in-place\",\"why\":null,\"steps\":[],{hosts}{note},\"diff\":\"\"}}\n"
+    );
+    assert_eq!(host.node(&root, "plan", &[]).stdout, plan);
+    let apply = format!("{runtime}\"result\":\"in-place\",\"detail\":null,{hosts}{note}}}\n");
+    assert_eq!(host.node(&root, "apply", &["--no-check"]).stdout, apply);
+    let status = format!(
+        "{runtime}\"socket\":\"/run/docker.sock\",\"cri\":\"not-asked\",\
+         \"config\":\"/etc/docker/daemon.json\",\"form\":\"certs-d\",\
+         \"files\":[{{\"path\":\"/etc/docker/daemon.json\",\"state\":\"as-written\"}}],\
+         \"outcome\":\"in-place\",\"why\":null,{hosts}\"rolled_back\":null,\"interrupted\":false}}\n"
+    );
+    assert_eq!(host.node(&root, "status", &[]).stdout, status);
+    Ok(())
+}
+
+#[test]
 fn change_of_an_earlier_version_is_rolled_back() -> Outcome {
     for host in EarlierHost::all(&["killed-k3s", "rolled-back-k3s"]) {
         let dir = tempfile::tempdir()?;

@@ -12,11 +12,11 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::host::Host;
 
-/// The verb of our own program by which [`enter`] is reached.
+/// The verb of image-swap that calls [`enter`].
 const VERB: [&str; 2] = ["node", "inside"];
 
 impl Host {
-    /// `program` as the host would run it.
+    /// Returns a command that runs `program` as the host would.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         if self.root.is_whole() {
             return Command::new(program);
@@ -26,7 +26,7 @@ impl Host {
         command
     }
 
-    /// The same, but it does not outlive us.
+    /// Returns such a command for a process that is killed with image-swap.
     pub(crate) fn killed_with_parent(&self, program: impl AsRef<OsStr>) -> Command {
         let root = self.root.path().as_os_str();
         let mut command = Self::own(&["--mortal".as_ref(), "--root".as_ref(), root]);
@@ -35,10 +35,10 @@ impl Host {
     }
 
     fn own(flags: &[&OsStr]) -> Command {
-        // Also where our program was replaced since it was started.
+        // Works also if the file of the program was replaced since its start.
         let mut command = Command::new("/proc/self/exe");
         command.args(VERB).args(flags);
-        // systemctl would else do nothing but say where it is.
+        // Without it systemctl does nothing in a chroot.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }
@@ -51,7 +51,7 @@ pub fn enter(root: &Path, mortal: bool, words: &[std::ffi::OsString]) -> io::Err
         if mortal {
             let parent = getppid();
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            // It may have ended before it was noted.
+            // The parent may have ended before that.
             if getppid() != parent {
                 return Err(io::Error::other("the process that asked for this has ended"));
             }

@@ -1,4 +1,4 @@
-//! What lies at a path.
+//! Reads the entry at a path.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use crate::{
 const LARGEST: u64 = 16 << 20;
 
 impl Host {
-    /// What lies at `path`. What cannot be read is [`Entry::Other`], with the reason.
+    /// Returns the entry at `path`: [`HostEntry::Other`] with the reason if it cannot be read.
     pub fn stat(&self, path: &HostPath) -> HostEntry {
         self.entry(path).unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => HostEntry::Absent,

@@ -19,21 +19,21 @@ use crate::{
 /// The runtime's process.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// Where it listens, or should.
+    /// The socket.
     pub socket: HostPath,
-    /// What it answers there.
+    /// The answer at the socket.
     pub answer: CriStatus,
-    /// Its version: what it says, else what its program says.
+    /// The version that the process reports, or else its program; `None` if neither does.
     pub version: Option<Version>,
-    /// Its process, if it runs and can be seen.
+    /// The process; `None` if it does not run or cannot be seen.
     pub pid: Option<u32>,
-    /// Its program, as the host calls it.
+    /// The path of the program on the host; `None` if it is not found.
     pub program: Option<String>,
     /// The command line of the process; empty if it cannot be read.
     pub(super) arguments: Vec<String>,
-    /// The `config_path` in force, if it says so.
+    /// The `config_path` in force; `None` if the runtime does not report it.
     pub(super) config_path: Option<String>,
-    /// Where the socket is, seen from here.
+    /// The path of the socket from image-swap.
     reach: PathBuf,
     cri: bool,
 }
@@ -49,30 +49,31 @@ pub(crate) struct RuntimeEndpoint {
     pub(crate) pid: Option<u32>,
 }
 
-/// What a runtime answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The answer of a runtime to a CRI request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CriStatus {
-    /// Its CRI is alive: its name and version.
+    /// CRI answers: name and version of the runtime.
     Alive(String),
-    /// It runs without CRI: in its own words.
+    /// The runtime runs without CRI: its message.
     NoCri(String),
-    /// Nobody answers: why.
+    /// No answer: the reason.
     Silent(String),
     /// This runtime has no CRI.
+    #[default]
     NotAsked,
 }
 
-/// Where programs are, as the host has it.
+/// The directories of programs on a host.
 const PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 impl Daemon {
-    /// Finds the process of `runtime` on `host`.
+    /// Returns the process of `runtime` on `host`.
     pub(super) fn find(host: &Host, runtime: ContainerRuntime) -> Self {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
         let CriProbe { answer, version, pid, config_path } =
-            if cri { ask(&reach) } else { CriProbe::not() };
+            if cri { ask(&reach) } else { CriProbe::default() };
         let pid =
             pid.or_else(|| pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker));
         let arguments = pid.map(words).unwrap_or_default();
@@ -87,21 +88,21 @@ impl Daemon {
         self.pid.is_some() || matches!(self.answer, CriStatus::Alive(_) | CriStatus::NoCri(_))
     }
 
-    /// Where to look for it after a restart.
+    /// Returns the endpoint to check after a restart.
     pub(crate) fn place(&self) -> RuntimeEndpoint {
         RuntimeEndpoint { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
     }
 
-    /// A client, if it has a CRI.
+    /// Returns a client of its CRI.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// If no process listens.
     pub fn client(&self) -> Result<CriClient, cri::Error> {
         CriClient::connect(&self.reach)
     }
 }
 
-/// Where `runtime` listens, and whether that is CRI.
+/// Returns the socket of `runtime`, and true if it serves CRI.
 fn socket(host: &Host, runtime: ContainerRuntime) -> (HostPath, bool) {
     let path = match runtime {
         ContainerRuntime::Containerd => return (containerd_socket(host), true),
@@ -144,7 +145,8 @@ fn address(config: &str) -> Option<String> {
     })
 }
 
-/// What is known from asking.
+/// The answers of a runtime.
+#[derive(Default)]
 struct CriProbe {
     answer: CriStatus,
     version: Option<Version>,
@@ -152,17 +154,14 @@ struct CriProbe {
     config_path: Option<String>,
 }
 
-impl CriProbe {
-    const fn not() -> Self {
-        Self { answer: CriStatus::NotAsked, version: None, pid: None, config_path: None }
-    }
-}
-
 fn ask(socket: &Path) -> CriProbe {
     let mut client = match CriClient::connect(socket) {
         Ok(client) => client,
         Err(error) => {
-            return CriProbe { answer: CriStatus::Silent(error.to_string()), ..CriProbe::not() };
+            return CriProbe {
+                answer: CriStatus::Silent(error.to_string()),
+                ..CriProbe::default()
+            };
         }
     };
     let pid = client.peer();
@@ -174,30 +173,22 @@ fn ask(socket: &Path) -> CriProbe {
             config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
         },
         Err(error) if error.is_dead_plugin() => {
-            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::not() }
+            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::default() }
         }
         Err(error) => {
-            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::not() }
+            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::default() }
         }
     }
 }
 
-/// `registry.configPath` of what containerd 1 says of itself; nothing else of it
-/// is looked at, for there may be credentials.
+/// Returns `registry.configPath` of the status that containerd 1 reports. The rest of it may
+/// contain credentials.
 fn config_path(json: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct ConfigStatus {
-        registry: RegistryStatus,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct RegistryStatus {
-        config_path: String,
-    }
-    serde_json::from_str::<ConfigStatus>(json).ok().map(|said| said.registry.config_path)
+    let status: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(status.pointer("/registry/configPath")?.as_str()?.to_owned())
 }
 
-/// A command line (`/proc/PID/cmdline`).
+/// Returns a command line (`/proc/PID/cmdline`).
 fn words(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
@@ -213,14 +204,14 @@ fn pid_of_docker(host: &Host) -> Option<u32> {
     (name.trim() == "dockerd").then_some(pid)
 }
 
-/// The program that runs, else the one that the host would find.
+/// Returns the program that runs, or else the one that the host would find.
 fn program(host: &Host, runtime: ContainerRuntime, pid: Option<u32>) -> Option<String> {
     let name = match runtime {
         ContainerRuntime::Docker => "dockerd",
         ContainerRuntime::Crio => "crio",
         other => other.name(),
     };
-    // Where the process lives in other namespaces, its path may mean nothing here.
+    // The path of a process in other namespaces may mean nothing here.
     let runs = pid.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
     let runs = runs.filter(|path| path.file_name().is_some_and(|found| found == name));
     let runs = runs.map(|path| host.root().seen(&path));
@@ -233,7 +224,7 @@ fn program(host: &Host, runtime: ContainerRuntime, pid: Option<u32>) -> Option<S
         .find(|path| host.at(&HostPath::new(path)).is_ok_and(|path| path.is_file()))
 }
 
-/// What `PROGRAM --version` says.
+/// Returns the version in the output of `PROGRAM --version`.
 fn said(host: &Host, program: &str) -> Option<Version> {
     let output = host.command(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     Version::parse(&String::from_utf8_lossy(&output.stdout))

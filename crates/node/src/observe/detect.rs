@@ -1,4 +1,4 @@
-//! Which runtime a host has.
+//! Detects the runtime of a host.
 
 use image_swap_text::toml::DocumentMut;
 
@@ -8,10 +8,10 @@ use crate::{
     runtime::kind::{ContainerRuntime, RUNTIMES},
 };
 
-/// Why a host cannot be looked at.
+/// The reason why a host cannot be observed.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    /// Nothing tells of a runtime.
+    /// There is no sign of a runtime.
     #[error(
         "expected a container runtime, found none of {0}; name it with --runtime, \
          or the directory where the host's / is with --root"
@@ -40,7 +40,7 @@ const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
 /// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
 const KUBELET: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
-/// The runtime of `host`.
+/// Returns the runtime of `host`.
 pub(super) fn detect(host: &Host) -> Result<ContainerRuntime, ObserveError> {
     let there = |path: &&&str| host.at(&HostPath::new(path)).is_ok_and(|path| path.exists());
     let found: Vec<ContainerRuntime> = SIGNS
@@ -77,7 +77,7 @@ fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
     })
 }
 
-/// As Docker's own packages set up containerd.
+/// True if config.toml disables CRI, as in Docker's own packages of containerd.
 fn cri_is_disabled(host: &Host) -> bool {
     let config = text(host, ContainerRuntime::Containerd.config().as_str()).unwrap_or_default();
     let document: Option<DocumentMut> = config.parse().ok();

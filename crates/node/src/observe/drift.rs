@@ -1,4 +1,4 @@
-//! What became of what we wrote.
+//! Changes of other tools to the files that image-swap wrote.
 
 use crate::{
     desired::ConfigForm,
@@ -7,27 +7,27 @@ use crate::{
     observed::ObservedHost,
 };
 
-/// What became of what we wrote.
+/// The present state of the files that image-swap wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// How the runtime was told.
+    /// The form of the configuration.
     pub form: ConfigForm,
-    /// Every file that we wrote, and how it is now.
+    /// Every file of the ledger, and its state.
     pub files: Vec<(HostPath, DriftState)>,
 }
 
-/// How a file of ours is.
+/// The state of a file of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftState {
-    /// As we wrote it.
+    /// As image-swap wrote it.
     AsWritten,
-    /// Somebody changed it.
+    /// Changed by another tool.
     Changed,
-    /// Somebody took it away.
+    /// Removed by another tool.
     Gone,
 }
 
-/// How everything is that we wrote; `None`: nothing was written.
+/// Returns the state of the files of the ledger; `None` if there is no ledger.
 ///
 /// # Errors
 /// If there is a ledger that cannot be read.

@@ -1,4 +1,4 @@
-//! What a host is like: read, not changed.
+//! Observes a host without changing it.
 
 pub(crate) mod daemon;
 pub(crate) mod detect;
@@ -20,14 +20,14 @@ use crate::{
     runtime::kind::{ContainerRuntime, Version},
 };
 
-/// What was seen of a host.
+/// The observed state of a host, and of its runtime's process.
 #[derive(Clone, Debug)]
 pub struct HostObservation {
-    /// What plans are made of.
+    /// The state that plans are made of.
     pub observed: ObservedHost,
     /// The runtime's process.
     pub daemon: Daemon,
-    /// What could not be found out.
+    /// Notes about facts that are unknown.
     pub notes: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub struct HostObservation {
 /// that does not run, as in the image of a host.
 ///
 /// # Errors
-/// There is no runtime. What cannot be read is in [`Observed::files`] as such.
+/// There is no runtime. What cannot be read is in [`ObservedHost::files`] as such.
 pub fn observe(
     host: &Host,
     runtime: Option<ContainerRuntime>,
@@ -45,7 +45,7 @@ pub fn observe(
     at_rest: Option<Version>,
 ) -> Result<HostObservation, ObserveError> {
     let told = || {
-        // What is taken back is what was told, whoever else is there by now.
+        // A restore is for the runtime that was configured.
         let entry = host.stat(&Ledger::path());
         let mut files = HostFiles::default();
         files.insert(Ledger::path(), entry);

@@ -1,4 +1,4 @@
-//! Whether the declared registry takes tokens alone.
+//! Finds out if the declared registry takes tokens only.
 
 use image_swap_core::declaration::Registry;
 use image_swap_text::toml::{DocumentMut, Item};
@@ -9,16 +9,16 @@ use crate::{
     registry::{Client, Schemes},
 };
 
-/// Who is asked beside the host itself.
+/// The permission to request the declared registry during an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskRegistry {
-    /// Nobody: what was found when the host was told is taken for true.
+    /// No request: the result of the last apply is used again.
     Nobody,
-    /// The declared registry, how it wants to be authenticated to.
+    /// The registry is requested for its authentication schemes.
     Registry,
 }
 
-/// Whether it does, and what to say if that could not be found out.
+/// Returns true if the registry takes tokens only, and a note if that is unknown.
 pub(super) fn alone(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
@@ -56,7 +56,7 @@ pub(super) fn alone(
     }
 }
 
-/// Whether our last edit of config.toml put the credential there.
+/// True if the last edit of config.toml added the credential.
 fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
     let ledger = observed.ledger().ok().flatten();
     let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))

@@ -1,4 +1,4 @@
-//! From what a host should hold to steps, and a ledger of them.
+//! Builds a plan and its ledger from the files that a host should have.
 
 use image_swap_core::render::Rendered;
 use image_swap_text::redact::without_userinfo;
@@ -12,14 +12,14 @@ use crate::{
     plan::{Contact, FileState, HostPlan, MirrorRow, PlannedStep, revert, sequence::StepSequence},
 };
 
-/// What a host should hold, collected.
+/// The files that a host should have, and notes about them.
 pub(crate) struct PlanBuilder<'a> {
     observed: &'a ObservedHost,
     old: Option<Ledger>,
     form: ConfigForm,
     restart: RestartPolicy,
     wanted: Vec<WantedFile>,
-    /// Why the runtime has to be told although its main file stays as it is.
+    /// The reason for a restart although the main file stays; `None` if there is none.
     pub(crate) unread: Option<String>,
     pub(crate) cases: Vec<&'static HostCondition>,
     pub(crate) notes: Vec<String>,
@@ -31,26 +31,26 @@ pub(crate) struct PlanBuilder<'a> {
     edits: Vec<(HostPath, String)>,
 }
 
-/// A file that should be there.
+/// A file that the host should have.
 struct WantedFile {
     path: HostPath,
     file: HostFile,
     part: Ownership,
 }
 
-/// How much of a file is ours.
+/// The part of a file that image-swap owns.
 enum Ownership {
-    /// All of it.
+    /// The whole file.
     Whole,
-    /// Some lines: what it would be without us.
+    /// Some lines; the file without them.
     Edited(Option<HostFile>),
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Nothing yet.
+    /// Returns a builder without files.
     ///
     /// # Errors
-    /// If the host was told in another form.
+    /// If the host was configured in another form.
     pub(crate) fn new(
         observed: &'a ObservedHost,
         desired: &DesiredConfig<'_>,
@@ -62,12 +62,12 @@ impl<'a> PlanBuilder<'a> {
                 "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
                 old.form, old.runtime
             );
-            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
+            return Err(condition::MIXED_FORMS.refusal(found));
         }
         Ok(Self::empty(observed, old, form, desired.restart))
     }
 
-    /// Nothing, which gives everything back.
+    /// Returns a builder whose plan restores everything.
     pub(crate) fn none(
         observed: &'a ObservedHost,
         restart: RestartPolicy,
@@ -79,7 +79,7 @@ impl<'a> PlanBuilder<'a> {
                 "expected what was written for {runtime}, found what was for {}",
                 old.runtime
             );
-            return Err(PlanRefusal::new(&condition::MIXED_FORMS, found));
+            return Err(condition::MIXED_FORMS.refusal(found));
         }
         let form = old.as_ref().map_or(ConfigForm::CertsD, |old| old.form);
         Ok(Self::empty(observed, old, form, restart))
@@ -106,18 +106,18 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Whether the bytes at `path` are ours.
+    /// True if image-swap wrote the bytes at `path`.
     pub(crate) fn is_ours(&self, path: &HostPath) -> bool {
         let file = self.observed.files.file(path);
         file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.is_ours(path, &file.bytes))
     }
 
-    /// Whether we wrote at `path` once.
+    /// True if the ledger lists `path`.
     pub(crate) fn is_known(&self, path: &HostPath) -> bool {
         self.old.as_ref().is_some_and(|old| old.files.contains_key(path))
     }
 
-    /// The file at `path` as it would be without us.
+    /// Returns the file at `path` without the edits of image-swap.
     pub(crate) fn base(&self, path: &HostPath) -> Option<HostFile> {
         let now = self.observed.files.file(path)?;
         let written = self.old.as_ref().and_then(|old| old.files.get(path));
@@ -138,17 +138,17 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// A file that is ours as a whole.
+    /// Adds a file that image-swap owns.
     pub(crate) fn whole(&mut self, path: HostPath, file: HostFile) {
         self.wanted.push(WantedFile { path, file, part: Ownership::Whole });
     }
 
-    /// A file in which we edit: `base` is what it would be without us.
+    /// Adds an edited file; `base` is the file without the edit.
     pub(crate) fn edited(&mut self, path: HostPath, file: HostFile, base: Option<HostFile>) {
         self.wanted.push(WantedFile { path, file, part: Ownership::Edited(base) });
     }
 
-    /// How the file at `path` is, if it is wanted.
+    /// Returns the state of the file at `path`.
     pub(crate) fn state(&self, path: &HostPath, is_read: bool) -> FileState {
         let wanted = self.wanted.iter().find(|want| want.path == *path);
         let now = self.observed.files.file(path);
@@ -181,7 +181,7 @@ impl<'a> PlanBuilder<'a> {
         hosts.map(row).collect()
     }
 
-    /// Says that `case` was met, once.
+    /// Notes that the host meets `case`.
     pub(crate) fn note_case(&mut self, case: &'static HostCondition, found: &str) {
         let note = self.note(case, found);
         self.notes.push(note);
@@ -206,10 +206,10 @@ impl<'a> PlanBuilder<'a> {
         format!("{found}: {}", case.advice)
     }
 
-    /// The plan of what was `rendered`, with a row for each host.
+    /// Returns the plan of the `rendered` files, with a row for each host.
     ///
     /// # Errors
-    /// If something that is no file stands where one has to go.
+    /// If there is something other than a file at one of the paths.
     pub(crate) fn plan_of(
         self,
         rendered: Rendered,
@@ -222,10 +222,10 @@ impl<'a> PlanBuilder<'a> {
         Ok(plan)
     }
 
-    /// The plan, with no row and no word about what was rendered.
+    /// Returns the plan without rows and notes of a renderer.
     ///
     /// # Errors
-    /// If something that is no file stands where one has to go.
+    /// If there is something other than a file at one of the paths.
     pub(super) fn plan(mut self) -> Result<HostPlan, PlanRefusal> {
         let observed = self.observed;
         let wanted = std::mem::take(&mut self.wanted);
@@ -248,7 +248,7 @@ impl<'a> PlanBuilder<'a> {
                 );
             }
             let written = match (known, part) {
-                // What others wrote into it since is not taken for ours.
+                // Later edits of other tools are not listed as own.
                 (Some(known), Ownership::Edited(_)) if !writes && !is_ours => known.clone(),
                 (Some(known), Ownership::Edited(base)) if !is_ours => WrittenFile {
                     before: OriginalFile::of(base.as_ref()),
@@ -284,25 +284,24 @@ impl<'a> PlanBuilder<'a> {
             Some(HostEntry::File(file)) => Ok(Some(file)),
             Some(HostEntry::Link(target, _)) => {
                 let found = format!("{path}: expected a file, found a link to {target}");
-                Err(PlanRefusal::new(&condition::LINK, found))
+                Err(condition::LINK.refusal(found))
             }
             Some(HostEntry::Directory(_)) => {
                 let found = format!("{path}: expected a file, found a directory");
-                Err(PlanRefusal::new(&condition::NO_FILE, found))
+                Err(condition::NO_FILE.refusal(found))
             }
             Some(HostEntry::Other(what)) => {
-                let found = format!("{path}: expected a file, found {what}");
-                Err(PlanRefusal::new(&condition::NO_FILE, found))
+                Err(condition::NO_FILE.refusal(format!("{path}: expected a file, found {what}")))
             }
         }
     }
 
-    /// What we wrote once and is no longer wanted.
+    /// Adds steps that restore the files of the ledger that are no longer wanted.
     fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut StepSequence) {
         let Some(old) = old else { return };
         let mut stale: Vec<_> =
             old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path)).collect();
-        // What names a CA goes before the CA does.
+        // A file that names a CA goes before the CA.
         stale.sort_by_key(|(path, _)| {
             std::path::Path::new(path.as_str()).extension().is_none_or(|end| end != "toml")
         });
@@ -344,13 +343,13 @@ impl<'a> PlanBuilder<'a> {
 /// its very bytes back, in another only our edits are taken back.
 ///
 /// # Errors
-/// If the ledger of what we wrote cannot be read.
+/// If the ledger cannot be read.
 pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPlan, PlanRefusal> {
     PlanBuilder::none(observed, restart)?.plan()
 }
 
 fn ledger(observed: &ObservedHost) -> Result<Option<Ledger>, PlanRefusal> {
-    observed.ledger().map_err(|error| PlanRefusal::new(&condition::LEDGER, error.to_string()))
+    observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))
 }
 
 /// The first words of every file that image-swap writes, where its format has comments.

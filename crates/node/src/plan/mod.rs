@@ -1,4 +1,4 @@
-//! What to change on a host.
+//! Plans: the changes that make a host as desired.
 
 pub(crate) mod builder;
 mod diff;
@@ -21,32 +21,32 @@ use crate::{
     runtime::kind::ContainerRuntime,
 };
 
-/// What to change on a host, in order. Nothing is to be done where there is no step.
+/// The changes of a host, in order; a plan without steps changes nothing.
 ///
-/// The steps hold credentials; what [`Plan::diff`] prints does not.
+/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
 #[derive(Clone, Default)]
 pub struct HostPlan {
-    /// What to do. The ledger is written first and last, as a step like any other.
+    /// The steps. The ledger is written first and last, as a step like any other.
     pub steps: Vec<PlannedStep>,
-    /// Why the runtime has to be restarted, if it has to be.
+    /// The reason for a restart; `None` if the runtime needs none.
     pub restart: Option<String>,
-    /// Whether that is allowed.
+    /// True if a restart is allowed.
     pub restart_allowed: bool,
-    /// What is there now, for each host that the runtime is told about.
+    /// The present state for each registry host.
     pub rows: Vec<MirrorRow>,
-    /// What a person should know.
+    /// Notes for people.
     pub notes: Vec<String>,
     /// The rows of docs/nodes.md that were met.
     pub cases: Vec<&'static HostCondition>,
-    /// The rules that the runtime cannot be told.
+    /// The rules that the runtime cannot express.
     pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
-    /// What [`Self::diff`] shows nowhere.
+    /// Texts that [`Self::diff`] redacts.
     pub(crate) secrets: Vec<String>,
 }
 
-/// What a plan comes to.
+/// The outcome of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanOutcome {
     /// Everything is as it should be.
@@ -59,38 +59,38 @@ pub enum PlanOutcome {
     NeedsRestart,
 }
 
-/// What a runtime is told about one registry host.
+/// The mirrors of one registry host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorRow {
     /// The host that references name, `_default` for all others.
     pub host: String,
-    /// The file that tells, or should.
+    /// The file that names the mirrors.
     pub path: HostPath,
-    /// How that is.
+    /// The state of that file.
     pub state: FileState,
-    /// The URLs that are asked for it, in order, without the repository.
+    /// The URLs that are requested for it, in order, without the repository.
     pub urls: Vec<String>,
 }
 
-/// How a file of ours is.
+/// The state of a file that image-swap writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
-    /// As it should be, and read by the runtime.
+    /// As desired, and read by the runtime.
     InPlace,
-    /// Not there.
+    /// Absent.
     Missing,
-    /// Ours, and no longer what is declared.
+    /// Written by image-swap for another declaration.
     Outdated,
-    /// Ours, and changed by somebody else since.
+    /// Changed by another tool since image-swap wrote it.
     Changed,
-    /// Somebody else's.
+    /// Written by another tool.
     Foreign,
-    /// As it should be, but the runtime does not read it yet.
+    /// As desired, but the runtime does not read it yet.
     Unread,
 }
 
 impl HostPlan {
-    /// What the plan comes to.
+    /// Returns the outcome of the plan.
     pub fn outcome(&self) -> PlanOutcome {
         match (self.steps.is_empty(), &self.restart) {
             (true, _) => PlanOutcome::InPlace,
@@ -156,36 +156,36 @@ impl fmt::Debug for HostPlan {
 pub enum PlannedStep {
     /// Make a directory, unless it is there; its parent is.
     MakeDirectory {
-        /// Where.
+        /// The path.
         path: HostPath,
-        /// Its permissions.
+        /// The permissions.
         mode: u32,
     },
     /// Put a file in place of what is there, in one move; its directory is there.
     Write {
-        /// Where.
+        /// The path.
         path: HostPath,
-        /// Its bytes and permissions.
+        /// The bytes and permissions.
         file: HostFile,
     },
     /// Remove a file, if it is there.
     Remove {
-        /// Where.
+        /// The path.
         path: HostPath,
     },
     /// Remove a directory, if it is there and empty; else leave it.
     RemoveDirectory {
-        /// Where.
+        /// The path.
         path: HostPath,
     },
     /// Restart the runtime: the files before this are what it is to read.
     Restart {
-        /// Which.
+        /// The runtime.
         runtime: ContainerRuntime,
     },
     /// Have the runtime read its files again, which stops nothing.
     Reload {
-        /// Which.
+        /// The runtime.
         runtime: ContainerRuntime,
     },
 }

@@ -1,4 +1,4 @@
-//! What a file of ours becomes without us.
+//! Files without the edits of image-swap.
 
 use image_swap_text::{encoding::Encoding, json::edit, toml};
 
@@ -7,22 +7,22 @@ use crate::{
     ledger::{OriginalFile, WrittenFile},
 };
 
-/// What to do with a file that we wrote.
+/// The restored form of a file that image-swap wrote.
 pub(crate) enum RestoredFile {
-    /// It was not there before.
+    /// The file did not exist before.
     Remove,
-    /// It was something else.
+    /// The file had other content before.
     Write {
-        /// What it becomes.
+        /// The restored file.
         file: HostFile,
-        /// What others changed of ours, which stays.
+        /// Values of image-swap that another tool changed, and that stay.
         left: Vec<String>,
     },
-    /// It is not known what in it is ours: why.
+    /// The edits cannot be told from other content: the reason.
     Stays(String),
 }
 
-/// What the file `now` at `path` becomes without what we had `written`.
+/// Returns the file `now` at `path` without the edits that were `written`.
 pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> RestoredFile {
     if written.is_ours(&now.bytes) {
         return match written.before.file() {

@@ -1,4 +1,4 @@
-//! Steps in their order.
+//! The order of steps.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use crate::{
 pub(super) struct StepSequence {
     /// Files that are read whenever something is pulled.
     files: Vec<PlannedStep>,
-    /// Files that leave, or get back what they were.
+    /// Files that are removed or restored.
     gone: Vec<PlannedStep>,
-    /// Files of which the runtime is told right after them.
+    /// Files after which the runtime has to reload or restart.
     told: Vec<PlannedStep>,
     /// Directories that are empty when all else is gone.
     directories: Vec<PlannedStep>,
@@ -51,7 +51,7 @@ impl StepSequence {
         }
     }
 
-    /// A step that takes a file of ours away.
+    /// Adds a step that removes or restores a file.
     pub(super) fn back(&mut self, observed: &ObservedHost, step: PlannedStep) {
         match step.path().map(|path| telling(observed, path)) {
             None | Some(ReloadMode::OnPull) => self.gone.push(step),
@@ -59,12 +59,12 @@ impl StepSequence {
         }
     }
 
-    /// Removes a directory of ours.
+    /// Adds the removal of a directory.
     pub(super) fn remove_directory(&mut self, path: HostPath) {
         self.directories.push(PlannedStep::RemoveDirectory { path });
     }
 
-    /// All steps from `old` to `ledger`, which is written first and last.
+    /// Returns all steps from `old` to `ledger`, which is written first and last.
     pub(super) fn plan(
         self,
         observed: &ObservedHost,

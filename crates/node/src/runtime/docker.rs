@@ -73,7 +73,7 @@ fn refuse_snap(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let sign = SNAP.iter().find(|path| observed.files.exists(&(**path).into()));
     match (of_process, sign) {
         (None | Some(true), Some(sign)) => {
-            Err(PlanRefusal::new(&condition::OWNER_SNAP_DOCKER, format!("found {sign}")))
+            Err(condition::OWNER_SNAP_DOCKER.refusal(format!("found {sign}")))
         }
         _ => Ok(()),
     }
@@ -87,7 +87,7 @@ pub(crate) fn plan(
     let mut changes = PlanBuilder::new(observed, desired)?;
     if desired.fallback == Fallback::Never {
         let found = "expected fallback upstream for docker, found never";
-        return Err(PlanRefusal::new(&condition::DOCKER_NEVER, found));
+        return Err(condition::DOCKER_NEVER.refusal(found));
     }
     let rendered = render(desired);
     for file in &rendered.files {
@@ -125,9 +125,8 @@ fn daemon_json(
     let path = &observed.config;
     let lists = edit::lists(rendered);
     let edit = |file: &HostFile| {
-        let refused = |found: String| {
-            PlanRefusal::new(&condition::DAEMON_JSON_ODD, format!("{path}: {found}"))
-        };
+        let refused =
+            |found: String| condition::DAEMON_JSON_ODD.refusal(format!("{path}: {found}"));
         let (encoding, text) = Encoding::decode(&file.bytes)
             .ok_or_else(|| refused("expected UTF-8 or UTF-16, found other bytes".to_owned()))?;
         let is_old = observed.version.is_some_and(|version| version < ENCODINGS);
@@ -140,7 +139,7 @@ fn daemon_json(
     };
     if let Some((file, flag)) = flag(observed, &lists) {
         let found = format!("{file}: expected no {flag} beside {path}, found it");
-        return Err(PlanRefusal::new(&condition::DOCKER_FLAGS, found));
+        return Err(condition::DOCKER_FLAGS.refusal(found));
     }
     let base = changes.base(path);
     let file = match &base {

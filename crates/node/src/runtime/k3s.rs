@@ -37,15 +37,14 @@ pub(crate) fn plan(
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
     let mut changes = PlanBuilder::new(observed, desired)?;
-    private_registry(observed)
-        .map_err(|found| PlanRefusal::new(&condition::PRIVATE_REGISTRY, found))?;
+    private_registry(observed).map_err(|found| condition::PRIVATE_REGISTRY.refusal(found))?;
     let rendered = render(desired);
     let text = rendered.files.iter().find(|file| file.path == NAME).map(|file| file.text.as_str());
     let merged = merged(observed, &mut changes, text.unwrap_or_default())?;
     if desired.fallback == Fallback::Never && !never_asks(observed) {
         let found =
             format!("expected {FLAG} in {}, found that it is not set", config_yaml(observed));
-        return Err(PlanRefusal::new(&condition::RANCHER_NEVER, found));
+        return Err(condition::RANCHER_NEVER.refusal(found));
     }
     for file in &rendered.files {
         let (path, bytes) = match file.path.as_str() {
@@ -68,8 +67,7 @@ pub(crate) fn unread_paths(
 ) -> Vec<HostPath> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
-    let mut paths: Vec<HostPath> =
-        observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name)).collect();
+    let mut paths: Vec<HostPath> = observed.files.paths(&drop_ins).collect();
     paths.extend([main, drop_ins]);
     for service in services(observed.runtime) {
         systemd::command_line(service, &observed.files, &mut paths);
@@ -148,10 +146,9 @@ fn config_yaml(observed: &ObservedHost) -> HostPath {
 fn configured(observed: &ObservedHost, key: &str) -> Option<(String, String)> {
     let main = config_yaml(observed);
     let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
-    let names = observed.files.names(&drop_ins).iter();
-    let names = names.filter(|name| [".yaml", ".yml"].iter().any(|end| name.ends_with(end)));
-    let names: Vec<HostPath> = names.map(|name| drop_ins.join(name)).collect();
-    let mut found = [main].into_iter().chain(names).filter_map(|path| {
+    let is_yaml = |path: &HostPath| [".yaml", ".yml"].iter().any(|end| path.name().ends_with(end));
+    let drop_ins: Vec<HostPath> = observed.files.paths(&drop_ins).filter(is_yaml).collect();
+    let mut found = [main].into_iter().chain(drop_ins).filter_map(|path| {
         let tree = Tree::parse(observed.files.text(&path)?).ok()?;
         let value = tree.documents.iter().find_map(|&root| tree.scalar(tree.get(root, key)?))?;
         Some((path.to_string(), value.to_owned()))
@@ -177,10 +174,7 @@ fn merged(
     let path = &observed.config;
     let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
     let refusal = |found: &str| {
-        PlanRefusal::new(
-            &condition::REGISTRIES_YAML,
-            format!("{path}, of another tool, has {found}"),
-        )
+        condition::REGISTRIES_YAML.refusal(format!("{path}, of another tool, has {found}"))
     };
     let before =
         String::from_utf8(before.bytes).map_err(|_| refusal("bytes that are not UTF-8"))?;

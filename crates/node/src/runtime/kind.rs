@@ -33,7 +33,7 @@ pub const RUNTIMES: [ContainerRuntime; 6] = [
 ];
 
 impl ContainerRuntime {
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",

@@ -52,7 +52,5 @@ pub(crate) fn contact(
 
 /// Returns the paths to look at in `directory`.
 pub(crate) fn unread_paths(directory: &HostPath, observed: &ObservedHost) -> Vec<HostPath> {
-    let names = observed.files.names(directory).iter().map(|name| directory.join(name));
-    let names: Vec<HostPath> = names.collect();
-    [directory.clone()].into_iter().chain(names).collect()
+    [directory.clone()].into_iter().chain(observed.files.paths(directory)).collect()
 }

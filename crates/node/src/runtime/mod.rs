@@ -125,7 +125,7 @@ pub fn plan(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Host
     if let Some(first) = plan.inexpressible.first().filter(|_| none) {
         let runtime = observed.runtime;
         let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
-        return Err(PlanRefusal::new(&condition::NO_RULE, found));
+        return Err(condition::NO_RULE.refusal(found));
     }
     plan.secrets.extend(secrets(desired));
     Ok(plan)

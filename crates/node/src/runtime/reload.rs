@@ -1,20 +1,20 @@
-//! How a runtime learns that one of its files changed.
+//! The way in which each runtime picks up a changed file.
 
 use crate::{files::HostPath, runtime::kind::ContainerRuntime};
 
-/// How a runtime learns of a file, the mildest first.
+/// The way in which a runtime picks up a changed file, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReloadMode {
-    /// It reads the file whenever it pulls.
+    /// At the next pull.
     OnPull,
-    /// It reads the file again when asked to, which stops nothing.
+    /// On reload, which stops nothing.
     Reload,
-    /// It reads the file when it starts.
+    /// On restart.
     Restart,
 }
 
 impl ReloadMode {
-    /// How `runtime`, whose main file is `config`, learns of the file at `path`.
+    /// Returns the mode of the file at `path` for `runtime`, whose main file is `config`.
     pub(crate) fn of(runtime: ContainerRuntime, config: &HostPath, path: &HostPath) -> Self {
         let is_main = path == config;
         let is_of_crio = path.is_below(&"/etc/crio/crio.conf.d".into());

@@ -22,10 +22,10 @@ use crate::{
 pub(super) const DEADLINE: Duration = Duration::from_mins(2);
 /// The number of lines that errors show of the output of a program.
 const LINES: usize = 5;
-/// Between two looks.
+/// The pause between two checks.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
-/// The command for `runtime` where none was given.
+/// Returns the default command for `runtime`.
 pub(super) fn default(host: &Host, runtime: ContainerRuntime) -> String {
     let agent = |unit: &str| {
         ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"]
@@ -90,7 +90,7 @@ fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
     Err(RestartError::Command { command: command.to_owned(), said: said.trim_end().to_owned() })
 }
 
-/// The last lines of what a program said.
+/// Returns the last lines of the output of a program.
 pub(super) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")

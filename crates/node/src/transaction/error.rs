@@ -1,34 +1,34 @@
-//! Why a plan was not carried out, and how the host is now.
+//! Errors of transactions, and the state of the host after them.
 
 use std::{fmt, io};
 
 use crate::{cri, files::HostPath, plan::PlannedStep, verify::check::CheckError};
 
-/// Why a plan was not carried out, and how the host is now.
+/// A plan that was given up, and the state of the host.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}\n{left}")]
 pub struct ApplyFailure {
-    /// What went wrong.
+    /// The reason.
     pub why: ApplyError,
-    /// How the host is.
+    /// The state of the host.
     pub left: FinalState,
 }
 
-/// What went wrong.
+/// The reason why a plan was given up.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The plan needs a restart, and that is not allowed.
     #[error("needs-restart: {0}; allow it with --restart allow")]
     NeedsRestart(String),
-    /// The right to change the host was not to be had.
+    /// The host cannot be locked.
     #[error("{path}: expected to keep others out by it, found: {source}")]
     Lock {
         /// The file or directory.
         path: HostPath,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// What was killed half way could not be taken back.
+    /// A change that was killed half way cannot be rolled back.
     #[error("a change was killed half way, and has to be taken back before anything else is done")]
     Interrupted,
     /// The runtime could not pull from the declared registry.
@@ -51,14 +51,14 @@ pub struct StepError {
     source: io::Error,
 }
 
-/// How a host is after a plan was given up.
+/// The state of a host after a plan was given up.
 #[derive(Debug)]
 pub enum FinalState {
-    /// As it was.
+    /// The state of before.
     AsItWas,
-    /// As it was, but for what could not be taken back.
+    /// The state of before, except for the steps that could not be undone.
     Differs(Vec<StepError>),
-    /// Something could not be taken back, or the runtime not be brought back.
+    /// A step could not be undone, or the runtime not be restarted.
     Broken(String),
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for FinalState {
     }
 }
 
-/// Why a restart was not tried, or failed.
+/// The reason why a restart was not tried, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestartError {
     /// The runtime's program is not found.
@@ -103,38 +103,38 @@ pub enum RestartError {
          it has to be on the PATH, or run"
     )]
     NoProgram {
-        /// Its name.
+        /// The name of the program.
         program: &'static str,
     },
     /// The files for the trial cannot be written, or a process not be started.
     #[error("expected to {doing}, found: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// The runtime does not read the configuration.
     #[error("{program} refuses the new configuration: {said}")]
     Unreadable {
-        /// Its name.
+        /// The name of the program.
         program: &'static str,
-        /// Its own words.
+        /// The message of the runtime.
         said: String,
     },
     /// The runtime runs with the configuration, and its CRI does not.
     #[error("with the new configuration containerd's CRI would not come up: {said}")]
     Preflight {
-        /// Its own words.
+        /// The message of the runtime.
         said: String,
     },
-    /// The process that takes changes back did not come up.
+    /// The watchdog did not start.
     #[error("expected a process that takes the changes back if need be, found: {found}")]
     Unguarded {
-        /// What came instead.
+        /// The answer that was found instead.
         found: String,
     },
-    /// It took the changes back by itself, though nothing was wrong with them.
+    /// The watchdog rolled a good change back.
     #[error("the change was good, but was taken back meanwhile, by a signal or for lateness")]
     RolledBack,
     /// The command failed.
@@ -142,16 +142,16 @@ pub enum RestartError {
     Command {
         /// The command line.
         command: String,
-        /// What it said.
+        /// The output of the command.
         said: String,
     },
-    /// The runtime did not come back.
+    /// The runtime does not answer after the restart.
     #[error("after the restart the runtime did not come back: {found}")]
     Away {
-        /// What was seen last.
+        /// The last answer.
         found: String,
     },
-    /// The runtime came back, and cannot pull what it could before.
+    /// The runtime answers, and cannot pull a reference that it could pull before.
     #[error("after the restart {image}, which could be pulled before, could not: {source}")]
     NoPull {
         /// The reference.

@@ -1,4 +1,4 @@
-//! Steps, carried out.
+//! Applies steps to a host.
 
 use std::{collections::HashMap, io};
 
@@ -80,13 +80,13 @@ impl<'a> StepExecutor<'a> {
 }
 
 /// Removes what a killed run left unfinished beside `paths`: it would keep their
-/// directories there, and nobody would know any more that it is ours.
+/// directories there, and no ledger would list it.
 pub(crate) fn remove_stale_temporaries<'p>(
     host: &Host,
     paths: impl IntoIterator<Item = &'p HostPath>,
 ) {
     for path in paths {
-        // Where it cannot be removed, the directory tells of it.
+        // A file that stays keeps its directory.
         let _ = host.path_without_following(path).and_then(|path| clean(&path));
     }
 }

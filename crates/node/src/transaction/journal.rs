@@ -1,5 +1,5 @@
-//! What the guard is told, on disk for as long as it is armed: where it is killed
-//! too, whoever comes next does what it would have done.
+//! The rollback plan of the watchdog, on disk for as long as the watchdog waits. If both processes
+//! are killed, the next run rolls the change back by it. Its format outlives a process.
 
 use std::{io, path::PathBuf};
 
@@ -15,49 +15,67 @@ use crate::{
     observe::daemon::RuntimeEndpoint,
 };
 
-/// How to put a host back.
+/// The way back to the host of before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RollbackPlan {
-    /// Where its `/` is.
+    /// The root directory of the host.
+    #[serde(rename = "root")]
     pub(super) root: PathBuf,
-    /// What to do, in order; the ledger is the last file.
+    /// The steps, in order; the ledger is the last file.
+    #[serde(rename = "undo")]
     pub(super) undo: Vec<UndoStep>,
     /// The file whose change needs a restart.
+    #[serde(rename = "config")]
     pub(super) config: HostPath,
     /// The command that restarts the runtime.
+    #[serde(rename = "command")]
     pub(super) command: String,
-    /// Where the runtime is.
+    /// The socket of the runtime.
+    #[serde(rename = "socket")]
     pub(super) socket: PathBuf,
-    /// Whether that speaks CRI.
+    /// True if the socket serves CRI.
+    #[serde(rename = "cri")]
     pub(super) cri: bool,
-    /// The process that listened there before the change, if it could be seen.
+    /// The process that listened there before the change; `None` if it could not be seen.
+    #[serde(rename = "pid")]
     pub(super) pid: Option<u32>,
-    /// After how many seconds without a word it is done anyway.
+    /// The seconds without a word after which the watchdog rolls back.
+    #[serde(rename = "seconds")]
     pub(super) seconds: u64,
-    /// Whether the runtime may have read what is taken back, whatever its file says by now.
+    /// True if the runtime may have read the changed file, whatever the file contains now.
+    #[serde(rename = "restart")]
     pub(super) restart: bool,
 }
 
-/// A step back.
+/// A step of a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
+#[serde(tag = "do")]
 pub(super) enum UndoStep {
+    #[serde(rename = "make-directory")]
     MakeDirectory {
+        #[serde(rename = "path")]
         path: HostPath,
+        #[serde(rename = "mode")]
         mode: u32,
     },
-    /// Put back what was there before; `ours` is all that the change puts there.
+    /// Restores the file of before; `ours` is all that the change writes there.
+    #[serde(rename = "file")]
     File {
+        #[serde(rename = "path")]
         path: HostPath,
+        #[serde(rename = "before")]
         before: OriginalFile,
+        #[serde(rename = "ours")]
         ours: Vec<LedgerBytes>,
     },
+    #[serde(rename = "remove-directory")]
     RemoveDirectory {
+        #[serde(rename = "path")]
         path: HostPath,
     },
 }
 
-/// Where it lies. There may be credentials in it: those of the files that are changed.
+/// Returns the path of the journal. It may contain credentials of the files that are changed.
 pub(crate) fn path() -> HostPath {
     Host::state().join("armed.json")
 }
@@ -67,7 +85,7 @@ pub(super) fn write(host: &Host, order: &RollbackPlan) -> io::Result<()> {
     replace(&host.at(&path())?, &bytes, Access::ours(0o600))
 }
 
-/// The change is good, or is taken back: which of both is decided by who comes first.
+/// Removes the journal, which commits the change. Commit and rollback race on it; the first wins.
 pub(super) fn remove(host: &Host) -> io::Result<()> {
     remove_file(&host.at(&path())?)
 }
@@ -86,15 +104,15 @@ pub(super) fn read(host: &Host) -> io::Result<Option<RollbackPlan>> {
 }
 
 impl Host {
-    /// Whether a change was killed half way, together with the process that takes it
-    /// back, and nobody is at work: the next change takes it back first.
+    /// True if a change was killed half way together with its watchdog, and no image-swap is at
+    /// work: the next change rolls it back first.
     pub fn is_interrupted(&self) -> bool {
         self.at(&path()).is_ok_and(|path| path.exists()) && !self.is_locked()
     }
 }
 
 impl UndoStep {
-    /// The path that is put back.
+    /// Returns the path that is restored.
     pub(super) const fn path(&self) -> &HostPath {
         match self {
             Self::MakeDirectory { path, .. }
@@ -105,7 +123,7 @@ impl UndoStep {
 }
 
 impl RollbackPlan {
-    /// The bytes that the configuration had.
+    /// Returns the main file of before; `None` if there was none.
     pub(super) fn config_before(&self) -> Option<Vec<u8>> {
         self.undo.iter().find_map(|undo| match undo {
             UndoStep::File { path, before, .. } if *path == self.config => {
@@ -115,15 +133,15 @@ impl RollbackPlan {
         })
     }
 
-    /// What is to be done before the runtime is restarted, and what after it: the
-    /// ledger knows of every file until all is as it was.
+    /// Returns the steps before the restart of the runtime, and those after it: the ledger lists
+    /// every file until all are restored.
     pub(super) fn parts(&self) -> (&[UndoStep], &[UndoStep]) {
         let ledger = self.undo.iter().position(|undo| *undo.path() == Ledger::path());
         self.undo.split_at(ledger.unwrap_or(self.undo.len()))
     }
 
-    /// The same, where `host` may be seen from elsewhere and be restarted by another
-    /// `command`.
+    /// Returns the plan for `host`, whose root may be another directory now, with another
+    /// `command` for the restart.
     pub(super) fn on(mut self, host: &Host, command: Option<&str>) -> Self {
         if let Ok(below) = self.socket.strip_prefix(&self.root) {
             self.socket = host.root().path().join(below);
@@ -134,8 +152,23 @@ impl RollbackPlan {
         self
     }
 
-    /// Where the runtime was before the change.
+    /// Returns the endpoint of the runtime before the change.
     pub(super) fn place(&self) -> RuntimeEndpoint {
         RuntimeEndpoint { socket: self.socket.clone(), cri: self.cri, pid: self.pid }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The format of the journal: earlier and later versions of image-swap read it.
+    const JOURNAL: &str = r#"{"root":"/host","undo":[{"do":"make-directory","path":"/etc/a","mode":493},{"do":"file","path":"/etc/a/b","before":"absent","ours":["text"]},{"do":"file","path":"/etc/a/c","before":{"file":{"bytes":"old","mode":420,"owner":[1,2]}},"ours":[{"base64":"/w=="}]},{"do":"remove-directory","path":"/etc/d"}],"config":"/etc/a/b","command":"restart","socket":"/run/s","cri":true,"pid":7,"seconds":360,"restart":false}"#;
+
+    #[test]
+    fn format_of_the_journal_stays() {
+        let plan: RollbackPlan = serde_json::from_str(JOURNAL).unwrap();
+        assert_eq!(serde_json::to_string(&plan).unwrap(), JOURNAL);
+        assert_eq!(path().as_str(), "/var/lib/image-swap/node/armed.json");
     }
 }

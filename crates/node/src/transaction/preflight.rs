@@ -1,9 +1,9 @@
-//! The candidate configuration, run by a containerd of its own.
+//! Runs the new configuration in a sandbox: a containerd of its own.
 //!
 //! `containerd config dump` accepts configurations whose CRI plugin then does
 //! not load (`mirrors cannot be set when config_path is provided`), so a
 //! containerd is started with it: its own root, state and sockets, and no
-//! container. It is killed by the kernel if we end first.
+//! container. The kernel kills it if image-swap ends first.
 
 use std::{
     fs::{self, File},
@@ -28,25 +28,25 @@ use crate::{
     },
 };
 
-/// What is run.
+/// The program that runs.
 const PROGRAM: &str = "containerd";
-/// How long a containerd without containers may take.
+/// The time for a containerd without containers to start.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The directory of the trial.
+/// Returns the directory of the sandbox.
 fn dir() -> HostPath {
     Host::state().join("trial")
 }
 
-/// Takes away what a killed run left.
+/// Removes the files that a killed run left.
 pub(crate) fn clean(host: &Host) {
     if let Ok(dir) = host.at(&dir()) {
-        // What stays is no harm to anything but the next trial, which tells of it.
+        // The next preflight reports files that stay.
         let _ = fs::remove_dir_all(dir);
     }
 }
 
-/// Sees that the CRI of a containerd comes up with `file` as its configuration.
+/// Checks that the CRI of a containerd starts with `file` as its configuration.
 pub(super) fn preflight(
     host: &Host,
     seen: &HostObservation,
@@ -68,12 +68,12 @@ pub(super) fn preflight(
     answer
 }
 
-/// The files of a trial, for as long as it lasts.
+/// The files of a sandbox, which are removed with it.
 struct Sandbox {
     dir: PathBuf,
 }
 
-/// A containerd of ours.
+/// The containerd of a sandbox.
 struct SandboxProcess<'t> {
     trial: &'t Sandbox,
     child: Child,
@@ -141,7 +141,7 @@ impl Sandbox {
 }
 
 impl SandboxProcess<'_> {
-    /// Waits for its CRI.
+    /// Waits for the CRI of the sandbox.
     fn answers(&mut self) -> Result<(), RestartError> {
         let start = Instant::now();
         loop {
@@ -182,7 +182,7 @@ impl SandboxProcess<'_> {
 
 impl Drop for SandboxProcess<'_> {
     fn drop(&mut self) {
-        // It has nothing to lose.
+        // It has no container.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

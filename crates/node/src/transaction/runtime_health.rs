@@ -1,4 +1,4 @@
-//! Whether a runtime is back, and pulls.
+//! Checks that a runtime answers and pulls after a restart.
 
 use std::{
     io::{Read, Write},
@@ -14,10 +14,10 @@ use crate::{
     transaction::command::PAUSE,
 };
 
-/// How long a runtime may take to come back; with many containers it reads much.
+/// The time for a runtime to answer after a restart; with many containers it reads much.
 pub(super) const ALIVE: Duration = Duration::from_mins(1);
 
-/// How long the pull of a reference that was pulled before may take.
+/// The time for the pull of a reference that was pulled before.
 pub(super) const PULL: Duration = Duration::from_mins(2);
 
 /// Waits until the runtime at `place` is another process than before, and answers.
@@ -36,16 +36,16 @@ pub(super) fn wait(place: &RuntimeEndpoint) -> Result<(), String> {
     }
 }
 
-/// Whether the process that listened at `place` before still does.
+/// True if the process that listened at `place` before still does.
 pub(super) fn is_the_same(place: &RuntimeEndpoint) -> bool {
     let now = || CriClient::connect(&place.socket).ok()?.peer();
     place.cri && place.pid.is_some() && place.pid == now()
 }
 
-/// Why it is not back.
+/// The reason why a runtime does not answer.
 enum Unhealthy {
     NotYet(String),
-    /// It will not come.
+    /// The CRI plugin is dead: waiting is useless.
     Dead(String),
 }
 
@@ -72,7 +72,7 @@ fn look(place: &RuntimeEndpoint) -> Result<(), Unhealthy> {
     }
 }
 
-/// Asks the Docker Engine API whether it is there.
+/// Pings the Docker Engine API.
 fn ping(socket: &Path) -> std::io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ALIVE))?;
@@ -89,7 +89,7 @@ fn ping(socket: &Path) -> std::io::Result<()> {
 /// The reference to pull after the restart: of `wanted`, or those that the host
 /// runs, the first that can be pulled now. In words what is known of it.
 pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<String>, String) {
-    /// A few are enough to tell that nothing can be pulled here.
+    /// The number of references that are tried.
     const TRIES: usize = 3;
     let none = |why: String| (None, why);
     if !place.cri {
@@ -120,7 +120,7 @@ pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<S
     none(why)
 }
 
-/// Whether a pod's image is named; a digest of the configuration alone is not.
+/// True if `image` is a reference; the digest of an image configuration is none.
 fn is_reference(image: &str) -> bool {
     !image.starts_with("sha256:") && image_swap_core::reference::Reference::parse(image).is_ok()
 }

@@ -1,6 +1,6 @@
 //! A configuration that a second containerd can run with beside the first.
 //!
-//! What it is made of is what `containerd config dump` prints: all imports
+//! Its source is the output of `containerd config dump`: all imports
 //! merged, all defaults filled in. Every place in it where two would meet is
 //! moved or turned off; what concerns CRI and registries stays as it is.
 
@@ -12,24 +12,24 @@ use image_swap_text::toml::{Array, DocumentMut, Item, Table, TomlError, Value, v
 /// pulls nothing, so they need not be tried.
 const SNAPSHOTTERS: [&str; 5] = ["blockfile", "btrfs", "devmapper", "erofs", "zfs"];
 
-/// Where a trial keeps everything.
+/// The private directory of a sandbox.
 #[derive(Debug)]
 pub(super) struct SandboxConfig {
     dir: String,
 }
 
 impl SandboxConfig {
-    /// Below the directory `dir`, as the runtime sees it.
+    /// Returns a sandbox below the directory `dir`, as the runtime sees it.
     pub(super) fn new(dir: &str) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// What is called `name` in it.
+    /// Returns the path of `name` in the directory.
     pub(super) fn path(&self, name: &str) -> String {
         [&self.dir, "/", name].concat()
     }
 
-    /// `dump`, moved.
+    /// Returns `dump` with every shared resource moved or turned off.
     pub(super) fn moved(&self, dump: &str) -> Result<String, TomlError> {
         let mut document: DocumentMut = dump.parse()?;
         let text = |document: &DocumentMut, key: &str| {
@@ -53,7 +53,7 @@ impl SandboxConfig {
         Ok(document.to_string())
     }
 
-    /// Everything in the table that is called `name`.
+    /// Moves every value of the table `name`.
     fn table(&self, table: &mut Table, live: &[String; 2], name: &str) {
         // An NRI plugin or a server of metrics is one for the whole machine.
         if name == "io.containerd.nri.v1.nri" {
@@ -92,7 +92,7 @@ impl SandboxConfig {
         }
     }
 
-    /// What stands in place of `text`, if anything else has to.
+    /// Returns the replacement of `text`; `None` if it stays.
     fn text(&self, key: &str, text: &str, live: &[String; 2], table: &str) -> Option<String> {
         let is_server = matches!(table, "grpc" | "ttrpc" | "debug" | "metrics" | "cgroup")
             || table.starts_with("io.containerd.server.");

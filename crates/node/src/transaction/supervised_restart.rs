@@ -69,7 +69,7 @@ impl<'a> SupervisedRestart<'a> {
         journal::write(host, &order)
             .map_err(RestartError::io(format!("write {}", journal::path())))?;
         let armed = arm(&order, lock).inspect_err(|_| {
-            // Nothing was changed yet: what stays is put back as it is.
+            // Nothing was changed yet.
             let _ = journal::remove(host);
         });
         let (guard, stream) = armed?;
@@ -125,7 +125,7 @@ impl<'a> SupervisedRestart<'a> {
 
     /// Sends a word to the watchdog and returns its answer.
     fn exchange(&mut self, word: &str) -> std::io::Result<String> {
-        // What it said before it went away is still to be read.
+        // An answer from before the end of the watchdog is still to be read.
         let _ = writeln!(self.stream, "{word}");
         self.stream.set_read_timeout(Some(PATIENCE))?;
         let mut said = String::new();

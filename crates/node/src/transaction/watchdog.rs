@@ -46,7 +46,7 @@ pub(super) const ROLLBACK: &str = "rollback";
 /// The answer after a rollback that restored everything.
 pub(super) const ROLLED_BACK: &str = "rolled-back";
 
-/// The file that tells what it did when nobody listened any more.
+/// Returns the path of the report of a rollback without a listener.
 pub(crate) fn report() -> HostPath {
     Host::state().join("taken-back")
 }
@@ -60,12 +60,12 @@ impl Host {
     }
 }
 
-/// Runs it: only for our own program, which starts itself so.
+/// Runs the watchdog; image-swap starts itself for it.
 ///
 /// # Errors
-/// Standard input is not what it should be, or the host cannot be put back.
+/// If standard input is not the socket, or the host cannot be restored.
 pub fn run() -> io::Result<()> {
-    // Fails where we lead a session already, which does as well.
+    // Fails for the leader of a session, which does as well.
     let _ = setsid();
     let stream = net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     stream.set_nonblocking(true)?;
@@ -85,18 +85,18 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// A host to be put back.
+/// A host that is to be rolled back.
 struct PendingRollback {
     order: RollbackPlan,
     host: Host,
     stream: BufStream<UnixStream>,
-    /// Why, if nobody asked for it.
+    /// The reason; `None` if the other process sent the word.
     why: Option<&'static str>,
 }
 
-/// Waits for a word; `None`: it was disarmed.
+/// Waits for a word; returns `None` if the change was committed.
 async fn watch(stream: net::UnixStream) -> io::Result<Option<PendingRollback>> {
-    // What is caught does not end us, from now on.
+    // From here on these signals do not end the process.
     let mut terminate = signal(SignalKind::terminate())?;
     for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
         drop(signal(kind)?);
@@ -128,7 +128,7 @@ async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
     stream.flush().await
 }
 
-/// What it heard.
+/// The word or event that ends the wait.
 enum WatchdogWord {
     Commit,
     Rollback,
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// What it hears if `speak` is done to it.
+    /// Returns the word that the watchdog reads after `speak`.
     fn heard(speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
         heard_within(Duration::MAX, speak)
     }
@@ -206,5 +206,10 @@ mod tests {
             open = Some(stream);
         };
         assert!(matches!(heard(terminate), WatchdogWord::Terminated));
+    }
+
+    #[test]
+    fn name_of_the_report_stays() {
+        assert_eq!(report().as_str(), "/var/lib/image-swap/node/taken-back");
     }
 }

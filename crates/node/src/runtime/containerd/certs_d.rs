@@ -63,7 +63,7 @@ pub(super) fn plan(
         let found = format!(
             "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
         );
-        return Err(PlanRefusal::new(&condition::COLON_LIST_IN_USE, found));
+        return Err(condition::COLON_LIST_IN_USE.refusal(found));
     }
 
     let below_all = CertsDirectory {
@@ -204,10 +204,8 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
             above = path.parent();
             unseen.push(path);
         }
-        for host in files.names(&directory) {
-            let host = directory.join(host);
-            let names = files.names(&host).iter().map(|name| host.join(name));
-            unseen.extend(names);
+        for host in files.paths(&directory) {
+            unseen.extend(files.paths(&host));
             let text = files.text(&host.join(HOSTS)).unwrap_or_default();
             unseen.extend(named_files(text, &host));
             unseen.push(host);

@@ -242,7 +242,7 @@ impl ForeignFiles<'_, '_> {
         found: &[(String, &HostSettings)],
         path: &HostPath,
     ) -> Result<HostSettings, PlanRefusal> {
-        let odd = |found: String| PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found);
+        let odd = |found: String| condition::FOREIGN_HOSTS_ODD.refusal(found);
         let of_scheme: Vec<&HostSettings> =
             found.iter().filter(|(of, _)| *of == scheme).map(|(_, settings)| *settings).collect();
         if let (true, Some((other, _))) = (of_scheme.is_empty(), found.first()) {
@@ -268,7 +268,7 @@ impl ForeignFiles<'_, '_> {
             None => Ok(()),
             Some(missing) => {
                 let found = format!("{path}: expected the file {missing}, found none");
-                Err(PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found))
+                Err(condition::FOREIGN_HOSTS_ODD.refusal(found))
             }
         }
     }
@@ -406,7 +406,7 @@ fn hub(host: &str) -> &str {
 
 fn cannot(name: &str, error: &EditError) -> PlanRefusal {
     let found = format!("{name}/{HOSTS}: {error}");
-    PlanRefusal::new(&condition::FOREIGN_HOSTS_ODD, found)
+    condition::FOREIGN_HOSTS_ODD.refusal(found)
 }
 
 /// Refuses what else lies beside our directories and would take their place.
@@ -419,22 +419,20 @@ pub(super) fn check(
     let names = observed.files.names(below);
     if names.iter().any(|name| name == "_backup") {
         let found = format!("{below}: expected nobody else to write it, found _backup");
-        return Err(PlanRefusal::new(&condition::SPEGEL, found));
+        return Err(condition::SPEGEL.refusal(found));
     }
     for host in hosts {
         let Some((name, port)) = host.rsplit_once(':') else { continue };
         let other = format!("{name}_{port}_");
         if names.contains(&other) {
             let found = format!("{below}: expected {host} alone, found {other} beside it");
-            return Err(PlanRefusal::new(&condition::OTHER_SPELLING, found));
+            return Err(condition::OTHER_SPELLING.refusal(found));
         }
     }
     let foreign = names.iter().filter(|name| !hosts.contains(name.as_str()));
     let foreign: Vec<&str> = foreign
         .filter(|name| {
-            let directory = below.join(name);
-            let files = observed.files.names(&directory).iter().map(|file| directory.join(file));
-            files.into_iter().any(|path| {
+            observed.files.paths(&below.join(name)).any(|path| {
                 !changes.is_known(&path)
                     && observed.files.file(&path).is_some_and(|file| !is_marked(&file.bytes))
             })

@@ -99,7 +99,7 @@ fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
 }
 
 fn source(files: &HostFiles, path: HostPath) -> Result<ConfigFile<'_>, PlanRefusal> {
-    let refused = |case: &'static HostCondition, found: String| PlanRefusal::new(case, found);
+    let refused = |case: &'static HostCondition, found: String| case.refusal(found);
     let Some(text) = files.text(&path) else {
         return Err(refused(
             &condition::UNREADABLE,
@@ -140,7 +140,7 @@ pub(super) fn version_check(
     let version = observed.version;
     if let Some(version) = version.filter(|version| *version < FIRST) {
         let found = format!("expected containerd {FIRST} or later, found {version}");
-        return Err(PlanRefusal::new(&condition::RUNTIME_TOO_OLD, found));
+        return Err(condition::RUNTIME_TOO_OLD.refusal(found));
     }
     if let Some(version) = version.filter(|version| *version >= UNTRIED) {
         changes.note_case(&condition::RUNTIME_NEW, &format!("containerd {version}"));
@@ -157,7 +157,7 @@ pub(super) fn version_check(
             "{}: expected a configuration version of at most {newest}, found {found}",
             main.path
         );
-        return Err(PlanRefusal::new(&condition::CONFIG_VERSION_UNKNOWN, found));
+        return Err(condition::CONFIG_VERSION_UNKNOWN.refusal(found));
     }
     for source in sources {
         let disabled = source.toml.strings(&["disabled_plugins"]);
@@ -166,7 +166,7 @@ pub(super) fn version_check(
                 "{}: expected the CRI plugin in use, found {found} among disabled_plugins",
                 source.path
             );
-            return Err(PlanRefusal::new(&condition::CRI_DISABLED, found));
+            return Err(condition::CRI_DISABLED.refusal(found));
         }
     }
     let main_version = main.version.unwrap_or(1);
@@ -179,7 +179,7 @@ pub(super) fn version_check(
                 "{}: expected configuration version {main_version} as in {}, found {found}",
                 import.path, main.path
             );
-            return Err(PlanRefusal::new(&condition::DROP_IN_VERSION, found));
+            return Err(condition::DROP_IN_VERSION.refusal(found));
         }
     }
     Ok(())

@@ -87,11 +87,11 @@ impl<'a> MainFile<'a> {
 
     /// Why an edit was given up.
     pub(super) fn cannot(&self, found: &str) -> PlanRefusal {
-        PlanRefusal::new(&condition::CANNOT_EDIT, format!("{}: {found}", self.observed.config))
+        condition::CANNOT_EDIT.refusal(format!("{}: {found}", self.observed.config))
     }
 
     fn broken(&self, error: NotToml) -> PlanRefusal {
-        PlanRefusal::new(&condition::UNREADABLE, format!("{}: {error}", self.observed.config))
+        condition::UNREADABLE.refusal(format!("{}: {error}", self.observed.config))
     }
 
     /// The file to write; the one that is there, if it says the same already.
@@ -143,7 +143,7 @@ impl<'a> MainFile<'a> {
             self.observed.config,
             main.version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
         );
-        Err(PlanRefusal::new(&condition::VERSION_ONE_PLUGINS, found))
+        Err(condition::VERSION_ONE_PLUGINS.refusal(found))
     }
 }
 
@@ -175,7 +175,7 @@ impl ConfigPathEdit<'_> {
                 "{}: cannot edit it without the version of containerd, which does not run",
                 observed.config
             );
-            return Err(PlanRefusal::new(&condition::RUNTIME_UNKNOWN, found));
+            return Err(condition::RUNTIME_UNKNOWN.refusal(found));
         };
         let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
         // What a later file says is said last; containerd 1 takes it whole.
@@ -229,5 +229,5 @@ pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanR
     } else {
         format!("{path}: expected {config} alone to set up the registries, found them here")
     };
-    PlanRefusal::new(&condition::DROP_IN_HOLDS, found)
+    condition::DROP_IN_HOLDS.refusal(found)
 }

@@ -76,7 +76,7 @@ pub(super) fn migrate(
                     "{}: expected the URL of a mirror for {host}, found another text",
                     spot.path
                 );
-                return Err(PlanRefusal::new(&condition::MIRRORS_TABLE_ODD, found));
+                return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
             };
             let _ = write!(
                 text,
@@ -134,7 +134,7 @@ pub(super) fn check_schemes(
                 "{}: expected {target} by {scheme} as declared, found another scheme for {host}",
                 spot.path
             );
-            return Err(PlanRefusal::new(&condition::MIRRORS_TABLE_ODD, found));
+            return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
         }
     }
     Ok(())

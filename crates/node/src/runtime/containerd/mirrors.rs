@@ -40,7 +40,7 @@ pub(super) fn plan(
     let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
     if let Some((value, spot)) = &registry.config_path {
         let found = format!("{}: expected no config_path, found {value}", spot.path);
-        return Err(PlanRefusal::new(&condition::MIRRORS_BESIDE_CONFIG_PATH, found));
+        return Err(condition::MIRRORS_BESIDE_CONFIG_PATH.refusal(found));
     }
     if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
         return Err(drop_in_refusal(observed, path));
@@ -107,15 +107,15 @@ pub(super) fn plan(
 fn version(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Version, PlanRefusal> {
     if desired.fallback == Fallback::Never {
         let found = format!("expected fallback upstream in the form {}, found never", desired.form);
-        return Err(PlanRefusal::new(&condition::MIRRORS_NEVER, found));
+        return Err(condition::MIRRORS_NEVER.refusal(found));
     }
     let Some(version) = observed.version else {
         let found = "cannot edit config.toml without the version of containerd, which does not run";
-        return Err(PlanRefusal::new(&condition::MIRRORS_UNKNOWN, found));
+        return Err(condition::MIRRORS_UNKNOWN.refusal(found));
     };
     if KILLED.contains(&version) || version >= REMOVED {
         let found = format!("expected a containerd that takes a mirrors table, found {version}");
-        return Err(PlanRefusal::new(&condition::MIRRORS_KILL, found));
+        return Err(condition::MIRRORS_KILL.refusal(found));
     }
     Ok(version)
 }

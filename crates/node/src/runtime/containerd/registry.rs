@@ -184,7 +184,7 @@ impl HostsDirectory {
                         "{}: expected one directory as config_path, found {value}, and {host} below {other}",
                         spot.path
                     );
-                    return Err(PlanRefusal::new(&condition::COLON_LIST_IN_USE, found));
+                    return Err(condition::COLON_LIST_IN_USE.refusal(found));
                 }
                 let found = format!("{} sets config_path to {value}", spot.path);
                 changes.note_case_for_edit(&observed.config, &condition::COLON_LIST, &found);

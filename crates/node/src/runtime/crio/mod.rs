@@ -100,7 +100,7 @@ pub(crate) fn unread_paths(
     let mut paths: Vec<HostPath> =
         [MAIN, DROP_INS, CRIO, CRIO_DROP_INS, CRIO_OURS, AUTH].map(HostPath::new).into();
     for directory in [DROP_INS, CRIO_DROP_INS].map(HostPath::new) {
-        paths.extend(files.names(&directory).iter().map(|name| directory.join(name)));
+        paths.extend(files.paths(&directory));
     }
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CONTAINERS).join(&file.path)));
@@ -139,21 +139,17 @@ fn foreign(
     for path in paths.filter(|path| *path != observed.config) {
         let Some(file) = observed.files.file(&path) else { continue };
         let unreadable = |found: &str| {
-            PlanRefusal::new(
-                &condition::UNREADABLE,
-                format!("{path}: expected TOML, found {found}"),
-            )
+            condition::UNREADABLE.refusal(format!("{path}: expected TOML, found {found}"))
         };
         let text = std::str::from_utf8(&file.bytes).map_err(|_| unreadable("other bytes"))?;
         let toml = parsed(&path, text)?;
         let old = ["search", "insecure", "block"];
         if let Some(key) = old.into_iter().find(|key| toml.get(&["registries", key]).is_some()) {
             let found = format!("{path}: expected [[registry]] tables, found registries.{key}");
-            return Err(PlanRefusal::new(&condition::REGISTRIES_ONE, found));
+            return Err(condition::REGISTRIES_ONE.refusal(found));
         }
-        let registries = parse(&toml).map_err(|found| {
-            PlanRefusal::new(&condition::REGISTRIES_INVALID, format!("{path}: {found}"))
-        })?;
+        let registries = parse(&toml)
+            .map_err(|found| condition::REGISTRIES_INVALID.refusal(format!("{path}: {found}")))?;
         let later = path > observed.config && path.is_below(&drop_ins);
         foreign.add(&path, later, registries);
     }
@@ -206,7 +202,7 @@ impl KeptRegistries<'_, '_> {
                     let found = format!(
                         "{path}: expected the target {prefix} in use, found that it is blocked"
                     );
-                    return Err(PlanRefusal::new(&condition::REGISTRIES_BLOCKED, found));
+                    return Err(condition::REGISTRIES_BLOCKED.refusal(found));
                 }
                 if registry.insecure {
                     insecure.insert(host_of(&prefix).to_owned());
@@ -221,7 +217,7 @@ impl KeptRegistries<'_, '_> {
             }
             if let Some(path) = self.foreign.later(&prefix) {
                 let found = format!("{path} has [[registry]] for {prefix}");
-                return Err(PlanRefusal::new(&condition::REGISTRIES_LATER, found));
+                return Err(condition::REGISTRIES_LATER.refusal(found));
             }
             let found = format!("{path} has [[registry]] for {}", registry.prefix);
             changes.note_case(&condition::REGISTRIES_EARLIER, &found);
@@ -283,7 +279,7 @@ impl KeptRegistries<'_, '_> {
         for (path, longer) in self.foreign.longer(prefix, &own) {
             let found = format!("{path} has [[registry]] for {longer}, longer than {prefix}");
             if self.desired.fallback == Fallback::Never {
-                return Err(PlanRefusal::new(&condition::REGISTRIES_LONGER_NEVER, found));
+                return Err(condition::REGISTRIES_LONGER_NEVER.refusal(found));
             }
             changes.note_case(&condition::REGISTRIES_LONGER, &found);
         }
@@ -297,21 +293,20 @@ impl KeptRegistries<'_, '_> {
 }
 
 fn parsed<'a>(path: &HostPath, text: &'a str) -> Result<Toml<'a>, PlanRefusal> {
-    Toml::parse(text)
-        .map_err(|error| PlanRefusal::new(&condition::UNREADABLE, format!("{path}: {error}")))
+    Toml::parse(text).map_err(|error| condition::UNREADABLE.refusal(format!("{path}: {error}")))
 }
 
 /// Refuses to take the place of another administrator's credentials.
 fn credentials(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let drop_ins = HostPath::new(CRIO_DROP_INS);
-    let names = observed.files.names(&drop_ins).iter().map(|name| drop_ins.join(name));
-    for path in names.chain([CRIO.into()]).filter(|path| path.as_str() != CRIO_OURS) {
+    let paths = observed.files.paths(&drop_ins).chain([CRIO.into()]);
+    for path in paths.filter(|path| path.as_str() != CRIO_OURS) {
         let Some(text) = observed.files.text(&path) else { continue };
         let toml = parsed(&path, text)?;
         let file = toml.str(&["crio", "image", "global_auth_file"]).filter(|file| !file.is_empty());
         if let Some(file) = file {
             let found = format!("{path}: expected no global_auth_file, found {file}");
-            return Err(PlanRefusal::new(&condition::CRIO_AUTH, found));
+            return Err(condition::CRIO_AUTH.refusal(found));
         }
     }
     Ok(())
