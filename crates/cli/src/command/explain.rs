@@ -13,7 +13,7 @@ use image_swap_core::{
     mirror::{Fallback, MirrorTable, short_name_alias},
     reference::{Reference, ReferenceError, names_registry},
     rule::{
-        Decision, ImageSwap, Reason, Rule, RuleId, RuleKind, RuleSet, Stage, StageResult,
+        Decision, ImageSwap, Reason, Rule, RuleId, RuleKind, RuleSet, StageResult, TraceStage,
         TraceStep, redact::rule_text,
     },
 };
@@ -308,12 +308,12 @@ impl<'a> Explainer<'a> {
 
     fn shown_step(&self, step: &TraceStep) -> String {
         let (question, what) = match step.question {
-            Stage::AlreadyMirrored => ("already mirrored?", "targets"),
-            Stage::Exact => ("[EXACT]?", "references"),
-            Stage::Replace => ("[REPLACE]?", "patterns"),
-            Stage::Prefix => ("longest key?", "keys"),
-            Stage::Noswap => ("noswap_wildcards?", "substrings"),
-            Stage::Default => ("default?", "defaults"),
+            TraceStage::AlreadyMirrored => ("already mirrored?", "targets"),
+            TraceStage::Exact => ("[EXACT]?", "references"),
+            TraceStage::Replace => ("[REPLACE]?", "patterns"),
+            TraceStage::Prefix => ("longest key?", "keys"),
+            TraceStage::Noswap => ("noswap_wildcards?", "substrings"),
+            TraceStage::Default => ("default?", "defaults"),
         };
         let others = step.matched.iter().skip(1).map(|id| self.rule(*id));
         let others: Vec<&str> = others

@@ -24,7 +24,7 @@ pub use self::ruleset::{Decision, Reason, RuleSet};
 pub use self::source::RuleSource;
 pub(crate) use self::source::is_below;
 pub use self::target::{Target, TargetError};
-pub use self::trace::{Stage, StageResult, TraceStep};
+pub use self::trace::{StageResult, TraceStage, TraceStep};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::reference::Reference;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
     /// What was asked.
-    pub question: Stage,
+    pub question: TraceStage,
     /// What it came to.
     pub outcome: StageResult,
     /// The rules that matched, the one that counts first.
@@ -21,7 +21,7 @@ pub struct TraceStep {
 
 /// The questions, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum TraceStage {
     /// Does it lie below a target already?
     AlreadyMirrored,
     /// Is it an `[EXACT]` source?
@@ -55,23 +55,23 @@ impl RuleSet {
         let count = |kind| self.rules().iter().filter(|rule| rule.kind == kind).count();
         let targets = (0..self.rules().len()).filter(|id| self.target(*id).is_some()).count();
         let decided = match (reason, rule.map(|id| self.rules()[id].kind)) {
-            (Reason::AlreadyMirrored, _) => Some(Stage::AlreadyMirrored),
-            (_, Some(RuleKind::Exact)) => Some(Stage::Exact),
-            (_, Some(RuleKind::Replace)) => Some(Stage::Replace),
-            (_, Some(RuleKind::Prefix)) => Some(Stage::Prefix),
-            (_, Some(RuleKind::Noswap)) => Some(Stage::Noswap),
-            (_, Some(RuleKind::Default)) => Some(Stage::Default),
+            (Reason::AlreadyMirrored, _) => Some(TraceStage::AlreadyMirrored),
+            (_, Some(RuleKind::Exact)) => Some(TraceStage::Exact),
+            (_, Some(RuleKind::Replace)) => Some(TraceStage::Replace),
+            (_, Some(RuleKind::Prefix)) => Some(TraceStage::Prefix),
+            (_, Some(RuleKind::Noswap)) => Some(TraceStage::Noswap),
+            (_, Some(RuleKind::Default)) => Some(TraceStage::Default),
             (_, None) => None,
         };
         let prefixed = self.prefixed(&asked).map(|StringPrefix { rule, .. }| rule).collect();
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
         let questions = [
-            (Stage::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
-            (Stage::Exact, count(RuleKind::Exact), one(self.exact(&asked))),
-            (Stage::Replace, count(RuleKind::Replace), one(self.replaced(&asked))),
-            (Stage::Prefix, count(RuleKind::Prefix), prefixed),
-            (Stage::Noswap, count(RuleKind::Noswap), one(self.noswap(&asked))),
-            (Stage::Default, count(RuleKind::Default), one(self.default_rule())),
+            (TraceStage::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
+            (TraceStage::Exact, count(RuleKind::Exact), one(self.exact(&asked))),
+            (TraceStage::Replace, count(RuleKind::Replace), one(self.replaced(&asked))),
+            (TraceStage::Prefix, count(RuleKind::Prefix), prefixed),
+            (TraceStage::Noswap, count(RuleKind::Noswap), one(self.noswap(&asked))),
+            (TraceStage::Default, count(RuleKind::Default), one(self.default_rule())),
         ];
         // No rule is evaluated for an image ID.
         let mut over = reason == Reason::ImageId;
