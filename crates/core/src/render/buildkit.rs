@@ -7,17 +7,15 @@ use super::{
     Format, RenderContext, RenderedFile, RenderedParts,
     quote::{MARKER, list, quoted},
 };
-use crate::mirror::{Capabilities, Endpoint};
+use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "buildkit",
     about: "buildkitd.toml of BuildKit",
-    words: Capabilities {
-        paths: false,
+    capabilities: Capabilities {
         default: false,
-        hosts: true,
-        mirror_paths: true,
         never: Err("BuildKit asks the registry after its mirrors"),
+        ..HOSTS_TOML
     },
     print,
 };

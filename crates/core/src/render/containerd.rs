@@ -21,7 +21,7 @@ use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 pub const FORMAT: Format = Format {
     name: "containerd",
     about: "certs.d/HOST/hosts.toml of containerd 1.6 and later",
-    words: HOSTS_TOML,
+    capabilities: HOSTS_TOML,
     print,
 };
 

@@ -19,7 +19,7 @@ use crate::{
 pub const FORMAT: Format = Format {
     name: "containerd-mirrors",
     about: "the mirrors table of containerd's config.toml",
-    words: Capabilities {
+    capabilities: Capabilities {
         never: Err(
             "containerd appends the registry to the mirrors of this table; use the format containerd",
         ),

@@ -5,18 +5,18 @@
 use serde_json::{Map, Value, json};
 
 use super::{Format, RenderContext, RenderedFile, RenderedParts};
-use crate::mirror::Capabilities;
+use crate::mirror::{Capabilities, HOSTS_TOML};
 
 /// The lists of mirrors in Docker's `daemon.json`.
 pub const FORMAT: Format = Format {
     name: "docker",
     about: "daemon.json of dockerd",
-    words: Capabilities {
-        paths: false,
+    capabilities: Capabilities {
         default: false,
         hosts: false,
         mirror_paths: false,
         never: Err("dockerd asks Docker Hub after its mirrors"),
+        ..HOSTS_TOML
     },
     print,
 };

@@ -16,7 +16,7 @@ use crate::mirror::{Capabilities, DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 pub const FORMAT: Format = Format {
     name: "k3s",
     about: "registries.yaml of k3s and RKE2",
-    words: Capabilities {
+    capabilities: Capabilities {
         never: Err("registries.yaml cannot say it; run every server and agent with \
                     --disable-default-registry-endpoint and render with --fallback upstream"),
         ..HOSTS_TOML

@@ -33,7 +33,7 @@ pub struct Format {
     pub name: &'static str,
     /// Who reads it.
     pub about: &'static str,
-    words: Capabilities,
+    capabilities: Capabilities,
     print: fn(&RenderContext<'_>) -> RenderedParts,
 }
 
@@ -129,7 +129,7 @@ impl Format {
 
     /// Returns its capabilities.
     pub const fn capabilities(&self) -> Capabilities {
-        self.words
+        self.capabilities
     }
 
     /// Prints `declaration` in this format.
@@ -137,9 +137,9 @@ impl Format {
         let rules = declaration.rules();
         let registry = declaration.registry.as_ref();
         let told = RenderContext { mirrors: declaration.mirrors(), rules, registry, options };
-        let inexpressible = self.words.inexpressible(rules, told.mirrors, options.fallback);
+        let inexpressible = self.capabilities.inexpressible(rules, told.mirrors, options.fallback);
         // A format that would ask the registry all the same is not written at all.
-        if options.fallback == Fallback::Never && self.words.never.is_err() {
+        if options.fallback == Fallback::Never && self.capabilities.never.is_err() {
             return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };
         }
         let RenderedParts { files, mut notes } = (self.print)(&told);

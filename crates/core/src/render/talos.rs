@@ -15,7 +15,7 @@ use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 pub(super) const FORMAT: Format = Format {
     name: "talos",
     about: "a patch of Talos's machine configuration",
-    words: HOSTS_TOML,
+    capabilities: HOSTS_TOML,
     print,
 };
 
