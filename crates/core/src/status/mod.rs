@@ -1,8 +1,8 @@
 //! Data that one process writes and another one reads: a replica's `/status`, the
 //! controller's report in the `ConfigMap` `N-status`, and the Secrets that replicas follow.
 //!
-//! The processes may be of different releases. Every name is written out, and a test for
-//! each contract spells all of them out. No type holds a credential, apart from
+//! The processes may be of different releases. A test for each contract spells all of its
+//! names out, so that a renamed field cannot change one. No type holds a credential, apart from
 //! [`StoredDeclaration`].
 
 mod replica;

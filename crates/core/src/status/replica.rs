@@ -6,31 +6,23 @@ use crate::{admission::Mode, declaration::UnixTime};
 
 /// The answer of a replica at `/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ReplicaStatus {
     /// Version of the program.
-    #[serde(rename = "version")]
     pub version: String,
     /// True while it takes reviews; false while it drains.
-    #[serde(rename = "serving")]
     pub serving: bool,
     /// Source of the declaration: `registry-info`, `chart`, `none` or a file.
-    #[serde(rename = "source")]
     pub source: String,
     /// Hash of the declaration's text.
-    #[serde(rename = "hash")]
     pub hash: String,
     /// Number of rules; `None` before it has read a declaration.
-    #[serde(rename = "rules")]
     pub rules: Option<usize>,
     /// Mode of admission; `None` from a replica that does not report it.
-    #[serde(rename = "mode")]
     pub mode: Option<Mode>,
     /// True if it adds the pull Secret to swapped pods.
-    #[serde(rename = "pullSecret")]
     pub pull_secret: bool,
     /// Expiry of its certificate, seconds since 1970; `None` without a certificate.
-    #[serde(rename = "certificateExpires")]
     pub certificate_expires: Option<UnixTime>,
 }
 

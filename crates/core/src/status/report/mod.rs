@@ -25,66 +25,51 @@ const TEXT: usize = 1000;
 /// Content of `status.json` in the `ConfigMap` `N-status`: the controller's view of the
 /// release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ControllerReport {
     /// Version of the controller.
-    #[serde(rename = "version")]
     pub version: String,
     /// The declaration in force.
-    #[serde(rename = "declaration")]
     pub declaration: DeclarationStatus,
     /// Admission of pods.
-    #[serde(rename = "policy")]
     pub policy: AdmissionStatus,
     /// Lifetime of the serving certificate's authority; `None` if it is not known.
-    #[serde(rename = "authority")]
     pub authority: Option<CertificateLifetime>,
     /// Lifetime of the serving certificate; `None` if it is not known.
-    #[serde(rename = "certificate")]
     pub certificate: Option<CertificateLifetime>,
     /// Last check of the declared registry; `None` before the first.
-    #[serde(rename = "registry")]
     pub registry: Option<RegistryStatus>,
     /// The Secrets with which nodes pull.
-    #[serde(rename = "pullSecrets")]
     pub pull_secrets: PullSecretStatus,
     /// Owners whose pods are deleted and created again and again; 20 of them.
-    #[serde(rename = "recreated")]
     pub recreated: Vec<RecreatedPods>,
     /// Other programs that swap images.
-    #[serde(rename = "foreign")]
     pub foreign: Vec<CompetitorStatus>,
     /// Requirements that nodes have to meet before they can pull.
-    #[serde(rename = "nodes")]
     pub nodes: Vec<String>,
     /// Value of the annotation `image-swap.io/trusts` on nodes that meet the requirements;
     /// empty if there are none.
-    #[serde(rename = "trust")]
     pub trust: String,
     /// Number of requirements, listed in [`Self::nodes`] or not.
     #[serde(rename = "nodeNeeds")]
     pub node_requirements: usize,
     /// Number of repairs of the registration since this controller started.
-    #[serde(rename = "repairs")]
     pub repairs: u64,
     /// Steps of the last reconciliation that failed.
-    #[serde(rename = "failing")]
     pub failing: Vec<FailingStep>,
     /// UID of the `ConfigMap` `N-uninstall` that the controller knows as an ordinary object
     /// of the release; `None` if there is none.
-    #[serde(rename = "uninstallMark", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uninstall_mark: Option<String>,
 }
 
 /// A step of a reconciliation that failed. All other steps were taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct FailingStep {
     /// Name of the step, for programs.
-    #[serde(rename = "name")]
     pub name: String,
     /// Reason.
-    #[serde(rename = "error")]
     pub error: String,
 }
 
@@ -111,32 +96,24 @@ fn bounded(text: &str) -> String {
 
 /// The declaration in force, and the diagnostics of each declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DeclarationStatus {
     /// Source of the declaration in force.
-    #[serde(rename = "source")]
     pub source: Origin,
     /// Hash of its text without credentials.
-    #[serde(rename = "hash")]
     pub hash: String,
     /// Number that increases with every change of the declaration, of its credential alone,
     /// too; 0 before the first.
-    #[serde(rename = "revision")]
     pub revision: u64,
     /// Number of its rules.
-    #[serde(rename = "rules")]
     pub rules: usize,
     /// Sources of refused declarations: their last good declaration stays in force.
-    #[serde(rename = "refused")]
     pub refused: Vec<Origin>,
     /// Keys in which the chart's declaration differs from `registry-info`.
-    #[serde(rename = "differs")]
     pub differs: Vec<String>,
     /// Diagnostics, errors first; a hundred at most.
-    #[serde(rename = "findings")]
     pub findings: Vec<DiagnosticRow>,
     /// Number of diagnostics, listed or not.
-    #[serde(rename = "findingCount")]
     pub finding_count: usize,
 }
 
@@ -163,66 +140,50 @@ impl DeclarationStatus {
 
 /// A diagnostic of a declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DiagnosticRow {
     /// Source of the declaration.
-    #[serde(rename = "source")]
     pub source: Origin,
     /// Severity.
-    #[serde(rename = "severity")]
     pub severity: Severity,
     /// Stable name.
-    #[serde(rename = "code")]
     pub code: String,
     /// Line in the value of [`Self::key`], 1-based.
-    #[serde(rename = "line")]
     pub line: usize,
     /// Column, 1-based.
-    #[serde(rename = "column")]
     pub column: usize,
     /// Key of the value; `None` if the diagnostic concerns the whole Secret.
-    #[serde(rename = "key")]
     pub key: Option<String>,
     /// Expected and found value. Holds no credential.
-    #[serde(rename = "message")]
     pub message: String,
     /// Remedy.
-    #[serde(rename = "hint")]
     pub hint: Option<String>,
 }
 
 /// Admission of pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AdmissionStatus {
     /// Mode of admission; `None` before the first reconciliation.
-    #[serde(rename = "mode")]
     pub mode: Option<Mode>,
     /// The `failurePolicy` for ordinary pods; `None` before the first reconciliation.
-    #[serde(rename = "failurePolicy")]
     pub failure_policy: Option<FailurePolicy>,
     /// The configured policy; `None` before the first reconciliation.
-    #[serde(rename = "requested", alias = "wanted")]
+    #[serde(alias = "wanted")]
     pub requested: Option<RequestedPolicy>,
     /// Label that exempts namespaces and pods.
-    #[serde(rename = "label")]
     pub label: String,
     /// True if only namespaces labelled `enabled` take part.
-    #[serde(rename = "optIn")]
     pub opt_in: bool,
     /// True if the webhook configuration has entries.
-    #[serde(rename = "registered")]
     pub registered: bool,
     /// Result of the last probe.
-    #[serde(rename = "probe")]
     pub probe: ProbeStatus,
     /// Number of probes that failed since the last that succeeded, or among others that
     /// succeed.
-    #[serde(rename = "failures")]
     pub failures: u32,
     /// Addresses of the API servers that do not reach a replica, where each is probed by
     /// itself.
-    #[serde(rename = "unreached")]
     pub unreached: Vec<String>,
 }
 
@@ -257,26 +218,20 @@ impl From<Probe> for ProbeStatus {
 
 /// Last check of the declared registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RegistryStatus {
     /// Host of the registry.
-    #[serde(rename = "domain")]
     pub domain: String,
     /// Result.
-    #[serde(rename = "outcome")]
     pub outcome: RegistryOutcome,
     /// Reason, in words. Holds no credential.
-    #[serde(rename = "detail")]
     pub detail: String,
     /// Time of the check, seconds since 1970.
-    #[serde(rename = "checked")]
     pub checked: UnixTime,
     /// Expiry of the registry's certificate, seconds since 1970; `None` if it was not
     /// verified.
-    #[serde(rename = "expires")]
     pub expires: Option<UnixTime>,
     /// True if the certificate expires soon.
-    #[serde(rename = "expiresSoon")]
     pub expires_soon: bool,
 }
 
@@ -354,64 +309,49 @@ impl fmt::Display for RegistryOutcome {
 
 /// The Secrets with which nodes pull swapped images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PullSecretStatus {
     /// True if a credential is declared, and nodes pull with it.
-    #[serde(rename = "kept")]
     pub kept: bool,
     /// Number of namespaces with a correct Secret.
-    #[serde(rename = "namespaces")]
     pub namespaces: usize,
     /// Namespaces in which another program's Secret has the name; a hundred of them.
-    #[serde(rename = "foreign")]
     pub foreign: Vec<String>,
     /// Number of these namespaces.
-    #[serde(rename = "foreignCount")]
     pub foreign_count: usize,
     /// Number of namespaces in which the Secret could not be written, and is retried.
-    #[serde(rename = "failed")]
     pub failed: usize,
     /// A hundred of these namespaces, each with its reason.
-    #[serde(rename = "failures")]
     pub failures: Vec<PullSecretFailure>,
     /// Number of writes and deletions since this controller began to lead.
-    #[serde(rename = "writes")]
     pub writes: u64,
 }
 
 /// A namespace in which the pull Secret cannot be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PullSecretFailure {
     /// Namespace.
-    #[serde(rename = "namespace")]
     pub namespace: String,
     /// Reason that the API server returns. Holds no credential.
-    #[serde(rename = "reason")]
     pub reason: String,
 }
 
 /// Pods of one owner that are deleted and created again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RecreatedPods {
     /// Namespace of the pods.
-    #[serde(rename = "namespace")]
     pub namespace: String,
     /// Name of a pod, or the prefix of its generated name.
-    #[serde(rename = "pod")]
     pub pod: String,
     /// Kind of the owner.
-    #[serde(rename = "kind")]
     pub kind: String,
     /// API group of the owner.
-    #[serde(rename = "group")]
     pub group: String,
     /// Name of the owner.
-    #[serde(rename = "owner")]
     pub owner: String,
     /// Number of deletions within three hours.
-    #[serde(rename = "times")]
     pub times: usize,
 }
 
@@ -450,12 +390,11 @@ impl RecreatedPods {
 
 /// Lifetime of a certificate, seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CertificateLifetime {
     /// First second.
-    #[serde(rename = "notBefore")]
     pub not_before: UnixTime,
     /// Last second.
-    #[serde(rename = "notAfter")]
     pub not_after: UnixTime,
 }
 
@@ -467,16 +406,13 @@ impl From<Validity> for CertificateLifetime {
 
 /// Another program that swaps images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CompetitorStatus {
     /// Its `MutatingWebhookConfiguration`.
-    #[serde(rename = "configuration")]
     pub configuration: String,
     /// Name of the program.
-    #[serde(rename = "program")]
     pub program: String,
     /// True if the program has an endpoint.
-    #[serde(rename = "alive")]
     pub alive: bool,
 }
 
