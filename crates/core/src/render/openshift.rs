@@ -11,18 +11,12 @@ use super::{
     quote::{MARKER, quoted},
     registries_conf::{location, prefixes},
 };
-use crate::mirror::{Capabilities, Endpoint};
+use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "openshift",
     about: "ImageDigestMirrorSet and ImageTagMirrorSet of OpenShift",
-    words: Capabilities {
-        paths: true,
-        default: false,
-        hosts: true,
-        mirror_paths: true,
-        never: Ok(()),
-    },
+    words: Capabilities { paths: true, default: false, ..HOSTS_TOML },
     print,
 };
 

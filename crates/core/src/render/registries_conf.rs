@@ -14,20 +14,14 @@ use super::{
     Format, RenderContext, RenderedFile, RenderedParts,
     quote::{MARKER, quoted},
 };
-use crate::mirror::{Capabilities, Endpoint};
+use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
 use crate::rule::{RuleKind, RuleSource};
 
 /// The `registries.conf` of CRI-O and podman.
 pub const FORMAT: Format = Format {
     name: "registries-conf",
     about: "registries.conf of podman, skopeo and CRI-O",
-    words: Capabilities {
-        paths: true,
-        default: false,
-        hosts: true,
-        mirror_paths: true,
-        never: Ok(()),
-    },
+    words: Capabilities { paths: true, default: false, ..HOSTS_TOML },
     print,
 };
 
