@@ -8,19 +8,18 @@ use crate::{
     rule::{MapForm, RuleSet, parse},
 };
 
+/// Returns the findings about `rules`, which `text` holds.
+fn lint(rules: &RuleSet, text: &str, registry: Option<&Registry>) -> Vec<Diagnostic> {
+    let mirrors = &MirrorTable::new(rules);
+    Linter { rules, mirrors, text, key: None, registry }.findings()
+}
+
 /// Code, severity, line and column of each finding about `text`.
 fn found(text: &str, domain: Option<&str>) -> Vec<(&'static str, &'static str, usize, usize)> {
     let form = if text.contains('\n') { MapForm::Lines } else { MapForm::List };
     let rules = RuleSet::new(parse::rules(text, form).0);
     let registry = domain.map(|domain| Registry { domain: domain.into(), ..Registry::default() });
-    let checked = Linter {
-        rules: &rules,
-        mirrors: &MirrorTable::new(&rules),
-        text,
-        key: None,
-        registry: registry.as_ref(),
-    };
-    let findings = checked.findings();
+    let findings = lint(&rules, text, registry.as_ref());
     let row = |f: &Diagnostic| (f.code.as_str(), f.severity.as_str(), f.place.line, f.place.column);
     findings.iter().map(row).collect()
 }
@@ -59,14 +58,7 @@ fn a_password_in_a_target_is_not_repeated() {
         let (rules, unreadable) = parse::rules(&text, MapForm::List);
         assert_eq!((rules.len(), unreadable.len()), (3, 0), "{text}");
         let rules = RuleSet::new(rules);
-        let findings = Linter {
-            rules: &rules,
-            mirrors: &MirrorTable::new(&rules),
-            text: &text,
-            key: None,
-            registry: None,
-        }
-        .findings();
+        let findings = lint(&rules, &text, None);
         let said = format!("{findings:?}");
         assert!(!said.contains("hunter2") && said.contains("USERNAME"), "{said}");
         assert!(!without_userinfo(&text).contains("hunter2"), "{text}");
@@ -93,14 +85,7 @@ fn cut_password_is_in_no_finding() {
         for text in [text.to_owned(), format!("{text}\ndocker.io::h.io/d,quay.io::h.io/q")] {
             let (rules, mut findings) = parse::rules(&text, MapForm::List);
             let rules = RuleSet::new(rules);
-            let checked = Linter {
-                rules: &rules,
-                mirrors: &MirrorTable::new(&rules),
-                text: &text,
-                key: None,
-                registry: None,
-            };
-            findings.extend(checked.findings());
+            findings.extend(lint(&rules, &text, None));
             assert!(findings.iter().any(|it| it.code.as_str() == code), "{text}: {findings:?}");
             let messages = format!("{findings:?}");
             assert!(!messages.contains("Sup3r") && !messages.contains("robot"), "{messages}");
@@ -112,14 +97,7 @@ fn cut_password_is_in_no_finding() {
 fn target_before_a_comment_is_quoted() {
     let text = "docker.io::h.io/D#joe@example.org\nquay.io::nohost/d # joe@example.org";
     let rules = RuleSet::new(parse::rules(text, MapForm::Lines).0);
-    let findings = Linter {
-        rules: &rules,
-        mirrors: &MirrorTable::new(&rules),
-        text,
-        key: None,
-        registry: None,
-    }
-    .findings();
+    let findings = lint(&rules, text, None);
     let messages = format!("{findings:?}");
     assert!(messages.contains("h.io/D") && messages.contains("nohost/d"), "{messages}");
 }
@@ -128,14 +106,7 @@ fn target_before_a_comment_is_quoted() {
 fn unknown_scheme_has_its_hint() {
     let text = "docker.io::oci://h.io/d";
     let rules = RuleSet::new(parse::rules(text, MapForm::List).0);
-    let findings = Linter {
-        rules: &rules,
-        mirrors: &MirrorTable::new(&rules),
-        text,
-        key: None,
-        registry: None,
-    }
-    .findings();
+    let findings = lint(&rules, text, None);
     let finding = findings.iter().find(|it| it.code == Code::InvalidTarget).unwrap();
     assert!(finding.hint.as_deref().unwrap().contains("scheme"), "{finding}");
     assert!(finding.message.contains("oci://h.io/d"), "{finding}");
@@ -287,14 +258,7 @@ fn a_hundred_thousand_rules_are_checked() {
 /// The hints of the findings about `text`.
 fn hints(text: &str) -> String {
     let rules = RuleSet::new(parse::rules(text, MapForm::List).0);
-    let findings = Linter {
-        rules: &rules,
-        mirrors: &MirrorTable::new(&rules),
-        text,
-        key: None,
-        registry: None,
-    }
-    .findings();
+    let findings = lint(&rules, text, None);
     findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ")
 }
 
