@@ -60,6 +60,12 @@ pub(crate) fn plan(
     changes.plan_of(rendered, rows)
 }
 
+fn render(desired: &DesiredConfig<'_>) -> Rendered {
+    // The fallback is configured elsewhere.
+    let options = Options { fallback: Fallback::Upstream, ..desired.options() };
+    K3S.render(desired.declaration, options)
+}
+
 /// What has to be looked at.
 pub(crate) fn unread_paths(
     desired: Option<&DesiredConfig<'_>>,
@@ -75,12 +81,6 @@ pub(crate) fn unread_paths(
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CA).join(&file.path)));
     paths
-}
-
-fn render(desired: &DesiredConfig<'_>) -> Rendered {
-    // The fallback is configured elsewhere.
-    let options = Options { fallback: Fallback::Upstream, ..desired.options() };
-    K3S.render(desired.declaration, options)
 }
 
 /// Returns the file of registries that k3s or RKE2 is configured to read; `None` if that is

@@ -20,7 +20,7 @@ use crate::{
     runtime::{
         containerd::{
             foreign_files::{self, ForeignFiles, HOSTS, KeptHosts, named_files},
-            imports,
+            imports::{self, PlanInput},
             main_file::ConfigPathEdit,
             migrate,
             registry::{self, CERTS_D, HostsDirectory, in_use, is_read},
@@ -30,16 +30,9 @@ use crate::{
     },
 };
 
-pub(super) fn plan(
-    desired: &DesiredConfig<'_>,
-    observed: &ObservedHost,
-) -> Result<HostPlan, PlanRefusal> {
-    let mut changes = PlanBuilder::new(observed, desired)?;
-    let base = changes.base(&observed.config);
-    let without_us = imports::without_us(observed, base.as_ref());
-    let sources = imports::read(&without_us)?;
-    imports::version_check(observed, &sources, &mut changes)?;
-    let registry = registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
+pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
+    let PlanInput { desired, observed, sources, base, mut changes } = input;
+    let registry = registry::EffectiveRegistry::new(sources, &observed.config, observed.version);
     let directory = HostsDirectory::of(observed, &registry, &mut changes)?;
     let directories = directory.all();
     let (HostsDirectory::InUse(below, _) | HostsDirectory::ToSet(below)) = &directory;
@@ -55,7 +48,7 @@ pub(super) fn plan(
     let hosts: BTreeSet<&str> =
         rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
     let declared = desired.declaration.mirrors();
-    let migrated = migrate::migrate(observed, &sources, &registry, &hosts, declared, &mut changes)?;
+    let migrated = migrate::migrate(observed, sources, &registry, &hosts, declared, &mut changes)?;
     foreign_files::check(observed, below, &hosts, &mut changes)?;
     if let Some((other, host)) =
         in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
@@ -96,7 +89,7 @@ pub(super) fn plan(
         let authorized = authorized_hosts(desired, tokens);
         let edit =
             ConfigPathEdit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
-        let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
+        let (file, base) = edit.of(observed, base, sources, &mut changes)?;
         if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
             changes.edited(observed.config.clone(), file, base);
         }

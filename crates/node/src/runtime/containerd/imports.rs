@@ -9,6 +9,7 @@ use image_swap_text::toml::Toml;
 
 use crate::{
     condition::{self, HostCondition, PlanRefusal},
+    desired::DesiredConfig,
     files::{HostEntry, HostFile, HostFiles, HostPath},
     observed::ObservedHost,
     owner,
@@ -23,6 +24,16 @@ pub(super) const IMAGES: &str = "io.containerd.cri.v1.images";
 
 /// The newest known version of the configuration, which came with containerd 2.3.
 pub(super) const VERSION_MAX: i64 = 4;
+
+/// The input of a plan for containerd: its configuration without the edits of image-swap.
+pub(super) struct PlanInput<'a, 'o> {
+    pub(super) desired: &'a DesiredConfig<'a>,
+    pub(super) observed: &'o ObservedHost,
+    pub(super) sources: &'a [ConfigFile<'a>],
+    /// The main file; `None` if there is none.
+    pub(super) base: Option<HostFile>,
+    pub(super) changes: PlanBuilder<'o>,
+}
 
 /// One file.
 pub(super) struct ConfigFile<'a> {

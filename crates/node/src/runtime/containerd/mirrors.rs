@@ -10,10 +10,10 @@ use crate::{
     condition::{self, PlanRefusal},
     desired::{ConfigForm, DesiredConfig},
     observed::ObservedHost,
-    plan::{HostPlan, builder::PlanBuilder},
+    plan::HostPlan,
     runtime::{
         containerd::{
-            imports,
+            imports::PlanInput,
             main_file::{MainFile, drop_in_refusal},
             migrate,
             registry::EffectiveRegistry,
@@ -27,17 +27,10 @@ const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
 /// The version for which containerd announces its removal (`RELEASES.md` of 2.4.2).
 const REMOVED: Version = Version::new(2, 7, 0);
 
-pub(super) fn plan(
-    desired: &DesiredConfig<'_>,
-    observed: &ObservedHost,
-) -> Result<HostPlan, PlanRefusal> {
-    let mut changes = PlanBuilder::new(observed, desired)?;
-    let base = changes.base(&observed.config);
-    let without_us = imports::without_us(observed, base.as_ref());
-    let sources = imports::read(&without_us)?;
-    imports::version_check(observed, &sources, &mut changes)?;
+pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
+    let PlanInput { desired, observed, sources, base, mut changes } = input;
     let version = version(desired, observed)?;
-    let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
+    let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
     if let Some((value, spot)) = &registry.config_path {
         let found = format!("{}: expected no config_path, found {value}", spot.path);
         return Err(condition::MIRRORS_BESIDE_CONFIG_PATH.refusal(found));
@@ -45,7 +38,7 @@ pub(super) fn plan(
     if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
         return Err(drop_in_refusal(observed, path));
     }
-    let mut main = MainFile::new(observed, version, base, &sources, &mut changes)?;
+    let mut main = MainFile::new(observed, version, base, sources, &mut changes)?;
     let options = Options {
         endpoint: if desired.form == ConfigForm::Page {
             EndpointForm::Page
@@ -77,7 +70,7 @@ pub(super) fn plan(
         if spot.path != observed.config {
             return Err(drop_in_refusal(observed, &spot.path));
         }
-        migrate::check_schemes(&sources, host, spot, declared)?;
+        migrate::check_schemes(sources, host, spot, declared)?;
         let found = format!("{} has mirrors for {host}", spot.path);
         changes.note_case_for_edit(&spot.path, &condition::MIRRORS_FOREIGN, &found);
         main.edit(|toml| toml.without(&table))?;

@@ -14,17 +14,24 @@ use crate::{
     desired::{ConfigForm, DesiredConfig},
     files::HostPath,
     observed::ObservedHost,
-    plan::HostPlan,
+    plan::{HostPlan, builder::PlanBuilder},
+    runtime::containerd::imports::PlanInput,
 };
 
 pub(crate) fn plan(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
-    match desired.form {
-        ConfigForm::CertsD => certs_d::plan(desired, observed),
-        ConfigForm::Mirrors | ConfigForm::Page => mirrors::plan(desired, observed),
-    }
+    let mut changes = PlanBuilder::new(observed, desired)?;
+    let base = changes.base(&observed.config);
+    let without_edits = imports::without_us(observed, base.as_ref());
+    let sources = imports::read(&without_edits)?;
+    imports::version_check(observed, &sources, &mut changes)?;
+    let plan = match desired.form {
+        ConfigForm::CertsD => certs_d::plan,
+        ConfigForm::Mirrors | ConfigForm::Page => mirrors::plan,
+    };
+    plan(PlanInput { desired, observed, sources: &sources, base, changes })
 }
 
 /// What has to be looked at.
