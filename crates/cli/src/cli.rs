@@ -15,11 +15,11 @@ use crate::{command, output};
 #[command(name = "image-swap", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: TopVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum TopVerb {
     /// Say what images become, and why.
     Explain(command::explain::Args),
     /// Say what is wrong with a declaration before any image meets it.
@@ -50,18 +50,18 @@ impl Cli {
     /// Carries out the verb.
     pub(crate) fn run(self) -> ExitCode {
         let result = match self.verb {
-            Verb::Explain(args) => args.run(),
-            Verb::Check(args) => args.run(),
-            Verb::Convert(args) => args.run(),
-            Verb::Rewrite(args) => args.run(),
-            Verb::Render(args) => args.run(),
-            Verb::Node(args) => args.run(),
-            Verb::Webhook(args) => args.run(),
-            Verb::Controller(args) => args.run(),
-            Verb::Status(args) => args.run(),
-            Verb::Leave(args) => args.run(),
-            Verb::Completions(args) => args.run(Self::command()),
-            Verb::Man(args) => args.run(Self::command()),
+            TopVerb::Explain(args) => args.run(),
+            TopVerb::Check(args) => args.run(),
+            TopVerb::Convert(args) => args.run(),
+            TopVerb::Rewrite(args) => args.run(),
+            TopVerb::Render(args) => args.run(),
+            TopVerb::Node(args) => args.run(),
+            TopVerb::Webhook(args) => args.run(),
+            TopVerb::Controller(args) => args.run(),
+            TopVerb::Status(args) => args.run(),
+            TopVerb::Leave(args) => args.run(),
+            TopVerb::Completions(args) => args.run(Self::command()),
+            TopVerb::Man(args) => args.run(Self::command()),
         };
         result.unwrap_or_else(|failure| output::fail(&failure))
     }

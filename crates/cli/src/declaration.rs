@@ -10,8 +10,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use image_swap_core::{
-    declaration::{Declaration, Refused, Source, UnixTime},
-    finding::Finding,
+    declaration::{Declaration, DeclarationError, DeclarationSource, UnixTime},
+    diagnostic::Diagnostic,
 };
 use image_swap_text::yaml::Tree;
 
@@ -63,15 +63,15 @@ impl DeclarationArgs {
         file.map(PathBuf::as_path)
     }
 
-    fn source(&self) -> Result<Source, Failure> {
+    fn source(&self) -> Result<DeclarationSource, Failure> {
         if self.registry_info.is_some() {
-            Ok(Source::RegistryInfo)
+            Ok(DeclarationSource::RegistryInfo)
         } else if self.values.is_some() {
-            Ok(Source::Values)
+            Ok(DeclarationSource::Values)
         } else if self.map.is_some() {
-            Ok(Source::Map)
+            Ok(DeclarationSource::Map)
         } else if self.mirrors.is_some() {
-            Ok(Source::Mirrors)
+            Ok(DeclarationSource::Mirrors)
         } else {
             Err(Failure::Unusable(
                 "expected a declaration, found none; give --registry-info FILE, --values FILE, \
@@ -141,18 +141,22 @@ impl DeclarationArgs {
     }
 
     /// The declaration in `text`, if the webhook can serve it.
-    pub(crate) fn accept(&self, text: &str, now: UnixTime) -> Result<Declaration, Refused> {
-        let source = self.source().unwrap_or(Source::RegistryInfo);
+    pub(crate) fn accept(
+        &self,
+        text: &str,
+        now: UnixTime,
+    ) -> Result<Declaration, DeclarationError> {
+        let source = self.source().unwrap_or(DeclarationSource::RegistryInfo);
         Declaration::read(source, text, now)?.serving()
     }
 
-    fn refused(&self, refused: &Refused, declaration: Option<&Declaration>) -> Failure {
+    fn refused(&self, refused: &DeclarationError, declaration: Option<&Declaration>) -> Failure {
         let named = match self.path() {
             Some(path) if path == Path::new("-") => "the declaration on standard input".into(),
             Some(path) => path.to_string_lossy(),
             None => "--mirrors".into(),
         };
-        let errors: Vec<Finding> =
+        let errors: Vec<Diagnostic> =
             refused.findings.iter().filter(|finding| finding.is_error()).cloned().collect();
         let why = output::findings(&errors, declaration);
         Failure::Unusable(format!("{named} is refused as a whole, and changes nothing\n{why}"))
@@ -160,20 +164,20 @@ impl DeclarationArgs {
 }
 
 /// The flag for a text that declares, and the name of such a text.
-const fn flag_of(source: Source) -> (&'static str, &'static str) {
+const fn flag_of(source: DeclarationSource) -> (&'static str, &'static str) {
     match source {
-        Source::RegistryInfo => ("--registry-info", "the Secret registry-info"),
-        Source::Values => ("--values", "Helm values"),
-        Source::Map => ("--map", "an imageswap map"),
-        Source::Mirrors => ("--mirrors", "a list"),
+        DeclarationSource::RegistryInfo => ("--registry-info", "the Secret registry-info"),
+        DeclarationSource::Values => ("--values", "Helm values"),
+        DeclarationSource::Map => ("--map", "an imageswap map"),
+        DeclarationSource::Mirrors => ("--mirrors", "a list"),
     }
 }
 
 /// Returns what `text` is, and what to do with it, if it certainly is none of `source`.
-fn what_it_is(text: &str, source: Source) -> Option<String> {
+fn what_it_is(text: &str, source: DeclarationSource) -> Option<String> {
     /// Longer texts are written by programs, and take time to read.
     const LOOKED_AT: usize = 1 << 20;
-    if source == Source::Mirrors || text.len() > LOOKED_AT {
+    if source == DeclarationSource::Mirrors || text.len() > LOOKED_AT {
         return None;
     }
     let tree = Tree::parse(text).ok();
@@ -187,9 +191,9 @@ fn what_it_is(text: &str, source: Source) -> Option<String> {
         of_key(&["ociImageRegistry"]).or_else(|| of_key(&["config", "ociImageRegistry"]));
     let is_mapping = root.is_some_and(|(tree, root)| !tree.entries(root).is_empty());
     let found = match kind {
-        Some("Secret") => Source::RegistryInfo,
-        _ if has_values.is_some() => Source::Values,
-        Some(kind) if source == Source::Map && of_key(&["apiVersion"]).is_some() => {
+        Some("Secret") => DeclarationSource::RegistryInfo,
+        _ if has_values.is_some() => DeclarationSource::Values,
+        Some(kind) if source == DeclarationSource::Map && of_key(&["apiVersion"]).is_some() => {
             let kind: String = kind.chars().filter(char::is_ascii_alphanumeric).collect();
             return Some(format!("a {kind} of Kubernetes; write its map to a file"));
         }
@@ -199,7 +203,7 @@ fn what_it_is(text: &str, source: Source) -> Option<String> {
             if is_mapping || !first.contains("::") {
                 return None;
             }
-            Source::Map
+            DeclarationSource::Map
         }
     };
     let (flag, name) = flag_of(found);

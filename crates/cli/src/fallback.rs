@@ -1,7 +1,7 @@
 //! `--fallback`, the same for every verb that speaks of nodes.
 
 use clap::ValueEnum;
-use image_swap_core::nodes::Fallback;
+use image_swap_core::mirror::Fallback;
 
 /// [`Fallback`] as the command line has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use image_swap_core::{
     declaration::Declaration,
-    finding::{Finding, Severity},
+    diagnostic::{Diagnostic, Severity},
     rule::redact::line_may_hold_secret,
 };
 use image_swap_text::{position::Position, redact::without_userinfo};
@@ -70,12 +70,12 @@ pub(crate) fn colours() -> bool {
 }
 
 /// Findings as people read them, with the line they speak of.
-pub(crate) fn findings(findings: &[Finding], declaration: Option<&Declaration>) -> String {
+pub(crate) fn findings(findings: &[Diagnostic], declaration: Option<&Declaration>) -> String {
     findings.iter().map(|finding| one(finding, declaration)).collect::<Vec<_>>().join("\n")
 }
 
-fn one(finding: &Finding, declaration: Option<&Declaration>) -> String {
-    let Finding { severity, code, place, key, message, hint } = finding;
+fn one(finding: &Diagnostic, declaration: Option<&Declaration>) -> String {
+    let Diagnostic { severity, code, place, key, message, hint } = finding;
     let style = if *severity == Severity::Error { BAD } else { ODD };
     let label = styled(style, &format!("{}[{}]", severity.as_str(), code.as_str()));
     let within = key.map_or_else(String::new, |key| format!(" of {key}"));
@@ -134,7 +134,7 @@ struct Row<'a> {
 }
 
 /// Findings, one JSON object a line.
-pub(crate) fn findings_json(out: &mut impl Write, findings: &[Finding]) -> Result<(), Failure> {
+pub(crate) fn findings_json(out: &mut impl Write, findings: &[Diagnostic]) -> Result<(), Failure> {
     for finding in findings {
         let row = Row {
             severity: finding.severity.as_str(),

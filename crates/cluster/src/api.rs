@@ -45,19 +45,23 @@ where
 }
 
 /// Changes the fields of `name` that `patch` names (RFC 7396); whether it was there.
-pub(crate) async fn merge<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<bool, Error>
+pub(crate) async fn patch_if_present<K>(
+    api: &Api<K>,
+    name: &str,
+    patch: &Value,
+) -> Result<bool, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    match change(api, name, patch).await {
+    match patch_existing(api, name, patch).await {
         Ok(_) => Ok(true),
         Err(Error::Api { source, .. }) if code(&source) == Some(404) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// As [`merge`], for what has to be there; how it is then.
-pub(crate) async fn change<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
+/// As [`patch_if_present`], for what has to be there; how it is then.
+pub(crate) async fn patch_existing<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {

@@ -31,14 +31,14 @@ use crate::{
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub struct LeaseTiming {
     /// How long a lease is worth without being renewed; whole seconds.
     pub duration: Duration,
     /// How often it is renewed, or looked at.
     pub period: Duration,
 }
 
-impl Default for Times {
+impl Default for LeaseTiming {
     fn default() -> Self {
         Self { duration: Duration::from_secs(15), period: Duration::from_secs(3) }
     }
@@ -48,14 +48,14 @@ impl Default for Times {
 pub type Leadership = watch::Receiver<bool>;
 
 /// A candidate.
-pub struct Election {
+pub struct LeaderElection {
     leases: Api<Lease>,
     anchors: Api<ClusterRole>,
     /// The release's anchor, which owns the Lease.
     anchor: String,
     name: String,
     identity: String,
-    times: Times,
+    times: LeaseTiming,
     leading: watch::Sender<bool>,
     /// The lease as it was last seen to change, and when that was.
     seen: Option<(Option<String>, Instant)>,
@@ -63,9 +63,9 @@ pub struct Election {
     until: Option<Instant>,
 }
 
-impl Election {
+impl LeaderElection {
     /// A candidate called `identity`, which no other may be called.
-    pub fn new(client: &Client, release: &Release, identity: &str, times: Times) -> Self {
+    pub fn new(client: &Client, release: &Release, identity: &str, times: LeaseTiming) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &release.namespace),
             anchors: Api::all(client.clone()),
@@ -304,11 +304,11 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let release = Release { namespace: "default".into(), name: "image-swap".into() };
-        let times = Times::default();
+        let times = LeaseTiming::default();
         for offset in 0..6 {
             let leads_for = times.period * 2 + Duration::from_millis(500 * offset);
             hangs_at.send_replace(Instant::now() + leads_for);
-            let mut election = Election::new(&client, &release, "me", times);
+            let mut election = LeaderElection::new(&client, &release, "me", times);
             let mut leadership = election.leadership();
             let running = tokio::spawn(async move { election.run().await });
             leadership.wait_for(|leads| *leads).await.unwrap();

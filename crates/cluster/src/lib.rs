@@ -1,7 +1,7 @@
 //! Inside a cluster: the controller, what admission replicas follow, `status`
 //! and `leave`.
 //!
-//! What to do is planned in `image_swap_core::cluster`, which sees plain data
+//! What to do is planned in `image_swap_core::control`, which sees plain data
 //! and a time. Here is what reads and writes the cluster, and as little else as
 //! possible.
 
@@ -9,31 +9,29 @@ mod api;
 mod client;
 mod clock;
 mod controller;
+mod deregister;
 mod endpoints;
 mod error;
 mod events;
-mod follow;
 mod health;
 mod lease;
-mod leave;
 mod metrics;
-mod outline;
+mod object_watch;
+mod partial_meta;
 mod pki;
 mod pull_secrets;
 mod recreated;
 mod release;
+mod replica;
 mod report;
 mod secret;
-mod source;
 pub mod status;
 
 pub use self::client::{client, client_in, config, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
+pub use self::deregister::leave;
 pub use self::error::Error;
-pub use self::health::Health;
-pub use self::lease::{Election, Leadership, Times};
-pub use self::leave::leave;
+pub use self::lease::{LeaderElection, Leadership, LeaseTiming};
 pub use self::metrics::ControllerMetrics;
 pub use self::release::Release;
-pub use self::report::Report;
-pub use self::source::{Following, InForce, Served, follow};
+pub use self::replica::{ReplicaSink, ReplicaState, ReplicaTasks, follow};

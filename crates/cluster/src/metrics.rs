@@ -4,6 +4,11 @@
 
 use std::fmt;
 
+use image_swap_core::{
+    admission::Mode,
+    control::{effective::Origin, policy::FailurePolicy},
+    status::{ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
+};
 use image_swap_serve::{
     AdminPages,
     metrics::{self, counter, gauge},
@@ -16,11 +21,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    health::OUTCOMES,
-    lease::Leadership,
-    report::{PullSecrets, Report},
-};
+use crate::lease::Leadership;
 
 /// The controller's metrics.
 #[derive(Debug)]
@@ -32,14 +33,14 @@ pub struct ControllerMetrics {
 
 #[derive(Debug)]
 struct ReportCollector {
-    report: watch::Receiver<Report>,
+    report: watch::Receiver<ControllerReport>,
     leadership: Leadership,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FindingLabels {
-    source: String,
-    severity: String,
+    source: &'static str,
+    severity: &'static str,
     code: String,
     line: u64,
     column: u64,
@@ -47,7 +48,7 @@ struct FindingLabels {
 
 impl ControllerMetrics {
     /// Returns the metrics of a controller by its report.
-    pub fn new(report: watch::Receiver<Report>, leadership: Leadership) -> Self {
+    pub fn new(report: watch::Receiver<ControllerReport>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
@@ -91,120 +92,118 @@ impl Collector for ReportCollector {
             return Ok(());
         }
         let report = self.report.borrow().clone();
-        report.encode(&mut encoder)
+        encode_report(&report, &mut encoder)
     }
 }
 
-impl Report {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let declared = &self.declaration;
-        gauge(encoder, "rules", "Rules in force", declared.rules)?;
-        labelled(
-            encoder,
-            "declaration_refused",
-            "1 for a declaration that is refused; what it declared before stays in force",
-            "source",
-            &[
-                ("registry-info", declared.refused.iter().any(|it| it == "registry-info")),
-                ("chart", declared.refused.iter().any(|it| it == "chart")),
-            ],
-        )?;
-        let differs = !declared.differs.is_empty();
-        let help = "Whether the chart's declaration differs from registry-info, which wins";
-        gauge(encoder, "declarations_differ", help, differs)?;
-        self.encode_findings(encoder)?;
-        let enforces = self.policy.mode == "enforce";
-        gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
-        let fails = self.policy.failure_policy == "Fail";
-        let help = "Whether ordinary pods that cannot be reviewed are refused";
-        gauge(encoder, "failure_policy_fail", help, fails)?;
-        let help = "Whether every API server that answers probes reaches a replica";
-        gauge(encoder, "probe_reached", help, self.policy.probe == "reached")?;
-        let help = "Probes that failed since the last that succeeded, or among others that succeed";
-        gauge(encoder, "probe_failures", help, self.policy.failures)?;
-        for (name, lifetime) in [("authority", self.authority), ("certificate", self.certificate)] {
-            if let Some(lifetime) = lifetime {
-                let name = format!("{name}_expiry_timestamp_seconds");
-                let help = "When it expires, in seconds since 1970";
-                gauge(encoder, &name, help, lifetime.not_after)?;
-            }
+fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let declared = &report.declaration;
+    gauge(encoder, "rules", "Rules in force", declared.rules)?;
+    labelled(
+        encoder,
+        "declaration_refused",
+        "1 for a declaration that is refused; what it declared before stays in force",
+        "source",
+        &[Origin::RegistryInfo, Origin::Chart]
+            .map(|origin| (origin.as_str(), declared.refused.contains(&origin))),
+    )?;
+    let differs = !declared.differs.is_empty();
+    let help = "Whether the chart's declaration differs from registry-info, which wins";
+    gauge(encoder, "declarations_differ", help, differs)?;
+    encode_findings(report, encoder)?;
+    let enforces = report.policy.mode == Some(Mode::Enforce);
+    gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
+    let fails = report.policy.failure_policy == Some(FailurePolicy::Fail);
+    let help = "Whether ordinary pods that cannot be reviewed are refused";
+    gauge(encoder, "failure_policy_fail", help, fails)?;
+    let help = "Whether every API server that answers probes reaches a replica";
+    gauge(encoder, "probe_reached", help, report.policy.probe == ProbeStatus::Reached)?;
+    let help = "Probes that failed since the last that succeeded, or among others that succeed";
+    gauge(encoder, "probe_failures", help, report.policy.failures)?;
+    for (name, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
+        if let Some(lifetime) = lifetime {
+            let name = format!("{name}_expiry_timestamp_seconds");
+            let help = "When it expires, in seconds since 1970";
+            gauge(encoder, &name, help, lifetime.not_after)?;
         }
-        if let Some(registry) = &self.registry {
-            let help = "Whether the declared registry answers, and takes the credential";
-            gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
-            let outcomes = OUTCOMES.map(|outcome| (outcome, registry.outcome == outcome));
-            let help = "What became of the last check of the declared registry";
-            labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
-            if let Some(expires) = registry.expires {
-                let help = "When the registry's certificate expires, in seconds since 1970";
-                gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
-            }
-        }
-        self.pull_secrets.encode(encoder)?;
-        let help = "Owners whose pods are deleted and created again and again";
-        gauge(encoder, "recreated_pod_owners", help, self.recreated.len())?;
-        let help = "What nodes have to be told before they can pull swapped images";
-        gauge(encoder, "node_needs", help, self.node_needs)?;
-        let alive = self.foreign.iter().filter(|other| other.alive).count();
-        let help = "Other programs that swap images, by whether anybody answers";
-        gauge(encoder, "other_image_swappers_alive", help, alive)?;
-        let dead = self.foreign.len() - alive;
-        gauge(encoder, "other_image_swappers_dead", help, dead)?;
-        self.encode_failing(encoder)?;
-        let help = "How often the registration was repaired after another writer changed it";
-        counter(encoder, "repairs", help, self.repairs)
     }
-
-    fn encode_failing(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut names: Vec<&str> = self.failing.iter().map(|step| step.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(());
+    if let Some(registry) = &report.registry {
+        let help = "Whether the declared registry answers, and takes the credential";
+        gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
+        let outcomes =
+            RegistryOutcome::ALL.map(|outcome| (outcome.as_str(), registry.outcome == outcome));
+        let help = "What became of the last check of the declared registry";
+        labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
+        if let Some(expires) = registry.expires {
+            let help = "When the registry's certificate expires, in seconds since 1970";
+            gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
         }
-        let help = "1 for each step that failed in the last reconciliation";
-        let rows: Vec<(&str, bool)> = names.into_iter().map(|name| (name, true)).collect();
-        labelled(encoder, "failing_step", help, "step", &rows)
     }
-
-    fn encode_findings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Findings in the declarations";
-        gauge(encoder, "declaration_findings", help, self.declaration.finding_count)?;
-        if self.declaration.findings.is_empty() {
-            return Ok(());
-        }
-        let help = "1 for each of the first findings in a declaration, by place";
-        let mut family =
-            encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
-        let mut seen = std::collections::HashSet::new();
-        for found in &self.declaration.findings {
-            let labels = FindingLabels {
-                source: found.source.clone(),
-                severity: found.severity.clone(),
-                code: found.code.clone(),
-                line: u64::try_from(found.line).unwrap_or(u64::MAX),
-                column: u64::try_from(found.column).unwrap_or(u64::MAX),
-            };
-            // Two of a kind at one place are one row.
-            if seen.insert(labels.clone()) {
-                family.encode_family(&labels)?.encode_gauge(&1_i64)?;
-            }
-        }
-        Ok(())
-    }
+    encode_pull_secrets(&report.pull_secrets, encoder)?;
+    let help = "Owners whose pods are deleted and created again and again";
+    gauge(encoder, "recreated_pod_owners", help, report.recreated.len())?;
+    let help = "What nodes have to be told before they can pull swapped images";
+    gauge(encoder, "node_requirements", help, report.node_requirements)?;
+    let alive = report.foreign.iter().filter(|other| other.alive).count();
+    let help = "Other programs that swap images, by whether anybody answers";
+    gauge(encoder, "other_image_swappers_alive", help, alive)?;
+    let dead = report.foreign.len() - alive;
+    gauge(encoder, "other_image_swappers_dead", help, dead)?;
+    encode_failing(report, encoder)?;
+    let help = "How often the registration was repaired after another writer changed it";
+    counter(encoder, "repairs", help, report.repairs)
 }
 
-impl PullSecrets {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Namespaces that have the pull Secret as it should be";
-        gauge(encoder, "pull_secrets", help, self.namespaces)?;
-        let help = "Namespaces in which somebody else's Secret has its name";
-        gauge(encoder, "pull_secrets_foreign", help, self.foreign_count)?;
-        let help = "Namespaces in which it could not be written, and is tried again";
-        gauge(encoder, "pull_secrets_failing", help, self.failed)?;
-        let help = "How often a pull Secret was written or deleted";
-        counter(encoder, "pull_secret_writes", help, self.writes)
+fn encode_failing(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut names: Vec<&str> = report.failing.iter().map(|step| step.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
     }
+    let help = "1 for each step that failed in the last reconciliation";
+    let rows: Vec<(&str, bool)> = names.into_iter().map(|name| (name, true)).collect();
+    labelled(encoder, "failing_step", help, "step", &rows)
+}
+
+fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Findings in the declarations";
+    gauge(encoder, "declaration_findings", help, report.declaration.finding_count)?;
+    if report.declaration.findings.is_empty() {
+        return Ok(());
+    }
+    let help = "1 for each of the first findings in a declaration, by place";
+    let mut family =
+        encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
+    let mut seen = std::collections::HashSet::new();
+    for found in &report.declaration.findings {
+        let labels = FindingLabels {
+            source: found.source.as_str(),
+            severity: found.severity.as_str(),
+            code: found.code.clone(),
+            line: u64::try_from(found.line).unwrap_or(u64::MAX),
+            column: u64::try_from(found.column).unwrap_or(u64::MAX),
+        };
+        // Two of a kind at one place are one row.
+        if seen.insert(labels.clone()) {
+            family.encode_family(&labels)?.encode_gauge(&1_i64)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_pull_secrets(
+    status: &PullSecretStatus,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "Namespaces that have the pull Secret as it should be";
+    gauge(encoder, "pull_secrets", help, status.namespaces)?;
+    let help = "Namespaces in which somebody else's Secret has its name";
+    gauge(encoder, "pull_secrets_foreign", help, status.foreign_count)?;
+    let help = "Namespaces in which it could not be written, and is tried again";
+    gauge(encoder, "pull_secrets_failing", help, status.failed)?;
+    let help = "How often a pull Secret was written or deleted";
+    counter(encoder, "pull_secret_writes", help, status.writes)
 }
 
 fn labelled(
@@ -223,26 +222,31 @@ fn labelled(
 
 #[cfg(test)]
 mod tests {
+    use image_swap_core::{
+        diagnostic::Severity,
+        status::{DeclarationStatus, DiagnosticRow},
+    };
+
     use super::*;
-    use crate::report::{Declared, Found};
 
     #[test]
     fn a_finding_is_told_by_line_and_column_and_only_by_the_leader() {
-        let finding = Found {
-            source: "registry-info".into(),
-            severity: "error".into(),
+        let finding = DiagnosticRow {
+            source: Origin::RegistryInfo,
+            severity: Severity::Error,
             code: "invalid-target".into(),
             line: 2,
             column: 9,
             message: "expected a target".into(),
-            ..Found::default()
+            ..DiagnosticRow::default()
         };
-        let declaration = Declared {
-            refused: vec!["registry-info".into()],
+        let declaration = DeclarationStatus {
+            refused: vec![Origin::RegistryInfo],
             findings: vec![finding.clone(), finding],
-            ..Declared::default()
+            ..DeclarationStatus::default()
         };
-        let (_report, report) = watch::channel(Report { declaration, ..Report::default() });
+        let (_report, report) =
+            watch::channel(ControllerReport { declaration, ..ControllerReport::default() });
         let (leads, leadership) = watch::channel(false);
         let metrics = ControllerMetrics::new(report, leadership);
         assert!(!metrics.text().unwrap().contains("finding"));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use image_swap_core::{
-    cluster::certificates::{AUTHORITY_LIFE, LEAF_LIFE, Validity},
+    control::certificates::{AUTHORITY_LIFE, LEAF_LIFE, Validity},
     declaration::UnixTime,
 };
 use image_swap_serve::pki;

@@ -1,5 +1,5 @@
 //! Finds pods that are deleted and created again, over and over, because their operator
-//! compares images: [`image_swap_core::cluster::recreated`] decides.
+//! compares images: [`image_swap_core::control::recreated`] decides.
 //!
 //! Watches the metadata of all pods, and keeps swapped pods whose owner may compare images:
 //! a few in most clusters.
@@ -8,18 +8,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use image_swap_core::{
-    cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations, WINDOW},
+    control::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations},
     labels,
+    status::RecreatedPods,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 use tokio::{
     sync::{Notify, watch},
@@ -31,13 +25,10 @@ use crate::{
     clock::now,
     error::watch_reason,
     events::Events,
-    follow::{Patience, all},
-    outline::partial_resource,
-    report,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
-/// The number of pods that are read at once.
-const PAGE: u32 = 100;
 /// The time between two looks at what is too old to count.
 const LOOK: Duration = Duration::from_mins(1);
 /// The number of pods that a report names.
@@ -48,7 +39,7 @@ pub(crate) struct RecreationWatch {
     pub(crate) client: Client,
     pub(crate) events: Events,
     /// The pods that are created again and again, for the report.
-    pub(crate) report: watch::Sender<Vec<report::Recreated>>,
+    pub(crate) report: watch::Sender<Vec<RecreatedPods>>,
     /// Notified when they change.
     pub(crate) changed: Arc<Notify>,
 }
@@ -57,7 +48,7 @@ impl RecreationWatch {
     /// Watches, for ever.
     pub(crate) async fn run(self) {
         let pods: Api<PodOutline> = Api::all(self.client.clone());
-        let pods = watcher(pods, all().page_size(PAGE)).backoff(Patience::default());
+        let pods = pages(pods, all());
         pin_mut!(pods);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,7 +75,7 @@ impl RecreationWatch {
                 continue;
             }
             let RecreatedPod { namespace, owner, .. } = pod;
-            let note = report::Recreated::from(pod).message();
+            let note = RecreatedPods::from(pod).message();
             warn!(namespace, kind = owner.kind, name = owner.name, "{note}");
             let about = ObjectReference {
                 api_version: Some(owner.api_version.clone()),
@@ -99,8 +90,7 @@ impl RecreationWatch {
     }
 
     fn publish(&self, found: &[RecreatedPod]) {
-        let found: Vec<report::Recreated> =
-            found.iter().take(NAMED).map(report::Recreated::from).collect();
+        let found: Vec<RecreatedPods> = found.iter().take(NAMED).map(RecreatedPods::from).collect();
         let is_news = self.report.send_if_modified(|before| {
             let is_news = *before != found;
             *before = found;
@@ -134,42 +124,9 @@ fn take(
     false
 }
 
-impl From<&RecreatedPod> for report::Recreated {
-    fn from(pod: &RecreatedPod) -> Self {
-        let RecreatedPod { namespace, stem, owner, times } = pod;
-        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        Self {
-            namespace: namespace.clone(),
-            pod: stem.clone(),
-            kind: owner.kind.clone(),
-            group: group.to_owned(),
-            owner: owner.name.clone(),
-            times: *times,
-        }
-    }
-}
-
-impl report::Recreated {
-    /// Returns the problem and its remedy, for people.
-    pub(crate) fn message(&self) -> String {
-        let Self { namespace, pod, kind, group, owner, times } = self;
-        let hours = WINDOW / 3600;
-        let remedy = if group.contains('.') {
-            format!("if its operator compares images, set exemptions.owners: [{kind}.{group}]")
-        } else {
-            "if an operator compares its images, set exemptions.labels to a label of its pods"
-                .to_owned()
-        };
-        format!(
-            "pod {namespace}/{pod} of {kind} {owner} was deleted and created again {times} times \
-             within {hours} hours, with the same images; {remedy} (docs/operators.md)"
-        )
-    }
-}
-
 /// The metadata of a pod that matter here.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WholePod")]
+#[serde(from = "OwnedPodObject")]
 struct PodOutline {
     names: ObjectMeta,
     /// The pod; `None` if it was not swapped, or its owner compares no images.
@@ -178,13 +135,13 @@ struct PodOutline {
 
 /// A pod as the API server sends it.
 #[derive(Deserialize)]
-struct WholePod {
-    metadata: PodMetadata,
+struct OwnedPodObject {
+    metadata: OwnedPodMetadata,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PodMetadata {
+struct OwnedPodMetadata {
     name: Option<String>,
     generate_name: Option<String>,
     namespace: Option<String>,
@@ -211,8 +168,8 @@ struct OwnerReference {
     controller: Option<bool>,
 }
 
-impl From<WholePod> for PodOutline {
-    fn from(WholePod { metadata }: WholePod) -> Self {
+impl From<OwnedPodObject> for PodOutline {
+    fn from(OwnedPodObject { metadata }: OwnedPodObject) -> Self {
         Self {
             owned: metadata.owned(),
             names: ObjectMeta {
@@ -226,7 +183,7 @@ impl From<WholePod> for PodOutline {
     }
 }
 
-impl PodMetadata {
+impl OwnedPodMetadata {
     fn owned(&self) -> Option<OwnedPod> {
         let originals = self.annotations.as_ref()?.original_images.as_deref()?;
         let owners = self.owner_references.as_deref()?;
@@ -289,23 +246,5 @@ mod tests {
         ] {
             assert_eq!(mk_pod(&annotations, &owners).owned, None, "{annotations} {owners}");
         }
-    }
-
-    #[test]
-    fn message_names_owner_and_remedy() {
-        let recreated = report::Recreated {
-            namespace: "shop".into(),
-            pod: "db-0".into(),
-            kind: "Database".into(),
-            group: "example.org".into(),
-            owner: "db".into(),
-            times: 6,
-        };
-        let message = recreated.message();
-        assert!(message.starts_with("pod shop/db-0 of Database db was deleted"), "{message}");
-        assert!(message.contains("exemptions.owners: [Database.example.org]"), "{message}");
-        let set =
-            report::Recreated { kind: "StatefulSet".into(), group: "apps".into(), ..recreated };
-        assert!(set.message().contains("exemptions.labels"));
     }
 }

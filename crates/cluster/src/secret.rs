@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image_swap_core::{
-    cluster::{effective::SecretData, webhooks::Owner},
+    control::{effective::SecretData, webhooks::Anchor},
     labels,
 };
 use image_swap_text::base64;
@@ -60,7 +60,7 @@ pub(crate) fn labels(release: &Release) -> Value {
 /// neither notices the other.
 pub(crate) fn object(
     release: &Release,
-    owner: &Owner,
+    owner: &Anchor,
     name: &str,
     annotations: &Value,
     data: &BTreeMap<&str, String>,
@@ -99,7 +99,7 @@ pub(crate) async fn write(
             wanted[key] = Value::Null;
         }
     }
-    api::change(secrets, name, &object).await
+    api::patch_existing(secrets, name, &object).await
 }
 
 /// Whether `secret` already holds just `data`.

@@ -2,16 +2,17 @@
 //! and what a node is told. No I/O, no clock, no runtime.
 
 pub mod admission;
-pub mod check;
-pub mod cluster;
+pub mod control;
 pub mod declaration;
-pub mod finding;
+pub mod diagnostic;
 pub mod labels;
+pub mod lint;
 pub mod manifest;
-pub mod nodes;
+pub mod mirror;
 pub mod pull_secret;
 pub mod reference;
 pub mod registry;
 pub mod render;
 pub mod rule;
+pub mod status;
 pub mod workload;

@@ -1,7 +1,7 @@
 //! Every row of `docs/imageswap-compatibility.md` is true.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use image_swap_core::declaration::{Declaration, Source};
+use image_swap_core::declaration::{Declaration, DeclarationSource};
 
 const DOCUMENT: &str = include_str!("../../../docs/imageswap-compatibility.md");
 
@@ -15,7 +15,7 @@ fn the_document_tells_the_truth() {
         };
         let text = |cell: &str| cell.replace('`', "").replace('␉', "\t");
         let map = text(map).replace("<br>", "\n");
-        let declaration = Declaration::read(Source::Map, &map, 0).unwrap();
+        let declaration = Declaration::read(DeclarationSource::Map, &map, 0).unwrap();
         let image = text(image);
         let answer = declaration.imageswap().swap(&image).unwrap().image.into_owned();
         assert_eq!(answer, text(imageswap), "imageswap: {line}");

@@ -4,21 +4,15 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
     admission::{Mode, Settings, review},
-    rule::{Form, RuleSet, map},
+    rule::{MapForm, RuleSet, parse},
 };
+use image_swap_testkit::review as request;
 use serde_json::{Value, json};
 
 const RULES: &str = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::";
 
 fn rules(text: &str) -> RuleSet {
-    RuleSet::new(map::parse(text, Form::List).0)
-}
-
-fn request(operation: &str, object: &Value, old: &Value) -> Value {
-    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "namespace": "shop", "operation": operation, "object": object, "oldObject": old}})
+    RuleSet::new(parse::rules(text, MapForm::List).0)
 }
 
 fn answer(review_in: &Value, list: &str, settings: &Settings) -> Value {
@@ -27,7 +21,7 @@ fn answer(review_in: &Value, list: &str, settings: &Settings) -> Value {
     let response: Value = serde_json::from_slice(&reviewed.body).unwrap();
     assert_eq!(response["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(response["kind"], "AdmissionReview");
-    assert_eq!(response["response"]["uid"], "u-1");
+    assert_eq!(response["response"]["uid"], review_in["request"]["uid"]);
     assert_eq!(response["response"]["allowed"], true);
     assert_eq!(
         response["response"].get("patch").is_some(),

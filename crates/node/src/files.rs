@@ -1,130 +1,96 @@
-//! What lies on a host, as far as it was looked at.
+//! Files of a host, as far as they were read.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Borrow, collections::BTreeMap, fmt};
 
-use crate::{HostPath, Step};
+use serde::{Deserialize, Serialize};
 
-/// Paths that were looked at, and what was there.
+/// The paths that were read, and their entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<HostPath, Entry>);
+pub struct HostFiles(BTreeMap<HostPath, HostEntry>);
 
-/// What is at a path.
+/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// Nothing.
+pub enum HostEntry {
+    /// No entry.
     Absent,
     /// A regular file.
-    File(File),
+    File(HostFile),
     /// A directory, and the names in it, sorted.
     Directory(Vec<String>),
     /// A symbolic link to a file (one to a directory is followed): what it says,
     /// and the file behind it, if there is one.
-    Link(String, Option<File>),
+    Link(String, Option<HostFile>),
     /// A socket, a device, or something that could not be read: what in words.
     Other(String),
 }
 
 /// A regular file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct File {
-    /// Its bytes.
+pub struct HostFile {
+    /// The bytes.
     pub bytes: Vec<u8>,
-    /// Its permissions, such as `0o644`.
+    /// The permissions, such as `0o644`.
     pub mode: u32,
     /// User and group; `None` if those of image-swap itself. A public file with `None`
     /// takes over the owner of the file that it replaces.
     pub owner: Option<(u32, u32)>,
 }
 
-impl Files {
-    /// Says what is at `path`.
-    pub fn insert(&mut self, path: impl Into<HostPath>, entry: Entry) {
+impl HostFiles {
+    /// Sets the entry at `path`.
+    pub fn insert(&mut self, path: impl Into<HostPath>, entry: HostEntry) {
         self.0.insert(path.into(), entry);
     }
 
-    /// What is at `path`; `None`: nobody looked.
-    pub fn get(&self, path: &HostPath) -> Option<&Entry> {
+    /// Returns the entry at `path`; `None` if it was not read.
+    pub fn get(&self, path: &HostPath) -> Option<&HostEntry> {
         self.0.get(path)
     }
 
-    /// The regular file at `path`, also behind a link.
-    pub fn file(&self, path: &HostPath) -> Option<&File> {
+    /// Returns the regular file at `path`, also behind a link.
+    pub fn file(&self, path: &HostPath) -> Option<&HostFile> {
         match self.0.get(path)? {
-            Entry::File(file) | Entry::Link(_, Some(file)) => Some(file),
+            HostEntry::File(file) | HostEntry::Link(_, Some(file)) => Some(file),
             _ => None,
         }
     }
 
-    /// The text of the regular file at `path`; `None` also where it is not UTF-8.
+    /// Returns the text of the regular file at `path`; `None` also if it is not UTF-8.
     pub fn text(&self, path: &HostPath) -> Option<&str> {
         std::str::from_utf8(&self.file(path)?.bytes).ok()
     }
 
-    /// The names in the directory at `path`; none where there is no directory.
+    /// Returns the names in the directory at `path`; none if there is no directory.
     pub fn names(&self, path: &HostPath) -> &[String] {
         match self.0.get(path) {
-            Some(Entry::Directory(names)) => names,
+            Some(HostEntry::Directory(names)) => names,
             _ => &[],
         }
     }
 
-    /// Whether there is anything at `path`.
+    /// Returns the paths of all entries of the directory at `path`.
+    pub(crate) fn paths(&self, path: &HostPath) -> impl Iterator<Item = HostPath> {
+        self.names(path).iter().map(|name| path.join(name))
+    }
+
+    /// True if there is anything at `path`.
     pub fn exists(&self, path: &HostPath) -> bool {
-        !matches!(self.0.get(path), None | Some(Entry::Absent))
+        !matches!(self.0.get(path), None | Some(HostEntry::Absent))
     }
 
-    /// All that was looked at.
-    pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &Entry)> {
+    /// Returns all entries.
+    pub fn iter(&self) -> impl Iterator<Item = (&HostPath, &HostEntry)> {
         self.0.iter()
-    }
-
-    /// Does in memory what `step` does on a host.
-    pub fn apply(&mut self, step: &Step) {
-        match step {
-            Step::MakeDirectory { path, .. } => {
-                if !self.exists(path) {
-                    self.name_in_parent(path, true);
-                    self.insert(path.clone(), Entry::Directory(Vec::new()));
-                }
-            }
-            Step::Write { path, file } => {
-                self.name_in_parent(path, true);
-                self.insert(path.clone(), Entry::File(file.clone()));
-            }
-            Step::Remove { path } => {
-                self.name_in_parent(path, false);
-                self.insert(path.clone(), Entry::Absent);
-            }
-            Step::RemoveDirectory { path } => {
-                if self.names(path).is_empty() {
-                    self.name_in_parent(path, false);
-                    self.insert(path.clone(), Entry::Absent);
-                }
-            }
-            Step::Restart { .. } | Step::Reload { .. } => {}
-        }
-    }
-
-    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
-        let Some(Entry::Directory(names)) = path.parent().and_then(|path| self.0.get_mut(&path))
-        else {
-            return;
-        };
-        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
-            Err(at) if there => names.insert(at, path.name().to_owned()),
-            Ok(at) if !there => drop(names.remove(at)),
-            _ => {}
-        }
     }
 }
 
-impl File {
-    /// A text that everybody may read.
+impl HostFile {
+    /// Returns a file that all users may read.
     pub fn public(text: impl Into<Vec<u8>>) -> Self {
         Self { bytes: text.into(), mode: 0o644, owner: None }
     }
 
-    /// A text that nobody else may read.
+    /// Returns a file that only its owner may read.
     pub fn secret(text: impl Into<Vec<u8>>) -> Self {
         Self { bytes: text.into(), mode: 0o600, owner: None }
     }
@@ -142,8 +108,113 @@ impl File {
 }
 
 /// Not the bytes: there may be a credential among them.
-impl fmt::Debug for File {
+impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, mode {:03o}", self.bytes.len(), self.mode)
+    }
+}
+
+/// An absolute path as the host sees it; I/O puts the root directory in front.
+///
+/// Always begins with `/`, and has neither a `/` at its end nor two in a row.
+/// image-swap uses no path that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct HostPath(String);
+
+impl HostPath {
+    /// Returns `path`, made absolute and without empty or `.` components.
+    pub fn new(path: &str) -> Self {
+        let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+        let path: String = parts.flat_map(|part| ["/", part]).collect();
+        Self(if path.is_empty() { "/".to_owned() } else { path })
+    }
+
+    /// Returns the path of `name` (which may have several components) below it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        Self::new(&[&self.0, "/", name].concat())
+    }
+
+    /// Returns the directory above; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        let (parent, name) = self.0.rsplit_once('/')?;
+        (!name.is_empty()).then(|| Self::new(parent))
+    }
+
+    /// Returns the last component; empty for the root.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(_, name)| name)
+    }
+
+    /// True if it is `directory` or below it.
+    pub fn is_below(&self, directory: &Self) -> bool {
+        directory.0 == "/"
+            || self
+                .0
+                .strip_prefix(&directory.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Returns the text of the path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for HostPath {
+    fn from(path: String) -> Self {
+        Self::new(&path)
+    }
+}
+
+impl From<&str> for HostPath {
+    fn from(path: &str) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<HostPath> for String {
+    fn from(path: HostPath) -> Self {
+        path.0
+    }
+}
+
+impl Borrow<str> for HostPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_absolute_and_has_one_spelling() {
+        for (text, path) in [("", "/"), ("/", "/"), ("a//b/", "/a/b"), ("/a/./b", "/a/b")] {
+            assert_eq!(HostPath::new(text).as_str(), path);
+        }
+        let path = HostPath::new("/etc").join("containerd/certs.d");
+        assert_eq!(path.as_str(), "/etc/containerd/certs.d");
+        assert_eq!(path.parent(), Some("/etc/containerd".into()));
+        assert_eq!(path.name(), "certs.d");
+        assert_eq!(HostPath::new("/etc").parent(), Some("/".into()));
+        assert_eq!(HostPath::new("/").parent(), None);
+    }
+
+    #[test]
+    fn below_is_on_a_component_boundary() {
+        let path = HostPath::new("/etc/containerd");
+        assert!(
+            path.is_below(&"/etc".into()) && path.is_below(&path) && path.is_below(&"/".into())
+        );
+        assert!(!HostPath::new("/etc2").is_below(&"/etc".into()));
     }
 }

@@ -1,11 +1,15 @@
-//! What we wrote on a host, and what was there before.
+//! The ledger: the files that image-swap wrote on a host, and those of before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_text::base64;
 use serde::{Deserialize, Serialize};
 
-use crate::{File, Files, Form, HostPath, Runtime};
+use crate::{
+    desired::ConfigForm,
+    files::{HostFile, HostFiles, HostPath},
+    runtime::kind::ContainerRuntime,
+};
 
 /// The version of the ledger's format that this program writes.
 const VERSION: u32 = 1;
@@ -17,45 +21,55 @@ const VERSION: u32 = 1;
 /// between, a file has two contents that may both be ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    #[serde(rename = "version")]
     version: u32,
-    /// The runtime that was told.
+    /// The runtime that was configured.
+    #[serde(rename = "runtime")]
     pub runtime: String,
-    /// How it was told.
-    pub form: Form,
+    /// The form of the configuration.
+    #[serde(rename = "form")]
+    pub form: ConfigForm,
     /// Whether the runtime has to be restarted for what was written: it was not
     /// yet when this was.
-    #[serde(default)]
+    #[serde(rename = "restart", default)]
     pub restart: bool,
-    /// Every file of ours, or with an edit of ours.
-    pub files: BTreeMap<HostPath, Written>,
-    /// The directories that we made.
+    /// Every file that image-swap wrote or edited.
+    #[serde(rename = "files")]
+    pub files: BTreeMap<HostPath, WrittenFile>,
+    /// The directories that image-swap made.
+    #[serde(rename = "directories")]
     pub directories: BTreeSet<HostPath>,
 }
 
-/// One file that we wrote.
+/// One file that image-swap wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// What was there before our first edit.
-    pub before: Before,
+pub struct WrittenFile {
+    /// The file before the first edit.
+    #[serde(rename = "before")]
+    pub before: OriginalFile,
     /// What we wrote: the last of it, and while a plan is carried out what it
     /// replaces too.
-    pub ours: Vec<Bytes>,
+    #[serde(rename = "ours")]
+    pub ours: Vec<LedgerBytes>,
 }
 
-/// What was at a path before us.
+/// The file at a path before image-swap wrote there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Before {
-    /// Nothing.
+pub enum OriginalFile {
+    /// No file.
+    #[serde(rename = "absent")]
     Absent,
     /// A file.
+    #[serde(rename = "file")]
     File {
-        /// Its bytes.
-        bytes: Bytes,
-        /// Its permissions.
+        /// The bytes.
+        #[serde(rename = "bytes")]
+        bytes: LedgerBytes,
+        /// The permissions.
+        #[serde(rename = "mode")]
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
         owner: Option<(u32, u32)>,
     },
 }
@@ -63,56 +77,58 @@ pub enum Before {
 /// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Bytes {
+pub enum LedgerBytes {
     /// UTF-8.
     Text(String),
     /// Anything else.
     Base64 {
         /// The bytes in base64.
+        #[serde(rename = "base64")]
         base64: String,
     },
 }
 
-/// What every version of the format has.
+/// The field that every version of the format has.
 #[derive(Deserialize)]
 struct Versioned {
+    #[serde(rename = "version")]
     version: u32,
 }
 
 /// A ledger that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// It is no JSON, or not ours.
+    /// The file is not a ledger.
     #[error(
         "{path}: expected what image-swap wrote there, found something else: {found}; \
              move it away to start over, which forgets what the host was like before"
     )]
     Unreadable {
-        /// Where it lies.
+        /// The path of the ledger.
         path: HostPath,
-        /// What is wrong with it.
+        /// The position of the error.
         found: String,
     },
-    /// It was written by a later program.
+    /// A later image-swap wrote the ledger.
     #[error(
         "{path}: expected version {VERSION} or earlier, found {found}; use the image-swap that wrote it, or a later one"
     )]
     Later {
-        /// Where it lies.
+        /// The path of the ledger.
         path: HostPath,
-        /// Its version.
+        /// The version of the format.
         found: u32,
     },
 }
 
 impl Ledger {
-    /// Where it lies on a host.
+    /// Returns the path of the ledger on a host.
     pub fn path() -> HostPath {
         HostPath::new("/var/lib/image-swap/node/ledger.json")
     }
 
-    /// A ledger of nothing.
-    pub fn new(runtime: Runtime, form: Form) -> Self {
+    /// Returns an empty ledger.
+    pub fn new(runtime: ContainerRuntime, form: ConfigForm) -> Self {
         Self {
             version: VERSION,
             runtime: runtime.name().to_owned(),
@@ -123,11 +139,11 @@ impl Ledger {
         }
     }
 
-    /// The ledger among `files`.
+    /// Returns the ledger among `files`; `None` if there is none.
     ///
     /// # Errors
     /// If there is one that cannot be used.
-    pub fn read(files: &Files) -> Result<Option<Self>, LedgerError> {
+    pub fn read(files: &HostFiles) -> Result<Option<Self>, LedgerError> {
         let path = Self::path();
         let Some(file) = files.file(&path) else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -142,7 +158,7 @@ impl Ledger {
         serde_json::from_slice(&file.bytes).map(Some).map_err(unreadable)
     }
 
-    /// The directories it lies in, the outermost first.
+    /// Returns the directories above the ledger, the outermost first.
     pub fn directories() -> [HostPath; 2] {
         ["/var/lib/image-swap", "/var/lib/image-swap/node"].map(HostPath::new)
     }
@@ -160,61 +176,61 @@ impl Ledger {
         self.directories.extend(old.directories.iter().cloned());
     }
 
-    /// As it lies on a host.
-    pub fn file(&self) -> File {
+    /// Returns the file of the ledger.
+    pub fn file(&self) -> HostFile {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
-        File::secret(bytes)
+        HostFile::secret(bytes)
     }
 
-    /// Whether the bytes at `path` are what we wrote there.
+    /// True if image-swap wrote the bytes at `path`.
     pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
         self.files.get(path).is_some_and(|written| written.is_ours(bytes))
     }
 }
 
-impl Written {
-    /// Whether `bytes` are what we wrote.
+impl WrittenFile {
+    /// True if image-swap wrote `bytes`.
     pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
         self.ours.iter().any(|ours| ours.get() == bytes)
     }
 
-    /// `ours` in place of `before`.
-    pub(crate) fn new(before: Option<&File>, ours: &[u8]) -> Self {
-        Self { before: Before::of(before), ours: vec![ours.into()] }
+    /// Returns a file that contains `ours` instead of `before`.
+    pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
+        Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
     }
 
-    /// The same file with `bytes` of ours in it.
+    /// Returns the file with `bytes` as its content.
     pub(crate) fn holding(mut self, bytes: &[u8]) -> Self {
         self.ours = vec![bytes.into()];
         self
     }
 }
 
-impl Before {
-    /// What was there: `file`, or nothing.
-    pub(crate) fn of(file: Option<&File>) -> Self {
+impl OriginalFile {
+    /// Returns the original `file`, or none.
+    pub(crate) fn of(file: Option<&HostFile>) -> Self {
         match file {
             None => Self::Absent,
-            Some(File { bytes, mode, owner }) => {
+            Some(HostFile { bytes, mode, owner }) => {
                 Self::File { bytes: bytes[..].into(), mode: *mode, owner: *owner }
             }
         }
     }
 
-    /// The file that was there.
-    pub fn file(&self) -> Option<File> {
+    /// Returns the original file; `None` if there was none.
+    pub fn file(&self) -> Option<HostFile> {
         match self {
             Self::Absent => None,
             Self::File { bytes, mode, owner } => {
-                Some(File { bytes: bytes.get(), mode: *mode, owner: *owner })
+                Some(HostFile { bytes: bytes.get(), mode: *mode, owner: *owner })
             }
         }
     }
 }
 
-impl Bytes {
-    /// The bytes themselves.
+impl LedgerBytes {
+    /// Returns the bytes.
     pub fn get(&self) -> Vec<u8> {
         match self {
             Self::Text(text) => text.clone().into_bytes(),
@@ -223,11 +239,73 @@ impl Bytes {
     }
 }
 
-impl From<&[u8]> for Bytes {
+impl From<&[u8]> for LedgerBytes {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Base64 { base64: base64::encode(bytes) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The format of the ledger: earlier and later versions of image-swap read it.
+    const LEDGER: &str = r#"{
+  "version": 1,
+  "runtime": "containerd",
+  "form": "certs-d",
+  "restart": true,
+  "files": {
+    "/etc/a": {
+      "before": "absent",
+      "ours": [
+        "text",
+        {
+          "base64": "/w=="
+        }
+      ]
+    },
+    "/etc/b": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 420
+        }
+      },
+      "ours": []
+    },
+    "/etc/c": {
+      "before": {
+        "file": {
+          "bytes": "old",
+          "mode": 384,
+          "owner": [
+            1,
+            2
+          ]
+        }
+      },
+      "ours": []
+    }
+  },
+  "directories": [
+    "/etc/d"
+  ]
+}
+"#;
+
+    #[test]
+    fn format_of_the_ledger_stays() {
+        let text = |form: &str| LEDGER.replace("certs-d", form);
+        for form in ["certs-d", "mirrors", "page"] {
+            let ledger: Ledger = serde_json::from_str(&text(form)).unwrap();
+            assert_eq!(ledger.file(), HostFile::secret(text(form)));
+        }
+        let before = LEDGER.replace("  \"restart\": true,\n", "");
+        assert!(!serde_json::from_str::<Ledger>(&before).unwrap().restart);
+        assert_eq!(Ledger::path().as_str(), "/var/lib/image-swap/node/ledger.json");
     }
 }

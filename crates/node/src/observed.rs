@@ -1,18 +1,19 @@
-//! What a host is like.
+//! The observed state of a host.
 
 use crate::{
-    Desired, Entry, Files, HostPath, Ledger, LedgerError, Owner, Runtime, Version, docker,
-    needs::needs, owner, rancher,
+    files::{HostFiles, HostPath},
+    ledger::{Ledger, LedgerError},
+    runtime::kind::{ContainerRuntime, Version},
 };
 
-/// What was seen of a host.
+/// The observed state of a host.
 #[derive(Clone, Debug)]
-pub struct Observed {
-    /// Who pulls images there.
-    pub runtime: Runtime,
-    /// Its version; `None`: nobody could tell.
+pub struct ObservedHost {
+    /// The container runtime.
+    pub runtime: ContainerRuntime,
+    /// The version of the runtime; `None` if it is unknown.
     pub version: Option<Version>,
-    /// The main file of its configuration; see [`Runtime::config`].
+    /// The main file of its configuration; see [`ContainerRuntime::config`].
     pub config: HostPath,
     /// Whether the declared registry was found to take tokens alone: it answers
     /// the declared user name and password with `401` and a `Bearer` challenge.
@@ -25,13 +26,13 @@ pub struct Observed {
     /// The `config_path` that the running containerd was started with, where it
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
-    /// What lies there, as far as it was looked at; see [`crate::needs()`].
-    pub files: Files,
+    /// The files that were read; see [`crate::required_paths()`].
+    pub files: HostFiles,
 }
 
-impl Observed {
-    /// A host of which nothing is known but its runtime.
-    pub fn new(runtime: Runtime, version: Option<Version>) -> Self {
+impl ObservedHost {
+    /// Returns a host of which only the runtime is known.
+    pub fn new(runtime: ContainerRuntime, version: Option<Version>) -> Self {
         Self {
             runtime,
             version,
@@ -40,53 +41,23 @@ impl Observed {
             arguments: Vec::new(),
             at_rest: false,
             in_force: None,
-            files: Files::default(),
+            files: HostFiles::default(),
         }
     }
 
-    /// Looks at all that a plan for `desired` (`None`: a restore) has to know:
-    /// `read` says what is at a path.
-    pub fn look(
-        &mut self,
-        desired: Option<&Desired<'_>>,
-        mut read: impl FnMut(&HostPath) -> Entry,
-    ) {
-        loop {
-            self.settle();
-            let paths = needs(desired, self);
-            if paths.is_empty() {
-                return;
-            }
-            for path in paths {
-                let entry = read(&path);
-                self.files.insert(path, entry);
-            }
-        }
+    /// True if the runtime is a containerd before 2.1, which sends no header of a `hosts.toml` to
+    /// the token service of a registry; also if its version is unknown.
+    pub(crate) fn drops_headers(&self) -> bool {
+        const SENT: Version = Version::new(2, 1, 0);
+        let is_before = self.version.is_none_or(|version| version < SENT);
+        self.runtime == ContainerRuntime::Containerd && is_before
     }
 
-    /// What we last wrote there; `None`: nothing.
+    /// Returns the ledger; `None` if image-swap wrote nothing on the host.
     ///
     /// # Errors
     /// If there is a ledger that cannot be read.
     pub fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
         Ledger::read(&self.files)
-    }
-
-    /// Who else writes its files.
-    pub fn owner(&self) -> Option<Owner> {
-        Owner::of(self)
-    }
-
-    /// Finds the main file that the runtime is configured to read.
-    fn settle(&mut self) {
-        let config = match self.runtime {
-            Runtime::Containerd => owner::config(self),
-            Runtime::Docker => docker::config(self),
-            Runtime::K3s | Runtime::Rke2 => rancher::config(self),
-            Runtime::Crio | Runtime::Podman => None,
-        };
-        if let Some(config) = config {
-            self.config = config;
-        }
     }
 }

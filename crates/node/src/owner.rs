@@ -1,16 +1,19 @@
-//! Hosts whose files are written by somebody else.
+//! Hosts whose files another tool writes.
 
 use crate::{
-    Case, HostPath, Observed, Refusal, Runtime,
-    case::{
-        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_K0S_EDITED,
-        OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
+    condition::{
+        HostCondition, OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S,
+        OWNER_K0S_EDITED, OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
+        PlanRefusal,
     },
+    files::HostPath,
+    observed::ObservedHost,
+    runtime::kind::ContainerRuntime,
 };
 
-/// Who writes the runtime's configuration on a host, and would undo our edits.
+/// The tool that writes the runtime's configuration on a host, and would undo edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Owner {
+pub enum HostOwner {
     /// OpenShift's Machine Config Operator.
     OpenShift,
     /// nodeadm of Amazon EKS, which writes config.toml whenever the host starts.
@@ -44,14 +47,14 @@ pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-te
 /// The directory of hosts that this template names by default.
 const MICROK8S_CERTS_D: &str = "/var/snap/microk8s/current/args/certs.d";
 
-/// Paths that tell, beside what the system calls itself.
+/// Paths that show the owner, beside the name of the system.
 const MCO: &str = "/etc/machine-config-daemon";
 const NODEADM: &str = "/usr/bin/nodeadm";
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-impl Owner {
+impl HostOwner {
     /// Returns the owner of the files of a host, `None` if that is its administrator.
-    pub(crate) fn of(observed: &Observed) -> Option<Self> {
+    pub(crate) fn of(observed: &ObservedHost) -> Option<Self> {
         let files = &observed.files;
         if files.exists(&MCO.into()) {
             return Some(Self::OpenShift);
@@ -78,15 +81,15 @@ impl Owner {
         })
     }
 
-    /// The paths that tell.
+    /// Returns the paths that show the owner.
     pub(crate) fn evidence() -> impl Iterator<Item = HostPath> {
         let others = [MCO, NODEADM, K0S, "/etc/k0s", MICROK8S, MICROK8S_CERTS_D];
-        let main = Runtime::Containerd.config();
+        let main = ContainerRuntime::Containerd.config();
         OS_RELEASE.into_iter().chain(others).map(HostPath::new).chain([main])
     }
 
-    /// The row of docs/nodes.md.
-    const fn case(self) -> &'static Case {
+    /// Returns the row of docs/nodes.md.
+    const fn case(self) -> &'static HostCondition {
         match self {
             Self::OpenShift => &OWNER_OPENSHIFT,
             Self::Nodeadm => &OWNER_NODEADM,
@@ -101,43 +104,44 @@ impl Owner {
     }
 }
 
-/// Refuses a host that is not ours to write on.
-pub(crate) fn check(observed: &Observed) -> Result<(), Refusal> {
+impl ObservedHost {
+    /// Returns the tool that writes the files of the host; `None` if that is its administrator.
+    pub fn owner(&self) -> Option<HostOwner> {
+        HostOwner::of(self)
+    }
+}
+
+/// Refuses a host that another tool owns.
+pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     // Also below the directory that `data-dir` names.
     let generated = observed.config.is_below(&"/var/lib/rancher".into())
         || observed.config.as_str().ends_with("/agent/etc/containerd/config.toml");
-    if observed.runtime == Runtime::Containerd && generated {
-        return Err(Refusal::new(&OWNER_GENERATED, format!("{} is generated", observed.config)));
+    if observed.runtime == ContainerRuntime::Containerd && generated {
+        return Err(OWNER_GENERATED.refusal(format!("{} is generated", observed.config)));
     }
     match observed.owner() {
-        // What lies below certs.d is nobody's there; config.toml is not.
-        None | Some(Owner::Nodeadm | Owner::K0s | Owner::MicroK8s) => Ok(()),
+        // They rewrite config.toml, and skip certs.d.
+        None | Some(HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s) => Ok(()),
         Some(owner) => {
             let found = format!("expected a host of its administrator, found {owner:?}");
-            Err(Refusal::new(owner.case(), found))
+            Err(owner.case().refusal(found))
         }
     }
 }
 
-/// Refuses to edit the main file where it is written anew at every start.
-pub(crate) fn check_main_file(observed: &Observed) -> Result<(), Refusal> {
+/// Refuses to edit a main file that another tool rewrites at every start.
+pub(crate) fn check_main_file(observed: &ObservedHost) -> Result<(), PlanRefusal> {
+    let missing = |path: &str| format!("{path}: expected config_path there, found none");
+    let config = observed.config.as_str();
     match observed.owner() {
-        Some(Owner::Nodeadm) => {
-            let found = format!("{} is written by nodeadm", observed.config);
-            Err(Refusal::new(&OWNER_NODEADM, found))
+        Some(HostOwner::Nodeadm) => {
+            Err(OWNER_NODEADM.refusal(format!("{config} is written by nodeadm")))
         }
-        Some(Owner::K0s) if !k0s_merges(observed) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(Refusal::new(&OWNER_K0S_EDITED, found))
+        Some(HostOwner::K0s) if !k0s_merges(observed) => {
+            Err(OWNER_K0S_EDITED.refusal(missing(config)))
         }
-        Some(Owner::K0s) => {
-            let found = format!("{K0S_DROP_INS}: expected config_path there, found none");
-            Err(Refusal::new(&OWNER_K0S, found))
-        }
-        Some(Owner::MicroK8s) => {
-            let found = format!("{}: expected config_path there, found none", observed.config);
-            Err(Refusal::new(&OWNER_MICROK8S, found))
-        }
+        Some(HostOwner::K0s) => Err(OWNER_K0S.refusal(missing(K0S_DROP_INS))),
+        Some(HostOwner::MicroK8s) => Err(OWNER_MICROK8S.refusal(missing(config))),
         _ => Ok(()),
     }
 }
@@ -145,14 +149,14 @@ pub(crate) fn check_main_file(observed: &Observed) -> Result<(), Refusal> {
 /// Returns the main file of containerd: the one that its process was started with, else that of
 /// k0s or `MicroK8s`; `None` if there is no sign of either. Both bring their own kubelet, so
 /// another containerd on the host runs no pods.
-pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
+pub(crate) fn config(observed: &ObservedHost) -> Option<HostPath> {
     let exists = |path: &str| observed.files.exists(&path.into());
     let named = option(&observed.arguments, &["--config", "-config", "-c"]);
     if let Some(named) = named.map(HostPath::new) {
         let is_snap = named.is_below(&"/var/snap/microk8s".into());
         return Some(if is_snap { MICROK8S.into() } else { named });
     }
-    let main = Runtime::Containerd.config();
+    let main = ContainerRuntime::Containerd.config();
     if !observed.arguments.is_empty() {
         return Some(main);
     }
@@ -168,13 +172,13 @@ pub(crate) fn config(observed: &Observed) -> Option<HostPath> {
 
 /// True if k0s merges the files of its directory into the main file of its containerd. Without
 /// the mark an administrator has taken that file over.
-pub(crate) fn k0s_merges(observed: &Observed) -> bool {
+pub(crate) fn k0s_merges(observed: &ObservedHost) -> bool {
     let text = observed.files.text(&observed.config);
     observed.config.as_str() == K0S && text.is_none_or(|text| text.contains(K0S_MARK))
 }
 
 /// Returns the directory of hosts of a containerd whose main file does not show it.
-pub(crate) fn certs_d(observed: &Observed) -> Option<HostPath> {
+pub(crate) fn certs_d(observed: &ObservedHost) -> Option<HostPath> {
     let is_shown = observed.config.as_str() != MICROK8S || observed.files.exists(&MICROK8S.into());
     let certs_d = HostPath::new(MICROK8S_CERTS_D);
     (!is_shown && observed.files.exists(&certs_d)).then_some(certs_d)

@@ -9,7 +9,7 @@
 //!
 //! # Checks that the JSON reader leaves out
 //!
-//! [`json::Reader`] validates the objects and arrays that its caller enters, and the values that
+//! [`json::JsonReader`] validates the objects and arrays that its caller enters, and the values that
 //! its caller takes. Of a value that it skips, brackets balance in number and strings end. It does
 //! not check:
 //!

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use image_swap_core::status::ReplicaStatus;
 use image_swap_serve::{AdminPages, pki::CertificateInForce};
 use prometheus_client::registry::Registry;
 
@@ -43,16 +44,17 @@ impl ReplicaPages {
     fn status(&self, is_serving: bool) -> String {
         let revision = self.rules.revision();
         let settings = self.settings.current();
-        let status = serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "serving": is_serving,
-            "source": revision.source,
-            "hash": revision.hash,
-            "rules": self.rules.current().map(|rules| rules.rules().len()),
-            "mode": settings.mode.to_string(),
-            "pullSecret": settings.pull_secret.is_some(),
-            "certificateExpires": self.certificate.current().map(|it| it.expires()),
-        });
+        let status = ReplicaStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serving: is_serving,
+            source: revision.source.clone(),
+            hash: revision.hash.clone(),
+            rules: self.rules.current().map(|rules| rules.rules().len()),
+            mode: Some(settings.mode),
+            pull_secret: settings.pull_secret.is_some(),
+            certificate_expires: self.certificate.current().map(|it| it.expires()),
+        };
+        let status = serde_json::json!(status);
         status.to_string()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use image_swap_core::admission::{Outcome, Tally};
+use image_swap_core::admission::{DecisionCounts, ImageOutcome};
 use image_swap_serve::{
     Reloads, ServerMetrics,
     metrics::{self, gauge},
@@ -36,7 +36,7 @@ pub struct AdmissionMetrics {
     pub(crate) registry: Registry,
     pub(crate) server: Arc<ServerMetrics>,
     /// One for each outcome, in a list: hashing takes longer.
-    decisions: Vec<(Outcome, Counter)>,
+    decisions: Vec<(ImageOutcome, Counter)>,
     admission: Histogram,
     /// Reloads of the declaration.
     pub declaration_reloads: Reloads,
@@ -51,10 +51,10 @@ impl AdmissionMetrics {
         let mut registry = Registry::with_prefix("image_swap");
         let decisions = Family::<ByReason, Counter>::default();
         registry.register("decisions", "Images decided on, by reason", decisions.clone());
-        let of_outcome = |outcome: Outcome| {
+        let of_outcome = |outcome: ImageOutcome| {
             (outcome, decisions.get_or_create_owned(&ByReason { reason: outcome.as_str() }))
         };
-        let decisions = Outcome::all().map(of_outcome).collect();
+        let decisions = ImageOutcome::all().map(of_outcome).collect();
         let server = ServerMetrics::register(&mut registry, "a review");
         // 10 us to 0.33 s: a common review takes some 15 us, the largest some 10 ms.
         let admission = Histogram::new(exponential_buckets(10e-6, 2.0, 16));
@@ -91,7 +91,7 @@ impl AdmissionMetrics {
         metrics::text(&self.registry)
     }
 
-    pub(crate) fn admission(&self, time: Duration, decisions: &Tally) {
+    pub(crate) fn admission(&self, time: Duration, decisions: &DecisionCounts) {
         self.admission.observe(time.as_secs_f64());
         for (outcome, counter) in &self.decisions {
             let count = decisions.of(*outcome);

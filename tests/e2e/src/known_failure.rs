@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::stage::say;
+use crate::helm_cluster::say;
 
 /// Runs a check that fails because of a known defect, and prints `known failure: …`.
 /// `defect` is a plain description of the defect.

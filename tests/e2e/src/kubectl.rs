@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::stage::Stage;
+use crate::helm_cluster::HelmCluster;
 
-impl Stage {
+impl HelmCluster {
     /// Runs `kubectl` as the administrator and returns its standard output.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Stage {
         self.kubectl(&["apply", "--filename", &file.display().to_string()])
     }
 
-    /// Runs a line of the shell in [`Stage::folder`] and returns its standard output.
+    /// Runs a line of the shell in [`HelmCluster::folder`] and returns its standard output.
     /// `kubectl`, `helm` (Helm 4) and `image-swap` are on PATH.
     ///
     /// # Errors

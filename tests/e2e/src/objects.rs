@@ -6,7 +6,7 @@ use anyhow::Result;
 use image_swap_testbed::{Error, Wait, until};
 use serde_json::Value;
 
-use crate::{DEADLINE, stage::Stage};
+use crate::{DEADLINE, helm_cluster::HelmCluster};
 
 /// Objects that the cluster makes at any time: heartbeats of the node, and in each
 /// namespace the root authority.
@@ -24,7 +24,7 @@ impl Objects {
     }
 }
 
-impl Stage {
+impl HelmCluster {
     /// Waits until every object is gone that is missing in `before`. An object stays if
     /// its name contains one of `by_design`.
     ///

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{release::Install, stage::Stage, wait::registration};
+use crate::{helm_cluster::HelmCluster, release::Install, wait::registration};
 
-impl Stage {
+impl HelmCluster {
     /// Returns the controller's report, from the `ConfigMap` with the status. It is null
     /// if there is none yet.
     ///
@@ -32,8 +32,8 @@ impl Stage {
         let status: Value = serde_json::from_str(&printed).with_context(|| {
             format!("`{line}`: {printed}{}", String::from_utf8_lossy(&output.stderr))
         })?;
-        let news = status["news"].as_array().context("expected a list of problems")?;
-        Ok(news.iter().filter_map(|it| it["code"].as_str().map(str::to_owned)).collect())
+        let problems = status["problems"].as_array().context("expected a list of problems")?;
+        Ok(problems.iter().filter_map(|it| it["code"].as_str().map(str::to_owned)).collect())
     }
 
     /// Returns the webhook configuration of the release, if it is registered.

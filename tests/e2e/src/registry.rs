@@ -7,7 +7,7 @@ use image_swap_testbed::{
     Authority, Credentials, Image, Node, Parts, Registry, RegistryOptions, loopback,
 };
 
-use crate::{program::Program, release::PAGE_SECRET, stage::Stage};
+use crate::{helm_cluster::HelmCluster, program::Program, release::PAGE_SECRET};
 
 /// The `endpoint` of the page.
 pub const HARBOR: &str = "harbor.example.org";
@@ -68,7 +68,7 @@ impl Company {
     }
 }
 
-impl Stage {
+impl HelmCluster {
     /// Pushes an image that runs `command` (busybox has it) as `repository:tag` below
     /// the page's base path, and returns its digest. Another `label` gives another
     /// digest.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use image_swap_testbed::{Credentials, HelmError, HelmRevision, HelmWait, Live};
 
-use crate::stage::Stage;
+use crate::helm_cluster::HelmCluster;
 
 /// The complete values file of the page.
 pub const PAGE_VALUES: &str = include_str!("../../../examples/values.yaml");
@@ -36,7 +36,7 @@ impl<'a> Install<'a> {
     }
 }
 
-impl Stage {
+impl HelmCluster {
     /// Runs `helm upgrade --install`, and waits until every replica is ready and the API
     /// server has reached one.
     ///

@@ -4,9 +4,9 @@ use anyhow::{Context, Result, bail};
 use image_swap_testbed::{Error, Wait, is_ready, until};
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, release::Install, stage::Stage};
+use crate::{DEADLINE, helm_cluster::HelmCluster, release::Install};
 
-impl Stage {
+impl HelmCluster {
     /// Waits until both Deployments of a release have all replicas of their last
     /// specification.
     ///

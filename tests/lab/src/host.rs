@@ -18,9 +18,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     content::Content,
-    front::{Access, MirrorFront, PublicFront, Site, State},
     log::{Log, Server},
-    server::{Front, Serving, Transport, serve, tls, tls_for},
+    reverse_proxy::{Access, MirrorProxy, PublicProxy, RegistryServer, State},
+    server::{ReverseProxy, Serving, Transport, serve, tls, tls_for},
 };
 
 /// The public registries: the page's seven under the names that runtimes ask,
@@ -100,7 +100,7 @@ pub enum Trust {
     /// An authority that the host trusts anyway.
     #[default]
     Public,
-    /// The company's own authority: [`Host::private_authority`].
+    /// The company's own authority: [`LabHost::private_authority`].
     Private,
     /// Nobody but itself.
     SelfSigned,
@@ -112,9 +112,9 @@ pub enum Trust {
 /// as the value. The only address it has is the loopback's, on which the public
 /// registries and the mirrors listen; nothing it asks leaves it.
 #[derive(Debug)]
-pub struct Host {
+pub struct LabHost {
     // Dropped in this order: what runs inside before the namespaces.
-    public_registries: Option<Site>,
+    public_registries: Option<RegistryServer>,
     first: Process,
     pid: u32,
     log: Log,
@@ -124,7 +124,7 @@ pub struct Host {
     dir: RunDir,
 }
 
-impl Host {
+impl LabHost {
     /// Makes one, with public registries that have what `content` has for them.
     ///
     /// # Errors
@@ -166,16 +166,16 @@ impl Host {
             dir,
         };
         let answers = State::default();
-        let front: Arc<dyn Front> =
-            Arc::new(PublicFront { content: content.clone(), answers: answers.clone() });
+        let proxy: Arc<dyn ReverseProxy> =
+            Arc::new(PublicProxy { content: content.clone(), answers: answers.clone() });
         let ports = [(443, tls(&host.public.server(&PUBLIC)?)?), (80, Transport::Plain)];
-        let site = host.site(Server::Public, PUBLIC_ADDRESS, ports, answers, &front)?;
+        let site = host.site(Server::Public, PUBLIC_ADDRESS, ports, answers, &proxy)?;
         host.public_registries = Some(site);
         Ok(host)
     }
 
     /// The public registries; from now on they do that.
-    pub fn set_public(&self, answers: crate::front::Answers) {
+    pub fn set_public(&self, answers: crate::reverse_proxy::Answers) {
         if let Some(site) = &self.public_registries {
             site.set(answers);
         }
@@ -185,7 +185,7 @@ impl Host {
     ///
     /// # Errors
     /// The address is taken: it runs already.
-    pub fn mirror(&self, options: &HostOptions) -> Result<Site, Error> {
+    pub fn mirror(&self, options: &HostOptions) -> Result<RegistryServer, Error> {
         let names = &[MIRROR];
         let port = match options.trust {
             Trust::Plain => (80, Transport::Plain),
@@ -201,7 +201,7 @@ impl Host {
     ///
     /// # Errors
     /// If the address is taken.
-    pub fn mirror_for_clients(&self) -> Result<(Site, Identity), Error> {
+    pub fn mirror_for_clients(&self) -> Result<(RegistryServer, Identity), Error> {
         let server = self.private.server(&[MIRROR])?;
         let port = (443, tls_for(&server, Some(self.private.certificate()))?);
         let site = self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], Access::Anonymous)?;
@@ -213,7 +213,7 @@ impl Host {
     ///
     /// # Errors
     /// The address is taken: it runs already.
-    pub fn second(&self) -> Result<Site, Error> {
+    pub fn second(&self) -> Result<RegistryServer, Error> {
         let secure = tls(&self.public.server(&[SECOND])?)?;
         let ports = [(443, secure), (80, Transport::Plain)];
         self.mirror_at(Server::Second, SECOND_ADDRESS, ports, Access::Anonymous)
@@ -225,11 +225,11 @@ impl Host {
         address: Ipv4Addr,
         ports: [(u16, Transport); N],
         access: Access,
-    ) -> Result<Site, Error> {
+    ) -> Result<RegistryServer, Error> {
         let (content, answers) = (self.content.clone(), State::default());
-        let front: Arc<dyn Front> =
-            Arc::new(MirrorFront { content, access, answers: answers.clone() });
-        self.site(server, address, ports, answers, &front)
+        let proxy: Arc<dyn ReverseProxy> =
+            Arc::new(MirrorProxy { content, access, answers: answers.clone() });
+        self.site(server, address, ports, answers, &proxy)
     }
 
     fn site<const N: usize>(
@@ -238,13 +238,13 @@ impl Host {
         address: Ipv4Addr,
         ports: [(u16, Transport); N],
         answers: State,
-        front: &Arc<dyn Front>,
-    ) -> Result<Site, Error> {
+        proxy: &Arc<dyn ReverseProxy>,
+    ) -> Result<RegistryServer, Error> {
         let serving: Result<Vec<Serving>, Error> = ports
             .into_iter()
-            .map(|(port, transport)| self.serve(server, address, port, transport, front))
+            .map(|(port, transport)| self.serve(server, address, port, transport, proxy))
             .collect();
-        Ok(Site { answers, _serving: serving? })
+        Ok(RegistryServer { answers, _serving: serving? })
     }
 
     fn serve(
@@ -253,10 +253,10 @@ impl Host {
         address: Ipv4Addr,
         port: u16,
         transport: Transport,
-        front: &Arc<dyn Front>,
+        proxy: &Arc<dyn ReverseProxy>,
     ) -> Result<Serving, Error> {
         let listener = self.listen(SocketAddrV4::new(address, port))?;
-        serve(self.content.runtime(), listener, transport, server, &self.log, Arc::clone(front))
+        serve(self.content.runtime(), listener, transport, server, &self.log, Arc::clone(proxy))
     }
 
     /// Listens in the host's network. A socket stays in the network it was made
@@ -328,7 +328,7 @@ pub const MIRROR: &str = "harbor.example.org";
 /// Another mirror.
 pub const SECOND: &str = "mirror.example.net";
 
-impl Drop for Host {
+impl Drop for LabHost {
     fn drop(&mut self) {
         // `unshare` takes the first process with it, and that one everything inside.
         let _ = self.first.kill();

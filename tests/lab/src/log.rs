@@ -22,7 +22,7 @@ pub struct Request {
     pub scheme: &'static str,
     /// The name by which TLS was begun.
     pub sni: Option<String>,
-    /// The header `Host`.
+    /// The header `LabHost`.
     pub host: String,
     /// `GET`, `HEAD`, …
     pub method: String,

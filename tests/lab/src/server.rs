@@ -28,7 +28,7 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// What answers.
-pub(crate) trait Front: Send + Sync + 'static {
+pub(crate) trait ReverseProxy: Send + Sync + 'static {
     /// Answers a request; `headers` is what it came with.
     fn answer(&self, request: Request, headers: HeaderMap) -> Answering;
 }
@@ -62,7 +62,7 @@ pub(crate) fn serve(
     transport: Transport,
     server: Server,
     log: &Log,
-    front: Arc<dyn Front>,
+    proxy: Arc<dyn ReverseProxy>,
 ) -> Result<Serving, Error> {
     listener.set_nonblocking(true).map_err(Error::io("prepare a listener"))?;
     let _entered = runtime.enter();
@@ -73,8 +73,8 @@ pub(crate) fn serve(
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             log.connected(server);
-            let (log, front) = (log.clone(), Arc::clone(&front));
-            let connection = Connection { server, sni: None, scheme: "http", log, front };
+            let (log, proxy) = (log.clone(), Arc::clone(&proxy));
+            let connection = Connection { server, sni: None, scheme: "http", log, proxy };
             connections.spawn(connection.serve(stream, transport.clone()));
             while connections.try_join_next().is_some() {}
         }
@@ -134,7 +134,7 @@ struct Connection {
     sni: Option<String>,
     scheme: &'static str,
     log: Log,
-    front: Arc<dyn Front>,
+    proxy: Arc<dyn ReverseProxy>,
 }
 
 impl Connection {
@@ -181,7 +181,7 @@ impl Connection {
             status: 0,
         };
         let number = self.log.arrived(request.clone());
-        let answer = self.front.answer(request, head.headers.clone()).await;
+        let answer = self.proxy.answer(request, head.headers.clone()).await;
         self.log.answered(number, answer.status().as_u16());
         Ok(answer)
     }

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
     admission::{ReviewError, Settings, review},
     labels,
-    rule::{RuleSet, map as text_of_rules},
+    rule::{RuleSet, parse as text_of_rules},
 };
 use serde_json::{Map, Value, json};
 
@@ -26,7 +26,7 @@ const LISTS: [(&str, &str); 4] = [
 pub fn admission(data: &[u8]) {
     let c = &mut Choices::new(data);
     let written = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::parse(&written.text, written.form).0);
+    let rules = RuleSet::new(text_of_rules::rules(&written.text, written.form).0);
     if c.one_in(4) {
         return any_body(c, &written, &rules);
     }
@@ -89,7 +89,7 @@ fn other_pod_and_rules(c: &mut Choices<'_>, written: &Written, rules: &RuleSet, 
     let old = patched(old, &asked("CREATE", old, &Value::Null), rules);
     let new = self::pod(c, written);
     let other = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::parse(&other.text, other.form).0);
+    let rules = RuleSet::new(text_of_rules::rules(&other.text, other.form).0);
     let once = patched(&new, &asked("UPDATE", &new, &old), &rules);
     assert_eq!(without_images(&once), without_images(&new), "{new} over {old}");
     // An image of a volume is the new one, or the one that is stored.

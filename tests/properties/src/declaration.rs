@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    finding::Finding,
+    declaration::{Declaration, DeclarationSource},
+    diagnostic::Diagnostic,
 };
 
 use crate::{choices::Choices, map};
@@ -25,11 +25,16 @@ const NOW: u64 = 1_767_225_600;
 /// Where one does not hold.
 pub fn declaration(data: &[u8]) {
     let c = &mut Choices::new(data);
-    let source = c.of(&[Source::RegistryInfo, Source::Values, Source::Map, Source::Mirrors]);
+    let source = c.of(&[
+        DeclarationSource::RegistryInfo,
+        DeclarationSource::Values,
+        DeclarationSource::Map,
+        DeclarationSource::Mirrors,
+    ]);
     let mut text = match source {
-        Source::RegistryInfo if !c.one_in(8) => secret(c),
-        Source::Values if !c.one_in(8) => values(c),
-        Source::Map | Source::Mirrors if !c.one_in(8) => mirrors(c),
+        DeclarationSource::RegistryInfo if !c.one_in(8) => secret(c),
+        DeclarationSource::Values if !c.one_in(8) => values(c),
+        DeclarationSource::Map | DeclarationSource::Mirrors if !c.one_in(8) => mirrors(c),
         _ => unmarked(&c.rest()),
     };
     // A damaged `user:password@` may be none.
@@ -48,13 +53,13 @@ pub fn declaration(data: &[u8]) {
                 }
             }
             match declared.serving() {
-                Ok(served) => assert!(!served.findings().iter().any(Finding::is_error)),
-                Err(refused) => assert!(refused.findings.iter().any(Finding::is_error)),
+                Ok(served) => assert!(!served.findings().iter().any(Diagnostic::is_error)),
+                Err(refused) => assert!(refused.findings.iter().any(Diagnostic::is_error)),
             }
             findings
         }
         Err(refused) => {
-            assert!(refused.findings.iter().any(Finding::is_error), "{text:?}");
+            assert!(refused.findings.iter().any(Diagnostic::is_error), "{text:?}");
             refused.findings
         }
     };
@@ -69,10 +74,10 @@ pub fn declaration(data: &[u8]) {
     }
 }
 
-fn the_place_is_in_the_text(finding: &Finding, source: Source, text: &str) {
+fn the_place_is_in_the_text(finding: &Diagnostic, source: DeclarationSource, text: &str) {
     let mut text = text.replace("\r\n", "\n");
     // In YAML a carriage return alone ends a line too.
-    if matches!(source, Source::RegistryInfo | Source::Values) {
+    if matches!(source, DeclarationSource::RegistryInfo | DeclarationSource::Values) {
         text = text.replace('\r', "\n");
     }
     // The end of a text is a place too, and so is the empty line it may lie on.

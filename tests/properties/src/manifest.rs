@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use image_swap_core::{
     manifest::{Settings, rewrite},
-    rule::{RuleSet, map as text_of_rules},
+    rule::{RuleSet, parse as text_of_rules},
 };
 
 use crate::{choices::Choices, map::written::Written};
@@ -31,7 +31,7 @@ const OBJECTS: [&str; 11] = [
 pub fn manifest(data: &[u8]) {
     let c = &mut Choices::new(data);
     let written = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::parse(&written.text, written.form).0);
+    let rules = RuleSet::new(text_of_rules::rules(&written.text, written.form).0);
     let source = source(c, &written);
     let (env, args) = (c.one_in(2), c.one_in(2));
     let settings = Settings { env, args, ..Settings::default() };

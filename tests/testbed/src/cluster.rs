@@ -6,10 +6,11 @@ use crate::{
     control_plane::{ControlPlane, Options},
     error::Error,
     node::{Node, NodeOptions},
-    parts::{Parts, Progress},
+    parts::Parts,
     pki::Authority,
     port::loopback,
     process::Process,
+    progress::Progress,
     registry::{Registry, RegistryOptions},
 };
 

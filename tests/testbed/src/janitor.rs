@@ -8,7 +8,7 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-use crate::{error::Error, hidden};
+use crate::{error::Error, private_file};
 
 /// What the janitor runs. It reads until its input ends, which the kernel sees
 /// to when the owner is gone; then it undoes, last first, and removes.
@@ -87,7 +87,7 @@ impl RunDir {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io(format!("make {}", parent.display())))?;
         }
-        hidden::write(&path, content.as_ref())?;
+        private_file::write(&path, content.as_ref())?;
         Ok(path)
     }
 

@@ -20,18 +20,20 @@ mod cluster;
 mod control_plane;
 mod error;
 mod helm;
-mod hidden;
 mod http;
 mod image;
 mod janitor;
 mod kubeconfig;
 mod node;
 mod object;
+pub mod oci;
 mod parts;
 mod pki;
 mod port;
+mod private_file;
 mod process;
 mod product;
+mod progress;
 mod recorder;
 mod registry;
 pub mod run;
@@ -50,13 +52,14 @@ pub use crate::{
     node::{Node, NodeOptions},
     object::is_ready,
     parts::{
-        Containerd, ControllerParts, Group, HelmParts, Minor, NodeParts, Parts, Program, Progress,
+        Containerd, ControllerParts, Group, HelmParts, Minor, NodeParts, Parts, Program,
         RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
     port::{Port, loopback, own_address},
     process::{Process, runs},
     product::Product,
+    progress::Progress,
     recorder::Recorder,
     registry::{Credentials, Logged, Registry, RegistryOptions, RegistryVersion},
     turn::Turn,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Error, parts::Progress};
+use crate::{error::Error, progress::Progress};
 
 /// How much of an output an error repeats.
 const LINES: usize = 30;

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{
     declaration::Declaration,
-    finding::{Code, Finding, Severity},
+    diagnostic::{Code, Diagnostic, Severity},
     render::Format,
 };
 use image_swap_text::position::Position;
@@ -44,7 +44,7 @@ impl Args {
         let Self { declaration, dialect, format, fallback, strict, output } = self;
         let declaration = declaration.load()?;
         let mut findings = match (format, dialect) {
-            (Some(format), _) => declaration.findings_told_in(format.words(), fallback.into()),
+            (Some(format), _) => declaration.lint_for(format.capabilities(), fallback.into()),
             (None, Dialect::Canonical) => declaration.findings().to_vec(),
             (None, Dialect::Imageswap) => declaration.imageswap_findings(),
         };
@@ -77,19 +77,19 @@ impl Args {
 const WITH_SHORT_NAMES: [&str; 2] = ["registries-conf", "openshift"];
 
 /// Returns a warning if pods and nodes can disagree about names without a registry.
-fn short_names(declaration: &Declaration, format: &Format) -> Option<Finding> {
+fn short_names(declaration: &Declaration, format: &Format) -> Option<Diagnostic> {
     let rules = declaration.rules();
     let covers_hub = rules.swap("image-swap-probe").is_ok_and(|decision| decision.changed());
     let message = "names without a registry are Docker Hub's for pods, found nodes that look them \
                    up: CRI-O and podman try aliases and unqualified-search-registries first";
     (covers_hub && WITH_SHORT_NAMES.contains(&format.name)).then(|| {
-        Finding::warning(Code::ShortNames, Position::START, message)
+        Diagnostic::warning(Code::ShortNames, Position::START, message)
             .within(declaration.key())
             .hint("name the registry in images, as in docker.io/library/nginx")
     })
 }
 
-fn summary(findings: &[Finding], errors: usize, rules: usize) -> String {
+fn summary(findings: &[Diagnostic], errors: usize, rules: usize) -> String {
     let style = if errors > 0 { output::BAD } else { output::GOOD };
     let count = |number: usize, what: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { "s" })

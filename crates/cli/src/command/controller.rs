@@ -10,11 +10,11 @@ use std::{
 
 use clap::{ArgAction, ValueEnum};
 use image_swap_cluster::{
-    Controller, ControllerMetrics, Election, Intervals, ReadinessLimits, Release, Settings, Times,
-    config, connect,
+    Controller, ControllerMetrics, Intervals, LeaderElection, LeaseTiming, ReadinessLimits,
+    Release, Settings, config, connect,
 };
 use image_swap_core::{
-    cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES},
+    control::{policy::RequestedPolicy, webhooks::SYSTEM_NAMESPACES},
     labels,
 };
 use image_swap_serve::AdminPort;
@@ -37,7 +37,7 @@ const LOG: &str = "Log";
 
 /// What becomes of ordinary pods that nobody could review.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Policy {
+enum PolicyArg {
     /// They are refused, as soon as it is seen that the API server reaches us.
     #[default]
     Fail,
@@ -78,7 +78,7 @@ pub(crate) struct Args {
     service_port: u16,
     /// What becomes of ordinary pods that nobody could review.
     #[arg(long, value_enum, default_value_t, help_heading = ADMISSION)]
-    policy: Policy,
+    policy: PolicyArg,
     /// Seconds that the API server waits for an answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=30), help_heading = ADMISSION)]
     timeout_seconds: u8,
@@ -174,12 +174,12 @@ impl Args {
     }
 }
 
-impl From<Policy> for Wanted {
-    fn from(policy: Policy) -> Self {
+impl From<PolicyArg> for RequestedPolicy {
+    fn from(policy: PolicyArg) -> Self {
         match policy {
-            Policy::Fail => Self::Fail,
-            Policy::Ignore => Self::Ignore,
-            Policy::Audit => Self::Audit,
+            PolicyArg::Fail => Self::Fail,
+            PolicyArg::Ignore => Self::Ignore,
+            PolicyArg::Audit => Self::Audit,
         }
     }
 }
@@ -199,7 +199,8 @@ async fn lead(
     let config = config(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
     let client = connect(config.clone()).map_err(|error| broken(&error))?;
     let identity = identity();
-    let mut election = Election::new(&client, &settings.release, &identity, Times::default());
+    let mut election =
+        LeaderElection::new(&client, &settings.release, &identity, LeaseTiming::default());
     let controller = Controller::new(&client, settings, &identity, intervals).probing_by(config);
     let (ready, gate) = watch::channel(false);
     let metrics = ControllerMetrics::new(controller.report(), election.leadership()).ready_by(gate);

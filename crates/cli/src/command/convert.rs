@@ -3,8 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    finding::Finding,
+    declaration::{Declaration, DeclarationSource},
+    diagnostic::Diagnostic,
 };
 
 use crate::{
@@ -30,9 +30,9 @@ impl Args {
         for difference in &converted.differences {
             output::note(&format!("{}: {difference}", output::styled(output::ODD, "warning")));
         }
-        let map = Declaration::read(Source::Map, &converted.text, now())
+        let map = Declaration::read(DeclarationSource::Map, &converted.text, now())
             .map_err(|_| Failure::Broken("the converted map cannot be read back".to_owned()))?;
-        let errors: Vec<Finding> =
+        let errors: Vec<Diagnostic> =
             map.findings().iter().filter(|f| f.is_error()).cloned().collect();
         if errors.is_empty() {
             return Ok(ExitCode::SUCCESS);

@@ -10,11 +10,11 @@ use std::{
 
 use image_swap_core::{
     declaration::Declaration,
-    nodes::{Fallback, Mirrors, short_name_alias},
+    mirror::{Fallback, MirrorTable, short_name_alias},
     reference::{Reference, ReferenceError, names_registry},
     rule::{
-        Decision, ImageSwap, Kind, Outcome, Question, Reason, Rule, RuleId, RuleSet, Step,
-        redact::rule_text,
+        Decision, ImageSwap, Reason, Rule, RuleId, RuleKind, RuleSet, Stage, StageResult,
+        TraceStep, redact::rule_text,
     },
 };
 use serde::Serialize;
@@ -117,14 +117,14 @@ enum Answering<'a> {
 
 struct Explainer<'a> {
     answering: Answering<'a>,
-    mirrors: &'a Mirrors,
+    mirrors: &'a MirrorTable,
     fallback: Fallback,
     key: Option<&'static str>,
 }
 
 /// One answer as programs read it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct ExplainedRow<'a> {
     input: &'a str,
     domain: &'a str,
     path: Cow<'a, str>,
@@ -134,14 +134,14 @@ struct Row<'a> {
     swapped: &'a str,
     changed: bool,
     reason: &'static str,
-    rule: Option<RuleRow<'a>>,
+    rule: Option<ExplainedRule<'a>>,
     pulls: Vec<String>,
     short_name: bool,
     nodes_agree: bool,
 }
 
 #[derive(Serialize)]
-struct RuleRow<'a> {
+struct ExplainedRule<'a> {
     source: Cow<'a, str>,
     target: Cow<'a, str>,
     line: usize,
@@ -223,14 +223,14 @@ impl<'a> Explainer<'a> {
         match output {
             Output::Json => {
                 let rule = decision.rule.map(|id| self.rule(id));
-                let rule = rule.map(|rule| RuleRow {
+                let rule = rule.map(|rule| ExplainedRule {
                     source: rule_text(&rule.source),
                     target: rule_text(&rule.target),
                     line: rule.place.line,
                     column: rule.place.column,
                     key: self.key,
                 });
-                let row = Row {
+                let row = ExplainedRow {
                     input: image,
                     domain: reference.domain(),
                     path: reference.path(),
@@ -306,22 +306,22 @@ impl<'a> Explainer<'a> {
         )
     }
 
-    fn shown_step(&self, step: &Step) -> String {
+    fn shown_step(&self, step: &TraceStep) -> String {
         let (question, what) = match step.question {
-            Question::AlreadyMirrored => ("already mirrored?", "targets"),
-            Question::Exact => ("[EXACT]?", "references"),
-            Question::Replace => ("[REPLACE]?", "patterns"),
-            Question::Prefix => ("longest key?", "keys"),
-            Question::Noswap => ("noswap_wildcards?", "substrings"),
-            Question::Default => ("default?", "defaults"),
+            Stage::AlreadyMirrored => ("already mirrored?", "targets"),
+            Stage::Exact => ("[EXACT]?", "references"),
+            Stage::Replace => ("[REPLACE]?", "patterns"),
+            Stage::Prefix => ("longest key?", "keys"),
+            Stage::Noswap => ("noswap_wildcards?", "substrings"),
+            Stage::Default => ("default?", "defaults"),
         };
         let others = step.matched.iter().skip(1).map(|id| self.rule(*id));
         let others: Vec<&str> = others
-            .filter(|rule| rule.kind == Kind::Prefix)
+            .filter(|rule| rule.kind == RuleKind::Prefix)
             .map(|rule| rule.source.as_str())
             .collect();
         let answer = match step.outcome {
-            Outcome::Decided => {
+            StageResult::Decided => {
                 let rule = step.matched.first().map_or_else(String::new, |id| self.shown(*id));
                 let over = if others.is_empty() {
                     String::new()
@@ -330,9 +330,9 @@ impl<'a> Explainer<'a> {
                 };
                 return format!("{question:<18} {} {rule}{over}", styled(GOOD, "yes:"));
             }
-            Outcome::No(0) => format!("no: there are no {what}"),
-            Outcome::No(count) => format!("no: none of {count} {what}"),
-            Outcome::NotAsked => "not asked".to_owned(),
+            StageResult::No(0) => format!("no: there are no {what}"),
+            StageResult::No(count) => format!("no: none of {count} {what}"),
+            StageResult::NotAsked => "not asked".to_owned(),
         };
         styled(DIM, &format!("{question:<18} {answer}"))
     }

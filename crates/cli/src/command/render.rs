@@ -10,7 +10,7 @@ use std::{
 use clap::ValueEnum;
 use image_swap_core::{
     declaration::Declaration,
-    render::{ConfigVersion, EndpointForm, FORMATS, File, Format, Options, Rendered},
+    render::{ConfigVersion, EndpointForm, FORMATS, Format, Options, Rendered, RenderedFile},
 };
 
 use crate::{
@@ -121,7 +121,7 @@ impl Args {
 fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &str) -> String {
     let rule = &declaration.rules().rules()[rule];
     let shown = match rule.kind {
-        image_swap_core::rule::Kind::Noswap => &rule.target,
+        image_swap_core::rule::RuleKind::Noswap => &rule.target,
         _ => &rule.source,
     };
     format!(
@@ -134,7 +134,7 @@ fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &st
 }
 
 /// One file as it is; of several each behind its name.
-fn print(files: &[File]) -> Result<(), Failure> {
+fn print(files: &[RenderedFile]) -> Result<(), Failure> {
     let mut out = output::stdout();
     for file in files {
         if files.len() > 1 {
@@ -148,7 +148,7 @@ fn print(files: &[File]) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-fn write(directory: &Path, file: &File) -> Result<(), Failure> {
+fn write(directory: &Path, file: &RenderedFile) -> Result<(), Failure> {
     let path = directory.join(&file.path);
     let failed = |error| Failure::Broken(Failure::file("write", &path, &error));
     if let Some(parent) = path.parent() {

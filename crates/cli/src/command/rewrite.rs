@@ -9,10 +9,10 @@ use std::{
 };
 
 use image_swap_core::{
-    declaration::{Declaration, Refused},
-    finding::Finding,
+    declaration::{Declaration, DeclarationError},
+    diagnostic::Diagnostic,
     labels,
-    manifest::{Change, FieldSpec, Joined, Manifest, Rewritten, Settings},
+    manifest::{Change, FieldSpec, Manifest, ManifestStream, Rewritten, Settings},
     rule::RuleSet,
 };
 use image_swap_text::{position::Position, yaml::NodeId};
@@ -77,7 +77,7 @@ struct FurtherImages {
 }
 
 /// A manifest's name and its text.
-type Source = (PathBuf, String);
+type InputSource = (PathBuf, String);
 
 /// A manifest's name, and what is said and made of it.
 struct Work<'s> {
@@ -121,7 +121,7 @@ impl Args {
         };
 
         // Everything is read and judged before anything is written.
-        let sources: Vec<Source> = files
+        let sources: Vec<InputSource> = files
             .into_iter()
             .map(|path| Ok((path.clone(), read(&path, stdin)?)))
             .collect::<Result<_, Failure>>()?;
@@ -145,7 +145,7 @@ impl Args {
             list_changes(&works, output, out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut joined = Joined::default();
+        let mut joined = ManifestStream::default();
         for Work { manifest, result, .. } in &works {
             joined.push(manifest, &result.text);
         }
@@ -247,7 +247,7 @@ fn broken(path: &Path, place: Position, message: &str) -> Failure {
 }
 
 fn rewrite<'s>(
-    (path, text): &'s Source,
+    (path, text): &'s InputSource,
     rules: Option<&RuleSet>,
     settings: &Settings,
 ) -> Result<Work<'s>, Failure> {
@@ -281,9 +281,9 @@ fn of_function_config(
     manifest: &Manifest<'_>,
     config: NodeId,
 ) -> Result<RuleSet, Failure> {
-    let refused = |refused: &Refused, declaration: Option<&Declaration>| {
-        let is_error = |finding: &&Finding| finding.is_error();
-        let errors: Vec<Finding> = refused.findings.iter().filter(is_error).cloned().collect();
+    let refused = |refused: &DeclarationError, declaration: Option<&Declaration>| {
+        let is_error = |finding: &&Diagnostic| finding.is_error();
+        let errors: Vec<Diagnostic> = refused.findings.iter().filter(is_error).cloned().collect();
         Failure::Unusable(format!(
             "the functionConfig of {} is refused as a whole, and changes nothing\n{}",
             path.display(),
@@ -359,7 +359,7 @@ fn warn_of_all(works: &[Work<'_>]) {
 
 /// A change as programs read it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct RewrittenRow<'a> {
     file: Cow<'a, str>,
     line: usize,
     column: usize,
@@ -387,7 +387,7 @@ fn list_changes(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Res
                 writeln!(out, "{at} {what}: {from} -> {to}")?;
             }
             Output::Json => {
-                let row = Row {
+                let row = RewrittenRow {
                     file: path.to_string_lossy(),
                     line: *line,
                     column: *column,

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use image_swap_cluster::{Controller, Intervals, config};
+use image_swap_core::{control::policy::FailurePolicy, status::ProbeStatus};
 use image_swap_testbed::Options;
 use kube::Config;
 use tokio::{
@@ -14,7 +15,7 @@ use tokio::{
 use crate::{
     replica::Replica,
     service::address,
-    stage::{Running, Stage, intervals, run, settings, until},
+    test_cluster::{Running, TestCluster, intervals, run, settings, until},
 };
 
 /// Two API servers on one etcd. The second one resolves Services by their cluster
@@ -22,8 +23,8 @@ use crate::{
 struct ApiServerPair {
     controller: Running,
     replica: Arc<Replica>,
-    _following: image_swap_cluster::Following,
-    stage: Stage,
+    _following: image_swap_cluster::ReplicaTasks,
+    cluster: TestCluster,
 }
 
 impl ApiServerPair {
@@ -34,35 +35,35 @@ impl ApiServerPair {
             second_api_server: Some(vec!["--enable-aggregator-routing=false".to_owned()]),
             ..Options::default()
         };
-        let stage = Stage::set_with(&options).await;
-        let (replica, following) = stage.replica().await;
-        stage.serve_at(replica.port());
-        let config = config(Some(stage.control_plane.kubeconfig())).await.unwrap();
-        let controller = probing(&stage, config);
-        Self { controller, replica, _following: following, stage }
+        let cluster = TestCluster::set_with(&options).await;
+        let (replica, following) = cluster.replica().await;
+        cluster.serve_at(replica.port());
+        let config = config(Some(cluster.control_plane.kubeconfig())).await.unwrap();
+        let controller = probing(&cluster, config);
+        Self { controller, replica, _following: following, cluster }
     }
 
     fn addresses(&self) -> [SocketAddr; 2] {
         let ports =
-            [self.stage.control_plane.port(), self.stage.control_plane.second_port().unwrap()];
+            [self.cluster.control_plane.port(), self.cluster.control_plane.second_port().unwrap()];
         ports.map(|port| (address(), port).into())
     }
 
     /// Makes `servers` the endpoints of the Service `kubernetes`.
     fn publish(&self, servers: &[SocketAddr]) {
-        let control_plane = &self.stage.control_plane;
+        let control_plane = &self.cluster.control_plane;
         block_in_place(|| {
             control_plane.set_endpoints("default", "kubernetes", "https", servers).unwrap();
         });
     }
 }
 
-fn probing(stage: &Stage, config: Config) -> Running {
+fn probing(cluster: &TestCluster, config: Config) -> Running {
     let mut settings = settings();
     settings.timeout_seconds = 1;
     let intervals = Intervals { lower: Duration::from_secs(3), ..intervals() };
-    let controller = Controller::new(&stage.client, settings, "one", intervals);
-    run(&stage.client, controller.probing_by(config), "one")
+    let controller = Controller::new(&cluster.client, settings, "one", intervals);
+    run(&cluster.client, controller.probing_by(config), "one")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,24 +72,28 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
     let mut pair = ApiServerPair::set().await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
     assert!(*pair.replica.certificates().borrow() > 0);
 
     // The other one answers, and does not reach a replica: a part of all pods is refused.
     pair.publish(&[first, second]);
-    let report =
-        until(&mut pair.controller.report, |it| it.policy.failure_policy == "Ignore").await;
+    let report = until(&mut pair.controller.report, |it| {
+        it.policy.failure_policy == Some(FailurePolicy::Ignore)
+    })
+    .await;
     assert_eq!(report.policy.unreached, [second.to_string()]);
-    assert_eq!(report.policy.probe, "unreached");
-    let events = pair.stage.events("image-swap-system", "FailurePolicyChanged");
+    assert_eq!(report.policy.probe, ProbeStatus::Unreached);
+    let events = pair.cluster.events("image-swap-system", "FailurePolicyChanged");
     let is_named = |event: &serde_json::Value| {
         event["note"].as_str().is_some_and(|note| note.contains(&second.to_string()))
     };
     assert!(events.iter().any(is_named), "{events:?}");
 
     // It is gone, though its address is still published: it refuses no pod.
-    block_in_place(|| pair.stage.control_plane.second_api_server().unwrap().stop().unwrap());
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    block_in_place(|| pair.cluster.control_plane.second_api_server().unwrap().stop().unwrap());
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
 }
 
 /// A managed control plane: all API servers are behind one address.
@@ -96,15 +101,20 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn failures_among_successes_at_one_address_lower_the_policy() {
     let mut pair = ApiServerPair::set().await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
     let balancer = Balancer::start([first, second]).await;
-    let mut config = config(Some(pair.stage.control_plane.kubeconfig())).await.unwrap();
+    let mut config = config(Some(pair.cluster.control_plane.kubeconfig())).await.unwrap();
     config.cluster_url = format!("https://127.0.0.1:{}", balancer.port).parse().unwrap();
-    pair.controller = probing(&pair.stage, config);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Ignore").await;
+    pair.controller = probing(&pair.cluster, config);
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
+        .await;
+    until(&mut pair.controller.report, |it| {
+        it.policy.failure_policy == Some(FailurePolicy::Ignore)
+    })
+    .await;
 }
 
 /// A load balancer that gives each connection to the next server.

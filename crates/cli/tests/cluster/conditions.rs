@@ -1,13 +1,14 @@
 //! The match conditions of the registration, evaluated by the API server on dry runs.
 
-use image_swap_core::cluster::{
-    policy::Policy,
-    webhooks::{Owner, Service, Settings, desired, plan},
+use image_swap_core::control::{
+    policy::FailurePolicy,
+    webhooks::{Anchor, Service, Settings, desired, plan},
 };
 use image_swap_testbed::Options;
+use image_swap_testkit::container;
 use serde_json::{Value, json};
 
-use crate::stage::{NAMESPACE, REGISTRATIONS, Stage, eventually};
+use crate::test_cluster::{NAMESPACE, REGISTRATIONS, TestCluster, eventually};
 
 const ORDINARY: &str = "pods.image-swap.io";
 const SYSTEM: &str = "system.image-swap.io";
@@ -19,14 +20,14 @@ fn registration() -> Value {
     let settings = Settings {
         name: "image-swap-admission".into(),
         release: "image-swap".into(),
-        owner: Owner { name: "image-swap".into(), uid: "u".into() },
+        owner: Anchor { name: "image-swap".into(), uid: "u".into() },
         service: Service {
             namespace: NAMESPACE.into(),
             name: "image-swap-admission".into(),
             port: 443,
         },
         ca_bundle: String::new(),
-        policy: Policy::Fail,
+        policy: FailurePolicy::Fail,
         timeout_seconds: 5,
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
         opt_in: false,
@@ -36,12 +37,12 @@ fn registration() -> Value {
 }
 
 /// Registers `object` in place of the registration that is there.
-fn register(stage: &Stage, object: &Value) {
+fn register(cluster: &TestCluster, object: &Value) {
     let path = format!("{REGISTRATIONS}/image-swap-admission");
-    if stage.get(&path).is_some() {
-        stage.request("DELETE", &path, None);
+    if cluster.get(&path).is_some() {
+        cluster.request("DELETE", &path, None);
     }
-    stage.request("POST", REGISTRATIONS, Some(object));
+    cluster.request("POST", REGISTRATIONS, Some(object));
 }
 
 /// Returns the registration with `Fail` for the entry `name` and `Ignore` for all others.
@@ -55,9 +56,9 @@ fn failing(name: &str) -> Value {
 }
 
 /// Sends a request and returns the name of the entry because of which it is refused.
-fn refused_by(stage: &Stage, method: &str, path: &str, body: &Value) -> Option<String> {
+fn refused_by(cluster: &TestCluster, method: &str, path: &str, body: &Value) -> Option<String> {
     let answer = tokio::task::block_in_place(|| {
-        stage.control_plane.request(method, path, Some(body)).unwrap()
+        cluster.control_plane.request(method, path, Some(body)).unwrap()
     });
     let status: Value = serde_json::from_str(&answer.body).unwrap();
     let (_, rest) = status["message"].as_str()?.split_once("failed calling webhook \"")?;
@@ -65,9 +66,9 @@ fn refused_by(stage: &Stage, method: &str, path: &str, body: &Value) -> Option<S
 }
 
 /// Returns the name of the entry because of which a pod is refused at its creation.
-fn creation_refused_by(stage: &Stage, namespace: &str, spec: &Value) -> Option<String> {
+fn creation_refused_by(cluster: &TestCluster, namespace: &str, spec: &Value) -> Option<String> {
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-    refused_by(stage, "POST", &path, &pod("new", spec))
+    refused_by(cluster, "POST", &path, &pod("new", spec))
 }
 
 /// Returns a pod whose spec has the fields `more` besides one container.
@@ -82,36 +83,32 @@ fn pod(name: &str, more: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": spec })
 }
 
-fn container(name: &str, image: &str) -> Value {
-    json!({ "name": name, "image": image })
-}
-
 /// Starts a control plane with the namespaces and the priority class of the tests.
-async fn set() -> Stage {
-    let stage = Stage::bare(&Options::default()).await;
+async fn set() -> TestCluster {
+    let cluster = TestCluster::bare(&Options::default()).await;
     for name in ["calico-system", "kube-system-2"] {
-        stage.control_plane.create_namespace(name).unwrap();
+        cluster.control_plane.create_namespace(name).unwrap();
     }
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
     });
-    stage.request("POST", "/api/v1/namespaces/kube-system/serviceaccounts", Some(&account));
+    cluster.request("POST", "/api/v1/namespaces/kube-system/serviceaccounts", Some(&account));
     let class = json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
         "metadata": { "name": "high" }, "value": 1000,
     });
-    stage.request("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", Some(&class));
-    stage
+    cluster.request("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", Some(&class));
+    cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn each_new_pod_matches_exactly_one_entry() {
-    let stage = set().await;
+    let cluster = set().await;
     let host_network = json!({ "hostNetwork": true });
     for (entry, matching) in [(ORDINARY, json!({})), (SYSTEM, host_network)] {
-        register(&stage, &failing(entry));
-        let is_read = || creation_refused_by(&stage, "apps", &matching).filter(|by| by == entry);
+        register(&cluster, &failing(entry));
+        let is_read = || creation_refused_by(&cluster, "apps", &matching).filter(|by| by == entry);
         eventually(is_read).await;
         for (namespace, spec, is_system) in [
             ("apps", json!({}), false),
@@ -126,7 +123,7 @@ async fn each_new_pod_matches_exactly_one_entry() {
             ("apps", json!({ "priorityClassName": "system-cluster-critical" }), true),
             ("kube-system", json!({ "hostNetwork": true, "priorityClassName": "high" }), true),
         ] {
-            let refused = creation_refused_by(&stage, namespace, &spec);
+            let refused = creation_refused_by(&cluster, namespace, &spec);
             let expected = ((entry == SYSTEM) == is_system).then_some(entry);
             assert_eq!(refused.as_deref(), expected, "{namespace} {spec}");
         }
@@ -136,11 +133,11 @@ async fn each_new_pod_matches_exactly_one_entry() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn without_replicas_only_ordinary_pods_are_refused() {
-    let stage = set().await;
+    let cluster = set().await;
     let path = "/api/v1/namespaces/apps/pods";
-    let stored = stage.request("POST", path, Some(&pod("stored", &json!({}))));
-    register(&stage, &registration());
-    let is_read = || creation_refused_by(&stage, "apps", &json!({})).filter(|by| by == ORDINARY);
+    let stored = cluster.request("POST", path, Some(&pod("stored", &json!({}))));
+    register(&cluster, &registration());
+    let is_read = || creation_refused_by(&cluster, "apps", &json!({})).filter(|by| by == ORDINARY);
     eventually(is_read).await;
     for (namespace, spec) in [
         ("kube-system", json!({})),
@@ -148,19 +145,19 @@ async fn without_replicas_only_ordinary_pods_are_refused() {
         ("apps", json!({ "priorityClassName": "system-node-critical" })),
     ] {
         let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-        let created = stage.request("POST", &path, Some(&pod("new", &spec)));
+        let created = cluster.request("POST", &path, Some(&pod("new", &spec)));
         assert_eq!(created["spec"]["containers"][0]["image"], "nginx");
     }
     let mut changed = stored;
     changed["spec"]["containers"][0]["image"] = "redis".into();
-    let updated = stage.request("PUT", &format!("{path}/stored?dryRun=All"), Some(&changed));
+    let updated = cluster.request("PUT", &format!("{path}/stored?dryRun=All"), Some(&changed));
     assert_eq!(updated["spec"]["containers"][0]["image"], "redis");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn only_updates_that_change_images_match() {
-    let stage = set().await;
+    let cluster = set().await;
     let pods = "/api/v1/namespaces/apps/pods";
     let init = json!([container("init", "busybox"), container("side", "envoy")]);
     let debug =
@@ -173,14 +170,14 @@ async fn only_updates_that_change_images_match() {
         ("debugged", json!({})),
         ("mounted", json!({ "volumes": [empty, volume("model:1")] })),
     ] {
-        stage.request("POST", pods, Some(&pod(name, &spec)));
+        cluster.request("POST", pods, Some(&pod(name, &spec)));
     }
     let first = json!({ "spec": { "ephemeralContainers": [debug("first")] } });
-    stage.request("PATCH", &format!("{pods}/debugged/ephemeralcontainers"), Some(&first));
+    cluster.request("PATCH", &format!("{pods}/debugged/ephemeralcontainers"), Some(&first));
 
-    register(&stage, &failing(UPDATES));
+    register(&cluster, &failing(UPDATES));
     let refused = |path: &str, change: &Value| {
-        refused_by(&stage, "PATCH", &format!("{pods}/{path}?dryRun=All"), change)
+        refused_by(&cluster, "PATCH", &format!("{pods}/{path}?dryRun=All"), change)
     };
     let image = json!({ "spec": { "containers": [container("main", "redis")] } });
     eventually(|| refused("plain", &image).filter(|by| by == UPDATES)).await;
@@ -218,7 +215,7 @@ async fn only_updates_that_change_images_match() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn update_of_a_pod_with_many_containers_matches() {
-    let stage = set().await;
+    let cluster = set().await;
     let pods = "/api/v1/namespaces/apps/pods";
     let many = |count: usize, last: &str| -> Value {
         let image =
@@ -226,11 +223,15 @@ async fn update_of_a_pod_with_many_containers_matches() {
         (0..count).map(|nth| container(&format!("container-{nth}"), image(nth))).collect()
     };
     let count = 2_000;
-    stage.request("POST", pods, Some(&pod("many", &json!({ "containers": many(count, "nginx") }))));
-    register(&stage, &failing(UPDATES));
+    cluster.request(
+        "POST",
+        pods,
+        Some(&pod("many", &json!({ "containers": many(count, "nginx") }))),
+    );
+    register(&cluster, &failing(UPDATES));
     let path = format!("{pods}/many?dryRun=All");
     let image = json!({ "spec": { "containers": many(count, "redis") } });
-    let refused = |change: &Value| refused_by(&stage, "PATCH", &path, change);
+    let refused = |change: &Value| refused_by(&cluster, "PATCH", &path, change);
     eventually(|| refused(&image).filter(|by| by == UPDATES)).await;
     assert_eq!(refused(&json!({ "metadata": { "labels": { "a": "b" } } })), None);
 }

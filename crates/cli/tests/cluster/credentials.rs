@@ -12,17 +12,18 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
 use image_swap_cluster::leave;
+use image_swap_core::{control::policy::FailurePolicy, status::RegistryOutcome};
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use serde_json::Value;
 use tracing_subscriber::{fmt, fmt::MakeWriter};
 
 use crate::{
     install::{Account, Installed},
-    stage::{
+    stream::Stream,
+    test_cluster::{
         JET_SECRETS, SECRETS, controller_by, eventually, intervals, keys, now, parts, pod, release,
         settings, until,
     },
-    stream::Stream,
 };
 
 const USER: &str = "robot$of-the-company";
@@ -150,14 +151,14 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     };
     let mut registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
     let installed = Installed::with(VALUES).await;
-    let stage = &installed.stage;
+    let cluster = &installed.cluster;
     let as_controller = installed.client_as(Account::Controller).await;
     let as_admission = installed.client_as(Account::Admission).await;
     let mut running = controller_by(&as_controller, settings(), "one", intervals(), now);
-    let (replica, following) = stage.replica_by(&as_admission).await;
-    let (other, following_too) = stage.replica_by(&as_admission).await;
-    stage.serve_at_all(&[replica.port(), other.port()]);
-    until(&mut running.report, |it| it.policy.failure_policy == "Fail").await;
+    let (replica, following) = cluster.replica_by(&as_admission).await;
+    let (other, following_too) = cluster.replica_by(&as_admission).await;
+    cluster.serve_at_all(&[replica.port(), other.port()]);
+    until(&mut running.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
     // A registry that takes the password, and one that does not.
     let domain = registry.address();
@@ -168,18 +169,18 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     // A misspelt key, and one that nobody knows.
     good.insert("Password", PASSWORD.into());
     good.insert("TOKEN", PASSWORD.into());
-    stage.declare(JET_SECRETS, "registry-info", &good);
-    let outcome = |outcome: &'static str| {
-        move |it: &image_swap_cluster::Report| {
+    cluster.declare(JET_SECRETS, "registry-info", &good);
+    let outcome = |outcome: RegistryOutcome| {
+        move |it: &image_swap_core::status::ControllerReport| {
             it.registry.as_ref().is_some_and(|it| it.outcome == outcome)
         }
     };
-    until(&mut running.report, outcome("ok")).await;
+    until(&mut running.report, outcome(RegistryOutcome::Ok)).await;
     tokio::task::block_in_place(|| registry.set_credentials(&login("another")).unwrap());
     let mut changed = good.clone();
     changed.insert("BASE_PATH", "elsewhere".into());
-    stage.declare(JET_SECRETS, "registry-info", &changed);
-    until(&mut running.report, outcome("unauthorized")).await;
+    cluster.declare(JET_SECRETS, "registry-info", &changed);
+    until(&mut running.report, outcome(RegistryOutcome::Unauthorized)).await;
 
     // Mistakes that people make with it, each refused.
     let userinfo = format!("{USER}:{PASSWORD}@{domain}");
@@ -196,19 +197,19 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     ] {
         let mut wrong = good.clone();
         wrong.insert(key, value);
-        stage.declare(JET_SECRETS, "registry-info", &wrong);
+        cluster.declare(JET_SECRETS, "registry-info", &wrong);
         until(&mut running.report, |it| !it.declaration.refused.is_empty()).await;
-        stage.declare(JET_SECRETS, "registry-info", &good);
+        cluster.declare(JET_SECRETS, "registry-info", &good);
         until(&mut running.report, |it| it.declaration.refused.is_empty()).await;
     }
 
     // Pods, one of them for good, and the Secret that they are given.
     let swapped: &'static str = Box::leak(format!("{domain}/").into_boxed_str());
-    let mut stream = Stream::begin(&stage.client, swapped);
+    let mut stream = Stream::begin(&cluster.client, swapped);
     stream.more().await;
     stream.end().await;
-    let stored = stage.request("POST", "/api/v1/namespaces/apps/pods", Some(&pod()));
-    eventually(|| stage.get("/api/v1/namespaces/apps/secrets/image-swap-pull")).await;
+    let stored = cluster.request("POST", "/api/v1/namespaces/apps/pods", Some(&pod()));
+    eventually(|| cluster.get("/api/v1/namespaces/apps/secrets/image-swap-pull")).await;
 
     assert_hidden("a pod", &stored.to_string());
     assert_hidden("the report", &format!("{:?}", running.report.borrow()));
@@ -218,12 +219,12 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
         ("an Event", "/apis/events.k8s.io/v1/events"),
         ("a ConfigMap", "/api/v1/configmaps"),
         ("a Lease", "/apis/coordination.k8s.io/v1/leases"),
-        ("a registration", crate::stage::REGISTRATIONS),
-        ("a ClusterRole", crate::stage::ANCHORS),
+        ("a registration", crate::test_cluster::REGISTRATIONS),
+        ("a ClusterRole", crate::test_cluster::ANCHORS),
         ("a namespace", "/api/v1/namespaces"),
         ("a Deployment", "/apis/apps/v1/deployments"),
     ] {
-        let list = stage.get(path).unwrap();
+        let list = cluster.get(path).unwrap();
         assert!(!list["items"].as_array().unwrap().is_empty(), "{path}");
         assert_hidden(what, &list.to_string());
     }
@@ -252,7 +253,7 @@ const KEEPERS: [&str; 5] = [
 ];
 
 fn secrets_with_it(installed: &Installed) -> Vec<String> {
-    let list = installed.stage.get("/api/v1/secrets").unwrap();
+    let list = installed.cluster.get("/api/v1/secrets").unwrap();
     let mut found: BTreeMap<String, bool> = BTreeMap::new();
     for secret in list["items"].as_array().unwrap() {
         let text = |key: &str| secret["metadata"][key].as_str().unwrap();

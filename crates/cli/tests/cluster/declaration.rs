@@ -1,26 +1,26 @@
 //! The declaration in force, from the page's Secret to every replica.
 
-use image_swap_core::cluster::effective::Origin;
+use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::Severity};
 
-use crate::stage::{JET_SECRETS, SECRETS, Stage, eventually, keys, settings, until};
+use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, settings, until};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_nothing() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
-    let (one, _following) = stage.replica().await;
-    let (two, _following_too) = stage.replica().await;
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    let (one, _following) = cluster.replica().await;
+    let (two, _following_too) = cluster.replica().await;
     let mut replicas = [one.served(), two.served()];
 
     // Nothing is declared: no rules, and the namespace is there for the Secret.
     for replica in &mut replicas {
-        until(replica, |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+        until(replica, |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce))).await;
     }
-    assert!(stage.get("/api/v1/namespaces/jet-system").is_some());
+    assert!(cluster.get("/api/v1/namespaces/jet-system").is_some());
 
     // The chart's declaration.
-    stage.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
+    cluster.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     for replica in &mut replicas {
         let served = served_from(replica, Origin::Chart).await;
         assert_eq!(
@@ -33,7 +33,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     }
 
     // registry-info wins, and the difference is told.
-    stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     for replica in &mut replicas {
         let served = served_from(replica, Origin::RegistryInfo).await;
         assert_eq!(
@@ -41,7 +41,8 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
             "page.example.org/airgap/docker.io/library/nginx"
         );
     }
-    let report = until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    let report =
+        until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     assert_eq!(report.declaration.differs, ["DOMAIN", "MIRROR_REGISTRIES"]);
     let in_force = report.declaration.hash;
     // No such registry exists, which is told, and stops nothing.
@@ -54,12 +55,13 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     // A malformed one changes nothing, and is told with line, column and reason.
     let mut bad = keys("page.example.org");
     bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,\ngcr.io::no target".into());
-    stage.declare(JET_SECRETS, "registry-info", &bad);
+    cluster.declare(JET_SECRETS, "registry-info", &bad);
     let report = until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
     assert_eq!(report.declaration.hash, in_force);
-    let finding = report.declaration.findings.iter().find(|it| it.severity == "error").unwrap();
+    let finding =
+        report.declaration.findings.iter().find(|it| it.severity == Severity::Error).unwrap();
     assert_eq!((finding.line, finding.key.as_deref()), (2, Some("MIRROR_REGISTRIES")));
-    let events = stage.events("jet-system", "RegistryInfoRefused");
+    let events = cluster.events("jet-system", "RegistryInfoRefused");
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["regarding"]["name"], "registry-info");
     assert!(
@@ -70,13 +72,13 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 
     // Another mistake is another event.
     bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,quay.io::none".into());
-    stage.declare(JET_SECRETS, "registry-info", &bad);
+    cluster.declare(JET_SECRETS, "registry-info", &bad);
     until(&mut controller.report, |it| {
-        it.declaration.findings.iter().any(|it| it.severity == "error" && it.line == 1)
+        it.declaration.findings.iter().any(|it| it.severity == Severity::Error && it.line == 1)
     })
     .await;
     eventually(|| {
-        let events = stage.events("jet-system", "RegistryInfoRefused");
+        let events = cluster.events("jet-system", "RegistryInfoRefused");
         let notes = events.iter().filter_map(|event| event["note"].as_str());
         notes.into_iter().any(|note| note.contains("line 1, column 40")).then_some(())
     })
@@ -84,8 +86,8 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 
     // So does an emptied one, also for a controller that begins anew.
     drop(controller);
-    stage.declare(JET_SECRETS, "registry-info", &std::collections::BTreeMap::new());
-    let mut controller = stage.controller(settings(), "another");
+    cluster.declare(JET_SECRETS, "registry-info", &std::collections::BTreeMap::new());
+    let mut controller = cluster.controller(settings(), "another");
     let report = until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
     assert_eq!(report.declaration.hash, in_force);
     for replica in &replicas {
@@ -93,11 +95,11 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     }
 
     // Without it the chart's counts again, and without both nothing.
-    stage.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
+    cluster.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
     for replica in &mut replicas {
         served_from(replica, Origin::Chart).await;
     }
-    stage.request("DELETE", &format!("{SECRETS}/image-swap-declaration"), None);
+    cluster.request("DELETE", &format!("{SECRETS}/image-swap-declaration"), None);
     for replica in &mut replicas {
         served_from(replica, Origin::None).await;
     }
@@ -106,11 +108,11 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     // base64 of what no other Secret than the last good one may hold.
     let hidden = |value: &serde_json::Value| {
         use base64::{Engine, engine::general_purpose::STANDARD};
@@ -118,22 +120,22 @@ async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
         let texts = data.map(|it| STANDARD.decode(it.as_str().unwrap()).unwrap());
         texts.map(|it| String::from_utf8(it).unwrap()).any(|it| it.contains("s3cret-of-the-robot"))
     };
-    let effective = stage.get(&format!("{SECRETS}/image-swap-effective")).unwrap();
+    let effective = cluster.get(&format!("{SECRETS}/image-swap-effective")).unwrap();
     assert!(!hidden(&effective));
-    assert!(hidden(&stage.get(&format!("{SECRETS}/image-swap-last-good")).unwrap()));
+    assert!(hidden(&cluster.get(&format!("{SECRETS}/image-swap-last-good")).unwrap()));
     assert_eq!(
         effective["metadata"]["ownerReferences"][0]["kind"], "ClusterRole",
         "it goes when the release does"
     );
-    let status = stage.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
+    let status = cluster.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
     assert!(!status.unwrap().to_string().contains("s3cret"));
 }
 
 async fn served_from(
-    replica: &mut tokio::sync::watch::Receiver<Option<image_swap_cluster::Served>>,
+    replica: &mut tokio::sync::watch::Receiver<Option<image_swap_cluster::ReplicaState>>,
     origin: Origin,
-) -> image_swap_cluster::Served {
-    until(replica, |it| it.as_ref().is_some_and(|it| it.origin == origin && it.audit.is_some()))
+) -> image_swap_cluster::ReplicaState {
+    until(replica, |it| it.as_ref().is_some_and(|it| it.origin == origin && it.mode.is_some()))
         .await
         .unwrap()
 }

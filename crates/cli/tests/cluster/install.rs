@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{ANCHORS, NAMESPACE, Stage, parts};
+use crate::test_cluster::{ANCHORS, NAMESPACE, TestCluster, parts};
 
 /// Everything that is asked, once it is answered; a watch when it begins.
 const AUDIT: &str = r#"{
@@ -22,7 +22,7 @@ const AUDIT: &str = r#"{
 
 /// A cluster with the chart's objects in it.
 pub(crate) struct Installed {
-    pub(crate) stage: Stage,
+    pub(crate) cluster: TestCluster,
     files: RunDir,
 }
 
@@ -81,15 +81,15 @@ impl Installed {
             ],
             ..options
         };
-        let stage = Stage::bare(&options).await;
-        tokio::task::block_in_place(|| install(&stage, major, values));
-        Self { stage, files }
+        let cluster = TestCluster::bare(&options).await;
+        tokio::task::block_in_place(|| install(&cluster, major, values));
+        Self { cluster, files }
     }
 
     /// Returns the Deployment of the controller.
     pub(crate) fn controller(&self) -> Value {
         let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
-        self.stage.get(&format!("{deployments}/image-swap-controller")).unwrap()
+        self.cluster.get(&format!("{deployments}/image-swap-controller")).unwrap()
     }
 
     /// Returns the roles of `account`.
@@ -101,12 +101,12 @@ impl Installed {
             }
             Account::Admission => vec![format!("{roles}/image-swap-admission")],
         };
-        paths.iter().map(|path| self.stage.get(path).unwrap()).collect()
+        paths.iter().map(|path| self.cluster.get(path).unwrap()).collect()
     }
 
     /// A client that is `account` as far as the API server is concerned.
     pub(crate) async fn client_as(&self, account: Account) -> Client {
-        let mut file = Kubeconfig::read_from(self.stage.control_plane.kubeconfig()).unwrap();
+        let mut file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
         for named in &mut file.auth_infos {
             named.auth_info.as_mut().unwrap().impersonate = Some(account.user());
         }
@@ -121,8 +121,8 @@ impl Installed {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
         });
         let path = format!("{accounts}/image-swap-controller/token");
-        let token = self.stage.request("POST", &path, Some(&request))["status"]["token"].clone();
-        let file = Kubeconfig::read_from(self.stage.control_plane.kubeconfig()).unwrap();
+        let token = self.cluster.request("POST", &path, Some(&request))["status"]["token"].clone();
+        let file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
         config.auth_info = serde_json::from_value(json!({ "token": token })).unwrap();
@@ -167,9 +167,9 @@ impl Installed {
     }
 }
 
-fn install(stage: &Stage, major: HelmMajor, values: &str) {
+fn install(cluster: &TestCluster, major: HelmMajor, values: &str) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
-    let kubeconfig = stage.control_plane.kubeconfig();
+    let kubeconfig = cluster.control_plane.kubeconfig();
     let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
     let chart = chart.canonicalize().unwrap();
     helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();

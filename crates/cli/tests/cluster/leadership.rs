@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use image_swap_cluster::{Election, Times};
+use image_swap_cluster::{LeaderElection, LeaseTiming};
 use serde_json::json;
 
-use crate::stage::{Stage, release, until};
+use crate::test_cluster::{TestCluster, release, until};
 
-fn times() -> Times {
-    Times { duration: Duration::from_secs(3), period: Duration::from_millis(300) }
+fn times() -> LeaseTiming {
+    LeaseTiming { duration: Duration::from_secs(3), period: Duration::from_millis(300) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn one_leads_and_when_it_is_gone_the_other_does() {
-    let stage = Stage::set().await;
-    let mut one = Election::new(&stage.client, &release(), "one", times());
+    let cluster = TestCluster::set().await;
+    let mut one = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut first = one.leadership();
     let running = tokio::spawn(async move { one.run().await });
     until(&mut first, |leads| *leads).await;
 
-    let mut two = Election::new(&stage.client, &release(), "two", times());
+    let mut two = LeaderElection::new(&cluster.client, &release(), "two", times());
     let mut second = two.leadership();
     let waiting = tokio::spawn(async move { two.run().await });
     // Killed, it gives nothing away: the other one waits for the lease to end.
@@ -28,7 +28,7 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
     until(&mut second, |leads| *leads).await;
     let lease =
         "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases/image-swap-controller";
-    let lease = stage.get(lease).unwrap();
+    let lease = cluster.get(lease).unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "two");
     // It goes when the release does.
     let owner = &lease["metadata"]["ownerReferences"][0];
@@ -39,14 +39,14 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
-    let mut stage = Stage::set().await;
-    let mut election = Election::new(&stage.client, &release(), "one", times());
+    let mut cluster = TestCluster::set().await;
+    let mut election = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut leadership = election.leadership();
     let running = tokio::spawn(async move { election.run().await });
     until(&mut leadership, |leads| *leads).await;
-    stage.control_plane.api_server().stop().unwrap();
+    cluster.control_plane.api_server().stop().unwrap();
     until(&mut leadership, |leads| !*leads).await;
-    tokio::task::block_in_place(|| stage.control_plane.wait_ready().unwrap());
+    tokio::task::block_in_place(|| cluster.control_plane.wait_ready().unwrap());
     until(&mut leadership, |leads| *leads).await;
     running.abort();
 }

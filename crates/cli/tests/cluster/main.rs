@@ -23,7 +23,7 @@ mod registration;
 mod registry;
 mod replica;
 mod service;
-mod stage;
 mod status;
 mod steps;
 mod stream;
+mod test_cluster;

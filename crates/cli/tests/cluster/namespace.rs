@@ -2,14 +2,15 @@
 //! not run.
 
 use image_swap_cluster::Controller;
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
 use crate::{
     install::Installed,
     replica::Replica,
-    stage::{
-        ANCHORS, NAMESPACE, Running, Stage, controller_by, eventually, intervals, now, pod,
+    test_cluster::{
+        ANCHORS, NAMESPACE, Running, TestCluster, controller_by, eventually, intervals, now, pod,
         release, settings, until,
     },
 };
@@ -21,26 +22,27 @@ const PODS: &str = "/api/v1/namespaces/apps/pods";
 
 /// A cluster with a registration under `Fail`, and the controllers that delete namespaces
 /// and collect garbage.
-async fn set() -> (Stage, Running, std::sync::Arc<Replica>, image_swap_cluster::Following) {
+async fn set() -> (TestCluster, Running, std::sync::Arc<Replica>, image_swap_cluster::ReplicaTasks)
+{
     let options = Options { controller_manager: true, ..Options::default() };
-    let stage = Stage::set_with(&options).await;
-    let mut controller = stage.controller(settings(), "one");
-    let (replica, following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
-    (stage, controller, replica, following)
+    let cluster = TestCluster::set_with(&options).await;
+    let mut controller = cluster.controller(settings(), "one");
+    let (replica, following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+    (cluster, controller, replica, following)
 }
 
-fn delete_namespace(stage: &Stage, replica: &Replica) {
-    stage.request("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}"), None);
+fn delete_namespace(cluster: &TestCluster, replica: &Replica) {
+    cluster.request("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}"), None);
     replica.stop();
 }
 
 /// Waits until an ordinary pod is admitted, and no registration is left.
-async fn pods_are_admitted(stage: &Stage) {
-    eventually(|| stage.registration().is_none().then_some(())).await;
+async fn pods_are_admitted(cluster: &TestCluster) {
+    eventually(|| cluster.registration().is_none().then_some(())).await;
     let admitted = || {
-        let ask = || stage.control_plane.request("POST", PODS, Some(&pod())).unwrap();
+        let ask = || cluster.control_plane.request("POST", PODS, Some(&pod())).unwrap();
         (tokio::task::block_in_place(ask).status == 201).then_some(())
     };
     eventually(admitted).await;
@@ -49,14 +51,14 @@ async fn pods_are_admitted(stage: &Stage) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_leader_deregisters_when_its_namespace_is_deleted() {
-    let (stage, _controller, replica, _following) = set().await;
+    let (cluster, _controller, replica, _following) = set().await;
     // Nothing of the namespace ends before the controller has seen it: a finalizer.
     let path = format!("/api/v1/namespaces/{NAMESPACE}/services/image-swap-admission");
     let held = json!({ "metadata": { "finalizers": ["example.org/held"] } });
-    stage.request("PATCH", &path, Some(&held));
-    delete_namespace(&stage, &replica);
-    pods_are_admitted(&stage).await;
-    let namespace = stage.get(&format!("/api/v1/namespaces/{NAMESPACE}")).unwrap();
+    cluster.request("PATCH", &path, Some(&held));
+    delete_namespace(&cluster, &replica);
+    pods_are_admitted(&cluster).await;
+    let namespace = cluster.get(&format!("/api/v1/namespaces/{NAMESPACE}")).unwrap();
     assert_eq!(namespace["status"]["phase"], "Terminating");
 }
 
@@ -65,10 +67,10 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_leader_deregisters_before_its_account_is_deleted() {
     let installed = Installed::managed(PAGE).await;
-    let stage = &installed.stage;
+    let cluster = &installed.cluster;
     let client = installed.client_by_token().await;
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);
-    let (replica, _following) = stage.replica().await;
+    let (replica, _following) = cluster.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
     until(&mut controller.report, |it| it.policy.registered).await;
     // The namespace does not end while a finalizer holds an object: Kubernetes alone would
@@ -77,42 +79,42 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "held", "finalizers": ["example.org/held"] },
     });
-    stage.request("POST", &format!("/api/v1/namespaces/{NAMESPACE}/configmaps"), Some(&map));
-    delete_namespace(stage, &replica);
-    pods_are_admitted(stage).await;
+    cluster.request("POST", &format!("/api/v1/namespaces/{NAMESPACE}/configmaps"), Some(&map));
+    delete_namespace(cluster, &replica);
+    pods_are_admitted(cluster).await;
     let account = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/image-swap-controller");
-    eventually(|| stage.get(&account).is_none().then_some(())).await;
-    assert!(stage.get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_some());
+    eventually(|| cluster.get(&account).is_none().then_some(())).await;
+    assert!(cluster.get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
-    let (stage, controller, replica, _following) = set().await;
+    let (cluster, controller, replica, _following) = set().await;
     let anchor = format!("{ANCHORS}/image-swap");
     let is_owned = |anchor: &Value| {
         let owners = anchor["metadata"]["ownerReferences"].as_array();
         owners.is_some_and(|owners| owners.iter().any(|it| it["kind"] == "Namespace"))
     };
-    eventually(|| stage.get(&anchor).filter(is_owned)).await;
+    eventually(|| cluster.get(&anchor).filter(is_owned)).await;
     drop(controller);
-    delete_namespace(&stage, &replica);
-    pods_are_admitted(&stage).await;
-    assert!(stage.get(&anchor).is_none());
+    delete_namespace(&cluster, &replica);
+    pods_are_admitted(&cluster).await;
+    assert!(cluster.get(&anchor).is_none());
 }
 
 /// A process that is signalled to end because its pod is deleted with the namespace.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_process_that_ends_deregisters_only_with_its_namespace() {
-    let stage = Stage::set().await;
-    let mut running = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut running = cluster.controller(settings(), "one");
     until(&mut running.report, |it| it.policy.registered).await;
     drop(running);
-    let controller = Controller::new(&stage.client, settings(), "one", intervals());
+    let controller = Controller::new(&cluster.client, settings(), "one", intervals());
     controller.end().await;
-    assert!(stage.registration().is_some(), "a rollout");
-    stage.request("DELETE", &format!("/api/v1/namespaces/{}", release().namespace), None);
+    assert!(cluster.registration().is_some(), "a rollout");
+    cluster.request("DELETE", &format!("/api/v1/namespaces/{}", release().namespace), None);
     controller.end().await;
-    assert!(stage.registration().is_none());
+    assert!(cluster.registration().is_none());
 }

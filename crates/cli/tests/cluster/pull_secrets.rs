@@ -2,13 +2,14 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::leave;
+use image_swap_core::control::policy::FailurePolicy;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::stage::{
-    ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, eventually, keys, pod, release,
-    settings, until,
+use crate::test_cluster::{
+    ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, TestCluster, eventually, keys, pod,
+    release, settings, until,
 };
 
 const SECRET: &str = "/api/v1/namespaces/apps/secrets/image-swap-pull";
@@ -36,17 +37,17 @@ fn pods_in(namespace: &str) -> String {
 }
 
 /// Creates a namespace, with a label if there is one.
-fn mk_namespace(stage: &Stage, name: &str, label: Option<(&str, &str)>) {
-    stage.control_plane.create_namespace(name).unwrap();
+fn mk_namespace(cluster: &TestCluster, name: &str, label: Option<(&str, &str)>) {
+    cluster.control_plane.create_namespace(name).unwrap();
     if let Some((key, value)) = label {
         let labels = json!({ "metadata": { "labels": { key: value } } });
-        stage.request("PATCH", &format!("/api/v1/namespaces/{name}"), Some(&labels));
+        cluster.request("PATCH", &format!("/api/v1/namespaces/{name}"), Some(&labels));
     }
 }
 
 /// An owner reference as former versions wrote it.
-fn anchor(stage: &Stage) -> Value {
-    let anchor = stage.get(&format!("{ANCHORS}/image-swap")).unwrap();
+fn anchor(cluster: &TestCluster) -> Value {
+    let anchor = cluster.get(&format!("{ANCHORS}/image-swap")).unwrap();
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "name": "image-swap", "uid": anchor["metadata"]["uid"],
@@ -67,24 +68,24 @@ fn password(secret: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
     // The service account's Secrets are the pod's own: they stay.
     let account = "/api/v1/namespaces/apps/serviceaccounts/default";
     let theirs = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
-    stage.request("PATCH", account, Some(&theirs));
-    let stored = stage.request("POST", PODS, Some(&pod()));
+    cluster.request("PATCH", account, Some(&theirs));
+    let stored = cluster.request("POST", PODS, Some(&pod()));
     assert_eq!(
         stored["spec"]["imagePullSecrets"],
         json!([{ "name": "theirs" }, { "name": "image-swap-pull" }])
     );
-    let secret = eventually(|| stage.get(SECRET)).await;
+    let secret = eventually(|| cluster.get(SECRET)).await;
     assert_eq!(secret["type"], "kubernetes.io/dockerconfigjson");
     assert!(secret["metadata"]["ownerReferences"].is_null(), "it outlives the release");
     let credential = json!({
@@ -96,7 +97,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     // An update changes no list: it is immutable.
     let path = format!("{PODS}/{}", stored["metadata"]["name"].as_str().unwrap());
     let image = json!({ "spec": { "containers": [{ "name": "main", "image": "redis" }] } });
-    let updated = stage.request("PATCH", &path, Some(&image));
+    let updated = cluster.request("PATCH", &path, Some(&image));
     assert_eq!(
         updated["spec"]["containers"][0]["image"],
         "h.example.org/airgap/docker.io/library/redis"
@@ -105,116 +106,117 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
 
     // A namespace without a swapped pod gets none.
     until(&mut controller.report, |it| it.pull_secrets.namespaces == 1).await;
-    assert!(stage.get(&format!("{SECRETS}/image-swap-pull")).is_none());
-    let status = stage.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
+    assert!(cluster.get(&format!("{SECRETS}/image-swap-pull")).is_none());
+    let status = cluster.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
     assert!(!status.unwrap().to_string().contains("s3cret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn it_is_kept_current_and_removed_again() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let mut declared = keys(HOST);
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    let first = stage.request("POST", PODS, Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET)).await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    let first = cluster.request("POST", PODS, Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET)).await;
 
     // A new password.
     declared.insert("PASSWORD", "rotated".into());
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    eventually(|| stage.get(SECRET).filter(|it| password(it) == "rotated")).await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    eventually(|| cluster.get(SECRET).filter(|it| password(it) == "rotated")).await;
 
     // Somebody changes it, or takes it away.
     let nobody = json!({ ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) });
-    stage.request("PATCH", SECRET, Some(&json!({ "data": nobody })));
-    eventually(|| stage.get(SECRET).filter(|it| it["data"] != nobody)).await;
-    let owned = json!({ "metadata": { "ownerReferences": [anchor(&stage)] } });
-    stage.request("PATCH", SECRET, Some(&owned));
-    eventually(|| stage.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null())).await;
-    stage.request("DELETE", SECRET, None);
-    eventually(|| stage.get(SECRET)).await;
+    cluster.request("PATCH", SECRET, Some(&json!({ "data": nobody })));
+    eventually(|| cluster.get(SECRET).filter(|it| it["data"] != nobody)).await;
+    let owned = json!({ "metadata": { "ownerReferences": [anchor(&cluster)] } });
+    cluster.request("PATCH", SECRET, Some(&owned));
+    eventually(|| cluster.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null()))
+        .await;
+    cluster.request("DELETE", SECRET, None);
+    eventually(|| cluster.get(SECRET)).await;
     // No write mends that one: it is made anew.
-    stage.request("PATCH", SECRET, Some(&json!({ "immutable": true })));
+    cluster.request("PATCH", SECRET, Some(&json!({ "immutable": true })));
     declared.insert("PASSWORD", "again".into());
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    eventually(|| stage.get(SECRET).filter(|it| password(it) == "again")).await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    eventually(|| cluster.get(SECRET).filter(|it| password(it) == "again")).await;
 
     // The last swapped pod goes, and a while later the Secret.
-    let second = stage.request("POST", PODS, Some(&swapped_pod()));
-    stage.kill(PODS, &first);
-    stage.kill(PODS, &second);
-    eventually(|| stage.get(SECRET).is_none().then_some(())).await;
+    let second = cluster.request("POST", PODS, Some(&swapped_pod()));
+    cluster.kill(PODS, &first);
+    cluster.kill(PODS, &second);
+    eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
 
     // A new one comes, and the credential goes: the Secret stays for the pod.
-    mk_namespace(&stage, "more", None);
-    let first = stage.request("POST", PODS, Some(&swapped_pod()));
-    let second = stage.request("POST", &pods_in("more"), Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET).and(stage.get(&secret_in("more")))).await;
+    mk_namespace(&cluster, "more", None);
+    let first = cluster.request("POST", PODS, Some(&swapped_pod()));
+    let second = cluster.request("POST", &pods_in("more"), Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET).and(cluster.get(&secret_in("more")))).await;
     declared.remove("USERNAME");
     declared.remove("PASSWORD");
-    stage.declare(JET_SECRETS, "registry-info", &declared);
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
     until(&mut controller.report, |it| !it.pull_secrets.kept).await;
-    stage.kill(&pods_in("more"), &second);
-    eventually(|| stage.get(&secret_in("more")).is_none().then_some(())).await;
-    assert!(stage.get(SECRET).is_some(), "a living pod names it");
-    stage.kill(PODS, &first);
-    eventually(|| stage.get(SECRET).is_none().then_some(())).await;
+    cluster.kill(&pods_in("more"), &second);
+    eventually(|| cluster.get(&secret_in("more")).is_none().then_some(())).await;
+    assert!(cluster.get(SECRET).is_some(), "a living pod names it");
+    cluster.kill(PODS, &first);
+    eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
 }
 
 /// Starts a cluster in which two namespaces have a pull Secret and a pod each. Returns the
 /// pods, the one in `apps` first.
-async fn stage_with_secrets() -> (Stage, Running, Value, Value) {
-    let stage = Stage::set().await;
-    mk_namespace(&stage, "more", None);
-    let mut controller = stage.controller(settings(), "one");
+async fn stage_with_secrets() -> (TestCluster, Running, Value, Value) {
+    let cluster = TestCluster::set().await;
+    mk_namespace(&cluster, "more", None);
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    let living = stage.request("POST", PODS, Some(&swapped_pod()));
-    let ended = stage.request("POST", &pods_in("more"), Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET).and(stage.get(&secret_in("more")))).await;
-    (stage, controller, living, ended)
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    let living = cluster.request("POST", PODS, Some(&swapped_pod()));
+    let ended = cluster.request("POST", &pods_in("more"), Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET).and(cluster.get(&secret_in("more")))).await;
+    (cluster, controller, living, ended)
 }
 
 /// Ends a pod of the namespace `more`.
-fn end(stage: &Stage, pod: &Value, phase: &str) {
+fn end(cluster: &TestCluster, pod: &Value, phase: &str) {
     let path = format!("{}/{}/status", pods_in("more"), pod["metadata"]["name"].as_str().unwrap());
-    stage.request("PATCH", &path, Some(&json!({ "status": { "phase": phase } })));
+    cluster.request("PATCH", &path, Some(&json!({ "status": { "phase": phase } })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn turned_off_secrets_stay_for_living_pods() {
-    let (stage, controller, living, ended) = stage_with_secrets().await;
+    let (cluster, controller, living, ended) = stage_with_secrets().await;
     drop(controller);
     // As a former version left it.
-    let owned = json!({ "metadata": { "ownerReferences": [anchor(&stage)] } });
-    stage.request("PATCH", SECRET, Some(&owned));
-    end(&stage, &ended, "Succeeded");
+    let owned = json!({ "metadata": { "ownerReferences": [anchor(&cluster)] } });
+    cluster.request("PATCH", SECRET, Some(&owned));
+    end(&cluster, &ended, "Succeeded");
 
     let mut off = settings();
     off.pull_secrets = false;
-    let _controller = stage.controller(off, "two");
-    eventually(|| stage.get(&secret_in("more")).is_none().then_some(())).await;
+    let _controller = cluster.controller(off, "two");
+    eventually(|| cluster.get(&secret_in("more")).is_none().then_some(())).await;
     let kept =
-        eventually(|| stage.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null()))
+        eventually(|| cluster.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null()))
             .await;
     assert_eq!(password(&kept), "s3cret-of-the-robot");
-    stage.kill(PODS, &living);
-    eventually(|| stage.get(SECRET).is_none().then_some(())).await;
+    cluster.kill(PODS, &living);
+    eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn release_that_leaves_keeps_what_pods_need() {
-    let (stage, controller, living, ended) = stage_with_secrets().await;
-    end(&stage, &ended, "Failed");
-    let before = stage.get(SECRET).unwrap();
+    let (cluster, controller, living, ended) = stage_with_secrets().await;
+    end(&cluster, &ended, "Failed");
+    let before = cluster.get(SECRET).unwrap();
 
-    leave(&stage.client, &release()).await.unwrap();
-    assert!(stage.get(&secret_in("more")).is_none(), "no pod needs it");
-    let kept = stage.get(SECRET).unwrap();
+    leave(&cluster.client, &release()).await.unwrap();
+    assert!(cluster.get(&secret_in("more")).is_none(), "no pod needs it");
+    let kept = cluster.get(SECRET).unwrap();
     assert_eq!(kept["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(kept["data"], before["data"]);
     let metadata = &kept["metadata"];
@@ -231,12 +233,12 @@ async fn release_that_leaves_keeps_what_pods_need() {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": { "name": "other-image-swap" },
     });
-    stage.request("POST", ANCHORS, Some(&anchor));
+    cluster.request("POST", ANCHORS, Some(&anchor));
     let mut declared = keys(HOST);
     declared.insert("PASSWORD", "rotated".into());
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    let _controller = stage.controller(next, "two");
-    let adopted = eventually(|| stage.get(SECRET).filter(|it| password(it) == "rotated")).await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    let _controller = cluster.controller(next, "two");
+    let adopted = eventually(|| cluster.get(SECRET).filter(|it| password(it) == "rotated")).await;
     let metadata = &adopted["metadata"];
     assert_eq!(metadata["labels"]["image-swap.io/managed-by"], "other-image-swap");
     assert!(metadata["ownerReferences"].is_null() && metadata["annotations"].is_null());
@@ -245,12 +247,12 @@ async fn release_that_leaves_keeps_what_pods_need() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn forged_records_get_no_credential() {
-    let stage = Stage::set().await;
+    let cluster = TestCluster::set().await;
     let disabled = Some(("k8s.twr.io/imageswap", "disabled"));
     for (name, label) in
         [("opted-out", disabled), ("filled", disabled), ("later", None), ("own", None)]
     {
-        mk_namespace(&stage, name, label);
+        mk_namespace(&cluster, name, label);
     }
     // A Secret that claims to be image-swap's, to be filled in.
     let empty = json!({
@@ -262,46 +264,46 @@ async fn forged_records_get_no_credential() {
         },
         "data": { ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) },
     });
-    stage.request("POST", "/api/v1/namespaces/filled/secrets", Some(&empty));
+    cluster.request("POST", "/api/v1/namespaces/filled/secrets", Some(&empty));
     for namespace in ["opted-out", "filled"] {
-        stage.request("POST", &pods_in(namespace), Some(&swapped_pod()));
+        cluster.request("POST", &pods_in(namespace), Some(&swapped_pod()));
     }
     let mut annotated = pod();
     annotated["metadata"]["annotations"] = json!({ "image-swap.io/original-images": "anything" });
     annotated["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
-    stage.request("POST", &pods_in("later"), Some(&annotated));
+    cluster.request("POST", &pods_in("later"), Some(&annotated));
     let mut own = swapped_pod();
     own["metadata"]["labels"] = json!({ "k8s.twr.io/imageswap": "disabled" });
-    stage.request("POST", &pods_in("own"), Some(&own));
+    cluster.request("POST", &pods_in("own"), Some(&own));
 
-    let mut controller = stage.controller(settings(), "one");
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let mut declared = keys(HOST);
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    stage.request("POST", PODS, Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET)).await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    cluster.request("POST", PODS, Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET)).await;
     until(&mut controller.report, |it| it.pull_secrets.namespaces == 1).await;
     for namespace in ["opted-out", "later", "own"] {
-        assert!(stage.get(&secret_in(namespace)).is_none(), "{namespace}");
+        assert!(cluster.get(&secret_in(namespace)).is_none(), "{namespace}");
     }
-    let filled = || stage.get(&secret_in("filled")).unwrap();
+    let filled = || cluster.get(&secret_in("filled")).unwrap();
     assert_eq!(filled()["data"], empty["data"]);
 
     // A namespace that opts out later keeps what it has, and gets nothing new.
     let label =
         |value: Value| json!({ "metadata": { "labels": { "k8s.twr.io/imageswap": value } } });
-    mk_namespace(&stage, "witness", None);
-    stage.request("POST", &pods_in("witness"), Some(&swapped_pod()));
-    eventually(|| stage.get(&secret_in("witness"))).await;
-    stage.request("PATCH", "/api/v1/namespaces/apps", Some(&label("disabled".into())));
+    mk_namespace(&cluster, "witness", None);
+    cluster.request("POST", &pods_in("witness"), Some(&swapped_pod()));
+    eventually(|| cluster.get(&secret_in("witness"))).await;
+    cluster.request("PATCH", "/api/v1/namespaces/apps", Some(&label("disabled".into())));
     until(&mut controller.report, |it| it.pull_secrets.namespaces >= 2).await;
     declared.insert("PASSWORD", "rotated".into());
-    stage.declare(JET_SECRETS, "registry-info", &declared);
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
     let rotated =
-        |namespace: &str| stage.get(&secret_in(namespace)).filter(|it| password(it) == "rotated");
+        |namespace: &str| cluster.get(&secret_in(namespace)).filter(|it| password(it) == "rotated");
     eventually(|| rotated("witness")).await;
-    assert_eq!(password(&stage.get(SECRET).unwrap()), "s3cret-of-the-robot");
-    stage.request("PATCH", "/api/v1/namespaces/apps", Some(&label(Value::Null)));
+    assert_eq!(password(&cluster.get(SECRET).unwrap()), "s3cret-of-the-robot");
+    cluster.request("PATCH", "/api/v1/namespaces/apps", Some(&label(Value::Null)));
     eventually(|| rotated("apps")).await;
     assert_eq!(filled()["data"], empty["data"]);
 }
@@ -309,12 +311,12 @@ async fn forged_records_get_no_credential() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn selectors_that_others_add_limit_the_credential() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
-    let mut registration = stage.registration().unwrap();
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
+    let mut registration = cluster.registration().unwrap();
     for entry in registration["webhooks"].as_array_mut().unwrap() {
         let exists = json!({ "key": "control-plane", "operator": "DoesNotExist" });
         let selector = &mut entry["namespaceSelector"]["matchExpressions"];
@@ -324,49 +326,49 @@ async fn selectors_that_others_add_limit_the_credential() {
         }
     }
     let path = format!("{REGISTRATIONS}/image-swap-admission");
-    stage.request("PATCH", &path, Some(&json!({ "webhooks": registration["webhooks"] })));
-    mk_namespace(&stage, "plane", Some(("control-plane", "true")));
-    stage.request("POST", &pods_in("plane"), Some(&swapped_pod()));
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    cluster.request("PATCH", &path, Some(&json!({ "webhooks": registration["webhooks"] })));
+    mk_namespace(&cluster, "plane", Some(("control-plane", "true")));
+    cluster.request("POST", &pods_in("plane"), Some(&swapped_pod()));
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
     // A replica without rules would remove the record of a pod that it does not swap.
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
-    stage.request("POST", PODS, Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET)).await;
+    cluster.request("POST", PODS, Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET)).await;
     until(&mut controller.report, |it| it.pull_secrets.namespaces == 1).await;
-    assert!(stage.get(&secret_in("plane")).is_none());
+    assert!(cluster.get(&secret_in("plane")).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn another_writer_does_not_drive_writes() {
     const CHANGES: u64 = 200;
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    stage.request("POST", PODS, Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET)).await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    cluster.request("POST", PODS, Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET)).await;
     let began = std::time::Instant::now();
     for change in 0..CHANGES {
         let data = json!({ ".dockerconfigjson": STANDARD.encode(format!(r#"{{"n":{change}}}"#)) });
-        stage.request("PATCH", SECRET, Some(&json!({ "data": data })));
+        cluster.request("PATCH", SECRET, Some(&json!({ "data": data })));
     }
     // Another namespace is served all the same.
-    mk_namespace(&stage, "more", None);
-    stage.request("POST", &pods_in("more"), Some(&swapped_pod()));
-    eventually(|| stage.get(&secret_in("more"))).await;
+    mk_namespace(&cluster, "more", None);
+    cluster.request("POST", &pods_in("more"), Some(&swapped_pod()));
+    eventually(|| cluster.get(&secret_in("more"))).await;
     let allowed = 1 + 5 + began.elapsed().as_secs() / 10 + 1;
     let report = until(&mut controller.report, |it| it.pull_secrets.writes > 1).await;
     assert!(report.pull_secrets.writes <= allowed, "{}", report.pull_secrets.writes);
     // In the end it is right.
-    eventually(|| stage.get(SECRET).filter(|it| auths(it).is_object())).await;
+    eventually(|| cluster.get(SECRET).filter(|it| auths(it).is_object())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_secret_names_namespace_and_reason() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     // The quota's status is the work of a controller that does not run here.
     let quotas = "/api/v1/namespaces/apps/resourcequotas";
@@ -374,100 +376,100 @@ async fn refused_secret_names_namespace_and_reason() {
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "q" },
         "spec": { "hard": { "secrets": "0" } },
     });
-    stage.request("POST", quotas, Some(&quota));
+    cluster.request("POST", quotas, Some(&quota));
     let status = json!({ "status": { "hard": { "secrets": "0" }, "used": { "secrets": "0" } } });
-    stage.request("PATCH", &format!("{quotas}/q/status"), Some(&status));
+    cluster.request("PATCH", &format!("{quotas}/q/status"), Some(&status));
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "any" } });
     eventually(|| {
         let path = "/api/v1/namespaces/apps/secrets?dryRun=All";
-        stage.control_plane.create(path, &secret).is_err().then_some(())
+        cluster.control_plane.create(path, &secret).is_err().then_some(())
     })
     .await;
 
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    stage.request("POST", PODS, Some(&swapped_pod()));
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    cluster.request("POST", PODS, Some(&swapped_pod()));
     let report = until(&mut controller.report, |it| it.pull_secrets.failed == 1).await;
     let failure = &report.pull_secrets.failures[0];
     assert_eq!(failure.namespace, "apps");
     assert!(failure.reason.contains("exceeded quota: q"), "{}", failure.reason);
     let events = eventually(|| {
-        Some(stage.events("apps", "PullSecretNotWritten")).filter(|events| !events.is_empty())
+        Some(cluster.events("apps", "PullSecretNotWritten")).filter(|events| !events.is_empty())
     })
     .await;
     assert!(events[0]["note"].as_str().unwrap().contains("exceeded quota: q"), "{events:?}");
     assert_eq!(events[0]["regarding"]["name"], "image-swap-pull");
 
-    stage.request("DELETE", &format!("{quotas}/q"), None);
-    eventually(|| stage.get(SECRET)).await;
+    cluster.request("DELETE", &format!("{quotas}/q"), None);
+    eventually(|| cluster.get(SECRET)).await;
     until(&mut controller.report, |it| it.pull_secrets.failed == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_secret_of_somebody_else_is_never_touched() {
-    let stage = Stage::set().await;
+    let cluster = TestCluster::set().await;
     let theirs = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "image-swap-pull" },
         "type": "kubernetes.io/dockerconfigjson",
         "data": { ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) },
     });
-    let before = stage.request("POST", "/api/v1/namespaces/apps/secrets", Some(&theirs));
-    let mut controller = stage.controller(settings(), "one");
+    let before = cluster.request("POST", "/api/v1/namespaces/apps/secrets", Some(&theirs));
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    let there = stage.request("POST", PODS, Some(&swapped_pod()));
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    let there = cluster.request("POST", PODS, Some(&swapped_pod()));
     let report = until(&mut controller.report, |it| it.pull_secrets.foreign_count == 1).await;
     assert_eq!(report.pull_secrets.foreign, ["apps"]);
-    let events = stage.events("apps", "PullSecretNotOurs");
+    let events = cluster.events("apps", "PullSecretNotOurs");
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["regarding"]["name"], "image-swap-pull");
     assert_eq!(events[0]["regarding"]["uid"], before["metadata"]["uid"]);
     // Nor when there is nothing to pull any more, or nobody to authenticate as.
-    stage.kill(PODS, &there);
+    cluster.kill(PODS, &there);
     until(&mut controller.report, |it| it.pull_secrets.foreign_count == 0).await;
-    stage.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
+    cluster.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
     until(&mut controller.report, |it| !it.pull_secrets.kept).await;
-    assert_eq!(stage.get(SECRET).unwrap(), before);
+    assert_eq!(cluster.get(SECRET).unwrap(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_controller_that_begins_finds_what_changed_meanwhile() {
-    let stage = Stage::set().await;
-    stage.control_plane.create_namespace("more").unwrap();
+    let cluster = TestCluster::set().await;
+    cluster.control_plane.create_namespace("more").unwrap();
     let more = "/api/v1/namespaces/more";
-    let mut controller = stage.controller(settings(), "one");
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
-    let gone = stage.request("POST", PODS, Some(&swapped_pod()));
-    eventually(|| stage.get(SECRET)).await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
+    let gone = cluster.request("POST", PODS, Some(&swapped_pod()));
+    eventually(|| cluster.get(SECRET)).await;
     drop(controller);
-    stage.kill(PODS, &gone);
-    stage.request("POST", &format!("{more}/pods"), Some(&swapped_pod()));
-    let _controller = stage.controller(settings(), "two");
-    eventually(|| stage.get(SECRET).is_none().then_some(())).await;
-    eventually(|| stage.get(&format!("{more}/secrets/image-swap-pull"))).await;
+    cluster.kill(PODS, &gone);
+    cluster.request("POST", &format!("{more}/pods"), Some(&swapped_pod()));
+    let _controller = cluster.controller(settings(), "two");
+    eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
+    eventually(|| cluster.get(&format!("{more}/secrets/image-swap-pull"))).await;
 
     // A release that leaves writes nothing more.
-    leave(&stage.client, &release()).await.unwrap();
-    eventually(|| stage.registration().is_none().then_some(())).await;
+    leave(&cluster.client, &release()).await.unwrap();
+    eventually(|| cluster.registration().is_none().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn passwords_rotate_under_load_and_nothing_is_lost() {
     const ROTATIONS: usize = 20;
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let mut declared = keys(HOST);
-    stage.declare(JET_SECRETS, "registry-info", &declared);
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
     // Pods come all the while; under `Fail` one that nobody reviews is refused.
-    let pods: kube::Api<Pod> = kube::Api::namespaced(stage.client.clone(), "apps");
+    let pods: kube::Api<Pod> = kube::Api::namespaced(cluster.client.clone(), "apps");
     let (stop, stopped) = watch::channel(false);
     let load = tokio::spawn(async move {
         let pod: Pod = serde_json::from_value(pod()).unwrap();
@@ -482,14 +484,14 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
         }
         count
     });
-    eventually(|| stage.get(SECRET)).await;
+    eventually(|| cluster.get(SECRET)).await;
     for rotation in 0..ROTATIONS {
         let next = format!("rotated-{rotation}");
         declared.insert("PASSWORD", next.clone());
-        stage.declare(JET_SECRETS, "registry-info", &declared);
+        cluster.declare(JET_SECRETS, "registry-info", &declared);
         eventually(|| {
             // It is changed in place: a pod that is about to be pulled finds one.
-            let found = password(&stage.get(SECRET).unwrap());
+            let found = password(&cluster.get(SECRET).unwrap());
             (found == next).then_some(())
         })
         .await;
@@ -497,6 +499,6 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
     stop.send_replace(true);
     let count: usize = load.await.unwrap();
     assert!(count >= ROTATIONS, "{count} pods");
-    let stored = stage.get(PODS).unwrap();
+    let stored = cluster.get(PODS).unwrap();
     assert_eq!(stored["items"].as_array().unwrap().len(), count);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, eventually, pod, settings, until};
+use crate::test_cluster::{TestCluster, eventually, pod, settings, until};
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 
@@ -23,20 +23,20 @@ fn owned_pod(name: &str, kind: &str, group: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn recreated_pod_is_reported_with_an_event_and_a_metric() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     // The watch begins with a pod of a Job, which is none of these.
     let job = owned_pod("job", "Job", "batch");
-    stage.request("POST", PODS, Some(&job));
+    cluster.request("POST", PODS, Some(&job));
     let database = owned_pod("db-0", "Database", "example.org");
     let found = eventually(|| {
         for pod in [&database, &job] {
             let path = format!("{PODS}/{}", pod["metadata"]["name"].as_str().unwrap());
-            if stage.get(&path).is_some() {
-                stage.kill(PODS, pod);
+            if cluster.get(&path).is_some() {
+                cluster.kill(PODS, pod);
             }
-            stage.request("POST", PODS, Some(pod));
+            cluster.request("POST", PODS, Some(pod));
         }
         let found = controller.report.borrow().recreated.clone();
         (!found.is_empty()).then_some(found)
@@ -44,7 +44,7 @@ async fn recreated_pod_is_reported_with_an_event_and_a_metric() {
     .await;
     assert_eq!(found.len(), 1);
     assert_eq!((&*found[0].pod, &*found[0].kind, &*found[0].owner), ("db-0", "Database", "db"));
-    let event = eventually(|| stage.events("apps", "PodsRecreated").pop()).await;
+    let event = eventually(|| cluster.events("apps", "PodsRecreated").pop()).await;
     assert_eq!(event["regarding"]["kind"], "Database");
     let note = event["note"].as_str().unwrap();
     assert!(note.contains("exemptions.owners: [Database.example.org]"), "{note}");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration}
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use image_swap_cluster::Health;
+use image_swap_core::status::RegistryStatus;
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::stage::{JET_SECRETS, Running, Stage, keys, parts, settings, until};
+use crate::test_cluster::{JET_SECRETS, Running, TestCluster, keys, parts, settings, until};
 
 const USER: &str = "robot";
 const PASSWORD: &str = "s3cret-of-the-robot";
@@ -31,15 +31,20 @@ fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
 
 /// Waits until the check of `domain` came to `outcome`, and sees that metrics and
 /// the stored status say the same.
-async fn comes_to(stage: &Stage, controller: &mut Running, domain: &str, outcome: &str) -> Health {
+async fn comes_to(
+    cluster: &TestCluster,
+    controller: &mut Running,
+    domain: &str,
+    outcome: &str,
+) -> RegistryStatus {
     let report = until(&mut controller.report, |it| {
-        it.registry.as_ref().is_some_and(|it| it.domain == domain && it.outcome == outcome)
+        it.registry.as_ref().is_some_and(|it| it.domain == domain && it.outcome.as_str() == outcome)
     })
     .await;
     let row = format!(r#"image_swap_controller_registry_check{{outcome="{outcome}"}} 1"#);
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.contains(&row), "{metrics}");
-    let status = stage.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
+    let status = cluster.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
     let status = status.unwrap();
     let stored: Value =
         serde_json::from_str(status["data"]["status.json"].as_str().unwrap()).unwrap();
@@ -51,13 +56,13 @@ async fn comes_to(stage: &Stage, controller: &mut Running, domain: &str, outcome
 }
 
 /// The notes of events about the registry's health.
-fn notes(stage: &Stage, reason: &str) -> Vec<String> {
-    let events = stage.events("image-swap-system", reason);
+fn notes(cluster: &TestCluster, reason: &str) -> Vec<String> {
+    let events = cluster.events("image-swap-system", reason);
     events.iter().map(|event| event["note"].as_str().unwrap().to_owned()).collect()
 }
 
-fn is_told(stage: &Stage, reason: &str, part: &str) {
-    let notes = notes(stage, reason);
+fn is_told(cluster: &TestCluster, reason: &str, part: &str) {
+    let notes = notes(cluster, reason);
     assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
     assert!(!notes.iter().any(|note| note.contains(PASSWORD)));
 }
@@ -73,28 +78,30 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         ..RegistryOptions::default()
     };
     let mut registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
-    let stage = Stage::set().await;
+    let cluster = TestCluster::set().await;
     let second = Duration::from_secs(1);
-    let mut controller = stage.controller_that_checks(settings(), second);
+    let mut controller = cluster.controller_that_checks(settings(), second);
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let domain = registry.address();
     let mut keys = declared(&domain, authority.certificate());
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert!(health.expires.is_some() && !health.expires_soon && !health.is_bad());
     let report = controller.report.borrow().clone();
     assert_eq!(report.nodes, [format!("nodes must trust the authority of {domain} (CA_CERT)")]);
-    assert!(controller.metrics.text().unwrap().contains("image_swap_controller_node_needs 1"));
+    assert!(
+        controller.metrics.text().unwrap().contains("image_swap_controller_node_requirements 1")
+    );
 
     // The password changes over there, and is declared a while later.
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());
-    let health = comes_to(&stage, &mut controller, &domain, "unauthorized").await;
+    let health = comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
     assert!(health.is_bad());
-    is_told(&stage, "RegistryUnhealthy", "is unauthorized: USERNAME and PASSWORD are refused");
+    is_told(&cluster, "RegistryUnhealthy", "is unauthorized: USERNAME and PASSWORD are refused");
     keys.insert("PASSWORD", "new".into());
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    comes_to(&stage, &mut controller, &domain, "ok").await;
-    is_told(&stage, "RegistryHealthy", "is ok");
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&cluster, &mut controller, &domain, "ok").await;
+    is_told(&cluster, "RegistryHealthy", "is ok");
 
     // Nobody to authenticate as.
     let anonymous: BTreeMap<_, _> = keys
@@ -102,45 +109,45 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         .into_iter()
         .filter(|(key, _)| !matches!(*key, "USERNAME" | "PASSWORD"))
         .collect();
-    stage.declare(JET_SECRETS, "registry-info", &anonymous);
-    comes_to(&stage, &mut controller, &domain, "unauthorized").await;
-    is_told(&stage, "RegistryUnhealthy", "USERNAME is empty");
+    cluster.declare(JET_SECRETS, "registry-info", &anonymous);
+    comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
+    is_told(&cluster, "RegistryUnhealthy", "USERNAME is empty");
 
     // An authority that signed nothing of it.
     let other = Authority::new("another").unwrap();
-    stage.declare(JET_SECRETS, "registry-info", &declared(&domain, other.certificate()));
-    comes_to(&stage, &mut controller, &domain, "untrusted").await;
-    is_told(&stage, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
+    cluster.declare(JET_SECRETS, "registry-info", &declared(&domain, other.certificate()));
+    comes_to(&cluster, &mut controller, &domain, "untrusted").await;
+    is_told(&cluster, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
 
     // A certificate taken unseen is not tried.
     keys.insert("INSECURE", "true".into());
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    comes_to(&stage, &mut controller, &domain, "unverified").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&cluster, &mut controller, &domain, "unverified").await;
     let needs = format!("nodes must not verify the certificate of {domain} (INSECURE)");
     until(&mut controller.report, |it| it.nodes == [needs.as_str()]).await;
 
     // It is gone, and back.
     keys.insert("INSECURE", "false".into());
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    comes_to(&stage, &mut controller, &domain, "ok").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    comes_to(&cluster, &mut controller, &domain, "ok").await;
     tokio::task::block_in_place(|| registry.process().stop().unwrap());
-    comes_to(&stage, &mut controller, &domain, "unreachable").await;
-    is_told(&stage, "RegistryUnhealthy", "is unreachable");
+    comes_to(&cluster, &mut controller, &domain, "unreachable").await;
+    is_told(&cluster, "RegistryUnhealthy", "is unreachable");
     tokio::task::block_in_place(|| registry.wait_ready().unwrap());
-    comes_to(&stage, &mut controller, &domain, "ok").await;
+    comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert!(controller.metrics.text().unwrap().contains("registry_unhealthy 0"));
 
     // A name that nobody has.
-    stage.declare(JET_SECRETS, "registry-info", &declared("nobody.invalid", ""));
-    comes_to(&stage, &mut controller, "nobody.invalid", "unresolved").await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared("nobody.invalid", ""));
+    comes_to(&cluster, &mut controller, "nobody.invalid", "unresolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_certificate_that_has_expired_or_soon_will_is_told() {
-    let stage = Stage::set().await;
+    let cluster = TestCluster::set().await;
     let second = Duration::from_secs(1);
-    let mut controller = stage.controller_that_checks(settings(), second);
+    let mut controller = cluster.controller_that_checks(settings(), second);
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let day = Duration::from_hours(24);
     let now = std::time::SystemTime::now();
@@ -153,12 +160,12 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
         };
         let faulty = Faulty::start(params, |_| Response::default()).await;
         let keys = declared(&faulty.domain, &faulty.authority);
-        stage.declare(JET_SECRETS, "registry-info", &keys);
-        let health = comes_to(&stage, &mut controller, &faulty.domain, outcome).await;
+        cluster.declare(JET_SECRETS, "registry-info", &keys);
+        let health = comes_to(&cluster, &mut controller, &faulty.domain, outcome).await;
         assert_eq!(health.expires_soon, outcome == "ok");
         let reason =
             if health.is_bad() { "RegistryUnhealthy" } else { "RegistryCertificateExpires" };
-        is_told(&stage, reason, &faulty.domain);
+        is_told(&cluster, reason, &faulty.domain);
     }
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.contains("registry_certificate_expiry_timestamp_seconds "), "{metrics}");
@@ -168,8 +175,8 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let good = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
     let faulty = Faulty::start(
@@ -192,12 +199,12 @@ async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
     )
     .await;
     let mut keys = declared(&faulty.domain, &faulty.authority);
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    let health = comes_to(&stage, &mut controller, &faulty.domain, "ok").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&cluster, &mut controller, &faulty.domain, "ok").await;
     assert!(health.detail.contains("gives a token"), "{}", health.detail);
     keys.insert("PASSWORD", "wrong".into());
-    stage.declare(JET_SECRETS, "registry-info", &keys);
-    let health = comes_to(&stage, &mut controller, &faulty.domain, "unauthorized").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let health = comes_to(&cluster, &mut controller, &faulty.domain, "unauthorized").await;
     assert!(health.detail.contains("token service"), "{}", health.detail);
 }
 
@@ -263,14 +270,14 @@ impl Faulty {
 async fn registry_by_plain_http_is_asked_without_credential() {
     let options = RegistryOptions::default();
     let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     let domain = registry.address();
     let mut declared = keys(&domain);
     declared.insert("MIRROR_REGISTRIES", format!("docker.io::http://{domain}/airgap/docker.io"));
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    let health = comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert_eq!(health.detail, "it answers over plain HTTP");
     let report = controller.report.borrow().clone();
     let codes = report.declaration.findings.iter().map(|it| it.code.as_str());
@@ -282,11 +289,11 @@ async fn registry_by_plain_http_is_asked_without_credential() {
     let domain = registry.address();
     let mut declared = keys(&domain);
     declared.insert("DOMAIN", format!("http://{domain}"));
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    let health = comes_to(&stage, &mut controller, &domain, "ok").await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    let health = comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert!(health.detail.contains("the credential was not tried"), "{}", health.detail);
     declared.remove("USERNAME");
     declared.remove("PASSWORD");
-    stage.declare(JET_SECRETS, "registry-info", &declared);
-    comes_to(&stage, &mut controller, &domain, "unauthorized").await;
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
+    comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
 }

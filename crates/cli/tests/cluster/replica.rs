@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{InForce, Served};
-use image_swap_core::admission::{Mode, Settings};
+use image_swap_cluster::{ReplicaSink, ReplicaState};
+use image_swap_core::admission::Settings;
 use image_swap_serve::{
     Limits, RunningServer,
     pki::{Certificate, CertificateInForce},
@@ -15,7 +15,7 @@ use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInFor
 use tokio::sync::watch;
 
 pub(crate) struct Replica {
-    served: watch::Sender<Option<Served>>,
+    served: watch::Sender<Option<ReplicaState>>,
     rules: RulesInForce,
     settings: SettingsInForce,
     certificate: CertificateInForce,
@@ -65,7 +65,7 @@ impl Replica {
         self.admin_port
     }
 
-    pub(crate) fn served(&self) -> watch::Receiver<Option<Served>> {
+    pub(crate) fn served(&self) -> watch::Receiver<Option<ReplicaState>> {
         self.served.subscribe()
     }
 
@@ -98,9 +98,9 @@ impl Replica {
     }
 }
 
-impl InForce for Replica {
-    fn serve(&self, served: Served) {
-        let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
+impl ReplicaSink for Replica {
+    fn serve(&self, served: ReplicaState) {
+        let mode = served.mode.unwrap_or_default();
         let pull_secret = served.pull_secret.clone();
         self.settings.replace(Settings { mode, pull_secret, ..Settings::default() });
         let (source, hash) = (served.origin.as_str().to_owned(), served.hash.clone());

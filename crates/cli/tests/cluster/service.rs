@@ -6,12 +6,12 @@ use image_swap_testbed::own_address;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use crate::stage::{NAMESPACE, Stage};
+use crate::test_cluster::{NAMESPACE, TestCluster};
 
 const NAME: &str = "image-swap-admission";
 const SERVICES: &str = "/api/v1/namespaces/image-swap-system/services";
 
-impl Stage {
+impl TestCluster {
     /// Makes `port` of this machine the only endpoint of the Service.
     pub(crate) fn serve_at(&self, port: u16) {
         self.serve_at_all(&[port]);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use image_swap_cluster::{
     Error, Release,
-    status::{Status, find, status},
+    status::{ReleaseStatus, find, status},
 };
+use image_swap_core::{control::effective::Origin, control::policy::FailurePolicy};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -15,14 +16,14 @@ use serde_json::{Value, json};
 use crate::{
     replica::Replica,
     service::address,
-    stage::{JET_SECRETS, NAMESPACE, Stage, keys, pod, release, settings, until},
+    test_cluster::{JET_SECRETS, NAMESPACE, TestCluster, keys, pod, release, settings, until},
 };
 
 const PODS: &str = "/api/v1/namespaces/image-swap-system/pods";
 const APPS: &str = "/api/v1/namespaces/apps/pods";
 
 /// The replicas' Deployment, as its controller would leave it.
-fn deploy(stage: &Stage, wanted: u32, ready: u32) {
+fn deploy(cluster: &TestCluster, wanted: u32, ready: u32) {
     let labels = json!({ "app.kubernetes.io/component": "admission" });
     let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
     let deployment = json!({
@@ -41,15 +42,15 @@ fn deploy(stage: &Stage, wanted: u32, ready: u32) {
         },
     });
     let path = format!("{deployments}/image-swap-admission");
-    if stage.get(&path).is_none() {
-        stage.request("POST", &deployments, Some(&deployment));
+    if cluster.get(&path).is_none() {
+        cluster.request("POST", &deployments, Some(&deployment));
     }
     let status = json!({ "status": { "replicas": wanted, "readyReplicas": ready } });
-    stage.request("PATCH", &format!("{path}/status"), Some(&status));
+    cluster.request("PATCH", &format!("{path}/status"), Some(&status));
 }
 
 /// The pod of `replica`, as its node would report it.
-fn run(stage: &Stage, name: &str, replica: &Arc<Replica>) {
+fn run(cluster: &TestCluster, name: &str, replica: &Arc<Replica>) {
     let ports = json!([{ "name": "admin", "containerPort": replica.admin_port() }]);
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -62,49 +63,49 @@ fn run(stage: &Stage, name: &str, replica: &Arc<Replica>) {
             "containers": [{ "name": "admission", "image": "image-swap", "ports": ports }],
         },
     });
-    stage.request("POST", PODS, Some(&pod));
+    cluster.request("POST", PODS, Some(&pod));
     let status = json!({ "status": {
         "phase": "Running", "podIP": address(), "podIPs": [{ "ip": address() }],
         "conditions": [{ "type": "Ready", "status": "True" }],
     } });
-    stage.request("PATCH", &format!("{PODS}/{name}/status"), Some(&status));
+    cluster.request("PATCH", &format!("{PODS}/{name}/status"), Some(&status));
 }
 
 /// A pod that runs.
-fn running(stage: &Stage, pod: &Value) {
-    let stored = stage.request("POST", APPS, Some(pod));
+fn running(cluster: &TestCluster, pod: &Value) {
+    let stored = cluster.request("POST", APPS, Some(pod));
     let path = format!("{APPS}/{}/status", stored["metadata"]["name"].as_str().unwrap());
-    stage.request("PATCH", &path, Some(&json!({ "status": { "phase": "Running" } })));
+    cluster.request("PATCH", &path, Some(&json!({ "status": { "phase": "Running" } })));
 }
 
-fn codes(status: &Status) -> Vec<&str> {
-    status.news.iter().map(|news| news.code.as_str()).collect()
+fn codes(status: &ReleaseStatus) -> Vec<&str> {
+    status.problems.iter().map(|problem| problem.code.as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs() {
-    let stage = Stage::set().await;
+    let cluster = TestCluster::set().await;
     // Made before anybody swapped anything.
-    running(&stage, &pod());
+    running(&cluster, &pod());
     let mut exempt = pod();
     exempt["spec"]["containers"][0]["image"] = "placeholder:1".into();
-    running(&stage, &exempt);
-    let mut controller = stage.controller(settings(), "one");
-    let (first, _following) = stage.replica().await;
-    let (second, following) = stage.replica().await;
-    stage.serve_at(first.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    running(&cluster, &exempt);
+    let mut controller = cluster.controller(settings(), "one");
+    let (first, _following) = cluster.replica().await;
+    let (second, following) = cluster.replica().await;
+    cluster.serve_at(first.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     until(&mut first.served(), Option::is_some).await;
     until(&mut second.served(), Option::is_some).await;
-    deploy(&stage, 2, 2);
-    run(&stage, "first", &first);
-    run(&stage, "second", &second);
+    deploy(&cluster, 2, 2);
+    run(&cluster, "first", &first);
+    run(&cluster, "second", &second);
 
     // Nothing is declared, and all is well.
-    assert_eq!(find(&stage.client).await.unwrap(), [release()]);
-    let seen = status(&stage.client, &release()).await.unwrap();
-    assert!(seen.healthy && seen.unread.is_empty(), "{seen:#?}");
+    assert_eq!(find(&cluster.client).await.unwrap(), [release()]);
+    let seen = status(&cluster.client, &release()).await.unwrap();
+    assert!(seen.healthy && seen.unreadable.is_empty(), "{seen:#?}");
     assert_eq!(seen.notes, ["nothing is declared: no image is swapped"]);
     assert_eq!(seen.leader.as_ref().unwrap().holder, "one");
     let replicas = seen.replicas.unwrap();
@@ -113,16 +114,16 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
 
     // A declaration; one of the replicas does not hear of it.
     drop(following);
-    stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     until(&mut first.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     until(&mut controller.report, |it| {
-        it.declaration.source == "registry-info"
+        it.declaration.source == Origin::RegistryInfo
             && it.registry.as_ref().is_some_and(|it| it.domain == "page.example.org")
     })
     .await;
-    running(&stage, &pod());
-    deploy(&stage, 2, 1);
-    let seen = status(&stage.client, &release()).await.unwrap();
+    running(&cluster, &pod());
+    deploy(&cluster, 2, 1);
+    let seen = status(&cluster.client, &release()).await.unwrap();
     // No such registry exists.
     assert_eq!(codes(&seen), ["registry-unhealthy", "replicas-missing", "replica-behind"]);
     let hash = seen.report.as_ref().unwrap().declaration.hash.clone();
@@ -140,7 +141,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
 
     // A replica that nobody can ask is said to be so.
     second.stop();
-    let seen = status(&stage.client, &release()).await.unwrap();
+    let seen = status(&cluster.client, &release()).await.unwrap();
     let silent = &seen.replicas.as_ref().unwrap().pods[1];
     assert!(silent.answer.is_none() && silent.error.is_some(), "{silent:?}");
     assert!(seen.notes.iter().any(|note| note == "1 of 2 replicas could not be asked"));
@@ -149,23 +150,23 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn nodes_that_were_told_are_counted() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     for name in ["a", "b"] {
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
-        stage.request("POST", "/api/v1/nodes", Some(&node));
+        cluster.request("POST", "/api/v1/nodes", Some(&node));
     }
     let mut declared = keys("page.example.org");
     declared.insert("INSECURE", "true".into());
-    stage.declare(JET_SECRETS, "registry-info", &declared);
+    cluster.declare(JET_SECRETS, "registry-info", &declared);
     let report = until(&mut controller.report, |it| !it.trust.is_empty()).await;
     for (name, told) in [("a", 1), ("b", 2)] {
         let mark =
             json!({ "metadata": { "annotations": { "image-swap.io/trusts": report.trust } } });
-        stage.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
-        let seen = status(&stage.client, &release()).await.unwrap();
-        assert_eq!(seen.nodes.unwrap().told, told);
+        cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
+        let seen = status(&cluster.client, &release()).await.unwrap();
+        assert_eq!(seen.nodes.unwrap().configured, told);
         let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 are known"));
         assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
     }
@@ -174,14 +175,14 @@ async fn nodes_that_were_told_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;
     let other = Release { name: "other".into(), ..release() };
-    let found = status(&stage.client, &other).await;
+    let found = status(&cluster.client, &other).await;
     assert!(matches!(found, Err(Error::NoRelease { .. })), "{found:?}");
 
-    let file = Kubeconfig::read_from(stage.control_plane.kubeconfig()).unwrap();
+    let file = Kubeconfig::read_from(cluster.control_plane.kubeconfig()).unwrap();
     let mut config =
         Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
     config.auth_info.impersonate = Some("nobody".into());
@@ -189,8 +190,8 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     assert!(find(&nobody).await.unwrap().is_empty());
     let seen = status(&nobody, &release()).await.unwrap();
     assert!(seen.report.is_none() && seen.pods.is_none());
-    assert_eq!(seen.unread.len(), 8, "{:?}", seen.unread);
-    assert!(seen.unread.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unread);
+    assert_eq!(seen.unreadable.len(), 8, "{:?}", seen.unreadable);
+    assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);
     // Nobody can say that it is well: that is bad news, too.
     assert_eq!(codes(&seen), ["unread"]);
 }

@@ -1,46 +1,48 @@
 //! Steps of a reconciliation that are refused: all others are taken.
 
-use image_swap_cluster::Report;
+use image_swap_core::{
+    control::effective::Origin, control::policy::FailurePolicy, status::ControllerReport,
+};
 use serde_json::{Value, json};
 
-use crate::stage::{
-    BINDINGS, JET_SECRETS, NAMESPACE, NAMESPACES, POLICIES, SECRETS, Stage, eventually, keys, pod,
-    settings, until,
+use crate::test_cluster::{
+    BINDINGS, JET_SECRETS, NAMESPACE, NAMESPACES, POLICIES, SECRETS, TestCluster, eventually, keys,
+    pod, settings, until,
 };
 
 /// Allows no more object of `kind` in the release's namespace. The controller that counts
 /// objects does not run here.
-fn allow_no(stage: &Stage, kind: &str) {
+fn allow_no(cluster: &TestCluster, kind: &str) {
     let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
     let hard = json!({ kind: "0" });
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": kind },
         "spec": { "hard": hard },
     });
-    stage.request("POST", &quotas, Some(&quota));
+    cluster.request("POST", &quotas, Some(&quota));
     let status = json!({ "status": { "hard": hard, "used": hard } });
-    stage.request("PATCH", &format!("{quotas}/{kind}/status"), Some(&status));
+    cluster.request("PATCH", &format!("{quotas}/{kind}/status"), Some(&status));
 }
 
-fn fails(report: &Report, name: &str) -> bool {
+fn fails(report: &ControllerReport, name: &str) -> bool {
     report.failing.iter().any(|step| step.name == name)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_steps_keep_no_other_from_being_taken() {
-    let stage = Stage::set().await;
-    stage.demand_label("owner", "namespaces need the label owner").await;
-    allow_no(&stage, "configmaps");
-    let mut controller = stage.controller(settings(), "one");
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
+    let cluster = TestCluster::set().await;
+    cluster.demand_label("owner", "namespaces need the label owner").await;
+    allow_no(&cluster, "configmaps");
+    let mut controller = cluster.controller(settings(), "one");
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
     // Declaration, certificate and registration are there, and `Fail` is earned: the probe
     // shows that a replica was reached although the quota refuses its object.
-    stage.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
+    cluster.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     let report = until(&mut controller.report, |it| {
-        it.policy.failure_policy == "Fail"
-            && it.declaration.source == "chart"
+        it.policy.failure_policy == Some(FailurePolicy::Fail)
+            && it.declaration.source == Origin::Chart
             && fails(it, "jet-system")
             && fails(it, "status")
     })
@@ -51,76 +53,76 @@ async fn refused_steps_keep_no_other_from_being_taken() {
     assert!(reason("status").contains("exceeded quota"));
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.contains(r#"failing_step{step="jet-system"} 1"#), "{metrics}");
-    eventually(|| stage.events(NAMESPACE, "StepFailed").pop()).await;
+    eventually(|| cluster.events(NAMESPACE, "StepFailed").pop()).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
-    let stored = stage.request("POST", "/api/v1/namespaces/apps/pods", Some(&pod()));
+    let stored = cluster.request("POST", "/api/v1/namespaces/apps/pods", Some(&pod()));
     let image = stored["spec"]["containers"][0]["image"].as_str().unwrap();
     assert!(image.starts_with("chart.example.org/"), "{image}");
 
     // No Secret can be made: what is lost is registered again all the same.
-    allow_no(&stage, "secrets");
-    stage.request("DELETE", &format!("{SECRETS}/image-swap-last-good"), None);
+    allow_no(&cluster, "secrets");
+    cluster.request("DELETE", &format!("{SECRETS}/image-swap-last-good"), None);
     until(&mut controller.report, |it| fails(it, "last-good")).await;
     let registration = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations\
                         /image-swap-admission";
-    stage.request("DELETE", registration, None);
-    eventually(|| stage.registration()).await;
+    cluster.request("DELETE", registration, None);
+    eventually(|| cluster.registration()).await;
 
     // Policy and quotas are gone: everything is made.
     let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
     for path in [format!("{BINDINGS}/owner"), format!("{POLICIES}/owner")] {
-        stage.request("DELETE", &path, None);
+        cluster.request("DELETE", &path, None);
     }
     for kind in ["configmaps", "secrets"] {
-        stage.request("DELETE", &format!("{quotas}/{kind}"), None);
+        cluster.request("DELETE", &format!("{quotas}/{kind}"), None);
     }
     until(&mut controller.report, |it| it.failing.is_empty()).await;
-    assert!(stage.get(&format!("{NAMESPACES}/jet-system")).is_some());
-    assert!(stage.get(&format!("{SECRETS}/image-swap-last-good")).is_some());
+    assert!(cluster.get(&format!("{NAMESPACES}/jet-system")).is_some());
+    assert!(cluster.get(&format!("{SECRETS}/image-swap-last-good")).is_some());
     let status = format!("{NAMESPACES}/{NAMESPACE}/configmaps/image-swap-status");
-    eventually(|| stage.get(&status)).await;
+    eventually(|| cluster.get(&status)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn jet_system_is_made_again_whenever_it_goes() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     let path = format!("{NAMESPACES}/jet-system");
-    let first = eventually(|| stage.get(&path)).await;
+    let first = eventually(|| cluster.get(&path)).await;
     // The controller that ends namespaces does not run here.
-    stage.request("DELETE", &path, None);
+    cluster.request("DELETE", &path, None);
     let report = until(&mut controller.report, |it| fails(it, "jet-system")).await;
     assert!(report.failing[0].error.contains("being deleted"), "{:?}", report.failing);
-    let mut ended = stage.get(&path).unwrap();
+    let mut ended = cluster.get(&path).unwrap();
     ended["spec"]["finalizers"] = json!([]);
-    stage.request("PUT", &format!("{path}/finalize"), Some(&ended));
+    cluster.request("PUT", &format!("{path}/finalize"), Some(&ended));
     let is_new = |found: &Value| found["metadata"]["uid"] != first["metadata"]["uid"];
-    eventually(|| stage.get(&path).filter(is_new)).await;
+    eventually(|| cluster.get(&path).filter(is_new)).await;
     until(&mut controller.report, |it| it.failing.is_empty()).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_declaration_too_large_to_keep_stops_nothing() {
-    let stage = Stage::set().await;
-    let mut controller = stage.controller(settings(), "one");
+    let cluster = TestCluster::set().await;
+    let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;
-    stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
+    cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     let good = until(&mut controller.report, |it| it.declaration.rules == 1).await;
 
     // The API server takes it. As JSON each line break has two bytes.
     let mut large = keys("h.example.org");
     large.insert("MIRROR_REGISTRIES", format!("gcr.io::h.example.org/g{}", "\n".repeat(700_000)));
-    stage.declare(JET_SECRETS, "registry-info", &large);
+    cluster.declare(JET_SECRETS, "registry-info", &large);
     let report = until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
     assert_eq!(report.declaration.hash, good.declaration.hash);
     assert!(report.declaration.findings[0].message.contains("bytes"), "{report:?}");
-    eventually(|| stage.events("jet-system", "RegistryInfoRefused").pop()).await;
-    stage.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
-    eventually(|| stage.get(&format!("{SECRETS}/image-swap-tls"))).await;
+    eventually(|| cluster.events("jet-system", "RegistryInfoRefused").pop()).await;
+    cluster.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
+    eventually(|| cluster.get(&format!("{SECRETS}/image-swap-tls"))).await;
 
     // Countless findings: a hundred are reported, and the number of all.
     let rules: Vec<String> = (0..12_000)
@@ -128,7 +130,7 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
         .collect();
     let mut many = keys("h.example.org");
     many.insert("MIRROR_REGISTRIES", rules.join(","));
-    stage.declare(JET_SECRETS, "registry-info", &many);
+    cluster.declare(JET_SECRETS, "registry-info", &many);
     let report = until(&mut controller.report, |it| it.declaration.rules == 12_000).await;
     assert!(report.failing.is_empty(), "{:?}", report.failing);
     assert_eq!(report.declaration.findings.len(), 100);
@@ -140,13 +142,13 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn jet_system_is_created_with_demanded_labels() {
-    let stage = Stage::set().await;
-    stage.demand_label("owner", "namespaces need the label owner").await;
+    let cluster = TestCluster::set().await;
+    cluster.demand_label("owner", "namespaces need the label owner").await;
     let mut labelled = settings();
     labelled.registry_info_labels.insert("owner".into(), "platform".into());
     let path = format!("{NAMESPACES}/jet-system");
-    let mut controller = stage.controller(labelled, "one");
-    let namespace = eventually(|| stage.get(&path)).await;
+    let mut controller = cluster.controller(labelled, "one");
+    let namespace = eventually(|| cluster.get(&path)).await;
     assert_eq!(namespace["metadata"]["labels"]["owner"], "platform");
     until(&mut controller.report, |it| it.failing.is_empty()).await;
 }

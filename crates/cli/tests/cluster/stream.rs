@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::stage::{pod, until};
+use crate::test_cluster::{pod, until};
 
 /// How many create pods at the same time.
 const WORKERS: usize = 2;

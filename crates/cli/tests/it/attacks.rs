@@ -13,11 +13,12 @@ use std::{
     thread,
 };
 
+use image_swap_testkit as testkit;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -161,28 +162,8 @@ fn head(length: usize) -> String {
 
 /// A review of a pod with `count` images, each of which is swapped.
 fn mk_review(count: usize) -> Vec<u8> {
-    let containers: Vec<Value> =
-        (0..count).map(|_| json!({"name": "a", "image": "ghcr.io/a"})).collect();
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "web"},
-        "spec": {"containers": containers},
-    });
-    let review = json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "web",
-            "namespace": "default",
-            "operation": "CREATE",
-            "object": pod,
-        },
-    });
-    serde_json::to_vec(&review).unwrap()
+    let pod = testkit::pod("web", &vec![("a", "ghcr.io/a"); count]);
+    serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
 /// Writes until the server takes no more, or has gone.

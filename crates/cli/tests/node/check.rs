@@ -2,7 +2,7 @@
 
 use image_swap_lab::{Access, HostOptions, MIRROR, Trust};
 
-use crate::{Outcome, files::WITH_PATH, robot, stage::Stage};
+use crate::{Outcome, containerd_host::ContainerdHost, files::WITH_PATH, robot};
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
@@ -17,7 +17,7 @@ fn registry_that_cannot_serve_the_node_changes_nothing() -> Outcome {
         (basic, "refuses requests without one"),
         (bearer, "refuses requests without one"),
     ] {
-        let stage = Stage::with("2.4", &options)?;
+        let stage = ContainerdHost::with("2.4", &options)?;
         stage.config(WITH_PATH);
         stage.start();
         let before = stage.tree();

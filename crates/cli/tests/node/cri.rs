@@ -5,9 +5,9 @@ use image_swap_node::{Version, cri::Error};
 
 use crate::{
     Outcome,
+    containerd_host::{ContainerdHost, DEADLINE},
     images::TAG,
     lab,
-    stage::{DEADLINE, Stage},
 };
 
 #[test]
@@ -15,7 +15,7 @@ use crate::{
 fn a_runtime_says_what_it_is_pulls_lists_and_removes() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let stage = Stage::of(containerd, content, &HostOptions::default())?;
+        let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
         assert!(matches!(stage.client(), Err(Error::Unreachable { .. })));
         stage.start();
         let mut client = stage.client()?;
@@ -47,7 +47,7 @@ fn a_runtime_says_what_it_is_pulls_lists_and_removes() -> Outcome {
 fn a_runtime_whose_cri_is_dead_is_told_from_one_that_is_away() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let stage = Stage::of(containerd, content, &HostOptions::default())?;
+        let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
         stage.config("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n");
         let status = stage.host.inside(stage.restart_command()).status()?;
         assert!(status.success());

@@ -2,12 +2,12 @@
 
 use crate::{
     Outcome,
+    containerd_host::{ContainerdHost, Ran, again},
     files::WITH_PATH,
-    stage::{Ran, Stage, again},
 };
 
 /// Runs `apply` after `script`.
-fn apply_after(stage: &Stage, script: &str) -> Ran {
+fn apply_after(stage: &ContainerdHost, script: &str) -> Ran {
     // Not in a file: nobody else may read those of a test.
     let mirrors = "docker.io::harbor.example.org/d,gcr.io::harbor.example.org/g,\
                    quay.io::harbor.example.org/q,ghcr.io::harbor.example.org/h";
@@ -17,7 +17,7 @@ fn apply_after(stage: &Stage, script: &str) -> Ran {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_full_disk_a_read_only_one_and_a_missing_permission_leave_the_host_as_it_was() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
     let before = stage.tree();

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use image_swap_lab::MIRROR;
 
-use crate::{Outcome, stage::Stage};
+use crate::{Outcome, containerd_host::ContainerdHost};
 
 /// A config.toml as image-builder makes it, with `config_path`.
 pub(crate) const WITH_PATH: &str = r#"## template: jinja
@@ -33,7 +33,7 @@ version = 2
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
     let before = stage.tree();
@@ -68,7 +68,7 @@ fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -85,7 +85,7 @@ fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
     assert_eq!(stage.node("apply", &[]).code, 0);
@@ -111,7 +111,7 @@ fn a_credential_is_in_files_that_only_root_may_read_and_in_no_output() -> Outcom
         access: image_swap_lab::Access::Basic(crate::robot()),
         ..Default::default()
     };
-    let stage = Stage::with("2.4", &options)?;
+    let stage = ContainerdHost::with("2.4", &options)?;
     stage.config(WITH_PATH);
     stage.start();
     let secret = [&crate::robot().password, "cm9ib3Q"].map(ToString::to_string);

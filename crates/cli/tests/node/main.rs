@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod check;
+mod containerd_host;
 mod cri;
+mod earlier;
 mod faults;
 mod files;
 #[path = "../runtimes/images.rs"]
@@ -11,29 +13,17 @@ mod images;
 mod other_tools;
 mod restart;
 mod root;
-mod stage;
 mod tokens;
 mod verify;
 
-use std::{error::Error, path::PathBuf, sync::LazyLock};
+use std::{error::Error, path::PathBuf};
 
-use image_swap_lab::{Access, Content, Host, HostOptions, Trust};
-use image_swap_testbed::{Credentials, Parts, RuntimeParts};
+use image_swap_lab::{Access, HostOptions, LabHost, Trust};
+use image_swap_testbed::Credentials;
+
+use self::images::lab;
 
 type Outcome = Result<(), Box<dyn Error>>;
-
-/// Returns all parts, which are found once.
-fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
-    &PARTS
-}
-
-/// Returns the runtimes and the images for them.
-fn lab() -> Result<(&'static RuntimeParts, &'static Content), Box<dyn Error>> {
-    static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
-    parts().registry()?;
-    Ok((parts().runtimes()?, &CONTENT))
-}
 
 /// Who may use the mirror, where not everyone may.
 fn robot() -> Credentials {
@@ -41,7 +31,7 @@ fn robot() -> Credentials {
 }
 
 /// The page's declaration for a mirror like this, written where the host reads it.
-fn declared(host: &Host, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
+fn declared(host: &LabHost, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
     let mut text = include_str!("../../../../examples/registry-secret.yaml").to_owned();
     if let Access::Basic(robot) | Access::Bearer(robot) = &options.access {
         text = text

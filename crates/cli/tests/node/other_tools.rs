@@ -27,7 +27,7 @@ fn tree(files: &[(&str, &str)]) -> Result<tempfile::TempDir, std::io::Error> {
 
 /// Runs `image-swap node VERB --root TREE`; returns its exit code and all that it printed.
 fn node(tree: &Path, verb: &str, more: &[&str]) -> Result<(Option<i32>, String), std::io::Error> {
-    let mut command = Command::new(crate::stage::PROGRAM);
+    let mut command = Command::new(crate::containerd_host::PROGRAM);
     command.args(["node", verb, "--root"]).arg(tree);
     if verb != "restore" && !more.contains(&"--mirrors") {
         command.args(["--mirrors", MIRRORS]);

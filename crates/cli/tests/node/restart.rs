@@ -10,10 +10,10 @@ use image_swap_testbed::{Wait, until};
 
 use crate::{
     Outcome,
+    containerd_host::{ContainerdHost, DEADLINE},
     files::WITHOUT_PATH,
     images::TAG,
     lab,
-    stage::{DEADLINE, Stage},
 };
 
 const CONFIG: &str = "/etc/containerd/config.toml";
@@ -25,7 +25,7 @@ fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
     for containerd in &runtimes.containerds {
         let default = containerd.default_configuration()?;
         for config in [None, Some(WITHOUT_PATH.to_owned()), Some(default)] {
-            let stage = Stage::of(containerd, content, &HostOptions::default())?;
+            let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
             if let Some(config) = &config {
                 stage.config(config);
             }
@@ -54,7 +54,7 @@ fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
 fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let stage = Stage::of(containerd, content, &HostOptions::default())?;
+        let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
         stage.config(WITHOUT_PATH);
         stage.start();
         // What is wrong is none of what a plan looks at: an unknown runtime type.
@@ -78,10 +78,7 @@ fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcom
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    let before = stage.tree();
+    let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let image = format!("quay.io/team/app:{TAG}");
 
     // The command fails.
@@ -121,17 +118,8 @@ const SERVERS: &str = r"version = 4
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn trial_runs_beside_every_server_of_version_4() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(SERVERS);
-    stage.start();
-    let before = stage.tree();
-    let ran = stage.allowed("apply", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
-    let ran = stage.allowed("restore", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.tree(), before);
-    Ok(())
+    let (stage, before) = ContainerdHost::started(SERVERS)?;
+    stage.applies_and_restores(&before)
 }
 
 /// A registry table under the name that version 4 ignores.
@@ -144,23 +132,14 @@ const OLD_NAME: &str = "version = 4
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn old_plugin_name_in_version_4_does_not_count() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(OLD_NAME);
-    stage.start();
-    let before = stage.tree();
-    let ran = stage.allowed("apply", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
-    let ran = stage.allowed("restore", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.tree(), before);
-    Ok(())
+    let (stage, before) = ContainerdHost::started(OLD_NAME)?;
+    stage.applies_and_restores(&before)
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn drop_in_may_be_newer_than_config_toml() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config("version = 2\nimports = ['conf.d/*.toml']\n");
     let drop_in = OLD_NAME.replace("grpc.v1.cri", "cri.v1.images");
     stage.host.write("/etc/containerd/conf.d/registry.toml", &drop_in)?;
@@ -177,7 +156,7 @@ fn drop_in_may_be_newer_than_config_toml() -> Outcome {
 
 /// An apply that has swapped the configuration, and whose restart waits for a word
 /// and then fails; the next one does its work.
-fn restarting(stage: &Stage) -> std::io::Result<Child> {
+fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
     let began = stage.at("/run/containerd/began");
     let go = stage.at("/run/containerd/go");
     let command = format!(
@@ -201,31 +180,19 @@ fn restarting(stage: &Stage) -> std::io::Result<Child> {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    let before = stage.tree();
+    let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     end_inside(&stage, "apply", "KILL");
     apply.wait()?;
 
-    // Whoever comes next waits for it to be taken back, and then does the work.
-    let ran = stage.allowed("apply", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);
-    let ran = stage.allowed("restore", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.tree(), before);
-    Ok(())
+    // The next run waits for the rollback, and then does the work.
+    stage.applies_and_restores(&before)
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    let before = stage.tree();
+    let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     for verb in ["guard", "apply"] {
         end_inside(&stage, verb, "TERM");
@@ -243,19 +210,14 @@ fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
     assert_eq!(ran.code, 0, "{ran:?}");
     let ran = stage.node("status", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let ran = stage.allowed("restore", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.tree(), before);
+    stage.restores(&before);
     Ok(())
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    let before = stage.tree();
+    let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let apply = restarting(&stage)?;
     end_inside(&stage, "guard", "KILL");
     // The command fails now.
@@ -271,7 +233,7 @@ fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
 
 /// An apply, and the process that takes it back, both killed when the runtime has
 /// ended and does not start again.
-fn killed_half_way(stage: &Stage) -> Outcome {
+fn killed_half_way(stage: &ContainerdHost) -> Outcome {
     let restart = format!(
         "kill -KILL $(cat /run/containerd/test/pid); {}; {}",
         kill("guard", "KILL"),
@@ -293,10 +255,7 @@ fn killed_half_way(stage: &Stage) -> Outcome {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
-    let stage = Stage::set()?;
-    stage.config(WITHOUT_PATH);
-    stage.start();
-    let before = stage.tree();
+    let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     killed_half_way(&stage)?;
 
     // The runtime does not start with what was written.
@@ -315,9 +274,7 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("has to be taken back before"), "{ran:?}");
     assert!(stage.node("status", &[]).stdout.contains("interrupted"));
-    let ran = stage.allowed("restore", &[]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.tree(), before);
+    stage.restores(&before);
     stage.client()?.version()?;
     Ok(())
 }
@@ -325,7 +282,7 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     killed_half_way(&stage)?;
@@ -340,7 +297,7 @@ fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
 }
 
 /// Sends a signal to our program's process with this verb, as the host sees it.
-fn end_inside(stage: &Stage, verb: &str, signal: &str) {
+fn end_inside(stage: &ContainerdHost, verb: &str, signal: &str) {
     let status = stage.host.inside("sh").args(["-c", &kill(verb, signal)]).status().unwrap();
     assert!(status.success());
 }

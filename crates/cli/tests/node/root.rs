@@ -6,12 +6,12 @@ use image_swap_lab::MIRROR;
 
 use crate::{
     Outcome,
+    containerd_host::{ContainerdHost, Ran, again},
     files::WITHOUT_PATH,
-    stage::{Ran, Stage, again},
 };
 
 /// Runs `image-swap node VERB --root DIR --restart allow`, where DIR is the host.
-fn from_outside(stage: &Stage, verb: &str) -> Ran {
+fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
     let root = stage.at("/host");
     let root = root.to_str().unwrap();
     let restart = stage.restart_command();
@@ -23,7 +23,7 @@ fn from_outside(stage: &Stage, verb: &str) -> Ran {
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn a_host_that_is_mounted_elsewhere_is_told_and_restarted_with_its_own_programs() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
     let before = stage.tree();
@@ -45,14 +45,14 @@ fn links_lead_nowhere_outside_the_host() -> Outcome {
     fs::create_dir_all(at("etc/containerd"))?;
     fs::write(
         at("etc/containerd/config.toml"),
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n",
+        image_swap_testkit::config_with_path("/etc/containerd/certs.d"),
     )?;
     // Both lead out, unless the tree is taken for `/`.
     symlink(outside.path(), at("etc/containerd/certs.d"))?;
     symlink(outside.path(), at("var"))?;
     let root = tree.path().to_str().unwrap();
     let args = ["node", "apply", "--root", root, "--mirrors", "docker.io::h.io/d"];
-    let output = std::process::Command::new(crate::stage::PROGRAM).args(args).output()?;
+    let output = std::process::Command::new(crate::containerd_host::PROGRAM).args(args).output()?;
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read_dir(outside.path())?.count(), 0);
     let inside = tree.path().join(outside.path().strip_prefix("/")?);

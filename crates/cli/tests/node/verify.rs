@@ -2,12 +2,12 @@
 
 use image_swap_lab::Answers;
 
-use crate::{Outcome, files::WITH_PATH, images::TAG, stage::Stage};
+use crate::{Outcome, containerd_host::ContainerdHost, files::WITH_PATH, images::TAG};
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
-    let stage = Stage::set()?;
+    let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
     let images: Vec<String> =

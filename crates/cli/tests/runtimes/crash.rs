@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_lab::{Daemon, Host, HostOptions, Server, Site, Trust};
+use image_swap_lab::{Daemon, HostOptions, LabHost, RegistryServer, Server, Trust};
 use image_swap_testbed::{Containerd, Program, Wait, until};
 
 use crate::{
@@ -33,21 +33,21 @@ use crate::{
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs something of ours under strace, with these flags for it.
-type Run<'r> = &'r dyn Fn(&Stage<'_>, &[&str]) -> Output;
+type Run<'r> = &'r dyn Fn(&CrashTest<'_>, &[&str]) -> Output;
 
 /// A host, and what its files are before and after `apply`.
-struct Stage<'a> {
-    host: Host,
+struct CrashTest<'a> {
+    host: LabHost,
     daemon: Daemon,
     declared: Declared,
     strace: &'a Program,
     before: Tree,
     applied: Tree,
-    _mirror: Site,
+    _mirror: RegistryServer,
     scratch: tempfile::TempDir,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> CrashTest<'a> {
     fn set(
         state: State,
         rules: &str,
@@ -55,7 +55,7 @@ impl<'a> Stage<'a> {
         strace: &'a Program,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let (_, content) = lab()?;
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions { trust: Trust::Private, ..HostOptions::default() };
         let mirror = host.mirror(&options)?;
         state::make(&host, state, 2, containerd);
@@ -259,10 +259,10 @@ fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outc
     let containerd = runtimes.containerd("1.6")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io,\
                  gcr.io::harbor.example.org/airgap-images/gcr.io";
-    let mut stage = Stage::set(State::ConfigPath, rules, containerd, &runtimes.strace)?;
-    stage.survives("apply", &|stage, flags| stage.run(&stage.apply(), flags), &Stage::reset);
+    let mut stage = CrashTest::set(State::ConfigPath, rules, containerd, &runtimes.strace)?;
+    stage.survives("apply", &|stage, flags| stage.run(&stage.apply(), flags), &CrashTest::reset);
     let applied = stage.applied.clone();
-    let start = move |stage: &Stage<'_>| stage.reset_to(&applied);
+    let start = move |stage: &CrashTest<'_>| stage.reset_to(&applied);
     stage.survives("restore", &|stage, flags| stage.run(&stage.restore(), flags), &start);
     Ok(())
 }
@@ -273,11 +273,11 @@ fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("2.4")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
-    let mut stage = Stage::set(State::Plain, rules, containerd, &runtimes.strace)?;
+    let mut stage = CrashTest::set(State::Plain, rules, containerd, &runtimes.strace)?;
     let run: Run<'_> = &|stage, flags| stage.run(&stage.apply(), flags);
-    stage.survives("apply and restart", run, &Stage::reset);
+    stage.survives("apply and restart", run, &CrashTest::reset);
     let applied = stage.applied.clone();
-    let start = move |stage: &Stage<'_>| stage.reset_to(&applied);
+    let start = move |stage: &CrashTest<'_>| stage.reset_to(&applied);
     let run: Run<'_> = &|stage, flags| stage.run(&stage.restore(), flags);
     stage.survives("restore and restart", run, &start);
     Ok(())
@@ -289,7 +289,7 @@ fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> 
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("1.7")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
-    let mut stage = Stage::set(State::Plain, rules, containerd, &runtimes.strace)?;
+    let mut stage = CrashTest::set(State::Plain, rules, containerd, &runtimes.strace)?;
     // Killed while the runtime is being restarted: guard first, or it would begin.
     let restart = stage.host.write("/run/containerd/restart.sh", &kill_all(&["guard", "apply"]))?;
     let apply = stage.apply();

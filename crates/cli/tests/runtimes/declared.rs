@@ -3,10 +3,10 @@
 use std::{fs, path::Path, process::Command};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
+    declaration::{Declaration, DeclarationSource},
     reference::Reference,
 };
-use image_swap_lab::{Access, Host, HostOptions, MIRROR, Trust};
+use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
 use image_swap_testbed::Credentials;
 
 /// The page's Secret `registry-info`, as its own example has it.
@@ -26,7 +26,7 @@ pub(crate) fn robot() -> Credentials {
 
 impl Declared {
     /// The page's declaration for a mirror like this on this host.
-    pub(crate) fn page(host: &Host, mirror: &HostOptions) -> Self {
+    pub(crate) fn page(host: &LabHost, mirror: &HostOptions) -> Self {
         let mut text = PAGE.to_owned();
         if let Access::Basic(Credentials { username, password })
         | Access::Bearer(Credentials { username, password }) = &mirror.access
@@ -70,7 +70,8 @@ impl Declared {
     /// The URL by which the swapped reference is pulled: that of the API for its
     /// own host, without any mirror.
     pub(crate) fn swapped_url(&self, image: &str) -> String {
-        let declaration = Declaration::read(Source::RegistryInfo, &self.text, 0).unwrap();
+        let declaration =
+            Declaration::read(DeclarationSource::RegistryInfo, &self.text, 0).unwrap();
         let swapped = declaration.serving().unwrap().rules().swap(image).unwrap().image.to_string();
         self.url(&swapped)
     }
@@ -83,13 +84,13 @@ impl Declared {
     }
 
     /// Writes it where the binary reads it.
-    pub(crate) fn write(&self, host: &Host) -> String {
+    pub(crate) fn write(&self, host: &LabHost) -> String {
         let path = host.write("/registry-info.yaml", &self.text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
     /// `image-swap render FORMAT --out DIRECTORY`
-    pub(crate) fn render(&self, host: &Host, format: &str, directory: &str, options: &[&str]) {
+    pub(crate) fn render(&self, host: &LabHost, format: &str, directory: &str, options: &[&str]) {
         let out = host.root().join(directory.trim_start_matches('/'));
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));
         command.args(["render", format, "--registry-info", &self.write(host), "--out"]);

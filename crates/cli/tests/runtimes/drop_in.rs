@@ -1,7 +1,8 @@
 //! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7
 //! containerd takes the table whole from there, whatever config.toml says in it.
 
-use image_swap_lab::{Daemon, Host, HostOptions, Server};
+use image_swap_lab::{Content, Daemon, HostOptions, LabHost, RegistryServer, Server};
+use image_swap_testbed::{Containerd, Error};
 
 use crate::{
     Outcome,
@@ -30,20 +31,41 @@ const UNREAD: &str = "version = 2
   config_path = \"/etc/elsewhere\"
 ";
 
+/// A containerd that runs beside a mirror.
+struct Started {
+    host: LabHost,
+    mirror: RegistryServer,
+    daemon: Daemon,
+    declared: Declared,
+}
+
+impl Started {
+    fn new(
+        content: &Content,
+        containerd: &Containerd,
+        config: &str,
+        drop_in: &str,
+    ) -> Result<Self, Error> {
+        let host = LabHost::start(content)?;
+        let options = HostOptions::default();
+        let mirror = host.mirror(&options)?;
+        host.write("/etc/containerd/config.toml", config)?;
+        host.write(DROP_IN, drop_in)?;
+        let mut daemon = Daemon::new(&host, containerd)?;
+        daemon.start()?;
+        let declared = Declared::page(&host, &options);
+        Ok(Self { host, mirror, daemon, declared })
+    }
+}
+
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
-        let options = HostOptions::default();
-        let _mirror = host.mirror(&options)?;
-        host.write("/etc/containerd/config.toml", "version = 2\n")?;
-        host.write(DROP_IN, UNREAD)?;
-        let mut daemon = Daemon::new(&host, containerd)?;
-        daemon.start()?;
-        let declared = Declared::page(&host, &options);
+        let Started { host, mirror: _mirror, daemon, declared } =
+            Started::new(content, containerd, "version = 2\n", UNREAD)?;
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
         host.log().clear();
@@ -60,14 +82,8 @@ fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() ->
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
-        let options = HostOptions::default();
-        let _mirror = host.mirror(&options)?;
-        host.write("/etc/containerd/config.toml", &[CONFIG, REGISTRY].concat())?;
-        host.write(DROP_IN, NVIDIA)?;
-        let mut daemon = Daemon::new(&host, containerd)?;
-        daemon.start()?;
-        let declared = Declared::page(&host, &options);
+        let Started { host, mirror: _mirror, mut daemon, declared } =
+            Started::new(content, containerd, &[CONFIG, REGISTRY].concat(), NVIDIA)?;
         let apply =
             |daemon: &Daemon| node::Ran::of(&mut node::apply(&host, daemon, &declared, &[]));
         let mut before = node::tree(&host);

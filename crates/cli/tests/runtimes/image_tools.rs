@@ -1,7 +1,7 @@
 //! podman and skopeo, for mirrors of every kind: all pairs of values, every
 //! registry of the page in each.
 
-use image_swap_lab::{Access, Answers, Host, HostOptions, Server, Trust, pairs::all_pairs};
+use image_swap_lab::{Access, Answers, HostOptions, LabHost, Server, Trust, pairs::all_pairs};
 
 use crate::{
     Outcome, announce,
@@ -52,7 +52,7 @@ fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcom
         let options = HostOptions { access: access[row[2]].clone(), trust: TRUST[row[3]] };
         let (fallback, state) = (FALLBACK[row[4]], STATES[row[5]]);
         let shown = format!("{tool:?} {named:?} {options:?} {fallback} {state:?}");
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         host.write("/etc/containers/policy.json", POLICY)?;
         match state {
             State::Fresh => {}

@@ -1,8 +1,10 @@
 //! The images: one in each registry of the page, and the same in the mirror.
 
+use std::sync::LazyLock;
+
 use image_swap_core::reference::Reference;
 use image_swap_lab::{Content, MIRROR, UPSTREAM};
-use image_swap_testbed::{Error, Image, Parts};
+use image_swap_testbed::{Error, Image, Parts, RuntimeParts};
 
 /// An image of a public registry.
 pub(crate) struct Sample {
@@ -82,4 +84,18 @@ pub(crate) fn content(parts: &Parts) -> Result<Content, Error> {
         content.push(&format!("{UPSTREAM}/{}/{public}", sample.registry), TAG, &image)?;
     }
     Ok(content)
+}
+
+/// Returns all parts, which are found once.
+pub(crate) fn parts() -> &'static Parts {
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
+    &PARTS
+}
+
+/// Returns the runtimes and the images for them.
+pub(crate) fn lab() -> Result<(&'static RuntimeParts, &'static Content), Box<dyn std::error::Error>>
+{
+    static CONTENT: LazyLock<Content> = LazyLock::new(|| content(parts()).unwrap());
+    parts().registry()?;
+    Ok((parts().runtimes()?, &CONTENT))
 }

@@ -17,25 +17,11 @@ mod seen;
 mod state;
 mod strace;
 
-use std::{error::Error, io::Write, sync::LazyLock};
+use std::{error::Error, io::Write};
 
-use image_swap_lab::Content;
-use image_swap_testbed::{Parts, RuntimeParts};
+use self::images::{lab, parts};
 
 type Outcome = Result<(), Box<dyn Error>>;
-
-/// Returns all parts, which are found once.
-fn parts() -> &'static Parts {
-    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
-    &PARTS
-}
-
-/// Returns the runtimes and the images for them.
-fn lab() -> Result<(&'static RuntimeParts, &'static Content), Box<dyn Error>> {
-    static CONTENT: LazyLock<Content> = LazyLock::new(|| images::content(parts()).unwrap());
-    parts().registry()?;
-    Ok((parts().runtimes()?, &CONTENT))
-}
 
 /// Prints past the test harness, which keeps output until the test fails.
 fn announce(step: &str) {

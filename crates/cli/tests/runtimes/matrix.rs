@@ -1,7 +1,9 @@
 //! `image-swap node apply` on hosts of every kind, for mirrors of every kind:
 //! all pairs of values, and what then arrives at the mirror and elsewhere.
 
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust, pairs::all_pairs};
+use image_swap_lab::{
+    Access, Answers, Daemon, HostOptions, LabHost, Server, Trust, pairs::all_pairs,
+};
 use image_swap_testbed::Containerd;
 
 use crate::{
@@ -58,7 +60,7 @@ fn every_case(minor: &str) -> Outcome {
     let cases = cases(containerd);
     announce(&format!("containerd {}: {} hosts", containerd.version, cases.len()));
     for case in &cases {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         check(&host, case);
     }
     Ok(())
@@ -88,7 +90,7 @@ fn containerd_2_4_pulls_as_declared_on_every_host() -> Outcome {
     every_case("2.4")
 }
 
-fn check(host: &Host, case: &Case<'_>) {
+fn check(host: &LabHost, case: &Case<'_>) {
     let mut daemon = Daemon::new(host, case.containerd).unwrap();
     state::make(host, case.state, case.version, case.containerd);
     let before = node::tree(host);
@@ -118,7 +120,7 @@ fn check(host: &Host, case: &Case<'_>) {
 
 /// Everything comes from the mirror, and is asked of it by the swapped
 /// reference's own URL.
-fn pulls(host: &Host, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
+fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
     for sample in &SAMPLES {
         let image = sample.reference(case.named, parts()).unwrap();
         host.log().clear();
@@ -138,7 +140,12 @@ fn pulls(host: &Host, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
 }
 
 /// The mirror has lost its images.
-fn falls_back(host: &Host, daemon: &Daemon, mirror: &image_swap_lab::Site, case: &Case<'_>) {
+fn falls_back(
+    host: &LabHost,
+    daemon: &Daemon,
+    mirror: &image_swap_lab::RegistryServer,
+    case: &Case<'_>,
+) {
     mirror.set(Answers::Missing);
     let image = SAMPLES[3].reference(case.named, parts()).unwrap();
     host.log().clear();

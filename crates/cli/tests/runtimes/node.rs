@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use image_swap_lab::{Daemon, Host};
+use image_swap_lab::{Daemon, LabHost};
 
 use crate::declared::Declared;
 
@@ -48,7 +48,7 @@ pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
 }
 
 /// Puts the files of `tree` where they were.
-pub(crate) fn restore_tree(host: &Host, tree: &Tree) {
+pub(crate) fn restore_tree(host: &LabHost, tree: &Tree) {
     for (name, (mode, bytes)) in tree {
         let path = host.root().join(name);
         if mode & DIRECTORY != 0 {
@@ -74,25 +74,30 @@ pub(crate) fn words(command: &Command) -> (Vec<OsString>, Vec<OsString>) {
 
 /// `image-swap node apply`, as it is run where a restart is allowed. It is not
 /// run yet.
-pub(crate) fn apply(host: &Host, daemon: &Daemon, declared: &Declared, more: &[&str]) -> Command {
+pub(crate) fn apply(
+    host: &LabHost,
+    daemon: &Daemon,
+    declared: &Declared,
+    more: &[&str],
+) -> Command {
     let mut command = verb(host, daemon, "apply");
     command.args(["--registry-info", &declared.write(host)]).arg("--header-over-http").args(more);
     command
 }
 
 /// `image-swap node restore`
-pub(crate) fn restore(host: &Host, daemon: &Daemon) -> Command {
+pub(crate) fn restore(host: &LabHost, daemon: &Daemon) -> Command {
     verb(host, daemon, "restore")
 }
 
 /// `image-swap node status`, of what we wrote last
-pub(crate) fn status(host: &Host) -> Command {
+pub(crate) fn status(host: &LabHost) -> Command {
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", "status", "--runtime", "containerd"]);
     command
 }
 
-fn verb(host: &Host, daemon: &Daemon, verb: &str) -> Command {
+fn verb(host: &LabHost, daemon: &Daemon, verb: &str) -> Command {
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", verb, "--runtime", "containerd", "--restart", "allow"]);
     command.args(["--restart-command", &daemon.restart_command()]);
@@ -101,7 +106,7 @@ fn verb(host: &Host, daemon: &Daemon, verb: &str) -> Command {
 
 /// Every file and directory of `/etc` on a host, with mode and bytes; beside
 /// them what we keep for ourselves.
-pub(crate) fn tree(host: &Host) -> Tree {
+pub(crate) fn tree(host: &LabHost) -> Tree {
     let mut tree = BTreeMap::new();
     for top in ["etc", "var/lib/image-swap"] {
         walk(&host.root(), &host.root().join(top), &mut tree);

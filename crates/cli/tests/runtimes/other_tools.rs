@@ -1,7 +1,7 @@
 //! Hosts that pull by certificates and policies in files of other tools: they still do when the
 //! mirrors are configured.
 
-use image_swap_lab::{Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
+use image_swap_lab::{Answers, Daemon, HostOptions, LabHost, MIRROR, Server, Trust};
 
 use crate::{
     Outcome,
@@ -15,7 +15,7 @@ use crate::{
 const LAYOUT: &str = "/etc/containerd/certs.d/harbor.example.org";
 
 /// Writes the certificates that the mirror requires, in `directory`.
-fn certificates(host: &Host, directory: &str, client: &image_swap_testbed::Identity) {
+fn certificates(host: &LabHost, directory: &str, client: &image_swap_testbed::Identity) {
     for (name, text) in [
         ("ca.crt", host.private_authority()),
         ("client.cert", &client.certificate),
@@ -32,7 +32,7 @@ fn containerd_keeps_client_certificates_and_authorities() -> Outcome {
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
         let version = &containerd.version;
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let (_mirror, client) = host.mirror_for_clients()?;
         host.write("/etc/containerd/config.toml", &with_config_path(containerd))?;
         certificates(&host, LAYOUT, &client);
@@ -66,7 +66,7 @@ fn containerd_keeps_settings_of_a_hosts_toml() -> Outcome {
     let sample = &SAMPLES[0];
     for containerd in &runtimes.containerds {
         let version = &containerd.version;
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let (_mirror, client) = host.mirror_for_clients()?;
         host.write("/etc/containerd/config.toml", &with_config_path(containerd))?;
         certificates(&host, "/etc/containerd/pki", &client);
@@ -107,7 +107,7 @@ fn containerd_keeps_settings_of_a_hosts_toml() -> Outcome {
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn skopeo_keeps_blocked_registries_and_insecure_mirrors() -> Outcome {
     let (runtimes, content) = lab()?;
-    let host = Host::start(content)?;
+    let host = LabHost::start(content)?;
     let mirror = host.mirror(&HostOptions { trust: Trust::SelfSigned, ..Default::default() })?;
     host.write(
         "/etc/containers/policy.json",

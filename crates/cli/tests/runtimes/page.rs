@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use image_swap_lab::{Daemon, Host, HostOptions, Server};
+use image_swap_lab::{Daemon, HostOptions, LabHost, Server};
 
 use crate::{
     Outcome,
@@ -27,7 +27,7 @@ fn cat_config_toml_shows_exactly_what_the_page_shows_and_containerd_loads_it() -
     let (runtimes, content) = lab()?;
     let (before_ours, _) = PAGE.split_once(ADDED).unwrap();
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions::default();
         let _mirror = host.mirror(&options)?;
         host.write("/etc/containerd/config.toml", before_ours)?;

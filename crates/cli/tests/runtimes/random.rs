@@ -3,13 +3,14 @@
 use std::{cell::Cell, fs};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
     reference::Reference,
     render::{CONTAINERD, Options},
 };
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, MIRROR, Server, Trust};
+use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, MIRROR, Server, Trust};
 use image_swap_testbed::Containerd;
+use image_swap_testkit::{lists, sources};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
@@ -33,29 +34,19 @@ const IMAGES: [&str; 8] = [
     "mirror.example.net/b",
 ];
 
+const TARGETS: [&str; 7] = [
+    "harbor.example.org/d",
+    "harbor.example.org",
+    "harbor.example.org/x-",
+    "harbor.example.org/d/a",
+    "http://mirror.example.net/v2/x",
+    "mirror.example.net/z",
+    "",
+];
+
 fn rules() -> impl Strategy<Value = String> {
-    let source = prop::sample::select(vec![
-        "docker.io",
-        "gcr.io",
-        "quay.io",
-        "quay.io:443",
-        "ghcr.io",
-        "gcr.io/a",
-        "docker.io/a/b",
-        "default",
-        "[EXACT]gcr.io/a/b:1",
-    ]);
-    let target = prop::sample::select(vec![
-        "harbor.example.org/d",
-        "harbor.example.org",
-        "harbor.example.org/x-",
-        "harbor.example.org/d/a",
-        "http://mirror.example.net/v2/x",
-        "mirror.example.net/z",
-        "",
-    ]);
-    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
-    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join(","))
+    let source = sources(&["ghcr.io", "gcr.io/a", "[EXACT]gcr.io/a/b:1"]);
+    lists(source, &TARGETS, ",")
 }
 
 #[test]
@@ -63,7 +54,7 @@ fn rules() -> impl Strategy<Value = String> {
 fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
-        let host = Host::start(content)?;
+        let host = LabHost::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
         // Nobody has anything: so everyone is asked in turn.
         host.set_public(Answers::Missing);
@@ -90,13 +81,14 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
 
 /// Pulls all images as declared, and gives how many that were.
 fn tries(
-    host: &Host,
+    host: &LabHost,
     daemon: &Daemon,
     containerd: &Containerd,
     declared: &Declared,
     fallback: Fallback,
 ) -> Result<usize, TestCaseError> {
-    let declaration = Declaration::read(Source::RegistryInfo, declared.text(), 0).unwrap();
+    let declaration =
+        Declaration::read(DeclarationSource::RegistryInfo, declared.text(), 0).unwrap();
     // Chains and the like are refused as a whole.
     let Ok(declaration) = declaration.serving() else {
         return Err(TestCaseError::reject("refused"));

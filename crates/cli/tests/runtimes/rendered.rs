@@ -1,6 +1,6 @@
 //! What `image-swap render` prints, read by the runtimes themselves.
 
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust};
+use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, Server, Trust};
 use image_swap_testbed::{Containerd, RuntimeParts};
 
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) fn with_config_path(containerd: &Containerd) -> String {
 /// Every sample is pulled, and the first request of each is for the swapped
 /// reference. Gives back the whole record of each.
 pub(crate) fn pulls_the_swapped_url(
-    host: &Host,
+    host: &LabHost,
     declared: &Declared,
     named: Named,
     pull: impl Fn(&str) -> Result<String, String>,
@@ -43,7 +43,7 @@ pub(crate) fn pulls_the_swapped_url(
 }
 
 #[track_caller]
-pub(crate) fn nothing_public(host: &Host, image: &str) {
+pub(crate) fn nothing_public(host: &LabHost, image: &str) {
     let connections = host.log().connections(Server::Public);
     assert_eq!(connections, 0, "{image}\n{}", host.log().text());
 }
@@ -56,8 +56,8 @@ fn each_containerd(test: impl Fn(&RuntimeParts, &Containerd)) -> Outcome {
     Ok(())
 }
 
-fn host() -> Host {
-    Host::start(lab().unwrap().1).unwrap()
+fn host() -> LabHost {
+    LabHost::start(lab().unwrap().1).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use image_swap_lab::{Access, Answers, Daemon, Host, HostOptions, Server, Trust};
+use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, Server, Trust};
 use image_swap_testbed::Containerd;
 
 use crate::{
@@ -81,7 +81,7 @@ fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome
     for containerd in &runtimes.containerds {
         let column = column(containerd).ok_or("docs/nodes.md lacks a column of this version")?;
         for question in QUESTIONS {
-            let host = Host::start(content)?;
+            let host = LabHost::start(content)?;
             let seen = ask(&host, containerd, question);
             let row = format!("| {} |", question.row);
             let line = TABLE.lines().find(|line| line.starts_with(&row));
@@ -102,7 +102,7 @@ fn column(containerd: &Containerd) -> Option<usize> {
 }
 
 /// Pulls one image, and says who was asked.
-fn ask(host: &Host, containerd: &Containerd, question: Question) -> String {
+fn ask(host: &LabHost, containerd: &Containerd, question: Question) -> String {
     let access = if question.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
     let options = HostOptions { access, trust: Trust::Public };
     let declared = Declared::page(host, &options);
@@ -130,7 +130,7 @@ fn ask(host: &Host, containerd: &Containerd, question: Question) -> String {
     if pulled.is_ok() { asked } else { format!("{asked}; no pull") }
 }
 
-fn tell(host: &Host, containerd: &Containerd, told: Told, declared: &Declared) {
+fn tell(host: &LabHost, containerd: &Containerd, told: Told, declared: &Declared) {
     let config = "/etc/containerd/config.toml";
     let certs = "/etc/containerd/certs.d";
     let path = host.root().join(config.trim_start_matches('/'));

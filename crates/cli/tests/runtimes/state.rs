@@ -1,6 +1,6 @@
 //! States of a host before anything is declared for it.
 
-use image_swap_lab::Host;
+use image_swap_lab::LabHost;
 use image_swap_testbed::Containerd;
 
 /// How containerd is configured.
@@ -52,7 +52,7 @@ pub(crate) fn possible(state: State, version: u8, containerd: &Containerd) -> bo
 }
 
 /// Writes the files of a state.
-pub(crate) fn make(host: &Host, state: State, version: u8, containerd: &Containerd) {
+pub(crate) fn make(host: &LabHost, state: State, version: u8, containerd: &Containerd) {
     let config = match state {
         State::Default => Some(containerd.default_configuration().unwrap()),
         _ => config(state, version),

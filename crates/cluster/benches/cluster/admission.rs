@@ -11,21 +11,20 @@ use std::{
 };
 
 use image_swap_cluster::client;
-use image_swap_core::cluster::{
-    policy::Policy,
-    webhooks::{self, Owner, SYSTEM_NAMESPACES, desired, plan},
+use image_swap_core::control::{
+    policy::FailurePolicy,
+    webhooks::{self, Anchor, SYSTEM_NAMESPACES, desired, plan},
+};
+use image_swap_load::{
+    OpenRound, Outcome, open, sample,
+    statistics::{interval, quantile},
 };
 use image_swap_serve::pki::LocalAuthority;
 use image_swap_testbed::{ControlPlane, Port, Process, RunDir};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    Outcome,
-    load::{Load, Round},
-    pod, process, sample, service,
-    statistics::{interval, quantile},
-};
+use crate::{load::PodLoad, pod, process, service};
 
 /// Namespaces, each with the name of the webhook that reviews its pods.
 const RUNS: [&str; 3] = ["none", "constant", "ours"];
@@ -52,7 +51,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let client = client(Some(control_plane.kubeconfig())).await?;
     let mut loads = Vec::new();
     for (run, image) in RUNS.iter().zip(IMAGES) {
-        let load = Load::new(&client, run)?;
+        let load = PodLoad::new(&client, run, image)?;
         // The API server needs a moment until it sees the registration.
         timeout(PATIENCE, async {
             while load.create().await.ok().as_deref() != Some(image) {
@@ -161,14 +160,14 @@ fn registration(run: &str, authority: &str) -> Outcome<Value> {
     let settings = webhooks::Settings {
         name: run.to_owned(),
         release: run.to_owned(),
-        owner: Owner { name: run.to_owned(), uid: run.to_owned() },
+        owner: Anchor { name: run.to_owned(), uid: run.to_owned() },
         service: webhooks::Service {
             namespace: NAMESPACE.to_owned(),
             name: run.to_owned(),
             port: service::PORT,
         },
         ca_bundle: authority.to_owned(),
-        policy: Policy::Fail,
+        policy: FailurePolicy::Fail,
         timeout_seconds: 5,
         system_namespaces: SYSTEM_NAMESPACES.map(str::to_owned).into(),
         opt_in: true,
@@ -189,7 +188,7 @@ fn label(run: &str) -> String {
 }
 
 /// Returns the highest rate that all runs hold, in steps of a tenth.
-async fn highest_rate(loads: &[Load]) -> Outcome<f64> {
+async fn highest_rate(loads: &[PodLoad]) -> Outcome<f64> {
     let mut rate = f64::INFINITY;
     for load in loads {
         rate = rate.min(load.capacity(ROUND * 2).await?);
@@ -206,11 +205,11 @@ async fn highest_rate(loads: &[Load]) -> Outcome<f64> {
 }
 
 /// Runs one round of each. The first run is another one each time.
-async fn interleaved(loads: &[Load], number: usize, rate: f64) -> Outcome<[Round; 3]> {
+async fn interleaved(loads: &[PodLoad], number: usize, rate: f64) -> Outcome<[OpenRound; 3]> {
     let mut rounds = [const { None }; 3];
     for turn in 0..3 {
         let run = (number + turn) % 3;
-        rounds[run] = Some(loads[run].round(rate, ROUND, IMAGES[run]).await?);
+        rounds[run] = Some(open(&loads[run], rate, ROUND).await?);
     }
     let [Some(none), Some(constant), Some(ours)] = rounds else { return Err("a round".into()) };
     Ok([none, constant, ours])

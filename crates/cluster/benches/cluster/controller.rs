@@ -8,18 +8,17 @@ use std::{
 };
 
 use image_swap_cluster::client;
+use image_swap_load::{
+    Outcome,
+    statistics::{median, quantile},
+};
 use image_swap_testbed::{ControlPlane, HttpClient, Port, Process, RunDir, Wait, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{
-    Outcome,
-    load::Load,
-    pod, process, service,
-    statistics::{median, quantile},
-};
+use crate::{load::PodLoad, pod, process, service};
 
 /// The controller's own account of namespaces that have their Secret.
 const NAMESPACES_DONE: &str = "image_swap_controller_pull_secrets ";
@@ -69,7 +68,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let arguments = ["webhook", "--in-cluster", &namespace, &kubeconfig, &listen, &own];
     let _webhook = process::start(binary, arguments, &port, directory.path())?;
     service::create(control_plane, RELEASE, "image-swap-admission", port.number())?;
-    changes(control_plane, &Load::new(&client, "n-0")?).await
+    changes(control_plane, &PodLoad::new(&client, "n-0", pod::IMAGE)?).await
 }
 
 /// Waits until `metric` of the controller that has `port` is `wanted`, or more.
@@ -149,7 +148,7 @@ fn declare(control_plane: &ControlPlane, path: &str, password: &str) -> Outcome<
 }
 
 /// Changes the declaration again and again, and creates pods until one follows it.
-async fn changes(control_plane: &ControlPlane, load: &Load) -> Outcome<()> {
+async fn changes(control_plane: &ControlPlane, load: &PodLoad) -> Outcome<()> {
     let mut times = Vec::new();
     // The first change waits for certificates and the registration, too.
     for number in 0..=CHANGES {

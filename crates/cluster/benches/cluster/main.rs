@@ -12,32 +12,21 @@
 )]
 
 mod admission;
-#[path = "../../../webhook/benches/throughput/constant.rs"]
-mod constant;
 mod controller;
 mod load;
 mod pod;
 mod process;
-#[path = "../../../webhook/benches/throughput/sample.rs"]
-mod sample;
 mod service;
-#[path = "../../../webhook/benches/throughput/statistics.rs"]
-mod statistics;
 
 use std::{
     env,
-    error::Error,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
+use image_swap_load::{Outcome, constant, runtime};
 use image_swap_testbed::{ControlPlane, Options, Parts};
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Runtime},
-};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use tokio::net::TcpListener;
 
 /// Threads of a webhook, as many as `image-swap webhook` has.
 const WORKERS: usize = 1;
@@ -61,10 +50,6 @@ fn main() -> Outcome<()> {
         // `cargo test --benches`: nothing here can fail.
         _ => Ok(()),
     }
-}
-
-fn runtime(workers: usize) -> Outcome<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
 /// Serves a constant at `port` of all addresses until the process is killed.

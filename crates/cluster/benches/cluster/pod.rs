@@ -1,8 +1,7 @@
 //! The pod that the benchmarks create.
 
+use image_swap_load::sample;
 use serde_json::{Value, json};
-
-use crate::sample;
 
 /// The first image before and after the rules.
 pub(crate) const IMAGE: &str = "nginx:1.27";

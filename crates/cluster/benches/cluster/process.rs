@@ -2,9 +2,8 @@
 
 use std::{ffi::OsString, net::TcpStream, path::Path, time::Duration};
 
+use image_swap_load::Outcome;
 use image_swap_testbed::{Port, Process, Wait, until};
-
-use crate::Outcome;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -1,9 +1,8 @@
 //! Services whose endpoint is a port of this machine.
 
+use image_swap_load::Outcome;
 use image_swap_testbed::{ControlPlane, own_address};
 use serde_json::json;
-
-use crate::Outcome;
 
 /// The port of every Service.
 pub(crate) const PORT: u16 = 443;

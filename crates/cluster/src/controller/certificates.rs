@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use image_swap_core::{
-    cluster::certificates::{
-        Authority, AuthorityId, Leaf, Step, Validity, next, trusted, trusted_while_changing,
+    control::certificates::{
+        Authority, AuthorityId, Leaf, RotationStep, Validity, next, trusted, trusted_while_changing,
     },
     declaration::UnixTime,
 };
@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::ReconcileState,
     steps::StepErrors,
 };
 use crate::{
@@ -34,7 +35,7 @@ const PREVIOUS: &str = "previous.crt";
 const STEPS: usize = 4;
 
 /// When they are valid, for the report.
-pub(super) struct Certificates {
+pub(super) struct ServingCertificates {
     pub(super) authority: Option<Validity>,
     pub(super) leaf: Option<Validity>,
 }
@@ -45,13 +46,13 @@ impl Controller {
     ///
     /// # Errors
     /// The stored certificates cannot be read.
-    pub(super) async fn certificates(
+    pub(super) async fn reconcile_certificates(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         now: UnixTime,
-    ) -> Result<(Certificates, Vec<AuthorityId>), Error> {
+    ) -> Result<(ServingCertificates, Vec<AuthorityId>), Error> {
         let published = published(found(&snapshot.registration)?);
         if memory.published.ids != published {
             memory.published.ids = published;
@@ -78,7 +79,7 @@ impl Controller {
         let (authority, leaf) = (stored.authority(), stored.leaf(&names));
         let ids =
             if leaf.is_some() { trusted(authority.as_ref(), leaf.as_ref()) } else { Vec::new() };
-        let lifetimes = Certificates {
+        let lifetimes = ServingCertificates {
             authority: authority.map(|it| it.validity),
             leaf: leaf.map(|it| it.validity),
         };
@@ -88,14 +89,14 @@ impl Controller {
     async fn step(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         stored: &mut Stored,
-        step: Step,
+        step: RotationStep,
         now: UnixTime,
     ) -> Result<(), Error> {
         let release = &self.settings.release;
         match step {
-            Step::NewAuthority => {
+            RotationStep::NewAuthority => {
                 let Pair { certificate, key } = pki::authority(now)?;
                 let mut data = BTreeMap::from([(CERTIFICATE, certificate), (KEY, key)]);
                 if let Some(old) = stored.authority().filter(|it| it.validity.holds(now)) {
@@ -106,7 +107,7 @@ impl Controller {
                 stored.authority =
                     Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
-            Step::ForgetPrevious => {
+            RotationStep::ForgetPrevious => {
                 let Some(pair) = stored.pair() else { return Ok(()) };
                 let data = BTreeMap::from([(CERTIFICATE, pair.certificate), (KEY, pair.key)]);
                 let name = release.authority();
@@ -114,7 +115,7 @@ impl Controller {
                 stored.authority =
                     Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
             }
-            Step::NewLeaf => {
+            RotationStep::NewLeaf => {
                 let Some(authority) = stored.pair() else { return Ok(()) };
                 let names = release.names(&self.settings.service);
                 let leaf = pki::leaf(&authority, &names, now)?;
@@ -137,7 +138,7 @@ impl Controller {
     async fn store(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         before: Option<&Secret>,
         (name, data): (&str, &BTreeMap<&str, String>),
         now: UnixTime,
@@ -205,9 +206,9 @@ pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
 /// cert-manager: `ca.crt`, or the end of the chain where there is none.
 fn kept_elsewhere(
     secret: Option<&Secret>,
-    memory: &mut Memory,
+    memory: &mut ReconcileState,
     now: UnixTime,
-) -> (Certificates, Vec<AuthorityId>) {
+) -> (ServingCertificates, Vec<AuthorityId>) {
     let chain = secret.and_then(|secret| text(secret, CERTIFICATE));
     let named = secret.and_then(|secret| text(secret, ISSUER)).map(blocks).unwrap_or_default();
     let wanted = if named.is_empty() {
@@ -224,7 +225,7 @@ fn kept_elsewhere(
     } else {
         trusted_while_changing(&wanted, &memory.published, changed, now)
     };
-    let found = Certificates {
+    let found = ServingCertificates {
         authority: wanted.first().and_then(|pem| pki::validity(pem)),
         leaf: chain.and_then(pki::validity),
     };

@@ -6,13 +6,15 @@ use std::{
 };
 
 use image_swap_core::{
-    cluster::{
-        effective::{Decision, Origin, decide},
-        trust::Trust,
+    admission::Mode,
+    control::{
+        effective::{EffectiveDecision, Origin, decide},
+        trust::NodeTrust,
     },
-    declaration::{Registry, UnixTime},
+    declaration::UnixTime,
     labels,
-    pull_secret::{self, Covered},
+    pull_secret::{self, CoveredImages},
+    status::{DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -20,28 +22,15 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Fetched, Snapshot, found},
+    state::{DeclarationInForce, ReconcileState},
     steps::StepErrors,
 };
 use crate::{
     error::Error,
-    report::{self, Declared, listed},
     secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
-
-/// The declaration in force.
-#[derive(Default)]
-pub(super) struct Declaration {
-    pub(super) declared: Declared,
-    /// What nodes have to be told.
-    pub(super) trust: Trust,
-    pub(super) registry: Option<Registry>,
-    /// What pull Secrets hold: the password.
-    pub(super) credential: Option<Vec<u8>>,
-    /// The images that are pulled with it; [`None`] without a registry.
-    pub(super) covered: Option<Covered>,
-}
 
 /// A Secret as it should be.
 struct SecretContent<'w> {
@@ -56,18 +45,18 @@ impl Controller {
     ///
     /// # Errors
     /// A declaration cannot be read.
-    pub(super) async fn declaration(
+    pub(super) async fn reconcile_declaration(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         (audit, now): (bool, UnixTime),
-    ) -> Result<Declaration, Error> {
+    ) -> Result<DeclarationInForce, Error> {
         let registry_info = found(&snapshot.registry_info)?.map(declared);
         let chart = found(&snapshot.chart)?.map(declared);
         let last = snapshot.last()?;
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
-        let Decision { effective, about, differs } = &decision;
+        let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
         let text = effective.without_credentials().text();
         // No hash covers the credential: it is shown to anyone who reads status or the plain
@@ -88,10 +77,7 @@ impl Controller {
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
-        let whole = BTreeMap::from([
-            ("declaration", effective.text()),
-            ("source", effective.origin.as_str().to_owned()),
-        ]);
+        let whole = StoredDeclaration(effective.clone()).data();
         let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
         let numbered = BTreeMap::from([
             (labels::HASH, hash.clone()),
@@ -103,13 +89,13 @@ impl Controller {
         steps.take("last-good", written);
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
         let credential = given.and_then(pull_secret::content);
-        let covered = given.and_then(Covered::of);
-        let served = BTreeMap::from([
-            ("declaration", text),
-            ("source", effective.origin.as_str().to_owned()),
-            ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
-            ("pull-secret", credential.is_some().to_string()),
-        ]);
+        let covered = given.and_then(CoveredImages::of);
+        let served = ServedDeclaration {
+            effective: effective.clone(),
+            mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
+            pull_secret: credential.is_some(),
+        };
+        let served = served.data();
         let name = self.settings.release.effective();
         let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
         let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
@@ -117,23 +103,23 @@ impl Controller {
             info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
         }
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
-        let (findings, finding_count) = report::found(about);
-        let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
-        Ok(Declaration {
-            trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
+        let refused = about.iter().filter(|it| it.refused).map(|it| it.origin);
+        let mut status = DeclarationStatus {
+            source: effective.origin,
+            hash,
+            revision,
+            rules,
+            refused: refused.collect(),
+            differs: listed(differs),
+            ..DeclarationStatus::default()
+        };
+        status.list_findings(about);
+        Ok(DeclarationInForce {
+            trust: declaration.as_ref().map(NodeTrust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
             covered,
-            declared: Declared {
-                source: effective.origin.as_str().to_owned(),
-                hash,
-                revision,
-                rules,
-                refused: refused.collect(),
-                differs: listed(differs),
-                findings,
-                finding_count,
-            },
+            declared: status,
         })
     }
 
@@ -142,7 +128,7 @@ impl Controller {
     async fn write(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         there: &Fetched<Secret>,
         wanted: &SecretContent<'_>,
         now: UnixTime,
@@ -162,7 +148,12 @@ impl Controller {
     }
 
     /// Tells on each refused Secret what is wrong with it.
-    async fn complain(&self, snapshot: &Snapshot, memory: &mut Memory, decision: &Decision) {
+    async fn complain(
+        &self,
+        snapshot: &Snapshot,
+        memory: &mut ReconcileState,
+        decision: &EffectiveDecision,
+    ) {
         for (origin, secret, topic) in [
             (Origin::RegistryInfo, &snapshot.registry_info, "RegistryInfoRefused"),
             (Origin::Chart, &snapshot.chart, "ChartDeclarationRefused"),
@@ -183,7 +174,7 @@ impl Controller {
     }
 }
 
-impl Memory {
+impl ReconcileState {
     /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
     /// that Secret has another declaration.
     fn revision(&mut self, last_good: Option<&Secret>, whole: &str) -> u64 {

@@ -1,14 +1,15 @@
 //! The namespaces of the release and of the page's Secret.
 
-use image_swap_core::{cluster::effective::JET_SYSTEM, declaration::UnixTime};
+use image_swap_core::{control::effective::JET_SYSTEM, declaration::UnixTime};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
 use kube::Api;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found, is_ending},
+    state::ReconcileState,
 };
 use crate::{api, error::Error};
 
@@ -18,7 +19,7 @@ const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 impl Controller {
     /// Creates the namespace of the page's Secret if it is absent, with the configured
     /// labels. Never changes or deletes it.
-    pub(super) async fn jet_system(&self) -> Result<(), Error> {
+    pub(super) async fn ensure_registry_info_namespace(&self) -> Result<(), Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match api::get(&namespaces, JET_SYSTEM).await? {
             Some(namespace) if is_ending(&namespace) => {
@@ -44,7 +45,7 @@ impl Controller {
     pub(super) async fn belong(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         now: UnixTime,
     ) -> Result<(), Error> {
         let name = &self.settings.release.namespace;
@@ -72,7 +73,7 @@ impl Controller {
         let anchor = self.settings.release.anchor();
         memory.rewrite(anchor, uid, now)?;
         let anchors: Api<ClusterRole> = Api::all(self.client.clone());
-        match api::merge(&anchors, anchor, &patch).await {
+        match api::patch_if_present(&anchors, anchor, &patch).await {
             Ok(_) => {
                 memory.rewrites.finish(anchor, uid.clone());
                 Ok(())

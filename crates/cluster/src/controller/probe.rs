@@ -9,7 +9,9 @@ use std::{
 
 use hyper::{HeaderMap, StatusCode};
 use image_swap_core::{
-    cluster::policy::{ApiServer, FailureGate, Pace, Policy, Probe, Wanted},
+    control::policy::{
+        ApiServer, FailurePolicy, FailurePolicyGate, Probe, ProbePace, RequestedPolicy,
+    },
     labels,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -25,7 +27,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Controller, Intervals};
+use super::{context::Controller, settings::Intervals};
 use crate::{
     api::MANAGER,
     client::connect,
@@ -40,16 +42,6 @@ const API_SERVER_NAME: &str = "kubernetes.default.svc";
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Far away: nothing is due.
 const NEVER: Duration = Duration::from_hours(24);
-
-/// Returns the name of a result in every output.
-pub(super) const fn name(probe: Probe) -> &'static str {
-    match probe {
-        Probe::Reached => "reached",
-        Probe::Unreached => "unreached",
-        Probe::NoReplica => "nobody-there",
-        Probe::Unknown | Probe::Silent => "unknown",
-    }
-}
 
 /// The probes of all API servers: when each is due, and those that run. An interval is
 /// counted from a probe's beginning, and no probe waits for another one.
@@ -126,8 +118,8 @@ impl Prober {
 
     /// Notes a result, and schedules the next probes. Returns true if the policy or the
     /// summary changed.
-    pub(super) fn note(&mut self, outcome: &ProbeOutcome, gate: &mut FailureGate) -> bool {
-        let summary = |gate: &FailureGate| (gate.summary(), gate.unreached());
+    pub(super) fn note(&mut self, outcome: &ProbeOutcome, gate: &mut FailurePolicyGate) -> bool {
+        let summary = |gate: &FailurePolicyGate| (gate.summary(), gate.unreached());
         let before = summary(gate);
         let mut changed = false;
         if let Some(addresses) = &outcome.addresses {
@@ -144,7 +136,7 @@ impl Prober {
     }
 
     /// Adds API servers that are new, and forgets those that are gone.
-    fn schedule(&mut self, gate: &FailureGate) {
+    fn schedule(&mut self, gate: &FailurePolicyGate) {
         let servers: BTreeSet<ApiServer> = gate.servers().collect();
         self.due.retain(|server, _| servers.contains(server));
         for server in servers {
@@ -154,17 +146,18 @@ impl Prober {
         }
     }
 
-    fn interval(&self, gate: &FailureGate, server: ApiServer) -> Duration {
+    fn interval(&self, gate: &FailurePolicyGate, server: ApiServer) -> Duration {
         match gate.pace(server) {
-            Pace::Soon => self.intervals.retry,
-            Pace::Often => self.intervals.probe / 5,
+            ProbePace::Soon => self.intervals.retry,
+            ProbePace::Often => self.intervals.probe / 5,
             // Of several API servers behind one address each is met now and then.
-            Pace::Steady
-                if gate.servers().count() == 1 && gate.policy(Wanted::Fail) == Policy::Fail =>
+            ProbePace::Steady
+                if gate.servers().count() == 1
+                    && gate.policy(RequestedPolicy::Fail) == FailurePolicy::Fail =>
             {
                 self.intervals.probe / 2
             }
-            Pace::Steady => self.intervals.probe,
+            ProbePace::Steady => self.intervals.probe,
         }
     }
 }
@@ -235,7 +228,7 @@ impl ProbeTarget {
                 let Release { namespace, .. } = &self.release;
                 match has_endpoints(&self.client, namespace, &self.service).await {
                     Ok(true) => Probe::Unreached,
-                    Ok(false) => Probe::NoReplica,
+                    Ok(false) => Probe::NoEndpoints,
                     Err(_) => Probe::Unknown,
                 }
             }

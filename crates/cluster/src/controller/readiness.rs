@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use image_swap_core::{
-    cluster::{
-        policy::{ApiServer, Policy, Probe, Wanted},
+    control::{
+        policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
         webhooks,
     },
     labels,
@@ -24,7 +24,7 @@ use kube::Api;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Controller, probe::ProbeTarget};
+use super::{context::Controller, probe::ProbeTarget};
 use crate::{api, error::Error};
 
 /// The limits of the wait for a registration in force. They keep a network that is broken
@@ -119,13 +119,13 @@ impl Controller {
         if entries.is_none_or(Vec::is_empty) {
             return Ok(Installation::Unreached);
         }
-        let fails = self.settings.policy == Wanted::Fail;
-        let wanted = if fails { Policy::Fail } else { Policy::Ignore };
+        let fails = self.settings.policy == RequestedPolicy::Fail;
+        let wanted = if fails { FailurePolicy::Fail } else { FailurePolicy::Ignore };
         let is_wanted = webhooks::earned(registration.as_ref()) == wanted;
         Ok(match target.probe(ApiServer::Shared).await {
             Probe::Reached if is_wanted => Installation::InForce,
             Probe::Reached => Installation::Reached,
-            Probe::NoReplica => Installation::NoReplica,
+            Probe::NoEndpoints => Installation::NoReplica,
             Probe::Unreached | Probe::Unknown | Probe::Silent => Installation::Unreached,
         })
     }

@@ -1,25 +1,27 @@
 //! Keeps the webhook configuration, and finds those of other programs.
 
 use image_swap_core::{
-    cluster::{
+    control::{
         certificates::AuthorityId,
-        foreign::{Backend, Foreign, Life, recognise},
-        policy::{FailureGate, Policy, Wanted},
+        competitors::{Backend, CompetingWebhook, Liveness, recognise},
+        policy::{FailurePolicy, FailurePolicyGate, RequestedPolicy},
         webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
+    status::CompetitorStatus,
 };
 use kube::{api::ListParams, runtime::events::EventType};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
     certificates::published,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::ReconcileState,
     steps::StepErrors,
 };
-use crate::{api, endpoints::may_answer, error::Error, report::Other};
+use crate::{api, endpoints::may_answer, error::Error};
 
 /// The step that finds other programs that swap images.
 pub(super) const FOREIGN: &str = "other-image-swappers";
@@ -27,9 +29,9 @@ pub(super) const FOREIGN: &str = "other-image-swappers";
 impl Controller {
     /// Whether pods are only reported on: by choice, or because another program
     /// that swaps images lives.
-    pub(super) fn is_audit(&self, foreign: &[Other]) -> bool {
+    pub(super) fn is_audit(&self, foreign: &[CompetitorStatus]) -> bool {
         let meets = !self.settings.coexist && foreign.iter().any(|other| other.alive);
-        self.settings.policy == Wanted::Audit || meets
+        self.settings.policy == RequestedPolicy::Audit || meets
     }
 
     /// Finds other programs that swap images. Registrations of those that were dead for
@@ -37,11 +39,11 @@ impl Controller {
     ///
     /// # Errors
     /// The registrations cannot be read.
-    pub(super) async fn foreign(
+    pub(super) async fn reconcile_competing_webhooks(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
-    ) -> Result<Vec<Other>, Error> {
+    ) -> Result<Vec<CompetitorStatus>, Error> {
         let registrations = api::registrations(&self.client);
         let list = registrations.list(&ListParams::default()).await;
         let list = list.map_err(Error::api("list webhook configurations"))?;
@@ -63,7 +65,7 @@ impl Controller {
                     continue;
                 }
             }
-            others.push(Other::new(name, foreign.program, settled.life));
+            others.push(CompetitorStatus::new(name, foreign.program, settled.life));
         }
         let present: Vec<String> = others.iter().map(|it| it.configuration.clone()).collect();
         memory.sightings.retain(&present);
@@ -72,9 +74,9 @@ impl Controller {
         Ok(others)
     }
 
-    fn note(&self, others: &[Other]) -> String {
-        let one = |other: &Other| {
-            let Other { configuration, program, alive } = other;
+    fn note(&self, others: &[CompetitorStatus]) -> String {
+        let one = |other: &CompetitorStatus| {
+            let CompetitorStatus { configuration, program, alive } = other;
             let what = match (alive, self.settings.coexist) {
                 (true, false) => {
                     "lives: pods are only reported on until it is gone, or `coexist` is set"
@@ -90,7 +92,7 @@ impl Controller {
         others.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 
-    async fn life(&self, foreign: &Foreign) -> Result<Life, Error> {
+    async fn life(&self, foreign: &CompetingWebhook) -> Result<Liveness, Error> {
         let mut answering = Vec::new();
         for backend in &foreign.backends {
             if let Backend::Service(namespace, name) = backend
@@ -111,11 +113,11 @@ impl Controller {
     pub(super) async fn register(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         bundle: Option<&[AuthorityId]>,
         (audit, now): (bool, UnixTime),
-    ) -> Result<Option<Policy>, Error> {
+    ) -> Result<Option<FailurePolicy>, Error> {
         let observed = found(&snapshot.registration)?;
         if self.stays_away(memory, steps, observed, now).await? {
             return Ok(None);
@@ -123,14 +125,14 @@ impl Controller {
         let registered = webhooks::earned(observed);
         let lower = self.intervals.lower;
         memory.gates += usize::from(memory.gate.is_none());
-        let gate = memory.gate.get_or_insert_with(|| FailureGate::begin(registered, lower));
+        let gate = memory.gate.get_or_insert_with(|| FailurePolicyGate::begin(registered, lower));
         let known = published(observed);
         let bundle = bundle.unwrap_or(&known);
         if bundle.is_empty() {
             // No replica could answer.
             return Ok(observed.map(|_| registered));
         }
-        let wanted = if audit { Wanted::Audit } else { self.settings.policy };
+        let wanted = if audit { RequestedPolicy::Audit } else { self.settings.policy };
         let policy = gate.policy(wanted);
         let desired = desired(&self.webhooks(snapshot, bundle, policy));
         let Some(object) = plan(&desired, observed) else {
@@ -161,7 +163,7 @@ impl Controller {
     /// # Errors
     /// The registration could not be read.
     pub(super) fn scope(&self, snapshot: &Snapshot) -> Result<NamespaceScope, Error> {
-        let settings = self.webhooks(snapshot, &[], Policy::Ignore);
+        let settings = self.webhooks(snapshot, &[], FailurePolicy::Ignore);
         Ok(NamespaceScope::of(&desired(&settings), found(&snapshot.registration)?))
     }
 
@@ -169,7 +171,7 @@ impl Controller {
         &self,
         snapshot: &Snapshot,
         bundle: &[AuthorityId],
-        policy: Policy,
+        policy: FailurePolicy,
     ) -> webhooks::Settings {
         let settings = &self.settings;
         webhooks::Settings {
@@ -211,11 +213,11 @@ impl Controller {
             },
             "webhooks": object["webhooks"],
         });
-        api::merge(&registrations, &name, &patch).await.map(drop)
+        api::patch_if_present(&registrations, &name, &patch).await.map(drop)
     }
 
-    async fn say_policy(&self, memory: &mut Memory, policy: Policy) {
-        let unreached = memory.gate.as_ref().map(FailureGate::unreached).unwrap_or_default();
+    async fn say_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
+        let unreached = memory.gate.as_ref().map(FailurePolicyGate::unreached).unwrap_or_default();
         let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
         let at = match &unreached[..] {
             [] => String::new(),
@@ -223,24 +225,25 @@ impl Controller {
             all => format!(" at each of {}", all.join(", ")),
         };
         let note = match policy {
-            Policy::Fail => {
+            FailurePolicy::Fail => {
                 "the API server reaches us: pods that cannot be reviewed are refused from now on"
                     .to_owned()
             }
-            Policy::Ignore => format!(
+            FailurePolicy::Ignore => format!(
                 "the API server{at} does not reach us, or is not asked to refuse: pods that \
                  cannot be reviewed are let through with the images they name"
             ),
         };
         info!(policy = policy.as_str(), "{note}");
-        let type_ = if policy == Policy::Fail { EventType::Normal } else { EventType::Warning };
+        let type_ =
+            if policy == FailurePolicy::Fail { EventType::Normal } else { EventType::Warning };
         self.say(memory, "FailurePolicyChanged", type_, &note).await;
     }
 }
 
 /// Returns the last report of a program whose life cannot be found out.
-fn unknown(foreign: &Foreign, before: &[Other]) -> Other {
+fn unknown(foreign: &CompetingWebhook, before: &[CompetitorStatus]) -> CompetitorStatus {
     let known = before.iter().find(|it| it.configuration == foreign.configuration);
-    let new = || Other::new(&foreign.configuration, foreign.program, Life::Dead);
+    let new = || CompetitorStatus::new(&foreign.configuration, foreign.program, Liveness::Dead);
     known.cloned().unwrap_or_else(new)
 }

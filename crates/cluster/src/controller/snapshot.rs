@@ -1,11 +1,12 @@
 //! The stored objects, read again for every reconciliation.
 
 use image_swap_core::{
-    cluster::{
-        effective::{Effective, JET_SYSTEM, Origin, REGISTRY_INFO},
-        webhooks::Owner,
+    control::{
+        effective::{Effective, JET_SYSTEM, REGISTRY_INFO},
+        webhooks::Anchor,
     },
     labels,
+    status::StoredDeclaration,
 };
 use k8s_openapi::{
     api::{
@@ -17,7 +18,7 @@ use k8s_openapi::{
 use kube::Api;
 use serde_json::Value;
 
-use super::Controller;
+use super::context::Controller;
 use crate::{
     api::{self, get},
     error::Error,
@@ -30,7 +31,7 @@ pub(super) type Fetched<T> = Result<Option<T>, Error>;
 
 /// The objects that a reconciliation depends on.
 pub(super) struct Snapshot {
-    pub(super) owner: Owner,
+    pub(super) owner: Anchor,
     /// The release's anchor, which owns everything that is made at run time.
     pub(super) anchor: ObjectMeta,
     pub(super) leaving: bool,
@@ -95,20 +96,20 @@ impl Controller {
         let anchor = anchor?.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?.metadata;
         let mark = anchor.annotations.as_ref().and_then(|all| all.get(labels::LEAVING));
         Ok(Snapshot {
-            owner: Owner {
+            owner: Anchor {
                 name: release.anchor().to_owned(),
                 uid: anchor.uid.clone().unwrap_or_default(),
             },
             // Helm's own mark: the release's objects are being deleted.
             leaving: mark.is_some_and(|mark| mark == "true") || anchor.deletion_timestamp.is_some(),
             anchor,
-            namespace,
-            registry_info,
+            authority,
+            certificate,
             chart,
             effective,
             last_good,
-            authority,
-            certificate,
+            namespace,
+            registry_info,
             registration: found
                 .map(|object| object.and_then(|object| serde_json::to_value(object).ok())),
         })
@@ -142,9 +143,7 @@ impl Snapshot {
     /// The object could not be read.
     pub(super) fn last(&self) -> Result<Option<Effective>, Error> {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
-        let origin = text(secret, "source").and_then(Origin::named);
-        let declaration = text(secret, "declaration");
-        Ok(origin.zip(declaration).map(|(origin, text)| Effective::parse(origin, text)))
+        Ok(StoredDeclaration::read(|key| text(secret, key)).map(|StoredDeclaration(last)| last))
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use image_swap_core::status::FailingStep;
 use tracing::{error, info};
 
-use super::Memory;
-use crate::{error::Error, report::FailingStep};
+use super::state::ReconcileState;
+use crate::error::Error;
 
 /// The steps of one reconciliation that failed.
 #[derive(Default)]
@@ -67,7 +68,7 @@ impl StepErrors {
     }
 
     /// Logs failures that are new, and the end of failures.
-    pub(super) fn log(&self, memory: &mut Memory) {
+    pub(super) fn log(&self, memory: &mut ReconcileState) {
         let failing = self.report();
         for step in &failing {
             if !memory.failing.contains(step) {

@@ -15,15 +15,17 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
-    Controller, Memory,
+    context::Controller,
     snapshot::{Snapshot, found},
+    state::ReconcileState,
     steps::StepErrors,
+    uninstallation::Uninstallation,
 };
 use crate::{
     api,
     error::Error,
-    pull_secrets::{Order, leave},
-    report::Report,
+    pull_secrets::{DesiredPullSecret, leave},
+    report,
 };
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
@@ -34,42 +36,11 @@ const QUIET: UnixTime = 60;
 /// within this time.
 const SETTLE: UnixTime = 5;
 
-/// The memory of a registration that may be deleted.
-#[derive(Default)]
-pub(super) struct Uninstallation {
-    /// True once the memory of the previous leader was read.
-    is_read: bool,
-    /// True if the registration had entries when it was last read, or if a previous leader
-    /// may have registered.
-    registered: bool,
-    /// The UID of the last mark; `None` if none was seen.
-    mark: Option<String>,
-    /// The end of the quiet time; `None` if there is none.
-    until: Option<UnixTime>,
-}
-
-impl Uninstallation {
-    /// Returns true during the quiet time.
-    pub(super) fn is_quiet(&self, now: UnixTime) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    /// Returns the UID of the last mark, for the next leader; `None` if none was seen.
-    pub(super) fn mark(&self) -> Option<&str> {
-        self.mark.as_deref()
-    }
-
-    /// Returns the memory of a release that is not registered.
-    const fn unregistered(mark: Option<String>) -> Self {
-        Self { is_read: true, registered: false, mark, until: None }
-    }
-}
-
 impl Controller {
     /// Removes the pull Secrets that no living pod names, beside the turns: Helm ends the
     /// controller, or its rights, at any moment. A Secret that is not reached stays.
-    fn leave_pull_secrets(&self, memory: &Memory) {
-        memory.orders.send_replace(Order::Rest);
+    fn leave_pull_secrets(&self, memory: &ReconcileState) {
+        memory.orders.send_replace(DesiredPullSecret::Unknown);
         let (client, release) = (self.client.clone(), self.settings.release.clone());
         tokio::spawn(async move {
             if let Err(error) = leave(&client, &release).await {
@@ -83,7 +54,7 @@ impl Controller {
     /// fail. A registration that comes back has to earn `Fail` again.
     pub(super) async fn stays_away(
         &self,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
         steps: &mut StepErrors,
         observed: Option<&Value>,
         now: UnixTime,
@@ -124,13 +95,13 @@ impl Controller {
     /// Reads the memory of the previous leader, once. A new leader may begin while Helm
     /// uninstalls the release, after the registration was deleted. Without an answer of the
     /// API server the release counts as new, and the next turn reads again.
-    async fn recall(&self, memory: &mut Memory, now: UnixTime) {
+    async fn recall(&self, memory: &mut ReconcileState, now: UnixTime) {
         if memory.uninstallation.is_read {
             return;
         }
         match api::get(&self.config_maps(), &self.settings.release.status()).await {
             Ok(status) => {
-                let report = status.as_ref().and_then(Report::of);
+                let report = status.as_ref().and_then(report::read);
                 memory.uninstallation = Uninstallation {
                     is_read: true,
                     registered: status.is_some(),
@@ -147,7 +118,7 @@ impl Controller {
     pub(super) async fn withdraw(
         &self,
         snapshot: &Snapshot,
-        memory: &mut Memory,
+        memory: &mut ReconcileState,
     ) -> Result<(), Error> {
         memory.uninstallation = Uninstallation::unregistered(None);
         memory.gate = None;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets,
+    control::pull_secrets,
     pull_secret::{KEY, NAME},
 };
 use image_swap_text::base64;
@@ -13,22 +13,14 @@ use k8s_openapi::{
     ByteString,
     api::core::v1::{ObjectReference, Secret},
 };
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, named},
-    outline::{Outline, partial_resource},
+    object_watch::{named, pages},
+    partial_meta::{MetadataSubset, partial_resource},
 };
 
 /// The kind of the release's anchor.
@@ -38,8 +30,7 @@ const OWNER_KIND: &str = "ClusterRole";
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
-    let secrets: Api<SeenSecret> = Api::all(client.clone());
-    watcher(secrets, named(NAME).page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), named(NAME))
 }
 
 /// A hash of a Secret's type and its credential. It stays in memory: the password could be
@@ -67,15 +58,15 @@ impl Fingerprint {
 
 /// What is held of a Secret: not the credential.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Whole")]
+#[serde(from = "WholeSecret")]
 pub(super) struct SeenSecret {
     names: ObjectMeta,
-    marks: Marks,
+    marks: SecretMarks,
 }
 
 /// The marks of a Secret that decide what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Marks {
+struct SecretMarks {
     /// The release that its label names as its manager.
     manager: Option<Box<str>>,
     /// True if a former release left it behind for pods that name it.
@@ -89,8 +80,8 @@ struct Marks {
 
 /// As the API server sends it.
 #[derive(Deserialize)]
-struct Whole {
-    metadata: Outline,
+struct WholeSecret {
+    metadata: MetadataSubset,
     #[serde(rename = "type")]
     kind: Option<String>,
     data: Option<Data>,
@@ -103,10 +94,10 @@ struct Data {
     credential: Option<ByteString>,
 }
 
-impl From<Whole> for SeenSecret {
-    fn from(Whole { metadata, kind, data }: Whole) -> Self {
+impl From<WholeSecret> for SeenSecret {
+    fn from(WholeSecret { metadata, kind, data }: WholeSecret) -> Self {
         let credential = data.and_then(|data| data.credential).unwrap_or_default();
-        let marks = Marks {
+        let marks = SecretMarks {
             manager: metadata.manager().map(Into::into),
             kept: metadata.is_kept(),
             owned: metadata.is_owned(),
@@ -132,13 +123,13 @@ partial_resource!(SeenSecret, Secret, whole);
 
 /// A Secret of our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    marks: Marks,
+pub(super) struct FoundSecret {
+    marks: SecretMarks,
     pub(super) uid: Box<str>,
     pub(super) version: Box<str>,
 }
 
-impl Found {
+impl FoundSecret {
     pub(super) fn of(secret: &SeenSecret) -> Self {
         let SeenSecret { names, marks } = secret;
         Self {
@@ -148,9 +139,9 @@ impl Found {
         }
     }
 
-    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::Existing {
-        let Marks { manager, kept, owned, anchored, fingerprint } = &self.marks;
-        pull_secrets::Existing {
+    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::PullSecretState {
+        let SecretMarks { manager, kept, owned, anchored, fingerprint } = &self.marks;
+        pull_secrets::PullSecretState {
             ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
             current: wanted == Some(fingerprint) && !owned && !kept,
             anchored: *anchored,
@@ -159,7 +150,7 @@ impl Found {
 }
 
 /// Returns the reference of an event to the pull Secret of a namespace, `found` or missing.
-pub(super) fn reference(namespace: &str, found: Option<&Found>) -> ObjectReference {
+pub(super) fn reference(namespace: &str, found: Option<&FoundSecret>) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Secret".into()),
@@ -172,19 +163,19 @@ pub(super) fn reference(namespace: &str, found: Option<&Found>) -> ObjectReferen
 
 /// All of them, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct Existing {
-    found: BTreeMap<String, Found>,
-    listed: BTreeMap<String, Found>,
+pub(super) struct ExistingSecrets {
+    found: BTreeMap<String, FoundSecret>,
+    listed: BTreeMap<String, FoundSecret>,
 }
 
-impl Existing {
+impl ExistingSecrets {
     pub(super) fn begin_list(&mut self) {
         self.listed.clear();
     }
 
     pub(super) fn list(&mut self, secret: &SeenSecret) {
         if let Some(namespace) = secret.namespace() {
-            self.listed.insert(namespace.to_owned(), Found::of(secret));
+            self.listed.insert(namespace.to_owned(), FoundSecret::of(secret));
         }
     }
 
@@ -195,7 +186,7 @@ impl Existing {
     /// Records a Secret as it is. Returns true if that changes anything but its version.
     pub(super) fn add(&mut self, secret: &SeenSecret) -> bool {
         let Some(namespace) = secret.namespace() else { return false };
-        let found = Found::of(secret);
+        let found = FoundSecret::of(secret);
         let marks = found.marks.clone();
         let before = self.found.insert(namespace.to_owned(), found);
         before.is_none_or(|before| before.marks != marks)
@@ -219,7 +210,7 @@ impl Existing {
         self.found.remove(namespace);
     }
 
-    pub(super) fn get(&self, namespace: &str) -> Option<&Found> {
+    pub(super) fn get(&self, namespace: &str) -> Option<&FoundSecret> {
         self.found.get(namespace)
     }
 
@@ -228,8 +219,8 @@ impl Existing {
         &self,
         release: &str,
         wanted: Option<&Fingerprint>,
-    ) -> BTreeMap<String, pull_secrets::Existing> {
-        let state = |found: &Found| found.state(release, wanted);
+    ) -> BTreeMap<String, pull_secrets::PullSecretState> {
+        let state = |found: &FoundSecret| found.state(release, wanted);
         self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
     }
 
@@ -275,11 +266,11 @@ mod tests {
     }
 
     /// Returns the state of the Secret after a change of one value.
-    fn state(path: &str, value: Value) -> pull_secrets::Existing {
+    fn state(path: &str, value: Value) -> pull_secrets::PullSecretState {
         let mut secret = mk_secret();
         let (parent, key) = path.rsplit_once('/').unwrap();
         secret.pointer_mut(parent).unwrap()[key] = value;
-        Found::of(&read(secret)).state("image-swap", Some(&wanted()))
+        FoundSecret::of(&read(secret)).state("image-swap", Some(&wanted()))
     }
 
     #[test]
@@ -323,7 +314,7 @@ mod tests {
             let mut secret = mk_secret();
             secret["metadata"]["labels"] = labels;
             secret["metadata"]["annotations"] = annotations;
-            Found::of(&read(secret)).state("image-swap", None).ours
+            FoundSecret::of(&read(secret)).state("image-swap", None).ours
         };
         let kept = json!({ labels::KEPT: "true" });
         assert!(ours(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));

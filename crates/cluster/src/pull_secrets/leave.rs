@@ -7,12 +7,11 @@ use kube::{Api, Client, api::ListParams};
 use tracing::{info, warn};
 
 use super::{
-    PAGE,
-    existing::{Found, SeenSecret},
+    existing::{FoundSecret, SeenSecret},
     pods::SeenPod,
-    write::{Outcome, Writer, reason},
+    write::{WriteOutcome, Writer, reason},
 };
-use crate::{error::Error, release::Release};
+use crate::{error::Error, object_watch::PAGE, release::Release};
 
 /// Deletes the release's pull Secrets, but for those that a living pod names: these are left
 /// to the pods as their owners, and a later release takes them over.
@@ -27,7 +26,7 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
         if secret.is_managed_by(&release.name)
             && let Some(namespace) = secret.namespace()
         {
-            secrets.push((namespace.to_owned(), Found::of(&secret)));
+            secrets.push((namespace.to_owned(), FoundSecret::of(&secret)));
         }
     })
     .await?;
@@ -48,7 +47,7 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
     for (namespace, found) in secrets {
         let pods = users.get(&namespace).map_or(&[][..], Vec::as_slice);
         match writer.leave(&namespace, &found, pods).await {
-            Ok(Outcome::Written(_)) => {
+            Ok(WriteOutcome::Written(_)) => {
                 info!(namespace, pods = pods.len(), "the pull Secret stays for pods that name it");
             }
             Ok(_) => info!(namespace, "the pull Secret is deleted"),

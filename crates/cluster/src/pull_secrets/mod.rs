@@ -22,12 +22,13 @@ use std::{
 
 use futures_util::{Stream, StreamExt, pin_mut, stream};
 use image_swap_core::{
-    cluster::{
-        pull_secrets::{Action, Pods, plan},
+    control::{
+        pull_secrets::{Pods, PullSecretAction, plan},
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
-    pull_secret::Covered,
+    pull_secret::CoveredImages,
+    status::{PullSecretFailure, PullSecretStatus},
 };
 use kube::{Client, runtime::watcher};
 use tokio::{
@@ -38,23 +39,14 @@ use tracing::{debug, info, warn};
 
 pub(crate) use self::leave::leave;
 use self::{
-    existing::{Existing, Fingerprint, SeenSecret, reference},
+    existing::{ExistingSecrets, Fingerprint, SeenSecret, reference},
     namespaces::{SeenNamespace, SelectedNamespaces},
     pace::Paces,
     pods::SeenPod,
-    write::{Outcome, Writer},
+    write::{WriteOutcome, Writer},
 };
-use crate::{
-    clock::now,
-    error::watch_reason,
-    events::Events,
-    release::Release,
-    report::{PullSecretFailure, PullSecrets},
-};
+use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
-/// How many objects are read at once: a page is held as a whole, as text and then as
-/// objects.
-const PAGE: u32 = 100;
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
 /// Writes between two looks at what else happened.
@@ -68,16 +60,16 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 
 /// An instruction for the keeper. It holds the password: it must not be printed.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum DesiredPullSecret {
     /// Every Secret stays unchanged: no declaration was read yet, or the release leaves.
-    Rest,
+    Unknown,
     /// The Secret has to be where it is needed.
-    Keep {
+    Present {
         /// The credential; [`None`] if there is none to give, and Secrets are removed.
         content: Option<Vec<u8>>,
         /// The images that are pulled with it, in the namespaces that the registration
         /// selects.
-        view: View,
+        view: SecretScope,
     },
 }
 
@@ -88,22 +80,22 @@ struct Content(Option<Vec<u8>>);
 /// The images and namespaces that decide which pods need the Secret. A change of it means
 /// that all pods are read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct SecretScope {
     /// The images that are pulled with the credential; [`None`] without a registry.
-    pub(crate) covered: Option<Covered>,
+    pub(crate) covered: Option<CoveredImages>,
     /// The namespaces whose pods are reviewed.
     pub(crate) scope: NamespaceScope,
 }
 
 /// What a keeper works with.
-pub(crate) struct Keeper {
+pub(crate) struct PullSecretController {
     pub(crate) client: Client,
     pub(crate) release: Release,
     pub(crate) events: Events,
     /// What is to be done.
-    pub(crate) orders: watch::Receiver<Order>,
+    pub(crate) orders: watch::Receiver<DesiredPullSecret>,
     /// What was done.
-    pub(crate) report: watch::Sender<PullSecrets>,
+    pub(crate) report: watch::Sender<PullSecretStatus>,
     /// Poked when the report says something that others should know.
     pub(crate) changed: Arc<Notify>,
     /// How long a namespace keeps the Secret after its last swapped pod.
@@ -114,16 +106,16 @@ pub(crate) struct Keeper {
 
 /// The observed state of the cluster.
 #[derive(Default)]
-struct Known {
+struct ObservedCluster {
     pods: Pods,
     /// True once all pods were listed.
     pods_complete: bool,
     namespaces: SelectedNamespaces,
-    existing: Existing,
+    existing: ExistingSecrets,
     /// True once all Secrets were listed.
     secrets_complete: bool,
     /// Namespaces in which a write has to wait.
-    waiting: BTreeMap<String, Waiting>,
+    waiting: BTreeMap<String, RetriedNamespace>,
     /// Writes of the last minute.
     paces: Paces,
     /// Namespaces with a Secret of another writer for which an Event was published.
@@ -132,7 +124,7 @@ struct Known {
 }
 
 /// A namespace in which a write has to wait.
-struct Waiting {
+struct RetriedNamespace {
     until: Instant,
     wait: Duration,
     cause: Cause,
@@ -150,9 +142,9 @@ enum Cause {
 
 type WatchEvents<T> = Pin<Box<dyn Stream<Item = Result<watcher::Event<T>, watcher::Error>> + Send>>;
 
-/// The watches that are restarted when a [`View`] changes.
+/// The watches that are restarted when a [`SecretScope`] changes.
 struct Watches {
-    view: Option<View>,
+    view: Option<SecretScope>,
     pods: WatchEvents<SeenPod>,
     namespaces: WatchEvents<SeenNamespace>,
 }
@@ -163,10 +155,10 @@ impl Watches {
     }
 }
 
-impl Keeper {
+impl PullSecretController {
     /// Keeps the Secret until its task is dropped.
     pub(crate) async fn run(mut self) {
-        let mut known = Known::default();
+        let mut known = ObservedCluster::default();
         let mut watches = Watches::none();
         let secrets = existing::watch(&self.client);
         pin_mut!(secrets);
@@ -204,16 +196,16 @@ impl Keeper {
 
     /// Starts the watches of the view in force, or ends them if nothing depends on pods.
     /// Returns the content of the same order; `None` if every Secret stays unchanged.
-    fn look(&mut self, known: &mut Known, watches: &mut Watches) -> Option<Content> {
+    fn look(&mut self, known: &mut ObservedCluster, watches: &mut Watches) -> Option<Content> {
         let (content, view) = match &*self.orders.borrow_and_update() {
-            Order::Rest => return None,
-            Order::Keep { content, view } => (content.clone(), view.clone()),
+            DesiredPullSecret::Unknown => return None,
+            DesiredPullSecret::Present { content, view } => (content.clone(), view.clone()),
         };
         // Without a credential pods decide what is removed.
         let is_left = || known.existing.has_any_of(&self.release.name);
         let view = match &content {
             Some(_) => Some(view),
-            None => is_left().then(View::default),
+            None => is_left().then(SecretScope::default),
         };
         if watches.view != view {
             self.restart(known, watches, view);
@@ -221,7 +213,12 @@ impl Keeper {
         Some(Content(content))
     }
 
-    fn restart(&self, known: &mut Known, watches: &mut Watches, view: Option<View>) {
+    fn restart(
+        &self,
+        known: &mut ObservedCluster,
+        watches: &mut Watches,
+        view: Option<SecretScope>,
+    ) {
         known.pods_complete = false;
         known.namespaces.complete = false;
         *watches = Watches::none();
@@ -237,7 +234,7 @@ impl Keeper {
     }
 
     /// Takes a part of the steps that are due for `content`. Returns true if more are due.
-    async fn act(&mut self, known: &mut Known, Content(content): Content) -> bool {
+    async fn act(&mut self, known: &mut ObservedCluster, Content(content): Content) -> bool {
         // An object that was not yet seen must not count as deleted.
         let needs_pods = content.is_some() || known.existing.has_any_of(&self.release.name);
         let is_complete = (known.pods_complete || !needs_pods)
@@ -257,12 +254,12 @@ impl Keeper {
         let at = Instant::now();
         known.waiting.retain(|namespace, _| plan.contains_key(namespace));
         known.paces.forget(at);
-        let is_due = |namespace: &String, action: &Action| {
+        let is_due = |namespace: &String, action: &PullSecretAction| {
             let waiting = known.waiting.get(namespace);
-            *action != Action::Foreign && waiting.is_none_or(|it| it.until <= at)
+            *action != PullSecretAction::Foreign && waiting.is_none_or(|it| it.until <= at)
         };
         let due = plan.iter().filter(|(namespace, action)| is_due(namespace, action));
-        let due: Vec<(&String, Action)> =
+        let due: Vec<(&String, PullSecretAction)> =
             due.take(IN_A_ROW + 1).map(|(namespace, action)| (namespace, *action)).collect();
         let is_more = due.len() > IN_A_ROW;
         let mut some = Vec::new();
@@ -283,7 +280,7 @@ impl Keeper {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecrets {
+        self.publish(&PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -296,7 +293,7 @@ impl Keeper {
     }
 
     /// Publishes an Event about a Secret that cannot be written, in its namespace.
-    async fn report_failure(&self, known: &Known, namespace: &str, reason: &str) {
+    async fn report_failure(&self, known: &ObservedCluster, namespace: &str, reason: &str) {
         let about = reference(namespace, known.existing.get(namespace));
         let note = format!(
             "the pull Secret cannot be written, so that swapped pods of this namespace may not be \
@@ -306,8 +303,12 @@ impl Keeper {
     }
 
     /// Publishes an Event about each Secret of the same name that image-swap did not create.
-    async fn report_foreign(&self, known: &mut Known, plan: &BTreeMap<String, Action>) {
-        let is_foreign = |namespace: &str| plan.get(namespace) == Some(&Action::Foreign);
+    async fn report_foreign(
+        &self,
+        known: &mut ObservedCluster,
+        plan: &BTreeMap<String, PullSecretAction>,
+    ) {
+        let is_foreign = |namespace: &str| plan.get(namespace) == Some(&PullSecretAction::Foreign);
         known.foreign.retain(|namespace| is_foreign(namespace));
         for namespace in plan.keys().filter(|namespace| is_foreign(namespace)) {
             if !known.foreign.insert(namespace.clone()) {
@@ -323,7 +324,7 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, report: &PullSecrets) {
+    fn publish(&self, report: &PullSecretStatus) {
         let mut news = false;
         self.report.send_if_modified(|before| {
             // The count alone is no reason for anybody to hurry.
@@ -340,7 +341,7 @@ impl Keeper {
     }
 }
 
-impl Known {
+impl ObservedCluster {
     /// When there is something to do although nothing happens.
     fn wake(&self, linger: Duration) -> Option<Instant> {
         let retries = self.waiting.values().map(|it| it.until).min();
@@ -393,7 +394,7 @@ impl Known {
     fn namespace(
         &mut self,
         event: Result<watcher::Event<SeenNamespace>, watcher::Error>,
-        view: Option<&View>,
+        view: Option<&SecretScope>,
     ) -> bool {
         match event {
             Ok(event) => view.is_some_and(|view| self.namespaces.note(event, &view.scope)),
@@ -408,7 +409,7 @@ impl Known {
     fn pod(
         &mut self,
         event: Result<watcher::Event<SeenPod>, watcher::Error>,
-        view: Option<&View>,
+        view: Option<&SecretScope>,
         label: &str,
         now: UnixTime,
     ) -> bool {
@@ -448,7 +449,7 @@ impl Known {
     /// Records that the next write in a namespace has to wait: it was written too often.
     fn pace(&mut self, namespace: &str, at: Instant, until: Instant) {
         let wait = until.saturating_duration_since(at);
-        let waiting = Waiting { until, wait, cause: Cause::Paced };
+        let waiting = RetriedNamespace { until, wait, cause: Cause::Paced };
         let before = self.waiting.insert(namespace.to_owned(), waiting);
         if before.is_none_or(|before| before.cause != Cause::Paced) {
             let seconds = wait.as_secs();
@@ -460,23 +461,23 @@ impl Known {
     }
 
     /// Records the outcome of a write. Returns the reason of a failure if it is new.
-    fn note(&mut self, namespace: &str, outcome: Outcome) -> Option<String> {
+    fn note(&mut self, namespace: &str, outcome: WriteOutcome) -> Option<String> {
         match outcome {
-            Outcome::Written(secret) => {
+            WriteOutcome::Written(secret) => {
                 info!(namespace, "the pull Secret is written");
                 self.writes += 1;
                 self.waiting.remove(namespace);
                 self.existing.add(&secret);
                 None
             }
-            Outcome::Deleted => {
+            WriteOutcome::Deleted => {
                 info!(namespace, "the pull Secret is deleted");
                 self.writes += 1;
                 self.waiting.remove(namespace);
                 self.existing.forget(namespace);
                 None
             }
-            Outcome::Failed(reason) => {
+            WriteOutcome::Failed(reason) => {
                 let [first, longest] = RETRY;
                 let before = self.waiting.get(namespace);
                 let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
@@ -490,7 +491,7 @@ impl Known {
                     _ => None,
                 };
                 let until = Instant::now() + wait;
-                self.waiting.insert(namespace.to_owned(), Waiting { until, wait, cause });
+                self.waiting.insert(namespace.to_owned(), RetriedNamespace { until, wait, cause });
                 news
             }
         }

@@ -3,30 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::Stream;
-use image_swap_core::cluster::webhooks::NamespaceScope;
+use image_swap_core::control::webhooks::NamespaceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, all},
-    outline::partial_resource,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
 /// Watches the metadata of every namespace.
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenNamespace>, watcher::Error>> + use<> {
-    let namespaces: Api<SeenNamespace> = Api::all(client.clone());
-    watcher(namespaces, all().page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), all())
 }
 
 /// A namespace: its names and labels.
@@ -119,20 +110,21 @@ impl SeenNamespace {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::cluster::webhooks::{Desired, Entry};
+    use image_swap_core::control::webhooks::{DesiredWebhooks, WebhookEntry};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn scope() -> NamespaceScope {
         let expression = json!({ "key": "image", "operator": "NotIn", "values": ["disabled"] });
-        let entry = Entry {
+        let entry = WebhookEntry {
             name: "pods.image-swap.io",
             namespaces: vec![expression],
             objects: Vec::new(),
             fields: Value::Null,
         };
-        let desired = Desired { name: "a".into(), owner: Value::Null, entries: vec![entry] };
+        let desired =
+            DesiredWebhooks { name: "a".into(), owner: Value::Null, entries: vec![entry] };
         NamespaceScope::of(&desired, None)
     }
 

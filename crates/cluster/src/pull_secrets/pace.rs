@@ -14,15 +14,15 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// The recent writes, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct Paces(BTreeMap<String, Pace>);
+pub(super) struct Paces(BTreeMap<String, NamespacePace>);
 
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct NamespacePace {
     left: u32,
     since: Instant,
 }
 
-impl Pace {
+impl NamespacePace {
     /// Returns the allowance at `at`.
     fn at(self, at: Instant) -> Self {
         let earned = at.saturating_duration_since(self.since).as_secs() / EVERY.as_secs();
@@ -39,8 +39,9 @@ impl Paces {
     /// # Errors
     /// The time of the next write, if there were too many.
     pub(super) fn begin(&mut self, namespace: &str, at: Instant) -> Result<(), Instant> {
-        let pace = self.0.get(namespace).map_or(Pace { left: BURST, since: at }, |it| it.at(at));
-        let next = Pace { left: pace.left.saturating_sub(1), ..pace };
+        let pace =
+            self.0.get(namespace).map_or(NamespacePace { left: BURST, since: at }, |it| it.at(at));
+        let next = NamespacePace { left: pace.left.saturating_sub(1), ..pace };
         self.0.insert(namespace.to_owned(), next);
         if pace.left == 0 { Err(pace.since + EVERY) } else { Ok(()) }
     }

@@ -4,25 +4,17 @@ use std::collections::BTreeMap;
 
 use futures_util::Stream;
 use image_swap_core::{
-    cluster::pull_secrets::SecretUse,
+    control::pull_secrets::SecretUse,
     labels,
-    pull_secret::{Covered, NAME},
+    pull_secret::{CoveredImages, NAME},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client,
-    core::ObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
-};
+use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
 use serde::Deserialize;
 
-use super::PAGE;
 use crate::{
-    follow::{Patience, all},
-    outline::partial_resource,
+    object_watch::{all, pages},
+    partial_meta::partial_resource,
 };
 
 /// Phases of pods whose containers are not started again.
@@ -32,8 +24,7 @@ const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 pub(super) fn watch(
     client: &Client,
 ) -> impl Stream<Item = Result<watcher::Event<SeenPod>, watcher::Error>> + use<> {
-    let pods: Api<SeenPod> = Api::all(client.clone());
-    watcher(pods, all().page_size(PAGE)).backoff(Patience::default())
+    pages(Api::all(client.clone()), all())
 }
 
 /// A pod: its names, and the rest only if it names the pull Secret.
@@ -171,7 +162,11 @@ impl SeenPod {
 
     /// Returns the use that it makes of the pull Secret for the images `covered`; [`None`] if
     /// it does not name the Secret. A pod with `label` set to `disabled` is never swapped.
-    pub(super) fn secret_use(&self, covered: Option<&Covered>, label: &str) -> Option<SecretUse> {
+    pub(super) fn secret_use(
+        &self,
+        covered: Option<&CoveredImages>,
+        label: &str,
+    ) -> Option<SecretUse> {
         let SecretUser { living, record, images, disabled } = self.user.as_deref()?;
         let images = || images.iter().map(|(key, image)| (key.as_str(), image.as_str()));
         let swapped = !disabled.iter().any(|key| key == label)
@@ -190,7 +185,7 @@ mod tests {
 
     use futures_util::StreamExt;
     use hyper::{Request, Response};
-    use image_swap_core::declaration::{Declaration, Source};
+    use image_swap_core::declaration::{Declaration, DeclarationSource};
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -198,7 +193,7 @@ mod tests {
 
     const LABEL: &str = "k8s.twr.io/imageswap";
 
-    fn covered() -> Covered {
+    fn covered() -> CoveredImages {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": "registry-info", "namespace": "jet-system" },
@@ -207,8 +202,9 @@ mod tests {
                 "MIRROR_REGISTRIES": "docker.io::h.io/d",
             },
         });
-        let declaration = Declaration::read(Source::RegistryInfo, &secret.to_string(), 0);
-        Covered::of(&declaration.unwrap()).unwrap()
+        let declaration =
+            Declaration::read(DeclarationSource::RegistryInfo, &secret.to_string(), 0);
+        CoveredImages::of(&declaration.unwrap()).unwrap()
     }
 
     /// Returns a swapped pod as the API server sends it.
@@ -321,6 +317,9 @@ mod tests {
         };
         assert_eq!(question.uri.path(), "/api/v1/pods");
         let query = question.uri.query().unwrap();
-        assert!(query.split('&').any(|part| part == format!("limit={PAGE}")), "{query}");
+        assert!(
+            query.split('&').any(|part| part == format!("limit={}", crate::object_watch::PAGE)),
+            "{query}"
+        );
     }
 }

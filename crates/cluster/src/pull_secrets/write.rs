@@ -1,7 +1,7 @@
 //! Writing and deleting one of them, and never somebody else's.
 
 use image_swap_core::{
-    cluster::pull_secrets::Action,
+    control::pull_secrets::PullSecretAction,
     labels,
     pull_secret::{KEY, NAME, TYPE},
 };
@@ -12,11 +12,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::existing::{Found, SeenSecret};
+use super::existing::{FoundSecret, SeenSecret};
 use crate::{api::MANAGER, error::code, release::Release, secret};
 
 /// What became of an action.
-pub(super) enum Outcome {
+pub(super) enum WriteOutcome {
     /// It is there, like this.
     Written(Box<SeenSecret>),
     /// It is gone.
@@ -59,26 +59,26 @@ impl Writer {
     pub(super) fn carry_out(
         &self,
         namespace: &str,
-        action: Action,
+        action: PullSecretAction,
         object: Option<&Value>,
-        found: Option<&Found>,
-    ) -> impl Future<Output = (String, Outcome)> + use<> {
+        found: Option<&FoundSecret>,
+    ) -> impl Future<Output = (String, WriteOutcome)> + use<> {
         let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
         let (namespace, object, found) = (namespace.to_owned(), object.cloned(), found.cloned());
         async move {
             let done = match (action, object, found) {
-                (Action::Create, Some(object), _) => create(&secrets, &object).await,
-                (Action::Update, Some(object), Some(found)) => {
+                (PullSecretAction::Create, Some(object), _) => create(&secrets, &object).await,
+                (PullSecretAction::Update, Some(object), Some(found)) => {
                     update(&secrets, object, &found).await
                 }
-                (Action::Delete, _, Some(found)) => delete(&secrets, &found).await,
-                (Action::Release, _, Some(found)) => {
+                (PullSecretAction::Delete, _, Some(found)) => delete(&secrets, &found).await,
+                (PullSecretAction::Release, _, Some(found)) => {
                     let metadata = json!({ "ownerReferences": null });
                     change(&secrets, &found, metadata, json!({})).await
                 }
-                _ => Ok(Outcome::Failed(None)),
+                _ => Ok(WriteOutcome::Failed(None)),
             };
-            (namespace, done.unwrap_or_else(|error| Outcome::Failed(reason(&error))))
+            (namespace, done.unwrap_or_else(|error| WriteOutcome::Failed(reason(&error))))
         }
     }
 
@@ -87,9 +87,9 @@ impl Writer {
     pub(super) async fn leave(
         &self,
         namespace: &str,
-        found: &Found,
+        found: &FoundSecret,
         pods: &[(String, String)],
-    ) -> Result<Outcome, kube::Error> {
+    ) -> Result<WriteOutcome, kube::Error> {
         let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
         if pods.is_empty() {
             return delete(&secrets, found).await;
@@ -108,30 +108,30 @@ impl Writer {
 /// have written.
 async fn change(
     secrets: &Api<SeenSecret>,
-    found: &Found,
+    found: &FoundSecret,
     mut metadata: Value,
     mut object: Value,
-) -> Result<Outcome, kube::Error> {
+) -> Result<WriteOutcome, kube::Error> {
     metadata["resourceVersion"] = (*found.version).into();
     object["metadata"] = metadata;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let written = secrets.patch(NAME, &params, &Patch::Merge(&object)).await?;
-    Ok(Outcome::Written(Box::new(written)))
+    Ok(WriteOutcome::Written(Box::new(written)))
 }
 
 /// Without force: if somebody else's is there by now, its fields are not ours to
 /// take, and we get a conflict.
-async fn create(secrets: &Api<SeenSecret>, object: &Value) -> Result<Outcome, kube::Error> {
+async fn create(secrets: &Api<SeenSecret>, object: &Value) -> Result<WriteOutcome, kube::Error> {
     let written = secrets.patch(NAME, &PatchParams::apply(MANAGER), &Patch::Apply(object)).await?;
-    Ok(Outcome::Written(Box::new(written)))
+    Ok(WriteOutcome::Written(Box::new(written)))
 }
 
 /// The version that was seen, and no other.
 async fn update(
     secrets: &Api<SeenSecret>,
     object: Value,
-    found: &Found,
-) -> Result<Outcome, kube::Error> {
+    found: &FoundSecret,
+) -> Result<WriteOutcome, kube::Error> {
     let metadata = json!({
         "labels": object["metadata"]["labels"],
         "annotations": { labels::KEPT: null },
@@ -148,15 +148,18 @@ async fn update(
     }
 }
 
-async fn delete(secrets: &Api<SeenSecret>, found: &Found) -> Result<Outcome, kube::Error> {
+async fn delete(
+    secrets: &Api<SeenSecret>,
+    found: &FoundSecret,
+) -> Result<WriteOutcome, kube::Error> {
     let preconditions = Preconditions {
         resource_version: Some(found.version.to_string()),
         uid: Some(found.uid.to_string()),
     };
     let params = DeleteParams::default().preconditions(preconditions);
     match secrets.delete(NAME, &params).await {
-        Ok(_) => Ok(Outcome::Deleted),
-        Err(error) if code(&error) == Some(404) => Ok(Outcome::Deleted),
+        Ok(_) => Ok(WriteOutcome::Deleted),
+        Err(error) if code(&error) == Some(404) => Ok(WriteOutcome::Deleted),
         Err(error) => Err(error),
     }
 }

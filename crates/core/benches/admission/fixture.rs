@@ -2,7 +2,7 @@
 
 use image_swap_core::rule::{
     RuleSet,
-    map::{self, Form},
+    parse::{self, MapForm},
 };
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) fn rules(count: usize) -> RuleSet {
         .take(count)
         .map(|host| format!("{host}::harbor.example.org/airgap-images/{host}"))
         .collect();
-    RuleSet::new(map::parse(&rules.join(","), Form::List).0)
+    RuleSet::new(parse::rules(&rules.join(","), MapForm::List).0)
 }
 
 fn review(operation: &str, object: &Value, old_object: &Value) -> Value {

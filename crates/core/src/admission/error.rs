@@ -20,10 +20,10 @@ pub enum ReviewError {
     },
     /// The body is some other object, or none.
     #[error("expected kind AdmissionReview, found {0}")]
-    Kind(Found),
+    Kind(QuotedValue),
     /// A version of AdmissionReview that the webhook was not registered for.
     #[error("expected apiVersion admission.k8s.io/v1, found {0}")]
-    ApiVersion(Found),
+    ApiVersion(QuotedValue),
     /// A review that asks nothing.
     #[error("expected an object in 'request', found none")]
     NoRequest,
@@ -45,9 +45,9 @@ impl ReviewError {
 /// What a field of the body said, if that can be repeated: a body is never
 /// quoted at length, since it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found(Option<String>);
+pub struct QuotedValue(Option<String>);
 
-impl Found {
+impl QuotedValue {
     /// The longest text that is repeated, in bytes.
     const LEN_MAX: usize = 48;
 
@@ -60,7 +60,7 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for QuotedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_deref().unwrap_or("none"))
     }

@@ -25,11 +25,11 @@
 //! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
 //! immutable.
 //!
-//! The annotation [`labels::ORIGINAL_IMAGES`] records the original images, unless it would exceed the
+//! The annotation [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES) records the original images, unless it would exceed the
 //! size that the API server accepts.
 
-mod before;
 mod error;
+mod old_images;
 mod originals;
 mod outcome;
 mod plan;
@@ -40,12 +40,12 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-pub use self::error::{Found, ReviewError};
-pub use self::outcome::{Outcome, Tally};
+pub use self::error::{QuotedValue, ReviewError};
+pub use self::outcome::{DecisionCounts, ImageOutcome};
 pub use self::request::Subject;
 pub use self::settings::{Mode, Settings, UnknownMode};
 use self::{
-    plan::Plan,
+    plan::PatchPlan,
     request::{Request, Review},
 };
 use crate::rule::RuleSet;
@@ -58,7 +58,7 @@ pub struct Reviewed<'b> {
     /// What was asked about.
     pub subject: Subject<'b>,
     /// How often each outcome was reached: one an image that was considered.
-    pub decisions: Tally,
+    pub decisions: DecisionCounts,
     /// How many image values were replaced, or would have been in [`Mode::Audit`].
     pub changed: usize,
     /// Whether the answer holds a patch.
@@ -76,8 +76,8 @@ pub fn review<'b>(
     settings: &Settings,
 ) -> Result<Reviewed<'b>, ReviewError> {
     let request = Review::read(body, settings)?.into_request()?;
-    let plan = Plan::of(&request, rules, settings);
-    let mut decisions = Tally::default();
+    let plan = PatchPlan::of(&request, rules, settings);
+    let mut decisions = DecisionCounts::default();
     for verdict in &plan.verdicts {
         decisions.count(verdict.outcome);
     }
@@ -102,7 +102,7 @@ pub fn to_swap(
     settings: &Settings,
 ) -> Result<BTreeSet<String>, ReviewError> {
     let request = Request::creation(pod, settings)?;
-    let plan = Plan::of(&request, rules, settings);
+    let plan = PatchPlan::of(&request, rules, settings);
     let changed = plan.verdicts.iter().filter(|verdict| verdict.changed);
     Ok(changed.filter_map(|verdict| Some(verdict.image.record_key()?.into_owned())).collect())
 }

@@ -5,16 +5,16 @@
 
 use std::borrow::Cow;
 
-use image_swap_text::json::{Reader, push_nested_string};
+use image_swap_text::json::{JsonReader, push_nested_string};
 
-use super::pod::{Image, List, Record};
+use super::pod::{AnnotationState, ImageList, PodImage};
 
 /// The prefix of the key with an image's checksum. No container has a colon in its name.
 const SWAPPED: &str = "swapped:";
 /// The length of a checksum as written.
 const CHECKSUM_LEN: usize = 8;
 
-/// Original images by [`Image::record_key`].
+/// Original images by [`PodImage::record_key`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Originals<'p> {
     /// Sorted by key, each key once.
@@ -88,10 +88,10 @@ impl Checksum {
 impl<'p> Originals<'p> {
     /// Reads the annotation. One that is no JSON object records nothing, nor does an entry
     /// that is no text.
-    pub(super) fn read(record: &'p Record<'_>) -> Self {
-        let Record::Text(text) = record else { return Self::default() };
+    pub(super) fn read(record: &'p AnnotationState<'_>) -> Self {
+        let AnnotationState::Text(text) = record else { return Self::default() };
         let mut found: Vec<Member<'p>> = Vec::new();
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = JsonReader::new(text.as_bytes());
         let members = reader.members(|reader, key| {
             let Some(text) = reader.string()? else { return Ok(()) };
             let key = String::from_utf8_lossy(key);
@@ -139,16 +139,16 @@ impl<'p> Originals<'p> {
     }
 
     /// Returns the original of `image`.
-    pub(super) fn get(&self, image: &Image<'_>) -> Option<&str> {
+    pub(super) fn get(&self, image: &PodImage<'_>) -> Option<&str> {
         self.find(image).map(|entry| &*entry.original)
     }
 
     /// Returns the checksum of what was put in the place of `image`, if it is recorded.
-    pub(super) fn swapped(&self, image: &Image<'_>) -> Option<Checksum> {
+    pub(super) fn swapped(&self, image: &PodImage<'_>) -> Option<Checksum> {
         self.find(image)?.swapped
     }
 
-    fn find(&self, image: &Image<'_>) -> Option<&OriginalImage<'p>> {
+    fn find(&self, image: &PodImage<'_>) -> Option<&OriginalImage<'p>> {
         if self.is_empty() {
             return None;
         }
@@ -212,13 +212,13 @@ impl<'p> OriginalsDraft<'p> {
     /// images with one name the first counts.
     pub(super) fn record(
         &mut self,
-        image: &'p Image<'_>,
+        image: &'p PodImage<'_>,
         original: Cow<'p, str>,
         swapped: Option<Checksum>,
     ) {
         let Some(key) = image.record_key() else { return };
         // The image of a volume is immutable.
-        let swapped = swapped.filter(|_| image.list != List::Volumes);
+        let swapped = swapped.filter(|_| image.list != ImageList::Volumes);
         self.0.push(OriginalImage { key, original, swapped });
     }
 
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn last_of_two_members_with_one_key_counts() {
         let text = r#"{"b":"1","a":"2","swapped:b":"0000000a","b":"3","swapped:b":"0000000b"}"#;
-        let record = Record::Text(Cow::Borrowed(text));
+        let record = AnnotationState::Text(Cow::Borrowed(text));
         let mut written = Vec::new();
         Originals::read(&record).push_quoted(&mut written);
         let written: String = serde_json::from_slice(&written).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn stray_checksum_makes_records_differ() {
         let [plain, stray] = [r#"{"a":"1"}"#, r#"{"a":"1","swapped:b":"0000000b"}"#]
-            .map(|text| Record::Text(Cow::Borrowed(text)));
+            .map(|text| AnnotationState::Text(Cow::Borrowed(text)));
         assert_ne!(Originals::read(&plain), Originals::read(&stray));
     }
 
@@ -279,7 +279,7 @@ mod tests {
     fn written_length_is_foretold() {
         let text = r#"{"a":"1","b"c":"2
 ","swapped:a":"0000000a","swapped:b"c":"0000000b"}"#;
-        let record = Record::Text(Cow::Borrowed(text));
+        let record = AnnotationState::Text(Cow::Borrowed(text));
         let originals = Originals::read(&record);
         let mut written = Vec::new();
         originals.push_quoted(&mut written);

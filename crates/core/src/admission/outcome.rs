@@ -4,7 +4,7 @@ use crate::rule::Reason;
 
 /// What became of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ImageOutcome {
     /// The rules decided; [`Reason::Disabled`] also where pod or container are not
     /// to be touched.
     Decided(Reason),
@@ -16,7 +16,7 @@ pub enum Outcome {
     InvalidImage,
 }
 
-impl Outcome {
+impl ImageOutcome {
     /// How many outcomes there are.
     pub const COUNT: usize = Reason::ALL.len() + 3;
 
@@ -52,37 +52,38 @@ impl Outcome {
 
 /// How often each outcome was reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally([u64; Outcome::COUNT]);
+pub struct DecisionCounts([u64; ImageOutcome::COUNT]);
 
-impl Tally {
+impl DecisionCounts {
     /// Counts one more of `outcome`.
-    pub fn count(&mut self, outcome: Outcome) {
+    pub fn count(&mut self, outcome: ImageOutcome) {
         self.0[outcome.index()] += 1;
     }
 
     /// How often `outcome` was reached.
-    pub const fn of(&self, outcome: Outcome) -> u64 {
+    pub const fn of(&self, outcome: ImageOutcome) -> u64 {
         self.0[outcome.index()]
     }
 
     /// The outcomes that were reached, each with how often.
-    pub fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        Outcome::all().zip(self.0).filter(|(_, count)| *count > 0)
+    pub fn iter(&self) -> impl Iterator<Item = (ImageOutcome, u64)> {
+        ImageOutcome::all().zip(self.0).filter(|(_, count)| *count > 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, Tally};
+    use super::{DecisionCounts, ImageOutcome};
 
     #[test]
     fn each_outcome_is_counted_under_its_own_name() {
-        for outcome in Outcome::all() {
-            let mut tally = Tally::default();
+        for outcome in ImageOutcome::all() {
+            let mut tally = DecisionCounts::default();
             tally.count(outcome);
             assert_eq!(tally.iter().collect::<Vec<_>>(), [(outcome, 1)]);
         }
-        let names: std::collections::BTreeSet<_> = Outcome::all().map(Outcome::as_str).collect();
-        assert_eq!(names.len(), Outcome::COUNT);
+        let names: std::collections::BTreeSet<_> =
+            ImageOutcome::all().map(ImageOutcome::as_str).collect();
+        assert_eq!(names.len(), ImageOutcome::COUNT);
     }
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    Outcome, Settings,
-    before::Before,
+    ImageOutcome, Settings,
+    old_images::OldImages,
     originals::{Checksum, Originals, OriginalsDraft},
-    pod::{Image, List, Object, PullSecrets},
-    request::{Request, Scope},
+    pod::{ImageList, PodImage, PodView, PullSecretList},
+    request::{Request, ReviewScope},
 };
 use crate::{
     reference::ReferenceError,
@@ -16,9 +16,9 @@ use crate::{
 
 /// What is to become of an object.
 #[derive(Debug, Default)]
-pub(super) struct Plan<'p> {
+pub(super) struct PatchPlan<'p> {
     /// One for each image that was considered, in the order of the text.
-    pub(super) verdicts: Vec<Verdict<'p>>,
+    pub(super) verdicts: Vec<ImageVerdict<'p>>,
     /// What the record of originals is to say; `None` if that is what it says.
     pub(super) originals: Option<Originals<'p>>,
     /// Whether the pull Secret is to be added to the pod's own.
@@ -27,13 +27,13 @@ pub(super) struct Plan<'p> {
 
 /// What is to become of one image.
 #[derive(Debug)]
-pub(super) struct Verdict<'p> {
-    pub(super) image: &'p Image<'p>,
+pub(super) struct ImageVerdict<'p> {
+    pub(super) image: &'p PodImage<'p>,
     /// The image to use.
     pub(super) to: Cow<'p, str>,
     /// Whether that differs from the image as it came.
     pub(super) changed: bool,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: ImageOutcome,
     /// Whether both images are known to be references: nothing in one has to be escaped.
     pub(super) are_references: bool,
     /// What is wrong with an invalid image.
@@ -42,15 +42,16 @@ pub(super) struct Verdict<'p> {
     pub(super) exemption: Option<&'p str>,
 }
 
-impl<'p> Plan<'p> {
+impl<'p> PatchPlan<'p> {
     /// What `rules` make of `request`.
     pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet, settings: &'p Settings) -> Self {
         let (Some(scope), Some(object)) = (request.scope(), &request.object) else {
             return Self::default();
         };
         let judge = Judge::new(object, rules, settings);
-        let is_update = scope == Scope::Update;
-        let before = Before::new(request.old_object.as_ref().filter(|_| scope != Scope::Create));
+        let is_update = scope == ReviewScope::Update;
+        let before =
+            OldImages::new(request.old_object.as_ref().filter(|_| scope != ReviewScope::Create));
         let recorded = if is_update { before.originals() } else { Originals::default() };
         let claimed = Originals::read(&object.record);
         let mut draft = OriginalsDraft::with_capacity(object.images.len());
@@ -61,15 +62,15 @@ impl<'p> Plan<'p> {
             }
             let old = before.find(position, image);
             if is_update
-                && image.list == List::Volumes
+                && image.list == ImageList::Volumes
                 && let Some(old) = old.filter(|old| is_volume_of(image, old, &recorded, rules))
             {
                 draft.record(image, Cow::Borrowed(&image.written), None);
-                verdicts.push(Verdict::kept(image, old));
+                verdicts.push(ImageVerdict::kept(image, old));
                 continue;
             }
             // The API server refuses every other change of a volume.
-            let is_immutable = is_update && image.list == List::Volumes;
+            let is_immutable = is_update && image.list == ImageList::Volumes;
             if is_immutable || old.is_some_and(|old| old.written == image.written) {
                 let known = recorded.get(image);
                 let claim = claimed.get(image).filter(|claim| known != Some(claim));
@@ -98,7 +99,7 @@ impl<'p> Plan<'p> {
             };
             if verdict.changed {
                 let swapped = match verdict.outcome {
-                    Outcome::Kept => recorded.swapped(image),
+                    ImageOutcome::Kept => recorded.swapped(image),
                     _ => Some(Checksum::of(&verdict.to)),
                 };
                 draft.record(image, Cow::Borrowed(&image.written), swapped);
@@ -112,19 +113,20 @@ impl<'p> Plan<'p> {
         }
         let mut originals = draft.finish();
         let is_untouched =
-            object.is_left_alone() || (scope == Scope::Create && judge.exemption.is_some());
+            object.is_left_alone() || (scope == ReviewScope::Create && judge.exemption.is_some());
         let has_record = match scope {
-            Scope::Create => true,
-            Scope::Update => !verdicts.is_empty(),
+            ReviewScope::Create => true,
+            ReviewScope::Update => !verdicts.is_empty(),
             // The subresource takes no change of annotations.
-            Scope::Ephemeral => false,
+            ReviewScope::Ephemeral => false,
         };
-        let adds_pull_secret = scope == Scope::Create
+        let adds_pull_secret = scope == ReviewScope::Create
             && !is_untouched
-            && matches!(object.pull_secrets, PullSecrets::Absent | PullSecrets::Others)
+            && matches!(object.pull_secrets, PullSecretList::Absent | PullSecretList::Others)
             && settings.pull_secret.as_ref().is_some_and(|covered| {
                 // Swapped now, or when we were asked before.
-                let is_swapped = |it: &Verdict<'_>| it.changed || originals.get(it.image).is_some();
+                let is_swapped =
+                    |it: &ImageVerdict<'_>| it.changed || originals.get(it.image).is_some();
                 verdicts.iter().any(|it| is_swapped(it) && covered.covers(&it.to))
             });
         // The API server refuses a pod whose annotations are too large. One without a
@@ -142,7 +144,7 @@ impl<'p> Plan<'p> {
 
 /// Decides on the images of one object.
 struct Judge<'p, 'r> {
-    object: &'p Object<'p>,
+    object: &'p PodView<'p>,
     rules: &'r RuleSet,
     settings: &'p Settings,
     /// The reason for which the whole pod is exempt.
@@ -150,18 +152,18 @@ struct Judge<'p, 'r> {
 }
 
 impl<'p, 'r> Judge<'p, 'r> {
-    fn new(object: &'p Object<'_>, rules: &'r RuleSet, settings: &'p Settings) -> Self {
+    fn new(object: &'p PodView<'_>, rules: &'r RuleSet, settings: &'p Settings) -> Self {
         let exemption = object.exemption().map(|it| settings.exemptions.reason(it));
         Self { object, rules, settings, exemption }
     }
 
-    fn is_disabled(&self, image: &Image<'_>) -> bool {
+    fn is_disabled(&self, image: &PodImage<'_>) -> bool {
         self.object.is_left_alone() || image.never_pulled
     }
 
     /// Returns what the rules make of `image`.
-    fn decide(&self, image: &'p Image<'_>) -> Verdict<'p> {
-        let stays = |outcome| Verdict {
+    fn decide(&self, image: &'p PodImage<'_>) -> ImageVerdict<'p> {
+        let stays = |outcome| ImageVerdict {
             image,
             to: Cow::Borrowed(&*image.written),
             changed: false,
@@ -171,22 +173,22 @@ impl<'p, 'r> Judge<'p, 'r> {
             exemption: None,
         };
         if self.is_disabled(image) {
-            return stays(Outcome::Decided(Reason::Disabled));
+            return stays(ImageOutcome::Decided(Reason::Disabled));
         }
         let exemptions = &self.settings.exemptions;
         let is_marked = self.object.is_marked();
         let of_image = || exemptions.image(&image.written, &image.name, is_marked);
         if let Some(reason) = self.exemption.or_else(of_image) {
-            return Verdict { exemption: Some(reason), ..stays(Outcome::Exempt) };
+            return ImageVerdict { exemption: Some(reason), ..stays(ImageOutcome::Exempt) };
         }
         match self.rules.swap(&image.written) {
-            Ok(decision) => Verdict {
+            Ok(decision) => ImageVerdict {
                 changed: decision.changed(),
                 to: decision.image,
                 are_references: true,
-                ..stays(Outcome::Decided(decision.reason))
+                ..stays(ImageOutcome::Decided(decision.reason))
             },
-            Err(error) => Verdict { error: Some(error), ..stays(Outcome::InvalidImage) },
+            Err(error) => ImageVerdict { error: Some(error), ..stays(ImageOutcome::InvalidImage) },
         }
     }
 
@@ -197,10 +199,10 @@ impl<'p, 'r> Judge<'p, 'r> {
     /// labelled), must not come back: that would undo the user's next change.
     fn keep(
         &self,
-        image: &'p Image<'_>,
-        old: &'p Image<'_>,
+        image: &'p PodImage<'_>,
+        old: &'p PodImage<'_>,
         swapped: Option<Checksum>,
-    ) -> Verdict<'p> {
+    ) -> ImageVerdict<'p> {
         let was_replaced = || match swapped {
             Some(swapped) => swapped != Checksum::of(&old.written),
             None => contradicts(&image.written, &old.written, self.rules),
@@ -208,18 +210,18 @@ impl<'p, 'r> Judge<'p, 'r> {
         if self.is_disabled(image) || was_replaced() {
             return self.decide(image);
         }
-        Verdict::kept(image, old)
+        ImageVerdict::kept(image, old)
     }
 }
 
-impl<'p> Verdict<'p> {
+impl<'p> ImageVerdict<'p> {
     /// Returns the verdict that `old` stays in the place of `image`.
-    fn kept(image: &'p Image<'_>, old: &'p Image<'_>) -> Self {
+    fn kept(image: &'p PodImage<'_>, old: &'p PodImage<'_>) -> Self {
         Self {
             image,
             to: Cow::Borrowed(&old.written),
             changed: true,
-            outcome: Outcome::Kept,
+            outcome: ImageOutcome::Kept,
             are_references: false,
             error: None,
             exemption: None,
@@ -231,8 +233,8 @@ impl<'p> Verdict<'p> {
 /// immutable: what was recorded at its creation holds, and so does what the rules make
 /// of it where there is no record.
 fn is_volume_of(
-    image: &Image<'_>,
-    old: &Image<'_>,
+    image: &PodImage<'_>,
+    old: &PodImage<'_>,
     recorded: &Originals<'_>,
     rules: &RuleSet,
 ) -> bool {
@@ -242,7 +244,7 @@ fn is_volume_of(
 
 /// Whether the rules make `image` of `original`. A webhook may be asked twice, and
 /// manifests are copied: what an object says of itself is believed on this condition.
-fn yields(original: &str, image: &Image<'_>, rules: &RuleSet) -> bool {
+fn yields(original: &str, image: &PodImage<'_>, rules: &RuleSet) -> bool {
     rules.swap(original).is_ok_and(|decision| decision.image == image.written)
 }
 

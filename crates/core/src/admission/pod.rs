@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use image_swap_text::json::{Reader, Result};
+use image_swap_text::json::{JsonReader, Result};
 
 use super::settings::Settings;
 use crate::{
@@ -23,15 +23,15 @@ const IMAGES_COMMON: usize = 8;
 
 /// The object of a request. What is no pod reads as one without images.
 #[derive(Debug, Default)]
-pub(super) struct Object<'b> {
+pub(super) struct PodView<'b> {
     pub(super) api_version: Cow<'b, str>,
     pub(super) kind: Cow<'b, str>,
     pub(super) name: Cow<'b, str>,
     pub(super) generate_name: Cow<'b, str>,
     /// What stands where the record of originals belongs.
-    pub(super) record: Record<'b>,
+    pub(super) record: AnnotationState<'b>,
     /// What stands where its pull Secrets belong.
-    pub(super) pull_secrets: PullSecrets,
+    pub(super) pull_secrets: PullSecretList,
     /// Whether it is a mirror pod.
     is_mirror: bool,
     /// Whether its label says that it is to be left alone.
@@ -45,16 +45,16 @@ pub(super) struct Object<'b> {
     /// The annotations as JSON; empty without annotations.
     annotations: &'b [u8],
     /// Every image that it names, in the order of the text.
-    pub(super) images: Vec<Image<'b>>,
+    pub(super) images: Vec<PodImage<'b>>,
     /// Whether it names more than [`IMAGES_MAX`].
     pub(super) has_too_many_images: bool,
     /// How often each list came. Of one that comes twice the last counts, as in Go.
-    times: [u32; List::COUNT],
+    times: [u32; ImageList::COUNT],
 }
 
-/// What stands where [`labels::ORIGINAL_IMAGES`] belongs, which says how to put it there.
+/// What stands where [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES) belongs, which says how to put it there.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Record<'b> {
+pub(super) enum AnnotationState<'b> {
     /// There is not even `metadata`.
     #[default]
     NoMetadata,
@@ -70,7 +70,7 @@ pub(super) enum Record<'b> {
 
 /// What stands where `spec.imagePullSecrets` belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum PullSecrets {
+pub(super) enum PullSecretList {
     /// Nothing, or null.
     #[default]
     Absent,
@@ -84,7 +84,7 @@ pub(super) enum PullSecrets {
 
 /// A list of a pod that names images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum List {
+pub(super) enum ImageList {
     /// `spec.initContainers`
     InitContainers,
     /// `spec.containers`
@@ -95,14 +95,14 @@ pub(super) enum List {
     Volumes,
 }
 
-impl List {
+impl ImageList {
     const COUNT: usize = 4;
 }
 
 /// One image, and where it stands.
 #[derive(Debug)]
-pub(super) struct Image<'b> {
-    pub(super) list: List,
+pub(super) struct PodImage<'b> {
+    pub(super) list: ImageList,
     /// Which one, if the list comes more than once.
     time: u32,
     /// The item of the list, counted from 0.
@@ -115,10 +115,10 @@ pub(super) struct Image<'b> {
     pub(super) never_pulled: bool,
 }
 
-impl<'b> Object<'b> {
+impl<'b> PodView<'b> {
     /// Reads it to where it stays, `found`; none, if there is none.
     pub(super) fn read(
-        reader: &mut Reader<'b>,
+        reader: &mut JsonReader<'b>,
         settings: &Settings,
         found: &mut Option<Self>,
     ) -> Result<()> {
@@ -164,7 +164,7 @@ impl<'b> Object<'b> {
             return true;
         }
         let mut total = len;
-        let mut reader = Reader::new(self.annotations);
+        let mut reader = JsonReader::new(self.annotations);
         let read = reader.members(|reader, key| {
             let value = reader.string()?.unwrap_or_default();
             if key != labels::ORIGINAL_IMAGES.as_bytes() {
@@ -175,12 +175,12 @@ impl<'b> Object<'b> {
         read.is_ok() && total <= ANNOTATIONS_MAX
     }
 
-    fn read_metadata(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+    fn read_metadata(&mut self, reader: &mut JsonReader<'b>, settings: &Settings) -> Result<()> {
         if reader.null()? {
-            self.record = Record::NoMetadata;
+            self.record = AnnotationState::NoMetadata;
             return Ok(());
         }
-        self.record = Record::NoAnnotations;
+        self.record = AnnotationState::NoAnnotations;
         let is_object = reader.members(|reader, key| {
             match key {
                 b"name" => self.name = reader.string()?.unwrap_or_default(),
@@ -193,24 +193,25 @@ impl<'b> Object<'b> {
             Ok(())
         })?;
         if !is_object {
-            self.record = Record::Blocked;
+            self.record = AnnotationState::Blocked;
         }
         Ok(())
     }
 
-    fn read_annotations(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+    fn read_annotations(&mut self, reader: &mut JsonReader<'b>, settings: &Settings) -> Result<()> {
         self.is_mirror = false;
         self.marked[1] = false;
         self.annotations = &[];
         if reader.null()? {
-            self.record = Record::NoAnnotations;
+            self.record = AnnotationState::NoAnnotations;
             return Ok(());
         }
-        self.record = Record::Absent;
+        self.record = AnnotationState::Absent;
         let start = reader.position();
         let is_object = reader.members(|reader, key| {
             if key == labels::ORIGINAL_IMAGES.as_bytes() {
-                self.record = reader.string()?.map_or(Record::Absent, Record::Text);
+                self.record =
+                    reader.string()?.map_or(AnnotationState::Absent, AnnotationState::Text);
                 return Ok(());
             }
             self.is_mirror |= key == labels::MIRROR_POD.as_bytes();
@@ -219,12 +220,12 @@ impl<'b> Object<'b> {
         })?;
         self.annotations = reader.since(start);
         if !is_object {
-            self.record = Record::Blocked;
+            self.record = AnnotationState::Blocked;
         }
         Ok(())
     }
 
-    fn read_labels(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+    fn read_labels(&mut self, reader: &mut JsonReader<'b>, settings: &Settings) -> Result<()> {
         self.is_disabled = false;
         self.exempt_label = None;
         self.marked[0] = false;
@@ -247,7 +248,7 @@ impl<'b> Object<'b> {
         Ok(())
     }
 
-    fn read_owners(&mut self, reader: &mut Reader<'b>, settings: &Settings) -> Result<()> {
+    fn read_owners(&mut self, reader: &mut JsonReader<'b>, settings: &Settings) -> Result<()> {
         self.exempt_owner = None;
         reader.items(|reader, _| {
             let (mut api_version, mut kind) = (Cow::default(), Cow::default());
@@ -267,26 +268,29 @@ impl<'b> Object<'b> {
         Ok(())
     }
 
-    fn read_spec(&mut self, reader: &mut Reader<'b>) -> Result<()> {
-        for list in
-            [List::InitContainers, List::Containers, List::EphemeralContainers, List::Volumes]
-        {
+    fn read_spec(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
+        for list in [
+            ImageList::InitContainers,
+            ImageList::Containers,
+            ImageList::EphemeralContainers,
+            ImageList::Volumes,
+        ] {
             self.times[list as usize] += 1;
         }
-        self.pull_secrets = PullSecrets::Absent;
+        self.pull_secrets = PullSecretList::Absent;
         reader.members(|reader, key| match key {
-            b"initContainers" => self.read_list(reader, List::InitContainers),
-            b"containers" => self.read_list(reader, List::Containers),
-            b"ephemeralContainers" => self.read_list(reader, List::EphemeralContainers),
-            b"volumes" => self.read_list(reader, List::Volumes),
+            b"initContainers" => self.read_list(reader, ImageList::InitContainers),
+            b"containers" => self.read_list(reader, ImageList::Containers),
+            b"ephemeralContainers" => self.read_list(reader, ImageList::EphemeralContainers),
+            b"volumes" => self.read_list(reader, ImageList::Volumes),
             b"imagePullSecrets" => self.read_pull_secrets(reader),
             _ => reader.skip(),
         })?;
         Ok(())
     }
 
-    fn read_pull_secrets(&mut self, reader: &mut Reader<'b>) -> Result<()> {
-        self.pull_secrets = PullSecrets::Absent;
+    fn read_pull_secrets(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
+        self.pull_secrets = PullSecretList::Absent;
         if reader.null()? {
             return Ok(());
         }
@@ -302,21 +306,21 @@ impl<'b> Object<'b> {
             Ok(())
         })?;
         self.pull_secrets = match (is_list, has_ours) {
-            (false, _) => PullSecrets::Blocked,
-            (true, false) => PullSecrets::Others,
-            (true, true) => PullSecrets::Ours,
+            (false, _) => PullSecretList::Blocked,
+            (true, false) => PullSecretList::Others,
+            (true, true) => PullSecretList::Ours,
         };
         Ok(())
     }
 
-    fn read_list(&mut self, reader: &mut Reader<'b>, list: List) -> Result<()> {
+    fn read_list(&mut self, reader: &mut JsonReader<'b>, list: ImageList) -> Result<()> {
         self.times[list as usize] += 1;
         let time = self.times[list as usize];
         if self.images.capacity() == 0 {
             self.images.reserve(IMAGES_COMMON);
         }
         reader.items(|reader, index| {
-            let mut item = Image {
+            let mut item = PodImage {
                 list,
                 time,
                 index,
@@ -325,7 +329,7 @@ impl<'b> Object<'b> {
                 never_pulled: false,
             };
             match list {
-                List::Volumes => item.read_volume(reader)?,
+                ImageList::Volumes => item.read_volume(reader)?,
                 _ => item.read_container(reader)?,
             }
             if item.written.is_empty() {
@@ -342,8 +346,8 @@ impl<'b> Object<'b> {
     }
 }
 
-impl<'b> Image<'b> {
-    fn read_container(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+impl<'b> PodImage<'b> {
+    fn read_container(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
         reader.members(|reader, key| {
             match key {
                 b"name" => self.name = reader.string()?.unwrap_or_default(),
@@ -356,7 +360,7 @@ impl<'b> Image<'b> {
         Ok(())
     }
 
-    fn read_volume(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+    fn read_volume(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
         reader.members(|reader, key| {
             match key {
                 b"name" => self.name = reader.string()?.unwrap_or_default(),
@@ -368,7 +372,7 @@ impl<'b> Image<'b> {
         Ok(())
     }
 
-    fn read_image_volume(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+    fn read_image_volume(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
         self.written = Cow::default();
         reader.members(|reader, key| {
             match key {
@@ -381,7 +385,7 @@ impl<'b> Image<'b> {
         Ok(())
     }
 
-    fn read_pull_policy(&mut self, reader: &mut Reader<'b>) -> Result<()> {
+    fn read_pull_policy(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
         self.never_pulled = reader.raw_string()?.as_deref() == Some(PULL_NEVER.as_bytes());
         Ok(())
     }
@@ -392,7 +396,7 @@ impl<'b> Image<'b> {
             return None;
         }
         Some(match self.list {
-            List::Volumes => Cow::Owned(format!("volume:{}", self.name)),
+            ImageList::Volumes => Cow::Owned(format!("volume:{}", self.name)),
             _ => Cow::Borrowed(&self.name),
         })
     }

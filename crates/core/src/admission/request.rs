@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use image_swap_text::json::{Reader, Result};
+use image_swap_text::json::{JsonReader, Result};
 
 use super::{
-    error::{Found, ReviewError},
-    pod::{List, Object, Record},
+    error::{QuotedValue, ReviewError},
+    pod::{AnnotationState, ImageList, PodView},
     settings::Settings,
 };
 
@@ -51,9 +51,9 @@ pub(super) struct Request<'b> {
     operation: Cow<'b, str>,
     dry_run: bool,
     /// The object as it is to be; none on DELETE.
-    pub(super) object: Option<Object<'b>>,
+    pub(super) object: Option<PodView<'b>>,
     /// The object as it is; none on CREATE.
-    pub(super) old_object: Option<Object<'b>>,
+    pub(super) old_object: Option<PodView<'b>>,
 }
 
 /// What kind or resource it is about. There is one version of all that matters
@@ -66,7 +66,7 @@ struct Type<'b> {
 
 /// Which images a request may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum ReviewScope {
     /// All images of a new pod.
     Create,
     /// Container images of a pod that differ.
@@ -75,12 +75,12 @@ pub(super) enum Scope {
     Ephemeral,
 }
 
-impl Scope {
+impl ReviewScope {
     /// True if the request may change images of `list`.
-    pub(super) const fn covers(self, list: List) -> bool {
+    pub(super) const fn covers(self, list: ImageList) -> bool {
         match self {
             Self::Create | Self::Update => true,
-            Self::Ephemeral => matches!(list, List::EphemeralContainers),
+            Self::Ephemeral => matches!(list, ImageList::EphemeralContainers),
         }
     }
 }
@@ -91,7 +91,7 @@ impl<'b> Review<'b> {
         settings: &Settings,
     ) -> std::result::Result<Self, ReviewError> {
         let mut review = Self::default();
-        let mut reader = Reader::new(body);
+        let mut reader = JsonReader::new(body);
         let members = reader.members(|reader, key| {
             match key {
                 b"apiVersion" => review.api_version = reader.string()?,
@@ -109,10 +109,10 @@ impl<'b> Review<'b> {
     pub(super) fn into_request(self) -> std::result::Result<Request<'b>, ReviewError> {
         let Self { api_version, kind, request } = self;
         if kind.as_deref() != Some("AdmissionReview") {
-            return Err(ReviewError::Kind(Found::new(kind.as_deref())));
+            return Err(ReviewError::Kind(QuotedValue::new(kind.as_deref())));
         }
         if api_version.as_deref() != Some("admission.k8s.io/v1") {
-            return Err(ReviewError::ApiVersion(Found::new(api_version.as_deref())));
+            return Err(ReviewError::ApiVersion(QuotedValue::new(api_version.as_deref())));
         }
         let request = request.ok_or(ReviewError::NoRequest)?;
         if request.uid.is_empty() {
@@ -137,14 +137,18 @@ impl<'b> Request<'b> {
             operation: Cow::Borrowed("CREATE"),
             ..Self::default()
         };
-        let mut reader = Reader::new(pod);
-        let read = Object::read(&mut reader, settings, &mut request.object);
+        let mut reader = JsonReader::new(pod);
+        let read = PodView::read(&mut reader, settings, &mut request.object);
         read.and_then(|()| reader.end()).map_err(|error| ReviewError::not_json(pod, error))?;
         Ok(request)
     }
 
     /// Reads it to where it stays, `found`; none, if there is none.
-    fn read(reader: &mut Reader<'b>, settings: &Settings, found: &mut Option<Self>) -> Result<()> {
+    fn read(
+        reader: &mut JsonReader<'b>,
+        settings: &Settings,
+        found: &mut Option<Self>,
+    ) -> Result<()> {
         let request = found.insert(Self::default());
         let is_object = reader.members(|reader, key| {
             match key {
@@ -156,8 +160,8 @@ impl<'b> Request<'b> {
                 b"namespace" => request.namespace = reader.string()?.unwrap_or_default(),
                 b"operation" => request.operation = reader.string()?.unwrap_or_default(),
                 b"dryRun" => request.dry_run = reader.bool()?.unwrap_or_default(),
-                b"object" => Object::read(reader, settings, &mut request.object)?,
-                b"oldObject" => Object::read(reader, settings, &mut request.old_object)?,
+                b"object" => PodView::read(reader, settings, &mut request.object)?,
+                b"oldObject" => PodView::read(reader, settings, &mut request.old_object)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -175,11 +179,11 @@ impl<'b> Request<'b> {
         self.dry_run
             && self.operation == "CREATE"
             && self.kind.as_ref().is_some_and(is_config_map)
-            && self.object.as_ref().is_some_and(|object| object.record == Record::Absent)
+            && self.object.as_ref().is_some_and(|object| object.record == AnnotationState::Absent)
     }
 
     /// Which images may change; `None` if the request is about something else.
-    pub(super) fn scope(&self) -> Option<Scope> {
+    pub(super) fn scope(&self) -> Option<ReviewScope> {
         // API servers always say kind and resource; who writes a request by hand
         // may leave it to the object.
         let is_pods = |resource: &Type<'_>| resource.group.is_empty() && resource.name == "pods";
@@ -192,9 +196,9 @@ impl<'b> Request<'b> {
             None => self.object.as_ref().filter(|o| o.api_version == "v1").map(|o| &o.kind)?,
         };
         match (&**kind, &*self.sub_resource, &*self.operation) {
-            ("Pod", "", "CREATE") => Some(Scope::Create),
-            ("Pod", "", "UPDATE") => Some(Scope::Update),
-            ("Pod", "ephemeralcontainers", "CREATE" | "UPDATE") => Some(Scope::Ephemeral),
+            ("Pod", "", "CREATE") => Some(ReviewScope::Create),
+            ("Pod", "", "UPDATE") => Some(ReviewScope::Update),
+            ("Pod", "ephemeralcontainers", "CREATE" | "UPDATE") => Some(ReviewScope::Ephemeral),
             _ => None,
         }
     }
@@ -216,7 +220,7 @@ impl<'b> Request<'b> {
 }
 
 impl<'b> Type<'b> {
-    fn read(reader: &mut Reader<'b>) -> Result<Option<Self>> {
+    fn read(reader: &mut JsonReader<'b>) -> Result<Option<Self>> {
         let mut kind = Self::default();
         let is_object = reader.members(|reader, key| {
             match key {

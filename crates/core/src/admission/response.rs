@@ -14,8 +14,8 @@ use image_swap_text::{
 use super::{
     Mode,
     originals::Originals,
-    plan::{Plan, Verdict},
-    pod::{List, PullSecrets, Record},
+    plan::{ImageVerdict, PatchPlan},
+    pod::{AnnotationState, ImageList, PullSecretList},
     request::Request,
 };
 use crate::{labels, pull_secret, reference::ReferenceError};
@@ -30,7 +30,7 @@ const WARNING_MAX: usize = 256;
 const NAME_MAX: usize = "volume:".len() + 63;
 
 /// The answer, and whether it holds a patch.
-pub(super) fn write(request: &Request<'_>, plan: &Plan<'_>, mode: Mode) -> (Vec<u8>, bool) {
+pub(super) fn write(request: &Request<'_>, plan: &PatchPlan<'_>, mode: Mode) -> (Vec<u8>, bool) {
     // About what each image adds to patch, record and decisions.
     let mut out = Vec::with_capacity(512 + plan.verdicts.len() * 768);
     out.extend_from_slice(
@@ -68,7 +68,7 @@ fn push_json_patch(out: &mut Vec<u8>, patch: Patch) {
     out.push(b'"');
 }
 
-fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool {
+fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &PatchPlan<'_>) -> bool {
     let mut patch = Patch::with_capacity(256 + plan.verdicts.len() * 256);
     for verdict in plan.verdicts.iter().filter(|verdict| verdict.changed) {
         replace_image(&mut patch, verdict);
@@ -86,13 +86,13 @@ fn push_patch(out: &mut Vec<u8>, request: &Request<'_>, plan: &Plan<'_>) -> bool
     true
 }
 
-fn replace_image(patch: &mut Patch, verdict: &Verdict<'_>) {
-    let Verdict { image, to, are_references, .. } = verdict;
+fn replace_image(patch: &mut Patch, verdict: &ImageVerdict<'_>) {
+    let ImageVerdict { image, to, are_references, .. } = verdict;
     let (list, value) = match image.list {
-        List::InitContainers => ("spec/initContainers", "image"),
-        List::Containers => ("spec/containers", "image"),
-        List::EphemeralContainers => ("spec/ephemeralContainers", "image"),
-        List::Volumes => ("spec/volumes", "image/reference"),
+        ImageList::InitContainers => ("spec/initContainers", "image"),
+        ImageList::Containers => ("spec/containers", "image"),
+        ImageList::EphemeralContainers => ("spec/ephemeralContainers", "image"),
+        ImageList::Volumes => ("spec/volumes", "image/reference"),
     };
     let place = [Keys(list), Index(image.index), Keys(value)];
     if *are_references {
@@ -103,7 +103,7 @@ fn replace_image(patch: &mut Patch, verdict: &Verdict<'_>) {
 }
 
 /// Makes the record say `originals`.
-fn put_record(patch: &mut Patch, record: &Record<'_>, originals: &Originals<'_>) {
+fn put_record(patch: &mut Patch, record: &AnnotationState<'_>, originals: &Originals<'_>) {
     let annotation = [Key("metadata"), Key("annotations"), Key(labels::ORIGINAL_IMAGES)];
     let value = |out: &mut Vec<u8>| originals.push_quoted(out);
     let member = |out: &mut Vec<u8>| {
@@ -114,21 +114,21 @@ fn put_record(patch: &mut Patch, record: &Record<'_>, originals: &Originals<'_>)
         out.push(b'}');
     };
     match record {
-        Record::Text(_) if originals.is_empty() => patch.remove(&annotation),
-        Record::Text(_) => patch.set_with(Op::Replace, &annotation, value),
-        Record::Absent => patch.set_with(Op::Add, &annotation, value),
-        Record::NoAnnotations => patch.set_with(Op::Add, &annotation[..2], member),
-        Record::NoMetadata => patch.set_with(Op::Add, &annotation[..1], |out| {
+        AnnotationState::Text(_) if originals.is_empty() => patch.remove(&annotation),
+        AnnotationState::Text(_) => patch.set_with(Op::Replace, &annotation, value),
+        AnnotationState::Absent => patch.set_with(Op::Add, &annotation, value),
+        AnnotationState::NoAnnotations => patch.set_with(Op::Add, &annotation[..2], member),
+        AnnotationState::NoMetadata => patch.set_with(Op::Add, &annotation[..1], |out| {
             out.extend_from_slice(br#"{"annotations":"#);
             member(out);
             out.push(b'}');
         }),
-        Record::Blocked => {}
+        AnnotationState::Blocked => {}
     }
 }
 
 /// Adds the pull Secret behind the pod's own.
-fn add_pull_secret(patch: &mut Patch, found: PullSecrets) {
+fn add_pull_secret(patch: &mut Patch, found: PullSecretList) {
     let list = [Key("spec"), Key("imagePullSecrets"), Key("-")];
     let item = |out: &mut Vec<u8>| {
         out.extend_from_slice(br#"{"name":"#);
@@ -136,17 +136,17 @@ fn add_pull_secret(patch: &mut Patch, found: PullSecrets) {
         out.push(b'}');
     };
     match found {
-        PullSecrets::Absent => patch.set_with(Op::Add, &list[..2], |out| {
+        PullSecretList::Absent => patch.set_with(Op::Add, &list[..2], |out| {
             out.push(b'[');
             item(out);
             out.push(b']');
         }),
-        PullSecrets::Others => patch.set_with(Op::Add, &list, item),
-        PullSecrets::Ours | PullSecrets::Blocked => {}
+        PullSecretList::Others => patch.set_with(Op::Add, &list, item),
+        PullSecretList::Ours | PullSecretList::Blocked => {}
     }
 }
 
-fn push_warnings(out: &mut Vec<u8>, plan: &Plan<'_>) {
+fn push_warnings(out: &mut Vec<u8>, plan: &PatchPlan<'_>) {
     let mut count = 0;
     for verdict in &plan.verdicts {
         let Some(error) = &verdict.error else { continue };
@@ -174,7 +174,7 @@ fn push_warnings(out: &mut Vec<u8>, plan: &Plan<'_>) {
     }
 }
 
-fn push_audit_annotations(out: &mut Vec<u8>, plan: &Plan<'_>) {
+fn push_audit_annotations(out: &mut Vec<u8>, plan: &PatchPlan<'_>) {
     if plan.verdicts.is_empty() {
         return;
     }
@@ -197,7 +197,7 @@ fn push_audit_annotations(out: &mut Vec<u8>, plan: &Plan<'_>) {
 }
 
 /// A member of a JSON object that stands in a JSON string.
-fn push_decision(out: &mut Vec<u8>, verdict: &Verdict<'_>) {
+fn push_decision(out: &mut Vec<u8>, verdict: &ImageVerdict<'_>) {
     let push_image = if verdict.are_references { push_nested_plain } else { push_nested_string };
     push_nested_string(out, &verdict.image.record_key().unwrap_or_default());
     out.extend_from_slice(br#":{\"from\":"#);

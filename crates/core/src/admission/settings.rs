@@ -2,16 +2,20 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{labels, pull_secret::Covered, workload::exempt::Exemptions};
+use serde::{Deserialize, Serialize};
+
+use crate::{labels, pull_secret::CoveredImages, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Pods are patched.
     #[default]
+    #[serde(rename = "enforce")]
     Enforce,
     /// Nothing is patched and no user is warned; audit annotations and counts say
     /// what would have been.
+    #[serde(rename = "audit")]
     Audit,
 }
 
@@ -58,7 +62,7 @@ pub struct Settings {
     /// The swapped images that are pulled with the Secret
     /// [`NAME`](crate::pull_secret::NAME), which a new pod with one of
     /// them is given; `None`: no pod is.
-    pub pull_secret: Option<Covered>,
+    pub pull_secret: Option<CoveredImages>,
 }
 
 impl Default for Settings {

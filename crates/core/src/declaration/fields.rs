@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use image_swap_text::{
     base64,
     position::Position,
-    yaml::{Kind, NodeId, Style, Tree},
+    yaml::{NodeId, NodeKind, Style, Tree},
 };
 use strsim::osa_distance;
 
 use super::{
     certificate::{Certificates, UnixTime},
     credential::Credential,
+    error::DeclarationError,
     host::HostPattern,
-    refused::Refused,
     registry::Registry,
 };
 use crate::{
-    finding::{Code, Finding, Severity},
+    diagnostic::{Code, Diagnostic, Severity},
     manifest,
     reference::{is_domain, is_path},
     rule::Target,
@@ -68,12 +68,12 @@ const BLOCK: &str = "ociImageRegistry";
 const BLOCKS: [&[&str]; 3] = [&[BLOCK], &["config", BLOCK], &["spec", BLOCK]];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Names {
+enum KeyNames {
     Secret,
     Values,
 }
 
-impl Names {
+impl KeyNames {
     fn key(self, field: Field) -> Option<&'static str> {
         let row = TABLE.iter().find(|row| row.0 == field)?;
         match self {
@@ -90,51 +90,54 @@ impl Names {
 
 /// The position of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct FieldPosition {
     position: Position,
     /// The key in whose decoded value the position is; [`None`] in a file.
     key: Option<&'static str>,
 }
 
-impl From<Position> for Place {
+impl From<Position> for FieldPosition {
     fn from(position: Position) -> Self {
         Self { position, key: None }
     }
 }
 
 /// The decoded fields of a declaration, not yet checked.
-pub(super) struct Fields {
-    names: Names,
+pub(super) struct DeclaredFields {
+    names: KeyNames,
     /// The beginning of the block of fields.
-    place: Place,
-    given: BTreeMap<Field, (String, Place)>,
+    place: FieldPosition,
+    given: BTreeMap<Field, (String, FieldPosition)>,
     /// Unknown keys that look like the key of a field, as written.
-    mistyped: BTreeMap<Field, (String, Place)>,
-    findings: Vec<Finding>,
+    mistyped: BTreeMap<Field, (String, FieldPosition)>,
+    findings: Vec<Diagnostic>,
 }
 
-fn unusable(place: impl Into<Place>, message: impl Into<String>) -> Finding {
-    let Place { position, key } = place.into();
-    Finding::error(Code::Unusable, position, message).within(key)
+fn unusable(place: impl Into<FieldPosition>, message: impl Into<String>) -> Diagnostic {
+    let FieldPosition { position, key } = place.into();
+    Diagnostic::error(Code::Unusable, position, message).within(key)
 }
 
-fn warning(code: Code, place: Place, message: impl Into<String>) -> Finding {
-    Finding::warning(code, place.position, message).within(place.key)
+fn warning(code: Code, place: FieldPosition, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::warning(code, place.position, message).within(place.key)
 }
 
 /// Returns the fields of `data`, the decoded data of a stored Secret of the type `kind`; an
 /// empty type is the API server's default.
-pub(super) fn of_data(kind: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Fields, Refused> {
+pub(super) fn of_data(
+    kind: &str,
+    data: &BTreeMap<String, Vec<u8>>,
+) -> Result<DeclaredFields, DeclarationError> {
     if !matches!(kind, "" | OPAQUE) {
         return Err(wrong_value(Position::START, "type", OPAQUE, kind).into());
     }
-    let mut fields = Fields::new(Names::Secret, Position::START);
+    let mut fields = DeclaredFields::new(KeyNames::Secret, Position::START);
     for (key, value) in data {
-        let Some(field) = Names::Secret.field(key) else {
+        let Some(field) = KeyNames::Secret.field(key) else {
             fields.unknown(key, Position::START);
             continue;
         };
-        let place = Place { position: Position::START, key: Names::Secret.key(field) };
+        let place = FieldPosition { position: Position::START, key: KeyNames::Secret.key(field) };
         fields.insert(field, key, in_utf8(key, value.clone(), place)?, place)?;
     }
     Ok(fields)
@@ -146,7 +149,7 @@ pub(super) fn is_kind(tree: &Tree<'_>, node: NodeId, kind: &str) -> bool {
 }
 
 /// The Secret's fields. Of several documents the one that is a Secret counts.
-pub(super) fn of_secret(tree: &Tree<'_>) -> Result<Fields, Refused> {
+pub(super) fn of_secret(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationError> {
     let documents = || tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let mut secrets = documents().filter(|id| is_kind(tree, *id, "Secret"));
     let secret = secrets.next().or_else(|| documents().next());
@@ -162,9 +165,12 @@ pub(super) fn of_secret(tree: &Tree<'_>) -> Result<Fields, Refused> {
     of_secret_object(tree, secret)
 }
 
-pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields, Refused> {
+pub(super) fn of_secret_object(
+    tree: &Tree<'_>,
+    secret: NodeId,
+) -> Result<DeclaredFields, DeclarationError> {
     let place = tree.node(secret).place;
-    refuse_flat(tree, secret, Names::Secret, &[&["stringData"], &["data"]])?;
+    refuse_flat(tree, secret, KeyNames::Secret, &[&["stringData"], &["data"]])?;
     expect(tree, secret, &["apiVersion"], "v1")?;
     expect(tree, secret, &["kind"], "Secret")?;
     expect(tree, secret, &["metadata", "name"], "registry-info")?;
@@ -173,7 +179,7 @@ pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields
     if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
         expect(tree, secret, &["type"], OPAQUE)?;
     }
-    let mut fields = Fields::new(Names::Secret, place);
+    let mut fields = DeclaredFields::new(KeyNames::Secret, place);
     for &(key, _) in tree.entries(secret) {
         let name = tree.scalar(key).unwrap_or_default();
         if !KNOWN.contains(&name) {
@@ -191,7 +197,7 @@ pub(super) fn of_secret_object(tree: &Tree<'_>, secret: NodeId) -> Result<Fields
 }
 
 /// The values' fields, from the block at top level or under `config`.
-pub(super) fn of_values(tree: &Tree<'_>) -> Result<Fields, Refused> {
+pub(super) fn of_values(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationError> {
     let mut documents = tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let Some(values) = documents.next() else {
         let message = format!("expected values with {BLOCK}, found nothing");
@@ -204,13 +210,16 @@ pub(super) fn of_values(tree: &Tree<'_>) -> Result<Fields, Refused> {
     of_values_object(tree, values)
 }
 
-pub(super) fn of_values_object(tree: &Tree<'_>, values: NodeId) -> Result<Fields, Refused> {
+pub(super) fn of_values_object(
+    tree: &Tree<'_>,
+    values: NodeId,
+) -> Result<DeclaredFields, DeclarationError> {
     let place = tree.node(values).place;
-    if !matches!(tree.node(tree.resolve(values)).kind, Kind::Mapping(_)) {
+    if !matches!(tree.node(tree.resolve(values)).kind, NodeKind::Mapping(_)) {
         return Err(unusable(place, "expected a mapping with ociImageRegistry").into());
     }
     refuse_repeated(tree, values)?;
-    refuse_flat(tree, values, Names::Values, &BLOCKS)?;
+    refuse_flat(tree, values, KeyNames::Values, &BLOCKS)?;
     let mut blocks = BLOCKS.iter().filter_map(|path| at(tree, values, path));
     let Some(block) = blocks.next() else {
         let message = format!("expected {BLOCK} at top level or under config, found neither");
@@ -221,13 +230,18 @@ pub(super) fn of_values_object(tree: &Tree<'_>, values: NodeId) -> Result<Fields
         return Err(unusable(tree.node(second).place, message).into());
     }
     let place = tree.node(block).place;
-    let mut fields = Fields::new(Names::Values, place);
+    let mut fields = DeclaredFields::new(KeyNames::Values, place);
     fields.take(tree, block, false)?;
     Ok(fields)
 }
 
 /// What stands at `path` must be `expected`.
-fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Result<(), Refused> {
+fn expect(
+    tree: &Tree<'_>,
+    root: NodeId,
+    path: &[&str],
+    expected: &str,
+) -> Result<(), DeclarationError> {
     let mut node = root;
     for key in path {
         let Some(next) = tree.get(node, key) else {
@@ -246,7 +260,7 @@ fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Resul
     Err(wrong_value(tree.node(node).place, &path.join("."), expected, found).into())
 }
 
-fn wrong_value(position: Position, path: &str, expected: &str, found: &str) -> Finding {
+fn wrong_value(position: Position, path: &str, expected: &str, found: &str) -> Diagnostic {
     unusable(position, format!("expected {path}: {expected}, found {found}"))
         .hint("the page fixes kind, metadata and type")
 }
@@ -262,9 +276,9 @@ fn at(tree: &Tree<'_>, root: NodeId, path: &[&str]) -> Option<NodeId> {
 fn refuse_flat(
     tree: &Tree<'_>,
     root: NodeId,
-    names: Names,
+    names: KeyNames,
     blocks: &[&[&str]],
-) -> Result<(), Refused> {
+) -> Result<(), DeclarationError> {
     if blocks.iter().any(|path| at(tree, root, path).is_some()) {
         return Ok(());
     }
@@ -282,7 +296,7 @@ fn refuse_flat(
         .into())
 }
 
-fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), Refused> {
+fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), DeclarationError> {
     let mut seen = std::collections::HashSet::new();
     for (key, _) in tree.entries(mapping) {
         let name = tree.scalar(*key).unwrap_or_default();
@@ -313,7 +327,7 @@ fn is_like(found: &str, key: &str) -> bool {
 fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
     let node = tree.node(tree.resolve(id));
     match &node.kind {
-        Kind::Scalar(value, Style::Plain) if !node.tagged && !tree.is_null(id) => {
+        NodeKind::Scalar(value, Style::Plain) if !node.tagged && !tree.is_null(id) => {
             let value = value.strip_prefix(['-', '+']).unwrap_or(value);
             manifest::is_string(value) && !(value.starts_with('.') && value.parse::<f64>().is_ok())
         }
@@ -321,8 +335,8 @@ fn is_string(tree: &Tree<'_>, id: NodeId) -> bool {
     }
 }
 
-impl Fields {
-    fn new(names: Names, place: Position) -> Self {
+impl DeclaredFields {
+    fn new(names: KeyNames, place: Position) -> Self {
         Self {
             names,
             place: place.into(),
@@ -348,8 +362,13 @@ impl Fields {
     }
 
     /// Takes every field of a block; `decode`: its values are base64.
-    fn take(&mut self, tree: &Tree<'_>, block: NodeId, decode: bool) -> Result<(), Refused> {
-        if !matches!(tree.node(tree.resolve(block)).kind, Kind::Mapping(_)) {
+    fn take(
+        &mut self,
+        tree: &Tree<'_>,
+        block: NodeId,
+        decode: bool,
+    ) -> Result<(), DeclarationError> {
+        if !matches!(tree.node(tree.resolve(block)).kind, NodeKind::Mapping(_)) {
             return Err(
                 unusable(tree.node(block).place, "expected a mapping of the page's keys").into()
             );
@@ -370,7 +389,7 @@ impl Fields {
                 )
                 .into());
             };
-            if self.names == Names::Secret && !is_string(tree, value) {
+            if self.names == KeyNames::Secret && !is_string(tree, value) {
                 return Err(unusable(
                     place,
                     format!(
@@ -394,8 +413,8 @@ impl Fields {
         field: Field,
         name: &str,
         text: String,
-        place: Place,
-    ) -> Result<(), Refused> {
+        place: FieldPosition,
+    ) -> Result<(), DeclarationError> {
         if text.trim_start().starts_with(PLACEHOLDER) {
             let message =
                 format!("{name}: expected a value, found the page's placeholder {PLACEHOLDER}…");
@@ -412,7 +431,7 @@ impl Fields {
         self.names.key(Field::Mirrors).unwrap_or_default()
     }
 
-    fn required(&self, field: Field) -> Result<(&str, Place), Refused> {
+    fn required(&self, field: Field) -> Result<(&str, FieldPosition), DeclarationError> {
         let found = self.given.get(&field).map(|(text, place)| (text.as_str(), *place));
         // A base path may be the registry's root; nothing else can be empty.
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
@@ -431,8 +450,8 @@ impl Fields {
     pub(super) fn registry(
         mut self,
         now: UnixTime,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(Registry, String), Refused> {
+        findings: &mut Vec<Diagnostic>,
+    ) -> Result<(Registry, String), DeclarationError> {
         findings.append(&mut self.findings);
         for (field, ..) in TABLE.iter().filter(|row| row.3 && self.names.key(row.0).is_some()) {
             self.required(*field)?;
@@ -479,7 +498,7 @@ impl Fields {
     }
 }
 
-fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
+fn decoded(name: &str, text: &str, place: FieldPosition) -> Result<String, DeclarationError> {
     let encoded: String = text.split_whitespace().collect();
     let bytes = base64::decode(encoded).ok_or_else(|| {
         unusable(place, format!("{name}: expected base64, found something else"))
@@ -488,7 +507,7 @@ fn decoded(name: &str, text: &str, place: Place) -> Result<String, Refused> {
     in_utf8(name, bytes, place)
 }
 
-fn in_utf8(name: &str, bytes: Vec<u8>, place: Place) -> Result<String, Refused> {
+fn in_utf8(name: &str, bytes: Vec<u8>, place: FieldPosition) -> Result<String, DeclarationError> {
     String::from_utf8(bytes).map_err(|_| {
         unusable(place, format!("{name}: expected text in UTF-8, found other bytes")).into()
     })
@@ -497,9 +516,9 @@ fn in_utf8(name: &str, bytes: Vec<u8>, place: Place) -> Result<String, Refused> 
 /// Returns the password without line breaks at its end, and warns of them: `echo` adds one
 /// to what is piped into `base64`, and no registry's password ends in one.
 fn password<'t>(
-    (text, place): (&'t str, Place),
-    names: Names,
-    findings: &mut Vec<Finding>,
+    (text, place): (&'t str, FieldPosition),
+    names: KeyNames,
+    findings: &mut Vec<Diagnostic>,
 ) -> &'t str {
     let password = text.trim_end_matches(['\r', '\n']);
     if password.len() < text.len() {
@@ -512,7 +531,10 @@ fn password<'t>(
 }
 
 /// Returns the hosts besides DOMAIN that the credential is declared for.
-fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>, Refused> {
+fn hosts(
+    (text, place): (&str, FieldPosition),
+    names: KeyNames,
+) -> Result<Vec<HostPattern>, DeclarationError> {
     let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
     let mut hosts = Vec::new();
     for (index, item) in items.enumerate() {
@@ -531,7 +553,10 @@ fn hosts((text, place): (&str, Place), names: Names) -> Result<Vec<HostPattern>,
 }
 
 /// Returns the host, and true if `http://` stands before it.
-fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), Refused> {
+fn domain(
+    (text, place): (&str, FieldPosition),
+    names: KeyNames,
+) -> Result<(String, bool), DeclarationError> {
     let key = names.key(Field::Domain).unwrap_or_default();
     let text = text.trim();
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
@@ -554,7 +579,10 @@ fn domain((text, place): (&str, Place), names: Names) -> Result<(String, bool), 
 }
 
 /// Empty where the images lie at the registry's root.
-fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refused> {
+fn base_path(
+    (text, place): (&str, FieldPosition),
+    names: KeyNames,
+) -> Result<String, DeclarationError> {
     let path = text.trim().trim_matches('/');
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
@@ -567,7 +595,10 @@ fn base_path((text, place): (&str, Place), names: Names) -> Result<String, Refus
 }
 
 /// Go's `strconv.ParseBool`, less its one-letter forms.
-fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> {
+fn boolean(
+    (text, place): (&str, FieldPosition),
+    names: KeyNames,
+) -> Result<bool, DeclarationError> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -582,10 +613,10 @@ fn boolean((text, place): (&str, Place), names: Names) -> Result<bool, Refused> 
 fn check_ca(
     ca: &Certificates,
     key: &str,
-    place: Place,
+    place: FieldPosition,
     now: UnixTime,
     insecure: bool,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<Diagnostic>,
 ) {
     let expired: Vec<usize> = ca
         .not_after()
@@ -604,7 +635,7 @@ fn check_ca(
         // While one of them is valid the registry can still be trusted by it.
         let all = expired.len() == ca.not_after().len();
         let severity = if all { Severity::Error } else { Severity::Warning };
-        let finding = Finding::new(severity, Code::ExpiredCa, place.position, message);
+        let finding = Diagnostic::new(severity, Code::ExpiredCa, place.position, message);
         findings.push(finding.within(place.key).hint("put in the authority's current certificate"));
     }
     if insecure {

@@ -6,9 +6,9 @@
 
 mod certificate;
 mod credential;
+mod error;
 mod fields;
 mod host;
-mod refused;
 pub(crate) mod registry;
 mod source;
 
@@ -19,20 +19,20 @@ use image_swap_text::{
     yaml::{NodeId, Tree},
 };
 
-use self::fields::Fields;
+use self::fields::DeclaredFields;
 pub use self::{
     certificate::{Certificates, UnixTime},
     credential::Credential,
+    error::DeclarationError,
     host::HostPattern,
-    refused::Refused,
     registry::Registry,
-    source::Source,
+    source::DeclarationSource,
 };
 use crate::{
-    check::Checked,
-    finding::{Code, Finding, Severity},
-    nodes::{Fallback, Mirrors, Words},
-    rule::{Form, ImageSwap, RuleSet, map, redact::line_may_hold_secret},
+    diagnostic::{Code, Diagnostic, Severity},
+    lint::Linter,
+    mirror::{Capabilities, Fallback, MirrorTable},
+    rule::{ImageSwap, MapForm, RuleSet, parse, redact::line_may_hold_secret},
 };
 
 /// What an operator declared.
@@ -40,15 +40,15 @@ use crate::{
 pub struct Declaration {
     /// The company's registry; `None`: only rules were given.
     pub registry: Option<Registry>,
-    /// Where the rules stand; see [`Finding::key`].
+    /// Where the rules stand; see [`Diagnostic::key`].
     key: Option<&'static str>,
-    form: Form,
+    form: MapForm,
     text: String,
     rules: RuleSet,
-    mirrors: Mirrors,
+    mirrors: MirrorTable,
     /// What was found while reading.
-    read: Vec<Finding>,
-    findings: Vec<Finding>,
+    read: Vec<Diagnostic>,
+    findings: Vec<Diagnostic>,
 }
 
 impl Declaration {
@@ -58,22 +58,30 @@ impl Declaration {
     /// # Errors
     /// What cannot be read, is not what `source` says, lacks what the page
     /// requires, or still has the page's placeholders.
-    pub fn read(source: Source, text: &str, now: UnixTime) -> Result<Self, Refused> {
+    pub fn read(
+        source: DeclarationSource,
+        text: &str,
+        now: UnixTime,
+    ) -> Result<Self, DeclarationError> {
         match source {
-            Source::RegistryInfo | Source::Values => {
+            DeclarationSource::RegistryInfo | DeclarationSource::Values => {
                 let tree = Tree::parse(text).map_err(|error| {
                     let message = format!("expected YAML, found none: {}", error.message);
-                    Finding::error(Code::Unusable, error.place, message)
+                    Diagnostic::error(Code::Unusable, error.place, message)
                 })?;
-                let fields = if source == Source::Values {
+                let fields = if source == DeclarationSource::Values {
                     fields::of_values(&tree)
                 } else {
                     fields::of_secret(&tree)
                 };
                 Self::from_fields(fields?, now)
             }
-            Source::Map => Ok(Self::new(None, None, Form::Lines, text.to_owned(), Vec::new())),
-            Source::Mirrors => Ok(Self::new(None, None, Form::List, text.to_owned(), Vec::new())),
+            DeclarationSource::Map => {
+                Ok(Self::new(None, None, MapForm::Lines, text.to_owned(), Vec::new()))
+            }
+            DeclarationSource::Mirrors => {
+                Ok(Self::new(None, None, MapForm::List, text.to_owned(), Vec::new()))
+            }
         }
     }
 
@@ -84,16 +92,20 @@ impl Declaration {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn from_node(tree: &Tree<'_>, node: NodeId, now: UnixTime) -> Result<Self, Refused> {
+    pub fn from_node(
+        tree: &Tree<'_>,
+        node: NodeId,
+        now: UnixTime,
+    ) -> Result<Self, DeclarationError> {
         let data = tree.get(node, "data").filter(|_| fields::is_kind(tree, node, "ConfigMap"));
         if let Some(data) = data {
             let value = |key| Some(tree.scalar(tree.get(data, key)?)?.to_owned());
             let list = ["mirrorRegistries", "MIRROR_REGISTRIES"];
             if let Some((key, text)) = list.into_iter().find_map(|key| Some((key, value(key)?))) {
-                return Ok(Self::new(None, Some(key), Form::List, text, Vec::new()));
+                return Ok(Self::new(None, Some(key), MapForm::List, text, Vec::new()));
             }
             if let Some(text) = value("maps") {
-                return Ok(Self::new(None, Some("maps"), Form::Lines, text, Vec::new()));
+                return Ok(Self::new(None, Some("maps"), MapForm::Lines, text, Vec::new()));
             }
         }
         let fields = if fields::is_kind(tree, node, "Secret") {
@@ -113,15 +125,15 @@ impl Declaration {
         kind: &str,
         data: &BTreeMap<String, Vec<u8>>,
         now: UnixTime,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, DeclarationError> {
         Self::from_fields(fields::of_data(kind, data)?, now)
     }
 
-    fn from_fields(fields: Fields, now: UnixTime) -> Result<Self, Refused> {
+    fn from_fields(fields: DeclaredFields, now: UnixTime) -> Result<Self, DeclarationError> {
         let key = fields.mirrors_key();
         let mut findings = Vec::new();
         let (registry, text) = fields.registry(now, &mut findings)?;
-        let mut this = Self::new(Some(registry), Some(key), Form::List, text, findings);
+        let mut this = Self::new(Some(registry), Some(key), MapForm::List, text, findings);
         if let Some(registry) = &mut this.registry {
             let mirrors = &this.mirrors;
             registry.plain_http |= mirrors.targets().any(|host| host == registry.domain)
@@ -133,13 +145,13 @@ impl Declaration {
     fn new(
         registry: Option<Registry>,
         key: Option<&'static str>,
-        form: Form,
+        form: MapForm,
         text: String,
-        mut findings: Vec<Finding>,
+        mut findings: Vec<Diagnostic>,
     ) -> Self {
-        let (rules, unreadable) = map::parse(&text, form);
+        let (rules, unreadable) = parse::rules(&text, form);
         let rules = RuleSet::new(rules);
-        let mirrors = Mirrors::new(&rules);
+        let mirrors = MirrorTable::new(&rules);
         let lines: Vec<&str> = text.split('\n').collect();
         findings.extend(unreadable.into_iter().map(|mut finding| {
             // Replicas receive the text of the rules: no password may be in it.
@@ -156,8 +168,8 @@ impl Declaration {
     }
 
     /// What is checked.
-    fn checked(&self) -> Checked<'_> {
-        Checked {
+    fn checked(&self) -> Linter<'_> {
+        Linter {
             rules: &self.rules,
             mirrors: &self.mirrors,
             text: &self.text,
@@ -168,10 +180,10 @@ impl Declaration {
 
     /// What was found while reading, and what was found about the rules: of the
     /// rules' text in its order.
-    fn with(&self, checked: Vec<Finding>) -> Vec<Finding> {
-        let is_of_rules = |finding: &&Finding| finding.code == Code::UnreadableLine;
+    fn with(&self, checked: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let is_of_rules = |finding: &&Diagnostic| finding.code == Code::UnreadableLine;
         let (rules, other): (Vec<_>, Vec<_>) = self.read.iter().partition(is_of_rules);
-        let mut about_rules: Vec<Finding> = rules.into_iter().cloned().chain(checked).collect();
+        let mut about_rules: Vec<Diagnostic> = rules.into_iter().cloned().chain(checked).collect();
         about_rules.sort_by_key(|finding| finding.place);
         other.into_iter().cloned().chain(about_rules).collect()
     }
@@ -179,17 +191,17 @@ impl Declaration {
     /// Returns the findings for nodes whose format has the capabilities `words`, and that
     /// pull from the registry itself if `fallback` allows it. [`Self::findings`] are those
     /// for containerd.
-    pub fn findings_told_in(&self, words: Words, fallback: Fallback) -> Vec<Finding> {
-        self.with(self.checked().findings_told(words, fallback))
+    pub fn lint_for(&self, words: Capabilities, fallback: Fallback) -> Vec<Diagnostic> {
+        self.with(self.checked().lint_for(words, fallback))
     }
 
     /// The same declaration if the dialect `canonical` can serve it.
     ///
     /// # Errors
     /// If [`Self::findings`] has an error.
-    pub fn serving(self) -> Result<Self, Refused> {
-        if self.findings.iter().any(Finding::is_error) {
-            return Err(Refused { findings: self.findings });
+    pub fn serving(self) -> Result<Self, DeclarationError> {
+        if self.findings.iter().any(Diagnostic::is_error) {
+            return Err(DeclarationError { findings: self.findings });
         }
         Ok(self)
     }
@@ -200,7 +212,7 @@ impl Declaration {
     }
 
     /// Returns the mirrors that nodes use for the rules.
-    pub const fn mirrors(&self) -> &Mirrors {
+    pub const fn mirrors(&self) -> &MirrorTable {
         &self.mirrors
     }
 
@@ -215,18 +227,18 @@ impl Declaration {
     }
 
     /// What there is to say about it, in the order of the text.
-    pub fn findings(&self) -> &[Finding] {
+    pub fn findings(&self) -> &[Diagnostic] {
         &self.findings
     }
 
     /// What there is to say about it where imageswap-webhook reads the rules.
-    pub fn imageswap_findings(&self) -> Vec<Finding> {
+    pub fn imageswap_findings(&self) -> Vec<Diagnostic> {
         let mut findings = self.findings.clone();
-        if self.form == Form::Lines && !self.imageswap().swaps_anything() {
+        if self.form == MapForm::Lines && !self.imageswap().swaps_anything() {
             let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
             let message = "expected a line `default::`, found none: imageswap then asks no prefix \
                            rule, and no image is changed";
-            let finding = Finding::warning(Code::SilentNoOp, Position::START, message)
+            let finding = Diagnostic::warning(Code::SilentNoOp, Position::START, message)
                 .hint("add `default::`, which leaves everything else alone");
             if !known {
                 findings.insert(0, finding);
@@ -241,7 +253,7 @@ impl Declaration {
     }
 
     /// How the text of the rules separates its items.
-    pub const fn form(&self) -> Form {
+    pub const fn form(&self) -> MapForm {
         self.form
     }
 

@@ -2,7 +2,7 @@
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum DeclarationSource {
     /// The Secret `registry-info` as YAML.
     RegistryInfo,
     /// Values of the chart.

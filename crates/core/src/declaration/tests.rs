@@ -1,5 +1,5 @@
 use super::*;
-use crate::finding::Severity;
+use crate::diagnostic::Severity;
 
 const SECRET: &str = include_str!("../../../../examples/registry-secret.yaml");
 const VALUES: &str = include_str!("../../../../examples/values.yaml");
@@ -10,12 +10,12 @@ const IN_2030: UnixTime = 1_900_000_000;
 const IN_2040: UnixTime = 2_210_000_000;
 const IN_2200: UnixTime = 7_270_000_000;
 
-fn secret(text: &str) -> Result<Declaration, Refused> {
-    Declaration::read(Source::RegistryInfo, text, IN_2030)
+fn secret(text: &str) -> Result<Declaration, DeclarationError> {
+    Declaration::read(DeclarationSource::RegistryInfo, text, IN_2030)
 }
 
-fn values(text: &str) -> Result<Declaration, Refused> {
-    Declaration::read(Source::Values, text, IN_2030)
+fn values(text: &str) -> Result<Declaration, DeclarationError> {
+    Declaration::read(DeclarationSource::Values, text, IN_2030)
 }
 
 /// The page's Secret with one line of it replaced.
@@ -25,7 +25,12 @@ fn with(line: &str, replacement: &str) -> String {
 }
 
 #[track_caller]
-fn refused(result: Result<Declaration, Refused>, line: usize, column: usize, message: &str) {
+fn refused(
+    result: Result<Declaration, DeclarationError>,
+    line: usize,
+    column: usize,
+    message: &str,
+) {
     let refused = result.expect_err("it should be refused");
     let finding = &refused.findings[0];
     assert_eq!(
@@ -402,7 +407,7 @@ fn broken_pem_is_refused_without_its_text() {
 fn an_expired_ca_is_an_error_unless_another_is_valid() {
     let both = [CA_ONE, CA_TWO].concat();
     let of = |pem: &str, now| {
-        let read = Declaration::read(Source::RegistryInfo, &with_ca(pem), now);
+        let read = Declaration::read(DeclarationSource::RegistryInfo, &with_ca(pem), now);
         let declaration = read.unwrap();
         let expired = declaration.findings().iter().find(|f| f.code == Code::ExpiredCa);
         (expired.map(|finding| finding.severity), declaration.serving().is_ok())
@@ -483,10 +488,12 @@ fn unreadable_line_with_a_password_is_refused() {
 
 #[test]
 fn lists_and_maps_declare_rules_alone() {
-    let list = Declaration::read(Source::Mirrors, "docker.io::h.io/d,junk", IN_2030).unwrap();
+    let list =
+        Declaration::read(DeclarationSource::Mirrors, "docker.io::h.io/d,junk", IN_2030).unwrap();
     assert!(list.registry.is_none());
     assert_eq!(codes(&list), ["unreadable-line"]);
-    let map = Declaration::read(Source::Map, "# a\ndocker.io::h.io/d\n", IN_2030).unwrap();
+    let map =
+        Declaration::read(DeclarationSource::Map, "# a\ndocker.io::h.io/d\n", IN_2030).unwrap();
     assert_eq!(map.rules().rules()[0].place, Position { line: 2, column: 1 });
     assert_eq!(map.line(Position { line: 2, column: 1 }), Some("docker.io::h.io/d"));
     assert_eq!(codes(&map), [] as [&str; 0]);

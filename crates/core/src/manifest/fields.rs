@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use image_swap_text::yaml::{Kind, NodeId, Style, Tree};
+use image_swap_text::yaml::{NodeId, NodeKind, Style, Tree};
 
 /// The fields of interest of every mapping. A field of its own beats a merged
 /// one, an earlier merge source beats a later one (yaml.org/type/merge.html);
@@ -10,13 +10,13 @@ use image_swap_text::yaml::{Kind, NodeId, Style, Tree};
 ///
 /// Built bottom up, so that it takes linear time however often mappings are
 /// merged into one another.
-pub(super) struct Fields<'t, 's> {
+pub(super) struct FieldLookup<'t, 's> {
     tree: &'t Tree<'s>,
     names: &'t [&'t str],
     values: HashMap<(NodeId, &'t str), NodeId>,
 }
 
-impl<'t, 's> Fields<'t, 's> {
+impl<'t, 's> FieldLookup<'t, 's> {
     /// Reads the fields `names`, which are sorted, of every mapping of `tree`.
     pub(super) fn read(tree: &'t Tree<'s>, names: &'t [&'t str]) -> Self {
         let mut fields = Self { tree, names, values: HashMap::new() };
@@ -41,15 +41,15 @@ impl<'t, 's> Fields<'t, 's> {
     fn visit(&mut self, id: NodeId) {
         let tree = self.tree;
         match &tree.node(id).kind {
-            Kind::Sequence(items) => items.iter().for_each(|item| self.visit(*item)),
-            Kind::Mapping(entries) => {
+            NodeKind::Sequence(items) => items.iter().for_each(|item| self.visit(*item)),
+            NodeKind::Mapping(entries) => {
                 for (key, value) in entries {
                     self.visit(*key);
                     self.visit(*value);
                 }
                 self.collect(id, entries);
             }
-            Kind::Scalar(..) | Kind::Alias(_) => {}
+            NodeKind::Scalar(..) | NodeKind::Alias(_) => {}
         }
     }
 
@@ -74,13 +74,13 @@ impl<'t, 's> Fields<'t, 's> {
 
 /// Is `key` the merge key? In quotes it is a field like any other.
 pub(super) fn is_merge(tree: &Tree<'_>, key: NodeId) -> bool {
-    matches!(&tree.node(key).kind, Kind::Scalar(value, Style::Plain) if value == "<<")
+    matches!(&tree.node(key).kind, NodeKind::Scalar(value, Style::Plain) if value == "<<")
 }
 
 /// What is merged by the value of a merge key: one mapping, or a list of them.
 pub(super) fn merge_sources(tree: &Tree<'_>, value: NodeId) -> Vec<NodeId> {
     match &tree.node(tree.resolve(value)).kind {
-        Kind::Sequence(items) => items.clone(),
+        NodeKind::Sequence(items) => items.clone(),
         _ => vec![value],
     }
 }

@@ -4,13 +4,13 @@ use super::Manifest;
 
 /// Texts one after another, such that each document stays a document of its own.
 #[derive(Debug, Default)]
-pub struct Joined {
+pub struct ManifestStream {
     text: String,
     /// Whether the texts so far are all JSON; `None`: no document so far.
     is_json: Option<bool>,
 }
 
-impl Joined {
+impl ManifestStream {
     /// Adds `text`, which is what `manifest` became. Only what has to be said
     /// between two documents is added: a line break, `---`, or nothing.
     pub fn push(&mut self, manifest: &Manifest<'_>, text: &str) {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn joined(texts: &[&str]) -> String {
-        let mut joined = Joined::default();
+        let mut joined = ManifestStream::default();
         for text in texts {
             joined.push(&Manifest::parse(text).unwrap(), text);
         }

@@ -7,10 +7,10 @@
 use super::FieldSpec;
 
 /// A group, kinds of it, and the paths of their image fields.
-type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+type KnownField = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Source: the API reference of each project; the versions of a group agree.
-const ROWS: &[Row] = &[
+const ROWS: &[KnownField] = &[
     ("acid.zalan.do", &["postgresql"], &["spec/dockerImage"]),
     ("actions.summerwind.dev", &["Runner"], &["spec/image"]),
     (
@@ -146,7 +146,7 @@ const ROWS: &[Row] = &[
 
 /// Returns every row as fields.
 pub(super) fn fields() -> Vec<FieldSpec> {
-    let of_row = |(group, kinds, paths): &Row| {
+    let of_row = |(group, kinds, paths): &KnownField| {
         let of_kind = |kind: &&str| {
             let (group, kind) = (Some((*group).to_owned()), Some((*kind).to_owned()));
             let field = move |path: &&str| FieldSpec {

@@ -13,21 +13,21 @@
 mod edit;
 mod field;
 mod fields;
+mod find;
 mod join;
 mod known;
 mod outcome;
 mod passed;
 mod role;
 mod text;
-mod uses;
 
 pub(crate) use self::edit::is_string;
 use image_swap_text::yaml;
 
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
-    join::Joined,
-    outcome::{Change, ExemptPart, Holder, Left, Passed, Rewritten, What, Why},
+    join::ManifestStream,
+    outcome::{Change, ExemptPart, Holder, ImageOwner, Passed, Rewritten, SkipReason, Skipped},
     text::Manifest,
 };
 use crate::{labels, rule::RuleSet, workload};

@@ -14,7 +14,7 @@ pub struct Rewritten<'s> {
     /// Every value that was replaced, in the order of the text.
     pub changes: Vec<Change>,
     /// Every image that should have been looked after and was not.
-    pub left: Vec<Left>,
+    pub left: Vec<Skipped>,
     /// Every text outside of known image fields that the rules would change.
     pub passed: Vec<Passed>,
     /// Every pod and container that is exempt by an owner, a label or an image, in the order
@@ -83,7 +83,7 @@ pub struct Change {
     /// Where the value begins, in the source.
     pub place: Position,
     /// Whose image it is; of several that share it, the first.
-    pub what: What,
+    pub what: ImageOwner,
     /// The image it was.
     pub from: String,
     /// The image it is now.
@@ -94,20 +94,20 @@ pub struct Change {
 
 /// An image that stays as it is although its pod is not exempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Skipped {
     /// Where the value begins.
     pub place: Position,
     /// Whose image it is; of several that share it, the first.
-    pub what: What,
+    pub what: ImageOwner,
     /// The image.
     pub image: String,
     /// Why it stays.
-    pub why: Why,
+    pub why: SkipReason,
 }
 
 /// Why an image stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SkipReason {
     /// An unquoted template, which YAML reads as a mapping.
     Template,
     /// A mapping or a list, where the API takes only strings.
@@ -124,7 +124,7 @@ pub enum Why {
 
 /// Whose image it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct What {
+pub struct ImageOwner {
     /// The object's kind; `None` in a list whose items do not say it.
     pub kind: Option<String>,
     /// The object's namespace, if it names one.
@@ -139,7 +139,7 @@ pub struct What {
 }
 
 /// `Deployment shop/web app`, as far as it is known.
-impl fmt::Display for What {
+impl fmt::Display for ImageOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.as_deref().unwrap_or("object"))?;
         if let Some(name) = &self.name {
@@ -154,7 +154,7 @@ impl fmt::Display for What {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Template => f.write_str(

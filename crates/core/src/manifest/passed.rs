@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use image_swap_text::{
     position::Position,
-    yaml::{Kind, NodeId, Style, Tree},
+    yaml::{NodeId, NodeKind, Style, Tree},
 };
 
 use super::{
     Holder, Passed,
-    uses::{Found, OnRequest, image_in_argument},
+    find::{FoundImages, OnRequest, image_in_argument},
 };
 use crate::{
     labels,
@@ -24,16 +24,16 @@ const REPEATED: [&str; 2] = [labels::ORIGINAL_IMAGES, labels::LAST_APPLIED];
 const SCHEMES: [&str; 2] = ["docker://", "oci://"];
 
 /// Finds what `rules` would change in the texts of `tree` that are neither images nor exempt.
-pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<Passed> {
+pub(super) fn find(tree: &Tree<'_>, found: &FoundImages<'_>, rules: &RuleSet) -> Vec<Passed> {
     let parents = vec![None; tree.len()];
-    let mut reader = Reader { tree, rules, parents, cursor: (0, Position::START) };
+    let mut reader = PassedReader { tree, rules, parents, cursor: (0, Position::START) };
     let mut skipped = vec![false; tree.len()];
     for (id, node) in tree.nodes() {
         if found.skipped.contains(&id) {
             skipped[id.index()..=last_below(tree, id).index()].fill(true);
         }
         match &node.kind {
-            Kind::Mapping(entries) => {
+            NodeKind::Mapping(entries) => {
                 for (key, value) in entries {
                     skipped[key.index()] = true;
                     let name = tree.scalar(*key).unwrap_or_default();
@@ -43,12 +43,12 @@ pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<P
                     reader.parents[value.index()] = Some((id, Some(*key)));
                 }
             }
-            Kind::Sequence(items) => {
+            NodeKind::Sequence(items) => {
                 for item in items {
                     reader.parents[item.index()] = Some((id, None));
                 }
             }
-            Kind::Scalar(..) | Kind::Alias(_) => {}
+            NodeKind::Scalar(..) | NodeKind::Alias(_) => {}
         }
     }
     for image in &found.uses {
@@ -56,7 +56,7 @@ pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<P
     }
     let mut passed = Vec::new();
     for (id, node) in tree.nodes().filter(|(id, _)| !skipped[id.index()]) {
-        if let Kind::Scalar(value, style) = &node.kind {
+        if let NodeKind::Scalar(value, style) = &node.kind {
             let on_request = found.on_request.get(&id).copied();
             reader.read(id, value, *style, on_request, &mut passed);
         }
@@ -69,9 +69,9 @@ pub(super) fn find(tree: &Tree<'_>, found: &Found<'_>, rules: &RuleSet) -> Vec<P
 fn last_below(tree: &Tree<'_>, mut id: NodeId) -> NodeId {
     loop {
         let last = match &tree.node(id).kind {
-            Kind::Sequence(items) => items.last().copied(),
-            Kind::Mapping(entries) => entries.last().map(|(_, value)| *value),
-            Kind::Scalar(..) | Kind::Alias(_) => None,
+            NodeKind::Sequence(items) => items.last().copied(),
+            NodeKind::Mapping(entries) => entries.last().map(|(_, value)| *value),
+            NodeKind::Scalar(..) | NodeKind::Alias(_) => None,
         };
         match last {
             Some(last) => id = last,
@@ -80,7 +80,7 @@ fn last_below(tree: &Tree<'_>, mut id: NodeId) -> NodeId {
     }
 }
 
-struct Reader<'t, 's> {
+struct PassedReader<'t, 's> {
     tree: &'t Tree<'s>,
     rules: &'t RuleSet,
     /// By node: the collection it is in, and its key if that is a mapping.
@@ -89,7 +89,7 @@ struct Reader<'t, 's> {
     cursor: (usize, Position),
 }
 
-impl Reader<'_, '_> {
+impl PassedReader<'_, '_> {
     fn read(
         &mut self,
         id: NodeId,

@@ -5,17 +5,17 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 use image_swap_text::{
     position::Position,
-    yaml::{Kind, NodeId, Style, Tree},
+    yaml::{NodeId, NodeKind, Style, Tree},
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::rule::{Form, map};
+use crate::rule::{MapForm, parse};
 
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
-    let (rules, unreadable) = map::parse(text, Form::Lines);
+    let (rules, unreadable) = parse::rules(text, MapForm::Lines);
     assert!(unreadable.is_empty());
     RuleSet::new(rules)
 }
@@ -314,8 +314,8 @@ fn manifest(bytes: &[u8]) -> String {
 fn expand(tree: &Tree<'_>, id: NodeId) -> Value {
     let id = tree.resolve(id);
     match &tree.node(id).kind {
-        Kind::Scalar(..) if tree.is_null(id) => Value::Null,
-        Kind::Scalar(value, style) => {
+        NodeKind::Scalar(..) if tree.is_null(id) => Value::Null,
+        NodeKind::Scalar(value, style) => {
             let raw = &tree.source()[..tree.node(id).range.start];
             let number = *style == Style::Plain && !edit::is_string(value);
             if number && !raw.ends_with("!!str ") {
@@ -324,8 +324,8 @@ fn expand(tree: &Tree<'_>, id: NodeId) -> Value {
                 Value::from(value.as_ref())
             }
         }
-        Kind::Sequence(items) => items.iter().map(|item| expand(tree, *item)).collect(),
-        Kind::Mapping(entries) => {
+        NodeKind::Sequence(items) => items.iter().map(|item| expand(tree, *item)).collect(),
+        NodeKind::Mapping(entries) => {
             let mut own = Map::new();
             let mut merged = Map::new();
             for (key, value) in entries {
@@ -344,7 +344,7 @@ fn expand(tree: &Tree<'_>, id: NodeId) -> Value {
             merged.extend(own);
             Value::Object(merged)
         }
-        Kind::Alias(_) => unreachable!("resolved"),
+        NodeKind::Alias(_) => unreachable!("resolved"),
     }
 }
 
@@ -440,7 +440,7 @@ fn check_laws(source: &str) {
     let nodes = manifest
         .tree()
         .nodes()
-        .filter(|(_, node)| matches!(node.kind, Kind::Scalar(..)) && changed(node.place));
+        .filter(|(_, node)| matches!(node.kind, NodeKind::Scalar(..)) && changed(node.place));
     let nodes: BTreeSet<_> = nodes.map(|(id, _)| id).collect();
     assert_eq!(nodes.len(), result.changes.len());
     assert_eq!(without(source, &nodes), without(&result.text, &nodes), "every other byte stays");

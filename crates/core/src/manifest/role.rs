@@ -18,32 +18,32 @@ pub(super) enum Role {
     Toward(&'static [&'static str]),
     /// A part of an object that is no built-in workload: lists of containers may be anywhere
     /// below it, as kustomize has it.
-    Anything(Family, Standing),
+    Anything(Family, Exemption),
     /// A node from which the rest of a field's path leads to images: the field's number, and
     /// the number of names that have been followed.
-    Field(usize, usize, Standing),
+    Field(usize, usize, Exemption),
     /// A pod's `spec`.
-    PodSpec(Standing),
+    PodSpec(Exemption),
     /// A list of containers.
-    Containers(Standing),
+    Containers(Exemption),
     /// A container.
-    Container(Standing),
+    Container(Exemption),
     /// The `env` of a container.
-    Env(Standing),
+    Env(Exemption),
     /// A variable whose value is an image.
-    Variable(Standing),
+    Variable(Exemption),
     /// The `command` or the `args` of a container.
-    Arguments(Standing),
+    Arguments(Exemption),
     /// An argument with an image behind its `=`.
-    Argument(Standing),
+    Argument(Exemption),
     /// The `volumes` of a pod.
-    Volumes(Standing),
+    Volumes(Exemption),
     /// A volume.
-    Volume(Standing),
+    Volume(Exemption),
     /// The `image` of a volume.
-    ImageVolume(Standing),
+    ImageVolume(Exemption),
     /// The name of an image.
-    Image(Standing),
+    Image(Exemption),
 }
 
 /// Kinds that have containers under names of their own.
@@ -59,7 +59,7 @@ pub(super) enum Family {
 
 /// The scope of a part: swapped or exempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Standing {
+pub(super) enum Exemption {
     /// In scope: swapped.
     Swapped,
     /// In scope, in a pod that an injector chooses: swapped unless it is a placeholder.
@@ -119,7 +119,7 @@ impl Role {
 
     /// Returns the role of the value of the field `name`, one that this role has a meaning for.
     /// `standing` is that of what is below the mapping itself.
-    pub(super) fn below(self, name: &str, standing: Standing) -> Option<Self> {
+    pub(super) fn below(self, name: &str, standing: Exemption) -> Option<Self> {
         Some(match self {
             Self::Field(spec, depth, _) => Self::Field(spec, depth + 1, standing),
             Self::List(workload) => Self::Items(workload),
@@ -148,7 +148,7 @@ impl Role {
     }
 
     /// The standing so far.
-    pub(super) const fn standing(self) -> Standing {
+    pub(super) const fn standing(self) -> Exemption {
         match self {
             Self::Anything(_, standing)
             | Self::Field(_, _, standing)
@@ -163,7 +163,7 @@ impl Role {
             | Self::Volume(standing)
             | Self::ImageVolume(standing)
             | Self::Image(standing) => standing,
-            _ => Standing::Swapped,
+            _ => Exemption::Swapped,
         }
     }
 }

@@ -3,13 +3,13 @@ use std::{borrow::Cow, fmt::Write as _};
 use image_swap_text::position::Position;
 
 use super::*;
-use crate::rule::{Form, Reason, map};
+use crate::rule::{MapForm, Reason, parse};
 use crate::workload::exempt::Exemptions;
 
 /// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
-    let (rules, unreadable) = map::parse(text, Form::Lines);
+    let (rules, unreadable) = parse::rules(text, MapForm::Lines);
     assert!(unreadable.is_empty());
     RuleSet::new(rules)
 }
@@ -53,7 +53,7 @@ fn rewrites(source: &str, expected: &str) {
 
 /// The text stays; returns why each image that was left was.
 #[track_caller]
-fn leaves(source: &str) -> Vec<Why> {
+fn leaves(source: &str) -> Vec<SkipReason> {
     let result = rewritten(source);
     assert_eq!(result.text, source);
     assert!(matches!(result.text, Cow::Borrowed(_)), "an unchanged text is not copied");
@@ -70,8 +70,7 @@ fn pod(spec: &str) -> String {
 
 #[test]
 fn every_image_of_a_pod_is_rewritten_and_nothing_else() {
-    rewrites(
-        "\
+    let head = "\
 # A pod.
 apiVersion: v1
 kind: Pod
@@ -82,7 +81,8 @@ spec:
   image: nginx            # no field of a pod
   initContainers:
   - name: init
-    image: busybox   # the comment stays
+";
+    let before = "    image: busybox   # the comment stays
   containers:
   - {name: a, image: nginx:1.2, env: [{name: IMAGE, value: nginx}]}
   - image: 'org/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
@@ -95,19 +95,8 @@ spec:
     image: {reference: org/models:1, pullPolicy: Always}
   - name: empty
     emptyDir: {}
-",
-        "\
-# A pod.
-apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-  annotations: {image: nginx, note: 'image: nginx'}
-spec:
-  image: nginx            # no field of a pod
-  initContainers:
-  - name: init
-    image: h.example/d/library/busybox   # the comment stays
+";
+    let after = "    image: h.example/d/library/busybox   # the comment stays
   containers:
   - {name: a, image: h.example/d/library/nginx:1.2, env: [{name: IMAGE, value: nginx}]}
   - image: 'h.example/d/org/app@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
@@ -120,8 +109,8 @@ spec:
     image: {reference: h.example/d/org/models:1, pullPolicy: Always}
   - name: empty
     emptyDir: {}
-",
-    );
+";
+    rewrites(&[head, before].concat(), &[head, after].concat());
 }
 
 #[test]
@@ -454,9 +443,9 @@ fn an_image_that_is_no_string_is_reported() {
     let text = pod(
         "containers: [{image: {{ .Values.image }}}, {image: {reference: nginx}}, {image: [nginx]}]",
     );
-    assert_eq!(leaves(&text), [Why::Template, Why::NoScalar, Why::NoScalar]);
+    assert_eq!(leaves(&text), [SkipReason::Template, SkipReason::NoScalar, SkipReason::NoScalar]);
     let text = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: {{ .Values.image }}\n";
-    assert_eq!(leaves(text), [Why::Template]);
+    assert_eq!(leaves(text), [SkipReason::Template]);
 }
 
 #[test]
@@ -606,7 +595,7 @@ fn a_new_value_that_needs_quotes_gets_them() {
 #[test]
 fn a_number_is_no_image_unless_it_is_tagged_or_quoted() {
     let why = leaves(&pod("containers: [{image: 1.5}, {image: on}, {image: !mine nginx}]"));
-    assert_eq!(why, [Why::NoString; 3]);
+    assert_eq!(why, [SkipReason::NoString; 3]);
     rewrites(
         &pod("containers: [{image: '1.5'}, {image: !!str 1.5}, {image: ! 7}]"),
         &pod("containers: [{image: 'h.example/d/library/1.5'}, \
@@ -693,7 +682,7 @@ fn an_anchored_list_of_containers_is_edited_once() {
 fn an_anchored_image_that_is_also_something_else_is_reported() {
     let text = pod("containers: [{image: &i nginx, env: [{name: X, value: *i}]}]");
     let place = Position { line: 4, column: 62 };
-    assert_eq!(leaves(&text), [Why::UsedElsewhere(place)]);
+    assert_eq!(leaves(&text), [SkipReason::UsedElsewhere(place)]);
     // As a key, and where it is defined.
     assert_eq!(leaves(&pod("x: &i nginx, containers: [{image: *i}]")).len(), 1);
     assert_eq!(leaves(&pod("containers: [{image: &i nginx, env: {*i : 1}}]")).len(), 1);
@@ -709,7 +698,7 @@ fn an_anchored_value_that_no_rule_changes_is_no_news() {
 #[test]
 fn an_image_shared_with_a_container_that_is_left_alone_is_reported() {
     let text = pod("containers: [{image: &i nginx}, {image: *i, imagePullPolicy: Never}]");
-    assert_eq!(leaves(&text), [Why::SharedWithExempt]);
+    assert_eq!(leaves(&text), [SkipReason::SharedWithExempt]);
     let text = pod(
         "containers: [{image: &i nginx, imagePullPolicy: Never}, {image: *i, imagePullPolicy: Never}]",
     );

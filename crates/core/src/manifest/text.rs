@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use image_swap_text::yaml::{self, Kind, NodeId, Style, Tree};
+use image_swap_text::yaml::{self, NodeId, NodeKind, Style, Tree};
 
-use super::{Change, ExemptPart, Left, Rewritten, Settings, Why, edit, passed, uses};
+use super::{Change, ExemptPart, Rewritten, Settings, SkipReason, Skipped, edit, find, passed};
 use crate::rule::RuleSet;
 
 /// A text that has been read: any number of YAML documents or JSON texts.
@@ -65,7 +65,7 @@ impl<'s> Manifest<'s> {
         let mut copied = 0;
         let mut changes = Vec::new();
         let mut left = Vec::new();
-        let found = uses::find(&self.tree, settings);
+        let found = find::find(&self.tree, settings);
         let passed = passed::find(&self.tree, &found, rules);
         let is_manifest = found.is_manifest;
         let mut exempt: Vec<ExemptPart> = Vec::with_capacity(found.exempt.len());
@@ -77,11 +77,12 @@ impl<'s> Manifest<'s> {
         for found in found.uses {
             let node = self.tree.node(found.node);
             let (place, what) = (node.place, found.what);
-            let Kind::Scalar(value, style) = &node.kind else {
+            let NodeKind::Scalar(value, style) = &node.kind else {
                 let raw = source.get(node.range.clone()).unwrap_or_default();
-                let why = if raw.starts_with("{{") { Why::Template } else { Why::NoScalar };
+                let why =
+                    if raw.starts_with("{{") { SkipReason::Template } else { SkipReason::NoScalar };
                 let image = raw.lines().next().unwrap_or_default().to_owned();
-                left.push(Left { place, what, image, why });
+                left.push(Skipped { place, what, image, why });
                 continue;
             };
             // A template may leave its image to the controller that makes pods of it.
@@ -90,15 +91,17 @@ impl<'s> Manifest<'s> {
             }
             let image = &value[found.prefix..];
             let swap = if self.is_string(found.node, value, *style) {
-                rules.swap(image).map_err(Why::Invalid)
+                rules.swap(image).map_err(SkipReason::Invalid)
             } else {
-                Err(Why::NoString)
+                Err(SkipReason::NoString)
             };
             let obstacle = match &swap {
                 Err(why) => Some(*why),
                 Ok(decision) if !decision.changed() => continue,
-                Ok(_) if found.exempt => Some(Why::SharedWithExempt),
-                Ok(_) => found.elsewhere.map(|id| Why::UsedElsewhere(self.tree.node(id).place)),
+                Ok(_) if found.exempt => Some(SkipReason::SharedWithExempt),
+                Ok(_) => {
+                    found.elsewhere.map(|id| SkipReason::UsedElsewhere(self.tree.node(id).place))
+                }
             };
             match (swap, obstacle) {
                 (Ok(decision), None) => {
@@ -112,7 +115,7 @@ impl<'s> Manifest<'s> {
                     changes.push(Change { place, what, from, to, reason: decision.reason });
                 }
                 (_, Some(why)) => {
-                    left.push(Left { place, what, image: image.to_string(), why });
+                    left.push(Skipped { place, what, image: image.to_string(), why });
                 }
                 (Err(_), None) => {}
             }

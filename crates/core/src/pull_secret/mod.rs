@@ -17,9 +17,9 @@ pub const KEY: &str = ".dockerconfigjson";
 /// The images that the credential is for: those below one of these hosts, each
 /// alone or with a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Covered(BTreeSet<String>);
+pub struct CoveredImages(BTreeSet<String>);
 
-impl Covered {
+impl CoveredImages {
     /// What the credential of `declaration` is for, whether or not it has one:
     /// replicas ask, who are not told credentials. `None` without a registry.
     ///
@@ -51,7 +51,7 @@ impl Covered {
     /// credential.
     ///
     /// `record` is the annotation with the original images
-    /// ([`labels::ORIGINAL_IMAGES`](labels::ORIGINAL_IMAGES)), `images` are the keys of that record
+    /// ([`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES)), `images` are the keys of that record
     /// with the images that the pod has. The record alone proves nothing: its author may be
     /// anyone.
     pub fn pulls_swapped<'i>(
@@ -99,7 +99,7 @@ pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
         "password": registry.password.expose(),
         "auth": basic,
     });
-    let Covered(keys) = Covered::of(declaration)?;
+    let CoveredImages(keys) = CoveredImages::of(declaration)?;
     let auths: Map<_, _> = keys.into_iter().map(|key| (key, auth.clone())).collect();
     Some(json!({ "auths": auths }).to_string().into_bytes())
 }

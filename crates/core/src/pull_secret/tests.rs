@@ -1,19 +1,24 @@
+use image_swap_testkit::registry_info;
 use serde_json::Value;
 
 use super::*;
-use crate::declaration::Source;
+use crate::declaration::DeclarationSource;
 
 fn declared(base_path: &str, user: &str, mirrors: &str) -> Declaration {
     declared_for("", base_path, user, mirrors)
 }
 
 fn declared_for(hosts: &str, base_path: &str, user: &str, mirrors: &str) -> Declaration {
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.example.org:8443\n  BASE_PATH: \"{base_path}\"\n  USERNAME: \"{user}\"\n  \
-         PASSWORD: s3cret\n  INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  MIRROR_REGISTRIES: {mirrors}\n"
-    );
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    let text = registry_info(&[
+        ("DOMAIN", "h.example.org:8443"),
+        ("BASE_PATH", base_path),
+        ("USERNAME", user),
+        ("PASSWORD", "s3cret"),
+        ("INSECURE", "false"),
+        ("CREDENTIAL_HOSTS", hosts),
+        ("MIRROR_REGISTRIES", mirrors),
+    ]);
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 fn keys_of(base_path: &str, mirrors: &str) -> Vec<String> {
@@ -67,7 +72,7 @@ fn base_path_that_the_kubelet_cuts_covers_the_host() {
 #[test]
 fn forged_record_proves_no_swap() {
     let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
-    let covered = Covered::of(&declared("airgap", "", mirrors)).unwrap();
+    let covered = CoveredImages::of(&declared("airgap", "", mirrors)).unwrap();
     let ours = "h.example.org:8443/airgap/docker.io/library/nginx";
     let pulls =
         |record: &str, key, image| covered.pulls_swapped(record, [(key, image)].into_iter());
@@ -89,7 +94,7 @@ fn forged_record_proves_no_swap() {
 #[test]
 fn an_image_is_covered_where_a_node_finds_the_credential() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
-    let covered = Covered::of(&declared("airgap", "", below)).unwrap();
+    let covered = CoveredImages::of(&declared("airgap", "", below)).unwrap();
     for image in ["airgap/docker.io/library/nginx", "airgap:1", "airgap@sha256:0"] {
         assert!(covered.covers(&format!("h.example.org:8443/{image}")), "{image}");
     }
@@ -98,7 +103,7 @@ fn an_image_is_covered_where_a_node_finds_the_credential() {
         assert!(!covered.covers(image), "{image}");
     }
     // A host is no prefix of the same host with another port.
-    let covered = Covered(["h.example.org".to_owned()].into());
+    let covered = CoveredImages(["h.example.org".to_owned()].into());
     assert!(covered.covers("h.example.org/x"));
     assert!(!covered.covers("h.example.org:8443/x"));
     assert!(!covered.covers("h.example.org.evil/x"));

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub struct ReferenceError {
     /// What should have stood there.
-    pub expected: Expected,
+    pub expected: ExpectedPart,
     /// The byte in the input, counted from 0.
     pub at: usize,
     /// The character found there; `None` at the end of the input.
@@ -15,7 +15,7 @@ pub struct ReferenceError {
 
 /// What a reference should have had at the byte where parsing stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Expected {
+pub enum ExpectedPart {
     /// Anything at all: the input is empty.
     Name,
     /// A repository name, not the 64 hex digits of an image ID.
@@ -46,7 +46,7 @@ pub enum Expected {
     Hex(usize),
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExpectedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "an image name",

@@ -29,7 +29,7 @@ mod parse;
 
 use std::{borrow::Cow, fmt};
 
-pub use self::error::{Expected, ReferenceError};
+pub use self::error::{ExpectedPart, ReferenceError};
 pub(crate) use self::parse::PATH_MAX;
 pub use self::parse::{is_domain, is_image_id, is_path, names_registry};
 
@@ -109,8 +109,8 @@ impl<'a> Reference<'a> {
     }
 
     /// The name alone: domain and path, neither tag nor digest.
-    pub const fn name(&self) -> Name<'a> {
-        Name { domain: self.domain, prefix: self.prefix, path: self.path }
+    pub const fn name(&self) -> RepositoryName<'a> {
+        RepositoryName { domain: self.domain, prefix: self.prefix, path: self.path }
     }
 }
 
@@ -129,13 +129,13 @@ impl fmt::Display for Reference<'_> {
 
 /// A repository's full name: `docker.io/library/nginx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Name<'a> {
+pub struct RepositoryName<'a> {
     domain: &'a str,
     prefix: &'static str,
     path: &'a str,
 }
 
-impl<'a> Name<'a> {
+impl<'a> RepositoryName<'a> {
     /// The parts that make up the name when put behind one another.
     pub const fn parts(&self) -> [&'a str; 4] {
         let slash = if self.domain.is_empty() { "" } else { "/" };
@@ -143,7 +143,7 @@ impl<'a> Name<'a> {
     }
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for RepositoryName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts().into_iter().try_for_each(|part| f.write_str(part))
     }

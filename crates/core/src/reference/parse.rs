@@ -1,7 +1,8 @@
 //! The parser: one pass over the bytes, no regular expression.
 
 use super::{
-    Algorithm, DOCKER_DOMAIN, Expected, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference, ReferenceError,
+    Algorithm, DOCKER_DOMAIN, ExpectedPart, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference,
+    ReferenceError,
     class::{LABEL, LOWER, OTHER, REGISTRY, TAG, UPPER, class, run},
 };
 
@@ -14,12 +15,12 @@ const IDENTIFIER: usize = 64;
 
 pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     if input.is_empty() {
-        return Err(error(input, Expected::Name, 0));
+        return Err(error(input, ExpectedPart::Name, 0));
     }
     if input.len() == IDENTIFIER && input.bytes().all(is_lower_hex) {
-        return Err(error(input, Expected::NameNotIdentifier, 0));
+        return Err(error(input, ExpectedPart::NameNotIdentifier, 0));
     }
-    let First { domain, path_start, has_upper } = split_domain(input);
+    let FirstComponent { domain, path_start, has_upper } = split_domain(input);
     // `strings.ToLower(remote) != remote` is asked before the grammar, so that
     // `Nginx` is told about its case and not about a character. No letter that it
     // finds is let through by the grammar.
@@ -54,7 +55,7 @@ fn parts<'a>(
     let path = &input[path_start..path_end];
     let prefix = if is_official { LIBRARY } else { "" };
     if prefix.len() + path.len() > PATH_MAX {
-        return fail(Expected::ShorterPath, path_start + PATH_MAX - prefix.len());
+        return fail(ExpectedPart::ShorterPath, path_start + PATH_MAX - prefix.len());
     }
 
     let mut at = path_end;
@@ -63,10 +64,10 @@ fn parts<'a>(
         let start = at + 1;
         let length = run(&bytes[start..], TAG);
         if length == 0 || matches!(bytes[start], b'.' | b'-') {
-            return fail(Expected::Tag, start);
+            return fail(ExpectedPart::Tag, start);
         }
         if length > TAG_MAX {
-            return fail(Expected::ShorterTag, start + TAG_MAX);
+            return fail(ExpectedPart::ShorterTag, start + TAG_MAX);
         }
         at = start + length;
         tag = Some(&input[start..at]);
@@ -74,8 +75,8 @@ fn parts<'a>(
     let digest = match bytes.get(at) {
         None => None,
         Some(b'@') => Some(scan_digest(input, at + 1)?),
-        Some(_) if tag.is_some() => return fail(Expected::TagEnd, at),
-        Some(_) => return fail(Expected::PathEnd, at),
+        Some(_) if tag.is_some() => return fail(ExpectedPart::TagEnd, at),
+        Some(_) => return fail(ExpectedPart::PathEnd, at),
     };
     Ok(Reference { domain, domain_has_upper: false, prefix, path, tag, digest })
 }
@@ -87,12 +88,12 @@ fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
     let upper = rest.bytes().take_while(|&b| b != b':').position(|b| b.is_ascii_uppercase())?;
     // In `name@SHA256:…` what is uppercase is the algorithm.
     let in_digest = rest[..upper].contains('@');
-    let expected = if in_digest { Expected::Algorithm } else { Expected::Lowercase };
+    let expected = if in_digest { ExpectedPart::Algorithm } else { ExpectedPart::Lowercase };
     Some(error(input, expected, start + upper))
 }
 
 /// The domain of a reference.
-struct First<'a> {
+struct FirstComponent<'a> {
     domain: &'a str,
     /// The byte at which the path begins.
     path_start: usize,
@@ -102,8 +103,9 @@ struct First<'a> {
 
 /// Splits the domain off, as `splitDockerDomain` does.
 #[inline]
-fn split_domain(input: &str) -> First<'_> {
-    const HUB: First<'_> = First { domain: DOCKER_DOMAIN, path_start: 0, has_upper: false };
+fn split_domain(input: &str) -> FirstComponent<'_> {
+    const HUB: FirstComponent<'_> =
+        FirstComponent { domain: DOCKER_DOMAIN, path_start: 0, has_upper: false };
     let mut classes = 0;
     let slash = input.bytes().position(|byte| {
         classes |= class(byte);
@@ -118,9 +120,9 @@ fn split_domain(input: &str) -> First<'_> {
         || classes & OTHER != 0 && first.chars().any(char::is_uppercase);
     match (is_taken, first == LEGACY_DOCKER_DOMAIN) {
         (true, false) => {
-            First { domain: first, path_start: slash + 1, has_upper: classes & UPPER != 0 }
+            FirstComponent { domain: first, path_start: slash + 1, has_upper: classes & UPPER != 0 }
         }
-        (true, true) => First { path_start: slash + 1, ..HUB },
+        (true, true) => FirstComponent { path_start: slash + 1, ..HUB },
         (false, _) => HUB,
     }
 }
@@ -161,11 +163,11 @@ pub fn is_path(text: &str) -> bool {
 }
 
 /// `domainAndPort`, anchored.
-fn scan_domain(domain: &[u8]) -> Result<(), (Expected, usize)> {
+fn scan_domain(domain: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     let host_end = if domain.first() == Some(&b'[') {
         let inner = domain[1..].iter().take_while(|b| is_hex(**b) || **b == b':').count();
         if inner == 0 || domain.get(1 + inner) != Some(&b']') {
-            return Err((Expected::ClosingBracket, 1 + inner));
+            return Err((ExpectedPart::ClosingBracket, 1 + inner));
         }
         inner + 2
     } else {
@@ -178,17 +180,17 @@ fn scan_domain(domain: &[u8]) -> Result<(), (Expected, usize)> {
         Some(b':') => {
             let digits = &domain[host_end + 1..];
             match digits.iter().position(|b| !b.is_ascii_digit()) {
-                Some(bad) => Err((Expected::Port, host_end + 1 + bad)),
-                None if digits.is_empty() => Err((Expected::Port, host_end + 1)),
+                Some(bad) => Err((ExpectedPart::Port, host_end + 1 + bad)),
+                None if digits.is_empty() => Err((ExpectedPart::Port, host_end + 1)),
                 None => Ok(()),
             }
         }
-        Some(_) => Err((Expected::Port, host_end)),
+        Some(_) => Err((ExpectedPart::Port, host_end)),
     }
 }
 
 /// `domainName`: labels of letters, digits and inner hyphens, joined by dots.
-fn scan_host(host: &[u8]) -> Result<(), (Expected, usize)> {
+fn scan_host(host: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     let mut start = 0;
     loop {
         let label = &host[start..];
@@ -197,13 +199,13 @@ fn scan_host(host: &[u8]) -> Result<(), (Expected, usize)> {
         let is_end = host.get(end).is_none_or(|&b| b == b'.');
         // A character that is in no label is named before hyphens that are.
         if !is_end {
-            return Err((Expected::Domain, end));
+            return Err((ExpectedPart::Domain, end));
         }
         if length == 0 || label[0] == b'-' {
-            return Err((Expected::Domain, start));
+            return Err((ExpectedPart::Domain, start));
         }
         if label[length - 1] == b'-' {
-            return Err((Expected::Domain, end - 1));
+            return Err((ExpectedPart::Domain, end - 1));
         }
         if end == host.len() {
             return Ok(());
@@ -219,7 +221,7 @@ fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
     loop {
         let length = scan_component(&bytes[at..]);
         if length == 0 {
-            return Err(error(input, Expected::PathComponent, at));
+            return Err(error(input, ExpectedPart::PathComponent, at));
         }
         at += length;
         match bytes.get(at) {
@@ -231,7 +233,7 @@ fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
                 let run = run.count();
                 let separator = scan_separator(&bytes[at..]);
                 let wrong = if separator < run { at + separator } else { at + run };
-                return Err(error(input, Expected::PathComponent, wrong));
+                return Err(error(input, ExpectedPart::PathComponent, wrong));
             }
             _ => return Ok(at),
         }
@@ -272,19 +274,19 @@ fn scan_digest(input: &str, start: usize) -> Result<&str, ReferenceError> {
         Algorithm::from_name(name).map(|algorithm| (algorithm.hex_digits(), name.len() + 1, hex))
     });
     let Some((digits, hex_at, hex)) = named else {
-        return Err(error(input, Expected::Algorithm, start));
+        return Err(error(input, ExpectedPart::Algorithm, start));
     };
     // Without a way out, so that the compiler compares many at once.
     let all_hex = hex.bytes().fold(true, |all, b| all & is_lower_hex(b));
     if hex.len() != digits || !all_hex {
         let good = hex.bytes().take_while(|b| is_lower_hex(*b)).count();
-        return Err(error(input, Expected::Hex(digits), start + hex_at + good.min(digits)));
+        return Err(error(input, ExpectedPart::Hex(digits), start + hex_at + good.min(digits)));
     }
     Ok(text)
 }
 
 #[cold]
-fn error(input: &str, expected: Expected, at: usize) -> ReferenceError {
+fn error(input: &str, expected: ExpectedPart, at: usize) -> ReferenceError {
     // A scan by bytes may stop inside a character: name the whole one.
     let at = input.floor_char_boundary(at);
     ReferenceError { expected, at, found: input[at..].chars().next() }

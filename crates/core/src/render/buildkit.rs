@@ -4,15 +4,15 @@
 use std::fmt::Write as _;
 
 use super::{
-    File, Format, Printed, Told,
-    text::{MARKER, list, quoted},
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, list, quoted},
 };
-use crate::nodes::{Endpoint, Words};
+use crate::mirror::{Capabilities, Endpoint};
 
 pub(super) const FORMAT: Format = Format {
     name: "buildkit",
     about: "buildkitd.toml of BuildKit",
-    words: Words {
+    words: Capabilities {
         paths: false,
         default: false,
         hosts: true,
@@ -22,8 +22,8 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
-    let mut printed = Printed::default();
+fn print(told: &RenderContext<'_>) -> RenderedParts {
+    let mut printed = RenderedParts::default();
     let mut text = MARKER.to_owned();
     let location = |endpoint: &Endpoint| {
         let slash = if endpoint.path.is_empty() { "" } else { "/" };
@@ -44,10 +44,10 @@ fn print(told: &Told<'_>) -> Printed {
         } else if let Some(ca) = told.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
             let _ = writeln!(text, "  ca = [{}]", quoted(&["/etc/buildkit/", &path].concat()));
-            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
         }
     }
-    printed.files.push(File { path: "buildkitd.toml".to_owned(), text, secret: false });
+    printed.files.push(RenderedFile { path: "buildkitd.toml".to_owned(), text, secret: false });
     printed.notes.push("BuildKit takes credentials from its client: log in there");
     printed
 }

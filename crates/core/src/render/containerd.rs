@@ -12,24 +12,24 @@
 use std::fmt::Write as _;
 
 use super::{
-    File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, quoted},
 };
-use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
+use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 
 /// The directory of `hosts.toml` files that containerd reads.
 pub const FORMAT: Format = Format {
     name: "containerd",
     about: "certs.d/HOST/hosts.toml of containerd 1.6 and later",
-    words: CONTAINERD,
+    words: HOSTS_TOML,
     print,
 };
 
 /// The directory that serves every host without one of its own.
 const DEFAULT: &str = "_default";
 
-fn print(told: &Told<'_>) -> Printed {
-    let mut printed = Printed::default();
+fn print(told: &RenderContext<'_>) -> RenderedParts {
+    let mut printed = RenderedParts::default();
     for (host, endpoints) in told.mirrors.hosts() {
         directory(told, host, endpoints, &mut printed.files);
     }
@@ -46,7 +46,12 @@ fn print(told: &Told<'_>) -> Printed {
 }
 
 /// The directory of one host.
-fn directory(told: &Told<'_>, host: &str, endpoints: &[Endpoint], files: &mut Vec<File>) {
+fn directory(
+    told: &RenderContext<'_>,
+    host: &str,
+    endpoints: &[Endpoint],
+    files: &mut Vec<RenderedFile>,
+) {
     let mut text = MARKER.to_owned();
     let mut hosts = endpoints;
     // Trust for the host that is asked last stands at the top of the file.
@@ -89,13 +94,17 @@ fn directory(told: &Told<'_>, host: &str, endpoints: &[Endpoint], files: &mut Ve
     );
     let asked: Vec<&str> = asked.collect();
     if let Some(ca) = asked.iter().find_map(|host| told.ca(host)) {
-        files.push(File { path: format!("{host}/ca.crt"), text: ca.to_owned(), secret: false });
+        files.push(RenderedFile {
+            path: format!("{host}/ca.crt"),
+            text: ca.to_owned(),
+            secret: false,
+        });
     }
     let secret = !endpoints.is_empty() && asked.iter().any(|host| told.is_secret(host));
-    files.push(File { path: format!("{host}/hosts.toml"), text, secret });
+    files.push(RenderedFile { path: format!("{host}/hosts.toml"), text, secret });
 }
 
-fn trust(told: &Told<'_>, host: &str, indent: &str, text: &mut String) {
+fn trust(told: &RenderContext<'_>, host: &str, indent: &str, text: &mut String) {
     if told.insecure(host) {
         let _ = writeln!(text, "{indent}skip_verify = true");
     } else if told.ca(host).is_some() {

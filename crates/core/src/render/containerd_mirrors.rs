@@ -7,11 +7,11 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
-    ConfigVersion, EndpointForm, File, Format, Printed, Told,
-    text::{list, quoted},
+    ConfigVersion, EndpointForm, Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{list, quoted},
 };
 use crate::{
-    nodes::{CONTAINERD, Endpoint, Words},
+    mirror::{Capabilities, Endpoint, HOSTS_TOML},
     rule::Rule,
 };
 
@@ -19,16 +19,16 @@ use crate::{
 pub const FORMAT: Format = Format {
     name: "containerd-mirrors",
     about: "the mirrors table of containerd's config.toml",
-    words: Words {
+    words: Capabilities {
         never: Err(
             "containerd appends the registry to the mirrors of this table; use the format containerd",
         ),
-        ..CONTAINERD
+        ..HOSTS_TOML
     },
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
+fn print(told: &RenderContext<'_>) -> RenderedParts {
     let page = told.options.endpoint == EndpointForm::Page;
     let plugin = match told.options.config_version {
         ConfigVersion::Two => "io.containerd.grpc.v1.cri",
@@ -82,10 +82,10 @@ fn print(told: &Told<'_>) -> Printed {
         );
     }
     let path = "config.toml".to_owned();
-    Printed { files: vec![File { path, text, secret }], notes }
+    RenderedParts { files: vec![RenderedFile { path, text, secret }], notes }
 }
 
-fn url(told: &Told<'_>, endpoint: &Endpoint, page: bool) -> String {
+fn url(told: &RenderContext<'_>, endpoint: &Endpoint, page: bool) -> String {
     if page {
         let slash = if endpoint.path.is_empty() { "" } else { "/" };
         return [&endpoint.host, slash, &endpoint.path].concat();
@@ -94,7 +94,7 @@ fn url(told: &Told<'_>, endpoint: &Endpoint, page: bool) -> String {
 }
 
 /// Trust and credentials of `host`, as containerd 1.x reads them.
-fn configuration(told: &Told<'_>, registry: &str, host: &str, text: &mut String) {
+fn configuration(told: &RenderContext<'_>, registry: &str, host: &str, text: &mut String) {
     let table = format!("{registry}.configs.{}", quoted(host));
     if told.insecure(host) && told.options.config_version == ConfigVersion::Two {
         let _ = write!(text, "{table}.tls]\n  insecure_skip_verify = true\n");

@@ -4,14 +4,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{File, Format, Printed, Told};
-use crate::nodes::Words;
+use super::{Format, RenderContext, RenderedFile, RenderedParts};
+use crate::mirror::Capabilities;
 
 /// The lists of mirrors in Docker's `daemon.json`.
 pub const FORMAT: Format = Format {
     name: "docker",
     about: "daemon.json of dockerd",
-    words: Words {
+    words: Capabilities {
         paths: false,
         default: false,
         hosts: false,
@@ -21,8 +21,8 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
-    let mut printed = Printed::default();
+fn print(told: &RenderContext<'_>) -> RenderedParts {
+    let mut printed = RenderedParts::default();
     let roots = told.mirrors.host("docker.io").unwrap_or_default();
     let roots = roots.iter().filter(|endpoint| endpoint.path.is_empty());
     let mirrors: Vec<String> = roots
@@ -41,11 +41,11 @@ fn print(told: &Told<'_>) -> Printed {
     for host in told.mirrors.targets() {
         if let Some(ca) = told.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
-            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
         }
     }
     let text = format!("{:#}\n", Value::Object(daemon));
-    printed.files.push(File { path: "daemon.json".to_owned(), text, secret: false });
+    printed.files.push(RenderedFile { path: "daemon.json".to_owned(), text, secret: false });
     printed.notes.push("dockerd has no credentials of its own: log in with docker login");
     printed
 }

@@ -7,19 +7,19 @@
 use std::fmt::Write as _;
 
 use super::{
-    File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, auth, quoted},
 };
-use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint, Words};
+use crate::mirror::{Capabilities, DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 
 /// The `registries.yaml` of k3s and RKE2.
 pub const FORMAT: Format = Format {
     name: "k3s",
     about: "registries.yaml of k3s and RKE2",
-    words: Words {
+    words: Capabilities {
         never: Err("registries.yaml cannot say it; run every server and agent with \
                     --disable-default-registry-endpoint and render with --fallback upstream"),
-        ..CONTAINERD
+        ..HOSTS_TOML
     },
     print,
 };
@@ -27,8 +27,8 @@ pub const FORMAT: Format = Format {
 /// Where the CA lies; RKE2 reads the same path if it is put there.
 const CA: &str = "/etc/rancher/k3s/image-swap-ca.crt";
 
-fn print(told: &Told<'_>) -> Printed {
-    let mut printed = Printed::default();
+fn print(told: &RenderContext<'_>) -> RenderedParts {
+    let mut printed = RenderedParts::default();
     let mut text = [MARKER, "mirrors:\n"].concat();
     for (host, endpoints) in told.mirrors.hosts() {
         if endpoints.is_empty() {
@@ -50,12 +50,8 @@ fn print(told: &Told<'_>) -> Printed {
     let mut configs = String::new();
     for host in told.mirrors.targets() {
         let mut config = String::new();
-        if let Some((username, password)) = told.credentials(host) {
-            let (username, password) = (quoted(username), quoted(password));
-            let _ = write!(
-                config,
-                "    auth:\n      username: {username}\n      password: {password}\n"
-            );
+        if let Some(credentials) = told.credentials(host) {
+            config += &auth(credentials, "    ");
             secret |= told.is_secret(host);
         }
         if told.insecure(host) {
@@ -64,7 +60,7 @@ fn print(told: &Told<'_>) -> Printed {
             let _ = write!(config, "    tls:\n      ca_file: {}\n", quoted(CA));
             // The hosts of a registry share one authority.
             let path = "image-swap-ca.crt".to_owned();
-            let file = File { path, text: ca.to_owned(), secret: false };
+            let file = RenderedFile { path, text: ca.to_owned(), secret: false };
             if !printed.files.contains(&file) {
                 printed.files.push(file);
             }
@@ -76,11 +72,11 @@ fn print(told: &Told<'_>) -> Printed {
     if !configs.is_empty() {
         let _ = write!(text, "configs:\n{configs}");
     }
-    printed.files.push(File { path: "registries.yaml".to_owned(), text, secret });
+    printed.files.push(RenderedFile { path: "registries.yaml".to_owned(), text, secret });
     printed
 }
 
-fn urls(told: &Told<'_>, endpoints: &[Endpoint]) -> Vec<String> {
+fn urls(told: &RenderContext<'_>, endpoints: &[Endpoint]) -> Vec<String> {
     endpoints.iter().map(|endpoint| told.mirrors.api_url(endpoint)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What others are told: the node's container runtime above all.
 //!
 //! [`FORMATS`] is the table of formats: a new one is one file and one row.
-//! Everything is printed from [`Mirrors`] and the declared [`Registry`]; what a
+//! Everything is printed from [`MirrorTable`] and the declared [`Registry`]; what a
 //! format has no words for is in [`Rendered::inexpressible`], and nothing is
 //! written that would get it wrong.
 
@@ -11,17 +11,18 @@ mod containerd_mirrors;
 mod docker;
 mod k3s;
 mod openshift;
+mod quote;
 mod registries_conf;
 mod talos;
-mod text;
 
 pub use self::{
     containerd::FORMAT as CONTAINERD, containerd_mirrors::FORMAT as CONTAINERD_MIRRORS,
-    docker::FORMAT as DOCKER, k3s::FORMAT as K3S, registries_conf::FORMAT as REGISTRIES_CONF,
+    docker::FORMAT as DOCKER, k3s::FORMAT as K3S, quote::MARKER,
+    registries_conf::FORMAT as REGISTRIES_CONF,
 };
 use crate::{
     declaration::{Declaration, Registry},
-    nodes::{Fallback, Inexpressible, Mirrors, Words},
+    mirror::{Capabilities, Fallback, MirrorTable, UnsupportedRule},
     rule::RuleSet,
 };
 
@@ -32,8 +33,8 @@ pub struct Format {
     pub name: &'static str,
     /// Who reads it.
     pub about: &'static str,
-    words: Words,
-    print: fn(&Told<'_>) -> Printed,
+    words: Capabilities,
+    print: fn(&RenderContext<'_>) -> RenderedParts,
 }
 
 /// The formats.
@@ -87,16 +88,16 @@ pub enum ConfigVersion {
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
     /// The files, below the directory that the format is kept in.
-    pub files: Vec<File>,
+    pub files: Vec<RenderedFile>,
     /// What the format has no words for.
-    pub inexpressible: Vec<Inexpressible>,
+    pub inexpressible: Vec<UnsupportedRule>,
     /// What a person should know beside it.
     pub notes: Vec<&'static str>,
 }
 
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct RenderedFile {
     /// Relative to where the format's files are kept.
     pub path: String,
     /// Its text.
@@ -107,14 +108,14 @@ pub struct File {
 
 /// Files and notes of one format.
 #[derive(Default)]
-struct Printed {
-    files: Vec<File>,
+struct RenderedParts {
+    files: Vec<RenderedFile>,
     notes: Vec<&'static str>,
 }
 
 /// What a format is printed from.
-struct Told<'a> {
-    mirrors: &'a Mirrors,
+struct RenderContext<'a> {
+    mirrors: &'a MirrorTable,
     rules: &'a RuleSet,
     registry: Option<&'a Registry>,
     options: Options,
@@ -127,7 +128,7 @@ impl Format {
     }
 
     /// Returns its capabilities.
-    pub const fn words(&self) -> Words {
+    pub const fn capabilities(&self) -> Capabilities {
         self.words
     }
 
@@ -135,13 +136,13 @@ impl Format {
     pub fn render(&self, declaration: &Declaration, options: Options) -> Rendered {
         let rules = declaration.rules();
         let registry = declaration.registry.as_ref();
-        let told = Told { mirrors: declaration.mirrors(), rules, registry, options };
+        let told = RenderContext { mirrors: declaration.mirrors(), rules, registry, options };
         let inexpressible = self.words.inexpressible(rules, told.mirrors, options.fallback);
         // A format that would ask the registry all the same is not written at all.
         if options.fallback == Fallback::Never && self.words.never.is_err() {
             return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };
         }
-        let Printed { files, mut notes } = (self.print)(&told);
+        let RenderedParts { files, mut notes } = (self.print)(&told);
         if told.leaves_credentials_out() {
             notes.push(OVER_HTTP);
         }
@@ -153,7 +154,7 @@ impl Format {
 pub const OVER_HTTP: &str = "user name and password are left out for hosts that are reached by plain \
                          HTTP; serve them by HTTPS, or use --header-over-http";
 
-impl Told<'_> {
+impl RenderContext<'_> {
     /// Returns the declared registry if `host` is one of its hosts.
     fn registry_at(&self, host: &str) -> Option<&Registry> {
         self.registry.filter(|registry| registry.covers(host))
@@ -189,7 +190,7 @@ impl Told<'_> {
         Some(if self.options.show_credentials {
             (registry.username.expose(), registry.password.expose())
         } else {
-            (text::REDACTED, text::REDACTED)
+            (quote::REDACTED, quote::REDACTED)
         })
     }
 
@@ -203,7 +204,7 @@ impl Told<'_> {
     fn basic(&self, host: &str) -> Option<String> {
         self.credentials(host)?;
         if !self.options.show_credentials {
-            return Some(text::REDACTED.to_owned());
+            return Some(quote::REDACTED.to_owned());
         }
         self.registry_at(host)?.basic()
     }

@@ -7,20 +7,26 @@
 use std::fmt::Write as _;
 
 use super::{
-    File, Format, Printed, Told,
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, quoted},
     registries_conf::{location, prefixes},
-    text::{MARKER, quoted},
 };
-use crate::nodes::{Endpoint, Words};
+use crate::mirror::{Capabilities, Endpoint};
 
 pub(super) const FORMAT: Format = Format {
     name: "openshift",
     about: "ImageDigestMirrorSet and ImageTagMirrorSet of OpenShift",
-    words: Words { paths: true, default: false, hosts: true, mirror_paths: true, never: Ok(()) },
+    words: Capabilities {
+        paths: true,
+        default: false,
+        hosts: true,
+        mirror_paths: true,
+        never: Ok(()),
+    },
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
+fn print(told: &RenderContext<'_>) -> RenderedParts {
     let mut text = MARKER.to_owned();
     let policy = if told.never() { "NeverContactSource" } else { "AllowContactingSource" };
     for (kind, field) in
@@ -45,8 +51,8 @@ fn print(told: &Told<'_>) -> Printed {
     if told.registry.is_some_and(|registry| !registry.username.is_empty()) {
         notes.push("credentials belong into the cluster's global pull secret");
     }
-    let file = File { path: "image-swap-mirror-sets.yaml".to_owned(), text, secret: false };
-    Printed { files: vec![file], notes }
+    let file = RenderedFile { path: "image-swap-mirror-sets.yaml".to_owned(), text, secret: false };
+    RenderedParts { files: vec![file], notes }
 }
 
 fn mirrors(endpoints: &[Endpoint], policy: &str, text: &mut String) {

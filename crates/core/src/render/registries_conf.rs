@@ -11,22 +11,28 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Map, json};
 
 use super::{
-    File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, quoted},
 };
-use crate::nodes::{Endpoint, Words};
-use crate::rule::{Key, Kind};
+use crate::mirror::{Capabilities, Endpoint};
+use crate::rule::{RuleKind, RuleSource};
 
 /// The `registries.conf` of CRI-O and podman.
 pub const FORMAT: Format = Format {
     name: "registries-conf",
     about: "registries.conf of podman, skopeo and CRI-O",
-    words: Words { paths: true, default: false, hosts: true, mirror_paths: true, never: Ok(()) },
+    words: Capabilities {
+        paths: true,
+        default: false,
+        hosts: true,
+        mirror_paths: true,
+        never: Ok(()),
+    },
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
-    let mut printed = Printed::default();
+fn print(told: &RenderContext<'_>) -> RenderedParts {
+    let mut printed = RenderedParts::default();
     let mut text = MARKER.to_owned();
     for (prefix, endpoints) in prefixes(told) {
         let blocked = told.never() && !endpoints.is_empty();
@@ -48,7 +54,7 @@ fn print(told: &Told<'_>) -> Printed {
     for host in told.mirrors.targets() {
         if let Some(ca) = told.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
-            printed.files.push(File { path, text: ca.to_owned(), secret: false });
+            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
         }
         if let Some(auth) = told.basic(host) {
             auths.insert(host.to_owned(), json!({ "auth": auth }));
@@ -57,17 +63,18 @@ fn print(told: &Told<'_>) -> Printed {
     }
     if !auths.is_empty() {
         let text = json!({ "auths": auths }).to_string() + "\n";
-        printed.files.push(File { path: "auth.json".to_owned(), text, secret });
+        printed.files.push(RenderedFile { path: "auth.json".to_owned(), text, secret });
     }
-    printed.files.push(File { path: "registries.conf".to_owned(), text, secret: false });
+    printed.files.push(RenderedFile { path: "registries.conf".to_owned(), text, secret: false });
     printed
 }
 
 /// Every prefix rule, its mirrors in order; none: leave alone.
-pub(super) fn prefixes(told: &Told<'_>) -> BTreeMap<String, Vec<Endpoint>> {
+pub(super) fn prefixes(told: &RenderContext<'_>) -> BTreeMap<String, Vec<Endpoint>> {
     let mut prefixes: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
     for (id, rule) in told.rules.rules().iter().enumerate() {
-        let Some(key) = Key::parse(rule.key()).filter(|_| rule.kind == Kind::Prefix) else {
+        let Some(key) = RuleSource::parse(rule.key()).filter(|_| rule.kind == RuleKind::Prefix)
+        else {
             continue;
         };
         let first = !prefixes.contains_key(key.as_str());
@@ -76,7 +83,7 @@ pub(super) fn prefixes(told: &Told<'_>) -> BTreeMap<String, Vec<Endpoint>> {
         // What comes first decides: nothing is added to "leave alone".
         if let Some(target) = target.filter(|_| first || !endpoints.is_empty()) {
             let mut endpoint = Endpoint::of(target, key.host());
-            if target.is_joined() && !key.path().is_empty() {
+            if target.joins_name() && !key.path().is_empty() {
                 endpoint.path.push('/');
                 endpoint.path.push_str(key.path());
             }
@@ -88,7 +95,7 @@ pub(super) fn prefixes(told: &Told<'_>) -> BTreeMap<String, Vec<Endpoint>> {
     prefixes
 }
 
-fn registry(told: &Told<'_>, prefix: &str, blocked: bool, text: &mut String) {
+fn registry(told: &RenderContext<'_>, prefix: &str, blocked: bool, text: &mut String) {
     let prefix = quoted(prefix);
     let _ = write!(text, "\n[[registry]]\nprefix = {prefix}\nlocation = {prefix}\n");
     if blocked && told.never() {
@@ -97,7 +104,7 @@ fn registry(told: &Told<'_>, prefix: &str, blocked: bool, text: &mut String) {
 }
 
 /// `insecure` is both: certificates are not verified, and plain HTTP is allowed.
-fn insecure(told: &Told<'_>, host: &str, text: &mut String) {
+fn insecure(told: &RenderContext<'_>, host: &str, text: &mut String) {
     if told.insecure(host) || told.mirrors.scheme(host) == "http" {
         text.push_str("insecure = true\n");
     }

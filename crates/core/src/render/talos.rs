@@ -7,19 +7,19 @@ use std::fmt::Write as _;
 use image_swap_text::base64;
 
 use super::{
-    File, Format, Printed, Told,
-    text::{MARKER, quoted},
+    Format, RenderContext, RenderedFile, RenderedParts,
+    quote::{MARKER, auth, quoted},
 };
-use crate::nodes::{CONTAINERD, DOCKER_REGISTRY, Endpoint};
+use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "talos",
     about: "a patch of Talos's machine configuration",
-    words: CONTAINERD,
+    words: HOSTS_TOML,
     print,
 };
 
-fn print(told: &Told<'_>) -> Printed {
+fn print(told: &RenderContext<'_>) -> RenderedParts {
     let mut text = [MARKER, "machine:\n  registries:\n    mirrors:\n"].concat();
     for (host, endpoints) in told.mirrors.hosts() {
         mirror(told, host, endpoints, &mut text);
@@ -39,12 +39,8 @@ fn print(told: &Told<'_>) -> Printed {
         } else if let Some(ca) = told.ca(host) {
             let _ = write!(config, "        tls:\n          ca: {}\n", base64::encode(ca));
         }
-        if let Some((username, password)) = told.credentials(host) {
-            let (username, password) = (quoted(username), quoted(password));
-            let _ = write!(
-                config,
-                "        auth:\n          username: {username}\n          password: {password}\n"
-            );
+        if let Some(credentials) = told.credentials(host) {
+            config += &auth(credentials, "        ");
             secret |= told.is_secret(host);
         }
         if !config.is_empty() {
@@ -54,11 +50,11 @@ fn print(told: &Told<'_>) -> Printed {
     if !configs.is_empty() {
         let _ = write!(text, "    config:\n{configs}");
     }
-    let file = File { path: "talos-patch.yaml".to_owned(), text, secret };
-    Printed { files: vec![file], notes: Vec::new() }
+    let file = RenderedFile { path: "talos-patch.yaml".to_owned(), text, secret };
+    RenderedParts { files: vec![file], notes: Vec::new() }
 }
 
-fn mirror(told: &Told<'_>, host: &str, endpoints: &[Endpoint], text: &mut String) {
+fn mirror(told: &RenderContext<'_>, host: &str, endpoints: &[Endpoint], text: &mut String) {
     let _ = write!(text, "      {}:\n        endpoints:\n", quoted(host));
     if endpoints.is_empty() {
         let registry = if host == "docker.io" { DOCKER_REGISTRY } else { host };

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 
 use super::{
     imageswap::ImageSwap,
-    key::{Key, compared, is_registry},
-    map::{self, Kind},
+    parse::{self, RuleKind},
     redact::rule_text,
     ruleset::RuleSet,
+    source::{RuleSource, compared, is_registry},
 };
 use crate::reference::{DOCKER_DOMAIN, Reference};
 
@@ -36,7 +36,7 @@ pub struct Converted {
 
 /// What a host's images become.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+enum HostMapping {
     Same,
     Below(String),
     /// The whole name joined to it.
@@ -50,14 +50,14 @@ impl ImageSwap {
     /// dialect `imageswap`.
     pub fn to_canonical(&self) -> Converted {
         let mut out = Converted { text: String::new(), differences: Vec::new() };
-        for rule in self.in_force(Kind::Exact) {
+        for rule in self.in_force(RuleKind::Exact) {
             let key = rule.key().trim_start();
             // `[EXACT]auto::auto` exempts `auto` in both dialects.
             let target =
                 if key == rule.target { key.to_owned() } else { whole_target(&rule.target) };
             out.rule("[EXACT]", key, &target);
         }
-        for rule in self.in_force(Kind::Replace) {
+        for rule in self.in_force(RuleKind::Replace) {
             let key = rule.key().trim_start();
             if rule.target.is_empty() {
                 // Its canonical target would be Docker Hub's library, and make all of that
@@ -81,7 +81,7 @@ impl ImageSwap {
         let prefixes = self.prefixes_only();
         if self.has_default() {
             self.prefixes(&prefixes, &mut out);
-        } else if !self.in_force(Kind::Prefix).is_empty() {
+        } else if !self.in_force(RuleKind::Prefix).is_empty() {
             out.text
                 .push_str("# without `default::` imageswap asks no prefix rule; none is kept\n");
         }
@@ -89,19 +89,21 @@ impl ImageSwap {
     }
 
     fn prefixes(&self, asked: &Self, out: &mut Converted) {
-        let mut lines = Lines::default();
+        let mut lines = CanonicalMap::default();
         match asked.fate(OTHER_HOST, PROBE) {
-            Fate::Same => {}
+            HostMapping::Same => {}
             // Upstream joins the host to the whole name, which holds it already.
-            Fate::Below(target) if target.contains(OTHER_HOST) => {
+            HostMapping::Below(target) if target.contains(OTHER_HOST) => {
                 out.differs(
                     "default",
                     &[OTHER_HOST, "/", PROBE].concat(),
                     &[&target, "/", PROBE].concat(),
                 );
             }
-            Fate::Below(target) | Fate::Joined(target) => lines.push("default", &target),
-            Fate::Other(image) => {
+            HostMapping::Below(target) | HostMapping::Joined(target) => {
+                lines.push("default", &target);
+            }
+            HostMapping::Other(image) => {
                 out.differs("default", &[OTHER_HOST, "/", PROBE].concat(), &image);
             }
         }
@@ -114,7 +116,7 @@ impl ImageSwap {
                 key => (key, PROBE),
             };
             let fate = asked.fate(host, probe);
-            let named = self.in_force(Kind::Prefix).iter().any(|rule| rule.source == key);
+            let named = self.in_force(RuleKind::Prefix).iter().any(|rule| rule.source == key);
             if lines.fate(&key, probe) == fate {
                 if named && key.contains('/') {
                     let _ =
@@ -134,14 +136,16 @@ impl ImageSwap {
                 continue;
             }
             match &fate {
-                Fate::Same => lines.push(&key, ""),
-                Fate::Below(target) | Fate::Joined(target) => lines.push(&key, target),
-                Fate::Other(image) => out.differs(&key, &[&key, "/", probe].concat(), image),
+                HostMapping::Same => lines.push(&key, ""),
+                HostMapping::Below(target) | HostMapping::Joined(target) => {
+                    lines.push(&key, target);
+                }
+                HostMapping::Other(image) => out.differs(&key, &[&key, "/", probe].concat(), image),
             }
             // An explicit key beats `noswap_wildcards`. Where imageswap asks its
             // default, and so the wildcards first, patterns say so.
             let by_default = !named && !asked.has_rule_for(key.split('/').next().unwrap_or(&key));
-            if by_default && fate != Fate::Same {
+            if by_default && fate != HostMapping::Same {
                 for wildcard in &wildcards {
                     out.rule("[REPLACE]", &format!("{key}/*{}*", escaped(wildcard)), "");
                 }
@@ -159,13 +163,14 @@ impl ImageSwap {
         let mut dead: Vec<&String> = Vec::new();
         let mut keys = vec![DOCKER_DOMAIN.to_owned(), LIBRARY.to_owned(), "localhost".to_owned()];
         // Where upstream gives no answer the canonical one counts, and its keys.
-        let canonical = self.canonical().rules().iter().filter(|rule| rule.kind == Kind::Prefix);
-        for rule in self.in_force(Kind::Prefix).into_iter().chain(canonical) {
+        let canonical =
+            self.canonical().rules().iter().filter(|rule| rule.kind == RuleKind::Prefix);
+        for rule in self.in_force(RuleKind::Prefix).into_iter().chain(canonical) {
             let key = &rule.source;
             if keys.contains(key) || dead.contains(&key) {
                 continue;
             }
-            if Key::parse(key).is_none() {
+            if RuleSource::parse(key).is_none() {
                 dead.push(key);
                 let _ = writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(key));
             } else {
@@ -177,20 +182,21 @@ impl ImageSwap {
     }
 
     fn wildcards(&self) -> Vec<&str> {
-        let rules = self.in_force(Kind::Noswap);
+        let rules = self.in_force(RuleKind::Noswap);
         let elements = rules.iter().flat_map(|rule| rule.target.split(','));
         elements.filter(|element| !element.is_empty()).collect()
     }
 
     /// What becomes of `path` on `host`; no host: as people write it.
-    fn fate(&self, host: &str, path: &str) -> Fate {
+    fn fate(&self, host: &str, path: &str) -> HostMapping {
         let slash = if host.is_empty() { "" } else { "/" };
         let image = [host, slash, path].concat();
-        self.swap(&image).map_or(Fate::Same, |decision| Fate::new(&image, path, &decision.image))
+        self.swap(&image)
+            .map_or(HostMapping::Same, |decision| HostMapping::new(&image, path, &decision.image))
     }
 }
 
-impl Fate {
+impl HostMapping {
     fn new(image: &str, path: &str, swapped: &str) -> Self {
         if image == swapped {
             return Self::Same;
@@ -208,22 +214,24 @@ impl Fate {
 
 /// The canonical rules found so far.
 #[derive(Default)]
-struct Lines {
+struct CanonicalMap {
     lines: Vec<(String, String)>,
     rules: RuleSet,
 }
 
-impl Lines {
+impl CanonicalMap {
     fn push(&mut self, source: &str, target: &str) {
         self.lines.push((source.to_owned(), target.to_owned()));
         let text: Vec<String> = self.lines.iter().map(|(s, t)| [s, "::", t].concat()).collect();
-        self.rules = RuleSet::new(map::parse(&text.join("\n"), map::Form::Lines).0);
+        self.rules = RuleSet::new(parse::rules(&text.join("\n"), parse::MapForm::Lines).0);
     }
 
     /// What they make of `path` below `key`.
-    fn fate(&self, key: &str, path: &str) -> Fate {
+    fn fate(&self, key: &str, path: &str) -> HostMapping {
         let image = [key, "/", path].concat();
-        self.rules.swap(&image).map_or(Fate::Same, |swap| Fate::new(&image, path, &swap.image))
+        self.rules
+            .swap(&image)
+            .map_or(HostMapping::Same, |swap| HostMapping::new(&image, path, &swap.image))
     }
 
     /// The default comes last, as people write it.
@@ -247,7 +255,7 @@ impl Converted {
         let line = [marker, source, "::", target].concat();
         // What canonical cannot read (a `[` that only the target closes) is no part of a
         // reference, so that imageswap has no answer there, and canonical no rule.
-        let readable = map::parse(&line, map::Form::Lines).1.is_empty();
+        let readable = parse::rules(&line, parse::MapForm::Lines).1.is_empty();
         let mark = if readable { "" } else { "# no effect in imageswap: " };
         let _ = writeln!(self.text, "{mark}{line}");
     }

@@ -13,10 +13,10 @@ use std::{borrow::Cow, collections::HashMap};
 use image_swap_text::position::Position;
 
 use super::{
-    map::{self, Form, Kind, Rule},
+    index::RuleId,
+    parse::{self, MapForm, Rule, RuleKind},
     pattern::Pattern,
     ruleset::{Decision, Reason, RuleSet},
-    table::RuleId,
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
 
@@ -35,7 +35,7 @@ pub struct ImageSwap {
 }
 
 /// What upstream does with one image.
-pub(super) struct Answer {
+pub(super) struct LegacyAnswer {
     /// The image it would put in; the input where it swaps nothing.
     pub(super) image: String,
     pub(super) reason: Reason,
@@ -44,15 +44,15 @@ pub(super) struct Answer {
 
 impl ImageSwap {
     /// Reads `text` as upstream does.
-    pub fn new(text: &str, form: Form) -> Self {
-        let canonical = RuleSet::new(map::parse(text, form).0);
+    pub fn new(text: &str, form: MapForm) -> Self {
+        let canonical = RuleSet::new(parse::rules(text, form).0);
         let mut this = Self {
             rules: canonical.rules().to_vec(),
             canonical,
             exact: HashMap::new(),
             replace: Vec::new(),
             maps: HashMap::new(),
-            implied_default: form == Form::List,
+            implied_default: form == MapForm::List,
         };
         for (place, line) in lines(text, form) {
             if let Some(rule) = parse_line(&line, place) {
@@ -75,15 +75,17 @@ impl ImageSwap {
     fn add(&mut self, rule: Rule) {
         let id = self.rules.len();
         // Upstream strips white space behind a marker, and a tab nowhere else.
-        let marked = matches!(rule.kind, Kind::Exact | Kind::Replace);
+        let marked = matches!(rule.kind, RuleKind::Exact | RuleKind::Replace);
         let key = if marked { rule.key().trim_start() } else { rule.key() }.to_owned();
         match rule.kind {
-            Kind::Exact => drop(self.exact.insert(key, id)),
-            Kind::Replace => match self.replace.iter_mut().find(|(text, ..)| *text == key) {
+            RuleKind::Exact => drop(self.exact.insert(key, id)),
+            RuleKind::Replace => match self.replace.iter_mut().find(|(text, ..)| *text == key) {
                 Some((_, _, last)) => *last = id,
                 None => self.replace.push((key.clone(), Pattern::new(&key), id)),
             },
-            Kind::Prefix | Kind::Default | Kind::Noswap => drop(self.maps.insert(key, id)),
+            RuleKind::Prefix | RuleKind::Default | RuleKind::Noswap => {
+                self.maps.insert(key, id);
+            }
         }
         self.rules.push(rule);
     }
@@ -94,15 +96,15 @@ impl ImageSwap {
     /// If `image` is no valid reference.
     pub fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
         let reference = Reference::parse(image)?;
-        let holds = |answer: &Answer| {
+        let holds = |answer: &LegacyAnswer| {
             Reference::parse(&answer.image).is_ok()
                 && self.upstream(&answer.image).is_some_and(|again| again.image == answer.image)
         };
         Ok(match self.upstream(image).filter(holds) {
-            Some(Answer { image: same, reason, rule }) if same == image => {
+            Some(LegacyAnswer { image: same, reason, rule }) if same == image => {
                 Decision::keep(image, reason, rule)
             }
-            Some(Answer { image, reason, rule }) => {
+            Some(LegacyAnswer { image, reason, rule }) => {
                 Decision { image: Cow::Owned(image), reason, rule }
             }
             None => self.canonical.decide(image, &reference),
@@ -110,16 +112,16 @@ impl ImageSwap {
     }
 
     /// `swap_image`. `None`: it raises an exception.
-    pub(super) fn upstream(&self, image: &str) -> Option<Answer> {
-        let keep = |reason, rule| Some(Answer { image: image.to_owned(), reason, rule });
+    pub(super) fn upstream(&self, image: &str) -> Option<LegacyAnswer> {
+        let keep = |reason, rule| Some(LegacyAnswer { image: image.to_owned(), reason, rule });
         if let Some(&rule) = self.exact.get(image) {
             let image = self.rules[rule].target.clone();
-            return Some(Answer { image, reason: Reason::Exact, rule: Some(rule) });
+            return Some(LegacyAnswer { image, reason: Reason::Exact, rule: Some(rule) });
         }
         if let Some(&(.., rule)) = self.replace.iter().find(|(_, p, _)| p.matches(image)) {
             let last = image.rsplit('/').next().unwrap_or(image);
             let image = join_path(&self.rules[rule].target, last);
-            return Some(Answer { image, reason: Reason::Replace, rule: Some(rule) });
+            return Some(LegacyAnswer { image, reason: Reason::Replace, rule: Some(rule) });
         }
         let (first, rest) = image.split_once('/').unwrap_or((image, ""));
         let no_registry = !first.contains('.') || rest.is_empty();
@@ -153,7 +155,7 @@ impl ImageSwap {
             } else {
                 [value, "/", image].concat()
             };
-            return Some(Answer { image: swapped, reason: Reason::Rule, rule: Some(rule) });
+            return Some(LegacyAnswer { image: swapped, reason: Reason::Rule, rule: Some(rule) });
         }
 
         let noswap = self.maps.get("noswap_wildcards").copied();
@@ -175,7 +177,7 @@ impl ImageSwap {
         } else {
             [value, "/", image].concat()
         };
-        Some(Answer { image: swapped, reason: Reason::Default, rule: Some(rule) })
+        Some(LegacyAnswer { image: swapped, reason: Reason::Default, rule: Some(rule) })
     }
 
     /// The same map without what decides before prefixes are asked, and without
@@ -185,18 +187,20 @@ impl ImageSwap {
         this.exact.clear();
         this.replace.clear();
         this.maps.remove("noswap_wildcards");
-        let kept = |rule: &&Rule| matches!(rule.kind, Kind::Prefix | Kind::Default);
+        let kept = |rule: &&Rule| matches!(rule.kind, RuleKind::Prefix | RuleKind::Default);
         this.canonical =
             RuleSet::new(self.canonical.rules().iter().filter(kept).cloned().collect());
         this
     }
 
     /// Upstream's rules of one kind that are in force, in file order.
-    pub(super) fn in_force(&self, kind: Kind) -> Vec<&Rule> {
+    pub(super) fn in_force(&self, kind: RuleKind) -> Vec<&Rule> {
         let mut ids: Vec<RuleId> = match kind {
-            Kind::Exact => self.exact.values().copied().collect(),
+            RuleKind::Exact => self.exact.values().copied().collect(),
             // Their order is that of their first appearance.
-            Kind::Replace => return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect(),
+            RuleKind::Replace => {
+                return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect();
+            }
             _ => self.maps.values().copied().collect(),
         };
         ids.sort_unstable();
@@ -222,12 +226,12 @@ impl ImageSwap {
 
 /// The lines upstream would read, each with its place. A list has no lines:
 /// each of its items is one.
-fn lines(text: &str, form: Form) -> Vec<(Position, String)> {
+fn lines(text: &str, form: MapForm) -> Vec<(Position, String)> {
     let mut lines: Vec<(Position, String)> = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let place = |column| Position { line: index + 1, column };
-        if form == Form::Lines {
+        if form == MapForm::Lines {
             lines.push((place(1), line.to_owned()));
             continue;
         }
@@ -267,11 +271,11 @@ fn parse_line(line: &str, place: Position) -> Option<Rule> {
     };
     let (source, target) = twice("::").or_else(|| twice(":"))?;
     let kind = match source.as_str() {
-        source if source.starts_with("[EXACT]") => Kind::Exact,
-        source if source.starts_with("[REPLACE]") => Kind::Replace,
-        "default" => Kind::Default,
-        "noswap_wildcards" => Kind::Noswap,
-        _ => Kind::Prefix,
+        source if source.starts_with("[EXACT]") => RuleKind::Exact,
+        source if source.starts_with("[REPLACE]") => RuleKind::Replace,
+        "default" => RuleKind::Default,
+        "noswap_wildcards" => RuleKind::Noswap,
+        _ => RuleKind::Prefix,
     };
     let blank = line.chars().take_while(|c| c.is_whitespace()).count();
     let place = Position { column: place.column + blank, ..place };

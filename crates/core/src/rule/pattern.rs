@@ -5,11 +5,11 @@
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    tokens: Vec<Token>,
+    tokens: Vec<PatternToken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+enum PatternToken {
     Literal(char),
     Any,
     Many,
@@ -25,17 +25,17 @@ impl Pattern {
             at += 1;
             tokens.push(match character {
                 // A run of stars says no more than one.
-                '*' if tokens.last() == Some(&Token::Many) => continue,
-                '*' => Token::Many,
-                '?' => Token::Any,
+                '*' if tokens.last() == Some(&PatternToken::Many) => continue,
+                '*' => PatternToken::Many,
+                '?' => PatternToken::Any,
                 '[' => match set(&characters[at..]) {
                     Some((token, length)) => {
                         at += length;
                         token
                     }
-                    None => Token::Literal('['),
+                    None => PatternToken::Literal('['),
                 },
-                other => Token::Literal(other),
+                other => PatternToken::Literal(other),
             });
         }
         Self { tokens }
@@ -44,7 +44,7 @@ impl Pattern {
     /// What every text that matches begins with.
     pub(crate) fn literal_prefix(&self) -> String {
         let literals = self.tokens.iter().map_while(|token| match token {
-            Token::Literal(character) => Some(*character),
+            PatternToken::Literal(character) => Some(*character),
             _ => None,
         });
         literals.collect()
@@ -52,8 +52,8 @@ impl Pattern {
 
     /// Whether it is a literal text and then `*`: it matches all that begins so.
     pub(crate) fn is_open_prefix(&self) -> bool {
-        let many = self.tokens.iter().position(|token| !matches!(token, Token::Literal(_)));
-        many.is_some_and(|at| at + 1 == self.tokens.len() && self.tokens[at] == Token::Many)
+        let many = self.tokens.iter().position(|token| !matches!(token, PatternToken::Literal(_)));
+        many.is_some_and(|at| at + 1 == self.tokens.len() && self.tokens[at] == PatternToken::Many)
     }
 
     /// Linear in practice: on a mismatch only the last star is given more.
@@ -61,7 +61,7 @@ impl Pattern {
         let (mut token, mut rest) = (0, text.chars());
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
         loop {
-            if self.tokens.get(token) == Some(&Token::Many) {
+            if self.tokens.get(token) == Some(&PatternToken::Many) {
                 token += 1;
                 retry = Some((token, rest.clone()));
                 continue;
@@ -69,9 +69,9 @@ impl Pattern {
             let mut after = rest.clone();
             let matched = match (self.tokens.get(token), after.next()) {
                 (None, None) => return true,
-                (Some(Token::Literal(expected)), Some(found)) => *expected == found,
-                (Some(Token::Any), Some(_)) => true,
-                (Some(Token::Set { negated, ranges }), Some(found)) => {
+                (Some(PatternToken::Literal(expected)), Some(found)) => *expected == found,
+                (Some(PatternToken::Any), Some(_)) => true,
+                (Some(PatternToken::Set { negated, ranges }), Some(found)) => {
                     ranges.iter().any(|(low, high)| (*low..=*high).contains(&found)) != *negated
                 }
                 _ => false,
@@ -91,7 +91,7 @@ impl Pattern {
 }
 
 /// The set that follows a `[`, and how many characters it has, `]` included.
-fn set(characters: &[char]) -> Option<(Token, usize)> {
+fn set(characters: &[char]) -> Option<(PatternToken, usize)> {
     let negated = characters.first() == Some(&'!');
     let start = usize::from(negated);
     // A `]` that comes first is a member.
@@ -108,7 +108,7 @@ fn set(characters: &[char]) -> Option<(Token, usize)> {
             at += 1;
         }
     }
-    Some((Token::Set { negated, ranges }, end + 1))
+    Some((PatternToken::Set { negated, ranges }, end + 1))
 }
 
 #[cfg(test)]

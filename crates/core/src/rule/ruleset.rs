@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use aho_corasick::AhoCorasick;
 
 use super::{
-    asked::Asked,
-    key::{Key, compared, host_length},
-    map::{Kind, Rule},
-    table::{Beginning, Beginnings, Boundaries, Patterns, RuleId, Table, Texts},
+    index::{PathPrefixIndex, Patterns, RuleId, StringPrefix, StringPrefixIndex, StringSet, Table},
+    parse::{Rule, RuleKind},
+    query::ImageQuery,
+    source::{RuleSource, compared, host_length},
     target::Target,
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError, is_image_id};
@@ -102,16 +102,16 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     /// Beside each rule its target; `None`: exempt, or no target at all.
     targets: Vec<Option<Target>>,
-    mirrored_below: Boundaries,
-    mirrored_joined: Beginnings<Option<RuleId>>,
+    mirrored_below: PathPrefixIndex,
+    mirrored_joined: StringPrefixIndex<Option<RuleId>>,
     /// `[EXACT]` targets, as written and normalised.
     exact_targets: Table<RuleId>,
     exact_written: Table<RuleId>,
     exact_normalised: Table<RuleId>,
     patterns: Patterns,
-    prefixes: Boundaries,
+    prefixes: PathPrefixIndex,
     /// Ports with a key of their own: `host:port`.
-    own_ports: Texts,
+    own_ports: StringSet,
     noswap: Option<Noswap>,
     default: Option<RuleId>,
 }
@@ -135,7 +135,7 @@ impl RuleSet {
             if target.is_some() || exempts {
                 set.add(id, rule, target.as_ref());
             }
-            if rule.kind == Kind::Noswap {
+            if rule.kind == RuleKind::Noswap {
                 noswap.push(id);
             }
             set.targets.push(target);
@@ -153,7 +153,7 @@ impl RuleSet {
     fn add(&mut self, id: RuleId, rule: &Rule, target: Option<&Target>) {
         let key = rule.key();
         match rule.kind {
-            Kind::Exact => {
+            RuleKind::Exact => {
                 if let Some(target) = target {
                     add_reference(&mut self.exact_targets, target.as_str(), id);
                 }
@@ -163,11 +163,11 @@ impl RuleSet {
                 }
                 return;
             }
-            Kind::Replace => self.patterns.push(key, id),
-            Kind::Default => self.default = self.default.or(Some(id)),
-            Kind::Noswap => return,
-            Kind::Prefix => {
-                if let Some(key) = Key::parse(key) {
+            RuleKind::Replace => self.patterns.push(key, id),
+            RuleKind::Default => self.default = self.default.or(Some(id)),
+            RuleKind::Noswap => return,
+            RuleKind::Prefix => {
+                if let Some(key) = RuleSource::parse(key) {
                     self.prefixes.insert(key.domain(), key.path(), id);
                     if key.has_port() {
                         self.own_ports.insert(key.domain().into());
@@ -177,7 +177,7 @@ impl RuleSet {
         }
         let Some(target) = target else { return };
         let domain = compared(target.domain());
-        if target.is_joined() {
+        if target.joins_name() {
             let rest = &target.as_str()[target.domain().len()..];
             self.mirrored_joined.entry(&[&domain, rest].concat()).get_or_insert(id);
         } else {
@@ -186,7 +186,7 @@ impl RuleSet {
         // A result directly below `docker.io` normalises to what is below its library.
         if domain == DOCKER_DOMAIN && !target.path().contains('/') && !target.path().is_empty() {
             let path = ["library/", target.path()].concat();
-            if target.is_joined() {
+            if target.joins_name() {
                 let beginning = [DOCKER_DOMAIN, "/", &path].concat();
                 self.mirrored_joined.entry(&beginning).get_or_insert(id);
             } else {
@@ -223,7 +223,7 @@ impl RuleSet {
         if is_image_id(image) {
             return Decision::keep(image, Reason::ImageId, None);
         }
-        let asked = Asked::new(image, reference, self.needs_whole());
+        let asked = ImageQuery::new(image, reference, self.needs_whole());
         if let Some(rule) = self.already_mirrored(&asked) {
             return Decision::keep(image, Reason::AlreadyMirrored, Some(rule));
         }
@@ -233,7 +233,7 @@ impl RuleSet {
         if let Some(rule) = self.replaced(&asked) {
             return self.swapped(&asked, rule, Reason::Replace, |target| asked.replaced(target));
         }
-        if let Some(Beginning { rule, length }) = self.prefixed(&asked).next() {
+        if let Some(StringPrefix { rule, length }) = self.prefixed(&asked).next() {
             return self.swapped(&asked, rule, Reason::Rule, |target| asked.onto(target, length));
         }
         if let Some(rule) = self.noswap(&asked) {
@@ -252,7 +252,7 @@ impl RuleSet {
         !self.exact_written.is_empty() || !self.patterns.is_empty()
     }
 
-    pub(super) fn already_mirrored(&self, asked: &Asked<'_>) -> Option<RuleId> {
+    pub(super) fn already_mirrored(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
         let exact = || {
             let whole = || self.exact_targets.get(&*asked.whole);
             self.exact_targets.get(asked.image).or_else(whole).copied()
@@ -265,12 +265,12 @@ impl RuleSet {
         exact().or_else(below).or_else(joined)
     }
 
-    pub(super) fn exact(&self, asked: &Asked<'_>) -> Option<RuleId> {
+    pub(super) fn exact(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
         let normalised = || self.exact_normalised.get(&*asked.whole);
         self.exact_written.get(asked.image).or_else(normalised).copied()
     }
 
-    pub(super) fn replaced(&self, asked: &Asked<'_>) -> Option<RuleId> {
+    pub(super) fn replaced(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
         self.patterns.first([asked.image, &asked.whole])
     }
 
@@ -279,8 +279,8 @@ impl RuleSet {
     /// A key without a port speaks of every port that has no key of its own.
     pub(super) fn prefixed<'a>(
         &'a self,
-        asked: &'a Asked<'_>,
-    ) -> impl Iterator<Item = Beginning> + use<'a> {
+        asked: &'a ImageQuery<'_>,
+    ) -> impl Iterator<Item = StringPrefix> + use<'a> {
         let domain = asked.domain();
         let is_own = || self.own_ports.contains(domain);
         let host = host_length(domain);
@@ -288,12 +288,12 @@ impl RuleSet {
         self.prefixes.beginnings(key, asked.path())
     }
 
-    pub(super) fn noswap(&self, asked: &Asked<'_>) -> Option<RuleId> {
+    pub(super) fn noswap(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
         let noswap = self.noswap.as_ref()?;
         noswap.automaton.find(&*asked.name).map(|found| noswap.rules[found.pattern().as_usize()])
     }
 
-    fn exactly<'i>(&self, asked: &Asked<'i>, rule: RuleId) -> Decision<'i> {
+    fn exactly<'i>(&self, asked: &ImageQuery<'i>, rule: RuleId) -> Decision<'i> {
         let Some(target) = self.target(rule) else {
             return Decision::keep(asked.image, Reason::Disabled, Some(rule));
         };
@@ -306,7 +306,7 @@ impl RuleSet {
 
     fn swapped<'i>(
         &self,
-        asked: &Asked<'i>,
+        asked: &ImageQuery<'i>,
         rule: RuleId,
         reason: Reason,
         result: impl FnOnce(&Target) -> Option<String>,
@@ -331,5 +331,5 @@ fn add_reference(table: &mut Table<RuleId>, text: &str, rule: RuleId) {
 /// Returns `text`, a reference, in the form in which whole references are compared.
 fn compared_whole(text: &str) -> Option<String> {
     let reference = Reference::parse(text).ok()?;
-    Some(Asked::new(text, &reference, true).whole)
+    Some(ImageQuery::new(text, &reference, true).whole)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::key::{compared, host_length, is_registry};
+use super::source::{compared, host_length, is_registry};
 use crate::reference::{DOCKER_DOMAIN, is_path};
 
 /// A target that swapped references can begin with.
@@ -118,7 +118,7 @@ impl Target {
     }
 
     /// Whether it ends in `-`, and names are joined to it instead of put below it.
-    pub fn is_joined(&self) -> bool {
+    pub fn joins_name(&self) -> bool {
         self.text.ends_with('-')
     }
 
@@ -129,10 +129,10 @@ impl Target {
     }
 
     /// Whether no reference below it can be valid: its path is none.
-    pub fn is_hopeless(&self) -> bool {
+    pub fn can_never_be_valid(&self) -> bool {
         let path = self.path();
         // What is joined to a hyphen continues its component.
-        let path = if self.is_joined() { format!("{path}x") } else { path.to_owned() };
+        let path = if self.joins_name() { format!("{path}x") } else { path.to_owned() };
         !path.is_empty() && !is_path(&path)
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_target_whose_path_is_none_is_hopeless() {
-        let is_hopeless = |written: &str| Target::parse(written).unwrap().is_hopeless();
+        let is_hopeless = |written: &str| Target::parse(written).unwrap().can_never_be_valid();
         for written in ["h.io", "h.io/d", "h.io/d/e", "h.io/x-", "h.io/d/x-"] {
             assert!(!is_hopeless(written), "{written}");
         }

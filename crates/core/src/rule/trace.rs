@@ -1,27 +1,27 @@
 //! Why an image becomes what it becomes, step by step.
 
 use super::{
-    asked::Asked,
-    map::Kind,
+    index::{RuleId, StringPrefix},
+    parse::RuleKind,
+    query::ImageQuery,
     ruleset::{Decision, Reason, RuleSet},
-    table::{Beginning, RuleId},
 };
 use crate::reference::Reference;
 
 /// One question asked on the way to a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct TraceStep {
     /// What was asked.
-    pub question: Question,
+    pub question: Stage,
     /// What it came to.
-    pub outcome: Outcome,
+    pub outcome: StageResult,
     /// The rules that matched, the one that counts first.
     pub matched: Vec<RuleId>,
 }
 
 /// The questions, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum Stage {
     /// Does it lie below a target already?
     AlreadyMirrored,
     /// Is it an `[EXACT]` source?
@@ -38,7 +38,7 @@ pub enum Question {
 
 /// What a question came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StageResult {
     /// It decided.
     Decided,
     /// Nothing matched; so many rules could have.
@@ -49,42 +49,42 @@ pub enum Outcome {
 
 impl RuleSet {
     /// How the decision about `image`, parsed as `reference`, came about.
-    pub fn trace(&self, image: &str, reference: &Reference<'_>) -> Vec<Step> {
-        let asked = Asked::new(image, reference, true);
+    pub fn trace(&self, image: &str, reference: &Reference<'_>) -> Vec<TraceStep> {
+        let asked = ImageQuery::new(image, reference, true);
         let Decision { reason, rule, .. } = self.decide(image, reference);
         let count = |kind| self.rules().iter().filter(|rule| rule.kind == kind).count();
         let targets = (0..self.rules().len()).filter(|id| self.target(*id).is_some()).count();
         let decided = match (reason, rule.map(|id| self.rules()[id].kind)) {
-            (Reason::AlreadyMirrored, _) => Some(Question::AlreadyMirrored),
-            (_, Some(Kind::Exact)) => Some(Question::Exact),
-            (_, Some(Kind::Replace)) => Some(Question::Replace),
-            (_, Some(Kind::Prefix)) => Some(Question::Prefix),
-            (_, Some(Kind::Noswap)) => Some(Question::Noswap),
-            (_, Some(Kind::Default)) => Some(Question::Default),
+            (Reason::AlreadyMirrored, _) => Some(Stage::AlreadyMirrored),
+            (_, Some(RuleKind::Exact)) => Some(Stage::Exact),
+            (_, Some(RuleKind::Replace)) => Some(Stage::Replace),
+            (_, Some(RuleKind::Prefix)) => Some(Stage::Prefix),
+            (_, Some(RuleKind::Noswap)) => Some(Stage::Noswap),
+            (_, Some(RuleKind::Default)) => Some(Stage::Default),
             (_, None) => None,
         };
-        let prefixed = self.prefixed(&asked).map(|Beginning { rule, .. }| rule).collect();
+        let prefixed = self.prefixed(&asked).map(|StringPrefix { rule, .. }| rule).collect();
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
         let questions = [
-            (Question::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
-            (Question::Exact, count(Kind::Exact), one(self.exact(&asked))),
-            (Question::Replace, count(Kind::Replace), one(self.replaced(&asked))),
-            (Question::Prefix, count(Kind::Prefix), prefixed),
-            (Question::Noswap, count(Kind::Noswap), one(self.noswap(&asked))),
-            (Question::Default, count(Kind::Default), one(self.default_rule())),
+            (Stage::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
+            (Stage::Exact, count(RuleKind::Exact), one(self.exact(&asked))),
+            (Stage::Replace, count(RuleKind::Replace), one(self.replaced(&asked))),
+            (Stage::Prefix, count(RuleKind::Prefix), prefixed),
+            (Stage::Noswap, count(RuleKind::Noswap), one(self.noswap(&asked))),
+            (Stage::Default, count(RuleKind::Default), one(self.default_rule())),
         ];
         // No rule is evaluated for an image ID.
         let mut over = reason == Reason::ImageId;
         let step = |(question, rules, matched)| {
             let outcome = if over {
-                Outcome::NotAsked
+                StageResult::NotAsked
             } else if decided == Some(question) {
                 over = true;
-                Outcome::Decided
+                StageResult::Decided
             } else {
-                Outcome::No(rules)
+                StageResult::No(rules)
             };
-            Step { question, outcome, matched }
+            TraceStep { question, outcome, matched }
         };
         questions.into_iter().map(step).collect()
     }

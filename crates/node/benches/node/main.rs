@@ -6,13 +6,15 @@ mod command;
 use std::{error::Error, hint::black_box, time::Instant};
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
     render::{FORMATS, Options},
 };
 use image_swap_node::{
-    Desired, Entry, File, Files, Form, HostPath, Observed, Restart, Runtime, Step, Version, plan,
+    ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath,
+    ObservedHost, PlannedStep, RestartPolicy, Version, plan,
 };
+use image_swap_testkit::registry_info;
 
 /// Odd, so that there is a median.
 const ROUNDS: usize = 21;
@@ -23,12 +25,12 @@ const CONFIG: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".regi
 fn main() -> Result<(), Box<dyn Error>> {
     let page = declared(7)?;
     let desired = desired(&page);
-    let mut disk = Files::default();
+    let mut disk = HostFiles::default();
     for path in ["/", "/etc", "/etc/containerd"] {
-        disk.apply(&Step::MakeDirectory { path: path.into(), mode: 0o755 });
+        disk.apply(&PlannedStep::MakeDirectory { path: path.into(), mode: 0o755 });
     }
-    let config = File::public(CONFIG);
-    disk.apply(&Step::Write { path: "/etc/containerd/config.toml".into(), file: config });
+    let config = HostFile::public(CONFIG);
+    disk.apply(&PlannedStep::Write { path: "/etc/containerd/config.toml".into(), file: config });
     for step in plan(&desired, &look(&desired, &disk))?.steps {
         disk.apply(&step);
     }
@@ -68,19 +70,20 @@ fn median(run: impl Fn() -> bool) -> Result<f64, &'static str> {
 }
 
 /// Everything that a plan has to know of `disk`.
-fn look(desired: &Desired<'_>, disk: &Files) -> Observed {
-    let mut observed = Observed::new(Runtime::Containerd, Some(Version::new(1, 7, 24)));
-    let read = |path: &HostPath| disk.get(path).cloned().unwrap_or(Entry::Absent);
+fn look(desired: &DesiredConfig<'_>, disk: &HostFiles) -> ObservedHost {
+    let mut observed =
+        ObservedHost::new(ContainerRuntime::Containerd, Some(Version::new(1, 7, 24)));
+    let read = |path: &HostPath| disk.get(path).cloned().unwrap_or(HostEntry::Absent);
     observed.look(Some(desired), read);
     observed
 }
 
-const fn desired(declaration: &Declaration) -> Desired<'_> {
-    Desired {
+const fn desired(declaration: &Declaration) -> DesiredConfig<'_> {
+    DesiredConfig {
         declaration,
-        form: Form::CertsD,
+        form: ConfigForm::CertsD,
         fallback: Fallback::Upstream,
-        restart: Restart::Allow,
+        restart: RestartPolicy::Allow,
         header_over_http: false,
     }
 }
@@ -90,12 +93,14 @@ fn declared(registries: usize) -> Result<Declaration, String> {
     let rules: Vec<String> = (0..registries)
         .map(|n| format!("r{n}.example.com::harbor.example.org/airgap-images/r{n}"))
         .collect();
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: harbor.example.org\n  BASE_PATH: airgap-images\n  USERNAME: robot\n  \
-         PASSWORD: secret\n  INSECURE: \"false\"\n  MIRROR_REGISTRIES: {}\n",
-        rules.join(",")
-    );
-    Declaration::read(Source::RegistryInfo, &text, 0)
+    let text = registry_info(&[
+        ("DOMAIN", "harbor.example.org"),
+        ("BASE_PATH", "airgap-images"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "secret"),
+        ("INSECURE", "false"),
+        ("MIRROR_REGISTRIES", &rules.join(",")),
+    ]);
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0)
         .map_err(|refused| format!("{:?}", refused.findings))
 }

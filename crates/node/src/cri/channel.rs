@@ -4,6 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
+use super::error::Error;
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -14,8 +15,6 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::{net::UnixStream, time::timeout};
-
-use super::error::Error;
 
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;

@@ -2,8 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use tokio::runtime;
-
 use super::{
     channel::Channel,
     error::Error,
@@ -12,6 +10,7 @@ use super::{
         Nothing, PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
     },
 };
+use tokio::runtime;
 
 /// For what a runtime answers from memory.
 const SOON: Duration = Duration::from_secs(10);
@@ -19,14 +18,14 @@ const SOON: Duration = Duration::from_secs(10);
 /// A client of one runtime. Calls block: whoever edits a host does one thing
 /// after the other.
 #[derive(Debug)]
-pub struct Client {
+pub struct CriClient {
     channel: Channel,
     runtime: runtime::Runtime,
 }
 
 /// What a runtime says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runtime {
+pub struct RuntimeVersion {
     /// `containerd`, `cri-o`.
     pub name: String,
     /// As it writes it: `v1.7.24`, `1.6.20~ds1`.
@@ -35,7 +34,7 @@ pub struct Runtime {
 
 /// An image that the runtime has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub struct LocalImage {
     /// The runtime's own name of it, mostly the digest of its configuration.
     pub id: String,
     /// `NAME:TAG` for every name the runtime knows it by.
@@ -44,7 +43,7 @@ pub struct Image {
     pub digests: Vec<String>,
 }
 
-impl Client {
+impl CriClient {
     /// Connects.
     ///
     /// # Errors
@@ -69,11 +68,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
-    pub fn version(&mut self) -> Result<Runtime, Error> {
+    pub fn version(&mut self) -> Result<RuntimeVersion, Error> {
         let method = "/runtime.v1.RuntimeService/Version";
         let answer: VersionResponse =
             self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
-        Ok(Runtime { name: answer.runtime_name, version: answer.runtime_version })
+        Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
     }
 
     /// The configuration in force, as JSON, where the runtime tells it
@@ -109,11 +108,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
-    pub fn images(&mut self) -> Result<Vec<Image>, Error> {
+    pub fn images(&mut self) -> Result<Vec<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ListImages";
         let answer: ListImagesResponse =
             self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
-        Ok(answer.images.into_iter().map(Image::from).collect())
+        Ok(answer.images.into_iter().map(LocalImage::from).collect())
     }
 
     /// Pulls `image` without credentials of its own, within `deadline`. The
@@ -121,12 +120,12 @@ impl Client {
     ///
     /// # Errors
     /// In the runtime's words, why it could not.
-    pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<Image, Error> {
+    pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<LocalImage, Error> {
         let method = "/runtime.v1.ImageService/PullImage";
         let answer: PullImageResponse =
             self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), deadline))?;
         let pulled = self.image(&answer.image_ref)?;
-        let unlisted = Image { id: answer.image_ref, tags: Vec::new(), digests: Vec::new() };
+        let unlisted = LocalImage { id: answer.image_ref, tags: Vec::new(), digests: Vec::new() };
         Ok(pulled.unwrap_or(unlisted))
     }
 
@@ -134,11 +133,11 @@ impl Client {
     ///
     /// # Errors
     /// The runtime does not answer.
-    pub fn image(&mut self, image: &str) -> Result<Option<Image>, Error> {
+    pub fn image(&mut self, image: &str) -> Result<Option<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ImageStatus";
         let answer: ImageStatusResponse =
             self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
-        Ok(answer.image.map(Image::from))
+        Ok(answer.image.map(LocalImage::from))
     }
 
     /// Removes an image. One that is not there is removed.
@@ -153,8 +152,8 @@ impl Client {
     }
 }
 
-impl From<messages::Image> for Image {
-    fn from(image: messages::Image) -> Self {
+impl From<messages::ImageMessage> for LocalImage {
+    fn from(image: messages::ImageMessage) -> Self {
         Self { id: image.id, tags: image.repo_tags, digests: image.repo_digests }
     }
 }

@@ -47,17 +47,17 @@ pub(super) struct PullImageResponse {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ImageStatusResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) image: Option<Image>,
+    pub(super) image: Option<ImageMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ListImagesResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) images: Vec<Image>,
+    pub(super) images: Vec<ImageMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Image {
+pub(super) struct ImageMessage {
     #[prost(string, tag = "1")]
     pub(super) id: String,
     #[prost(string, repeated, tag = "2")]

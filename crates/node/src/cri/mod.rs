@@ -12,6 +12,6 @@ mod error;
 mod messages;
 
 pub use self::{
-    client::{Client, Image, Runtime},
+    client::{CriClient, LocalImage, RuntimeVersion},
     error::Error,
 };

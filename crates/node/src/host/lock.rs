@@ -1,4 +1,4 @@
-//! One at a time.
+//! The lock of a host.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "lock";
 pub(crate) struct Lock(File);
 
 impl Lock {
-    /// Takes it; `waits` is told if somebody else has it.
+    /// Takes the lock; calls `waits` if another process has it.
     pub(super) fn take(path: &Path, waits: impl FnOnce()) -> io::Result<Self> {
         let mut waits = Some(waits);
         loop {
@@ -37,7 +37,7 @@ impl Lock {
                 }
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Whoever had it may have taken the file away with the rest.
+            // The process that had the lock may have removed the file.
             let same = |other: std::fs::Metadata| {
                 file.metadata().is_ok_and(|ours| ours.ino() == other.ino())
             };
@@ -47,13 +47,13 @@ impl Lock {
         }
     }
 
-    /// A copy for a child process.
+    /// Returns a copy for a child process.
     pub(crate) fn share(&self) -> io::Result<File> {
         self.0.try_clone()
     }
 }
 
-/// Whether anybody has it.
+/// True if a process has the lock.
 pub(super) fn is_taken(path: &Path) -> bool {
     File::open(path)
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

@@ -2,64 +2,65 @@
 //! the old or the new, never half of it.
 
 mod attributes;
-mod inside;
-mod lock;
-mod look;
-mod root;
-mod write;
+pub(crate) mod chroot;
+pub(crate) mod lock;
+pub(crate) mod root;
+mod stat;
+pub(crate) mod write;
 
 use std::{io, path::PathBuf};
 
-pub use self::{inside::enter, root::Root};
-pub(crate) use self::{
-    lock::Lock,
-    write::{
-        Access, Staged, clean, make_directory, read, remove, remove_directory, replace, stage,
+use crate::{
+    files::HostPath,
+    host::{
+        lock::Lock,
+        root::Root,
+        write::{make_directory, remove, remove_directory},
     },
+    ledger::Ledger,
 };
-use crate::{HostPath, Ledger};
 
-/// A host, seen from where its `/` is.
+/// A host, by the directory that is its `/`.
 #[derive(Clone, Debug)]
 pub struct Host {
     root: Root,
 }
 
 impl Host {
-    /// The host whose `/` is `root`.
+    /// Returns the host whose `/` is `root`.
     pub const fn new(root: Root) -> Self {
         Self { root }
     }
 
-    /// Where its `/` is.
+    /// Returns the directory that is `/` of the host.
     pub const fn root(&self) -> &Root {
         &self.root
     }
 
-    /// Where `path` is, with every link followed.
+    /// Returns the location of `path`, with every link followed.
     pub(crate) fn at(&self, path: &HostPath) -> io::Result<PathBuf> {
         self.root.resolve(path.as_str())
     }
 
-    /// Where `path` itself is, be it a link.
-    pub(crate) fn beside(&self, path: &HostPath) -> io::Result<PathBuf> {
+    /// Returns the location of `path` itself, even if it is a link.
+    pub(crate) fn path_without_following(&self, path: &HostPath) -> io::Result<PathBuf> {
         let parent = path.parent().unwrap_or_else(|| path.clone());
         Ok(self.at(&parent)?.join(path.name()))
     }
 
-    /// Where we keep what we have to remember.
+    /// Returns the directory of the ledger and the journal.
     pub(crate) fn state() -> HostPath {
         Ledger::path().parent().unwrap_or_else(|| HostPath::new("/"))
     }
 
-    /// Keeps everybody else from changing the host through us.
+    /// Locks the host against other runs of image-swap.
     pub(crate) fn lock(&self, waits: impl FnOnce()) -> io::Result<Lock> {
         let state = self.at(&Self::state())?;
         make_directory(&state, 0o700)?;
         Lock::take(&state.join(lock::NAME), waits)
     }
 
-    /// Whether somebody is changing the host through us.
+    /// True if another run of image-swap has the lock.
     pub(crate) fn is_locked(&self) -> bool {
         self.at(&Self::state()).is_ok_and(|state| lock::is_taken(&state.join(lock::NAME)))
     }

@@ -16,10 +16,10 @@ const LINKS: usize = 40;
 pub struct Root(PathBuf);
 
 impl Root {
-    /// The directory `path`.
+    /// Returns the root at the directory `path`.
     ///
     /// # Errors
-    /// It is none, or cannot be looked at.
+    /// If it is not a directory, or cannot be read.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         if !path.is_dir() {
@@ -28,17 +28,17 @@ impl Root {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether it is the root of everything.
+    /// True if it is the root of the system.
     pub fn is_whole(&self) -> bool {
         self.0 == Path::new("/")
     }
 
-    /// How the host sees `path`, which is below this root.
+    /// Returns `path`, which is below this root, as the host sees it.
     pub fn seen(&self, path: &Path) -> PathBuf {
         Path::new("/").join(path.strip_prefix(&self.0).unwrap_or(path))
     }

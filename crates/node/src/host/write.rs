@@ -1,6 +1,5 @@
 //! Files that are there whole or not at all, whenever the power fails.
 
-use super::attributes;
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions},
@@ -9,12 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::host::attributes;
+
 /// Whose a file is, and who may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     /// The permission bits.
     pub(crate) mode: u32,
-    /// User and group; none: ours.
+    /// User and group; `None` for those of image-swap.
     pub(crate) owner: Option<(u32, u32)>,
 }
 
@@ -24,7 +25,7 @@ impl Access {
         Self { mode, owner: None }
     }
 
-    /// That of the file `path`, if there is one.
+    /// Returns the access of the file `path`; `None` if there is no file.
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         match fs::symlink_metadata(path) {
             Ok(data) => Ok(Some(Self {
@@ -37,7 +38,7 @@ impl Access {
     }
 }
 
-/// What a file holds, or `None` where there is none.
+/// Returns the content of a file; `None` if there is no file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -69,7 +70,7 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Sta
 }
 
 impl Staged {
-    /// Where it is now.
+    /// Returns the present path.
     pub(crate) fn beside(&self) -> &Path {
         &self.unfinished
     }
@@ -97,7 +98,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     sync(parent(path)?)
 }
 
-/// Removes a directory that is empty, and nobody's mount point; whether it is gone.
+/// Removes an empty directory. Returns false if it stays: it is not empty, or a mount point.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
     match fs::remove_dir(path) {
         Ok(()) => sync(parent(path)?).map(|()| true),
@@ -147,7 +148,7 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // Readable by nobody else from its first moment.
+    // No other user may read it from its first moment.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     if let Some((user, group)) = access.owner {
@@ -158,7 +159,7 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
     }
     // After the owner: changing that clears some bits of the mode.
     file.set_permissions(Permissions::from_mode(access.mode))?;
-    // After the mode: an access control list says the same as its group bits.
+    // After the mode: an access control list contains the group bits too.
     attributes::copy(like, &file, matches!(access.mode & 0o077, 0))?;
     file.sync_all()
 }

@@ -9,95 +9,109 @@ use std::{
 use image_swap_text::toml::DocumentMut;
 
 use crate::{
-    Host, HostPath, Runtime, Version,
-    cri::{self, Client},
+    cri::{self, CriClient},
+    files::HostPath,
+    host::Host,
     owner,
-    restart::Place,
+    runtime::kind::{ContainerRuntime, Version},
 };
 
 /// The runtime's process.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// Where it listens, or should.
+    /// The socket.
     pub socket: HostPath,
-    /// What it answers there.
-    pub answer: Answer,
-    /// Its version: what it says, else what its program says.
+    /// The answer at the socket.
+    pub answer: CriStatus,
+    /// The version that the process reports, or else its program; `None` if neither does.
     pub version: Option<Version>,
-    /// Its process, if it runs and can be seen.
+    /// The process; `None` if it does not run or cannot be seen.
     pub pid: Option<u32>,
-    /// Its program, as the host calls it.
+    /// The path of the program on the host; `None` if it is not found.
     pub program: Option<String>,
     /// The command line of the process; empty if it cannot be read.
     pub(super) arguments: Vec<String>,
-    /// The `config_path` in force, if it says so.
+    /// The `config_path` in force; `None` if the runtime does not report it.
     pub(super) config_path: Option<String>,
-    /// Where the socket is, seen from here.
+    /// The path of the socket from image-swap.
     reach: PathBuf,
     cri: bool,
 }
 
-/// What a runtime answers.
+/// The socket and process of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Its CRI is alive: its name and version.
+pub(crate) struct RuntimeEndpoint {
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+    /// True if the socket serves CRI.
+    pub(crate) cri: bool,
+    /// The process that listens there before the restart; `None` if it cannot be seen.
+    pub(crate) pid: Option<u32>,
+}
+
+/// The answer of a runtime to a CRI request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CriStatus {
+    /// CRI answers: name and version of the runtime.
     Alive(String),
-    /// It runs without CRI: in its own words.
+    /// The runtime runs without CRI: its message.
     NoCri(String),
-    /// Nobody answers: why.
+    /// No answer: the reason.
     Silent(String),
     /// This runtime has no CRI.
+    #[default]
     NotAsked,
 }
 
-/// Where programs are, as the host has it.
+/// The directories of programs on a host.
 const PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 impl Daemon {
-    /// Finds the process of `runtime` on `host`.
-    pub(super) fn find(host: &Host, runtime: Runtime) -> Self {
+    /// Returns the process of `runtime` on `host`.
+    pub(super) fn find(host: &Host, runtime: ContainerRuntime) -> Self {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
-        let Asked { answer, version, pid, config_path } =
-            if cri { ask(&reach) } else { Asked::not() };
-        let pid = pid.or_else(|| pid_of_docker(host).filter(|_| runtime == Runtime::Docker));
+        let CriProbe { answer, version, pid, config_path } =
+            if cri { ask(&reach) } else { CriProbe::default() };
+        let pid =
+            pid.or_else(|| pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker));
         let arguments = pid.map(words).unwrap_or_default();
         let program = program(host, runtime, pid);
         let version = version.or_else(|| said(host, program.as_deref()?));
-        let config_path = config_path.filter(|_| runtime == Runtime::Containerd);
+        let config_path = config_path.filter(|_| runtime == ContainerRuntime::Containerd);
         Self { socket, answer, version, pid, program, arguments, config_path, reach, cri }
     }
 
     /// True if a process of it can be seen, or answers.
     pub(super) fn runs(&self) -> bool {
-        self.pid.is_some() || matches!(self.answer, Answer::Alive(_) | Answer::NoCri(_))
+        self.pid.is_some() || matches!(self.answer, CriStatus::Alive(_) | CriStatus::NoCri(_))
     }
 
-    /// Where to look for it after a restart.
-    pub(crate) fn place(&self) -> Place {
-        Place { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
+    /// Returns the endpoint to check after a restart.
+    pub(crate) fn place(&self) -> RuntimeEndpoint {
+        RuntimeEndpoint { socket: self.reach.clone(), cri: self.cri, pid: self.pid }
     }
 
-    /// A client, if it has a CRI.
+    /// Returns a client of its CRI.
     ///
     /// # Errors
-    /// Nobody listens.
-    pub fn client(&self) -> Result<Client, cri::Error> {
-        Client::connect(&self.reach)
+    /// If no process listens.
+    pub fn client(&self) -> Result<CriClient, cri::Error> {
+        CriClient::connect(&self.reach)
     }
 }
 
-/// Where `runtime` listens, and whether that is CRI.
-fn socket(host: &Host, runtime: Runtime) -> (HostPath, bool) {
+/// Returns the socket of `runtime`, and true if it serves CRI.
+fn socket(host: &Host, runtime: ContainerRuntime) -> (HostPath, bool) {
     let path = match runtime {
-        Runtime::Containerd => return (containerd_socket(host), true),
-        Runtime::Crio => "/run/crio/crio.sock",
-        Runtime::K3s | Runtime::Rke2 => "/run/k3s/containerd/containerd.sock",
-        Runtime::Docker => "/run/docker.sock",
-        Runtime::Podman => "/run/podman/podman.sock",
+        ContainerRuntime::Containerd => return (containerd_socket(host), true),
+        ContainerRuntime::Crio => "/run/crio/crio.sock",
+        ContainerRuntime::K3s | ContainerRuntime::Rke2 => "/run/k3s/containerd/containerd.sock",
+        ContainerRuntime::Docker => "/run/docker.sock",
+        ContainerRuntime::Podman => "/run/podman/podman.sock",
     };
-    (path.into(), !matches!(runtime, Runtime::Docker | Runtime::Podman))
+    (path.into(), !matches!(runtime, ContainerRuntime::Docker | ContainerRuntime::Podman))
 }
 
 /// Returns the socket that config.toml sets, else containerd's default; of k0s and `MicroK8s`
@@ -113,7 +127,7 @@ fn containerd_socket(host: &Host) -> HostPath {
         }
     }
     let configured = || {
-        let path = host.at(&Runtime::Containerd.config()).ok()?;
+        let path = host.at(&ContainerRuntime::Containerd.config()).ok()?;
         address(&fs::read_to_string(path).ok()?)
     };
     HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
@@ -131,56 +145,50 @@ fn address(config: &str) -> Option<String> {
     })
 }
 
-/// What is known from asking.
-struct Asked {
-    answer: Answer,
+/// The answers of a runtime.
+#[derive(Default)]
+struct CriProbe {
+    answer: CriStatus,
     version: Option<Version>,
     pid: Option<u32>,
     config_path: Option<String>,
 }
 
-impl Asked {
-    const fn not() -> Self {
-        Self { answer: Answer::NotAsked, version: None, pid: None, config_path: None }
-    }
-}
-
-fn ask(socket: &Path) -> Asked {
-    let mut client = match Client::connect(socket) {
+fn ask(socket: &Path) -> CriProbe {
+    let mut client = match CriClient::connect(socket) {
         Ok(client) => client,
-        Err(error) => return Asked { answer: Answer::Silent(error.to_string()), ..Asked::not() },
+        Err(error) => {
+            return CriProbe {
+                answer: CriStatus::Silent(error.to_string()),
+                ..CriProbe::default()
+            };
+        }
     };
     let pid = client.peer();
     match client.version() {
-        Ok(cri::Runtime { name, version }) => Asked {
-            answer: Answer::Alive(format!("{name} {version}")),
+        Ok(cri::RuntimeVersion { name, version }) => CriProbe {
+            answer: CriStatus::Alive(format!("{name} {version}")),
             version: Version::parse(&version),
             pid,
             config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
         },
         Err(error) if error.is_dead_plugin() => {
-            Asked { answer: Answer::NoCri(error.to_string()), pid, ..Asked::not() }
+            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::default() }
         }
-        Err(error) => Asked { answer: Answer::Silent(error.to_string()), pid, ..Asked::not() },
+        Err(error) => {
+            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::default() }
+        }
     }
 }
 
-/// `registry.configPath` of what containerd 1 says of itself; nothing else of it
-/// is looked at, for there may be credentials.
+/// Returns `registry.configPath` of the status that containerd 1 reports. The rest of it may
+/// contain credentials.
 fn config_path(json: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Said {
-        registry: Registry,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Registry {
-        config_path: String,
-    }
-    serde_json::from_str::<Said>(json).ok().map(|said| said.registry.config_path)
+    let status: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(status.pointer("/registry/configPath")?.as_str()?.to_owned())
 }
 
-/// A command line (`/proc/PID/cmdline`).
+/// Returns a command line (`/proc/PID/cmdline`).
 fn words(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
@@ -196,14 +204,14 @@ fn pid_of_docker(host: &Host) -> Option<u32> {
     (name.trim() == "dockerd").then_some(pid)
 }
 
-/// The program that runs, else the one that the host would find.
-fn program(host: &Host, runtime: Runtime, pid: Option<u32>) -> Option<String> {
+/// Returns the program that runs, or else the one that the host would find.
+fn program(host: &Host, runtime: ContainerRuntime, pid: Option<u32>) -> Option<String> {
     let name = match runtime {
-        Runtime::Docker => "dockerd",
-        Runtime::Crio => "crio",
+        ContainerRuntime::Docker => "dockerd",
+        ContainerRuntime::Crio => "crio",
         other => other.name(),
     };
-    // Where the process lives in other namespaces, its path may mean nothing here.
+    // The path of a process in other namespaces may mean nothing here.
     let runs = pid.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
     let runs = runs.filter(|path| path.file_name().is_some_and(|found| found == name));
     let runs = runs.map(|path| host.root().seen(&path));
@@ -216,7 +224,7 @@ fn program(host: &Host, runtime: Runtime, pid: Option<u32>) -> Option<String> {
         .find(|path| host.at(&HostPath::new(path)).is_ok_and(|path| path.is_file()))
 }
 
-/// What `PROGRAM --version` says.
+/// Returns the version in the output of `PROGRAM --version`.
 fn said(host: &Host, program: &str) -> Option<Version> {
     let output = host.command(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     Version::parse(&String::from_utf8_lossy(&output.stdout))

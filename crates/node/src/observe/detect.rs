@@ -1,35 +1,49 @@
-//! Which runtime a host has.
+//! Detects the runtime of a host.
 
 use image_swap_text::toml::DocumentMut;
 
-use super::ObserveError;
-use crate::{Host, HostPath, RUNTIMES, Runtime};
+use crate::{
+    files::HostPath,
+    host::Host,
+    runtime::kind::{ContainerRuntime, RUNTIMES},
+};
+
+/// The reason why a host cannot be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// There is no sign of a runtime.
+    #[error(
+        "expected a container runtime, found none of {0}; name it with --runtime, \
+         or the directory where the host's / is with --root"
+    )]
+    NoRuntime(String),
+}
 
 /// What tells of a runtime, the surest sign first: a socket is there while it
 /// runs, a directory of its configuration when it is installed.
 ///
 /// k3s and RKE2 bring a containerd of their own, and Docker uses one that is
 /// there: so they stand in this order.
-const SIGNS: [(Runtime, &[&str]); 7] = [
+const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
     (
-        Runtime::Containerd,
+        ContainerRuntime::Containerd,
         &["/run/k0s/containerd.sock", "/etc/k0s", "/var/snap/microk8s/current/args"],
     ),
-    (Runtime::K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
-    (Runtime::Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
-    (Runtime::Crio, &["/run/crio/crio.sock", "/etc/crio"]),
-    (Runtime::Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
-    (Runtime::Docker, &["/run/docker.sock", "/etc/docker", "/var/snap/docker"]),
-    (Runtime::Podman, &["/usr/bin/podman"]),
+    (ContainerRuntime::K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
+    (ContainerRuntime::Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
+    (ContainerRuntime::Crio, &["/run/crio/crio.sock", "/etc/crio"]),
+    (ContainerRuntime::Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
+    (ContainerRuntime::Docker, &["/run/docker.sock", "/etc/docker", "/var/snap/docker"]),
+    (ContainerRuntime::Podman, &["/usr/bin/podman"]),
 ];
 
 /// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
 const KUBELET: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
-/// The runtime of `host`.
-pub(super) fn detect(host: &Host) -> Result<Runtime, ObserveError> {
+/// Returns the runtime of `host`.
+pub(super) fn detect(host: &Host) -> Result<ContainerRuntime, ObserveError> {
     let there = |path: &&&str| host.at(&HostPath::new(path)).is_ok_and(|path| path.exists());
-    let found: Vec<Runtime> = SIGNS
+    let found: Vec<ContainerRuntime> = SIGNS
         .iter()
         .filter(|(_, paths)| paths.iter().any(|path| there(&path)))
         .map(|(runtime, _)| *runtime)
@@ -38,33 +52,34 @@ pub(super) fn detect(host: &Host) -> Result<Runtime, ObserveError> {
     if let Some(used) = used_by_kubelet(host).filter(|used| found.contains(used)) {
         return Ok(used);
     }
-    let docker = found.contains(&Runtime::Docker);
+    let docker = found.contains(&ContainerRuntime::Docker);
     let brought = SIGNS[0].1.iter().any(|path| there(&path));
     let without_cri = || docker && !brought && cri_is_disabled(host);
-    let chosen =
-        found.into_iter().find(|runtime| !(*runtime == Runtime::Containerd && without_cri()));
-    chosen.ok_or_else(|| ObserveError::NoRuntime(RUNTIMES.map(Runtime::name).join(", ")))
+    let chosen = found
+        .into_iter()
+        .find(|runtime| !(*runtime == ContainerRuntime::Containerd && without_cri()));
+    chosen.ok_or_else(|| ObserveError::NoRuntime(RUNTIMES.map(ContainerRuntime::name).join(", ")))
 }
 
 fn text(host: &Host, path: &str) -> Option<String> {
     std::fs::read_to_string(host.at(&HostPath::new(path)).ok()?).ok()
 }
 
-fn used_by_kubelet(host: &Host) -> Option<Runtime> {
+fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
     KUBELET.iter().filter_map(|path| text(host, path)).find_map(|text| {
         let sockets = [
-            ("crio.sock", Runtime::Crio),
-            ("cri-dockerd.sock", Runtime::Docker),
-            ("/k3s/containerd", Runtime::K3s),
-            ("containerd.sock", Runtime::Containerd),
+            ("crio.sock", ContainerRuntime::Crio),
+            ("cri-dockerd.sock", ContainerRuntime::Docker),
+            ("/k3s/containerd", ContainerRuntime::K3s),
+            ("containerd.sock", ContainerRuntime::Containerd),
         ];
         sockets.into_iter().find(|(socket, _)| text.contains(socket)).map(|(_, runtime)| runtime)
     })
 }
 
-/// As Docker's own packages set up containerd.
+/// True if config.toml disables CRI, as in Docker's own packages of containerd.
 fn cri_is_disabled(host: &Host) -> bool {
-    let config = text(host, Runtime::Containerd.config().as_str()).unwrap_or_default();
+    let config = text(host, ContainerRuntime::Containerd.config().as_str()).unwrap_or_default();
     let document: Option<DocumentMut> = config.parse().ok();
     document.is_some_and(|document| {
         let disabled = document.get("disabled_plugins").and_then(|item| item.as_array());
@@ -82,9 +97,9 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::host::Root;
+    use crate::host::root::Root;
 
-    fn of(files: &[(&str, &str)]) -> Result<Runtime, ObserveError> {
+    fn of(files: &[(&str, &str)]) -> Result<ContainerRuntime, ObserveError> {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);
@@ -100,17 +115,17 @@ mod tests {
         let crio = ("etc/crio/crio.conf", "");
         let docker = ("etc/docker/daemon.json", "{}");
         assert!(of(&[]).is_err());
-        assert_eq!(of(&[containerd, docker]).unwrap(), Runtime::Containerd);
-        assert_eq!(of(&[containerd, crio]).unwrap(), Runtime::Crio);
+        assert_eq!(of(&[containerd, docker]).unwrap(), ContainerRuntime::Containerd);
+        assert_eq!(of(&[containerd, crio]).unwrap(), ContainerRuntime::Crio);
         let flags = (
             KUBELET[0],
             "ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"",
         );
         let flags = (flags.0.trim_start_matches('/'), flags.1);
-        assert_eq!(of(&[containerd, crio, flags]).unwrap(), Runtime::Containerd);
+        assert_eq!(of(&[containerd, crio, flags]).unwrap(), ContainerRuntime::Containerd);
         let packaged = ("etc/containerd/config.toml", "disabled_plugins = [\"cri\"]\n");
-        assert_eq!(of(&[packaged, docker]).unwrap(), Runtime::Docker);
-        assert_eq!(of(&[packaged]).unwrap(), Runtime::Containerd);
-        assert_eq!(of(&[containerd, ("etc/rancher/k3s/x", "")]).unwrap(), Runtime::K3s);
+        assert_eq!(of(&[packaged, docker]).unwrap(), ContainerRuntime::Docker);
+        assert_eq!(of(&[packaged]).unwrap(), ContainerRuntime::Containerd);
+        assert_eq!(of(&[containerd, ("etc/rancher/k3s/x", "")]).unwrap(), ContainerRuntime::K3s);
     }
 }

@@ -1,39 +1,46 @@
-//! What became of what we wrote.
+//! Changes of other tools to the files that image-swap wrote.
 
-use crate::{Entry, Form, HostPath, LedgerError, Observed};
+use crate::{
+    desired::ConfigForm,
+    files::{HostEntry, HostPath},
+    ledger::LedgerError,
+    observed::ObservedHost,
+};
 
-/// What became of what we wrote.
+/// The present state of the files that image-swap wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// How the runtime was told.
-    pub form: Form,
-    /// Every file that we wrote, and how it is now.
-    pub files: Vec<(HostPath, Standing)>,
+    /// The form of the configuration.
+    pub form: ConfigForm,
+    /// Every file of the ledger, and its state.
+    pub files: Vec<(HostPath, DriftState)>,
 }
 
-/// How a file of ours is.
+/// The state of a file of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// As we wrote it.
+pub enum DriftState {
+    /// As image-swap wrote it.
     AsWritten,
-    /// Somebody changed it.
+    /// Changed by another tool.
     Changed,
-    /// Somebody took it away.
+    /// Removed by another tool.
     Gone,
 }
 
-/// How everything is that we wrote; `None`: nothing was written.
+/// Returns the state of the files of the ledger; `None` if there is no ledger.
 ///
 /// # Errors
 /// If there is a ledger that cannot be read.
-pub fn drift(observed: &Observed) -> Result<Option<Drift>, LedgerError> {
+pub fn drift(observed: &ObservedHost) -> Result<Option<Drift>, LedgerError> {
     let Some(ledger) = observed.ledger()? else { return Ok(None) };
     let files = ledger.files.keys().map(|path| {
         let standing = match observed.files.file(path) {
-            Some(file) if ledger.is_ours(path, &file.bytes) => Standing::AsWritten,
-            Some(_) => Standing::Changed,
-            None if matches!(observed.files.get(path), Some(Entry::Other(_))) => Standing::Changed,
-            None => Standing::Gone,
+            Some(file) if ledger.is_ours(path, &file.bytes) => DriftState::AsWritten,
+            Some(_) => DriftState::Changed,
+            None if matches!(observed.files.get(path), Some(HostEntry::Other(_))) => {
+                DriftState::Changed
+            }
+            None => DriftState::Gone,
         };
         (path.clone(), standing)
     });

@@ -1,45 +1,34 @@
-//! What a host is like: read, not changed.
+//! Observes a host without changing it.
 
-mod daemon;
-mod detect;
-mod drift;
-mod tokens;
+pub(crate) mod daemon;
+pub(crate) mod detect;
+pub(crate) mod drift;
+pub(crate) mod tokens;
 
-pub use self::{
-    daemon::{Answer, Daemon},
-    drift::{Drift, Standing, drift},
+use crate::{
+    desired::DesiredConfig,
+    files::HostFiles,
+    host::Host,
+    ledger::Ledger,
+    observe::{
+        daemon::Daemon,
+        detect::{ObserveError, detect},
+        tokens::AskRegistry,
+    },
+    observed::ObservedHost,
+    owner::HostOwner,
+    runtime::kind::{ContainerRuntime, Version},
 };
-use crate::{Desired, Files, Host, Ledger, Observed, Owner, Runtime, Version};
 
-/// What was seen of a host.
+/// The observed state of a host, and of its runtime's process.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// What plans are made of.
-    pub observed: Observed,
+pub struct HostObservation {
+    /// The state that plans are made of.
+    pub observed: ObservedHost,
     /// The runtime's process.
     pub daemon: Daemon,
-    /// What could not be found out.
+    /// Notes about facts that are unknown.
     pub notes: Vec<String>,
-}
-
-/// Why a host cannot be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// Nothing tells of a runtime.
-    #[error(
-        "expected a container runtime, found none of {0}; name it with --runtime, \
-         or the directory where the host's / is with --root"
-    )]
-    NoRuntime(String),
-}
-
-/// Who is asked beside the host itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
-    /// Nobody: what was found when the host was told is taken for true.
-    Nobody,
-    /// The declared registry, how it wants to be authenticated to.
-    Registry,
 }
 
 /// Looks at `host`, whose runtime is `runtime` or the one that is found there.
@@ -47,28 +36,28 @@ pub enum Asks {
 /// that does not run, as in the image of a host.
 ///
 /// # Errors
-/// There is no runtime. What cannot be read is in [`Observed::files`] as such.
+/// There is no runtime. What cannot be read is in [`ObservedHost::files`] as such.
 pub fn observe(
     host: &Host,
-    runtime: Option<Runtime>,
-    desired: Option<&Desired<'_>>,
-    asks: Asks,
+    runtime: Option<ContainerRuntime>,
+    desired: Option<&DesiredConfig<'_>>,
+    asks: AskRegistry,
     at_rest: Option<Version>,
-) -> Result<Seen, ObserveError> {
+) -> Result<HostObservation, ObserveError> {
     let told = || {
-        // What is taken back is what was told, whoever else is there by now.
-        let entry = host.look(&Ledger::path());
-        let mut files = Files::default();
+        // A restore is for the runtime that was configured.
+        let entry = host.stat(&Ledger::path());
+        let mut files = HostFiles::default();
         files.insert(Ledger::path(), entry);
         let ledger = Ledger::read(&files).ok().flatten().filter(|_| desired.is_none())?;
         ledger.runtime.parse().ok()
     };
     let runtime = match runtime.or_else(told) {
         Some(runtime) => runtime,
-        None => detect::detect(host)?,
+        None => detect(host)?,
     };
     let daemon = Daemon::find(host, runtime);
-    let mut observed = Observed::new(runtime, daemon.version);
+    let mut observed = ObservedHost::new(runtime, daemon.version);
     let mut notes = Vec::new();
     observed.arguments.clone_from(&daemon.arguments);
     observed.in_force.clone_from(&daemon.config_path);
@@ -82,8 +71,8 @@ pub fn observe(
             observed.at_rest = true;
         }
     }
-    observed.look(desired, |path| host.look(path));
-    if observed.owner() == Some(Owner::MicroK8s) {
+    observed.look(desired, |path| host.stat(path));
+    if observed.owner() == Some(HostOwner::MicroK8s) {
         // The revision is part of the path in force, and not of the one that is written.
         observed.in_force = None;
     }
@@ -92,5 +81,5 @@ pub fn observe(
         observed.tokens_alone = alone;
         notes.extend(note);
     }
-    Ok(Seen { observed, daemon, notes })
+    Ok(HostObservation { observed, daemon, notes })
 }

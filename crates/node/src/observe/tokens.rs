@@ -1,35 +1,39 @@
-//! Whether the declared registry takes tokens alone.
+//! Finds out if the declared registry takes tokens only.
 
 use image_swap_core::declaration::Registry;
 use image_swap_text::toml::{DocumentMut, Item};
 
-use super::Asks;
 use crate::{
-    Desired, Observed, Runtime, Version,
+    desired::DesiredConfig,
+    observed::ObservedHost,
     registry::{Client, Schemes},
 };
 
-/// From here on containerd takes a header to where tokens are given.
-const SINCE: Version = Version::new(2, 1, 0);
+/// The permission to request the declared registry during an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskRegistry {
+    /// No request: the result of the last apply is used again.
+    Nobody,
+    /// The registry is requested for its authentication schemes.
+    Registry,
+}
 
-/// Whether it does, and what to say if that could not be found out.
+/// Returns true if the registry takes tokens only, and a note if that is unknown.
 pub(super) fn alone(
-    desired: &Desired<'_>,
-    observed: &Observed,
-    asks: Asks,
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+    asks: AskRegistry,
 ) -> (bool, Option<String>) {
     let declared = desired.declaration.registry.as_ref();
     let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
         return (false, None);
     };
-    // Elsewhere it makes no difference, and nobody is asked in vain.
-    let matters = observed.runtime == Runtime::Containerd
-        && observed.version.is_none_or(|version| version < SINCE);
-    if !matters {
+    // On other runtimes it makes no difference.
+    if !observed.drops_headers() {
         return (false, None);
     }
     let told = was_told(observed, registry);
-    if asks == Asks::Nobody {
+    if asks == AskRegistry::Nobody {
         return (told, None);
     }
     let client = Client::new(desired.declaration, &registry.domain, desired.header_over_http);
@@ -52,8 +56,8 @@ pub(super) fn alone(
     }
 }
 
-/// Whether our last edit of config.toml put the credential there.
-fn was_told(observed: &Observed, registry: &Registry) -> bool {
+/// True if the last edit of config.toml added the credential.
+fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
     let ledger = observed.ledger().ok().flatten();
     let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))
     else {

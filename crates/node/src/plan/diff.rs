@@ -4,40 +4,45 @@ use std::fmt::Write as _;
 
 use image_swap_text::{diff::push_hunks, encoding::Encoding};
 
-use super::{Plan, Step, redact::Redacted};
-use crate::{File, Ledger, Observed};
+use crate::{
+    files::HostFile,
+    ledger::Ledger,
+    observed::ObservedHost,
+    plan::{HostPlan, PlannedStep, redact::Redacted},
+};
 
-impl Plan {
+impl HostPlan {
     /// What changes on `observed`, the host before the plan, as a unified diff.
     /// No credential is in it, in whatever spelling; the ledger is left out.
-    pub fn diff(&self, observed: &Observed) -> String {
+    pub fn diff(&self, observed: &ObservedHost) -> String {
         let mut text = String::new();
         for step in self.steps.iter().filter(|step| step.path() != Some(&Ledger::path())) {
             match step {
-                Step::Write { path, file } => {
+                PlannedStep::Write { path, file } => {
                     let old = observed.files.file(path);
                     let from = if old.is_some() { path.as_str() } else { "/dev/null" };
                     let _ = writeln!(text, "--- {from}\n+++ {path}{}", mode(old, file));
                     self.changes(old, Some(file), &mut text);
                 }
-                Step::Remove { path } => {
+                PlannedStep::Remove { path } => {
                     let _ = writeln!(text, "--- {path}\n+++ /dev/null");
                     self.changes(observed.files.file(path), None, &mut text);
                 }
-                Step::Restart { runtime } => {
+                PlannedStep::Restart { runtime } => {
                     let _ = writeln!(text, "# restart {runtime}");
                 }
-                Step::Reload { runtime } => {
+                PlannedStep::Reload { runtime } => {
                     let _ = writeln!(text, "# reload {runtime}");
                 }
-                Step::MakeDirectory { .. } | Step::RemoveDirectory { .. } => {}
+                PlannedStep::MakeDirectory { .. } | PlannedStep::RemoveDirectory { .. } => {}
             }
         }
         text
     }
 
-    fn changes(&self, old: Option<&File>, new: Option<&File>, out: &mut String) {
-        let bytes = |file: Option<&File>| file.map(|file| file.bytes.clone()).unwrap_or_default();
+    fn changes(&self, old: Option<&HostFile>, new: Option<&HostFile>, out: &mut String) {
+        let bytes =
+            |file: Option<&HostFile>| file.map(|file| file.bytes.clone()).unwrap_or_default();
         let text = |file| Encoding::decode(&bytes(file)).map(|(_, text)| text);
         let (Some(old), Some(new)) = (text(old), text(new)) else {
             out.push_str("(not shown: it is no text)\n");
@@ -54,7 +59,7 @@ impl Plan {
 }
 
 /// The permissions, where they are not those of most files, or change.
-fn mode(old: Option<&File>, new: &File) -> String {
+fn mode(old: Option<&HostFile>, new: &HostFile) -> String {
     match old {
         Some(old) if old.mode != new.mode => {
             format!(" (mode {:03o} instead of {:03o})", new.mode, old.mode)

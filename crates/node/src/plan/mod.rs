@@ -1,55 +1,54 @@
-//! What to change on a host.
+//! Plans: the changes that make a host as desired.
 
-mod back;
-mod changes;
-mod contact;
+pub(crate) mod builder;
 mod diff;
-mod order;
 mod redact;
-mod step;
+pub(crate) mod revert;
+mod sequence;
 
-use std::{collections::BTreeSet, fmt};
-
-use image_swap_core::{nodes::Inexpressible, rule::Kind};
-use image_swap_text::base64;
-
-#[cfg(feature = "shell")]
-pub(crate) use self::back::{Back, of as without_us};
-pub(crate) use self::changes::{Changes, is_marked};
-pub use self::{contact::Contact, step::Step};
-use crate::{
-    Case, Desired, File, HostPath, Ledger, Observed, Refusal, Restart, Runtime, case, containerd,
-    containers, docker, owner, rancher,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
 };
 
-/// What to change on a host, in order. Nothing is to be done where there is no step.
+use image_swap_core::mirror::UnsupportedRule;
+
+use crate::{
+    condition::HostCondition,
+    files::{HostEntry, HostFile, HostFiles, HostPath},
+    ledger::Ledger,
+    observed::ObservedHost,
+    runtime::kind::ContainerRuntime,
+};
+
+/// The changes of a host, in order; a plan without steps changes nothing.
 ///
-/// The steps hold credentials; what [`Plan::diff`] prints does not.
+/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
 #[derive(Clone, Default)]
-pub struct Plan {
-    /// What to do. The ledger is written first and last, as a step like any other.
-    pub steps: Vec<Step>,
-    /// Why the runtime has to be restarted, if it has to be.
+pub struct HostPlan {
+    /// The steps. The ledger is written first and last, as a step like any other.
+    pub steps: Vec<PlannedStep>,
+    /// The reason for a restart; `None` if the runtime needs none.
     pub restart: Option<String>,
-    /// Whether that is allowed.
+    /// True if a restart is allowed.
     pub restart_allowed: bool,
-    /// What is there now, for each host that the runtime is told about.
-    pub rows: Vec<Row>,
-    /// What a person should know.
+    /// The present state for each registry host.
+    pub rows: Vec<MirrorRow>,
+    /// Notes for people.
     pub notes: Vec<String>,
     /// The rows of docs/nodes.md that were met.
-    pub cases: Vec<&'static Case>,
-    /// The rules that the runtime cannot be told.
-    pub inexpressible: Vec<Inexpressible>,
+    pub cases: Vec<&'static HostCondition>,
+    /// The rules that the runtime cannot express.
+    pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
-    /// What [`Self::diff`] shows nowhere.
-    secrets: Vec<String>,
+    /// Texts that [`Self::diff`] redacts.
+    pub(crate) secrets: Vec<String>,
 }
 
-/// What a plan comes to.
+/// The outcome of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PlanOutcome {
     /// Everything is as it should be.
     InPlace,
     /// There is something to do, and nothing has to be restarted.
@@ -60,67 +59,69 @@ pub enum Outcome {
     NeedsRestart,
 }
 
-/// What a runtime is told about one registry host.
+/// The mirrors of one registry host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct MirrorRow {
     /// The host that references name, `_default` for all others.
     pub host: String,
-    /// The file that tells, or should.
+    /// The file that names the mirrors.
     pub path: HostPath,
-    /// How that is.
-    pub state: State,
-    /// The URLs that are asked for it, in order, without the repository.
+    /// The state of that file.
+    pub state: FileState,
+    /// The URLs that are requested for it, in order, without the repository.
     pub urls: Vec<String>,
 }
 
-/// How a file of ours is.
+/// The state of a file that image-swap writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// As it should be, and read by the runtime.
+pub enum FileState {
+    /// As desired, and read by the runtime.
     InPlace,
-    /// Not there.
+    /// Absent.
     Missing,
-    /// Ours, and no longer what is declared.
+    /// Written by image-swap for another declaration.
     Outdated,
-    /// Ours, and changed by somebody else since.
+    /// Changed by another tool since image-swap wrote it.
     Changed,
-    /// Somebody else's.
+    /// Written by another tool.
     Foreign,
-    /// As it should be, but the runtime does not read it yet.
+    /// As desired, but the runtime does not read it yet.
     Unread,
 }
 
-impl Plan {
-    /// What the plan comes to.
-    pub fn outcome(&self) -> Outcome {
+impl HostPlan {
+    /// Returns the outcome of the plan.
+    pub fn outcome(&self) -> PlanOutcome {
         match (self.steps.is_empty(), &self.restart) {
-            (true, _) => Outcome::InPlace,
-            (false, None) => Outcome::Change,
-            (false, Some(_)) if self.restart_allowed => Outcome::ChangeAndRestart,
-            (false, Some(_)) => Outcome::NeedsRestart,
+            (true, _) => PlanOutcome::InPlace,
+            (false, None) => PlanOutcome::Change,
+            (false, Some(_)) if self.restart_allowed => PlanOutcome::ChangeAndRestart,
+            (false, Some(_)) => PlanOutcome::NeedsRestart,
         }
     }
 
     /// The steps that take back what [`Self::steps`] did to `observed`, which is
     /// the host before them; also where only some of them were carried out. The
     /// ledger, which is written first, is taken back when no file of ours is left.
-    pub fn undo(&self, observed: &Observed) -> Vec<Step> {
-        let mut undo: Vec<Step> = Vec::new();
+    pub fn undo(&self, observed: &ObservedHost) -> Vec<PlannedStep> {
+        let mut undo: Vec<PlannedStep> = Vec::new();
         let mut seen = BTreeSet::new();
         for step in &self.steps {
             match step {
-                Step::MakeDirectory { path, .. } => {
-                    undo.push(Step::RemoveDirectory { path: path.clone() });
+                PlannedStep::MakeDirectory { path, .. } => {
+                    undo.push(PlannedStep::RemoveDirectory { path: path.clone() });
                 }
-                Step::Write { path, .. } | Step::Remove { path } if seen.insert(path) => {
+                PlannedStep::Write { path, .. } | PlannedStep::Remove { path }
+                    if seen.insert(path) =>
+                {
                     undo.push(match observed.files.file(path) {
-                        Some(file) => Step::Write { path: path.clone(), file: file.clone() },
-                        None => Step::Remove { path: path.clone() },
+                        Some(file) => PlannedStep::Write { path: path.clone(), file: file.clone() },
+                        None => PlannedStep::Remove { path: path.clone() },
                     });
                 }
-                Step::RemoveDirectory { path } => {
+                PlannedStep::RemoveDirectory { path } => {
                     let mode = if Ledger::directories().contains(path) { 0o700 } else { 0o755 };
-                    undo.push(Step::MakeDirectory { path: path.clone(), mode });
+                    undo.push(PlannedStep::MakeDirectory { path: path.clone(), mode });
                 }
                 _ => {}
             }
@@ -130,19 +131,19 @@ impl Plan {
     }
 
     /// The file that is to replace the one at `path`, if one is.
-    pub fn written(&self, path: &HostPath) -> Option<&File> {
+    pub fn written(&self, path: &HostPath) -> Option<&HostFile> {
         self.steps.iter().rev().find_map(|step| match step {
-            Step::Write { path: found, file } if found == path => Some(file),
+            PlannedStep::Write { path: found, file } if found == path => Some(file),
             _ => None,
         })
     }
 }
 
 /// Not the steps: they hold credentials.
-impl fmt::Debug for Plan {
+impl fmt::Debug for HostPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths: Vec<String> =
-            self.steps.iter().filter_map(Step::path).map(HostPath::to_string).collect();
+            self.steps.iter().filter_map(PlannedStep::path).map(HostPath::to_string).collect();
         f.debug_struct("Plan")
             .field("paths", &paths)
             .field("restart", &self.restart)
@@ -150,56 +151,124 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// What makes a host as `desired`.
-///
-/// # Errors
-/// If the host is not ours to edit, or its configuration is one that cannot be
-/// edited without breaking something: see the table in docs/nodes.md.
-pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, Refusal> {
-    owner::check(observed)?;
-    let mut plan = match observed.runtime {
-        Runtime::Containerd => containerd::plan(desired, observed),
-        Runtime::Crio | Runtime::Podman => containers::plan(desired, observed),
-        Runtime::K3s | Runtime::Rke2 => rancher::plan(desired, observed),
-        Runtime::Docker => docker::plan(desired, observed),
-    }?;
-    // A rule without a target exempts its images.
-    let rules = desired.declaration.rules().rules().iter().enumerate();
-    let rules = rules.filter(|(_, it)| it.kind != Kind::Noswap && !it.target.is_empty());
-    let is_left = |id| plan.inexpressible.iter().any(|it| it.rule == id);
-    let (left, rest): (Vec<_>, Vec<_>) = rules.partition(|(id, _)| is_left(*id));
-    // Trust for targets may be all that there is to write.
-    let removes = |step: &Step| *step == Step::Remove { path: Ledger::path() };
-    let leaves_nothing = match &plan.steps[..] {
-        [] => !matches!(observed.ledger(), Ok(Some(_))),
-        steps => steps.iter().any(removes),
-    };
-    let none = rest.is_empty() && leaves_nothing;
-    if let Some(first) = plan.inexpressible.first().filter(|_| none) {
-        let runtime = observed.runtime;
-        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
-        return Err(Refusal::new(&case::NO_RULE, found));
-    }
-    plan.secrets.extend(secrets(desired));
-    Ok(plan)
+/// One thing to do on a host. Doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlannedStep {
+    /// Make a directory, unless it is there; its parent is.
+    MakeDirectory {
+        /// The path.
+        path: HostPath,
+        /// The permissions.
+        mode: u32,
+    },
+    /// Put a file in place of what is there, in one move; its directory is there.
+    Write {
+        /// The path.
+        path: HostPath,
+        /// The bytes and permissions.
+        file: HostFile,
+    },
+    /// Remove a file, if it is there.
+    Remove {
+        /// The path.
+        path: HostPath,
+    },
+    /// Remove a directory, if it is there and empty; else leave it.
+    RemoveDirectory {
+        /// The path.
+        path: HostPath,
+    },
+    /// Restart the runtime: the files before this are what it is to read.
+    Restart {
+        /// The runtime.
+        runtime: ContainerRuntime,
+    },
+    /// Have the runtime read its files again, which stops nothing.
+    Reload {
+        /// The runtime.
+        runtime: ContainerRuntime,
+    },
 }
 
-/// What takes our edits away again: a file that still is what we last wrote gets
-/// its very bytes back, in another only our edits are taken back.
-///
-/// # Errors
-/// If the ledger of what we wrote cannot be read.
-pub fn restore(observed: &Observed, restart: Restart) -> Result<Plan, Refusal> {
-    Changes::none(observed, restart)?.plan()
+impl PlannedStep {
+    /// The path that is changed, if one is.
+    pub const fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::MakeDirectory { path, .. }
+            | Self::Write { path, .. }
+            | Self::Remove { path }
+            | Self::RemoveDirectory { path } => Some(path),
+            Self::Restart { .. } | Self::Reload { .. } => None,
+        }
+    }
 }
 
-/// Every spelling of the declared credentials.
-fn secrets(desired: &Desired<'_>) -> Vec<String> {
-    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
-    let (username, password) = (registry.username.expose(), registry.password.expose());
-    if username.is_empty() {
-        return Vec::new();
+impl HostFiles {
+    /// Does in memory what `step` does on a host.
+    pub fn apply(&mut self, step: &PlannedStep) {
+        match step {
+            PlannedStep::MakeDirectory { path, .. } => {
+                if !self.exists(path) {
+                    self.name_in_parent(path, true);
+                    self.insert(path.clone(), HostEntry::Directory(Vec::new()));
+                }
+            }
+            PlannedStep::Write { path, file } => {
+                self.name_in_parent(path, true);
+                self.insert(path.clone(), HostEntry::File(file.clone()));
+            }
+            PlannedStep::Remove { path } => {
+                self.name_in_parent(path, false);
+                self.insert(path.clone(), HostEntry::Absent);
+            }
+            PlannedStep::RemoveDirectory { path } => {
+                if self.names(path).is_empty() {
+                    self.name_in_parent(path, false);
+                    self.insert(path.clone(), HostEntry::Absent);
+                }
+            }
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => {}
+        }
     }
-    let json = |text: &str| serde_json::Value::from(text).to_string().trim_matches('"').to_owned();
-    vec![base64::encode([username, ":", password].concat()), json(password), password.to_owned()]
+
+    fn name_in_parent(&mut self, path: &HostPath, there: bool) {
+        let Some(parent) = path.parent() else { return };
+        let Some(HostEntry::Directory(mut names)) = self.get(&parent).cloned() else { return };
+        match names.binary_search_by(|name| name.as_str().cmp(path.name())) {
+            Err(at) if there => names.insert(at, path.name().to_owned()),
+            Ok(at) if !there => drop(names.remove(at)),
+            _ => return,
+        }
+        self.insert(parent, HostEntry::Directory(names));
+    }
+}
+
+/// Settings for one target host that files of the host hold: they add to what is declared.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// Host, with a port if the rules name one.
+    pub host: String,
+    /// Certificates of authorities, PEM.
+    pub authorities: Vec<Vec<u8>>,
+    /// Client certificate and key, PEM; `None` if the runtime presents none.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// True if the certificate of the host is not verified.
+    pub skip_verify: bool,
+    /// Headers of every request, by name.
+    pub headers: BTreeMap<String, String>,
+    /// True if users of the host bring credentials, as with docker and podman.
+    pub users_log_in: bool,
+}
+
+/// Without keys and headers: they may be credentials.
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact")
+            .field("host", &self.host)
+            .field("authorities", &self.authorities.len())
+            .field("client", &self.client.is_some())
+            .field("skip_verify", &self.skip_verify)
+            .field("headers", &self.headers.keys())
+            .finish_non_exhaustive()
+    }
 }

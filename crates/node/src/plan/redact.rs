@@ -1,8 +1,8 @@
-//! Texts of a host without the credentials in them, ours and those of others.
+//! Redacts the credentials in texts of a host.
 
 use image_swap_text::redact::without_userinfo;
 
-/// What stands in place of a credential.
+/// The replacement of a credential.
 const REDACTED: &str = "<redacted>";
 
 /// Keys whose values are credentials, in whatever runtime's file.

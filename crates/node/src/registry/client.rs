@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::{
+    connection::{Answer, Tls, Trust, ask},
+    error::Error,
+};
 use hyper::{HeaderMap, Method, Uri, header::WWW_AUTHENTICATE};
 use image_swap_core::{
     declaration::{Declaration, Registry},
@@ -10,11 +14,6 @@ use image_swap_core::{
 use tokio::runtime;
 
 use crate::Contact;
-
-use super::{
-    connection::{Answer, Tls, Trust, ask},
-    error::Error,
-};
 
 /// A registry, and what was declared of it. Questions block.
 pub struct Client {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use super::error::Error;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
@@ -23,8 +24,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
-
-use super::error::Error;
 
 /// For one request.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,8 +1,6 @@
 //! Which references to pull.
 
-use image_swap_core::{declaration::Declaration, nodes::Endpoint, reference::Reference};
-
-use super::mirrored;
+use image_swap_core::{declaration::Declaration, mirror::Endpoint, reference::Reference};
 
 /// A registry, and a reference to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +35,13 @@ pub fn candidates(
     all.iter().map(of_host).collect()
 }
 
+/// The mirrors of each registry that has one.
+fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
+    let mirrors = declaration.mirrors();
+    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
+}
+
 fn is_of(image: &str, host: &str) -> bool {
     Reference::parse(image).is_ok_and(|reference| reference.domain() == host)
 }
@@ -67,14 +72,14 @@ fn below<'a>(image: &'a str, endpoint: &Endpoint) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::declaration::Source;
+    use image_swap_core::declaration::DeclarationSource;
 
     use super::*;
 
     #[test]
     fn a_reference_is_what_was_asked_for_or_what_the_host_has() {
         let rules = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::h.io,ghcr.io::h.io/x";
-        let declaration = Declaration::read(Source::Mirrors, rules, 0).unwrap();
+        let declaration = Declaration::read(DeclarationSource::Mirrors, rules, 0).unwrap();
         let known = ["h.io/d/library/nginx:1", "gcr.io/team/app:2", "h.io/q/a:1"].map(String::from);
         let wanted = ["ghcr.io/wanted:1".to_owned()];
         let found = candidates(&declaration, &wanted, &known);

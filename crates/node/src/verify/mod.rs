@@ -6,26 +6,31 @@
 //! from. What the runtime was told, and whether it reads that, is asked of the
 //! plan before.
 
+pub(crate) mod check;
 mod choose;
 
-pub use self::choose::{Candidate, candidates};
-use crate::{
-    Contact, cri,
-    registry::{self, Place},
-};
+use std::time::Duration;
+
 use image_swap_core::{
     declaration::Declaration,
-    nodes::{Endpoint, Fallback},
+    mirror::{Endpoint, Fallback},
     reference::Reference,
 };
-use std::time::Duration;
+
+use crate::{
+    cri,
+    plan::Contact,
+    registry::{self, Place},
+};
+
+pub use self::choose::{Candidate, candidates};
 
 /// How long a pull may take: large images come over slow lines.
 const PULL: Duration = Duration::from_mins(10);
 
 /// What became of one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PullVerdict {
     /// The registry whose references are mirrored.
     pub host: String,
     /// The reference that was pulled, or was to be.
@@ -72,14 +77,14 @@ impl Verifier<'_> {
     /// The machine refuses to wait for sockets.
     pub fn verify(
         &self,
-        client: &mut cri::Client,
+        client: &mut cri::CriClient,
         candidate: &Candidate,
-    ) -> std::io::Result<Verdict> {
+    ) -> std::io::Result<PullVerdict> {
         let host = candidate.host.clone();
         let Some(reference) = &candidate.reference else {
             let why = format!("no image of {host} is known on this host; give one by --image");
             let (reference, digest) = (None, None);
-            return Ok(Verdict { host, reference, digest, source: Source::Untried, why });
+            return Ok(PullVerdict { host, reference, digest, source: Source::Untried, why });
         };
         let pulled = client.pull(reference, PULL);
         let (digest, (source, why)) = match pulled {
@@ -93,7 +98,7 @@ impl Verifier<'_> {
                 (digest, found)
             }
         };
-        Ok(Verdict { host, reference: Some(reference.clone()), digest, source, why })
+        Ok(PullVerdict { host, reference: Some(reference.clone()), digest, source, why })
     }
 
     fn find(
@@ -148,7 +153,7 @@ impl Verifier<'_> {
 }
 
 /// The digest that `image` has under the name of `reference`.
-fn digest(reference: &str, image: &cri::Image) -> Option<String> {
+fn digest(reference: &str, image: &cri::LocalImage) -> Option<String> {
     let reference = Reference::parse(reference).ok()?;
     if let Some(digest) = reference.digest() {
         return Some(digest.to_owned());
@@ -158,11 +163,4 @@ fn digest(reference: &str, image: &cri::Image) -> Option<String> {
         let (of, digest) = digest.split_once('@')?;
         (of == name).then(|| digest.to_owned())
     })
-}
-
-/// The mirrors of each registry that has one.
-fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
-    let mirrors = declaration.mirrors();
-    let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
-    hosts.map(|(host, endpoints)| (host.to_owned(), endpoints.to_vec())).collect()
 }

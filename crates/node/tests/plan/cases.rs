@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use image_swap_core::nodes::Fallback;
+use image_swap_core::mirror::Fallback;
 use image_swap_node::{
-    Action, CASES, Desired, Entry, Form, Ledger, Outcome, Plan, Restart, Runtime,
+    CASES, ConditionAction, ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostPlan,
+    Ledger, PlanOutcome, RestartPolicy,
 };
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
@@ -19,7 +20,7 @@ struct Fixture {
     /// The row that is met.
     case: &'static str,
     host: Host,
-    form: Form,
+    form: ConfigForm,
     fallback: Fallback,
     tokens_alone: bool,
     rules: &'static str,
@@ -29,7 +30,7 @@ struct Fixture {
 /// A host with this containerd and config.toml on which this row is met.
 fn on(case: &'static str, version: &str, config: &str) -> Fixture {
     let host = Host::containerd(version).with(CONFIG, config);
-    let (form, fallback) = (Form::CertsD, Fallback::Upstream);
+    let (form, fallback) = (ConfigForm::CertsD, Fallback::Upstream);
     Fixture {
         case,
         host,
@@ -56,7 +57,7 @@ impl Fixture {
         self
     }
 
-    fn form(mut self, form: Form) -> Self {
+    fn form(mut self, form: ConfigForm) -> Self {
         self.form = form;
         self
     }
@@ -164,12 +165,12 @@ fn containerd() -> Vec<Fixture> {
         on("unreadable", "1.7.24", IMAGE_BUILDER).with(DROP_IN, "[x\n"),
         Fixture {
             host: Host::containerd("1.7.24")
-                .with_entry(CONFIG, Entry::Link("/nix/x".to_owned(), None)),
+                .with_entry(CONFIG, HostEntry::Link("/nix/x".to_owned(), None)),
             ..on("link", "1.7.24", "")
         },
         Fixture {
             host: Host::containerd("1.7.24")
-                .with_entry(CONFIG, Entry::Other("a socket".to_owned())),
+                .with_entry(CONFIG, HostEntry::Other("a socket".to_owned())),
             ..on("no-file", "1.7.24", "")
         },
         on("cannot-edit", "1.7.24", "version = 2\nplugins = \"none\"\n"),
@@ -193,32 +194,32 @@ fn containerd() -> Vec<Fixture> {
         on("spegel", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/_backup/docker.io/hosts.toml", ""),
         Fixture { host: told.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },
-        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(Form::Page) },
+        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(ConfigForm::Page) },
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 2}"),
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 1}"),
-        on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(Form::Page),
-        on("mirrors-kill", "2.2.1", IMAGE_BUILDER).form(Form::Mirrors),
-        on("mirrors-kill", "2.7.0", IMAGE_BUILDER).form(Form::Page),
-        on("mirrors-unknown", "?", IMAGE_BUILDER).form(Form::Page),
+        on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(ConfigForm::Page),
+        on("mirrors-kill", "2.2.1", IMAGE_BUILDER).form(ConfigForm::Mirrors),
+        on("mirrors-kill", "2.7.0", IMAGE_BUILDER).form(ConfigForm::Page),
+        on("mirrors-unknown", "?", IMAGE_BUILDER).form(ConfigForm::Page),
         on(
             "mirrors-foreign",
             "1.7.24",
             &registry(&format!("[{CRI}.registry.mirrors.\"docker.io\"]\nendpoint = [\"m.io\"]")),
         )
-        .form(Form::Page),
+        .form(ConfigForm::Page),
         Fixture {
             more: "INSECURE: \"true\"",
-            ..on("mirrors-trust", "2.1.9", IMAGE_BUILDER).form(Form::Mirrors)
+            ..on("mirrors-trust", "2.1.9", IMAGE_BUILDER).form(ConfigForm::Mirrors)
         },
         Fixture {
             fallback: Fallback::Never,
-            ..on("mirrors-never", "1.7.24", IMAGE_BUILDER).form(Form::Mirrors)
+            ..on("mirrors-never", "1.7.24", IMAGE_BUILDER).form(ConfigForm::Mirrors)
         },
     ]
 }
 
 /// A host with another runtime on which this row is met.
-fn with(case: &'static str, runtime: Runtime) -> Fixture {
+fn with(case: &'static str, runtime: ContainerRuntime) -> Fixture {
     Fixture { host: Host::of(runtime, "1.30.0"), ..on(case, "1.7.24", "") }
 }
 
@@ -234,48 +235,48 @@ fn others() -> Vec<Fixture> {
     let mut generated = on("owner-generated", "1.7.24", "");
     generated.host.config = Some("/var/lib/rancher/k3s/agent/etc/containerd/config.toml");
     vec![
-        with("registries-one", Runtime::Crio)
+        with("registries-one", ContainerRuntime::Crio)
             .with("/etc/containers/registries.conf", "[registries.search]\nregistries = []\n"),
-        with("registries-later", Runtime::Podman).with(drop_in, prefix),
-        with("registries-earlier", Runtime::Podman).with("/etc/containers/registries.conf", prefix),
-        with("registries-target", Runtime::Podman)
+        with("registries-later", ContainerRuntime::Podman).with(drop_in, prefix),
+        with("registries-earlier", ContainerRuntime::Podman).with("/etc/containers/registries.conf", prefix),
+        with("registries-target", ContainerRuntime::Podman)
             .with(drop_in, "[[registry]]\nlocation = \"h.io\"\ninsecure = true\n"),
-        with("registries-blocked", Runtime::Crio)
+        with("registries-blocked", ContainerRuntime::Crio)
             .with(drop_in, "[[registry]]\nlocation = \"h.io\"\nblocked = true\n"),
-        with("registries-longer", Runtime::Crio).with(drop_in, longer),
-        with("registries-longer", Runtime::Podman)
+        with("registries-longer", ContainerRuntime::Crio).with(drop_in, longer),
+        with("registries-longer", ContainerRuntime::Podman)
             .with(drop_in, "[[registry]]\nprefix = \"*.io/library\"\nlocation = \"m.io\"\n"),
-        never(with("registries-longer-never", Runtime::Crio).with(drop_in, longer)),
-        with("registries-invalid", Runtime::Crio)
+        never(with("registries-longer-never", ContainerRuntime::Crio).with(drop_in, longer)),
+        with("registries-invalid", ContainerRuntime::Crio)
             .with("/etc/containers/registries.conf", "[[registry]]\nlocation = \"https://m.io\"\n"),
-        with("crio-auth", Runtime::Crio).with("/etc/crio/crio.conf", auth),
-        with("registries-yaml", Runtime::K3s)
+        with("crio-auth", ContainerRuntime::Crio).with("/etc/crio/crio.conf", auth),
+        with("registries-yaml", ContainerRuntime::K3s)
             .with("/etc/rancher/k3s/registries.yaml", "mirrors:\n  docker.io:\n    endpoint: [m.io]\n"),
-        with("registries-yaml-empty", Runtime::K3s)
+        with("registries-yaml-empty", ContainerRuntime::K3s)
             .with("/etc/rancher/k3s/registries.yaml", "# mirrors:\n"),
-        with("registries-yaml-empty", Runtime::Rke2)
+        with("registries-yaml-empty", ContainerRuntime::Rke2)
             .with("/etc/rancher/rke2/registries.yaml", "mirrors:\n  \"*\":\n"),
-        with("private-registry", Runtime::K3s)
+        with("private-registry", ContainerRuntime::K3s)
             .with("/etc/rancher/k3s/config.yaml", "private-registry: registries.yaml\n"),
-        never(with("rancher-never", Runtime::Rke2)),
-        Fixture { rules: "docker.io::h.io", ..with("daemon-json", Runtime::Docker) }
+        never(with("rancher-never", ContainerRuntime::Rke2)),
+        Fixture { rules: "docker.io::h.io", ..with("daemon-json", ContainerRuntime::Docker) }
             .with("/etc/docker/daemon.json", "{}\n"),
-        Fixture { rules: "docker.io::h.io", ..with("daemon-json-odd", Runtime::Docker) }
+        Fixture { rules: "docker.io::h.io", ..with("daemon-json-odd", ContainerRuntime::Docker) }
             .with("/etc/docker/daemon.json", "{\"registry-mirrors\": \"https://m.io\"}"),
-        Fixture { rules: "docker.io::h.io", ..with("docker-flags", Runtime::Docker) }.with(
+        Fixture { rules: "docker.io::h.io", ..with("docker-flags", ContainerRuntime::Docker) }.with(
             "/etc/systemd/system/docker.service.d/10-minikube.conf",
             "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// --registry-mirror=https://m.io\n",
         ),
-        never(with("docker-never", Runtime::Docker)),
-        with("owner-snap-docker", Runtime::Docker)
+        never(with("docker-never", ContainerRuntime::Docker)),
+        with("owner-snap-docker", ContainerRuntime::Docker)
             .with("/var/snap/docker/current/config/daemon.json", "{}"),
-        Fixture { rules: "docker.io::h.io/d", ..with("no-rule", Runtime::Docker) },
+        Fixture { rules: "docker.io::h.io/d", ..with("no-rule", ContainerRuntime::Docker) },
         on("owner-k0s-edited", "1.7.24", "version = 2\n")
             .with("/etc/k0s/containerd.toml", "version = 2\n")
             .with("/etc/k0s/containerd.d/a.toml", &set(CERTS_D)),
         on("owner-k0s", "1.7.24", "version = 2\n")
             .with("/etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n"),
-        with("owner-microk8s", Runtime::Containerd)
+        with("owner-microk8s", ContainerRuntime::Containerd)
             .with("/var/snap/microk8s/current/args/containerd-template.toml", "version = 2\n"),
         system("owner-openshift", "rhcos"),
         on("owner-nodeadm", "2.1.9", IMAGE_BUILDER).with("/usr/bin/nodeadm", ""),
@@ -296,35 +297,45 @@ fn every_row_of_the_table_is_planned_as_it_says() {
     {
         let row = CASES.iter().find(|row| row.name == case).unwrap_or_else(|| panic!("{case}"));
         let declaration = declare(rules, more);
-        let desired = Desired { form, fallback, ..desired(&declaration) };
+        let desired = DesiredConfig { form, fallback, ..desired(&declaration) };
         met.insert(case);
         host.tokens_alone = tokens_alone;
         let mut after = host.clone();
         match host.plan(&desired) {
             Err(refusal) => {
-                assert_eq!((refusal.case, row.action), (case, Action::Refuse), "{refusal}");
-                assert!(refusal.to_string().ends_with(row.words), "{refusal}");
+                assert_eq!(
+                    (refusal.case, row.action),
+                    (case, ConditionAction::Refuse),
+                    "{refusal}"
+                );
+                assert!(refusal.to_string().ends_with(row.advice), "{refusal}");
             }
             Ok(plan) => {
                 let cases: Vec<&str> = plan.cases.iter().map(|case| case.name).collect();
                 assert!(cases.contains(&case), "{case} among {cases:?}");
-                assert_ne!(row.action, Action::Refuse, "{case}");
-                let note = |plan: &Plan| plan.notes.iter().any(|note| note.contains(row.words));
+                assert_ne!(row.action, ConditionAction::Refuse, "{case}");
+                let note =
+                    |plan: &HostPlan| plan.notes.iter().any(|note| note.contains(row.advice));
                 assert!(note(&plan), "{case}: {:?}", plan.notes);
                 after.apply(&desired);
                 let again = after.plan(&desired).unwrap();
                 // What was edited is no news any more.
-                assert_eq!(note(&again), row.action == Action::Keep, "{case}: {:?}", again.notes);
+                assert_eq!(
+                    note(&again),
+                    row.action == ConditionAction::Keep,
+                    "{case}: {:?}",
+                    again.notes
+                );
                 assert_eq!(
                     (again.outcome(), again.steps),
-                    (Outcome::InPlace, Vec::new()),
+                    (PlanOutcome::InPlace, Vec::new()),
                     "{case}"
                 );
                 // Nothing is half done without leave to restart.
-                let never = Desired { restart: Restart::Never, ..desired };
+                let never = DesiredConfig { restart: RestartPolicy::Never, ..desired };
                 let outcome = host.plan(&never).unwrap().outcome();
                 let expected =
-                    if plan.restart.is_some() { Outcome::NeedsRestart } else { plan.outcome() };
+                    if plan.restart.is_some() { PlanOutcome::NeedsRestart } else { plan.outcome() };
                 assert_eq!(outcome, expected, "{case}");
                 if case != "changed" {
                     after.restore();
@@ -346,7 +357,7 @@ fn the_table_in_the_documentation_is_that_of_the_code() {
     let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
     let expected: Vec<String> = CASES
         .iter()
-        .map(|row| format!("| `{}` | {} | {} | {} |", row.name, row.found, row.action, row.words))
+        .map(|row| format!("| `{}` | {} | {} | {} |", row.name, row.found, row.action, row.advice))
         .collect();
     assert_eq!(rows.join("\n"), expected.join("\n"));
 }

@@ -1,6 +1,8 @@
 //! containerd, told by files below `certs.d`.
 
-use image_swap_node::{Desired, Entry, Outcome, Restart, State, Step};
+use image_swap_node::{
+    DesiredConfig, FileState, HostEntry, PlanOutcome, PlannedStep, RestartPolicy,
+};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
@@ -12,16 +14,16 @@ fn a_fresh_host_gets_files_and_one_edit() {
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = before.clone();
     let plan = host.plan(&desired(&declaration)).unwrap();
-    assert_eq!(plan.outcome(), Outcome::ChangeAndRestart);
+    assert_eq!(plan.outcome(), PlanOutcome::ChangeAndRestart);
     insta::assert_snapshot!(plan.diff(&host.observe(None)));
-    let restart = plan.steps.iter().position(|step| matches!(step, Step::Restart { .. }));
+    let restart = plan.steps.iter().position(|step| matches!(step, PlannedStep::Restart { .. }));
     let last_write = plan.steps.iter().rposition(|step| step.path() == Some(&CONFIG.into()));
     assert_eq!(restart, last_write.map(|at| at + 1));
 
     host.apply(&desired(&declaration));
     let again = host.plan(&desired(&declaration)).unwrap();
-    assert_eq!((again.steps.len(), again.outcome()), (0, Outcome::InPlace));
-    assert!(again.rows.iter().all(|row| row.state == State::InPlace), "{:?}", again.rows);
+    assert_eq!((again.steps.len(), again.outcome()), (0, PlanOutcome::InPlace));
+    assert!(again.rows.iter().all(|row| row.state == FileState::InPlace), "{:?}", again.rows);
 
     host.restore();
     assert_eq!(host.existing(), before.existing());
@@ -31,15 +33,15 @@ fn a_fresh_host_gets_files_and_one_edit() {
 fn without_leave_to_restart_nothing_is_to_be_done() {
     let declaration = declared(RULES);
     let host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
-    let desired = Desired { restart: Restart::Never, ..desired(&declaration) };
+    let desired = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let plan = host.plan(&desired).unwrap();
-    assert_eq!(plan.outcome(), Outcome::NeedsRestart);
+    assert_eq!(plan.outcome(), PlanOutcome::NeedsRestart);
     // Where the directory is set already, nothing has to be restarted.
     let set = format!(
         "{IMAGE_BUILDER}[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"
     );
     let host = Host::containerd("1.7.24").with(CONFIG, &set);
-    assert_eq!(host.plan(&desired).unwrap().outcome(), Outcome::Change);
+    assert_eq!(host.plan(&desired).unwrap().outcome(), PlanOutcome::Change);
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn only_our_edits_leave_what_others_edited_since() {
 #[test]
 fn a_link_in_place_of_the_configuration_is_not_replaced() {
     let declaration = declared(RULES);
-    let link = Entry::Link("/nix/store/config.toml".to_owned(), None);
+    let link = HostEntry::Link("/nix/store/config.toml".to_owned(), None);
     let host = Host::containerd("1.7.24").with_entry(CONFIG, link);
     assert_eq!(host.plan(&desired(&declaration)).unwrap_err().case, "link");
 }

@@ -1,13 +1,15 @@
 //! A host in memory.
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
 };
 use image_swap_node::{
-    Desired, Entry, File, Files, Form, HostPath, Observed, Outcome, Plan, Refusal, Restart,
-    Runtime, Step, Version, plan, restore,
+    ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath,
+    HostPlan, ObservedHost, PlanOutcome, PlanRefusal, PlannedStep, RestartPolicy, Version, plan,
+    restore,
 };
+use image_swap_testkit::registry_info;
 
 /// The config.toml that images for Cluster API come with.
 pub(crate) const IMAGE_BUILDER: &str = "\
@@ -33,26 +35,26 @@ pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 /// A whole host, all of whose files are known.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Host {
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: ContainerRuntime,
     pub(crate) version: Option<Version>,
     pub(crate) tokens_alone: bool,
     /// True for the image of a host.
     pub(crate) at_rest: bool,
     /// The main file, if its service says so.
     pub(crate) config: Option<&'static str>,
-    pub(crate) disk: Files,
+    pub(crate) disk: HostFiles,
 }
 
 impl Host {
     /// A host with containerd and the files of an image.
     pub(crate) fn containerd(version: &str) -> Self {
-        Self::of(Runtime::Containerd, version)
+        Self::of(ContainerRuntime::Containerd, version)
     }
 
     /// A host with nothing but a runtime.
-    pub(crate) fn of(runtime: Runtime, version: &str) -> Self {
-        let mut disk = Files::default();
-        disk.insert("/", Entry::Directory(Vec::new()));
+    pub(crate) fn of(runtime: ContainerRuntime, version: &str) -> Self {
+        let mut disk = HostFiles::default();
+        disk.insert("/", HostEntry::Directory(Vec::new()));
         let version = Version::parse(version);
         Self { runtime, version, tokens_alone: false, at_rest: false, config: None, disk }
             .with("/etc/os-release", "ID=debian\n")
@@ -62,27 +64,27 @@ impl Host {
     /// The same with a file.
     #[must_use]
     pub(crate) fn with(mut self, path: &str, text: &str) -> Self {
-        self.write(path, File::public(text));
+        self.write(path, HostFile::public(text));
         self
     }
 
     /// The same with something else at `path`.
     #[must_use]
-    pub(crate) fn with_entry(mut self, path: &str, entry: Entry) -> Self {
-        self.write(path, File::public(""));
+    pub(crate) fn with_entry(mut self, path: &str, entry: HostEntry) -> Self {
+        self.write(path, HostFile::public(""));
         self.disk.insert(path, entry);
         self
     }
 
-    pub(crate) fn write(&mut self, path: &str, file: File) {
+    pub(crate) fn write(&mut self, path: &str, file: HostFile) {
         let path = HostPath::new(path);
         let mut above: Vec<HostPath> =
             std::iter::successors(path.parent(), HostPath::parent).collect();
         above.reverse();
         for path in above {
-            self.disk.apply(&Step::MakeDirectory { path, mode: 0o755 });
+            self.disk.apply(&PlannedStep::MakeDirectory { path, mode: 0o755 });
         }
-        self.disk.apply(&Step::Write { path, file });
+        self.disk.apply(&PlannedStep::Write { path, file });
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
@@ -90,47 +92,47 @@ impl Host {
     }
 
     /// Looks at all that a plan needs, as a shell does.
-    pub(crate) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
-        let mut observed = Observed::new(self.runtime, self.version);
+    pub(crate) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
+        let mut observed = ObservedHost::new(self.runtime, self.version);
         observed.tokens_alone = self.tokens_alone;
         observed.at_rest = self.at_rest;
         if let Some(config) = self.config {
             observed.arguments = vec!["--config".to_owned(), config.to_owned()];
         }
-        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
+        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(HostEntry::Absent));
         observed
     }
 
-    pub(crate) fn plan(&self, desired: &Desired<'_>) -> Result<Plan, Refusal> {
+    pub(crate) fn plan(&self, desired: &DesiredConfig<'_>) -> Result<HostPlan, PlanRefusal> {
         plan(desired, &self.observe(Some(desired)))
     }
 
     /// Plans and does it.
     #[track_caller]
-    pub(crate) fn apply(&mut self, desired: &Desired<'_>) -> Plan {
+    pub(crate) fn apply(&mut self, desired: &DesiredConfig<'_>) -> HostPlan {
         let plan = self.plan(desired).unwrap();
         self.carry_out(&plan);
         plan
     }
 
     #[track_caller]
-    pub(crate) fn restore(&mut self) -> Plan {
-        let plan = restore(&self.observe(None), Restart::Allow).unwrap();
+    pub(crate) fn restore(&mut self) -> HostPlan {
+        let plan = restore(&self.observe(None), RestartPolicy::Allow).unwrap();
         self.carry_out(&plan);
         plan
     }
 
     #[track_caller]
-    fn carry_out(&mut self, plan: &Plan) {
-        assert_ne!(plan.outcome(), Outcome::NeedsRestart);
+    fn carry_out(&mut self, plan: &HostPlan) {
+        assert_ne!(plan.outcome(), PlanOutcome::NeedsRestart);
         for step in &plan.steps {
             self.disk.apply(step);
         }
     }
 
     /// All files and directories that there are.
-    pub(crate) fn existing(&self) -> Vec<(&HostPath, &Entry)> {
-        self.disk.iter().filter(|(_, entry)| **entry != Entry::Absent).collect()
+    pub(crate) fn existing(&self) -> Vec<(&HostPath, &HostEntry)> {
+        self.disk.iter().filter(|(_, entry)| **entry != HostEntry::Absent).collect()
     }
 }
 
@@ -141,23 +143,25 @@ pub(crate) fn declared(rules: &str) -> Declaration {
 
 /// The same with further lines.
 pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
-         {}\n  MIRROR_REGISTRIES: |\n    {}\n",
-        if more.is_empty() { "INSECURE: \"false\"" } else { more },
-        rules.replace('\n', "\n    ")
-    );
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    let mut text = registry_info(&[
+        ("DOMAIN", "h.io"),
+        ("BASE_PATH", "d"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "pass\"word"),
+        ("MIRROR_REGISTRIES", rules),
+    ]);
+    let more = if more.is_empty() { "INSECURE: \"false\"" } else { more };
+    text += &["  ", more, "\n"].concat();
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 /// What the command's defaults desire, with a restart.
-pub(crate) fn desired(declaration: &Declaration) -> Desired<'_> {
-    Desired {
+pub(crate) fn desired(declaration: &Declaration) -> DesiredConfig<'_> {
+    DesiredConfig {
         declaration,
-        form: Form::CertsD,
+        form: ConfigForm::CertsD,
         fallback: Fallback::Upstream,
-        restart: Restart::Allow,
+        restart: RestartPolicy::Allow,
         header_over_http: false,
     }
 }

@@ -1,6 +1,6 @@
 //! containerd, told by the mirrors table of config.toml.
 
-use image_swap_node::{Desired, Form, Outcome};
+use image_swap_node::{ConfigForm, DesiredConfig, PlanOutcome};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
@@ -28,10 +28,10 @@ fn lines(text: &str) -> Vec<&str> {
 #[test]
 fn the_page_form_leaves_exactly_the_lines_of_the_page() {
     let declaration = declared(&page_rules());
-    let desired = Desired { form: Form::Page, ..desired(&declaration) };
+    let desired = DesiredConfig { form: ConfigForm::Page, ..desired(&declaration) };
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = before.clone();
-    assert_eq!(host.apply(&desired).outcome(), Outcome::ChangeAndRestart);
+    assert_eq!(host.apply(&desired).outcome(), PlanOutcome::ChangeAndRestart);
     assert_eq!(lines(host.text(CONFIG).unwrap()), lines(PAGE));
     assert_eq!(host.plan(&desired).unwrap().steps, []);
     host.restore();
@@ -55,7 +55,7 @@ fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
 #[test]
 fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
     let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");
-    let desired = Desired { form: Form::Mirrors, ..desired(&declaration) };
+    let desired = DesiredConfig { form: ConfigForm::Mirrors, ..desired(&declaration) };
     let theirs = format!(
         "{IMAGE_BUILDER}  [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n    endpoint = [\"https://old.io\"]\n\
          [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]\n    endpoint = [\"https://kept.io\"]\n"
@@ -68,7 +68,7 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
     assert_eq!(host.plan(&desired).unwrap().steps, []);
     // Another rule: what was ours leaves, what was theirs stays.
     let fewer = declare("quay.io::h.io/q", "INSECURE: \"true\"");
-    host.apply(&Desired { declaration: &fewer, ..desired });
+    host.apply(&DesiredConfig { declaration: &fewer, ..desired });
     let text = host.text(CONFIG).unwrap();
     assert!(
         text.contains("old.io") && text.contains("kept.io") && !text.contains("h.io/v2/d"),
@@ -82,12 +82,12 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
 fn what_the_table_does_not_say_is_named() {
     let declaration = declare("docker.io::h.io/d", "INSECURE: \"true\"");
     for (version, form, lost) in [
-        ("1.7.24", Form::Page, Some("does not say INSECURE, USERNAME and PASSWORD")),
-        ("1.7.24", Form::Mirrors, None),
-        ("2.1.9", Form::Mirrors, Some("does not say INSECURE")),
+        ("1.7.24", ConfigForm::Page, Some("does not say INSECURE, USERNAME and PASSWORD")),
+        ("1.7.24", ConfigForm::Mirrors, None),
+        ("2.1.9", ConfigForm::Mirrors, Some("does not say INSECURE")),
     ] {
         let host = Host::containerd(version).with(CONFIG, IMAGE_BUILDER);
-        let plan = host.plan(&Desired { form, ..desired(&declaration) }).unwrap();
+        let plan = host.plan(&DesiredConfig { form, ..desired(&declaration) }).unwrap();
         let note = plan.notes.iter().find(|note| note.contains("does not say"));
         assert_eq!(note.is_some(), lost.is_some(), "{version}: {note:?}");
         assert!(lost.is_none_or(|lost| note.unwrap().contains(&format!("{lost}:"))), "{note:?}");

@@ -1,7 +1,9 @@
 //! Runtimes beside a containerd of its own.
 
-use image_swap_core::nodes::Fallback;
-use image_swap_node::{Desired, Form, Outcome, Restart, Runtime, Step};
+use image_swap_core::mirror::Fallback;
+use image_swap_node::{
+    ConfigForm, ContainerRuntime, DesiredConfig, PlanOutcome, PlannedStep, RestartPolicy,
+};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, desired};
 
@@ -9,10 +11,10 @@ const RULES: &str = "docker.io::h.io,quay.io::h.io/q";
 
 /// Applies, sees that all is in place then, and restores; the diff in between.
 #[track_caller]
-fn there_and_back(before: &Host, desired: &Desired<'_>) -> String {
+fn there_and_back(before: &Host, desired: &DesiredConfig<'_>) -> String {
     let mut host = before.clone();
     let plan = host.apply(desired);
-    assert_eq!(host.plan(desired).unwrap().outcome(), Outcome::InPlace);
+    assert_eq!(host.plan(desired).unwrap().outcome(), PlanOutcome::InPlace);
     host.restore();
     assert_eq!(host.existing(), before.existing());
     plan.diff(&before.observe(Some(desired)))
@@ -21,7 +23,13 @@ fn there_and_back(before: &Host, desired: &Desired<'_>) -> String {
 #[test]
 fn every_runtime_is_told_in_its_own_files() {
     let declaration = declare(RULES, "INSECURE: \"true\"");
-    for runtime in [Runtime::Crio, Runtime::Podman, Runtime::K3s, Runtime::Rke2, Runtime::Docker] {
+    for runtime in [
+        ContainerRuntime::Crio,
+        ContainerRuntime::Podman,
+        ContainerRuntime::K3s,
+        ContainerRuntime::Rke2,
+        ContainerRuntime::Docker,
+    ] {
         let diff = there_and_back(&Host::of(runtime, "1.30.0"), &desired(&declaration));
         insta::assert_snapshot!(runtime.name(), diff);
     }
@@ -30,32 +38,33 @@ fn every_runtime_is_told_in_its_own_files() {
 #[test]
 fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
     let declaration = declare(RULES, "");
-    let never = Desired { restart: Restart::Never, ..desired(&declaration) };
-    let mut host = Host::of(Runtime::Crio, "1.30.0");
-    assert_eq!(host.plan(&never).unwrap().outcome(), Outcome::NeedsRestart);
+    let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
+    let mut host = Host::of(ContainerRuntime::Crio, "1.30.0");
+    assert_eq!(host.plan(&never).unwrap().outcome(), PlanOutcome::NeedsRestart);
     host.apply(&desired(&declaration));
     // The credentials are known: another rule is a matter of reading again.
     let more = declare("docker.io::h.io,quay.io::h.io/q,gcr.io::h.io/g", "");
-    let plan = host.plan(&Desired { declaration: &more, ..never }).unwrap();
-    assert_eq!(plan.outcome(), Outcome::Change);
-    assert!(plan.steps.contains(&Step::Reload { runtime: Runtime::Crio }));
+    let plan = host.plan(&DesiredConfig { declaration: &more, ..never }).unwrap();
+    assert_eq!(plan.outcome(), PlanOutcome::Change);
+    assert!(plan.steps.contains(&PlannedStep::Reload { runtime: ContainerRuntime::Crio }));
 }
 
 #[test]
 fn fallback_never_is_taken_from_the_configuration_of_k3s() {
     let declaration = declare(RULES, "");
-    let desired = Desired { fallback: Fallback::Never, ..desired(&declaration) };
+    let desired = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let flag = "disable-default-registry-endpoint: true\n";
-    let host = Host::of(Runtime::K3s, "1.30.0").with("/etc/rancher/k3s/config.yaml.d/a.yaml", flag);
+    let host = Host::of(ContainerRuntime::K3s, "1.30.0")
+        .with("/etc/rancher/k3s/config.yaml.d/a.yaml", flag);
     let plan = host.plan(&desired).unwrap();
-    assert_eq!(plan.outcome(), Outcome::ChangeAndRestart);
+    assert_eq!(plan.outcome(), PlanOutcome::ChangeAndRestart);
     assert!(plan.rows.iter().all(|row| row.urls.len() == 1), "{:?}", plan.rows);
 }
 
 #[test]
 fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
     let declaration = declare(RULES, "");
-    let plan = Host::of(Runtime::Docker, "28.5.2").plan(&desired(&declaration)).unwrap();
+    let plan = Host::of(ContainerRuntime::Docker, "28.5.2").plan(&desired(&declaration)).unwrap();
     assert_eq!(plan.inexpressible.len(), 1);
     assert_eq!(plan.rows.len(), 1);
 }
@@ -67,7 +76,7 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
                   \"registry-mirrors\": [\"https://user:hunter2@m.io\"]\n}\n";
     let declaration = declare(RULES, "INSECURE: \"true\"");
     let desired = desired(&declaration);
-    let before = Host::of(Runtime::Docker, "28.5.2").with(DAEMON, theirs);
+    let before = Host::of(ContainerRuntime::Docker, "28.5.2").with(DAEMON, theirs);
     let diff = there_and_back(&before, &desired);
     assert!(!diff.contains("hunter2"), "{diff}");
     insta::assert_snapshot!(diff);
@@ -77,11 +86,11 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
     host.apply(&desired);
     let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);
     let mut host = host.clone().with(DAEMON, &more);
-    assert_eq!(host.plan(&desired).unwrap().outcome(), Outcome::InPlace);
+    assert_eq!(host.plan(&desired).unwrap().outcome(), PlanOutcome::InPlace);
     // What is declared no more leaves.
     let other = declare("docker.io::k.io", "");
     let mut moved = host.clone();
-    moved.apply(&Desired { declaration: &other, ..desired });
+    moved.apply(&DesiredConfig { declaration: &other, ..desired });
     let text = moved.text(DAEMON).unwrap();
     assert!(text.contains("[\"https://k.io\", \"https://user:hunter2@m.io\"]"), "{text}");
     assert!(!text.contains("h.io"), "{text}");
@@ -95,7 +104,7 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
 #[test]
 fn registries_yaml_of_another_tool_is_refused_by_key() {
     let declaration = declare(RULES, "");
-    for runtime in [Runtime::K3s, Runtime::Rke2] {
+    for runtime in [ContainerRuntime::K3s, ContainerRuntime::Rke2] {
         for (text, found) in [
             ("mirrors: {docker.io: {endpoint: [https://s3cret@o.io]}}", "mirrors.\"docker.io\""),
             ("configs: {o.io: {auth: {password: s3cret}}}", "configs.\"o.io\""),
@@ -123,13 +132,16 @@ fn credential_left_out_over_http_is_noted() {
     let containerd = || Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut tokens = containerd();
     tokens.tokens_alone = true;
-    let others = [Runtime::Crio, Runtime::K3s, Runtime::Rke2];
-    let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), Form::CertsD));
-    let hosts =
-        [(containerd(), Form::CertsD), (tokens, Form::CertsD), (containerd(), Form::Mirrors)];
+    let others = [ContainerRuntime::Crio, ContainerRuntime::K3s, ContainerRuntime::Rke2];
+    let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), ConfigForm::CertsD));
+    let hosts = [
+        (containerd(), ConfigForm::CertsD),
+        (tokens, ConfigForm::CertsD),
+        (containerd(), ConfigForm::Mirrors),
+    ];
     for (host, form) in hosts.into_iter().chain(others) {
-        let left_out = Desired { form, ..desired(&declaration) };
-        let sent = Desired { header_over_http: true, ..left_out };
+        let left_out = DesiredConfig { form, ..desired(&declaration) };
+        let sent = DesiredConfig { header_over_http: true, ..left_out };
         for (desired, is_noted) in [(left_out, true), (sent, false)] {
             let plan = host.plan(&desired).unwrap();
             let found = plan.notes.iter().any(|note| note.contains("plain HTTP"));

@@ -1,7 +1,8 @@
 //! Certificates, credentials and policies in files of other tools.
 
-use image_swap_core::nodes::Fallback;
-use image_swap_node::{Desired, File, Outcome, Runtime};
+use image_swap_core::mirror::Fallback;
+use image_swap_node::{ContainerRuntime, DesiredConfig, HostFile, PlanOutcome};
+use image_swap_testkit::config_with_path;
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
@@ -13,10 +14,7 @@ const TARGET: &str = "/etc/containerd/certs.d/h.io";
 const REGISTRIES: &str = "/etc/containers/registries.conf.d/50-image-swap.conf";
 
 fn with_directories(list: &str) -> Host {
-    let config = format!(
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{list}\"\n"
-    );
-    Host::containerd("1.7.24").with(CONFIG, &config)
+    Host::containerd("1.7.24").with(CONFIG, &config_with_path(list))
 }
 
 fn containerd() -> Host {
@@ -30,12 +28,17 @@ fn authority() -> String {
 
 /// Applies, and returns the host then; a second plan is empty, and `restore` brings all back.
 #[track_caller]
-fn applied(before: &Host, desired: &Desired<'_>) -> Host {
+fn applied(before: &Host, desired: &DesiredConfig<'_>) -> Host {
     let mut host = before.clone();
     let plan = host.apply(desired);
     assert!(!plan.diff(&before.observe(Some(desired))).contains("dTpw"));
     let again = host.plan(desired).unwrap();
-    assert_eq!(again.outcome(), Outcome::InPlace, "{}", again.diff(&host.observe(Some(desired))));
+    assert_eq!(
+        again.outcome(),
+        PlanOutcome::InPlace,
+        "{}",
+        again.diff(&host.observe(Some(desired)))
+    );
     let mut restored = host.clone();
     restored.restore();
     assert_eq!(restored.existing(), before.existing());
@@ -128,7 +131,7 @@ fn settings_of_the_registry_itself_are_kept() {
     let row = plan.rows.iter().find(|row| row.host == "quay.io").unwrap();
     assert_eq!(row.urls.last().unwrap(), "https://h.io/v2/q");
     // What no one requests needs no settings.
-    let never = Desired { fallback: Fallback::Never, ..desired(&declaration) };
+    let never = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let host = applied(&before, &never);
     assert!(!host.text(HUB).unwrap().contains("dTpw"));
 }
@@ -164,7 +167,7 @@ fn registries_conf_keeps_policies_of_other_files() {
     let written = "[[registry]]\nlocation = \"quay.io\"\nblocked = true\n\
                   [[registry]]\nprefix = \"docker.io\"\nlocation = \"m.io/hub\"\ninsecure = true\n\
                   [[registry.mirror]]\nlocation = \"h.io/m\"\ninsecure = true\n";
-    let before = Host::of(Runtime::Crio, "1.30.0").with(main, written);
+    let before = Host::of(ContainerRuntime::Crio, "1.30.0").with(main, written);
     let host = applied(&before, &desired(&declaration));
     let text = host.text(REGISTRIES).unwrap();
     let tables: Vec<&str> = text.split("[[registry]]").collect();
@@ -182,14 +185,14 @@ fn registries_conf_keeps_policies_of_other_files() {
 fn certificates_of_podman_stay_where_they_are_read() {
     let declaration = declare("docker.io::h.io/d", &authority());
     let docker = "/etc/docker/certs.d/h.io";
-    let before = Host::of(Runtime::Podman, "5.0.0")
+    let before = Host::of(ContainerRuntime::Podman, "5.0.0")
         .with(&format!("{docker}/client.cert"), AUTHORITY)
         .with(&format!("{docker}/client.key"), KEY);
     let host = applied(&before, &desired(&declaration));
     assert_eq!(host.text("/etc/containers/certs.d/h.io/ca.crt"), None);
     assert_eq!(host.text(&format!("{docker}/ca.crt")), Some(AUTHORITY));
     // For docker and podman every `.crt` of the directory counts.
-    for runtime in [Runtime::Podman, Runtime::Docker] {
+    for runtime in [ContainerRuntime::Podman, ContainerRuntime::Docker] {
         let declaration = declare("docker.io::h.io", &authority());
         let before = Host::of(runtime, "28.5.2").with(&format!("{docker}/ca.crt"), OTHER);
         let host = applied(&before, &desired(&declaration));
@@ -208,8 +211,9 @@ fn daemon_json_is_the_one_that_dockerd_is_started_with() {
     let variable =
         "[Service]\nEnvironment=\"O=--config-file /opt/d.json\"\nExecStart=/usr/bin/dockerd $O\n";
     for (path, text) in [(drop_in, start), ("/etc/default/docker", defaults), (drop_in, variable)] {
-        let before =
-            Host::of(Runtime::Docker, "28.5.2").with("/opt/d.json", "{}\n").with(path, text);
+        let before = Host::of(ContainerRuntime::Docker, "28.5.2")
+            .with("/opt/d.json", "{}\n")
+            .with(path, text);
         let host = applied(&before, &desired(&declaration));
         assert!(host.text("/opt/d.json").unwrap().contains("https://h.io"), "{path}");
         assert_eq!(host.text("/etc/docker/daemon.json"), None);
@@ -224,8 +228,8 @@ fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
     };
     let marked = [&[0xef, 0xbb, 0xbf], &b"{\"debug\": true}"[..]].concat();
     for bytes in [Vec::new(), b"\n".to_vec(), marked, utf16("{\"debug\": true}\n")] {
-        let mut before = Host::of(Runtime::Docker, "28.5.2");
-        before.write("/etc/docker/daemon.json", File::public(bytes.clone()));
+        let mut before = Host::of(ContainerRuntime::Docker, "28.5.2");
+        before.write("/etc/docker/daemon.json", HostFile::public(bytes.clone()));
         let host = applied(&before, &desired(&declaration));
         let edited = &host.disk.file(&"/etc/docker/daemon.json".into()).unwrap().bytes;
         let mark = bytes.iter().take(2).take_while(|byte| **byte > 0x7f);
@@ -244,7 +248,7 @@ fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
         ("/etc/rancher/k3s/config.yaml.d/9.yaml", "private-registry: \"/opt/r.yaml\"\n"),
         ("/etc/systemd/system/k3s.service", unit),
     ] {
-        let before = Host::of(Runtime::K3s, "1.30.0").with(path, text);
+        let before = Host::of(ContainerRuntime::K3s, "1.30.0").with(path, text);
         let host = applied(&before, &desired(&declaration));
         assert!(host.text("/opt/r.yaml").unwrap().contains("https://h.io/v2/d"), "{path}");
         assert_eq!(host.text("/etc/rancher/k3s/registries.yaml"), None, "{path}");
@@ -256,7 +260,7 @@ fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
     let declaration = declared("docker.io::h.io/d");
     let path = "/etc/rancher/k3s/registries.yaml";
     let written = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
-    let before = Host::of(Runtime::K3s, "1.30.0").with(path, written);
+    let before = Host::of(ContainerRuntime::K3s, "1.30.0").with(path, written);
     let host = applied(&before, &desired(&declaration));
     has(&host, path, &["\"*\":", "\"ghcr.io\":", "\"docker.io\":", "- \"https://h.io/v2/d\""]);
     assert_eq!(host.text(path).unwrap().matches("docker.io\":").count(), 1);
@@ -266,11 +270,10 @@ fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
 fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
     let declaration = declared("docker.io::h.io/d");
     let managed = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
-    let registry = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = ";
     let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
     let before = Host::containerd("1.7.24")
         .with("/etc/k0s/containerd.toml", managed)
-        .with("/etc/k0s/containerd.d/a.toml", &format!("{registry}\"/etc/k0s/certs.d\"\n"))
+        .with("/etc/k0s/containerd.d/a.toml", &config_with_path("/etc/k0s/certs.d"))
         .with("/etc/k0s/containerd.d/nvidia.toml", nvidia);
     let host = applied(&before, &desired(&declaration));
     has(&host, "/etc/k0s/certs.d/docker.io/hosts.toml", &["[host.\"https://h.io/v2/d\"]"]);
@@ -278,23 +281,24 @@ fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
     let args = "/var/snap/microk8s/current/args";
     let hosts = format!("{args}/certs.d/docker.io/hosts.toml");
     let before = Host::containerd("1.7.24").with(&hosts, "server = \"https://docker.io\"\n");
-    let template = format!("{registry}\"${{SNAP_DATA}}/args/certs.d\"\n");
+    let template = config_with_path("${SNAP_DATA}/args/certs.d");
     for before in
         [before.clone(), before.with(&format!("{args}/containerd-template.toml"), &template)]
     {
         let host = applied(&before, &desired(&declaration));
         has(&host, &hosts, &["[host.\"https://h.io/v2/d\"]"]);
-        assert_eq!(before.plan(&desired(&declaration)).unwrap().outcome(), Outcome::Change);
+        assert_eq!(before.plan(&desired(&declaration)).unwrap().outcome(), PlanOutcome::Change);
     }
 }
 
 #[test]
 fn image_of_a_host_needs_no_restart() {
     let declaration = declared("docker.io::h.io/d");
-    let never = Desired { restart: image_swap_node::Restart::Never, ..desired(&declaration) };
-    for runtime in [Runtime::Containerd, Runtime::Crio, Runtime::K3s] {
+    let never =
+        DesiredConfig { restart: image_swap_node::RestartPolicy::Never, ..desired(&declaration) };
+    for runtime in [ContainerRuntime::Containerd, ContainerRuntime::Crio, ContainerRuntime::K3s] {
         let before = Host { at_rest: true, ..Host::of(runtime, "2.1.9") };
-        assert_eq!(before.plan(&never).unwrap().outcome(), Outcome::Change, "{runtime}");
+        assert_eq!(before.plan(&never).unwrap().outcome(), PlanOutcome::Change, "{runtime}");
         applied(&before, &never);
     }
 }
@@ -303,17 +307,17 @@ fn image_of_a_host_needs_no_restart() {
 fn file_with_a_credential_belongs_to_root_and_restore_brings_the_owner_back() {
     let declaration = declared("docker.io::h.io/d");
     let mut before = containerd();
-    before.write(HUB, File { owner: Some((1000, 1000)), ..File::public("[host]\n") });
+    before.write(HUB, HostFile { owner: Some((1000, 1000)), ..HostFile::public("[host]\n") });
     let host = applied(&before, &desired(&declaration));
     let file = host.disk.file(&HUB.into()).unwrap();
     assert_eq!((file.mode, file.owner), (0o600, None));
     // A credential that an earlier version wrote for another user is written again.
     let mut host = host;
-    host.write(HUB, File { owner: Some((1000, 1000)), ..file_of(&host, HUB) });
-    assert_eq!(host.plan(&desired(&declaration)).unwrap().outcome(), Outcome::Change);
+    host.write(HUB, HostFile { owner: Some((1000, 1000)), ..file_of(&host, HUB) });
+    assert_eq!(host.plan(&desired(&declaration)).unwrap().outcome(), PlanOutcome::Change);
 }
 
-fn file_of(host: &Host, path: &str) -> File {
+fn file_of(host: &Host, path: &str) -> HostFile {
     host.disk.file(&path.into()).unwrap().clone()
 }
 

@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 #[error("expected {expected}, found {}", if *.at_end { "the end" } else { "something else" })]
 pub struct SyntaxError {
     /// The expected token.
-    pub expected: Expected,
+    pub expected: ExpectedToken,
     /// The byte, counted from 0.
     pub at: usize,
     /// True if the text ends there.
@@ -34,7 +34,7 @@ impl SyntaxError {
 
 /// A token that JSON requires at the byte of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedToken {
     /// An object, array, string, number, `true`, `false` or `null`.
     Value,
     /// A member's name.
@@ -63,7 +63,7 @@ pub enum Expected {
     End,
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExpectedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Value => "a value",

@@ -23,8 +23,8 @@ mod string;
 mod write;
 
 pub use self::{
-    error::{Expected, Result, SyntaxError},
-    read::Reader,
+    error::{ExpectedToken, Result, SyntaxError},
+    read::JsonReader,
     write::{push_nested_plain, push_nested_string, push_number, push_string},
 };
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    error::{Expected, Result, SyntaxError},
+    error::{ExpectedToken, Result, SyntaxError},
     simd::{self, Blocks, Carry},
     string,
 };
@@ -13,7 +13,7 @@ use super::{
 /// Each method reads exactly one value. A value of another type than the method's is skipped:
 /// the API server has accepted the object.
 #[derive(Clone, Debug)]
-pub struct Reader<'b> {
+pub struct JsonReader<'b> {
     pub(super) bytes: &'b [u8],
     /// The next byte.
     pub(super) at: usize,
@@ -23,7 +23,7 @@ pub struct Reader<'b> {
     pub(super) carry: Carry,
 }
 
-impl<'b> Reader<'b> {
+impl<'b> JsonReader<'b> {
     /// Returns a reader at the beginning of `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
         // Blocks are read in place: they are large.
@@ -60,11 +60,11 @@ impl<'b> Reader<'b> {
         let mut decoded = Vec::new();
         loop {
             if self.token() != Some(b'"') {
-                return self.fail(Expected::Key);
+                return self.fail(ExpectedToken::Key);
             }
-            let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
+            let Some(raw) = self.scan_string() else { return self.fail(ExpectedToken::Quote) };
             if self.token() != Some(b':') {
-                return self.fail(Expected::Colon);
+                return self.fail(ExpectedToken::Colon);
             }
             self.at += 1;
             let key = if raw.has_escapes {
@@ -78,7 +78,7 @@ impl<'b> Reader<'b> {
             match self.token() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
-                _ => return self.fail(Expected::CommaOrBrace),
+                _ => return self.fail(ExpectedToken::CommaOrBrace),
             }
         }
         self.at += 1;
@@ -105,7 +105,7 @@ impl<'b> Reader<'b> {
             match self.token() {
                 Some(b',') => self.at += 1,
                 Some(b']') => break,
-                _ => return self.fail(Expected::CommaOrBracket),
+                _ => return self.fail(ExpectedToken::CommaOrBracket),
             }
         }
         self.at += 1;
@@ -123,7 +123,7 @@ impl<'b> Reader<'b> {
             return self.skip().map(|()| None);
         }
         let start = self.at + 1;
-        let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
+        let Some(raw) = self.scan_string() else { return self.fail(ExpectedToken::Quote) };
         string::decode(raw).map(Some).map_err(|(expected, at)| {
             Box::new(SyntaxError { expected, at: start + at, at_end: false })
         })
@@ -139,7 +139,7 @@ impl<'b> Reader<'b> {
         if self.token() != Some(b'"') {
             return self.skip().map(|()| None);
         }
-        let Some(raw) = self.scan_string() else { return self.fail(Expected::Quote) };
+        let Some(raw) = self.scan_string() else { return self.fail(ExpectedToken::Quote) };
         Ok(Some(string::decode_key(raw)))
     }
 
@@ -181,7 +181,7 @@ impl<'b> Reader<'b> {
 
     #[inline]
     fn skip_string(&mut self) -> Result<()> {
-        if self.scan_string().is_some() { Ok(()) } else { self.fail(Expected::Quote) }
+        if self.scan_string().is_some() { Ok(()) } else { self.fail(ExpectedToken::Quote) }
     }
 
     /// Skips a number or a word.
@@ -192,7 +192,7 @@ impl<'b> Reader<'b> {
             Some(b'f') => self.skip_word(b"false"),
             Some(b'n') => self.skip_word(b"null"),
             Some(b'-' | b'0'..=b'9') => self.skip_number(),
-            _ => self.fail(Expected::Value),
+            _ => self.fail(ExpectedToken::Value),
         }
     }
 
@@ -213,7 +213,7 @@ impl<'b> Reader<'b> {
     pub fn end(mut self) -> Result<()> {
         match self.token() {
             None => Ok(()),
-            Some(_) => self.fail(Expected::End),
+            Some(_) => self.fail(ExpectedToken::End),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::{
-    error::{Expected, Result, SyntaxError},
-    read::Reader,
+    error::{ExpectedToken, Result, SyntaxError},
+    read::JsonReader,
     simd::{self, BLOCKS, Brackets},
     string::Raw,
 };
@@ -17,7 +17,7 @@ struct Ending {
     has_escapes: bool,
 }
 
-impl<'b> Reader<'b> {
+impl<'b> JsonReader<'b> {
     /// Returns the next byte that is no white space, without consuming it.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
@@ -114,7 +114,7 @@ impl<'b> Reader<'b> {
                 self.at = self.blocks_start + BLOCKS * simd::LEN;
                 if self.at >= self.bytes.len() {
                     self.at = self.bytes.len();
-                    return self.fail(Expected::Bracket);
+                    return self.fail(ExpectedToken::Bracket);
                 }
                 self.read_blocks();
                 index = 0;
@@ -175,7 +175,7 @@ impl<'b> Reader<'b> {
 
     fn skip_digits(&mut self) -> Result<()> {
         if !self.skip_if(|byte| byte.is_ascii_digit()) {
-            return self.fail(Expected::Digit);
+            return self.fail(ExpectedToken::Digit);
         }
         while self.skip_if(|byte| byte.is_ascii_digit()) {}
         Ok(())
@@ -189,14 +189,14 @@ impl<'b> Reader<'b> {
 
     pub(super) fn skip_word(&mut self, word: &[u8]) -> Result<()> {
         if !self.bytes.get(self.at..).unwrap_or_default().starts_with(word) {
-            return self.fail(Expected::Literal);
+            return self.fail(ExpectedToken::Literal);
         }
         self.at += word.len();
         Ok(())
     }
 
     #[cold]
-    pub(super) fn fail<T>(&self, expected: Expected) -> Result<T> {
+    pub(super) fn fail<T>(&self, expected: ExpectedToken) -> Result<T> {
         Err(Box::new(SyntaxError { expected, at: self.at, at_end: self.at >= self.bytes.len() }))
     }
 }

@@ -20,9 +20,9 @@ pub(super) const BLOCKS: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
     /// `"` that begins or ends a string.
-    pub(super) quotes: Marks,
+    pub(super) quotes: BlockMarks,
     /// Backslashes, those that are escaped too.
-    pub(super) backslashes: Marks,
+    pub(super) backslashes: BlockMarks,
     /// True if there is a backslash.
     pub(super) has_backslashes: bool,
     /// True if there is a control character, in a string or between tokens.
@@ -32,9 +32,9 @@ pub(super) struct Blocks {
 
 /// One bit for each byte of all blocks, from the first on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks([[u8; LEN / 8]; BLOCKS]);
+pub(super) struct BlockMarks([[u8; LEN / 8]; BLOCKS]);
 
-impl Marks {
+impl BlockMarks {
     /// Returns the marks of one block: bit 0 is its first byte.
     #[inline]
     pub(super) const fn of(&self, block: usize) -> u64 {
@@ -91,7 +91,7 @@ impl Blocks {
         }
         // A local value stays in registers.
         let least = u8x64::splat(simd, u8::MAX);
-        let mut seen = Seen { carry: *carry, backslashes: 0, least };
+        let mut seen = ScannedBytes { carry: *carry, backslashes: 0, least };
         for (index, chunk) in chunks.iter().take(BLOCKS).enumerate() {
             self.read_block(index, simd, chunk, &mut seen);
         }
@@ -112,7 +112,7 @@ impl Blocks {
         index: usize,
         simd: S,
         chunk: &[u8; LEN],
-        seen: &mut Seen<S>,
+        seen: &mut ScannedBytes<S>,
     ) {
         let chunk = u8x64::load_array_ref(simd, chunk);
         let positions = |byte: u8| chunk.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
@@ -139,7 +139,7 @@ impl Blocks {
 }
 
 /// The state that is kept from block to block, and the marks of all blocks together.
-struct Seen<S: Simd> {
+struct ScannedBytes<S: Simd> {
     carry: Carry,
     /// Positions of backslashes in any block so far.
     backslashes: u64,

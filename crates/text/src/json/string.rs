@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::error::Expected;
+use super::error::ExpectedToken;
 
 /// A string as it was written.
 #[derive(Clone, Copy, Debug)]
@@ -63,17 +63,17 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
 /// Returns the value of a string, borrowed if it has no escapes. An error is the expected token
 /// and its byte between the quotes.
 #[inline]
-pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (Expected, usize)> {
+pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (ExpectedToken, usize)> {
     let Raw { inside, has_escapes, may_have_controls } = raw;
     if !has_escapes && (!may_have_controls || is_printable(inside)) {
         return match std::str::from_utf8(inside) {
             Ok(text) => Ok(Cow::Borrowed(text)),
-            Err(error) => Err((Expected::Utf8, error.valid_up_to())),
+            Err(error) => Err((ExpectedToken::Utf8, error.valid_up_to())),
         };
     }
     match String::from_utf8(unescape(inside)?) {
         Ok(text) => Ok(Cow::Owned(text)),
-        Err(_) => Err((Expected::Utf8, 0)),
+        Err(_) => Err((ExpectedToken::Utf8, 0)),
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
 
 /// Returns `raw` without its escapes.
 #[cold]
-fn unescape(raw: &[u8]) -> Result<Vec<u8>, (Expected, usize)> {
+fn unescape(raw: &[u8]) -> Result<Vec<u8>, (ExpectedToken, usize)> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     loop {
@@ -100,7 +100,7 @@ fn unescape(raw: &[u8]) -> Result<Vec<u8>, (Expected, usize)> {
         rest = match special {
             [] => return Ok(out),
             [b'\\', b'u', digits @ ..] => {
-                let (character, rest) = code_point(digits).ok_or((Expected::Escape, at))?;
+                let (character, rest) = code_point(digits).ok_or((ExpectedToken::Escape, at))?;
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 rest
             }
@@ -112,12 +112,12 @@ fn unescape(raw: &[u8]) -> Result<Vec<u8>, (Expected, usize)> {
                     b'n' => b'\n',
                     b'r' => b'\r',
                     b't' => b'\t',
-                    _ => return Err((Expected::Escape, at)),
+                    _ => return Err((ExpectedToken::Escape, at)),
                 });
                 rest
             }
-            [b'\\'] => return Err((Expected::Escape, at)),
-            [_, ..] => return Err((Expected::NoControl, at)),
+            [b'\\'] => return Err((ExpectedToken::Escape, at)),
+            [_, ..] => return Err((ExpectedToken::NoControl, at)),
         };
     }
 }

@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value};
 
 use super::{
-    Expected, Reader, SyntaxError, push_nested_string, push_number, push_string,
+    ExpectedToken, JsonReader, SyntaxError, push_nested_string, push_number, push_string,
     simd::{self, BLOCKS, Blocks, Carry, LEN},
     string::plain_len,
 };
@@ -13,18 +13,18 @@ use crate::position::Position;
 
 /// Returns the result of skipping all of `text`.
 fn skipped(text: &str) -> Result<(), SyntaxError> {
-    let mut reader = Reader::new(text.as_bytes());
+    let mut reader = JsonReader::new(text.as_bytes());
     reader.skip().and_then(|()| reader.end()).map_err(|error| *error)
 }
 
 /// Reads `text` as a string.
-fn string(text: &str) -> Result<String, Expected> {
-    let read = Reader::new(text.as_bytes()).string();
+fn string(text: &str) -> Result<String, ExpectedToken> {
+    let read = JsonReader::new(text.as_bytes()).string();
     read.map(|text| text.unwrap().into_owned()).map_err(|error| error.expected)
 }
 
 /// Asserts that the next value is `value`.
-fn assert_reads(reader: &mut Reader<'_>, value: &Value) {
+fn assert_reads(reader: &mut JsonReader<'_>, value: &Value) {
     match value {
         Value::Null => assert!(reader.null().unwrap()),
         Value::Bool(truth) => assert_eq!(reader.bool().unwrap(), Some(*truth)),
@@ -103,7 +103,7 @@ proptest! {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         let text = format!("{}{}", " ".repeat(space), text.unwrap());
         prop_assert_eq!(skipped(&text), Ok(()));
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = JsonReader::new(text.as_bytes());
         assert_reads(&mut reader, &value);
         prop_assert!(reader.end().is_ok());
     }
@@ -118,7 +118,7 @@ proptest! {
 
     #[test]
     fn reader_never_panics(bytes in vec(select(b"{}[]\",:\\u0a \xff1-".to_vec()), 0..200)) {
-        let mut reader = Reader::new(&bytes);
+        let mut reader = JsonReader::new(&bytes);
         let _ = reader.members(|reader, _| reader.items(|reader, _| reader.string().map(|_| ())).map(|_| ()));
         let _ = reader.skip();
     }
@@ -215,7 +215,7 @@ proptest! {
     ) {
         let text = Value::from(vec![value; repeated]).to_string();
         let text = format!("{}{text}{}", " ".repeat(space), "]".repeat(LEN));
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = JsonReader::new(text.as_bytes());
         prop_assert!(reader.skip().is_ok());
         prop_assert_eq!(reader.at, text.len() - LEN);
     }
@@ -240,19 +240,19 @@ fn levels() -> Vec<Level> {
 #[test]
 fn invalid_skipped_json_is_rejected_with_position() {
     for (text, expected, at) in [
-        ("", Expected::Value, 0),
-        (" \n", Expected::Value, 2),
-        ("}", Expected::Value, 0),
-        ("nul", Expected::Literal, 0),
-        ("-", Expected::Digit, 1),
-        ("1.", Expected::Digit, 2),
-        ("1e+", Expected::Digit, 3),
-        ("01", Expected::End, 1),
-        ("1 2", Expected::End, 2),
-        ("\"a", Expected::Quote, 2),
-        ("\"a\\\"", Expected::Quote, 4),
-        ("[1", Expected::Bracket, 2),
-        ("{\"a\":\"}\"", Expected::Bracket, 8),
+        ("", ExpectedToken::Value, 0),
+        (" \n", ExpectedToken::Value, 2),
+        ("}", ExpectedToken::Value, 0),
+        ("nul", ExpectedToken::Literal, 0),
+        ("-", ExpectedToken::Digit, 1),
+        ("1.", ExpectedToken::Digit, 2),
+        ("1e+", ExpectedToken::Digit, 3),
+        ("01", ExpectedToken::End, 1),
+        ("1 2", ExpectedToken::End, 2),
+        ("\"a", ExpectedToken::Quote, 2),
+        ("\"a\\\"", ExpectedToken::Quote, 4),
+        ("[1", ExpectedToken::Bracket, 2),
+        ("{\"a\":\"}\"", ExpectedToken::Bracket, 8),
     ] {
         let error = skipped(text).unwrap_err();
         assert_eq!((error.expected, error.at), (expected, at), "{text}");
@@ -262,17 +262,17 @@ fn invalid_skipped_json_is_rejected_with_position() {
 #[test]
 fn entered_values_follow_the_grammar() {
     for (text, expected, at) in [
-        ("{a:1}", Expected::Key, 1),
-        ("{\"a\":1,}", Expected::Key, 7),
-        ("{\"a\" 1}", Expected::Colon, 5),
-        ("{\"a\":1 \"b\":2}", Expected::CommaOrBrace, 7),
-        ("{\"a\":1]", Expected::CommaOrBrace, 6),
-        ("{\"a\":}", Expected::Value, 5),
-        ("[1 2]", Expected::CommaOrBracket, 3),
-        ("[1,]", Expected::Value, 3),
-        ("[1}", Expected::CommaOrBracket, 2),
+        ("{a:1}", ExpectedToken::Key, 1),
+        ("{\"a\":1,}", ExpectedToken::Key, 7),
+        ("{\"a\" 1}", ExpectedToken::Colon, 5),
+        ("{\"a\":1 \"b\":2}", ExpectedToken::CommaOrBrace, 7),
+        ("{\"a\":1]", ExpectedToken::CommaOrBrace, 6),
+        ("{\"a\":}", ExpectedToken::Value, 5),
+        ("[1 2]", ExpectedToken::CommaOrBracket, 3),
+        ("[1,]", ExpectedToken::Value, 3),
+        ("[1}", ExpectedToken::CommaOrBracket, 2),
     ] {
-        let mut reader = Reader::new(text.as_bytes());
+        let mut reader = JsonReader::new(text.as_bytes());
         let error = if text.starts_with('{') {
             reader.members(|reader, _| reader.skip()).unwrap_err()
         } else {
@@ -284,11 +284,11 @@ fn entered_values_follow_the_grammar() {
 
 #[test]
 fn malformed_strings_are_refused() {
-    assert_eq!(string("\"\\x\""), Err(Expected::Escape));
-    assert_eq!(string("\"\\u12g4\""), Err(Expected::Escape));
-    assert_eq!(string("\"\\u12\""), Err(Expected::Escape));
-    assert_eq!(string("\"a\nb\""), Err(Expected::NoControl));
-    assert_eq!(string("\"a\\n\nb\""), Err(Expected::NoControl));
+    assert_eq!(string("\"\\x\""), Err(ExpectedToken::Escape));
+    assert_eq!(string("\"\\u12g4\""), Err(ExpectedToken::Escape));
+    assert_eq!(string("\"\\u12\""), Err(ExpectedToken::Escape));
+    assert_eq!(string("\"a\nb\""), Err(ExpectedToken::NoControl));
+    assert_eq!(string("\"a\\n\nb\""), Err(ExpectedToken::NoControl));
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_surrogate_without_its_pair_is_a_replacement_character() {
 
 #[test]
 fn value_of_another_type_is_skipped() {
-    let mut reader = Reader::new(br#"[{"a":[1]},"b",-1.5e3,true,null] "#);
+    let mut reader = JsonReader::new(br#"[{"a":[1]},"b",-1.5e3,true,null] "#);
     let is_array = reader.items(|reader, index| {
         match index {
             0 => assert_eq!(reader.string()?, None),
@@ -331,5 +331,5 @@ fn position_counts_lines_and_characters() {
 }
 
 fn skipped_members(text: &str) -> SyntaxError {
-    *Reader::new(text.as_bytes()).members(|reader, _| reader.skip()).unwrap_err()
+    *JsonReader::new(text.as_bytes()).members(|reader, _| reader.skip()).unwrap_err()
 }

@@ -6,13 +6,13 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 
 /// The side whose lines come first if both add lines at one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum First {
+pub(super) enum FirstChange {
     One,
     Other,
 }
 
 /// Returns `base` with the changes of `one` and of `other`; `None` if they conflict.
-pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option<String> {
+pub(super) fn merged(base: &str, one: &str, other: &str, first: FirstChange) -> Option<String> {
     let texts = [base, one, other].map(SplitLines::new);
     let [base, one, other] = &texts;
     let (ones, others) = (changes(base, one), changes(base, other));
@@ -31,7 +31,11 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: First) -> Option
             (Some(a), Some(b)) if a.overlaps(b) => return None,
             (Some(a), Some(b)) => {
                 let (a, b) = ((a.at.start, a.at.end), (b.at.start, b.at.end));
-                if a < b || a == b && first == First::One { ones.next() } else { others.next() }
+                if a < b || a == b && first == FirstChange::One {
+                    ones.next()
+                } else {
+                    others.next()
+                }
             }
         };
         let change = change?;
@@ -90,7 +94,8 @@ mod tests {
     use super::*;
 
     fn both(base: &str, one: &str, other: &str) -> Option<String> {
-        let [a, b] = [First::One, First::Other].map(|first| merged(base, one, other, first));
+        let [a, b] =
+            [FirstChange::One, FirstChange::Other].map(|first| merged(base, one, other, first));
         assert_eq!(a, b);
         a
     }
@@ -125,7 +130,7 @@ mod tests {
     #[test]
     fn additions_at_one_position_are_ordered() {
         let added = |first| merged("a\nb\n", "a\n1\nb\n", "a\n2\nb\n", first).unwrap();
-        assert_eq!(added(First::One), "a\n1\n2\nb\n");
-        assert_eq!(added(First::Other), "a\n2\n1\nb\n");
+        assert_eq!(added(FirstChange::One), "a\n1\n2\nb\n");
+        assert_eq!(added(FirstChange::Other), "a\n2\n1\nb\n");
     }
 }

@@ -8,7 +8,7 @@ use super::{
     document::{NotToml, Toml},
     edit::EditError,
     leaf::{Path, dotted},
-    merge::{First, merged},
+    merge::{FirstChange, merged},
 };
 
 /// A text without the reverted edits.
@@ -43,7 +43,7 @@ pub fn revert(before: &str, edited: &str, now: &str) -> Result<Reverted, CannotR
     let (was, wrote) = (Meaning::of(before)?, Meaning::of(edited)?);
     let (expected, left) = Meaning::of(now)?.without(&was, &wrote);
     // Unchanged lines of an edit are removed as they were added, blank ones too.
-    let by_lines = [First::One, First::Other]
+    let by_lines = [FirstChange::One, FirstChange::Other]
         .into_iter()
         .filter_map(|first| merged(edited, before, now, first))
         .find(|text| Meaning::of(text).is_ok_and(|found| found == expected));

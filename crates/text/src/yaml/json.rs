@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::{DEPTH_MAX, Error, Kind, Node, NodeId, Position, Style, Tree};
+use super::{DEPTH_MAX, Error, Node, NodeId, NodeKind, Position, Style, Tree};
 
 const BOM: char = '\u{feff}';
 
@@ -78,7 +78,7 @@ impl<'s> Walker<'s> {
         let place = self.place();
         // The number of the node is below those of its children.
         self.tree.nodes.push(Node {
-            kind: Kind::Sequence(Vec::new()),
+            kind: NodeKind::Sequence(Vec::new()),
             range: start..start,
             place,
             anchored: false,
@@ -98,7 +98,7 @@ impl<'s> Walker<'s> {
                     entries.push((key, self.value(depth + 1)?));
                     self.skip(b',');
                 }
-                Kind::Mapping(entries)
+                NodeKind::Mapping(entries)
             }
             Some(b'[') => {
                 self.at += 1;
@@ -107,15 +107,15 @@ impl<'s> Walker<'s> {
                     items.push(self.value(depth + 1)?);
                     self.skip(b',');
                 }
-                Kind::Sequence(items)
+                NodeKind::Sequence(items)
             }
-            Some(b'"') => Kind::Scalar(self.string(place)?, Style::DoubleQuoted),
+            Some(b'"') => NodeKind::Scalar(self.string(place)?, Style::DoubleQuoted),
             Some(_) => {
                 let rest = &self.tree.source[start..];
                 let end = rest.find(|c: char| c.is_ascii_whitespace() || ",:]}[{\"".contains(c));
                 let literal = &rest[..end.unwrap_or(rest.len()).max(1)];
                 self.at += literal.len();
-                Kind::Scalar(Cow::Borrowed(literal), Style::Plain)
+                NodeKind::Scalar(Cow::Borrowed(literal), Style::Plain)
             }
             None => return Err(fail(place, "expected a value, found the end")),
         };

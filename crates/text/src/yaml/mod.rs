@@ -3,7 +3,7 @@
 //! Errors name line and column, and edits replace byte ranges: no text is printed from the tree.
 //! Aliases stay aliases, so a document that multiplies itself costs nothing.
 //!
-//! The parser reads every text that `kubectl` reads, also if YAML 1.2 forbids it: see [`adapt`].
+//! The parser reads every text that `kubectl` reads, also if YAML 1.2 forbids it: see `adapt`.
 
 mod adapt;
 mod json;
@@ -35,7 +35,7 @@ pub struct Tree<'s> {
 #[derive(Debug)]
 pub struct Node<'s> {
     /// The kind, with its value or its children.
-    pub kind: Kind<'s>,
+    pub kind: NodeKind<'s>,
     /// The bytes in the source: of a scalar, the value with quotes, without anchor and tag.
     pub range: Range<usize>,
     /// The position of the first byte.
@@ -50,7 +50,7 @@ pub struct Node<'s> {
 
 /// The kind of a node.
 #[derive(Debug)]
-pub enum Kind<'s> {
+pub enum NodeKind<'s> {
     /// A scalar: its value after escapes, and its style.
     Scalar(Cow<'s, str>, Style),
     /// A sequence.
@@ -114,7 +114,7 @@ impl<'s> Tree<'s> {
     pub fn resolve(&self, id: NodeId) -> NodeId {
         match self.node(id).kind {
             // The target of an alias is never an alias: only content has anchors.
-            Kind::Alias(target) => target,
+            NodeKind::Alias(target) => target,
             _ => id,
         }
     }
@@ -122,7 +122,7 @@ impl<'s> Tree<'s> {
     /// Returns the value of the scalar `id`, aliases followed.
     pub fn scalar(&self, id: NodeId) -> Option<&str> {
         match &self.node(self.resolve(id)).kind {
-            Kind::Scalar(value, _) => Some(value),
+            NodeKind::Scalar(value, _) => Some(value),
             _ => None,
         }
     }
@@ -130,7 +130,7 @@ impl<'s> Tree<'s> {
     /// True if `id` is an empty plain scalar, `~` or `null`.
     pub fn is_null(&self, id: NodeId) -> bool {
         match &self.node(self.resolve(id)).kind {
-            Kind::Scalar(value, Style::Plain) => {
+            NodeKind::Scalar(value, Style::Plain) => {
                 matches!(value.as_ref(), "" | "~" | "null" | "Null" | "NULL")
             }
             _ => false,
@@ -140,7 +140,7 @@ impl<'s> Tree<'s> {
     /// Returns the entries of the mapping `id`, aliases followed; empty if it is no mapping.
     pub fn entries(&self, id: NodeId) -> &[(NodeId, NodeId)] {
         match &self.node(self.resolve(id)).kind {
-            Kind::Mapping(entries) => entries,
+            NodeKind::Mapping(entries) => entries,
             _ => &[],
         }
     }
@@ -148,7 +148,7 @@ impl<'s> Tree<'s> {
     /// Returns the items of the sequence `id`, aliases followed; empty if it is no sequence.
     pub fn items(&self, id: NodeId) -> &[NodeId] {
         match &self.node(self.resolve(id)).kind {
-            Kind::Sequence(items) => items,
+            NodeKind::Sequence(items) => items,
             _ => &[],
         }
     }
@@ -217,15 +217,15 @@ impl<'s, 'a> Builder<'s, 'a> {
             let (event, span) = item.map_err(|error| self.refused(&error))?;
             match event {
                 Event::Scalar(value, style, anchor, tag) => {
-                    let kind = Kind::Scalar(keep(value), written(style));
+                    let kind = NodeKind::Scalar(keep(value), written(style));
                     self.add(kind, &span, anchor, tag.is_some(), false);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
-                    let kind = Kind::Sequence(Vec::new());
+                    let kind = NodeKind::Sequence(Vec::new());
                     self.begin(kind, &span, anchor, tag.is_some(), style)?;
                 }
                 Event::MappingStart(style, anchor, tag) => {
-                    let kind = Kind::Mapping(Vec::new());
+                    let kind = NodeKind::Mapping(Vec::new());
                     self.begin(kind, &span, anchor, tag.is_some(), style)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
@@ -247,7 +247,7 @@ impl<'s, 'a> Builder<'s, 'a> {
                                 .to_owned(),
                         });
                     };
-                    self.add(Kind::Alias(target), &span, 0, false, false);
+                    self.add(NodeKind::Alias(target), &span, 0, false, false);
                 }
                 Event::DocumentStart(..) => self.anchors.clear(),
                 _ => {}
@@ -258,7 +258,7 @@ impl<'s, 'a> Builder<'s, 'a> {
 
     fn begin(
         &mut self,
-        kind: Kind<'s>,
+        kind: NodeKind<'s>,
         span: &Span,
         anchor: usize,
         tagged: bool,
@@ -275,19 +275,26 @@ impl<'s, 'a> Builder<'s, 'a> {
     }
 
     /// Adds a node below the innermost open collection, and opens a collection.
-    fn add(&mut self, kind: Kind<'s>, span: &Span, anchor: usize, tagged: bool, opens_flow: bool) {
+    fn add(
+        &mut self,
+        kind: NodeKind<'s>,
+        span: &Span,
+        anchor: usize,
+        tagged: bool,
+        opens_flow: bool,
+    ) {
         let id = NodeId(self.tree.nodes.len());
         let in_flow = self.open.last().is_some_and(|open| open.in_flow);
-        let opens = matches!(kind, Kind::Sequence(_) | Kind::Mapping(_));
+        let opens = matches!(kind, NodeKind::Sequence(_) | NodeKind::Mapping(_));
         let (range, place) = (self.range(span), self.place(span));
         self.tree.nodes.push(Node { kind, range, place, anchored: anchor != 0, tagged, in_flow });
         match self.open.last_mut() {
             None => self.tree.documents.push(id),
             Some(open) => match (&mut self.tree.nodes[open.id.0].kind, open.key.take()) {
-                (Kind::Sequence(items), _) => items.push(id),
-                (Kind::Mapping(entries), Some(key)) => entries.push((key, id)),
-                (Kind::Mapping(_), None) => open.key = Some(id),
-                (Kind::Scalar(..) | Kind::Alias(_), _) => {}
+                (NodeKind::Sequence(items), _) => items.push(id),
+                (NodeKind::Mapping(entries), Some(key)) => entries.push((key, id)),
+                (NodeKind::Mapping(_), None) => open.key = Some(id),
+                (NodeKind::Scalar(..) | NodeKind::Alias(_), _) => {}
             },
         }
         if anchor != 0 {

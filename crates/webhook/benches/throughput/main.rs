@@ -12,38 +12,30 @@
     reason = "a benchmark prints what it measured"
 )]
 
-mod constant;
-mod load;
 mod process;
-mod sample;
-mod statistics;
 
 use std::{
     env,
-    error::Error,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{MapForm, RuleSet, parse};
+use image_swap_load::{
+    Outcome, closed, constant,
+    http::{Protocol, ReviewClient, connect},
+    runtime, sample,
+    statistics::{interval, median, quantile},
+};
 use image_swap_serve::{
     Limits,
     pki::{CertificateInForce, LocalAuthority},
 };
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Runtime},
-};
+use tokio::net::TcpListener;
 
-use self::{
-    load::{Load, Protocol},
-    process::Process,
-    statistics::{interval, median, quantile},
-};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use self::process::Process;
 
 /// Short rounds, and many: other work of the machine meets both servers alike.
 const ROUND: Duration = Duration::from_millis(100);
@@ -64,10 +56,6 @@ fn main() -> Outcome<()> {
         // `cargo test --benches`: nothing here can fail.
         _ => Ok(()),
     }
-}
-
-fn runtime(workers: usize) -> Outcome<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
 async fn measure() -> Outcome<()> {
@@ -100,8 +88,8 @@ async fn compare(
     protocol: Protocol,
     authority: &Path,
 ) -> Outcome<()> {
-    let mut our_load = Load::connect(ours.address, authority, protocol).await?;
-    let mut other_load = Load::connect(other.address, authority, protocol).await?;
+    let mut our_load = connect(ours.address, authority, protocol).await?;
+    let mut other_load = connect(other.address, authority, protocol).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let a = round(ours, &mut our_load).await?;
@@ -155,10 +143,10 @@ impl Round {
     }
 }
 
-async fn round(process: &Process, load: &mut Load) -> Outcome<Round> {
+async fn round(process: &Process, load: &mut Vec<ReviewClient>) -> Outcome<Round> {
     let before = process.cpu()?;
     let begun = Instant::now();
-    let requests = load.run(ROUND).await?;
+    let requests = closed(load, ROUND).await?;
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Round { requests, seconds, cpu: process.cpu()? - before })
 }
@@ -206,7 +194,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
         metrics,
     };
     let bound = webhook.bind()?;
-    rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
+    rules.replace(RuleSet::new(parse::rules(sample::RULES, MapForm::List).0));
     let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
     process::announce(bound.address(), bound.admin_address());

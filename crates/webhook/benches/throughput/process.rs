@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{Outcome, sample};
+use image_swap_load::{Outcome, sample};
 
 /// A server process, killed when the value drops.
 pub(crate) struct Process {

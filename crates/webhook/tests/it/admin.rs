@@ -9,11 +9,11 @@ use hyper::{
 use image_swap_webhook::Revision;
 use tokio::net::TcpStream;
 
-use crate::support::{Client, Site, empty, full, mk_rules, odd, post};
+use crate::support::{Client, WebhookServer, empty, full, mk_rules, odd, post};
 
 #[tokio::test]
 async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
-    let site = Site::start_empty(|_| ());
+    let site = WebhookServer::start_empty(|_| ());
     assert_eq!(site.probe("/healthz").await.status, StatusCode::OK);
     let lacks = site.probe("/readyz").await;
     assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -28,7 +28,7 @@ async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
 
 #[tokio::test]
 async fn status_says_what_is_served() {
-    let site = Site::start_empty(|_| ());
+    let site = WebhookServer::start_empty(|_| ());
     let status = async || -> serde_json::Value {
         let answer = site.probe("/status").await;
         assert_eq!(
@@ -58,7 +58,7 @@ async fn status_says_what_is_served() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     site.probe("/").await.refused(StatusCode::NOT_FOUND);
     site.probe("/mutate").await.refused(StatusCode::NOT_FOUND);
     let mut client = Client::h1(TcpStream::connect(site.admin).await.unwrap()).await;
@@ -73,7 +73,7 @@ async fn other_paths_and_methods_are_refused() {
 
 #[tokio::test]
 async fn decisions_requests_and_times_are_counted() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for image in ["nginx", "redis", "ghcr.io/a/b"] {
         client.review(image).await;
@@ -97,7 +97,7 @@ async fn decisions_requests_and_times_are_counted() {
 
 #[tokio::test]
 async fn metrics_are_in_the_openmetrics_format() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     site.swapped("nginx").await;
     let answer = site.probe("/metrics").await;
     let kind = answer.headers[CONTENT_TYPE].to_str().unwrap();
@@ -114,7 +114,7 @@ async fn metrics_are_in_the_openmetrics_format() {
 
 #[tokio::test]
 async fn nothing_that_a_client_sends_makes_a_new_series() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let series = async || {
         let text = site.probe("/metrics").await.text;
         let samples = text.lines().filter(|line| !line.starts_with('#'));

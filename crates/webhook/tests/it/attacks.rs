@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Client, ClientBody, H1, H2, Site, empty, full, mk_padded_review, mk_review, pieces, post,
-    read_to_close, try_tls,
+    Client, ClientBody, H1, H2, WebhookServer, empty, full, mk_padded_review, mk_review, pieces,
+    post, read_to_close, try_tls,
 };
 
 /// The most bytes that clients may occupy: `MEMORY` and `ANSWERS` of limits.rs, one answer
@@ -31,14 +31,14 @@ fn mk_review_of_images() -> Bytes {
     serde_json::to_vec(&review).unwrap().into()
 }
 
-async fn assert_memory_is_bounded(site: &Site) {
+async fn assert_memory_is_bounded(site: &WebhookServer) {
     let used = site.metric("image_swap_client_memory_bytes").await.unwrap();
     assert!(used < MOST, "{used}");
 }
 
 #[tokio::test]
 async fn requests_without_bodies_delay_no_review() {
-    let site = Site::start_with(|limits| limits.body = Duration::from_hours(1)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
     let mut crowd = Vec::new();
     let mut begun = JoinSet::new();
     for _ in 0..40 {
@@ -63,7 +63,7 @@ async fn requests_without_bodies_delay_no_review() {
 
 #[tokio::test]
 async fn announced_bodies_without_bytes_delay_no_large_review() {
-    let site = Site::start_with(|limits| limits.body = Duration::from_hours(1)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
     let mut crowd = Vec::new();
     for _ in 0..40 {
         let mut stream = site.tls(&[H1]).await;
@@ -80,7 +80,7 @@ async fn announced_bodies_without_bytes_delay_no_large_review() {
 
 #[tokio::test]
 async fn unfinished_large_bodies_give_way_to_reviews() {
-    let site = Site::start_with(|limits| limits.body = Duration::from_hours(1)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
     let mut crowd = JoinSet::new();
     for _ in 0..8 {
         let mut stream = site.tls(&[H1]).await;
@@ -104,7 +104,7 @@ async fn unfinished_large_bodies_give_way_to_reviews() {
 }
 
 /// Opens an HTTP/2 connection whose client never takes a byte of an answer.
-async fn without_window(site: &Site) -> http2::SendRequest<ClientBody> {
+async fn without_window(site: &WebhookServer) -> http2::SendRequest<ClientBody> {
     let stream = site.tls(&[H2]).await;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(0);
@@ -115,7 +115,7 @@ async fn without_window(site: &Site) -> http2::SendRequest<ClientBody> {
 
 #[tokio::test]
 async fn http_2_answers_without_a_window_give_way_to_reviews() {
-    let site = Site::start_with(|limits| limits.answer = Duration::from_hours(1)).await;
+    let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_hours(1)).await;
     let review = mk_review_of_images();
     let mut begun = JoinSet::new();
     let mut crowd = Vec::new();
@@ -141,7 +141,7 @@ async fn http_2_answers_without_a_window_give_way_to_reviews() {
 
 #[tokio::test]
 async fn http_2_clients_that_read_no_answer_are_cut() {
-    let site = Site::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
+    let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
     let mut client = without_window(&site).await;
     client.ready().await.unwrap();
     let request = Request::post("https://webhook/mutate").header(CONTENT_TYPE, "application/json");
@@ -154,7 +154,7 @@ async fn http_2_clients_that_read_no_answer_are_cut() {
 
 #[tokio::test]
 async fn http_1_clients_that_read_no_answer_are_cut() {
-    let site = Site::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
+    let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
     let mut stream = site.tls(&[H1]).await;
     let review = mk_review_of_images();
     let head = format!("{HEAD}content-length: {}\r\n\r\n", review.len());
@@ -177,7 +177,7 @@ async fn http_1_clients_that_read_no_answer_are_cut() {
 #[tokio::test]
 async fn concurrent_reviews_of_one_address_are_all_answered() {
     const COUNT: usize = 1800;
-    let site = Site::start_with(|limits| limits.handshake = Duration::from_hours(1)).await;
+    let site = WebhookServer::start_with(|limits| limits.handshake = Duration::from_hours(1)).await;
     let mut clients = Vec::new();
     for _ in 0..COUNT {
         clients.push(site.h1().await);
@@ -195,8 +195,9 @@ async fn concurrent_reviews_of_one_address_are_all_answered() {
 
 #[tokio::test]
 async fn bursts_of_reviews_are_answered_while_others_connect() {
-    let site =
-        Arc::new(Site::start_with(|limits| limits.handshake = Duration::from_hours(1)).await);
+    let site = Arc::new(
+        WebhookServer::start_with(|limits| limits.handshake = Duration::from_hours(1)).await,
+    );
     let mut reviews = JoinSet::new();
     for _ in 0..1800 {
         let site = Arc::clone(&site);
@@ -213,7 +214,7 @@ async fn bursts_of_reviews_are_answered_while_others_connect() {
 
 #[tokio::test]
 async fn more_connections_than_the_memory_holds_keep_no_review_out() {
-    let site = Site::start_with(|limits| limits.connections = 100).await;
+    let site = WebhookServer::start_with(|limits| limits.connections = 100).await;
     let mut crowd = Vec::new();
     for _ in 0..300 {
         crowd.push(site.tcp().await);
@@ -225,7 +226,7 @@ async fn more_connections_than_the_memory_holds_keep_no_review_out() {
 
 #[tokio::test]
 async fn unfinished_handshakes_give_way_to_reviews() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 64;
         limits.handshake = Duration::from_hours(1);
     })
@@ -244,7 +245,7 @@ async fn unfinished_handshakes_give_way_to_reviews() {
 }
 
 /// Connects from another address of this machine.
-async fn connect_from(site: &Site, address: &str) -> TcpStream {
+async fn connect_from(site: &WebhookServer, address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
     socket.connect(site.address).await.unwrap()
@@ -252,7 +253,7 @@ async fn connect_from(site: &Site, address: &str) -> TcpStream {
 
 #[tokio::test]
 async fn the_address_with_most_unfinished_work_gives_way_first() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 20;
         limits.grace = Duration::ZERO;
         limits.body = Duration::from_hours(1);
@@ -281,7 +282,7 @@ async fn the_address_with_most_unfinished_work_gives_way_first() {
 /// API servers behind one address with an attacker: masquerading, or a tunnel.
 #[tokio::test]
 async fn a_review_is_answered_among_attackers_of_its_address() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 50;
         limits.body = Duration::from_hours(1);
     })
@@ -313,7 +314,7 @@ async fn a_review_is_answered_among_attackers_of_its_address() {
 /// As kubelet's probes meet them.
 #[tokio::test]
 async fn keep_alive_connections_on_the_plain_port_keep_no_probe_out() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut crowd = Vec::new();
     for _ in 0..200 {
         let stream = TcpStream::connect(site.admin).await.unwrap();

@@ -19,7 +19,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::HandshakeKind;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Client, H1, Site, client_config, connect, mount, try_tls};
+use crate::support::{Client, H1, WebhookServer, client_config, connect, mount, try_tls};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -42,7 +42,7 @@ fn mk_pair() -> Pair {
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_to_the_next_client_and_open_connections_stay() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let stream = site.tls(&[H1]).await;
     let first = shown(&stream);
     let mut open = Client::h1(stream).await;
@@ -56,7 +56,7 @@ async fn a_new_certificate_is_shown_to_the_next_client_and_open_connections_stay
 
 #[tokio::test]
 async fn without_a_certificate_handshakes_fail_until_there_is_one() {
-    let site = Site::start_empty(|_| ());
+    let site = WebhookServer::start_empty(|_| ());
     assert!(site.try_tls(&[H1]).await.is_err());
     site.certificate.replace(site.issue());
     assert!(site.try_tls(&[H1]).await.is_ok());
@@ -64,7 +64,7 @@ async fn without_a_certificate_handshakes_fail_until_there_is_one() {
 
 #[tokio::test]
 async fn a_client_that_knows_tls_1_2_alone_is_served() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let file = site.authority.certificate_file();
     let config = client_config(&file, &[], &[&rustls::version::TLS12]);
     let stream = connect(site.tcp().await, &config).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_client_that_knows_tls_1_2_alone_is_served() {
 
 #[tokio::test]
 async fn no_session_is_resumed_so_that_every_client_sees_a_new_certificate() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let file = site.authority.certificate_file();
     for version in rustls::ALL_VERSIONS {
         // It would keep a session, were it given one.
@@ -95,14 +95,14 @@ struct Files {
 
 impl Files {
     /// Two files with `pair` in them.
-    fn follow(site: &Site, pair: &Pair) -> Self {
+    fn follow(site: &WebhookServer, pair: &Pair) -> Self {
         let directory = site.directory.path();
         fs::write(directory.join("tls.crt"), &pair.chain).unwrap();
         fs::write(directory.join("tls.key"), &pair.key).unwrap();
         Self::follow_in(site, directory)
     }
 
-    fn follow_in(site: &Site, directory: &Path) -> Self {
+    fn follow_in(site: &WebhookServer, directory: &Path) -> Self {
         let (chain, key) = (directory.join("tls.crt"), directory.join("tls.key"));
         let mut watch = Watch::new(&[&chain, &key]).looking_every(Duration::from_millis(5));
         let first = reload::read_certificate([&chain, &key], &watch.read()).unwrap();
@@ -127,7 +127,7 @@ impl Files {
 }
 
 /// Whether a client that trusts `pair` alone is content with what it is shown.
-async fn is_shown(site: &Site, pair: &Pair) -> bool {
+async fn is_shown(site: &WebhookServer, pair: &Pair) -> bool {
     let root = site.directory.path().join("root.pem");
     fs::write(&root, &pair.chain).unwrap();
     try_tls(site.tcp().await, &root, &[H1]).await.is_ok()
@@ -135,7 +135,7 @@ async fn is_shown(site: &Site, pair: &Pair) -> bool {
 
 #[tokio::test]
 async fn certificate_files_are_followed() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let (one, two) = (mk_pair(), mk_pair());
     let files = Files::follow(&site, &one);
     assert!(is_shown(&site, &one).await);
@@ -149,7 +149,7 @@ async fn certificate_files_are_followed() {
 
 #[tokio::test]
 async fn a_mounted_secret_is_followed_and_never_seen_half_replaced() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let root = site.directory.path().join("mount");
     fs::create_dir(&root).unwrap();
     let mut pair = mk_pair();
@@ -168,7 +168,7 @@ async fn a_mounted_secret_is_followed_and_never_seen_half_replaced() {
 
 #[tokio::test]
 async fn a_broken_pair_is_counted_and_the_last_good_one_stays() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let (one, two) = (mk_pair(), mk_pair());
     let files = Files::follow(&site, &one);
     let mut reloads = site.metrics.certificate_reloads.subscribe();
@@ -194,7 +194,7 @@ async fn a_broken_pair_is_counted_and_the_last_good_one_stays() {
 
 #[tokio::test]
 async fn the_expiry_is_a_metric() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let expires = site.certificate.current().unwrap().expires();
     let days = (expires - now()) / DAY.as_secs();
     assert!((29..=30).contains(&days), "{days}");
@@ -243,7 +243,7 @@ fn an_authority_outlives_its_process() {
 
 #[tokio::test]
 async fn what_a_reopened_authority_issues_is_trusted_by_who_trusted_the_first() {
-    let mut site = Site::start().await;
+    let mut site = WebhookServer::start().await;
     site.authority = LocalAuthority::open(site.directory.path(), SystemTime::now()).unwrap();
     site.certificate.replace(site.issue());
     assert!(site.swapped("nginx").await.is_some());

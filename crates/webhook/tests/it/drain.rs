@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Client, H1, H2, Site, full, mk_review, pieces, post, read_to_close, try_tls,
+    Answer, Client, H1, H2, WebhookServer, full, mk_review, pieces, post, read_to_close, try_tls,
 };
 
 const LONG: Duration = Duration::from_mins(10);
@@ -23,7 +23,7 @@ struct Begun {
 }
 
 impl Begun {
-    async fn on(site: &Site, client: &mut Client) -> Self {
+    async fn on(site: &WebhookServer, client: &mut Client) -> Self {
         let (rest, body) = pieces();
         rest.send(Bytes::copy_from_slice(&mk_review("nginx")[..20])).unwrap();
         client.ready().await;
@@ -40,14 +40,14 @@ impl Begun {
 }
 
 /// Waits until `/readyz` says that the server is leaving.
-async fn draining(site: &Site) {
+async fn draining(site: &WebhookServer) {
     while site.probe("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
         tokio::task::yield_now().await;
     }
 }
 
 /// Waits until nobody listens.
-async fn deaf(site: &Site) {
+async fn deaf(site: &WebhookServer) {
     while TcpStream::connect(site.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -56,7 +56,7 @@ async fn deaf(site: &Site) {
 #[tokio::test]
 async fn a_request_whose_body_ends_after_the_signal_is_answered() {
     for http2 in [false, true] {
-        let mut site = Site::start_with(|limits| limits.linger = Duration::ZERO).await;
+        let mut site = WebhookServer::start_with(|limits| limits.linger = Duration::ZERO).await;
         let mut client = if http2 { site.h2().await } else { site.h1().await };
         let begun = Begun::on(&site, &mut client).await;
         let drain = tokio::spawn(site.take().drain(LONG));
@@ -74,7 +74,7 @@ async fn a_request_whose_body_ends_after_the_signal_is_answered() {
 
 #[tokio::test]
 async fn while_draining_it_is_alive_and_not_ready() {
-    let mut site = Site::start().await;
+    let mut site = WebhookServer::start().await;
     assert_eq!(site.probe("/readyz").await.status, StatusCode::OK);
     let mut client = site.h2().await;
     let begun = Begun::on(&site, &mut client).await;
@@ -88,7 +88,7 @@ async fn while_draining_it_is_alive_and_not_ready() {
 
 #[tokio::test]
 async fn an_http_2_client_is_told_to_go_at_once() {
-    let mut site = Site::start_with(|limits| limits.linger = LONG).await;
+    let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
     let client = site.h2().await;
     let drain = tokio::spawn(site.take().drain(LONG));
     client.closed().await;
@@ -98,7 +98,7 @@ async fn an_http_2_client_is_told_to_go_at_once() {
 /// So that a replica that is given little time to end is not asked until its last moment.
 #[tokio::test]
 async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accepted() {
-    let mut site = Site::start_with(|limits| limits.goaway = LONG).await;
+    let mut site = WebhookServer::start_with(|limits| limits.goaway = LONG).await;
     let mut before = site.h2().await;
     assert!(before.review("nginx").await.swapped().is_some());
     let running = site.take();
@@ -116,7 +116,8 @@ async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accept
 /// An API server whose machine is gone, or that was stopped: the connection stays.
 #[tokio::test]
 async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
-    let mut site = Site::start_with(|limits| limits.goaway = Duration::from_millis(10)).await;
+    let mut site =
+        WebhookServer::start_with(|limits| limits.goaway = Duration::from_millis(10)).await;
     let mut silent = site.tls(&[H2]).await;
     let mut settings = vec![0; 9];
     silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
@@ -128,7 +129,7 @@ async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
 
 #[tokio::test]
 async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_time() {
-    let mut site = Site::start_with(|limits| limits.linger = LONG).await;
+    let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
     let mut client = site.h1().await;
     assert!(client.review("nginx").await.headers.get(CONNECTION).is_none());
     let drain = tokio::spawn(site.take().drain(LONG));
@@ -143,7 +144,7 @@ async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_t
 /// As API servers keep theirs for the next review.
 #[tokio::test]
 async fn idle_connections_do_not_keep_it_from_leaving() {
-    let mut site = Site::start_with(|limits| {
+    let mut site = WebhookServer::start_with(|limits| {
         limits.linger = Duration::from_millis(10);
         limits.goaway = LONG;
     })
@@ -161,7 +162,7 @@ async fn idle_connections_do_not_keep_it_from_leaving() {
 
 #[tokio::test]
 async fn a_client_that_had_connected_is_served() {
-    let mut site = Site::start_with(|limits| limits.linger = LONG).await;
+    let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
     // Known to the kernel, but not yet to the server, which this call does not
     // let run until it is draining.
     let connected = std::net::TcpStream::connect(site.address).unwrap();
@@ -184,7 +185,7 @@ async fn a_client_that_had_connected_is_served() {
 
 #[tokio::test]
 async fn what_does_not_end_in_time_is_cut() {
-    let mut site = Site::start().await;
+    let mut site = WebhookServer::start().await;
     let mut client = site.h1().await;
     let begun = Begun::on(&site, &mut client).await;
     let drained = site.take().drain(Duration::from_millis(100)).await;
@@ -195,7 +196,7 @@ async fn what_does_not_end_in_time_is_cut() {
 
 #[tokio::test]
 async fn a_server_that_is_dropped_is_gone() {
-    let mut site = Site::start().await;
+    let mut site = WebhookServer::start().await;
     let client = site.h1().await;
     drop(site.take());
     client.closed().await;

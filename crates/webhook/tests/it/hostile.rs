@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::support::{H1, H2, Site, mk_review, pieces, post, read_to_close};
+use crate::support::{H1, H2, WebhookServer, mk_review, pieces, post, read_to_close};
 
 #[tokio::test]
 async fn a_client_that_never_says_hello_is_hung_up_on() {
-    let site = Site::start_with(|limits| limits.handshake = Duration::from_millis(100)).await;
+    let site =
+        WebhookServer::start_with(|limits| limits.handshake = Duration::from_millis(100)).await;
     let mut silent = site.tcp().await;
     assert!(site.swapped("nginx").await.is_some());
     assert!(read_to_close(&mut silent).await.is_empty());
@@ -18,7 +19,7 @@ async fn a_client_that_never_says_hello_is_hung_up_on() {
 
 #[tokio::test]
 async fn plain_http_and_noise_on_the_tls_port_end_with_their_connection() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut friend = site.h1().await;
     for noise in [&b"POST /mutate HTTP/1.1\r\nhost: a\r\n\r\n"[..], &[0; 64], &[0xff; 4096]] {
         let mut stream = site.tcp().await;
@@ -31,8 +32,8 @@ async fn plain_http_and_noise_on_the_tls_port_end_with_their_connection() {
 
 #[tokio::test]
 async fn a_client_that_does_not_trust_us_is_counted() {
-    let site = Site::start().await;
-    let stranger = Site::start().await;
+    let site = WebhookServer::start().await;
+    let stranger = WebhookServer::start().await;
     let file = stranger.authority.certificate_file();
     assert!(crate::support::try_tls(site.tcp().await, &file, &[H1]).await.is_err());
     // The server hears of it when it reads the alert, after the client's `connect`.
@@ -43,7 +44,7 @@ async fn a_client_that_does_not_trust_us_is_counted() {
 
 #[tokio::test]
 async fn a_client_that_drips_its_headers_is_hung_up_on() {
-    let site = Site::start_with(|limits| limits.header = Duration::from_millis(50)).await;
+    let site = WebhookServer::start_with(|limits| limits.header = Duration::from_millis(50)).await;
     let mut slow = site.tls(&[H1]).await;
     slow.write_all(b"POST /mutate HTTP/1.1\r\nhost: a\r\nx-drip: ").await.unwrap();
     assert!(site.swapped("nginx").await.is_some());
@@ -52,7 +53,7 @@ async fn a_client_that_drips_its_headers_is_hung_up_on() {
 
 #[tokio::test]
 async fn a_client_that_drips_its_second_request_is_hung_up_on() {
-    let site = Site::start_with(|limits| limits.header = Duration::from_millis(50)).await;
+    let site = WebhookServer::start_with(|limits| limits.header = Duration::from_millis(50)).await;
     let mut slow = site.tls(&[H1]).await;
     let review = mk_review("nginx");
     let head = format!(
@@ -71,7 +72,7 @@ async fn a_client_that_drips_its_second_request_is_hung_up_on() {
 
 #[tokio::test]
 async fn an_http_2_client_that_never_begins_is_hung_up_on() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.idle = Duration::from_millis(100);
         limits.header = Duration::from_millis(50);
     })
@@ -83,7 +84,7 @@ async fn an_http_2_client_that_never_begins_is_hung_up_on() {
 
 #[tokio::test]
 async fn an_http_2_client_that_speaks_http_1_ends_with_its_connection() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut confused = site.tls(&[H2]).await;
     confused.write_all(b"POST /mutate HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     read_to_close(&mut confused).await;
@@ -92,7 +93,7 @@ async fn an_http_2_client_that_speaks_http_1_ends_with_its_connection() {
 
 #[tokio::test]
 async fn a_client_that_is_done_sending_still_gets_its_answer() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut stream = site.tls(&[H1]).await;
     let review = mk_review("nginx");
     let head = format!(
@@ -109,7 +110,7 @@ async fn a_client_that_is_done_sending_still_gets_its_answer() {
 #[tokio::test]
 async fn clients_that_leave_within_a_request_leave_nothing_behind() {
     // More of them than there are places for requests.
-    let site = Site::start_with(|limits| limits.body = Duration::from_mins(10)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_mins(10)).await;
     for number in 0..300 {
         let mut client = if number % 2 == 0 { site.h1().await } else { site.h2().await };
         let (sender, body) = pieces();
@@ -125,7 +126,7 @@ async fn clients_that_leave_within_a_request_leave_nothing_behind() {
 
 #[tokio::test]
 async fn crowds_of_silent_clients_keep_nobody_out() {
-    let site = Site::start_with(|limits| limits.connections = 8).await;
+    let site = WebhookServer::start_with(|limits| limits.connections = 8).await;
     let mut crowd = Vec::new();
     for _ in 0..100 {
         crowd.push(site.tcp().await);
@@ -135,7 +136,7 @@ async fn crowds_of_silent_clients_keep_nobody_out() {
 
 #[tokio::test]
 async fn crowds_on_the_plain_port_keep_no_probe_out() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut crowd = Vec::new();
     for _ in 0..200 {
         crowd.push(TcpStream::connect(site.admin).await.unwrap());

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use hyper::{StatusCode, header::CONTENT_LENGTH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Answer, H2, Site, full, mk_review, pieces, post, read_to_close};
+use crate::support::{Answer, H2, WebhookServer, full, mk_review, pieces, post, read_to_close};
 
 const LIMIT: usize = 8 << 20;
 
 #[tokio::test]
 async fn a_body_of_8_mib_is_read_and_one_byte_more_is_too_large() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     // Read whole, and found to be no JSON.
     let fits = site.h2().await.send(post(full(vec![b' '; LIMIT]))).await;
     fits.refused(StatusCode::BAD_REQUEST);
@@ -27,7 +27,7 @@ async fn a_body_of_8_mib_is_read_and_one_byte_more_is_too_large() {
 
 #[tokio::test]
 async fn a_body_that_does_not_announce_its_length_is_counted() {
-    let site = Site::start_with(|limits| limits.body_bytes = 200_000).await;
+    let site = WebhookServer::start_with(|limits| limits.body_bytes = 200_000).await;
     for mut client in [site.h1().await, site.h2().await] {
         let (sender, body) = pieces();
         for _ in 0..201 {
@@ -40,7 +40,7 @@ async fn a_body_that_does_not_announce_its_length_is_counted() {
 
 #[tokio::test]
 async fn a_body_that_expects_to_continue_is_refused_before_it_is_sent() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut stream = site.tls(&[b"http/1.1"]).await;
     let head = "POST /mutate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
                 expect: 100-continue\r\ncontent-length: 8388609\r\n\r\n";
@@ -51,7 +51,7 @@ async fn a_body_that_expects_to_continue_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn a_slow_body_is_given_up_and_its_connection_closed() {
-    let site = Site::start_with(|limits| limits.body = Duration::from_millis(100)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_millis(100)).await;
     let mut client = site.h1().await;
     let (sender, body) = pieces();
     sender.send(Bytes::from_static(b"{")).unwrap();
@@ -61,7 +61,7 @@ async fn a_slow_body_is_given_up_and_its_connection_closed() {
 
 #[tokio::test]
 async fn a_slow_body_over_http_2_disturbs_no_other_stream() {
-    let site = Site::start_with(|limits| limits.body = Duration::from_millis(100)).await;
+    let site = WebhookServer::start_with(|limits| limits.body = Duration::from_millis(100)).await;
     let mut client = site.h2().await;
     let (sender, body) = pieces();
     sender.send(Bytes::from_static(b"{")).unwrap();
@@ -73,7 +73,7 @@ async fn a_slow_body_over_http_2_disturbs_no_other_stream() {
 
 #[tokio::test]
 async fn headers_beyond_the_limit_are_refused() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let large = "x".repeat(20_000);
     let mut stream = site.tls(&[b"http/1.1"]).await;
     let head = format!("POST /mutate HTTP/1.1\r\nhost: a\r\nlarge: {large}\r\n\r\n");
@@ -90,7 +90,7 @@ async fn headers_beyond_the_limit_are_refused() {
 }
 
 /// The value of one HTTP/2 setting (RFC 9113, 6.5) among those the server begins with.
-async fn setting(site: &Site, wanted: u16) -> u32 {
+async fn setting(site: &WebhookServer, wanted: u16) -> u32 {
     let mut stream = site.tls(&[H2]).await;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut head = [0; 9];
@@ -104,14 +104,14 @@ async fn setting(site: &Site, wanted: u16) -> u32 {
 
 #[tokio::test]
 async fn http_2_clients_are_told_the_limits() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     assert_eq!(setting(&site, 3).await, 32, "SETTINGS_MAX_CONCURRENT_STREAMS");
     assert_eq!(setting(&site, 6).await, 8 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
 }
 
 #[tokio::test]
 async fn more_streams_than_allowed_wait_their_turn() {
-    let site = Site::start_with(|limits| limits.streams = 2).await;
+    let site = WebhookServer::start_with(|limits| limits.streams = 2).await;
     let mut client = site.h2().await;
     // Before the first answer a client may not have heard of the limit.
     assert!(client.review("nginx").await.swapped().is_some());
@@ -127,7 +127,7 @@ async fn more_streams_than_allowed_wait_their_turn() {
 
 #[tokio::test]
 async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.linger = Duration::from_hours(1);
         limits.grace = Duration::ZERO;
@@ -144,7 +144,7 @@ async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
 /// A client that sends a complete request now and then is never long idle.
 #[tokio::test]
 async fn recently_used_connections_make_room_in_the_end() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.linger = Duration::from_hours(1);
     })
@@ -159,7 +159,7 @@ async fn recently_used_connections_make_room_in_the_end() {
 
 #[tokio::test]
 async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 1;
         limits.linger = Duration::from_millis(50);
     })
@@ -172,7 +172,7 @@ async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
 
 #[tokio::test]
 async fn the_oldest_unfinished_body_makes_room() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.grace = Duration::ZERO;
     })
@@ -191,7 +191,7 @@ async fn the_oldest_unfinished_body_makes_room() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_the_end() {
-    let site = Site::start_with(|limits| {
+    let site = WebhookServer::start_with(|limits| {
         limits.idle = Duration::from_millis(100);
         limits.header = Duration::from_millis(50);
     })
@@ -205,7 +205,7 @@ async fn an_idle_connection_is_closed_in_the_end() {
 
 #[tokio::test]
 async fn an_announced_length_beyond_all_reason_is_too_large() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut request = post(full(mk_review("nginx")));
     request.headers_mut().insert(CONTENT_LENGTH, u64::MAX.to_string().parse().unwrap());
     let mut stream = site.tls(&[b"http/1.1"]).await;

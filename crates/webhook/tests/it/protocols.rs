@@ -2,26 +2,26 @@
 
 use hyper::{Method, StatusCode, header::ALLOW};
 
-use crate::support::{Client, Site, full, mk_padded_review, mk_review, odd, post};
+use crate::support::{Client, WebhookServer, full, mk_padded_review, mk_review, odd, post};
 
 const SWAPPED: &str = "mirror.example/docker.io/library/nginx";
 const JSON: Option<&str> = Some("application/json");
 
 #[tokio::test]
 async fn a_review_is_answered_over_http_1_1() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     assert_eq!(site.h1().await.review("nginx").await.swapped().unwrap(), SWAPPED);
 }
 
 #[tokio::test]
 async fn a_review_is_answered_over_http_2() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     assert_eq!(site.h2().await.review("nginx").await.swapped().unwrap(), SWAPPED);
 }
 
 #[tokio::test]
 async fn http_2_is_chosen_when_both_are_offered() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let stream = site.tls(&[b"h2", b"http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     assert!(Client::h2(stream).await.review("nginx").await.swapped().is_some());
@@ -29,14 +29,14 @@ async fn http_2_is_chosen_when_both_are_offered() {
 
 #[tokio::test]
 async fn a_client_that_offers_no_protocol_is_answered_over_http_1_1() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let stream = site.tls(&[]).await;
     assert!(Client::h1(stream).await.review("nginx").await.swapped().is_some());
 }
 
 #[tokio::test]
 async fn one_connection_takes_many_reviews() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     for mut client in [site.h1().await, site.h2().await] {
         for image in ["nginx", "redis", "ghcr.io/a/b", "nginx"] {
             let expected = (!image.starts_with("ghcr"))
@@ -48,7 +48,7 @@ async fn one_connection_takes_many_reviews() {
 
 #[tokio::test]
 async fn one_http_2_connection_takes_many_reviews_at_once() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h2().await;
     let mut answers = Vec::new();
     for number in 0..30 {
@@ -64,7 +64,7 @@ async fn one_http_2_connection_takes_many_reviews_at_once() {
 
 #[tokio::test]
 async fn a_large_review_is_answered_like_a_small_one() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     for mut client in [site.h1().await, site.h2().await] {
         let review = mk_padded_review("nginx", 3 << 20);
         assert_eq!(client.send(post(full(review))).await.swapped().unwrap(), SWAPPED);
@@ -73,7 +73,7 @@ async fn a_large_review_is_answered_like_a_small_one() {
 
 #[tokio::test]
 async fn both_paths_are_answered_and_a_query_is_ignored() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for path in ["/", "/mutate", "/mutate?timeout=5s", "/?timeout=5s"] {
         let answer = client.send(odd(Method::POST, path, JSON)).await;
@@ -83,7 +83,7 @@ async fn both_paths_are_answered_and_a_query_is_ignored() {
 
 #[tokio::test]
 async fn another_path_is_not_found() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for path in ["/mutate/", "/validate", "//", "/metrics"] {
         let message =
@@ -94,7 +94,7 @@ async fn another_path_is_not_found() {
 
 #[tokio::test]
 async fn a_client_that_sends_a_large_body_to_another_path_reads_why_it_was_refused() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     for mut client in [site.h1().await, site.h2().await] {
         let mut request = post(full(vec![b' '; 1 << 20]));
         *request.uri_mut() = "/validate".parse().unwrap();
@@ -105,7 +105,7 @@ async fn a_client_that_sends_a_large_body_to_another_path_reads_why_it_was_refus
 
 #[tokio::test]
 async fn another_method_is_refused_with_the_one_allowed() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
         let answer = client.send(odd(method, "/mutate", JSON)).await;
@@ -116,7 +116,7 @@ async fn another_method_is_refused_with_the_one_allowed() {
 
 #[tokio::test]
 async fn json_is_accepted_with_parameters_and_nothing_else_is() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for json in ["application/json", "application/json; charset=utf-8", "Application/JSON ;a=b"] {
         assert!(
@@ -135,7 +135,7 @@ async fn json_is_accepted_with_parameters_and_nothing_else_is() {
 
 #[tokio::test]
 async fn what_is_no_review_is_refused_and_the_next_one_answered() {
-    let site = Site::start().await;
+    let site = WebhookServer::start().await;
     let no_reviews = [
         "",
         "{",
@@ -157,7 +157,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
 
 #[tokio::test]
 async fn without_rules_a_review_is_put_off() {
-    let site = Site::start_empty(|_| ());
+    let site = WebhookServer::start_empty(|_| ());
     site.certificate.replace(site.issue());
     let mut client = site.h1().await;
     client.review("nginx").await.refused(StatusCode::SERVICE_UNAVAILABLE);

@@ -20,7 +20,7 @@ use image_swap_webhook::{
 };
 use tokio::sync::watch;
 
-use crate::support::{Site, mk_rules, mount};
+use crate::support::{WebhookServer, mk_rules, mount};
 
 const ONE: &str = "docker.io::one.example";
 const TWO: &str = "docker.io::two.example";
@@ -40,7 +40,7 @@ fn accept(text: &str) -> Result<Accepted, String> {
 
 /// A server that follows a file.
 struct Followed {
-    site: Site,
+    site: WebhookServer,
     file: PathBuf,
     reloads: watch::Receiver<ReloadCounts>,
     _following: reload::FileFollower,
@@ -49,7 +49,7 @@ struct Followed {
 impl Followed {
     /// Follows the file that `place` makes in a directory, with [`ONE`] in it.
     async fn start(place: impl FnOnce(&Path) -> PathBuf) -> Self {
-        let site = Site::start().await;
+        let site = WebhookServer::start().await;
         let directory = site.directory.path().join("declaration");
         fs::create_dir(&directory).unwrap();
         let file = place(&directory);

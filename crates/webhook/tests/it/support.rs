@@ -18,11 +18,12 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use image_swap_core::rule::{Form, RuleSet, map};
+use image_swap_core::rule::{MapForm, RuleSet, parse};
 use image_swap_serve::{
     Bound, Limits, RunningServer,
     pki::{Certificate, CertificateInForce, LocalAuthority},
 };
+use image_swap_testkit as testkit;
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -39,7 +40,7 @@ pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
 
 pub(crate) fn mk_rules(list: &str) -> RuleSet {
-    RuleSet::new(map::parse(list, Form::List).0)
+    RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
 /// A review of a new pod with one container.
@@ -49,29 +50,13 @@ pub(crate) fn mk_review(image: &str) -> Vec<u8> {
 
 /// The same, with an annotation of `padding` bytes.
 pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
-    let review = serde_json::json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "web",
-            "namespace": "default",
-            "operation": "CREATE",
-            "object": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "web", "annotations": {"padding": "x".repeat(padding)}},
-                "spec": {"containers": [{"name": "web", "image": image}]},
-            },
-        },
-    });
-    serde_json::to_vec(&review).unwrap()
+    let mut pod = testkit::pod("web", &[("web", image)]);
+    pod["metadata"]["annotations"] = serde_json::json!({ "padding": "x".repeat(padding) });
+    serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
 /// A server on ports that the system chose, with an authority of its own.
-pub(crate) struct Site {
+pub(crate) struct WebhookServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) rules: RulesInForce,
@@ -82,7 +67,7 @@ pub(crate) struct Site {
     running: Option<RunningServer>,
 }
 
-impl Site {
+impl WebhookServer {
     /// With everything it needs.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
-    declaration::{Declaration, Registry, Source},
+    declaration::{Declaration, DeclarationSource, Registry},
     rule::RuleSet,
 };
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn read(rendered: &Rendered) -> Declaration {
     let named = argument(deployment(rendered, "controller"), "chart-secret").unwrap();
     assert_eq!(secret["metadata"]["name"], named);
     secret["metadata"] = json!({"name": "registry-info", "namespace": "jet-system"});
-    Declaration::read(Source::RegistryInfo, &secret.to_string(), 0).unwrap()
+    Declaration::read(DeclarationSource::RegistryInfo, &secret.to_string(), 0).unwrap()
 }
 
 /// All of a registry but the name for people, which has no key in the Secret.
@@ -35,7 +35,7 @@ fn the_rendered_secret_says_what_the_values_say() {
     let chart = chart();
     for values in [PAGE, EVERYTHING] {
         let from_secret = read(&chart.with(values));
-        let from_values = Declaration::read(Source::Values, values, 0).unwrap();
+        let from_values = Declaration::read(DeclarationSource::Values, values, 0).unwrap();
         assert_eq!(without_name(&from_secret), without_name(&from_values));
         assert_eq!(answers(from_secret.rules()), answers(from_values.rules()));
         assert!(from_secret.serving().is_ok());
@@ -48,7 +48,7 @@ fn the_rendered_secret_is_the_page_s_own() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     let page = include_str!("../../../../examples/registry-secret.yaml");
-    let page = Declaration::read(Source::RegistryInfo, page, 0).unwrap();
+    let page = Declaration::read(DeclarationSource::RegistryInfo, page, 0).unwrap();
     let ours = read(&rendered);
     assert_eq!(ours.registry, page.registry);
     assert_eq!(ours.findings(), page.findings());

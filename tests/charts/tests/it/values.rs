@@ -1,6 +1,6 @@
 //! Values that are taken, and what becomes of them.
 
-use image_swap_core::declaration::{Declaration, Source};
+use image_swap_core::declaration::{Declaration, DeclarationSource};
 
 use crate::chart::{
     EVERYTHING, PAGE, argument, arguments, chart, deployment, file, of_kind, top_level_block,
@@ -59,7 +59,7 @@ fn the_chart_s_own_values_file_can_be_filled_in_place() {
     let rendered = chart.with(&filled);
     assert!(rendered.objects.contains_key("declaration.yaml"));
     // And `image-swap check --values values.yaml` reads the same file.
-    let declaration = Declaration::read(Source::Values, &filled, 0).unwrap();
+    let declaration = Declaration::read(DeclarationSource::Values, &filled, 0).unwrap();
     assert_eq!(declaration.registry.as_ref().unwrap().domain, "harbor.example.org");
     assert!(declaration.serving().is_ok());
 }

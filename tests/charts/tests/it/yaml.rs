@@ -1,6 +1,6 @@
 //! YAML as JSON, as the API server reads it.
 
-use image_swap_text::yaml::{Kind, NodeId, Style, Tree};
+use image_swap_text::yaml::{NodeId, NodeKind, Style, Tree};
 use serde_json::{Map, Number, Value};
 
 /// Returns the value of a text with one document. Panics if readers of YAML differ
@@ -15,10 +15,10 @@ fn value(tree: &Tree<'_>, id: NodeId) -> Value {
     let node = tree.node(tree.resolve(id));
     assert!(!node.tagged, "line {}: a tag", node.place.line);
     match &node.kind {
-        Kind::Scalar(text, Style::Plain) => plain(text),
-        Kind::Scalar(text, _) => Value::String(text.to_string()),
-        Kind::Sequence(items) => items.iter().map(|item| value(tree, *item)).collect(),
-        Kind::Mapping(entries) => {
+        NodeKind::Scalar(text, Style::Plain) => plain(text),
+        NodeKind::Scalar(text, _) => Value::String(text.to_string()),
+        NodeKind::Sequence(items) => items.iter().map(|item| value(tree, *item)).collect(),
+        NodeKind::Mapping(entries) => {
             let mut map = Map::new();
             for (key, entry) in entries {
                 let key = tree.scalar(*key).unwrap();
@@ -27,7 +27,7 @@ fn value(tree: &Tree<'_>, id: NodeId) -> Value {
             }
             Value::Object(map)
         }
-        Kind::Alias(_) => unreachable!("an alias was resolved"),
+        NodeKind::Alias(_) => unreachable!("an alias was resolved"),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install};
 use image_swap_testbed::{Wait, is_ready, until};
 use serde_json::{Value, json};
 
@@ -21,35 +21,35 @@ const OF_THE_RELEASE: &str =
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn cluster_starts_cold_with_swapped_pods() -> Result<()> {
-    let mut stage = Stage::start()?;
-    publish_nginx(&stage)?;
-    stage.control_plane.create_namespace(NAMESPACE)?;
+    let mut cluster = HelmCluster::start()?;
+    publish_nginx(&cluster)?;
+    cluster.control_plane.create_namespace(NAMESPACE)?;
     let page = Install::default();
-    stage.install(&page)?;
-    deploy(&stage, NAMESPACE, "before")?;
-    run_mirrored(&stage, "kube-system", "before", json!({}))?;
-    stage.kubectl(&["rollout", "status", "deployment/before", "--namespace", NAMESPACE])?;
-    stage.wait_pod("kube-system", "before")?;
-    let registered = stage.registration(&page)?.unwrap();
-    let ran: BTreeSet<String> = pods(&stage, ALL)?.iter().flat_map(containers).collect();
+    cluster.install(&page)?;
+    deploy(&cluster, NAMESPACE, "before")?;
+    run_mirrored(&cluster, "kube-system", "before", json!({}))?;
+    cluster.kubectl(&["rollout", "status", "deployment/before", "--namespace", NAMESPACE])?;
+    cluster.wait_pod("kube-system", "before")?;
+    let registered = cluster.registration(&page)?.unwrap();
+    let ran: BTreeSet<String> = pods(&cluster, ALL)?.iter().flat_map(containers).collect();
 
-    stage.step("the whole cluster is switched off");
-    stage.node.power_off()?;
-    stage.control_plane.power_off()?;
+    cluster.step("the whole cluster is switched off");
+    cluster.node.power_off()?;
+    cluster.control_plane.power_off()?;
 
-    stage.step("the control plane is on again, the node is not: an ordinary pod waits");
-    stage.control_plane.wait_ready()?;
-    deploy(&stage, NAMESPACE, "meanwhile")?;
-    wait_refused(&stage, NAMESPACE)?;
-    stage.step("a system pod and a new replica are stored");
-    run_mirrored(&stage, "kube-system", "meanwhile", json!({}))?;
-    let of_the_release = replace_one(&stage)?;
+    cluster.step("the control plane is on again, the node is not: an ordinary pod waits");
+    cluster.control_plane.wait_ready()?;
+    deploy(&cluster, NAMESPACE, "meanwhile")?;
+    wait_refused(&cluster, NAMESPACE)?;
+    cluster.step("a system pod and a new replica are stored");
+    run_mirrored(&cluster, "kube-system", "meanwhile", json!({}))?;
+    let of_the_release = replace_one(&cluster)?;
 
-    stage.step("the node is on again: every pod starts by itself");
-    stage.node.wait_ready(&stage.control_plane)?;
+    cluster.step("the node is on again: every pod starts by itself");
+    cluster.node.wait_ready(&cluster.control_plane)?;
     let wanted = of_the_release + 4;
     let found = until("every pod to run again", DEADLINE, || {
-        let found = pods(&stage, ALL)?;
+        let found = pods(&cluster, ALL)?;
         let run = found.iter().filter(|pod| runs_anew(pod, &ran)).count();
         let states = || found.iter().map(|pod| pod["status"].to_string()).collect::<Vec<_>>();
         if found.len() == wanted && run == wanted {
@@ -61,26 +61,26 @@ fn cluster_starts_cold_with_swapped_pods() -> Result<()> {
     let ordinary = found.iter().filter(|pod| pod["metadata"]["namespace"] == NAMESPACE);
     let images: Vec<&str> = ordinary.map(image).collect();
     assert_eq!(images, [NGINX, NGINX]);
-    stage.wait_ready(&page)?;
-    assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
-    let now = stage.registration(&page)?.unwrap();
+    cluster.wait_ready(&page)?;
+    assert_eq!(cluster.swapped("nginx:1.25")?, NGINX);
+    let now = cluster.registration(&page)?.unwrap();
     // Each change increments the generation: the policy was never lowered.
     assert_eq!(now["metadata"]["generation"], registered["metadata"]["generation"]);
     assert_eq!(now["webhooks"], registered["webhooks"]);
-    assert_air_gap(&stage);
+    assert_air_gap(&cluster);
     Ok(())
 }
 
 /// Deletes a replica, as of a node that never comes back, and waits until the next one
 /// is stored. Returns the number of pods of the release.
-fn replace_one(stage: &Stage) -> Result<usize> {
+fn replace_one(cluster: &HelmCluster) -> Result<usize> {
     let names = || -> Result<Vec<String>, image_swap_testbed::Error> {
         let name = |pod: &Value| pod["metadata"]["name"].as_str().map(str::to_owned);
-        Ok(pods(stage, OF_THE_RELEASE)?.iter().filter_map(name).collect())
+        Ok(pods(cluster, OF_THE_RELEASE)?.iter().filter_map(name).collect())
     };
     let before = names()?;
     let lost = before.iter().find(|name| name.contains("-admission-")).unwrap();
-    stage.kubectl(&["delete", "pod", lost, "--grace-period=0", "--force", "--wait=false"])?;
+    cluster.kubectl(&["delete", "pod", lost, "--grace-period=0", "--force", "--wait=false"])?;
     until("the next replica", DEADLINE, || {
         let now = names()?;
         let is_replaced = now.len() == before.len() && !now.contains(lost);

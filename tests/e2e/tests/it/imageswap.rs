@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
 use image_swap_testbed::{HelmWait, Wait, until};
 use serde_json::json;
 
@@ -50,42 +50,42 @@ spec:
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
-    let stage = Stage::start()?;
+    let cluster = HelmCluster::start()?;
     let page = Install::default();
-    publish(&stage)?;
-    stage.control_plane.create_namespace(NAMESPACE)?;
-    let before = stage.objects()?;
-    stage.step("imageswap is installed, and lives");
-    let objects = stage.write("imageswap.yaml", OBJECTS)?;
+    publish(&cluster)?;
+    cluster.control_plane.create_namespace(NAMESPACE)?;
+    let before = cluster.objects()?;
+    cluster.step("imageswap is installed, and lives");
+    let objects = cluster.write("imageswap.yaml", OBJECTS)?;
     let file = objects.display().to_string();
-    stage.kubectl(&["apply", "--namespace", NAMESPACE, "--filename", &file])?;
-    stage.kubectl(&["rollout", "status", "deployment/imageswap", "--namespace", NAMESPACE])?;
-    stage.apply(&registration(NAMESPACE))?;
+    cluster.kubectl(&["apply", "--namespace", NAMESPACE, "--filename", &file])?;
+    cluster.kubectl(&["rollout", "status", "deployment/imageswap", "--namespace", NAMESPACE])?;
+    cluster.apply(&registration(NAMESPACE))?;
 
-    stage.step("the page's command beside it: pods are only reported on");
-    stage.follow_the_page()?;
-    stage.wait_ready(&page)?;
-    let foreign = wait_foreign(&stage, "audit", &[true])?;
+    cluster.step("the page's command beside it: pods are only reported on");
+    cluster.follow_the_page()?;
+    cluster.wait_ready(&page)?;
+    let foreign = wait_foreign(&cluster, "audit", &[true])?;
     assert!(foreign.contains("imageswap"), "{foreign}");
-    assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
+    assert_eq!(cluster.swapped("nginx:1.25")?, "nginx:1.25");
 
-    stage.step("it dies: pods are swapped, and its registration stays");
-    stage.upgrade(&Install::with(&SOON), HelmWait::Ready)?;
-    wait_foreign(&stage, "audit", &[true])?;
-    stage.kubectl(&["delete", "--namespace", NAMESPACE, "--filename", &file])?;
-    wait_foreign(&stage, "enforce", &[false])?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.step("it dies: pods are swapped, and its registration stays");
+    cluster.upgrade(&Install::with(&SOON), HelmWait::Ready)?;
+    wait_foreign(&cluster, "audit", &[true])?;
+    cluster.kubectl(&["delete", "--namespace", NAMESPACE, "--filename", &file])?;
+    wait_foreign(&cluster, "enforce", &[false])?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
     let registered = ["get", "mutatingwebhookconfigurations", "--output=name"];
-    assert!(stage.kubectl(&registered)?.contains("imageswap-webhook"));
+    assert!(cluster.kubectl(&registered)?.contains("imageswap-webhook"));
 
-    stage.step("adopt: true removes it");
-    stage.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
-    wait_foreign(&stage, "enforce", &[])?;
-    let left = stage.kubectl(&registered)?;
+    cluster.step("adopt: true removes it");
+    cluster.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
+    wait_foreign(&cluster, "enforce", &[])?;
+    let left = cluster.kubectl(&registered)?;
     assert!(!left.contains("imageswap-webhook"), "{left}");
-    stage.uninstall(&page)?;
-    stage.wait_nothing_left(&before, &STAYS)?;
-    assert_air_gap(&stage);
+    cluster.uninstall(&page)?;
+    cluster.wait_nothing_left(&before, &STAYS)?;
+    assert_air_gap(&cluster);
     Ok(())
 }
 
@@ -94,50 +94,50 @@ fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn page_command_replaces_a_release_of_imageswap() -> Result<()> {
-    let stage = Stage::start()?;
+    let cluster = HelmCluster::start()?;
     let page = Install::default();
-    publish(&stage)?;
-    stage.step("imageswap is a release of the page's name");
-    let chart = stage.folder().join("imageswap-chart");
+    publish(&cluster)?;
+    cluster.step("imageswap is a release of the page's name");
+    let chart = cluster.folder().join("imageswap-chart");
     fs::create_dir_all(chart.join("templates"))?;
     fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: image-swap\nversion: 0.0.1\n")?;
     fs::write(chart.join("templates/all.yaml"), OBJECTS)?;
-    stage.helm().upgrade_install("default", "image-swap", &chart, &[], HelmWait::Ready)?;
-    stage.apply(&registration("default"))?;
+    cluster.helm().upgrade_install("default", "image-swap", &chart, &[], HelmWait::Ready)?;
+    cluster.apply(&registration("default"))?;
 
-    stage.step("the page's command over it");
-    let revision = stage.follow_the_page()?;
+    cluster.step("the page's command over it");
+    let revision = cluster.follow_the_page()?;
     assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
-    stage.wait_ready(&page)?;
-    wait_foreign(&stage, "enforce", &[false])?;
-    stage.wait_policy(&page, "Fail")?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    let left = stage.kubectl(&["get", "all", "--namespace=default", "--output=name"])?;
+    cluster.wait_ready(&page)?;
+    wait_foreign(&cluster, "enforce", &[false])?;
+    cluster.wait_policy(&page, "Fail")?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    let left = cluster.kubectl(&["get", "all", "--namespace=default", "--output=name"])?;
     assert!(!left.contains("/imageswap"), "{left}");
 
-    stage.step("a dead imageswap refuses pods of its namespaces; adopt: true ends that");
-    stage.kubectl(&["create", "namespace", "opted-in"])?;
-    stage.kubectl(&["label", "namespace", "opted-in", "k8s.twr.io/imageswap=enabled"])?;
+    cluster.step("a dead imageswap refuses pods of its namespaces; adopt: true ends that");
+    cluster.kubectl(&["create", "namespace", "opted-in"])?;
+    cluster.kubectl(&["label", "namespace", "opted-in", "k8s.twr.io/imageswap=enabled"])?;
     let image = "--output=jsonpath={.spec.containers[0].image}";
     let run =
         ["run", "web", "--namespace=opted-in", "--image=nginx:1.25", "--dry-run=server", image];
-    until("a pod to be refused", DEADLINE, || match stage.kubectl(&run) {
+    until("a pod to be refused", DEADLINE, || match cluster.kubectl(&run) {
         Err(error) if error.to_string().contains("imageswap.webhook") => Ok(()),
         other => Err(Wait::NotYet(format!("{other:?}"))),
     })?;
-    stage.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
-    wait_foreign(&stage, "enforce", &[])?;
+    cluster.upgrade(&Install::with(&ADOPT), HelmWait::Ready)?;
+    wait_foreign(&cluster, "enforce", &[])?;
     let stored = until("a pod to be stored", DEADLINE, || {
-        stage.kubectl(&run).map_err(|error| Wait::NotYet(error.to_string()))
+        cluster.kubectl(&run).map_err(|error| Wait::NotYet(error.to_string()))
     })?;
     assert_eq!(stored, NGINX);
-    assert_air_gap(&stage);
+    assert_air_gap(&cluster);
     Ok(())
 }
 
 /// Pushes the image of upstream's program.
-fn publish(stage: &Stage) -> Result<()> {
-    stage.publish("imageswap", "v1.5.2", "imageswap", &["httpd", "-f", "-p", "5000"]).map(drop)
+fn publish(cluster: &HelmCluster) -> Result<()> {
+    cluster.publish("imageswap", "v1.5.2", "imageswap", &["httpd", "-f", "-p", "5000"]).map(drop)
 }
 
 /// Returns the registration that upstream's init container makes outside of any release,
@@ -168,9 +168,9 @@ pub(crate) fn registration(namespace: &str) -> String {
 
 /// Waits until the controller reports `mode`, and of each other image swapper whether it
 /// is alive. Returns the other swappers.
-fn wait_foreign(stage: &Stage, mode: &str, alive: &[bool]) -> Result<String> {
+fn wait_foreign(cluster: &HelmCluster, mode: &str, alive: &[bool]) -> Result<String> {
     Ok(until(&format!("the mode {mode} with others {alive:?}"), DEADLINE, || {
-        let status = stage.status(&Install::default());
+        let status = cluster.status(&Install::default());
         let status = status.map_err(|error| Wait::NotYet(error.to_string()))?;
         let others = status["foreign"].as_array().cloned().unwrap_or_default();
         let found: Vec<bool> = others.iter().map(|other| other["alive"] == true).collect();

@@ -15,7 +15,7 @@ mod without_hook;
 mod workloads;
 
 use anyhow::Result;
-use image_swap_e2e::Stage;
+use image_swap_e2e::HelmCluster;
 use serde_json::Value;
 
 /// The image that the page's rules give for `nginx:1.25`.
@@ -25,31 +25,31 @@ const NGINX: &str = "harbor.example.org/airgap-images/docker.io/library/nginx:1.
 const STAYS: [&str; 2] = ["namespaces /jet-system", " jet-system/"];
 
 /// Pushes the image [`NGINX`], which sleeps, and returns its digest.
-fn publish_nginx(stage: &Stage) -> Result<String> {
-    stage.publish("docker.io/library/nginx", "1.25", "nginx", &["sleep", "inf"])
+fn publish_nginx(cluster: &HelmCluster) -> Result<String> {
+    cluster.publish("docker.io/library/nginx", "1.25", "nginx", &["sleep", "inf"])
 }
 
 /// Runs a pod of `nginx:1.25`, and checks that it is stored, pulled and run with the
 /// company's image.
-fn runs_swapped(stage: &Stage, digest: &str) -> Result<()> {
-    stage.step("a new pod is stored with the company's image; the node pulls and runs it");
-    let before = stage.registry.requests()?.len();
-    stage.kubectl(&["run", "web", "--image=nginx:1.25", "--image-pull-policy=Always"])?;
-    let pod = stage.wait_pod("default", "web")?;
+fn runs_swapped(cluster: &HelmCluster, digest: &str) -> Result<()> {
+    cluster.step("a new pod is stored with the company's image; the node pulls and runs it");
+    let before = cluster.registry.requests()?.len();
+    cluster.kubectl(&["run", "web", "--image=nginx:1.25", "--image-pull-policy=Always"])?;
+    let pod = cluster.wait_pod("default", "web")?;
     assert_eq!(image(&pod), NGINX);
     let running = &pod["status"]["containerStatuses"][0];
     assert!(running["imageID"].to_string().contains(digest), "{running}");
     let path = "/v2/airgap-images/docker.io/library/nginx/manifests/1.25";
-    let requests = stage.registry.requests()?.split_off(before);
+    let requests = cluster.registry.requests()?.split_off(before);
     let is_pull = |agent: &str, found: &str| agent.starts_with("containerd/") && found == path;
     assert!(requests.iter().any(|it| is_pull(&it.agent, &it.path)), "{requests:?}");
-    stage.kubectl(&["delete", "pod", "web", "--grace-period=0", "--force"])?;
+    cluster.kubectl(&["delete", "pod", "web", "--grace-period=0", "--force"])?;
     Ok(())
 }
 
 /// Checks that no public registry was connected to.
-fn assert_air_gap(stage: &Stage) {
-    assert!(stage.public.calls().is_empty(), "{:?}", stage.public.calls());
+fn assert_air_gap(cluster: &HelmCluster) {
+    assert!(cluster.public.calls().is_empty(), "{:?}", cluster.public.calls());
 }
 
 /// Returns the image of a pod's first container.

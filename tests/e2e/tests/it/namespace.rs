@@ -1,7 +1,7 @@
 //! The namespace of the release is deleted, with everything in it.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, PAGE_VALUES, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
 use image_swap_testbed::{Wait, until};
 
 use crate::NGINX;
@@ -9,18 +9,18 @@ use crate::NGINX;
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn pods_start_after_the_release_namespace_is_deleted() -> Result<()> {
-    let stage = Stage::start()?;
+    let cluster = HelmCluster::start()?;
     let own = Install { namespace: "swap", values: &[PAGE_VALUES], ..Install::default() };
-    stage.install(&own)?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.install(&own)?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
 
-    stage.step("kubectl delete namespace");
-    stage.kubectl(&["delete", "namespace", "swap", "--wait=false"])?;
-    stage.wait_swapped("nginx:1.25", "nginx:1.25")?;
+    cluster.step("kubectl delete namespace");
+    cluster.kubectl(&["delete", "namespace", "swap", "--wait=false"])?;
+    cluster.wait_swapped("nginx:1.25", "nginx:1.25")?;
     until("the registration and its owner to go", DEADLINE, || {
         let of_the_release = ["get", "mutatingwebhookconfigurations,clusterroles", "--output=name"];
         let names =
-            stage.kubectl(&of_the_release).map_err(|error| Wait::NotYet(error.to_string()))?;
+            cluster.kubectl(&of_the_release).map_err(|error| Wait::NotYet(error.to_string()))?;
         if names.contains("image-swap") { Err(Wait::NotYet(names)) } else { Ok(()) }
     })?;
     Ok(())

@@ -1,7 +1,7 @@
 //! No replica of the webhook runs, on a real node.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install};
 use image_swap_testbed::{Wait, until};
 use serde_json::json;
 
@@ -30,57 +30,57 @@ done 2> /dev/null
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn ordinary_pods_wait_while_no_replica_runs() -> Result<()> {
-    let stage = Stage::start()?;
-    publish_nginx(&stage)?;
+    let cluster = HelmCluster::start()?;
+    publish_nginx(&cluster)?;
     for namespace in [NAMESPACE, REGISTRY, SYSTEM] {
-        stage.control_plane.create_namespace(namespace)?;
+        cluster.control_plane.create_namespace(namespace)?;
     }
-    stage.install(&Install::default())?;
+    cluster.install(&Install::default())?;
 
-    stage.step("all replicas are gone: the pod of an ordinary Deployment waits");
-    scale(&stage, 0)?;
+    cluster.step("all replicas are gone: the pod of an ordinary Deployment waits");
+    scale(&cluster, 0)?;
     until("the Service to have no endpoints", DEADLINE, || {
-        let slices = items(&stage, SLICES)?;
+        let slices = items(&cluster, SLICES)?;
         let endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array());
         let ready = endpoints.flatten().any(|it| it["conditions"]["ready"] == true);
         if ready { Err(Wait::NotYet(format!("{slices:?}"))) } else { Ok(()) }
     })?;
     // A replica that is told to stop answers on open connections for some time.
-    let killed = stage.node.inside("sh").args(["-c", KILL]).status()?;
+    let killed = cluster.node.inside("sh").args(["-c", KILL]).status()?;
     assert!(killed.success(), "{killed}");
-    deploy(&stage, NAMESPACE, "shop")?;
-    wait_refused(&stage, NAMESPACE)?;
+    deploy(&cluster, NAMESPACE, "shop")?;
+    wait_refused(&cluster, NAMESPACE)?;
 
-    stage.step("system pods start, and so does the registry in the cluster");
-    stage.kubectl(&["label", "namespace", REGISTRY, "k8s.twr.io/imageswap=disabled"])?;
+    cluster.step("system pods start, and so does the registry in the cluster");
+    cluster.kubectl(&["label", "namespace", REGISTRY, "k8s.twr.io/imageswap=disabled"])?;
     for namespace in ["kube-system", REGISTRY] {
-        run_mirrored(&stage, namespace, "own", json!({}))?;
-        stage.wait_pod(namespace, "own")?;
+        run_mirrored(&cluster, namespace, "own", json!({}))?;
+        cluster.wait_pod(namespace, "own")?;
     }
     for (name, system) in [
         ("network", json!({ "hostNetwork": true })),
         ("priority", json!({ "priorityClassName": "system-cluster-critical" })),
     ] {
-        run_mirrored(&stage, SYSTEM, name, system)?;
-        stage.wait_pod(SYSTEM, name)?;
+        run_mirrored(&cluster, SYSTEM, name, system)?;
+        cluster.wait_pod(SYSTEM, name)?;
     }
-    assert_eq!(items(&stage, PODS)?.len(), 0);
+    assert_eq!(items(&cluster, PODS)?.len(), 0);
 
-    stage.step("replicas are back: the pod that waited starts by itself");
-    scale(&stage, 2)?;
+    cluster.step("replicas are back: the pod that waited starts by itself");
+    scale(&cluster, 2)?;
     let pod = until("the Deployment's pod", DEADLINE, || {
-        items(&stage, PODS)?.pop().ok_or_else(|| Wait::NotYet("no pod".into()))
+        items(&cluster, PODS)?.pop().ok_or_else(|| Wait::NotYet("no pod".into()))
     })?;
     assert_eq!(image(&pod), NGINX);
-    stage.wait_pod(NAMESPACE, pod["metadata"]["name"].as_str().unwrap())?;
-    stage.wait_ready(&Install::default())?;
-    stage.wait_policy(&Install::default(), "Fail")?;
-    assert_air_gap(&stage);
+    cluster.wait_pod(NAMESPACE, pod["metadata"]["name"].as_str().unwrap())?;
+    cluster.wait_ready(&Install::default())?;
+    cluster.wait_policy(&Install::default(), "Fail")?;
+    assert_air_gap(&cluster);
     Ok(())
 }
 
-fn scale(stage: &Stage, replicas: u8) -> Result<()> {
+fn scale(cluster: &HelmCluster, replicas: u8) -> Result<()> {
     let replicas = format!("--replicas={replicas}");
-    stage.kubectl(&["scale", "deployment/image-swap-admission", &replicas])?;
+    cluster.kubectl(&["scale", "deployment/image-swap-admission", &replicas])?;
     Ok(())
 }

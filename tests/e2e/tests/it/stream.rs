@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install};
 use image_swap_testbed::{ControlPlane, Wait, until};
 use serde_json::json;
 
@@ -54,9 +54,12 @@ impl Drop for Ends<'_> {
 impl Stream {
     /// Creates pods while `change` runs, and some before and after it. Returns the fate
     /// of each.
-    pub(crate) fn during(stage: &Stage, change: impl FnOnce() -> Result<()>) -> Result<Vec<Pod>> {
+    pub(crate) fn during(
+        cluster: &HelmCluster,
+        change: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<Pod>> {
         let stream = Self::default();
-        let control_plane = &stage.control_plane;
+        let control_plane = &cluster.control_plane;
         thread::scope(|scope| {
             scope.spawn(|| stream.flow(control_plane));
             let _ends = Ends(&stream.stop);
@@ -65,7 +68,7 @@ impl Stream {
             stream.more()
         })?;
         let pods = stream.pods.into_inner().unwrap();
-        stage.step(&format!("  {} pods were created meanwhile", pods.len()));
+        cluster.step(&format!("  {} pods were created meanwhile", pods.len()));
         Ok(pods)
     }
 

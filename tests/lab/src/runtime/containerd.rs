@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use image_swap_node::cri::{Client, Error as CriError};
+use image_swap_node::cri::{CriClient, Error as CriError};
 use image_swap_testbed::{Containerd, Error, Process, Wait, until};
 
-use crate::host::Host;
+use crate::host::LabHost;
 
 /// How long it may take until it answers, and a pull until it is done.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -50,7 +50,7 @@ impl Daemon {
     ///
     /// # Errors
     /// What starts it cannot be written.
-    pub fn new(host: &Host, containerd: &Containerd) -> Result<Self, Error> {
+    pub fn new(host: &LabHost, containerd: &Containerd) -> Result<Self, Error> {
         let dir = host.dir();
         let bin = containerd.program.parent().map(|bin| bin.display().to_string());
         let pid = dir.path().join("containerd.pid");
@@ -118,8 +118,8 @@ impl Daemon {
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn client(&self) -> Result<Client, CriError> {
-        Client::connect(&self.socket)
+    pub fn client(&self) -> Result<CriClient, CriError> {
+        CriClient::connect(&self.socket)
     }
 
     /// What it said since it was first started.

@@ -4,12 +4,12 @@ use std::process::Command;
 
 use image_swap_testbed::{Error, Program, run};
 
-use crate::host::Host;
+use crate::host::LabHost;
 
 /// Where credentials are kept.
 const AUTH: &str = "/etc/containers/auth.json";
 
-impl Host {
+impl LabHost {
     /// `podman pull IMAGE`
     ///
     /// # Errors

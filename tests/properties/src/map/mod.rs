@@ -5,9 +5,9 @@ mod naive;
 pub(crate) mod written;
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
+    declaration::{Declaration, DeclarationSource},
     reference::Reference,
-    rule::{Decision, Form, ImageSwap, Kind, Reason, RuleSet, map as text_of_rules},
+    rule::{Decision, ImageSwap, MapForm, Reason, RuleKind, RuleSet, parse as text_of_rules},
 };
 
 use self::{naive::Rules, written::Written};
@@ -26,7 +26,7 @@ pub fn map(data: &[u8]) {
         return any_text(c);
     }
     let written = Written::new(c);
-    let (rules, unreadable) = text_of_rules::parse(&written.text, written.form);
+    let (rules, unreadable) = text_of_rules::rules(&written.text, written.form);
     assert_eq!(unreadable, [], "{:?}", written.text);
     let sources: Vec<_> = rules.iter().map(|rule| (rule.kind, rule.target.clone())).collect();
     let expected: Vec<_> = written.rules.iter().map(naive::Rule::as_written).collect();
@@ -63,9 +63,10 @@ pub fn map(data: &[u8]) {
 /// Any text is a map: perhaps one of few rules and many warnings.
 fn any_text(c: &mut Choices<'_>) {
     let (text, form) = written::any(c);
-    let (rules, _) = text_of_rules::parse(&text, form);
+    let (rules, _) = text_of_rules::rules(&text, form);
     let compiled = RuleSet::new(rules);
-    let source = if form == Form::List { Source::Mirrors } else { Source::Map };
+    let source =
+        if form == MapForm::List { DeclarationSource::Mirrors } else { DeclarationSource::Map };
     let declared = Declaration::read(source, &text, 0);
     assert!(declared.is_ok(), "a map is never refused as it is read: {text:?}");
     let targets = compiled.rules().iter().map(|rule| format!("{}/a:1", rule.target));
@@ -84,7 +85,7 @@ fn the_answer_is_a_swap(rules: &RuleSet, image: &str, decision: &Decision<'_>) {
     if !decision.changed() {
         assert_eq!(decision.image, image, "unchanged means byte for byte");
     }
-    let by_exact = decision.rule.is_some_and(|rule| rules.rules()[rule].kind == Kind::Exact);
+    let by_exact = decision.rule.is_some_and(|rule| rules.rules()[rule].kind == RuleKind::Exact);
     if let (false, Ok(original), Ok(swapped)) = (by_exact, Reference::parse(image), swapped) {
         let kept = (original.tag(), original.digest());
         assert_eq!((swapped.tag(), swapped.digest()), kept, "{image:?} -> {}", decision.image);
@@ -125,6 +126,6 @@ pub fn imageswap(data: &[u8]) {
         );
     }
     let converted = rules.to_canonical();
-    let (_, unreadable) = text_of_rules::parse(&converted.text, Form::Lines);
+    let (_, unreadable) = text_of_rules::rules(&converted.text, MapForm::Lines);
     assert_eq!(unreadable, [], "{text:?} converted to {:?}", converted.text);
 }

@@ -4,13 +4,13 @@
 
 use image_swap_core::{
     reference::Reference,
-    rule::{Kind, Reason},
+    rule::{Reason, RuleKind},
 };
 
 /// A rule, in the parts it was made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    pub(crate) kind: Kind,
+    pub(crate) kind: RuleKind,
     /// What it speaks of; nothing for a default and for `noswap_wildcards`.
     pub(crate) key: String,
     pub(crate) target: Target,
@@ -29,14 +29,14 @@ pub(crate) struct Target {
 }
 
 impl Rule {
-    pub(crate) fn as_written(&self) -> (Kind, String) {
+    pub(crate) fn as_written(&self) -> (RuleKind, String) {
         let Target { scheme, domain, api, path, slash } = &self.target;
         (self.kind, [scheme, domain, api, path.as_str(), slash].concat())
     }
 
     /// Makes the target that of the key, so that the rule exempts.
     pub(crate) fn lead_to_itself(&mut self) {
-        if matches!(self.kind, Kind::Exact | Kind::Replace | Kind::Prefix) {
+        if matches!(self.kind, RuleKind::Exact | RuleKind::Replace | RuleKind::Prefix) {
             self.target = Target { path: self.key.clone(), ..Target::default() };
         }
     }
@@ -48,7 +48,7 @@ impl Rule {
             return None;
         }
         let domain = match hub(domain).as_str() {
-            "docker.io" if self.kind != Kind::Exact => "docker.io",
+            "docker.io" if self.kind != RuleKind::Exact => "docker.io",
             _ => domain,
         };
         (!domain.is_empty()).then(|| [domain, path.as_str()].concat())
@@ -59,14 +59,14 @@ impl Rule {
         let Target { scheme, domain, path, .. } = &self.target;
         let (_, written) = self.as_written();
         match self.kind {
-            Kind::Noswap | Kind::Default => false,
-            Kind::Replace => self.key == written,
-            Kind::Exact => {
+            RuleKind::Noswap | RuleKind::Default => false,
+            RuleKind::Replace => self.key == written,
+            RuleKind::Exact => {
                 let normalised = |text: &str| Reference::parse(text).map(|r| r.to_string()).ok();
                 self.key == written
                     || normalised(&self.key).is_some_and(|key| Some(key) == normalised(&written))
             }
-            Kind::Prefix => {
+            RuleKind::Prefix => {
                 let (of_key, below) = self.key.split_once('/').unwrap_or((&self.key, ""));
                 let is_dead = below.bytes().any(|b| b.is_ascii_uppercase() || b == b':');
                 let in_parts = *scheme != "http://"
@@ -182,14 +182,15 @@ impl Rules<'_> {
         let (name, path) = (reference.name(), &reference.path);
 
         let normalised = |text: &str| Compared::of(text).map(|key| key.whole());
-        let exact = of_kind(Kind::Exact).find(|(_, rule)| rule.key == image).or_else(|| {
-            of_kind(Kind::Exact).find(|(_, rule)| normalised(&rule.key).as_deref() == Some(whole))
+        let exact = of_kind(RuleKind::Exact).find(|(_, rule)| rule.key == image).or_else(|| {
+            of_kind(RuleKind::Exact)
+                .find(|(_, rule)| normalised(&rule.key).as_deref() == Some(whole))
         });
         if let Some(rule) = exact {
             return said(rule, Reason::Exact, &str::to_owned);
         }
 
-        let replace = of_kind(Kind::Replace)
+        let replace = of_kind(RuleKind::Replace)
             .find(|(_, rule)| matches(&rule.key, image) || matches(&rule.key, whole));
         if let Some(rule) = replace {
             let last = whole.rsplit('/').next().unwrap_or(whole);
@@ -197,7 +198,7 @@ impl Rules<'_> {
         }
 
         // The longest, and of several that are alike the first.
-        let prefixes = of_kind(Kind::Prefix).rev().filter_map(|rule| {
+        let prefixes = of_kind(RuleKind::Prefix).rev().filter_map(|rule| {
             let (domain, beginning) = rule.1.key.split_once('/').unwrap_or((&rule.1.key, ""));
             let rest = self.speaks_of_domain(&hub(domain), &reference.domain).then_some(path)?;
             below(rest, beginning).map(|rest| (beginning.len(), rule, rest))
@@ -206,11 +207,11 @@ impl Rules<'_> {
             return said(rule, Reason::Rule, &|target| swapped(reference, target, rest));
         }
 
-        if let Some((id, _)) = of_kind(Kind::Noswap).find(|(_, rule)| is_in(image, rule)) {
+        if let Some((id, _)) = of_kind(RuleKind::Noswap).find(|(_, rule)| is_in(image, rule)) {
             return Some((id, Reason::Noswap, Said::Noswap));
         }
 
-        let default = of_kind(Kind::Default).next();
+        let default = of_kind(RuleKind::Default).next();
         let default = default.filter(|(_, rule)| rule.target().is_some())?;
         // A name without a domain (`a_b.c/d`) has its first component for a host.
         let rest = name.split_once('/').map_or("", |(_, rest)| rest);
@@ -221,7 +222,7 @@ impl Rules<'_> {
     /// has no key of its own.
     fn speaks_of_domain(&self, key: &str, domain: &str) -> bool {
         let is_key_domain = |rule: &Rule| {
-            rule.kind == Kind::Prefix
+            rule.kind == RuleKind::Prefix
                 && rule.key.split('/').next().map(hub).as_deref() == Some(domain)
         };
         key == domain || (key == host(domain) && !self.0.iter().any(is_key_domain))
@@ -242,13 +243,13 @@ pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
     let reference = Compared::new(&reference);
     let name = reference.name();
     match rule.kind {
-        Kind::Noswap => false,
-        Kind::Exact => {
+        RuleKind::Noswap => false,
+        RuleKind::Exact => {
             let whole = reference.whole();
             let normalised = Compared::of(&target).map(|target| target.whole());
             target == image || target == whole || normalised == Some(whole)
         }
-        Kind::Prefix | Kind::Replace | Kind::Default => {
+        RuleKind::Prefix | RuleKind::Replace | RuleKind::Default => {
             let (host, rest) = target.split_at(target.find('/').unwrap_or(target.len()));
             let target = [&hub(host), rest].concat();
             // On Docker Hub `docker.io/app` is another name of `docker.io/library/app`.
@@ -266,7 +267,7 @@ pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
 pub(super) fn is_in(image: &str, rule: &Rule) -> bool {
     let name = Compared::of(image).map(|reference| reference.name());
     let element = rule.target.path.to_lowercase();
-    rule.kind == Kind::Noswap && name.is_some_and(|name| name.contains(&element))
+    rule.kind == RuleKind::Noswap && name.is_some_and(|name| name.contains(&element))
 }
 
 fn put_below(target: &str, rest: &str) -> String {

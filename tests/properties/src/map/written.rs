@@ -1,6 +1,6 @@
 //! Maps with the text they are written as, and images that they may speak of.
 
-use image_swap_core::rule::{Form, Kind};
+use image_swap_core::rule::{MapForm, RuleKind};
 
 use super::naive::{Rule, Target};
 use crate::{choices::Choices, text};
@@ -49,12 +49,12 @@ pub(crate) struct Written {
     /// In the order of the text; each element of `noswap_wildcards` is one.
     pub(crate) rules: Vec<Rule>,
     pub(crate) text: String,
-    pub(crate) form: Form,
+    pub(crate) form: MapForm,
 }
 
 impl Written {
     pub(crate) fn new(c: &mut Choices<'_>) -> Self {
-        let form = c.of(&[Form::List, Form::Lines]);
+        let form = c.of(&[MapForm::List, MapForm::Lines]);
         let mut this = Self { rules: Vec::new(), text: String::new(), form };
         for _ in 0..=c.below(8) {
             this.line_of_rules(c);
@@ -65,7 +65,7 @@ impl Written {
     fn line_of_rules(&mut self, c: &mut Choices<'_>) {
         loop {
             self.item(c);
-            if self.form == Form::Lines || !c.one_in(2) {
+            if self.form == MapForm::Lines || !c.one_in(2) {
                 break;
             }
             self.text.push(',');
@@ -78,22 +78,22 @@ impl Written {
 
     fn item(&mut self, c: &mut Choices<'_>) {
         let kinds = [
-            Kind::Prefix,
-            Kind::Prefix,
-            Kind::Prefix,
-            Kind::Default,
-            Kind::Noswap,
-            Kind::Exact,
-            Kind::Replace,
+            RuleKind::Prefix,
+            RuleKind::Prefix,
+            RuleKind::Prefix,
+            RuleKind::Default,
+            RuleKind::Noswap,
+            RuleKind::Exact,
+            RuleKind::Replace,
         ];
         let kind = c.of(&kinds);
-        if kind == Kind::Noswap {
+        if kind == RuleKind::Noswap {
             return self.noswap(c);
         }
         let (marker, key) = match kind {
-            Kind::Exact => ("[EXACT]", image(c)),
-            Kind::Replace => ("[REPLACE]", c.of(&PATTERNS).to_owned()),
-            Kind::Default => ("default", String::new()),
+            RuleKind::Exact => ("[EXACT]", image(c)),
+            RuleKind::Replace => ("[REPLACE]", c.of(&PATTERNS).to_owned()),
+            RuleKind::Default => ("default", String::new()),
             _ if c.one_in(10) => ("", c.of(&DEAD).to_owned()),
             _ => ("", [c.of(&DOMAINS), path(c)].concat()),
         };
@@ -105,8 +105,8 @@ impl Written {
         let (_, target) = rule.as_written();
         let old_form_would_do = !rule.key.contains(':') && !target.contains(':');
         // In a list the old form would continue `noswap_wildcards`.
-        let continues = self.form == Form::List
-            && self.rules.last().is_some_and(|rule| rule.kind == Kind::Noswap);
+        let continues = self.form == MapForm::List
+            && self.rules.last().is_some_and(|rule| rule.kind == RuleKind::Noswap);
         let old_form = old_form_would_do && !continues && c.one_in(4);
         let separator = if old_form { ":" } else { "::" };
         for part in [marker, &rule.key, separator, &target] {
@@ -124,7 +124,7 @@ impl Written {
             // Empty elements say nothing.
             self.text.push_str(c.of(&[",", ", ", ",,"]));
             let target = Target { path: element.to_owned(), ..Target::default() };
-            self.rules.push(Rule { kind: Kind::Noswap, key: String::new(), target });
+            self.rules.push(Rule { kind: RuleKind::Noswap, key: String::new(), target });
         }
     }
 
@@ -173,10 +173,10 @@ fn image(c: &mut Choices<'_>) -> String {
     text
 }
 
-fn target(c: &mut Choices<'_>, kind: Kind) -> Target {
+fn target(c: &mut Choices<'_>, kind: RuleKind) -> Target {
     let mut path = path(c).to_owned();
     let (mut api, mut slash) = ("", "");
-    if kind == Kind::Exact {
+    if kind == RuleKind::Exact {
         path.push_str(c.of(&["/nginx", "/app:1", "/Upper", "/x"]));
     } else {
         path.push_str(c.of(&["", "", "", "/x-", "/x_", "/Upper"]));
@@ -190,9 +190,9 @@ fn target(c: &mut Choices<'_>, kind: Kind) -> Target {
 }
 
 /// Something like a map.
-pub(crate) fn any(c: &mut Choices<'_>) -> (String, Form) {
+pub(crate) fn any(c: &mut Choices<'_>) -> (String, MapForm) {
     if c.one_in(2) {
-        let form = c.of(&[Form::List, Form::Lines]);
+        let form = c.of(&[MapForm::List, MapForm::Lines]);
         return (c.rest(), form);
     }
     let Written { mut text, form, .. } = Written::new(c);

@@ -1,7 +1,8 @@
 //! A host in memory, made of choices.
 
 use image_swap_node::{
-    Desired, Entry, File, Files, HostPath, Observed, Restart, Runtime, Step, Version, restore,
+    ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath, ObservedHost,
+    PlannedStep, RestartPolicy, Version, restore,
 };
 
 use super::config;
@@ -12,18 +13,18 @@ pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 /// A host all of whose files are known.
 #[derive(Clone)]
 pub(super) struct Host {
-    runtime: Runtime,
+    runtime: ContainerRuntime,
     version: Option<Version>,
     tokens_alone: bool,
-    pub(super) disk: Files,
+    pub(super) disk: HostFiles,
 }
 
 impl Host {
     pub(super) fn new(c: &mut Choices<'_>) -> Self {
-        use Runtime::{Containerd, Crio, Docker, K3s, Podman, Rke2};
+        use ContainerRuntime::{Containerd, Crio, Docker, K3s, Podman, Rke2};
         let versions = ["1.7.24", "1.6.20", "2.1.9", "2.3.4", "2.2.1", "2.4.0", "1.5.0", "?"];
-        let mut disk = Files::default();
-        disk.insert("/", Entry::Directory(Vec::new()));
+        let mut disk = HostFiles::default();
+        disk.insert("/", HostEntry::Directory(Vec::new()));
         let mut host = Self {
             runtime: if c.one_in(8) {
                 c.of(&[Crio, K3s, Podman, Rke2, Docker])
@@ -79,31 +80,31 @@ impl Host {
         let above = std::iter::successors(path.parent(), HostPath::parent);
         let above: Vec<HostPath> = above.collect();
         for path in above.into_iter().rev() {
-            self.disk.apply(&Step::MakeDirectory { path, mode: 0o755 });
+            self.disk.apply(&PlannedStep::MakeDirectory { path, mode: 0o755 });
         }
-        self.disk.apply(&Step::Write { path, file: File::public(text) });
+        self.disk.apply(&PlannedStep::Write { path, file: HostFile::public(text) });
     }
 
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.disk.text(&path.into())
     }
 
-    pub(super) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
-        let mut observed = Observed::new(self.runtime, self.version);
+    pub(super) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
+        let mut observed = ObservedHost::new(self.runtime, self.version);
         observed.tokens_alone = self.tokens_alone;
-        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
+        observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(HostEntry::Absent));
         observed
     }
 
     /// Takes our edits away.
     pub(super) fn restore(&mut self) {
-        let plan = restore(&self.observe(None), Restart::Allow);
+        let plan = restore(&self.observe(None), RestartPolicy::Allow);
         let plan = plan.unwrap_or_else(|refusal| panic!("{refusal}"));
         plan.steps.iter().for_each(|step| self.disk.apply(step));
     }
 
     /// All files and directories that there are.
-    pub(super) fn existing(&self) -> Vec<(&HostPath, &Entry)> {
-        self.disk.iter().filter(|(_, entry)| **entry != Entry::Absent).collect()
+    pub(super) fn existing(&self) -> Vec<(&HostPath, &HostEntry)> {
+        self.disk.iter().filter(|(_, entry)| **entry != HostEntry::Absent).collect()
     }
 }

@@ -9,10 +9,10 @@ mod host;
 use std::collections::BTreeSet;
 
 use image_swap_core::{
-    declaration::{Declaration, Source},
-    nodes::Fallback,
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback,
 };
-use image_swap_node::{Desired, Form, Observed, Outcome, Restart};
+use image_swap_node::{ConfigForm, DesiredConfig, ObservedHost, PlanOutcome, RestartPolicy};
 
 use self::host::{CONFIG, Host};
 use crate::choices::Choices;
@@ -25,11 +25,16 @@ pub fn node(data: &[u8]) {
     let c = &mut Choices::new(data);
     let before = Host::new(c);
     let declaration = declaration(c);
-    let desired = Desired {
+    let desired = DesiredConfig {
         declaration: &declaration,
-        form: c.of(&[Form::CertsD, Form::CertsD, Form::Mirrors, Form::Page]),
+        form: c.of(&[
+            ConfigForm::CertsD,
+            ConfigForm::CertsD,
+            ConfigForm::Mirrors,
+            ConfigForm::Page,
+        ]),
         fallback: c.of(&[Fallback::Upstream, Fallback::Never]),
-        restart: c.of(&[Restart::Allow, Restart::Allow, Restart::Never]),
+        restart: c.of(&[RestartPolicy::Allow, RestartPolicy::Allow, RestartPolicy::Never]),
         header_over_http: c.one_in(4),
     };
     let mut host = before.clone();
@@ -51,7 +56,7 @@ pub fn node(data: &[u8]) {
     }
     if c.one_in(2) {
         let other = self::declaration(c);
-        applies(&mut host, &Desired { declaration: &other, ..desired });
+        applies(&mut host, &DesiredConfig { declaration: &other, ..desired });
     }
     if theirs.is_none() && c.one_in(2) && comments(c, &mut host) {
         host.restore();
@@ -89,14 +94,14 @@ fn comments(c: &mut Choices<'_>, host: &mut Host) -> bool {
 }
 
 /// Applies, if that is planned, and sees that a second plan is empty.
-fn applies(host: &mut Host, desired: &Desired<'_>) -> bool {
-    let observed: Observed = host.observe(Some(desired));
+fn applies(host: &mut Host, desired: &DesiredConfig<'_>) -> bool {
+    let observed: ObservedHost = host.observe(Some(desired));
     let Ok(plan) = image_swap_node::plan(desired, &observed) else { return false };
     let diff = plan.diff(&observed);
     for secret in ["s3cret", "cm9ib3Q6czNjcmV0"] {
         assert!(!diff.contains(secret), "{diff}");
     }
-    if plan.outcome() == Outcome::NeedsRestart {
+    if plan.outcome() == PlanOutcome::NeedsRestart {
         return false;
     }
     let before = host.clone();
@@ -140,6 +145,6 @@ fn declaration(c: &mut Choices<'_>) -> Declaration {
          MIRROR_REGISTRIES: '{}'\n",
         rules.join(",")
     );
-    Declaration::read(Source::RegistryInfo, &text, 0)
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0)
         .unwrap_or_else(|refused| panic!("{text}: {:?}", refused.findings))
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{ControlPlane, DEADLINE};
 use crate::{
     error::Error,
-    hidden,
     http::Answer,
+    private_file,
     wait::{Wait, until},
 };
 
@@ -21,7 +21,7 @@ impl ControlPlane {
         let Some(body) = body else { return self.client.request(method, &url, None) };
         let file = tempfile::NamedTempFile::new_in(self.dir.path())
             .map_err(Error::io("make a file for a request"))?;
-        hidden::write(file.path(), body.to_string().as_bytes())?;
+        private_file::write(file.path(), body.to_string().as_bytes())?;
         let kind =
             if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         self.client.request(method, &url, Some((kind, file.path())))

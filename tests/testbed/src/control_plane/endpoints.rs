@@ -50,40 +50,43 @@ impl ControlPlane {
         for name in present.filter(|name| !wanted.contains(name)) {
             self.request("DELETE", &format!("{slices}/{name}"), None)?;
         }
-        self.set_old_endpoints(namespace, service, port, servers)
+        self.set_old_endpoints(namespace, service, &old_endpoints(service, port, servers))
     }
 
     fn set_old_endpoints(
         &self,
         namespace: &str,
         service: &str,
-        port: &str,
-        servers: &[SocketAddr],
+        endpoints: &Value,
     ) -> Result<(), Error> {
-        let subset = |server: &SocketAddr| {
-            json!({
-                "addresses": [{ "ip": server.ip() }],
-                "ports": [{ "name": port, "port": server.port() }],
-            })
-        };
-        let endpoints = json!({
-            "apiVersion": "v1",
-            "kind": "Endpoints",
-            "metadata": {
-                "name": service,
-                "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
-            },
-            "subsets": servers.iter().map(subset).collect::<Vec<_>>(),
-        });
         let all = format!("/api/v1/namespaces/{namespace}/endpoints");
         let one = format!("{all}/{service}");
-        let answer = self.request("PUT", &one, Some(&endpoints))?;
+        let answer = self.request("PUT", &one, Some(endpoints))?;
         match answer.status {
             200 | 201 => Ok(()),
-            404 => self.create(&all, &endpoints).map(drop),
+            404 => self.create(&all, endpoints).map(drop),
             _ => answer.expect(200, &format!("PUT {one}")).map(drop),
         }
     }
+}
+
+/// Returns the Endpoints of a Service, which the controllers do not mirror into slices.
+fn old_endpoints(service: &str, port: &str, servers: &[SocketAddr]) -> Value {
+    let subset = |server: &SocketAddr| {
+        json!({
+            "addresses": [{ "ip": server.ip() }],
+            "ports": [{ "name": port, "port": server.port() }],
+        })
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": service,
+            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
+        },
+        "subsets": servers.iter().map(subset).collect::<Vec<_>>(),
+    })
 }
 
 /// Returns a name for the slice of one server.

@@ -34,11 +34,9 @@ pub use self::{
 use crate::{
     cache::Cache,
     error::{Error, Missing},
+    progress::Progress,
     run,
 };
-
-/// Receives one line for each step of a long work.
-pub type Progress<'a> = &'a dyn Fn(&str);
 
 /// A request to obtain missing parts.
 #[derive(Clone)]

@@ -12,19 +12,19 @@ use std::{
     time::Duration,
 };
 
-use image_swap_oci::media;
+use crate::oci::media;
 use serde_json::json;
 
 pub use self::access_log::Logged;
 use crate::{
     error::Error,
-    hidden,
     http::{Answer, Client},
     janitor::RunDir,
     parts::Parts,
     pki::Identity,
     port::Port,
     port::random,
+    private_file,
     process::Process,
     wait::{Wait, until},
 };
@@ -202,7 +202,7 @@ impl Registry {
         let line = format!("{}:{}\n", credentials.username, bcrypt(&credentials.password)?);
         // Whole or not at all: the registry may be reading.
         let new = self.dir.path().join("users.new");
-        hidden::write(&new, line.as_bytes())?;
+        private_file::write(&new, line.as_bytes())?;
         fs::rename(&new, self.dir.path().join(USERS)).map_err(Error::io("replace the users"))?;
         self.client.user = Some(format!("{}:{}", credentials.username, credentials.password));
         Ok(())

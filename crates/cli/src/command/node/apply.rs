@@ -4,13 +4,13 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    Applied, Asks, Failed, Host, Left, Outcome, Plan, Seen, Turn, Why, check, observe,
+    ApplyError, ApplyFailure, ApplyOutcome, AskRegistry, FinalState, Host, HostObservation,
+    HostPlan, HostSession, PlanOutcome, check,
 };
-use serde::Serialize;
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArgs, TellArgs},
-    report,
+    options::{ConfigureArgs, OPTIONS, RestartArgs, broken},
+    report::{self, JsonFields},
 };
 use crate::{
     failure::Failure,
@@ -21,9 +21,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
+    configure: ConfigureArgs,
     #[command(flatten)]
     restart: RestartArgs,
     /// Do not request the declared registry first. With --root or --runtime-version it
@@ -34,41 +32,41 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, restart, no_check } = self;
+        let Self { configure, restart, no_check } = self;
+        let args = &configure.host;
         let output = args.output;
-        let declaration = tell.load()?;
-        let desired = tell.desired(&declaration, restart.restart);
+        let declaration = configure.load()?;
+        let desired = configure.desired(&declaration, restart.restart);
         let host = args.host()?;
-        let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
-        let asks = if no_check { Asks::Nobody } else { Asks::Registry };
-        let mut seen = observe(&host, args.runtime(), Some(&desired), asks, args.at_rest())
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let restarting = restart.restarting();
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let asks = if no_check { AskRegistry::Nobody } else { AskRegistry::Registry };
+        let mut seen = args.observe(&host, Some(&desired), asks).map_err(broken)?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
-        let changes = matches!(plan.outcome(), Outcome::Change | Outcome::ChangeAndRestart);
+        let changes = matches!(plan.outcome(), PlanOutcome::Change | PlanOutcome::ChangeAndRestart);
         let checked = match unchecked(no_check, &host, &seen) {
             _ if !changes => Ok(Vec::new()),
             Some(why) => Ok(vec![format!("the declared registry was not requested: {why}")]),
             None => check(&desired, &plan, &seen),
         };
-        match checked {
-            Ok(notes) => seen.notes.extend(notes),
-            Err(error) => {
-                let failed = Err(Failed { why: error.into(), left: Left::AsItWas });
-                return finish("changed", failed, &plan, &seen, Some(&declaration), output);
+        let applied = match checked {
+            Ok(notes) => {
+                seen.notes.extend(notes);
+                turn.apply(&plan, &seen)
             }
-        }
-        let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
+            Err(error) => Err(ApplyFailure { why: error.into(), left: FinalState::AsItWas }),
+        };
         finish("changed", applied, &plan, &seen, Some(&declaration), output)
     }
 }
 
 /// Returns why the registry is not requested from here; `None` if it is.
-fn unchecked(no_check: bool, host: &Host, seen: &Seen) -> Option<&'static str> {
+fn unchecked(no_check: bool, host: &Host, seen: &HostObservation) -> Option<&'static str> {
     if no_check {
         Some("--no-check")
     } else if !host.root().is_whole() {
@@ -80,36 +78,26 @@ fn unchecked(no_check: bool, host: &Host, seen: &Seen) -> Option<&'static str> {
     }
 }
 
-/// What came of a plan, as programs read it.
-#[derive(Serialize)]
-struct Report<'a> {
-    runtime: &'static str,
-    version: Option<String>,
-    result: &'static str,
-    known: Option<String>,
-    hosts: Vec<report::HostRow<'a>>,
-    inexpressible: Vec<report::RuleRow<'a>>,
-    notes: Vec<&'a str>,
-}
-
 /// Says what came of `plan`; `changed` is the word for what it does.
 pub(super) fn finish(
     changed: &'static str,
-    applied: Result<Applied, Failed>,
-    plan: &Plan,
-    seen: &Seen,
+    applied: Result<ApplyOutcome, ApplyFailure>,
+    plan: &HostPlan,
+    seen: &HostObservation,
     declaration: Option<&Declaration>,
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
-    let (result, known, bad) = match applied {
-        Ok(Applied::Nothing) => ("in-place", None, false),
-        Ok(Applied::Changed) => (changed, None, false),
-        Ok(Applied::Restarted(known) | Applied::Changing(known)) => (changed, Some(known), false),
+    let (result, detail, bad) = match applied {
+        Ok(ApplyOutcome::Nothing) => ("in-place", None, false),
+        Ok(ApplyOutcome::Changed) => (changed, None, false),
+        Ok(ApplyOutcome::Restarted(detail) | ApplyOutcome::Changing(detail)) => {
+            (changed, Some(detail), false)
+        }
         Err(failed) if output == Output::Text => return Err(broken(failed)),
         Err(failed) => {
             let result = match failed.why {
-                Why::NeedsRestart(_) => "needs-restart",
+                ApplyError::NeedsRestart(_) => "needs-restart",
                 _ => "failed",
             };
             (result, Some(failed.to_string()), true)
@@ -117,16 +105,12 @@ pub(super) fn finish(
     };
     match output {
         Output::Json => {
-            let report = Report {
-                runtime: seen.observed.runtime.name(),
-                version: seen.observed.version.map(|version| version.to_string()),
-                result,
-                known,
-                hosts: plan.rows.iter().map(report::host).collect(),
-                inexpressible: report::rules(plan, declaration),
-                notes: report::all_notes(plan, seen).collect(),
-            };
-            output::json_line(&mut out, &report)?;
+            JsonFields::of(seen)
+                .with("result", result)
+                .with("detail", detail)
+                .with_hosts(plan, declaration)
+                .with("notes", report::all_notes(plan, seen).collect::<Vec<_>>())
+                .print(&mut out)?;
         }
         Output::Text => {
             report::notes(plan, seen, declaration);
@@ -136,17 +120,11 @@ pub(super) fn finish(
                 _ => result,
             };
             writeln!(out, "{}", styled(GOOD, &format!("{runtime}: {result}")))?;
-            if let Some(known) = known {
-                output::note(&format!("{}: {known}", styled(ODD, "note")));
+            if let Some(detail) = detail {
+                output::note(&format!("{}: {detail}", styled(ODD, "note")));
             }
         }
     }
     out.flush()?;
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Why nothing came of it.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn broken(failed: Failed) -> Failure {
-    Failure::Broken(failed.to_string())
 }

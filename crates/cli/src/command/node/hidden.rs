@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use image_swap_node::{enter, guard};
+use image_swap_node::{enter, run_watchdog};
 
 use crate::failure::Failure;
 
@@ -27,7 +27,7 @@ pub(super) struct Inside {
 impl Guard {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Self {} = self;
-        guard::run().map_err(|error| Failure::Broken(error.to_string()))?;
+        run_watchdog().map_err(|error| Failure::Broken(error.to_string()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -19,11 +19,11 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    verb: NodeVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum NodeVerb {
     /// Show what would change on this host, as a diff; change nothing.
     Plan(plan::Args),
     /// Have this host's container runtime pull from the mirrors.
@@ -45,13 +45,13 @@ enum Verb {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
-            Verb::Plan(args) => args.run(),
-            Verb::Apply(args) => args.run(),
-            Verb::Status(args) => args.run(),
-            Verb::Verify(args) => args.run(),
-            Verb::Restore(args) => args.run(),
-            Verb::Guard(args) => args.run(),
-            Verb::Inside(args) => args.run(),
+            NodeVerb::Plan(args) => args.run(),
+            NodeVerb::Apply(args) => args.run(),
+            NodeVerb::Status(args) => args.run(),
+            NodeVerb::Verify(args) => args.run(),
+            NodeVerb::Restore(args) => args.run(),
+            NodeVerb::Guard(args) => args.run(),
+            NodeVerb::Inside(args) => args.run(),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 use image_swap_core::declaration::Declaration;
-use image_swap_node::{Desired, Form, Host, Restart, Restarting, Root, Runtime, Version};
+use image_swap_node::{
+    AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError,
+    RUNTIMES, RestartPolicy, RestartSettings, Root, Version, observe,
+};
 
 use crate::{
     declaration::{DeclarationArgs, Dialect},
@@ -37,34 +40,43 @@ pub(super) struct HostArgs {
     pub(super) output: Output,
 }
 
-/// [`Runtime`] as the command line has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum RuntimeArg {
-    /// The one that is there; of several the one that the kubelet uses.
-    #[default]
-    Auto,
-    /// containerd with a config.toml of its own.
-    Containerd,
-    /// CRI-O.
-    Crio,
-    /// The containerd of k3s.
-    K3s,
-    /// The containerd of RKE2.
-    Rke2,
-    /// dockerd.
-    Docker,
-    /// podman, buildah and skopeo.
-    Podman,
+/// A runtime, or the one that is detected.
+#[derive(Clone, Copy, Debug, Default)]
+struct RuntimeArg(Option<ContainerRuntime>);
+
+impl ValueEnum for RuntimeArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [RuntimeArg; RUNTIMES.len() + 1] = {
+            let mut all = [RuntimeArg(None); RUNTIMES.len() + 1];
+            let mut at = 0;
+            while at < RUNTIMES.len() {
+                all[at + 1] = RuntimeArg(Some(RUNTIMES[at]));
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let auto = "The one that is there; of several the one that the kubelet uses";
+        self.0.map_or_else(
+            || Some(PossibleValue::new("auto").help(auto)),
+            |runtime| runtime.to_possible_value(),
+        )
+    }
 }
 
-/// How the runtime is told.
+/// The host, the declaration, and the way in which the runtime is configured.
 #[derive(Debug, clap::Args)]
-pub(super) struct TellArgs {
+pub(super) struct ConfigureArgs {
+    #[command(flatten)]
+    pub(super) host: HostArgs,
     #[command(flatten)]
     pub(super) declaration: DeclarationArgs,
     /// How containerd is told.
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
-    form: FormArg,
+    form: ConfigForm,
     /// Whether the host may ask the public registry after the mirrors.
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     fallback: FallbackArg,
@@ -73,34 +85,12 @@ pub(super) struct TellArgs {
     header_over_http: bool,
 }
 
-/// [`Form`] as the command line has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum FormArg {
-    /// Files below certs.d, read at every pull.
-    #[default]
-    CertsD,
-    /// The mirrors table of config.toml, with URLs that registries answer.
-    Mirrors,
-    /// The mirrors table as the page prints it; no standard registry answers it.
-    Page,
-}
-
-/// Whether the runtime may be restarted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum RestartArg {
-    /// What needs a restart is not done.
-    #[default]
-    Never,
-    /// Once, if need be; taken back if the runtime then does not answer and pull.
-    Allow,
-}
-
 /// How it is restarted.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestartArgs {
     /// Whether the runtime may be restarted.
     #[arg(long, value_enum, default_value_t, help_heading = RESTART)]
-    pub(super) restart: RestartArg,
+    pub(super) restart: RestartPolicy,
     /// The command that restarts it, for `sh` [default: systemctl restart UNIT].
     #[arg(long, value_name = "COMMAND", help_heading = RESTART)]
     restart_command: Option<String>,
@@ -118,20 +108,14 @@ impl HostArgs {
         Ok(Host::new(root))
     }
 
-    pub(super) const fn at_rest(&self) -> Option<Version> {
-        self.runtime_version
-    }
-
-    pub(super) const fn runtime(&self) -> Option<Runtime> {
-        Some(match self.runtime {
-            RuntimeArg::Auto => return None,
-            RuntimeArg::Containerd => Runtime::Containerd,
-            RuntimeArg::Crio => Runtime::Crio,
-            RuntimeArg::K3s => Runtime::K3s,
-            RuntimeArg::Rke2 => Runtime::Rke2,
-            RuntimeArg::Docker => Runtime::Docker,
-            RuntimeArg::Podman => Runtime::Podman,
-        })
+    /// Observes `host`, and requests the declared registry if `asks` has it so.
+    pub(super) fn observe(
+        &self,
+        host: &Host,
+        desired: Option<&DesiredConfig<'_>>,
+        asks: AskRegistry,
+    ) -> Result<HostObservation, ObserveError> {
+        observe(host, self.runtime.0, desired, asks, self.runtime_version)
     }
 }
 
@@ -141,7 +125,7 @@ fn version(text: &str) -> Result<Version, String> {
     found.ok_or_else(|| "expected a version such as 2.1.9".to_owned())
 }
 
-impl TellArgs {
+impl ConfigureArgs {
     pub(super) fn load(&self) -> Result<Declaration, Failure> {
         self.declaration.load_for(Dialect::Canonical)
     }
@@ -149,33 +133,21 @@ impl TellArgs {
     pub(super) fn desired<'a>(
         &self,
         declaration: &'a Declaration,
-        restart: RestartArg,
-    ) -> Desired<'a> {
-        Desired {
-            declaration,
-            form: match self.form {
-                FormArg::CertsD => Form::CertsD,
-                FormArg::Mirrors => Form::Mirrors,
-                FormArg::Page => Form::Page,
-            },
-            fallback: self.fallback.into(),
-            restart: restart.into(),
-            header_over_http: self.header_over_http,
-        }
+        restart: RestartPolicy,
+    ) -> DesiredConfig<'a> {
+        let Self { form, fallback, header_over_http, .. } = *self;
+        DesiredConfig { declaration, form, fallback: fallback.into(), restart, header_over_http }
     }
 }
 
 impl RestartArgs {
-    pub(super) fn restarting(&self) -> Restarting {
-        Restarting { command: self.restart_command.clone(), image: self.image.clone() }
+    pub(super) fn restarting(&self) -> RestartSettings {
+        RestartSettings { command: self.restart_command.clone(), image: self.image.clone() }
     }
 }
 
-impl From<RestartArg> for Restart {
-    fn from(restart: RestartArg) -> Self {
-        match restart {
-            RestartArg::Never => Self::Never,
-            RestartArg::Allow => Self::Allow,
-        }
-    }
+/// Returns a failure with the text of `error`.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn broken(error: impl ToString) -> Failure {
+    Failure::Broken(error.to_string())
 }

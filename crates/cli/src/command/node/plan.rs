@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{Asks, observe};
+use image_swap_node::{AskRegistry, RestartPolicy, plan};
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
+    options::{ConfigureArgs, OPTIONS, broken},
     report,
 };
 use crate::{failure::Failure, output};
@@ -14,30 +14,27 @@ use crate::{failure::Failure, output};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
+    configure: ConfigureArgs,
     /// Whether the runtime may be restarted.
     #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
-    restart: RestartArg,
+    restart: RestartPolicy,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, restart } = self;
-        let output = args.output;
-        let declaration = tell.load()?;
-        let desired = tell.desired(&declaration, restart);
+        let Self { configure, restart } = self;
+        let args = &configure.host;
+        let declaration = configure.load()?;
+        let desired = configure.desired(&declaration, restart);
         let host = args.host()?;
-        let mut seen = observe(&host, args.runtime(), Some(&desired), Asks::Nobody, args.at_rest())
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let mut seen = args.observe(&host, Some(&desired), AskRegistry::Nobody).map_err(broken)?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());
         }
         let mut out = output::stdout();
-        match image_swap_node::plan(&desired, &seen.observed) {
-            Ok(plan) => report::plan(&plan, &seen, Some(&declaration), output, &mut out),
-            Err(refusal) => report::refusal(&refusal, &seen, output, &mut out),
+        match plan(&desired, &seen.observed) {
+            Ok(plan) => report::plan(&plan, &seen, &declaration, args.output, &mut out),
+            Err(refusal) => report::refusal(&refusal, &seen, args.output, &mut out),
         }
     }
 }

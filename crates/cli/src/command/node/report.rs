@@ -2,9 +2,16 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::{declaration::Declaration, rule::Kind};
-use image_swap_node::{Outcome, Plan, Refusal, Row, Seen, State, Step};
-use serde::Serialize;
+use image_swap_core::{declaration::Declaration, rule::RuleKind};
+use image_swap_node::{
+    FileState, HostObservation, HostPath, HostPlan, Ledger, MirrorRow, PlanOutcome, PlanRefusal,
+    PlannedStep,
+};
+use serde::{Serialize, Serializer};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     failure::Failure,
@@ -16,49 +23,63 @@ pub(super) const INTERRUPTED: &str = "a change was killed half way, together wit
                                       takes changes back; the next apply or restore takes it back \
                                       first";
 
-/// A plan, or why there is none, as programs read it.
-#[derive(Serialize)]
-struct Report<'a> {
-    runtime: &'static str,
-    version: Option<String>,
-    outcome: &'static str,
-    why: Option<String>,
-    steps: Vec<StepRow<'a>>,
-    hosts: Vec<HostRow<'a>>,
-    inexpressible: Vec<RuleRow<'a>>,
-    notes: Vec<&'a str>,
-    diff: String,
+/// A JSON object whose fields keep their order.
+#[derive(Default)]
+pub(super) struct JsonFields(Vec<(&'static str, Box<RawValue>)>);
+
+impl JsonFields {
+    /// Returns an object with the runtime of a host.
+    pub(super) fn of(seen: &HostObservation) -> Self {
+        let version = seen.observed.version.map(|version| version.to_string());
+        Self::default().with("runtime", seen.observed.runtime.name()).with("version", version)
+    }
+
+    /// Adds a field.
+    pub(super) fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.0.push((name, to_raw_value(&value).unwrap_or_default()));
+        self
+    }
+
+    /// Adds the registry hosts of a plan, and the rules that the runtime cannot express.
+    pub(super) fn with_hosts(self, plan: &HostPlan, declaration: Option<&Declaration>) -> Self {
+        let host = |row: &MirrorRow| {
+            let path = row.path.as_str();
+            json!({"host": row.host, "path": path, "state": state(row.state), "urls": row.urls})
+        };
+        let hosts: Vec<Value> = plan.rows.iter().map(host).collect();
+        self.with("hosts", hosts).with("inexpressible", rules(plan, declaration))
+    }
+
+    /// Prints the object on a line.
+    pub(super) fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
+        output::json_line(out, &self)
+    }
 }
 
-#[derive(Serialize)]
-struct StepRow<'a> {
-    r#do: &'static str,
-    path: Option<&'a str>,
-}
-
-/// One registry host, as programs read it.
-#[derive(Serialize)]
-pub(super) struct HostRow<'a> {
-    host: &'a str,
-    path: &'a str,
-    state: &'static str,
-    urls: &'a [String],
+impl Serialize for JsonFields {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// A rule that the runtime cannot be told, as programs read it.
 #[derive(Serialize)]
-pub(super) struct RuleRow<'a> {
+pub(super) struct UnsupportedRuleRow<'a> {
+    #[serde(rename = "rule")]
     rule: &'a str,
+    #[serde(rename = "line")]
     line: usize,
+    #[serde(rename = "column")]
     column: usize,
+    #[serde(rename = "why")]
     why: &'a str,
 }
 
 /// Prints `plan`, and whether it is bad news.
 pub(super) fn plan(
-    plan: &Plan,
-    seen: &Seen,
-    declaration: Option<&Declaration>,
+    plan: &HostPlan,
+    seen: &HostObservation,
+    declaration: &Declaration,
     output: Output,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
@@ -66,71 +87,54 @@ pub(super) fn plan(
     let diff = plan.diff(&seen.observed);
     match output {
         Output::Json => {
-            let report = Report {
-                runtime: seen.observed.runtime.name(),
-                version: seen.observed.version.map(|version| version.to_string()),
-                outcome: name(outcome),
-                why: plan.restart.clone(),
-                steps: plan.steps.iter().map(step).collect(),
-                hosts: plan.rows.iter().map(host).collect(),
-                inexpressible: rules(plan, declaration),
-                notes: all_notes(plan, seen).collect(),
-                diff,
-            };
-            output::json_line(out, &report)?;
+            let step = |step: &PlannedStep| json!({"do": step_name(step), "path": step.path().map(HostPath::as_str)});
+            JsonFields::of(seen)
+                .with("outcome", name(outcome))
+                .with("why", &plan.restart)
+                .with("steps", plan.steps.iter().map(step).collect::<Vec<_>>())
+                .with_hosts(plan, Some(declaration))
+                .with("notes", all_notes(plan, seen).collect::<Vec<_>>())
+                .with("diff", diff)
+                .print(out)?;
         }
         Output::Text => {
             out.write_all(coloured(&diff).as_bytes())?;
-            let style = if outcome == Outcome::NeedsRestart { BAD } else { GOOD };
+            let style = if outcome == PlanOutcome::NeedsRestart { BAD } else { GOOD };
             writeln!(out, "{}", styled(style, &summary(plan, seen, outcome)))?;
-            notes(plan, seen, declaration);
+            notes(plan, seen, Some(declaration));
         }
     }
     out.flush()?;
-    Ok(if outcome == Outcome::NeedsRestart { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if outcome == PlanOutcome::NeedsRestart { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Prints why there is no plan: bad news.
 pub(super) fn refusal(
-    refusal: &Refusal,
-    seen: &Seen,
+    refusal: &PlanRefusal,
+    seen: &HostObservation,
     output: Output,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
-    match output {
-        Output::Text => return Err(Failure::Broken(refusal.to_string())),
-        Output::Json => {
-            #[derive(Serialize)]
-            struct Refused<'a> {
-                runtime: &'static str,
-                version: Option<String>,
-                outcome: &'static str,
-                case: &'a str,
-                why: &'a str,
-                remedy: &'a str,
-            }
-            let row = Refused {
-                runtime: seen.observed.runtime.name(),
-                version: seen.observed.version.map(|version| version.to_string()),
-                outcome: "refused",
-                case: refusal.case,
-                why: &refusal.found,
-                remedy: &refusal.remedy,
-            };
-            output::json_line(out, &row)?;
-        }
+    if output == Output::Text {
+        return Err(Failure::Broken(refusal.to_string()));
     }
+    JsonFields::of(seen)
+        .with("outcome", "refused")
+        .with("case", refusal.case)
+        .with("why", &refusal.found)
+        .with("remedy", &refusal.remedy)
+        .print(out)?;
     out.flush()?;
     Ok(ExitCode::FAILURE)
 }
 
 /// What a person should know beside the plan, on standard error.
-pub(super) fn notes(plan: &Plan, seen: &Seen, declaration: Option<&Declaration>) {
+pub(super) fn notes(plan: &HostPlan, seen: &HostObservation, declaration: Option<&Declaration>) {
     for note in all_notes(plan, seen) {
         output::note(&format!("{}: {note}", styled(ODD, "note")));
     }
     for row in rules(plan, declaration) {
-        let RuleRow { rule, line, column, why } = row;
+        let UnsupportedRuleRow { rule, line, column, why } = row;
         output::note(&format!(
             "{}: line {line}, column {column}: the runtime cannot be told the rule for {rule}: {why}",
             styled(ODD, "warning"),
@@ -139,80 +143,89 @@ pub(super) fn notes(plan: &Plan, seen: &Seen, declaration: Option<&Declaration>)
 }
 
 /// What a person should know beside the plan.
-pub(super) fn all_notes<'a>(plan: &'a Plan, seen: &'a Seen) -> impl Iterator<Item = &'a str> {
+pub(super) fn all_notes<'a>(
+    plan: &'a HostPlan,
+    seen: &'a HostObservation,
+) -> impl Iterator<Item = &'a str> {
     seen.notes.iter().chain(&plan.notes).map(String::as_str)
 }
 
 /// One sentence.
-pub(super) fn summary(plan: &Plan, seen: &Seen, outcome: Outcome) -> String {
+pub(super) fn summary(plan: &HostPlan, seen: &HostObservation, outcome: PlanOutcome) -> String {
     let runtime = seen.observed.runtime;
     let why = plan.restart.as_deref().unwrap_or_default();
     match outcome {
-        Outcome::InPlace => format!("{runtime}: nothing to do"),
-        Outcome::Change => format!("{runtime}: {}, no restart", files(plan)),
-        Outcome::ChangeAndRestart => format!("{runtime}: {}, and a restart: {why}", files(plan)),
-        Outcome::NeedsRestart => {
+        PlanOutcome::InPlace => format!("{runtime}: nothing to do"),
+        PlanOutcome::Change => format!("{runtime}: {}, no restart", files(plan)),
+        PlanOutcome::ChangeAndRestart => {
+            format!("{runtime}: {}, and a restart: {why}", files(plan))
+        }
+        PlanOutcome::NeedsRestart => {
             format!("{runtime}: needs-restart: {why}; allow it with --restart allow")
         }
     }
 }
 
-fn files(plan: &Plan) -> String {
+fn files(plan: &HostPlan) -> String {
     let writes = plan.steps.iter().filter_map(|step| match step {
-        Step::Write { path, .. } | Step::Remove { path } => Some(path),
+        PlannedStep::Write { path, .. } | PlannedStep::Remove { path } => Some(path),
         _ => None,
     });
-    let count = writes.filter(|path| **path != image_swap_node::Ledger::path()).count();
+    let count = writes.filter(|path| **path != Ledger::path()).count();
     format!("{count} file{} to change", if count == 1 { "" } else { "s" })
 }
 
 /// The word for an outcome.
-pub(super) const fn name(outcome: Outcome) -> &'static str {
+pub(super) const fn name(outcome: PlanOutcome) -> &'static str {
     match outcome {
-        Outcome::InPlace => "in-place",
-        Outcome::Change => "change",
-        Outcome::ChangeAndRestart => "change-and-restart",
-        Outcome::NeedsRestart => "needs-restart",
+        PlanOutcome::InPlace => "in-place",
+        PlanOutcome::Change => "change",
+        PlanOutcome::ChangeAndRestart => "change-and-restart",
+        PlanOutcome::NeedsRestart => "needs-restart",
     }
 }
 
 /// The word for a state.
-pub(super) const fn state(state: State) -> &'static str {
+pub(super) const fn state(state: FileState) -> &'static str {
     match state {
-        State::InPlace => "in-place",
-        State::Missing => "missing",
-        State::Outdated => "outdated",
-        State::Changed => "changed",
-        State::Foreign => "foreign",
-        State::Unread => "unread",
+        FileState::InPlace => "in-place",
+        FileState::Missing => "missing",
+        FileState::Outdated => "outdated",
+        FileState::Changed => "changed",
+        FileState::Foreign => "foreign",
+        FileState::Unread => "unread",
     }
 }
 
-pub(super) fn host(row: &Row) -> HostRow<'_> {
-    HostRow { host: &row.host, path: row.path.as_str(), state: state(row.state), urls: &row.urls }
-}
-
 /// The rules that the runtime cannot be told.
-pub(super) fn rules<'a>(plan: &'a Plan, declaration: Option<&'a Declaration>) -> Vec<RuleRow<'a>> {
+pub(super) fn rules<'a>(
+    plan: &'a HostPlan,
+    declaration: Option<&'a Declaration>,
+) -> Vec<UnsupportedRuleRow<'a>> {
     let Some(declaration) = declaration else { return Vec::new() };
     let rows = plan.inexpressible.iter().map(|row| {
         let rule = &declaration.rules().rules()[row.rule];
-        let shown = if rule.kind == Kind::Noswap { &rule.target } else { &rule.source };
-        RuleRow { rule: shown, line: rule.place.line, column: rule.place.column, why: row.why }
+        let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
+        UnsupportedRuleRow {
+            rule: shown,
+            line: rule.place.line,
+            column: rule.place.column,
+            why: row.why,
+        }
     });
     rows.collect()
 }
 
-fn step(step: &Step) -> StepRow<'_> {
-    let name = match step {
-        Step::MakeDirectory { .. } => "make-directory",
-        Step::Write { .. } => "write",
-        Step::Remove { .. } => "remove",
-        Step::RemoveDirectory { .. } => "remove-directory",
-        Step::Restart { .. } => "restart",
-        Step::Reload { .. } => "reload",
-    };
-    StepRow { r#do: name, path: step.path().map(image_swap_node::HostPath::as_str) }
+/// Returns the word for a step.
+const fn step_name(step: &PlannedStep) -> &'static str {
+    match step {
+        PlannedStep::MakeDirectory { .. } => "make-directory",
+        PlannedStep::Write { .. } => "write",
+        PlannedStep::Remove { .. } => "remove",
+        PlannedStep::RemoveDirectory { .. } => "remove-directory",
+        PlannedStep::Restart { .. } => "restart",
+        PlannedStep::Reload { .. } => "reload",
+    }
 }
 
 /// A unified diff, coloured as people know it.

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{Asks, ObserveError, Turn, observe, restore};
+use image_swap_node::{AskRegistry, HostSession, ObserveError, restore};
 
 use super::{
-    apply::{broken, finish},
-    options::{HostArgs, RestartArgs},
+    apply::finish,
+    options::{HostArgs, RestartArgs, broken},
     report,
 };
 use crate::{failure::Failure, output};
@@ -25,22 +25,23 @@ impl Args {
         let Self { host: args, restart } = self;
         let output = args.output;
         let host = args.host()?;
-        let turn = Turn::take(&host, &restart.restarting(), &output::note).map_err(broken)?;
-        let seen = match observe(&host, args.runtime(), None, Asks::Nobody, args.at_rest()) {
+        let restarting = restart.restarting();
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let seen = match args.observe(&host, None, AskRegistry::Nobody) {
             Ok(seen) => seen,
-            // Whatever we wrote says for which runtime it was.
+            // The ledger names the runtime.
             Err(ObserveError::NoRuntime(_)) => {
                 output::note("nothing was written on this host, and nothing is taken back");
                 return Ok(ExitCode::SUCCESS);
             }
         };
-        let plan = match restore(&seen.observed, restart.restart.into()) {
+        let plan = match restore(&seen.observed, restart.restart) {
             Ok(plan) => plan,
             Err(refusal) => {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
-        let applied = turn.carry_out(&plan, &seen, &restart.restarting(), &output::note);
+        let applied = turn.apply(&plan, &seen);
         finish("restored", applied, &plan, &seen, None, output)
     }
 }

@@ -4,13 +4,14 @@ use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    Answer, Asks, Drift, Outcome, Plan, Refusal, Seen, Standing, drift, observe,
+    AskRegistry, CriStatus, Drift, DriftState, HostObservation, HostPlan, PlanOutcome, PlanRefusal,
+    RestartPolicy, drift,
 };
-use serde::Serialize;
+use serde_json::json;
 
 use super::{
-    options::{HostArgs, RestartArg, TellArgs},
-    report,
+    options::{ConfigureArgs, broken},
+    report::{self, JsonFields},
 };
 use crate::{
     failure::Failure,
@@ -22,60 +23,32 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
-}
-
-/// How a host is, as programs read it.
-#[derive(Serialize)]
-struct Report<'a> {
-    runtime: &'static str,
-    version: Option<String>,
-    socket: &'a str,
-    cri: &'static str,
-    config: &'a str,
-    applied: Option<String>,
-    files: Vec<FileRow<'a>>,
-    outcome: Option<&'static str>,
-    why: Option<String>,
-    hosts: Vec<report::HostRow<'a>>,
-    inexpressible: Vec<report::RuleRow<'a>>,
-    taken_back: Option<String>,
-    interrupted: bool,
-}
-
-#[derive(Serialize)]
-struct FileRow<'a> {
-    path: &'a str,
-    state: &'static str,
+    configure: ConfigureArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell } = self;
-        let output = args.output;
+        let Self { configure } = self;
+        let args = &configure.host;
         let host = args.host()?;
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let declaration = if tell.declaration.is_absent() { None } else { Some(tell.load()?) };
-        let desired =
-            declaration.as_ref().map(|declaration| tell.desired(declaration, RestartArg::Never));
-        let seen = observe(&host, args.runtime(), desired.as_ref(), Asks::Nobody, args.at_rest())
-            .map_err(|error| broken(&error))?;
-        let drift = drift(&seen.observed).map_err(|error| broken(&error))?;
+        let absent = configure.declaration.is_absent();
+        let declaration = if absent { None } else { Some(configure.load()?) };
+        let desired = declaration.as_ref().map(|it| configure.desired(it, RestartPolicy::Never));
+        let seen = args.observe(&host, desired.as_ref(), AskRegistry::Nobody).map_err(broken)?;
+        let drift = drift(&seen.observed).map_err(broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
-        let status = Status {
+        let status = NodeStatus {
             seen: &seen,
             drift: drift.as_ref(),
             planned: planned.as_ref(),
             declaration: declaration.as_ref(),
-            taken_back: host.taken_back(),
+            rolled_back: host.rolled_back(),
             interrupted: host.is_interrupted(),
         };
         let mut out = output::stdout();
-        match output {
-            Output::Json => output::json_line(&mut out, &status.report())?,
+        match args.output {
+            Output::Json => status.fields().print(&mut out)?,
             Output::Text => status.print(&mut out)?,
         }
         out.flush()?;
@@ -84,27 +57,27 @@ impl Args {
 }
 
 /// All that is known.
-struct Status<'a> {
-    seen: &'a Seen,
+struct NodeStatus<'a> {
+    seen: &'a HostObservation,
     drift: Option<&'a Drift>,
-    planned: Option<&'a Result<Plan, Refusal>>,
+    planned: Option<&'a Result<HostPlan, PlanRefusal>>,
     declaration: Option<&'a Declaration>,
-    taken_back: Option<String>,
+    rolled_back: Option<String>,
     interrupted: bool,
 }
 
-impl Status<'_> {
+impl NodeStatus<'_> {
     fn is_good(&self) -> bool {
         let kept = self.drift.is_none_or(|drift| {
-            drift.files.iter().all(|(_, standing)| *standing == Standing::AsWritten)
+            drift.files.iter().all(|(_, standing)| *standing == DriftState::AsWritten)
         });
         let told = match self.planned {
             None => true,
-            Some(Ok(plan)) => plan.outcome() == Outcome::InPlace,
+            Some(Ok(plan)) => plan.outcome() == PlanOutcome::InPlace,
             Some(Err(_)) => false,
         };
-        let alive = matches!(self.seen.daemon.answer, Answer::Alive(_) | Answer::NotAsked);
-        kept && told && alive && self.taken_back.is_none() && !self.interrupted
+        let alive = matches!(self.seen.daemon.answer, CriStatus::Alive(_) | CriStatus::NotAsked);
+        kept && told && alive && self.rolled_back.is_none() && !self.interrupted
     }
 
     fn why(&self) -> Option<String> {
@@ -121,39 +94,35 @@ impl Status<'_> {
         })
     }
 
-    fn report(&self) -> Report<'_> {
-        let Seen { observed, daemon, .. } = self.seen;
-        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
-        Report {
-            runtime: observed.runtime.name(),
-            version: observed.version.map(|version| version.to_string()),
-            socket: daemon.socket.as_str(),
-            cri: cri(&daemon.answer).0,
-            config: observed.config.as_str(),
-            applied: self.drift.map(|drift| drift.form.to_string()),
-            files: self.files(),
-            outcome: self.outcome(),
-            why: self.why(),
-            hosts: plan
-                .map(|plan| plan.rows.iter().map(report::host).collect())
-                .unwrap_or_default(),
-            inexpressible: plan
-                .map(|plan| report::rules(plan, self.declaration))
-                .unwrap_or_default(),
-            taken_back: self.taken_back.clone(),
-            interrupted: self.interrupted,
-        }
+    fn fields(&self) -> JsonFields {
+        let HostObservation { observed, daemon, .. } = self.seen;
+        let files = self.files().map(|(path, state)| json!({"path": path, "state": state}));
+        let fields = JsonFields::of(self.seen)
+            .with("socket", &daemon.socket)
+            .with("cri", cri(&daemon.answer).0)
+            .with("config", &observed.config)
+            .with("form", self.drift.map(|drift| drift.form.to_string()))
+            .with("files", files.collect::<Vec<_>>())
+            .with("outcome", self.outcome())
+            .with("why", self.why());
+        let none = HostPlan::default();
+        fields
+            .with_hosts(self.plan().unwrap_or(&none), self.declaration)
+            .with("rolled_back", &self.rolled_back)
+            .with("interrupted", self.interrupted)
     }
 
-    fn files(&self) -> Vec<FileRow<'_>> {
+    fn plan(&self) -> Option<&HostPlan> {
+        self.planned?.as_ref().ok()
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let files = self.drift.into_iter().flat_map(|drift| &drift.files);
-        files
-            .map(|(path, standing)| FileRow { path: path.as_str(), state: name(*standing) })
-            .collect()
+        files.map(|(path, state)| (path.as_str(), name(*state)))
     }
 
     fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let Seen { observed, daemon, .. } = self.seen;
+        let HostObservation { observed, daemon, .. } = self.seen;
         let version = observed.version.map_or("unknown".to_owned(), |version| version.to_string());
         let (word, said) = cri(&daemon.answer);
         let strong = |text: &str| styled(STRONG, &format!("{text:<9}"));
@@ -164,11 +133,11 @@ impl Status<'_> {
             None => writeln!(out, "{} nothing", strong("applied"))?,
             Some(drift) => writeln!(out, "{} {}", strong("applied"), drift.form)?,
         }
-        for FileRow { path, state } in self.files() {
-            let style = if state == name(Standing::AsWritten) { GOOD } else { BAD };
+        for (path, state) in self.files() {
+            let style = if state == name(DriftState::AsWritten) { GOOD } else { BAD };
             writeln!(out, "  {} {path}", styled(style, &format!("{state:<10}")))?;
         }
-        let plan = self.planned.and_then(|planned| planned.as_ref().ok());
+        let plan = self.plan();
         let rows = plan.map(|plan| plan.rows.as_slice()).unwrap_or_default();
         let width = rows.iter().map(|row| row.host.len()).max().unwrap_or_default();
         for row in rows {
@@ -181,8 +150,8 @@ impl Status<'_> {
             let why = self.why().map_or(String::new(), |why| [": ", &why].concat());
             writeln!(out, "{} {outcome}{why}", strong("declared"))?;
         }
-        if let Some(taken_back) = &self.taken_back {
-            writeln!(out, "{} {taken_back}", styled(BAD, "taken back"))?;
+        if let Some(rolled_back) = &self.rolled_back {
+            writeln!(out, "{} {rolled_back}", styled(BAD, "taken back"))?;
         }
         if self.interrupted {
             writeln!(out, "{} {}", styled(BAD, "interrupted"), report::INTERRUPTED)?;
@@ -194,20 +163,20 @@ impl Status<'_> {
     }
 }
 
-fn cri(answer: &Answer) -> (&'static str, String) {
+fn cri(answer: &CriStatus) -> (&'static str, String) {
     let colon = |said: &str| [": ", said].concat();
     match answer {
-        Answer::Alive(said) => ("alive", colon(said)),
-        Answer::NoCri(said) => ("no-cri", colon(said)),
-        Answer::Silent(said) => ("silent", colon(said)),
-        Answer::NotAsked => ("not-asked", String::new()),
+        CriStatus::Alive(said) => ("alive", colon(said)),
+        CriStatus::NoCri(said) => ("no-cri", colon(said)),
+        CriStatus::Silent(said) => ("silent", colon(said)),
+        CriStatus::NotAsked => ("not-asked", String::new()),
     }
 }
 
-const fn name(standing: Standing) -> &'static str {
+const fn name(standing: DriftState) -> &'static str {
     match standing {
-        Standing::AsWritten => "as-written",
-        Standing::Changed => "changed",
-        Standing::Gone => "gone",
+        DriftState::AsWritten => "as-written",
+        DriftState::Changed => "changed",
+        DriftState::Gone => "gone",
     }
 }

@@ -2,16 +2,15 @@
 
 use std::{io::Write, process::ExitCode};
 
-use image_swap_core::{declaration::Declaration, nodes::Fallback};
+use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
-    Answer, Asks, Outcome, Plan, Seen, State, observe, plan,
-    verify::{Candidate, Source, Verdict, Verifier, candidates},
+    AskRegistry, CriStatus, FileState, HostObservation, HostPlan, PlanOutcome, RestartPolicy, plan,
+    verify::{Candidate, PullVerdict, Source, Verifier, candidates},
 };
-use serde::Serialize;
 
 use super::{
-    options::{HostArgs, OPTIONS, RestartArg, TellArgs},
-    report,
+    options::{ConfigureArgs, OPTIONS, broken},
+    report::{self, JsonFields},
 };
 use crate::{
     failure::Failure,
@@ -22,49 +21,36 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    tell: TellArgs,
+    configure: ConfigureArgs,
     /// A reference to pull for its registry, instead of one that the host has;
     /// may be given for each registry.
     #[arg(long, value_name = "REF", help_heading = OPTIONS)]
     image: Vec<String>,
 }
 
-/// A verdict as programs read it.
-#[derive(Serialize)]
-struct Row<'a> {
-    host: &'a str,
-    reference: Option<&'a str>,
-    digest: Option<&'a str>,
-    source: &'static str,
-    why: &'a str,
-}
-
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { host: args, tell, image } = self;
+        let Self { configure, image } = self;
+        let args = &configure.host;
         let output = args.output;
-        let declaration = tell.load()?;
-        let desired = tell.desired(&declaration, RestartArg::Never);
+        let declaration = configure.load()?;
+        let desired = configure.desired(&declaration, RestartPolicy::Never);
         let host = args.host()?;
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let seen = observe(&host, args.runtime(), Some(&desired), Asks::Registry, args.at_rest())
-            .map_err(|error| broken(&error))?;
+        let seen = args.observe(&host, Some(&desired), AskRegistry::Registry).map_err(broken)?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => {
                 return report::refusal(&refusal, &seen, output, &mut output::stdout());
             }
         };
-        if seen.daemon.answer == Answer::NotAsked {
+        if seen.daemon.answer == CriStatus::NotAsked {
             let runtime = seen.observed.runtime;
             return Err(Failure::Broken(format!(
                 "expected a runtime with CRI to pull through, found {runtime}: pull an image with it, and see what the mirror logs"
             )));
         }
-        let mut client = seen.daemon.client().map_err(|error| broken(&error))?;
-        let images = client.images().map_err(|error| broken(&error))?;
+        let mut client = seen.daemon.client().map_err(broken)?;
+        let images = client.images().map_err(broken)?;
         let known: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
         let verifier = Verifier {
             declaration: &declaration,
@@ -79,8 +65,7 @@ impl Args {
             if let Some(reference) = &candidate.reference {
                 output::note(&format!("{} of {}: {reference}", number + 1, candidates.len()));
             }
-            let verdict =
-                verifier.verify(&mut client, candidate).map_err(|error| broken(&error))?;
+            let verdict = verifier.verify(&mut client, candidate).map_err(broken)?;
             let verdict = doubted(verdict, &plan, candidate, desired.fallback);
             good &= verdict.source == Source::Mirror;
             print(&verdict, output, &mut out)?;
@@ -96,9 +81,15 @@ impl Args {
 
 /// The same verdict, unless the runtime does not read what it was to be told:
 /// then the mirror was not asked, whatever it has.
-fn doubted(verdict: Verdict, plan: &Plan, candidate: &Candidate, fallback: Fallback) -> Verdict {
+fn doubted(
+    verdict: PullVerdict,
+    plan: &HostPlan,
+    candidate: &Candidate,
+    fallback: Fallback,
+) -> PullVerdict {
     let row = plan.rows.iter().find(|row| row.host == candidate.host);
-    let read = row.map_or(plan.outcome() == Outcome::InPlace, |row| row.state == State::InPlace);
+    let read =
+        row.map_or(plan.outcome() == PlanOutcome::InPlace, |row| row.state == FileState::InPlace);
     if read || !matches!(verdict.source, Source::Mirror | Source::Elsewhere) {
         return verdict;
     }
@@ -107,10 +98,10 @@ fn doubted(verdict: Verdict, plan: &Plan, candidate: &Candidate, fallback: Fallb
         "what the runtime is told of {} is {state} (fallback {fallback}): `image-swap node plan` shows it",
         candidate.host
     );
-    Verdict { source: Source::Elsewhere, why, ..verdict }
+    PullVerdict { source: Source::Elsewhere, why, ..verdict }
 }
 
-fn nothing(declaration: &Declaration, plan: &Plan, seen: &Seen) -> String {
+fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -> String {
     let rules = declaration.rules().rules().len();
     let told = plan.rows.len();
     format!(
@@ -120,8 +111,8 @@ fn nothing(declaration: &Declaration, plan: &Plan, seen: &Seen) -> String {
     )
 }
 
-fn print(verdict: &Verdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
-    let Verdict { host, reference, digest, source, why } = verdict;
+fn print(verdict: &PullVerdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
+    let PullVerdict { host, reference, digest, source, why } = verdict;
     let (style, word) = match source {
         Source::Mirror => (GOOD, "mirror"),
         Source::Elsewhere => (BAD, "elsewhere"),
@@ -130,10 +121,13 @@ fn print(verdict: &Verdict, output: Output, out: &mut impl Write) -> Result<(), 
         Source::Untried => (ODD, "untried"),
     };
     match output {
-        Output::Json => {
-            let (reference, digest) = (reference.as_deref(), digest.as_deref());
-            output::json_line(out, &Row { host, reference, digest, source: word, why })
-        }
+        Output::Json => JsonFields::default()
+            .with("host", host)
+            .with("reference", reference)
+            .with("digest", digest)
+            .with("source", word)
+            .with("why", why)
+            .print(out),
         Output::Text => {
             let shown = reference.as_deref().unwrap_or(host);
             Ok(writeln!(out, "{} {shown}: {why}", styled(style, &format!("{word:<9}")))?)

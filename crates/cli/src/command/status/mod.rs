@@ -6,7 +6,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{
     Error, Release, client_in,
-    status::{Status, find, status},
+    status::{ReleaseStatus, find, status},
 };
 use tokio::runtime;
 
@@ -55,7 +55,7 @@ impl Args {
         Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn read(self) -> Result<Status, Failure> {
+    async fn read(self) -> Result<ReleaseStatus, Failure> {
         let unusable = |error: Error| Failure::Unusable(error.to_string());
         let context = self.context.as_deref();
         let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;

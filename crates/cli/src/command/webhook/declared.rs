@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use image_swap_core::{declaration::Declaration, finding::Finding};
+use image_swap_core::{declaration::Declaration, diagnostic::Diagnostic};
 use image_swap_webhook::{
     reload::{self, Accepted, FileFollower},
     watch::Watch,
 };
 
-use super::{WebhookHandles, broken};
+use super::handles::{WebhookHandles, broken};
 use crate::{
     declaration::{DeclarationArgs, now},
     failure::Failure,
@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// A declaration that was read, and the file to follow.
-pub(super) struct ServedDeclaration {
+pub(super) struct DeclarationFiles {
     args: DeclarationArgs,
     declaration: Declaration,
     watch: Option<(Watch, PathBuf)>,
 }
 
-impl ServedDeclaration {
+impl DeclarationFiles {
     /// Reads the declaration, and prints its findings on standard error.
     pub(super) fn read(args: DeclarationArgs) -> Result<Self, Failure> {
         // A pipe can be read only once.
@@ -84,8 +84,8 @@ fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
 }
 
 /// A finding in one line.
-fn line(finding: &Finding) -> String {
-    let Finding { severity: _, code, place, key, message, hint } = finding;
+fn line(finding: &Diagnostic) -> String {
+    let Diagnostic { severity: _, code, place, key, message, hint } = finding;
     let within = key.map_or_else(String::new, |key| format!(" of {key}"));
     let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
     let (line, column) = (place.line, place.column);

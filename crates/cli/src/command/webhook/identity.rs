@@ -10,7 +10,7 @@ use image_swap_webhook::{
 };
 use tempfile::TempDir;
 
-use super::{WebhookHandles, broken};
+use super::handles::{WebhookHandles, broken};
 use crate::failure::Failure;
 
 /// The source of the serving certificate.

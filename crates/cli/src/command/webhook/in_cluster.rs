@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use image_swap_cluster::{self as cluster, Release, Served, client, follow};
-use image_swap_core::admission::{Mode, Settings};
+use image_swap_cluster::{self as cluster, Release, ReplicaState, client, follow};
+use image_swap_core::admission::Settings;
 use image_swap_serve::pki::Certificate;
 use image_swap_webhook::Revision;
 use tracing::error;
 
-use super::WebhookHandles;
+use super::handles::WebhookHandles;
 use crate::failure::Failure;
 
 /// A release in a cluster.
@@ -25,7 +25,7 @@ impl InCluster {
         self,
         in_force: WebhookHandles,
         told: &mut Vec<String>,
-    ) -> Result<cluster::Following, Failure> {
+    ) -> Result<cluster::ReplicaTasks, Failure> {
         let Self { namespace, name, tls_secret, kubeconfig } = self;
         let release = Release { namespace: namespace.unwrap_or_default(), name };
         let client = client(kubeconfig.as_deref())
@@ -35,21 +35,17 @@ impl InCluster {
         let Release { namespace, .. } = &release;
         told.push(format!("declaration: Secret {namespace}/{}, followed", release.effective()));
         told.push(format!("certificate: Secret {namespace}/{certificate}, followed"));
-        let in_force: Arc<dyn cluster::InForce> = Arc::new(in_force);
+        let in_force: Arc<dyn cluster::ReplicaSink> = Arc::new(in_force);
         Ok(follow(&client, &release, &certificate, &in_force))
     }
 }
 
-impl cluster::InForce for WebhookHandles {
-    fn serve(&self, served: Served) {
-        let Served { rules, audit, origin, hash, pull_secret } = served;
+impl cluster::ReplicaSink for WebhookHandles {
+    fn serve(&self, served: ReplicaState) {
+        let ReplicaState { rules, mode, origin, hash, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.
         let settings = self.settings.current();
-        let mode = match audit {
-            Some(true) => Mode::Audit,
-            Some(false) => Mode::Enforce,
-            None => settings.mode,
-        };
+        let mode = mode.unwrap_or(settings.mode);
         self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
         let revision = Revision { source: origin.as_str().to_owned(), hash };
         self.rules.replace_by(rules, revision);

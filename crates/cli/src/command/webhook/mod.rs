@@ -1,6 +1,7 @@
 //! `image-swap webhook`
 
 mod declared;
+mod handles;
 mod identity;
 mod in_cluster;
 
@@ -18,7 +19,12 @@ use tokio::{
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
-use self::{declared::ServedDeclaration, identity::ServingCertificate, in_cluster::InCluster};
+use self::{
+    declared::DeclarationFiles,
+    handles::{WebhookHandles, broken},
+    identity::ServingCertificate,
+    in_cluster::InCluster,
+};
 use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
@@ -108,8 +114,8 @@ pub(crate) struct Args {
 }
 
 /// The source of rules and certificate.
-enum RuleSource {
-    Files(Box<ServedDeclaration>, ServingCertificate),
+enum RulesFrom {
+    Files(Box<DeclarationFiles>, ServingCertificate),
     Cluster(InCluster),
 }
 
@@ -117,15 +123,7 @@ enum RuleSource {
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
     Files([Option<FileFollower>; 2]),
-    Cluster(image_swap_cluster::Following),
-}
-
-/// The handles that the server reads.
-struct WebhookHandles {
-    rules: RulesInForce,
-    certificate: CertificateInForce,
-    settings: SettingsInForce,
-    metrics: Arc<AdmissionMetrics>,
+    Cluster(image_swap_cluster::ReplicaTasks),
 }
 
 impl Args {
@@ -169,7 +167,7 @@ impl Args {
         };
         let in_force = WebhookHandles { rules, certificate, settings, metrics };
         let source = if in_cluster {
-            RuleSource::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+            RulesFrom::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
         } else {
             let identity = match tls_cert.zip(tls_key) {
                 Some((chain, key)) => ServingCertificate::Files { chain, key },
@@ -177,7 +175,7 @@ impl Args {
                     ServingCertificate::SelfMade { directory: certificate_dir, names: dns_name }
                 }
             };
-            RuleSource::Files(Box::new(ServedDeclaration::read(declaration)?), identity)
+            RulesFrom::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
         };
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -198,7 +196,7 @@ impl Args {
 async fn serve(
     webhook: Webhook,
     in_force: WebhookHandles,
-    source: RuleSource,
+    source: RulesFrom,
     log_format: LogFormat,
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
@@ -214,11 +212,11 @@ async fn serve(
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
     let _following = match source {
-        RuleSource::Files(declared, identity) => {
+        RulesFrom::Files(declared, identity) => {
             let certificate = identity.put_in_force(address, &in_force, &mut told)?;
             Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
         }
-        RuleSource::Cluster(cluster) => {
+        RulesFrom::Cluster(cluster) => {
             Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
         }
     };
@@ -253,9 +251,4 @@ async fn serve(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the failure of a system call.
-fn broken(expected: &str, error: &std::io::Error) -> Failure {
-    Failure::Broken(format!("expected {expected}, found: {error}"))
 }

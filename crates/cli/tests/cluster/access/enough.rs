@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::{Settings, leave};
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Authority;
+use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,9 +17,9 @@ use super::{
 use crate::{
     install::{Account, Installed},
     replica::Replica,
-    stage::{
-        ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, Stage, controller_by, eventually,
-        intervals, keys, now, pod, release, settings, until,
+    test_cluster::{
+        ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, TestCluster, controller_by,
+        eventually, intervals, keys, now, pod, release, settings, until,
     },
 };
 
@@ -49,42 +51,45 @@ fn told(installed: &Installed) -> Settings {
 
 /// The controller and a replica do all that they are there for, and `more`, with
 /// the rights of the chart and each of them.
-async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Running, &Arc<Replica>)) {
-    let stage = &installed.stage;
+async fn works(
+    installed: &Installed,
+    more: impl AsyncFnOnce(&TestCluster, &mut Running, &Arc<Replica>),
+) {
+    let cluster = &installed.cluster;
     let settings = told(installed);
-    stage.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
+    cluster.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
     let as_admission = installed.client_as(Account::Admission).await;
     let certificate = settings.tls_existing_secret.as_deref().unwrap_or("image-swap-tls");
-    let (replica, following) = stage.replica_with(&as_admission, certificate).await;
-    stage.serve_at(replica.port());
+    let (replica, following) = cluster.replica_with(&as_admission, certificate).await;
+    cluster.serve_at(replica.port());
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
-    let adopted = || stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
+    let adopted = || cluster.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
     eventually(|| adopted().then_some(())).await;
 
-    more(stage, &mut controller, &replica).await;
+    more(cluster, &mut controller, &replica).await;
 
     // Twice refused for one reason: the second time the Event is counted up.
     for _ in 0..2 {
-        stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+        cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
         until(&mut controller.report, |it| it.declaration.refused.is_empty()).await;
-        stage.declare(JET_SECRETS, "registry-info", &BTreeMap::new());
+        cluster.declare(JET_SECRETS, "registry-info", &BTreeMap::new());
         until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
     }
-    assert_eq!(stage.events("jet-system", "RegistryInfoRefused").len(), 1);
+    assert_eq!(cluster.events("jet-system", "RegistryInfoRefused").len(), 1);
 
     // Deleted by hand, the registration is made again, and `Fail` is earned again.
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
-    stage.request("DELETE", &registration, None);
-    eventually(|| stage.get(&registration)).await;
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    cluster.request("DELETE", &registration, None);
+    eventually(|| cluster.get(&registration)).await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
     // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();
-    assert!(stage.registration().is_none());
+    assert!(cluster.registration().is_none());
     drop(controller);
     drop(following);
 
@@ -107,23 +112,23 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     }
 }
 
-fn pull_secret(stage: &Stage) -> Option<Value> {
-    stage.get(&format!("{PULL_SECRETS}/image-swap-pull"))
+fn pull_secret(cluster: &TestCluster) -> Option<Value> {
+    cluster.get(&format!("{PULL_SECRETS}/image-swap-pull"))
 }
 
 /// A pod that is swapped brings the pull Secret to its namespace, and takes it along.
-async fn a_pull_secret_comes_and_goes(stage: &Stage) {
-    let stored = stage.request("POST", PODS, Some(&pod()));
-    eventually(|| pull_secret(stage)).await;
-    stage.kill(PODS, &stored);
-    eventually(|| pull_secret(stage).is_none().then_some(())).await;
+async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
+    let stored = cluster.request("POST", PODS, Some(&pod()));
+    eventually(|| pull_secret(cluster)).await;
+    cluster.kill(PODS, &stored);
+    eventually(|| pull_secret(cluster).is_none().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
     let installed = Installed::with(VALUES).await;
-    works(&installed, async |stage, _, _| a_pull_secret_comes_and_goes(stage).await).await;
+    works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,16 +136,16 @@ async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
 async fn turned_off_pull_secrets_are_removed_after_their_pods() {
     let values = format!("{VALUES}managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
-    works(&installed, async |stage, controller, _| {
-        let stored = stage.request("POST", PODS, Some(&pod()));
+    works(&installed, async |cluster, controller, _| {
+        let stored = cluster.request("POST", PODS, Some(&pod()));
         assert_eq!(image(&stored), SWAPPED);
         let spec = &stored["spec"];
         assert!(spec["imagePullSecrets"].is_null(), "{spec}");
         // As a former version left it, with a pod that names it.
         let mut user = pod();
         user["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
-        let user = stage.request("POST", PODS, Some(&user));
-        let anchor = stage.get(&format!("{ANCHORS}/image-swap")).unwrap();
+        let user = cluster.request("POST", PODS, Some(&user));
+        let anchor = cluster.get(&format!("{ANCHORS}/image-swap")).unwrap();
         let old = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
@@ -151,11 +156,11 @@ async fn turned_off_pull_secrets_are_removed_after_their_pods() {
                 }],
             },
         });
-        stage.request("POST", PULL_SECRETS, Some(&old));
+        cluster.request("POST", PULL_SECRETS, Some(&old));
         let owned = |secret: &Value| !secret["metadata"]["ownerReferences"].is_null();
-        eventually(|| pull_secret(stage).filter(|it| !owned(it))).await;
-        stage.kill(PODS, &user);
-        eventually(|| pull_secret(stage).is_none().then_some(())).await;
+        eventually(|| pull_secret(cluster).filter(|it| !owned(it))).await;
+        cluster.kill(PODS, &user);
+        eventually(|| pull_secret(cluster).is_none().then_some(())).await;
         assert!(!controller.report.borrow().pull_secrets.kept);
     })
     .await;
@@ -175,8 +180,8 @@ fn company_tls(authority: &Authority) -> Value {
 }
 
 /// Whom the API server trusts when it asks us: PEM, one after the other.
-fn trusted(stage: &Stage) -> String {
-    let registration = stage.registration().unwrap();
+fn trusted(cluster: &TestCluster) -> String {
+    let registration = cluster.registration().unwrap();
     let bundle = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
     String::from_utf8(STANDARD.decode(bundle).unwrap()).unwrap()
 }
@@ -187,21 +192,21 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
     let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
     let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
-    installed.stage.request("POST", SECRETS, Some(&company_tls(&first)));
-    works(&installed, async |stage, _, replica| {
-        a_pull_secret_comes_and_goes(stage).await;
-        assert_eq!(trusted(stage).trim(), first.certificate().trim());
+    installed.cluster.request("POST", SECRETS, Some(&company_tls(&first)));
+    works(&installed, async |cluster, _, replica| {
+        a_pull_secret_comes_and_goes(cluster).await;
+        assert_eq!(trusted(cluster).trim(), first.certificate().trim());
 
         // It is renewed, by another authority even.
-        stage.request("PUT", &format!("{SECRETS}/company-tls"), Some(&company_tls(&second)));
+        cluster.request("PUT", &format!("{SECRETS}/company-tls"), Some(&company_tls(&second)));
         until(&mut replica.certificates(), |count| *count >= 2).await;
-        eventually(|| trusted(stage).contains(second.certificate().trim()).then_some(())).await;
+        eventually(|| trusted(cluster).contains(second.certificate().trim()).then_some(())).await;
         let dry = format!("{PODS}?dryRun=All");
-        let created = || stage.control_plane.create(&dry, &pod()).ok();
+        let created = || cluster.control_plane.create(&dry, &pod()).ok();
         eventually(|| created().filter(|pod| image(pod) == SWAPPED)).await;
 
         for ours in ["image-swap-ca", "image-swap-tls"] {
-            assert!(stage.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
+            assert!(cluster.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
         }
     })
     .await;
@@ -209,19 +214,5 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
 
 /// The registration of a program that is gone.
 fn dead_imageswap() -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "imageswap-webhook" },
-        "webhooks": [{
-            "name": "imageswap.webhook.k8s.twr.io",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": { "service": { "namespace": "apps", "name": "imageswap" } },
-            "failurePolicy": "Ignore",
-            "rules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
-            }],
-            "sideEffects": "None",
-        }],
-    })
+    webhook_configuration("apps", "imageswap", "", "v1")
 }

@@ -1,14 +1,16 @@
 //! The chart's `ValidatingAdmissionPolicy` for the release's own service accounts.
 
 use hyper::Request;
+use image_swap_core::control::policy::FailurePolicy;
 use kube::Client;
 use serde_json::{Value, json};
 
 use super::VALUES;
 use crate::{
     install::{Account, Installed},
-    stage::{
-        NAMESPACE, REGISTRATIONS, Stage, controller_by, eventually, intervals, now, settings, until,
+    test_cluster::{
+        NAMESPACE, REGISTRATIONS, TestCluster, controller_by, eventually, intervals, now, settings,
+        until,
     },
 };
 
@@ -95,19 +97,19 @@ async fn wait_enforced(client: &Client) {
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn policy_holds_own_accounts_to_pods_and_service() {
     let installed = Installed::with(VALUES).await;
-    let stage = &installed.stage;
+    let cluster = &installed.cluster;
     let client = installed.client_as(Account::Controller).await;
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);
     until(&mut controller.report, |it| it.policy.registered).await;
     drop(controller);
     wait_enforced(&client).await;
-    let before = stage.registration().unwrap();
+    let before = cluster.registration().unwrap();
     for (what, patch) in escalations(&before) {
         let (status, message) = send(&client, "PATCH", &own(), JSON_PATCH, &patch).await;
         assert_eq!(status, 422, "{what}: {message}");
         assert!(message.contains("image-swap-registration"), "{what}: {message}");
     }
-    assert_eq!(stage.registration().unwrap(), before);
+    assert_eq!(cluster.registration().unwrap(), before);
 
     // Nor when the object is created.
     let url = json!({ "url": "https://192.0.2.1:9443/" });
@@ -116,17 +118,17 @@ async fn policy_holds_own_accounts_to_pods_and_service() {
         "metadata": { "name": "image-swap-admission" },
         "webhooks": [webhook("x.evil.io", "secrets", &url)],
     });
-    stage.request("DELETE", &own(), None);
+    cluster.request("DELETE", &own(), None);
     let apply = format!("{}?fieldManager=thief&force=true", own());
     let (status, message) =
         send(&client, "PATCH", &apply, "application/apply-patch+yaml", &evil).await;
     assert_eq!(status, 422, "{message}");
-    assert!(stage.registration().is_none());
+    assert!(cluster.registration().is_none());
 }
 
 /// Returns the entry of a registration.
-fn entry(stage: &Stage, name: &str) -> Option<Value> {
-    let registered = stage.registration()?;
+fn entry(cluster: &TestCluster, name: &str) -> Option<Value> {
+    let registered = cluster.registration()?;
     registered["webhooks"].as_array()?.iter().find(|it| it["name"] == name).cloned()
 }
 
@@ -134,44 +136,44 @@ fn entry(stage: &Stage, name: &str) -> Option<Value> {
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn policy_hinders_neither_controller_nor_administrator() {
     let installed = Installed::with(VALUES).await;
-    let stage = &installed.stage;
+    let cluster = &installed.cluster;
     let client = installed.client_as(Account::Controller).await;
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);
-    let (replica, _following) = stage.replica().await;
-    stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     wait_enforced(&client).await;
 
     // The registration is made again, and earns Fail again.
-    stage.request("DELETE", &own(), None);
-    let fails = |stage: &Stage| {
-        entry(stage, "pods.image-swap.io").filter(|it| it["failurePolicy"] == "Fail")
+    cluster.request("DELETE", &own(), None);
+    let fails = |cluster: &TestCluster| {
+        entry(cluster, "pods.image-swap.io").filter(|it| it["failurePolicy"] == "Fail")
     };
-    eventually(|| fails(stage)).await;
+    eventually(|| fails(cluster)).await;
 
     // An administrator adds an entry that the accounts may not, and a selector.
     let url = json!({ "url": "https://192.0.2.1:9443/" });
-    let mut registered = stage.registration().unwrap();
+    let mut registered = cluster.registration().unwrap();
     let entries = registered["webhooks"].as_array_mut().unwrap();
     entries.push(webhook("x.example.org", "secrets", &url));
     let selector = &mut entries[0]["namespaceSelector"]["matchExpressions"];
     let added = json!({ "key": "control-plane", "operator": "DoesNotExist" });
     selector.as_array_mut().unwrap().push(added.clone());
-    stage.request("PATCH", &own(), Some(&json!({ "webhooks": registered["webhooks"] })));
+    cluster.request("PATCH", &own(), Some(&json!({ "webhooks": registered["webhooks"] })));
 
     // The controller repairs its own entries beside it.
-    let mut changed = stage.registration().unwrap();
+    let mut changed = cluster.registration().unwrap();
     changed["webhooks"][0]["timeoutSeconds"] = 29.into();
     changed["webhooks"][0]["failurePolicy"] = "Ignore".into();
-    stage.request("PATCH", &own(), Some(&json!({ "webhooks": changed["webhooks"] })));
-    eventually(|| fails(stage).filter(|it| it["timeoutSeconds"] == 5)).await;
-    let pods = entry(stage, "pods.image-swap.io").unwrap();
+    cluster.request("PATCH", &own(), Some(&json!({ "webhooks": changed["webhooks"] })));
+    eventually(|| fails(cluster).filter(|it| it["timeoutSeconds"] == 5)).await;
+    let pods = entry(cluster, "pods.image-swap.io").unwrap();
     assert!(pods["namespaceSelector"].to_string().contains("control-plane"), "{pods}");
-    let foreign = entry(stage, "x.example.org").unwrap();
+    let foreign = entry(cluster, "x.example.org").unwrap();
     assert_eq!(foreign["clientConfig"]["url"], url["url"]);
 
     // The accounts may not use that entry for themselves.
-    let all = stage.registration().unwrap()["webhooks"].as_array().unwrap().len();
+    let all = cluster.registration().unwrap()["webhooks"].as_array().unwrap().len();
     let url = format!("/webhooks/{}/clientConfig/url", all - 1);
     let patch = json!([{ "op": "replace", "path": url, "value": "https://192.0.2.2/" }]);
     let (status, message) = send(&client, "PATCH", &own(), JSON_PATCH, &patch).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::VALUES;
 use crate::{
     install::{Account, Installed},
-    stage::{ANCHORS, JET_SECRETS, NAMESPACE, REGISTRATIONS, SECRETS},
+    test_cluster::{ANCHORS, JET_SECRETS, NAMESPACE, REGISTRATIONS, SECRETS},
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -30,10 +30,7 @@ fn secret(name: &str) -> Value {
 }
 
 fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" },
-        "spec": { "containers": [{ "name": "c", "image": "nginx" }] },
-    })
+    image_swap_testkit::pod("p", &[("c", "nginx")])
 }
 
 /// Whoever may do one of these can become anybody.
@@ -160,8 +157,8 @@ fn the_controller_s() -> Vec<Attempt> {
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn nobody_can_become_more_or_touch_what_is_not_ours() {
     let installed = Installed::with(VALUES).await;
-    let stage = &installed.stage;
-    stage.control_plane.create_namespace("jet-system").unwrap();
+    let cluster = &installed.cluster;
+    cluster.control_plane.create_namespace("jet-system").unwrap();
     // What is refused is there: a 403 for it says more than one for nothing.
     for (path, name) in [
         (SECRETS, "other"),
@@ -171,7 +168,7 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         (SECRETS, "image-swap-last-good"),
         (JET_SECRETS, "registry-info"),
     ] {
-        stage.request("POST", path, Some(&secret(name)));
+        cluster.request("POST", path, Some(&secret(name)));
     }
     let anybody = [escalations(), secrets(), others()].concat();
     for (account, attempts) in [

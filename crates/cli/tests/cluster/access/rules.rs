@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::VALUES;
 use crate::{
     install::{Account, Installed, Used},
-    stage::NAMESPACE,
+    test_cluster::NAMESPACE,
 };
 
 /// Resources that Kubernetes opens to every service account, by `system:basic-user` and

@@ -1,18 +1,19 @@
 //! The API server is restarted, etcd is gone for a while.
 
-use super::{REGISTRY, Scene};
+use super::{REGISTRY, ServedCluster};
 use crate::{
-    stage::{JET_SECRETS, eventually, keys, until},
     stream::Stream,
+    test_cluster::{JET_SECRETS, eventually, keys, until},
 };
+use image_swap_core::control::policy::FailurePolicy;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
-    let mut scene = Scene::set(2).await;
-    let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+    let mut scene = ServedCluster::set(2).await;
+    let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
-    let control_plane = &mut scene.stage.control_plane;
+    let control_plane = &mut scene.cluster.control_plane;
     tokio::task::block_in_place(|| {
         control_plane.api_server().kill().unwrap();
         control_plane.wait_ready().unwrap();
@@ -26,35 +27,35 @@ async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {
-    let mut scene = Scene::set(2).await;
-    let mut stream = Stream::stored(&scene.stage.client, REGISTRY);
+    let mut scene = ServedCluster::set(2).await;
+    let mut stream = Stream::stored(&scene.cluster.client, REGISTRY);
     stream.more().await;
-    tokio::task::block_in_place(|| scene.stage.control_plane.etcd().stop().unwrap());
-    let stage = &scene.stage;
+    tokio::task::block_in_place(|| scene.cluster.control_plane.etcd().stop().unwrap());
+    let cluster = &scene.cluster;
     let is_noticed = || {
-        let answer = stage.control_plane.request("GET", "/readyz/etcd", None).unwrap();
+        let answer = cluster.control_plane.request("GET", "/readyz/etcd", None).unwrap();
         (answer.status != 200).then_some(())
     };
     tokio::task::block_in_place(|| {
         tokio::runtime::Handle::current().block_on(eventually(is_noticed));
     });
-    tokio::task::block_in_place(|| scene.stage.control_plane.wait_ready().unwrap());
+    tokio::task::block_in_place(|| scene.cluster.control_plane.wait_ready().unwrap());
     stream.more().await;
     stream.end().await.assert_none_wrong();
     follows_changes(&mut scene).await;
 }
 
 /// The controller leads again, and what is declared now is in force in every replica.
-async fn follows_changes(scene: &mut Scene) {
-    scene.stage.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
+async fn follows_changes(scene: &mut ServedCluster) {
+    scene.cluster.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
     let hash = scene.controller().report.borrow().declaration.hash.clone();
     let report = until(&mut scene.controller().report, |it| it.declaration.hash != hash).await;
-    assert_eq!(report.policy.failure_policy, "Fail");
+    assert_eq!(report.policy.failure_policy, Some(FailurePolicy::Fail));
     for (replica, _) in &scene.replicas {
         let hash = report.declaration.hash.clone();
         until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.hash == hash)).await;
     }
-    let mut stream = Stream::begin(&scene.stage.client, "new.example.org/");
+    let mut stream = Stream::begin(&scene.cluster.client, "new.example.org/");
     stream.more().await;
     stream.end().await.assert_flawless();
 }

@@ -10,10 +10,10 @@ use rcgen::{
 };
 use serde_json::json;
 
-use super::{REGISTRY, Scene};
+use super::{REGISTRY, ServedCluster};
 use crate::{
-    stage::{NAMESPACE, REGISTRATIONS, SECRETS, Stage, now, settings, until},
     stream::Stream,
+    test_cluster::{NAMESPACE, REGISTRATIONS, SECRETS, TestCluster, now, settings, until},
 };
 
 pub(super) const DAY: UnixTime = 24 * 60 * 60;
@@ -60,15 +60,15 @@ impl Planted {
         }
     }
 
-    pub(super) fn store_leaf(&self, stage: &Stage) {
+    pub(super) fn store_leaf(&self, cluster: &TestCluster) {
         let data =
             json!({ "tls.crt": self.leaf, "tls.key": self.leaf_key, "ca.crt": self.authority });
-        store(stage, "image-swap-tls", &data);
+        store(cluster, "image-swap-tls", &data);
     }
 
-    pub(super) fn store_authority(&self, stage: &Stage) {
+    pub(super) fn store_authority(&self, cluster: &TestCluster) {
         let data = json!({ "tls.crt": self.authority, "tls.key": self.authority_key });
-        store(stage, "image-swap-ca", &data);
+        store(cluster, "image-swap-ca", &data);
     }
 }
 
@@ -78,27 +78,27 @@ fn live(params: &mut CertificateParams, (from, until): Life) {
     params.not_after = epoch + Duration::from_secs(until);
 }
 
-fn store(stage: &Stage, name: &str, data: &serde_json::Value) {
+fn store(cluster: &TestCluster, name: &str, data: &serde_json::Value) {
     // Nothing of what was there before stays.
     let path = format!("{SECRETS}/{name}");
-    stage.request("PATCH", &path, Some(&json!({ "data": null })));
-    stage.request("PATCH", &path, Some(&json!({ "stringData": data })));
+    cluster.request("PATCH", &path, Some(&json!({ "data": null })));
+    cluster.request("PATCH", &path, Some(&json!({ "stringData": data })));
 }
 
 /// API servers are told to trust just `authorities`.
-pub(super) fn publish(stage: &Stage, authorities: &[&str]) {
-    let mut object = stage.registration().unwrap();
+pub(super) fn publish(cluster: &TestCluster, authorities: &[&str]) {
+    let mut object = cluster.registration().unwrap();
     for entry in object["webhooks"].as_array_mut().unwrap() {
         entry["clientConfig"]["caBundle"] = STANDARD.encode(authorities.concat()).into();
     }
-    stage.request("PUT", &format!("{REGISTRATIONS}/image-swap-admission"), Some(&object));
+    cluster.request("PUT", &format!("{REGISTRATIONS}/image-swap-admission"), Some(&object));
 }
 
 /// A cluster that was switched off for a year: nobody can be believed any more.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
-    let mut scene = Scene::set(1).await;
+    let mut scene = ServedCluster::set(1).await;
     let expired = (now() - 400 * DAY, now() - 30 * DAY);
     let valid = (now() - DAY, now() + 20 * DAY);
     for (authority, leaf) in [(expired, expired), (valid, expired), (expired, valid)] {
@@ -106,18 +106,18 @@ async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
         let (replica, _) = &scene.replicas[0];
         let count = *replica.certificates().borrow();
         let planted = Planted::new(authority, leaf);
-        planted.store_authority(&scene.stage);
-        planted.store_leaf(&scene.stage);
+        planted.store_authority(&scene.cluster);
+        planted.store_leaf(&scene.cluster);
         until(&mut replica.certificates(), |now| *now > count).await;
-        publish(&scene.stage, &[&planted.authority]);
-        let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+        publish(&scene.cluster, &[&planted.authority]);
+        let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
         stream.refused().await;
 
-        scene.controller = Some(scene.stage.controller(settings(), "next"));
+        scene.controller = Some(scene.cluster.controller(settings(), "next"));
         stream.more().await;
         // They waited, and none got by.
         stream.end().await.assert_none_wrong();
-        let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+        let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
         stream.more().await;
         stream.end().await.assert_flawless();
     }

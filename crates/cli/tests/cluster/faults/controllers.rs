@@ -1,12 +1,13 @@
 //! More controllers than one.
 
 use image_swap_cluster::Controller;
+use image_swap_core::{control::policy::FailurePolicy, status::ProbeStatus};
 use tokio::sync::watch;
 
-use super::{REGISTRY, Scene};
+use super::{REGISTRY, ServedCluster};
 use crate::{
-    stage::{SECRETS, intervals, settings, until},
     stream::Stream,
+    test_cluster::{SECRETS, intervals, settings, until},
 };
 
 /// A leader that has lost its lease without knowing works on for a while: two
@@ -14,34 +15,34 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn two_controllers_that_both_lead_agree() {
-    let mut scene = Scene::set(1).await;
-    let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
-    let versions = |scene: &Scene| {
+    let mut scene = ServedCluster::set(1).await;
+    let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
+    let versions = |scene: &ServedCluster| {
         let secrets = ["ca", "tls", "effective", "last-good"].map(|name| {
-            let secret = scene.stage.get(&format!("{SECRETS}/image-swap-{name}")).unwrap();
+            let secret = scene.cluster.get(&format!("{SECRETS}/image-swap-{name}")).unwrap();
             secret["metadata"]["resourceVersion"].clone()
         });
-        (secrets, scene.stage.registration().unwrap()["metadata"]["resourceVersion"].clone())
+        (secrets, scene.cluster.registration().unwrap()["metadata"]["resourceVersion"].clone())
     };
     let before = versions(&scene);
     let (_leads, leadership) = watch::channel(true);
-    let second = Controller::new(&scene.stage.client, settings(), "two", intervals());
+    let second = Controller::new(&scene.cluster.client, settings(), "two", intervals());
     let mut report = second.report();
     let task = tokio::spawn(async move { second.run(leadership).await });
-    let seen = until(&mut report, |it| it.policy.probe == "reached").await;
-    assert_eq!(seen.policy.failure_policy, "Fail");
+    let seen = until(&mut report, |it| it.policy.probe == ProbeStatus::Reached).await;
+    assert_eq!(seen.policy.failure_policy, Some(FailurePolicy::Fail));
     stream.more().await;
     // Neither undoes what the other one wrote.
     assert_eq!(versions(&scene), before);
 
     // Both make what is lost: one of them wins, and the other one takes it.
-    scene.stage.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
+    scene.cluster.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
     let (replica, _) = &scene.replicas[0];
     let count = *replica.certificates().borrow();
     until(&mut replica.certificates(), |now| *now > count).await;
     stream.more().await;
-    let leaf = scene.stage.get(&format!("{SECRETS}/image-swap-tls")).unwrap();
-    let registered = scene.stage.registration().unwrap();
+    let leaf = scene.cluster.get(&format!("{SECRETS}/image-swap-tls")).unwrap();
+    let registered = scene.cluster.registration().unwrap();
     for entry in registered["webhooks"].as_array().unwrap() {
         assert_eq!(entry["clientConfig"]["caBundle"], leaf["data"]["ca.crt"]);
     }

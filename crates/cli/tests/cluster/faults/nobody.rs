@@ -1,12 +1,13 @@
 //! No replica is left, and pods are refused.
 
+use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
-use super::{REGISTRY, Scene};
+use super::{REGISTRY, ServedCluster};
 use crate::{
-    stage::{eventually, pod},
     stream::Stream,
+    test_cluster::{eventually, pod},
 };
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
@@ -52,15 +53,15 @@ fn image(pod: &Value) -> &str {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     let options = Options { controller_manager: true, ..Options::default() };
-    let mut scene = Scene::set_with(2, &options).await;
-    let stage = &scene.stage;
+    let mut scene = ServedCluster::set_with(2, &options).await;
+    let cluster = &scene.cluster;
     let of_app = |app: &str| -> Vec<Value> {
-        let list = stage.get(&format!("{PODS}?labelSelector=app%3D{app}")).unwrap();
+        let list = cluster.get(&format!("{PODS}?labelSelector=app%3D{app}")).unwrap();
         list["items"].as_array().unwrap().clone()
     };
-    stage.control_plane.create_namespace("going").unwrap();
-    stage.request("POST", "/api/v1/namespaces/going/pods", Some(&pod()));
-    stage.request("POST", JOBS, Some(&job()));
+    cluster.control_plane.create_namespace("going").unwrap();
+    cluster.request("POST", "/api/v1/namespaces/going/pods", Some(&pod()));
+    cluster.request("POST", JOBS, Some(&job()));
     let mut of_job = eventually(|| of_app("job").pop()).await;
     assert!(image(&of_job).starts_with(REGISTRY));
 
@@ -68,38 +69,38 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     for (replica, _) in &scene.replicas {
         replica.stop();
     }
-    stage.serve_at_all(&[]);
-    let mut stream = Stream::begin(&stage.client, REGISTRY);
+    cluster.serve_at_all(&[]);
+    let mut stream = Stream::begin(&cluster.client, REGISTRY);
     stream.refused().await;
     // None is admitted unseen while we look at everything else.
 
     // An ordinary Deployment is taken, and its pods are tried for again and again.
-    stage.request("POST", DEPLOYMENTS, Some(&deployment()));
-    eventually(|| stage.events("apps", "FailedCreate").pop()).await;
+    cluster.request("POST", DEPLOYMENTS, Some(&deployment()));
+    eventually(|| cluster.events("apps", "FailedCreate").pop()).await;
     assert_eq!(of_app("shop").len(), 0);
 
     // System pods start, and so do ours.
-    let system = stage.request("POST", "/api/v1/namespaces/kube-system/pods", Some(&pod()));
+    let system = cluster.request("POST", "/api/v1/namespaces/kube-system/pods", Some(&pod()));
     assert_eq!(image(&system), "nginx");
     let mut ours = pod();
     ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
-    stage.request("POST", PODS, Some(&ours));
+    cluster.request("POST", PODS, Some(&ours));
 
     // A pod that ran to its end is written down as such, and its Job completes.
     of_job["status"]["phase"] = "Succeeded".into();
     let path = format!("{PODS}/{}", of_job["metadata"]["name"].as_str().unwrap());
-    stage.request("PUT", &format!("{path}/status"), Some(&of_job));
+    cluster.request("PUT", &format!("{path}/status"), Some(&of_job));
     let is_complete = |job: &Value| job["status"]["succeeded"] == 1;
-    eventually(|| stage.get(&format!("{JOBS}/job")).filter(is_complete)).await;
+    eventually(|| cluster.get(&format!("{JOBS}/job")).filter(is_complete)).await;
     // Finalizers and labels come and go.
     let labels = json!({ "metadata": { "labels": { "seen": "yes" } } });
-    stage.request("PATCH", &path, Some(&labels));
+    cluster.request("PATCH", &path, Some(&labels));
 
     // A namespace with a pod in it goes; other objects are none of our business.
-    stage.request("DELETE", "/api/v1/namespaces/going", None);
-    eventually(|| stage.get("/api/v1/namespaces/going").is_none().then_some(())).await;
+    cluster.request("DELETE", "/api/v1/namespaces/going", None);
+    eventually(|| cluster.get("/api/v1/namespaces/going").is_none().then_some(())).await;
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "m" } });
-    stage.request("POST", "/api/v1/namespaces/apps/configmaps", Some(&map));
+    cluster.request("POST", "/api/v1/namespaces/apps/configmaps", Some(&map));
     let before = stream.end().await;
     assert_eq!((before.swapped, before.wrong), (0, Vec::new()));
 
@@ -108,12 +109,12 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     let back = scene.replica().await;
     scene.replicas.push(back);
     scene.serve();
-    let stage = &scene.stage;
-    let list = || stage.get(&format!("{PODS}?labelSelector=app%3Dshop")).unwrap();
+    let cluster = &scene.cluster;
+    let list = || cluster.get(&format!("{PODS}?labelSelector=app%3Dshop")).unwrap();
     let both = |list: &Value| list["items"].as_array().unwrap().len() == 2;
     let pods = eventually(|| Some(list()).filter(both)).await;
     for pod in pods["items"].as_array().unwrap() {
         assert!(image(pod).starts_with(REGISTRY), "{}", image(pod));
     }
-    assert_eq!(scene.controller().report.borrow().policy.failure_policy, "Fail");
+    assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(FailurePolicy::Fail));
 }

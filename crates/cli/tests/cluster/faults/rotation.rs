@@ -10,18 +10,18 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_cluster::Intervals;
-use image_swap_core::cluster::certificates::{BACKDATE, SETTLE};
+use image_swap_core::control::certificates::{BACKDATE, SETTLE};
 use kube::Client;
 use serde_json::Value;
 
 use super::{
-    REGISTRY, Scene,
+    REGISTRY, ServedCluster,
     certificates::{DAY, Planted, publish},
     cut::Cut,
 };
 use crate::{
-    stage::{Running, SECRETS, controller_by, eventually, intervals, now, settings, until},
     stream::Stream,
+    test_cluster::{Running, SECRETS, controller_by, eventually, intervals, now, settings, until},
 };
 
 /// New authority, published, new leaf, old authority forgotten, published.
@@ -62,15 +62,15 @@ impl Clock {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() {
-    let mut scene = Scene::set(2).await;
+    let mut scene = ServedCluster::set(2).await;
     drop(scene.controller.take());
-    let mut stream = Stream::begin(&scene.stage.client, REGISTRY);
+    let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     for writes in 1..=WRITES {
         let old = due(&scene, &mut stream).await;
 
         // One is killed after so many writes.
         let cut = Cut::after(writes);
-        let client = cut.client(scene.stage.control_plane.kubeconfig()).await;
+        let client = cut.client(scene.cluster.control_plane.kubeconfig()).await;
         let (killed, clock) = controller(&client, "killed").await;
         let over = cut.is_over();
         clock.run(&mut stream, || *over.borrow()).await;
@@ -79,7 +79,7 @@ async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() 
         replace(&mut scene, &mut stream).await;
 
         // The next one goes on from there.
-        let (next, clock) = controller(&scene.stage.client, "next").await;
+        let (next, clock) = controller(&scene.cluster.client, "next").await;
         clock.run(&mut stream, || is_done(&scene, &old)).await;
         drop(next);
         replace(&mut scene, &mut stream).await;
@@ -98,23 +98,23 @@ async fn controller(client: &Client, identity: &str) -> (Running, Clock) {
 }
 
 /// Puts an authority in force, in the order of a rotation, that is due to be replaced.
-async fn due(scene: &Scene, stream: &mut Stream) -> String {
+async fn due(scene: &ServedCluster, stream: &mut Stream) -> String {
     let authority = (now() - 300 * DAY, now() + 65 * DAY);
     let leaf = (now() - 60, now() + 30 * DAY);
     let planted = Planted::new(authority, leaf);
-    let registration = scene.stage.registration().unwrap();
+    let registration = scene.cluster.registration().unwrap();
     let bundle = bundle(&registration);
-    publish(&scene.stage, &[&bundle, &planted.authority]);
+    publish(&scene.cluster, &[&bundle, &planted.authority]);
     stream.more().await;
     let counts: Vec<u32> =
         scene.replicas.iter().map(|(replica, _)| *replica.certificates().borrow()).collect();
-    planted.store_leaf(&scene.stage);
+    planted.store_leaf(&scene.cluster);
     for ((replica, _), count) in scene.replicas.iter().zip(counts) {
         until(&mut replica.certificates(), |now| *now > count).await;
     }
     stream.more().await;
-    planted.store_authority(&scene.stage);
-    publish(&scene.stage, &[&planted.authority]);
+    planted.store_authority(&scene.cluster);
+    publish(&scene.cluster, &[&planted.authority]);
     stream.more().await;
     planted.authority
 }
@@ -125,15 +125,15 @@ fn bundle(registration: &Value) -> String {
 }
 
 /// Everything that a rotation writes.
-fn state(scene: &Scene) -> [Value; 3] {
+fn state(scene: &ServedCluster) -> [Value; 3] {
     let data = |name: &str| {
-        scene.stage.get(&format!("{SECRETS}/image-swap-{name}")).unwrap()["data"].clone()
+        scene.cluster.get(&format!("{SECRETS}/image-swap-{name}")).unwrap()["data"].clone()
     };
-    [data("ca"), data("tls"), bundle(&scene.stage.registration().unwrap()).into()]
+    [data("ca"), data("tls"), bundle(&scene.cluster.registration().unwrap()).into()]
 }
 
 /// Whether nothing is left of the old authority.
-fn is_done(scene: &Scene, old: &str) -> bool {
+fn is_done(scene: &ServedCluster, old: &str) -> bool {
     let [authority, leaf, bundle] = state(scene);
     let one = |value: &Value, key: &str| {
         let text = value[key].as_str().unwrap_or_default();
@@ -146,7 +146,7 @@ fn is_done(scene: &Scene, old: &str) -> bool {
         && bundle == new.as_str()
 }
 
-async fn replace(scene: &mut Scene, stream: &mut Stream) {
+async fn replace(scene: &mut ServedCluster, stream: &mut Stream) {
     let new = scene.replica().await;
     let (old, _) = scene.replicas.remove(0);
     scene.replicas.push(new);

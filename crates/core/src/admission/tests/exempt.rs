@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Mode, Outcome, RULES, Settings, ask_settled, create, leaves, mk_pod, mk_recorded_pod,
-    mk_review, pull_secret, rules, update,
+    Answer, ImageOutcome, Mode, RULES, Settings, ask_settled, create, leaves, mk_pod,
+    mk_recorded_pod, mk_review, pull_secret, rules, update,
 };
 use crate::workload::exempt::Exemptions;
 
@@ -28,7 +28,7 @@ fn mk_labelled(labels: &Value) -> Value {
 fn pod_of_an_operator_is_exempt() {
     let answer = leaves(&mk_owned("postgresql.cnpg.io/v1", "Cluster"));
     assert_eq!(answer.reason("app"), "exempt: owned by a CloudNativePG Cluster");
-    assert_eq!(answer.tally.of(Outcome::Exempt), 2);
+    assert_eq!(answer.tally.of(ImageOutcome::Exempt), 2);
     assert_eq!(create(&mk_owned("apps/v1", "ReplicaSet")).changed, 2);
     assert_eq!(create(&mk_owned("postgresql.cnpg.io/v1", "Pooler")).changed, 2);
 }

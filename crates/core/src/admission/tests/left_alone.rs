@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    Outcome, RULES, Settings, ask, create, leaves, mk_pod, mk_recorded_pod, mk_review, review,
+    ImageOutcome, RULES, Settings, ask, create, leaves, mk_pod, mk_recorded_pod, mk_review, review,
     rules, update,
 };
 use crate::rule::Reason;
 
-const DISABLED: Outcome = Outcome::Decided(Reason::Disabled);
+const DISABLED: ImageOutcome = ImageOutcome::Decided(Reason::Disabled);
 
 fn mk_labelled(value: &str) -> Value {
     let mut pod = mk_pod(&[("app", "nginx"), ("side", "redis")]);

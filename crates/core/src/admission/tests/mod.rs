@@ -16,19 +16,20 @@ mod warnings;
 
 use crate::labels;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image_swap_testkit::review as mk_review;
 use serde_json::{Value, json};
 
-use super::{Mode, Outcome, ReviewError, Settings, Tally, review};
+use super::{DecisionCounts, ImageOutcome, Mode, ReviewError, Settings, review};
 use crate::rule::{
     RuleSet,
-    map::{self, Form},
+    parse::{self, MapForm},
 };
 
 /// What the tests declare: two registries, and nothing for quay.io.
 const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
 
 fn rules(list: &str) -> RuleSet {
-    RuleSet::new(map::parse(list, Form::List).0)
+    RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
 fn settings(mode: Mode) -> Settings {
@@ -58,27 +59,6 @@ fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
     pod
 }
 
-fn mk_review(operation: &str, object: &Value, old_object: &Value) -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
-            "name": "web",
-            "namespace": "shop",
-            "operation": operation,
-            "userInfo": {"username": "admin"},
-            "object": object,
-            "oldObject": old_object,
-            "dryRun": false,
-            "options": null,
-        },
-    })
-}
-
 /// An answer, taken apart.
 #[derive(Debug)]
 struct Answer {
@@ -89,7 +69,7 @@ struct Answer {
     warnings: Vec<String>,
     /// The decisions by name; null if there are none.
     decisions: Value,
-    tally: Tally,
+    tally: DecisionCounts,
     changed: usize,
 }
 

@@ -1,23 +1,25 @@
 //! The Secret with which nodes pull what was swapped.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image_swap_testkit::registry_info;
 use serde_json::{Value, json};
 
 use super::{Answer, Mode, RULES, Settings, ask_settled, mk_container, mk_pod, mk_review, rules};
 use crate::{
-    declaration::{Declaration, Source},
-    pull_secret::Covered,
+    declaration::{Declaration, DeclarationSource},
+    pull_secret::CoveredImages,
 };
 
 /// Settings of a release that declares `h.example` with a base path.
 pub(super) fn settings(base_path: &str) -> Settings {
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData: {{DOMAIN: h.example, BASE_PATH: '{base_path}', INSECURE: 'false', \
-         MIRROR_REGISTRIES: 'docker.io::h.example/d'}}\n"
-    );
-    let declaration = Declaration::read(Source::RegistryInfo, &text, 0).unwrap();
-    Settings { pull_secret: Covered::of(&declaration), ..Settings::default() }
+    let text = registry_info(&[
+        ("DOMAIN", "h.example"),
+        ("BASE_PATH", base_path),
+        ("INSECURE", "false"),
+        ("MIRROR_REGISTRIES", "docker.io::h.example/d"),
+    ]);
+    let declaration = Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap();
+    Settings { pull_secret: CoveredImages::of(&declaration), ..Settings::default() }
 }
 
 fn ask(operation: &str, pod: &Value, old: &Value, settings: &Settings) -> Answer {

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Outcome, create, leaves, mk_pod};
+use super::{ImageOutcome, create, leaves, mk_pod};
 
 #[test]
 fn an_invalid_image_stays_with_a_short_warning() {
     let answer = leaves(&mk_pod(&[("app", "gcr.io/Team/app:1")]));
     assert_eq!(answer.reason("app"), "invalid-image");
-    assert_eq!(answer.tally.of(Outcome::InvalidImage), 1);
+    assert_eq!(answer.tally.of(ImageOutcome::InvalidImage), 1);
     let [warning] = &answer.warnings[..] else { panic!("{:?}", answer.warnings) };
     assert!(warning.starts_with("image-swap: invalid image of \"app\" stays: expected "));
     assert!(warning.ends_with(" at byte 7"), "{warning}");

@@ -2,8 +2,8 @@
 
 use super::{FORMATS, declared, declared_for, file, render};
 use crate::{
-    declaration::{Declaration, Source},
-    nodes::Fallback::{self, Never, Upstream},
+    declaration::{Declaration, DeclarationSource},
+    mirror::Fallback::{self, Never, Upstream},
     render::{ConfigVersion, EndpointForm, Format, Options},
 };
 
@@ -110,7 +110,7 @@ fn no_header_travels_over_plain_http_unless_allowed() {
 #[test]
 fn the_pages_form_has_exactly_the_pages_lines() {
     let secret = include_str!("../../../../../examples/registry-secret.yaml");
-    let declaration = Declaration::read(Source::RegistryInfo, secret, 0).unwrap();
+    let declaration = Declaration::read(DeclarationSource::RegistryInfo, secret, 0).unwrap();
     let options = Options { fallback: Fallback::Upstream, endpoint: EndpointForm::Page, ..NEVER };
     let rendered = Format::named("containerd-mirrors").unwrap().render(&declaration, options);
     let lines: Vec<&str> = rendered.files[0].text.lines().map(str::trim_start).collect();

@@ -1,8 +1,10 @@
 mod files;
 mod read_back;
 
-use super::{FORMATS, File, Format, Options, Rendered};
-use crate::declaration::{Declaration, Source};
+use image_swap_testkit::registry_info;
+
+use super::{FORMATS, Format, Options, Rendered, RenderedFile};
+use crate::declaration::{Declaration, DeclarationSource};
 
 /// The page's Secret with credentials, a CA and these rules.
 fn declared(rules: &str) -> Declaration {
@@ -12,21 +14,24 @@ fn declared(rules: &str) -> Declaration {
 /// Returns the same declaration with further hosts of the registry.
 fn declared_for(hosts: &str, rules: &str) -> Declaration {
     let ca = include_str!("../../../tests/data/ca-one.pem");
-    let ca: String = ca.lines().map(|line| format!("    {line}\n")).collect();
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: registry-info, namespace: jet-system}}\n\
-         stringData:\n  DOMAIN: h.io\n  BASE_PATH: d\n  USERNAME: robot\n  PASSWORD: 'pass\"word'\n  \
-         INSECURE: \"false\"\n  CREDENTIAL_HOSTS: \"{hosts}\"\n  CA_CERT: |\n{ca}  MIRROR_REGISTRIES: |\n    {}\n",
-        rules.replace('\n', "\n    ")
-    );
-    Declaration::read(Source::RegistryInfo, &text, 0).unwrap()
+    let text = registry_info(&[
+        ("DOMAIN", "h.io"),
+        ("BASE_PATH", "d"),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "pass\"word"),
+        ("INSECURE", "false"),
+        ("CREDENTIAL_HOSTS", hosts),
+        ("CA_CERT", ca),
+        ("MIRROR_REGISTRIES", rules),
+    ]);
+    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
 fn render(format: &str, rules: &str, options: Options) -> Rendered {
     Format::named(format).unwrap().render(&declared(rules), options)
 }
 
-fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a File {
+fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a RenderedFile {
     rendered.files.iter().find(|file| file.path == path).unwrap_or_else(|| {
         panic!(
             "{path} among {:?}",

@@ -1,15 +1,16 @@
 //! The first law, on the files themselves: they are read back as the runtimes
 //! read them, and the URLs that come out are those of the swapped references.
 
+use image_swap_testkit::{lists, sources};
 use proptest::prelude::*;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::{declared, file, render};
 use crate::{
-    nodes::{Fallback, Mirrors},
+    mirror::{Fallback, MirrorTable},
     reference::Reference,
     render::{Options, Rendered},
-    rule::{Kind, Reason},
+    rule::{Reason, RuleKind},
 };
 
 /// containerd: the directory of `host`, or `_default`, and the hosts in its
@@ -97,28 +98,9 @@ fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
 }
 
 fn rules() -> impl Strategy<Value = String> {
-    let source = prop::sample::select(vec![
-        "docker.io",
-        "gcr.io",
-        "quay.io",
-        "quay.io:443",
-        "quay.io/a",
-        "docker.io/a/b",
-        "default",
-        "[EXACT]gcr.io/a",
-        "[REPLACE]*b*",
-    ]);
-    let target = prop::sample::select(vec![
-        "h.io/d",
-        "h.io",
-        "http://k.io:5000/v2/x",
-        "h.io/x-",
-        "",
-        "h.io/d/a",
-        "m.io/z",
-    ]);
-    let rule = (source, target).prop_map(|(source, target)| [source, "::", target].concat());
-    proptest::collection::vec(rule, 1..6).prop_map(|rules| rules.join("\n"))
+    let source = sources(&["quay.io/a", "[EXACT]gcr.io/a", "[REPLACE]*b*"]);
+    let targets = &["h.io/d", "h.io", "http://k.io:5000/v2/x", "h.io/x-", "", "h.io/d/a", "m.io/z"];
+    lists(source, targets, "\n")
 }
 
 proptest! {
@@ -131,7 +113,7 @@ proptest! {
         path in "[ab](/[ab]){0,2}(:1)?",
     ) {
         let declaration = declared(&list);
-        let mirrors = Mirrors::new(declaration.rules());
+        let mirrors = MirrorTable::new(declaration.rules());
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = declaration.rules().swap(&image).unwrap();
@@ -149,11 +131,11 @@ proptest! {
             let rule = decision.rule.map(|id| &declaration.rules().rules()[id]);
             let portless = reference.domain().contains(':') && rule.is_some_and(|rule| !rule.key().contains(':'));
             // What pods name is asked of the target itself: no default catches it.
-            let target = rule.is_some_and(|rule| rule.kind == Kind::Default)
+            let target = rule.is_some_and(|rule| rule.kind == RuleKind::Default)
                 && mirrors.targets().any(|host| host == reference.domain());
             let bound = |rendered: &Rendered| {
                 decision.rule.is_some_and(|id| rendered.inexpressible.iter().all(|row| row.rule != id))
-                    && rule.is_some_and(|rule| matches!(rule.kind, Kind::Prefix | Kind::Default))
+                    && rule.is_some_and(|rule| matches!(rule.kind, RuleKind::Prefix | RuleKind::Default))
                     && decision.reason != Reason::InvalidResult
                     && !portless
                     && !target

@@ -284,7 +284,7 @@ fn what_is_no_reference_is_an_error() {
 fn a_trace_tells_every_question_up_to_the_one_that_decided() {
     use crate::{
         reference::Reference,
-        rule::{Outcome::*, Question},
+        rule::{Stage, StageResult::*},
     };
     let set = rules("quay.io::h.io/q,quay.io/team::h.io/t,default::h.io/x,[REPLACE]a*::h.io/r");
     let trace = |image| set.trace(image, &Reference::parse(image).unwrap());
@@ -293,12 +293,12 @@ fn a_trace_tells_every_question_up_to_the_one_that_decided() {
     assert_eq!(
         outcomes,
         [
-            (Question::AlreadyMirrored, No(4)),
-            (Question::Exact, No(0)),
-            (Question::Replace, No(1)),
-            (Question::Prefix, Decided),
-            (Question::Noswap, NotAsked),
-            (Question::Default, NotAsked),
+            (Stage::AlreadyMirrored, No(4)),
+            (Stage::Exact, No(0)),
+            (Stage::Replace, No(1)),
+            (Stage::Prefix, Decided),
+            (Stage::Noswap, NotAsked),
+            (Stage::Default, NotAsked),
         ]
     );
     assert_eq!(trace("quay.io/team/app")[3].matched, [1, 0]);

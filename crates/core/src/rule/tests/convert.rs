@@ -1,16 +1,16 @@
 //! From imageswap maps to canonical ones.
 
 use super::rules;
-use crate::rule::{Form, ImageSwap};
+use crate::rule::{ImageSwap, MapForm};
 
 fn convert(map: &str) -> String {
-    ImageSwap::new(map, Form::Lines).to_canonical().text
+    ImageSwap::new(map, MapForm::Lines).to_canonical().text
 }
 
 /// The converted map has the same effect on every one of `images`.
 #[track_caller]
 fn same_effect(map: &str, images: &[&str]) {
-    let imageswap = ImageSwap::new(map, Form::Lines);
+    let imageswap = ImageSwap::new(map, MapForm::Lines);
     let converted = imageswap.to_canonical();
     assert_eq!(converted.differences, [] as [String; 0], "{map}");
     let canonical = rules(&converted.text);
@@ -114,11 +114,11 @@ fn what_has_no_effect_is_said_in_a_comment() {
 #[test]
 fn what_no_canonical_rule_says_is_told() {
     // Upstream puts the registry in twice, and keeps doing so.
-    let map = ImageSwap::new("default::h.io/x-\nh.io::\n", Form::Lines);
+    let map = ImageSwap::new("default::h.io/x-\nh.io::\n", MapForm::Lines);
     let differences = map.to_canonical().differences;
     assert_eq!(differences.len(), 1, "{differences:?}");
     assert!(differences[0].starts_with("default: imageswap makes h.io/x-"), "{differences:?}");
-    let map = ImageSwap::new("[REPLACE]*redis*::\n", Form::Lines).to_canonical();
+    let map = ImageSwap::new("[REPLACE]*redis*::\n", MapForm::Lines).to_canonical();
     assert_eq!(map.text, "# [REPLACE]*redis*:: keeps the bare name in imageswap\n");
     assert_eq!(map.differences.len(), 1);
 }
@@ -142,7 +142,8 @@ fn rules_that_lead_to_their_source_are_printed_so_that_they_load() {
     for line in ["[EXACT]auto::auto", "[REPLACE]placeholder::placeholder", "quay.io::"] {
         assert!(text.lines().any(|it| it == line), "{line}: {text}");
     }
-    let read = crate::declaration::Declaration::read(crate::declaration::Source::Map, &text, 0);
+    let read =
+        crate::declaration::Declaration::read(crate::declaration::DeclarationSource::Map, &text, 0);
     let findings = read.unwrap().findings().to_vec();
-    assert!(!findings.iter().any(crate::finding::Finding::is_error), "{findings:?}");
+    assert!(!findings.iter().any(crate::diagnostic::Diagnostic::is_error), "{findings:?}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::rule::{Form, ImageSwap, Reason};
+use crate::rule::{ImageSwap, MapForm, Reason};
 
 /// Maps of our own, and what imageswap-webhook 1.5.3 made of images by them
 /// when it was run; null where it crashed, gave no valid reference, or gave
@@ -15,7 +15,7 @@ fn every_answer_that_holds_is_upstreams() {
     let mut held = 0;
     for map in &maps {
         let text = map["map"].as_str().unwrap();
-        let imageswap = ImageSwap::new(text, Form::Lines);
+        let imageswap = ImageSwap::new(text, MapForm::Lines);
         let canonical = imageswap.canonical();
         for (image, expected) in map["answers"].as_object().unwrap() {
             let answer = imageswap.swap(image).unwrap();
@@ -29,7 +29,7 @@ fn every_answer_that_holds_is_upstreams() {
 
 #[track_caller]
 fn swaps(map: &str, image: &str, expected: &str, reason: Reason) {
-    let form = if map.contains('\n') { Form::Lines } else { Form::List };
+    let form = if map.contains('\n') { MapForm::Lines } else { MapForm::List };
     let answer = ImageSwap::new(map, form).swap(image).unwrap();
     assert_eq!((answer.image.as_ref(), answer.reason), (expected, reason), "{map} {image}");
     assert_eq!(answer.changed(), image != expected, "{map} {image}");
@@ -50,38 +50,38 @@ fn only_the_key_itself_is_replaced_but_for_its_dot() {
 
 #[test]
 fn a_comment_ends_a_line() {
-    let map = ImageSwap::new("gcr.io::h.io/g # a\n", Form::Lines);
+    let map = ImageSwap::new("gcr.io::h.io/g # a\n", MapForm::Lines);
     assert_eq!(map.rules()[0].target, "h.io/g");
 }
 
 #[test]
 fn a_key_with_the_images_port_beats_one_without() {
     let map = "m.io::h.io/n\nm.io:8443::h.io/p\ndefault::\n";
-    let map = ImageSwap::new(map, Form::Lines);
+    let map = ImageSwap::new(map, MapForm::Lines);
     let rule = map.swap("m.io:8443/x").unwrap().rule.unwrap();
     assert_eq!(map.rules()[rule].source, "m.io:8443");
 }
 
 #[test]
 fn only_wildcards_go_on_behind_a_comma() {
-    let map = ImageSwap::new("gcr.io::h.io/g,x", Form::List);
+    let map = ImageSwap::new("gcr.io::h.io/g,x", MapForm::List);
     assert_eq!(map.rules()[0].target, "h.io/g");
 }
 
 #[test]
 fn prefix_rules_swap_nothing_without_a_default() {
     let swaps = |map, form| ImageSwap::new(map, form).swaps_anything();
-    assert!(!swaps("docker.io::h.io/d\n", Form::Lines));
+    assert!(!swaps("docker.io::h.io/d\n", MapForm::Lines));
     for map in ["[EXACT]a::h.io/e\n", "[REPLACE]a*::h.io/r\n", "default::\n"] {
-        assert!(swaps(map, Form::Lines), "{map}");
+        assert!(swaps(map, MapForm::Lines), "{map}");
     }
-    assert!(swaps("docker.io::h.io/d", Form::List));
+    assert!(swaps("docker.io::h.io/d", MapForm::List));
 }
 
 #[test]
 fn items_of_a_list_have_places_and_wildcards_go_on() {
     let list = "gcr.io::h.io/g, quay.io::h.io/q,noswap_wildcards::zz,yy,k.io::h.io/k";
-    let map = ImageSwap::new(list, Form::List);
+    let map = ImageSwap::new(list, MapForm::List);
     let place = |image| {
         let place = map.rules()[map.swap(image).unwrap().rule.unwrap()].place;
         (place.line, place.column)
@@ -132,7 +132,7 @@ fn the_last_of_several_values_counts_at_the_first_ones_place() {
 
 #[test]
 fn its_rules_have_places() {
-    let map = ImageSwap::new("# x\n gcr.io::h.io/g\ndefault::\n", Form::Lines);
+    let map = ImageSwap::new("# x\n gcr.io::h.io/g\ndefault::\n", MapForm::Lines);
     let rule = map.swap("gcr.io/a").unwrap().rule.unwrap();
     assert_eq!((map.rules()[rule].place.line, map.rules()[rule].place.column), (2, 2));
 }

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     reference::Reference,
-    rule::{Form, ImageSwap, Key, Kind, Reason, RuleSet, Target, map},
+    rule::{ImageSwap, MapForm, Reason, RuleKind, RuleSet, RuleSource, Target, parse},
 };
 
 fn host() -> impl Strategy<Value = &'static str> {
@@ -104,7 +104,7 @@ fn lines() -> impl Strategy<Value = String> {
 }
 
 fn compile(text: &str) -> RuleSet {
-    RuleSet::new(map::parse(text, Form::Lines).0)
+    RuleSet::new(parse::rules(text, MapForm::Lines).0)
 }
 
 proptest! {
@@ -137,7 +137,7 @@ proptest! {
 
     #[test]
     fn the_dialect_imageswap_gives_references_too(map in lines(), image in image()) {
-        for form in [Form::Lines, Form::List] {
+        for form in [MapForm::Lines, MapForm::List] {
             let rules = ImageSwap::new(&map, form);
             if let Ok(decision) = rules.swap(&image) {
                 prop_assert!(Reference::parse(&decision.image).is_ok());
@@ -147,15 +147,15 @@ proptest! {
 
     #[test]
     fn a_converted_map_is_read_back_without_a_word(map in lines()) {
-        let converted = ImageSwap::new(&map, Form::Lines).to_canonical();
-        let (_, findings) = map::parse(&converted.text, Form::Lines);
+        let converted = ImageSwap::new(&map, MapForm::Lines).to_canonical();
+        let (_, findings) = parse::rules(&converted.text, MapForm::Lines);
         prop_assert_eq!(findings, []);
     }
 
     #[test]
     fn no_text_is_too_odd_for_a_map(text in "\\PC{0,200}", image in image()) {
-        for form in [Form::Lines, Form::List] {
-            let _ = RuleSet::new(map::parse(&text, form).0).swap(&image);
+        for form in [MapForm::Lines, MapForm::List] {
+            let _ = RuleSet::new(parse::rules(&text, form).0).swap(&image);
             let _ = ImageSwap::new(&text, form).swap(&image);
         }
     }
@@ -178,10 +178,10 @@ proptest! {
         let name = reference.name().to_string().to_lowercase();
         let name = if is_hub { name.replacen("docker.io/", library, 1) } else { name };
         let domain = reference.domain().to_lowercase();
-        let keys: Vec<(usize, Key)> =
-            text.iter().enumerate().map(|(n, line)| (n, Key::parse(line.split("::t").next().unwrap()).unwrap())).collect();
+        let keys: Vec<(usize, RuleSource)> =
+            text.iter().enumerate().map(|(n, line)| (n, RuleSource::parse(line.split("::t").next().unwrap()).unwrap())).collect();
         let port_is_own = keys.iter().any(|(_, key)| key.has_port() && key.domain() == domain);
-        let matches = |key: &Key| {
+        let matches = |key: &RuleSource| {
             let host = if key.has_port() || port_is_own || key.domain() == domain {
                 key.domain().to_owned()
             } else {
@@ -207,6 +207,6 @@ fn a_hundred_thousand_rules_answer_like_few() {
         .collect();
     let rules = compile(&many);
     assert_eq!(rules.swap("r99999.io/a:1").unwrap().image, "h.io/99999/a:1");
-    assert!(rules.rules().iter().all(|rule| rule.kind == Kind::Prefix));
+    assert!(rules.rules().iter().all(|rule| rule.kind == RuleKind::Prefix));
     assert_eq!(rules.target(7).map(Target::as_str), Some("h.io/7"));
 }

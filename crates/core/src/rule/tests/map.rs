@@ -3,16 +3,16 @@
 use image_swap_text::position::Position;
 
 use crate::rule::{
-    Form, Kind,
-    map::{Rule, parse},
+    MapForm, RuleKind,
+    parse::{Rule, rules},
 };
 
-fn read(text: &str, form: Form) -> (Vec<Rule>, Vec<(usize, usize)>) {
-    let (rules, findings) = parse(text, form);
+fn read(text: &str, form: MapForm) -> (Vec<Rule>, Vec<(usize, usize)>) {
+    let (rules, findings) = rules(text, form);
     (rules, findings.iter().map(|f| (f.place.line, f.place.column)).collect())
 }
 
-fn pairs(rules: &[Rule]) -> Vec<(Kind, &str, &str)> {
+fn pairs(rules: &[Rule]) -> Vec<(RuleKind, &str, &str)> {
     rules.iter().map(|rule| (rule.kind, rule.key(), rule.target.as_str())).collect()
 }
 
@@ -22,23 +22,23 @@ fn every_kind_of_line_is_read() {
                 k8s.gcr.io:h.io/k\nlocalhost:5000::h.io:5000/l\ndefault::\nold:\n\
                 [EXACT] nginx:1 :: h.io/e:1\n[REPLACE]*/a[bc]:*::h.io/r\n[::1]:5000::h.io/six\n\
                 noswap_wildcards::a, b,,c\n";
-    let (rules, unreadable) = read(text, Form::Lines);
+    let (rules, unreadable) = read(text, MapForm::Lines);
     assert_eq!(
         pairs(&rules),
         [
-            (Kind::Prefix, "docker.io", "h.io/d"),
-            (Kind::Prefix, "gcr.io", "h.io/g"),
-            (Kind::Prefix, "quay.io", "h.io/q"),
-            (Kind::Prefix, "k8s.gcr.io", "h.io/k"),
-            (Kind::Prefix, "localhost:5000", "h.io:5000/l"),
-            (Kind::Default, "default", ""),
-            (Kind::Prefix, "old", ""),
-            (Kind::Exact, "nginx:1", "h.io/e:1"),
-            (Kind::Replace, "*/a[bc]:*", "h.io/r"),
-            (Kind::Prefix, "[::1]:5000", "h.io/six"),
-            (Kind::Noswap, "noswap_wildcards", "a"),
-            (Kind::Noswap, "noswap_wildcards", "b"),
-            (Kind::Noswap, "noswap_wildcards", "c"),
+            (RuleKind::Prefix, "docker.io", "h.io/d"),
+            (RuleKind::Prefix, "gcr.io", "h.io/g"),
+            (RuleKind::Prefix, "quay.io", "h.io/q"),
+            (RuleKind::Prefix, "k8s.gcr.io", "h.io/k"),
+            (RuleKind::Prefix, "localhost:5000", "h.io:5000/l"),
+            (RuleKind::Default, "default", ""),
+            (RuleKind::Prefix, "old", ""),
+            (RuleKind::Exact, "nginx:1", "h.io/e:1"),
+            (RuleKind::Replace, "*/a[bc]:*", "h.io/r"),
+            (RuleKind::Prefix, "[::1]:5000", "h.io/six"),
+            (RuleKind::Noswap, "noswap_wildcards", "a"),
+            (RuleKind::Noswap, "noswap_wildcards", "b"),
+            (RuleKind::Noswap, "noswap_wildcards", "c"),
         ]
     );
     assert_eq!(unreadable, []);
@@ -47,23 +47,26 @@ fn every_kind_of_line_is_read() {
 
 #[test]
 fn a_bracket_that_nothing_closes_is_itself() {
-    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r\n[x::h.io/x", Form::Lines);
-    assert_eq!(pairs(&rules), [(Kind::Replace, "a[*", "h.io/r"), (Kind::Prefix, "[x", "h.io/x")]);
+    let (rules, unreadable) = read("[REPLACE]a[*::h.io/r\n[x::h.io/x", MapForm::Lines);
+    assert_eq!(
+        pairs(&rules),
+        [(RuleKind::Replace, "a[*", "h.io/r"), (RuleKind::Prefix, "[x", "h.io/x")]
+    );
     assert_eq!(unreadable, []);
 }
 
 #[test]
 fn an_item_that_is_no_rule_is_skipped_and_told() {
     let text = "x;y\na::b::c\n a.io:5000:h.io\n::h.io\n:h.io\ngcr.io::h.io\n[EXACT]\n";
-    let (rules, unreadable) = read(text, Form::Lines);
-    assert_eq!(pairs(&rules), [(Kind::Prefix, "gcr.io", "h.io")]);
+    let (rules, unreadable) = read(text, MapForm::Lines);
+    assert_eq!(pairs(&rules), [(RuleKind::Prefix, "gcr.io", "h.io")]);
     assert_eq!(unreadable, [(1, 1), (2, 1), (3, 2), (4, 1), (5, 1), (7, 1)]);
 }
 
 #[test]
 fn a_list_has_commas_or_newlines() {
     let (rules, unreadable) =
-        read("docker.io::h.io/d, gcr.io::h.io/g\nquay.io::h.io/q,,\n", Form::List);
+        read("docker.io::h.io/d, gcr.io::h.io/g\nquay.io::h.io/q,,\n", MapForm::List);
     assert_eq!(rules.len(), 3);
     assert_eq!(unreadable, []);
     let places: Vec<_> = rules.iter().map(|r| (r.place, r.target_place.column)).collect();
@@ -74,58 +77,58 @@ fn a_list_has_commas_or_newlines() {
 #[test]
 fn byte_order_marks_are_white_space() {
     let (found, skipped) =
-        read("\u{feff}docker.io::h.io/d\n\u{feff}quay.io::h.io/q\n", Form::Lines);
+        read("\u{feff}docker.io::h.io/d\n\u{feff}quay.io::h.io/q\n", MapForm::Lines);
     assert_eq!(
         pairs(&found),
-        [(Kind::Prefix, "docker.io", "h.io/d"), (Kind::Prefix, "quay.io", "h.io/q")]
+        [(RuleKind::Prefix, "docker.io", "h.io/d"), (RuleKind::Prefix, "quay.io", "h.io/q")]
     );
     assert_eq!((found[0].place.column, skipped), (2, vec![]));
 }
 
 #[test]
 fn columns_count_characters_and_skip_white_space() {
-    let (rules, _) = read("é::ü/ß,  docker.io :: h.io", Form::List);
+    let (rules, _) = read("é::ü/ß,  docker.io :: h.io", MapForm::List);
     assert_eq!((rules[1].place.column, rules[1].target_place.column), (10, 23));
-    let (rules, _) = read("noswap_wildcards::a,bcd,e", Form::Lines);
+    let (rules, _) = read("noswap_wildcards::a,bcd,e", MapForm::Lines);
     assert_eq!(rules.iter().map(|rule| rule.place.column).collect::<Vec<_>>(), [19, 21, 25]);
 }
 
 #[test]
 fn of_colons_in_a_row_the_first_two_are_the_mark() {
-    let (rules, unreadable) = read("a.io:::5000", Form::Lines);
-    assert_eq!(pairs(&rules), [(Kind::Prefix, "a.io", ":5000")]);
+    let (rules, unreadable) = read("a.io:::5000", MapForm::Lines);
+    assert_eq!(pairs(&rules), [(RuleKind::Prefix, "a.io", ":5000")]);
     assert_eq!(unreadable, []);
 }
 
 #[test]
 fn in_a_list_an_item_without_a_double_colon_continues_noswap() {
     let text = "noswap_wildcards::a,b,c:5000/d,gcr.io::h.io/g,x,docker.io::h.io/d";
-    let (rules, unreadable) = read(text, Form::List);
+    let (rules, unreadable) = read(text, MapForm::List);
     assert_eq!(
         pairs(&rules),
         [
-            (Kind::Noswap, "noswap_wildcards", "a"),
-            (Kind::Noswap, "noswap_wildcards", "b"),
-            (Kind::Noswap, "noswap_wildcards", "c:5000/d"),
-            (Kind::Prefix, "gcr.io", "h.io/g"),
-            (Kind::Prefix, "docker.io", "h.io/d"),
+            (RuleKind::Noswap, "noswap_wildcards", "a"),
+            (RuleKind::Noswap, "noswap_wildcards", "b"),
+            (RuleKind::Noswap, "noswap_wildcards", "c:5000/d"),
+            (RuleKind::Prefix, "gcr.io", "h.io/g"),
+            (RuleKind::Prefix, "docker.io", "h.io/d"),
         ]
     );
     assert_eq!(unreadable, [(1, 47)]);
     assert_eq!(rules[1].place.column, 21);
     // On the next line it continues nothing.
-    assert_eq!(read("noswap_wildcards::a\nb\n", Form::List).1, [(2, 1)]);
+    assert_eq!(read("noswap_wildcards::a\nb\n", MapForm::List).1, [(2, 1)]);
 }
 
 #[test]
 fn in_a_list_the_old_single_colon_is_read_too() {
-    let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g,[::1]:h.io/six", Form::List);
+    let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g,[::1]:h.io/six", MapForm::List);
     assert_eq!(
         pairs(&rules),
         [
-            (Kind::Prefix, "docker.io", "h.io/d"),
-            (Kind::Prefix, "gcr.io", "h.io/g"),
-            (Kind::Prefix, "[::1]", "h.io/six"),
+            (RuleKind::Prefix, "docker.io", "h.io/d"),
+            (RuleKind::Prefix, "gcr.io", "h.io/g"),
+            (RuleKind::Prefix, "[::1]", "h.io/six"),
         ]
     );
 }

@@ -8,8 +8,8 @@ use super::*;
 
 /// The rules of a list or of lines.
 fn rules(text: &str) -> RuleSet {
-    let form = if text.contains('\n') { Form::Lines } else { Form::List };
-    RuleSet::new(super::map::parse(text, form).0)
+    let form = if text.contains('\n') { MapForm::Lines } else { MapForm::List };
+    RuleSet::new(super::parse::rules(text, form).0)
 }
 
 /// By the rules of `text`, `image` becomes `expected`, for `reason`.

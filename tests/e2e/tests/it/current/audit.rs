@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage, StageOptions, pod};
+use image_swap_e2e::{DEADLINE, HelmCluster, HelmClusterOptions, Install, pod};
 use image_swap_testbed::{Wait, until};
 use serde_json::Value;
 
@@ -17,15 +17,18 @@ const NAMESPACE: &str = "audited";
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn audit_log_has_decisions_of_each_webhook() -> Result<()> {
-    let stage = Stage::start_with(StageOptions { audit: true, ..StageOptions::default() })?;
-    stage.install(&Install::default())?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    stage.control_plane.create_namespace(NAMESPACE)?;
+    let cluster = HelmCluster::start_with(HelmClusterOptions {
+        audit: true,
+        ..HelmClusterOptions::default()
+    })?;
+    cluster.install(&Install::default())?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.control_plane.create_namespace(NAMESPACE)?;
     for namespace in [NAMESPACE, "kube-system"] {
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
-        stage.control_plane.create(&pods, &pod("web", "nginx:1.25"))?;
+        cluster.control_plane.create(&pods, &pod("web", "nginx:1.25"))?;
     }
-    stage.kubectl(&["set", "image", "--namespace", NAMESPACE, "pod/web", "main=redis:7"])?;
+    cluster.kubectl(&["set", "image", "--namespace", NAMESPACE, "pod/web", "main=redis:7"])?;
     for (webhook, namespace, from, to) in [
         ("pods", NAMESPACE, "nginx:1.25", NGINX),
         ("system", "kube-system", "nginx:1.25", NGINX),
@@ -33,7 +36,7 @@ fn audit_log_has_decisions_of_each_webhook() -> Result<()> {
     ] {
         let key = format!("{webhook}.image-swap.io/decisions");
         let decisions = until(&format!("the annotation {key}"), DEADLINE, || {
-            let log = fs::read_to_string(stage.audit_log());
+            let log = fs::read_to_string(cluster.audit_log());
             let log = log.map_err(|error| Wait::NotYet(error.to_string()))?;
             let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             let mut events = events.filter(|event| event["objectRef"]["namespace"] == namespace);

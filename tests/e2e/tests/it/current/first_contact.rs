@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use image_swap_e2e::{DEADLINE, Install, PAGE_SECRET, PAGE_VALUES, Stage};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_SECRET, PAGE_VALUES};
 use image_swap_testbed::{HelmMajor, HelmWait, Wait, until};
 use serde_json::Value;
 
@@ -19,44 +19,44 @@ const OF_THE_RELEASE: &str =
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn page_commands_work_in_a_row() -> Result<()> {
-    let stage = Stage::start()?;
-    stage.write("values.yaml", PAGE_VALUES)?;
-    stage.write("registry-secret.yaml", PAGE_SECRET)?;
+    let cluster = HelmCluster::start()?;
+    cluster.write("values.yaml", PAGE_VALUES)?;
+    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
     // No pod of the release runs before both commands have ended.
-    stage.kubectl(&["cordon", stage.node.name()])?;
+    cluster.kubectl(&["cordon", cluster.node.name()])?;
     let install = "helm upgrade --values values.yaml image-swap image-swap-*.tgz --install";
-    stage.shell(install)?;
-    stage.shell("kubectl create --filename registry-secret.yaml")?;
-    stage.kubectl(&["uncordon", stage.node.name()])?;
-    stage.wait_ready(&Install::default())?;
-    stage.wait_policy(&Install::default(), "Fail")?;
-    stage.wait_swapped("nginx:1.25", NGINX)
+    cluster.shell(install)?;
+    cluster.shell("kubectl create --filename registry-secret.yaml")?;
+    cluster.kubectl(&["uncordon", cluster.node.name()])?;
+    cluster.wait_ready(&Install::default())?;
+    cluster.wait_policy(&Install::default(), "Fail")?;
+    cluster.wait_swapped("nginx:1.25", NGINX)
 }
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn status_reports_a_missing_registration() -> Result<()> {
-    let stage = Stage::start()?;
-    stage.install(&Install::default())?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    stage.step("the release is marked as leaving, and stays");
+    let cluster = HelmCluster::start()?;
+    cluster.install(&Install::default())?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.step("the release is marked as leaving, and stays");
     until("a report without problem of the registration", DEADLINE, || {
-        let problems = stage.problems(&Install::default());
+        let problems = cluster.problems(&Install::default());
         let problems = problems.map_err(|error| Wait::NotYet(format!("{error:#}")))?;
         let is_there = is_about_registration(&problems);
         if is_there { Err(Wait::NotYet(format!("{problems:?}"))) } else { Ok(()) }
     })?;
-    stage.kubectl(&["annotate", "clusterrole", "image-swap", "image-swap.io/leaving=true"])?;
-    stage.wait_swapped("nginx:1.25", "nginx:1.25")?;
-    let problems = stage.problems(&Install::default())?;
+    cluster.kubectl(&["annotate", "clusterrole", "image-swap", "image-swap.io/leaving=true"])?;
+    cluster.wait_swapped("nginx:1.25", "nginx:1.25")?;
+    let problems = cluster.problems(&Install::default())?;
     for code in ["leaving", "not-registered"] {
         ensure!(problems.iter().any(|found| found == code), "{problems:?}");
     }
 
-    stage.step("without the mark it is registered again");
-    stage.kubectl(&["annotate", "clusterrole", "image-swap", "image-swap.io/leaving-"])?;
-    stage.wait_policy(&Install::default(), "Fail")?;
-    stage.wait_swapped("nginx:1.25", NGINX)
+    cluster.step("without the mark it is registered again");
+    cluster.kubectl(&["annotate", "clusterrole", "image-swap", "image-swap.io/leaving-"])?;
+    cluster.wait_policy(&Install::default(), "Fail")?;
+    cluster.wait_swapped("nginx:1.25", NGINX)
 }
 
 fn is_about_registration(problems: &[String]) -> bool {
@@ -113,55 +113,55 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn pods_are_swapped_once_helm_returns() -> Result<()> {
-    let stage = &Stage::start()?;
-    stage.step("helm upgrade --install --wait, while the registration is held back");
-    stage.apply(WITHHELD)?;
+    let cluster = &HelmCluster::start()?;
+    cluster.step("helm upgrade --install --wait, while the registration is held back");
+    cluster.apply(WITHHELD)?;
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles?dryRun=All";
     let probe = serde_json::from_str(PROBE)?;
     until("the policy to be in force", DEADLINE, || {
-        let stored = stage.control_plane.create(roles, &probe)?;
+        let stored = cluster.control_plane.create(roles, &probe)?;
         let is_withheld = stored["rules"].as_array().is_none_or(Vec::is_empty);
         if is_withheld { Ok(()) } else { Err(Wait::NotYet(stored.to_string())) }
     })?;
     let image = thread::scope(|scope| {
         let page = Install::default();
-        let install = scope.spawn(move || stage.upgrade(&page, HelmWait::Ready));
+        let install = scope.spawn(move || cluster.upgrade(&page, HelmWait::Ready));
         let mut running: Option<Instant> = None;
         until("Helm, or running pods", DEADLINE, || {
-            if all_run(stage)? && running.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            if all_run(cluster)? && running.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Ok(());
             }
             if install.is_finished() { Ok(()) } else { Err(Wait::NotYet("neither".into())) }
         })?;
         if !install.is_finished() {
-            release_registration(stage)?;
+            release_registration(cluster)?;
         }
         install.join().map_err(|_| anyhow!("the installation panicked"))??;
-        stage.swapped("nginx:1.25")
+        cluster.swapped("nginx:1.25")
     })?;
     ensure!(image == NGINX, "{image}");
-    let registration = stage.registration(&Install::default())?.unwrap_or_default();
+    let registration = cluster.registration(&Install::default())?.unwrap_or_default();
     let mut entries = registration["webhooks"].as_array().into_iter().flatten();
     let held =
         entries.any(|it| it["name"] == "pods.image-swap.io" && it["failurePolicy"] == "Fail");
     ensure!(held, "{registration}");
-    let problems = stage.problems(&Install::default())?;
+    let problems = cluster.problems(&Install::default())?;
     let unready = ["unreached", "not-registered", "not-enforced", "replicas-missing"];
     ensure!(!problems.iter().any(|code| unready.contains(&code.as_str())), "{problems:?}");
     Ok(())
 }
 
 /// Gives the controller its right to register.
-fn release_registration(stage: &Stage) -> Result<()> {
+fn release_registration(cluster: &HelmCluster) -> Result<()> {
     let kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy";
-    stage.kubectl(&["delete", kinds, "withheld", "--ignore-not-found"])?;
-    stage.kubectl(&["patch", "clusterrole", "image-swap", "--type=json", "--patch", RIGHT])?;
+    cluster.kubectl(&["delete", kinds, "withheld", "--ignore-not-found"])?;
+    cluster.kubectl(&["patch", "clusterrole", "image-swap", "--type=json", "--patch", RIGHT])?;
     Ok(())
 }
 
 /// Returns true if every container of the release runs.
-fn all_run(stage: &Stage) -> Result<bool, image_swap_testbed::Error> {
-    let pods = pods(stage, OF_THE_RELEASE)?;
+fn all_run(cluster: &HelmCluster) -> Result<bool, image_swap_testbed::Error> {
+    let pods = pods(cluster, OF_THE_RELEASE)?;
     Ok(pods.len() == 3
         && pods
             .iter()
@@ -171,35 +171,35 @@ fn all_run(stage: &Stage) -> Result<bool, image_swap_testbed::Error> {
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn applied_templates_stay_registered() -> Result<()> {
-    let stage = Stage::start()?;
-    stage.write("values.yaml", PAGE_VALUES)?;
-    stage.step("helm template | kubectl apply --filename -");
-    stage.shell(
+    let cluster = HelmCluster::start()?;
+    cluster.write("values.yaml", PAGE_VALUES)?;
+    cluster.step("helm template | kubectl apply --filename -");
+    cluster.shell(
         "helm template image-swap image-swap-*.tgz --values values.yaml \
          | kubectl apply --filename -",
     )?;
     until("a swapped pod", DEADLINE, || {
         let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/image-swap";
-        let role = stage.control_plane.get(role)?.unwrap_or_default();
+        let role = cluster.control_plane.get(role)?.unwrap_or_default();
         if role["metadata"]["annotations"]["image-swap.io/leaving"] == "true" {
             return Ok(Err(anyhow!("the release is marked as leaving")));
         }
-        match stage.swapped("nginx:1.25") {
+        match cluster.swapped("nginx:1.25") {
             Ok(found) if found == NGINX => Ok(Ok(())),
             found => Err(Wait::NotYet(format!("{found:?}"))),
         }
     })??;
-    stage.wait_policy(&Install::default(), "Fail")?;
+    cluster.wait_policy(&Install::default(), "Fail")?;
 
-    stage.step("the same again, without hooks, changes no entry");
-    let before = stage.registration(&Install::default())?.unwrap_or_default();
-    stage.shell(
+    cluster.step("the same again, without hooks, changes no entry");
+    let before = cluster.registration(&Install::default())?.unwrap_or_default();
+    cluster.shell(
         "helm template image-swap image-swap-*.tgz --values values.yaml --no-hooks \
          --namespace default | kubectl apply --filename -",
     )?;
-    let after = stage.registration(&Install::default())?.unwrap_or_default();
+    let after = cluster.registration(&Install::default())?.unwrap_or_default();
     ensure!(before["webhooks"] == after["webhooks"], "{before} {after}");
-    ensure!(stage.swapped("nginx:1.25")? == NGINX, "a pod is stored as it is");
+    ensure!(cluster.swapped("nginx:1.25")? == NGINX, "a pod is stored as it is");
     Ok(())
 }
 
@@ -207,16 +207,16 @@ fn applied_templates_stay_registered() -> Result<()> {
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn missing_image_is_reported_and_uninstalled() -> Result<()> {
-    let stage = Stage::start()?;
+    let cluster = HelmCluster::start()?;
     let missing = [PAGE_VALUES, "image: {tag: not-there}"];
     let page = Install::with(&missing);
-    for helm in [stage.helm(), &stage.helm().other(HelmMajor::Three)?] {
-        stage.step("an installation without its image");
+    for helm in [cluster.helm(), &cluster.helm().other(HelmMajor::Three)?] {
+        cluster.step("an installation without its image");
         let Install { namespace, release, values } = page;
-        helm.upgrade_install(namespace, release, &stage.chart, values, HelmWait::Hooks)?;
+        helm.upgrade_install(namespace, release, &cluster.chart, values, HelmWait::Hooks)?;
         until("a status that names the image", DEADLINE, || {
             let line = "image-swap status --output=json -n default";
-            let output = stage.shell_command(line).output();
+            let output = cluster.shell_command(line).output();
             let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             let status: Value = serde_json::from_str(&printed).unwrap_or_default();
@@ -228,14 +228,14 @@ fn missing_image_is_reported_and_uninstalled() -> Result<()> {
             if named.count() == 3 { Ok(()) } else { Err(Wait::NotYet(printed)) }
         })?;
 
-        stage.step("helm uninstall ends, and the next installation works");
+        cluster.step("helm uninstall ends, and the next installation works");
         let begun = Instant::now();
         helm.uninstall(namespace, release, HelmWait::Hooks)?;
         ensure!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
-        stage.install_by(helm, &Install::default())?;
-        stage.wait_swapped("nginx:1.25", NGINX)?;
+        cluster.install_by(helm, &Install::default())?;
+        cluster.wait_swapped("nginx:1.25", NGINX)?;
         helm.uninstall(namespace, release, HelmWait::Hooks)?;
-        ensure!(stage.registration(&page)?.is_none(), "the registration is there");
+        ensure!(cluster.registration(&page)?.is_none(), "the registration is there");
     }
     Ok(())
 }
@@ -244,17 +244,17 @@ fn missing_image_is_reported_and_uninstalled() -> Result<()> {
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn status_names_swapped_pods_without_image() -> Result<()> {
-    let stage = Stage::start()?;
-    stage.install(&Install::default())?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    stage.kubectl(&["run", "absent", "--image=nginx:1.25"])?;
+    let cluster = HelmCluster::start()?;
+    cluster.install(&Install::default())?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.kubectl(&["run", "absent", "--image=nginx:1.25"])?;
     until("a status that names the pod", DEADLINE, || {
-        let problems = stage.problems(&Install::default());
+        let problems = cluster.problems(&Install::default());
         let problems = problems.map_err(|error| Wait::NotYet(format!("{error:#}")))?;
         let is_there = problems.iter().any(|code| code == "pods-not-pulled");
         if is_there { Ok(()) } else { Err(Wait::NotYet(format!("{problems:?}"))) }
     })?;
-    let printed = stage.shell("image-swap status -n default || true")?;
+    let printed = cluster.shell("image-swap status -n default || true")?;
     let pod = printed.lines().find(|line| line.contains("default/absent"));
     ensure!(
         pod.is_some_and(|line| line.contains(NGINX) && line.contains("ImagePull")),

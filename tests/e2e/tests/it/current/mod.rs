@@ -8,7 +8,7 @@ mod pods;
 mod policies;
 
 use anyhow::Result;
-use image_swap_e2e::{Install, PAGE_VALUES, Stage, StageOptions};
+use image_swap_e2e::{HelmCluster, HelmClusterOptions, Install, PAGE_VALUES};
 use image_swap_testbed::Credentials;
 
 use crate::{NGINX, publish_nginx};
@@ -16,16 +16,19 @@ use crate::{NGINX, publish_nginx};
 /// The image that the page's rules give for `redis:7`.
 const REDIS: &str = "harbor.example.org/airgap-images/docker.io/library/redis:7";
 
-/// Starts a stage whose registry wants a password, and installs the page's release with
+/// Starts a cluster whose registry wants a password, and installs the page's release with
 /// it.
-fn start_with_credentials() -> Result<Stage> {
+fn start_with_credentials() -> Result<HelmCluster> {
     let credentials = Some(robot("first"));
-    let stage = Stage::start_with(StageOptions { credentials, ..StageOptions::default() })?;
-    publish_nginx(&stage)?;
+    let cluster = HelmCluster::start_with(HelmClusterOptions {
+        credentials,
+        ..HelmClusterOptions::default()
+    })?;
+    publish_nginx(&cluster)?;
     let values = "config: {ociImageRegistry: {username: robot, password: first}}";
-    stage.install(&Install::with(&[PAGE_VALUES, values]))?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    Ok(stage)
+    cluster.install(&Install::with(&[PAGE_VALUES, values]))?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    Ok(cluster)
 }
 
 /// Returns the registry's user with a password.
@@ -34,6 +37,6 @@ fn robot(password: &str) -> Credentials {
 }
 
 /// Pushes the image [`REDIS`], which sleeps.
-fn publish_redis(stage: &Stage) -> Result<()> {
-    stage.publish("docker.io/library/redis", "7", "redis", &["sleep", "inf"]).map(drop)
+fn publish_redis(cluster: &HelmCluster) -> Result<()> {
+    cluster.publish("docker.io/library/redis", "7", "redis", &["sleep", "inf"]).map(drop)
 }

@@ -1,7 +1,7 @@
 //! Admission policies of the administrator, beside the webhook.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, Install, Stage, pod};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, pod};
 use image_swap_testbed::{Wait, until};
 use serde_json::Value;
 
@@ -66,11 +66,11 @@ spec:
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn admission_policies_work_with_the_webhook() -> Result<()> {
-    let stage = Stage::start()?;
-    stage.install(&Install::default())?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    stage.control_plane.create_namespace(GUARDED)?;
-    stage.apply(POLICIES)?;
+    let cluster = HelmCluster::start()?;
+    cluster.install(&Install::default())?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.control_plane.create_namespace(GUARDED)?;
+    cluster.apply(POLICIES)?;
     let pods = format!("/api/v1/namespaces/{GUARDED}/pods?dryRun=All");
     let images = |pod: &Value| -> Vec<String> {
         let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
@@ -78,7 +78,7 @@ fn admission_policies_work_with_the_webhook() -> Result<()> {
     };
     // The API server needs a moment to put policies in force.
     let stored = until("the injected container", DEADLINE, || {
-        let stored = stage.control_plane.create(&pods, &pod("web", "nginx:1.25"))?;
+        let stored = cluster.control_plane.create(&pods, &pod("web", "nginx:1.25"))?;
         let images = images(&stored);
         if images.len() == 2 { Ok(images) } else { Err(Wait::NotYet(format!("{images:?}"))) }
     })?;
@@ -87,7 +87,7 @@ fn admission_policies_work_with_the_webhook() -> Result<()> {
     // The page declares no mirror for this registry.
     let foreign = pod("foreign", "registry.example.com/tool:1");
     let message = until("the refusal of another registry", DEADLINE, || {
-        let answer = stage.control_plane.request("POST", &pods, Some(&foreign))?;
+        let answer = cluster.control_plane.request("POST", &pods, Some(&foreign))?;
         if answer.status == 422 { Ok(answer.body) } else { Err(Wait::NotYet(answer.body)) }
     })?;
     assert!(message.contains("every image comes from the company's registry"), "{message}");

@@ -1,7 +1,7 @@
 //! The first tab of the page: the chart with the page's values, and the Secret.
 
 use anyhow::Result;
-use image_swap_e2e::{Install, PAGE_SECRET, Stage};
+use image_swap_e2e::{HelmCluster, Install, PAGE_SECRET};
 
 use super::upgrade;
 use crate::{
@@ -12,52 +12,52 @@ use crate::{
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn page_commands_work_from_installation_to_removal() -> Result<()> {
-    let stage = Stage::start()?;
-    let digest = publish_nginx(&stage)?;
-    stage.control_plane.create_namespace(stream::NAMESPACE)?;
-    let before = stage.objects()?;
+    let cluster = HelmCluster::start()?;
+    let digest = publish_nginx(&cluster)?;
+    cluster.control_plane.create_namespace(stream::NAMESPACE)?;
+    let before = cluster.objects()?;
 
-    install(&stage, &digest)?;
-    upgrade::in_place(&stage)?;
-    upgrade::to_missing_image(&stage)?;
-    upgrade::roll_back(&stage)?;
-    uninstall(&stage)?;
+    install(&cluster, &digest)?;
+    upgrade::in_place(&cluster)?;
+    upgrade::to_missing_image(&cluster)?;
+    upgrade::roll_back(&cluster)?;
+    uninstall(&cluster)?;
 
-    stage.wait_nothing_left(&before, &STAYS)?;
-    assert_air_gap(&stage);
+    cluster.wait_nothing_left(&before, &STAYS)?;
+    assert_air_gap(&cluster);
     Ok(())
 }
 
-fn install(stage: &Stage, digest: &str) -> Result<()> {
+fn install(cluster: &HelmCluster, digest: &str) -> Result<()> {
     let page = Install::default();
-    stage.step("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install");
-    let revision = stage.follow_the_page()?;
+    cluster.step("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install");
+    let revision = cluster.follow_the_page()?;
     assert_eq!((revision.number, revision.status.as_str()), (1, "deployed"));
-    stage.wait_ready(&page)?;
-    stage.wait_policy(&page, "Fail")?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
+    cluster.wait_ready(&page)?;
+    cluster.wait_policy(&page, "Fail")?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
 
-    stage.step("kubectl create --filename registry-secret.yaml");
-    stage.write("registry-secret.yaml", PAGE_SECRET)?;
-    let printed = stage.shell("kubectl create --filename registry-secret.yaml")?;
+    cluster.step("kubectl create --filename registry-secret.yaml");
+    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
+    let printed = cluster.shell("kubectl create --filename registry-secret.yaml")?;
     assert_eq!(printed, "secret/registry-info created\n");
-    let line = stage.shell(
+    let line = cluster.shell(
         "kubectl get secret registry-info --namespace=jet-system  \\\n\
          --output jsonpath='{.data.MIRROR_REGISTRIES}' | base64 --decode",
     )?;
     let page = PAGE_SECRET.lines().find_map(|line| line.strip_prefix("  MIRROR_REGISTRIES: "));
     assert_eq!(Some(line.as_str()), page);
-    runs_swapped(stage, digest)
+    runs_swapped(cluster, digest)
 }
 
 /// Uninstalls the release. The Secret is the administrator's, and is deleted by hand.
-fn uninstall(stage: &Stage) -> Result<()> {
-    stage.step("helm uninstall image-swap, while pods are created");
-    let created = Stream::during(stage, || Ok(stage.uninstall(&Install::default())?))?;
+fn uninstall(cluster: &HelmCluster) -> Result<()> {
+    cluster.step("helm uninstall image-swap, while pods are created");
+    let created = Stream::during(cluster, || Ok(cluster.uninstall(&Install::default())?))?;
     assert_swapped_until_registration_is_gone(&created);
-    assert_eq!(stage.registration(&Install::default())?, None);
-    assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25");
+    assert_eq!(cluster.registration(&Install::default())?, None);
+    assert_eq!(cluster.swapped("nginx:1.25")?, "nginx:1.25");
     let secret = ["secret", "registry-info", "--namespace=jet-system", "--ignore-not-found"];
-    stage.kubectl(&[&["delete"], &secret[..]].concat())?;
+    cluster.kubectl(&[&["delete"], &secret[..]].concat())?;
     Ok(())
 }

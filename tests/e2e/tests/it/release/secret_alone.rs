@@ -2,7 +2,7 @@
 //! declares the registry, and the values do not.
 
 use anyhow::Result;
-use image_swap_e2e::{Install, PAGE_SECRET, Stage};
+use image_swap_e2e::{HelmCluster, Install, PAGE_SECRET};
 use image_swap_testbed::{HelmMajor, HelmWait};
 
 use crate::{NGINX, STAYS, assert_air_gap, publish_nginx, runs_swapped};
@@ -15,40 +15,40 @@ const VALUES: &str = "image: {registry: harbor.example.org/airgap-images}";
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn secret_alone_declares_the_registry() -> Result<()> {
-    let stage = Stage::start()?;
-    let digest = publish_nginx(&stage)?;
-    let before = stage.objects()?;
+    let cluster = HelmCluster::start()?;
+    let digest = publish_nginx(&cluster)?;
+    let before = cluster.objects()?;
     let release =
         Install { namespace: NAMESPACE, release: "gateway-image-swap", values: &[VALUES] };
 
-    stage.step("Helm 3 installs the chart without a registry");
-    stage.install_by(&stage.helm().other(HelmMajor::Three)?, &release)?;
-    assert_eq!(stage.swapped("nginx:1.25")?, "nginx:1.25", "nothing is declared");
-    assert!(!stage.kubectl(&["get", "namespace", "jet-system"])?.is_empty());
+    cluster.step("Helm 3 installs the chart without a registry");
+    cluster.install_by(&cluster.helm().other(HelmMajor::Three)?, &release)?;
+    assert_eq!(cluster.swapped("nginx:1.25")?, "nginx:1.25", "nothing is declared");
+    assert!(!cluster.kubectl(&["get", "namespace", "jet-system"])?.is_empty());
 
-    stage.step("the Secret alone suffices");
-    stage.write("registry-secret.yaml", PAGE_SECRET)?;
-    stage.shell("kubectl create --filename registry-secret.yaml")?;
-    stage.wait_swapped("nginx:1.25", NGINX)?;
-    runs_swapped(&stage, &digest)?;
+    cluster.step("the Secret alone suffices");
+    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
+    cluster.shell("kubectl create --filename registry-secret.yaml")?;
+    cluster.wait_swapped("nginx:1.25", NGINX)?;
+    runs_swapped(&cluster, &digest)?;
 
-    stage.step("Helm 4 upgrades the release of Helm 3, and replaces no pod");
+    cluster.step("Helm 4 upgrades the release of Helm 3, and replaces no pod");
     let pods = ["get", "pods", "--namespace", NAMESPACE, "--output=name"];
-    let running = stage.kubectl(&pods)?;
-    let revision = stage.upgrade(&release, HelmWait::Ready)?;
+    let running = cluster.kubectl(&pods)?;
+    let revision = cluster.upgrade(&release, HelmWait::Ready)?;
     assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
-    stage.wait_ready(&release)?;
-    assert_eq!(stage.kubectl(&pods)?, running);
-    assert_eq!(stage.swapped("nginx:1.25")?, NGINX);
+    cluster.wait_ready(&release)?;
+    assert_eq!(cluster.kubectl(&pods)?, running);
+    assert_eq!(cluster.swapped("nginx:1.25")?, NGINX);
 
-    stage.step("without the Secret nothing is declared again");
-    stage.kubectl(&["delete", "secret", "registry-info", "--namespace=jet-system"])?;
-    stage.wait_swapped("nginx:1.25", "nginx:1.25")?;
+    cluster.step("without the Secret nothing is declared again");
+    cluster.kubectl(&["delete", "secret", "registry-info", "--namespace=jet-system"])?;
+    cluster.wait_swapped("nginx:1.25", "nginx:1.25")?;
 
-    stage.step("helm uninstall gateway-image-swap --namespace platform");
-    stage.uninstall(&release)?;
-    stage.kubectl(&["delete", "namespace", NAMESPACE])?;
-    stage.wait_nothing_left(&before, &STAYS)?;
-    assert_air_gap(&stage);
+    cluster.step("helm uninstall gateway-image-swap --namespace platform");
+    cluster.uninstall(&release)?;
+    cluster.kubectl(&["delete", "namespace", NAMESPACE])?;
+    cluster.wait_nothing_left(&before, &STAYS)?;
+    assert_air_gap(&cluster);
     Ok(())
 }

@@ -1,0 +1,63 @@
+//! The controller: its settings, and its connections to the cluster.
+
+use std::sync::Arc;
+
+use image_swap_core::{declaration::UnixTime, status::ControllerReport};
+use kube::{Client, Config};
+use tokio::sync::{Notify, watch};
+
+use super::settings::{Intervals, Settings};
+use crate::{clock::now, events::Events};
+
+/// A controller, leading or not.
+pub struct Controller {
+    pub(super) client: Client,
+    /// The way to the API server; `None` if probes use the connections of the client.
+    pub(super) config: Option<Config>,
+    pub(super) settings: Settings,
+    pub(super) intervals: Intervals,
+    pub(super) events: Events,
+    pub(super) report: watch::Sender<ControllerReport>,
+    /// Something changed: time to look.
+    pub(super) changed: Arc<Notify>,
+    /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
+    pub(super) last_mark: watch::Sender<Option<String>>,
+    pub(super) clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
+}
+
+impl Controller {
+    /// A controller called `identity` in events.
+    pub fn new(client: &Client, settings: Settings, identity: &str, intervals: Intervals) -> Self {
+        Self {
+            client: client.clone(),
+            config: None,
+            events: Events::new(client, &settings.release, identity),
+            settings,
+            intervals,
+            report: watch::Sender::new(ControllerReport::default()),
+            changed: Arc::default(),
+            last_mark: watch::Sender::new(None),
+            clock: Box::new(now),
+        }
+    }
+
+    /// Probes over connections of their own by `config`: each API server at its own
+    /// address, and the address of `config` over a new connection each time.
+    #[must_use]
+    pub fn probing_by(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// The same by another clock than this machine's: a rotation takes minutes.
+    #[must_use]
+    pub fn by_clock(mut self, clock: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Follows what the controller sees.
+    pub fn report(&self) -> watch::Receiver<ControllerReport> {
+        self.report.subscribe()
+    }
+}

@@ -1,0 +1,138 @@
+//! The state of the controller that leads.
+
+use std::collections::HashMap;
+
+use image_swap_core::{
+    control::{
+        certificates::{AuthorityId, Published},
+        competitors::Sightings,
+        policy::FailurePolicyGate,
+        rate_limit::{RewriteLimit, TokenBucket},
+        trust::NodeTrust,
+        webhooks::DesiredWebhooks,
+    },
+    declaration::{Registry, UnixTime},
+    pull_secret::CoveredImages,
+    status::{
+        CompetitorStatus, ControllerReport, DeclarationStatus, FailingStep, PullSecretStatus,
+        RecreatedPods, RegistryStatus,
+    },
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+
+use super::uninstallation::Uninstallation;
+use crate::{error::Error, pull_secrets::DesiredPullSecret};
+
+/// The state of a leader. The next leader finds it out again.
+pub(super) struct ReconcileState {
+    pub(super) started: Instant,
+    pub(super) gate: Option<FailurePolicyGate>,
+    /// The number of gates that were begun: each is probed for at once.
+    pub(super) gates: usize,
+    pub(super) published: Published,
+    /// The registration that was last in place.
+    pub(super) registered: Option<DesiredWebhooks>,
+    pub(super) repairs: TokenBucket,
+    pub(super) rewrites: RewriteLimit<String>,
+    /// The authorities of a certificate that another program keeps, and since when.
+    pub(super) wanted: Option<(Vec<AuthorityId>, UnixTime)>,
+    /// The last note of each Event, so that it is published once.
+    pub(super) said: HashMap<&'static str, String>,
+    /// A registration that may be deleted.
+    pub(super) uninstallation: Uninstallation,
+    /// Other programs that swap images, and their life over time.
+    pub(super) foreign: Vec<CompetitorStatus>,
+    pub(super) sightings: Sightings,
+    /// The declaration in force, as it was last read.
+    pub(super) declaration: Option<DeclarationInForce>,
+    /// The steps that failed last.
+    pub(super) failing: Vec<FailingStep>,
+    /// The reconciliations in a row in which a step failed.
+    pub(super) failed: u32,
+    /// The report that was last written.
+    pub(super) written: Option<ControllerReport>,
+    /// The answer of the check that runs.
+    pub(super) checking: Option<oneshot::Receiver<RegistryStatus>>,
+    pub(super) health: Option<RegistryStatus>,
+    /// The registry that was checked, its credential included, and when the next check is due.
+    pub(super) checked: Option<(Registry, UnixTime)>,
+    /// The highest revision that was seen.
+    pub(super) revision: u64,
+    /// A hash of the declaration with that revision; [`None`] before the first.
+    pub(super) numbered: Option<u64>,
+    /// The orders for the keeper of pull Secrets, and its results.
+    pub(super) orders: watch::Sender<DesiredPullSecret>,
+    pub(super) pull_secrets: watch::Receiver<PullSecretStatus>,
+    /// Pods that are created again and again.
+    pub(super) recreated: watch::Receiver<Vec<RecreatedPods>>,
+}
+
+impl ReconcileState {
+    pub(super) fn new(
+        orders: watch::Sender<DesiredPullSecret>,
+        pull_secrets: watch::Receiver<PullSecretStatus>,
+        recreated: watch::Receiver<Vec<RecreatedPods>>,
+    ) -> Self {
+        Self {
+            orders,
+            pull_secrets,
+            recreated,
+            started: Instant::now(),
+            gate: None,
+            gates: 0,
+            published: Published::default(),
+            registered: None,
+            repairs: TokenBucket::default(),
+            rewrites: RewriteLimit::default(),
+            wanted: None,
+            said: HashMap::new(),
+            uninstallation: Uninstallation::default(),
+            foreign: Vec::new(),
+            sightings: Sightings::default(),
+            declaration: None,
+            failing: Vec::new(),
+            failed: 0,
+            written: None,
+            checking: None,
+            health: None,
+            checked: None,
+            revision: 0,
+            numbered: None,
+        }
+    }
+
+    /// Keeps `note` as the last one about `topic`. Returns true if it is worth an Event: it
+    /// is not empty, and not the one before.
+    pub(super) fn is_news(&mut self, topic: &'static str, note: &str) -> bool {
+        let before = self.said.insert(topic, note.to_owned());
+        !note.is_empty() && before.as_deref() != Some(note)
+    }
+
+    /// Allows a write of `content` to the object `name`, unless it would be one repair
+    /// too many.
+    pub(super) fn rewrite(
+        &mut self,
+        name: &str,
+        content: &str,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let allowed = self.rewrites.begin(name, &content.to_owned(), now);
+        allowed.map_err(|seconds| Error::Paced { name: name.to_owned(), seconds })
+    }
+}
+
+/// The declaration in force.
+#[derive(Default)]
+pub(super) struct DeclarationInForce {
+    pub(super) declared: DeclarationStatus,
+    /// What nodes have to be told.
+    pub(super) trust: NodeTrust,
+    pub(super) registry: Option<Registry>,
+    /// What pull Secrets hold: the password.
+    pub(super) credential: Option<Vec<u8>>,
+    /// The images that are pulled with it; [`None`] without a registry.
+    pub(super) covered: Option<CoveredImages>,
+}

@@ -1,0 +1,26 @@
+//! The release is being removed: nothing of it may stand in anybody's way.
+
+use image_swap_core::labels;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::{Api, Client};
+use serde_json::json;
+use tracing::info;
+
+use crate::{api, error::Error, pull_secrets, release::Release};
+
+/// Marks `release` as leaving, so that no controller registers it again, and
+/// deletes its webhook configuration, so that no pod is refused once the
+/// replicas are gone. Then it removes the pull Secrets that no living pod names. In this
+/// order; an object that is already gone is fine.
+///
+/// # Errors
+/// If the API server refuses or cannot be reached.
+pub async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
+    let anchors: Api<ClusterRole> = Api::all(client.clone());
+    let mark = json!({ "metadata": { "annotations": { labels::LEAVING: "true" } } });
+    let marked = api::patch_if_present(&anchors, release.anchor(), &mark).await?;
+    let registrations = api::registrations(client);
+    let deleted = api::delete(&registrations, &release.admission()).await?;
+    info!(marked, deleted, "the release leaves");
+    pull_secrets::leave(client, release).await
+}

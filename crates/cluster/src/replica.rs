@@ -1,0 +1,233 @@
+//! What an admission replica serves by: two Secrets of the cluster.
+
+use std::{panic::resume_unwind, sync::Arc};
+
+use image_swap_core::{
+    admission::Mode, control::effective::Origin, labels, pull_secret::CoveredImages, rule::RuleSet,
+    status::ServedDeclaration,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    object_watch::{self, ObservedObject},
+    release::Release,
+    secret::text,
+};
+
+/// What the controller tells replicas.
+#[derive(Clone, Debug)]
+pub struct ReplicaState {
+    /// The rules in force.
+    pub rules: RuleSet,
+    /// Whose declaration they are from.
+    pub origin: Origin,
+    /// Which declaration: the hash of its text; empty for no rules.
+    pub hash: String,
+    /// Mode of admission; `None` if the controller does not set one.
+    pub mode: Option<Mode>,
+    /// The swapped images that are pulled with the pull Secret; `None`: there is
+    /// none.
+    pub pull_secret: Option<CoveredImages>,
+}
+
+/// Takes what is to be in force. Each call is one change.
+pub trait ReplicaSink: Send + Sync + 'static {
+    /// The declaration changed.
+    fn serve(&self, served: ReplicaState);
+
+    /// The declaration cannot be used; the last one stays.
+    fn refuse(&self);
+
+    /// The serving certificate changed: a chain and its key, both PEM. Whether
+    /// they could be used; if not, the last ones stay.
+    fn certificate(&self, chain: &[u8], key: &[u8]) -> bool;
+}
+
+/// Follows the Secrets while it lives.
+#[derive(Debug)]
+pub struct ReplicaTasks {
+    tasks: JoinSet<()>,
+}
+
+impl ReplicaTasks {
+    /// Waits for ever: it ends only if a task of it broke.
+    pub async fn ended(&mut self) {
+        self.tasks.join_next().await;
+    }
+}
+
+/// Follows the declaration of `release` and the certificate in the Secret
+/// `certificate`, and tells `in_force` of every change. A Secret that is
+/// deleted or cannot be used changes nothing.
+pub fn follow(
+    client: &Client,
+    release: &Release,
+    certificate: &str,
+    in_force: &Arc<dyn ReplicaSink>,
+) -> ReplicaTasks {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &release.namespace);
+    let mut tasks = JoinSet::new();
+    for (name, take) in [
+        (release.effective(), declaration as Take),
+        (certificate.to_owned(), serving_certificate as Take),
+    ] {
+        let (sender, receiver) = watch::channel(ObservedObject::Unknown);
+        let secrets = secrets.clone();
+        let in_force = Arc::clone(in_force);
+        tasks.spawn(async move {
+            let told = tell(receiver, take, in_force);
+            tokio::join!(object_watch::object(secrets, &name, sender), told);
+        });
+    }
+    ReplicaTasks { tasks }
+}
+
+type Take = fn(Option<&Secret>, &dyn ReplicaSink);
+
+async fn tell(
+    mut seen: watch::Receiver<ObservedObject<Secret>>,
+    take: Take,
+    in_force: Arc<dyn ReplicaSink>,
+) {
+    let mut was_there = false;
+    while seen.changed().await.is_ok() {
+        let state = seen.borrow_and_update().clone();
+        match state {
+            // The controller writes it anew.
+            ObservedObject::Absent if was_there => {
+                warn!("a Secret is gone; what it said stays in force");
+            }
+            ObservedObject::Absent => taken(take, None, &in_force).await,
+            ObservedObject::Unknown => {}
+            ObservedObject::Present(secret) => {
+                was_there = true;
+                taken(take, Some(secret), &in_force).await;
+            }
+        }
+    }
+}
+
+/// Beside the thread that answers requests: the largest declaration takes it
+/// some fifty milliseconds.
+async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn ReplicaSink>) {
+    let in_force = Arc::clone(in_force);
+    let taken = spawn_blocking(move || take(secret.as_deref(), in_force.as_ref()));
+    if let Err(broken) = taken.await
+        && let Ok(panic) = broken.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
+}
+
+fn declaration(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
+    let Some(secret) = secret else {
+        info!("no declaration yet: nothing is swapped until there is one");
+        return in_force.serve(ReplicaState::nothing());
+    };
+    let Some(served) = ReplicaState::read(secret) else {
+        error!("the declaration cannot be used; the last one stays");
+        return in_force.refuse();
+    };
+    let rules = served.rules.rules().len();
+    info!(origin = served.origin.as_str(), hash = served.hash, rules, "rules are in force");
+    in_force.serve(served);
+}
+
+fn serving_certificate(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
+    let data = secret.and_then(|secret| secret.data.as_ref());
+    let value = |key: &str| data.and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+    let Some((chain, key)) = value("tls.crt").zip(value("tls.key")) else {
+        info!("no certificate yet");
+        return;
+    };
+    if in_force.certificate(chain, key) {
+        info!("the certificate is in force");
+    } else {
+        error!("the certificate cannot be used; the last one stays");
+    }
+}
+
+impl ReplicaState {
+    fn nothing() -> Self {
+        Self {
+            rules: RuleSet::new(Vec::new()),
+            origin: Origin::None,
+            hash: String::new(),
+            mode: None,
+            pull_secret: None,
+        }
+    }
+
+    /// What the Secret says; `None` if it is not ours.
+    pub(crate) fn read(secret: &Secret) -> Option<Self> {
+        let served = ServedDeclaration::read(|key| text(secret, key))?;
+        let ServedDeclaration { effective, mode, pull_secret } = served;
+        let origin = effective.origin;
+        let declaration = match origin {
+            Origin::None => None,
+            Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
+        };
+        let pull_secret = declaration.as_ref().filter(|_| pull_secret).and_then(CoveredImages::of);
+        let rules = match declaration {
+            None => RuleSet::new(Vec::new()),
+            Some(declaration) => declaration.into_rules(),
+        };
+        let annotations = secret.metadata.annotations.as_ref();
+        Some(Self {
+            rules,
+            origin,
+            hash: annotations.and_then(|all| all.get(labels::HASH)).cloned().unwrap_or_default(),
+            mode,
+            pull_secret,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{Receiver, channel},
+    };
+
+    use super::*;
+
+    /// Takes a change only when somebody else has had a turn.
+    struct Slow {
+        turn: Mutex<Receiver<()>>,
+        served: watch::Sender<Option<Origin>>,
+    }
+
+    impl ReplicaSink for Slow {
+        fn serve(&self, served: ReplicaState) {
+            self.turn.lock().unwrap().recv().unwrap();
+            self.served.send_replace(Some(served.origin));
+        }
+
+        fn refuse(&self) {}
+
+        fn certificate(&self, _chain: &[u8], _key: &[u8]) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_thread_that_answers_goes_on_while_a_declaration_is_taken() {
+        let (turn, turns) = channel();
+        let (served, mut origin) = watch::channel(None);
+        let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
+        let (sender, seen) = watch::channel(ObservedObject::Unknown);
+        let telling = tokio::spawn(tell(seen, declaration, slow));
+        sender.send_replace(ObservedObject::Absent);
+        // Another task of the one thread there is, behind the one that was spawned.
+        tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
+        assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));
+        telling.abort();
+    }
+}

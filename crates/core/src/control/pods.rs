@@ -1,0 +1,117 @@
+//! What runs in a cluster, by the registry that its images were written for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::reference::Reference;
+
+/// A running pod.
+#[derive(Clone, Debug, Default)]
+pub struct RunningPod {
+    /// Its images, each with the name that the record of originals has for it.
+    pub images: Vec<(String, String)>,
+    /// The record ([`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES)), if it has one.
+    pub record: Option<String>,
+    /// The names of the images that would be swapped if the pod were created now
+    /// ([`to_swap`](crate::admission::to_swap)). Empty for a pod that is never reviewed.
+    pub to_swap: BTreeSet<String>,
+}
+
+/// Running pods with images of one registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All those images were swapped.
+    pub swapped: usize,
+    /// Some were not.
+    pub unswapped: usize,
+    /// Of those, the ones whose images the rules would swap if the pod were new.
+    pub outdated: usize,
+}
+
+/// Counts by registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodCounts(BTreeMap<String, Counts>);
+
+/// How a registry is called whose image nobody can read.
+const UNREADABLE: &str = "(no image reference)";
+
+impl PodCounts {
+    /// Counts one more pod.
+    pub fn add(&mut self, pod: &RunningPod) {
+        let originals: BTreeMap<String, String> = pod
+            .record
+            .as_deref()
+            .and_then(|record| serde_json::from_str(record).ok())
+            .unwrap_or_default();
+        // By registry: whether any is unswapped, and whether any would be swapped.
+        let mut found: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+        for (name, image) in &pod.images {
+            let original = originals.get(name).filter(|original| *original != image);
+            let registry = registry(original.unwrap_or(image));
+            let would = original.is_none() && pod.to_swap.contains(name);
+            let (unswapped, outdated) = found.entry(registry).or_default();
+            *unswapped |= original.is_none();
+            *outdated |= would;
+        }
+        for (registry, (unswapped, outdated)) in found {
+            let counts = self.0.entry(registry).or_default();
+            counts.swapped += usize::from(!unswapped);
+            counts.unswapped += usize::from(unswapped);
+            counts.outdated += usize::from(outdated);
+        }
+    }
+
+    /// The counts, by registry.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
+        self.0.iter().map(|(registry, counts)| (registry.as_str(), *counts))
+    }
+}
+
+fn registry(image: &str) -> String {
+    Reference::parse(image)
+        .map_or_else(|_| UNREADABLE.to_owned(), |reference| reference.domain().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(images: &[(&str, &str)], record: Option<&str>, to_swap: &[&str]) -> RunningPod {
+        let images = images.iter().map(|(name, image)| ((*name).into(), (*image).into())).collect();
+        let to_swap = to_swap.iter().map(|&name| name.to_owned()).collect();
+        RunningPod { images, record: record.map(str::to_owned), to_swap }
+    }
+
+    #[test]
+    fn pods_count_by_what_their_images_were_written_for() {
+        let mut tally = PodCounts::default();
+        let record = Some(r#"{"a":"nginx"}"#);
+        tally.add(&pod(&[("a", "h.io/d/library/nginx")], record, &[]));
+        // From before, and one that is never swapped.
+        tally.add(&pod(&[("a", "redis"), ("b", "redis")], None, &["a", "b"]));
+        tally.add(&pod(&[("a", "redis")], None, &[]));
+        // One of two.
+        let record = Some(r#"{"a":"nginx","x":"y"}"#);
+        tally.add(&pod(&[("a", "h.io/d/library/nginx"), ("b", "nginx")], record, &["a", "b"]));
+        // Nothing is ever swapped here.
+        tally.add(&pod(&[("a", "h.io/d/own"), ("b", "quay.io/a/b"), ("c", "No!")], None, &[]));
+        let counts: Vec<_> = tally.iter().collect();
+        let count = |swapped, unswapped, outdated| Counts { swapped, unswapped, outdated };
+        assert_eq!(
+            counts,
+            [
+                (UNREADABLE, count(0, 1, 0)),
+                ("docker.io", count(1, 3, 2)),
+                ("h.io", count(0, 1, 0)),
+                ("quay.io", count(0, 1, 0)),
+            ]
+        );
+    }
+
+    #[test]
+    fn unreadable_record_counts_as_none() {
+        let mut tally = PodCounts::default();
+        tally.add(&pod(&[("a", "nginx")], Some("no JSON"), &[]));
+        let counts = tally.iter().next().unwrap().1;
+        assert_eq!((counts.unswapped, counts.outdated), (1, 0));
+    }
+}

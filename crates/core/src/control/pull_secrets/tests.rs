@@ -1,0 +1,94 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn existing(ours: bool, current: bool) -> PullSecretState {
+    PullSecretState { ours, current, anchored: false }
+}
+
+#[test]
+fn each_namespace_gets_what_it_lacks() {
+    let swapped = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+    let secrets = [
+        ("old", existing(true, false)),
+        ("fine", existing(true, true)),
+        ("theirs", existing(false, false)),
+        ("left", existing(true, true)),
+        ("unrelated", existing(false, false)),
+    ];
+    let secrets = secrets.map(|(name, it)| (name.to_owned(), it)).into();
+    let named = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+    let none = BTreeSet::new();
+    let actions: Vec<_> = plan(true, &swapped, &named, &secrets).into_iter().collect();
+    assert_eq!(
+        actions,
+        [
+            ("left".to_owned(), PullSecretAction::Delete),
+            ("new".to_owned(), PullSecretAction::Create),
+            ("old".to_owned(), PullSecretAction::Update),
+            ("theirs".to_owned(), PullSecretAction::Foreign),
+        ]
+    );
+    let ended = plan(true, &swapped, &none, &secrets);
+    assert!(!ended.contains_key("new") && ended["old"] == PullSecretAction::Update);
+    let without = plan(false, &swapped, &none, &secrets).into_iter().map(|it| it.1);
+    assert_eq!(without.collect::<Vec<_>>(), [PullSecretAction::Delete; 3]);
+}
+
+#[test]
+fn secret_that_a_living_pod_names_stays() {
+    let anchored = PullSecretState { ours: true, current: false, anchored: true };
+    let secrets: BTreeMap<String, PullSecretState> =
+        [("kept", existing(true, true)), ("old", anchored.clone()), ("free", anchored)]
+            .map(|(name, it)| (name.to_owned(), it))
+            .into();
+    let named = ["kept", "old"].map(str::to_owned).into();
+    for wanted in [false, true] {
+        let actions: Vec<_> =
+            plan(wanted, &BTreeSet::new(), &named, &secrets).into_iter().collect();
+        let expected = [
+            ("free".to_owned(), PullSecretAction::Delete),
+            ("old".to_owned(), PullSecretAction::Release),
+        ];
+        assert_eq!(actions, expected);
+    }
+}
+
+proptest! {
+    /// A Secret without our label is never written, and carrying out a plan
+    /// leaves nothing to do.
+    #[test]
+    fn plans_converge_and_leave_others_alone(
+        wanted: bool,
+        swapped in prop::collection::btree_set("[a-e]", 0..5),
+        named in prop::collection::btree_set("[a-e]", 0..5),
+        before in prop::collection::btree_map("[a-e]", any::<(bool, bool, bool)>(), 0..5),
+    ) {
+        let of = |(ours, current, anchored): (bool, bool, bool)| PullSecretState {
+            ours,
+            current: current && !anchored,
+            anchored,
+        };
+        let mut secrets: BTreeMap<_, _> =
+            before.into_iter().map(|(name, it)| (name, of(it))).collect();
+        for (namespace, action) in plan(wanted, &swapped, &named, &secrets) {
+            let ours = secrets.get(&namespace).is_none_or(|it| it.ours);
+            prop_assert_eq!(ours, action != PullSecretAction::Foreign);
+            match action {
+                PullSecretAction::Create | PullSecretAction::Update => {
+                    secrets.insert(namespace, existing(true, true));
+                }
+                PullSecretAction::Delete => {
+                    prop_assert!(!named.contains(&namespace));
+                    secrets.remove(&namespace);
+                }
+                PullSecretAction::Release => {
+                    secrets.insert(namespace, existing(true, false));
+                }
+                PullSecretAction::Foreign => {}
+            }
+        }
+        let left = plan(wanted, &swapped, &named, &secrets);
+        prop_assert!(left.values().all(|it| *it == PullSecretAction::Foreign), "{:?}", left);
+    }
+}

@@ -1,0 +1,152 @@
+//! Rate limits for undoing the changes of other writers.
+//!
+//! Two programs that each insist would otherwise write as fast as they can.
+
+use std::collections::BTreeMap;
+
+use crate::declaration::UnixTime;
+
+/// Repairs that may follow each other at once.
+pub const BURST: u32 = 5;
+/// Seconds after which another one may follow.
+pub const EVERY: UnixTime = 10;
+
+/// What is left of the allowance, and what was repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    left: u32,
+    since: UnixTime,
+    count: u64,
+}
+
+impl Default for TokenBucket {
+    fn default() -> Self {
+        Self { left: BURST, since: 0, count: 0 }
+    }
+}
+
+impl TokenBucket {
+    /// Whether one more is allowed at `now`; if so it is counted.
+    ///
+    /// # Errors
+    /// The seconds to wait.
+    pub fn begin(&mut self, now: UnixTime) -> Result<(), UnixTime> {
+        // A clock that was set back gives nothing, and costs nothing for long.
+        self.since = self.since.min(now);
+        let earned = (now - self.since) / EVERY;
+        let left = u64::from(self.left).saturating_add(earned);
+        if left >= u64::from(BURST) {
+            self.left = BURST;
+            self.since = now;
+        } else {
+            self.left = u32::try_from(left).unwrap_or(BURST);
+            self.since += earned * EVERY;
+        }
+        if self.left == 0 {
+            return Err(EVERY - (now - self.since));
+        }
+        self.left -= 1;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Repairs since the beginning.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// The last content that was written of each object, and the object's allowance for
+/// writing the same content again.
+#[derive(Clone, Debug)]
+pub struct RewriteLimit<C> {
+    objects: BTreeMap<String, (C, TokenBucket)>,
+}
+
+impl<C> Default for RewriteLimit<C> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new() }
+    }
+}
+
+impl<C: PartialEq> RewriteLimit<C> {
+    /// Allows a write of `content` to the object `name` at `now`. New content is always
+    /// allowed. Content that was written before is a repair.
+    ///
+    /// # Errors
+    /// The seconds to wait.
+    pub fn begin(&mut self, name: &str, content: &C, now: UnixTime) -> Result<(), UnixTime> {
+        match self.objects.get_mut(name) {
+            Some((written, repairs)) if written == content => repairs.begin(now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that `content` was written to the object `name`.
+    pub fn finish(&mut self, name: &str, content: C) {
+        match self.objects.get_mut(name) {
+            Some((written, _)) => *written = content,
+            None => {
+                self.objects.insert(name.to_owned(), (content, TokenBucket::default()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_repaired_at_once_and_then_one_every_so_often() {
+        let mut repairs = TokenBucket::default();
+        for _ in 0..BURST {
+            assert_eq!(repairs.begin(1000), Ok(()));
+        }
+        assert_eq!(repairs.begin(1000), Err(EVERY));
+        assert_eq!(repairs.begin(1000 + EVERY - 1), Err(1));
+        assert_eq!(repairs.begin(1000 + EVERY), Ok(()));
+        assert_eq!(repairs.begin(1000 + EVERY), Err(EVERY));
+        assert_eq!(repairs.count(), u64::from(BURST) + 1);
+    }
+
+    #[test]
+    fn new_content_is_never_delayed() {
+        let mut rewrites = RewriteLimit::default();
+        for content in 0..100 {
+            assert_eq!(rewrites.begin("a", &content, 1000), Ok(()));
+            rewrites.finish("a", content);
+        }
+        for _ in 0..BURST {
+            assert_eq!(rewrites.begin("a", &99, 1000), Ok(()));
+        }
+        assert_eq!(rewrites.begin("a", &99, 1000), Err(EVERY));
+        assert_eq!(rewrites.begin("a", &100, 1000), Ok(()));
+        assert_eq!(rewrites.begin("b", &99, 1000), Ok(()));
+    }
+
+    #[test]
+    fn failed_writes_cost_no_allowance() {
+        let mut rewrites = RewriteLimit::default();
+        for _ in 0..100 {
+            assert_eq!(rewrites.begin("a", &1, 1000), Ok(()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_sees_more_than_its_share(mut times in prop::collection::vec(0_u64..10_000, 1..200)) {
+            times.sort_unstable();
+            let mut repairs = TokenBucket::default();
+            let done: Vec<u64> = times.into_iter().filter(|now| repairs.begin(*now).is_ok()).collect();
+            for (at, start) in done.iter().enumerate() {
+                for (number, end) in done[at..].iter().enumerate() {
+                    let share = u64::from(BURST) + (end - start) / EVERY + 1;
+                    prop_assert!(number as u64 <= share);
+                }
+            }
+        }
+    }
+}

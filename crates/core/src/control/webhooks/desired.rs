@@ -1,0 +1,144 @@
+//! The entries to register.
+
+use image_swap_text::base64;
+use serde_json::{Value, json};
+
+use super::Settings;
+use crate::{control::policy::FailurePolicy, labels};
+
+/// Where reviews are asked for.
+const PATH: &str = "/mutate";
+
+/// Pods whose absence keeps others from starting: they run on the node's own
+/// network, or Kubernetes itself holds them critical.
+const IS_SYSTEM: &str = "(has(object.spec.hostNetwork) && object.spec.hostNetwork) || \
+    (has(object.spec.priorityClassName) && \
+    object.spec.priorityClassName in ['system-node-critical', 'system-cluster-critical'])";
+
+/// A configuration to register.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredWebhooks {
+    /// Its name.
+    pub name: String,
+    /// Its owner, as an `ownerReferences` entry.
+    pub owner: Value,
+    /// Its entries.
+    pub entries: Vec<WebhookEntry>,
+}
+
+/// One of its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookEntry {
+    /// A qualified name.
+    pub name: &'static str,
+    /// Which namespaces match: `matchExpressions`.
+    pub namespaces: Vec<Value>,
+    /// Which objects match: `matchExpressions`.
+    pub objects: Vec<Value>,
+    /// Every other field. An empty one must be absent.
+    pub fields: Value,
+}
+
+/// Returns the configuration to register for `settings`.
+pub fn desired(settings: &Settings) -> DesiredWebhooks {
+    let namespaces = serde_json::to_string(&settings.system_namespaces).unwrap_or_default();
+    let is_system = format!("request.namespace in {namespaces} || {IS_SYSTEM}");
+    let ordinary = condition("ordinary", &format!("!({is_system})"));
+    let system = condition("system", &is_system);
+    let image = condition("image", &changes());
+    let (fail, ignore) = (settings.policy, FailurePolicy::Ignore);
+    let pods = [rule("CREATE", "pods", &[])];
+    let updates = [rule("UPDATE", "pods", &["pods/ephemeralcontainers"])];
+    let entries = vec![
+        settings.entry(labels::PODS_WEBHOOK, fail, &pods, &ordinary),
+        settings.entry(labels::SYSTEM_WEBHOOK, ignore, &pods, &system),
+        settings.entry(labels::UPDATES_WEBHOOK, ignore, &updates, &image),
+        settings.probe(),
+    ];
+    DesiredWebhooks { name: settings.name.clone(), owner: settings.owner.reference(), entries }
+}
+
+impl Settings {
+    fn entry(
+        &self,
+        name: &'static str,
+        policy: FailurePolicy,
+        rules: &[Value],
+        condition: &Value,
+    ) -> WebhookEntry {
+        let (operator, value) = if self.opt_in { ("In", "enabled") } else { ("NotIn", "disabled") };
+        let namespaces = vec![expression(&self.namespace_label, operator, &[value.to_owned()])];
+        let mut fields = self.fields(policy, rules);
+        fields["matchConditions"] = json!([condition]);
+        let objects = vec![expression(labels::EXEMPT, "NotIn", &["true".to_owned()])];
+        WebhookEntry { name, namespaces, objects, fields }
+    }
+
+    /// A refused probe is how we learn that we cannot be reached: `Fail`,
+    /// whatever the policy.
+    fn probe(&self) -> WebhookEntry {
+        let rules = [rule("CREATE", "configmaps", &[])];
+        let mut fields = self.fields(FailurePolicy::Fail, &rules);
+        fields["matchConditions"] = json!([]);
+        let objects = vec![expression(labels::PROBE, "In", std::slice::from_ref(&self.release))];
+        WebhookEntry { name: labels::PROBE_WEBHOOK, namespaces: Vec::new(), objects, fields }
+    }
+
+    fn fields(&self, policy: FailurePolicy, rules: &[Value]) -> Value {
+        let super::Service { namespace, name, port } = &self.service;
+        json!({
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {
+                "caBundle": base64::encode(&self.ca_bundle),
+                "service": { "namespace": namespace, "name": name, "path": PATH, "port": port },
+            },
+            "failurePolicy": policy.as_str(),
+            "matchPolicy": "Equivalent",
+            // Others may add containers after us.
+            "reinvocationPolicy": "IfNeeded",
+            "rules": rules,
+            "sideEffects": "None",
+            "timeoutSeconds": self.timeout_seconds,
+        })
+    }
+}
+
+fn rule(operation: &str, resource: &str, more: &[&str]) -> Value {
+    let resources: Vec<&str> = std::iter::once(resource).chain(more.iter().copied()).collect();
+    json!({
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": [operation],
+        "resources": resources,
+        "scope": "Namespaced",
+    })
+}
+
+fn expression(key: &str, operator: &str, values: &[String]) -> Value {
+    json!({ "key": key, "operator": operator, "values": values })
+}
+
+fn condition(name: &str, expression: &str) -> Value {
+    json!({ "name": format!("{name}{}", labels::WEBHOOK_SUFFIX), "expression": expression })
+}
+
+/// Returns the expression that is true of a request that changes an image: the images of
+/// some list, in their order, are others than before. It compares lists, so that its cost
+/// grows with the number of containers; a search by name grows with the square, and the
+/// API server stops at its cost limit.
+fn changes() -> String {
+    let lists = [
+        ("containers", "has(it.image) ? it.image : ''"),
+        ("initContainers", "has(it.image) ? it.image : ''"),
+        ("ephemeralContainers", "has(it.image) ? it.image : ''"),
+        ("volumes", "has(it.image) && has(it.image.reference) ? it.image.reference : ''"),
+    ];
+    let differs = |(list, image): (&str, &str)| {
+        let images = |object: &str| {
+            let list = format!("{object}.spec.{list}");
+            format!("(has({list}) ? {list}.map(it, {image}) : [])")
+        };
+        format!("{} != {}", images("object"), images("oldObject"))
+    };
+    lists.map(differs).join(" || ")
+}

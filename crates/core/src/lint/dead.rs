@@ -1,0 +1,220 @@
+//! Rules that never decide anything: nothing can match them, or something
+//! before them always answers.
+
+use std::collections::{HashMap, HashSet};
+
+use super::linter::Linter;
+use crate::{
+    diagnostic::{Code, Diagnostic},
+    reference::{DOCKER_DOMAIN, Reference},
+    rule::{Pattern, Reason, Rule, RuleId, RuleKind, RuleSource},
+};
+
+pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
+    let open = open_patterns(checked);
+    let mut seen: HashMap<(RuleKind, String), RuleId> = HashMap::new();
+    let mut mirrors: HashSet<(String, &str)> = HashSet::new();
+    for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != RuleKind::Noswap) {
+        if let Some((why, hint)) = matches_nothing(rule) {
+            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, why).hint(hint));
+            continue;
+        }
+        if checked
+            .rules
+            .target(id)
+            .is_some_and(|target| rule.kind != RuleKind::Exact && target.can_never_be_valid())
+        {
+            let message = format!(
+                "nothing below {} is a valid reference: every swap is left undone",
+                rule.target
+            );
+            findings.push(
+                Diagnostic::warning(Code::DeadRule, rule.target_place, message)
+                    .hint("repository paths have lowercase letters, digits and single separators"),
+            );
+            continue;
+        }
+        if let Some(spelling) = spelling(checked, rule) {
+            findings.push(spelling);
+        }
+        let key = normalised(rule);
+        let earlier = *seen.entry((rule.kind, key.clone())).or_insert(id);
+        if earlier != id {
+            // A source given several times is a list of mirrors for nodes; anything
+            // else that is given twice is a slip.
+            let is_mirror = rule.kind == RuleKind::Prefix && !rule.exempts();
+            if !is_mirror || !mirrors.insert((key, &rule.target)) {
+                findings.push(shadowed(checked, rule, earlier));
+            }
+            continue;
+        }
+        if rule.kind == RuleKind::Prefix {
+            mirrors.insert((key.clone(), &rule.target));
+        }
+        if let Some(killer) = already_mirrored(checked, rule, &key) {
+            let by = checked.rule(killer);
+            let message = format!(
+                "{} is already mirrored by line {}, column {}: this rule is never asked",
+                rule.source, by.place.line, by.place.column
+            );
+            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, message).hint(
+                "what lies below a target is left alone, so that swapping twice is swapping once",
+            ));
+            continue;
+        }
+        if let Some(pattern) = open.iter().find(|pattern| pattern.covers(id, rule, &key)) {
+            findings.push(shadowed(checked, rule, pattern.rule));
+        }
+    }
+}
+
+/// A path component that no target ends in.
+const PROBE: &str = "image-swap-probe";
+
+/// A rule that no reference can match.
+fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
+    let key = rule.key();
+    match rule.kind {
+        RuleKind::Prefix if RuleSource::parse(key).is_none() => {
+            let hint = if key == "*" {
+                "`*` is no wildcard: write default:: for everything else"
+            } else if key.contains(['*', '?']) {
+                "write [REPLACE] before a pattern"
+            } else if key.contains("://") {
+                "a source has no scheme: leave out what precedes the host"
+            } else if key.ends_with('/') || key.starts_with('/') || key.contains("//") {
+                "leave out the slash that no path component follows, as in docker.io"
+            } else if key.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) && key.contains('/') {
+                "for a single tag or digest write [EXACT] before it"
+            } else {
+                "write a registry's host (with a dot or a port), perhaps with a path"
+            };
+            Some((format!("expected a host or host/path as a source, found {key:?}: nothing can match it"), hint))
+        }
+        RuleKind::Exact => Reference::parse(key).err().map(|error| {
+            (
+                format!("expected a reference after [EXACT], found {key:?} ({error}): nothing can match it"),
+                "write the image as manifests write it",
+            )
+        }),
+        _ => None,
+    }
+}
+
+/// Names under which Docker Hub answers, and which nearly no image has.
+const HUB: [&str; 8] = [
+    "registry-1.docker.io",
+    "registry.docker.io",
+    "registry.hub.docker.com",
+    "hub.docker.com",
+    "index.docker.com",
+    "docker.com",
+    "www.docker.com",
+    "www.docker.io",
+];
+
+/// Returns a warning for a source that is the name of a registry in another spelling than
+/// that of images.
+fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
+    let key = (rule.kind == RuleKind::Prefix).then(|| RuleSource::parse(rule.key()))??;
+    let written = rule.key().split('/').next().unwrap_or_default();
+    let warn = |message: String, hint: String| {
+        Some(Diagnostic::warning(Code::SourceSpelling, rule.place, message).hint(hint))
+    };
+    // A rule for Docker Hub beside it shows that both names are meant.
+    let has_hub = || checked.each().any(|(_, rule)| rule.source == DOCKER_DOMAIN);
+    if HUB.contains(&key.domain()) && !has_hub() {
+        let message = format!(
+            "images of Docker Hub have the host {DOCKER_DOMAIN}, found {written}: the rule \
+             matches only images in which {written} is written"
+        );
+        return warn(message, format!("write {DOCKER_DOMAIN}"));
+    }
+    if key.domain() == "docker.io-library" {
+        let message = format!("no registry is called {written}: nothing matches the rule");
+        return warn(message, format!("write {DOCKER_DOMAIN}/library"));
+    }
+    if written.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let message = format!(
+            "hosts are in lower case, found {written}: the rule is one for {}",
+            key.domain()
+        );
+        return warn(message, format!("write {}", key.as_str()));
+    }
+    None
+}
+
+/// The key under which a repetition is found.
+fn normalised(rule: &Rule) -> String {
+    let key = rule.key();
+    match rule.kind {
+        RuleKind::Prefix => {
+            RuleSource::parse(key).map_or_else(|| key.to_owned(), |key| key.as_str().to_owned())
+        }
+        _ => key.to_owned(),
+    }
+}
+
+fn shadowed(checked: &Linter<'_>, rule: &Rule, by: RuleId) -> Diagnostic {
+    let by = checked.rule(by);
+    let message = format!(
+        "{} is always answered by {} in line {}, column {}",
+        rule.source, by.source, by.place.line, by.place.column
+    );
+    Diagnostic::warning(Code::Shadowed, rule.place, message)
+        .hint("the first one wins; remove this one")
+}
+
+/// The rule whose target makes everything that `rule` matches already mirrored.
+fn already_mirrored(checked: &Linter<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
+    let probe = match rule.kind {
+        // Anything below the key will do; a target below the key kills only a part of it.
+        RuleKind::Prefix => [rule.key(), "/", PROBE].concat(),
+        RuleKind::Exact => key.to_owned(),
+        // A pattern is killed where its literal beginning lies below a target.
+        RuleKind::Replace => {
+            let beginning = Pattern::new(key).literal_prefix();
+            let whole = beginning.rfind('/').map_or("", |slash| &beginning[..slash]);
+            [whole, "/", PROBE].concat()
+        }
+        RuleKind::Default | RuleKind::Noswap => return None,
+    };
+    let decision = checked.rules.swap(&probe).ok()?;
+    let killer = decision.rule.filter(|_| decision.reason == Reason::AlreadyMirrored)?;
+    // An `[EXACT]` target is one reference: it makes no whole key dead.
+    (checked.rule(killer).kind != RuleKind::Exact || rule.kind == RuleKind::Exact).then_some(killer)
+}
+
+/// A pattern that matches everything that begins with its literal part.
+struct OpenPattern {
+    rule: RuleId,
+    beginning: String,
+}
+
+impl OpenPattern {
+    /// Whether it answers for all that `rule` matches.
+    fn covers(&self, id: RuleId, rule: &Rule, key: &str) -> bool {
+        match rule.kind {
+            RuleKind::Prefix => [key, "/"].concat().starts_with(&self.beginning),
+            RuleKind::Default => self.beginning.is_empty(),
+            RuleKind::Replace => {
+                self.rule < id && Pattern::new(key).literal_prefix().starts_with(&self.beginning)
+            }
+            RuleKind::Exact | RuleKind::Noswap => false,
+        }
+    }
+}
+
+/// Only the shortest few: what they do not cover, longer ones rarely do, and
+/// the cost stays the same for each rule.
+fn open_patterns(checked: &Linter<'_>) -> Vec<OpenPattern> {
+    const MOST: usize = 32;
+    let replace = checked.each().filter(|(_, rule)| rule.kind == RuleKind::Replace);
+    let mut open: Vec<OpenPattern> = replace
+        .filter(|(_, rule)| Pattern::new(rule.key()).is_open_prefix())
+        .map(|(rule, r)| OpenPattern { rule, beginning: Pattern::new(r.key()).literal_prefix() })
+        .collect();
+    open.sort_by_key(|open| (open.beginning.len(), open.rule));
+    open.truncate(MOST);
+    open
+}

@@ -1,0 +1,32 @@
+//! The input of the checks.
+
+use crate::{
+    declaration::registry::Registry,
+    mirror::MirrorTable,
+    rule::{Rule, RuleId, RuleSet},
+};
+
+/// What is checked, and what is known about where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Linter<'a> {
+    /// The rules.
+    pub rules: &'a RuleSet,
+    /// The mirrors that nodes use for the rules.
+    pub mirrors: &'a MirrorTable,
+    /// The text that the rules were read from.
+    pub text: &'a str,
+    /// The key of the declaration in whose value they stand; `None`: a file of their own.
+    pub key: Option<&'static str>,
+    /// The declared registry; `None`: none was declared.
+    pub registry: Option<&'a Registry>,
+}
+
+impl<'a> Linter<'a> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (RuleId, &'a Rule)> + use<'a> {
+        self.rules.rules().iter().enumerate()
+    }
+
+    pub(super) fn rule(&self, id: RuleId) -> &'a Rule {
+        &self.rules.rules()[id]
+    }
+}

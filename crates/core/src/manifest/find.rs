@@ -1,0 +1,663 @@
+//! Which scalars are images, along every path that leads to them.
+//!
+//! A document with anchors is a graph. What a node means depends on the path,
+//! but there are few meanings ([`Role`]): the search goes over pairs of node and
+//! role, each once, so that a document which multiplies itself costs no more
+//! than its length. A scalar may be edited if every pair it occurs in is an
+//! image to be swapped.
+
+use crate::labels;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use image_swap_text::yaml::{NodeId, NodeKind, Tree};
+
+use super::fields::{FieldLookup, is_merge, merge_sources};
+use super::role::{Exemption, Family, Role};
+use super::{FieldSpec, ImageOwner, Settings, known};
+use crate::workload::{CONTAINER_LISTS, PULL_NEVER, Workload, exempt::Exemptions};
+
+/// The fields that decide something here, beside the label of the settings, the keys of
+/// exemptions, and the names in the paths of fields.
+const FIELDS: [&str; 26] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "name",
+    "namespace",
+    "generateName",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    labels::MIRROR_POD,
+    "items",
+    "spec",
+    "template",
+    "jobTemplate",
+    CONTAINER_LISTS[0],
+    CONTAINER_LISTS[1],
+    CONTAINER_LISTS[2],
+    "volumes",
+    "image",
+    "imagePullPolicy",
+    "reference",
+    "pullPolicy",
+    "env",
+    "value",
+    "command",
+    "args",
+];
+
+/// A node that is the image of something that is swapped.
+pub(super) struct Use {
+    /// The node: a scalar, if the manifest has the shape of the API.
+    pub(super) node: NodeId,
+    /// The number of bytes of its value before the image: those of `--image=`.
+    pub(super) prefix: usize,
+    /// Whose image it is, or one of those.
+    pub(super) what: ImageOwner,
+    /// True if it is also the image of something exempt.
+    pub(super) exempt: bool,
+    /// Where it is also used as something else than an image.
+    pub(super) elsewhere: Option<NodeId>,
+}
+
+/// The result of a search.
+pub(super) struct FoundImages<'t> {
+    /// Every use of an image, in the order of the text.
+    pub(super) uses: Vec<Use>,
+    /// Nodes that are images of exempt things, and nodes below which no image counts: exempt
+    /// pods and containers, and what was reported about an object (`status`).
+    pub(super) skipped: HashSet<NodeId>,
+    /// Values of environment variables and arguments, which are images with other settings.
+    pub(super) on_request: HashMap<NodeId, OnRequest>,
+    /// Pods and containers that are exempt by an owner, a label or an image, and the reason
+    /// of each.
+    pub(super) exempt: HashMap<NodeId, &'t str>,
+    /// True if a document is an object of the API.
+    pub(super) is_manifest: bool,
+}
+
+/// An option that makes a value an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnRequest {
+    /// [`Settings::env`].
+    Env,
+    /// [`Settings::args`].
+    Args,
+}
+
+/// Finds every use of an image in `tree`.
+pub(super) fn find<'t>(tree: &Tree<'_>, settings: &'t Settings) -> FoundImages<'t> {
+    let label: &str = &settings.disable_label;
+    let exemptions = &settings.exemptions;
+    let known = known::fields();
+    let specs: Vec<&FieldSpec> = known.iter().chain(&settings.image_fields).collect();
+    let in_paths = specs.iter().flat_map(|spec| &spec.path).map(String::as_str);
+    let mut names: Vec<&str> = FIELDS
+        .into_iter()
+        .chain([label])
+        .chain(exemptions.label_keys())
+        .chain(exemptions.marks())
+        .chain(in_paths)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let paths = specs.iter().map(|spec| spec.path.iter().map(String::as_str).collect()).collect();
+    let fields = FieldLookup::read(tree, &names);
+    let mut search = Search {
+        tree,
+        fields: &fields,
+        label,
+        settings,
+        exemptions,
+        specs,
+        paths,
+        origins: HashMap::new(),
+        direct: HashSet::new(),
+        elsewhere: vec![None; tree.len()],
+        queue: Vec::new(),
+        skipped: HashSet::new(),
+        on_request: HashMap::new(),
+        exempt: HashMap::new(),
+        is_manifest: false,
+    };
+    for document in &tree.documents {
+        search.visit(*document, Role::Object(None), None);
+    }
+    search.run();
+    search.found()
+}
+
+/// A node in a role.
+type NodeInRole = (NodeId, Role);
+
+/// What is still to be looked into.
+enum Task {
+    /// A node in a role.
+    Part(NodeInRole),
+    /// A mapping that is merged into one in this role. The fields of that role
+    /// are looked into from there, where it is known which are in force.
+    Merged(NodeInRole),
+    /// A node where nothing is an image.
+    Elsewhere(NodeId),
+}
+
+struct Search<'t, 's, 'e> {
+    tree: &'t Tree<'s>,
+    fields: &'t FieldLookup<'t, 's>,
+    label: &'t str,
+    settings: &'t Settings,
+    exemptions: &'e Exemptions,
+    /// The fields that hold images, and their paths.
+    specs: Vec<&'t FieldSpec>,
+    paths: Vec<Vec<&'t str>>,
+    /// Each part that was reached, and from which.
+    origins: HashMap<NodeInRole, Option<NodeInRole>>,
+    /// Parts that were reached without an alias or a merge on the way. An object may be
+    /// searched in several roles at once, each of which sees no images in the others' fields:
+    /// an image that one of them finds in place is none the less one.
+    direct: HashSet<NodeInRole>,
+    /// By node: where it is used as something else than an image, and whether that is its own
+    /// place, with no alias or merge on the way.
+    elsewhere: Vec<Option<(NodeId, bool)>>,
+    /// First come, first served, so that the first use in the text is the one
+    /// that is reported.
+    queue: Vec<Task>,
+    skipped: HashSet<NodeId>,
+    on_request: HashMap<NodeId, OnRequest>,
+    exempt: HashMap<NodeId, &'e str>,
+    is_manifest: bool,
+}
+
+impl<'t, 'e> Search<'t, '_, 'e> {
+    fn run(&mut self) {
+        // Merge sources need no origin, but each pair must come up once.
+        let mut merged = HashSet::new();
+        let mut next = 0;
+        while next < self.queue.len() {
+            match self.queue[next] {
+                Task::Part(part) => self.look_into(part),
+                Task::Merged(part) => {
+                    if merged.insert(part) {
+                        self.look_into_merged(part);
+                    }
+                }
+                Task::Elsewhere(node) => self.look_elsewhere(node),
+            }
+            next += 1;
+        }
+    }
+
+    /// `id` (or what it is an alias of) is used as `role`.
+    fn visit(&mut self, id: NodeId, role: Role, origin: Option<NodeInRole>) {
+        match role {
+            Role::Object(default) => self.visit_object(id, default, origin),
+            // An object within an object: of a template, of a bundle, of a trigger.
+            Role::Anything(..) if self.is_object(id) => self.visit_object(id, None, origin),
+            Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
+                let is_list = !self.tree.items(id).is_empty();
+                let role = if is_list { role } else { Role::Image(standing) };
+                self.reach(id, role, origin, true);
+            }
+            _ => self.reach(id, role, origin, true),
+        }
+    }
+
+    /// Adds the part of `id` in `role`. `in_place`: its value is part of the part it is
+    /// reached from, and is not merged into it.
+    fn reach(&mut self, id: NodeId, role: Role, origin: Option<NodeInRole>, in_place: bool) {
+        let part = (self.tree.resolve(id), role);
+        let is_direct =
+            in_place && part.0 == id && origin.is_none_or(|origin| self.direct.contains(&origin));
+        let is_new = match self.origins.entry(part) {
+            Entry::Vacant(entry) => {
+                entry.insert(origin);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        // What was reached by an alias first is looked into again: all below is direct, too.
+        if is_direct && self.direct.insert(part) || is_new {
+            self.queue.push(Task::Part(part));
+        }
+    }
+
+    /// `id` (or what it is an alias of) is used as no image in the part `from`.
+    fn visit_elsewhere(&mut self, id: NodeId, from: Option<NodeInRole>) {
+        let is_direct = from.is_none_or(|from| self.direct.contains(&from));
+        self.mark_elsewhere(id, None, is_direct);
+    }
+
+    /// Notes a use of `id` (or of what it is an alias of) as no image; `alias`, if any, led
+    /// into the part where that is so.
+    fn mark_elsewhere(&mut self, id: NodeId, alias: Option<NodeId>, is_direct: bool) {
+        let node = self.tree.resolve(id);
+        let at = if node == id { alias.unwrap_or(id) } else { id };
+        let found = (at, is_direct && at == node);
+        // The place of an alias is more useful than that of the node itself.
+        if self.elsewhere[node.index()].is_none_or(|(_, was_direct)| was_direct && !found.1) {
+            self.elsewhere[node.index()] = Some(found);
+            self.queue.push(Task::Elsewhere(node));
+        }
+    }
+
+    fn is_object(&self, id: NodeId) -> bool {
+        self.fields.text(id, "kind").is_some() && self.fields.text(id, "apiVersion").is_some()
+    }
+
+    /// `id` is an API object, of kind `default` if it names none.
+    fn visit_object(&mut self, id: NodeId, default: Option<Workload>, origin: Option<NodeInRole>) {
+        let Some(kind) = self.fields.text(id, "kind") else {
+            return match default {
+                Some(workload) => {
+                    self.reach(id, Role::Toward(workload.template_path()), origin, true);
+                }
+                None => self.visit_elsewhere(id, origin),
+            };
+        };
+        let api_version = self.fields.text(id, "apiVersion").unwrap_or_default();
+        let has_items = kind == "ResourceList" || self.fields.get(id, "items").is_some();
+        let of_list = kind.strip_suffix("List").filter(|_| has_items);
+        let workload = Workload::of(api_version, kind);
+        if api_version.is_empty() && workload.is_none() && of_list.is_none() {
+            return self.visit_elsewhere(id, origin);
+        }
+        // kustomize's own files are read by kustomize, and never by a cluster.
+        self.is_manifest |= !api_version.starts_with("kustomize.config.k8s.io/");
+        if let Some(item) = of_list {
+            return self.reach(id, Role::List(Workload::of(api_version, item)), origin, true);
+        }
+        // A schema may have fields of these names, and holds no container.
+        if kind == "CustomResourceDefinition" {
+            return self.visit_elsewhere(id, origin);
+        }
+        let role = match workload {
+            Some(workload) => Role::Toward(workload.template_path()),
+            None => Role::Anything(Family::of(api_version), Exemption::Swapped),
+        };
+        self.reach(id, role, origin, true);
+        for (index, spec) in self.specs.clone().into_iter().enumerate() {
+            if spec.is_of(api_version, kind) {
+                self.reach(id, Role::Field(index, 0, Exemption::Swapped), origin, true);
+            }
+        }
+    }
+
+    fn look_into(&mut self, part: NodeInRole) {
+        let (id, role) = part;
+        let tree = self.tree;
+        match (&tree.node(id).kind, role) {
+            (NodeKind::Sequence(items), Role::Arguments(standing)) => {
+                self.look_into_arguments(part, items, standing);
+            }
+            (NodeKind::Sequence(items), _) => {
+                let Some(role) = role.item() else {
+                    return self.visit_elsewhere(id, Some(part));
+                };
+                for item in items {
+                    self.visit_item(*item, role, part);
+                }
+            }
+            (NodeKind::Mapping(entries), Role::Anything(family, _)) => {
+                let standing = self.standing(part);
+                self.look_into_anything(part, entries, family, standing);
+            }
+            (NodeKind::Mapping(entries), _) if !self.names_in(role).is_empty() => {
+                self.look_into_mapping(part, entries);
+            }
+            (NodeKind::Scalar(..), Role::Image(_) | Role::Argument(_)) => {}
+            // Not what the API has there.
+            _ => self.visit_elsewhere(id, Some(part)),
+        }
+    }
+
+    fn visit_item(&mut self, item: NodeId, role: Role, part: NodeInRole) {
+        if let Role::Variable(_) = role {
+            let name = self.fields.text(item, "name");
+            if !name.is_some_and(is_name_of_image) {
+                return self.visit_elsewhere(item, Some(part));
+            }
+            if !self.settings.env {
+                if let Some(value) = self.fields.get(item, "value") {
+                    self.on_request.insert(self.tree.resolve(value), OnRequest::Env);
+                }
+                return self.visit_elsewhere(item, Some(part));
+            }
+        }
+        self.visit(item, role, Some(part));
+    }
+
+    /// Arguments are images behind `--image=`, and behind an argument `--image`.
+    fn look_into_arguments(&mut self, part: NodeInRole, items: &[NodeId], standing: Exemption) {
+        let mut follows_name = false;
+        for item in items {
+            let text = self.tree.scalar(*item).unwrap_or_default();
+            let role = match image_in_argument(text) {
+                Some(_) => Some(Role::Argument(standing)),
+                None if follows_name && !text.starts_with('-') => Some(Role::Image(standing)),
+                None => None,
+            };
+            follows_name = text.starts_with('-') && is_name_of_argument(text);
+            match role {
+                Some(role) if self.settings.args => self.visit(*item, role, Some(part)),
+                Some(_) => {
+                    self.on_request.insert(self.tree.resolve(*item), OnRequest::Args);
+                    self.visit_elsewhere(*item, Some(part));
+                }
+                None => self.visit_elsewhere(*item, Some(part)),
+            }
+        }
+    }
+
+    /// The names of fields that a mapping in `role` has a meaning for.
+    fn names_in(&self, role: Role) -> &[&'t str] {
+        match role {
+            Role::Field(spec, depth, _) => self.paths[spec].get(depth..=depth).unwrap_or_default(),
+            _ => role.fields(),
+        }
+    }
+
+    fn look_into_anything(
+        &mut self,
+        part: NodeInRole,
+        entries: &[(NodeId, NodeId)],
+        family: Family,
+        standing: Exemption,
+    ) {
+        let tree = self.tree;
+        for (key, value) in entries {
+            self.visit_elsewhere(*key, Some(part));
+            let name = tree.scalar(*key).unwrap_or_default();
+            let (is_list, is_mapping) =
+                (!tree.items(*value).is_empty(), !tree.entries(*value).is_empty());
+            let role = if is_merge(tree, *key) {
+                self.merge(*value, Role::Anything(family, standing));
+                continue;
+            } else if is_list && family.has_list(name) {
+                Role::Containers(standing)
+            } else if is_list && name == "volumes" {
+                Role::Volumes(standing)
+            } else if is_mapping && family.has_one(name) {
+                Role::Container(standing)
+            } else {
+                Role::Anything(family, standing)
+            };
+            if name == "status" && self.is_object(part.0) {
+                self.skipped.insert(*value);
+                self.visit_elsewhere(*value, Some(part));
+            } else {
+                self.visit(*value, role, Some(part));
+            }
+        }
+    }
+
+    fn look_into_mapping(&mut self, part: NodeInRole, entries: &[(NodeId, NodeId)]) {
+        let (id, role) = part;
+        let standing = self.standing(part);
+        let names = self.names_in(role).to_vec();
+        let mut own = HashSet::new();
+        for (key, value) in entries {
+            self.visit_elsewhere(*key, Some(part));
+            let key_text = self.tree.scalar(*key).unwrap_or_default();
+            let name = names.iter().find(|name| **name == key_text);
+            if is_merge(self.tree, *key) {
+                self.merge(*value, role);
+            } else if let Some(below) = name.and_then(|name| role.below(name, standing)) {
+                own.insert(*value);
+                self.visit(*value, below, Some(part));
+            } else {
+                // What came with a list, and what was reported about an object.
+                if matches!(role, Role::List(_)) || key_text == "status" && self.is_object(id) {
+                    self.skipped.insert(*value);
+                }
+                self.visit_elsewhere(*value, Some(part));
+            }
+        }
+        // What is merged and not overridden; the rest has been visited already.
+        for name in names {
+            let Some(value) = self.fields.get(id, name).filter(|value| !own.contains(value)) else {
+                continue;
+            };
+            if let Some(below) = role.below(name, standing) {
+                let below = match below {
+                    Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
+                        Role::Image(standing)
+                    }
+                    below => below,
+                };
+                self.reach(value, below, Some(part), false);
+            }
+        }
+    }
+
+    fn merge(&mut self, value: NodeId, role: Role) {
+        for source in merge_sources(self.tree, value) {
+            let mapping = self.tree.resolve(source);
+            match self.tree.node(mapping).kind {
+                NodeKind::Mapping(_) => self.queue.push(Task::Merged((mapping, role))),
+                _ => self.mark_elsewhere(source, None, false),
+            }
+        }
+    }
+
+    fn look_into_merged(&mut self, (id, role): NodeInRole) {
+        let tree = self.tree;
+        if let Role::Anything(family, standing) = role {
+            let part = (id, role);
+            return self.look_into_anything(part, tree.entries(id), family, standing);
+        }
+        for (key, value) in tree.entries(id) {
+            self.mark_elsewhere(*key, None, false);
+            let name = tree.scalar(*key);
+            if is_merge(tree, *key) {
+                self.merge(*value, role);
+            } else if !self.names_in(role).iter().any(|known| Some(*known) == name) {
+                self.mark_elsewhere(*value, None, false);
+            }
+        }
+    }
+
+    fn look_elsewhere(&mut self, id: NodeId) {
+        let tree = self.tree;
+        let Some((at, is_direct)) = self.elsewhere[id.index()] else { return };
+        let alias = Some(at).filter(|at| matches!(tree.node(*at).kind, NodeKind::Alias(_)));
+        match &tree.node(id).kind {
+            NodeKind::Sequence(items) => {
+                for item in items {
+                    self.mark_elsewhere(*item, alias, is_direct);
+                }
+            }
+            NodeKind::Mapping(entries) => {
+                for (key, value) in entries {
+                    self.mark_elsewhere(*key, alias, is_direct);
+                    self.mark_elsewhere(*value, alias, is_direct);
+                }
+            }
+            NodeKind::Scalar(..) | NodeKind::Alias(_) => {}
+        }
+    }
+
+    /// Returns the standing of what is below a mapping: that of the mapping, unless it
+    /// opts out itself or is exempt by default.
+    fn standing(&mut self, (id, role): NodeInRole) -> Exemption {
+        let inherited = role.standing();
+        let has_policy = |name| self.fields.text(id, name) == Some(PULL_NEVER);
+        let exempt = match role {
+            Role::Toward([]) => self.is_exempt_pod(id),
+            Role::Anything(..) => self.is_exempt_pod(id) && self.is_like_pod(id),
+            Role::Container(_) => {
+                has_policy("imagePullPolicy") || self.placeholder(id, inherited).is_some()
+            }
+            Role::ImageVolume(_) => has_policy("pullPolicy"),
+            // The resource itself is all that could have the label.
+            Role::Field(spec, depth, _) => {
+                let holds_image = depth + 1 == self.paths[spec].len();
+                self.is_exempt_pod(id)
+                    || holds_image && (has_policy("imagePullPolicy") || has_policy("pullPolicy"))
+            }
+            _ => return inherited,
+        };
+        if exempt {
+            self.skipped.insert(id);
+            let reason = match role {
+                Role::Container(_) => self.placeholder(id, inherited),
+                Role::ImageVolume(_) => None,
+                _ => self.exemption_of_pod(id),
+            };
+            if let Some(reason) = reason {
+                self.exempt.insert(id, reason);
+            }
+            return Exemption::Exempt;
+        }
+        match role {
+            Role::Toward(_) if self.is_marked_pod(id) => Exemption::Marked,
+            Role::Anything(..) if self.is_marked_pod(id) && self.is_like_pod(id) => {
+                Exemption::Marked
+            }
+            Role::Container(_) | Role::ImageVolume(_) if inherited == Exemption::Marked => {
+                Exemption::Swapped
+            }
+            _ => inherited,
+        }
+    }
+
+    /// Returns the reason for which the container's image is exempt, such as a placeholder
+    /// that an injector fills in.
+    fn placeholder(&self, id: NodeId, standing: Exemption) -> Option<&'e str> {
+        let name = self.fields.text(id, "name").unwrap_or_default();
+        let is_marked = standing == Exemption::Marked;
+        let image = self.fields.text(id, "image");
+        self.exemptions.image(image?, name, is_marked)
+    }
+
+    fn is_exempt_pod(&self, id: NodeId) -> bool {
+        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
+        let labels = self.fields.get(metadata, "labels");
+        let annotations = self.fields.get(metadata, "annotations");
+        labels.and_then(|id| self.fields.text(id, self.label)) == Some(labels::DISABLED)
+            || annotations.is_some_and(|id| self.fields.get(id, labels::MIRROR_POD).is_some())
+            || self.exemption_of_pod(id).is_some()
+    }
+
+    /// Returns the reason for which a pod is exempt by a label or an owner.
+    fn exemption_of_pod(&self, id: NodeId) -> Option<&'e str> {
+        let metadata = self.fields.get(id, "metadata")?;
+        let labels = self.fields.get(metadata, "labels");
+        let of_label = |labels| {
+            let found =
+                |key: &str| self.exemptions.label(key.as_bytes(), self.fields.text(labels, key)?);
+            self.exemptions.label_keys().find_map(found)
+        };
+        let owners = self.fields.get(metadata, "ownerReferences");
+        let owners = owners.map(|owners| &self.tree.node(self.tree.resolve(owners)).kind);
+        let of_owner = |owner: &NodeId| {
+            let text = |field| self.fields.text(*owner, field).unwrap_or_default();
+            self.exemptions.owner(text("apiVersion"), text("kind"))
+        };
+        let found = labels.and_then(of_label).or_else(|| match owners {
+            Some(NodeKind::Sequence(owners)) => owners.iter().find_map(of_owner),
+            _ => None,
+        });
+        found.map(|found| self.exemptions.reason(found))
+    }
+
+    /// Returns true for a pod with a label or annotation by which an injector chooses it.
+    fn is_marked_pod(&self, id: NodeId) -> bool {
+        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
+        let maps = ["labels", "annotations"];
+        let has_mark =
+            |map| self.exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
+        maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
+    }
+
+    /// True if `id` has the spec of a pod, so that its labels are those of pods.
+    fn is_like_pod(&self, id: NodeId) -> bool {
+        let spec = self.fields.get(id, "spec");
+        let has =
+            |list: &&'static str| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
+        CONTAINER_LISTS.iter().any(has)
+    }
+
+    fn found(mut self) -> FoundImages<'e> {
+        let mut uses: HashMap<NodeId, Use> = HashMap::new();
+        for (part, origin) in &self.origins {
+            let (node, role) = part;
+            let (standing, prefix) = match role {
+                Role::Image(standing) => (standing, 0),
+                Role::Argument(standing) => {
+                    let text = self.tree.scalar(*node).unwrap_or_default();
+                    (standing, image_in_argument(text).unwrap_or(0))
+                }
+                _ => continue,
+            };
+            if *standing == Exemption::Exempt {
+                self.skipped.insert(*node);
+                continue;
+            }
+            let exempt = [Role::Image(Exemption::Exempt), Role::Argument(Exemption::Exempt)];
+            let exempt = exempt.iter().any(|role| self.origins.contains_key(&(*node, *role)));
+            let elsewhere = self.elsewhere[node.index()]
+                .filter(|(_, is_direct)| !is_direct || !self.direct.contains(part))
+                .map(|(at, _)| at);
+            let what = self.what(*origin);
+            uses.insert(*node, Use { node: *node, prefix, what, exempt, elsewhere });
+        }
+        let mut uses: Vec<Use> = uses.into_values().collect();
+        uses.sort_unstable_by_key(|found| found.node);
+        let Self { skipped, on_request, exempt, is_manifest, .. } = self;
+        FoundImages { uses, skipped, on_request, exempt, is_manifest }
+    }
+
+    /// Whose image it is that was reached from `origin`.
+    fn what(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
+        let text = |id, name| self.fields.text(id, name).map(str::to_owned);
+        let mut what = ImageOwner::default();
+        while let Some(part @ (id, role)) = origin {
+            match role {
+                Role::Container(_) => what.container = text(id, "name"),
+                Role::Volume(_) => {
+                    what.container = text(id, "name").map(|name| format!("volume:{name}"));
+                }
+                Role::Variable(_) => what.field = text(id, "name").map(|it| format!("env:{it}")),
+                Role::Arguments(_) => what.field = Some("args".to_owned()),
+                Role::Field(spec, ..) if what.field.is_none() => {
+                    what.field = Some(self.paths[spec].join("/"));
+                }
+                _ => {}
+            }
+            origin = self.origins.get(&part).copied().flatten();
+            if matches!(origin, None | Some((_, Role::Items(_)))) || self.is_object(id) {
+                what.kind = text(id, "kind");
+                if let Some(metadata) = self.fields.get(id, "metadata") {
+                    what.namespace = text(metadata, "namespace");
+                    what.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
+                }
+                break;
+            }
+        }
+        what
+    }
+}
+
+/// True for the names of environment variables by which operators take images.
+fn is_name_of_image(name: &str) -> bool {
+    name.starts_with("RELATED_IMAGE_")
+        || name.starts_with("IMAGE_")
+        || name.ends_with("_IMAGE")
+        || name == "IMAGE"
+}
+
+/// True for `--image` and the like, with one dash or two.
+fn is_name_of_argument(text: &str) -> bool {
+    let name = text.trim_start_matches('-');
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    name.len() >= 5
+        && name.bytes().all(is_name)
+        && name[name.len() - 5..].eq_ignore_ascii_case("image")
+}
+
+/// Returns the byte at which the image in the argument `--…image=IMAGE` begins.
+pub(super) fn image_in_argument(text: &str) -> Option<usize> {
+    let (name, image) = text.split_once('=').filter(|_| text.starts_with('-'))?;
+    (is_name_of_argument(name) && !image.is_empty()).then_some(name.len() + 1)
+}

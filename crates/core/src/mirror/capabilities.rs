@@ -1,0 +1,108 @@
+//! What a format has words for, and which rules it cannot hold.
+
+use super::table::{Endpoint, Fallback, MirrorTable};
+use crate::rule::{RuleId, RuleKind, RuleSet, RuleSource, Target};
+
+/// What a format can say.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a row of a table: each is one thing to have a word for"
+)]
+pub struct Capabilities {
+    /// Rules for a part of a host.
+    pub paths: bool,
+    /// A rule for all hosts that have none.
+    pub default: bool,
+    /// Hosts beside Docker Hub.
+    pub hosts: bool,
+    /// Mirrors that are not the root of their registry.
+    pub mirror_paths: bool,
+    /// That the registry itself is never asked; else what to do instead.
+    pub never: Result<(), &'static str>,
+}
+
+/// What containerd's `hosts.toml` can say.
+pub const HOSTS_TOML: Capabilities =
+    Capabilities { paths: false, default: true, hosts: true, mirror_paths: true, never: Ok(()) };
+
+/// A rule that a format cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsupportedRule {
+    /// Which rule.
+    pub rule: RuleId,
+    /// Why the format has no words for it.
+    pub why: &'static str,
+}
+
+impl Capabilities {
+    /// The rules that cannot be held, in order.
+    pub fn inexpressible(
+        &self,
+        rules: &RuleSet,
+        mirrors: &MirrorTable,
+        fallback: Fallback,
+    ) -> Vec<UnsupportedRule> {
+        let found = (0..rules.rules().len())
+            .filter_map(|rule| Some((rule, self.why_not(rule, rules, mirrors, fallback)?)));
+        found.map(|(rule, why)| UnsupportedRule { rule, why }).collect()
+    }
+
+    fn why_not(
+        &self,
+        id: RuleId,
+        rules: &RuleSet,
+        mirrors: &MirrorTable,
+        fallback: Fallback,
+    ) -> Option<&'static str> {
+        let rule = &rules.rules()[id];
+        let target = rules.target(id);
+        let why = match rule.kind {
+            RuleKind::Exact => Some("there is no rule for a single tag or digest"),
+            RuleKind::Replace => Some("there is no rule for a pattern"),
+            RuleKind::Noswap => (self.default && !mirrors.elsewhere().is_empty())
+                .then_some("the default covers every host without a rule"),
+            RuleKind::Default if target.is_none() => None,
+            RuleKind::Default if !self.default => Some("there is no rule for all other hosts"),
+            RuleKind::Default => target
+                .is_some_and(Target::joins_name)
+                .then_some("a default cannot put the host into a path"),
+            RuleKind::Prefix => {
+                self.why_not_prefix(&RuleSource::parse(rule.key())?, target, mirrors)
+            }
+        };
+        let covers = matches!(rule.kind, RuleKind::Prefix | RuleKind::Default) && target.is_some();
+        why.or_else(|| self.never.err().filter(|_| covers && fallback == Fallback::Never))
+    }
+
+    fn why_not_prefix(
+        &self,
+        key: &RuleSource,
+        target: Option<&Target>,
+        mirrors: &MirrorTable,
+    ) -> Option<&'static str> {
+        let path = target.map(|target| Endpoint::of(target, key.host()).path);
+        if !self.hosts && target.is_some() && key.domain() != "docker.io" {
+            Some("only Docker Hub can have a mirror")
+        } else if !key.path().is_empty() && !self.paths && !says_already(key, target, mirrors) {
+            Some("there are rules for whole hosts only")
+        } else if !self.mirror_paths && path.is_some_and(|path| !path.is_empty()) {
+            Some("a mirror cannot have a path")
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether the rule for the whole host sends what is below `key` to `target` too.
+fn says_already(key: &RuleSource, target: Option<&Target>, mirrors: &MirrorTable) -> bool {
+    let of_host = mirrors.host(key.domain()).unwrap_or(mirrors.elsewhere()).first();
+    match (of_host, target) {
+        (Some(host), Some(target)) if !target.joins_name() => {
+            let path = [&host.path, key.path()].join("/");
+            host.host == target.domain() && path.trim_start_matches('/') == target.path()
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}

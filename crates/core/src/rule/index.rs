@@ -1,0 +1,141 @@
+//! Look-ups whose cost does not grow with the number of rules.
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
+use super::pattern::Pattern;
+
+/// Which rule: its place in the list of rules.
+pub type RuleId = usize;
+
+/// A table that is filled with an operator's rules and only then asked by strangers:
+/// nobody can choose texts that collide, so the hash may be a fast one.
+pub(super) type Table<V> = HashMap<Box<str>, V, RandomState>;
+/// The same without values.
+pub(super) type StringSet = HashSet<Box<str>, RandomState>;
+
+/// Names to find by their beginnings, on component boundaries only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PathPrefixIndex {
+    domains: Table<Domain>,
+}
+
+/// The names on one domain.
+#[derive(Clone, Debug, Default)]
+struct Domain {
+    /// The domain itself is a name.
+    whole: Option<RuleId>,
+    paths: Table<RuleId>,
+    /// Slashes in the deepest path: nothing longer needs to be asked for.
+    deepest: usize,
+}
+
+/// A name that another is or is below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StringPrefix {
+    pub(super) rule: RuleId,
+    /// How much of the path it covers, in bytes.
+    pub(super) length: usize,
+}
+
+impl PathPrefixIndex {
+    /// Adds `path` on `domain`, or all of it if that is empty, unless it is there;
+    /// the first rule stays.
+    pub(super) fn insert(&mut self, domain: &str, path: &str, rule: RuleId) {
+        let domain = self.domains.entry(domain.into()).or_default();
+        if path.is_empty() {
+            domain.whole.get_or_insert(rule);
+            return;
+        }
+        domain.deepest = domain.deepest.max(path.matches('/').count());
+        domain.paths.entry(path.into()).or_insert(rule);
+    }
+
+    /// Every name in the table that `path` on `domain` is or is below, the longest
+    /// first.
+    #[inline]
+    pub(super) fn beginnings<'a>(
+        &'a self,
+        domain: &str,
+        path: &'a str,
+    ) -> impl Iterator<Item = StringPrefix> + use<'a> {
+        let domain = self.domains.get(domain);
+        let whole = domain.and_then(|domain| domain.whole);
+        let below = domain.filter(|domain| !domain.paths.is_empty());
+        let below = below.into_iter().flat_map(|domain| domain.beginnings(path));
+        below.chain(whole.map(|rule| StringPrefix { rule, length: 0 }))
+    }
+}
+
+impl Domain {
+    fn beginnings<'a>(&'a self, path: &'a str) -> impl Iterator<Item = StringPrefix> + use<'a> {
+        let longest = path.match_indices('/').nth(self.deepest).map_or(path.len(), |(at, _)| at);
+        let ends = std::iter::successors(Some(longest), |&end| path[..end].rfind('/'));
+        ends.filter_map(|length| {
+            self.paths.get(&path[..length]).map(|&rule| StringPrefix { rule, length })
+        })
+    }
+}
+
+/// Texts to find as the beginnings of others, wherever they end.
+#[derive(Clone, Debug)]
+pub(super) struct StringPrefixIndex<T> {
+    table: Table<T>,
+    /// The lengths that occur, ascending: one look-up for each.
+    lengths: Vec<usize>,
+}
+
+impl<T> Default for StringPrefixIndex<T> {
+    fn default() -> Self {
+        Self { table: Table::default(), lengths: Vec::new() }
+    }
+}
+
+impl<T: Default> StringPrefixIndex<T> {
+    pub(super) fn entry(&mut self, beginning: &str) -> &mut T {
+        if let Err(at) = self.lengths.binary_search(&beginning.len()) {
+            self.lengths.insert(at, beginning.len());
+        }
+        self.table.entry(beginning.into()).or_default()
+    }
+
+    pub(super) fn of<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a T> + 'a {
+        let fitting = self.lengths.iter().take_while(|length| **length <= text.len());
+        fitting.filter_map(|&length| self.table.get(text.get(..length)?))
+    }
+}
+
+/// Patterns, tried in file order on the input as written and then normalised.
+///
+/// Found by their literal beginnings: only patterns that begin alike are tried
+/// one by one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patterns {
+    by_beginning: StringPrefixIndex<Vec<(RuleId, Pattern)>>,
+}
+
+impl Patterns {
+    pub(super) fn push(&mut self, text: &str, rule: RuleId) {
+        let pattern = Pattern::new(text);
+        self.by_beginning.entry(&pattern.literal_prefix()).push((rule, pattern));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_beginning.lengths.is_empty()
+    }
+
+    /// The first in file order that matches any of `texts`.
+    pub(super) fn first(&self, texts: [&str; 2]) -> Option<RuleId> {
+        if self.is_empty() {
+            return None;
+        }
+        let first_of = |text: &str| {
+            let first_each = self.by_beginning.of(text).filter_map(|patterns| {
+                patterns.iter().find(|(_, pattern)| pattern.matches(text)).map(|(rule, _)| *rule)
+            });
+            first_each.min()
+        };
+        texts.into_iter().filter_map(first_of).min()
+    }
+}

@@ -1,0 +1,314 @@
+//! The text of a map: from lines to rules, nothing judged yet.
+//!
+//! ```text
+//! map       = line { newline line }
+//! line      = [ item ] [ "#" comment ]            in a list: item { "," item }
+//! item      = source "::" target                  old form: source ":" target, with no other ":"
+//! source    = "default" | "noswap_wildcards" | [ "[EXACT]" | "[REPLACE]" ] text
+//! ```
+//!
+//! White space and byte order marks count nowhere. In a list an item without `::` continues a
+//! `noswap_wildcards` before it on the same line, since its value needs commas
+//! of its own, and one with an `@` the target before it. Source: imageswap-webhook, `docs/configuration.md` and
+//! `build_swap_map`; comments end the line at the *first* `#`, which is what its
+//! documentation says and its code does not.
+
+use image_swap_text::{position::Position, redact::is_digest};
+
+use super::{
+    source::{RuleSource, compared},
+    target::{Target, TargetError},
+};
+use crate::{
+    diagnostic::{Code, Diagnostic},
+    reference::Reference,
+};
+
+/// What sort of rule it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleKind {
+    /// For a host, or a host and a path.
+    Prefix,
+    /// `[EXACT]`: for one reference as a whole.
+    Exact,
+    /// `[REPLACE]`: for a pattern.
+    Replace,
+    /// `default`: for whatever no other rule speaks of.
+    Default,
+    /// One element of `noswap_wildcards`: not by the default.
+    Noswap,
+}
+
+/// One rule as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What sort of rule it is.
+    pub kind: RuleKind,
+    /// The left side as written, marker included, white space left out.
+    pub source: String,
+    /// The right side as written, white space left out; of `noswap_wildcards`, one element.
+    pub target: String,
+    /// Where the source begins (of a `noswap_wildcards` element: the element).
+    pub place: Position,
+    /// Where the target begins.
+    pub target_place: Position,
+}
+
+impl Rule {
+    /// The left side without its marker: what references are compared with.
+    pub fn key(&self) -> &str {
+        let marker = match self.kind {
+            RuleKind::Exact => EXACT,
+            RuleKind::Replace => REPLACE,
+            RuleKind::Prefix | RuleKind::Default | RuleKind::Noswap => "",
+        };
+        self.source.strip_prefix(marker).unwrap_or(&self.source)
+    }
+
+    /// Parses the target; [`None`] for a rule of a kind that has none.
+    ///
+    /// # Errors
+    /// If no swapped reference could begin with it.
+    pub fn parse_target(&self) -> Option<Result<Target, TargetError>> {
+        match self.kind {
+            RuleKind::Noswap => None,
+            RuleKind::Exact => Some(Target::of_exact(&self.target)),
+            RuleKind::Prefix | RuleKind::Replace | RuleKind::Default => {
+                Some(Target::parse(&self.target))
+            }
+        }
+    }
+
+    /// True if images that the rule matches stay as they are: it has no target, or its
+    /// target is its own source (`[EXACT]auto::auto`, `quay.io/a::quay.io/a`).
+    pub fn exempts(&self) -> bool {
+        let key = self.key();
+        match self.kind {
+            RuleKind::Noswap => false,
+            _ if self.target.is_empty() => true,
+            RuleKind::Default => false,
+            RuleKind::Replace => key == self.target,
+            RuleKind::Exact => {
+                key == self.target || {
+                    let normalised = |text| Reference::parse(text).map(|it| it.to_string()).ok();
+                    // Most targets are other images, which the last letters show.
+                    key.as_bytes().last() == self.target.as_bytes().last()
+                        && normalised(key).is_some_and(|key| normalised(&self.target) == Some(key))
+                }
+            }
+            RuleKind::Prefix => {
+                let (Some(key), Ok(target)) = (RuleSource::parse(key), Target::parse(&self.target))
+                else {
+                    return false;
+                };
+                // With `http://` the rule declares plain HTTP of the registry itself.
+                !target.is_plain_http()
+                    && *compared(target.domain()) == *key.domain()
+                    && target.path() == key.path()
+            }
+        }
+    }
+}
+
+/// How the text separates its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MapForm {
+    /// One rule a line: an imageswap map file.
+    Lines,
+    /// Commas or newlines: `MIRROR_REGISTRIES`.
+    List,
+}
+
+const BOM: char = '\u{feff}';
+const EXACT: &str = "[EXACT]";
+const REPLACE: &str = "[REPLACE]";
+const DEFAULT: &str = "default";
+const NOSWAP: &str = "noswap_wildcards";
+
+/// Reads `text`: its rules in order, and a warning for each item that is none.
+pub fn rules(text: &str, form: MapForm) -> (Vec<Rule>, Vec<Diagnostic>) {
+    let mut reader = MapReader { rules: Vec::new(), findings: Vec::new(), in_noswap: false };
+    for (index, line) in text.split('\n').enumerate() {
+        let line_number = index + 1;
+        let code = line.split_once('#').map_or(line, |(code, _comment)| code);
+        // A value that continues on the next line would make a rule of what follows it.
+        reader.in_noswap = false;
+        let mut column = 1;
+        let items = match form {
+            MapForm::Lines => vec![code],
+            MapForm::List => items(code),
+        };
+        for text in items {
+            if let Some(item) = MapItem::new(text, line_number, column) {
+                reader.item(&item, form);
+            }
+            column += text.chars().count() + 1;
+        }
+    }
+    (reader.rules, reader.findings)
+}
+
+/// The items of one line of a list. What holds an `@` and no `::` is the end of a password
+/// with a comma: cut off from its user name, nobody would take the rest for one.
+fn items(line: &str) -> Vec<&str> {
+    let mut items: Vec<&str> = Vec::new();
+    let mut start = 0;
+    for text in line.split(',') {
+        let end = start + text.len();
+        let of_user = |(at, _): (usize, &str)| !is_digest(&text[at + 1..]);
+        let ends_password = !text.contains("::") && text.match_indices('@').any(of_user);
+        let first = items.iter().rposition(|item| item.contains("::")).filter(|_| ends_password);
+        let begin = first.map_or(start, |first| {
+            let kept: usize = items.drain(first..).map(|item| item.len() + 1).sum();
+            start - kept
+        });
+        items.push(&line[begin..end]);
+        start = end + 1;
+    }
+    items
+}
+
+/// One item without its white space, each character with its column.
+struct MapItem {
+    text: String,
+    line: usize,
+    columns: Vec<usize>,
+}
+
+impl MapItem {
+    /// `None` where there is nothing but white space and byte order marks, which some
+    /// editors put in front of a file.
+    fn new(text: &str, line: usize, first_column: usize) -> Option<Self> {
+        let mut item = Self { text: String::with_capacity(text.len()), line, columns: Vec::new() };
+        for (index, character) in text.chars().enumerate() {
+            if !character.is_whitespace() && character != BOM {
+                item.text.push(character);
+                item.columns.push(first_column + index);
+            }
+        }
+        (!item.text.is_empty()).then_some(item)
+    }
+
+    /// The place of the byte `at` of the text; past the end, of its last character.
+    fn place(&self, at: usize) -> Position {
+        let index = self.text[..at].chars().count().min(self.columns.len() - 1);
+        Position { line: self.line, column: self.columns[index] }
+    }
+}
+
+struct MapReader {
+    rules: Vec<Rule>,
+    findings: Vec<Diagnostic>,
+    in_noswap: bool,
+}
+
+impl MapReader {
+    fn item(&mut self, item: &MapItem, form: MapForm) {
+        let marker = [EXACT, REPLACE].into_iter().find(|marker| item.text.starts_with(marker));
+        let body_at = marker.map_or(0, str::len);
+        match split(&item.text[body_at..]) {
+            split if !split.is_double() && self.in_noswap && form == MapForm::List => {
+                self.noswap(item, 0);
+            }
+            Split::Double(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 2),
+            Split::Single(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 1),
+            _ => self.findings.push(
+                Diagnostic::warning(
+                    Code::UnreadableLine,
+                    item.place(0),
+                    // The item is not repeated: it may be a misplaced credential.
+                    "expected source::target, found no such rule; it is skipped",
+                )
+                .hint("write one `::` between the source and its target"),
+            ),
+        }
+    }
+
+    fn rule(&mut self, item: &MapItem, marker: Option<&str>, source_end: usize, target_at: usize) {
+        let source = &item.text[..source_end];
+        let kind = match (marker, source) {
+            (Some(EXACT), _) => RuleKind::Exact,
+            (Some(_), _) => RuleKind::Replace,
+            (None, DEFAULT) => RuleKind::Default,
+            (None, NOSWAP) => RuleKind::Noswap,
+            (None, _) => RuleKind::Prefix,
+        };
+        self.in_noswap = kind == RuleKind::Noswap;
+        if self.in_noswap {
+            return self.noswap(item, target_at);
+        }
+        self.rules.push(Rule {
+            kind,
+            source: source.to_owned(),
+            target: item.text[target_at..].to_owned(),
+            place: item.place(0),
+            target_place: item.place(target_at),
+        });
+    }
+
+    /// The comma-separated elements from byte `at` on; an empty one would match
+    /// everything and is left out.
+    fn noswap(&mut self, item: &MapItem, mut at: usize) {
+        for element in item.text[at..].split(',') {
+            if !element.is_empty() {
+                let place = item.place(at);
+                self.rules.push(Rule {
+                    kind: RuleKind::Noswap,
+                    source: NOSWAP.to_owned(),
+                    target: element.to_owned(),
+                    place,
+                    target_place: place,
+                });
+            }
+            at += element.len() + 1;
+        }
+    }
+}
+
+/// Where an item's source ends.
+enum Split {
+    /// At its one `::`.
+    Double(usize),
+    /// At its one `:`.
+    Single(usize),
+    /// Nowhere, or at several places.
+    Unclear {
+        /// Whether `::` is what it has several of.
+        doubles: bool,
+    },
+}
+
+impl Split {
+    const fn is_double(&self) -> bool {
+        matches!(self, Self::Double(_) | Self::Unclear { doubles: true })
+    }
+}
+
+/// Finds the one `::`, else the one `:`, outside brackets (which hold IPv6
+/// addresses and character sets).
+fn split(text: &str) -> Split {
+    let (mut doubles, mut singles) = (Vec::new(), Vec::new());
+    let mut in_brackets = false;
+    // A `[` without its `]` is itself, as in patterns.
+    let last_closing = text.rfind(']').unwrap_or(0);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'[' => in_brackets = at < last_closing,
+            b']' => in_brackets = false,
+            b':' if !in_brackets && bytes.get(at + 1) == Some(&b':') => {
+                doubles.push(at);
+                at += 1;
+            }
+            b':' if !in_brackets => singles.push(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    match (doubles.as_slice(), singles.as_slice()) {
+        (&[at], _) => Split::Double(at),
+        (&[], &[at]) => Split::Single(at),
+        (doubles, _) => Split::Unclear { doubles: !doubles.is_empty() },
+    }
+}

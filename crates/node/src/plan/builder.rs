@@ -1,0 +1,361 @@
+//! Builds a plan and its ledger from the files that a host should have.
+
+use image_swap_core::render::Rendered;
+use image_swap_text::redact::without_userinfo;
+
+use crate::{
+    condition::{self, HostCondition, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig, RestartPolicy},
+    files::{HostEntry, HostFile, HostPath},
+    ledger::{Ledger, OriginalFile, WrittenFile},
+    observed::ObservedHost,
+    plan::{Contact, FileState, HostPlan, MirrorRow, PlannedStep, revert, sequence::StepSequence},
+};
+
+/// The files that a host should have, and notes about them.
+pub(crate) struct PlanBuilder<'a> {
+    observed: &'a ObservedHost,
+    old: Option<Ledger>,
+    form: ConfigForm,
+    restart: RestartPolicy,
+    wanted: Vec<WantedFile>,
+    /// The reason for a restart although the main file stays; `None` if there is none.
+    pub(crate) unread: Option<String>,
+    pub(crate) cases: Vec<&'static HostCondition>,
+    pub(crate) notes: Vec<String>,
+    /// Credentials of other tools' files that the wanted files keep.
+    pub(crate) secrets: Vec<String>,
+    /// Settings of other tools' files for each target host.
+    pub(crate) contacts: Vec<Contact>,
+    /// Notes of files that are to be edited.
+    edits: Vec<(HostPath, String)>,
+}
+
+/// A file that the host should have.
+struct WantedFile {
+    path: HostPath,
+    file: HostFile,
+    part: Ownership,
+}
+
+/// The part of a file that image-swap owns.
+enum Ownership {
+    /// The whole file.
+    Whole,
+    /// Some lines; the file without them.
+    Edited(Option<HostFile>),
+}
+
+impl<'a> PlanBuilder<'a> {
+    /// Returns a builder without files.
+    ///
+    /// # Errors
+    /// If the host was configured in another form.
+    pub(crate) fn new(
+        observed: &'a ObservedHost,
+        desired: &DesiredConfig<'_>,
+    ) -> Result<Self, PlanRefusal> {
+        let old = ledger(observed)?;
+        let (runtime, form) = (observed.runtime.name(), desired.form);
+        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
+            let found = format!(
+                "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
+                old.form, old.runtime
+            );
+            return Err(condition::MIXED_FORMS.refusal(found));
+        }
+        Ok(Self::empty(observed, old, form, desired.restart))
+    }
+
+    /// Returns a builder whose plan restores everything.
+    pub(crate) fn none(
+        observed: &'a ObservedHost,
+        restart: RestartPolicy,
+    ) -> Result<Self, PlanRefusal> {
+        let old = ledger(observed)?;
+        let runtime = observed.runtime.name();
+        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime) {
+            let found = format!(
+                "expected what was written for {runtime}, found what was for {}",
+                old.runtime
+            );
+            return Err(condition::MIXED_FORMS.refusal(found));
+        }
+        let form = old.as_ref().map_or(ConfigForm::CertsD, |old| old.form);
+        Ok(Self::empty(observed, old, form, restart))
+    }
+
+    const fn empty(
+        observed: &'a ObservedHost,
+        old: Option<Ledger>,
+        form: ConfigForm,
+        restart: RestartPolicy,
+    ) -> Self {
+        Self {
+            observed,
+            old,
+            form,
+            restart,
+            wanted: Vec::new(),
+            unread: None,
+            cases: Vec::new(),
+            notes: Vec::new(),
+            secrets: Vec::new(),
+            contacts: Vec::new(),
+            edits: Vec::new(),
+        }
+    }
+
+    /// True if image-swap wrote the bytes at `path`.
+    pub(crate) fn is_ours(&self, path: &HostPath) -> bool {
+        let file = self.observed.files.file(path);
+        file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.is_ours(path, &file.bytes))
+    }
+
+    /// True if the ledger lists `path`.
+    pub(crate) fn is_known(&self, path: &HostPath) -> bool {
+        self.old.as_ref().is_some_and(|old| old.files.contains_key(path))
+    }
+
+    /// Returns the file at `path` without the edits of image-swap.
+    pub(crate) fn base(&self, path: &HostPath) -> Option<HostFile> {
+        let now = self.observed.files.file(path)?;
+        let written = self.old.as_ref().and_then(|old| old.files.get(path));
+        match written.map(|written| revert::revert(path, written, now)) {
+            Some(revert::RestoredFile::Remove) => None,
+            Some(revert::RestoredFile::Write { file, .. }) => Some(file),
+            None | Some(revert::RestoredFile::Stays(_)) => Some(now.clone()),
+        }
+    }
+
+    /// Returns the file of another tool at `path`: the one that is there, or the one that
+    /// was there before image-swap replaced it.
+    pub(crate) fn before(&self, path: &HostPath) -> Option<HostFile> {
+        let known = self.old.as_ref().and_then(|old| old.files.get(path));
+        match known {
+            Some(written) => written.before.file(),
+            None => self.observed.files.file(path).filter(|now| !is_marked(&now.bytes)).cloned(),
+        }
+    }
+
+    /// Adds a file that image-swap owns.
+    pub(crate) fn whole(&mut self, path: HostPath, file: HostFile) {
+        self.wanted.push(WantedFile { path, file, part: Ownership::Whole });
+    }
+
+    /// Adds an edited file; `base` is the file without the edit.
+    pub(crate) fn edited(&mut self, path: HostPath, file: HostFile, base: Option<HostFile>) {
+        self.wanted.push(WantedFile { path, file, part: Ownership::Edited(base) });
+    }
+
+    /// Returns the state of the file at `path`.
+    pub(crate) fn state(&self, path: &HostPath, is_read: bool) -> FileState {
+        let wanted = self.wanted.iter().find(|want| want.path == *path);
+        let now = self.observed.files.file(path);
+        match (now, wanted) {
+            (None, _) => FileState::Missing,
+            (Some(now), Some(want)) if now.is_like(&want.file) && is_read => FileState::InPlace,
+            (Some(now), Some(want)) if now.is_like(&want.file) => FileState::Unread,
+            (Some(now), _)
+                if self.is_ours(path) || is_marked(&now.bytes) && !self.is_known(path) =>
+            {
+                FileState::Outdated
+            }
+            (Some(_), _) if self.is_known(path) => FileState::Changed,
+            (Some(_), _) => FileState::Foreign,
+        }
+    }
+
+    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file
+    /// that names them; `is_read` is true if the runtime reads that file.
+    pub(crate) fn rows<'h>(
+        &self,
+        hosts: impl Iterator<Item = (&'h str, Vec<String>)>,
+        is_read: bool,
+        path: impl Fn(&str) -> HostPath,
+    ) -> Vec<MirrorRow> {
+        let row = |(host, urls): (&str, Vec<String>)| {
+            let path = path(host);
+            MirrorRow { host: host.to_owned(), state: self.state(&path, is_read), path, urls }
+        };
+        hosts.map(row).collect()
+    }
+
+    /// Notes that the host meets `case`.
+    pub(crate) fn note_case(&mut self, case: &'static HostCondition, found: &str) {
+        let note = self.note(case, found);
+        self.notes.push(note);
+    }
+
+    /// Says that `case` was met in the file at `path`, which is edited for it; once
+    /// that is done there is nothing to say any more.
+    pub(crate) fn note_case_for_edit(
+        &mut self,
+        path: &HostPath,
+        case: &'static HostCondition,
+        found: &str,
+    ) {
+        let note = self.note(case, found);
+        self.edits.push((path.clone(), note));
+    }
+
+    fn note(&mut self, case: &'static HostCondition, found: &str) -> String {
+        if !self.cases.contains(&case) {
+            self.cases.push(case);
+        }
+        format!("{found}: {}", case.advice)
+    }
+
+    /// Returns the plan of the `rendered` files, with a row for each host.
+    ///
+    /// # Errors
+    /// If there is something other than a file at one of the paths.
+    pub(crate) fn plan_of(
+        self,
+        rendered: Rendered,
+        rows: Vec<MirrorRow>,
+    ) -> Result<HostPlan, PlanRefusal> {
+        let mut plan = self.plan()?;
+        plan.rows = rows;
+        plan.inexpressible = rendered.inexpressible;
+        plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
+        Ok(plan)
+    }
+
+    /// Returns the plan without rows and notes of a renderer.
+    ///
+    /// # Errors
+    /// If there is something other than a file at one of the paths.
+    pub(super) fn plan(mut self) -> Result<HostPlan, PlanRefusal> {
+        let observed = self.observed;
+        let wanted = std::mem::take(&mut self.wanted);
+        let old = self.old.take();
+        let mut ledger = Ledger::new(observed.runtime, self.form);
+        let mut steps = StepSequence::default();
+        for WantedFile { path, file, part } in wanted {
+            let now = self.there(&path)?;
+            let known = old.as_ref().and_then(|old| old.files.get(&path));
+            let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
+            let writes = now.is_none_or(|now| !now.is_like(&file));
+            if let (Some(now), Some(known)) = (now, known)
+                && writes
+                && !is_ours
+                && known.before.file().is_none_or(|before| !now.is_like(&before))
+            {
+                self.note_case(
+                    &condition::CHANGED,
+                    &format!("{path} was changed since we wrote it"),
+                );
+            }
+            let written = match (known, part) {
+                // Later edits of other tools are not listed as own.
+                (Some(known), Ownership::Edited(_)) if !writes && !is_ours => known.clone(),
+                (Some(known), Ownership::Edited(base)) if !is_ours => WrittenFile {
+                    before: OriginalFile::of(base.as_ref()),
+                    ..known.clone().holding(&file.bytes)
+                },
+                (Some(known), _) => known.clone().holding(&file.bytes),
+                (None, Ownership::Edited(base)) => WrittenFile::new(base.as_ref(), &file.bytes),
+                (None, Ownership::Whole) => {
+                    let before = now.filter(|now| !is_marked(&now.bytes));
+                    WrittenFile::new(before, &file.bytes)
+                }
+            };
+            ledger.files.insert(path.clone(), written);
+            if writes {
+                steps.write(observed, path, file, &mut ledger);
+            }
+        }
+        self.stale(old.as_ref(), &mut ledger, &mut steps);
+        let restart_allowed = self.restart == RestartPolicy::Allow;
+        let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
+        let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
+        plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
+        plan.cases = self.cases;
+        plan.secrets = self.secrets;
+        plan.contacts = self.contacts;
+        Ok(plan)
+    }
+
+    /// The regular file at `path`.
+    fn there(&self, path: &HostPath) -> Result<Option<&'a HostFile>, PlanRefusal> {
+        match self.observed.files.get(path) {
+            None | Some(HostEntry::Absent) => Ok(None),
+            Some(HostEntry::File(file)) => Ok(Some(file)),
+            Some(HostEntry::Link(target, _)) => {
+                let found = format!("{path}: expected a file, found a link to {target}");
+                Err(condition::LINK.refusal(found))
+            }
+            Some(HostEntry::Directory(_)) => {
+                let found = format!("{path}: expected a file, found a directory");
+                Err(condition::NO_FILE.refusal(found))
+            }
+            Some(HostEntry::Other(what)) => {
+                Err(condition::NO_FILE.refusal(format!("{path}: expected a file, found {what}")))
+            }
+        }
+    }
+
+    /// Adds steps that restore the files of the ledger that are no longer wanted.
+    fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut StepSequence) {
+        let Some(old) = old else { return };
+        let mut stale: Vec<_> =
+            old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path)).collect();
+        // A file that names a CA goes before the CA.
+        stale.sort_by_key(|(path, _)| {
+            std::path::Path::new(path.as_str()).extension().is_none_or(|end| end != "toml")
+        });
+        for (path, written) in stale {
+            let Some(now) = self.observed.files.file(path) else { continue };
+            match revert::revert(path, written, now) {
+                revert::RestoredFile::Remove => {
+                    steps.back(self.observed, PlannedStep::Remove { path: path.clone() });
+                }
+                revert::RestoredFile::Write { file, left } => {
+                    if !left.is_empty() {
+                        self.notes.push(format!(
+                            "{path}: somebody else changed {}: left as it is",
+                            without_userinfo(&left.join(", "))
+                        ));
+                    }
+                    if !now.is_like(&file) {
+                        steps.back(self.observed, PlannedStep::Write { path: path.clone(), file });
+                    }
+                }
+                revert::RestoredFile::Stays(why) => {
+                    self.notes
+                        .push(format!("{path} was changed since we wrote it, and stays: {why}"));
+                }
+            }
+        }
+        // The innermost first.
+        for directory in old.directories.iter().rev() {
+            if ledger.files.keys().any(|path| path.is_below(directory)) {
+                ledger.directories.insert(directory.clone());
+            } else if self.observed.files.exists(directory) {
+                steps.remove_directory(directory.clone());
+            }
+        }
+    }
+}
+
+/// What takes our edits away again: a file that still is what we last wrote gets
+/// its very bytes back, in another only our edits are taken back.
+///
+/// # Errors
+/// If the ledger cannot be read.
+pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPlan, PlanRefusal> {
+    PlanBuilder::none(observed, restart)?.plan()
+}
+
+fn ledger(observed: &ObservedHost) -> Result<Option<Ledger>, PlanRefusal> {
+    observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))
+}
+
+/// The first words of every file that image-swap writes, where its format has comments.
+pub(crate) const MARK: &str = "# Written by image-swap ";
+
+/// True if a file bears the mark of image-swap, though no ledger lists it.
+pub(crate) fn is_marked(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK.as_bytes())
+}

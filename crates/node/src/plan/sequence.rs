@@ -1,0 +1,131 @@
+//! The order of steps.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    files::{HostFile, HostPath},
+    ledger::Ledger,
+    observed::ObservedHost,
+    plan::{HostPlan, PlannedStep},
+    runtime::reload::ReloadMode,
+};
+
+/// Steps by what they are for.
+#[derive(Default)]
+pub(super) struct StepSequence {
+    /// Files that are read whenever something is pulled.
+    files: Vec<PlannedStep>,
+    /// Files that are removed or restored.
+    gone: Vec<PlannedStep>,
+    /// Files after which the runtime has to reload or restart.
+    told: Vec<PlannedStep>,
+    /// Directories that are empty when all else is gone.
+    directories: Vec<PlannedStep>,
+}
+
+impl StepSequence {
+    /// Writes a file, and makes the directories above it that are not there.
+    pub(super) fn write(
+        &mut self,
+        observed: &ObservedHost,
+        path: HostPath,
+        file: HostFile,
+        ledger: &mut Ledger,
+    ) {
+        let mut missing = BTreeSet::new();
+        let mut above = path.parent();
+        while let Some(directory) =
+            above.filter(|path| !observed.files.exists(path) && path.as_str() != "/")
+        {
+            above = directory.parent();
+            missing.insert(directory);
+        }
+        for path in missing {
+            if ledger.directories.insert(path.clone()) {
+                self.files.push(PlannedStep::MakeDirectory { path, mode: 0o755 });
+            }
+        }
+        match telling(observed, &path) {
+            ReloadMode::OnPull => self.files.push(PlannedStep::Write { path, file }),
+            _ => self.told.push(PlannedStep::Write { path, file }),
+        }
+    }
+
+    /// Adds a step that removes or restores a file.
+    pub(super) fn back(&mut self, observed: &ObservedHost, step: PlannedStep) {
+        match step.path().map(|path| telling(observed, path)) {
+            None | Some(ReloadMode::OnPull) => self.gone.push(step),
+            Some(_) => self.told.push(step),
+        }
+    }
+
+    /// Adds the removal of a directory.
+    pub(super) fn remove_directory(&mut self, path: HostPath) {
+        self.directories.push(PlannedStep::RemoveDirectory { path });
+    }
+
+    /// Returns all steps from `old` to `ledger`, which is written first and last.
+    pub(super) fn plan(
+        self,
+        observed: &ObservedHost,
+        old: Option<&Ledger>,
+        ledger: &Ledger,
+        restart_allowed: bool,
+        unread: Option<String>,
+    ) -> HostPlan {
+        let runtime = observed.runtime;
+        let pending = old.is_some_and(|old| old.restart);
+        let mut told = self.told.iter().filter_map(PlannedStep::path);
+        let read_at_start = told.find(|path| telling(observed, path) == ReloadMode::Restart);
+        let restart = match read_at_start {
+            Some(path) => Some(format!("{runtime} reads {path} when it starts")),
+            None if unread.is_some() => unread,
+            None => pending.then(|| {
+                format!("{runtime} has not been restarted since its configuration changed")
+            }),
+        };
+        // A runtime that does not run reads all files when it starts.
+        let restart = restart.filter(|_| !observed.at_rest);
+        let told = match (&restart, self.told.is_empty()) {
+            _ if observed.at_rest => None,
+            (Some(_), _) => Some(PlannedStep::Restart { runtime }),
+            (None, false) => Some(PlannedStep::Reload { runtime }),
+            (None, true) => None,
+        };
+        let changes = told.is_some()
+            || !self.told.is_empty()
+            || [&self.files, &self.gone, &self.directories].iter().any(|steps| !steps.is_empty());
+        let settled = (!ledger.files.is_empty()).then_some(ledger);
+        let mut plan = HostPlan { restart, restart_allowed, ..HostPlan::default() };
+        if !changes && old == settled {
+            return plan;
+        }
+        if changes {
+            let mut intent = ledger.clone();
+            if let Some(old) = old {
+                intent.remember(old);
+            }
+            intent.restart = plan.restart.is_some();
+            let missing = Ledger::directories().into_iter();
+            let missing = missing.filter(|path| !observed.files.exists(path));
+            plan.steps.extend(missing.map(|path| PlannedStep::MakeDirectory { path, mode: 0o700 }));
+            plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: intent.file() });
+        }
+        let Self { files, gone, told: main, directories } = self;
+        plan.steps.extend([files, gone, main].into_iter().flatten());
+        plan.steps.extend(told);
+        plan.steps.extend(directories);
+        if settled.is_some() {
+            plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: ledger.file() });
+        } else {
+            plan.steps.push(PlannedStep::Remove { path: Ledger::path() });
+            let directories = Ledger::directories().into_iter().rev();
+            plan.steps.extend(directories.map(|path| PlannedStep::RemoveDirectory { path }));
+        }
+        plan
+    }
+}
+
+fn telling(observed: &ObservedHost, path: &HostPath) -> ReloadMode {
+    ReloadMode::of(observed.runtime, &observed.config, path)
+}

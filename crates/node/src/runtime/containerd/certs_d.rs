@@ -1,0 +1,259 @@
+//! Files below `certs.d`, and one directory of them named in config.toml.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use image_swap_core::{
+    declaration::{Credential, Registry},
+    render::{CONTAINERD, OVER_HTTP, Rendered},
+};
+
+use crate::{
+    condition::{self, PlanRefusal},
+    desired::DesiredConfig,
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
+    owner,
+    plan::{HostPlan, builder::PlanBuilder},
+    runtime::{
+        containerd::{
+            foreign_files::{self, ForeignFiles, HOSTS, KeptHosts, named_files},
+            imports,
+            main_file::ConfigPathEdit,
+            migrate,
+            registry::{self, CERTS_D, HostsDirectory, in_use, is_read},
+            settings::HostSettings,
+        },
+        layout,
+    },
+};
+
+pub(super) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
+    let base = changes.base(&observed.config);
+    let without_us = imports::without_us(observed, base.as_ref());
+    let sources = imports::read(&without_us)?;
+    imports::version_check(observed, &sources, &mut changes)?;
+    let registry = registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
+    let directory = HostsDirectory::of(observed, &registry, &mut changes)?;
+    let directories = directory.all();
+    let (HostsDirectory::InUse(below, _) | HostsDirectory::ToSet(below)) = &directory;
+    let tokens = tokens_alone(desired, observed);
+    if let Some(registry) = tokens {
+        let found = format!("{} takes tokens alone", registry.domain);
+        changes.note_case_for_edit(&observed.config, &condition::TOKENS_ALONE, &found);
+    }
+    let rendered = render(desired, tokens.is_some());
+    if let Some((_, spot)) = registry.auth.first() {
+        changes.note_case(&condition::AUTH_TABLE, &format!("{} has credentials", spot.path));
+    }
+    let hosts: BTreeSet<&str> =
+        rendered.files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
+    let declared = desired.declaration.mirrors();
+    let migrated = migrate::migrate(observed, &sources, &registry, &hosts, declared, &mut changes)?;
+    foreign_files::check(observed, below, &hosts, &mut changes)?;
+    if let Some((other, host)) =
+        in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
+    {
+        let found = format!(
+            "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
+        );
+        return Err(condition::COLON_LIST_IN_USE.refusal(found));
+    }
+
+    let below_all = CertsDirectory {
+        desired,
+        observed,
+        directories: &directories,
+        tls: &migrated.tls,
+        authorized: tokens,
+    };
+    let servers = below_all.files(&rendered, &mut changes)?;
+    for (path, file) in &migrated.files {
+        changes.whole(below.join(path), file.clone());
+    }
+    // Files that a plan of ours has changed already are pending, and said to be so.
+    let in_force = observed.in_force.as_deref().is_none_or(|list| {
+        let paths = list.split(':').filter(|path| !path.is_empty()).map(HostPath::new);
+        paths.collect::<Vec<_>>() == directories
+    });
+    if !in_force && matches!(directory, HostsDirectory::InUse(..)) {
+        let now = observed.in_force.as_deref().filter(|path| !path.is_empty()).unwrap_or("nothing");
+        changes.unread = Some(format!(
+            "config_path is {below} in the files, and {now} in the containerd that runs"
+        ));
+    }
+    let is_read = is_read(observed, below) && in_force;
+    if matches!(directory, HostsDirectory::ToSet(_))
+        || !migrated.paths.is_empty()
+        || tokens.is_some()
+    {
+        let authorized = authorized_hosts(desired, tokens);
+        let edit =
+            ConfigPathEdit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
+        let (file, base) = edit.of(observed, base, &sources, &mut changes)?;
+        if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
+            changes.edited(observed.config.clone(), file, base);
+        }
+    }
+    let hosts = desired.urls(|host| servers.get(host).cloned());
+    let rows = changes.rows(hosts, is_read, |host| below.join(host).join(HOSTS));
+    changes.plan_of(rendered, rows)
+}
+
+/// Files below `certs.d`.
+struct CertsDirectory<'a, 'o> {
+    desired: &'a DesiredConfig<'a>,
+    observed: &'o ObservedHost,
+    /// The directories of `config_path`; files go to the first.
+    directories: &'a [HostPath],
+    /// The `tls` tables of config.toml that leave it, by host.
+    tls: &'a BTreeMap<String, HostSettings>,
+    /// The registry whose declared credentials are in config.toml instead of a header.
+    authorized: Option<&'a Registry>,
+}
+
+impl<'a, 'o> CertsDirectory<'a, 'o> {
+    fn others<'c>(&self, changes: &'c PlanBuilder<'o>) -> ForeignFiles<'c, 'o>
+    where
+        'a: 'c,
+    {
+        let Self { observed, directories, tls, authorized, .. } = *self;
+        ForeignFiles { observed, changes, directories, tls, authorized }
+    }
+
+    /// Collects the files of what was `rendered`, with what they keep of other files. Returns
+    /// the `server` of each host that was kept.
+    fn files(
+        &self,
+        rendered: &Rendered,
+        changes: &mut PlanBuilder<'o>,
+    ) -> Result<BTreeMap<String, String>, PlanRefusal> {
+        let mut servers = BTreeMap::new();
+        let Some(below) = self.directories.first() else { return Ok(servers) };
+        for file in &rendered.files {
+            let others = self.others(changes);
+            if let Some((case, found)) = foreign_files::left_as_it_is(self.desired, &others, file) {
+                changes.note_case(case, &found);
+                continue;
+            }
+            let (name, base) = file.path.split_once('/').unwrap_or_default();
+            let ca = rendered.files.iter().find(|file| file.path == [name, "/ca.crt"].concat());
+            let ca = ca.map_or("ca.crt", |ca| {
+                layout::name_of_ca(changes, &below.join(name), ca.text.as_bytes())
+            });
+            if base != HOSTS {
+                changes.whole(below.join(name).join(ca), HostFile::public(file.text.clone()));
+                continue;
+            }
+            let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
+            let KeptHosts { text, replaced, secret, server, contacts, notes, secrets } =
+                others.keep(name, text)?;
+            let path = below.join(&file.path);
+            if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
+                changes.note_case(
+                    &condition::FOREIGN_HOSTS,
+                    &format!("{replaced} is of another tool"),
+                );
+            }
+            let kept = contacts.iter().flat_map(|contact| contact.headers.values());
+            changes.secrets.extend(kept.cloned().chain(secrets));
+            changes.contacts.extend(contacts);
+            changes.notes.extend(notes);
+            servers.extend(server.map(|server| (name.to_owned(), server)));
+            let secret = secret || file.secret;
+            changes
+                .whole(path, if secret { HostFile::secret(text) } else { HostFile::public(text) });
+        }
+        let mirrors = self.desired.declaration.mirrors();
+        for host in mirrors.targets() {
+            let contact = self.others(changes).contact(mirrors.scheme(host), host);
+            changes.contacts.extend(contact);
+        }
+        Ok(servers)
+    }
+}
+
+/// The directories whose hosts matter, and what is in them.
+pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
+    let files = &observed.files;
+    let mut unseen = Vec::new();
+    let mut directories = vec![HostPath::new(CERTS_D)];
+    if let Ok(sources) = imports::read(observed) {
+        let registry =
+            registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
+        directories.extend(registry.directories());
+        // What the tables of config.toml name becomes part of files below these.
+        for (host, spot) in &registry.tls {
+            let source = sources.iter().find(|source| source.path == spot.path);
+            let path = ["plugins", spot.plugin, "registry", "configs", host, "tls"];
+            let path = path.map(str::to_owned);
+            let tls = source.map(|source| HostSettings::of_tls(&source.toml, &path));
+            unseen.extend(tls.iter().flat_map(HostSettings::files).cloned());
+        }
+    }
+    directories.extend(owner::certs_d(observed));
+    for directory in directories {
+        let mut above = Some(directory.clone());
+        while let Some(path) = above {
+            above = path.parent();
+            unseen.push(path);
+        }
+        for host in files.paths(&directory) {
+            unseen.extend(files.paths(&host));
+            let text = files.text(&host.join(HOSTS)).unwrap_or_default();
+            unseen.extend(named_files(text, &host));
+            unseen.push(host);
+        }
+    }
+    // Files that image-swap has replaced name certificates too.
+    for (path, written) in observed.ledger().ok().flatten().into_iter().flat_map(|it| it.files) {
+        let before = written.before.file().filter(|_| path.name() == HOSTS);
+        let text = before.and_then(|file| String::from_utf8(file.bytes).ok());
+        if let (Some(text), Some(directory)) = (text, path.parent()) {
+            unseen.extend(named_files(&text, &directory));
+        }
+    }
+    unseen.retain(|path| files.get(path).is_none());
+    unseen
+}
+
+/// The files, without credentials if those go elsewhere.
+fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
+    let options = desired.options();
+    let mut declaration = Cow::Borrowed(desired.declaration);
+    if anonymous && let Some(registry) = &mut declaration.to_mut().registry {
+        registry.username = Credential::default();
+    }
+    let mut rendered = CONTAINERD.render(&declaration, options);
+    // The credential goes elsewhere, and there plain HTTP leaves it out too.
+    if anonymous && CONTAINERD.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
+        rendered.notes.push(OVER_HTTP);
+    }
+    rendered
+}
+
+/// Returns the declared registry if its credential is of no use in a header.
+fn tokens_alone<'a>(desired: &DesiredConfig<'a>, observed: &ObservedHost) -> Option<&'a Registry> {
+    let registry = desired.declaration.registry.as_ref();
+    let alone = observed.tokens_alone && observed.drops_headers();
+    registry.filter(|registry| alone && !registry.username.is_empty())
+}
+
+/// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of
+/// CREDENTIAL_HOSTS. Hosts that are reached by plain HTTP are left out.
+#[expect(clippy::doc_markdown, reason = "the names of the keys")]
+fn authorized_hosts(desired: &DesiredConfig<'_>, registry: Option<&Registry>) -> Vec<String> {
+    let Some(registry) = registry else { return Vec::new() };
+    let mirrors = desired.declaration.mirrors();
+    let is_sent = |host: &str| desired.header_over_http || mirrors.scheme(host) == "https";
+    let others = mirrors.targets().filter(|host| *host != registry.domain);
+    let others = others.filter(|host| registry.covers(host));
+    let hosts = [&*registry.domain].into_iter().chain(others).filter(|host| is_sent(host));
+    hosts.map(str::to_owned).collect()
+}

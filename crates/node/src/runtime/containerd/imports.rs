@@ -1,0 +1,197 @@
+//! The files of containerd's configuration: the main one and what it imports.
+//!
+//! Source: containerd, `cmd/containerd/server/config/config.go`, `LoadConfig` and
+//! `resolveImports`; what each version makes of them was run.
+
+use std::collections::BTreeSet;
+
+use image_swap_text::toml::Toml;
+
+use crate::{
+    condition::{self, HostCondition, PlanRefusal},
+    files::{HostEntry, HostFile, HostFiles, HostPath},
+    observed::ObservedHost,
+    owner,
+    plan::builder::PlanBuilder,
+    runtime::{glob, kind::Version},
+};
+
+/// The CRI plugin up to configuration version 2.
+pub(super) const CRI: &str = "io.containerd.grpc.v1.cri";
+/// Its half that pulls, from configuration version 3 on.
+pub(super) const IMAGES: &str = "io.containerd.cri.v1.images";
+
+/// The newest known version of the configuration, which came with containerd 2.3.
+pub(super) const VERSION_MAX: i64 = 4;
+
+/// One file.
+pub(super) struct ConfigFile<'a> {
+    pub(super) path: HostPath,
+    pub(super) toml: Toml<'a>,
+    /// What its `version` line says.
+    pub(super) version: Option<i64>,
+}
+
+/// What there would be to see if the main file were `base`, as it is without our edits.
+pub(super) fn without_us(observed: &ObservedHost, base: Option<&HostFile>) -> ObservedHost {
+    let mut without_us = observed.clone();
+    if observed.files.file(&observed.config) != base {
+        let entry = base.cloned().map_or(HostEntry::Absent, HostEntry::File);
+        without_us.files.insert(observed.config.clone(), entry);
+    }
+    without_us
+}
+
+/// The main file, if there is one, and all that it imports, in the order in
+/// which containerd reads them.
+pub(super) fn read(observed: &ObservedHost) -> Result<Vec<ConfigFile<'_>>, PlanRefusal> {
+    let mut unseen = Vec::new();
+    let mut sources = Vec::new();
+    for path in paths(observed, &mut unseen) {
+        sources.push(source(&observed.files, path)?);
+    }
+    Ok(sources)
+}
+
+/// What has to be looked at to know all files.
+pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
+    let mut unseen = Vec::new();
+    paths(observed, &mut unseen);
+    unseen
+}
+
+fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+    let files = &observed.files;
+    if files.get(&observed.config).is_none() {
+        unseen.push(observed.config.clone());
+    }
+    let mut paths = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut next = vec![observed.config.clone()];
+    if owner::k0s_merges(observed) {
+        next.extend(glob::expand(owner::K0S_DROP_INS, files, unseen));
+    }
+    // The pattern `/etc/containerd/conf.d/*.toml` in the defaults of containerd 2.2 and
+    // later has no effect: containerd resolves the imports of files only.
+    while !next.is_empty() {
+        let mut imported = Vec::new();
+        for path in next {
+            if !matches!(files.get(&path), Some(HostEntry::File(_) | HostEntry::Link(_, Some(_))))
+                || !seen.insert(path.clone())
+            {
+                continue;
+            }
+            let toml = files.text(&path).and_then(|text| Toml::parse(text).ok());
+            for pattern in toml.iter().flat_map(|toml| toml.strings(&["imports"])) {
+                let pattern = if pattern.starts_with('/') {
+                    pattern.to_owned()
+                } else {
+                    let directory = path.parent().unwrap_or_else(|| HostPath::new("/"));
+                    [directory.as_str(), "/", pattern].concat()
+                };
+                imported.extend(glob::expand(&pattern, files, unseen));
+            }
+            paths.push(path);
+        }
+        next = imported;
+    }
+    paths
+}
+
+fn source(files: &HostFiles, path: HostPath) -> Result<ConfigFile<'_>, PlanRefusal> {
+    let refused = |case: &'static HostCondition, found: String| case.refusal(found);
+    let Some(text) = files.text(&path) else {
+        return Err(refused(
+            &condition::UNREADABLE,
+            format!("{path}: expected UTF-8, found other bytes"),
+        ));
+    };
+    let toml = Toml::parse(text)
+        .map_err(|error| refused(&condition::UNREADABLE, format!("{path}: {error}")))?;
+    let version = match toml.get(&["version"]) {
+        None => None,
+        Some(item) => Some(item.as_integer().filter(|n| (1..=VERSION_MAX).contains(n)).ok_or_else(
+            || {
+                let found = item.to_string();
+                let found = found.trim();
+                refused(
+                    &condition::CONFIG_VERSION_UNKNOWN,
+                    format!("{path}: expected a configuration version of 1 to {VERSION_MAX}, found {found}"),
+                )
+            },
+        )?),
+    };
+    Ok(ConfigFile { path, toml, version })
+}
+
+/// The first version with `override_path`.
+const FIRST: Version = Version::new(1, 6, 0);
+/// The first version that no test has run.
+const UNTRIED: Version = Version::new(2, 5, 0);
+/// The first version that migrates each imported file by itself, whatever its version.
+const MIGRATES_IMPORTS: Version = Version::new(2, 4, 0);
+
+/// Refuses what cannot be told at all.
+pub(super) fn version_check(
+    observed: &ObservedHost,
+    sources: &[ConfigFile<'_>],
+    changes: &mut PlanBuilder<'_>,
+) -> Result<(), PlanRefusal> {
+    let version = observed.version;
+    if let Some(version) = version.filter(|version| *version < FIRST) {
+        let found = format!("expected containerd {FIRST} or later, found {version}");
+        return Err(condition::RUNTIME_TOO_OLD.refusal(found));
+    }
+    if let Some(version) = version.filter(|version| *version >= UNTRIED) {
+        changes.note_case(&condition::RUNTIME_NEW, &format!("containerd {version}"));
+    }
+    let Some((main, imports)) =
+        sources.split_first().filter(|(main, _)| main.path == observed.config)
+    else {
+        return Ok(());
+    };
+    let is_one = version.is_some_and(|version| version.major < 2);
+    let newest = version.map_or(VERSION_MAX, newest_read_by);
+    if let Some(found) = main.version.filter(|&found| found > newest) {
+        let found = format!(
+            "{}: expected a configuration version of at most {newest}, found {found}",
+            main.path
+        );
+        return Err(condition::CONFIG_VERSION_UNKNOWN.refusal(found));
+    }
+    for source in sources {
+        let disabled = source.toml.strings(&["disabled_plugins"]);
+        if let Some(found) = disabled.into_iter().find(|name| ["cri", CRI, IMAGES].contains(name)) {
+            let found = format!(
+                "{}: expected the CRI plugin in use, found {found} among disabled_plugins",
+                source.path
+            );
+            return Err(condition::CRI_DISABLED.refusal(found));
+        }
+    }
+    let main_version = main.version.unwrap_or(1);
+    let takes_newer = version.is_some_and(|version| version >= MIGRATES_IMPORTS);
+    for import in imports {
+        // An older file below a newer one is migrated by containerd 2.
+        let Some(found) = import.version else { continue };
+        if (found > main_version && !takes_newer) || (is_one && found != main_version) {
+            let found = format!(
+                "{}: expected configuration version {main_version} as in {}, found {found}",
+                import.path, main.path
+            );
+            return Err(condition::DROP_IN_VERSION.refusal(found));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the newest configuration version that a containerd reads.
+fn newest_read_by(version: Version) -> i64 {
+    if version < Version::new(2, 0, 0) {
+        2
+    } else if version < Version::new(2, 3, 0) {
+        3
+    } else {
+        VERSION_MAX
+    }
+}

@@ -1,0 +1,233 @@
+//! config.toml itself, before and after an edit.
+
+use image_swap_core::declaration;
+use image_swap_text::toml::{EditError, Leaves, NotToml, Toml, string};
+
+use crate::{
+    condition::{self, PlanRefusal},
+    files::{HostFile, HostPath},
+    observed::ObservedHost,
+    owner,
+    plan::builder::PlanBuilder,
+    runtime::{
+        containerd::{
+            imports::{CRI, ConfigFile, IMAGES},
+            migrate::Migrated,
+            registry::EffectiveRegistry,
+        },
+        kind::Version,
+    },
+};
+
+/// config.toml while it is edited.
+pub(super) struct MainFile<'a> {
+    observed: &'a ObservedHost,
+    /// What it would be without us.
+    base: Option<HostFile>,
+    /// What it comes to.
+    pub(super) text: String,
+    /// Its configuration version.
+    pub(super) version: i64,
+}
+
+impl<'a> MainFile<'a> {
+    /// The file without us; one is made, and a version added, where there is none.
+    ///
+    /// # Errors
+    /// If it is of version 1 and not the same in version 2.
+    pub(super) fn new(
+        observed: &'a ObservedHost,
+        version: Version,
+        base: Option<HostFile>,
+        sources: &[ConfigFile<'_>],
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<Self, PlanRefusal> {
+        owner::check_main_file(observed)?;
+        let bytes = base.as_ref().map(|file| file.bytes.clone()).unwrap_or_default();
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let mut this = Self { observed, base, text, version: 2 };
+        let Some(main) = sources.first().filter(|source| source.path == observed.config) else {
+            let found = format!("there is no {}", observed.config);
+            changes.note_case_for_edit(&observed.config, &condition::NO_CONFIG, &found);
+            this.version = if version.major < 2 { 2 } else { 3 };
+            this.text = format!("version = {}\n", this.version);
+            return Ok(this);
+        };
+        if let Some(found @ 2..) = main.version {
+            this.version = found;
+            return Ok(this);
+        }
+        this.same_in_two(main, sources)?;
+        let found = format!("{} has no version", observed.config);
+        changes.note_case_for_edit(&observed.config, &condition::VERSION_ONE, &found);
+        this.edit(|toml| toml.set(&["version"], "2", &[]))?;
+        Ok(this)
+    }
+
+    /// The plugin whose table has the registries.
+    pub(super) const fn plugin(&self) -> &'static str {
+        if self.version == 2 { CRI } else { IMAGES }
+    }
+
+    /// Makes one edit.
+    pub(super) fn edit(
+        &mut self,
+        edit: impl FnOnce(&Toml<'_>) -> Result<String, EditError>,
+    ) -> Result<(), PlanRefusal> {
+        let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
+        self.text = edit(&toml).map_err(|error| self.cannot(&error.to_string()))?;
+        Ok(())
+    }
+
+    /// All that it says now.
+    pub(super) fn leaves(&self) -> Result<Leaves, PlanRefusal> {
+        let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
+        Ok(toml.leaves())
+    }
+
+    /// Why an edit was given up.
+    pub(super) fn cannot(&self, found: &str) -> PlanRefusal {
+        condition::CANNOT_EDIT.refusal(format!("{}: {found}", self.observed.config))
+    }
+
+    fn broken(&self, error: NotToml) -> PlanRefusal {
+        condition::UNREADABLE.refusal(format!("{}: {error}", self.observed.config))
+    }
+
+    /// The file to write; the one that is there, if it says the same already.
+    pub(super) fn file(self, secret: bool) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
+        let leaves = self.leaves()?;
+        let now = self.observed.files.file(&self.observed.config);
+        let mode = match self.base.as_ref().or(now) {
+            _ if secret => 0o600,
+            Some(file) => file.mode,
+            None => 0o644,
+        };
+        let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
+        let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
+        let file = match now {
+            Some(now) if says == Some(leaves) => {
+                HostFile { mode, bytes: now.bytes.clone(), owner: None }
+            }
+            _ => HostFile { mode, bytes: self.text.into_bytes(), owner: None },
+        };
+        Ok((file, self.base))
+    }
+
+    /// Refuses to add a version to a file that would then mean something else.
+    fn same_in_two(
+        &self,
+        main: &ConfigFile<'_>,
+        sources: &[ConfigFile<'_>],
+    ) -> Result<(), PlanRefusal> {
+        const SAME: [&str; 11] = [
+            "root",
+            "state",
+            "temp",
+            "address",
+            "grpc",
+            "ttrpc",
+            "debug",
+            "metrics",
+            "oom_score",
+            "cgroup",
+            "imports",
+        ];
+        let other = main.toml.keys(&[]).into_iter().find(|key| !SAME.contains(key));
+        if other.is_none() && sources.len() == 1 {
+            return Ok(());
+        }
+        let beside = other.unwrap_or("imports");
+        let found = format!(
+            "{}: expected `version = 2` or later, found {} and {beside}",
+            self.observed.config,
+            main.version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
+        );
+        Err(condition::VERSION_ONE_PLUGINS.refusal(found))
+    }
+}
+
+/// What config.toml is to say.
+pub(super) struct ConfigPathEdit<'a> {
+    /// The directory of the registries.
+    pub(super) below: &'a HostPath,
+    /// What leaves.
+    pub(super) migrated: &'a Migrated,
+    /// Whose credentials stand there, if they do.
+    pub(super) credentials: Option<&'a declaration::Registry>,
+    /// The hosts that those are for.
+    pub(super) hosts: &'a [String],
+}
+
+impl ConfigPathEdit<'_> {
+    /// The edited file, and what it would be without us; `base` is that too.
+    pub(super) fn of(
+        &self,
+        observed: &ObservedHost,
+        base: Option<HostFile>,
+        sources: &[ConfigFile<'_>],
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
+        let Self { below, migrated, credentials, hosts } = self;
+        owner::check_main_file(observed)?;
+        let Some(version) = observed.version else {
+            let found = format!(
+                "{}: cannot edit it without the version of containerd, which does not run",
+                observed.config
+            );
+            return Err(condition::RUNTIME_UNKNOWN.refusal(found));
+        };
+        let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
+        // What a later file says is said last; containerd 1 takes it whole.
+        let whole = registry.drop_in.iter().filter(|_| version.major < 2);
+        let set = registry.config_path.iter().map(|(_, spot)| &spot.path);
+        let moved = migrated.spots.iter().map(|spot| &spot.path);
+        if let Some(path) = whole.chain(set).chain(moved).find(|path| **path != observed.config) {
+            return Err(drop_in_refusal(observed, path));
+        }
+        let mut main = MainFile::new(observed, version, base, sources, changes)?;
+        for path in &migrated.paths {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            main.edit(|toml| toml.without(&path))?;
+        }
+        let plugin = registry.config_path.as_ref().map_or(main.plugin(), |(_, spot)| spot.plugin);
+        let comment = format!(
+            "# image-swap keeps one directory per registry below {below}; they are read at every pull."
+        );
+        let path = ["plugins", plugin, "registry", "config_path"];
+        let value = string(below.as_str());
+        main.edit(|toml| {
+            if toml.str(&path) == Some(below.as_str()) {
+                return Ok(toml.text().to_owned());
+            }
+            toml.set(&path, &value, &[&comment])
+        })?;
+        for host in *hosts {
+            let Some(registry) = credentials else { break };
+            let table =
+                |key| ["plugins", plugin, "registry", "configs", host.as_str(), "auth", key];
+            let (username, password) = (registry.username.expose(), registry.password.expose());
+            main.edit(|toml| toml.set(&table("password"), &string(password), &[]))?;
+            main.edit(|toml| toml.set(&table("username"), &string(username), &[]))?;
+        }
+        // Read back before it counts.
+        if main.leaves()?.get(&path.map(str::to_owned)[..]) != Some(&value) {
+            return Err(main.cannot("expected config_path to be set, found that it is not"));
+        }
+        main.file(credentials.is_some())
+    }
+}
+
+/// `path` decides what an edit of the main file would be for.
+pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanRefusal {
+    let config = &observed.config;
+    let found = if observed.version.is_some_and(|version| version.major < 2) {
+        format!(
+            "{path}: containerd before 2.0 takes the whole table of the CRI plugin from this file, \
+             so an edit of {config} would have no effect"
+        )
+    } else {
+        format!("{path}: expected {config} alone to set up the registries, found them here")
+    };
+    condition::DROP_IN_HOLDS.refusal(found)
+}

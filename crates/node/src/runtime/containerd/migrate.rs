@@ -1,0 +1,178 @@
+//! What config.toml may not have beside `config_path`, said in `hosts.toml`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use image_swap_core::mirror::MirrorTable;
+use image_swap_text::toml::{self, Path, Toml, string};
+
+use crate::{
+    condition::{self, PlanRefusal},
+    files::HostFile,
+    observed::ObservedHost,
+    plan::builder::{MARK, PlanBuilder},
+    runtime::containerd::{
+        imports::ConfigFile,
+        registry::{EffectiveRegistry, Location},
+        settings::HostSettings,
+    },
+};
+
+/// What leaves config.toml, and what says the same below `certs.d`.
+#[derive(Default)]
+pub(super) struct Migrated {
+    /// The tables that leave.
+    pub(super) paths: Vec<Path>,
+    /// Where they stand.
+    pub(super) spots: Vec<Location>,
+    /// Files, relative to `certs.d`.
+    pub(super) files: BTreeMap<String, HostFile>,
+    /// The settings of the `tls` tables that leave, by host.
+    pub(super) tls: BTreeMap<String, HostSettings>,
+}
+
+/// What of `registry` has to leave; `hosts` have files of ours already.
+pub(super) fn migrate(
+    observed: &ObservedHost,
+    sources: &[ConfigFile<'_>],
+    registry: &EffectiveRegistry,
+    hosts: &BTreeSet<&str>,
+    declared: &MirrorTable,
+    changes: &mut PlanBuilder<'_>,
+) -> Result<Migrated, PlanRefusal> {
+    let mut migrated = Migrated::default();
+    // containerd 2 passes over tls tables.
+    let counts = observed.version.is_none_or(|version| version.major < 2);
+    for (host, spot) in registry.tls.iter().filter(|_| counts) {
+        let path = path(spot, &["configs", host, "tls"]);
+        let Some(toml) = at(sources, spot) else { continue };
+        migrated.tls.insert(host.clone(), HostSettings::of_tls(toml, &path));
+        let found = format!("{} has {}", spot.path, toml::shown(&path));
+        changes.note_case_for_edit(&spot.path, &condition::TLS_TABLE, &found);
+        migrated.paths.push(path);
+        migrated.spots.push(spot.clone());
+    }
+    let mut table = BTreeSet::new();
+    for (host, spot) in &registry.mirrors {
+        if table.insert(path(spot, &["mirrors"])) {
+            let found = format!("{} has a mirrors table", spot.path);
+            changes.note_case_for_edit(&spot.path, &condition::MIRRORS_TABLE, &found);
+            migrated.spots.push(spot.clone());
+        }
+        let name = if host == "*" { "_default" } else { host };
+        if hosts.contains(name) {
+            check_schemes(sources, host, spot, declared)?;
+            continue;
+        }
+        let Some(toml) = at(sources, spot) else { continue };
+        let endpoints = path(spot, &["mirrors", host, "endpoint"]);
+        let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+        let mut text = marker();
+        for endpoint in toml.strings(&endpoints) {
+            let Some((url, of_host)) = url(endpoint) else {
+                let found = format!(
+                    "{}: expected the URL of a mirror for {host}, found another text",
+                    spot.path
+                );
+                return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
+            };
+            let _ = write!(
+                text,
+                "\n[host.{}]\n  capabilities = [\"pull\", \"resolve\"]\n",
+                string(&url)
+            );
+            if url.matches('/').count() > 2 {
+                text.push_str("  override_path = true\n");
+            }
+            if let Some(settings) = migrated.tls.get(of_host) {
+                text = put(settings, &text, &["host", &url]);
+            }
+        }
+        if text == marker() {
+            text.push_str("\n[host]\n");
+        }
+        migrated.files.insert([name, "/hosts.toml"].concat(), HostFile::public(text));
+    }
+    migrated.paths.extend(table);
+    for (host, settings) in migrated.tls.iter().filter(|(host, _)| !hosts.contains(host.as_str())) {
+        // Docker Hub's registry is known to containerd by the name of Docker Hub.
+        let name = if host == "registry-1.docker.io" { "docker.io" } else { host };
+        if hosts.contains(name) {
+            continue;
+        }
+        let server = string(&["https://", host].concat());
+        let text = [&marker(), "server = ", &server, "\n\n[host]\n"].concat();
+        let text = put(settings, &text, &[]);
+        let name = [name, "/hosts.toml"].concat();
+        migrated.files.entry(name).or_insert_with(|| HostFile::public(text));
+    }
+    Ok(migrated)
+}
+
+/// Refuses to replace a mirror of `host` at a declared target by another scheme: plain HTTP and
+/// TLS are not served by the same port.
+pub(super) fn check_schemes(
+    sources: &[ConfigFile<'_>],
+    host: &str,
+    spot: &Location,
+    declared: &MirrorTable,
+) -> Result<(), PlanRefusal> {
+    let Some(toml) = at(sources, spot) else { return Ok(()) };
+    let endpoints = path(spot, &["mirrors", host, "endpoint"]);
+    let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+    let found: Vec<(String, &str)> = toml.strings(&endpoints).into_iter().filter_map(url).collect();
+    for target in declared.targets() {
+        let scheme = declared.scheme(target);
+        let mut of_target = found.iter().filter(|(_, host)| *host == target).peekable();
+        let is_other = of_target.peek().is_some()
+            && !of_target
+                .any(|(url, _)| url.strip_prefix(scheme).is_some_and(|it| it.starts_with(':')));
+        if is_other {
+            let found = format!(
+                "{}: expected {target} by {scheme} as declared, found another scheme for {host}",
+                spot.path
+            );
+            return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
+        }
+    }
+    Ok(())
+}
+
+/// Returns `text` with `settings` in the table at `path`.
+fn put(settings: &HostSettings, text: &str, path: &[&str]) -> String {
+    // A text of image-swap's own making takes every edit.
+    settings.put(text, path).unwrap_or_else(|_| text.to_owned())
+}
+
+fn marker() -> String {
+    [MARK, "from what config.toml said; changes are overwritten.\n"].concat()
+}
+
+fn path(spot: &Location, keys: &[&str]) -> Path {
+    ["plugins", spot.plugin, "registry"].iter().chain(keys).map(|&key| key.to_owned()).collect()
+}
+
+fn at<'a, 'b>(sources: &'a [ConfigFile<'b>], spot: &Location) -> Option<&'a Toml<'b>> {
+    sources.iter().find(|source| source.path == spot.path).map(|source| &source.toml)
+}
+
+/// An endpoint of the mirrors table as a URL with its scheme, and its host; a path
+/// is used as it is there. Source: containerd 1.7, `addDefaultScheme`.
+fn url(endpoint: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = match endpoint.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+        Some(_) => return None,
+        None => {
+            let name = endpoint.split(['/', ':']).next().unwrap_or_default();
+            let local = name == "localhost" || name.starts_with("127.");
+            (if local { "http" } else { "https" }, endpoint)
+        }
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    let odd =
+        host.is_empty() || rest.contains(['?', '#', '@']) || rest.contains(char::is_whitespace);
+    // A bare slash means the root there, which hosts.toml has no words for.
+    (!odd && rest.len() != host.len() + 1).then(|| ([scheme, "://", rest].concat(), host))
+}

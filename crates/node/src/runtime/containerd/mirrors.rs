@@ -1,0 +1,173 @@
+//! The mirrors table of config.toml: how it was done, and as the page prints it.
+
+use image_swap_core::{
+    mirror::{Endpoint, Fallback},
+    render::{CONTAINERD_MIRRORS, ConfigVersion, EndpointForm, OVER_HTTP, Options},
+};
+use image_swap_text::toml::{Leaves, Toml};
+
+use crate::{
+    condition::{self, PlanRefusal},
+    desired::{ConfigForm, DesiredConfig},
+    observed::ObservedHost,
+    plan::{HostPlan, builder::PlanBuilder},
+    runtime::{
+        containerd::{
+            imports,
+            main_file::{MainFile, drop_in_refusal},
+            migrate,
+            registry::EffectiveRegistry,
+        },
+        kind::Version,
+    },
+};
+
+/// The versions whose CRI plugin does not start with the table.
+const KILLED: [Version; 2] = [Version::new(2, 2, 0), Version::new(2, 2, 1)];
+/// The version for which containerd announces its removal (`RELEASES.md` of 2.4.2).
+const REMOVED: Version = Version::new(2, 7, 0);
+
+pub(super) fn plan(
+    desired: &DesiredConfig<'_>,
+    observed: &ObservedHost,
+) -> Result<HostPlan, PlanRefusal> {
+    let mut changes = PlanBuilder::new(observed, desired)?;
+    let base = changes.base(&observed.config);
+    let without_us = imports::without_us(observed, base.as_ref());
+    let sources = imports::read(&without_us)?;
+    imports::version_check(observed, &sources, &mut changes)?;
+    let version = version(desired, observed)?;
+    let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
+    if let Some((value, spot)) = &registry.config_path {
+        let found = format!("{}: expected no config_path, found {value}", spot.path);
+        return Err(condition::MIRRORS_BESIDE_CONFIG_PATH.refusal(found));
+    }
+    if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
+        return Err(drop_in_refusal(observed, path));
+    }
+    let mut main = MainFile::new(observed, version, base, &sources, &mut changes)?;
+    let options = Options {
+        endpoint: if desired.form == ConfigForm::Page {
+            EndpointForm::Page
+        } else {
+            EndpointForm::Url
+        },
+        config_version: if main.version == 2 { ConfigVersion::Two } else { ConfigVersion::Three },
+        ..desired.options()
+    };
+    let mut rendered = CONTAINERD_MIRRORS.render(desired.declaration, options);
+    // Its own speak of flags that are none of this command's.
+    rendered.notes.retain(|note| *note == OVER_HTTP);
+    rendered.notes.push(match desired.form {
+        ConfigForm::Page => {
+            "no standard registry answers these endpoints, which lack /v2/: use the form certs-d"
+        }
+        _ => "the registry itself is asked after its mirrors",
+    });
+    let (block, secret) =
+        rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
+    let wanted = Toml::parse(block).map_err(|error| main.cannot(&error.to_string()))?.leaves();
+
+    let declared = desired.declaration.mirrors();
+    for (host, spot) in &registry.mirrors {
+        let table = ["plugins", spot.plugin, "registry", "mirrors", host];
+        if !wanted.keys().any(|path| path.iter().zip(table).all(|(key, of)| key == of)) {
+            continue;
+        }
+        if spot.path != observed.config {
+            return Err(drop_in_refusal(observed, &spot.path));
+        }
+        migrate::check_schemes(&sources, host, spot, declared)?;
+        let found = format!("{} has mirrors for {host}", spot.path);
+        changes.note_case_for_edit(&spot.path, &condition::MIRRORS_FOREIGN, &found);
+        main.edit(|toml| toml.without(&table))?;
+    }
+    let lost = lost(desired, version);
+    if !lost.is_empty() {
+        let found = format!("{} does not say {}", observed.config, lost.join(", "));
+        changes.note_case(&condition::MIRRORS_TRUST, &found);
+    }
+    tables(&mut main, block, &wanted, desired.form)?;
+    let (file, base) = main.file(secret)?;
+    if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
+        changes.edited(observed.config.clone(), file, base);
+    }
+    let is_read = observed.files.file(&observed.config).is_some();
+    let hosts = declared.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
+    let url = |endpoint: &Endpoint| match desired.form {
+        ConfigForm::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
+        _ => declared.api_url(endpoint),
+    };
+    let hosts = hosts.map(|(host, endpoints)| (host, endpoints.iter().map(url).collect()));
+    let rows = changes.rows(hosts, is_read, |_| observed.config.clone());
+    changes.plan_of(rendered, rows)
+}
+
+/// The version of containerd, if it takes the table.
+fn version(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Version, PlanRefusal> {
+    if desired.fallback == Fallback::Never {
+        let found = format!("expected fallback upstream in the form {}, found never", desired.form);
+        return Err(condition::MIRRORS_NEVER.refusal(found));
+    }
+    let Some(version) = observed.version else {
+        let found = "cannot edit config.toml without the version of containerd, which does not run";
+        return Err(condition::MIRRORS_UNKNOWN.refusal(found));
+    };
+    if KILLED.contains(&version) || version >= REMOVED {
+        let found = format!("expected a containerd that takes a mirrors table, found {version}");
+        return Err(condition::MIRRORS_KILL.refusal(found));
+    }
+    Ok(version)
+}
+
+/// What is declared, and cannot be told so.
+fn lost(desired: &DesiredConfig<'_>, version: Version) -> Vec<&'static str> {
+    let Some(registry) = &desired.declaration.registry else { return Vec::new() };
+    let page = desired.form == ConfigForm::Page;
+    let all = [
+        ("CA_CERT", !registry.ca.is_empty()),
+        ("INSECURE", registry.insecure && (page || version.major >= 2)),
+        ("USERNAME and PASSWORD", !registry.username.is_empty() && page),
+    ];
+    all.into_iter().filter(|(_, lost)| *lost).map(|(key, _)| key).collect()
+}
+
+/// Puts the tables in: as they are printed where nothing stands in the way, else
+/// value by value.
+fn tables(
+    main: &mut MainFile<'_>,
+    block: &str,
+    wanted: &Leaves,
+    form: ConfigForm,
+) -> Result<(), PlanRefusal> {
+    let mut expected = main.leaves()?;
+    expected.extend(wanted.clone());
+    // The page has two blank lines before what was added.
+    let blank = if form == ConfigForm::Page { "\n" } else { "" };
+    let mut appended = String::new();
+    main.edit(|toml| {
+        appended = toml.appended(&[blank, block].concat());
+        Ok(toml.text().to_owned())
+    })?;
+    let as_printed = Toml::parse(&appended).is_ok_and(|toml| covers(&toml.leaves(), &expected));
+    if as_printed {
+        main.text = appended;
+        return Ok(());
+    }
+    for (path, value) in wanted {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        main.edit(|toml| toml.set(&path, value, &[]))?;
+    }
+    if covers(&main.leaves()?, &expected) {
+        Ok(())
+    } else {
+        Err(main.cannot("expected the mirrors to be set, found that they are not"))
+    }
+}
+
+/// Whether `found` says all that `expected` does; a table that was empty may not be now.
+fn covers(found: &Leaves, expected: &Leaves) -> bool {
+    let is_there =
+        |path: &Vec<String>, value: &String| found.get(path) == Some(value) || value == "{}";
+    expected.iter().all(|(path, value)| is_there(path, value))
+}

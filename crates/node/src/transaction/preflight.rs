@@ -1,0 +1,195 @@
+//! Runs the new configuration in a sandbox: a containerd of its own.
+//!
+//! `containerd config dump` accepts configurations whose CRI plugin then does
+//! not load (`mirrors cannot be set when config_path is provided`), so a
+//! containerd is started with it: its own root, state and sockets, and no
+//! container. The kernel kills it if image-swap ends first.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cri::{self, CriClient},
+    files::HostPath,
+    host::{
+        Host,
+        write::{Access, make_directory, replace, stage},
+    },
+    observe::HostObservation,
+    transaction::{
+        command::{PAUSE, tail},
+        error::RestartError,
+        sandbox_config::SandboxConfig,
+    },
+};
+
+/// The program that runs.
+const PROGRAM: &str = "containerd";
+/// The time for a containerd without containers to start.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Returns the directory of the sandbox.
+fn dir() -> HostPath {
+    Host::state().join("trial")
+}
+
+/// Removes the files that a killed run left.
+pub(crate) fn clean(host: &Host) {
+    if let Ok(dir) = host.at(&dir()) {
+        // The next preflight reports files that stay.
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+/// Checks that the CRI of a containerd starts with `file` as its configuration.
+pub(super) fn preflight(
+    host: &Host,
+    seen: &HostObservation,
+    file: &crate::HostFile,
+) -> Result<(), RestartError> {
+    let program =
+        seen.daemon.program.clone().ok_or(RestartError::NoProgram { program: PROGRAM })?;
+    let trial = Sandbox::make(host)?;
+    let dump = trial.dump(host, &program, &seen.observed.config, file)?;
+    let private = SandboxConfig::new(dir().as_str());
+    let config = private
+        .moved(&dump)
+        .map_err(|error| RestartError::Unreadable { program: PROGRAM, said: error.to_string() })?;
+    replace(&trial.dir.join("config.toml"), config.as_bytes(), Access::ours(0o600))
+        .map_err(RestartError::io("write the configuration of a trial"))?;
+    let mut running = trial.start(host, &program, &private)?;
+    let answer = running.answers();
+    drop(running);
+    answer
+}
+
+/// The files of a sandbox, which are removed with it.
+struct Sandbox {
+    dir: PathBuf,
+}
+
+/// The containerd of a sandbox.
+struct SandboxProcess<'t> {
+    trial: &'t Sandbox,
+    child: Child,
+}
+
+impl Sandbox {
+    fn make(host: &Host) -> Result<Self, RestartError> {
+        let doing = || RestartError::io(format!("make {}", dir()));
+        clean(host);
+        let dir = host.at(&dir()).map_err(doing())?;
+        make_directory(&dir, 0o700).map_err(doing())?;
+        Ok(Self { dir })
+    }
+
+    /// The configuration with everything that it imports, as containerd has it.
+    /// Imports are found from where the file is, so it is put beside that.
+    fn dump(
+        &self,
+        host: &Host,
+        program: &str,
+        config: &HostPath,
+        file: &crate::HostFile,
+    ) -> Result<String, RestartError> {
+        let mut place = host.at(config).map_err(RestartError::io(format!("find {config}")))?;
+        if place.parent().is_none_or(|parent| !parent.is_dir()) {
+            place = self.dir.join(config.name());
+        }
+        let beside = stage(&place, &file.bytes, Access::ours(0o600))
+            .map_err(RestartError::io(format!("write a file beside {config}")))?;
+        let output = host
+            .command(program)
+            .arg("--config")
+            .arg(host.root().seen(beside.beside()))
+            .args(["config", "dump"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(RestartError::io(format!("run {program}")))?;
+        if !output.status.success() {
+            let said = tail(&String::from_utf8_lossy(&output.stderr));
+            return Err(RestartError::Unreadable { program: PROGRAM, said });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn start(
+        &self,
+        host: &Host,
+        program: &str,
+        private: &SandboxConfig,
+    ) -> Result<SandboxProcess<'_>, RestartError> {
+        let log = File::create(self.dir.join("log")).map_err(RestartError::io("write a log"))?;
+        let child = host
+            .killed_with_parent(program)
+            // These win over any file.
+            .args(["--config", &private.path("config.toml")])
+            .args(["--root", &private.path("root"), "--state", &private.path("state")])
+            .args(["--address", &private.path("c.sock"), "--log-level", "info"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(RestartError::io(format!("run {program}")))?;
+        Ok(SandboxProcess { trial: self, child })
+    }
+}
+
+impl SandboxProcess<'_> {
+    /// Waits for the CRI of the sandbox.
+    fn answers(&mut self) -> Result<(), RestartError> {
+        let start = Instant::now();
+        loop {
+            let found = match self.ask() {
+                Ok(()) => return Ok(()),
+                // Plugins are loaded before anything is served.
+                Err(error) if error.is_dead_plugin() => return Err(self.refused(&error)),
+                Err(error) => error,
+            };
+            let ended = self.child.try_wait().map_err(RestartError::io("look after a trial"))?;
+            if ended.is_some() || start.elapsed() >= DEADLINE {
+                return Err(self.refused(&found));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn ask(&self) -> Result<(), cri::Error> {
+        let mut client = CriClient::connect(&self.trial.dir.join("c.sock"))?;
+        client.version()?;
+        client.images().map(drop)
+    }
+
+    /// Why, in containerd's own words where it has some. Its log shows the
+    /// configuration, with credentials, so only its complaints are read.
+    fn refused(&self, error: &cri::Error) -> RestartError {
+        let log = fs::read(self.trial.dir.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let complaints = log.lines().filter(|line| {
+            line.contains("level=fatal")
+                || line.starts_with("containerd: ")
+                || (line.contains("failed to load plugin") && line.contains("cri"))
+        });
+        let said = tail(&complaints.collect::<Vec<_>>().join("\n"));
+        RestartError::Preflight { said: if said.is_empty() { error.to_string() } else { said } }
+    }
+}
+
+impl Drop for SandboxProcess<'_> {
+    fn drop(&mut self) {
+        // It has no container.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}

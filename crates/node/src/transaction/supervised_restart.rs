@@ -1,0 +1,162 @@
+//! A restart that is rolled back unless the runtime is healthy afterwards.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    host::{Host, lock::Lock},
+    observe::daemon::RuntimeEndpoint,
+    runtime::kind::ContainerRuntime,
+    transaction::{
+        HostChange, Progress, command,
+        error::{FinalState, RestartError},
+        journal::{self, RollbackPlan, UndoStep},
+        preflight,
+        rollback::roll_back,
+        runtime_health,
+        watchdog::{COMMIT, COMMITTED, READY, ROLLBACK, ROLLED_BACK, summary},
+    },
+};
+
+/// The verb of image-swap that is the watchdog.
+const VERB: [&str; 2] = ["node", "guard"];
+/// The time for which the watchdog waits for a word: longer than everything that is done meanwhile.
+const PATIENCE: Duration = Duration::from_mins(6);
+
+/// A change that is not committed yet, and its watchdog.
+pub(crate) struct SupervisedRestart<'a> {
+    host: &'a Host,
+    order: RollbackPlan,
+    place: RuntimeEndpoint,
+    image: Option<String>,
+    known: String,
+    guard: Child,
+    stream: UnixStream,
+}
+
+impl<'a> SupervisedRestart<'a> {
+    /// Tries the configuration that the plan makes, and starts the watchdog. Nothing of the
+    /// host has changed when this returns.
+    pub(super) fn begin(change: &HostChange<'a>) -> Result<Self, RestartError> {
+        let HostChange { host, lock, plan, seen, restarting, progress } = *change;
+        let runtime = seen.observed.runtime;
+        let config = &seen.observed.config;
+        let file = plan.written(config).or_else(|| seen.observed.files.file(config));
+        if let (ContainerRuntime::Containerd, Some(file)) = (runtime, file) {
+            progress("trying the new configuration with a containerd of its own");
+            preflight::preflight(host, seen, file)?;
+        }
+        let place = seen.daemon.place();
+        let (image, known) = runtime_health::choose(&place, restarting.image.as_deref());
+        progress(&known);
+        let command = restarting.command.clone().unwrap_or_else(|| command::default(host, runtime));
+        let undo = plan.undo(&seen.observed);
+        let order = RollbackPlan {
+            root: host.root().path().to_owned(),
+            undo: undo.iter().filter_map(|step| UndoStep::of(step, plan)).collect(),
+            config: seen.observed.config.clone(),
+            command,
+            socket: place.socket.clone(),
+            cri: place.cri,
+            pid: place.pid,
+            seconds: PATIENCE.as_secs(),
+            restart: false,
+        };
+        journal::write(host, &order)
+            .map_err(RestartError::io(format!("write {}", journal::path())))?;
+        let armed = arm(&order, lock).inspect_err(|_| {
+            // Nothing was changed yet.
+            let _ = journal::remove(host);
+        });
+        let (guard, stream) = armed?;
+        Ok(Self { host, order, place, image, known, guard, stream })
+    }
+
+    /// Restarts the runtime, and waits until it answers and pulls. Returns facts about that.
+    pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, RestartError> {
+        let ended = self.guard.try_wait().map_err(RestartError::io("look after the guard"))?;
+        if let Some(status) = ended {
+            return Err(RestartError::Unguarded { found: format!("it ended ({status})") });
+        }
+        command::run(self.host, &self.order.command)?;
+        told("waiting for the runtime to answer");
+        runtime_health::wait(&self.place).map_err(|found| RestartError::Away { found })?;
+        let Some(image) = &self.image else {
+            return Ok(format!("the runtime answers again; {}", self.known));
+        };
+        runtime_health::pull(&self.place, image)
+            .map_err(|source| RestartError::NoPull { image: image.clone(), source })?;
+        Ok(format!("the runtime answers again, and pulls {image}"))
+    }
+
+    /// Commits the change, unless it was rolled back just now.
+    pub(crate) fn commit(mut self) -> Result<(), FinalState> {
+        let said = self.exchange(COMMIT);
+        let _ = self.guard.wait();
+        match said.unwrap_or_default().trim_end() {
+            COMMITTED => Ok(()),
+            // The watchdog was killed, perhaps during a rollback.
+            "" => Err(self.roll_back_here()),
+            said => Err(left(said)),
+        }
+    }
+
+    /// Rolls the change back, and returns the state of the host.
+    pub(crate) fn roll_back(mut self) -> FinalState {
+        let early = self.guard.try_wait().is_ok_and(|ended| ended.is_some());
+        let said = self.exchange(ROLLBACK);
+        let _ = self.guard.wait();
+        match said.unwrap_or_default().trim_end() {
+            // The watchdog was killed; roll back in this process instead.
+            "" => self.roll_back_here(),
+            ROLLED_BACK if early => self.roll_back_here(),
+            said => left(said),
+        }
+    }
+
+    /// Rolls back in this process.
+    fn roll_back_here(&self) -> FinalState {
+        left(&summary(roll_back(self.host, &self.order)))
+    }
+
+    /// Sends a word to the watchdog and returns its answer.
+    fn exchange(&mut self, word: &str) -> std::io::Result<String> {
+        // An answer from before the end of the watchdog is still to be read.
+        let _ = writeln!(self.stream, "{word}");
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        let mut said = String::new();
+        BufReader::new(&self.stream).read_line(&mut said)?;
+        Ok(said)
+    }
+}
+
+/// Returns the state of a host after the watchdog answered `said`.
+fn left(said: &str) -> FinalState {
+    if said == ROLLED_BACK { FinalState::AsItWas } else { FinalState::Broken(said.to_owned()) }
+}
+
+fn arm(order: &RollbackPlan, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
+    let io = || RestartError::io("start the process that takes changes back");
+    let (mut ours, theirs) = UnixStream::pair().map_err(io())?;
+    let guard = Command::new("/proc/self/exe")
+        .args(VERB)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(lock.share().map_err(io())?)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(io())?;
+    let order = serde_json::to_string(order).map_err(|error| io()(error.into()))?;
+    let mut answer = String::new();
+    writeln!(ours, "{order}")
+        .and_then(|()| ours.set_read_timeout(Some(runtime_health::ALIVE)))
+        .and_then(|()| BufReader::new(&ours).read_line(&mut answer))
+        .map_err(io())?;
+    if answer.trim_end() != READY {
+        return Err(RestartError::Unguarded { found: format!("{:?}", answer.trim_end()) });
+    }
+    Ok((guard, ours))
+}

@@ -1,0 +1,81 @@
+//! Steps back: made of the steps of a plan, and compared with the host before they are applied.
+
+use crate::{
+    files::{HostEntry, HostFile, HostPath},
+    host::Host,
+    ledger::{OriginalFile, WrittenFile},
+    plan::{
+        HostPlan, PlannedStep,
+        revert::{self, RestoredFile},
+    },
+    transaction::journal::UndoStep,
+};
+
+impl UndoStep {
+    /// `step`, which takes back something of `plan`, if it is one that changes files.
+    pub(super) fn of(step: &PlannedStep, plan: &HostPlan) -> Option<Self> {
+        let file = |path: &HostPath, before: Option<&HostFile>| {
+            let written = plan.steps.iter().filter_map(|step| match step {
+                PlannedStep::Write { path: found, file } if found == path => {
+                    Some(file.bytes[..].into())
+                }
+                _ => None,
+            });
+            Self::File {
+                path: path.clone(),
+                before: OriginalFile::of(before),
+                ours: written.collect(),
+            }
+        };
+        Some(match step {
+            PlannedStep::MakeDirectory { path, mode } => {
+                Self::MakeDirectory { path: path.clone(), mode: *mode }
+            }
+            PlannedStep::Write { path, file: before } => file(path, Some(before)),
+            PlannedStep::Remove { path } => file(path, None),
+            PlannedStep::RemoveDirectory { path } => Self::RemoveDirectory { path: path.clone() },
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => return None,
+        })
+    }
+
+    /// What is left to do of it on `host`.
+    ///
+    /// # Errors
+    /// Why the file stays as somebody else has made it meanwhile.
+    pub(super) fn step(&self, host: &Host) -> Result<Option<PlannedStep>, String> {
+        let (path, before, ours) = match self.clone() {
+            Self::MakeDirectory { path, mode } => {
+                return Ok(Some(PlannedStep::MakeDirectory { path, mode }));
+            }
+            Self::RemoveDirectory { path } => {
+                return Ok(Some(PlannedStep::RemoveDirectory { path }));
+            }
+            Self::File { path, before, ours } => (path, before, ours),
+        };
+        let stays = |why: &str| format!("{path} was changed meanwhile, and stays: {why}");
+        let now = match host.stat(&path) {
+            HostEntry::Absent => None,
+            HostEntry::File(file) => Some(file),
+            _ => return Err(stays("it is no regular file")),
+        };
+        let put = |file: Option<HostFile>| match file {
+            Some(file) => PlannedStep::Write { path: path.clone(), file },
+            None => PlannedStep::Remove { path: path.clone() },
+        };
+        let was = before.file();
+        Ok(match now {
+            now if now == was => None,
+            Some(now) if was.as_ref().is_none_or(|was| was.bytes != now.bytes) => {
+                if ours.is_empty() {
+                    return Err(stays("it had been removed"));
+                }
+                match revert::revert(&path, &WrittenFile { before, ours }, &now) {
+                    RestoredFile::Remove => Some(put(None)),
+                    RestoredFile::Write { file, .. } => (file != now).then(|| put(Some(file))),
+                    RestoredFile::Stays(why) => return Err(stays(&why)),
+                }
+            }
+            _ => Some(put(was)),
+        })
+    }
+}

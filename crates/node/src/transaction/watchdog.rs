@@ -1,0 +1,215 @@
+//! The process that rolls a change back unless the change is committed in time.
+//!
+//! It is image-swap itself in a session of its own, so that neither Ctrl-C nor the end of the
+//! terminal reaches it. Its standard input is a socket to the process that makes the change. It
+//! reads the rollback plan there, answers `ready`, and waits for a word. `commit` ends it.
+//! `rollback` starts the rollback, and so do the end of the other process, silence, and SIGTERM,
+//! by which a service manager ends all processes of a unit. Its standard output is the lock of
+//! the host, which so stays taken until it has finished.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net},
+    time::Duration,
+};
+
+use rustix::process::setsid;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
+    net::UnixStream,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
+
+use crate::{
+    files::HostPath,
+    host::{
+        Host,
+        root::Root,
+        write::{Access, replace},
+    },
+    transaction::{
+        journal::{self, RollbackPlan},
+        rollback::roll_back,
+    },
+};
+
+/// The answer of the watchdog once it waits.
+pub(super) const READY: &str = "ready";
+/// The word that ends the watchdog: the change is good.
+pub(super) const COMMIT: &str = "commit";
+/// The answer to [`COMMIT`].
+pub(super) const COMMITTED: &str = "committed";
+/// The word for a rollback.
+pub(super) const ROLLBACK: &str = "rollback";
+/// The answer after a rollback that restored everything.
+pub(super) const ROLLED_BACK: &str = "rolled-back";
+
+/// Returns the path of the report of a rollback without a listener.
+pub(crate) fn report() -> HostPath {
+    Host::state().join("taken-back")
+}
+
+impl Host {
+    /// What was taken back when nobody listened any more, and why: news for whoever
+    /// looks next. The next change that is made takes it away.
+    pub fn rolled_back(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
+/// Runs the watchdog; image-swap starts itself for it.
+///
+/// # Errors
+/// If standard input is not the socket, or the host cannot be restored.
+pub fn run() -> io::Result<()> {
+    // Fails for the leader of a session, which does as well.
+    let _ = setsid();
+    let stream = net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let watched = runtime.block_on(watch(stream))?;
+    let Some(PendingRollback { order, host, mut stream, why }) = watched else { return Ok(()) };
+    let words = summary(roll_back(&host, &order)).replace('\n', " ");
+    // The other process may have ended.
+    let told = runtime.block_on(say(&mut stream, &words));
+    if why.is_some() || told.is_err() {
+        let words = if words == ROLLED_BACK { "done" } else { &words };
+        let why = why.unwrap_or("it was asked to");
+        let text = format!("Everything was taken back, since {why}: {words}\n");
+        let path = host.at(&report())?;
+        replace(&path, text.as_bytes(), Access::ours(0o600))?;
+    }
+    Ok(())
+}
+
+/// A host that is to be rolled back.
+struct PendingRollback {
+    order: RollbackPlan,
+    host: Host,
+    stream: BufStream<UnixStream>,
+    /// The reason; `None` if the other process sent the word.
+    why: Option<&'static str>,
+}
+
+/// Waits for a word; returns `None` if the change was committed.
+async fn watch(stream: net::UnixStream) -> io::Result<Option<PendingRollback>> {
+    // From here on these signals do not end the process.
+    let mut terminate = signal(SignalKind::terminate())?;
+    for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    let mut stream = BufStream::new(UnixStream::from_std(stream)?);
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let order: RollbackPlan = serde_json::from_str(&line).map_err(io::Error::other)?;
+    let host = Host::new(Root::new(&order.root)?);
+    say(&mut stream, READY).await?;
+    let patience = Duration::from_secs(order.seconds);
+    let why = match word(&mut stream, &mut terminate, patience).await {
+        WatchdogWord::Commit => {
+            let removed = journal::remove(&host);
+            let words = removed.map_or_else(|error| error.to_string(), |()| COMMITTED.to_owned());
+            say(&mut stream, &words).await?;
+            return Ok(None);
+        }
+        WatchdogWord::Rollback => None,
+        WatchdogWord::Ended => Some("the process that changed the host had ended"),
+        WatchdogWord::Silence => Some("the process that changed the host did not finish in time"),
+        WatchdogWord::Terminated => Some("it was told to end by SIGTERM"),
+    };
+    Ok(Some(PendingRollback { order, host, stream, why }))
+}
+
+async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
+    stream.write_all([word, "\n"].concat().as_bytes()).await?;
+    stream.flush().await
+}
+
+/// The word or event that ends the wait.
+enum WatchdogWord {
+    Commit,
+    Rollback,
+    Ended,
+    Silence,
+    Terminated,
+}
+
+async fn word(
+    stream: &mut BufStream<UnixStream>,
+    terminate: &mut Signal,
+    patience: Duration,
+) -> WatchdogWord {
+    let mut line = String::new();
+    tokio::select! {
+        heard = timeout(patience, stream.read_line(&mut line)) => match heard {
+            Err(_) => WatchdogWord::Silence,
+            Ok(_) if line.trim_end() == COMMIT => WatchdogWord::Commit,
+            Ok(_) if line.trim_end() == ROLLBACK => WatchdogWord::Rollback,
+            // The other end is gone, in the middle of a word perhaps.
+            Ok(_) => WatchdogWord::Ended,
+        },
+        _ = terminate.recv() => WatchdogWord::Terminated,
+    }
+}
+
+/// Returns the answer of the watchdog after a rollback.
+pub(super) fn summary(rolled_back: Result<Vec<String>, String>) -> String {
+    match rolled_back {
+        Ok(stays) if stays.is_empty() => ROLLED_BACK.to_owned(),
+        Ok(stays) => stays.join("; "),
+        Err(why) => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use rustix::process::{Signal as Kind, getpid, kill_process};
+
+    use super::*;
+
+    /// Returns the word that the watchdog reads after `speak`.
+    fn heard(speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
+        heard_within(Duration::MAX, speak)
+    }
+
+    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let mut stream = BufStream::new(UnixStream::from_std(ours).unwrap());
+            let mut terminate = signal(SignalKind::terminate()).unwrap();
+            speak(theirs);
+            word(&mut stream, &mut terminate, patience).await
+        })
+    }
+
+    #[test]
+    fn every_word_but_commit_starts_a_rollback() {
+        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), WatchdogWord::Commit));
+        assert!(matches!(
+            heard(|mut s| s.write_all(b"rollback\n").unwrap()),
+            WatchdogWord::Rollback
+        ));
+        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), WatchdogWord::Ended));
+        assert!(matches!(heard(drop), WatchdogWord::Ended));
+        let mut open = None;
+        let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
+        assert!(matches!(silence, WatchdogWord::Silence));
+        let terminate = |stream| {
+            kill_process(getpid(), Kind::TERM).unwrap();
+            open = Some(stream);
+        };
+        assert!(matches!(heard(terminate), WatchdogWord::Terminated));
+    }
+
+    #[test]
+    fn name_of_the_report_stays() {
+        assert_eq!(report().as_str(), "/var/lib/image-swap/node/taken-back");
+    }
+}

@@ -1,0 +1,167 @@
+//! A whole cluster for one test.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use image_swap_testbed::{
+    ControlPlane, Credentials, HelmMajor, Live, Node, NodeOptions, Options, Parts, Product,
+    Recorder, Registry, Turn,
+};
+use tempfile::TempDir;
+
+use crate::{
+    program::Program,
+    registry::{BASE_PATH, Company, HARBOR, PUBLIC},
+};
+
+/// A cluster, a registry and Helm. The chart is not installed yet.
+#[derive(Debug)]
+pub struct HelmCluster {
+    // Dropped in this order: clients before servers, and the turn last.
+    /// The node.
+    pub node: Node,
+    /// The control plane.
+    pub control_plane: ControlPlane,
+    /// The company's registry, [`HARBOR`].
+    pub registry: Registry,
+    /// The recorder of connections to the public registries, [`PUBLIC`].
+    pub public: Recorder,
+    /// The program in the chart's image.
+    pub program: Program,
+    /// The packed chart.
+    pub chart: PathBuf,
+    pub(crate) parts: Parts,
+    helm: Live,
+    folder: TempDir,
+    _turn: Turn,
+}
+
+/// The options of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct HelmClusterOptions {
+    /// The only user of the registry; `None` for a registry that anyone may use.
+    pub credentials: Option<Credentials>,
+    /// True if the API server writes an audit log, [`HelmCluster::audit_log`].
+    pub audit: bool,
+}
+
+/// The audit policy: every request for pods, without bodies.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    resources: [{group: '', resources: [pods]}]
+  - level: None
+";
+const AUDIT_LOG: &str = "audit.log";
+
+/// Returns the folder of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+impl HelmCluster {
+    /// Starts everything, with a registry that anyone may use.
+    ///
+    /// # Errors
+    /// A part or the image under test is missing, or a server does not start.
+    pub fn start() -> Result<Self> {
+        Self::start_with(HelmClusterOptions::default())
+    }
+
+    /// Starts everything, and returns when all of it is ready.
+    ///
+    /// # Errors
+    /// A part or the image under test is missing, or a server does not start.
+    pub fn start_with(options: HelmClusterOptions) -> Result<Self> {
+        let turn = Turn::take()?;
+        say("starting the registry");
+        let parts = Parts::present()?;
+        let product = Product::find(&root())?;
+        let folder = tempfile::Builder::new().prefix("image-swap-e2e-").tempdir()?;
+        let program = Program::unpack(&product, &folder.path().join("root"))?;
+        let company = Company::start(&parts, options.credentials)?;
+        let repository = format!("{BASE_PATH}/image-swap");
+        company.registry.push_product(&repository, env!("CARGO_PKG_VERSION"), &product)?;
+        let public = Recorder::start(&PUBLIC)?;
+        say("starting the control plane and the node");
+        let mut servers = Options::complete();
+        if options.audit {
+            let policy = folder.path().join("audit-policy.yaml");
+            fs::write(&policy, AUDIT_POLICY)?;
+            let log = folder.path().join(AUDIT_LOG);
+            servers.api_server_flags = vec![
+                format!("--audit-policy-file={}", policy.display()),
+                format!("--audit-log-path={}", log.display()),
+            ];
+        }
+        let control_plane = ControlPlane::start(&parts, &servers)?;
+        let mut hosts = public.hosts();
+        hosts.push((HARBOR.to_owned(), company.registry.listens().ip()));
+        let node = Node::start(&parts, &control_plane, &NodeOptions { name: None, hosts })?;
+        company.set_up(&program, &node)?;
+        let helm = Live::new(parts.helm()?, HelmMajor::Four, control_plane.kubeconfig())?;
+        let chart = helm.helm().package(&root().join("charts/image-swap"), folder.path())?;
+        let registry = company.registry;
+        let cluster = Self {
+            node,
+            control_plane,
+            registry,
+            public,
+            program,
+            chart,
+            parts,
+            helm,
+            folder,
+            _turn: turn,
+        };
+        cluster.prepare_shell()?;
+        say("the cluster is ready");
+        Ok(cluster)
+    }
+
+    /// Returns Helm 4 for this cluster.
+    pub const fn helm(&self) -> &Live {
+        &self.helm
+    }
+
+    /// Returns the working folder of the shell, which holds the packed chart.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the file with the audit log: one event in JSON a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder().join(AUDIT_LOG)
+    }
+
+    /// Writes a file into [`Self::folder`] and returns its path.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.folder().join(name);
+        fs::write(&path, content).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+
+    /// Prints the next step, past the test harness, which keeps output of passing tests.
+    pub fn step(&self, name: &str) {
+        say(name);
+    }
+}
+
+/// Prints a step with the seconds since the first one.
+pub(crate) fn say(step: &str) {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let seconds = FIRST.elapsed().as_secs();
+    let _ = std::io::stderr().write_all(format!("  {seconds:>4} s  {step}\n").as_bytes());
+}

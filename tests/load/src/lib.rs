@@ -1,0 +1,28 @@
+//! The load generator of the benchmarks.
+//!
+//! A [`LoadClient`] sends requests one after the other. [`closed`] runs several of them and
+//! counts answers, [`open`] sends at a given rate and measures latencies. [`http`] has
+//! clients of an admission server, and [`constant`] a server to compare it with.
+
+pub mod constant;
+pub mod http;
+mod loops;
+pub mod sample;
+pub mod statistics;
+
+use std::error::Error;
+
+use tokio::runtime::{Builder, Runtime};
+
+pub use self::loops::{LoadClient, OpenRound, closed, open};
+
+/// The result of a step of a benchmark.
+pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Returns a runtime with `workers` threads.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn runtime(workers: usize) -> Outcome<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
+}

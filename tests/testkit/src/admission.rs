@@ -1,0 +1,68 @@
+//! Objects of the cluster's API.
+
+use serde_json::{Value, json};
+
+/// The `uid` of each review.
+pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+
+/// Returns a container with nothing but its name and image.
+pub fn container(name: &str, image: &str) -> Value {
+    json!({ "name": name, "image": image })
+}
+
+/// Returns a pod with one container for each pair of name and image.
+pub fn pod(name: &str, containers: &[(&str, &str)]) -> Value {
+    let containers = containers.iter().map(|(name, image)| container(name, image));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": { "containers": containers.collect::<Vec<_>>() },
+    })
+}
+
+/// Returns a review of a pod in the namespace `shop`. `operation` is that of the request,
+/// such as `CREATE`. `old_object` is null for a new pod.
+pub fn review(operation: &str, object: &Value, old_object: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": UID,
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "requestKind": { "group": "", "version": "v1", "kind": "Pod" },
+            "name": "web",
+            "namespace": "shop",
+            "operation": operation,
+            "userInfo": { "username": "admin" },
+            "object": object,
+            "oldObject": old_object,
+            "dryRun": false,
+            "options": null,
+        },
+    })
+}
+
+/// Returns the registration of twr.io's imageswap for a Service. Its rule is for new pods
+/// of the API group `group` and its version `version`.
+pub fn webhook_configuration(namespace: &str, service: &str, group: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": "imageswap-webhook" },
+        "webhooks": [{
+            "name": "imageswap.webhook.k8s.twr.io",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": { "service": { "namespace": namespace, "name": service } },
+            "failurePolicy": "Ignore",
+            "rules": [{
+                "apiGroups": [group],
+                "apiVersions": [version],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+            }],
+            "sideEffects": "None",
+        }],
+    })
+}

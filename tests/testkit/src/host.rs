@@ -1,0 +1,9 @@
+//! Files of hosts.
+
+/// Returns a `config.toml` of containerd, version 2, in which `config_path` has the value
+/// `folders`: the folder with the files of registries, or several with `:` between them.
+pub fn config_with_path(folders: &str) -> String {
+    format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{folders}\"\n"
+    )
+}

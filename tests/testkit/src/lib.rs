@@ -1,0 +1,13 @@
+//! Input for tests, as JSON and text: pods and reviews, declarations, files of hosts.
+//!
+//! The crate has no type of the product, so it serves the unit tests of every crate.
+
+mod admission;
+mod declaration;
+mod host;
+
+pub use self::{
+    admission::{UID, container, pod, review, webhook_configuration},
+    declaration::{lists, registry_info, sources},
+    host::config_with_path,
+};
