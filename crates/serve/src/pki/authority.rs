@@ -17,11 +17,13 @@ use std::{
 use rcgen::KeyPair;
 use tracing::{error, info, warn};
 
-use super::{
-    MakeError, Pair,
-    certificate::{Certificate, CertificateError, CertificateInForce},
+use crate::{
+    metrics::Reloads,
+    pki::{
+        certificate::{Certificate, CertificateError, CertificateInForce},
+        pair::{MakeError, Pair},
+    },
 };
-use crate::metrics::Reloads;
 
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);

@@ -10,7 +10,13 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Pair, validity_of};
+use x509_cert::{
+    Certificate as X509,
+    der::Decode as _,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use crate::pki::pair::{Pair, validity_of};
 
 /// A certificate chain and the private key of its first certificate.
 ///
@@ -97,6 +103,29 @@ impl Pair {
     pub(super) fn to_serve(&self) -> Result<Certificate, CertificateError> {
         Certificate::from_pem(self.certificate.as_bytes(), self.key.as_bytes())
     }
+}
+
+/// True if the first certificate in `pem` names all of `names`, and `key` is its key.
+pub fn fits(pem: &str, key: &str, names: &[String]) -> bool {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+    let are_named = certificate
+        .and_then(|der| X509::from_der(&der).ok())
+        .and_then(|it| it.tbs_certificate().get_extension::<SubjectAltName>().ok().flatten())
+        .is_some_and(|(_, alternatives)| {
+            let is_named = |name: &String| {
+                let same = |it: &GeneralName| matches!(it, GeneralName::DnsName(dns) if dns.as_str() == name);
+                alternatives.0.iter().any(same)
+            };
+            names.iter().all(is_named)
+        });
+    are_named && is_pair(pem, key)
+}
+
+/// True if `key` is the key of the first certificate in `pem`.
+pub fn is_pair(pem: &str, key: &str) -> bool {
+    let Ok(certificate) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else { return false };
+    Certificate::from_der(vec![certificate], key).is_ok()
 }
 
 /// The certificate that handshakes are answered with: a handle, cheap to clone.
