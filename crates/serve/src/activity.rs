@@ -85,12 +85,12 @@ struct OpenRequests {
 #[derive(Debug)]
 struct OpenRequest {
     id: u32,
-    stage: Stage,
+    stage: RequestStage,
     since: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// The body is not complete.
     Body,
     /// The request is complete and has no answer yet.
@@ -290,7 +290,7 @@ impl Activity {
         let mut open = self.open();
         let id = open.next;
         open.next = open.next.wrapping_add(1);
-        open.requests.push(OpenRequest { id, stage: Stage::Body, since });
+        open.requests.push(OpenRequest { id, stage: RequestStage::Body, since });
         drop(open);
         let mut work = InFlightRequest {
             activity: Arc::clone(self),
@@ -337,7 +337,7 @@ impl Activity {
             };
         }
         let open = self.open();
-        let unfinished = open.requests.iter().filter(|one| one.stage != Stage::Review);
+        let unfinished = open.requests.iter().filter(|one| one.stage != RequestStage::Review);
         unfinished
             .map(|one| one.since)
             .min()
@@ -390,7 +390,7 @@ impl Activity {
             return None;
         }
         let open = self.open();
-        let answers = open.requests.iter().filter(|one| one.stage == Stage::Answer);
+        let answers = open.requests.iter().filter(|one| one.stage == RequestStage::Answer);
         answers.map(|one| one.since).min()
     }
 
@@ -491,7 +491,7 @@ impl InFlightRequest {
 
     /// Notes that the request is complete.
     pub(crate) fn complete(&self) {
-        self.enter(Stage::Review);
+        self.enter(RequestStage::Review);
     }
 
     /// Splits off what was charged for the body, for a thread that keeps it longer than
@@ -503,9 +503,9 @@ impl InFlightRequest {
         Charge { activity: Arc::clone(&self.activity), bytes, large }
     }
 
-    fn enter(&self, stage: Stage) {
+    fn enter(&self, stage: RequestStage) {
         // No limit applies to the age of a review.
-        let now = (stage != Stage::Review).then(|| self.activity.memory.now());
+        let now = (stage != RequestStage::Review).then(|| self.activity.memory.now());
         let mut open = self.activity.open();
         if let Some(one) = open.requests.iter_mut().find(|one| one.id == self.id) {
             one.stage = stage;
@@ -520,7 +520,7 @@ impl InFlightRequest {
         }
         drop(self.split());
         self.charge(answer.len());
-        self.enter(Stage::Answer);
+        self.enter(RequestStage::Answer);
         Bytes::from_owner(Unsent { answer, _work: self })
     }
 }
