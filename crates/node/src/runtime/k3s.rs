@@ -14,7 +14,7 @@ use crate::{
     desired::DesiredConfig,
     files::{HostFile, HostPath},
     observed::ObservedHost,
-    owner,
+    owner::{option, value},
     plan::{HostPlan, builder::PlanBuilder},
     runtime::{kind::ContainerRuntime, systemd},
 };
@@ -95,7 +95,7 @@ pub(crate) fn config(observed: &ObservedHost) -> Option<HostPath> {
 /// If it is not one absolute path.
 fn private_registry(observed: &ObservedHost) -> Result<Option<HostPath>, String> {
     let named = commands(observed).into_iter().filter_map(|(service, words)| {
-        Some((format!("the unit {service}"), owner::value(&words, &PRIVATE_REGISTRY)?.to_owned()))
+        Some((format!("the unit {service}"), value(&words, &PRIVATE_REGISTRY)?.to_owned()))
     });
     let named: Vec<(String, String)> = named.collect();
     let found = match named.split_first() {
@@ -137,7 +137,7 @@ fn commands(observed: &ObservedHost) -> Vec<(&'static str, Vec<String>)> {
 /// Returns the file of options.
 fn config_yaml(observed: &ObservedHost) -> HostPath {
     let mut named = commands(observed).into_iter();
-    let named = named.find_map(|(_, words)| owner::option(&words, &CONFIG).map(HostPath::new));
+    let named = named.find_map(|(_, words)| option(&words, &CONFIG).map(HostPath::new));
     let default = observed.runtime.config().parent().unwrap_or_else(|| HostPath::new("/"));
     named.unwrap_or_else(|| default.join("config.yaml"))
 }
