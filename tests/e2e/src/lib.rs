@@ -16,7 +16,7 @@
 //! | [`HelmCluster::restart_container`] | a container that ends, and is started again by the kubelet |
 //! | `cluster.control_plane`, `cluster.node`, `cluster.registry` | the parts: `etcd().kill()`, `api_server().stop()`, `wait_ready()`, … |
 //! | `cluster.public` | a recorder of connections to public registries |
-//! | [`known_failure`] | a check that fails until a known defect is fixed |
+//! | `known_failure` | a check that fails until a known defect is fixed |
 //!
 //! The names of the public registries lead to the recorder. `harbor.example.org` is the
 //! registry of the cluster, on port 443 of a loopback address, with a certificate of a

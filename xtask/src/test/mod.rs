@@ -192,7 +192,12 @@ fn image(host: &Host) -> Result<Outcome> {
     Ok(Outcome::Passed(size))
 }
 
+/// Builds the documentation, private items included, and runs its examples. A link to an
+/// item that was renamed is an error.
 fn doc_tests(host: &Host) -> Result<Outcome> {
+    let of = ["--workspace", "--no-deps", "--document-private-items", "--quiet"];
+    let mut doc = process::cargo(host, &["doc"]);
+    process::run(doc.args(of).env("RUSTDOCFLAGS", "--deny warnings"))?;
     process::run(process::cargo(host, &["test"]).args(["--workspace", "--doc"]))?;
     Ok(passed())
 }

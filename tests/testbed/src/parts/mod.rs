@@ -1,7 +1,7 @@
 //! The programs that tests run against, in pinned versions.
 //!
 //! Most are built from the Go modules below `tests/testbed/modules`, the others are Debian
-//! packages that are unpacked into the [`Cache`](crate::Cache). A program on PATH never
+//! packages that are unpacked into the [`Cache`]. A program on PATH never
 //! replaces a pinned one. A variable does: `IMAGE_SWAP_ETCD`, `IMAGE_SWAP_KUBELET`, and
 //! so on, after the name of the program.
 
