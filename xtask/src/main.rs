@@ -1,6 +1,7 @@
 //! The tasks of this project: `cargo xtask help`.
 
 mod bench;
+mod circles;
 mod cluster;
 mod executable;
 mod fuzz;

@@ -80,4 +80,30 @@ mod tests {
         assert_eq!(list(manifest, "exclude").unwrap(), ["b/c"]);
         assert_eq!(list(manifest, "default-members"), None);
     }
+
+    /// Tasks and real parts are needed most while the product does not compile.
+    #[test]
+    fn test_support_links_neither_product_nor_tokio() {
+        const SUPPORT: [&str; 3] = ["xtask", "image-swap-testbed", "image-swap-e2e"];
+        let packages = all(&Host::new().unwrap()).unwrap();
+        let known: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
+        for name in SUPPORT {
+            let package = packages.iter().find(|package| package.name == name).unwrap();
+            let manifest = read(&package.folder).unwrap();
+            let dependencies = dependencies(&manifest);
+            assert!(!dependencies.is_empty(), "{name}");
+            for dependency in dependencies {
+                let own = known.contains(&dependency) && !SUPPORT.contains(&dependency);
+                assert!(!own && dependency != "tokio", "{name} depends on {dependency}");
+            }
+        }
+    }
+
+    /// Returns the keys of all tables of dependencies.
+    fn dependencies(manifest: &str) -> Vec<&str> {
+        let tables = manifest.split("\n[").filter_map(|table| table.split_once("]\n"));
+        let tables = tables.filter(|(name, _)| name.ends_with("dependencies"));
+        let lines = tables.flat_map(|(_, keys)| keys.lines()).filter(|line| line.contains('='));
+        lines.filter_map(|line| line.split(['.', ' ', '=']).next()).collect()
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, cluster, fuzz,
+    bench, circles, cluster, fuzz,
     host::{Host, say},
     image, matrix, mutants, test,
 };
@@ -34,6 +34,7 @@ struct Line {
 #[expect(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum Task {
     Test(test::Args),
+    Circles(circles::Args),
     Matrix(matrix::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
@@ -48,6 +49,7 @@ pub(crate) fn run() -> ExitCode {
     let Line { task } = Line::parse();
     let result = Host::new().and_then(|host| match task {
         Task::Test(args) => args.run(&host),
+        Task::Circles(args) => Ok(args.run(&host)),
         Task::Matrix(args) => args.run(&host),
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
@@ -75,7 +77,7 @@ mod tests {
     #[test]
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
-        for task in ["test", "matrix", "bench", "fuzz", "cluster", "image", "mutants"] {
+        for task in ["test", "circles", "matrix", "bench", "fuzz", "cluster", "image", "mutants"] {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");
         }
     }

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-use image_swap_oci::Platform;
+use image_swap_testbed::oci::Platform;
 use image_swap_testbed::{
     Authority, Credentials, Parts, Registry, RegistryOptions, RegistryVersion,
 };

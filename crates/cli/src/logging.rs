@@ -30,6 +30,7 @@ pub(crate) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure
         .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))
         .with_target("image_swap", level)
         .with_target("image_swap_cluster", level)
+        .with_target("image_swap_serve", level)
         .with_target("image_swap_webhook", level);
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match format {

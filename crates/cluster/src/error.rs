@@ -64,7 +64,7 @@ pub enum Error {
     Late(u64),
     /// An authority or a certificate could not be made.
     #[error("the certificate could not be made: {0}")]
-    Certificate(#[from] rcgen::Error),
+    Certificate(#[from] image_swap_serve::pki::MakeError),
 }
 
 impl Error {

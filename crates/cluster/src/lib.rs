@@ -5,7 +5,6 @@
 //! and a time. Here is what reads and writes the cluster, and as little else as
 //! possible.
 
-mod admin;
 mod api;
 mod client;
 mod clock;
@@ -28,14 +27,11 @@ mod secret;
 mod source;
 pub mod status;
 
-pub use self::admin::Admin;
 pub use self::client::{client, client_in, config, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
 pub use self::error::Error;
-pub use self::health::Health;
 pub use self::lease::{Election, Leadership, Times};
 pub use self::leave::leave;
-pub use self::metrics::Metrics;
+pub use self::metrics::ControllerMetrics;
 pub use self::release::Release;
-pub use self::report::Report;
 pub use self::source::{Following, InForce, Served, follow};

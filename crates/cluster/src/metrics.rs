@@ -5,50 +5,55 @@
 
 use std::fmt;
 
+use image_swap_core::{
+    admission::Mode,
+    cluster::{effective::Origin, policy::Policy},
+    status::{ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
+};
+use image_swap_serve::{
+    AdminPages,
+    metrics::{self, counter, gauge},
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet},
     metrics::{MetricType, info::Info},
     registry::Registry,
 };
 use tokio::sync::watch;
 
-use crate::{
-    health::OUTCOMES,
-    lease::Leadership,
-    report::{PullSecrets, Report},
-};
+use crate::lease::Leadership;
 
 /// The controller's metrics.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ControllerMetrics {
     registry: Registry,
     /// True once the controller is ready; `None` if it is ready from the beginning.
     ready: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
-struct View {
-    report: watch::Receiver<Report>,
+struct ReportCollector {
+    report: watch::Receiver<ControllerReport>,
     leadership: Leadership,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Finding {
-    source: String,
-    severity: String,
+    source: &'static str,
+    severity: &'static str,
     code: String,
     line: u64,
     column: u64,
 }
 
-impl Metrics {
+impl ControllerMetrics {
     /// Metrics of a controller by what it reports.
-    pub fn new(report: watch::Receiver<Report>, leadership: Leadership) -> Self {
+    pub fn new(report: watch::Receiver<ControllerReport>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
-        registry.register_collector(Box::new(View { report, leadership }));
+        registry.register_collector(Box::new(ReportCollector { report, leadership }));
         Self { registry, ready: None }
     }
 
@@ -58,157 +63,148 @@ impl Metrics {
         Self { ready: Some(ready), ..self }
     }
 
-    /// Returns true if the controller is ready.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.as_ref().is_none_or(|ready| *ready.borrow())
-    }
-
     /// Everything, in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// If it cannot be formatted: never, in fact.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        metrics::text(&self.registry)
     }
 }
 
-impl Collector for View {
+impl AdminPages for ControllerMetrics {
+    /// The readiness does not depend on the leadership.
+    fn not_ready(&self) -> Option<&'static str> {
+        let is_ready = self.ready.as_ref().is_none_or(|ready| *ready.borrow());
+        (!is_ready).then_some("the registration is not in force yet\n")
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
-        gauge(&mut encoder, "leader", "Whether this controller leads", u64::from(leads))?;
+        gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
         // Whoever does not lead has nothing to say about the cluster.
         if !leads {
             return Ok(());
         }
         let report = self.report.borrow().clone();
-        report.encode(&mut encoder)
+        encode_report(&report, &mut encoder)
     }
 }
 
-impl Report {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let declared = &self.declaration;
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        gauge(encoder, "rules", "Rules in force", count(declared.rules))?;
-        labelled(
-            encoder,
-            "declaration_refused",
-            "1 for a declaration that is refused; what it declared before stays in force",
-            "source",
-            &[
-                ("registry-info", declared.refused.iter().any(|it| it == "registry-info")),
-                ("chart", declared.refused.iter().any(|it| it == "chart")),
-            ],
-        )?;
-        let differs = !declared.differs.is_empty();
-        let help = "Whether the chart's declaration differs from registry-info, which wins";
-        gauge(encoder, "declarations_differ", help, u64::from(differs))?;
-        self.encode_findings(encoder)?;
-        let enforces = self.policy.mode == "enforce";
-        gauge(encoder, "enforcing", "Whether pods are changed", u64::from(enforces))?;
-        let fails = self.policy.failure_policy == "Fail";
-        let help = "Whether ordinary pods that cannot be reviewed are refused";
-        gauge(encoder, "failure_policy_fail", help, u64::from(fails))?;
-        let help = "Whether every API server that answers probes reaches a replica";
-        gauge(encoder, "probe_reached", help, u64::from(self.policy.probe == "reached"))?;
-        let help = "Probes that failed since the last that succeeded, or among others that succeed";
-        gauge(encoder, "probe_failures", help, u64::from(self.policy.failures))?;
-        for (name, lifetime) in [("authority", self.authority), ("certificate", self.certificate)] {
-            if let Some(lifetime) = lifetime {
-                let name = format!("{name}_expiry_timestamp_seconds");
-                let help = "When it expires, in seconds since 1970";
-                gauge(encoder, &name, help, lifetime.not_after)?;
-            }
+fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let declared = &report.declaration;
+    gauge(encoder, "rules", "Rules in force", declared.rules)?;
+    labelled(
+        encoder,
+        "declaration_refused",
+        "1 for a declaration that is refused; what it declared before stays in force",
+        "source",
+        &[Origin::RegistryInfo, Origin::Chart]
+            .map(|origin| (origin.as_str(), declared.refused.contains(&origin))),
+    )?;
+    let differs = !declared.differs.is_empty();
+    let help = "Whether the chart's declaration differs from registry-info, which wins";
+    gauge(encoder, "declarations_differ", help, differs)?;
+    encode_findings(report, encoder)?;
+    let enforces = report.policy.mode == Some(Mode::Enforce);
+    gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
+    let fails = report.policy.failure_policy == Some(Policy::Fail);
+    let help = "Whether ordinary pods that cannot be reviewed are refused";
+    gauge(encoder, "failure_policy_fail", help, fails)?;
+    let help = "Whether every API server that answers probes reaches a replica";
+    gauge(encoder, "probe_reached", help, report.policy.probe == ProbeStatus::Reached)?;
+    let help = "Probes that failed since the last that succeeded, or among others that succeed";
+    gauge(encoder, "probe_failures", help, report.policy.failures)?;
+    for (name, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
+        if let Some(lifetime) = lifetime {
+            let name = format!("{name}_expiry_timestamp_seconds");
+            let help = "When it expires, in seconds since 1970";
+            gauge(encoder, &name, help, lifetime.not_after)?;
         }
-        if let Some(registry) = &self.registry {
-            let help = "Whether the declared registry answers, and takes the credential";
-            gauge(encoder, "registry_unhealthy", help, u64::from(registry.is_bad()))?;
-            let outcomes = OUTCOMES.map(|outcome| (outcome, registry.outcome == outcome));
-            let help = "What became of the last check of the declared registry";
-            labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
-            if let Some(expires) = registry.expires {
-                let help = "When the registry's certificate expires, in seconds since 1970";
-                gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
-            }
-        }
-        self.pull_secrets.encode(encoder)?;
-        let help = "Owners whose pods are deleted and created again and again";
-        gauge(encoder, "recreated_pod_owners", help, count(self.recreated.len()))?;
-        let help = "What nodes have to be told before they can pull swapped images";
-        gauge(encoder, "node_needs", help, count(self.node_needs))?;
-        let alive = self.foreign.iter().filter(|other| other.alive).count();
-        let help = "Other programs that swap images, by whether anybody answers";
-        gauge(encoder, "other_image_swappers_alive", help, count(alive))?;
-        let dead = self.foreign.len() - alive;
-        gauge(encoder, "other_image_swappers_dead", help, count(dead))?;
-        self.encode_failing(encoder)?;
-        let help = "How often the registration was repaired after another writer changed it";
-        encoder
-            .encode_descriptor("repairs", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&self.repairs, None)
     }
-
-    fn encode_failing(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut names: Vec<&str> = self.failing.iter().map(|step| step.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(());
+    if let Some(registry) = &report.registry {
+        let help = "Whether the declared registry answers, and takes the credential";
+        gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
+        let outcomes =
+            RegistryOutcome::ALL.map(|outcome| (outcome.as_str(), registry.outcome == outcome));
+        let help = "What became of the last check of the declared registry";
+        labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
+        if let Some(expires) = registry.expires {
+            let help = "When the registry's certificate expires, in seconds since 1970";
+            gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
         }
-        let help = "1 for each step that failed in the last reconciliation";
-        let rows: Vec<(&str, bool)> = names.into_iter().map(|name| (name, true)).collect();
-        labelled(encoder, "failing_step", help, "step", &rows)
     }
-
-    fn encode_findings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Findings in the declarations";
-        let all = u64::try_from(self.declaration.finding_count).unwrap_or(u64::MAX);
-        gauge(encoder, "declaration_findings", help, all)?;
-        if self.declaration.findings.is_empty() {
-            return Ok(());
-        }
-        let help = "1 for each of the first findings in a declaration, by place";
-        let mut family =
-            encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
-        let mut seen = std::collections::HashSet::new();
-        for found in &self.declaration.findings {
-            let labels = Finding {
-                source: found.source.clone(),
-                severity: found.severity.clone(),
-                code: found.code.clone(),
-                line: u64::try_from(found.line).unwrap_or(u64::MAX),
-                column: u64::try_from(found.column).unwrap_or(u64::MAX),
-            };
-            // Two of a kind at one place are one row.
-            if seen.insert(labels.clone()) {
-                family.encode_family(&labels)?.encode_gauge(&1_i64)?;
-            }
-        }
-        Ok(())
-    }
+    encode_pull_secrets(&report.pull_secrets, encoder)?;
+    let help = "Owners whose pods are deleted and created again and again";
+    gauge(encoder, "recreated_pod_owners", help, report.recreated.len())?;
+    let help = "What nodes have to be told before they can pull swapped images";
+    gauge(encoder, "node_requirements", help, report.node_requirements)?;
+    let alive = report.foreign.iter().filter(|other| other.alive).count();
+    let help = "Other programs that swap images, by whether anybody answers";
+    gauge(encoder, "other_image_swappers_alive", help, alive)?;
+    let dead = report.foreign.len() - alive;
+    gauge(encoder, "other_image_swappers_dead", help, dead)?;
+    encode_failing(report, encoder)?;
+    let help = "How often the registration was repaired after another writer changed it";
+    counter(encoder, "repairs", help, report.repairs)
 }
 
-impl PullSecrets {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let help = "Namespaces that have the pull Secret as it should be";
-        gauge(encoder, "pull_secrets", help, count(self.namespaces))?;
-        let help = "Namespaces in which somebody else's Secret has its name";
-        gauge(encoder, "pull_secrets_foreign", help, count(self.foreign_count))?;
-        let help = "Namespaces in which it could not be written, and is tried again";
-        gauge(encoder, "pull_secrets_failing", help, count(self.failed))?;
-        let help = "How often a pull Secret was written or deleted";
-        encoder
-            .encode_descriptor("pull_secret_writes", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&self.writes, None)
+fn encode_failing(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut names: Vec<&str> = report.failing.iter().map(|step| step.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
     }
+    let help = "1 for each step that failed in the last reconciliation";
+    let rows: Vec<(&str, bool)> = names.into_iter().map(|name| (name, true)).collect();
+    labelled(encoder, "failing_step", help, "step", &rows)
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Findings in the declarations";
+    gauge(encoder, "declaration_findings", help, report.declaration.finding_count)?;
+    if report.declaration.findings.is_empty() {
+        return Ok(());
+    }
+    let help = "1 for each of the first findings in a declaration, by place";
+    let mut family =
+        encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
+    let mut seen = std::collections::HashSet::new();
+    for found in &report.declaration.findings {
+        let labels = Finding {
+            source: found.source.as_str(),
+            severity: found.severity.as_str(),
+            code: found.code.clone(),
+            line: u64::try_from(found.line).unwrap_or(u64::MAX),
+            column: u64::try_from(found.column).unwrap_or(u64::MAX),
+        };
+        // Two of a kind at one place are one row.
+        if seen.insert(labels.clone()) {
+            family.encode_family(&labels)?.encode_gauge(&1_i64)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_pull_secrets(
+    status: &PullSecretStatus,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "Namespaces that have the pull Secret as it should be";
+    gauge(encoder, "pull_secrets", help, status.namespaces)?;
+    let help = "Namespaces in which somebody else's Secret has its name";
+    gauge(encoder, "pull_secrets_foreign", help, status.foreign_count)?;
+    let help = "Namespaces in which it could not be written, and is tried again";
+    gauge(encoder, "pull_secrets_failing", help, status.failed)?;
+    let help = "How often a pull Secret was written or deleted";
+    counter(encoder, "pull_secret_writes", help, status.writes)
 }
 
 fn labelled(
@@ -227,28 +223,33 @@ fn labelled(
 
 #[cfg(test)]
 mod tests {
+    use image_swap_core::{
+        finding::Severity,
+        status::{DeclarationStatus, DiagnosticRow},
+    };
+
     use super::*;
-    use crate::report::{Declared, Found};
 
     #[test]
     fn a_finding_is_told_by_line_and_column_and_only_by_the_leader() {
-        let finding = Found {
-            source: "registry-info".into(),
-            severity: "error".into(),
+        let finding = DiagnosticRow {
+            source: Origin::RegistryInfo,
+            severity: Severity::Error,
             code: "invalid-target".into(),
             line: 2,
             column: 9,
             message: "expected a target".into(),
-            ..Found::default()
+            ..DiagnosticRow::default()
         };
-        let declaration = Declared {
-            refused: vec!["registry-info".into()],
+        let declaration = DeclarationStatus {
+            refused: vec![Origin::RegistryInfo],
             findings: vec![finding.clone(), finding],
-            ..Declared::default()
+            ..DeclarationStatus::default()
         };
-        let (_report, report) = watch::channel(Report { declaration, ..Report::default() });
+        let (_report, report) =
+            watch::channel(ControllerReport { declaration, ..ControllerReport::default() });
         let (leads, leadership) = watch::channel(false);
-        let metrics = Metrics::new(report, leadership);
+        let metrics = ControllerMetrics::new(report, leadership);
         assert!(!metrics.text().unwrap().contains("finding"));
         leads.send_replace(true);
         let text = metrics.text().unwrap();

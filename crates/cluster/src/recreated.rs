@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use image_swap_core::{
-    cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations, WINDOW},
+    cluster::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations},
     labels,
+    status::RecreatedPods,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
@@ -33,7 +34,6 @@ use crate::{
     events::Events,
     follow::{Patience, all},
     outline::partial_resource,
-    report,
 };
 
 /// The number of pods that are read at once.
@@ -48,7 +48,7 @@ pub(crate) struct RecreationWatch {
     pub(crate) client: Client,
     pub(crate) events: Events,
     /// The pods that are created again and again, for the report.
-    pub(crate) report: watch::Sender<Vec<report::Recreated>>,
+    pub(crate) report: watch::Sender<Vec<RecreatedPods>>,
     /// Notified when they change.
     pub(crate) changed: Arc<Notify>,
 }
@@ -84,7 +84,7 @@ impl RecreationWatch {
                 continue;
             }
             let RecreatedPod { namespace, owner, .. } = pod;
-            let note = report::Recreated::from(pod).message();
+            let note = RecreatedPods::from(pod).message();
             warn!(namespace, kind = owner.kind, name = owner.name, "{note}");
             let about = ObjectReference {
                 api_version: Some(owner.api_version.clone()),
@@ -99,8 +99,7 @@ impl RecreationWatch {
     }
 
     fn publish(&self, found: &[RecreatedPod]) {
-        let found: Vec<report::Recreated> =
-            found.iter().take(NAMED).map(report::Recreated::from).collect();
+        let found: Vec<RecreatedPods> = found.iter().take(NAMED).map(RecreatedPods::from).collect();
         let is_news = self.report.send_if_modified(|before| {
             let is_news = *before != found;
             *before = found;
@@ -132,39 +131,6 @@ fn take(
         Err(error) => debug!(error = watch_reason(&error), "the watch of pods begins again"),
     }
     false
-}
-
-impl From<&RecreatedPod> for report::Recreated {
-    fn from(pod: &RecreatedPod) -> Self {
-        let RecreatedPod { namespace, stem, owner, times } = pod;
-        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        Self {
-            namespace: namespace.clone(),
-            pod: stem.clone(),
-            kind: owner.kind.clone(),
-            group: group.to_owned(),
-            owner: owner.name.clone(),
-            times: *times,
-        }
-    }
-}
-
-impl report::Recreated {
-    /// Returns the problem and its remedy, for people.
-    pub(crate) fn message(&self) -> String {
-        let Self { namespace, pod, kind, group, owner, times } = self;
-        let hours = WINDOW / 3600;
-        let remedy = if group.contains('.') {
-            format!("if its operator compares images, set exemptions.owners: [{kind}.{group}]")
-        } else {
-            "if an operator compares its images, set exemptions.labels to a label of its pods"
-                .to_owned()
-        };
-        format!(
-            "pod {namespace}/{pod} of {kind} {owner} was deleted and created again {times} times \
-             within {hours} hours, with the same images; {remedy} (docs/operators.md)"
-        )
-    }
 }
 
 /// The metadata of a pod that matter here.
@@ -289,23 +255,5 @@ mod tests {
         ] {
             assert_eq!(mk_pod(&annotations, &owners).owned, None, "{annotations} {owners}");
         }
-    }
-
-    #[test]
-    fn message_names_owner_and_remedy() {
-        let recreated = report::Recreated {
-            namespace: "shop".into(),
-            pod: "db-0".into(),
-            kind: "Database".into(),
-            group: "example.org".into(),
-            owner: "db".into(),
-            times: 6,
-        };
-        let message = recreated.message();
-        assert!(message.starts_with("pod shop/db-0 of Database db was deleted"), "{message}");
-        assert!(message.contains("exemptions.owners: [Database.example.org]"), "{message}");
-        let set =
-            report::Recreated { kind: "StatefulSet".into(), group: "apps".into(), ..recreated };
-        assert!(set.message().contains("exemptions.labels"));
     }
 }

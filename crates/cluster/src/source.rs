@@ -3,10 +3,8 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
-    cluster::effective::{Effective, Origin},
-    labels,
-    pull_secret::Covered,
-    rule::RuleSet,
+    admission::Mode, cluster::effective::Origin, labels, pull_secret::Covered, rule::RuleSet,
+    status::ServedDeclaration,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -31,8 +29,8 @@ pub struct Served {
     pub origin: Origin,
     /// Which declaration: the hash of its text; empty for no rules.
     pub hash: String,
-    /// Whether pods are only reported on; `None`: the controller does not say.
-    pub audit: Option<bool>,
+    /// Mode of admission; `None` if the controller does not set one.
+    pub mode: Option<Mode>,
     /// The swapped images that are pulled with the pull Secret; `None`: there is
     /// none.
     pub pull_secret: Option<Covered>,
@@ -155,21 +153,21 @@ impl Served {
             rules: RuleSet::new(Vec::new()),
             origin: Origin::None,
             hash: String::new(),
-            audit: None,
+            mode: None,
             pull_secret: None,
         }
     }
 
     /// What the Secret says; `None` if it is not ours.
     pub(crate) fn read(secret: &Secret) -> Option<Self> {
-        let origin = Origin::named(text(secret, "source")?)?;
-        let effective = Effective::parse(origin, text(secret, "declaration")?);
+        let served = ServedDeclaration::read(|key| text(secret, key))?;
+        let ServedDeclaration { effective, mode, pull_secret } = served;
+        let origin = effective.origin;
         let declaration = match origin {
             Origin::None => None,
             Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
         };
-        let has_secret = text(secret, "pull-secret") == Some("true");
-        let pull_secret = declaration.as_ref().filter(|_| has_secret).and_then(Covered::of);
+        let pull_secret = declaration.as_ref().filter(|_| pull_secret).and_then(Covered::of);
         let rules = match declaration {
             None => RuleSet::new(Vec::new()),
             Some(declaration) => declaration.into_rules(),
@@ -179,7 +177,7 @@ impl Served {
             rules,
             origin,
             hash: annotations.and_then(|all| all.get(labels::HASH)).cloned().unwrap_or_default(),
-            audit: text(secret, "mode").map(|mode| mode == "audit"),
+            mode,
             pull_secret,
         })
     }

@@ -4,13 +4,19 @@
 use std::fmt;
 
 use image_swap_text::position::Position;
+use serde::{Deserialize, Serialize};
 
 /// Whether a finding refuses the declaration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Severity {
     /// The declaration is not used.
+    #[default]
+    #[serde(rename = "error")]
     Error,
     /// The declaration is used; something in it is probably not meant so.
+    #[serde(rename = "warning")]
     Warning,
 }
 

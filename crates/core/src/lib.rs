@@ -14,4 +14,5 @@ pub mod reference;
 pub mod registry;
 pub mod render;
 pub mod rule;
+pub mod status;
 pub mod workload;

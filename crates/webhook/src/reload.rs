@@ -1,24 +1,27 @@
-//! What is in force follows its files: a good change is taken, a bad one is
-//! logged and counted, and the last good stays.
+//! Rules and certificates in force follow their files: a good change is taken, a bad one is
+//! logged and counted, and the last good one stays.
 //!
-//! Each file has a thread of its own, so that neither a large declaration nor
-//! a slow disk takes time from requests.
+//! Each file has a thread of its own, so that neither a large declaration nor a slow disk
+//! takes time from requests.
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
 };
 
 use image_swap_core::rule::RuleSet;
+use image_swap_serve::pki::{Certificate, CertificateInForce};
 use tracing::{error, info, warn};
 
 use crate::{
-    certificate::{Certificate, CertificateInForce},
-    metrics::Metrics,
+    metrics::AdmissionMetrics,
     rules::RulesInForce,
-    watch::{Contents, Stop, Watch},
+    watch::{Contents, Watch},
 };
 
 /// A declaration that can be used.
@@ -31,9 +34,11 @@ pub struct Accepted {
     pub warnings: Vec<String>,
 }
 
-/// Follows a file until it is dropped.
+/// A thread that follows files until this drops.
 #[derive(Debug)]
-pub struct Following(#[expect(dead_code, reason = "held for what its drop does")] Stop);
+pub struct FileFollower {
+    _stop: mpsc::Sender<()>,
+}
 
 /// Reads the declaration in `contents`, which came from `file`.
 ///
@@ -75,66 +80,73 @@ pub fn read_certificate(
         .map_err(|error| format!("{}, {}: {error}", chain.display(), key.display()))
 }
 
-/// Keeps `rules` what the watched `file` declares, from its next change on.
+/// Replaces `rules` by the content of the watched `file` whenever it changes.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// If the system refuses a thread.
 pub fn follow_declaration(
-    mut watch: Watch,
+    watch: Watch,
     file: PathBuf,
     accept: impl Fn(&str) -> Result<Accepted, String> + Send + 'static,
     rules: RulesInForce,
-    metrics: Arc<Metrics>,
-) -> io::Result<Following> {
-    let stop = watch.stop();
-    thread::Builder::new().name("declaration".to_owned()).spawn(move || {
-        while let Some(contents) = watch.changed() {
-            let Some(content) = contents.first() else { return };
-            match read_declaration(&file, content, &accept) {
-                Ok(accepted) => {
-                    for warning in &accepted.warnings {
-                        warn!("{warning}");
-                    }
-                    info!(rules = accepted.rules.rules().len(), "a new declaration is in force");
-                    rules.replace(accepted.rules);
-                    metrics.declaration_reloads.succeeded();
+    metrics: Arc<AdmissionMetrics>,
+) -> io::Result<FileFollower> {
+    follow("declaration", watch, move |contents| {
+        let Some(content) = contents.first() else { return };
+        match read_declaration(&file, content, &accept) {
+            Ok(accepted) => {
+                for warning in &accepted.warnings {
+                    warn!("{warning}");
                 }
-                Err(reason) => {
-                    error!("the declaration is unusable, the last good one stays: {reason}");
-                    metrics.declaration_reloads.failed();
-                }
+                info!(rules = accepted.rules.rules().len(), "a new declaration is in force");
+                rules.replace(accepted.rules);
+                metrics.declaration_reloads.succeeded();
+            }
+            Err(reason) => {
+                error!("the declaration is unusable, the last good one stays: {reason}");
+                metrics.declaration_reloads.failed();
             }
         }
-    })?;
-    Ok(Following(stop))
+    })
 }
 
-/// Keeps `certificate` what the watched files `chain` and `key` hold, from
-/// their next change on.
+/// Replaces `certificate` by the content of the watched files `chain` and `key` whenever one
+/// of them changes.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// If the system refuses a thread.
 pub fn follow_certificate(
-    mut watch: Watch,
+    watch: Watch,
     [chain, key]: [PathBuf; 2],
     certificate: CertificateInForce,
-    metrics: Arc<Metrics>,
-) -> io::Result<Following> {
-    let stop = watch.stop();
-    thread::Builder::new().name("certificate".to_owned()).spawn(move || {
-        while let Some(contents) = watch.changed() {
-            match read_certificate([&chain, &key], &contents) {
-                Ok(new) => {
-                    info!(expires = new.expires(), "a new certificate is in force");
-                    certificate.replace(new);
-                    metrics.certificate_reloads.succeeded();
-                }
-                Err(reason) => {
-                    error!("the certificate is unusable, the last good one stays: {reason}");
-                    metrics.certificate_reloads.failed();
-                }
+    metrics: Arc<AdmissionMetrics>,
+) -> io::Result<FileFollower> {
+    follow("certificate", watch, move |contents| match read_certificate([&chain, &key], contents) {
+        Ok(new) => {
+            info!(expires = new.expires(), "a new certificate is in force");
+            certificate.replace(new);
+            metrics.certificate_reloads.succeeded();
+        }
+        Err(reason) => {
+            error!("the certificate is unusable, the last good one stays: {reason}");
+            metrics.certificate_reloads.failed();
+        }
+    })
+}
+
+/// Passes each change to `take`, on a thread called `name`.
+fn follow(
+    name: &str,
+    mut watch: Watch,
+    take: impl Fn(&Contents) + Send + 'static,
+) -> io::Result<FileFollower> {
+    let (stop, stopped) = mpsc::channel();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        while stopped.recv_timeout(watch.interval) == Err(RecvTimeoutError::Timeout) {
+            if let Some(contents) = watch.changed() {
+                take(&contents);
             }
         }
     })?;
-    Ok(Following(stop))
+    Ok(FileFollower { _stop: stop })
 }

@@ -12,20 +12,15 @@ use image_swap_core::{
     admission::{self, ReviewError},
     rule::RuleSet,
 };
+use image_swap_serve::{
+    COMMON_BODY, Handler, Limits, Work,
+    body::{self, BodyError},
+    reply::{self, Reply},
+};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use crate::{
-    activity::Work,
-    body::{self, BodyError},
-    connection::Handler,
-    limits::{COMMON_BODY, Limits},
-    memory::Purpose,
-    metrics::Metrics,
-    reply::{self, Reply},
-    rules::RulesInForce,
-    settings::SettingsInForce,
-};
+use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce};
 
 /// Answers requests for a review.
 pub(crate) struct Routes {
@@ -34,13 +29,12 @@ pub(crate) struct Routes {
     pub(crate) limits: Limits,
     /// Permits for reviews of large bodies.
     pub(crate) large: Arc<Semaphore>,
-    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Answers reviews, and says what it did.
 pub(crate) struct Reviewer {
     pub(crate) settings: SettingsInForce,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
 }
 
 /// Why a request is no review that can be answered.
@@ -98,9 +92,8 @@ impl Refusal {
 
 impl Handler for Routes {
     async fn handle(&self, request: Request<Incoming>, work: &mut Work) -> Reply {
-        let _in_flight = self.metrics.request();
         let (head, mut body) = request.into_parts();
-        let reply = match self.answer(&head, &mut body, work).await {
+        match self.answer(&head, &mut body, work).await {
             Ok(answer) => reply::json(StatusCode::OK, answer),
             Err(refusal) => {
                 debug!(status = refusal.status().as_u16(), %refusal, "request refused");
@@ -110,9 +103,7 @@ impl Handler for Routes {
                 }
                 refusal.reply()
             }
-        };
-        self.metrics.answer(reply.status());
-        reply
+        }
     }
 }
 
@@ -132,13 +123,9 @@ impl Routes {
         }
         content_type(head)?;
         let bytes = body::read(body, work, &self.limits).await?;
-        work.complete();
-        if !work.has_room(Purpose::Answer) && !work.room(Purpose::Answer).await {
-            return Err(Refusal::Body(BodyError::NoRoom));
-        }
-        // A common review takes some microseconds, less than handing it to another
-        // thread and back; one that takes long must not stop the other connections
-        // of this thread.
+        // A common review takes some 20 µs, less than handing it to another thread and back.
+        // The worst body of this size, nothing but images, takes a millisecond. A larger one
+        // must not stop the other connections of this thread.
         if bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
             let rules = rules.as_ref().ok_or(Refusal::NoRules)?;

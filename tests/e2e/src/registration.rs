@@ -32,8 +32,8 @@ impl Stage {
         let status: Value = serde_json::from_str(&printed).with_context(|| {
             format!("`{line}`: {printed}{}", String::from_utf8_lossy(&output.stderr))
         })?;
-        let news = status["news"].as_array().context("expected a list of problems")?;
-        Ok(news.iter().filter_map(|it| it["code"].as_str().map(str::to_owned)).collect())
+        let problems = status["problems"].as_array().context("expected a list of problems")?;
+        Ok(problems.iter().filter_map(|it| it["code"].as_str().map(str::to_owned)).collect())
     }
 
     /// Returns the webhook configuration of the release, if it is registered.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image_swap_oci::digest_of;
+use crate::oci::digest_of;
 use tempfile::TempDir;
 
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! Tiny images: one uncompressed layer with a static busybox.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
-use image_swap_oci::{Platform, Runs, Tar};
+use crate::oci::{Platform, Runs, Tar};
 use serde_json::json;
 
 use crate::{error::Error, parts::RegistryParts};
@@ -13,7 +13,7 @@ const APPLETS: [&str; 12] =
 
 /// An image for Linux on this processor. The same input gives the same digest.
 #[derive(Clone, Debug)]
-pub struct Image(image_swap_oci::Image);
+pub struct Image(crate::oci::Image);
 
 impl Image {
     /// An image that runs `command` (busybox's own programs are on its `PATH`).
@@ -40,20 +40,13 @@ impl Image {
     fn from_busybox(busybox: &Path, label: &str, command: &[&str]) -> Result<Self, Error> {
         let program =
             fs::read(busybox).map_err(Error::io(format!("read {}", busybox.display())))?;
-        let mut tar = Tar::default();
-        tar.directory("bin/", 0o755);
-        tar.file("bin/busybox", 0o755, &program);
-        for applet in APPLETS {
-            tar.link(&format!("bin/{applet}"), "busybox");
-        }
-        // Any user may write where programs expect to.
-        tar.directory("tmp/", 0o1777);
-        Ok(Self::of(tar.finish(), label, command))
+        let layer = tar_of(&program).map_err(Error::io("pack busybox"))?;
+        Ok(Self::of(layer, label, command))
     }
 
     fn of(layer: Vec<u8>, label: &str, command: &[&str]) -> Self {
         let runs = json!({ "Env": ["PATH=/bin"], "Cmd": command, "Labels": { "testbed": label } });
-        Self(image_swap_oci::Image::plain(Platform::here(), layer, Runs(runs)))
+        Self(crate::oci::Image::plain(Platform::here(), layer, Runs(runs)))
     }
 
     /// The digest of its manifest, by which it is pulled.
@@ -72,9 +65,21 @@ impl Image {
 
     /// The image as an OCI layout in a tar archive, named `name`: what
     /// `ctr images import` reads.
-    pub(crate) fn archive(&self, name: &str) -> Vec<u8> {
-        self.0.archive(name)
+    pub(crate) fn archive(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.0.archive(name).map_err(Error::io("pack an image"))
     }
+}
+
+fn tar_of(busybox: &[u8]) -> io::Result<Vec<u8>> {
+    let mut tar = Tar::default();
+    tar.directory("bin/", 0o755)?;
+    tar.file("bin/busybox", 0o755, busybox)?;
+    for applet in APPLETS {
+        tar.link(&format!("bin/{applet}"), "busybox")?;
+    }
+    // Any user may write where programs expect to.
+    tar.directory("tmp/", 0o1777)?;
+    tar.finish()
 }
 
 #[cfg(test)]

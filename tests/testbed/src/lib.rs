@@ -27,6 +27,7 @@ mod janitor;
 mod kubeconfig;
 mod node;
 mod object;
+pub mod oci;
 mod parts;
 mod pki;
 mod port;

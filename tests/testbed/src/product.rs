@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image_swap_oci::digest_of;
+use crate::oci::digest_of;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -165,7 +165,7 @@ fn parse(document: &[u8]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_oci::{Image, Layout, Platform, Runs};
+    use crate::oci::{Image, Layout, Platform, Runs};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Checks of the program in an image (ELF-64, `elf(5)`).
 
 use anyhow::{Context, Result, bail};
-use image_swap_oci::Platform;
+use image_swap_testbed::oci::Platform;
 
 /// A program header that names an interpreter: `ld.so`, which the image lacks.
 const INTERPRETER: u32 = 3;

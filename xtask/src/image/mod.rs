@@ -14,8 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use image_swap_oci::{Image, Layout, Platform};
-use image_swap_testbed::Product;
+use image_swap_testbed::{
+    Product,
+    oci::{Image, Layout, Platform},
+};
 
 use self::{
     push::{How, Target},
@@ -104,7 +106,7 @@ impl Args {
         layout.write(&self.out, &self.tag)?;
         say(&format!("layout  {}", self.out.display()));
         if let Some(archive) = &self.archive {
-            fs::write(archive, layout.archive(&self.tag))
+            fs::write(archive, layout.archive(&self.tag)?)
                 .with_context(|| archive.display().to_string())?;
             say(&format!("archive {}", archive.display()));
         }

@@ -4,7 +4,7 @@
 use std::{env, io::Write as _, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result, bail};
-use image_swap_oci::{Blob, Layout};
+use image_swap_testbed::oci::{Blob, Layout};
 use image_swap_testbed::{Answer, HttpClient};
 
 use crate::host::say;

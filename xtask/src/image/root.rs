@@ -1,9 +1,9 @@
 //! The files of the image: one program, and the files that a static program reads.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use anyhow::{Context, Result, bail};
-use image_swap_oci::{Image, Platform, Runs, Tar};
+use image_swap_testbed::oci::{Image, Platform, Runs, Tar};
 use serde_json::json;
 
 use super::elf;
@@ -43,7 +43,7 @@ impl Root {
             "WorkingDir": "/",
             "Labels": labels,
         });
-        Ok(Image::compressed(platform, &self.archive(program), Runs(runs), &labels))
+        Ok(Image::compressed(platform, &self.archive(program)?, Runs(runs), &labels))
     }
 
     /// Returns the labels of the image, which are also its annotations.
@@ -67,7 +67,7 @@ impl Root {
     }
 
     /// Returns the files as an archive: sorted, with one time and one owner.
-    fn archive(&self, program: &[u8]) -> Vec<u8> {
+    fn archive(&self, program: &[u8]) -> io::Result<Vec<u8>> {
         let passwd = format!(
             "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n"
         );
@@ -92,13 +92,13 @@ impl Root {
         for (path, (mode, content)) in &files {
             for (at, _) in path.match_indices('/') {
                 if made.insert(&path[..=at]) {
-                    tar.directory(&path[..=at], 0o755);
+                    tar.directory(&path[..=at], 0o755)?;
                 }
             }
-            tar.file(path, *mode, content);
+            tar.file(path, *mode, content)?;
         }
         // For programs in a container whose root is not read-only.
-        tar.directory("tmp/", 0o1777);
+        tar.directory("tmp/", 0o1777)?;
         tar.finish()
     }
 }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn archive_has_one_program_and_no_times() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&root().archive(b"program")).unwrap();
+        file.write_all(&root().archive(b"program").unwrap()).unwrap();
         let mut tar = Command::new("tar");
         tar.args(["--list", "--verbose", "--utc", "--numeric-owner", "--file"]).arg(file.path());
         let listed = String::from_utf8(tar.env("LC_ALL", "C").output().unwrap().stdout).unwrap();

@@ -19,7 +19,7 @@ use self::{
     scan::Test,
 };
 use crate::{
-    fuzz,
+    circles, fuzz,
     host::{Host, say},
     image,
     packages::{self, Package},
@@ -33,14 +33,14 @@ use crate::{
 const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, image, and all tests \
                         that need parts; `cargo xtask test` runs them";
 
-/// Format, lints, dependencies, fuzzing, every test; sets up the parts that tests need
+/// Format, circles, lints, dependencies, fuzzing, every test; sets up the parts that tests need
 ///
 /// The parts (Kubernetes, etcd, containerd, registries, Helm) are built from Go modules and
 /// unpacked from Debian packages into the cache, once. That takes about 20 minutes on two
 /// cores. Tests whose parts are missing are skipped and listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only what needs no parts: format, lints, doc tests, tests; takes minutes
+    /// Only what needs no parts: format, circles, lints, doc tests, tests; takes minutes
     #[arg(long)]
     quick: bool,
     /// Install missing Debian packages on this machine (needs root)
@@ -58,6 +58,7 @@ impl Args {
 
 fn run_quick(mut steps: Steps<'_>) -> ExitCode {
     steps.step("format", format);
+    steps.step("circles", circles::check);
     steps.step("lints", lints);
     steps.step("doc tests", doc_tests);
     steps.step("tests", |host| {
@@ -74,6 +75,7 @@ fn run_all(mut steps: Steps<'_>, install: bool) -> Result<ExitCode> {
     let mut minors = vec![minor];
     minors.extend((minor != Minor::OLDEST).then_some(Minor::OLDEST));
     steps.step("format", format);
+    steps.step("circles", circles::check);
     steps.step("parts", |host| parts::set_up(host, install, &minors));
     steps.step("lints", lints);
     steps.step("crates alone", crates_alone);

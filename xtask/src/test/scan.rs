@@ -163,7 +163,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// Returns all Rust files below `folder`, build folders aside.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {

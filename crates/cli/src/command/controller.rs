@@ -5,19 +5,19 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{ArgAction, ValueEnum};
 use image_swap_cluster::{
-    Admin, Controller, Election, Intervals, Metrics, ReadinessLimits, Release, Settings, Times,
+    Controller, ControllerMetrics, Election, Intervals, ReadinessLimits, Release, Settings, Times,
     config, connect,
 };
 use image_swap_core::{
     cluster::{policy::Wanted, webhooks::SYSTEM_NAMESPACES},
     labels,
 };
+use image_swap_serve::AdminPort;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -193,7 +193,7 @@ async fn lead(
 ) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| broken(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| broken(&error))?;
-    let admin = Admin::bind(admin_listen).await.map_err(|error| {
+    let admin = AdminPort::bind(admin_listen).map_err(|error| {
         Failure::Broken(format!("{admin_listen}: expected an address to listen on, found: {error}"))
     })?;
     let config = config(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
@@ -202,8 +202,7 @@ async fn lead(
     let mut election = Election::new(&client, &settings.release, &identity, Times::default());
     let controller = Controller::new(&client, settings, &identity, intervals).probing_by(config);
     let (ready, gate) = watch::channel(false);
-    let metrics = Metrics::new(controller.report(), election.leadership()).ready_by(gate);
-    let metrics = Arc::new(metrics);
+    let metrics = ControllerMetrics::new(controller.report(), election.leadership()).ready_by(gate);
     let become_ready = async {
         controller.in_force(ReadinessLimits::default()).await;
         ready.send_replace(true);
@@ -211,7 +210,7 @@ async fn lead(
     };
     let leadership = election.leadership();
     tokio::select! {
-        () = admin.run(metrics) => {}
+        () = admin.serve(metrics) => {}
         () = become_ready => {}
         () = election.run() => {}
         () = controller.run(leadership) => {}

@@ -15,8 +15,8 @@ use image_swap_core::cluster::{
     policy::Policy,
     webhooks::{self, Owner, SYSTEM_NAMESPACES, desired, plan},
 };
+use image_swap_serve::pki::LocalAuthority;
 use image_swap_testbed::{ControlPlane, Port, Process, RunDir};
-use image_swap_webhook::Authority;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -140,7 +140,7 @@ fn webhooks(
     let arguments = ["webhook", "--mirrors", sample::RULES, "--certificate-dir", &kept];
     let arguments = arguments.into_iter().chain([listen.as_str(), &admin, &name]);
     let ours = process::start(binary, arguments, &port, directory)?;
-    let authority = Authority::open(directory, SystemTime::now())?.certificate_file();
+    let authority = LocalAuthority::open(directory, SystemTime::now())?.certificate_file();
     let authority = fs::read_to_string(authority)?;
     for (run, port) in [("constant", &constant_port), ("ours", &port)] {
         service::create(control_plane, NAMESPACE, run, port.number())?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use image_swap_core::{
+    admission::Mode,
     cluster::{
         effective::{Decision, Origin, decide},
         trust::Trust,
@@ -13,6 +14,7 @@ use image_swap_core::{
     declaration::{Registry, UnixTime},
     labels,
     pull_secret::{self, Covered},
+    status::{DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -26,14 +28,13 @@ use super::{
 };
 use crate::{
     error::Error,
-    report::{self, Declared, listed},
     secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
 
 /// The declaration in force.
 #[derive(Default)]
 pub(super) struct Declaration {
-    pub(super) declared: Declared,
+    pub(super) declared: DeclarationStatus,
     /// What nodes have to be told.
     pub(super) trust: Trust,
     pub(super) registry: Option<Registry>,
@@ -88,10 +89,7 @@ impl Controller {
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
-        let whole = BTreeMap::from([
-            ("declaration", effective.text()),
-            ("source", effective.origin.as_str().to_owned()),
-        ]);
+        let whole = StoredDeclaration(effective.clone()).data();
         let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
         let numbered = BTreeMap::from([
             (labels::HASH, hash.clone()),
@@ -104,12 +102,12 @@ impl Controller {
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
         let credential = given.and_then(pull_secret::content);
         let covered = given.and_then(Covered::of);
-        let served = BTreeMap::from([
-            ("declaration", text),
-            ("source", effective.origin.as_str().to_owned()),
-            ("mode", if audit { "audit" } else { "enforce" }.to_owned()),
-            ("pull-secret", credential.is_some().to_string()),
-        ]);
+        let served = ServedDeclaration {
+            effective: effective.clone(),
+            mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
+            pull_secret: credential.is_some(),
+        };
+        let served = served.data();
         let name = self.settings.release.effective();
         let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
         let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
@@ -117,23 +115,23 @@ impl Controller {
             info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
         }
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
-        let (findings, finding_count) = report::found(about);
-        let refused = about.iter().filter(|it| it.refused).map(|it| it.origin.as_str().to_owned());
+        let refused = about.iter().filter(|it| it.refused).map(|it| it.origin);
+        let mut status = DeclarationStatus {
+            source: effective.origin,
+            hash,
+            revision,
+            rules,
+            refused: refused.collect(),
+            differs: listed(differs),
+            ..DeclarationStatus::default()
+        };
+        status.list_findings(about);
         Ok(Declaration {
             trust: declaration.as_ref().map(Trust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,
             covered,
-            declared: Declared {
-                source: effective.origin.as_str().to_owned(),
-                hash,
-                revision,
-                rules,
-                refused: refused.collect(),
-                differs: listed(differs),
-                findings,
-                finding_count,
-            },
+            declared: status,
         })
     }
 

@@ -31,6 +31,10 @@ use image_swap_core::{
         webhooks::Desired,
     },
     declaration::{Registry, UnixTime},
+    status::{
+        CompetitorStatus, ControllerReport, FailingStep, PullSecretStatus, RecreatedPods,
+        RegistryStatus,
+    },
 };
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -51,13 +55,11 @@ use crate::{
     error::Error,
     events::Events,
     follow,
-    health::Health,
     lease::Leadership,
     outline::Glimpse,
     pull_secrets::{Keeper, Order},
     recreated::RecreationWatch,
     release::Release,
-    report::{FailingStep, Other, PullSecrets, Recreated, Report},
 };
 
 /// What operators decide.
@@ -142,7 +144,7 @@ pub struct Controller {
     settings: Settings,
     intervals: Intervals,
     events: Events,
-    report: watch::Sender<Report>,
+    report: watch::Sender<ControllerReport>,
     /// Something changed: time to look.
     changed: Arc<Notify>,
     /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
@@ -167,8 +169,8 @@ struct Memory {
     said: HashMap<&'static str, String>,
     /// A registration that may be deleted.
     uninstallation: uninstall::Uninstallation,
-    /// Other programs that swap images, and their life over time.
-    foreign: Vec<Other>,
+    /// CompetitorStatus programs that swap images, and their life over time.
+    foreign: Vec<CompetitorStatus>,
     sightings: Sightings,
     /// The declaration in force, as it was last read.
     declaration: Option<Declaration>,
@@ -177,10 +179,10 @@ struct Memory {
     /// The reconciliations in a row in which a step failed.
     failed: u32,
     /// The report that was last written.
-    written: Option<Report>,
+    written: Option<ControllerReport>,
     /// The answer of the check that runs.
-    checking: Option<oneshot::Receiver<Health>>,
-    health: Option<Health>,
+    checking: Option<oneshot::Receiver<RegistryStatus>>,
+    health: Option<RegistryStatus>,
     /// The registry that was checked, its credential included, and when the next check is due.
     checked: Option<(Registry, UnixTime)>,
     /// The highest revision that was seen.
@@ -189,16 +191,16 @@ struct Memory {
     numbered: Option<u64>,
     /// The orders for the keeper of pull Secrets, and its results.
     orders: watch::Sender<Order>,
-    pull_secrets: watch::Receiver<PullSecrets>,
+    pull_secrets: watch::Receiver<PullSecretStatus>,
     /// Pods that are created again and again.
-    recreated: watch::Receiver<Vec<Recreated>>,
+    recreated: watch::Receiver<Vec<RecreatedPods>>,
 }
 
 impl Memory {
     fn new(
         orders: watch::Sender<Order>,
-        pull_secrets: watch::Receiver<PullSecrets>,
-        recreated: watch::Receiver<Vec<Recreated>>,
+        pull_secrets: watch::Receiver<PullSecretStatus>,
+        recreated: watch::Receiver<Vec<RecreatedPods>>,
     ) -> Self {
         Self {
             orders,
@@ -252,7 +254,7 @@ impl Controller {
             events: Events::new(client, &settings.release, identity),
             settings,
             intervals,
-            report: watch::Sender::new(Report::default()),
+            report: watch::Sender::new(ControllerReport::default()),
             changed: Arc::default(),
             last_mark: watch::Sender::new(None),
             clock: Box::new(now),
@@ -275,7 +277,7 @@ impl Controller {
     }
 
     /// Follows what the controller sees.
-    pub fn report(&self) -> watch::Receiver<Report> {
+    pub fn report(&self) -> watch::Receiver<ControllerReport> {
         self.report.subscribe()
     }
 
@@ -330,7 +332,7 @@ impl Controller {
     /// Does everything that one controller alone may do.
     async fn lead(&self) {
         let (orders, given) = watch::channel(Order::Rest);
-        let (report, kept) = watch::channel(PullSecrets::default());
+        let (report, kept) = watch::channel(PullSecretStatus::default());
         let keeper = Keeper {
             client: self.client.clone(),
             release: self.settings.release.clone(),

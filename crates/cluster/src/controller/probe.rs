@@ -41,16 +41,6 @@ const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Far away: nothing is due.
 const NEVER: Duration = Duration::from_hours(24);
 
-/// Returns the name of a result in every output.
-pub(super) const fn name(probe: Probe) -> &'static str {
-    match probe {
-        Probe::Reached => "reached",
-        Probe::Unreached => "unreached",
-        Probe::NoReplica => "nobody-there",
-        Probe::Unknown | Probe::Silent => "unknown",
-    }
-}
-
 /// The probes of all API servers: when each is due, and those that run. An interval is
 /// counted from a probe's beginning, and no probe waits for another one.
 pub(super) struct Prober {

@@ -8,6 +8,7 @@ use image_swap_core::{
         webhooks::{self, NamespaceScope, Service, desired, plan},
     },
     declaration::UnixTime,
+    status::CompetitorStatus,
 };
 use kube::{api::ListParams, runtime::events::EventType};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use super::{
     snapshot::{Snapshot, found},
     steps::StepErrors,
 };
-use crate::{api, endpoints::may_answer, error::Error, report::Other};
+use crate::{api, endpoints::may_answer, error::Error};
 
 /// The step that finds other programs that swap images.
 pub(super) const FOREIGN: &str = "other-image-swappers";
@@ -27,7 +28,7 @@ pub(super) const FOREIGN: &str = "other-image-swappers";
 impl Controller {
     /// Whether pods are only reported on: by choice, or because another program
     /// that swaps images lives.
-    pub(super) fn is_audit(&self, foreign: &[Other]) -> bool {
+    pub(super) fn is_audit(&self, foreign: &[CompetitorStatus]) -> bool {
         let meets = !self.settings.coexist && foreign.iter().any(|other| other.alive);
         self.settings.policy == Wanted::Audit || meets
     }
@@ -41,7 +42,7 @@ impl Controller {
         &self,
         memory: &mut Memory,
         steps: &mut StepErrors,
-    ) -> Result<Vec<Other>, Error> {
+    ) -> Result<Vec<CompetitorStatus>, Error> {
         let registrations = api::registrations(&self.client);
         let list = registrations.list(&ListParams::default()).await;
         let list = list.map_err(Error::api("list webhook configurations"))?;
@@ -63,7 +64,7 @@ impl Controller {
                     continue;
                 }
             }
-            others.push(Other::new(name, foreign.program, settled.life));
+            others.push(CompetitorStatus::new(name, foreign.program, settled.life));
         }
         let present: Vec<String> = others.iter().map(|it| it.configuration.clone()).collect();
         memory.sightings.retain(&present);
@@ -72,9 +73,9 @@ impl Controller {
         Ok(others)
     }
 
-    fn note(&self, others: &[Other]) -> String {
-        let one = |other: &Other| {
-            let Other { configuration, program, alive } = other;
+    fn note(&self, others: &[CompetitorStatus]) -> String {
+        let one = |other: &CompetitorStatus| {
+            let CompetitorStatus { configuration, program, alive } = other;
             let what = match (alive, self.settings.coexist) {
                 (true, false) => {
                     "lives: pods are only reported on until it is gone, or `coexist` is set"
@@ -239,8 +240,8 @@ impl Controller {
 }
 
 /// Returns the last report of a program whose life cannot be found out.
-fn unknown(foreign: &Foreign, before: &[Other]) -> Other {
+fn unknown(foreign: &Foreign, before: &[CompetitorStatus]) -> CompetitorStatus {
     let known = before.iter().find(|it| it.configuration == foreign.configuration);
-    let new = || Other::new(&foreign.configuration, foreign.program, Life::Dead);
+    let new = || CompetitorStatus::new(&foreign.configuration, foreign.program, Life::Dead);
     known.cloned().unwrap_or_else(new)
 }

@@ -2,10 +2,11 @@
 
 use image_swap_core::{
     cluster::{
-        effective::{Effective, JET_SYSTEM, Origin, REGISTRY_INFO},
+        effective::{Effective, JET_SYSTEM, REGISTRY_INFO},
         webhooks::Owner,
     },
     labels,
+    status::StoredDeclaration,
 };
 use k8s_openapi::{
     api::{
@@ -142,9 +143,7 @@ impl Snapshot {
     /// The object could not be read.
     pub(super) fn last(&self) -> Result<Option<Effective>, Error> {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
-        let origin = text(secret, "source").and_then(Origin::named);
-        let declaration = text(secret, "declaration");
-        Ok(origin.zip(declaration).map(|(origin, text)| Effective::parse(origin, text)))
+        Ok(StoredDeclaration::read(|key| text(secret, key)).map(|StoredDeclaration(last)| last))
     }
 }
 

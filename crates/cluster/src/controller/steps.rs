@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use image_swap_core::status::FailingStep;
 use tracing::{error, info};
 
 use super::Memory;
-use crate::{error::Error, report::FailingStep};
+use crate::error::Error;
 
 /// The steps of one reconciliation that failed.
 #[derive(Default)]

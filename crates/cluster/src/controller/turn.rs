@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
+    admission::Mode,
     cluster::{
-        policy::{FailureGate, Probe, Wanted},
+        policy::{FailureGate, Policy, Probe},
         trust::Trust,
         webhooks::Owner,
     },
     declaration::{Registry, UnixTime},
+    status::{AdmissionStatus, ControllerReport, RegistryStatus, listed},
 };
 use kube::runtime::events::EventType;
 use serde_json::json;
@@ -24,10 +26,9 @@ use super::{
 use crate::{
     api, clock,
     error::Error,
-    health::{Health, check},
+    health::check,
     pull_secrets::{Order, View},
-    report::{Held, Report, listed},
-    secret,
+    report, secret,
 };
 
 /// The time for one step. A slow webhook of another program must not delay the others
@@ -94,11 +95,11 @@ impl Controller {
         let bundle = certificates.as_ref().map(|(_, bundle)| &bundle[..]);
         let registered = soon(self.register(&snapshot, memory, steps, bundle, (audit, now))).await;
         let registered = if let Some(policy) = steps.take("registration", registered) {
-            (policy.is_some(), policy.unwrap_or_default().as_str().to_owned())
+            (policy.is_some(), Some(policy.unwrap_or_default()))
         } else {
             // It is not known.
             let before = self.report.borrow();
-            (before.policy.registered, before.policy.failure_policy.clone())
+            (before.policy.registered, before.policy.failure_policy)
         };
         let registry = self.health(memory, now).await;
         let scope = steps.take("pull-secrets", self.scope(&snapshot));
@@ -136,31 +137,25 @@ impl Controller {
         &self,
         memory: &Memory,
         audit: bool,
-        (registered, failure_policy): (bool, String),
+        (registered, failure_policy): (bool, Option<Policy>),
         certificates: Option<&Certificates>,
-        registry: Option<Health>,
-    ) -> Report {
+        registry: Option<RegistryStatus>,
+    ) -> ControllerReport {
         let gate = memory.gate.as_ref();
         let nothing = Declaration::default();
         let declaration = memory.declaration.as_ref().unwrap_or(&nothing);
         let needs: Vec<String> = declaration.trust.needs.iter().map(ToString::to_string).collect();
-        Report {
+        ControllerReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             declaration: declaration.declared.clone(),
-            policy: Held {
-                mode: if audit { "audit" } else { "enforce" }.to_owned(),
+            policy: AdmissionStatus {
+                mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
                 failure_policy,
-                wanted: match self.settings.policy {
-                    Wanted::Fail => "fail",
-                    Wanted::Ignore => "ignore",
-                    Wanted::Audit => "audit",
-                }
-                .to_owned(),
+                requested: Some(self.settings.policy),
                 label: self.settings.namespace_label.clone(),
                 opt_in: self.settings.opt_in,
                 registered,
-                probe: super::probe::name(gate.map_or(Probe::Unknown, FailureGate::summary))
-                    .to_owned(),
+                probe: gate.map_or(Probe::Unknown, FailureGate::summary).into(),
                 failures: gate.map_or(0, FailureGate::failures),
                 unreached: gate.map_or_else(Vec::new, |gate| {
                     listed(&gate.unreached()).iter().map(ToString::to_string).collect()
@@ -173,7 +168,7 @@ impl Controller {
             recreated: memory.recreated.borrow().clone(),
             foreign: listed(&memory.foreign),
             nodes: listed(&needs),
-            node_needs: needs.len(),
+            node_requirements: needs.len(),
             trust: told(&declaration.trust),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
@@ -183,7 +178,7 @@ impl Controller {
 
     /// What is known of the registry. A check is begun when one is due, and
     /// nobody waits for it: its end is a reason for the next turn.
-    async fn health(&self, memory: &mut Memory, now: UnixTime) -> Option<Health> {
+    async fn health(&self, memory: &mut Memory, now: UnixTime) -> Option<RegistryStatus> {
         match memory.checking.as_mut().map(oneshot::Receiver::try_recv) {
             Some(Ok(health)) => {
                 memory.checking = None;
@@ -214,9 +209,9 @@ impl Controller {
         memory.health.clone()
     }
 
-    async fn judge(&self, memory: &mut Memory, health: &Health) {
+    async fn judge(&self, memory: &mut Memory, health: &RegistryStatus) {
         const UNHEALTHY: &str = "RegistryUnhealthy";
-        let Health { domain, outcome, detail, .. } = health;
+        let RegistryStatus { domain, outcome, detail, .. } = health;
         let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
         let note = if health.is_bad() {
             format!("{domain} is {outcome}: {detail}")
@@ -246,7 +241,7 @@ impl Controller {
         &self,
         memory: &mut Memory,
         owner: &Owner,
-        report: &Report,
+        report: &ControllerReport,
     ) -> Result<(), Error> {
         if memory.written.as_ref() == Some(report) {
             return Ok(());
@@ -262,7 +257,7 @@ impl Controller {
                 "labels": secret::labels(release),
                 "ownerReferences": [owner.reference()],
             },
-            "data": { "status.json": text },
+            "data": { report::KEY: text },
         });
         api::apply(&self.config_maps(), &release.status(), &object).await?;
         memory.written = Some(report.clone());

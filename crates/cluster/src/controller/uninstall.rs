@@ -23,7 +23,7 @@ use crate::{
     api,
     error::Error,
     pull_secrets::{Order, leave},
-    report::Report,
+    report,
 };
 
 /// Seconds for which nothing is registered after Helm's mark was seen. Helm ends the
@@ -130,7 +130,7 @@ impl Controller {
         }
         match api::get(&self.config_maps(), &self.settings.release.status()).await {
             Ok(status) => {
-                let report = status.as_ref().and_then(Report::of);
+                let report = status.as_ref().and_then(report::read);
                 memory.uninstallation = Uninstallation {
                     is_read: true,
                     registered: status.is_some(),

@@ -10,8 +10,8 @@ use image_swap_core::{
     cluster::certificates::Validity,
     declaration::{Registry, UnixTime},
     registry::host_and_port,
+    status::{RegistryOutcome, RegistryStatus},
 };
-use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
@@ -25,66 +25,29 @@ const DAY: UnixTime = 24 * 60 * 60;
 /// A certificate that lives this long or less is to be renewed.
 const SOON: UnixTime = 14 * DAY;
 
-/// What becomes of a check, in every output.
-pub(crate) const OUTCOMES: [&str; 8] =
-    [OK, UNVERIFIED, UNRESOLVED, UNREACHABLE, UNTRUSTED, EXPIRED, UNAUTHORIZED, UNEXPECTED];
-/// It answers, and takes the credential.
-const OK: &str = "ok";
-/// It can be connected to; more is not tried without a certificate to verify.
-const UNVERIFIED: &str = "unverified";
-/// Its name has no address.
-const UNRESOLVED: &str = "unresolved";
-/// Nobody answers there.
-const UNREACHABLE: &str = "unreachable";
-/// Its certificate is not signed by whom it should be, or for another name.
-const UNTRUSTED: &str = "untrusted";
-/// Its certificate has expired.
-const EXPIRED: &str = "expired";
-/// It refuses the credential, or wants one.
-const UNAUTHORIZED: &str = "unauthorized";
-/// It answers as no registry does.
-const UNEXPECTED: &str = "unexpected";
+const OK: RegistryOutcome = RegistryOutcome::Ok;
+const UNVERIFIED: RegistryOutcome = RegistryOutcome::Unverified;
+const UNRESOLVED: RegistryOutcome = RegistryOutcome::Unresolved;
+const UNREACHABLE: RegistryOutcome = RegistryOutcome::Unreachable;
+const UNTRUSTED: RegistryOutcome = RegistryOutcome::Untrusted;
+const EXPIRED: RegistryOutcome = RegistryOutcome::Expired;
+const UNAUTHORIZED: RegistryOutcome = RegistryOutcome::Unauthorized;
+const UNEXPECTED: RegistryOutcome = RegistryOutcome::Unexpected;
 
-/// What became of a check. Holds no credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Health {
-    /// The registry.
-    pub domain: String,
-    /// `ok`, `unverified`, `unresolved`, `unreachable`, `untrusted`, `expired`,
-    /// `unauthorized` or `unexpected`.
-    pub outcome: String,
-    /// What was found.
-    pub detail: String,
-    /// When, seconds since 1970.
-    pub checked: UnixTime,
-    /// When its certificate expires, seconds since 1970, if it was verified.
-    pub expires: Option<UnixTime>,
-    /// Whether that is soon.
-    pub expires_soon: bool,
-}
-
-impl Health {
-    /// Whether pods that pull from there will wait in vain.
-    pub fn is_bad(&self) -> bool {
-        !matches!(self.outcome.as_str(), OK | UNVERIFIED)
-    }
-}
-
-type Found = (&'static str, String);
+type Found = (RegistryOutcome, String);
 
 /// Checks `registry`. The credential is sent to its own host alone, and only
 /// over a connection whose certificate was verified.
-pub(crate) async fn check(registry: Registry, now: UnixTime) -> Health {
+pub(crate) async fn check(registry: Registry, now: UnixTime) -> RegistryStatus {
     let mut seen = None;
     let found = timeout(PATIENCE, attempt(&registry, &mut seen)).await;
     let (outcome, detail) = match found {
         Ok(Ok(found) | Err(found)) => found,
         Err(_) => (UNREACHABLE, format!("no answer within {} s", PATIENCE.as_secs())),
     };
-    Health {
+    RegistryStatus {
         domain: registry.domain,
-        outcome: outcome.to_owned(),
+        outcome,
         detail,
         checked: now,
         expires: seen.map(|validity| validity.not_after),

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use image_swap_core::cluster::certificates::Validity;
+use image_swap_core::{cluster::certificates::Validity, status::RegistryOutcome};
 use rustls::{
     CertificateError, ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -46,7 +46,7 @@ pub(super) async fn handshake(
     Ok((tls, validity))
 }
 
-fn outcome(error: &io::Error) -> &'static str {
+fn outcome(error: &io::Error) -> RegistryOutcome {
     let inner = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(

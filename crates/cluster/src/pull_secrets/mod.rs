@@ -28,6 +28,7 @@ use image_swap_core::{
     },
     declaration::UnixTime,
     pull_secret::Covered,
+    status::{PullSecretFailure, PullSecretStatus},
 };
 use kube::{Client, runtime::watcher};
 use tokio::{
@@ -44,13 +45,7 @@ use self::{
     pods::SeenPod,
     write::{Outcome, Writer},
 };
-use crate::{
-    clock::now,
-    error::watch_reason,
-    events::Events,
-    release::Release,
-    report::{PullSecretFailure, PullSecrets},
-};
+use crate::{clock::now, error::watch_reason, events::Events, release::Release};
 
 /// How many objects are read at once: a page is held as a whole, as text and then as
 /// objects.
@@ -103,7 +98,7 @@ pub(crate) struct Keeper {
     /// What is to be done.
     pub(crate) orders: watch::Receiver<Order>,
     /// What was done.
-    pub(crate) report: watch::Sender<PullSecrets>,
+    pub(crate) report: watch::Sender<PullSecretStatus>,
     /// Poked when the report says something that others should know.
     pub(crate) changed: Arc<Notify>,
     /// How long a namespace keeps the Secret after its last swapped pod.
@@ -283,7 +278,7 @@ impl Keeper {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecrets {
+        self.publish(&PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -323,7 +318,7 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, report: &PullSecrets) {
+    fn publish(&self, report: &PullSecretStatus) {
         let mut news = false;
         self.report.send_if_modified(|before| {
             // The count alone is no reason for anybody to hurry.

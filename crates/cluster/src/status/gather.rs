@@ -1,6 +1,6 @@
 //! Reading a release.
 
-use image_swap_core::labels;
+use image_swap_core::{labels, status::ReplicaStatus};
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
@@ -15,14 +15,14 @@ use kube::{Api, Client, api::ListParams, core::PartialObjectMeta};
 use tokio::time::timeout;
 
 use super::{
-    Answer, Leader, Named, Nodes, REPLICAS, Replica, Replicas, Status, StuckPod, stuck, workloads,
+    Leader, Nodes, REPLICAS, ReleaseRef, Replica, Replicas, Status, StuckPod, stuck, workloads,
 };
 use crate::{
     api::{get, registrations},
     clock::now,
     error::{Error, is_answer},
     release::Release,
-    report::Report,
+    report,
     source::Served,
 };
 
@@ -92,43 +92,47 @@ pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
 
 pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Error> {
     let Release { namespace, name } = release;
-    let mut unread = Unread::default();
+    let mut unreadable = Unread::default();
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let map = unread.note("the controller's report", get(&maps, &release.status()).await)?;
-    let deployment = unread.note(REPLICAS, get(&deployments, &release.admission()).await)?;
+    let map = unreadable.note("the controller's report", get(&maps, &release.status()).await)?;
+    let deployment = unreadable.note(REPLICAS, get(&deployments, &release.admission()).await)?;
     if let (Some(None), Some(None)) = (&map, &deployment) {
         return Err(Error::NoRelease { name: name.clone(), namespace: namespace.clone() });
     }
-    let report = map.flatten().as_ref().and_then(Report::of);
-    let leader = leader(client, release, &mut unread).await?;
-    let (registered, leaving) = live(client, release, &mut unread).await?;
+    let report = map.flatten().as_ref().and_then(report::read);
+    let leader = leader(client, release, &mut unreadable).await?;
+    let (registered, leaving) = live(client, release, &mut unreadable).await?;
     let mut stuck = Vec::new();
     let exemptions = workloads::exemptions(deployment.as_ref().and_then(Option::as_ref));
     let replicas = match deployment.flatten() {
-        Some(deployment) => replicas(client, &deployment, &mut unread, &mut stuck).await?,
+        Some(deployment) => replicas(client, &deployment, &mut unreadable, &mut stuck).await?,
         None => None,
     };
     let controller = get(&deployments, &release.controller()).await;
-    if let Some(Some(controller)) = unread.note(CONTROLLER, controller)? {
-        pods(client, &controller, CONTROLLER, &mut unread, &mut stuck).await?;
+    if let Some(Some(controller)) = unreadable.note(CONTROLLER, controller)? {
+        pods(client, &controller, CONTROLLER, &mut unreadable, &mut stuck).await?;
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let effective = unread.note("the rules in force", get(&secrets, &release.effective()).await)?;
+    let effective =
+        unreadable.note("the rules in force", get(&secrets, &release.effective()).await)?;
     let served = effective.flatten().and_then(|secret| Served::read(&secret));
     let policy = report.as_ref().map(|report| &report.policy);
     let rules = served.as_ref().map(|it| &it.rules);
     let pods = workloads::running(client, policy, rules, exemptions).await;
-    let (pods, unpulled) = unread.note("running pods", pods)?.unzip();
+    let (pods, unpulled) = unreadable.note("running pods", pods)?.unzip();
     let trust = report.as_ref().map(|report| report.trust.as_str()).unwrap_or_default();
-    let nodes =
-        if trust.is_empty() { None } else { unread.note("nodes", nodes(client, trust).await)? };
-    let Unread(unread) = unread;
-    let release = Named { namespace: namespace.clone(), name: name.clone() };
+    let nodes = if trust.is_empty() {
+        None
+    } else {
+        unreadable.note("nodes", nodes(client, trust).await)?
+    };
+    let Unread(unreadable) = unreadable;
+    let release = ReleaseRef { namespace: namespace.clone(), name: name.clone() };
     let read = now();
     Ok(Status {
         release,
-        unread,
+        unreadable,
         leader,
         registered,
         leaving,
@@ -148,15 +152,16 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<Status, Er
 async fn live(
     client: &Client,
     release: &Release,
-    unread: &mut Unread,
+    unreadable: &mut Unread,
 ) -> Result<(Option<bool>, bool), Error> {
     let registration = get(&registrations(client), &release.admission()).await;
-    let registered = unread.note("the registration", registration)?.map(|found| {
+    let registered = unreadable.note("the registration", registration)?.map(|found| {
         let entries = found.as_ref().and_then(|it| it.data["webhooks"].as_array());
         entries.is_some_and(|entries| !entries.is_empty())
     });
     let anchors: Api<PartialObjectMeta<ClusterRole>> = Api::all(client.clone());
-    let anchor = unread.note("the release's ClusterRole", get(&anchors, release.anchor()).await)?;
+    let anchor =
+        unreadable.note("the release's ClusterRole", get(&anchors, release.anchor()).await)?;
     let leaving = anchor.is_some_and(|anchor| {
         anchor.is_none_or(|anchor| {
             let annotations = anchor.metadata.annotations.as_ref();
@@ -170,10 +175,10 @@ async fn live(
 async fn leader(
     client: &Client,
     release: &Release,
-    unread: &mut Unread,
+    unreadable: &mut Unread,
 ) -> Result<Option<Leader>, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &release.namespace);
-    let lease = unread.note("who leads", get(&leases, &release.controller()).await)?;
+    let lease = unreadable.note("who leads", get(&leases, &release.controller()).await)?;
     let Some(spec) = lease.flatten().and_then(|lease| lease.spec) else { return Ok(None) };
     let seconds = |number: i64| u64::try_from(number).unwrap_or_default();
     Ok(Some(Leader {
@@ -186,11 +191,11 @@ async fn leader(
 async fn replicas(
     client: &Client,
     deployment: &Deployment,
-    unread: &mut Unread,
+    unreadable: &mut Unread,
     stuck: &mut Vec<StuckPod>,
 ) -> Result<Option<Replicas>, Error> {
     let spec = deployment.spec.as_ref();
-    let Some(pods) = pods(client, deployment, REPLICAS, unread, stuck).await? else {
+    let Some(pods) = pods(client, deployment, REPLICAS, unreadable, stuck).await? else {
         return Ok(None);
     };
     let count = |number: Option<i32>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
@@ -209,7 +214,7 @@ async fn pods(
     client: &Client,
     deployment: &Deployment,
     what: &str,
-    unread: &mut Unread,
+    unreadable: &mut Unread,
     stuck: &mut Vec<StuckPod>,
 ) -> Result<Option<Vec<Pod>>, Error> {
     stuck.extend(stuck::uncreated(deployment));
@@ -219,7 +224,7 @@ async fn pods(
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = pods.list(&ListParams::default().labels(&selector(&labels))).await;
     let list = list.map_err(Error::api(format!("list the pods of the {what}")));
-    let Some(mut list) = unread.note(what, list)? else { return Ok(None) };
+    let Some(mut list) = unreadable.note(what, list)? else { return Ok(None) };
     list.items.retain(|pod| pod.metadata.deletion_timestamp.is_none());
     stuck.extend(list.items.iter().filter_map(stuck::stuck));
     Ok(Some(list.items))
@@ -250,7 +255,7 @@ async fn replica(client: &Client, pod: &Pod) -> Replica {
 }
 
 /// A replica's own answer, through the API server.
-async fn ask(client: &Client, pod: &Pod) -> Result<Answer, String> {
+async fn ask(client: &Client, pod: &Pod) -> Result<ReplicaStatus, String> {
     let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
     let (Some(namespace), Some(name)) = (namespace, name) else {
         return Err("it has no name".to_owned());
@@ -274,5 +279,5 @@ async fn nodes(client: &Client, trust: &str) -> Result<Nodes, Error> {
         let annotations = node.metadata.annotations.as_ref();
         annotations.and_then(|all| all.get(labels::TRUSTS)).is_some_and(|it| it == trust)
     };
-    Ok(Nodes { all: list.items.len(), told: list.items.iter().filter(is_told).count() })
+    Ok(Nodes { all: list.items.len(), configured: list.items.iter().filter(is_told).count() })
 }

@@ -6,13 +6,16 @@
 //! right to write anything down about themselves.
 
 mod gather;
-mod judge;
+mod problems;
 mod stuck;
 mod workloads;
 
 use std::time::Duration;
 
-use image_swap_core::declaration::UnixTime;
+use image_swap_core::{
+    declaration::UnixTime,
+    status::{ControllerReport, ReplicaStatus},
+};
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -21,7 +24,7 @@ pub use self::{
     gather::find,
     stuck::{StuckPod, StuckPods},
 };
-use crate::{error::Error, release::Release, report::Report};
+use crate::{error::Error, release::Release};
 
 /// What the replicas are called in [`Status::unread`].
 const REPLICAS: &str = "replicas";
@@ -34,15 +37,15 @@ const SECOND_LOOK: Duration = Duration::from_secs(3);
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
     /// Which one.
-    pub release: Named,
-    /// Whether there is no bad news.
+    pub release: ReleaseRef,
+    /// True if there is no problem.
     pub healthy: bool,
     /// What somebody has to do something about.
-    pub news: Vec<News>,
+    pub problems: Vec<Problem>,
     /// What somebody may want to know.
     pub notes: Vec<String>,
     /// What could not be read, and why.
-    pub unread: Vec<String>,
+    pub unreadable: Vec<String>,
     /// Which controller leads; none if nobody ever did.
     pub leader: Option<Leader>,
     /// True if a webhook configuration with entries is there now; `None` if it may not be
@@ -51,7 +54,7 @@ pub struct Status {
     /// True if the release is marked as leaving, or its anchor is gone or being deleted.
     pub leaving: bool,
     /// What it sees; none if it has not yet said.
-    pub report: Option<Report>,
+    pub report: Option<ControllerReport>,
     /// The admission replicas.
     pub replicas: Option<Replicas>,
     /// The release's own pods that cannot start, and Deployments that cannot create any.
@@ -70,17 +73,17 @@ pub struct Status {
 /// A release by its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Named {
+pub struct ReleaseRef {
     /// Its namespace.
     pub namespace: String,
     /// Its full name.
     pub name: String,
 }
 
-/// One piece of bad news.
+/// A problem and its stable name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct News {
+pub struct Problem {
     /// Its stable name.
     pub code: String,
     /// What was expected, and what was found.
@@ -122,31 +125,9 @@ pub struct Replica {
     /// Whether the API server sends it reviews.
     pub ready: bool,
     /// What it says of itself.
-    pub answer: Option<Answer>,
+    pub answer: Option<ReplicaStatus>,
     /// Why it says nothing.
     pub error: Option<String>,
-}
-
-/// What a replica says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Answer {
-    /// Its version.
-    pub version: String,
-    /// Whether it takes reviews; not when it was told to stop.
-    pub serving: bool,
-    /// Whose declaration it serves.
-    pub source: String,
-    /// The hash of its text.
-    pub hash: String,
-    /// How many rules it has; none before it has read any.
-    pub rules: Option<u64>,
-    /// `enforce` or `audit`.
-    pub mode: String,
-    /// Whether it names the pull Secret in swapped pods.
-    pub pull_secret: bool,
-    /// When its certificate expires, seconds since 1970.
-    pub certificate_expires: Option<UnixTime>,
 }
 
 /// Running pods with images of a registry.
@@ -170,7 +151,7 @@ pub struct Nodes {
     /// How many there are.
     pub all: usize,
     /// How many are known to have been told what they need.
-    pub told: usize,
+    pub configured: usize,
 }
 
 /// Reads how `release` is.
@@ -180,10 +161,10 @@ pub struct Nodes {
 /// caller may not read is in [`Status::unread`].
 pub async fn status(client: &Client, release: &Release) -> Result<Status, Error> {
     let mut status = gather::all(client, release).await?;
-    if judge::is_early(&status) {
+    if problems::is_early(&status) {
         sleep(SECOND_LOOK).await;
         status = gather::all(client, release).await?;
     }
-    judge::judge(&mut status);
+    problems::find(&mut status);
     Ok(status)
 }

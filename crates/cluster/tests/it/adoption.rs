@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use image_swap_cluster::Intervals;
+use image_swap_core::{admission::Mode, status::ProbeStatus};
 use serde_json::json;
 
 use crate::{
@@ -29,8 +30,9 @@ async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {
     // API server keeps calling over a connection that stays open.
     replica.stop();
     stage.serve_at_all(&[]);
-    let report = until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
-    assert_eq!((report.policy.mode.as_str(), report.foreign[0].alive), ("audit", true));
+    let report =
+        until(&mut controller.report, |it| it.policy.probe == ProbeStatus::NoEndpoints).await;
+    assert_eq!((report.policy.mode, report.foreign[0].alive), (Some(Mode::Audit), true));
     assert!(stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_some());
 }
 

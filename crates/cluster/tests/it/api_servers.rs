@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use image_swap_cluster::{Controller, Intervals, config};
+use image_swap_core::{cluster::policy::Policy, status::ProbeStatus};
 use image_swap_testbed::Options;
 use kube::Config;
 use tokio::{
@@ -71,15 +72,16 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
     let mut pair = ApiServerPair::set().await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     assert!(*pair.replica.certificates().borrow() > 0);
 
     // The other one answers, and does not reach a replica: a part of all pods is refused.
     pair.publish(&[first, second]);
     let report =
-        until(&mut pair.controller.report, |it| it.policy.failure_policy == "Ignore").await;
+        until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore))
+            .await;
     assert_eq!(report.policy.unreached, [second.to_string()]);
-    assert_eq!(report.policy.probe, "unreached");
+    assert_eq!(report.policy.probe, ProbeStatus::Unreached);
     let events = pair.stage.events("image-swap-system", "FailurePolicyChanged");
     let is_named = |event: &serde_json::Value| {
         event["note"].as_str().is_some_and(|note| note.contains(&second.to_string()))
@@ -88,7 +90,7 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 
     // It is gone, though its address is still published: it refuses no pod.
     block_in_place(|| pair.stage.control_plane.second_api_server().unwrap().stop().unwrap());
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
 }
 
 /// A managed control plane: all API servers are behind one address.
@@ -96,15 +98,15 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn failures_among_successes_at_one_address_lower_the_policy() {
     let mut pair = ApiServerPair::set().await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
     let balancer = Balancer::start([first, second]).await;
     let mut config = config(Some(pair.stage.control_plane.kubeconfig())).await.unwrap();
     config.cluster_url = format!("https://127.0.0.1:{}", balancer.port).parse().unwrap();
     pair.controller = probing(&pair.stage, config);
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Fail").await;
-    until(&mut pair.controller.report, |it| it.policy.failure_policy == "Ignore").await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
+    until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore)).await;
 }
 
 /// A load balancer that gives each connection to the next server.

@@ -2,6 +2,7 @@
 
 use std::{io::Write, process::Stdio};
 
+use image_swap_core::cluster::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::stage::{JET_SECRETS, Stage, eventually, keys, settings, until};
@@ -43,7 +44,7 @@ async fn in_force(stage: &Stage) -> impl Sized + use<> {
     let mut controller = stage.controller(settings(), "one");
     let (replica, following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.rules.rules().is_empty()))
         .await;

@@ -12,6 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
 use image_swap_cluster::leave;
+use image_swap_core::{cluster::policy::Policy, status::RegistryOutcome};
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use serde_json::Value;
 use tracing_subscriber::{fmt, fmt::MakeWriter};
@@ -157,7 +158,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     let (replica, following) = stage.replica_by(&as_admission).await;
     let (other, following_too) = stage.replica_by(&as_admission).await;
     stage.serve_at_all(&[replica.port(), other.port()]);
-    until(&mut running.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut running.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
 
     // A registry that takes the password, and one that does not.
     let domain = registry.address();
@@ -169,17 +170,17 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     good.insert("Password", PASSWORD.into());
     good.insert("TOKEN", PASSWORD.into());
     stage.declare(JET_SECRETS, "registry-info", &good);
-    let outcome = |outcome: &'static str| {
-        move |it: &image_swap_cluster::Report| {
+    let outcome = |outcome: RegistryOutcome| {
+        move |it: &image_swap_core::status::ControllerReport| {
             it.registry.as_ref().is_some_and(|it| it.outcome == outcome)
         }
     };
-    until(&mut running.report, outcome("ok")).await;
+    until(&mut running.report, outcome(RegistryOutcome::Ok)).await;
     tokio::task::block_in_place(|| registry.set_credentials(&login("another")).unwrap());
     let mut changed = good.clone();
     changed.insert("BASE_PATH", "elsewhere".into());
     stage.declare(JET_SECRETS, "registry-info", &changed);
-    until(&mut running.report, outcome("unauthorized")).await;
+    until(&mut running.report, outcome(RegistryOutcome::Unauthorized)).await;
 
     // Mistakes that people make with it, each refused.
     let userinfo = format!("{USER}:{PASSWORD}@{domain}");

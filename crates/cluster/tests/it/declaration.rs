@@ -1,6 +1,6 @@
 //! The declaration in force, from the page's Secret to every replica.
 
-use image_swap_core::cluster::effective::Origin;
+use image_swap_core::{admission::Mode, cluster::effective::Origin, finding::Severity};
 
 use crate::stage::{JET_SECRETS, SECRETS, Stage, eventually, keys, settings, until};
 
@@ -15,7 +15,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 
     // Nothing is declared: no rules, and the namespace is there for the Secret.
     for replica in &mut replicas {
-        until(replica, |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+        until(replica, |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce))).await;
     }
     assert!(stage.get("/api/v1/namespaces/jet-system").is_some());
 
@@ -41,7 +41,8 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
             "page.example.org/airgap/docker.io/library/nginx"
         );
     }
-    let report = until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    let report =
+        until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     assert_eq!(report.declaration.differs, ["DOMAIN", "MIRROR_REGISTRIES"]);
     let in_force = report.declaration.hash;
     // No such registry exists, which is told, and stops nothing.
@@ -57,7 +58,8 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     stage.declare(JET_SECRETS, "registry-info", &bad);
     let report = until(&mut controller.report, |it| !it.declaration.refused.is_empty()).await;
     assert_eq!(report.declaration.hash, in_force);
-    let finding = report.declaration.findings.iter().find(|it| it.severity == "error").unwrap();
+    let finding =
+        report.declaration.findings.iter().find(|it| it.severity == Severity::Error).unwrap();
     assert_eq!((finding.line, finding.key.as_deref()), (2, Some("MIRROR_REGISTRIES")));
     let events = stage.events("jet-system", "RegistryInfoRefused");
     assert_eq!(events.len(), 1);
@@ -72,7 +74,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,quay.io::none".into());
     stage.declare(JET_SECRETS, "registry-info", &bad);
     until(&mut controller.report, |it| {
-        it.declaration.findings.iter().any(|it| it.severity == "error" && it.line == 1)
+        it.declaration.findings.iter().any(|it| it.severity == Severity::Error && it.line == 1)
     })
     .await;
     eventually(|| {
@@ -110,7 +112,7 @@ async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
     let mut controller = stage.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     // base64 of what no other Secret than the last good one may hold.
     let hidden = |value: &serde_json::Value| {
         use base64::{Engine, engine::general_purpose::STANDARD};
@@ -133,7 +135,7 @@ async fn served_from(
     replica: &mut tokio::sync::watch::Receiver<Option<image_swap_cluster::Served>>,
     origin: Origin,
 ) -> image_swap_cluster::Served {
-    until(replica, |it| it.as_ref().is_some_and(|it| it.origin == origin && it.audit.is_some()))
+    until(replica, |it| it.as_ref().is_some_and(|it| it.origin == origin && it.mode.is_some()))
         .await
         .unwrap()
 }

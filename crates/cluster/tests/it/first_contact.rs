@@ -9,7 +9,7 @@ use std::{
 };
 
 use image_swap_cluster::{Controller, ReadinessLimits, Settings};
-use image_swap_core::cluster::policy::Wanted;
+use image_swap_core::{cluster::policy::Policy, cluster::policy::Wanted, status::ProbeStatus};
 use image_swap_testbed::{HelmError, HelmMajor, HelmRelease, HelmWait, Live, Options};
 use serde_json::{Value, json};
 use tokio::{task::block_in_place, time::Instant};
@@ -180,7 +180,7 @@ impl Serving {
         stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
         let settings = Settings { chart_secret: None, ..settings() };
         let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-        until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+        until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
         until(&mut replica.0.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty()))
             .await;
         Self { controller, _replica: replica, installed }
@@ -241,7 +241,7 @@ async fn applied_templates_leave_the_registration_alone() {
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
     stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let mut stream = Stream::begin(&stage.client, REGISTRY);
     stream.more().await;
@@ -329,7 +329,7 @@ async fn controllers_are_ready_once_pods_are_swapped() {
     wait(limited).await.unwrap();
     let waiting = wait(limits());
     let mut controller = stage.controller(settings(), "one");
-    until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    until(&mut controller.report, |it| it.policy.probe == ProbeStatus::NoEndpoints).await;
     let (replica, _following) = stage.replica().await;
     assert!(!waiting.is_finished(), "no replica is reached");
     stage.serve_at(replica.port());
@@ -356,7 +356,7 @@ async fn readiness_does_not_wait_for_a_policy_without_end() {
     let mut controller = stage.controller(ignoring.clone(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.probe == "reached").await;
+    until(&mut controller.report, |it| it.policy.probe == ProbeStatus::Reached).await;
     in_force(&stage.client, &ignoring, limits()).await;
     // The registration has `Ignore`, and this controller wants `Fail`.
     let settled = ReadinessLimits { settle: Duration::ZERO, ..limits() };

@@ -2,6 +2,7 @@
 //! not run.
 
 use image_swap_cluster::Controller;
+use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ async fn set() -> (Stage, Running, std::sync::Arc<Replica>, image_swap_cluster::
     let mut controller = stage.controller(settings(), "one");
     let (replica, following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     (stage, controller, replica, following)
 }
 

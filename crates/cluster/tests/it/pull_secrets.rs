@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::leave;
+use image_swap_core::cluster::policy::Policy;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -71,7 +72,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     stage.declare(JET_SECRETS, "registry-info", &keys(HOST));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
@@ -313,7 +314,7 @@ async fn selectors_that_others_add_limit_the_credential() {
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     let mut registration = stage.registration().unwrap();
     for entry in registration["webhooks"].as_array_mut().unwrap() {
         let exists = json!({ "key": "control-plane", "operator": "DoesNotExist" });
@@ -461,7 +462,7 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     let mut declared = keys(HOST);
     stage.declare(JET_SECRETS, "registry-info", &declared);
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use image_swap_cluster::{Intervals, leave};
+use image_swap_core::{admission::Mode, cluster::policy::Policy, status::ProbeStatus};
 use serde_json::{Value, json};
 
 use crate::stage::{
@@ -22,21 +23,21 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
     let stage = Stage::set().await;
     let mut controller = stage.controller(settings(), "one");
     // Registered before anybody answers: nobody is refused.
-    until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    until(&mut controller.report, |it| it.policy.probe == ProbeStatus::NoEndpoints).await;
     assert_eq!(policy(&stage), "Ignore");
     stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 
     let (replica, _following) = stage.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     assert_eq!(policy(&stage), "Fail");
     assert_eq!(stage.events("image-swap-system", "FailurePolicyChanged").len(), 1);
     stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 
     // Endpoints say that it is there, and nobody answers: a broken network.
     replica.stop();
-    until(&mut controller.report, |it| it.policy.failure_policy == "Ignore").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Ignore)).await;
     assert_eq!(policy(&stage), "Ignore");
     stage.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 }
@@ -47,7 +48,7 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
     let stage = Stage::set().await;
     let rarely = Intervals { probe: Duration::from_hours(1), ..intervals() };
     let mut controller = controller_by(&stage.client, settings(), "one", rarely, now);
-    until(&mut controller.report, |it| it.policy.probe == "nobody-there").await;
+    until(&mut controller.report, |it| it.policy.probe == ProbeStatus::NoEndpoints).await;
     let (replica, _following) = stage.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
     // A client may see an endpoint before the API server calls it.
@@ -55,9 +56,9 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
     let port = silent.local_addr().unwrap().port();
     drop(silent);
     stage.serve_at(port);
-    until(&mut controller.report, |it| it.policy.probe == "unreached").await;
+    until(&mut controller.report, |it| it.policy.probe == ProbeStatus::Unreached).await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +68,7 @@ async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     stage.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let pods = "/api/v1/namespaces/apps/pods";
@@ -110,7 +111,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     let before = *replica.certificates().borrow();
 
     // Authority and certificate are gone: both are made anew, and published.
@@ -129,7 +130,8 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
     .await;
     // The API server has read it when a pod is reviewed under `Fail`.
     let mut reached = controller.report.clone();
-    until(&mut reached, |it| it.policy.probe == "reached" && it.policy.failures == 0).await;
+    until(&mut reached, |it| it.policy.probe == ProbeStatus::Reached && it.policy.failures == 0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,8 +225,9 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     let mut controller = stage.controller(settings(), "one");
     let report = until(&mut controller.report, |it| !it.foreign.is_empty()).await;
     assert!(report.foreign[0].alive);
-    assert_eq!(report.policy.mode, "audit");
-    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(true))).await;
+    assert_eq!(report.policy.mode, Some(Mode::Audit));
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Audit)))
+        .await;
 
     // Dead, and we were told to adopt.
     drop(controller);
@@ -234,9 +237,13 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     let mut adopting = settings();
     adopting.adopt = true;
     let mut controller = stage.controller(adopting, "two");
-    until(&mut controller.report, |it| it.policy.mode == "enforce" && it.foreign.is_empty()).await;
+    until(&mut controller.report, |it| {
+        it.policy.mode == Some(Mode::Enforce) && it.foreign.is_empty()
+    })
+    .await;
     assert!(stage.get(&theirs).is_none());
-    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.audit == Some(false))).await;
+    until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce)))
+        .await;
 }
 
 /// Two writers that each insist: repairs are counted and paced, whatever the field.
@@ -247,7 +254,7 @@ async fn repairs_of_the_failure_policy_are_counted() {
     let mut controller = stage.controller(settings(), "one");
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     let ignoring = |stage: &Stage| {
         let mut object = stage.registration().unwrap();
         let entries = object["webhooks"].as_array_mut().unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration}
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use image_swap_cluster::Health;
+use image_swap_core::status::RegistryStatus;
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -31,9 +31,14 @@ fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
 
 /// Waits until the check of `domain` came to `outcome`, and sees that metrics and
 /// the stored status say the same.
-async fn comes_to(stage: &Stage, controller: &mut Running, domain: &str, outcome: &str) -> Health {
+async fn comes_to(
+    stage: &Stage,
+    controller: &mut Running,
+    domain: &str,
+    outcome: &str,
+) -> RegistryStatus {
     let report = until(&mut controller.report, |it| {
-        it.registry.as_ref().is_some_and(|it| it.domain == domain && it.outcome == outcome)
+        it.registry.as_ref().is_some_and(|it| it.domain == domain && it.outcome.as_str() == outcome)
     })
     .await;
     let row = format!(r#"image_swap_controller_registry_check{{outcome="{outcome}"}} 1"#);
@@ -84,7 +89,9 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
     assert!(health.expires.is_some() && !health.expires_soon && !health.is_bad());
     let report = controller.report.borrow().clone();
     assert_eq!(report.nodes, [format!("nodes must trust the authority of {domain} (CA_CERT)")]);
-    assert!(controller.metrics.text().unwrap().contains("image_swap_controller_node_needs 1"));
+    assert!(
+        controller.metrics.text().unwrap().contains("image_swap_controller_node_requirements 1")
+    );
 
     // The password changes over there, and is declared a while later.
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());

@@ -6,11 +6,12 @@ use std::{
 };
 
 use image_swap_cluster::{InForce, Served};
-use image_swap_core::admission::{Mode, Settings};
-use image_swap_webhook::{
-    Certificate, CertificateInForce, Limits, Metrics, Revision, RulesInForce, Running, Server,
-    SettingsInForce,
+use image_swap_core::admission::Settings;
+use image_swap_serve::{
+    Limits, Running,
+    pki::{Certificate, CertificateInForce},
 };
+use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInForce, Webhook};
 use tokio::sync::watch;
 
 pub(crate) struct Replica {
@@ -19,18 +20,19 @@ pub(crate) struct Replica {
     settings: SettingsInForce,
     certificate: CertificateInForce,
     certificates: watch::Sender<u32>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
     port: u16,
     admin_port: u16,
     running: Mutex<Option<Running>>,
 }
 
 impl Replica {
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start() -> Arc<Self> {
         let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
         let settings = SettingsInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let server = Server {
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let webhook = Webhook {
             listen: ([0, 0, 0, 0], 0).into(),
             admin_listen: ([0, 0, 0, 0], 0).into(),
             limits: Limits::default(),
@@ -39,9 +41,9 @@ impl Replica {
             rules: rules.clone(),
             certificate: certificate.clone(),
         };
-        let bound = server.bind().await.unwrap();
-        let port = bound.address().unwrap().port();
-        let admin_port = bound.admin_address().unwrap().port();
+        let bound = webhook.bind().unwrap();
+        let port = bound.address().port();
+        let admin_port = bound.admin_address().port();
         Arc::new(Self {
             served: watch::Sender::new(None),
             rules,
@@ -98,7 +100,7 @@ impl Replica {
 
 impl InForce for Replica {
     fn serve(&self, served: Served) {
-        let mode = if served.audit == Some(true) { Mode::Audit } else { Mode::Enforce };
+        let mode = served.mode.unwrap_or_default();
         let pull_secret = served.pull_secret.clone();
         self.settings.replace(Settings { mode, pull_secret, ..Settings::default() });
         let (source, hash) = (served.origin.as_str().to_owned(), served.hash.clone());

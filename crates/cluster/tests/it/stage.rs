@@ -7,10 +7,10 @@ use std::{
 };
 
 use image_swap_cluster::{
-    Controller, Election, Following, Intervals, Leadership, Metrics, Release, Report, Settings,
+    Controller, ControllerMetrics, Election, Following, Intervals, Leadership, Release, Settings,
     Times, client, follow,
 };
-use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime};
+use image_swap_core::{cluster::policy::Wanted, declaration::UnixTime, status::ControllerReport};
 use image_swap_testbed::{ControlPlane, Options, Parts};
 use kube::Client;
 use serde_json::{Value, json};
@@ -46,8 +46,8 @@ pub(crate) struct Stage {
 
 /// A controller that runs until it is dropped.
 pub(crate) struct Running {
-    pub(crate) report: watch::Receiver<Report>,
-    pub(crate) metrics: Metrics,
+    pub(crate) report: watch::Receiver<ControllerReport>,
+    pub(crate) metrics: ControllerMetrics,
     pub(crate) leadership: Leadership,
     task: JoinHandle<()>,
 }
@@ -259,7 +259,7 @@ pub(crate) fn run(client: &Client, controller: Controller, identity: &str) -> Ru
     let mut election = Election::new(client, &release(), identity, times);
     let leadership = election.leadership();
     let (report, leads) = (controller.report(), leadership.clone());
-    let metrics = Metrics::new(report.clone(), leadership.clone());
+    let metrics = ControllerMetrics::new(report.clone(), leadership.clone());
     let task = tokio::spawn(async move {
         tokio::join!(election.run(), controller.run(leadership));
     });

@@ -6,6 +6,7 @@ use image_swap_cluster::{
     Error, Release,
     status::{Status, find, status},
 };
+use image_swap_core::{cluster::effective::Origin, cluster::policy::Policy};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -78,7 +79,7 @@ fn running(stage: &Stage, pod: &Value) {
 }
 
 fn codes(status: &Status) -> Vec<&str> {
-    status.news.iter().map(|news| news.code.as_str()).collect()
+    status.problems.iter().map(|problem| problem.code.as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +95,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     let (first, _following) = stage.replica().await;
     let (second, following) = stage.replica().await;
     stage.serve_at(first.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     until(&mut first.served(), Option::is_some).await;
     until(&mut second.served(), Option::is_some).await;
     deploy(&stage, 2, 2);
@@ -104,7 +105,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     // Nothing is declared, and all is well.
     assert_eq!(find(&stage.client).await.unwrap(), [release()]);
     let seen = status(&stage.client, &release()).await.unwrap();
-    assert!(seen.healthy && seen.unread.is_empty(), "{seen:#?}");
+    assert!(seen.healthy && seen.unreadable.is_empty(), "{seen:#?}");
     assert_eq!(seen.notes, ["nothing is declared: no image is swapped"]);
     assert_eq!(seen.leader.as_ref().unwrap().holder, "one");
     let replicas = seen.replicas.unwrap();
@@ -116,7 +117,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     until(&mut first.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     until(&mut controller.report, |it| {
-        it.declaration.source == "registry-info"
+        it.declaration.source == Origin::RegistryInfo
             && it.registry.as_ref().is_some_and(|it| it.domain == "page.example.org")
     })
     .await;
@@ -165,7 +166,7 @@ async fn nodes_that_were_told_are_counted() {
             json!({ "metadata": { "annotations": { "image-swap.io/trusts": report.trust } } });
         stage.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
         let seen = status(&stage.client, &release()).await.unwrap();
-        assert_eq!(seen.nodes.unwrap().told, told);
+        assert_eq!(seen.nodes.unwrap().configured, told);
         let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 are known"));
         assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
     }
@@ -189,8 +190,8 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     assert!(find(&nobody).await.unwrap().is_empty());
     let seen = status(&nobody, &release()).await.unwrap();
     assert!(seen.report.is_none() && seen.pods.is_none());
-    assert_eq!(seen.unread.len(), 8, "{:?}", seen.unread);
-    assert!(seen.unread.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unread);
+    assert_eq!(seen.unreadable.len(), 8, "{:?}", seen.unreadable);
+    assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);
     // Nobody can say that it is well: that is bad news, too.
     assert_eq!(codes(&seen), ["unread"]);
 }

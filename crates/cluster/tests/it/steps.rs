@@ -1,6 +1,8 @@
 //! Steps of a reconciliation that are refused: all others are taken.
 
-use image_swap_cluster::Report;
+use image_swap_core::{
+    cluster::effective::Origin, cluster::policy::Policy, status::ControllerReport,
+};
 use serde_json::{Value, json};
 
 use crate::stage::{
@@ -22,7 +24,7 @@ fn allow_no(stage: &Stage, kind: &str) {
     stage.request("PATCH", &format!("{quotas}/{kind}/status"), Some(&status));
 }
 
-fn fails(report: &Report, name: &str) -> bool {
+fn fails(report: &ControllerReport, name: &str) -> bool {
     report.failing.iter().any(|step| step.name == name)
 }
 
@@ -39,8 +41,8 @@ async fn refused_steps_keep_no_other_from_being_taken() {
     // shows that a replica was reached although the quota refuses its object.
     stage.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     let report = until(&mut controller.report, |it| {
-        it.policy.failure_policy == "Fail"
-            && it.declaration.source == "chart"
+        it.policy.failure_policy == Some(Policy::Fail)
+            && it.declaration.source == Origin::Chart
             && fails(it, "jet-system")
             && fails(it, "status")
     })
@@ -99,7 +101,7 @@ async fn jet_system_is_made_again_whenever_it_goes() {
     eventually(|| stage.get(&path).filter(is_new)).await;
     until(&mut controller.report, |it| it.failing.is_empty()).await;
     stage.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| it.declaration.source == "registry-info").await;
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,16 +2,20 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{labels, pull_secret::Covered, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Pods are patched.
     #[default]
+    #[serde(rename = "enforce")]
     Enforce,
     /// Nothing is patched and no user is warned; audit annotations and counts say
     /// what would have been.
+    #[serde(rename = "audit")]
     Audit,
 }
 

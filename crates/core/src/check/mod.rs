@@ -23,7 +23,7 @@ use crate::{
     rule::{Key, Kind, Rule, RuleId, TargetError, is_below},
 };
 
-impl<'a> Checked<'a> {
+impl Checked<'_> {
     /// Every finding about the rules, in the order of the text.
     pub fn findings(&self) -> Vec<Finding> {
         self.findings_told(CONTAINERD, Fallback::Upstream)

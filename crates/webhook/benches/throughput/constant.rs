@@ -19,7 +19,7 @@ use image_swap_core::{
     admission::{Settings, review},
     rule::{Form, RuleSet, map},
 };
-use image_swap_webhook::{Authority, CertificateInForce};
+use image_swap_serve::pki::{CertificateInForce, LocalAuthority};
 use rustls::ServerConfig;
 use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
 ) -> Outcome<()> {
     let reads = reads.parse()?;
-    let authority = Authority::open(directory, SystemTime::now())?;
+    let authority = LocalAuthority::open(directory, SystemTime::now())?;
     let certificate = CertificateInForce::default();
     certificate.replace(authority.issue(&[name.to_owned()], SystemTime::now())?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

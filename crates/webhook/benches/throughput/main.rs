@@ -27,9 +27,11 @@ use std::{
 };
 
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce,
+use image_swap_serve::{
+    Limits,
+    pki::{CertificateInForce, LocalAuthority},
 };
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -80,7 +82,7 @@ async fn measure() -> Outcome<()> {
         Process::start(&this()?, &arguments)
     };
     let others = [("constant", constant("bytes")?), ("constant-json", constant("json")?)];
-    let authority = Authority::open(directory.path(), SystemTime::now())?.certificate_file();
+    let authority = LocalAuthority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for (name, other) in &others {
             compare(&ours, other, name, protocol, &authority).await?;
@@ -192,9 +194,9 @@ async fn constant(reads: &str, directory: &Path) -> Outcome<()> {
 async fn serve(directory: &Path) -> Outcome<()> {
     let rules = RulesInForce::default();
     let certificate = CertificateInForce::default();
-    let metrics = Metrics::new(&rules, &certificate);
+    let metrics = AdmissionMetrics::new(&rules, &certificate);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server {
+    let webhook = Webhook {
         listen: any,
         admin_listen: any,
         limits: Limits::default(),
@@ -203,11 +205,11 @@ async fn serve(directory: &Path) -> Outcome<()> {
         certificate: certificate.clone(),
         metrics,
     };
-    let bound = server.bind().await?;
+    let bound = webhook.bind()?;
     rules.replace(RuleSet::new(map::parse(sample::RULES, Form::List).0));
-    let authority = Authority::open(directory, SystemTime::now())?;
+    let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
-    process::announce(bound.address()?, bound.admin_address()?);
+    process::announce(bound.address(), bound.admin_address());
     let _running = bound.run();
     std::future::pending().await
 }

@@ -13,7 +13,7 @@ use crate::support::{Client, Site, empty, full, mk_rules, odd, post};
 
 #[tokio::test]
 async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
-    let site = Site::start_empty(|_| ()).await;
+    let site = Site::start_empty(|_| ());
     assert_eq!(site.probe("/healthz").await.status, StatusCode::OK);
     let lacks = site.probe("/readyz").await;
     assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -28,7 +28,7 @@ async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
 
 #[tokio::test]
 async fn status_says_what_is_served() {
-    let site = Site::start_empty(|_| ()).await;
+    let site = Site::start_empty(|_| ());
     let status = async || -> serde_json::Value {
         let answer = site.probe("/status").await;
         assert_eq!(

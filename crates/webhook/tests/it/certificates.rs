@@ -11,10 +11,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use image_swap_webhook::{
-    Authority, AuthorityError, Certificate, CertificateInForce, Metrics, RulesInForce, reload,
-    renew, watch::Watch,
+use image_swap_serve::pki::{
+    AuthorityError, Certificate, CertificateInForce, LocalAuthority, renew,
 };
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, reload, watch::Watch};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::HandshakeKind;
 use tokio_rustls::client::TlsStream;
@@ -56,7 +56,7 @@ async fn a_new_certificate_is_shown_to_the_next_client_and_open_connections_stay
 
 #[tokio::test]
 async fn without_a_certificate_handshakes_fail_until_there_is_one() {
-    let site = Site::start_empty(|_| ()).await;
+    let site = Site::start_empty(|_| ());
     assert!(site.try_tls(&[H1]).await.is_err());
     site.certificate.replace(site.issue());
     assert!(site.try_tls(&[H1]).await.is_ok());
@@ -90,7 +90,7 @@ async fn no_session_is_resumed_so_that_every_client_sees_a_new_certificate() {
 struct Files {
     chain: PathBuf,
     key: PathBuf,
-    _following: reload::Following,
+    _following: reload::FileFollower,
 }
 
 impl Files {
@@ -104,8 +104,7 @@ impl Files {
 
     fn follow_in(site: &Site, directory: &Path) -> Self {
         let (chain, key) = (directory.join("tls.crt"), directory.join("tls.key"));
-        let watch = Watch::new(&[&chain, &key]).unwrap();
-        let mut watch = watch.looking_every(Duration::from_hours(1000));
+        let mut watch = Watch::new(&[&chain, &key]).looking_every(Duration::from_millis(5));
         let first = reload::read_certificate([&chain, &key], &watch.read()).unwrap();
         site.certificate.replace(first);
         let following = reload::follow_certificate(
@@ -236,16 +235,16 @@ fn errors_name_what_was_expected_and_show_nothing_of_the_key() {
 #[test]
 fn an_authority_outlives_its_process() {
     let directory = tempfile::tempdir().unwrap();
-    let first = Authority::open(directory.path(), SystemTime::now()).unwrap();
+    let first = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
     let pem = fs::read(first.certificate_file()).unwrap();
-    let second = Authority::open(directory.path(), SystemTime::now()).unwrap();
+    let second = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
     assert_eq!(fs::read(second.certificate_file()).unwrap(), pem);
 }
 
 #[tokio::test]
 async fn what_a_reopened_authority_issues_is_trusted_by_who_trusted_the_first() {
     let mut site = Site::start().await;
-    site.authority = Authority::open(site.directory.path(), SystemTime::now()).unwrap();
+    site.authority = LocalAuthority::open(site.directory.path(), SystemTime::now()).unwrap();
     site.certificate.replace(site.issue());
     assert!(site.swapped("nginx").await.is_some());
 }
@@ -255,7 +254,7 @@ fn authorities_that_are_opened_at_once_are_one() {
     let directory = tempfile::tempdir().unwrap();
     let pems = std::thread::scope(|scope| {
         let open = || {
-            let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+            let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
             fs::read(authority.certificate_file()).unwrap()
         };
         let threads = [scope.spawn(open), scope.spawn(open), scope.spawn(open)];
@@ -269,7 +268,7 @@ fn authorities_that_are_opened_at_once_are_one() {
 fn the_key_is_for_its_owner_alone() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("state/image-swap");
-    let authority = Authority::open(&directory, SystemTime::now()).unwrap();
+    let authority = LocalAuthority::open(&directory, SystemTime::now()).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&directory.join("image-swap-ca.key")), 0o600);
@@ -280,7 +279,7 @@ fn the_key_is_for_its_owner_alone() {
 fn a_directory_that_others_may_write_to_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = Authority::open(directory.path(), SystemTime::now()).err().unwrap();
+    let refused = LocalAuthority::open(directory.path(), SystemTime::now()).err().unwrap();
     assert!(matches!(refused, AuthorityError::OpenToOthers { mode: 0o777, .. }), "{refused}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -288,7 +287,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
 #[test]
 fn a_place_that_is_no_directory_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let refused = Authority::open(file.path(), SystemTime::now()).err().unwrap().to_string();
+    let refused = LocalAuthority::open(file.path(), SystemTime::now()).err().unwrap().to_string();
     assert!(refused.starts_with(&file.path().display().to_string()), "{refused}");
 }
 
@@ -297,7 +296,7 @@ fn an_authority_is_replaced_when_it_is_broken_or_expires_within_a_year() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let open = |now| {
-        let authority = Authority::open(directory.path(), now).unwrap();
+        let authority = LocalAuthority::open(directory.path(), now).unwrap();
         fs::read_to_string(authority.certificate_file()).unwrap()
     };
     let first = open(now);
@@ -317,7 +316,7 @@ fn an_authority_is_replaced_when_it_is_broken_or_expires_within_a_year() {
 #[test]
 fn a_name_that_cannot_stand_in_a_certificate_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+    let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
     assert!(authority.issue(&["schlüssel.example".to_owned()], SystemTime::now()).is_err());
 }
 
@@ -327,12 +326,12 @@ fn a_name_that_cannot_stand_in_a_certificate_is_an_error() {
 async fn a_certificate_is_renewed_after_two_thirds_of_its_life_by_the_wall_clock() {
     let directory = tempfile::tempdir().unwrap();
     let begin = SystemTime::now();
-    let authority = Authority::open(directory.path(), begin).unwrap();
+    let authority = LocalAuthority::open(directory.path(), begin).unwrap();
     let in_force = CertificateInForce::default();
     in_force.replace(authority.issue(&["localhost".to_owned()], begin).unwrap());
     let first = in_force.current().unwrap().expires();
 
-    let metrics = Metrics::new(&RulesInForce::default(), &in_force);
+    let metrics = AdmissionMetrics::new(&RulesInForce::default(), &in_force);
     let mut reloads = metrics.certificate_reloads.subscribe();
     let days = Arc::new(AtomicU64::new(19));
     let clock = {

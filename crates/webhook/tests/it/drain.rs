@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{StatusCode, header::CONNECTION};
-use image_swap_webhook::Drained;
+use image_swap_serve::Drained;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -157,7 +157,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
 
 #[tokio::test]
 async fn without_rules_a_review_is_put_off() {
-    let site = Site::start_empty(|_| ()).await;
+    let site = Site::start_empty(|_| ());
     site.certificate.replace(site.issue());
     let mut client = site.h1().await;
     client.review("nginx").await.refused(StatusCode::SERVICE_UNAVAILABLE);

@@ -5,12 +5,16 @@ use std::{
     io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, RecvError, TryRecvError},
+    },
     time::Duration,
 };
 
+use image_swap_serve::{ReloadCounts, pki::CertificateInForce};
 use image_swap_webhook::{
-    ReloadCounts,
+    AdmissionMetrics, RulesInForce,
     reload::{self, Accepted},
     watch::Watch,
 };
@@ -22,8 +26,8 @@ const ONE: &str = "docker.io::one.example";
 const TWO: &str = "docker.io::two.example";
 const BAD: &str = "password: hunter2";
 
-/// So rarely does a watch look that was not told to: what is found, was heard of.
-const NEVER: Duration = Duration::from_hours(1000);
+/// Time between two looks at the files.
+const SOON: Duration = Duration::from_millis(5);
 
 /// Whatever has `::` in it is a declaration.
 fn accept(text: &str) -> Result<Accepted, String> {
@@ -39,7 +43,7 @@ struct Followed {
     site: Site,
     file: PathBuf,
     reloads: watch::Receiver<ReloadCounts>,
-    _following: reload::Following,
+    _following: reload::FileFollower,
 }
 
 impl Followed {
@@ -49,7 +53,7 @@ impl Followed {
         let directory = site.directory.path().join("declaration");
         fs::create_dir(&directory).unwrap();
         let file = place(&directory);
-        let mut watch = Watch::new(&[&file]).unwrap().looking_every(NEVER);
+        let mut watch = Watch::new(&[&file]).looking_every(SOON);
         let first = reload::read_declaration(&file, &watch.read()[0], &accept).unwrap();
         site.rules.replace(first.rules);
         let reloads = site.metrics.declaration_reloads.subscribe();
@@ -250,7 +254,7 @@ fn a_change_between_watching_and_reading_is_not_missed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("list");
     fs::write(&file, ONE).unwrap();
-    let mut watch = Watch::new(&[&file]).unwrap();
+    let mut watch = Watch::new(&[&file]);
     fs::write(&file, TWO).unwrap();
     assert_eq!(watch.read()[0].as_ref().unwrap(), TWO.as_bytes());
     fs::write(&file, ONE).unwrap();
@@ -260,8 +264,18 @@ fn a_change_between_watching_and_reading_is_not_missed() {
 #[test]
 fn a_watch_that_is_stopped_ends() {
     let directory = tempfile::tempdir().unwrap();
-    let mut watch = Watch::new(&[&directory.path().join("none")]).unwrap();
-    assert!(watch.read()[0].is_err());
-    drop(watch.stop());
-    assert!(watch.changed().is_none());
+    let file = directory.path().join("none");
+    let watch = Watch::new(&[&file]).looking_every(Duration::from_hours(1000));
+    // The thread holds the sender until it ends.
+    let (sender, ended) = mpsc::channel::<()>();
+    let accept = move |_: &str| {
+        let _ = &sender;
+        Err("unused".to_owned())
+    };
+    let rules = RulesInForce::default();
+    let metrics = AdmissionMetrics::new(&rules, &CertificateInForce::default());
+    let following = reload::follow_declaration(watch, file, accept, rules, metrics).unwrap();
+    assert_eq!(ended.try_recv(), Err(TryRecvError::Empty));
+    drop(following);
+    assert_eq!(ended.recv(), Err(RecvError));
 }

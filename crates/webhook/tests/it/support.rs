@@ -19,10 +19,11 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_core::rule::{Form, RuleSet, map};
-use image_swap_webhook::{
-    Authority, Bound, Certificate, CertificateInForce, Limits, Metrics, RulesInForce, Running,
-    Server, SettingsInForce,
+use image_swap_serve::{
+    Bound, Limits, Running,
+    pki::{Certificate, CertificateInForce, LocalAuthority},
 };
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -75,9 +76,9 @@ pub(crate) struct Site {
     pub(crate) admin: SocketAddr,
     pub(crate) rules: RulesInForce,
     pub(crate) certificate: CertificateInForce,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) directory: tempfile::TempDir,
-    pub(crate) authority: Authority,
+    pub(crate) authority: LocalAuthority,
     running: Option<Running>,
 }
 
@@ -88,26 +89,27 @@ impl Site {
     }
 
     /// With other limits.
+    #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
-        let site = Self::start_empty(change).await;
+        let site = Self::start_empty(change);
         site.rules.replace(mk_rules(LIST));
         site.certificate.replace(site.issue());
         site
     }
 
     /// With neither rules nor a certificate.
-    pub(crate) async fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::open(directory.path(), SystemTime::now()).unwrap();
+        let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let bound = bind(limits, &rules, &certificate, &metrics).await;
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let bound = bind(limits, &rules, &certificate, &metrics);
         Self {
-            address: bound.address().unwrap(),
-            admin: bound.admin_address().unwrap(),
+            address: bound.address(),
+            admin: bound.admin_address(),
             rules,
             certificate,
             metrics,
@@ -176,14 +178,14 @@ impl Site {
     }
 }
 
-pub(crate) async fn bind(
+pub(crate) fn bind(
     limits: Limits,
     rules: &RulesInForce,
     certificate: &CertificateInForce,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<AdmissionMetrics>,
 ) -> Bound {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server {
+    let webhook = Webhook {
         listen: any,
         admin_listen: any,
         limits,
@@ -192,7 +194,7 @@ pub(crate) async fn bind(
         certificate: certificate.clone(),
         metrics: Arc::clone(metrics),
     };
-    server.bind().await.unwrap()
+    webhook.bind().unwrap()
 }
 
 /// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it

@@ -155,7 +155,7 @@ impl Node {
     /// asked for what no test is about.
     fn import_pause(&self, busybox: &std::path::Path) -> Result<(), Error> {
         let image = crate::image::Image::pause_from(busybox)?;
-        let file = self.dir.write("pause.tar", image.archive(containerd::PAUSE))?;
+        let file = self.dir.write("pause.tar", &image.archive(containerd::PAUSE)?)?;
         let mut import = self.inside(&self.ctr);
         import.args(["--namespace", "k8s.io", "images", "import"]).arg(file);
         run::output(&mut import).map(drop)

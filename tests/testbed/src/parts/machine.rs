@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use image_swap_oci::digest_of;
+use crate::oci::digest_of;
 
 use super::{
     Progress,

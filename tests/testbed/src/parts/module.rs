@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image_swap_oci::digest_of;
+use crate::oci::digest_of;
 
 use super::minor::Minor;
 use crate::{cache::entry_name, error::Error};

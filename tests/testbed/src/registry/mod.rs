@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_oci::media;
+use crate::oci::media;
 use serde_json::json;
 
 pub use self::access_log::Logged;

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use image_swap_oci::{digest_of, media};
+use crate::oci::{digest_of, media};
 
 use super::Registry;
 use crate::{error::Error, image::Image, product::Product};

@@ -7,7 +7,7 @@ use std::{
 
 use image_swap_core::{declaration::Declaration, finding::Finding};
 use image_swap_webhook::{
-    reload::{self, Accepted, Following},
+    reload::{self, Accepted, FileFollower},
     watch::Watch,
 };
 
@@ -31,15 +31,12 @@ impl Declared {
         // What is no regular file, a pipe say, can be read but once.
         let file = args.path().filter(|path| *path != Path::new("-") && path.is_file());
         let file = file.map(Path::to_owned);
-        // Followed first, read then: a change in between is not missed.
-        let watch = file
-            .map(|file| {
-                let mut watch =
-                    Watch::new(&[&file]).map_err(|error| broken("a directory", &error))?;
-                watch.read();
-                Ok::<_, Failure>((watch, file))
-            })
-            .transpose()?;
+        // Watched first, read then: a change in between is not missed.
+        let watch = file.map(|file| {
+            let mut watch = Watch::new(&[&file]);
+            watch.read();
+            (watch, file)
+        });
         let declaration = args.serving(args.load()?)?;
         if !declaration.findings().is_empty() {
             output::note(&output::findings(declaration.findings(), Some(&declaration)));
@@ -52,7 +49,7 @@ impl Declared {
         self,
         in_force: &InForce,
         told: &mut Vec<String>,
-    ) -> Result<Option<Following>, Failure> {
+    ) -> Result<Option<FileFollower>, Failure> {
         let Self { args, declaration, watch } = self;
         let rules = match declaration.rules().rules().len() {
             1 => "1 rule".to_owned(),

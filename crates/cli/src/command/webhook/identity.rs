@@ -2,10 +2,10 @@
 
 use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
+use image_swap_serve::pki::{AuthorityError, LocalAuthority, renew};
 use image_swap_webhook::{
-    Authority, AuthorityError, TryIt, names,
-    reload::{self, Following},
-    renew,
+    TryIt, names,
+    reload::{self, FileFollower},
     watch::Watch,
 };
 use tempfile::TempDir;
@@ -28,11 +28,10 @@ impl Identity {
         address: SocketAddr,
         in_force: &InForce,
         told: &mut Vec<String>,
-    ) -> Result<Option<Following>, Failure> {
+    ) -> Result<Option<FileFollower>, Failure> {
         match self {
             Self::Files { chain, key } => {
-                let mut watch =
-                    Watch::new(&[&chain, &key]).map_err(|error| broken("a directory", &error))?;
+                let mut watch = Watch::new(&[&chain, &key]);
                 let certificate = reload::read_certificate([&chain, &key], &watch.read())
                     .map_err(|why| unusable(&why))?;
                 in_force.certificate.replace(certificate);
@@ -50,7 +49,8 @@ impl Identity {
                     None => default_directory()?,
                 };
                 let failed = |error: AuthorityError| Failure::Broken(error.to_string());
-                let authority = Authority::open(&directory, SystemTime::now()).map_err(failed)?;
+                let authority =
+                    LocalAuthority::open(&directory, SystemTime::now()).map_err(failed)?;
                 let names = names(address, &more);
                 let certificate = authority.issue(&names, SystemTime::now()).map_err(failed)?;
                 in_force.certificate.replace(certificate);

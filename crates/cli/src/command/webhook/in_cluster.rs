@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use image_swap_cluster::{self as cluster, Release, Served, client, follow};
-use image_swap_core::admission::{Mode, Settings};
-use image_swap_webhook::{Certificate, Revision};
+use image_swap_core::admission::Settings;
+use image_swap_serve::pki::Certificate;
+use image_swap_webhook::Revision;
 use tracing::error;
 
 use super::InForce;
@@ -41,14 +42,10 @@ impl InCluster {
 
 impl cluster::InForce for InForce {
     fn serve(&self, served: Served) {
-        let Served { rules, audit, origin, hash, pull_secret } = served;
+        let Served { rules, mode, origin, hash, pull_secret } = served;
         // Before the rules: a pod must not be changed by new rules in the old mode.
         let settings = self.settings.current();
-        let mode = match audit {
-            Some(true) => Mode::Audit,
-            Some(false) => Mode::Enforce,
-            None => settings.mode,
-        };
+        let mode = mode.unwrap_or(settings.mode);
         self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
         let revision = Revision { source: origin.as_str().to_owned(), hash };
         self.rules.replace_by(rules, revision);

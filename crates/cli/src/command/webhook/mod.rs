@@ -7,8 +7,9 @@ mod in_cluster;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
+use image_swap_serve::{Limits, pki::CertificateInForce};
 use image_swap_webhook::{
-    CertificateInForce, Limits, Metrics, RulesInForce, Server, SettingsInForce, reload::Following,
+    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::FileFollower,
 };
 use tokio::{
     runtime,
@@ -115,7 +116,7 @@ enum Source {
 /// What follows them while it is held.
 #[expect(dead_code, reason = "held, not read: dropping it ends it")]
 enum Follows {
-    Files([Option<Following>; 2]),
+    Files([Option<FileFollower>; 2]),
     Cluster(image_swap_cluster::Following),
 }
 
@@ -124,7 +125,7 @@ struct InForce {
     rules: RulesInForce,
     certificate: CertificateInForce,
     settings: SettingsInForce,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 impl Args {
@@ -156,8 +157,8 @@ impl Args {
         let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
-        let metrics = Metrics::new(&rules, &certificate);
-        let server = Server {
+        let metrics = AdmissionMetrics::new(&rules, &certificate);
+        let webhook = Webhook {
             listen,
             admin_listen,
             limits: Limits::default(),
@@ -182,7 +183,7 @@ impl Args {
             .build()
             .map_err(|error| broken("a runtime", &error))?;
         runtime.block_on(serve(
-            server,
+            webhook,
             in_force,
             source,
             log_format,
@@ -193,7 +194,7 @@ impl Args {
 
 /// Serves until it is told to stop.
 async fn serve(
-    server: Server,
+    webhook: Webhook,
     in_force: InForce,
     source: Source,
     log_format: LogFormat,
@@ -204,9 +205,8 @@ async fn serve(
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = server.bind().await.map_err(|error| Failure::Broken(error.to_string()))?;
-    let address = bound.address().map_err(|error| broken("the port that was taken", &error))?;
-    let admin = bound.admin_address().map_err(|error| broken("the port that was taken", &error))?;
+    let bound = webhook.bind().map_err(|error| Failure::Broken(error.to_string()))?;
+    let (address, admin) = (bound.address(), bound.admin_address());
     let mut told = vec![
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_cluster::{Settings, leave};
+use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Authority;
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     let (replica, following) = stage.replica_with(&as_admission, certificate).await;
     stage.serve_at(replica.port());
     let mut controller = controller_by(&as_controller, settings, "one", intervals(), now);
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
     let adopted = || stage.get(&format!("{REGISTRATIONS}/imageswap-webhook")).is_none();
     eventually(|| adopted().then_some(())).await;
@@ -80,7 +81,7 @@ async fn works(installed: &Installed, more: impl AsyncFnOnce(&Stage, &mut Runnin
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
     stage.request("DELETE", &registration, None);
     eventually(|| stage.get(&registration)).await;
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
 
     // The verb may run as the controller, too.
     leave(&as_controller, &release()).await.unwrap();

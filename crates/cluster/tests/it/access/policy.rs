@@ -1,6 +1,7 @@
 //! The chart's `ValidatingAdmissionPolicy` for the release's own service accounts.
 
 use hyper::Request;
+use image_swap_core::cluster::policy::Policy;
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -139,7 +140,7 @@ async fn policy_hinders_neither_controller_nor_administrator() {
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);
     let (replica, _following) = stage.replica().await;
     stage.serve_at(replica.port());
-    until(&mut controller.report, |it| it.policy.failure_policy == "Fail").await;
+    until(&mut controller.report, |it| it.policy.failure_policy == Some(Policy::Fail)).await;
     wait_enforced(&client).await;
 
     // The registration is made again, and earns Fail again.

@@ -5,6 +5,7 @@ use crate::{
     stage::{JET_SECRETS, eventually, keys, until},
     stream::Stream,
 };
+use image_swap_core::cluster::policy::Policy;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
@@ -49,7 +50,7 @@ async fn follows_changes(scene: &mut Scene) {
     scene.stage.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
     let hash = scene.controller().report.borrow().declaration.hash.clone();
     let report = until(&mut scene.controller().report, |it| it.declaration.hash != hash).await;
-    assert_eq!(report.policy.failure_policy, "Fail");
+    assert_eq!(report.policy.failure_policy, Some(Policy::Fail));
     for (replica, _) in &scene.replicas {
         let hash = report.declaration.hash.clone();
         until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.hash == hash)).await;

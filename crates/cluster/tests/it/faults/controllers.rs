@@ -1,6 +1,7 @@
 //! More controllers than one.
 
 use image_swap_cluster::Controller;
+use image_swap_core::{cluster::policy::Policy, status::ProbeStatus};
 use tokio::sync::watch;
 
 use super::{REGISTRY, Scene};
@@ -28,8 +29,8 @@ async fn two_controllers_that_both_lead_agree() {
     let second = Controller::new(&scene.stage.client, settings(), "two", intervals());
     let mut report = second.report();
     let task = tokio::spawn(async move { second.run(leadership).await });
-    let seen = until(&mut report, |it| it.policy.probe == "reached").await;
-    assert_eq!(seen.policy.failure_policy, "Fail");
+    let seen = until(&mut report, |it| it.policy.probe == ProbeStatus::Reached).await;
+    assert_eq!(seen.policy.failure_policy, Some(Policy::Fail));
     stream.more().await;
     // Neither undoes what the other one wrote.
     assert_eq!(versions(&scene), before);

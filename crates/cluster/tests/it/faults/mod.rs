@@ -13,6 +13,7 @@ mod rotation;
 use std::sync::Arc;
 
 use image_swap_cluster::Following;
+use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Options;
 
 use crate::{
@@ -49,7 +50,8 @@ impl Scene {
             scene.replicas.push(replica);
         }
         scene.serve();
-        until(&mut scene.controller().report, |it| it.policy.failure_policy == "Fail").await;
+        until(&mut scene.controller().report, |it| it.policy.failure_policy == Some(Policy::Fail))
+            .await;
         scene
     }
 

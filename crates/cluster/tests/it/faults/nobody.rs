@@ -1,5 +1,6 @@
 //! No replica is left, and pods are refused.
 
+use image_swap_core::cluster::policy::Policy;
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
@@ -115,5 +116,5 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     for pod in pods["items"].as_array().unwrap() {
         assert!(image(pod).starts_with(REGISTRY), "{}", image(pod));
     }
-    assert_eq!(scene.controller().report.borrow().policy.failure_policy, "Fail");
+    assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(Policy::Fail));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{REGISTRY, Scene};
 use crate::stream::Stream;
+use image_swap_core::cluster::policy::Policy;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -62,5 +63,5 @@ async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
     let mut after = Stream::begin(&scene.stage.client, REGISTRY);
     after.more().await;
     after.end().await.assert_flawless();
-    assert_eq!(scene.controller().report.borrow().policy.failure_policy, "Fail");
+    assert_eq!(scene.controller().report.borrow().policy.failure_policy, Some(Policy::Fail));
 }

@@ -1,0 +1,251 @@
+//! A status as people read it.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+use image_swap_cluster::status::{Leader, Registry, Replica, Replicas, Status, StuckPods};
+use image_swap_core::{
+    cluster::{effective::Origin, policy::Policy},
+    labels,
+    status::{ControllerReport, ProbeStatus},
+};
+
+use crate::output::{BAD, DIM, GOOD, ODD, STRONG, styled};
+
+/// Columns that names of rows take.
+const NAMES: usize = 14;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// The whole page.
+pub(super) fn text(status: &Status) -> String {
+    let mut page = Page::default();
+    let release = format!("{}/{}", status.release.namespace, status.release.name);
+    let verdict = match status.problems.len() {
+        _ if status.healthy => styled(GOOD, "healthy"),
+        count => styled(BAD, &counted(count, "problem")),
+    };
+    page.row("release", &format!("{}  {verdict}", styled(STRONG, &release)));
+    page.row("controller", &leader(status.leader.as_ref(), status.read));
+    if let Some(report) = &status.report {
+        page.report(report, status);
+    }
+    if let Some(replicas) = &status.replicas {
+        page.replicas(replicas, status);
+    }
+    if let Some(pods) = status.pods.as_deref().filter(|pods| !pods.is_empty()) {
+        page.pods(pods);
+    }
+    if let Some(unpulled) = status.unpulled.as_ref().filter(|unpulled| unpulled.count > 0) {
+        page.unpulled(unpulled);
+    }
+    for problem in &status.problems {
+        page.list(&styled(BAD, &format!("error[{}]", problem.code)), &problem.message);
+    }
+    for note in &status.notes {
+        page.list(&styled(ODD, "note"), note);
+    }
+    for unreadable in &status.unreadable {
+        page.list(&styled(DIM, "unread"), unreadable);
+    }
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+    /// Whether the rows are over and the findings have begun.
+    listing: bool,
+}
+
+impl Page {
+    fn row(&mut self, name: &str, value: &str) {
+        // Padded before it is coloured: colours have no width.
+        let name = styled(DIM, &format!("{name:<NAMES$}"));
+        let _ = writeln!(self.text, "{name}{value}");
+    }
+
+    fn more(&mut self, value: &str) {
+        let _ = writeln!(self.text, "{:NAMES$}{value}", "");
+    }
+
+    fn list(&mut self, label: &str, message: &str) {
+        if !std::mem::replace(&mut self.listing, true) {
+            self.text.push('\n');
+        }
+        let _ = writeln!(self.text, "{label}: {message}");
+    }
+
+    fn report(&mut self, report: &ControllerReport, status: &Status) {
+        let now = status.read;
+        let declared = &report.declaration;
+        self.row(
+            "declaration",
+            &match declared.source {
+                Origin::None => styled(ODD, "none"),
+                source => {
+                    let hash = styled(DIM, &declared.hash);
+                    format!("{}, {}  {hash}", source.as_str(), counted(declared.rules, "rule"))
+                }
+            },
+        );
+        let held = &report.policy;
+        let probe = match held.probe {
+            ProbeStatus::Reached => styled(GOOD, "the API server reaches us"),
+            ProbeStatus::Unreached => styled(BAD, "the API server does not reach us"),
+            ProbeStatus::NoEndpoints => styled(BAD, "no replica is there to be reached"),
+            ProbeStatus::Unknown => {
+                styled(ODD, "it is not yet known whether the API server reaches us")
+            }
+        };
+        let registered = if status.registered.unwrap_or(held.registered) {
+            held.failure_policy.map_or("", Policy::as_str)
+        } else {
+            "not registered"
+        };
+        let mode = held.mode.map_or_else(String::new, |mode| mode.to_string());
+        self.row("policy", &format!("{mode}, {registered}; {probe}"));
+        if report.repairs > 0 {
+            self.more(&format!("repaired {}", times(report.repairs)));
+        }
+        let lifetimes = [("certificate", report.certificate), ("authority", report.authority)];
+        let ends: Vec<String> = lifetimes
+            .into_iter()
+            .filter_map(|(what, lifetime)| {
+                Some(format!("{what} {}", ends(lifetime?.not_after, now)))
+            })
+            .collect();
+        if !ends.is_empty() {
+            self.row("certificates", &ends.join(", "));
+        }
+        if let Some(health) = &report.registry {
+            let style = if health.is_bad() { BAD } else { GOOD };
+            let outcome = styled(style, health.outcome.as_str());
+            let checked = styled(DIM, &format!("({})", ago(health.checked, now)));
+            self.row(
+                "registry",
+                &format!("{} {outcome}: {} {checked}", health.domain, health.detail),
+            );
+            if let Some(expires) = health.expires {
+                self.more(&format!("its certificate {}", self::ends(expires, now)));
+            }
+        }
+        let secrets = &report.pull_secrets;
+        if secrets.kept {
+            self.row("pull Secrets", &format!("in {}", counted(secrets.namespaces, "namespace")));
+        }
+        for (nth, need) in report.nodes.iter().enumerate() {
+            if nth == 0 { self.row("nodes", need) } else { self.more(need) }
+        }
+        if !report.trust.is_empty() {
+            self.more(&styled(DIM, &format!("told: {}={}", labels::TRUSTS, report.trust)));
+        }
+    }
+
+    fn replicas(&mut self, replicas: &Replicas, status: &Status) {
+        let Replicas { wanted, ready, pods } = replicas;
+        let style = if ready < wanted { BAD } else { GOOD };
+        self.row("replicas", &styled(style, &format!("{ready} of {wanted} ready")));
+        let width = pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
+        let hash = status.report.as_ref().map(|report| report.declaration.hash.as_str());
+        for pod in pods {
+            let (style, says) = says(pod, hash, status.read);
+            self.more(&format!("{:<width$}  {}", pod.name, styled(style, &says)));
+        }
+    }
+
+    /// Swapped pods that wait for an image.
+    fn unpulled(&mut self, unpulled: &StuckPods) {
+        let count = styled(BAD, &counted(unpulled.count, "swapped pod"));
+        self.row("not pulled", &count);
+        for pod in &unpulled.pods {
+            self.more(&format!("{}/{}  {}  {}", pod.namespace, pod.name, pod.image, pod.reason));
+        }
+        if unpulled.count > unpulled.pods.len() {
+            self.more(&format!("and {} more", unpulled.count - unpulled.pods.len()));
+        }
+    }
+
+    fn pods(&mut self, pods: &[Registry]) {
+        let width = pods.iter().map(|row| row.registry.len()).max().unwrap_or_default();
+        let width = width.max("registry".len());
+        let heading = format!(
+            "{:<width$}  {:>8}  {:>9}  {:>8}",
+            "registry", "swapped", "unswapped", "outdated"
+        );
+        self.row("running pods", &styled(DIM, &heading));
+        for row in pods {
+            let Registry { registry, swapped, unswapped, outdated } = row;
+            let outdated_style = if *outdated > 0 { ODD } else { Style::new() };
+            let outdated = styled(outdated_style, &format!("{outdated:>8}"));
+            self.more(&format!("{registry:<width$}  {swapped:>8}  {unswapped:>9}  {outdated}"));
+        }
+    }
+}
+
+fn leader(leader: Option<&Leader>, now: u64) -> String {
+    match leader {
+        Some(leader) if !leader.holder.is_empty() => {
+            let heard = styled(DIM, &format!("(heard of {})", ago(leader.renewed, now)));
+            format!("{} leads {heard}", leader.holder)
+        }
+        _ => styled(BAD, "no leader"),
+    }
+}
+
+/// What a replica says of itself.
+fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
+    let Some(answer) = &replica.answer else {
+        let why = replica.error.as_deref().unwrap_or("it could not be asked");
+        return (ODD, why.to_owned());
+    };
+    let rules = match answer.rules {
+        Some(rules) => counted(rules, "rule"),
+        None => "no rules yet".to_owned(),
+    };
+    let certificate = answer
+        .certificate_expires
+        .map_or_else(|| "no certificate".to_owned(), |at| format!("certificate {}", ends(at, now)));
+    let (style, which) = match hash {
+        Some(hash) if answer.hash == hash => (GOOD, "in step"),
+        Some(_) => (BAD, "behind"),
+        None => (Style::new(), "serves"),
+    };
+    let mode = answer.mode.map_or_else(String::new, |mode| mode.to_string());
+    (style, format!("{which}, {mode}, {rules}, {certificate}"))
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn times(number: u64) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
+fn ago(then: u64, now: u64) -> String {
+    if then > now { "just now".to_owned() } else { format!("{} ago", span(now - then)) }
+}
+
+fn ends(at: u64, now: u64) -> String {
+    if at <= now {
+        styled(BAD, &format!("expired {} ago", span(now - at)))
+    } else {
+        format!("ends in {}", span(at - now))
+    }
+}
+
+/// In the largest unit that is there once.
+fn span(seconds: u64) -> String {
+    let (number, unit) = match seconds {
+        DAY.. => (seconds / DAY, "day"),
+        HOUR.. => (seconds / HOUR, "hour"),
+        MINUTE.. => (seconds / MINUTE, "minute"),
+        _ => (seconds, "second"),
+    };
+    counted(usize::try_from(number).unwrap_or(usize::MAX), unit)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! Problems of a release, and notes about it.
+
+use image_swap_core::{
+    admission::Mode,
+    cluster::{
+        effective::Origin,
+        policy::{Policy, Wanted},
+    },
+    declaration::UnixTime,
+    finding::Severity,
+    status::{CertificateLifetime, ControllerReport, ProbeStatus},
+};
+
+use super::{Problem, REPLICAS, Replicas, Status, StuckPod};
+use crate::clock::written;
+
+/// Clocks differ, and so a lease may seem older than it is, by this many seconds.
+const SKEW: UnixTime = 60;
+
+/// Namespaces that one message names with their reasons.
+const FAILURES: usize = 5;
+
+/// Returns true if the report may be older than the readiness of replicas: the
+/// controller probes every second until one of them is reached.
+pub(super) fn is_early(status: &Status) -> bool {
+    let is_probed = |report: &ControllerReport| report.policy.probe != ProbeStatus::NoEndpoints;
+    let are_ready = |replicas: &Replicas| replicas.ready > 0 && replicas.ready >= replicas.wanted;
+    !status.report.as_ref().is_none_or(is_probed) && status.replicas.as_ref().is_some_and(are_ready)
+}
+
+/// Lists the problems and notes of `status`.
+pub(super) fn find(status: &mut Status) {
+    let mut list = ProblemList::default();
+    own_pods(&status.stuck, &mut list);
+    leader(status, &mut list);
+    registration(status, &mut list);
+    match &status.report {
+        Some(report) => {
+            declaration(report, &mut list);
+            policy(report, &mut list);
+            certificates(report, status.read, &mut list);
+            registry(report, &mut list);
+            pull_secrets(report, &mut list);
+            for pod in &report.recreated {
+                list.add("pods-recreated", pod.message());
+            }
+            nodes(status, report, &mut list);
+            steps(report, &mut list);
+        }
+        None if status.unreadable.is_empty() => {
+            list.add("no-report", "expected the controller's report, found none: it never led");
+        }
+        // Whether it is well nobody can say who may not read it.
+        None => list.add("unread", "expected the controller's report, which may not be read"),
+    }
+    if let Some(replicas) = &status.replicas {
+        self::replicas(replicas, status.report.as_ref(), &mut list);
+    } else if !status.unreadable.iter().any(|it| it.starts_with(REPLICAS)) {
+        list.add("replicas-missing", "expected the Deployment of the replicas, found none");
+    }
+    unpulled(status, &mut list);
+    let outdated: usize = status.pods.iter().flatten().map(|row| row.outdated).sum();
+    if outdated > 0 {
+        list.notes.push(format!(
+            "{outdated} running pods have images that the rules would swap: they are swapped \
+             when they are made anew"
+        ));
+    }
+    status.healthy = list.problems.is_empty();
+    status.problems = list.problems;
+    status.notes = list.notes;
+}
+
+#[derive(Default)]
+struct ProblemList {
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+impl ProblemList {
+    fn add(&mut self, code: &str, message: impl Into<String>) {
+        self.problems.push(Problem { code: code.to_owned(), message: message.into() });
+    }
+}
+
+fn leader(status: &Status, list: &mut ProblemList) {
+    let Some(leader) = &status.leader else {
+        if status.unreadable.is_empty() {
+            list.add("no-leader", "expected a controller that leads, found that none ever did");
+        }
+        return;
+    };
+    if leader.holder.is_empty() {
+        list.add("no-leader", "expected a controller that leads, found none");
+    } else if leader.renewed + leader.lasts + SKEW < status.read {
+        let since = written(leader.renewed);
+        list.add(
+            "no-leader",
+            format!(
+                "expected a controller that leads, found that the last one is silent since {since}"
+            ),
+        );
+    }
+}
+
+/// The release's own pods that cannot start: the cause of most other problems.
+fn own_pods(stuck: &[StuckPod], list: &mut ProblemList) {
+    for pod in stuck {
+        list.add("pod-not-starting", format!("{} cannot start: {}", pod.name, cause(pod)));
+    }
+}
+
+/// The registration as it is now. The report is older, and its controller may be gone.
+fn registration(status: &Status, list: &mut ProblemList) {
+    let name = &status.release.name;
+    let reported = status.report.as_ref().map(|report| report.policy.registered);
+    if status.leaving {
+        list.add(
+            "leaving",
+            format!(
+                "the release is leaving, and new pods keep the images they name; to keep the \
+                 release, run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
+            ),
+        );
+    }
+    // Without a report nothing was ever registered, and that is reported as such.
+    if reported.is_some() && status.registered.or(reported) == Some(false) {
+        list.add(
+            "not-registered",
+            format!(
+                "the MutatingWebhookConfiguration {name}-admission has no entry: new pods keep \
+                 the images they name"
+            ),
+        );
+    }
+}
+
+fn unpulled(status: &Status, list: &mut ProblemList) {
+    let Some(unpulled) = status.unpulled.as_ref().filter(|it| it.count > 0) else { return };
+    let first = unpulled.pods.first();
+    let first =
+        first.map(|pod| format!(", such as {}/{}: {}", pod.namespace, pod.name, cause(pod)));
+    let count = unpulled.count;
+    let pods = if count == 1 { "pod has" } else { "pods have" };
+    list.add(
+        "pods-not-pulled",
+        format!(
+            "{count} swapped {pods} an image that cannot be pulled{}",
+            first.unwrap_or_default()
+        ),
+    );
+}
+
+/// Returns the reason of `pod` with its image, volume, message and hint.
+fn cause(pod: &StuckPod) -> String {
+    let mut cause = pod.reason.clone();
+    let hint = pod.hint.as_deref().unwrap_or_default();
+    for (part, text) in [
+        (" of ", &*pod.image),
+        (" for the image volume ", &*pod.volume),
+        (": ", &*pod.message),
+        ("; ", hint),
+    ] {
+        if !text.is_empty() {
+            cause.push_str(part);
+            cause.push_str(text);
+        }
+    }
+    cause
+}
+
+fn declaration(report: &ControllerReport, list: &mut ProblemList) {
+    let declared = &report.declaration;
+    for source in &declared.refused {
+        let errors = declared
+            .findings
+            .iter()
+            .filter(|it| it.source == *source && it.severity == Severity::Error);
+        let errors: Vec<String> = errors
+            .map(|it| {
+                let within = it.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
+                format!("line {}, column {}{within}: {}", it.line, it.column, it.message)
+            })
+            .collect();
+        list.add(
+            "declaration-refused",
+            format!(
+                "{} is refused, and what was in force stays: {}",
+                source.as_str(),
+                errors.join("; ")
+            ),
+        );
+    }
+    if declared.source == Origin::None {
+        list.notes.push("nothing is declared: no image is swapped".to_owned());
+    }
+    if !declared.differs.is_empty() {
+        list.notes.push(format!(
+            "registry-info wins over the chart's declaration, which differs in {}",
+            declared.differs.join(", ")
+        ));
+    }
+}
+
+fn policy(report: &ControllerReport, list: &mut ProblemList) {
+    let held = &report.policy;
+    for other in &report.foreign {
+        let state = if other.alive { "lives" } else { "is dead, and may hold up pods" };
+        list.add(
+            "other-image-swapper",
+            format!(
+                "{} (MutatingWebhookConfiguration {}) {state}",
+                other.program, other.configuration
+            ),
+        );
+    }
+    match held.probe {
+        ProbeStatus::Unreached => {
+            let at = match &held.unreached[..] {
+                [] => String::new(),
+                all => format!(" at {}", all.join(", ")),
+            };
+            list.add(
+                "unreached",
+                format!(
+                    "the API server{at} does not reach the replicas: {} probes failed",
+                    held.failures
+                ),
+            );
+        }
+        ProbeStatus::NoEndpoints => {
+            list.add("unreached", "no replica is there for the API server to ask")
+        }
+        ProbeStatus::Reached | ProbeStatus::Unknown => {}
+    }
+    if held.mode == Some(Mode::Audit) {
+        if held.requested == Some(Wanted::Audit) {
+            list.notes.push("policy is audit: no pod is changed".to_owned());
+        } else {
+            list.add("audit", "no pod is changed while another program that swaps images lives");
+        }
+    } else if held.requested == Some(Wanted::Fail) && held.failure_policy != Some(Policy::Fail) {
+        list.add(
+            "not-enforced",
+            "expected that pods nobody reviewed are refused, found that they are let through until \
+             the API server is seen to reach us",
+        );
+    }
+    if held.requested == Some(Wanted::Ignore) {
+        let note = "policy is ignore: pods that nobody reviewed are let through";
+        list.notes.push(note.to_owned());
+    }
+}
+
+fn steps(report: &ControllerReport, list: &mut ProblemList) {
+    for step in &report.failing {
+        list.add("step-failed", format!("the step {} fails: {}", step.name, step.error));
+    }
+}
+
+fn certificates(report: &ControllerReport, now: UnixTime, list: &mut ProblemList) {
+    for (what, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
+        let Some(CertificateLifetime { not_before, not_after }) = lifetime else { continue };
+        let life = not_after.saturating_sub(not_before);
+        if not_after <= now {
+            list.add(
+                "certificate-expired",
+                format!("our {what} expired at {}", written(not_after)),
+            );
+        // Renewed when a third is left: this is long overdue.
+        } else if not_after - now < life / 6 {
+            list.add(
+                "certificate-expires",
+                format!("our {what} expires at {}, and was not renewed", written(not_after)),
+            );
+        }
+    }
+}
+
+fn registry(report: &ControllerReport, list: &mut ProblemList) {
+    let Some(health) = &report.registry else { return };
+    let domain = &health.domain;
+    if health.is_bad() {
+        let (outcome, detail) = (health.outcome, &health.detail);
+        list.add("registry-unhealthy", format!("{domain} is {outcome}: {detail}"));
+    }
+    if let Some(expires) = health.expires.filter(|_| health.expires_soon) {
+        let at = written(expires);
+        list.add(
+            "registry-certificate-expires",
+            format!("the certificate of {domain} expires at {at}"),
+        );
+    }
+}
+
+fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
+    let secrets = &report.pull_secrets;
+    if secrets.foreign_count > 0 {
+        list.add(
+            "pull-secret-foreign",
+            format!(
+                "in {} namespaces the Secret image-swap-pull is somebody else's, and stays: {}",
+                secrets.foreign_count,
+                secrets.foreign.join(", ")
+            ),
+        );
+    }
+    if secrets.failed > 0 {
+        let named = secrets.failures.iter().take(FAILURES);
+        let mut named: Vec<String> =
+            named.map(|it| format!("{}: {}", it.namespace, it.reason)).collect();
+        let more = secrets.failed.saturating_sub(named.len());
+        if more > 0 {
+            named.push(format!("and {more} more"));
+        }
+        list.add(
+            "pull-secrets-failing",
+            format!("the pull Secret cannot be written in the namespace {}", named.join("; ")),
+        );
+    }
+}
+
+/// No problem: who declares it knows, and only nodes can say that they were told.
+fn nodes(status: &Status, report: &ControllerReport, list: &mut ProblemList) {
+    if report.nodes.is_empty() || status.nodes.as_ref().is_some_and(|it| it.all == it.configured) {
+        return;
+    }
+    let known = status.nodes.as_ref().map_or_else(
+        || "it is not known which were told".to_owned(),
+        |nodes| format!("{} of {} are known to have been told", nodes.configured, nodes.all),
+    );
+    list.notes.push(format!("{}; {known}", report.nodes.join("; ")));
+}
+
+fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut ProblemList) {
+    if replicas.ready < replicas.wanted {
+        list.add(
+            "replicas-missing",
+            format!("expected {} replicas to be ready, found {}", replicas.wanted, replicas.ready),
+        );
+    }
+    let Some(report) = report else { return };
+    let (hash, version) = (&report.declaration.hash, &report.version);
+    for replica in &replicas.pods {
+        let name = &replica.name;
+        let Some(answer) = &replica.answer else { continue };
+        if answer.rules.is_none() {
+            list.add("replica-behind", format!("{name} has not yet read any rules"));
+        } else if answer.hash != *hash {
+            let (has, wanted) = (named(&answer.hash), named(hash));
+            list.add("replica-behind", format!("{name} serves {has}, expected {wanted}"));
+        }
+        if answer.version != *version {
+            let has = &answer.version;
+            list.notes.push(format!("{name} is version {has}, the controller is {version}"));
+        }
+    }
+    let silent = replicas.pods.iter().filter(|replica| replica.answer.is_none()).count();
+    if silent > 0 {
+        list.notes.push(format!("{silent} of {} replicas could not be asked", replicas.pods.len()));
+    }
+}
+
+fn named(hash: &str) -> String {
+    if hash.is_empty() { "no declaration".to_owned() } else { format!("declaration {hash}") }
+}
+
+#[cfg(test)]
+mod tests;

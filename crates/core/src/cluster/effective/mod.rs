@@ -1,0 +1,264 @@
+//! Which declaration is in force: `registry-info`, else the chart's, else none.
+//!
+//! A declaration that cannot be used changes nothing: what it declared before
+//! stays in force, and what is wrong with it is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use image_swap_text::{base64, position::Position};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use crate::{
+    declaration::{Declaration, UnixTime},
+    finding::{Code, Finding},
+};
+
+/// The name of the page's Secret.
+pub const REGISTRY_INFO: &str = "registry-info";
+/// The namespace of the page's Secret.
+pub const JET_SYSTEM: &str = "jet-system";
+
+/// The only keys that replicas receive. A list of allowed keys, so that a credential under
+/// a misspelt key stays with the controller.
+const SERVED: [&str; 6] =
+    ["DOMAIN", "BASE_PATH", "INSECURE", "CA_CERT", "CREDENTIAL_HOSTS", "MIRROR_REGISTRIES"];
+
+/// The bytes of the longest text that can be kept. The API server stores 1 MiB of data in
+/// a Secret, of which a kilobyte is left for the other keys.
+const LONGEST: usize = 1024 * 1024 - 1024;
+
+/// Whose declaration it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Origin {
+    /// The Secret `registry-info` in `jet-system`.
+    #[serde(rename = "registry-info")]
+    RegistryInfo,
+    /// The chart's values, or the Secret they name.
+    #[serde(rename = "chart")]
+    Chart,
+    /// The absence of a declaration.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+}
+
+impl Origin {
+    /// The name in every output, and in the Secret that replicas follow.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RegistryInfo => "registry-info",
+            Self::Chart => "chart",
+            Self::None => "none",
+        }
+    }
+
+    /// The origin that is called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::RegistryInfo, Self::Chart, Self::None].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+/// The data of a Secret, and its type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretData {
+    /// `type`; empty: the API server's default.
+    pub kind: String,
+    /// `data`, decoded once.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+/// A Secret as [`SecretData::text`] writes it.
+#[derive(Deserialize)]
+struct StoredSecret {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(rename = "stringData", default)]
+    plain: BTreeMap<String, String>,
+    #[serde(rename = "data", default)]
+    data: BTreeMap<String, String>,
+}
+
+impl SecretData {
+    /// Reads what [`Self::text`] wrote; [`None`] for any other text.
+    fn parse(text: &str) -> Option<Self> {
+        let stored: StoredSecret = serde_json::from_str(text).ok()?;
+        let bytes = |(key, value): (String, String)| Some((key, base64::decode(value)?));
+        let mut data: BTreeMap<_, _> = stored.data.into_iter().map(bytes).collect::<Option<_>>()?;
+        data.extend(stored.plain.into_iter().map(|(key, value)| (key, value.into_bytes())));
+        Some(Self { kind: stored.kind, data })
+    }
+
+    /// Returns the data as the page's Secret: JSON, with a key a line.
+    fn text(&self) -> String {
+        let mut plain = Map::new();
+        let mut bytes = Map::new();
+        for (key, value) in &self.data {
+            match std::str::from_utf8(value) {
+                Ok(text) => plain.insert(key.clone(), text.into()),
+                Err(_) => bytes.insert(key.clone(), base64::encode(value).into()),
+            };
+        }
+        let kind = if self.kind.is_empty() { "Opaque" } else { &self.kind };
+        let mut secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": REGISTRY_INFO, "namespace": JET_SYSTEM },
+            "type": kind,
+            "stringData": plain,
+        });
+        if !bytes.is_empty() {
+            secret["data"] = bytes.into();
+        }
+        format!("{secret:#}\n")
+    }
+}
+
+/// The declaration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// Its source.
+    pub origin: Origin,
+    /// Its Secret; empty for [`Origin::None`].
+    pub secret: SecretData,
+}
+
+impl Effective {
+    /// Returns the absence of rules.
+    pub fn none() -> Self {
+        Self { origin: Origin::None, secret: SecretData::default() }
+    }
+
+    /// Reads what [`Self::text`] wrote. Any other text is a declaration that cannot be used.
+    pub fn parse(origin: Origin, text: &str) -> Self {
+        Self { origin, secret: SecretData::parse(text).unwrap_or_default() }
+    }
+
+    /// Returns the text that is stored; empty for [`Origin::None`].
+    pub fn text(&self) -> String {
+        if self.origin == Origin::None { String::new() } else { self.secret.text() }
+    }
+
+    /// Returns the same with the keys that replicas serve by, and no other key.
+    ///
+    /// A hash of its text identifies a declaration in status, logs and answers. No
+    /// credential is part of it, so a weak password cannot be guessed.
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        let mut this = self.clone();
+        this.secret.data.retain(|key, _| SERVED.contains(&key.as_str()));
+        this
+    }
+
+    /// Reads the declaration. An authority that has expired since does not drop the rules.
+    /// [`None`] for [`Origin::None`], and for one that cannot be used.
+    pub fn declaration(&self) -> Option<Declaration> {
+        // Long before any certificate expires.
+        const BEFORE: UnixTime = 0;
+        if self.origin == Origin::None {
+            return None;
+        }
+        Declaration::from_data(&self.secret.kind, &self.secret.data, BEFORE).ok()
+    }
+}
+
+/// What there is to say about one of the declarations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Which one.
+    pub origin: Origin,
+    /// Whether it is refused.
+    pub refused: bool,
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+}
+
+/// The declaration to put in force, and what there is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be in force.
+    pub effective: Effective,
+    /// What was found, in each declaration that exists.
+    pub about: Vec<About>,
+    /// The keys in which the chart's declaration differs from `registry-info`,
+    /// which wins. Empty unless both exist and can be used.
+    pub differs: Vec<String>,
+}
+
+/// Decides what is to be in force.
+///
+/// `last` is what was in force until now, across restarts; `None` before there
+/// was anything.
+pub fn decide(
+    registry_info: Option<&SecretData>,
+    chart: Option<&SecretData>,
+    last: Option<&Effective>,
+    now: UnixTime,
+) -> Decision {
+    let mut about = Vec::new();
+    let mut judge = |origin, secret: Option<&SecretData>| {
+        let secret = secret?;
+        let read =
+            Declaration::from_data(&secret.kind, &secret.data, now).and_then(Declaration::serving);
+        let (refused, findings) = match read {
+            // What cannot be kept would be lost at the next restart.
+            Ok(_) if secret.text().len() > LONGEST => (true, vec![too_large(&secret.text())]),
+            Ok(declaration) => (false, declaration.findings().to_vec()),
+            Err(refusal) => (true, refusal.findings),
+        };
+        about.push(About { origin, refused, findings });
+        Some(if refused { Err(origin) } else { Ok(Effective { origin, secret: secret.clone() }) })
+    };
+    let first = judge(Origin::RegistryInfo, registry_info);
+    let second = judge(Origin::Chart, chart);
+    let differs = match (&first, &second, registry_info, chart) {
+        (Some(Ok(_)), Some(Ok(_)), Some(one), Some(other)) => differing(one, other),
+        _ => Vec::new(),
+    };
+    let effective = choose(first, second, last);
+    Decision { effective, about, differs }
+}
+
+fn too_large(text: &str) -> Finding {
+    let message = format!(
+        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {} bytes",
+        text.len()
+    );
+    let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
+                of its repositories";
+    Finding::error(Code::Unusable, Position::START, message).hint(hint)
+}
+
+type Judged = Option<Result<Effective, Origin>>;
+
+fn choose(first: Judged, second: Judged, last: Option<&Effective>) -> Effective {
+    let refused = [&first, &second].iter().any(|it| matches!(it, Some(Err(_))));
+    match first {
+        Some(Ok(effective)) => return effective,
+        Some(Err(origin)) => {
+            if let Some(last) = last.filter(|last| last.origin == origin) {
+                return last.clone();
+            }
+            // It never declared anything: the chart's counts as if it were not there.
+        }
+        None => {}
+    }
+    match second {
+        Some(Ok(effective)) => effective,
+        // Whatever was in force, whoever declared it: a bad declaration changes nothing.
+        _ if refused => last.cloned().unwrap_or_else(Effective::none),
+        _ => Effective::none(),
+    }
+}
+
+fn differing(one: &SecretData, other: &SecretData) -> Vec<String> {
+    let keys: BTreeSet<&String> = one.data.keys().chain(other.data.keys()).collect();
+    let value = |secret: &SecretData, key: &String| {
+        // An optional key that is empty is as good as none.
+        secret.data.get(key).map(|value| value.trim_ascii().to_vec()).unwrap_or_default()
+    };
+    keys.into_iter().filter(|key| value(one, key) != value(other, key)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

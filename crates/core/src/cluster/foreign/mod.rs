@@ -1,0 +1,165 @@
+//! Other programs that swap images: two of them on one pod is one too many.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+/// How programs that swap images call their configurations or their webhooks.
+/// Each is the beginning of a name, or what follows a `.` or a `-` in it.
+const KNOWN: [(&str, &str); 11] = [
+    ("imageswap.webhook.k8s.twr.io", "imageswap"),
+    ("imageswap-webhook", "imageswap"),
+    ("k8s-image-swapper", "k8s-image-swapper"),
+    ("kube-image-keeper", "kube-image-keeper"),
+    ("kuik", "kube-image-keeper"),
+    ("harbor-container-webhook", "harbor-container-webhook"),
+    ("zarf.dev", "Zarf"),
+    ("pod-image-swap-webhook", "pod-image-swap-webhook"),
+    ("image-mapper", "image-mapper"),
+    ("proxy-image-swapper", "k8s-proxy-image-swapper"),
+    ("tugger", "tugger"),
+];
+
+/// Where another program is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backend {
+    /// A Service: namespace, name.
+    Service(String, String),
+    /// Outside the cluster: whether anybody answers there is not ours to ask.
+    Url,
+}
+
+/// A configuration of another program that swaps images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// The configuration's name.
+    pub configuration: String,
+    /// The program.
+    pub program: &'static str,
+    /// Where it is asked about pods.
+    pub backends: Vec<Backend>,
+}
+
+/// The state of the program behind a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It may well swap images.
+    Live,
+    /// None of its Services has anybody behind it: it can only do harm.
+    Dead,
+}
+
+/// The program that swaps images by `configuration`, if it is one.
+pub fn recognise(configuration: &Value) -> Option<Foreign> {
+    let name = configuration["metadata"]["name"].as_str()?;
+    let entries = configuration["webhooks"].as_array()?;
+    let pods: Vec<&Value> = entries.iter().filter(|entry| is_about_pods(entry)).collect();
+    let names = pods.iter().filter_map(|entry| entry["name"].as_str());
+    let mut program = std::iter::once(name).chain(names).filter_map(program);
+    let program = program.next()?;
+    if pods.is_empty() {
+        return None;
+    }
+    let mut backends: Vec<Backend> = pods.iter().map(|entry| backend(entry)).collect();
+    backends.sort();
+    backends.dedup();
+    Some(Foreign { configuration: name.to_owned(), program, backends })
+}
+
+impl Foreign {
+    /// Returns the state of the program. `answers` takes the namespace and the name of a
+    /// Service, and returns true if a program may answer there: the Service has an endpoint,
+    /// or is a name outside the cluster.
+    pub fn life(&self, answers: impl Fn(&str, &str) -> bool) -> Life {
+        let alive = self.backends.iter().any(|backend| match backend {
+            Backend::Service(namespace, name) => answers(namespace, name),
+            Backend::Url => true,
+        });
+        if alive { Life::Live } else { Life::Dead }
+    }
+}
+
+/// The life of other programs over time. A program that is restarted, or moved, has no
+/// endpoint for a while; it counts as dead only after a grace period. Times are measured
+/// from any fixed moment, by a clock that never goes back.
+#[derive(Clone, Debug, Default)]
+pub struct Sightings {
+    of: BTreeMap<String, Sighting>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sighting {
+    was_alive: bool,
+    /// The beginning of the time without any endpoint.
+    dead_since: Option<Duration>,
+}
+
+/// The judgement of a program by its life over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The life to act upon. A program that was alive stays alive for the grace period.
+    pub life: Life,
+    /// True if the program was dead for the whole grace period, without interruption.
+    pub is_removable: bool,
+}
+
+impl Sightings {
+    /// Notes the life of `configuration` at the time `at`, and returns the judgement.
+    pub fn observe(
+        &mut self,
+        configuration: &str,
+        life: Life,
+        at: Duration,
+        grace: Duration,
+    ) -> Settled {
+        let sighting = self.of.entry(configuration.to_owned()).or_default();
+        if life == Life::Live {
+            *sighting = Sighting { was_alive: true, dead_since: None };
+            return Settled { life, is_removable: false };
+        }
+        let since = *sighting.dead_since.get_or_insert(at);
+        let is_removable = at.saturating_sub(since) >= grace;
+        sighting.was_alive &= !is_removable;
+        let life = if sighting.was_alive { Life::Live } else { Life::Dead };
+        Settled { life, is_removable }
+    }
+
+    /// Forgets all configurations but `present`.
+    pub fn retain(&mut self, present: &[String]) {
+        self.of.retain(|name, _| present.contains(name));
+    }
+}
+
+fn program(name: &str) -> Option<&'static str> {
+    let begins_a_part = |at: usize| at == 0 || name[..at].ends_with(['.', '-']);
+    let known = KNOWN.iter().find(|(part, _)| {
+        name.match_indices(part).any(|(at, _)| {
+            let after = &name[at + part.len()..];
+            begins_a_part(at) && (after.is_empty() || after.starts_with(['.', '-']))
+        })
+    });
+    known.map(|(_, program)| *program)
+}
+
+fn is_about_pods(entry: &Value) -> bool {
+    let holds = |rule: &Value, key: &str, wanted: &[&str]| {
+        let values = rule[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        values.into_iter().any(|value| wanted.contains(&value))
+    };
+    let rules = entry["rules"].as_array().into_iter().flatten();
+    rules.into_iter().any(|rule| {
+        holds(rule, "resources", &["pods", "*", "*/*", "pods/*"])
+            && holds(rule, "apiGroups", &["", "*"])
+    })
+}
+
+fn backend(entry: &Value) -> Backend {
+    let service = &entry["clientConfig"]["service"];
+    match (service["namespace"].as_str(), service["name"].as_str()) {
+        (Some(namespace), Some(name)) => Backend::Service(namespace.to_owned(), name.to_owned()),
+        _ => Backend::Url,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,495 @@
+//! The report of the controller.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    admission::Mode,
+    cluster::{
+        certificates::Validity,
+        effective::{About, Origin},
+        foreign::Life,
+        policy::{Policy, Probe, Wanted},
+        recreated::{RecreatedPod, WINDOW},
+    },
+    declaration::UnixTime,
+    finding::Severity,
+};
+
+/// Maximum number of entries of each list. A report has to fit into a `ConfigMap`.
+pub const LISTED: usize = 100;
+/// Maximum size of each text, in bytes.
+const TEXT: usize = 1000;
+
+/// Content of `status.json` in the `ConfigMap` `N-status`: the controller's view of the
+/// release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControllerReport {
+    /// Version of the controller.
+    #[serde(rename = "version")]
+    pub version: String,
+    /// The declaration in force.
+    #[serde(rename = "declaration")]
+    pub declaration: DeclarationStatus,
+    /// Admission of pods.
+    #[serde(rename = "policy")]
+    pub policy: AdmissionStatus,
+    /// Lifetime of the serving certificate's authority; `None` if it is not known.
+    #[serde(rename = "authority")]
+    pub authority: Option<CertificateLifetime>,
+    /// Lifetime of the serving certificate; `None` if it is not known.
+    #[serde(rename = "certificate")]
+    pub certificate: Option<CertificateLifetime>,
+    /// Last check of the declared registry; `None` before the first.
+    #[serde(rename = "registry")]
+    pub registry: Option<RegistryStatus>,
+    /// The Secrets with which nodes pull.
+    #[serde(rename = "pullSecrets")]
+    pub pull_secrets: PullSecretStatus,
+    /// Owners whose pods are deleted and created again and again; 20 of them.
+    #[serde(rename = "recreated")]
+    pub recreated: Vec<RecreatedPods>,
+    /// Other programs that swap images.
+    #[serde(rename = "foreign")]
+    pub foreign: Vec<CompetitorStatus>,
+    /// Requirements that nodes have to meet before they can pull.
+    #[serde(rename = "nodes")]
+    pub nodes: Vec<String>,
+    /// Value of the annotation `image-swap.io/trusts` on nodes that meet the requirements;
+    /// empty if there are none.
+    #[serde(rename = "trust")]
+    pub trust: String,
+    /// Number of requirements, listed in [`Self::nodes`] or not.
+    #[serde(rename = "nodeNeeds")]
+    pub node_requirements: usize,
+    /// Number of repairs of the registration since this controller started.
+    #[serde(rename = "repairs")]
+    pub repairs: u64,
+    /// Steps of the last reconciliation that failed.
+    #[serde(rename = "failing")]
+    pub failing: Vec<FailingStep>,
+    /// UID of the `ConfigMap` `N-uninstall` that the controller knows as an ordinary object
+    /// of the release; `None` if there is none.
+    #[serde(rename = "uninstallMark", skip_serializing_if = "Option::is_none")]
+    pub uninstall_mark: Option<String>,
+}
+
+/// A step of a reconciliation that failed. All other steps were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FailingStep {
+    /// Name of the step, for programs.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// Reason.
+    #[serde(rename = "error")]
+    pub error: String,
+}
+
+impl FailingStep {
+    /// Returns the step with an error that fits into a report.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        Self { name: self.name.clone(), error: bounded(&self.error) }
+    }
+}
+
+/// Returns the first entries of `list`, as many as a report has.
+pub fn listed<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().take(LISTED).cloned().collect()
+}
+
+/// Returns `text`, cut if it is too long for a report.
+fn bounded(text: &str) -> String {
+    if text.len() <= TEXT {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(TEXT)])
+}
+
+/// The declaration in force, and the diagnostics of each declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeclarationStatus {
+    /// Source of the declaration in force.
+    #[serde(rename = "source")]
+    pub source: Origin,
+    /// Hash of its text without credentials.
+    #[serde(rename = "hash")]
+    pub hash: String,
+    /// Number that increases with every change of the declaration, of its credential alone,
+    /// too; 0 before the first.
+    #[serde(rename = "revision")]
+    pub revision: u64,
+    /// Number of its rules.
+    #[serde(rename = "rules")]
+    pub rules: usize,
+    /// Sources of refused declarations: their last good declaration stays in force.
+    #[serde(rename = "refused")]
+    pub refused: Vec<Origin>,
+    /// Keys in which the chart's declaration differs from `registry-info`.
+    #[serde(rename = "differs")]
+    pub differs: Vec<String>,
+    /// Diagnostics, errors first; a hundred at most.
+    #[serde(rename = "findings")]
+    pub findings: Vec<DiagnosticRow>,
+    /// Number of diagnostics, listed or not.
+    #[serde(rename = "findingCount")]
+    pub finding_count: usize,
+}
+
+impl DeclarationStatus {
+    /// Lists the findings of `about`, errors first, as many as a report has.
+    pub fn list_findings(&mut self, about: &[About]) {
+        let all = || about.iter().flat_map(|it| it.findings.iter().map(|found| (it.origin, found)));
+        let errors = all().filter(|(_, finding)| finding.is_error());
+        let others = all().filter(|(_, finding)| !finding.is_error());
+        let listed = errors.chain(others).take(LISTED).map(|(source, finding)| DiagnosticRow {
+            source,
+            severity: finding.severity,
+            code: finding.code.as_str().to_owned(),
+            line: finding.place.line,
+            column: finding.place.column,
+            key: finding.key.map(str::to_owned),
+            message: bounded(&finding.message),
+            hint: finding.hint.as_deref().map(bounded),
+        });
+        self.findings = listed.collect();
+        self.finding_count = all().count();
+    }
+}
+
+/// A diagnostic of a declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiagnosticRow {
+    /// Source of the declaration.
+    #[serde(rename = "source")]
+    pub source: Origin,
+    /// Severity.
+    #[serde(rename = "severity")]
+    pub severity: Severity,
+    /// Stable name.
+    #[serde(rename = "code")]
+    pub code: String,
+    /// Line in the value of [`Self::key`], 1-based.
+    #[serde(rename = "line")]
+    pub line: usize,
+    /// Column, 1-based.
+    #[serde(rename = "column")]
+    pub column: usize,
+    /// Key of the value; `None` if the diagnostic concerns the whole Secret.
+    #[serde(rename = "key")]
+    pub key: Option<String>,
+    /// Expected and found value. Holds no credential.
+    #[serde(rename = "message")]
+    pub message: String,
+    /// Remedy.
+    #[serde(rename = "hint")]
+    pub hint: Option<String>,
+}
+
+/// Admission of pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AdmissionStatus {
+    /// Mode of admission; `None` before the first reconciliation.
+    #[serde(rename = "mode")]
+    pub mode: Option<Mode>,
+    /// The `failurePolicy` for ordinary pods; `None` before the first reconciliation.
+    #[serde(rename = "failurePolicy")]
+    pub failure_policy: Option<Policy>,
+    /// The configured policy; `None` before the first reconciliation.
+    #[serde(rename = "requested", alias = "wanted")]
+    pub requested: Option<Wanted>,
+    /// Label that exempts namespaces and pods.
+    #[serde(rename = "label")]
+    pub label: String,
+    /// True if only namespaces labelled `enabled` take part.
+    #[serde(rename = "optIn")]
+    pub opt_in: bool,
+    /// True if the webhook configuration has entries.
+    #[serde(rename = "registered")]
+    pub registered: bool,
+    /// Result of the last probe.
+    #[serde(rename = "probe")]
+    pub probe: ProbeStatus,
+    /// Number of probes that failed since the last that succeeded, or among others that
+    /// succeed.
+    #[serde(rename = "failures")]
+    pub failures: u32,
+    /// Addresses of the API servers that do not reach a replica, where each is probed by
+    /// itself.
+    #[serde(rename = "unreached")]
+    pub unreached: Vec<String>,
+}
+
+/// Result of a probe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProbeStatus {
+    /// Every API server reached a replica.
+    #[serde(rename = "reached")]
+    Reached,
+    /// An API server does not reach the replicas.
+    #[serde(rename = "unreached")]
+    Unreached,
+    /// No replica is ready.
+    #[serde(rename = "no-endpoints", alias = "nobody-there")]
+    NoEndpoints,
+    /// No probe has a result yet.
+    #[default]
+    #[serde(rename = "unknown", other)]
+    Unknown,
+}
+
+impl From<Probe> for ProbeStatus {
+    fn from(probe: Probe) -> Self {
+        match probe {
+            Probe::Reached => Self::Reached,
+            Probe::Unreached => Self::Unreached,
+            Probe::NoReplica => Self::NoEndpoints,
+            Probe::Unknown | Probe::Silent => Self::Unknown,
+        }
+    }
+}
+
+/// Last check of the declared registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegistryStatus {
+    /// Host of the registry.
+    #[serde(rename = "domain")]
+    pub domain: String,
+    /// Result.
+    #[serde(rename = "outcome")]
+    pub outcome: RegistryOutcome,
+    /// Reason, in words. Holds no credential.
+    #[serde(rename = "detail")]
+    pub detail: String,
+    /// Time of the check, seconds since 1970.
+    #[serde(rename = "checked")]
+    pub checked: UnixTime,
+    /// Expiry of the registry's certificate, seconds since 1970; `None` if it was not
+    /// verified.
+    #[serde(rename = "expires")]
+    pub expires: Option<UnixTime>,
+    /// True if the certificate expires soon.
+    #[serde(rename = "expiresSoon")]
+    pub expires_soon: bool,
+}
+
+impl RegistryStatus {
+    /// Returns true if pods cannot pull from the registry.
+    pub const fn is_bad(&self) -> bool {
+        !matches!(self.outcome, RegistryOutcome::Ok | RegistryOutcome::Unverified)
+    }
+}
+
+/// Result of a check of the declared registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryOutcome {
+    /// The registry answers, and accepts the credential.
+    #[serde(rename = "ok")]
+    Ok,
+    /// The registry accepts connections. Without a certificate to verify, nothing else is
+    /// checked.
+    #[serde(rename = "unverified")]
+    Unverified,
+    /// The host has no address.
+    #[serde(rename = "unresolved")]
+    Unresolved,
+    /// No server answers.
+    #[serde(rename = "unreachable")]
+    Unreachable,
+    /// The certificate is not signed by a trusted authority, or is for another host.
+    #[serde(rename = "untrusted")]
+    Untrusted,
+    /// The certificate has expired.
+    #[serde(rename = "expired")]
+    Expired,
+    /// The registry refuses the credential, or requires one.
+    #[serde(rename = "unauthorized")]
+    Unauthorized,
+    /// The server does not answer as a registry does.
+    #[default]
+    #[serde(rename = "unexpected", other)]
+    Unexpected,
+}
+
+impl RegistryOutcome {
+    /// Every result, in the order of the checks.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Unverified,
+        Self::Unresolved,
+        Self::Unreachable,
+        Self::Untrusted,
+        Self::Expired,
+        Self::Unauthorized,
+        Self::Unexpected,
+    ];
+
+    /// Returns the name in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unverified => "unverified",
+            Self::Unresolved => "unresolved",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::Expired => "expired",
+            Self::Unauthorized => "unauthorized",
+            Self::Unexpected => "unexpected",
+        }
+    }
+}
+
+impl fmt::Display for RegistryOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The Secrets with which nodes pull swapped images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PullSecretStatus {
+    /// True if a credential is declared, and nodes pull with it.
+    #[serde(rename = "kept")]
+    pub kept: bool,
+    /// Number of namespaces with a correct Secret.
+    #[serde(rename = "namespaces")]
+    pub namespaces: usize,
+    /// Namespaces in which another program's Secret has the name; a hundred of them.
+    #[serde(rename = "foreign")]
+    pub foreign: Vec<String>,
+    /// Number of these namespaces.
+    #[serde(rename = "foreignCount")]
+    pub foreign_count: usize,
+    /// Number of namespaces in which the Secret could not be written, and is retried.
+    #[serde(rename = "failed")]
+    pub failed: usize,
+    /// A hundred of these namespaces, each with its reason.
+    #[serde(rename = "failures")]
+    pub failures: Vec<PullSecretFailure>,
+    /// Number of writes and deletions since this controller began to lead.
+    #[serde(rename = "writes")]
+    pub writes: u64,
+}
+
+/// A namespace in which the pull Secret cannot be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PullSecretFailure {
+    /// Namespace.
+    #[serde(rename = "namespace")]
+    pub namespace: String,
+    /// Reason that the API server returns. Holds no credential.
+    #[serde(rename = "reason")]
+    pub reason: String,
+}
+
+/// Pods of one owner that are deleted and created again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecreatedPods {
+    /// Namespace of the pods.
+    #[serde(rename = "namespace")]
+    pub namespace: String,
+    /// Name of a pod, or the prefix of its generated name.
+    #[serde(rename = "pod")]
+    pub pod: String,
+    /// Kind of the owner.
+    #[serde(rename = "kind")]
+    pub kind: String,
+    /// API group of the owner.
+    #[serde(rename = "group")]
+    pub group: String,
+    /// Name of the owner.
+    #[serde(rename = "owner")]
+    pub owner: String,
+    /// Number of deletions within three hours.
+    #[serde(rename = "times")]
+    pub times: usize,
+}
+
+impl From<&RecreatedPod> for RecreatedPods {
+    fn from(pod: &RecreatedPod) -> Self {
+        let RecreatedPod { namespace, stem, owner, times } = pod;
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        Self {
+            namespace: namespace.clone(),
+            pod: stem.clone(),
+            kind: owner.kind.clone(),
+            group: group.to_owned(),
+            owner: owner.name.clone(),
+            times: *times,
+        }
+    }
+}
+
+impl RecreatedPods {
+    /// Returns the problem and its remedy, for people.
+    pub fn message(&self) -> String {
+        let Self { namespace, pod, kind, group, owner, times } = self;
+        let hours = WINDOW / 3600;
+        let remedy = if group.contains('.') {
+            format!("if its operator compares images, set exemptions.owners: [{kind}.{group}]")
+        } else {
+            "if an operator compares its images, set exemptions.labels to a label of its pods"
+                .to_owned()
+        };
+        format!(
+            "pod {namespace}/{pod} of {kind} {owner} was deleted and created again {times} times \
+             within {hours} hours, with the same images; {remedy} (docs/operators.md)"
+        )
+    }
+}
+
+/// Lifetime of a certificate, seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateLifetime {
+    /// First second.
+    #[serde(rename = "notBefore")]
+    pub not_before: UnixTime,
+    /// Last second.
+    #[serde(rename = "notAfter")]
+    pub not_after: UnixTime,
+}
+
+impl From<Validity> for CertificateLifetime {
+    fn from(validity: Validity) -> Self {
+        Self { not_before: validity.not_before, not_after: validity.not_after }
+    }
+}
+
+/// Another program that swaps images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CompetitorStatus {
+    /// Its `MutatingWebhookConfiguration`.
+    #[serde(rename = "configuration")]
+    pub configuration: String,
+    /// Name of the program.
+    #[serde(rename = "program")]
+    pub program: String,
+    /// True if the program has an endpoint.
+    #[serde(rename = "alive")]
+    pub alive: bool,
+}
+
+impl CompetitorStatus {
+    /// Returns the status of `program` with its liveness.
+    pub fn new(configuration: &str, program: &str, life: Life) -> Self {
+        Self {
+            configuration: configuration.to_owned(),
+            program: program.to_owned(),
+            alive: life == Life::Live,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,689 @@
+//! The state of one connection: its requests, its times and the memory charged to it.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::{
+    limits::{INPUT, Limits, RECEIVED, SMALL_ANSWER, STREAM},
+    memory::{Arrival, Memory, Purpose},
+};
+
+/// No such moment.
+const NONE: u64 = u64::MAX;
+/// Bytes behind a request that are not taken for the beginning of another one: blanks in
+/// headers, chunk sizes.
+const SLACK: usize = 1024;
+
+/// The state of one connection.
+///
+/// hyper's own header timeout also runs while a connection is idle, and HTTP/2
+/// has none; so bytes and requests are observed here. Moments are milliseconds of
+/// [`Memory::now`].
+#[derive(Debug)]
+pub(crate) struct Activity {
+    memory: Arc<Memory>,
+    peer: IpAddr,
+    /// Moment of its arrival.
+    accepted: u64,
+    /// Moment since which the server waits for the client's handshake; `NONE` while the
+    /// client waits for its turn.
+    opened: AtomicU64,
+    /// Bytes charged to the connection, all together.
+    held: AtomicUsize,
+    /// Part of them for bodies beyond `COMMON_BODY`.
+    large: AtomicUsize,
+    /// Part of them for the connection itself.
+    base: AtomicUsize,
+    /// Part of them for received bytes that may still be buffered.
+    input: AtomicUsize,
+    /// HTTP/1.1: plain bytes received and not used up by a request.
+    plain: AtomicUsize,
+    /// Received bytes that TLS has not decrypted yet.
+    sealed: AtomicUsize,
+    /// Number of HTTP/2 bodies that wait for room.
+    paused: AtomicUsize,
+    /// Notified when none of them waits any more.
+    resumed: Notify,
+    /// True while the connection waits for room to begin its first request.
+    waits: AtomicBool,
+    /// True after the first write.
+    wrote: AtomicBool,
+    /// True after the handshake.
+    greeted: AtomicBool,
+    /// True after the first request.
+    used: AtomicBool,
+    /// Number of requests below.
+    requests: AtomicU32,
+    open: Mutex<Open>,
+    /// Moment since which there is no request.
+    idle_since: AtomicU64,
+    /// Moment of the first byte of a request whose headers are not complete.
+    head_since: AtomicU64,
+    /// Moment since which the client has not read all that was written.
+    unsent_since: AtomicU64,
+    evicted: AtomicBool,
+    leave: Notify,
+    gone: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u32,
+    requests: Vec<Opened>,
+}
+
+/// A request whose answer is not sent.
+#[derive(Debug)]
+struct Opened {
+    id: u32,
+    stage: Stage,
+    since: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The body is not complete.
+    Body,
+    /// The request is complete and has no answer yet.
+    Review,
+    /// The answer is not read by the client yet.
+    Answer,
+}
+
+/// The state of a connection, as far as it matters when connections have to give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The handshake is over and no request has begun.
+    Unused { since: u64 },
+    /// The client has sent nothing yet.
+    Silent { since: u64 },
+    /// The handshake or the head of the first request has no end.
+    Opening { since: u64 },
+    /// A body has no end, or an answer is not read.
+    Unfinished { since: u64 },
+    /// There is no request.
+    Idle { since: u64 },
+    /// The first request waits for room to begin.
+    Waiting { since: u64 },
+    /// The client has sent everything: requests are answered soon, or wait for room.
+    Complete,
+}
+
+/// A reason to end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The client sends nothing, or too slowly.
+    Silent,
+    /// The client does not read.
+    Deaf,
+}
+
+impl Activity {
+    /// Creates the state of a connection that was just accepted from `peer`.
+    pub(crate) fn new(memory: Arc<Memory>, peer: IpAddr, arrival: Arrival) -> Self {
+        Self {
+            memory,
+            peer,
+            accepted: arrival.moment,
+            opened: AtomicU64::new(arrival.moment),
+            held: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            base: AtomicUsize::new(0),
+            input: AtomicUsize::new(0),
+            plain: AtomicUsize::new(0),
+            sealed: AtomicUsize::new(0),
+            paused: AtomicUsize::new(0),
+            resumed: Notify::new(),
+            waits: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            open: Mutex::default(),
+            idle_since: AtomicU64::new(arrival.moment),
+            head_since: AtomicU64::new(NONE),
+            unsent_since: AtomicU64::new(NONE),
+            evicted: AtomicBool::new(false),
+            leave: Notify::new(),
+            gone: Notify::new(),
+        }
+    }
+
+    /// Returns the memory of the port.
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    pub(crate) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Returns the bytes charged to the connection.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// Returns the bytes charged for bodies beyond `COMMON_BODY`.
+    pub(crate) fn large(&self) -> usize {
+        self.large.load(Relaxed)
+    }
+
+    fn discharge_large(&self, bytes: usize) {
+        if bytes > 0 {
+            self.large.fetch_sub(bytes, Relaxed);
+            self.memory.give_large(bytes);
+        }
+    }
+
+    /// Charges `bytes` until the connection is gone.
+    pub(crate) fn occupy(&self, bytes: usize) {
+        self.base.fetch_add(bytes, Relaxed);
+        self.charge(bytes);
+    }
+
+    fn charge(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Relaxed);
+        self.memory.take(bytes);
+    }
+
+    fn discharge(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Relaxed);
+        self.memory.give(bytes);
+    }
+
+    /// Returns the bytes of a connection that is gone.
+    pub(crate) fn close(&self) {
+        self.discharge(self.base.swap(0, Relaxed) + self.input.swap(0, Relaxed));
+    }
+
+    /// Notes that `bytes` came from the network.
+    pub(crate) fn received(&self, bytes: usize) {
+        let input = self.input.load(Relaxed);
+        let more = (RECEIVED * bytes).min(INPUT.saturating_sub(input));
+        if more > 0 {
+            self.input.store(input + more, Relaxed);
+            self.charge(more);
+        }
+    }
+
+    /// Notes that TLS has `bytes` that it cannot decrypt yet.
+    pub(crate) fn seal(&self, bytes: usize) {
+        self.sealed.store(bytes, Relaxed);
+    }
+
+    /// True while no bytes of the connection may be read.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed) > 0
+    }
+
+    /// Waits until bytes of the connection may be read.
+    pub(crate) async fn resumed(&self) {
+        loop {
+            let resumed = self.resumed.notified();
+            if !self.is_paused() {
+                return;
+            }
+            resumed.await;
+        }
+    }
+
+    /// Notes that the client has, or has not, read all that was written.
+    pub(crate) fn written(&self, whole: bool) {
+        if !self.wrote.load(Relaxed) {
+            self.wrote.store(true, Relaxed);
+        }
+        if whole {
+            if self.unsent_since.load(Relaxed) != NONE {
+                self.unsent_since.store(NONE, Relaxed);
+            }
+        } else if self.unsent_since.load(Relaxed) == NONE {
+            self.unsent_since.store(self.memory.now(), Relaxed);
+        }
+    }
+
+    /// True if anything was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.wrote.load(Relaxed)
+    }
+
+    /// Notes that the connection waits for room, or no longer does.
+    pub(crate) fn wait(&self, waits: bool) {
+        self.waits.store(waits, Relaxed);
+        if self.head_since.load(Relaxed) != NONE {
+            self.head_since.store(self.memory.now(), Relaxed);
+        }
+    }
+
+    /// Notes that the client waits for its turn with the handshake, or no longer does.
+    pub(crate) fn queue(&self, waits: bool) {
+        self.opened.store(if waits { NONE } else { self.memory.now() }, Relaxed);
+    }
+
+    /// Notes that the handshake is over.
+    pub(crate) fn greeted(&self) {
+        self.greeted.store(true, Relaxed);
+    }
+
+    /// Notes that `bytes` of plain HTTP/1.1 came.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.plain.fetch_add(bytes, Relaxed);
+        if self.requests.load(Relaxed) == 0 && self.head_since.load(Relaxed) == NONE {
+            self.head_since.store(self.memory.now(), Relaxed);
+        }
+    }
+
+    /// Begins a request whose headers are complete and, over HTTP/1.1, took `head` bytes.
+    pub(crate) fn request(self: &Arc<Self>, head: Option<usize>) -> Work {
+        self.head_since.store(NONE, Relaxed);
+        self.used.store(true, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        let since = self.memory.now();
+        let mut open = self.open();
+        let id = open.next;
+        open.next = open.next.wrapping_add(1);
+        open.requests.push(Opened { id, stage: Stage::Body, since });
+        drop(open);
+        let mut work = Work {
+            activity: Arc::clone(self),
+            id,
+            consumed: head.unwrap_or(0),
+            is_http2: head.is_none(),
+            charged: 0,
+            large: 0,
+        };
+        if work.is_http2 {
+            work.charge(STREAM);
+        }
+        work
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing panics while holding it.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the state that decides when the connection gives way.
+    pub(crate) fn standing(&self) -> Standing {
+        if self.waits.load(Relaxed) {
+            return Standing::Waiting { since: self.accepted };
+        }
+        let unsent = self.unsent_since.load(Relaxed);
+        if unsent != NONE {
+            return Standing::Unfinished { since: unsent };
+        }
+        let head = self.head_since.load(Relaxed);
+        if self.requests.load(Relaxed) == 0 {
+            return if head != NONE {
+                Standing::Opening { since: head }
+            } else if self.used.load(Relaxed) {
+                Standing::Idle { since: self.idle_since.load(Relaxed) }
+            } else if self.greeted.load(Relaxed) {
+                Standing::Unused { since: self.accepted }
+            } else {
+                match self.opened.load(Relaxed) {
+                    NONE => Standing::Opening { since: self.memory.now() },
+                    since if self.input.load(Relaxed) == 0 => Standing::Silent { since },
+                    since => Standing::Opening { since },
+                }
+            };
+        }
+        let open = self.open();
+        let unfinished = open.requests.iter().filter(|one| one.stage != Stage::Review);
+        unfinished
+            .map(|one| one.since)
+            .min()
+            .map_or(Standing::Complete, |since| Standing::Unfinished { since })
+    }
+
+    /// Returns the time without a request; `None` while there is one.
+    fn idle_for(&self) -> Option<Duration> {
+        (self.requests.load(Relaxed) == 0).then(|| self.since(self.idle_since.load(Relaxed)))
+    }
+
+    fn since(&self, moment: u64) -> Duration {
+        Duration::from_millis(self.memory.now().saturating_sub(moment))
+    }
+
+    /// Waits until the client has taken longer than it may.
+    pub(crate) async fn expired(&self, limits: &Limits) -> Expired {
+        loop {
+            match self.patience(limits) {
+                Ok(patience) => tokio::time::sleep(patience).await,
+                Err(expired) => return expired,
+            }
+        }
+    }
+
+    /// Returns the time to wait before looking again.
+    ///
+    /// Never longer than a head or an answer may take: one that begins during the wait is
+    /// noticed within twice its time, and no request has to set a timer.
+    fn patience(&self, limits: &Limits) -> Result<Duration, Expired> {
+        let unsent = self.unsent_since.load(Relaxed);
+        let answers = self.oldest_answer();
+        let oldest = answers.into_iter().chain((unsent != NONE).then_some(unsent)).min();
+        let deaf = oldest
+            .map_or(Some(limits.answer), |since| limits.answer.checked_sub(self.since(since)));
+        let deaf = deaf.ok_or(Expired::Deaf)?;
+        let head = self.head_since.load(Relaxed);
+        let silent = match self.idle_for() {
+            None => Some(limits.header),
+            Some(idle) if head == NONE => limits.idle.checked_sub(idle),
+            Some(_) => limits.header.checked_sub(self.since(head)),
+        };
+        let silent = silent.ok_or(Expired::Silent)?;
+        // A millisecond more, since the moments are truncated to milliseconds.
+        Ok(silent.min(deaf).min(limits.header) + Duration::from_millis(1))
+    }
+
+    fn oldest_answer(&self) -> Option<u64> {
+        if self.requests.load(Relaxed) == 0 {
+            return None;
+        }
+        let open = self.open();
+        let answers = open.requests.iter().filter(|one| one.stage == Stage::Answer);
+        answers.map(|one| one.since).min()
+    }
+
+    /// Waits until there was no request for `time`, counted from now on.
+    pub(crate) async fn quiet(&self, time: Duration) {
+        let begun = Instant::now();
+        loop {
+            let idle = self.idle_for().map_or(Duration::ZERO, |idle| idle.min(begun.elapsed()));
+            let Some(left) = time.checked_sub(idle) else { return };
+            // A millisecond more, since the moments are truncated to milliseconds.
+            tokio::time::sleep(left + Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Makes the connection give way.
+    pub(crate) fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        self.leave.notify_one();
+        self.gone.notify_waiters();
+    }
+
+    /// True if the connection was made to give way and is not gone yet.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.load(Relaxed)
+    }
+
+    /// Makes the connection give way although it waits for room.
+    pub(crate) fn give_up(&self) {
+        self.waits.store(false, Relaxed);
+        self.evict();
+    }
+
+    /// Waits until the connection has to give way. A request that was completed or began
+    /// to wait meanwhile is answered first.
+    pub(crate) async fn evicted(&self) {
+        loop {
+            self.leave.notified().await;
+            if !matches!(self.standing(), Standing::Complete | Standing::Waiting { .. }) {
+                return;
+            }
+            self.evicted.store(false, Relaxed);
+        }
+    }
+}
+
+/// A request until its answer is sent, and the bytes charged for it.
+#[derive(Debug)]
+pub struct Work {
+    activity: Arc<Activity>,
+    id: u32,
+    /// HTTP/1.1: bytes of the head and of the body as far as it was read.
+    consumed: usize,
+    is_http2: bool,
+    charged: usize,
+    /// Part of it for a body beyond `COMMON_BODY`.
+    large: usize,
+}
+
+impl Work {
+    /// True if there is room for `purpose`.
+    pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
+        self.activity.memory.has_room(purpose)
+    }
+
+    /// Waits until there is room for `purpose`. Returns false if the connection has to give
+    /// way instead.
+    pub(crate) async fn room(&self, purpose: Purpose) -> bool {
+        let gone = self.activity.gone.notified();
+        if self.activity.is_evicted() {
+            return false;
+        }
+        let _paused = self.is_http2.then(|| Pause::of(&self.activity));
+        tokio::select! {
+            () = self.activity.memory.room(purpose) => true,
+            () = gone => false,
+        }
+    }
+
+    /// Notes that `bytes` of the body were read.
+    pub(crate) const fn read(&mut self, bytes: usize) {
+        self.consumed += bytes;
+    }
+
+    /// Charges `bytes` until the request ends.
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.charged += bytes;
+        self.activity.charge(bytes);
+    }
+
+    /// Charges `bytes` of a body beyond `COMMON_BODY` until the request ends.
+    pub(crate) fn charge_large(&mut self, bytes: usize) {
+        self.charge(bytes);
+        self.large += bytes;
+        self.activity.large.fetch_add(bytes, Relaxed);
+        self.activity.memory.take_large(bytes);
+    }
+
+    /// Notes that the request is complete.
+    pub(crate) fn complete(&self) {
+        self.enter(Stage::Review);
+    }
+
+    /// Splits off what was charged for the body, for a thread that keeps it longer than
+    /// the client stays.
+    pub fn split(&mut self) -> Charge {
+        let bytes = self.charged - if self.is_http2 { STREAM } else { 0 };
+        self.charged -= bytes;
+        let large = std::mem::take(&mut self.large);
+        Charge { activity: Arc::clone(&self.activity), bytes, large }
+    }
+
+    fn enter(&self, stage: Stage) {
+        // No limit applies to the age of a review.
+        let now = (stage != Stage::Review).then(|| self.activity.memory.now());
+        let mut open = self.activity.open();
+        if let Some(one) = open.requests.iter_mut().find(|one| one.id == self.id) {
+            one.stage = stage;
+            one.since = now.unwrap_or(one.since);
+        }
+    }
+
+    /// Returns `answer`, which ends the request once its last byte is sent.
+    pub(crate) fn answer(mut self, answer: Bytes) -> Bytes {
+        if answer.is_empty() || (!self.is_http2 && answer.len() <= SMALL_ANSWER) {
+            return answer;
+        }
+        drop(self.split());
+        self.charge(answer.len());
+        self.enter(Stage::Answer);
+        Bytes::from_owner(Unsent { answer, _work: self })
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let Self { activity, id, consumed, is_http2, charged, large } = self;
+        activity.discharge_large(*large);
+        if *charged > 0 {
+            activity.discharge(*charged);
+        }
+        let mut open = activity.open();
+        if let Some(index) = open.requests.iter().position(|one| one.id == *id) {
+            open.requests.swap_remove(index);
+        }
+        drop(open);
+        if !*is_http2 {
+            // Bytes behind the request are the beginning of the next one.
+            let left = activity.plain.load(Relaxed).saturating_sub(*consumed);
+            let left = if left <= SLACK { 0 } else { left };
+            activity.plain.store(left, Relaxed);
+            let left = left + RECEIVED * activity.sealed.load(Relaxed);
+            let input = activity.input.load(Relaxed);
+            if let Some(used_up) = input.checked_sub(left).filter(|bytes| *bytes > 0) {
+                activity.input.store(left, Relaxed);
+                activity.discharge(used_up);
+            }
+        }
+        activity.idle_since.store(activity.memory.now(), Relaxed);
+        activity.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A wait for room of an HTTP/2 request. Meanwhile nothing is read: HTTP/2 keeps what it
+/// reads, each frame with far more memory than its bytes.
+struct Pause<'a>(&'a Activity);
+
+impl<'a> Pause<'a> {
+    fn of(activity: &'a Activity) -> Self {
+        activity.paused.fetch_add(1, Relaxed);
+        Self(activity)
+    }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        if self.0.paused.fetch_sub(1, Relaxed) == 1 {
+            self.0.resumed.notify_waiters();
+        }
+    }
+}
+
+/// Bytes charged to a connection until this drops.
+#[derive(Debug)]
+pub struct Charge {
+    activity: Arc<Activity>,
+    bytes: usize,
+    large: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.activity.discharge_large(self.large);
+        if self.bytes > 0 {
+            self.activity.discharge(self.bytes);
+        }
+    }
+}
+
+/// An answer of which bytes are left to send.
+struct Unsent {
+    answer: Bytes,
+    _work: Work,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, net::Ipv4Addr, task::Context};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::limits::MEMORY;
+
+    fn mk_activity() -> Arc<Activity> {
+        let memory = Memory::new(MEMORY, &Limits::default());
+        let arrival = memory.arrival();
+        Arc::new(Activity::new(memory, Ipv4Addr::LOCALHOST.into(), arrival))
+    }
+
+    #[tokio::test]
+    async fn it_is_not_quiet_while_a_request_has_no_answer() {
+        const MOMENT: Duration = Duration::from_millis(1);
+        let activity = mk_activity();
+        let work = activity.request(None);
+        assert!(timeout(MOMENT * 20, activity.quiet(MOMENT)).await.is_err());
+        drop(work);
+        activity.quiet(MOMENT).await;
+    }
+
+    #[test]
+    fn bytes_behind_a_request_stay_charged() {
+        let activity = mk_activity();
+        activity.received(9000);
+        activity.read(9000);
+        let mut work = activity.request(Some(100));
+        work.read(900);
+        drop(work);
+        assert_eq!(activity.held(), 8000);
+        let mut work = activity.request(Some(100));
+        work.read(7900);
+        drop(work);
+        assert_eq!((activity.held(), activity.memory().used()), (0, 0));
+    }
+
+    #[test]
+    fn bytes_of_an_incomplete_record_stay_charged() {
+        let activity = mk_activity();
+        activity.received(9000);
+        activity.read(1000);
+        activity.seal(8000);
+        drop(activity.request(Some(1000)));
+        assert_eq!(activity.held(), 16_000);
+        activity.seal(0);
+        drop(activity.request(Some(0)));
+        assert_eq!(activity.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn http2_connection_is_not_read_while_a_body_waits() {
+        let activity = mk_activity();
+        activity.memory().take(MEMORY);
+        let work = activity.request(None);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut room = Box::pin(work.room(Purpose::Large));
+        assert!(room.as_mut().poll(cx).is_pending());
+        assert!(activity.is_paused());
+        activity.memory().give(MEMORY);
+        assert!(room.await);
+        activity.resumed().await;
+    }
+
+    #[test]
+    fn an_answer_is_charged_until_its_last_byte_is_dropped() {
+        for head in [None, Some(100)] {
+            let activity = mk_activity();
+            let mut work = activity.request(head);
+            work.charge(5000);
+            work.complete();
+            assert_eq!(activity.standing(), Standing::Complete);
+            let mut answer = work.answer(vec![0; 100_000].into());
+            let rest = answer.split_off(99_999);
+            drop(answer);
+            assert_eq!(activity.held(), 100_000 + if head.is_none() { STREAM } else { 0 });
+            assert!(matches!(activity.standing(), Standing::Unfinished { .. }));
+            drop(rest);
+            assert_eq!(activity.held(), 0);
+            assert!(matches!(activity.standing(), Standing::Idle { .. }));
+        }
+    }
+}

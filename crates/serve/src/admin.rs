@@ -1,0 +1,144 @@
+//! The admin port: probes, metrics and pages in plain HTTP/1.1, limited as the TLS port.
+
+use std::{io, net::SocketAddr};
+
+use hyper::{
+    Method, Request, StatusCode,
+    body::Incoming,
+    header::{ALLOW, HeaderValue},
+};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::{
+    activity::Work,
+    connection::{Handler, Host},
+    connections::OpenConnections,
+    limits::{Limits, PLAIN_MEMORY},
+    listener::{self, listen},
+    metrics,
+    phase::PhaseView,
+    reply::{self, Reply, with_body},
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The content of an admin port.
+pub trait AdminPages: Send + Sync + 'static {
+    /// The paths of the port, for the message about another one.
+    const PATHS: &str = "/healthz, /readyz or /metrics";
+
+    /// Returns the reason why the program is not ready; `None` if it is.
+    fn not_ready(&self) -> Option<&'static str>;
+
+    /// Returns the metrics of the program.
+    fn registry(&self) -> &Registry;
+
+    /// Returns the JSON at a path of this program alone; `None` if there is none.
+    fn page(&self, _path: &str, _is_serving: bool) -> Option<String> {
+        None
+    }
+}
+
+/// An admin port that is bound.
+///
+/// While there is memory any client may connect. When there is none, the address with the
+/// most unfinished work gives way first, and idle connections after it: a probe is always
+/// answered.
+#[derive(Debug)]
+pub struct AdminPort {
+    socket: TcpListener,
+}
+
+impl AdminPort {
+    /// Binds `address`, on the runtime this is called from.
+    ///
+    /// # Errors
+    /// If the system refuses the address.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { socket: listener::bind(address)? })
+    }
+
+    /// Returns the address with the port that was bound.
+    ///
+    /// # Errors
+    /// If the system does not report it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Answers requests until this future is dropped.
+    pub async fn serve(self, pages: impl AdminPages) {
+        let (_serving, phase) = PhaseView::begin();
+        // Connections end when the sender drops.
+        let (_open, own_phase) = PhaseView::begin();
+        self.serve_beside(Admin { pages, phase }, Limits::default(), own_phase).await;
+    }
+
+    /// Answers requests until `own_phase` is over.
+    pub(crate) async fn serve_beside<A: AdminPages>(
+        self,
+        admin: Admin<A>,
+        limits: Limits,
+        own_phase: PhaseView,
+    ) {
+        let connections = OpenConnections::new(PLAIN_MEMORY, &limits);
+        listen(self.socket, Host::new(admin, None, limits, own_phase), connections).await;
+    }
+}
+
+/// The handler of an admin port.
+pub(crate) struct Admin<A> {
+    pub(crate) pages: A,
+    /// The phase of the TLS port, not of the admin port.
+    pub(crate) phase: PhaseView,
+}
+
+impl<A: AdminPages> Handler for Admin<A> {
+    async fn handle(&self, request: Request<Incoming>, _work: &mut Work) -> Reply {
+        let reply = match request.uri().path() {
+            "/healthz" => with_body(StatusCode::OK, TEXT, "alive\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            path => {
+                let Some(page) = self.pages.page(path, self.phase.is_serving()) else {
+                    let text = format!("expected the path {}, found another", A::PATHS);
+                    return reply::message(StatusCode::NOT_FOUND, &text);
+                };
+                reply::json(StatusCode::OK, page)
+            }
+        };
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return reply;
+        }
+        let text = "expected the method GET or HEAD, found another";
+        let mut reply = reply::message(StatusCode::METHOD_NOT_ALLOWED, text);
+        reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        reply
+    }
+}
+
+impl<A: AdminPages> Admin<A> {
+    fn ready(&self) -> Reply {
+        let reason = if self.phase.is_serving() {
+            self.pages.not_ready()
+        } else {
+            Some("not ready: draining\n")
+        };
+        match reason {
+            Some(reason) => with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason),
+            None => with_body(StatusCode::OK, TEXT, "ready\n"),
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        match metrics::text(self.pages.registry()) {
+            Ok(text) => with_body(StatusCode::OK, OPEN_METRICS, text),
+            Err(error) => reply::message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("metrics could not be written: {error}"),
+            ),
+        }
+    }
+}

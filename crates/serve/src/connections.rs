@@ -1,0 +1,362 @@
+//! The open connections of one port, and those that give way when its memory is used up.
+//!
+//! When a client waits for room, the address with the most unfinished work gives way first,
+//! its oldest connection first. Unfinished work is a handshake, a request without its end,
+//! or an answer that the client does not read. A request that is complete never gives way.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::sleep};
+
+use crate::{
+    activity::{Activity, Standing},
+    limits::{CONNECTION, Limits},
+    memory::{Arrival, Memory, PURPOSES, Shortage},
+};
+
+/// Time between two searches for connections that give way, while a client waits.
+const AGAIN: Duration = Duration::from_millis(2);
+/// Searches after which connections give way that had a request just now.
+const PATIENCE: u32 = 8;
+/// Times `Limits::grace` by which a handshake or a head may be older than a body.
+const OPENING: u64 = 10;
+
+/// The open connections of one port.
+#[derive(Debug)]
+pub(crate) struct OpenConnections {
+    memory: Arc<Memory>,
+    grace: Duration,
+    linger: Duration,
+    evicted: AtomicUsize,
+    emptied: Notify,
+    clients: Mutex<HashMap<u64, Arc<Activity>>>,
+}
+
+impl OpenConnections {
+    /// Opens the account of a port whose clients may occupy `ceiling` bytes.
+    pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            memory: Memory::new(ceiling, limits),
+            grace: limits.grace,
+            linger: limits.linger,
+            evicted: AtomicUsize::new(0),
+            emptied: Notify::new(),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// The memory of the port.
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Returns the number of connections that were closed to make room.
+    pub(crate) fn evicted(&self) -> usize {
+        self.evicted.load(Relaxed)
+    }
+
+    /// Admits a connection from `peer`. The caller has waited for room.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> Place {
+        let activity = Arc::new(Activity::new(Arc::clone(&self.memory), network(peer), arrival));
+        activity.occupy(CONNECTION);
+        self.memory.enter();
+        self.clients().insert(arrival.number, Arc::clone(&activity));
+        Place { id: arrival.number, activity, connections: Arc::clone(self) }
+    }
+
+    /// Waits until every connection is closed.
+    pub(crate) async fn all_left(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.memory.len() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Makes room as long as a client waits for it. Never ends.
+    ///
+    /// A connection that is woken may be busy with something else, such as a body that
+    /// waits as well. So the next one is woken, too, until none waits.
+    pub(crate) async fn make_room(&self) {
+        loop {
+            self.memory.pressed().await;
+            let mut searches = 0;
+            while PURPOSES.into_iter().any(|purpose| self.memory.has_waiting(purpose)) {
+                if PURPOSES.into_iter().any(|purpose| self.memory.is_short_of(purpose)) {
+                    self.evict(searches >= PATIENCE);
+                    searches += 1;
+                } else {
+                    searches = 0;
+                }
+                self.memory.wake();
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Closes as many connections as the waiting clients need, and a few more.
+    fn evict(&self, is_pressing: bool) {
+        let clients = self.clients();
+        let now = self.memory.now();
+        let [grace, linger] = [self.grace, self.linger]
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let is_old = |since: u64| now.saturating_sub(since) >= grace;
+        let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
+        let mut room = Shortage::of(&self.memory);
+        let wants_connection = room.connections > 0;
+        let [mut large, mut unfinished, mut flood, mut idle, mut quiet, mut waiting] =
+            <[Candidates<'_>; 6]>::default();
+        let (mut unfinished_count, mut recent_count, mut complete_count) = (0, 0, 0);
+        for (&id, activity) in &*clients {
+            if activity.is_evicted() {
+                room.gain(activity);
+                continue;
+            }
+            match activity.standing() {
+                // A burst of connections takes longer than a body behind its head.
+                standing @ (Standing::Silent { since } | Standing::Opening { since }) => {
+                    let has_sent = matches!(standing, Standing::Opening { .. });
+                    unfinished_count += 1;
+                    flood.add((u8::from(has_sent), since, id), activity);
+                    unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
+                }
+                Standing::Unfinished { since } => {
+                    unfinished_count += 1;
+                    if activity.large() > 0 {
+                        large.add((0, since, id), activity);
+                    }
+                    flood.add((1, since, id), activity);
+                    unfinished.add((0, since, id), activity);
+                }
+                Standing::Idle { since } if now.saturating_sub(since) >= linger => {
+                    idle.add((0, since, id), activity);
+                }
+                Standing::Idle { since } => {
+                    recent_count += 1;
+                    quiet.add((1, since, id), activity);
+                }
+                // An old connection without a request yet is the first to make room for
+                // another one, and the last to make room for a request.
+                Standing::Unused { since } if wants_connection && is_forgotten(since) => {
+                    quiet.add((0, since, id), activity);
+                }
+                Standing::Unused { since } => quiet.add((2, since, id), activity),
+                Standing::Waiting { since } => waiting.add((0, since, id), activity),
+                Standing::Complete => complete_count += 1,
+            }
+        }
+        if room.large > 0 {
+            room.make(self, &mut large, is_old);
+            // Others do not help.
+            room.large = 0;
+        }
+        room.make(self, &mut unfinished, is_old);
+        room.make(self, &mut idle, |_| true);
+        // A flood: its connections are too many to grow old, and have no answers.
+        if wants_connection && unfinished_count / 4 > recent_count {
+            room.make(self, &mut flood, |_| true);
+        }
+        if is_pressing {
+            room.make(self, &mut quiet, |_| true);
+        }
+        if is_pressing && wants_connection {
+            room.make(self, &mut flood, |_| true);
+        }
+        // Those that wait have all of the memory: none of them would ever begin.
+        let is_stuck = complete_count == 0
+            && [&unfinished, &idle, &quiet].iter().all(|candidates| candidates.0.is_empty());
+        if is_pressing && is_stuck {
+            room.make(self, &mut waiting, |_| true);
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        // Nothing panics while holding it.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shortage {
+    fn gain(&mut self, activity: &Activity) {
+        self.bytes = self.bytes.saturating_sub(activity.held());
+        self.large = self.large.saturating_sub(activity.large());
+        self.connections = self.connections.saturating_sub(1);
+    }
+
+    /// Closes connections of `candidates` until there is room, or the next one in turn is
+    /// not `due`.
+    fn make(
+        &mut self,
+        connections: &OpenConnections,
+        candidates: &mut Candidates<'_>,
+        due: impl Fn(u64) -> bool,
+    ) {
+        if self.is_over() {
+            return;
+        }
+        candidates.sort();
+        while !self.is_over() {
+            let Some(activity) = candidates.next_if(&due) else { return };
+            if activity.is_evicted() {
+                continue;
+            }
+            self.gain(activity);
+            connections.evicted.fetch_add(1, Relaxed);
+            activity.give_up();
+        }
+    }
+}
+
+/// Rank of a connection among those of its kind: class, moment, and number in the order of
+/// arrival, since many have the same moment.
+type Order = (u8, u64, u64);
+
+/// Connections that may give way, by address.
+#[derive(Default)]
+struct Candidates<'c>(HashMap<IpAddr, Address<'c>>);
+
+#[derive(Default)]
+struct Address<'c> {
+    /// Bytes charged to its connections here.
+    weight: usize,
+    /// In the order in which they give way, the last one first.
+    connections: Vec<(Order, &'c Activity)>,
+}
+
+impl<'c> Candidates<'c> {
+    /// Adds a connection that gives way before those of a greater `order`.
+    fn add(&mut self, order: Order, activity: &'c Activity) {
+        let address = self.0.entry(activity.peer()).or_default();
+        address.weight += activity.held();
+        address.connections.push((order, activity));
+    }
+
+    fn sort(&mut self) {
+        for address in self.0.values_mut() {
+            address.connections.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+        }
+    }
+
+    /// Takes the first one of the address with the most, if it is `due`.
+    fn next_if(&mut self, due: impl Fn(u64) -> bool) -> Option<&'c Activity> {
+        let (peer, address) = self.0.iter_mut().max_by_key(|(_, address)| address.weight)?;
+        let peer = *peer;
+        let (_, activity) = address.connections.pop_if(|((_, since, _), _)| due(*since))?;
+        address.weight = address.weight.saturating_sub(activity.held());
+        if address.connections.is_empty() {
+            self.0.remove(&peer);
+        }
+        Some(activity)
+    }
+}
+
+/// Returns the address that work is counted by: of IPv6 the network of a host.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// A connection's entry in the account, which ends when this drops.
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: u64,
+    /// The state of the connection.
+    pub(crate) activity: Arc<Activity>,
+    connections: Arc<OpenConnections>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.clients().remove(&self.id);
+        let left = self.connections.memory.leave();
+        self.activity.close();
+        if left == 0 {
+            self.connections.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, net::Ipv4Addr, pin::pin, task::Context};
+
+    use super::*;
+    use crate::memory::Purpose;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn mk_connections(count: usize) -> Arc<OpenConnections> {
+        let limits = Limits { linger: Duration::ZERO, ..Limits::default() };
+        OpenConnections::new(count * CONNECTION, &limits)
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_moment_give_way_in_order() {
+        let connections = mk_connections(20);
+        let mut places = Vec::new();
+        while connections.memory.has_room(Purpose::Connection) {
+            let place = connections.admit(PEER, connections.memory.arrival());
+            drop(place.activity.request(Some(0)));
+            places.push(place);
+        }
+        let _waiting = connections.memory.queue(Purpose::Connection).enter();
+        connections.evict(false);
+        let given_way = places.iter().map(|place| place.activity.is_evicted());
+        let given_way = given_way.collect::<Vec<_>>();
+        assert!(given_way[0]);
+        assert!(given_way.is_sorted_by(|one, next| one >= next), "{given_way:?}");
+        assert!(!given_way.ends_with(&[true]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_behind_a_busy_one_are_woken() {
+        let connections = mk_connections(2);
+        let place = connections.admit(PEER, connections.memory.arrival());
+        place.activity.occupy(CONNECTION);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut busy = pin!(connections.memory.room(Purpose::Input));
+        assert!(busy.as_mut().poll(cx).is_pending());
+        let next = connections.memory.room(Purpose::Input);
+        let room = async {
+            tokio::join!(next, async { drop(place) });
+        };
+        tokio::select! {
+            () = connections.make_room() => {}
+            () = room => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_all_wait_give_way_at_last() {
+        let connections = mk_connections(4);
+        let mut places = Vec::new();
+        while connections.memory.has_room(Purpose::Connection) {
+            places.push(connections.admit(PEER, connections.memory.arrival()));
+        }
+        for place in &places {
+            place.activity.received(CONNECTION / 2);
+            place.activity.wait(true);
+        }
+        tokio::select! {
+            () = connections.make_room() => {}
+            () = places[0].activity.evicted() => {}
+            () = connections.memory.room(Purpose::Input) => {}
+        }
+        assert!(places[0].activity.is_evicted());
+    }
+}

@@ -1,0 +1,32 @@
+//! The TLS server: certificates, limits, an admin port and metrics, around a [`Handler`].
+//!
+//! A server is one of three types, in this order: [`Server`] is the configuration,
+//! [`Bound`] holds its sockets, [`Running`] answers until it is drained. Its certificate is
+//! in a handle, [`CertificateInForce`](pki::CertificateInForce), which any source can replace
+//! while the server runs: files, a [local authority](pki::LocalAuthority), or a Secret of a
+//! cluster.
+
+mod activity;
+mod admin;
+pub mod body;
+mod connection;
+mod connections;
+mod fair_queue;
+mod limits;
+mod listener;
+mod memory;
+pub mod metrics;
+mod phase;
+pub mod pki;
+pub mod reply;
+mod server;
+mod tls;
+mod turns;
+mod wire;
+
+pub use self::activity::{Charge, Work};
+pub use self::admin::{AdminPages, AdminPort};
+pub use self::connection::Handler;
+pub use self::limits::{COMMON_BODY, Limits};
+pub use self::metrics::{ReloadCounts, Reloads, ServerMetrics};
+pub use self::server::{BindError, Bound, Drained, Running, Server};

@@ -1,0 +1,280 @@
+//! The memory that clients of one port occupy.
+//!
+//! No client has a limit of its own: while there is room, any may use it. When there is
+//! none, clients wait for it, and connections give way: see `connections`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use crate::limits::{ANSWERS, COMMON_RESERVE, LARGE_BODIES, Limits};
+
+/// Part of the room that is made at once, so that not every client has to search.
+const SPARE: usize = 16;
+
+/// A purpose of memory. Each has its own ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A body beyond `COMMON_BODY`.
+    Large,
+    /// Received bytes and common bodies.
+    Input,
+    /// An answer, which has none of the client's bytes to wait for.
+    Answer,
+    /// One more connection.
+    Connection,
+}
+
+pub(crate) const PURPOSES: [Purpose; 4] =
+    [Purpose::Answer, Purpose::Connection, Purpose::Input, Purpose::Large];
+
+/// The account of one port.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    ceiling: usize,
+    connections: usize,
+    origin: Instant,
+    used: AtomicUsize,
+    /// Part of them for bodies beyond `COMMON_BODY`.
+    large: AtomicUsize,
+    open: AtomicUsize,
+    /// Number of connections that ever arrived.
+    arrived: AtomicU64,
+    queues: [Queue; PURPOSES.len()],
+    pressure: Notify,
+}
+
+/// Clients that wait for room of one purpose, the first one first.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    length: AtomicUsize,
+    room: Notify,
+}
+
+/// The arrival of a connection at a port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Number in the order of arrival.
+    pub(crate) number: u64,
+    /// Milliseconds of [`Memory::now`].
+    pub(crate) moment: u64,
+}
+
+impl Memory {
+    /// Creates the account of a port whose clients may occupy `ceiling` bytes.
+    pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            ceiling,
+            connections: limits.connections.max(1),
+            origin: Instant::now(),
+            used: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            arrived: AtomicU64::new(0),
+            queues: Default::default(),
+            pressure: Notify::new(),
+        })
+    }
+
+    /// Returns the milliseconds since the port was opened.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// Returns the bytes that are charged to clients.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// Returns the number of open connections.
+    pub(crate) fn len(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Counts one more open connection.
+    pub(crate) fn enter(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one open connection less. Returns how many are left.
+    pub(crate) fn leave(&self) -> usize {
+        self.open.fetch_sub(1, Relaxed) - 1
+    }
+
+    /// Returns the arrival of a connection that was just accepted.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival { number: self.arrived.fetch_add(1, Relaxed), moment: self.now() }
+    }
+
+    pub(crate) fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Relaxed);
+        self.wake();
+    }
+
+    pub(crate) fn take_large(&self, bytes: usize) {
+        self.large.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn give_large(&self, bytes: usize) {
+        self.large.fetch_sub(bytes, Relaxed);
+    }
+
+    /// True if there is room for one more of `purpose`.
+    pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
+        self.used() < self.ceiling(purpose)
+            && match purpose {
+                Purpose::Connection => self.len() < self.connections,
+                Purpose::Large => self.large.load(Relaxed) < LARGE_BODIES,
+                Purpose::Input | Purpose::Answer => true,
+            }
+    }
+
+    /// Waits until a client lacks room.
+    pub(crate) async fn pressed(&self) {
+        self.pressure.notified().await;
+    }
+
+    fn ceiling(&self, purpose: Purpose) -> usize {
+        match purpose {
+            // Of a small port, a half.
+            Purpose::Large => self.ceiling - COMMON_RESERVE.min(self.ceiling / 2),
+            Purpose::Input => self.ceiling,
+            Purpose::Answer => self.ceiling + ANSWERS,
+            // Below that of bodies: a flood of connections must not use up their room.
+            Purpose::Connection => self.ceiling - (2 * COMMON_RESERVE).min(self.ceiling / 4),
+        }
+    }
+
+    /// Waits until there is room for one more of `purpose`.
+    pub(crate) async fn room(&self, purpose: Purpose) {
+        if self.has_room(purpose) {
+            return;
+        }
+        let queue = self.queue(purpose);
+        let waiting = queue.enter();
+        loop {
+            let room = queue.room.notified();
+            if self.has_room(purpose) {
+                break;
+            }
+            self.pressure.notify_one();
+            room.await;
+        }
+        drop(waiting);
+        self.wake();
+    }
+
+    /// Returns the queue of `purpose`.
+    pub(crate) fn queue(&self, purpose: Purpose) -> &Queue {
+        let [answer, connection, input, large] = &self.queues;
+        match purpose {
+            Purpose::Answer => answer,
+            Purpose::Connection => connection,
+            Purpose::Input => input,
+            Purpose::Large => large,
+        }
+    }
+
+    /// Wakes the first waiting client of each purpose that has room and has not been woken.
+    pub(crate) fn wake(&self) {
+        for purpose in PURPOSES {
+            let queue = self.queue(purpose);
+            if queue.length.load(Relaxed) > 0 && self.has_room(purpose) {
+                queue.room.notify_one();
+            }
+        }
+    }
+
+    /// True if a client waits for room of `purpose`.
+    pub(crate) fn has_waiting(&self, purpose: Purpose) -> bool {
+        self.queue(purpose).length.load(Relaxed) > 0
+    }
+
+    /// True if a client waits and there is no room of `purpose`.
+    pub(crate) fn is_short_of(&self, purpose: Purpose) -> bool {
+        self.has_waiting(purpose) && !self.has_room(purpose)
+    }
+}
+
+/// A client in a queue.
+pub(crate) struct Waiting<'q>(&'q Queue);
+
+impl Queue {
+    /// Counts one more client until the returned value drops.
+    pub(crate) fn enter(&self) -> Waiting<'_> {
+        self.length.fetch_add(1, Relaxed);
+        Waiting(self)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.length.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Bytes and connections that have to go.
+pub(crate) struct Shortage {
+    pub(crate) bytes: usize,
+    pub(crate) large: usize,
+    pub(crate) connections: usize,
+}
+
+impl Shortage {
+    /// Returns the shortage of the clients that wait, and a little more.
+    pub(crate) fn of(memory: &Memory) -> Self {
+        let short = |purpose: &Purpose| memory.is_short_of(*purpose);
+        let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
+        // Room that none lacks needs no spare.
+        let lacking = ceilings.filter(|ceiling| memory.used() >= *ceiling).min();
+        let bytes =
+            lacking.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / SPARE));
+        let large = if memory.is_short_of(Purpose::Large) {
+            memory.large.load(Relaxed).saturating_sub(LARGE_BODIES - LARGE_BODIES / SPARE)
+        } else {
+            0
+        };
+        let connections = if memory.is_short_of(Purpose::Connection) {
+            let spare = (memory.connections / SPARE).max(1);
+            let lacking = (memory.len() + spare).saturating_sub(memory.connections);
+            // Where bytes are short, connections are as well.
+            lacking.max(usize::from(bytes > 0))
+        } else {
+            0
+        };
+        Self { bytes, large, connections }
+    }
+
+    /// True if nothing has to go any more.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.bytes == 0 && self.large == 0 && self.connections == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{CONNECTION, MEMORY, PLAIN_MEMORY};
+
+    #[test]
+    fn connections_leave_room_for_bodies() {
+        for ceiling in [MEMORY, PLAIN_MEMORY] {
+            let memory = Memory::new(ceiling, &Limits::default());
+            while memory.has_room(Purpose::Connection) {
+                memory.take(CONNECTION);
+            }
+            assert!(memory.has_room(Purpose::Input));
+            assert!(ceiling == PLAIN_MEMORY || memory.has_room(Purpose::Large));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The serving certificate: read, checked, and replaced under open connections.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::{
+    InconsistentKeys,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{Pair, validity_of};
+
+/// A certificate chain and the private key of its first certificate.
+///
+/// Its `Debug` shows neither.
+#[derive(Clone)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    expires: u64,
+}
+
+/// A reason why a certificate and a key cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The chain is not PEM.
+    #[error("certificate: expected PEM, found something else: {0}")]
+    ChainPem(rustls::pki_types::pem::Error),
+    /// No certificate in the chain.
+    #[error("certificate: expected at least one `BEGIN CERTIFICATE` block, found none")]
+    NoCertificate,
+    /// The first certificate is not X.509.
+    #[error("certificate: expected X.509 in the first block, found something else: {0}")]
+    X509(x509_cert::der::Error),
+    /// No private key.
+    #[error(
+        "private key: expected one unencrypted PEM block (PKCS#8, SEC1 or PKCS#1), found none: {0}"
+    )]
+    KeyPem(rustls::pki_types::pem::Error),
+    /// The key's type is not supported.
+    #[error("private key: expected ECDSA P-256 or P-384, Ed25519 or RSA, found another: {0}")]
+    KeyType(rustls::Error),
+    /// Certificate and key are valid, but not a pair.
+    #[error(
+        "certificate and private key: expected a pair, found the key of another certificate; \
+         are both files of the same issue?"
+    )]
+    Mismatch,
+}
+
+impl Certificate {
+    /// Reads a chain (leaf first) and a private key, both PEM.
+    ///
+    /// # Errors
+    /// If either cannot be read or they do not belong together. The message
+    /// holds nothing of the key.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(CertificateError::ChainPem)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::KeyPem)?;
+        Self::from_der(chain, key)
+    }
+
+    /// Returns the certificate of a chain and a private key in DER.
+    pub(super) fn from_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, CertificateError> {
+        let leaf = chain.first().ok_or(CertificateError::NoCertificate)?;
+        let expires = validity_of(leaf).map_err(CertificateError::X509)?.end;
+        let provider = rustls::crypto::ring::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                CertificateError::Mismatch
+            }
+            other => CertificateError::KeyType(other),
+        })?;
+        Ok(Self { key: Arc::new(key), expires })
+    }
+
+    /// Returns the moment of its expiry, in seconds since 1970.
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+impl Pair {
+    /// Returns the certificate as it is served.
+    pub(super) fn to_serve(&self) -> Result<Certificate, CertificateError> {
+        Certificate::from_pem(self.certificate.as_bytes(), self.key.as_bytes())
+    }
+}
+
+/// The certificate that handshakes are answered with: a handle, cheap to clone.
+///
+/// Replacing it does not block: open connections stay as they are, the next handshake gets
+/// the new one.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateInForce(Arc<ArcSwapOption<Certificate>>);
+
+impl CertificateInForce {
+    /// Puts `certificate` in force.
+    pub fn replace(&self, certificate: Certificate) {
+        self.0.store(Some(Arc::new(certificate)));
+    }
+
+    /// Returns the certificate in force; `None` before there is one: handshakes fail then.
+    pub fn current(&self) -> Option<Arc<Certificate>> {
+        self.0.load_full()
+    }
+}
+
+impl ResolvesServerCert for CertificateInForce {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().as_ref().map(|certificate| Arc::clone(&certificate.key))
+    }
+}

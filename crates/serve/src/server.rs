@@ -1,0 +1,159 @@
+//! The life of a server: its configuration, its sockets, its answers, its end.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use crate::{
+    admin::{Admin, AdminPages, AdminPort},
+    connection::{Handler, Host},
+    connections::OpenConnections,
+    limits::{Limits, MEMORY},
+    listener::{self, listen},
+    metrics::ServerMetrics,
+    phase::{Phase, PhaseView},
+    pki::CertificateInForce,
+    tls,
+};
+
+/// The configuration of a server that has not bound its ports yet.
+#[derive(Debug)]
+pub struct Server<H, A> {
+    /// Address of the TLS port.
+    pub listen: SocketAddr,
+    /// Address of the admin port.
+    pub admin_listen: SocketAddr,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// The serving certificate. Without one handshakes fail.
+    pub certificate: CertificateInForce,
+    /// The counters of the TLS port.
+    pub metrics: Arc<ServerMetrics>,
+    /// The handler of requests to the TLS port.
+    pub handler: H,
+    /// The content of the admin port.
+    pub admin: A,
+}
+
+/// A reason why a server cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// An address cannot be listened on.
+    #[error("{address}: expected an address to listen on, found: {error}; {}", advice(error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the system.
+        #[source]
+        error: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there: end it or choose another port",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose another",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another",
+        _ => "choose another",
+    }
+}
+
+impl<H: Handler, A: AdminPages> Server<H, A> {
+    /// Binds both ports, on the runtime this is called from. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// If either port cannot be bound; the other is free again then.
+    pub fn bind(self) -> Result<Bound, BindError> {
+        let Self { listen: port, admin_listen, limits, certificate, metrics, handler, admin } =
+            self;
+        let tls = tls::acceptor(certificate)?;
+        let failed = |address| move |error| BindError::Listen { address, error };
+        let socket = listener::bind(port).map_err(failed(port))?;
+        let address = socket.local_addr().map_err(failed(port))?;
+        let admin_port = AdminPort::bind(admin_listen).map_err(failed(admin_listen))?;
+        let admin_address = admin_port.address().map_err(failed(admin_listen))?;
+        let run = Box::new(move || {
+            let (phase, view) = PhaseView::begin();
+            let (admin_phase, admin_view) = PhaseView::begin();
+            let admin = Admin { pages: admin, phase: view.clone() };
+            tokio::spawn(admin_port.serve_beside(admin, limits.clone(), admin_view));
+            let connections = OpenConnections::new(MEMORY, &limits);
+            metrics.watch_clients(&connections);
+            let host = Host::new(handler, Some((tls, metrics)), limits, view);
+            let listening = tokio::spawn(listen(socket, host, Arc::clone(&connections)));
+            Running { phase, admin_phase, connections, listening }
+        });
+        Ok(Bound { address, admin_address, run })
+    }
+}
+
+/// A server that holds its ports.
+///
+/// It has no type of a handler: what answers requests is compiled where the server is bound,
+/// with the optimisation of that crate.
+pub struct Bound {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    run: Box<dyn FnOnce() -> Running + Send>,
+}
+
+impl Bound {
+    /// Returns the address of the TLS port, with the port number that the system chose for
+    /// port 0.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the address of the admin port.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Begins to answer, on the runtime this is called from.
+    pub fn run(self) -> Running {
+        (self.run)()
+    }
+}
+
+/// A server that answers. Dropped, it is cut at once.
+pub struct Running {
+    phase: watch::Sender<Phase>,
+    admin_phase: watch::Sender<Phase>,
+    connections: Arc<OpenConnections>,
+    listening: JoinHandle<()>,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut because they did not end in time.
+    pub cut: usize,
+}
+
+impl Running {
+    /// Announces the end: `/readyz` answers 503, and everything is still accepted until
+    /// clients have noticed.
+    pub fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+    }
+
+    /// Ends the server: `/readyz` answers 503, nothing new is accepted, requests that
+    /// have begun are answered, and after `patience` what is left is cut.
+    pub async fn drain(self, patience: Duration) -> Drained {
+        let Self { phase, admin_phase, connections, mut listening } = self;
+        phase.send_replace(Phase::Draining);
+        let cut = if timeout(patience, &mut listening).await.is_ok() {
+            0
+        } else {
+            let cut = connections.memory().len();
+            phase.send_replace(Phase::Over);
+            let _ = listening.await;
+            cut
+        };
+        admin_phase.send_replace(Phase::Over);
+        Drained { cut }
+    }
+}
