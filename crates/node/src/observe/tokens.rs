@@ -1,12 +1,13 @@
-//! Whether the declared registry takes tokens alone.
+//! The authentication that the declared registry requires.
 
 use image_swap_core::declaration::Registry;
+use image_swap_registry::AuthScheme;
 use image_swap_text::toml::{DocumentMut, Item};
 
 use crate::{
     desired::Desired,
     observed::Observed,
-    registry::{Client, Schemes},
+    registry::{block_on, client, contact},
 };
 
 /// Who is asked beside the host itself.
@@ -18,8 +19,8 @@ pub enum Asks {
     Registry,
 }
 
-/// Whether it does, and what to say if that could not be found out.
-pub(super) fn alone(
+/// Returns true if the registry accepts tokens alone, and a note if that cannot be found out.
+pub(super) fn bearer_only(
     desired: &Desired<'_>,
     observed: &Observed,
     asks: Asks,
@@ -36,12 +37,13 @@ pub(super) fn alone(
     if asks == Asks::Nobody {
         return (told, None);
     }
-    let client = Client::new(desired.declaration, &registry.domain, desired.header_over_http);
-    let schemes = client
+    let contact = contact(&[], &registry.domain);
+    let client = client(desired.declaration, contact, desired.header_over_http);
+    let scheme = block_on(client.auth_scheme())
         .map_err(|error| error.to_string())
-        .and_then(|client| client.schemes().map_err(|error| error.to_string()));
-    match schemes {
-        Ok(schemes) => (schemes == Schemes::Tokens, None),
+        .and_then(|scheme| scheme.map_err(|error| error.to_string()));
+    match scheme {
+        Ok(scheme) => (scheme == AuthScheme::BearerOnly, None),
         Err(error) => {
             let taken = if told {
                 "as before, that it takes tokens alone"

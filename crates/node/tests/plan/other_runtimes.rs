@@ -122,7 +122,7 @@ fn credential_left_out_over_http_is_noted() {
     let declaration = declare("docker.io::http://h.io/d,quay.io::h.io/q", "");
     let containerd = || Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut tokens = containerd();
-    tokens.tokens_alone = true;
+    tokens.bearer_only = true;
     let others = [Runtime::Crio, Runtime::K3s, Runtime::Rke2];
     let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), Form::CertsD));
     let hosts =

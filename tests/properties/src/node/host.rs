@@ -14,7 +14,7 @@ pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 pub(super) struct Host {
     runtime: Runtime,
     version: Option<Version>,
-    tokens_alone: bool,
+    bearer_only: bool,
     pub(super) disk: Files,
 }
 
@@ -31,7 +31,7 @@ impl Host {
                 Containerd
             },
             version: Version::parse(c.of(&versions)),
-            tokens_alone: c.one_in(8),
+            bearer_only: c.one_in(8),
             disk,
         };
         host.write("/etc/hosts", "");
@@ -90,7 +90,7 @@ impl Host {
 
     pub(super) fn observe(&self, desired: Option<&Desired<'_>>) -> Observed {
         let mut observed = Observed::new(self.runtime, self.version);
-        observed.tokens_alone = self.tokens_alone;
+        observed.bearer_only = self.bearer_only;
         observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(Entry::Absent));
         observed
     }

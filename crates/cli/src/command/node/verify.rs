@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use image_swap_core::{declaration::Declaration, nodes::Fallback};
 use image_swap_node::{
     Answer, Asks, Outcome, Plan, Restart, Seen, State, plan,
-    verify::{Candidate, Source, Verdict, Verifier, candidates},
+    verify::{Candidate, PullOrigin, Verdict, Verifier, candidates},
 };
 use serde::Serialize;
 
@@ -78,7 +78,7 @@ impl Args {
             }
             let verdict = verifier.verify(&mut client, candidate).map_err(broken)?;
             let verdict = doubted(verdict, &plan, candidate, desired.fallback);
-            good &= verdict.source == Source::Mirror;
+            good &= verdict.source == PullOrigin::Mirror;
             print(&verdict, output, &mut out)?;
             out.flush()?;
         }
@@ -95,7 +95,7 @@ impl Args {
 fn doubted(verdict: Verdict, plan: &Plan, candidate: &Candidate, fallback: Fallback) -> Verdict {
     let row = plan.rows.iter().find(|row| row.host == candidate.host);
     let read = row.map_or(plan.outcome() == Outcome::InPlace, |row| row.state == State::InPlace);
-    if read || !matches!(verdict.source, Source::Mirror | Source::Elsewhere) {
+    if read || !matches!(verdict.source, PullOrigin::Mirror | PullOrigin::NotMirror) {
         return verdict;
     }
     let state = row.map_or("not in place", |row| report::state(row.state));
@@ -103,7 +103,7 @@ fn doubted(verdict: Verdict, plan: &Plan, candidate: &Candidate, fallback: Fallb
         "what the runtime is told of {} is {state} (fallback {fallback}): `image-swap node plan` shows it",
         candidate.host
     );
-    Verdict { source: Source::Elsewhere, why, ..verdict }
+    Verdict { source: PullOrigin::NotMirror, why, ..verdict }
 }
 
 fn nothing(declaration: &Declaration, plan: &Plan, seen: &Seen) -> String {
@@ -119,11 +119,11 @@ fn nothing(declaration: &Declaration, plan: &Plan, seen: &Seen) -> String {
 fn print(verdict: &Verdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
     let Verdict { host, reference, digest, source, why } = verdict;
     let (style, word) = match source {
-        Source::Mirror => (GOOD, "mirror"),
-        Source::Elsewhere => (BAD, "elsewhere"),
-        Source::Unknown => (ODD, "unknown"),
-        Source::Failed => (BAD, "failed"),
-        Source::Untried => (ODD, "untried"),
+        PullOrigin::Mirror => (GOOD, "mirror"),
+        PullOrigin::NotMirror => (BAD, "elsewhere"),
+        PullOrigin::Unknown => (ODD, "unknown"),
+        PullOrigin::Failed => (BAD, "failed"),
+        PullOrigin::Skipped => (ODD, "untried"),
     };
     match output {
         Output::Json => {

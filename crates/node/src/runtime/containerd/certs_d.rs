@@ -40,7 +40,7 @@ pub(super) fn plan(desired: &Desired<'_>, observed: &Observed) -> Result<Plan, R
     let directory = Directory::of(observed, &registry, &mut changes)?;
     let directories = directory.all();
     let (Directory::InUse(below, _) | Directory::ToSet(below)) = &directory;
-    let tokens = tokens_alone(desired, observed);
+    let tokens = bearer_only(desired, observed);
     if let Some(registry) = tokens {
         let found = format!("{} takes tokens alone", registry.domain);
         changes.edits(&observed.config, &condition::TOKENS_ALONE, &found);
@@ -229,9 +229,9 @@ fn render(desired: &Desired<'_>, anonymous: bool) -> Rendered {
 }
 
 /// Returns the declared registry if its credential is of no use in a header.
-fn tokens_alone<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Registry> {
+fn bearer_only<'a>(desired: &Desired<'a>, observed: &Observed) -> Option<&'a Registry> {
     let registry = desired.declaration.registry.as_ref();
-    let alone = observed.tokens_alone && observed.drops_headers();
+    let alone = observed.bearer_only && observed.drops_headers();
     registry.filter(|registry| alone && !registry.username.is_empty())
 }
 
