@@ -11,7 +11,6 @@ pub mod manifest;
 pub mod mirror;
 pub mod pull_secret;
 pub mod reference;
-pub mod registry;
 pub mod render;
 pub mod rule;
 pub mod status;

@@ -23,7 +23,7 @@ mod observed;
 mod owner;
 mod plan;
 #[cfg(feature = "shell")]
-pub mod registry;
+mod registry;
 mod runtime;
 #[cfg(feature = "shell")]
 mod transaction;

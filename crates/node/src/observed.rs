@@ -15,10 +15,10 @@ pub struct ObservedHost {
     pub version: Option<Version>,
     /// The main file of its configuration; see [`ContainerRuntime::config`].
     pub config: HostPath,
-    /// Whether the declared registry was found to take tokens alone: it answers
-    /// the declared user name and password with `401` and a `Bearer` challenge.
-    /// containerd before 2.1 then needs them in config.toml, not in a header.
-    pub tokens_alone: bool,
+    /// True if the declared registry accepts tokens alone: it answers the declared user name and
+    /// password with `401` and a `Bearer` challenge. containerd before 2.1 then needs them in
+    /// config.toml instead of a header.
+    pub bearer_only: bool,
     /// The command line of the runtime's process; empty if it was not seen.
     pub arguments: Vec<String>,
     /// True if no runtime runs on the host, and none has to be restarted: an image of a host.
@@ -37,7 +37,7 @@ impl ObservedHost {
             runtime,
             version,
             config: runtime.config(),
-            tokens_alone: false,
+            bearer_only: false,
             arguments: Vec::new(),
             at_rest: false,
             in_force: None,

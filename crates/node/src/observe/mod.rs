@@ -77,8 +77,8 @@ pub fn observe(
         observed.in_force = None;
     }
     if let Some(desired) = desired {
-        let (alone, note) = tokens::alone(desired, &observed, asks);
-        observed.tokens_alone = alone;
+        let (alone, note) = tokens::bearer_only(desired, &observed, asks);
+        observed.bearer_only = alone;
         notes.extend(note);
     }
     Ok(HostObservation { observed, daemon, notes })

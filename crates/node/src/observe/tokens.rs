@@ -1,12 +1,13 @@
 //! Finds out if the declared registry takes tokens only.
 
 use image_swap_core::declaration::Registry;
+use image_swap_registry::AuthScheme;
 use image_swap_text::toml::{DocumentMut, Item};
 
 use crate::{
     desired::DesiredConfig,
     observed::ObservedHost,
-    registry::{Client, Schemes},
+    registry::{block_on, client, contact},
 };
 
 /// The permission to request the declared registry during an observation.
@@ -19,7 +20,7 @@ pub enum AskRegistry {
 }
 
 /// Returns true if the registry takes tokens only, and a note if that is unknown.
-pub(super) fn alone(
+pub(super) fn bearer_only(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
     asks: AskRegistry,
@@ -36,12 +37,13 @@ pub(super) fn alone(
     if asks == AskRegistry::Nobody {
         return (told, None);
     }
-    let client = Client::new(desired.declaration, &registry.domain, desired.header_over_http);
-    let schemes = client
+    let contact = contact(&[], &registry.domain);
+    let client = client(desired.declaration, contact, desired.header_over_http);
+    let scheme = block_on(client.auth_scheme())
         .map_err(|error| error.to_string())
-        .and_then(|client| client.schemes().map_err(|error| error.to_string()));
-    match schemes {
-        Ok(schemes) => (schemes == Schemes::Tokens, None),
+        .and_then(|scheme| scheme.map_err(|error| error.to_string()));
+    match scheme {
+        Ok(scheme) => (scheme == AuthScheme::BearerOnly, None),
         Err(error) => {
             let taken = if told {
                 "as before, that it takes tokens alone"

@@ -3,12 +3,13 @@
 use std::fs;
 
 use image_swap_core::declaration::{Certificates, Credential, Declaration};
+use image_swap_registry::{Error, Serves};
 
 use crate::{
     desired::{ConfigForm, DesiredConfig},
     observe::HostObservation,
-    plan::{Contact, HostPlan},
-    registry::{Client, Error, Serves},
+    plan::HostPlan,
+    registry::{block_on, client, contact},
     runtime::kind::ContainerRuntime,
 };
 
@@ -61,9 +62,7 @@ pub fn check(
     let declaration = held_by(desired, seen);
     let mirrors = declaration.mirrors();
     for host in mirrors.targets() {
-        let contact = plan.contacts.iter().find(|contact| contact.host == host).cloned();
-        let contact =
-            contact.unwrap_or_else(|| Contact { host: host.to_owned(), ..Contact::default() });
+        let contact = contact(&plan.contacts, host);
         let users_log_in = contact.users_log_in;
         let declared = declaration.registry.as_ref().filter(|registry| registry.covers(host));
         let declared = declared.is_some_and(|registry| !registry.username.is_empty());
@@ -73,9 +72,10 @@ pub fn check(
         let path = path.filter(|path| !path.is_empty()).unwrap_or("library");
         let repository = [path, "/image-swap"].concat();
         let host = host.to_owned();
-        let client = Client::of(&declaration, contact, desired.header_over_http)
+        let client = client(&declaration, contact, desired.header_over_http);
+        let serves = block_on(client.serves(&repository))
             .map_err(|source| CheckError::Io { host: host.clone(), source })?;
-        match client.serves(&repository) {
+        match serves {
             Ok(Serves::Yes) => {}
             Ok(Serves::Unauthorized) if users_log_in => {}
             Ok(Serves::Unauthorized) => {
@@ -88,7 +88,9 @@ pub fn check(
                     "{host} was requested, and it is not known whether it serves: {why}"
                 ));
             }
-            Err(source @ Error::Unreachable { .. }) if uses_proxy(seen) => {
+            Err(source @ (Error::Unresolved { .. } | Error::Unreachable { .. }))
+                if uses_proxy(seen) =>
+            {
                 notes.push(format!(
                     "{host} was not checked, since the runtime uses a proxy and image-swap does not: {source}"
                 ));

@@ -16,11 +16,12 @@ use image_swap_core::{
     mirror::{Endpoint, Fallback},
     reference::Reference,
 };
+use image_swap_registry::Lookup;
 
 use crate::{
     cri,
     plan::Contact,
-    registry::{self, Place},
+    registry::{block_on, client, contact},
 };
 
 pub use self::choose::{Candidate, candidates};
@@ -37,25 +38,25 @@ pub struct PullVerdict {
     pub reference: Option<String>,
     /// The digest that it has on the host now.
     pub digest: Option<String>,
-    /// Where it came from.
-    pub source: Source,
+    /// Its origin.
+    pub source: PullOrigin,
     /// How that is known, or why not.
     pub why: String,
 }
 
-/// Where an image came from.
+/// The origin of a pulled image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// From a mirror.
+pub enum PullOrigin {
+    /// A mirror.
     Mirror,
-    /// Not from a mirror.
-    Elsewhere,
-    /// Nobody can tell.
+    /// Not a mirror.
+    NotMirror,
+    /// An origin that cannot be determined.
     Unknown,
-    /// It could not be pulled.
+    /// None: the pull failed.
     Failed,
-    /// No reference was known to try.
-    Untried,
+    /// None: no reference is known to pull.
+    Skipped,
 }
 
 /// Who is asked.
@@ -84,16 +85,18 @@ impl Verifier<'_> {
         let Some(reference) = &candidate.reference else {
             let why = format!("no image of {host} is known on this host; give one by --image");
             let (reference, digest) = (None, None);
-            return Ok(PullVerdict { host, reference, digest, source: Source::Untried, why });
+            return Ok(PullVerdict { host, reference, digest, source: PullOrigin::Skipped, why });
         };
         let pulled = client.pull(reference, PULL);
         let (digest, (source, why)) = match pulled {
-            Err(error) => (None, (Source::Failed, error.to_string())),
+            Err(error) => (None, (PullOrigin::Failed, error.to_string())),
             Ok(image) => {
                 let digest = digest(reference, &image);
                 let found = match &digest {
                     Some(digest) => self.find(reference, candidate, digest)?,
-                    None => (Source::Unknown, "the runtime does not tell its digest".to_owned()),
+                    None => {
+                        (PullOrigin::Unknown, "the runtime does not tell its digest".to_owned())
+                    }
                 };
                 (digest, found)
             }
@@ -106,28 +109,26 @@ impl Verifier<'_> {
         reference: &str,
         candidate: &Candidate,
         digest: &str,
-    ) -> std::io::Result<(Source, String)> {
+    ) -> std::io::Result<(PullOrigin, String)> {
         let Ok(parsed) = Reference::parse(reference) else {
-            return Ok((Source::Unknown, "it is no reference".to_owned()));
+            return Ok((PullOrigin::Unknown, "it is no reference".to_owned()));
         };
         let mut seen = Vec::new();
         let mut certain = true;
         for Endpoint { host, path } in &candidate.endpoints {
             let below = [path.as_str(), if path.is_empty() { "" } else { "/" }].concat();
             let repository = [&below, &*parsed.path().to_string()].concat();
-            let contact = self.contacts.iter().find(|contact| contact.host == *host).cloned();
-            let contact =
-                contact.unwrap_or_else(|| Contact { host: host.clone(), ..Contact::default() });
-            let mirror = registry::Client::of(self.declaration, contact, self.header_over_http)?;
-            match mirror.manifest(&repository, parsed.identifier()) {
-                Ok(Place::Has(found)) if found == digest => {
+            let contact = contact(self.contacts, host);
+            let mirror = client(self.declaration, contact, self.header_over_http);
+            match block_on(mirror.manifest(&repository, parsed.identifier()))? {
+                Ok(Lookup::Found(found)) if found == digest => {
                     let before = if seen.is_empty() { "is asked first" } else { "is asked next" };
                     let why = format!("{host} {before}, and has {repository} with this digest");
-                    return Ok((Source::Mirror, why));
+                    return Ok((PullOrigin::Mirror, why));
                 }
-                Ok(Place::Has(found)) => seen.push(format!("{host} has {found}")),
-                Ok(Place::HasNot) => seen.push(format!("{host} has no {repository}")),
-                Ok(Place::Untold(why)) => {
+                Ok(Lookup::Found(found)) => seen.push(format!("{host} has {found}")),
+                Ok(Lookup::NotFound) => seen.push(format!("{host} has no {repository}")),
+                Ok(Lookup::Inconclusive(why)) => {
                     certain = false;
                     seen.push(format!("{host}: {why}"));
                 }
@@ -139,15 +140,15 @@ impl Verifier<'_> {
         }
         let seen = seen.join("; ");
         Ok(match (certain, self.fallback) {
-            (true, Fallback::Upstream) => (Source::Elsewhere, seen),
+            (true, Fallback::Upstream) => (PullOrigin::NotMirror, seen),
             (true, Fallback::Never) => (
-                Source::Elsewhere,
+                PullOrigin::NotMirror,
                 format!("{seen}; it was there before, or the runtime was told otherwise"),
             ),
             (false, Fallback::Never) => {
-                (Source::Unknown, format!("{seen}; the host may ask no one else"))
+                (PullOrigin::Unknown, format!("{seen}; the host may ask no one else"))
             }
-            (false, Fallback::Upstream) => (Source::Unknown, seen),
+            (false, Fallback::Upstream) => (PullOrigin::Unknown, seen),
         })
     }
 }

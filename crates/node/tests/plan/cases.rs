@@ -22,7 +22,7 @@ struct Fixture {
     host: Host,
     form: ConfigForm,
     fallback: Fallback,
-    tokens_alone: bool,
+    bearer_only: bool,
     rules: &'static str,
     more: &'static str,
 }
@@ -36,7 +36,7 @@ fn on(case: &'static str, version: &str, config: &str) -> Fixture {
         host,
         form,
         fallback,
-        tokens_alone: false,
+        bearer_only: false,
         rules: "docker.io::h.io/d,quay.io:8443::h.io/q",
         more: "",
     }
@@ -139,7 +139,7 @@ fn containerd() -> Vec<Fixture> {
                 "[{CRI}.registry.configs.\"k.io\".auth]\nusername = \"u\"\npassword = \"p\""
             )),
         ),
-        Fixture { tokens_alone: true, ..on("tokens-alone", "1.7.24", &set(CERTS_D)) },
+        Fixture { bearer_only: true, ..on("tokens-alone", "1.7.24", &set(CERTS_D)) },
         on("drop-in-holds", "1.7.24", IMAGE_BUILDER)
             .with(DROP_IN, &format!("version = 2\n[{CRI}.containerd]\n")),
         on("drop-in-holds", "2.1.9", IMAGE_BUILDER)
@@ -292,14 +292,14 @@ fn others() -> Vec<Fixture> {
 #[test]
 fn every_row_of_the_table_is_planned_as_it_says() {
     let mut met = BTreeSet::new();
-    for Fixture { case, mut host, form, fallback, tokens_alone, rules, more } in
+    for Fixture { case, mut host, form, fallback, bearer_only, rules, more } in
         containerd().into_iter().chain(others())
     {
         let row = CASES.iter().find(|row| row.name == case).unwrap_or_else(|| panic!("{case}"));
         let declaration = declare(rules, more);
         let desired = DesiredConfig { form, fallback, ..desired(&declaration) };
         met.insert(case);
-        host.tokens_alone = tokens_alone;
+        host.bearer_only = bearer_only;
         let mut after = host.clone();
         match host.plan(&desired) {
             Err(refusal) => {

@@ -75,7 +75,7 @@ fn a_link_in_place_of_the_configuration_is_not_replaced() {
 fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
     let declaration = declared("docker.io::h.io/d");
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
-    let mut host = Host { tokens_alone: true, ..before.clone() };
+    let mut host = Host { bearer_only: true, ..before.clone() };
     let plan = host.apply(&desired(&declaration));
     assert!(!plan.diff(&before.observe(None)).contains("robot"));
     let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
@@ -87,7 +87,7 @@ fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
     assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
     // From 2.1 on the header is sent to where tokens are given, too.
     let mut host =
-        Host { tokens_alone: true, ..Host::containerd("2.1.9").with(CONFIG, IMAGE_BUILDER) };
+        Host { bearer_only: true, ..Host::containerd("2.1.9").with(CONFIG, IMAGE_BUILDER) };
     host.apply(&desired(&declaration));
     let hosts = host.text("/etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
     assert!(hosts.contains("Authorization"), "{hosts}");
@@ -99,7 +99,7 @@ fn credentials_in_the_configuration_are_for_every_declared_host() {
     let rules = "docker.io::h.io:5001/d,gcr.io::a.h.io,quay.io::k.io,ghcr.io::http://h.io:5002";
     let declaration = declare(rules, more);
     let host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
-    let mut host = Host { tokens_alone: true, ..host };
+    let mut host = Host { bearer_only: true, ..host };
     host.apply(&desired(&declaration));
     let text = host.text(CONFIG).unwrap();
     for (name, has) in [

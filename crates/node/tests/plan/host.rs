@@ -37,7 +37,7 @@ pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 pub(crate) struct Host {
     pub(crate) runtime: ContainerRuntime,
     pub(crate) version: Option<Version>,
-    pub(crate) tokens_alone: bool,
+    pub(crate) bearer_only: bool,
     /// True for the image of a host.
     pub(crate) at_rest: bool,
     /// The main file, if its service says so.
@@ -56,7 +56,7 @@ impl Host {
         let mut disk = HostFiles::default();
         disk.insert("/", HostEntry::Directory(Vec::new()));
         let version = Version::parse(version);
-        Self { runtime, version, tokens_alone: false, at_rest: false, config: None, disk }
+        Self { runtime, version, bearer_only: false, at_rest: false, config: None, disk }
             .with("/etc/os-release", "ID=debian\n")
             .with("/var/lib/x", "")
     }
@@ -94,7 +94,7 @@ impl Host {
     /// Looks at all that a plan needs, as a shell does.
     pub(crate) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
         let mut observed = ObservedHost::new(self.runtime, self.version);
-        observed.tokens_alone = self.tokens_alone;
+        observed.bearer_only = self.bearer_only;
         observed.at_rest = self.at_rest;
         if let Some(config) = self.config {
             observed.arguments = vec!["--config".to_owned(), config.to_owned()];

@@ -131,7 +131,7 @@ fn credential_left_out_over_http_is_noted() {
     let declaration = declare("docker.io::http://h.io/d,quay.io::h.io/q", "");
     let containerd = || Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut tokens = containerd();
-    tokens.tokens_alone = true;
+    tokens.bearer_only = true;
     let others = [ContainerRuntime::Crio, ContainerRuntime::K3s, ContainerRuntime::Rke2];
     let others = others.map(|runtime| (Host::of(runtime, "1.30.0"), ConfigForm::CertsD));
     let hosts = [

@@ -15,7 +15,7 @@ pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 pub(super) struct Host {
     runtime: ContainerRuntime,
     version: Option<Version>,
-    tokens_alone: bool,
+    bearer_only: bool,
     pub(super) disk: HostFiles,
 }
 
@@ -32,7 +32,7 @@ impl Host {
                 Containerd
             },
             version: Version::parse(c.of(&versions)),
-            tokens_alone: c.one_in(8),
+            bearer_only: c.one_in(8),
             disk,
         };
         host.write("/etc/hosts", "");
@@ -91,7 +91,7 @@ impl Host {
 
     pub(super) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
         let mut observed = ObservedHost::new(self.runtime, self.version);
-        observed.tokens_alone = self.tokens_alone;
+        observed.bearer_only = self.bearer_only;
         observed.look(desired, |path| self.disk.get(path).cloned().unwrap_or(HostEntry::Absent));
         observed
     }

@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
     AskRegistry, CriStatus, FileState, HostObservation, HostPlan, PlanOutcome, RestartPolicy, plan,
-    verify::{Candidate, PullVerdict, Source, Verifier, candidates},
+    verify::{Candidate, PullOrigin, PullVerdict, Verifier, candidates},
 };
 
 use super::{
@@ -67,7 +67,7 @@ impl Args {
             }
             let verdict = verifier.verify(&mut client, candidate).map_err(broken)?;
             let verdict = doubted(verdict, &plan, candidate, desired.fallback);
-            good &= verdict.source == Source::Mirror;
+            good &= verdict.source == PullOrigin::Mirror;
             print(&verdict, output, &mut out)?;
             out.flush()?;
         }
@@ -90,7 +90,7 @@ fn doubted(
     let row = plan.rows.iter().find(|row| row.host == candidate.host);
     let read =
         row.map_or(plan.outcome() == PlanOutcome::InPlace, |row| row.state == FileState::InPlace);
-    if read || !matches!(verdict.source, Source::Mirror | Source::Elsewhere) {
+    if read || !matches!(verdict.source, PullOrigin::Mirror | PullOrigin::NotMirror) {
         return verdict;
     }
     let state = row.map_or("not in place", |row| report::state(row.state));
@@ -98,7 +98,7 @@ fn doubted(
         "what the runtime is told of {} is {state} (fallback {fallback}): `image-swap node plan` shows it",
         candidate.host
     );
-    PullVerdict { source: Source::Elsewhere, why, ..verdict }
+    PullVerdict { source: PullOrigin::NotMirror, why, ..verdict }
 }
 
 fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -> String {
@@ -114,11 +114,11 @@ fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -
 fn print(verdict: &PullVerdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
     let PullVerdict { host, reference, digest, source, why } = verdict;
     let (style, word) = match source {
-        Source::Mirror => (GOOD, "mirror"),
-        Source::Elsewhere => (BAD, "elsewhere"),
-        Source::Unknown => (ODD, "unknown"),
-        Source::Failed => (BAD, "failed"),
-        Source::Untried => (ODD, "untried"),
+        PullOrigin::Mirror => (GOOD, "mirror"),
+        PullOrigin::NotMirror => (BAD, "elsewhere"),
+        PullOrigin::Unknown => (ODD, "unknown"),
+        PullOrigin::Failed => (BAD, "failed"),
+        PullOrigin::Skipped => (ODD, "untried"),
     };
     match output {
         Output::Json => JsonFields::default()

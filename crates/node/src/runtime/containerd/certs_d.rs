@@ -36,7 +36,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     let directory = HostsDirectory::of(observed, &registry, &mut changes)?;
     let directories = directory.all();
     let (HostsDirectory::InUse(below, _) | HostsDirectory::ToSet(below)) = &directory;
-    let tokens = tokens_alone(desired, observed);
+    let tokens = bearer_only(desired, observed);
     if let Some(registry) = tokens {
         let found = format!("{} takes tokens alone", registry.domain);
         changes.note_case_for_edit(&observed.config, &condition::TOKENS_ALONE, &found);
@@ -232,9 +232,9 @@ fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
 }
 
 /// Returns the declared registry if its credential is of no use in a header.
-fn tokens_alone<'a>(desired: &DesiredConfig<'a>, observed: &ObservedHost) -> Option<&'a Registry> {
+fn bearer_only<'a>(desired: &DesiredConfig<'a>, observed: &ObservedHost) -> Option<&'a Registry> {
     let registry = desired.declaration.registry.as_ref();
-    let alone = observed.tokens_alone && observed.drops_headers();
+    let alone = observed.bearer_only && observed.drops_headers();
     registry.filter(|registry| alone && !registry.username.is_empty())
 }
 

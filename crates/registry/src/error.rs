@@ -1,42 +1,50 @@
-//! Why a registry gave no answer.
+//! Failures of requests to a registry.
 
 use std::io;
 
-/// Why a registry gave no answer.
+/// Why a request to a registry has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody is there, or the name is nobody's.
+    /// The name has no address.
+    #[error("{domain}: expected a registry there, found: {source}")]
+    Unresolved {
+        /// Host and port.
+        domain: String,
+        /// Error of the resolver.
+        source: io::Error,
+    },
+    /// The host cannot be connected to, or TLS fails.
     #[error("{domain}: expected a registry there, found: {source}")]
     Unreachable {
         /// Host and port.
         domain: String,
-        /// What the kernel, or TLS, said.
+        /// Error of the kernel or of TLS.
         source: io::Error,
     },
-    /// It does not speak HTTP.
+    /// The host does not speak HTTP.
     #[error("{domain}: expected HTTP, found: {source}")]
     Broken {
         /// Host and port.
         domain: String,
-        /// What the connection said.
+        /// Error of the HTTP connection.
         source: hyper::Error,
     },
-    /// It answered something else than a registry does.
+    /// The response is not one of a registry.
     #[error("{domain}: expected an answer of a registry to {path}, found {status}")]
     Unexpected {
         /// Host and port.
         domain: String,
-        /// What was asked for.
+        /// Path of the request.
         path: String,
-        /// The HTTP status.
+        /// HTTP status of the response.
         status: u16,
     },
-    /// There is no way to ask.
+    /// The request cannot be sent, or its response is too large.
     #[error("{domain}: {why}")]
     Cannot {
         /// Host and port.
         domain: String,
-        /// Why.
+        /// Reason.
         why: String,
     },
 }

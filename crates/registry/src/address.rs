@@ -1,8 +1,7 @@
-//! `host:port`, as a declaration has it.
+//! Hosts and ports of declared domains.
 
-/// Host and port of `domain`, without the brackets of IPv6; without a port it is
-/// `default`.
-pub fn host_and_port(domain: &str, default: u16) -> (&str, u16) {
+/// Splits `domain` into its host, without the brackets of IPv6, and its port or `default`.
+pub(crate) fn host_and_port(domain: &str, default: u16) -> (&str, u16) {
     let (host, port) = match domain.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
         _ => (domain, default),
@@ -15,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_is_a_host_and_a_port() {
+    fn domain_is_split_into_host_and_port() {
         for (domain, host, port) in [
             ("h.example.org", "h.example.org", 443),
             ("h.example.org:8443", "h.example.org", 8443),

@@ -1,0 +1,279 @@
+//! Requests to a registry.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    Method, Request, Response,
+    header::{ACCEPT, AUTHORIZATION, HOST, HeaderName, HeaderValue},
+};
+use image_swap_core::declaration::Registry;
+use tokio::time::timeout;
+
+use crate::{
+    challenge::{Challenge, TokenService, challenges, token_service},
+    connection::Connection,
+    error::Error,
+    trust::RegistryTrust,
+};
+
+/// Time limit of one request, connecting included.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// Path of the API's root.
+pub(crate) const ROOT: &str = "/v2/";
+/// Largest body that is read, in bytes.
+const LARGEST: usize = 1 << 20;
+/// Media types of manifests (OCI image specification, and Docker's before it).
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// A client of one registry.
+pub struct RegistryClient {
+    /// Host, with a port if it is not the one of the scheme.
+    pub domain: String,
+    /// Transport and trust.
+    pub trust: RegistryTrust,
+    /// Additional headers of every request, by name.
+    pub headers: BTreeMap<String, String>,
+    /// Value of the header `Authorization`; `None` for anonymous requests.
+    pub authorization: Option<String>,
+}
+
+/// The authentication that a registry requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// No authentication.
+    Open,
+    /// User name and password with every request; tokens may be accepted too.
+    Basic,
+    /// Tokens alone.
+    BearerOnly,
+}
+
+/// The result of a request to the root of a registry's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// The registry serves the client.
+    Yes,
+    /// The registry requires a credential, or refuses the one that was sent.
+    Unauthorized,
+    /// The answer is inconclusive: the reason.
+    Unknown(String),
+}
+
+/// The result of a request for a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The registry has a manifest with this digest.
+    Found(String),
+    /// The registry has no such manifest.
+    NotFound,
+    /// The response is inconclusive: the reason.
+    Inconclusive(String),
+}
+
+#[derive(serde::Deserialize)]
+struct TokenBody {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// Returns the value of `Authorization` for the declared credential; `None` if there is none.
+pub fn basic_authorization(registry: &Registry) -> Option<String> {
+    Some(["Basic ", &registry.basic()?].concat())
+}
+
+impl RegistryClient {
+    /// Finds out how the registry authenticates its clients.
+    ///
+    /// # Errors
+    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    pub async fn auth_scheme(&self) -> Result<AuthScheme, Error> {
+        let response = self.fetch(Method::GET, ROOT, None).await?;
+        let found = challenges(response.headers());
+        match (response.status().as_u16(), &self.authorization) {
+            (200, _) => Ok(AuthScheme::Open),
+            (401, _) if found.contains(&Challenge::Basic) => Ok(AuthScheme::Basic),
+            // Harbor accepts passwords, although its challenge names tokens alone.
+            (401, Some(basic)) if !found.is_empty() => {
+                let response = self.fetch(Method::GET, ROOT, Some(basic)).await?;
+                let accepts = response.status().as_u16() == 200;
+                Ok(if accepts { AuthScheme::Basic } else { AuthScheme::BearerOnly })
+            }
+            (401, None) if !found.is_empty() => Ok(AuthScheme::BearerOnly),
+            (status, _) => Err(self.unexpected(ROOT, status)),
+        }
+    }
+
+    /// Finds out whether the registry serves this client, by the root of its API. Some token
+    /// services give anonymous clients a token for a repository only: `repository` is one.
+    ///
+    /// # Errors
+    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    pub async fn serves(&self, repository: &str) -> Result<Serves, Error> {
+        let response = self.fetch(Method::GET, ROOT, self.authorization.as_deref()).await?;
+        match response.status().as_u16() {
+            200..=299 => Ok(Serves::Yes),
+            401 => {
+                let Some(service) = token_service(response.headers()) else {
+                    return Ok(Serves::Unauthorized);
+                };
+                if self.token_path(&service, "").is_none() {
+                    let realm = service.realm;
+                    return Ok(Serves::Unknown(format!(
+                        "it gives tokens at {realm}, where its credential is not sent"
+                    )));
+                }
+                let scope = pull_scope(repository);
+                let is_anonymous = self.authorization.is_none();
+                let scopes: &[&str] = if is_anonymous { &["", &scope] } else { &[""] };
+                for scope in scopes {
+                    if self.token(&service, scope).await?.is_ok() {
+                        return Ok(Serves::Yes);
+                    }
+                }
+                Ok(Serves::Unauthorized)
+            }
+            403 => Ok(Serves::Unauthorized),
+            status @ 500.. => Err(self.unexpected(ROOT, status)),
+            status => Ok(Serves::Unknown(format!("it answers {status} to {ROOT}"))),
+        }
+    }
+
+    /// Looks up the manifest of `repository` with a tag or a digest.
+    ///
+    /// # Errors
+    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    pub async fn manifest(&self, repository: &str, identifier: &str) -> Result<Lookup, Error> {
+        let path = format!("/v2/{repository}/manifests/{identifier}");
+        let mut response = self.fetch(Method::HEAD, &path, self.authorization.as_deref()).await?;
+        if response.status().as_u16() == 401 {
+            let Some(service) = token_service(response.headers()) else {
+                return Ok(Lookup::Inconclusive("the declared credential is refused".to_owned()));
+            };
+            let scope = Some(service.scope.clone()).filter(|scope| !scope.is_empty());
+            let scope = scope.unwrap_or_else(|| pull_scope(repository));
+            match self.token(&service, &scope).await? {
+                Ok(token) => {
+                    let bearer = ["Bearer ", &token].concat();
+                    response = self.fetch(Method::HEAD, &path, Some(&bearer)).await?;
+                }
+                Err(why) => return Ok(Lookup::Inconclusive(why)),
+            }
+        }
+        let digest = response.headers().get("docker-content-digest");
+        let digest = digest.and_then(|value| value.to_str().ok());
+        Ok(match (response.status().as_u16(), digest) {
+            (200, Some(digest)) => Lookup::Found(digest.to_owned()),
+            (200, None) => Lookup::Inconclusive("it does not tell the digest".to_owned()),
+            (404, _) => Lookup::NotFound,
+            (status @ (401 | 403), _) => Lookup::Inconclusive(format!("it answers {status}")),
+            (status, _) => return Err(self.unexpected(&path, status)),
+        })
+    }
+
+    /// Requests a token for `scope`. Returns it, or the reason why there is none.
+    async fn token(
+        &self,
+        service: &TokenService,
+        scope: &str,
+    ) -> Result<Result<String, String>, Error> {
+        let realm = &service.realm;
+        let Some(path) = self.token_path(service, scope) else {
+            return Ok(Err(match service.url() {
+                None => format!("its token service is no URL: {realm}"),
+                Some(_) => {
+                    format!("its tokens are given at {realm}, which nothing is declared for")
+                }
+            }));
+        };
+        let response = self.fetch(Method::GET, &path, self.authorization.as_deref()).await?;
+        let token: Option<TokenBody> = serde_json::from_slice(response.body()).ok();
+        let token = token.and_then(|found| found.token.or(found.access_token));
+        let status = response.status().as_u16();
+        Ok(token.ok_or_else(|| format!("its token service answers {status}")))
+    }
+
+    /// Returns path and query of a token request for `scope`; `None` if the service is not on the
+    /// host of the registry, to which alone the credential is sent.
+    pub(crate) fn token_path(&self, service: &TokenService, scope: &str) -> Option<String> {
+        let (scheme, _) = self.trust.scheme();
+        service.path_on(scheme, &self.domain, scope)
+    }
+
+    /// Sends one request within the limits of time and size.
+    async fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Response<Bytes>, Error> {
+        let exchange = async {
+            let mut connection = self.open().await?;
+            let request = self.request(method, path, authorization)?;
+            let (head, body) = connection.send(request).await?.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await;
+            let body = body
+                .map_err(|error| self.cannot(format!("expected a short answer, found: {error}")))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let source = io::ErrorKind::TimedOut.into();
+        let late = Error::Unreachable { domain: self.domain.clone(), source };
+        timeout(PATIENCE, exchange).await.unwrap_or(Err(late))
+    }
+
+    /// Connects to the registry.
+    pub(crate) async fn open(&self) -> Result<Connection, Error> {
+        Connection::open(&self.domain, &self.trust).await
+    }
+
+    /// Builds a request for `path`, query included.
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Request<Empty<Bytes>>, Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.domain)
+            .header(ACCEPT, MANIFESTS)
+            .body(Empty::new())
+            .map_err(|error| self.cannot(error.to_string()))?;
+        for (name, value) in &self.headers {
+            let (Ok(name), Ok(mut value)) =
+                (HeaderName::try_from(name), HeaderValue::from_str(value))
+            else {
+                return Err(self.cannot("a header of the host's own files is invalid".to_owned()));
+            };
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
+        }
+        if let Some(authorization) = authorization {
+            // Without the error itself, which might show the credential.
+            let mut value = HeaderValue::from_str(authorization).map_err(|_| {
+                self.cannot("the declared credential cannot stand in a header".to_owned())
+            })?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    fn cannot(&self, why: String) -> Error {
+        Error::Cannot { domain: self.domain.clone(), why }
+    }
+
+    fn unexpected(&self, path: &str, status: u16) -> Error {
+        Error::Unexpected { domain: self.domain.clone(), path: path.to_owned(), status }
+    }
+}
+
+/// Returns the scope of a token that may pull from `repository`.
+fn pull_scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
+}

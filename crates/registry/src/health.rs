@@ -1,0 +1,141 @@
+//! A check of the declared registry: its name, certificate, API and credential.
+
+use std::{collections::BTreeMap, io};
+
+use hyper::{Method, StatusCode};
+use image_swap_core::{declaration::Registry, status::RegistryOutcome};
+use rustls::CertificateError;
+use tokio::time::timeout;
+
+use crate::{
+    challenge::token_service,
+    client::{PATIENCE, ROOT, RegistryClient, basic_authorization},
+    connection::connect,
+    error::Error,
+    trust::{RegistryTrust, TlsTrust},
+};
+
+/// The result of a check. It contains no credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryHealth {
+    /// Outcome.
+    pub outcome: RegistryOutcome,
+    /// Details in words.
+    pub detail: String,
+    /// Certificate of the registry, DER; `None` if none was verified.
+    pub certificate: Option<Vec<u8>>,
+}
+
+/// Checks `registry`. The credential is sent to the registry's host alone, and only over a
+/// connection whose certificate was verified.
+pub async fn check(registry: &Registry) -> RegistryHealth {
+    let mut certificate = None;
+    let found = timeout(PATIENCE, attempt(registry, &mut certificate)).await;
+    let (outcome, detail) = match found {
+        Ok(found) => found.unwrap_or_else(|error| failure(&error)),
+        Err(_) => {
+            (RegistryOutcome::Unreachable, format!("no answer within {} s", PATIENCE.as_secs()))
+        }
+    };
+    RegistryHealth { outcome, detail, certificate }
+}
+
+async fn attempt(
+    registry: &Registry,
+    certificate: &mut Option<Vec<u8>>,
+) -> Result<(RegistryOutcome, String), Error> {
+    use RegistryOutcome::{Ok as Healthy, Unauthorized, Unexpected, Unverified};
+
+    let (is_plain, is_anonymous) = (registry.plain_http, registry.username.is_empty());
+    let declared = registry.ca.pem();
+    let trust = match declared.trim() {
+        _ if is_plain => RegistryTrust::Plain,
+        "" => RegistryTrust::Tls(TlsTrust::system_and([])),
+        _ => RegistryTrust::Tls(TlsTrust::only([declared.as_bytes()])),
+    };
+    let unverified = match &trust {
+        RegistryTrust::Tls(_) if registry.insecure => {
+            Some("its certificate is taken unseen (INSECURE): no more is tried")
+        }
+        RegistryTrust::Tls(tls) if tls.is_empty() => {
+            Some("this pod knows no authorities, and CA_CERT is empty")
+        }
+        RegistryTrust::Tls(_) | RegistryTrust::Plain => None,
+    };
+    let client = RegistryClient {
+        domain: registry.domain.clone(),
+        trust,
+        headers: BTreeMap::new(),
+        // Over plain HTTP it would travel unencrypted.
+        authorization: basic_authorization(registry).filter(|_| !is_plain),
+    };
+    if let Some(detail) = unverified {
+        connect(&client.domain, &client.trust).await?;
+        return Ok((Unverified, detail.to_owned()));
+    }
+    let credential = client.authorization.as_deref();
+    let mut connection = client.open().await?;
+    *certificate = connection.certificate.take();
+    let response = connection.send(client.request(Method::GET, ROOT, credential)?).await?;
+    let (outcome, detail) = match (response.status(), token_service(response.headers())) {
+        (StatusCode::OK, _) if is_plain => (Healthy, "it answers over plain HTTP"),
+        (StatusCode::OK, _) => (Healthy, "it answers"),
+        (StatusCode::UNAUTHORIZED, _) if is_plain && !is_anonymous => {
+            (Healthy, "it answers over plain HTTP: the credential was not tried")
+        }
+        (StatusCode::UNAUTHORIZED, Some(_)) if is_plain => {
+            (Healthy, "it answers over plain HTTP, and gives tokens")
+        }
+        (StatusCode::UNAUTHORIZED, Some(_)) if is_anonymous => {
+            (Healthy, "it answers, and gives tokens")
+        }
+        (StatusCode::UNAUTHORIZED, Some(service)) => match client.token_path(&service, "") {
+            // As with Harbor, whose root accepts tokens alone.
+            Some(path) => {
+                let request = client.request(Method::GET, &path, credential)?;
+                match client.open().await?.send(request).await?.status() {
+                    StatusCode::OK => (Healthy, "it answers, and gives a token for the credential"),
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                        (Unauthorized, "USERNAME and PASSWORD are refused by its token service")
+                    }
+                    other => return Ok((Unexpected, format!("expected a token, found {other}"))),
+                }
+            }
+            None => {
+                (Healthy, "it answers; another host gives its tokens: the credential was not tried")
+            }
+        },
+        (StatusCode::UNAUTHORIZED, None) if is_anonymous => {
+            (Unauthorized, "expected an anonymous pull to do, found 401: USERNAME is empty")
+        }
+        (StatusCode::UNAUTHORIZED, None) => (Unauthorized, "USERNAME and PASSWORD are refused"),
+        (other, _) => {
+            return Ok((Unexpected, format!("expected /v2/ to be a registry's, found {other}")));
+        }
+    };
+    Ok((outcome, detail.to_owned()))
+}
+
+/// Returns outcome and details of a check that failed with `error`.
+fn failure(error: &Error) -> (RegistryOutcome, String) {
+    match error {
+        Error::Unresolved { source, .. } => (RegistryOutcome::Unresolved, source.to_string()),
+        Error::Unreachable { source, .. } => (unreachable(source), source.to_string()),
+        Error::Broken { source, .. } => (RegistryOutcome::Unreachable, source.to_string()),
+        Error::Unexpected { .. } | Error::Cannot { .. } => {
+            (RegistryOutcome::Unexpected, error.to_string())
+        }
+    }
+}
+
+/// Returns the outcome for a connection that failed with `error`.
+fn unreachable(error: &io::Error) -> RegistryOutcome {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => RegistryOutcome::Expired,
+        Some(rustls::Error::InvalidCertificate(_)) => RegistryOutcome::Untrusted,
+        _ => RegistryOutcome::Unreachable,
+    }
+}
