@@ -38,8 +38,9 @@ enum TopVerb {
     Controller(command::controller::Args),
     /// Say how a release in a cluster is: what is in force, and what runs.
     Status(command::status::Args),
-    /// Take a release out of every pod's way before it is removed (run by the chart).
-    Leave(command::leave::Args),
+    /// Delete the registration of a release, so that no pod waits for its replicas.
+    #[command(alias = "leave")]
+    Deregister(command::deregister::Args),
     /// Print completions for a shell.
     Completions(command::completions::Args),
     /// Print a man page, or write one for each verb.
@@ -59,7 +60,7 @@ impl Cli {
             TopVerb::Webhook(args) => args.run(),
             TopVerb::Controller(args) => args.run(),
             TopVerb::Status(args) => args.run(),
-            TopVerb::Leave(args) => args.run(),
+            TopVerb::Deregister(args) => args.run(),
             TopVerb::Completions(args) => args.run(Self::command()),
             TopVerb::Man(args) => args.run(Self::command()),
         };

@@ -10,7 +10,7 @@ pub(crate) enum Failure {
     /// The work could not be done: 1.
     Broken(String),
     /// The reader of our output went away: 0, and nothing to say.
-    Gone,
+    BrokenPipe,
 }
 
 impl Failure {
@@ -24,7 +24,7 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::Gone;
+            return Self::BrokenPipe;
         }
         Self::Broken(format!("expected to write the output, found: {error}"))
     }
@@ -34,7 +34,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable(message) | Self::Broken(message) => f.write_str(message),
-            Self::Gone => Ok(()),
+            Self::BrokenPipe => Ok(()),
         }
     }
 }

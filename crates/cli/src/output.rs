@@ -48,7 +48,7 @@ pub(crate) fn fail(failure: &Failure) -> ExitCode {
     let code = match failure {
         Failure::Unusable(_) => 2,
         Failure::Broken(_) => 1,
-        Failure::Gone => return ExitCode::SUCCESS,
+        Failure::BrokenPipe => return ExitCode::SUCCESS,
     };
     let message = failure.to_string();
     // Findings bring their own headings.

@@ -15,7 +15,7 @@ use crate::{api, error::Error, pull_secrets, release::Release};
 ///
 /// # Errors
 /// If the API server refuses or cannot be reached.
-pub async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
+pub async fn deregister(client: &Client, release: &Release) -> Result<(), Error> {
     let anchors: Api<ClusterRole> = Api::all(client.clone());
     let mark = json!({ "metadata": { "annotations": { labels::LEAVING: "true" } } });
     let marked = api::patch_if_present(&anchors, release.anchor(), &mark).await?;

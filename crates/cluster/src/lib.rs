@@ -1,5 +1,5 @@
 //! Inside a cluster: the controller, what admission replicas follow, `status`
-//! and `leave`.
+//! and `deregister`.
 //!
 //! What to do is planned in `image_swap_core::control`, which sees plain data
 //! and a time. Here is what reads and writes the cluster, and as little else as
@@ -29,7 +29,7 @@ pub mod status;
 
 pub use self::client::{client, client_in, config, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
-pub use self::deregister::leave;
+pub use self::deregister::deregister;
 pub use self::error::Error;
 pub use self::lease::{LeaderElection, Leadership, LeaseTiming};
 pub use self::metrics::ControllerMetrics;

@@ -11,7 +11,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
-use image_swap_cluster::leave;
+use image_swap_cluster::deregister;
 use image_swap_core::{control::policy::FailurePolicy, status::RegistryOutcome};
 use image_swap_testbed::{Authority, Credentials, Registry, RegistryOptions};
 use serde_json::Value;
@@ -230,7 +230,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     }
     assert_eq!(secrets_with_it(&installed), KEEPERS.map(str::to_owned));
 
-    leave(&as_controller, &release()).await.unwrap();
+    deregister(&as_controller, &release()).await.unwrap();
     drop((running, following, following_too));
     // What the webhook tells the API server for its audit log is in it.
     let audit = installed.audit_log();

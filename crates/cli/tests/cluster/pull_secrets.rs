@@ -1,7 +1,7 @@
 //! The Secrets with which nodes pull swapped images.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image_swap_cluster::leave;
+use image_swap_cluster::deregister;
 use image_swap_core::control::policy::FailurePolicy;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -214,7 +214,7 @@ async fn release_that_leaves_keeps_what_pods_need() {
     end(&cluster, &ended, "Failed");
     let before = cluster.get(SECRET).unwrap();
 
-    leave(&cluster.client, &release()).await.unwrap();
+    deregister(&cluster.client, &release()).await.unwrap();
     assert!(cluster.get(&secret_in("more")).is_none(), "no pod needs it");
     let kept = cluster.get(SECRET).unwrap();
     assert_eq!(kept["metadata"]["uid"], before["metadata"]["uid"]);
@@ -451,7 +451,7 @@ async fn a_controller_that_begins_finds_what_changed_meanwhile() {
     eventually(|| cluster.get(&format!("{more}/secrets/image-swap-pull"))).await;
 
     // A release that leaves writes nothing more.
-    leave(&cluster.client, &release()).await.unwrap();
+    deregister(&cluster.client, &release()).await.unwrap();
     eventually(|| cluster.registration().is_none().then_some(())).await;
 }
 

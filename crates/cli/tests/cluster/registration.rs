@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{Intervals, leave};
+use image_swap_cluster::{Intervals, deregister};
 use image_swap_core::{admission::Mode, control::policy::FailurePolicy, status::ProbeStatus};
 use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
     registered(&cluster, |_| true).await;
     // Twice: a hook may be run again.
     for _ in 0..2 {
-        leave(&cluster.client, &release()).await.unwrap();
+        deregister(&cluster.client, &release()).await.unwrap();
         assert!(cluster.registration().is_none());
     }
     let anchor = format!("{ANCHORS}/image-swap");
@@ -161,8 +161,8 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
     // Gone altogether: that is fine too.
     drop(controller);
     cluster.request("DELETE", &anchor, None);
-    leave(&cluster.client, &release()).await.unwrap();
-    leave(&cluster.client, &release()).await.unwrap();
+    deregister(&cluster.client, &release()).await.unwrap();
+    deregister(&cluster.client, &release()).await.unwrap();
 }
 
 /// Helm deletes its mark before the Service: a controller that looks late does not find it.

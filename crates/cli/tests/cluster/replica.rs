@@ -80,7 +80,7 @@ impl Replica {
     }
 
     /// Says that it is about to leave; still answers.
-    pub(crate) fn leave(&self) {
+    pub(crate) fn deregister(&self) {
         if let Some(running) = self.running.lock().unwrap().as_ref() {
             running.leave();
         }

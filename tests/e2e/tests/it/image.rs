@@ -37,7 +37,7 @@ fn program_resolves_names_by_hosts_and_dns() -> Result<()> {
         fs::write(program.root.join("tmp/kubeconfig"), kubeconfig(name, port))?;
         let mut command = Command::new("/usr/sbin/chroot");
         command.arg("--userspec=65532:65532").arg(&program.root);
-        command.args(["/usr/bin/image-swap", "leave", "--kubeconfig", "/tmp/kubeconfig"]);
+        command.args(["/usr/bin/image-swap", "deregister", "--kubeconfig", "/tmp/kubeconfig"]);
         let mut child = command.args(["--namespace=a", "--name=a"]).spawn()?;
         // The listener speaks no TLS: the connection alone counts.
         until(&format!("a connection to {name}"), DEADLINE, || match api_server.accept() {

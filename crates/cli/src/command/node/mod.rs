@@ -1,7 +1,7 @@
 //! `image-swap node`
 
 mod apply;
-mod hidden;
+mod internal;
 mod options;
 mod plan;
 mod report;
@@ -36,10 +36,10 @@ enum NodeVerb {
     Restore(restore::Args),
     /// Wait to take a change back (started by apply).
     #[command(hide = true)]
-    Guard(hidden::Guard),
+    Guard(internal::Guard),
     /// Become another program, with another root (started by apply).
     #[command(hide = true)]
-    Inside(hidden::Inside),
+    Inside(internal::Inside),
 }
 
 impl Args {

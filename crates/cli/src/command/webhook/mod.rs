@@ -1,9 +1,9 @@
 //! `image-swap webhook`
 
-mod declared;
+mod file_source;
 mod handles;
-mod identity;
 mod in_cluster;
+mod tls_source;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use tokio::{
 use tracing::{info, level_filters::LevelFilter, warn};
 
 use self::{
-    declared::DeclarationFiles,
+    file_source::DeclarationFiles,
     handles::{WebhookHandles, broken},
-    identity::ServingCertificate,
     in_cluster::InCluster,
+    tls_source::ServingCertificate,
 };
 use crate::{
     declaration::DeclarationArgs,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image_swap_cluster::{Settings, leave};
+use image_swap_cluster::{Settings, deregister};
 use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Authority;
 use image_swap_testkit::webhook_configuration;
@@ -88,7 +88,7 @@ async fn works(
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
     // The verb may run as the controller, too.
-    leave(&as_controller, &release()).await.unwrap();
+    deregister(&as_controller, &release()).await.unwrap();
     assert!(cluster.registration().is_none());
     drop(controller);
     drop(following);

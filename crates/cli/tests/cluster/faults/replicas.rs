@@ -33,7 +33,7 @@ async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
 /// step.
 async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
     // API servers send reviews to a replica that is shutting down …
-    old.leave();
+    old.deregister();
     stream.more().await;
     // … until they have the new Endpoints.
     scene.serve();

@@ -150,7 +150,7 @@ async fn replace(scene: &mut ServedCluster, stream: &mut Stream) {
     let new = scene.replica().await;
     let (old, _) = scene.replicas.remove(0);
     scene.replicas.push(new);
-    old.leave();
+    old.deregister();
     scene.serve();
     stream.more().await;
     old.drain(Duration::from_mins(1)).await;

@@ -1,8 +1,8 @@
-//! `image-swap leave`
+//! `image-swap deregister`
 
 use std::{path::PathBuf, process::ExitCode};
 
-use image_swap_cluster::{Release, client_in, leave};
+use image_swap_cluster::{Release, client_in, deregister};
 use tokio::runtime;
 use tracing::level_filters::LevelFilter;
 
@@ -11,7 +11,7 @@ use crate::{
     logging::{self, LogFormat},
 };
 
-/// Arguments of `leave`.
+/// Arguments of `deregister`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The release's namespace.
@@ -39,7 +39,7 @@ impl Args {
             .map_err(|error| broken(&error))?;
         let left = runtime.block_on(async {
             let client = client_in(kubeconfig.as_deref(), context.as_deref()).await?;
-            leave(&client, &Release { namespace, name }).await
+            deregister(&client, &Release { namespace, name }).await
         });
         left.map_err(|error| broken(&error))?;
         Ok(ExitCode::SUCCESS)
