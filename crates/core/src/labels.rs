@@ -1,9 +1,13 @@
-//! Labels and annotations of Kubernetes objects that image-swap reads or writes.
+//! Labels, annotations and fixed names of Kubernetes objects that image-swap reads or writes.
 //!
 //! Other processes and other releases read them: a value never changes.
 
 use serde::{Deserialize, de::IgnoredAny};
 
+/// Name of the page's Secret.
+pub const REGISTRY_INFO: &str = "registry-info";
+/// Namespace of the page's Secret.
+pub const JET_SYSTEM: &str = "jet-system";
 /// Label of image-swap's own pods. No entry of the webhook configuration matches them.
 pub const EXEMPT: &str = "image-swap.io/exempt";
 /// Label of the `ConfigMap` that the controller creates as a dry run to probe whether the
@@ -114,6 +118,8 @@ mod tests {
     #[test]
     fn keys_and_values_never_change() {
         let all = [
+            (REGISTRY_INFO, "registry-info"),
+            (JET_SYSTEM, "jet-system"),
             (EXEMPT, "image-swap.io/exempt"),
             (PROBE, "image-swap.io/probe"),
             (PROBE_REACHED, "image-swap.io/reached"),

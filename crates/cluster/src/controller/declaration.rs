@@ -186,7 +186,8 @@ impl ReconcileState {
         let fingerprint = hasher.finish();
         // A Secret that cannot be written must not count again and again.
         if self.numbered != Some(fingerprint) {
-            let is_same = last_good.and_then(|secret| text(secret, "declaration")) == Some(whole);
+            let stored = last_good.and_then(|it| StoredDeclaration::read(|key| text(it, key)));
+            let is_same = stored.is_some_and(|StoredDeclaration(last)| last.text() == whole);
             if !is_same || self.revision == 0 {
                 self.revision += 1;
             }

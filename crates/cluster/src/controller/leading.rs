@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_swap_core::{
-    control::effective::{JET_SYSTEM, REGISTRY_INFO},
+    labels::{JET_SYSTEM, REGISTRY_INFO},
     status::PullSecretStatus,
 };
 use k8s_openapi::api::{

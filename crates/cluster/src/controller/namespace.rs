@@ -1,6 +1,6 @@
 //! The namespaces of the release and of the page's Secret.
 
-use image_swap_core::{control::effective::JET_SYSTEM, declaration::UnixTime};
+use image_swap_core::{declaration::UnixTime, labels::JET_SYSTEM};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
 use kube::Api;
 use serde_json::{Value, json};

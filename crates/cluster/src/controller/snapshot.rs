@@ -1,11 +1,8 @@
 //! The stored objects, read again for every reconciliation.
 
 use image_swap_core::{
-    control::{
-        effective::{Effective, JET_SYSTEM, REGISTRY_INFO},
-        webhooks::Anchor,
-    },
-    labels,
+    control::{effective::Effective, webhooks::Anchor},
+    labels::{self, JET_SYSTEM, REGISTRY_INFO},
     status::StoredDeclaration,
 };
 use k8s_openapi::{

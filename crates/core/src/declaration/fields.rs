@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Code, Diagnostic, Severity},
+    labels::{JET_SYSTEM, REGISTRY_INFO},
     manifest,
     reference::{is_domain, is_path},
     rule::Target,
@@ -173,8 +174,8 @@ pub(super) fn of_secret_object(
     refuse_flat(tree, secret, KeyNames::Secret, &[&["stringData"], &["data"]])?;
     expect(tree, secret, &["apiVersion"], "v1")?;
     expect(tree, secret, &["kind"], "Secret")?;
-    expect(tree, secret, &["metadata", "name"], "registry-info")?;
-    expect(tree, secret, &["metadata", "namespace"], "jet-system")?;
+    expect(tree, secret, &["metadata", "name"], REGISTRY_INFO)?;
+    expect(tree, secret, &["metadata", "namespace"], JET_SYSTEM)?;
     // The API server's default.
     if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
         expect(tree, secret, &["type"], OPAQUE)?;

@@ -12,12 +12,8 @@ use serde_json::{Map, json};
 use crate::{
     declaration::{Declaration, UnixTime},
     diagnostic::{Code, Diagnostic},
+    labels::{JET_SYSTEM, REGISTRY_INFO},
 };
-
-/// The name of the page's Secret.
-pub const REGISTRY_INFO: &str = "registry-info";
-/// The namespace of the page's Secret.
-pub const JET_SYSTEM: &str = "jet-system";
 
 /// The only keys that replicas receive. A list of allowed keys, so that a credential under
 /// a misspelt key stays with the controller.
@@ -47,7 +43,7 @@ impl Origin {
     /// The name in every output, and in the Secret that replicas follow.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::RegistryInfo => "registry-info",
+            Self::RegistryInfo => REGISTRY_INFO,
             Self::Chart => "chart",
             Self::None => "none",
         }
