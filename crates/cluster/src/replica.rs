@@ -1,4 +1,4 @@
-//! What an admission replica serves by: two Secrets of the cluster.
+//! The two Secrets of the cluster that an admission replica follows.
 
 use std::{panic::resume_unwind, sync::Arc};
 
@@ -20,36 +20,35 @@ use crate::{
     secret::text,
 };
 
-/// What the controller tells replicas.
+/// State that the controller configures for replicas.
 #[derive(Clone, Debug)]
 pub struct ReplicaState {
     /// The rules in force.
     pub rules: RuleSet,
-    /// Whose declaration they are from.
+    /// Source of the declaration.
     pub origin: Origin,
-    /// Which declaration: the hash of its text; empty for no rules.
+    /// Hash of the declaration's text; empty without a declaration.
     pub hash: String,
     /// Mode of admission; `None` if the controller does not set one.
     pub mode: Option<Mode>,
-    /// The swapped images that are pulled with the pull Secret; `None`: there is
-    /// none.
+    /// Swapped images that nodes pull with the pull Secret; `None` without a pull Secret.
     pub pull_secret: Option<CoveredImages>,
 }
 
-/// Takes what is to be in force. Each call is one change.
+/// Receiver of changes. Each call is one change.
 pub trait ReplicaSink: Send + Sync + 'static {
-    /// The declaration changed.
+    /// Applies a changed declaration.
     fn serve(&self, served: ReplicaState);
 
-    /// The declaration cannot be used; the last one stays.
+    /// Counts a declaration that cannot be used. The last one stays in force.
     fn refuse(&self);
 
-    /// The serving certificate changed: a chain and its key, both PEM. Whether
-    /// they could be used; if not, the last ones stay.
+    /// Applies a changed serving certificate: a chain and its key, both PEM. Returns false if
+    /// they cannot be used, and the last ones stay in force.
     fn certificate(&self, chain: &[u8], key: &[u8]) -> bool;
 }
 
-/// Follows the Secrets while it lives.
+/// Tasks that follow the Secrets until they are dropped.
 #[derive(Debug)]
 pub struct ReplicaTasks {
     tasks: JoinSet<()>,

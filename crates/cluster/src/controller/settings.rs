@@ -6,7 +6,7 @@ use image_swap_core::control::policy::{LOWER_AFTER, RequestedPolicy};
 
 use crate::release::Release;
 
-/// What operators decide.
+/// Settings of the controller, from the chart's values.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line that goes with any other"
@@ -15,35 +15,35 @@ use crate::release::Release;
 pub struct Settings {
     /// The release.
     pub release: Release,
-    /// The Secret with the chart's declaration, in the release's namespace.
+    /// Secret with the chart's declaration, in the release's namespace; `None` without one.
     pub chart_secret: Option<String>,
-    /// The Service before the admission replicas.
+    /// Service of the admission replicas.
     pub service: String,
-    /// Its port.
+    /// Port of the Service.
     pub service_port: u16,
-    /// What becomes of ordinary pods that nobody could review.
+    /// Requested policy for ordinary pods that no replica could review.
     pub policy: RequestedPolicy,
-    /// Seconds that the API server waits for an answer.
+    /// Time that the API server waits for a response, in seconds.
     pub timeout_seconds: u8,
-    /// Namespaces whose pods are let through unreviewed, if need be.
+    /// Namespaces whose pods are created even if no replica reviews them.
     pub system_namespaces: Vec<String>,
-    /// The label by which namespaces leave or join.
+    /// Label by which namespaces opt in or out.
     pub namespace_label: String,
-    /// Whether only namespaces labelled `enabled` take part.
+    /// True if only namespaces labelled `enabled` take part.
     pub opt_in: bool,
-    /// Whether swapped pods get a pull Secret.
+    /// True if swapped pods get a pull Secret.
     pub pull_secrets: bool,
-    /// Whether the registrations of dead programs that swap images are removed.
+    /// True if the controller deletes the registrations of dead programs that swap images.
     pub adopt: bool,
-    /// Whether pods are changed although another program that swaps images lives.
+    /// True if replicas change pods beside another live program that swaps images.
     pub coexist: bool,
-    /// A Secret with a certificate that somebody else keeps.
+    /// Secret with a certificate of another issuer; `None` if the controller issues it.
     pub tls_existing_secret: Option<String>,
-    /// The labels with which the namespace of `registry-info` is created if it is absent.
+    /// Labels of the namespace of `registry-info`, if the controller creates it.
     pub registry_info_labels: BTreeMap<String, String>,
 }
 
-/// The times between things that no watch starts, and other waits.
+/// Intervals of actions that no watch starts, and other waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
     /// Between reconciliations without a change.

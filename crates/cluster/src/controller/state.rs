@@ -26,7 +26,7 @@ use tokio::{
 use super::uninstallation::Uninstallation;
 use crate::{error::Error, pull_secrets::DesiredPullSecret};
 
-/// The state of a leader. The next leader finds it out again.
+/// State of the controller that leads. The next leader computes it again.
 pub(super) struct ReconcileState {
     pub(super) started: Instant,
     pub(super) gate: Option<FailurePolicyGate>,
@@ -37,7 +37,7 @@ pub(super) struct ReconcileState {
     pub(super) registered: Option<DesiredWebhooks>,
     pub(super) repairs: TokenBucket,
     pub(super) rewrites: RewriteLimit<String>,
-    /// The authorities of a certificate that another program keeps, and since when.
+    /// Authorities of a certificate of another issuer, and the time when they were first seen.
     pub(super) wanted: Option<(Vec<AuthorityId>, UnixTime)>,
     /// The last note of each Event, so that it is published once.
     pub(super) said: HashMap<&'static str, String>,
@@ -63,8 +63,9 @@ pub(super) struct ReconcileState {
     pub(super) revision: u64,
     /// A hash of the declaration with that revision; [`None`] before the first.
     pub(super) numbered: Option<u64>,
-    /// The orders for the keeper of pull Secrets, and its results.
+    /// Desired state for the controller of pull Secrets.
     pub(super) orders: watch::Sender<DesiredPullSecret>,
+    /// Status that the controller of pull Secrets reports.
     pub(super) pull_secrets: watch::Receiver<PullSecretStatus>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Receiver<Vec<RecreatedPods>>,
@@ -128,10 +129,10 @@ impl ReconcileState {
 #[derive(Default)]
 pub(super) struct DeclarationInForce {
     pub(super) declared: DeclarationStatus,
-    /// What nodes have to be told.
+    /// Requirements that nodes have to meet.
     pub(super) trust: NodeTrust,
     pub(super) registry: Option<Registry>,
-    /// What pull Secrets hold: the password.
+    /// Content of pull Secrets, the password included; [`None`] without a credential.
     pub(super) credential: Option<Vec<u8>>,
     /// The images that are pulled with it; [`None`] without a registry.
     pub(super) covered: Option<CoveredImages>,

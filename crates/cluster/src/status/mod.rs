@@ -1,9 +1,8 @@
-//! How a release is, as anybody who may read it sees it: the controller's own
-//! report, what each replica says of itself, and what runs.
+//! The status of a release: the controller's report, the status of each replica, and the
+//! running pods.
 //!
-//! Nothing is written, and nothing runs with more rights than the caller has.
-//! Replicas are asked through the API server (`pods/proxy`), so that they need no
-//! right to write anything down about themselves.
+//! `status` reads with the rights of its caller, and writes nothing. It reads the status of
+//! a replica through the API server (`pods/proxy`).
 
 mod gather;
 mod problems;
@@ -26,34 +25,34 @@ pub use self::{
 };
 use crate::{error::Error, release::Release};
 
-/// What the replicas are called in [`ReleaseStatus::unreadable`].
+/// Name of the replicas in [`ReleaseStatus::unreadable`].
 const REPLICAS: &str = "replicas";
 
 /// The wait before a second look at a release whose replicas became ready just now.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
-/// How a release is.
+/// Status of a release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReleaseStatus {
-    /// Which one.
+    /// The release.
     pub release: ReleaseRef,
     /// True if there is no problem.
     pub healthy: bool,
-    /// What somebody has to do something about.
+    /// Problems that an administrator has to solve.
     pub problems: Vec<Problem>,
-    /// What somebody may want to know.
+    /// Notes that need no action.
     pub notes: Vec<String>,
-    /// What could not be read, and why.
+    /// Objects that could not be read, each with the reason.
     pub unreadable: Vec<String>,
-    /// Which controller leads; none if nobody ever did.
+    /// Leader election; `None` if no controller ever led.
     pub leader: Option<Leader>,
     /// True if a webhook configuration with entries is there now; `None` if it may not be
     /// read.
     pub registered: Option<bool>,
     /// True if the release is marked as leaving, or its anchor is gone or being deleted.
     pub leaving: bool,
-    /// What it sees; none if it has not yet said.
+    /// Report of the controller; `None` before the first.
     pub report: Option<ControllerReport>,
     /// The admission replicas.
     pub replicas: Option<Replicas>,
