@@ -74,9 +74,12 @@ async fn attempt(
         return Ok((Unverified, detail.to_owned()));
     }
     let credential = client.authorization.as_deref();
-    let mut connection = client.open().await?;
-    *certificate = connection.certificate.take();
-    let response = connection.send(client.request(Method::GET, ROOT, credential)?).await?;
+    let response = {
+        // Closed before the next connection is opened: a server may handle one at a time.
+        let mut connection = client.open().await?;
+        *certificate = connection.certificate.take();
+        connection.send(client.request(Method::GET, ROOT, credential)?).await?
+    };
     let (outcome, detail) = match (response.status(), token_service(response.headers())) {
         (StatusCode::OK, _) if is_plain => (Healthy, "it answers over plain HTTP"),
         (StatusCode::OK, _) => (Healthy, "it answers"),
