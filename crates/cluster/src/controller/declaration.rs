@@ -14,7 +14,7 @@ use image_swap_core::{
     declaration::UnixTime,
     labels,
     pull_secret::{self, CoveredImages},
-    status::{DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
+    status::{DECLARATION, DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::EventType;
@@ -58,11 +58,23 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
-        let text = effective.without_credentials().text();
+        let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
+        let credential = given.and_then(pull_secret::content);
+        let covered = given.and_then(CoveredImages::of);
+        let whole = StoredDeclaration(effective.clone()).data();
+        let served = ServedDeclaration {
+            effective: effective.clone(),
+            mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
+            pull_secret: credential.is_some(),
+        };
+        let served = served.data();
         // No hash covers the credential: it is shown to anyone who reads status or the plain
         // port, and a weak password could be guessed from it.
-        let hash = if effective.origin == Origin::None { String::new() } else { hash(&text) };
-        let revision = memory.revision(found(&snapshot.last_good)?, &effective.text());
+        let hash = match effective.origin {
+            Origin::None => String::new(),
+            Origin::RegistryInfo | Origin::Chart => hash(text_of(&served)),
+        };
+        let revision = memory.revision(found(&snapshot.last_good)?, text_of(&whole));
 
         // Before anything is written: Events do not depend on it.
         self.complain(snapshot, memory, &decision).await;
@@ -77,7 +89,6 @@ impl Controller {
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
-        let whole = StoredDeclaration(effective.clone()).data();
         let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
         let numbered = BTreeMap::from([
             (labels::HASH, hash.clone()),
@@ -87,15 +98,6 @@ impl Controller {
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
         steps.take("last-good", written);
-        let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = given.and_then(pull_secret::content);
-        let covered = given.and_then(CoveredImages::of);
-        let served = ServedDeclaration {
-            effective: effective.clone(),
-            mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
-            pull_secret: credential.is_some(),
-        };
-        let served = served.data();
         let name = self.settings.release.effective();
         let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
         let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
@@ -174,6 +176,11 @@ impl Controller {
     }
 }
 
+/// Returns the text of the declaration in the data of a Secret.
+fn text_of<'d>(data: &'d BTreeMap<&str, String>) -> &'d str {
+    data.get(DECLARATION).map_or("", String::as_str)
+}
+
 impl ReconcileState {
     /// Returns the revision of the declaration `whole`: one more than that of `last_good` if
     /// that Secret has another declaration.
@@ -186,8 +193,7 @@ impl ReconcileState {
         let fingerprint = hasher.finish();
         // A Secret that cannot be written must not count again and again.
         if self.numbered != Some(fingerprint) {
-            let stored = last_good.and_then(|it| StoredDeclaration::read(|key| text(it, key)));
-            let is_same = stored.is_some_and(|StoredDeclaration(last)| last.text() == whole);
+            let is_same = last_good.and_then(|secret| text(secret, DECLARATION)) == Some(whole);
             if !is_same || self.revision == 0 {
                 self.revision += 1;
             }

@@ -16,5 +16,5 @@ pub use self::{
         DeclarationStatus, DiagnosticRow, FailingStep, LISTED, ProbeStatus, PullSecretFailure,
         PullSecretStatus, RecreatedPods, RegistryOutcome, RegistryStatus, listed,
     },
-    stored::{ServedDeclaration, StoredDeclaration},
+    stored::{DECLARATION, ServedDeclaration, StoredDeclaration},
 };

@@ -7,7 +7,8 @@ use crate::{
     control::effective::{Effective, Origin},
 };
 
-const DECLARATION: &str = "declaration";
+/// Key of the declaration's text in both Secrets.
+pub const DECLARATION: &str = "declaration";
 const SOURCE: &str = "source";
 const MODE: &str = "mode";
 const PULL_SECRET: &str = "pull-secret";

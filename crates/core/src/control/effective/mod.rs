@@ -196,9 +196,10 @@ pub fn decide(
         let secret = secret?;
         let read =
             Declaration::from_data(&secret.kind, &secret.data, now).and_then(Declaration::serving);
+        let size = secret.text().len();
         let (refused, findings) = match read {
-            // What cannot be kept would be lost at the next restart.
-            Ok(_) if secret.text().len() > LONGEST => (true, vec![too_large(&secret.text())]),
+            // A declaration that cannot be stored would be lost at the next restart.
+            Ok(_) if size > LONGEST => (true, vec![too_large(size)]),
             Ok(declaration) => (false, declaration.findings().to_vec()),
             Err(refusal) => (true, refusal.findings),
         };
@@ -215,10 +216,9 @@ pub fn decide(
     EffectiveDecision { effective, about, differs }
 }
 
-fn too_large(text: &str) -> Diagnostic {
+fn too_large(size: usize) -> Diagnostic {
     let message = format!(
-        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {} bytes",
-        text.len()
+        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {size} bytes"
     );
     let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
                 of its repositories";
