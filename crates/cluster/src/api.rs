@@ -60,7 +60,7 @@ where
     }
 }
 
-/// As [`patch_if_present`], for what has to be there; how it is then.
+/// Applies a merge patch to an object that has to exist, and returns the patched object.
 pub(crate) async fn patch_existing<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,

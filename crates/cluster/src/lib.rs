@@ -1,9 +1,8 @@
 //! Inside a cluster: the controller, what admission replicas follow, `status`
 //! and `deregister`.
 //!
-//! What to do is planned in `image_swap_core::control`, which sees plain data
-//! and a time. Here is what reads and writes the cluster, and as little else as
-//! possible.
+//! `image_swap_core::control` plans each change from plain data and a time. This crate reads
+//! and writes the cluster.
 
 mod api;
 mod client;

@@ -72,7 +72,7 @@ pub enum ConfigForm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum RestartPolicy {
-    /// What needs a restart is not done.
+    /// Changes that need a restart are skipped.
     #[default]
     Never,
     /// Once, if need be; taken back if the runtime then does not answer and pull.

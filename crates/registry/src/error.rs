@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a request to a registry has no result.
+/// The error of a request to a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name has no address.

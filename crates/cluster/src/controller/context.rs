@@ -49,7 +49,7 @@ impl Controller {
         self
     }
 
-    /// The same by another clock than this machine's: a rotation takes minutes.
+    /// Returns the controller with another clock, for tests of rotations.
     #[must_use]
     pub fn by_clock(mut self, clock: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);

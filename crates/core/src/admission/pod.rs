@@ -52,7 +52,8 @@ pub(super) struct PodView<'b> {
     times: [u32; ImageList::COUNT],
 }
 
-/// What stands where [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES) belongs, which says how to put it there.
+/// The state of the annotation [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES). The patch that
+/// sets the annotation depends on it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum AnnotationState<'b> {
     /// There is not even `metadata`.

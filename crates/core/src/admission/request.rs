@@ -18,7 +18,7 @@ pub(super) struct Review<'b> {
     request: Option<Request<'b>>,
 }
 
-/// What a review is about, for the log. Empty where the request said nothing.
+/// The subject of a review, for the log. Fields that the request lacks are empty.
 #[derive(Clone, Debug, Default)]
 pub struct Subject<'b> {
     /// The request's identifier.
@@ -35,7 +35,7 @@ pub struct Subject<'b> {
     pub sub_resource: Cow<'b, str>,
     /// `CREATE`, `UPDATE`, …
     pub operation: Cow<'b, str>,
-    /// Whether nothing is to be stored.
+    /// True for a dry run.
     pub dry_run: bool,
 }
 

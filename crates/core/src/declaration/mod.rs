@@ -40,7 +40,7 @@ use crate::{
 pub struct Declaration {
     /// The company's registry; `None`: only rules were given.
     pub registry: Option<Registry>,
-    /// Where the rules stand; see [`Diagnostic::key`].
+    /// Key of the rules; see [`Diagnostic::key`].
     key: Option<&'static str>,
     form: MapForm,
     text: String,

@@ -17,13 +17,13 @@ pub struct Registry {
     pub name: Option<String>,
     /// Further hosts of the same server, CREDENTIAL_HOSTS; empty if none was declared.
     pub hosts: Vec<HostPattern>,
-    /// Where in the registry the mirrored images lie. Never prepended to a target.
+    /// Path of the mirrored images in the registry. Never prepended to a target.
     pub base_path: String,
     /// For whom to authenticate; empty: anonymous.
     pub username: Credential,
     /// The password that goes with [`Self::username`].
     pub password: Credential,
-    /// Whether certificates of this host are taken unseen.
+    /// True if certificates of this host are not verified.
     pub insecure: bool,
     /// True if DOMAIN or a target on it begins with `http://`.
     pub plain_http: bool,
@@ -39,8 +39,8 @@ impl Registry {
             || self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
-    /// What follows `Basic ` in an Authorization header, and is `auth` in a
-    /// credential file; `None`: anonymous. It is the credential, only encoded.
+    /// Returns the credential as it follows `Basic ` in an Authorization header, and as `auth`
+    /// of a credential file; `None` for anonymous pulls. The text is encoded, not encrypted.
     ///
     /// Source: RFC 7617, section 2.
     pub fn basic(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use crate::{
     rule::{Rule, RuleId, RuleSet},
 };
 
-/// What is checked, and what is known about where it came from.
+/// The rules of a declaration, with their text and the declared registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Linter<'a> {
     /// The rules.

@@ -1,7 +1,7 @@
-//! What nodes can be told: mirrors per registry host, and a default.
+//! Mirrors for nodes: some for each registry host, and a default.
 //!
-//! [`MirrorTable`] is the one table that every format is printed from and every URL
-//! is computed from; [`Capabilities`] says which rules a format has no words for.
+//! Every format and every URL is computed from one [`MirrorTable`]. The [`Capabilities`] of a
+//! format decide which rules it supports.
 
 mod capabilities;
 mod short;

@@ -41,7 +41,7 @@ pub struct Daemon {
 /// The socket and process of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RuntimeEndpoint {
-    /// Its socket.
+    /// Socket of the daemon.
     pub(crate) socket: PathBuf,
     /// True if the socket serves CRI.
     pub(crate) cri: bool,

@@ -19,7 +19,7 @@ pub struct Drift {
 /// The state of a file of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftState {
-    /// As image-swap wrote it.
+    /// The content that image-swap wrote.
     AsWritten,
     /// Changed by another tool.
     Changed,

@@ -339,8 +339,8 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
-/// What takes our edits away again: a file that still is what we last wrote gets
-/// its very bytes back, in another only our edits are taken back.
+/// Plans the restoration of a host: the original bytes of a file that image-swap wrote last, and
+/// the removal of image-swap's edits from any other file.
 ///
 /// # Errors
 /// If the ledger cannot be read.

@@ -75,7 +75,7 @@ pub struct MirrorRow {
 /// The state of a file that image-swap writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
-    /// As desired, and read by the runtime.
+    /// The desired content, which the runtime reads.
     InPlace,
     /// Absent.
     Missing,
@@ -85,7 +85,7 @@ pub enum FileState {
     Changed,
     /// Written by another tool.
     Foreign,
-    /// As desired, but the runtime does not read it yet.
+    /// The desired content, which the runtime does not read yet.
     Unread,
 }
 

@@ -38,10 +38,10 @@ impl UndoStep {
         })
     }
 
-    /// What is left to do of it on `host`.
+    /// Returns the step that is left on `host`; `None` if the file is restored.
     ///
     /// # Errors
-    /// Why the file stays as somebody else has made it meanwhile.
+    /// Returns the reason why a file that another process changed stays.
     pub(super) fn step(&self, host: &Host) -> Result<Option<PlannedStep>, String> {
         let (path, before, ours) = match self.clone() {
             Self::MakeDirectory { path, mode } => {

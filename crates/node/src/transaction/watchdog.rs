@@ -52,8 +52,8 @@ pub(crate) fn report() -> HostPath {
 }
 
 impl Host {
-    /// What was taken back when nobody listened any more, and why: news for whoever
-    /// looks next. The next change that is made takes it away.
+    /// Returns the report of a rollback whose parent process had ended. The next change removes
+    /// the report.
     pub fn rolled_back(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.at(&report()).ok()?).ok()?;
         Some(text.trim_end().to_owned())

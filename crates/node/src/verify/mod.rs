@@ -38,7 +38,7 @@ pub struct PullVerdict {
     pub reference: Option<String>,
     /// The digest that it has on the host now.
     pub digest: Option<String>,
-    /// Its origin.
+    /// Origin of the pulled image.
     pub source: PullOrigin,
     /// How that is known, or why not.
     pub why: String,

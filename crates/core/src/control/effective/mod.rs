@@ -113,9 +113,9 @@ impl SecretData {
 /// The declaration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// Its source.
+    /// Source of the declaration.
     pub origin: Origin,
-    /// Its Secret; empty for [`Origin::None`].
+    /// Data of the Secret; empty for [`Origin::None`].
     pub secret: SecretData,
 }
 
@@ -158,30 +158,30 @@ impl Effective {
     }
 }
 
-/// What there is to say about one of the declarations.
+/// Diagnostics of one declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
-    /// Which one.
+    /// Source of the declaration.
     pub origin: Origin,
-    /// Whether it is refused.
+    /// True if the declaration is refused.
     pub refused: bool,
-    /// What was found in it.
+    /// Diagnostics, in the order of the text.
     pub findings: Vec<Diagnostic>,
 }
 
-/// The declaration to put in force, and what there is to say.
+/// The declaration to put in force, and the diagnostics of each declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveDecision {
-    /// What is to be in force.
+    /// Declaration to put in force.
     pub effective: Effective,
-    /// What was found, in each declaration that exists.
+    /// Diagnostics of each declaration that exists.
     pub about: Vec<SourceReport>,
     /// The keys in which the chart's declaration differs from `registry-info`,
     /// which wins. Empty unless both exist and can be used.
     pub differs: Vec<String>,
 }
 
-/// Decides what is to be in force.
+/// Decides on the declaration to put in force.
 ///
 /// `last` is what was in force until now, across restarts; `None` before there
 /// was anything.

@@ -17,7 +17,7 @@ pub struct PullSecretState {
     pub anchored: bool,
 }
 
-/// What to do in a namespace.
+/// An action in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullSecretAction {
     /// Make the Secret.
@@ -32,7 +32,7 @@ pub enum PullSecretAction {
     Foreign,
 }
 
-/// What to do, by namespace.
+/// Plans an action for each namespace that needs one.
 ///
 /// `wanted` is true if there is a credential to give. `swapped` are the namespaces of the
 /// registration that hold a swapped pod, `named` those with a living pod that names the

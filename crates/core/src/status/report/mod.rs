@@ -408,7 +408,7 @@ impl From<Validity> for CertificateLifetime {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CompetitorStatus {
-    /// Its `MutatingWebhookConfiguration`.
+    /// Name of its `MutatingWebhookConfiguration`.
     pub configuration: String,
     /// Name of the program.
     pub program: String,

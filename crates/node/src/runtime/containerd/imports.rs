@@ -19,7 +19,7 @@ use crate::{
 
 /// The CRI plugin up to configuration version 2.
 pub(super) const CRI: &str = "io.containerd.grpc.v1.cri";
-/// Its half that pulls, from configuration version 3 on.
+/// Plugin of CRI that pulls images, from configuration version 3 on.
 pub(super) const IMAGES: &str = "io.containerd.cri.v1.images";
 
 /// The newest known version of the configuration, which came with containerd 2.3.
@@ -39,11 +39,11 @@ pub(super) struct PlanInput<'a, 'o> {
 pub(super) struct ConfigFile<'a> {
     pub(super) path: HostPath,
     pub(super) toml: Toml<'a>,
-    /// What its `version` line says.
+    /// Value of `version`; `None` without one.
     pub(super) version: Option<i64>,
 }
 
-/// What there would be to see if the main file were `base`, as it is without our edits.
+/// Returns the observation with the main file `base`, which has no edits of image-swap.
 pub(super) fn without_us(observed: &ObservedHost, base: Option<&HostFile>) -> ObservedHost {
     let mut without_us = observed.clone();
     if observed.files.file(&observed.config) != base {
@@ -64,7 +64,7 @@ pub(super) fn read(observed: &ObservedHost) -> Result<Vec<ConfigFile<'_>>, PlanR
     Ok(sources)
 }
 
-/// What has to be looked at to know all files.
+/// Returns the paths that have to be read before all files are known.
 pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let mut unseen = Vec::new();
     paths(observed, &mut unseen);

@@ -22,11 +22,11 @@ use crate::{
 /// config.toml while it is edited.
 pub(super) struct MainFile<'a> {
     observed: &'a ObservedHost,
-    /// What it would be without us.
+    /// Content without edits of image-swap; `None` for an absent file.
     base: Option<HostFile>,
-    /// What it comes to.
+    /// Content with the edits.
     pub(super) text: String,
-    /// Its configuration version.
+    /// Configuration version.
     pub(super) version: i64,
 }
 
@@ -85,7 +85,7 @@ impl<'a> MainFile<'a> {
         Ok(toml.leaves())
     }
 
-    /// Why an edit was given up.
+    /// Returns the refusal of an edit.
     pub(super) fn cannot(&self, found: &str) -> PlanRefusal {
         condition::CANNOT_EDIT.refusal(format!("{}: {found}", self.observed.config))
     }
@@ -147,13 +147,13 @@ impl<'a> MainFile<'a> {
     }
 }
 
-/// What config.toml is to say.
+/// The settings of an edit of config.toml.
 pub(super) struct ConfigPathEdit<'a> {
     /// The directory of the registries.
     pub(super) below: &'a HostPath,
-    /// What leaves.
+    /// Settings that move to other files.
     pub(super) migrated: &'a Migrated,
-    /// Whose credentials stand there, if they do.
+    /// Registry whose credentials the file holds; `None` without credentials.
     pub(super) credentials: Option<&'a declaration::Registry>,
     /// The hosts that those are for.
     pub(super) hosts: &'a [String],

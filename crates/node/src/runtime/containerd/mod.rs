@@ -34,7 +34,7 @@ pub(crate) fn plan(
     plan(PlanInput { desired, observed, sources: &sources, base, changes })
 }
 
-/// What has to be looked at.
+/// Returns the paths that have to be read.
 pub(crate) fn unread_paths(
     _: Option<&DesiredConfig<'_>>,
     observed: &ObservedHost,

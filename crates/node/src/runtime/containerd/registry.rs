@@ -1,4 +1,4 @@
-//! What containerd makes of its files: the registry settings in effect.
+//! The registry settings that containerd computes from its files.
 //!
 //! Up to 1.7 the table of a plugin is taken whole from the last file that has
 //! one; from 2.0 on tables are merged key by key.
@@ -18,10 +18,10 @@ use crate::{
 /// The directory of files of hosts unless config.toml names another.
 pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 
-/// Where a setting stands.
+/// The location of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
-    /// Which file.
+    /// File.
     pub(super) path: HostPath,
     /// Below which plugin.
     pub(super) plugin: &'static str,
@@ -45,7 +45,7 @@ pub(super) struct EffectiveRegistry {
 }
 
 impl EffectiveRegistry {
-    /// What `version` makes of `sources`, the first of which is the main file.
+    /// Computes the settings that `version` reads from `sources`. The main file is the first.
     pub(super) fn new(
         sources: &[ConfigFile<'_>],
         main: &HostPath,
@@ -125,7 +125,7 @@ fn pulls_locally(source: &ConfigFile<'_>, plugin: &str) -> Option<&'static str> 
         .or_else(downloads)
 }
 
-/// Whether `version` reads the table of `plugin` in `source`.
+/// Returns true if `version` reads the table of `plugin` in `source`.
 fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> bool {
     let of_two = version.is_none_or(|version| version.major >= 2);
     match source.version {
@@ -140,11 +140,11 @@ fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> boo
     }
 }
 
-/// What `config_path` comes to.
+/// The directories of hosts by `config_path`.
 pub(super) enum HostsDirectory {
-    /// These directories are in effect; files go to the first.
+    /// Directories in effect. Files are written to the first.
     InUse(HostPath, Vec<HostPath>),
-    /// This directory has to be set.
+    /// Directory to set.
     ToSet(HostPath),
 }
 
