@@ -1,6 +1,6 @@
 //! Programs of the workspace, built by cargo.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -8,8 +8,19 @@ use crate::{host::Host, process};
 
 /// Builds one program and returns its path.
 pub(crate) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<PathBuf> {
+    build_with(host, subcommand, arguments, |_| ())
+}
+
+/// Builds one program as [`build`] does, after `prepare` changed the command of cargo.
+pub(crate) fn build_with(
+    host: &Host,
+    subcommand: &str,
+    arguments: &[&str],
+    prepare: impl FnOnce(&mut Command),
+) -> Result<PathBuf> {
     let mut command = process::cargo(host, &[subcommand]);
     command.arg("--message-format=json-render-diagnostics").args(arguments);
+    prepare(&mut command);
     let messages = process::text(&mut command)?;
     let last = messages.lines().rev().find_map(executable);
     last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))

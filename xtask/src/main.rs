@@ -12,6 +12,7 @@ mod mutants;
 mod packages;
 mod parts;
 mod process;
+mod release;
 mod steps;
 mod task;
 mod test;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, circles, cluster, fuzz,
     host::{Host, say},
-    image, matrix, mutants, test,
+    image, matrix, mutants, release, test,
 };
 
 /// Tasks of this project
@@ -31,7 +31,6 @@ struct Line {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum Task {
     Test(test::Args),
     Circles(circles::Args),
@@ -40,6 +39,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Cluster(cluster::Args),
     Image(image::Args),
+    Release(release::Args),
     Mutants(mutants::Args),
 }
 
@@ -55,6 +55,7 @@ pub(crate) fn run() -> ExitCode {
         Task::Fuzz(args) => args.run(&host),
         Task::Cluster(args) => args.run(&host),
         Task::Image(args) => args.run(&host),
+        Task::Release(args) => args.run(&host),
         Task::Mutants(args) => args.run(&host),
     });
     result.unwrap_or_else(|error| {
@@ -77,7 +78,9 @@ mod tests {
     #[test]
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
-        for task in ["test", "circles", "matrix", "bench", "fuzz", "cluster", "image", "mutants"] {
+        for task in
+            ["test", "circles", "matrix", "bench", "fuzz", "cluster", "image", "release", "mutants"]
+        {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");
         }
     }

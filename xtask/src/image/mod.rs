@@ -19,6 +19,7 @@ use image_swap_testbed::{
     oci::{Image, Layout, Platform},
 };
 
+pub(crate) use self::program::GLIBC as GLIBC_LICENCE;
 use self::{
     push::{How, Target},
     root::Root,
@@ -134,7 +135,7 @@ impl Args {
 }
 
 /// Programs by platform.
-type Programs = BTreeMap<Platform, Vec<u8>>;
+pub(crate) type Programs = BTreeMap<Platform, Vec<u8>>;
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
@@ -153,7 +154,11 @@ pub(crate) fn of_tests(host: &Host) -> Result<String> {
     Ok(format!("{} compressed, unoptimised", sizes.collect::<Vec<_>>().join(", ")))
 }
 
-fn make(
+/// Returns the layout of an image for each program.
+///
+/// # Errors
+/// A program does not run in an image, a layer is too large, or a file is missing.
+pub(crate) fn make(
     host: &Host,
     programs: Programs,
     authorities: &Path,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::{executable, host::Host, process};
 
 /// The licences of glibc, in Debian's package libc6-dev.
-const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
+pub(crate) const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
 
 /// Builds the program for this machine's platform with cargo's `profile`, and returns its
 /// path.

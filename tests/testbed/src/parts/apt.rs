@@ -14,19 +14,30 @@ use crate::{error::Error, run};
 pub(super) enum Suite {
     /// Debian 12.
     Bookworm,
+    /// Debian 12, with packages for arm64 beside those for amd64.
+    BookwormArm64,
     /// Debian 13.
     Trixie,
 }
 
 /// The number of suites.
-pub(super) const SUITES: usize = 2;
+pub(super) const SUITES: usize = 3;
 
 impl Suite {
     /// Returns the code name.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Bookworm => "bookworm",
+            Self::Bookworm | Self::BookwormArm64 => "bookworm",
             Self::Trixie => "trixie",
+        }
+    }
+
+    /// Returns the processors whose packages are listed; an empty list is that of the
+    /// machine.
+    const fn architectures(self) -> &'static [&'static str] {
+        match self {
+            Self::Bookworm | Self::Trixie => &[],
+            Self::BookwormArm64 => &["amd64", "arm64"],
         }
     }
 
@@ -34,7 +45,7 @@ impl Suite {
     /// debian-archive-keyring.
     fn sources(self) -> String {
         let archives: &[&str] = match self {
-            Self::Bookworm => &[
+            Self::Bookworm | Self::BookwormArm64 => &[
                 "deb http://deb.debian.org/debian bookworm main",
                 "deb http://deb.debian.org/debian bookworm-updates main",
                 "deb http://deb.debian.org/debian-security bookworm-security main",
@@ -89,6 +100,7 @@ impl Apt {
             LOCK.into(),
         ]
         .into_iter()
+        .chain(suite.architectures().iter().map(|name| format!("APT::Architectures::={name}")))
         .flat_map(|option| ["-o".into(), option])
         .collect();
         let apt = Self { options, log: log.to_owned() };
@@ -105,7 +117,8 @@ impl Apt {
         command
     }
 
-    /// Downloads a binary package into `dir` and gives the file's path.
+    /// Downloads a binary package into the empty folder `dir`, and returns the file's path.
+    /// `package` is a name, or a name and a processor: `libc6:arm64`.
     pub(super) fn download(
         &self,
         package: &str,
@@ -115,7 +128,8 @@ impl Apt {
         let mut command = self.command();
         command.args(["download", package]).current_dir(dir);
         run::step(progress, &format!("downloading {package}"), &mut command, &self.log)?;
-        only_file(dir, &format!("{package}_"), ".deb")
+        let name = package.split_once(':').map_or(package, |(name, _)| name);
+        only_file(dir, &format!("{name}_"), ".deb")
     }
 }
 
@@ -159,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_source_names_the_keys_that_sign_it() {
-        for suite in [Suite::Bookworm, Suite::Trixie] {
+        for suite in [Suite::Bookworm, Suite::BookwormArm64, Suite::Trixie] {
             for line in suite.sources().lines() {
                 assert!(line.contains(" [signed-by=/usr/share/keyrings/"), "{line}");
                 assert!(line.contains(suite.name()), "{line}");

@@ -161,8 +161,10 @@ impl<'a> Machine<'a> {
             let root = work.join("root");
             let mut version = String::new();
             let mut hashes = String::new();
-            for package in packages {
-                let file = self.apt(suite, progress)?.download(package, work, progress)?;
+            for (number, package) in packages.iter().enumerate() {
+                let folder = work.join(number.to_string());
+                fs::create_dir(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
+                let file = self.apt(suite, progress)?.download(package, &folder, progress)?;
                 apt::unpack(&file, &root)?;
                 let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
                 name.split('_').nth(1).unwrap_or_default().clone_into(&mut version);

@@ -7,6 +7,7 @@
 
 mod apt;
 mod build;
+mod cross;
 mod find;
 mod go;
 mod group;
@@ -26,6 +27,7 @@ use self::{
     machine::{Machine, Permission},
 };
 pub use self::{
+    cross::CrossToolchain,
     group::Group,
     minor::Minor,
     runtimes::{Containerd, Program, RuntimeParts},
