@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod credentials;
 mod explain;
+mod guides;
 mod helm;
 mod krm;
 mod kubectl;
