@@ -9,7 +9,6 @@ mod table;
 
 pub use self::capabilities::{Capabilities, HOSTS_TOML, UnsupportedRule};
 pub use self::short::short_name_alias;
-pub(crate) use self::table::DOCKER_REGISTRY;
 pub use self::table::{Endpoint, Fallback, MirrorTable};
 use crate::rule::RuleSet;
 
