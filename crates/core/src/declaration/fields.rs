@@ -112,10 +112,10 @@ struct GivenField<'a> {
 }
 
 impl GivenField<'_> {
-    /// Returns the error that the value is something else than `expected`. The value is not
-    /// repeated: a user name and a password may be in it.
-    fn refused(&self, message: &str) -> Diagnostic {
-        unusable(self.place, format!("{}: expected {message}", self.key))
+    /// Returns the error that this field is not as `expected`, a text with the found value: no
+    /// user name and no password may be in it.
+    fn refused(&self, expected: &str) -> Diagnostic {
+        unusable(self.place, format!("{}: expected {expected}", self.key))
     }
 }
 

@@ -112,10 +112,9 @@ impl Linter<'_> {
             sources.entry(key.domain().to_owned()).or_default().push(key);
         }
         for keys in sources.values_mut() {
-            // One key is enough to make a chain: the shallowest speaks for the others.
-            keys.sort_by_key(|key| key.path().len());
-            if keys.first().is_some_and(|key| key.path().is_empty()) {
-                keys.truncate(1);
+            // One key is enough to make a chain: that of the whole host is the shortest.
+            if let Some(whole) = keys.iter().position(|key| key.path().is_empty()) {
+                *keys = vec![keys.swap_remove(whole)];
             }
         }
         for (rule, target) in self.targets() {
@@ -123,8 +122,9 @@ impl Linter<'_> {
             let of_domain = sources.get(&target.domain().to_ascii_lowercase());
             // A key without a port matches all ports.
             let keys = of_domain.or_else(|| sources.get(&target.host().to_ascii_lowercase()));
-            let meets = |key: &&RuleSource| paths_meet(key.path(), target.path());
-            if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
+            let meeting = keys.into_iter().flatten();
+            let meeting = meeting.filter(|key| paths_meet(key.path(), target.path()));
+            if let Some(key) = meeting.min_by_key(|key| key.path().len()) {
                 let message = format!(
                     "expected a target that is no source, found {}: a node would send the swapped \
                      reference on by the rule for {}",

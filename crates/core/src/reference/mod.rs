@@ -46,7 +46,8 @@ const LIBRARY: &str = "library/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reference<'a> {
     domain: &'a str,
-    domain_has_upper: bool,
+    /// True if the domain has an uppercase letter.
+    pub(crate) domain_has_upper: bool,
     /// `library/`, or nothing: the part of the path that the input left out.
     prefix: &'static str,
     path: &'a str,
@@ -70,11 +71,6 @@ impl<'a> Reference<'a> {
     /// is no valid domain but a valid path component (`a_b.c/d`).
     pub const fn domain(&self) -> &'a str {
         self.domain
-    }
-
-    /// Returns true if the domain has an uppercase letter.
-    pub(crate) const fn domain_has_upper(&self) -> bool {
-        self.domain_has_upper
     }
 
     /// The repository's path below the domain, `library/` included.

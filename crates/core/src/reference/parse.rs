@@ -19,11 +19,11 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     if input.len() == IDENTIFIER && input.bytes().all(is_lower_hex) {
         return Err(error(input, ExpectedPart::NameNotIdentifier, 0));
     }
-    let first @ FirstComponent { path_start, .. } = split_domain(input);
+    let first = split_domain(input);
     // `strings.ToLower(remote) != remote` is asked before the grammar, so that
     // `Nginx` is told about its case and not about a character. No letter that it
     // finds is let through by the grammar.
-    parts(input, first).map_err(|error| uppercase(input, path_start).unwrap_or(error))
+    parts(input, first).map_err(|error| uppercase(input, first.path_start).unwrap_or(error))
 }
 
 /// Returns all parts of `input`, which begins with `first`, as far as normalisation sees.
@@ -85,6 +85,7 @@ fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
 }
 
 /// The domain of a reference.
+#[derive(Clone, Copy)]
 struct FirstComponent<'a> {
     domain: &'a str,
     /// The byte at which the path begins.

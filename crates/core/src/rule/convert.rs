@@ -122,9 +122,6 @@ impl ImageSwap {
                     continue;
                 }
             }
-            // An explicit key beats `noswap_wildcards`. Where imageswap asks its
-            // default, and so the wildcards first, patterns say so.
-            let by_default = !named && !asked.maps.contains_key(domain);
             if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 let _ = writeln!(out.text, "# {key}:: has no words here: see the warning");
                 out.differences.push(format!(
@@ -140,6 +137,9 @@ impl ImageSwap {
                 }
                 HostMapping::Other(image) => out.differs(&key, &[&key, "/", probe].concat(), image),
             }
+            // An explicit key beats `noswap_wildcards`. Where imageswap asks its
+            // default, and so the wildcards first, patterns say so.
+            let by_default = !named && !asked.maps.contains_key(domain);
             if by_default && fate != HostMapping::Same {
                 for wildcard in &wildcards {
                     out.rule("[REPLACE]", &format!("{key}/*{}*", escaped(wildcard)), "");

@@ -41,7 +41,7 @@ impl<'i> ImageQuery<'i> {
         let path_start = path_end - path.len();
         let is_as_written = prefix.is_empty()
             && image[..path_start].strip_suffix('/').is_some_and(|before| before == domain);
-        let (name, domain_end) = if reference.domain_has_upper() {
+        let (name, domain_end) = if reference.domain_has_upper {
             let compared = compared(domain);
             // `Docker.IO/nginx` is meant as `docker.io/nginx`, which is below the library.
             let hub = compared == DOCKER_DOMAIN && !path.contains('/');
