@@ -112,12 +112,9 @@ fn is_cut(rule: &Rule, line: &str) -> bool {
 
 /// Adds a target in every form in which messages quote it.
 fn add_target(target: &str, secrets: &mut Vec<String>) {
-    add(target, secrets);
-    if let Some((_, rest)) = target.split_once("://") {
-        add(rest, secrets);
-    }
-    if let Some(found) = userinfo(target) {
-        add(found, secrets);
+    let rest = target.split_once("://").map(|(_, rest)| rest);
+    for text in [Some(target), rest, userinfo(target)].into_iter().flatten() {
+        add(text, secrets);
     }
     if let Ok(target) = Target::parse(target).or_else(|_| Target::of_exact(target)) {
         add(target.as_str(), secrets);

@@ -148,11 +148,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         while next < self.queue.len() {
             match self.queue[next] {
                 Task::Part(part) => self.look_into(part),
-                Task::Merged(part) => {
-                    if merged.insert(part) {
-                        self.look_into_merged(part);
-                    }
-                }
+                Task::Merged(part) if merged.insert(part) => self.look_into_merged(part),
+                Task::Merged(_) => {}
                 Task::Elsewhere(node) => self.look_elsewhere(node),
             }
             next += 1;
@@ -180,11 +177,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         let part = (self.tree.resolve(id), role);
         let is_direct =
             in_place && part.0 == id && origin.is_none_or(|origin| self.direct.contains(&origin));
-        let mut is_new = false;
-        self.origins.entry(part).or_insert_with(|| {
-            is_new = true;
-            origin
-        });
+        let is_new = !self.origins.contains_key(&part);
+        self.origins.entry(part).or_insert(origin);
         // What was reached by an alias first is looked into again: all below is direct, too.
         if is_direct && self.direct.insert(part) || is_new {
             self.queue.push(Task::Part(part));
@@ -256,14 +250,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             (NodeKind::Sequence(items), Role::Arguments(standing)) => {
                 self.look_into_arguments(part, items, standing);
             }
-            (NodeKind::Sequence(items), _) => {
-                let Some(role) = role.item() else {
-                    return self.visit_elsewhere(id, Some(part));
-                };
-                for item in items {
-                    self.visit_item(*item, role, part);
-                }
-            }
+            (NodeKind::Sequence(items), _) => match role.item() {
+                Some(role) => items.iter().for_each(|item| self.visit_item(*item, role, part)),
+                None => self.visit_elsewhere(id, Some(part)),
+            },
             (NodeKind::Mapping(entries), Role::Anything(family, _)) => {
                 let standing = self.standing(part);
                 self.look_into_anything(part, entries, family, standing);
@@ -379,18 +369,12 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         }
         // What is merged and not overridden; the rest has been visited already.
         for name in names {
-            let Some(value) = self.fields.get(id, name).filter(|value| !own.contains(value)) else {
-                continue;
-            };
-            if let Some(below) = role.below(name, standing) {
-                let below = match below {
-                    Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
-                        Role::Image(standing)
-                    }
-                    below => below,
-                };
-                self.reach(value, below, Some(part), false);
-            }
+            let value = self.fields.get(id, name).filter(|value| !own.contains(value));
+            let (Some(value), Some(below)) = (value, role.below(name, standing)) else { continue };
+            let is_image =
+                matches!(below, Role::Field(spec, depth, _) if depth == self.paths[spec].len());
+            let below = if is_image { Role::Image(standing) } else { below };
+            self.reach(value, below, Some(part), false);
         }
     }
 
@@ -424,19 +408,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         let tree = self.tree;
         let Some((at, is_direct)) = self.elsewhere[id.index()] else { return };
         let alias = Some(at).filter(|at| matches!(tree.node(*at).kind, NodeKind::Alias(_)));
-        match &tree.node(id).kind {
-            NodeKind::Sequence(items) => {
-                for item in items {
-                    self.mark_elsewhere(*item, alias, is_direct);
-                }
-            }
-            NodeKind::Mapping(entries) => {
-                for (key, value) in entries {
-                    self.mark_elsewhere(*key, alias, is_direct);
-                    self.mark_elsewhere(*value, alias, is_direct);
-                }
-            }
-            NodeKind::Scalar(..) | NodeKind::Alias(_) => {}
+        let of_entry = |(key, value): &(NodeId, NodeId)| [*key, *value];
+        let of_entries = tree.entries(id).iter().flat_map(of_entry);
+        for node in tree.items(id).iter().copied().chain(of_entries) {
+            self.mark_elsewhere(node, alias, is_direct);
         }
     }
 
