@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use image_swap_core::{
-    manifest::{Settings, rewrite},
+    manifest::{Manifest, Settings},
     rule::{RuleSet, parse as text_of_rules},
 };
 
@@ -35,7 +35,8 @@ pub fn manifest(data: &[u8]) {
     let source = source(c, &written);
     let (env, args) = (c.one_in(2), c.one_in(2));
     let settings = Settings { env, args, ..Settings::default() };
-    let Ok(once) = rewrite(&source, &rules, &settings) else { return };
+    let Ok(manifest) = Manifest::parse(&source) else { return };
+    let once = manifest.rewrite(&rules, &settings);
 
     assert_eq!(once.changes.is_empty(), once.text == source, "{source:?}: {:?}", once.changes);
     assert_eq!(once.changes.is_empty(), matches!(once.text, Cow::Borrowed(_)), "{source:?}");
@@ -46,7 +47,7 @@ pub fn manifest(data: &[u8]) {
     let lines = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
     assert!(lines(&once.text) <= lines(&source), "{source:?} became {:?}", once.text);
 
-    let twice = rewrite(&once.text, &rules, &settings);
+    let twice = Manifest::parse(&once.text).map(|twice| twice.rewrite(&rules, &settings));
     let again = twice.map(|twice| (twice.text.into_owned(), twice.changes.len()));
     let expected = Ok((once.text.clone().into_owned(), 0));
     assert_eq!(again, expected, "{source:?} under {:?}", written.text);

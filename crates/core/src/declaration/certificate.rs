@@ -10,6 +10,7 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 const CERTIFICATE: &str = "CERTIFICATE";
+const CERTIFICATE_END: &str = "CERTIFICATE-----";
 
 /// Certificates as they were declared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +41,9 @@ impl Certificates {
             let (body, after) = block.split_once(END).ok_or_else(|| {
                 format!("certificate {number}: expected `-----END CERTIFICATE-----`, found none")
             })?;
-            rest = after
-                .strip_prefix(CERTIFICATE)
-                .and_then(|after| after.strip_prefix(DASHES))
-                .ok_or_else(|| {
-                    format!("certificate {number}: expected `-----END CERTIFICATE-----`")
-                })?;
+            rest = after.strip_prefix(CERTIFICATE_END).ok_or_else(|| {
+                format!("certificate {number}: expected `-----END CERTIFICATE-----`")
+            })?;
             not_after.push(expiry(body).map_err(|found| format!("certificate {number}: {found}"))?);
         }
         if not_after.is_empty() {

@@ -12,13 +12,13 @@ use strsim::osa_distance;
 use super::{
     certificate::{Certificates, UnixTime},
     credential::Credential,
-    error::DeclarationError,
     host::HostPattern,
     registry::Registry,
 };
 use crate::{
     diagnostic::{Code, Diagnostic, Severity},
     labels::{JET_SYSTEM, REGISTRY_INFO},
+    lint::sort_findings,
     manifest,
     reference::{is_domain, is_path},
     rule::Target,
@@ -103,6 +103,22 @@ impl From<Position> for FieldPosition {
     }
 }
 
+/// The decoded value of a field.
+#[derive(Clone, Copy)]
+struct GivenField<'a> {
+    key: &'static str,
+    text: &'a str,
+    place: FieldPosition,
+}
+
+impl GivenField<'_> {
+    /// Returns the error that this field is not as `expected`, a text with the found value: no
+    /// user name and no password may be in it.
+    fn refused(&self, expected: &str) -> Diagnostic {
+        unusable(self.place, format!("{}: expected {expected}", self.key))
+    }
+}
+
 /// The decoded fields of a declaration, not yet checked.
 pub(super) struct DeclaredFields {
     names: KeyNames,
@@ -128,9 +144,9 @@ fn warning(code: Code, place: FieldPosition, message: impl Into<String>) -> Diag
 pub(super) fn of_data(
     kind: &str,
     data: &BTreeMap<String, Vec<u8>>,
-) -> Result<DeclaredFields, DeclarationError> {
+) -> Result<DeclaredFields, Diagnostic> {
     if !matches!(kind, "" | OPAQUE) {
-        return Err(wrong_value(Position::START, "type", OPAQUE, kind).into());
+        return Err(wrong_value(Position::START, "type", OPAQUE, kind));
     }
     let mut fields = DeclaredFields::new(KeyNames::Secret, Position::START);
     for (key, value) in data {
@@ -150,18 +166,17 @@ pub(super) fn is_kind(tree: &Tree<'_>, node: NodeId, kind: &str) -> bool {
 }
 
 /// The Secret's fields. Of several documents the one that is a Secret counts.
-pub(super) fn of_secret(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationError> {
+pub(super) fn of_secret(tree: &Tree<'_>) -> Result<DeclaredFields, Diagnostic> {
     let documents = || tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let mut secrets = documents().filter(|id| is_kind(tree, *id, "Secret"));
     let secret = secrets.next().or_else(|| documents().next());
     let Some(secret) = secret else {
-        return Err(
-            unusable(Position::START, "expected the Secret registry-info, found nothing").into()
-        );
+        let message = "expected the Secret registry-info, found nothing";
+        return Err(unusable(Position::START, message));
     };
     if let Some(second) = secrets.next() {
         let place = tree.node(second).place;
-        return Err(unusable(place, "expected one Secret, found a second one").into());
+        return Err(unusable(place, "expected one Secret, found a second one"));
     }
     of_secret_object(tree, secret)
 }
@@ -169,7 +184,7 @@ pub(super) fn of_secret(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationEr
 pub(super) fn of_secret_object(
     tree: &Tree<'_>,
     secret: NodeId,
-) -> Result<DeclaredFields, DeclarationError> {
+) -> Result<DeclaredFields, Diagnostic> {
     let place = tree.node(secret).place;
     refuse_flat(tree, secret, KeyNames::Secret, &[&["stringData"], &["data"]])?;
     expect(tree, secret, &["apiVersion"], "v1")?;
@@ -198,15 +213,15 @@ pub(super) fn of_secret_object(
 }
 
 /// The values' fields, from the block at top level or under `config`.
-pub(super) fn of_values(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationError> {
+pub(super) fn of_values(tree: &Tree<'_>) -> Result<DeclaredFields, Diagnostic> {
     let mut documents = tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let Some(values) = documents.next() else {
         let message = format!("expected values with {BLOCK}, found nothing");
-        return Err(unusable(Position::START, message).into());
+        return Err(unusable(Position::START, message));
     };
     if let Some(second) = documents.next() {
         let place = tree.node(second).place;
-        return Err(unusable(place, "expected one document of values, found a second one").into());
+        return Err(unusable(place, "expected one document of values, found a second one"));
     }
     of_values_object(tree, values)
 }
@@ -214,21 +229,21 @@ pub(super) fn of_values(tree: &Tree<'_>) -> Result<DeclaredFields, DeclarationEr
 pub(super) fn of_values_object(
     tree: &Tree<'_>,
     values: NodeId,
-) -> Result<DeclaredFields, DeclarationError> {
+) -> Result<DeclaredFields, Diagnostic> {
     let place = tree.node(values).place;
     if !matches!(tree.node(tree.resolve(values)).kind, NodeKind::Mapping(_)) {
-        return Err(unusable(place, "expected a mapping with ociImageRegistry").into());
+        return Err(unusable(place, "expected a mapping with ociImageRegistry"));
     }
     refuse_repeated(tree, values)?;
     refuse_flat(tree, values, KeyNames::Values, &BLOCKS)?;
     let mut blocks = BLOCKS.iter().filter_map(|path| at(tree, values, path));
     let Some(block) = blocks.next() else {
         let message = format!("expected {BLOCK} at top level or under config, found neither");
-        return Err(unusable(place, message).into());
+        return Err(unusable(place, message));
     };
     if let Some(second) = blocks.next() {
         let message = format!("expected {BLOCK} once, found it at top level and under config");
-        return Err(unusable(tree.node(second).place, message).into());
+        return Err(unusable(tree.node(second).place, message));
     }
     let place = tree.node(block).place;
     let mut fields = DeclaredFields::new(KeyNames::Values, place);
@@ -237,20 +252,13 @@ pub(super) fn of_values_object(
 }
 
 /// What stands at `path` must be `expected`.
-fn expect(
-    tree: &Tree<'_>,
-    root: NodeId,
-    path: &[&str],
-    expected: &str,
-) -> Result<(), DeclarationError> {
+fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Result<(), Diagnostic> {
     let mut node = root;
     for key in path {
         let Some(next) = tree.get(node, key) else {
             let place = tree.node(node).place;
             let message = format!("expected {}: {expected}, found no such key", path.join("."));
-            return Err(unusable(place, message)
-                .hint("the page fixes kind, metadata and type")
-                .into());
+            return Err(unusable(place, message).hint("the page fixes kind, metadata and type"));
         };
         node = next;
     }
@@ -258,7 +266,7 @@ fn expect(
     if found == expected {
         return Ok(());
     }
-    Err(wrong_value(tree.node(node).place, &path.join("."), expected, found).into())
+    Err(wrong_value(tree.node(node).place, &path.join("."), expected, found))
 }
 
 fn wrong_value(position: Position, path: &str, expected: &str, found: &str) -> Diagnostic {
@@ -279,7 +287,7 @@ fn refuse_flat(
     root: NodeId,
     names: KeyNames,
     blocks: &[&[&str]],
-) -> Result<(), DeclarationError> {
+) -> Result<(), Diagnostic> {
     if blocks.iter().any(|path| at(tree, root, path).is_some()) {
         return Ok(());
     }
@@ -292,19 +300,19 @@ fn refuse_flat(
     let name = tree.scalar(*key).unwrap_or_default();
     let block = blocks[0].join(".");
     let message = format!("expected {name} below {block}, found it at top level");
-    Err(unusable(tree.node(*key).place, message)
-        .hint("copied from the page without its indentation? indent the lines below each `key:` by two spaces")
-        .into())
+    let hint = "copied from the page without its indentation? indent the lines below each `key:` by \
+                two spaces";
+    Err(unusable(tree.node(*key).place, message).hint(hint))
 }
 
-fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), DeclarationError> {
+fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), Diagnostic> {
     let mut seen = std::collections::HashSet::new();
     for (key, _) in tree.entries(mapping) {
         let name = tree.scalar(*key).unwrap_or_default();
         if !seen.insert(name) {
             let place = tree.node(*key).place;
             let name = shown(name);
-            return Err(unusable(place, format!("expected {name} once, found it again")).into());
+            return Err(unusable(place, format!("expected {name} once, found it again")));
         }
     }
     Ok(())
@@ -363,16 +371,10 @@ impl DeclaredFields {
     }
 
     /// Takes every field of a block; `decode`: its values are base64.
-    fn take(
-        &mut self,
-        tree: &Tree<'_>,
-        block: NodeId,
-        decode: bool,
-    ) -> Result<(), DeclarationError> {
+    fn take(&mut self, tree: &Tree<'_>, block: NodeId, decode: bool) -> Result<(), Diagnostic> {
         if !matches!(tree.node(tree.resolve(block)).kind, NodeKind::Mapping(_)) {
-            return Err(
-                unusable(tree.node(block).place, "expected a mapping of the page's keys").into()
-            );
+            let place = tree.node(block).place;
+            return Err(unusable(place, "expected a mapping of the page's keys"));
         }
         refuse_repeated(tree, block)?;
         self.place = tree.node(block).place.into();
@@ -384,22 +386,14 @@ impl DeclaredFields {
             };
             let place = tree.node(value).place.into();
             let Some(text) = tree.scalar(value) else {
-                return Err(unusable(
-                    place,
-                    format!("{name}: expected a text, found a collection"),
-                )
-                .into());
+                let message = format!("{name}: expected a text, found a collection");
+                return Err(unusable(place, message));
             };
             if self.names == KeyNames::Secret && !is_string(tree, value) {
-                return Err(unusable(
-                    place,
-                    format!(
-                        "{name}: expected a string, found a number or a boolean, which \
-                             Kubernetes refuses"
-                    ),
-                )
-                .hint("put it in quotes")
-                .into());
+                let message = format!(
+                    "{name}: expected a string, found a number or a boolean, which Kubernetes refuses"
+                );
+                return Err(unusable(place, message).hint("put it in quotes"));
             }
             // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
             let text = if tree.is_null(value) { "" } else { text };
@@ -415,13 +409,12 @@ impl DeclaredFields {
         name: &str,
         text: String,
         place: FieldPosition,
-    ) -> Result<(), DeclarationError> {
+    ) -> Result<(), Diagnostic> {
         if text.trim_start().starts_with(PLACEHOLDER) {
             let message =
                 format!("{name}: expected a value, found the page's placeholder {PLACEHOLDER}…");
-            return Err(unusable(place, message)
-                .hint("put in what your registry uses, or leave an optional key empty")
-                .into());
+            let hint = "put in what your registry uses, or leave an optional key empty";
+            return Err(unusable(place, message).hint(hint));
         }
         self.given.insert(field, (text, place));
         Ok(())
@@ -432,59 +425,53 @@ impl DeclaredFields {
         self.names.key(Field::Mirrors).unwrap_or_default()
     }
 
-    fn required(&self, field: Field) -> Result<(&str, FieldPosition), DeclarationError> {
-        let found = self.given.get(&field).map(|(text, place)| (text.as_str(), *place));
+    fn get(&self, field: Field) -> Option<GivenField<'_>> {
+        let key = self.names.key(field)?;
+        self.given.get(&field).map(|(text, place)| GivenField { key, text, place: *place })
+    }
+
+    fn required(&self, field: Field) -> Result<GivenField<'_>, Diagnostic> {
+        let found = self.get(field);
         // A base path may be the registry's root; nothing else can be empty.
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
-        found.filter(|(text, _)| may_be_empty || !text.trim().is_empty()).ok_or_else(|| {
+        found.filter(|found| may_be_empty || !found.text.trim().is_empty()).ok_or_else(|| {
             let key = self.names.key(field).unwrap_or_default();
             let (place, found) = match (found, self.mistyped.get(&field)) {
-                (Some((_, place)), _) => (place, "an empty value"),
+                (Some(found), _) => (found.place, "an empty value"),
                 (None, Some((found, place))) => (*place, found.as_str()),
                 (None, None) => (self.place, "no such key"),
             };
-            unusable(place, format!("expected {key}, which is required, found {found}")).into()
+            unusable(place, format!("expected {key}, which is required, found {found}"))
         })
     }
 
-    /// Judges the fields: the registry, and the text of the rules.
+    /// Checks the fields: the registry, the text of the rules, and the findings.
     pub(super) fn registry(
         mut self,
         now: UnixTime,
-        findings: &mut Vec<Diagnostic>,
-    ) -> Result<(Registry, String), DeclarationError> {
-        findings.append(&mut self.findings);
+    ) -> Result<(Registry, String, Vec<Diagnostic>), Diagnostic> {
+        let mut findings = std::mem::take(&mut self.findings);
         for (field, ..) in TABLE.iter().filter(|row| row.3 && self.names.key(row.0).is_some()) {
             self.required(*field)?;
         }
-        let (domain, plain_http) = domain(self.required(Field::Domain)?, self.names)?;
-        let insecure = boolean(self.required(Field::Insecure)?, self.names)?;
-        let base_path = match self.given.get(&Field::BasePath) {
-            Some((text, place)) => base_path((text, *place), self.names)?,
-            None => String::new(),
-        };
-        let text = |field| self.given.get(&field).map_or("", |(text, _)| text.as_str());
-        let ca = match self.given.get(&Field::CaCert) {
-            Some((pem, place)) if !pem.trim().is_empty() => {
-                let key = self.names.key(Field::CaCert).unwrap_or_default();
+        let (domain, plain_http) = domain(self.required(Field::Domain)?)?;
+        let insecure = boolean(self.required(Field::Insecure)?)?;
+        let base_path = self.get(Field::BasePath).map(base_path).transpose()?.unwrap_or_default();
+        let text = |field| self.get(field).map_or("", |given| given.text);
+        let ca = match self.get(Field::CaCert).filter(|given| !given.text.trim().is_empty()) {
+            Some(given @ GivenField { key, text: pem, place }) => {
                 let ca = Certificates::parse(pem)
-                    .map_err(|error| unusable(*place, format!("{key}: {error}")))?;
-                check_ca(&ca, key, *place, now, insecure, findings);
+                    .map_err(|error| unusable(place, format!("{key}: {error}")))?;
+                check_ca(&ca, given, now, insecure, &mut findings);
                 ca
             }
-            _ => Certificates::default(),
+            None => Certificates::default(),
         };
-        let hosts = match self.given.get(&Field::Hosts) {
-            Some((text, place)) => hosts((text, *place), self.names)?,
-            None => Vec::new(),
-        };
-        let password = match self.given.get(&Field::Password) {
-            Some((text, place)) => password((text, *place), self.names, findings),
-            None => "",
-        };
+        let hosts = self.get(Field::Hosts).map(hosts).transpose()?.unwrap_or_default();
+        let password = self.get(Field::Password).map_or("", |it| password(it, &mut findings));
         let registry = Registry {
             domain,
-            name: self.given.get(&Field::Name).map(|(name, _)| name.clone()),
+            name: self.get(Field::Name).map(|given| given.text.to_owned()),
             hosts,
             base_path,
             username: Credential::new(text(Field::Username).trim().to_owned()),
@@ -494,12 +481,12 @@ impl DeclaredFields {
             ca,
         };
         let mirrors = text(Field::Mirrors).to_owned();
-        findings.sort_by_key(|finding| finding.place);
-        Ok((registry, mirrors))
+        sort_findings(&mut findings, |finding| (finding.place, None));
+        Ok((registry, mirrors, findings))
     }
 }
 
-fn decoded(name: &str, text: &str, place: FieldPosition) -> Result<String, DeclarationError> {
+fn decoded(name: &str, text: &str, place: FieldPosition) -> Result<String, Diagnostic> {
     let encoded: String = text.split_whitespace().collect();
     let bytes = base64::decode(encoded).ok_or_else(|| {
         unusable(place, format!("{name}: expected base64, found something else"))
@@ -508,22 +495,17 @@ fn decoded(name: &str, text: &str, place: FieldPosition) -> Result<String, Decla
     in_utf8(name, bytes, place)
 }
 
-fn in_utf8(name: &str, bytes: Vec<u8>, place: FieldPosition) -> Result<String, DeclarationError> {
-    String::from_utf8(bytes).map_err(|_| {
-        unusable(place, format!("{name}: expected text in UTF-8, found other bytes")).into()
-    })
+fn in_utf8(name: &str, bytes: Vec<u8>, place: FieldPosition) -> Result<String, Diagnostic> {
+    String::from_utf8(bytes)
+        .map_err(|_| unusable(place, format!("{name}: expected text in UTF-8, found other bytes")))
 }
 
 /// Returns the password without line breaks at its end, and warns of them: `echo` adds one
 /// to what is piped into `base64`, and no registry's password ends in one.
-fn password<'t>(
-    (text, place): (&'t str, FieldPosition),
-    names: KeyNames,
-    findings: &mut Vec<Diagnostic>,
-) -> &'t str {
+fn password<'t>(given: GivenField<'t>, findings: &mut Vec<Diagnostic>) -> &'t str {
+    let GivenField { key, text, place } = given;
     let password = text.trim_end_matches(['\r', '\n']);
     if password.len() < text.len() {
-        let key = names.key(Field::Password).unwrap_or_default();
         let message = format!("{key} ends in a line break, which is left out");
         let hint = "encode it without one: printf %s PASSWORD | base64";
         findings.push(warning(Code::TrailingNewline, place, message).hint(hint));
@@ -532,34 +514,20 @@ fn password<'t>(
 }
 
 /// Returns the hosts besides DOMAIN that the credential is declared for.
-fn hosts(
-    (text, place): (&str, FieldPosition),
-    names: KeyNames,
-) -> Result<Vec<HostPattern>, DeclarationError> {
-    let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
-    let mut hosts = Vec::new();
-    for (index, item) in items.enumerate() {
-        let Some(pattern) = HostPattern::parse(item) else {
-            // The item is not repeated: it may hold a user name and a password.
-            let key = names.key(Field::Hosts).unwrap_or_default();
-            let number = index + 1;
-            let message = format!("{key}: expected hosts, found something else as item {number}");
-            let hint = "like nexus.example.org:5001,*.registry.example.org: hosts of the declared \
-                        registry, with commas between them";
-            return Err(unusable(place, message).hint(hint).into());
-        };
-        hosts.push(pattern);
-    }
-    Ok(hosts)
+fn hosts(given: GivenField<'_>) -> Result<Vec<HostPattern>, Diagnostic> {
+    let items = given.text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+    let host = |(number, item)| {
+        let hint = "like nexus.example.org:5001,*.registry.example.org: hosts of the declared \
+                    registry, with commas between them";
+        let message = || format!("hosts, found something else as item {number}");
+        HostPattern::parse(item).ok_or_else(|| given.refused(&message()).hint(hint))
+    };
+    (1..).zip(items).map(host).collect()
 }
 
 /// Returns the host, and true if `http://` stands before it.
-fn domain(
-    (text, place): (&str, FieldPosition),
-    names: KeyNames,
-) -> Result<(String, bool), DeclarationError> {
-    let key = names.key(Field::Domain).unwrap_or_default();
-    let text = text.trim();
+fn domain(given: GivenField<'_>) -> Result<(String, bool), Diagnostic> {
+    let text = given.text.trim();
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
     let host = host.trim_end_matches('/');
     if is_domain(host) {
@@ -568,85 +536,64 @@ fn domain(
         let domain = domain.map_or_else(|_| host.to_owned(), |t| t.domain().to_owned());
         return Ok((domain, scheme.eq_ignore_ascii_case("http")));
     }
-    // The text is not repeated: `user:password@host` is what people try here.
+    // Some administrators write `user:password@host` here.
     let found = match host {
         host if host.contains('@') => "something with `@`",
         host if host.contains('/') => "a path behind it",
         _ => "something else",
     };
-    let message = format!("{key}: expected a host or host:port, found {found}");
-    let hint = "user name, password and path have keys of their own";
-    Err(unusable(place, message).hint(hint).into())
+    let refused = given.refused(&format!("a host or host:port, found {found}"));
+    Err(refused.hint("user name, password and path have keys of their own"))
 }
 
 /// Empty where the images lie at the registry's root.
-fn base_path(
-    (text, place): (&str, FieldPosition),
-    names: KeyNames,
-) -> Result<String, DeclarationError> {
-    let path = text.trim().trim_matches('/');
+fn base_path(given: GivenField<'_>) -> Result<String, Diagnostic> {
+    let path = given.text.trim().trim_matches('/');
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
     }
-    // The text is not repeated: with a quote that is left out, the next key's value is in it.
-    let key = names.key(Field::BasePath).unwrap_or_default();
-    let message = format!("{key}: expected a path in the registry, found something else");
+    // Where a closing quote is left out, the value of the next key is in this one.
     let hint = "like airgap-images: lowercase letters and digits, with . _ - or / between them";
-    Err(unusable(place, message).hint(hint).into())
+    Err(given.refused("a path in the registry, found something else").hint(hint))
 }
 
 /// Go's `strconv.ParseBool`, less its one-letter forms.
-fn boolean(
-    (text, place): (&str, FieldPosition),
-    names: KeyNames,
-) -> Result<bool, DeclarationError> {
-    match text.trim().to_ascii_lowercase().as_str() {
+fn boolean(given: GivenField<'_>) -> Result<bool, Diagnostic> {
+    match given.text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => {
-            let key = names.key(Field::Insecure).unwrap_or_default();
-            Err(unusable(place, format!("{key}: expected true or false, found something else"))
-                .into())
-        }
+        _ => Err(given.refused("true or false, found something else")),
     }
 }
 
 fn check_ca(
     ca: &Certificates,
-    key: &str,
-    place: FieldPosition,
+    GivenField { key, place, .. }: GivenField<'_>,
     now: UnixTime,
     insecure: bool,
     findings: &mut Vec<Diagnostic>,
 ) {
-    let expired: Vec<usize> = ca
-        .not_after()
-        .iter()
-        .enumerate()
-        .filter(|(_, end)| **end < now)
-        .map(|(n, _)| n + 1)
-        .collect();
+    let ends = ca.not_after();
+    let is_expired = |(_, end): &(usize, &UnixTime)| **end < now;
+    let expired = (1..).zip(ends).filter(is_expired).map(|(number, _)| number.to_string());
+    let expired: Vec<String> = expired.collect();
     if !expired.is_empty() {
-        let numbers = expired.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "{key}: expected certificates that are still valid, found {} of {} expired (number {numbers})",
+            "{key}: expected certificates that are still valid, found {} of {} expired (number {})",
             expired.len(),
-            ca.not_after().len()
+            ends.len(),
+            expired.join(", ")
         );
         // While one of them is valid the registry can still be trusted by it.
-        let all = expired.len() == ca.not_after().len();
+        let all = expired.len() == ends.len();
         let severity = if all { Severity::Error } else { Severity::Warning };
         let finding = Diagnostic::new(severity, Code::ExpiredCa, place.position, message);
         findings.push(finding.within(place.key).hint("put in the authority's current certificate"));
     }
     if insecure {
-        findings.push(
-            warning(
-                Code::InsecureWithCa,
-                place,
-                format!("{key} is given, and certificates are not verified: it has no effect"),
-            )
-            .hint("set INSECURE (insecureSkipVerify) to false"),
-        );
+        let message =
+            format!("{key} is given, and certificates are not verified: it has no effect");
+        let finding = warning(Code::InsecureWithCa, place, message);
+        findings.push(finding.hint("set INSECURE (insecureSkipVerify) to false"));
     }
 }

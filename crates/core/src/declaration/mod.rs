@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     diagnostic::{Code, Diagnostic, Severity},
-    lint::Linter,
+    lint::{Linter, sort_findings},
     mirror::{Capabilities, Fallback, MirrorTable},
     rule::{ImageSwap, MapForm, RuleSet, parse, redact::line_may_hold_secret},
 };
@@ -63,26 +63,18 @@ impl Declaration {
         text: &str,
         now: UnixTime,
     ) -> Result<Self, DeclarationError> {
-        match source {
-            DeclarationSource::RegistryInfo | DeclarationSource::Values => {
-                let tree = Tree::parse(text).map_err(|error| {
-                    let message = format!("expected YAML, found none: {}", error.message);
-                    Diagnostic::error(Code::Unusable, error.place, message)
-                })?;
-                let fields = if source == DeclarationSource::Values {
-                    fields::of_values(&tree)
-                } else {
-                    fields::of_secret(&tree)
-                };
-                Self::from_fields(fields?, now)
-            }
-            DeclarationSource::Map => {
-                Ok(Self::new(None, None, MapForm::Lines, text.to_owned(), Vec::new()))
-            }
-            DeclarationSource::Mirrors => {
-                Ok(Self::new(None, None, MapForm::List, text.to_owned(), Vec::new()))
-            }
-        }
+        let rules = |form| Ok(Self::new(None, None, form, text.to_owned(), Vec::new()));
+        let fields = match source {
+            DeclarationSource::RegistryInfo => fields::of_secret,
+            DeclarationSource::Values => fields::of_values,
+            DeclarationSource::Map => return rules(MapForm::Lines),
+            DeclarationSource::Mirrors => return rules(MapForm::List),
+        };
+        let tree = Tree::parse(text).map_err(|error| {
+            let message = format!("expected YAML, found none: {}", error.message);
+            Diagnostic::error(Code::Unusable, error.place, message)
+        })?;
+        Self::from_fields(fields(&tree)?, now)
     }
 
     /// Reads the object `node`, whatever it is that declares: the Secret, an
@@ -131,8 +123,7 @@ impl Declaration {
 
     fn from_fields(fields: DeclaredFields, now: UnixTime) -> Result<Self, DeclarationError> {
         let key = fields.mirrors_key();
-        let mut findings = Vec::new();
-        let (registry, text) = fields.registry(now, &mut findings)?;
+        let (registry, text, findings) = fields.registry(now)?;
         let mut this = Self::new(Some(registry), Some(key), MapForm::List, text, findings);
         if let Some(registry) = &mut this.registry {
             let mirrors = &this.mirrors;
@@ -184,7 +175,7 @@ impl Declaration {
         let is_of_rules = |finding: &&Diagnostic| finding.code == Code::UnreadableLine;
         let (rules, other): (Vec<_>, Vec<_>) = self.read.iter().partition(is_of_rules);
         let mut about_rules: Vec<Diagnostic> = rules.into_iter().cloned().chain(checked).collect();
-        about_rules.sort_by_key(|finding| finding.place);
+        sort_findings(&mut about_rules, |finding| (finding.place, None));
         other.into_iter().cloned().chain(about_rules).collect()
     }
 
@@ -234,15 +225,12 @@ impl Declaration {
     /// What there is to say about it where imageswap-webhook reads the rules.
     pub fn imageswap_findings(&self) -> Vec<Diagnostic> {
         let mut findings = self.findings.clone();
-        if self.form == MapForm::Lines && !self.imageswap().swaps_anything() {
-            let known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
+        let is_known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
+        if self.form == MapForm::Lines && !is_known && !self.imageswap().swaps_anything() {
             let message = "expected a line `default::`, found none: imageswap then asks no prefix \
                            rule, and no image is changed";
-            let finding = Diagnostic::warning(Code::SilentNoOp, Position::START, message)
-                .hint("add `default::`, which leaves everything else alone");
-            if !known {
-                findings.insert(0, finding);
-            }
+            let finding = Diagnostic::warning(Code::SilentNoOp, Position::START, message);
+            findings.insert(0, finding.hint("add `default::`, which leaves everything else alone"));
         }
         findings
     }

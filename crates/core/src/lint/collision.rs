@@ -59,7 +59,7 @@ fn push(list: &mut Vec<usize>, index: usize) {
 
 fn image<'a>(checked: &Linter<'a>, id: RuleId, rule: &'a Rule) -> Option<TargetImage<'a>> {
     let target = checked.rules.target(id)?;
-    let key = RuleSource::parse(rule.key()).filter(|_| rule.kind == RuleKind::Prefix);
+    let key = rule.prefix();
     let below = match (rule.kind, target.joins_name(), &key) {
         (RuleKind::Prefix, true, Some(key)) => {
             // The whole name is joined: what is below the key stays below it.

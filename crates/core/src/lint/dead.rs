@@ -7,7 +7,7 @@ use super::linter::Linter;
 use crate::{
     diagnostic::{Code, Diagnostic},
     reference::{DOCKER_DOMAIN, Reference},
-    rule::{Pattern, Reason, Rule, RuleId, RuleKind, RuleSource},
+    rule::{Pattern, Reason, Rule, RuleId, RuleKind, Target},
 };
 
 pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
@@ -19,24 +19,17 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
             findings.push(Diagnostic::warning(Code::DeadRule, rule.place, why).hint(hint));
             continue;
         }
-        if checked
-            .rules
-            .target(id)
-            .is_some_and(|target| rule.kind != RuleKind::Exact && target.can_never_be_valid())
-        {
-            let message = format!(
-                "nothing below {} is a valid reference: every swap is left undone",
-                rule.target
-            );
-            findings.push(
-                Diagnostic::warning(Code::DeadRule, rule.target_place, message)
-                    .hint("repository paths have lowercase letters, digits and single separators"),
-            );
+        let target = checked.rules.target(id).filter(|_| rule.kind != RuleKind::Exact);
+        if target.is_some_and(Target::can_never_be_valid) {
+            let target = &rule.target;
+            let message =
+                format!("nothing below {target} is a valid reference: every swap is left undone");
+            let hint = "repository paths have lowercase letters, digits and single separators";
+            let finding = Diagnostic::warning(Code::DeadRule, rule.target_place, message);
+            findings.push(finding.hint(hint));
             continue;
         }
-        if let Some(spelling) = spelling(checked, rule) {
-            findings.push(spelling);
-        }
+        findings.extend(spelling(checked, rule));
         let key = normalised(rule);
         let earlier = *seen.entry((rule.kind, key.clone())).or_insert(id);
         if earlier != id {
@@ -57,9 +50,9 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
                 "{} is already mirrored by line {}, column {}: this rule is never asked",
                 rule.source, by.place.line, by.place.column
             );
-            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, message).hint(
-                "what lies below a target is left alone, so that swapping twice is swapping once",
-            ));
+            let hint =
+                "what lies below a target is left alone, so that swapping twice is swapping once";
+            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, message).hint(hint));
             continue;
         }
         if let Some(pattern) = open.iter().find(|pattern| pattern.covers(id, rule, &key)) {
@@ -75,7 +68,7 @@ const PROBE: &str = "image-swap-probe";
 fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
     let key = rule.key();
     match rule.kind {
-        RuleKind::Prefix if RuleSource::parse(key).is_none() => {
+        RuleKind::Prefix if rule.prefix().is_none() => {
             let hint = if key == "*" {
                 "`*` is no wildcard: write default:: for everything else"
             } else if key.contains(['*', '?']) {
@@ -102,28 +95,20 @@ fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
 }
 
 /// Names under which Docker Hub answers, and which nearly no image has.
-const HUB: [&str; 8] = [
-    "registry-1.docker.io",
-    "registry.docker.io",
-    "registry.hub.docker.com",
-    "hub.docker.com",
-    "index.docker.com",
-    "docker.com",
-    "www.docker.com",
-    "www.docker.io",
-];
+const HUB: &str = "registry-1.docker.io registry.docker.io registry.hub.docker.com hub.docker.com \
+                   index.docker.com docker.com www.docker.com www.docker.io";
 
 /// Returns a warning for a source that is the name of a registry in another spelling than
 /// that of images.
 fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
-    let key = (rule.kind == RuleKind::Prefix).then(|| RuleSource::parse(rule.key()))??;
+    let key = rule.prefix()?;
     let written = rule.key().split('/').next().unwrap_or_default();
     let warn = |message: String, hint: String| {
         Some(Diagnostic::warning(Code::SourceSpelling, rule.place, message).hint(hint))
     };
     // A rule for Docker Hub beside it shows that both names are meant.
     let has_hub = || checked.each().any(|(_, rule)| rule.source == DOCKER_DOMAIN);
-    if HUB.contains(&key.domain()) && !has_hub() {
+    if HUB.split(' ').any(|host| host == key.domain()) && !has_hub() {
         let message = format!(
             "images of Docker Hub have the host {DOCKER_DOMAIN}, found {written}: the rule \
              matches only images in which {written} is written"
@@ -135,10 +120,9 @@ fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
         return warn(message, format!("write {DOCKER_DOMAIN}/library"));
     }
     if written.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let message = format!(
-            "hosts are in lower case, found {written}: the rule is one for {}",
-            key.domain()
-        );
+        let domain = key.domain();
+        let message =
+            format!("hosts are in lower case, found {written}: the rule is one for {domain}");
         return warn(message, format!("write {}", key.as_str()));
     }
     None
@@ -146,13 +130,7 @@ fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
 
 /// The key under which a repetition is found.
 fn normalised(rule: &Rule) -> String {
-    let key = rule.key();
-    match rule.kind {
-        RuleKind::Prefix => {
-            RuleSource::parse(key).map_or_else(|| key.to_owned(), |key| key.as_str().to_owned())
-        }
-        _ => key.to_owned(),
-    }
+    rule.prefix().map_or_else(|| rule.key().to_owned(), |key| key.as_str().to_owned())
 }
 
 fn shadowed(checked: &Linter<'_>, rule: &Rule, by: RuleId) -> Diagnostic {
@@ -214,7 +192,7 @@ fn open_patterns(checked: &Linter<'_>) -> Vec<OpenPattern> {
         .filter(|(_, rule)| Pattern::new(rule.key()).is_open_prefix())
         .map(|(rule, r)| OpenPattern { rule, beginning: Pattern::new(r.key()).literal_prefix() })
         .collect();
-    open.sort_by_key(|open| (open.beginning.len(), open.rule));
+    open.sort_unstable_by_key(|open| (open.beginning.len(), open.rule));
     open.truncate(MOST);
     open
 }

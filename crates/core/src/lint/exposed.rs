@@ -3,7 +3,7 @@
 //! A map cuts a target at `#`, and an item of a list at a comma: the rest of a URL with a
 //! credential may lack the `@` that would identify it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 
 use image_swap_text::redact::{has_userinfo, may_hold_secret, userinfo};
 
@@ -16,9 +16,9 @@ use crate::{
 /// The rules whose target may hold a credential, and the texts that messages must not repeat.
 #[derive(Debug, Default)]
 pub(super) struct Exposed {
-    rules: BTreeSet<RuleId>,
-    /// The rules whose source holds one.
-    sources: BTreeSet<RuleId>,
+    rules: HashSet<RuleId>,
+    /// The rules whose source holds one, in order.
+    pub(super) sources: Vec<RuleId>,
     /// Longer texts first: a text may contain another one.
     secrets: Vec<String>,
 }
@@ -30,46 +30,44 @@ impl Exposed {
     /// Finds them among the rules of `checked`.
     pub(super) fn find(checked: &Linter<'_>) -> Self {
         let mut this = Self::default();
-        let mut secrets: BTreeSet<String> = BTreeSet::new();
         let rules = checked.rules.rules();
-        let cut = cut_targets(checked);
+        let lines: Vec<&str> = checked.text.split('\n').collect();
         for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != RuleKind::Noswap) {
-            let hides_target = may_hold_secret(&rule.target) || cut.contains(&id);
+            // A comment is behind the last rule of its line.
+            let line = rule.place.line;
+            let is_last = rules.get(id + 1).is_none_or(|next| next.place.line != line);
+            let is_cut = is_last && lines.get(line - 1).is_some_and(|line| is_cut(rule, line));
+            let hides_target = may_hold_secret(&rule.target) || is_cut;
             let is_url = rule.source.contains("://") && may_hold_secret(&rule.source);
-            if is_url || has_userinfo(&rule.source) {
-                this.sources.insert(id);
+            let has_credential = is_url || has_userinfo(&rule.source);
+            if has_credential {
+                this.sources.push(id);
             }
             let is_rest =
                 hides_target && rule.kind == RuleKind::Prefix && !is_registry_like(rule.key());
-            let hides_source = is_rest || this.sources.contains(&id);
             if hides_target {
                 this.rules.insert(id);
-                add_target(&rule.target, &mut secrets);
+                add_target(&rule.target, &mut this.secrets);
             }
-            if hides_source {
-                add(&rule.source, &mut secrets);
+            if is_rest || has_credential {
+                add(&rule.source, &mut this.secrets);
                 // A password with a comma and `::` has begun in the item before.
                 let before =
                     id.checked_sub(1).filter(|it| rules[*it].place.line == rule.place.line);
                 if let Some(before) = before.filter(|_| hides_target) {
                     this.rules.insert(before);
-                    add_target(&rules[before].target, &mut secrets);
+                    add_target(&rules[before].target, &mut this.secrets);
                 }
             }
         }
-        this.secrets = secrets.into_iter().collect();
-        this.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        this.secrets.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        this.secrets.dedup();
         this
     }
 
     /// Returns true if the rule's target may hold a credential.
     pub(super) fn has(&self, rule: RuleId) -> bool {
         self.rules.contains(&rule)
-    }
-
-    /// Returns the rules whose source may hold a credential.
-    pub(super) fn sources(&self) -> impl Iterator<Item = RuleId> {
-        self.sources.iter().copied()
     }
 
     /// Replaces every text of these rules in `message`.
@@ -99,41 +97,24 @@ pub(super) fn valid_target(rule: &Rule) -> Diagnostic {
     Diagnostic::error(Code::InvalidTarget, rule.target_place, message)
 }
 
-/// Returns the rules whose target ends in a `:` part directly before a comment with an `@`.
-fn cut_targets(checked: &Linter<'_>) -> BTreeSet<RuleId> {
-    let mut cut = BTreeMap::new();
-    for (index, line) in checked.text.split('\n').enumerate() {
-        let Some((code, comment)) = line.split_once('#') else { continue };
-        if comment.contains('@') && !code.ends_with(char::is_whitespace) {
-            cut.insert(index + 1, None);
-        }
-    }
-    if cut.is_empty() {
-        return BTreeSet::new();
-    }
-    // The comment is behind the last rule of its line.
-    for (id, rule) in checked.each() {
-        if let Some(last) = cut.get_mut(&rule.place.line) {
-            *last = Some(id);
-        }
-    }
-    let has_colon = |id: &RuleId| {
-        let target = &checked.rule(*id).target;
-        let rest = target.split_once("://").map_or(target.as_str(), |(_, rest)| rest);
-        let host = rest.split('/').next().unwrap_or_default();
-        host.rsplit(']').next().unwrap_or_default().contains(':') || !host.contains('.')
-    };
-    cut.into_values().flatten().filter(has_colon).collect()
+/// Returns true if the target of `rule`, the last one of `line`, ends in a `:` part directly before
+/// a comment with an `@`.
+fn is_cut(rule: &Rule, line: &str) -> bool {
+    let Some((code, comment)) = line.split_once('#') else { return false };
+    let target = &rule.target;
+    let rest = target.split_once("://").map_or(target.as_str(), |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    let has_colon = host.rsplit(']').next().unwrap_or_default().contains(':');
+    comment.contains('@')
+        && !code.ends_with(char::is_whitespace)
+        && (has_colon || !host.contains('.'))
 }
 
 /// Adds a target in every form in which messages quote it.
-fn add_target(target: &str, secrets: &mut BTreeSet<String>) {
-    add(target, secrets);
-    if let Some((_, rest)) = target.split_once("://") {
-        add(rest, secrets);
-    }
-    if let Some(found) = userinfo(target) {
-        add(found, secrets);
+fn add_target(target: &str, secrets: &mut Vec<String>) {
+    let rest = target.split_once("://").map(|(_, rest)| rest);
+    for text in [Some(target), rest, userinfo(target)].into_iter().flatten() {
+        add(text, secrets);
     }
     if let Ok(target) = Target::parse(target).or_else(|_| Target::of_exact(target)) {
         add(target.as_str(), secrets);
@@ -141,11 +122,11 @@ fn add_target(target: &str, secrets: &mut BTreeSet<String>) {
     }
 }
 
-fn add(text: &str, secrets: &mut BTreeSet<String>) {
+fn add(text: &str, secrets: &mut Vec<String>) {
     if text.len() >= SHORTEST {
-        secrets.insert(text.to_owned());
-        secrets.insert(text.escape_debug().to_string());
+        secrets.push(text.to_owned());
+        secrets.push(text.escape_debug().to_string());
         // Some messages name the host that is meant.
-        secrets.insert(text.to_ascii_lowercase());
+        secrets.push(text.to_ascii_lowercase());
     }
 }

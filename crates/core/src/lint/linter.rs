@@ -3,7 +3,7 @@
 use crate::{
     declaration::registry::Registry,
     mirror::MirrorTable,
-    rule::{Rule, RuleId, RuleSet},
+    rule::{Rule, RuleId, RuleSet, Target},
 };
 
 /// The rules of a declaration, with their text and the declared registry.
@@ -24,6 +24,12 @@ pub struct Linter<'a> {
 impl<'a> Linter<'a> {
     pub(super) fn each(&self) -> impl Iterator<Item = (RuleId, &'a Rule)> + use<'a> {
         self.rules.rules().iter().enumerate()
+    }
+
+    /// Returns each rule that has a target, and the target.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (&'a Rule, &'a Target)> + use<'a> {
+        let rules = self.rules;
+        self.each().filter_map(|(id, rule)| Some((rule, rules.target(id)?)))
     }
 
     pub(super) fn rule(&self, id: RuleId) -> &'a Rule {

@@ -20,8 +20,16 @@ pub use self::linter::Linter;
 use crate::{
     diagnostic::{Code, Diagnostic},
     mirror::{Capabilities, Fallback, HOSTS_TOML},
-    rule::{Rule, RuleId, RuleKind, RuleSource, TargetError, is_below},
+    rule::{Rule, RuleKind, RuleSource, TargetError, is_below},
 };
+
+/// The order of findings: by position, and then by kind if that counts.
+type FindingOrder = fn(&Diagnostic) -> (Position, Option<Code>);
+
+/// Sorts `findings`; those of equal `order` keep theirs.
+pub(crate) fn sort_findings(findings: &mut [Diagnostic], order: FindingOrder) {
+    findings.sort_by_key(order);
+}
 
 impl Linter<'_> {
     /// Every finding about the rules, in the order of the text.
@@ -38,8 +46,7 @@ impl Linter<'_> {
         self.chains(&mut findings);
         dead::find(self, &mut findings);
         collision::find(self, &mut findings);
-        self.outside_domain(&mut findings);
-        self.credential_over_http(&mut findings);
+        self.credentials(&mut findings);
         self.scheme_differs(&mut findings);
         self.inexpressible(words, fallback, &mut findings);
         self.silent_no_op(&mut findings);
@@ -54,35 +61,33 @@ impl Linter<'_> {
                 finding.message = shown;
             }
         }
-        findings.sort_by_key(|finding| (finding.place, finding.code));
+        sort_findings(&mut findings, |finding| (finding.place, Some(finding.code)));
         findings
     }
 
     fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Diagnostic>) {
         const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
-        for id in exposed.sources() {
+        for id in &exposed.sources {
             let found = "expected a source, found what may hold a user name and a password";
-            let place = self.rule(id).place;
+            let place = self.rule(*id).place;
             findings.push(Diagnostic::error(Code::InvalidTarget, place, found).hint(USERINFO));
         }
         for (id, rule) in self.each().filter(|(_, rule)| !rule.exempts()) {
             let error = rule.parse_target().and_then(Result::err);
-            let is_exposed = exposed.has(id);
             let Some(error) = error else {
-                if is_exposed {
+                if exposed.has(id) {
                     findings.push(exposed::valid_target(rule).hint(USERINFO));
                 }
                 continue;
             };
             // A target that may hold a password is not repeated, not even in part.
-            if is_exposed {
-                let found = format!("{error}, found what may hold a user name and a password");
-                let finding = Diagnostic::error(Code::InvalidTarget, rule.target_place, found);
-                findings.push(finding.hint(USERINFO));
-                continue;
-            }
-            let found = format!("{error}, found {:?}", rule.target);
+            let found = if exposed.has(id) {
+                format!("{error}, found what may hold a user name and a password")
+            } else {
+                format!("{error}, found {:?}", rule.target)
+            };
             let hint = match error {
+                _ if exposed.has(id) => USERINFO,
                 TargetError::NoRegistry if has_other_scheme(&rule.target) => {
                     "leave out the scheme: images are pulled by HTTPS, and by HTTP with http://"
                 }
@@ -94,8 +99,8 @@ impl Linter<'_> {
                     "for a single tag or digest write [EXACT] before the source"
                 }
             };
-            findings
-                .push(Diagnostic::error(Code::InvalidTarget, rule.target_place, found).hint(hint));
+            let finding = Diagnostic::error(Code::InvalidTarget, rule.target_place, found);
+            findings.push(finding.hint(hint));
         }
     }
 
@@ -103,85 +108,66 @@ impl Linter<'_> {
     fn chains(&self, findings: &mut Vec<Diagnostic>) {
         // For each domain with a rule that leads elsewhere: the paths of its keys.
         let mut sources: HashMap<String, Vec<RuleSource>> = HashMap::new();
-        for (id, rule) in self.each().filter(|(_, rule)| rule.kind == RuleKind::Prefix) {
-            if let (Some(key), Some(_)) = (RuleSource::parse(rule.key()), self.rules.target(id)) {
-                sources.entry(key.domain().to_owned()).or_default().push(key);
-            }
+        for key in self.targets().filter_map(|(rule, _)| rule.prefix()) {
+            sources.entry(key.domain().to_owned()).or_default().push(key);
         }
         for keys in sources.values_mut() {
-            // One key is enough to make a chain: the shallowest speaks for the others.
-            keys.sort_by_key(|key| key.path().len());
-            if keys.first().is_some_and(|key| key.path().is_empty()) {
-                keys.truncate(1);
+            // One key is enough to make a chain: that of the whole host is the shortest.
+            if let Some(whole) = keys.iter().position(|key| key.path().is_empty()) {
+                *keys = vec![keys.swap_remove(whole)];
             }
         }
-        for (id, rule) in self.each() {
-            let Some(target) = self.rules.target(id) else { continue };
+        for (rule, target) in self.targets() {
             // Keys are in lower case.
-            let domain = target.domain().to_ascii_lowercase();
-            let of_domain = sources.get(&domain);
+            let of_domain = sources.get(&target.domain().to_ascii_lowercase());
             // A key without a port matches all ports.
             let keys = of_domain.or_else(|| sources.get(&target.host().to_ascii_lowercase()));
-            let meets = |key: &&RuleSource| paths_meet(key.path(), target.path());
-            if let Some(key) = keys.and_then(|keys| keys.iter().find(meets)) {
+            let meeting = keys.into_iter().flatten();
+            let meeting = meeting.filter(|key| paths_meet(key.path(), target.path()));
+            if let Some(key) = meeting.min_by_key(|key| key.path().len()) {
                 let message = format!(
                     "expected a target that is no source, found {}: a node would send the swapped \
                      reference on by the rule for {}",
                     target.as_str(),
                     key.as_str(),
                 );
-                findings.push(
-                    Diagnostic::error(Code::Chain, rule.target_place, message)
-                        .hint("point both rules at the last registry of the chain"),
-                );
+                let finding = Diagnostic::error(Code::Chain, rule.target_place, message);
+                findings.push(finding.hint("point both rules at the last registry of the chain"));
             }
         }
     }
 
-    fn outside_domain(&self, findings: &mut Vec<Diagnostic>) {
+    /// Finds the hosts of targets that get no credential: those outside of the declared registry,
+    /// and those at which nodes would send it unencrypted, so that files for them leave it out.
+    fn credentials(&self, findings: &mut Vec<Diagnostic>) {
         let Some(registry) = self.registry else { return };
         let mut seen = HashSet::new();
-        for (id, rule) in self.each() {
-            let Some(target) = self.rules.target(id) else { continue };
-            if !registry.covers(target.domain()) && seen.insert(target.domain()) {
+        for (rule, target) in self.targets() {
+            let host = target.domain();
+            let is_outside = !registry.covers(host);
+            let is_exposed = target.is_plain_http() && !registry.username.is_empty();
+            if !(is_outside || is_exposed) || !seen.insert(host) {
+                continue;
+            }
+            let (code, message, hint) = if is_outside {
                 let message = format!(
-                    "{} is not the declared registry {}: it gets neither user name, password, CA \
-                     nor INSECURE",
-                    target.domain(),
+                    "{host} is not the declared registry {}: it gets neither user name, password, \
+                     CA nor INSECURE",
                     registry.domain,
                 );
-                findings.push(
-                    Diagnostic::warning(Code::OutsideDomain, rule.target_place, message).hint(
-                        "if they are for that host too, declare it in CREDENTIAL_HOSTS \
-                         (credentialHosts); nothing to do if it needs none of them",
-                    ),
-                );
-            }
-        }
-    }
-
-    /// Nodes would send the credential unencrypted, so that files for them leave it out.
-    fn credential_over_http(&self, findings: &mut Vec<Diagnostic>) {
-        let declared = self.registry.filter(|registry| !registry.username.is_empty());
-        let Some(registry) = declared else { return };
-        let mut seen = HashSet::new();
-        for (id, rule) in self.each() {
-            let Some(target) = self.rules.target(id).filter(|it| it.is_plain_http()) else {
-                continue;
-            };
-            if registry.covers(target.domain()) && seen.insert(target.domain()) {
+                let hint = "if they are for that host too, declare it in CREDENTIAL_HOSTS \
+                            (credentialHosts); nothing to do if it needs none of them";
+                (Code::OutsideDomain, message, hint)
+            } else {
                 let message = format!(
-                    "{} is reached by plain HTTP: node configuration leaves out its user name and \
-                     password, which would travel unencrypted",
-                    target.domain(),
+                    "{host} is reached by plain HTTP: node configuration leaves out its user name \
+                     and password, which would travel unencrypted",
                 );
-                findings.push(
-                    Diagnostic::warning(Code::CredentialOverHttp, rule.target_place, message).hint(
-                        "serve it by HTTPS and remove http://, or give render and node the option \
-                         --header-over-http",
-                    ),
-                );
-            }
+                let hint = "serve it by HTTPS and remove http://, or give render and node the \
+                            option --header-over-http";
+                (Code::CredentialOverHttp, message, hint)
+            };
+            findings.push(Diagnostic::warning(code, rule.target_place, message).hint(hint));
         }
     }
 
@@ -189,20 +175,15 @@ impl Linter<'_> {
     /// does not speak.
     fn scheme_differs(&self, findings: &mut Vec<Diagnostic>) {
         let Some(registry) = self.registry.filter(|registry| registry.plain_http) else { return };
-        if self.mirrors.scheme(&registry.domain) == "http" {
-            return;
-        }
-        let is_there = |id| self.rules.target(id).is_some_and(|it| it.domain() == registry.domain);
-        let Some((_, rule)) = self.each().find(|(id, _)| is_there(*id)) else { return };
+        let domain = &registry.domain;
+        let mut targets = self.targets().filter(|_| self.mirrors.scheme(domain) != "http");
+        let Some((rule, _)) = targets.find(|(_, target)| target.domain() == domain) else { return };
         let message = format!(
-            "the registry is declared with http://, and its targets without: nodes pull from {} by \
-             HTTPS",
-            registry.domain,
+            "the registry is declared with http://, and its targets without: nodes pull from \
+             {domain} by HTTPS"
         );
-        findings.push(
-            Diagnostic::warning(Code::SchemeDiffers, rule.target_place, message)
-                .hint(format!("write http://{} in the targets, too", registry.domain)),
-        );
+        let finding = Diagnostic::warning(Code::SchemeDiffers, rule.target_place, message);
+        findings.push(finding.hint(format!("write http://{domain} in the targets, too")));
     }
 
     fn inexpressible(
@@ -214,32 +195,22 @@ impl Linter<'_> {
         for inexpressible in words.inexpressible(self.rules, self.mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
-            findings.push(
-                Diagnostic::warning(
-                    Code::NodeInexpressible,
-                    rule.place,
-                    format!("nodes cannot be told {shown}: {}", inexpressible.why),
-                )
-                .hint("pods follow it; what nodes pull by themselves (static pods) does not"),
-            );
+            let message = format!("nodes cannot be told {shown}: {}", inexpressible.why);
+            let hint = "pods follow it; what nodes pull by themselves (static pods) does not";
+            let finding = Diagnostic::warning(Code::NodeInexpressible, rule.place, message);
+            findings.push(finding.hint(hint));
         }
     }
 
-    /// Whether nothing at all would be swapped.
+    /// Finds rules that change no image at all.
     fn silent_no_op(&self, findings: &mut Vec<Diagnostic>) {
-        let swaps = |(id, rule): (RuleId, &Rule)| {
-            self.rules.target(id).is_some()
-                && (rule.kind != RuleKind::Prefix || RuleSource::parse(rule.key()).is_some())
-        };
-        if !self.each().any(swaps) {
-            findings.push(
-                Diagnostic::warning(
-                    Code::SilentNoOp,
-                    Position::START,
-                    "expected at least one rule with a target, found none: no image is changed",
-                )
-                .hint("write source::target, as in docker.io::harbor.example.org/docker.io"),
-            );
+        let swaps = |rule: &Rule| rule.kind != RuleKind::Prefix || rule.prefix().is_some();
+        if !self.targets().any(|(rule, _)| swaps(rule)) {
+            let message =
+                "expected at least one rule with a target, found none: no image is changed";
+            let hint = "write source::target, as in docker.io::harbor.example.org/docker.io";
+            findings
+                .push(Diagnostic::warning(Code::SilentNoOp, Position::START, message).hint(hint));
         }
     }
 }

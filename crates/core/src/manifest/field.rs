@@ -17,21 +17,12 @@ pub struct FieldSpec {
 }
 
 /// A text that names no field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected [GROUP/[VERSION/]]KIND:path/to/image, or kind=KIND,path=path/to/image with group= \
+     and version= where wanted; found {0}"
+)]
 pub struct InvalidFieldSpec(String);
-
-impl fmt::Display for InvalidFieldSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "expected [GROUP/[VERSION/]]KIND:path/to/image, or kind=KIND,path=path/to/image with \
-             group= and version= where wanted; found {}",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for InvalidFieldSpec {}
 
 impl FromStr for FieldSpec {
     type Err = InvalidFieldSpec;
@@ -41,8 +32,7 @@ impl FromStr for FieldSpec {
     fn from_str(text: &str) -> Result<Self, InvalidFieldSpec> {
         let invalid = |why: &str| InvalidFieldSpec(format!("{why} in {text:?}"));
         let mut field = Self { group: None, version: None, kind: None, path: Vec::new() };
-        let of_keys = text.split(',').all(|part| part.contains('='));
-        if of_keys {
+        if text.split(',').all(|part| part.contains('=')) {
             for part in text.split(',') {
                 let (key, value) = part.split_once('=').unwrap_or((part, ""));
                 match key.trim() {
@@ -109,11 +99,8 @@ impl FieldSpec {
 /// Prints the form of `--image-field`: `kafka.strimzi.io/Kafka:spec/kafka/image`.
 impl fmt::Display for FieldSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(group) = &self.group {
-            write!(f, "{group}/")?;
-        }
-        if let Some(version) = &self.version {
-            write!(f, "{version}/")?;
+        for part in [&self.group, &self.version].into_iter().flatten() {
+            write!(f, "{part}/")?;
         }
         let path: Vec<String> = self.path.iter().map(|name| name.replace('/', "\\/")).collect();
         write!(f, "{}:{}", self.kind.as_deref().unwrap_or("*"), path.join("/"))

@@ -27,12 +27,12 @@ impl<'t, 's> FieldLookup<'t, 's> {
     }
 
     /// The value of the field `name`, which must be one of those read.
-    pub(super) fn get(&self, mapping: NodeId, name: &'t str) -> Option<NodeId> {
+    pub(super) fn get(&self, mapping: NodeId, name: &str) -> Option<NodeId> {
         self.values.get(&(self.tree.resolve(mapping), name)).copied()
     }
 
     /// The same, if it is a scalar and not null.
-    pub(super) fn text(&self, mapping: NodeId, name: &'t str) -> Option<&'t str> {
+    pub(super) fn text(&self, mapping: NodeId, name: &str) -> Option<&'t str> {
         let value = self.get(mapping, name)?;
         if self.tree.is_null(value) { None } else { self.tree.scalar(value) }
     }

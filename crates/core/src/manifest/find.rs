@@ -6,46 +6,26 @@
 //! than its length. A scalar may be edited if every pair it occurs in is an
 //! image to be swapped.
 
-use crate::labels;
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::collections::{HashMap, HashSet};
 
 use image_swap_text::yaml::{NodeId, NodeKind, Tree};
 
-use super::fields::{FieldLookup, is_merge, merge_sources};
-use super::role::{Exemption, Family, Role};
-use super::{FieldSpec, ImageOwner, Settings, known};
-use crate::workload::{CONTAINER_LISTS, PULL_NEVER, Workload, exempt::Exemptions};
+use super::{
+    FieldSpec, ImageOwner, Settings,
+    fields::{FieldLookup, is_merge, merge_sources},
+    known,
+    role::{Exemption, Family, Role},
+};
+use crate::{
+    labels,
+    workload::{CONTAINER_LISTS, PULL_NEVER, Workload},
+};
 
-/// The fields that decide something here, beside the label of the settings, the keys of
-/// exemptions, and the names in the paths of fields.
-const FIELDS: [&str; 26] = [
-    "apiVersion",
-    "kind",
-    "metadata",
-    "name",
-    "namespace",
-    "generateName",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    labels::MIRROR_POD,
-    "items",
-    "spec",
-    "template",
-    "jobTemplate",
-    CONTAINER_LISTS[0],
-    CONTAINER_LISTS[1],
-    CONTAINER_LISTS[2],
-    "volumes",
-    "image",
-    "imagePullPolicy",
-    "reference",
-    "pullPolicy",
-    "env",
-    "value",
-    "command",
-    "args",
-];
+/// The fields that decide something here, beside the lists of containers, the label of the
+/// settings, the keys of exemptions, and the names in the paths of fields.
+const FIELDS: &str = "apiVersion kind metadata name namespace generateName labels annotations \
+                      ownerReferences items spec template jobTemplate volumes image \
+                      imagePullPolicy reference pullPolicy env value command args";
 
 /// A node that is the image of something that is swapped.
 pub(super) struct Use {
@@ -62,6 +42,7 @@ pub(super) struct Use {
 }
 
 /// The result of a search.
+#[derive(Default)]
 pub(super) struct FoundImages<'t> {
     /// Every use of an image, in the order of the text.
     pub(super) uses: Vec<Use>,
@@ -87,15 +68,15 @@ pub(super) enum OnRequest {
 }
 
 /// Finds every use of an image in `tree`.
-pub(super) fn find<'t>(tree: &Tree<'_>, settings: &'t Settings) -> FoundImages<'t> {
-    let label: &str = &settings.disable_label;
+pub(super) fn find<'e>(tree: &Tree<'_>, settings: &'e Settings) -> FoundImages<'e> {
     let exemptions = &settings.exemptions;
     let known = known::fields();
     let specs: Vec<&FieldSpec> = known.iter().chain(&settings.image_fields).collect();
     let in_paths = specs.iter().flat_map(|spec| &spec.path).map(String::as_str);
     let mut names: Vec<&str> = FIELDS
-        .into_iter()
-        .chain([label])
+        .split(' ')
+        .chain(CONTAINER_LISTS)
+        .chain([labels::MIRROR_POD, &settings.disable_label])
         .chain(exemptions.label_keys())
         .chain(exemptions.marks())
         .chain(in_paths)
@@ -107,19 +88,14 @@ pub(super) fn find<'t>(tree: &Tree<'_>, settings: &'t Settings) -> FoundImages<'
     let mut search = Search {
         tree,
         fields: &fields,
-        label,
         settings,
-        exemptions,
         specs,
         paths,
         origins: HashMap::new(),
         direct: HashSet::new(),
         elsewhere: vec![None; tree.len()],
         queue: Vec::new(),
-        skipped: HashSet::new(),
-        on_request: HashMap::new(),
-        exempt: HashMap::new(),
-        is_manifest: false,
+        found: FoundImages::default(),
     };
     for document in &tree.documents {
         search.visit(*document, Role::Object(None), None);
@@ -145,9 +121,7 @@ enum Task {
 struct Search<'t, 's, 'e> {
     tree: &'t Tree<'s>,
     fields: &'t FieldLookup<'t, 's>,
-    label: &'t str,
-    settings: &'t Settings,
-    exemptions: &'e Exemptions,
+    settings: &'e Settings,
     /// The fields that hold images, and their paths.
     specs: Vec<&'t FieldSpec>,
     paths: Vec<Vec<&'t str>>,
@@ -163,10 +137,7 @@ struct Search<'t, 's, 'e> {
     /// First come, first served, so that the first use in the text is the one
     /// that is reported.
     queue: Vec<Task>,
-    skipped: HashSet<NodeId>,
-    on_request: HashMap<NodeId, OnRequest>,
-    exempt: HashMap<NodeId, &'e str>,
-    is_manifest: bool,
+    found: FoundImages<'e>,
 }
 
 impl<'t, 'e> Search<'t, '_, 'e> {
@@ -177,11 +148,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         while next < self.queue.len() {
             match self.queue[next] {
                 Task::Part(part) => self.look_into(part),
-                Task::Merged(part) => {
-                    if merged.insert(part) {
-                        self.look_into_merged(part);
-                    }
-                }
+                Task::Merged(part) if merged.insert(part) => self.look_into_merged(part),
+                Task::Merged(_) => {}
                 Task::Elsewhere(node) => self.look_elsewhere(node),
             }
             next += 1;
@@ -209,13 +177,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         let part = (self.tree.resolve(id), role);
         let is_direct =
             in_place && part.0 == id && origin.is_none_or(|origin| self.direct.contains(&origin));
-        let is_new = match self.origins.entry(part) {
-            Entry::Vacant(entry) => {
-                entry.insert(origin);
-                true
-            }
-            Entry::Occupied(_) => false,
-        };
+        let is_new = !self.origins.contains_key(&part);
+        self.origins.entry(part).or_insert(origin);
         // What was reached by an alias first is looked into again: all below is direct, too.
         if is_direct && self.direct.insert(part) || is_new {
             self.queue.push(Task::Part(part));
@@ -247,11 +210,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
 
     /// `id` is an API object, of kind `default` if it names none.
     fn visit_object(&mut self, id: NodeId, default: Option<Workload>, origin: Option<NodeInRole>) {
+        let toward = |workload: Workload| Role::Toward(workload.template_path());
         let Some(kind) = self.fields.text(id, "kind") else {
             return match default {
-                Some(workload) => {
-                    self.reach(id, Role::Toward(workload.template_path()), origin, true);
-                }
+                Some(workload) => self.reach(id, toward(workload), origin, true),
                 None => self.visit_elsewhere(id, origin),
             };
         };
@@ -263,7 +225,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             return self.visit_elsewhere(id, origin);
         }
         // kustomize's own files are read by kustomize, and never by a cluster.
-        self.is_manifest |= !api_version.starts_with("kustomize.config.k8s.io/");
+        self.found.is_manifest |= !api_version.starts_with("kustomize.config.k8s.io/");
         if let Some(item) = of_list {
             return self.reach(id, Role::List(Workload::of(api_version, item)), origin, true);
         }
@@ -271,10 +233,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         if kind == "CustomResourceDefinition" {
             return self.visit_elsewhere(id, origin);
         }
-        let role = match workload {
-            Some(workload) => Role::Toward(workload.template_path()),
-            None => Role::Anything(Family::of(api_version), Exemption::Swapped),
-        };
+        let anything = || Role::Anything(Family::of(api_version), Exemption::Swapped);
+        let role = workload.map_or_else(anything, toward);
         self.reach(id, role, origin, true);
         for (index, spec) in self.specs.clone().into_iter().enumerate() {
             if spec.is_of(api_version, kind) {
@@ -290,14 +250,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             (NodeKind::Sequence(items), Role::Arguments(standing)) => {
                 self.look_into_arguments(part, items, standing);
             }
-            (NodeKind::Sequence(items), _) => {
-                let Some(role) = role.item() else {
-                    return self.visit_elsewhere(id, Some(part));
-                };
-                for item in items {
-                    self.visit_item(*item, role, part);
-                }
-            }
+            (NodeKind::Sequence(items), _) => match role.item() {
+                Some(role) => items.iter().for_each(|item| self.visit_item(*item, role, part)),
+                None => self.visit_elsewhere(id, Some(part)),
+            },
             (NodeKind::Mapping(entries), Role::Anything(family, _)) => {
                 let standing = self.standing(part);
                 self.look_into_anything(part, entries, family, standing);
@@ -314,12 +270,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
     fn visit_item(&mut self, item: NodeId, role: Role, part: NodeInRole) {
         if let Role::Variable(_) = role {
             let name = self.fields.text(item, "name");
-            if !name.is_some_and(is_name_of_image) {
-                return self.visit_elsewhere(item, Some(part));
-            }
-            if !self.settings.env {
-                if let Some(value) = self.fields.get(item, "value") {
-                    self.on_request.insert(self.tree.resolve(value), OnRequest::Env);
+            let is_image = name.is_some_and(is_name_of_image);
+            if !is_image || !self.settings.env {
+                if let Some(value) = self.fields.get(item, "value").filter(|_| is_image) {
+                    self.found.on_request.insert(self.tree.resolve(value), OnRequest::Env);
                 }
                 return self.visit_elsewhere(item, Some(part));
             }
@@ -341,7 +295,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             match role {
                 Some(role) if self.settings.args => self.visit(*item, role, Some(part)),
                 Some(_) => {
-                    self.on_request.insert(self.tree.resolve(*item), OnRequest::Args);
+                    self.found.on_request.insert(self.tree.resolve(*item), OnRequest::Args);
                     self.visit_elsewhere(*item, Some(part));
                 }
                 None => self.visit_elsewhere(*item, Some(part)),
@@ -383,7 +337,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
                 Role::Anything(family, standing)
             };
             if name == "status" && self.is_object(part.0) {
-                self.skipped.insert(*value);
+                self.found.skipped.insert(*value);
                 self.visit_elsewhere(*value, Some(part));
             } else {
                 self.visit(*value, role, Some(part));
@@ -408,25 +362,19 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             } else {
                 // What came with a list, and what was reported about an object.
                 if matches!(role, Role::List(_)) || key_text == "status" && self.is_object(id) {
-                    self.skipped.insert(*value);
+                    self.found.skipped.insert(*value);
                 }
                 self.visit_elsewhere(*value, Some(part));
             }
         }
         // What is merged and not overridden; the rest has been visited already.
         for name in names {
-            let Some(value) = self.fields.get(id, name).filter(|value| !own.contains(value)) else {
-                continue;
-            };
-            if let Some(below) = role.below(name, standing) {
-                let below = match below {
-                    Role::Field(spec, depth, standing) if depth == self.paths[spec].len() => {
-                        Role::Image(standing)
-                    }
-                    below => below,
-                };
-                self.reach(value, below, Some(part), false);
-            }
+            let value = self.fields.get(id, name).filter(|value| !own.contains(value));
+            let (Some(value), Some(below)) = (value, role.below(name, standing)) else { continue };
+            let is_image =
+                matches!(below, Role::Field(spec, depth, _) if depth == self.paths[spec].len());
+            let below = if is_image { Role::Image(standing) } else { below };
+            self.reach(value, below, Some(part), false);
         }
     }
 
@@ -443,8 +391,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
     fn look_into_merged(&mut self, (id, role): NodeInRole) {
         let tree = self.tree;
         if let Role::Anything(family, standing) = role {
-            let part = (id, role);
-            return self.look_into_anything(part, tree.entries(id), family, standing);
+            return self.look_into_anything((id, role), tree.entries(id), family, standing);
         }
         for (key, value) in tree.entries(id) {
             self.mark_elsewhere(*key, None, false);
@@ -461,19 +408,10 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         let tree = self.tree;
         let Some((at, is_direct)) = self.elsewhere[id.index()] else { return };
         let alias = Some(at).filter(|at| matches!(tree.node(*at).kind, NodeKind::Alias(_)));
-        match &tree.node(id).kind {
-            NodeKind::Sequence(items) => {
-                for item in items {
-                    self.mark_elsewhere(*item, alias, is_direct);
-                }
-            }
-            NodeKind::Mapping(entries) => {
-                for (key, value) in entries {
-                    self.mark_elsewhere(*key, alias, is_direct);
-                    self.mark_elsewhere(*value, alias, is_direct);
-                }
-            }
-            NodeKind::Scalar(..) | NodeKind::Alias(_) => {}
+        let of_entry = |(key, value): &(NodeId, NodeId)| [*key, *value];
+        let of_entries = tree.entries(id).iter().flat_map(of_entry);
+        for node in tree.items(id).iter().copied().chain(of_entries) {
+            self.mark_elsewhere(node, alias, is_direct);
         }
     }
 
@@ -498,15 +436,13 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             _ => return inherited,
         };
         if exempt {
-            self.skipped.insert(id);
             let reason = match role {
                 Role::Container(_) => self.placeholder(id, inherited),
                 Role::ImageVolume(_) => None,
                 _ => self.exemption_of_pod(id),
             };
-            if let Some(reason) = reason {
-                self.exempt.insert(id, reason);
-            }
+            self.found.skipped.insert(id);
+            self.found.exempt.extend(reason.map(|reason| (id, reason)));
             return Exemption::Exempt;
         }
         match role {
@@ -525,57 +461,53 @@ impl<'t, 'e> Search<'t, '_, 'e> {
     /// that an injector fills in.
     fn placeholder(&self, id: NodeId, standing: Exemption) -> Option<&'e str> {
         let name = self.fields.text(id, "name").unwrap_or_default();
-        let is_marked = standing == Exemption::Marked;
-        let image = self.fields.text(id, "image");
-        self.exemptions.image(image?, name, is_marked)
+        let image = self.fields.text(id, "image")?;
+        self.settings.exemptions.image(image, name, standing == Exemption::Marked)
     }
 
     fn is_exempt_pod(&self, id: NodeId) -> bool {
         let Some(metadata) = self.fields.get(id, "metadata") else { return false };
         let labels = self.fields.get(metadata, "labels");
         let annotations = self.fields.get(metadata, "annotations");
-        labels.and_then(|id| self.fields.text(id, self.label)) == Some(labels::DISABLED)
+        labels.and_then(|id| self.fields.text(id, &self.settings.disable_label))
+            == Some(labels::DISABLED)
             || annotations.is_some_and(|id| self.fields.get(id, labels::MIRROR_POD).is_some())
             || self.exemption_of_pod(id).is_some()
     }
 
     /// Returns the reason for which a pod is exempt by a label or an owner.
     fn exemption_of_pod(&self, id: NodeId) -> Option<&'e str> {
+        let exemptions = &self.settings.exemptions;
         let metadata = self.fields.get(id, "metadata")?;
         let labels = self.fields.get(metadata, "labels");
         let of_label = |labels| {
             let found =
-                |key: &str| self.exemptions.label(key.as_bytes(), self.fields.text(labels, key)?);
-            self.exemptions.label_keys().find_map(found)
+                |key: &str| exemptions.label(key.as_bytes(), self.fields.text(labels, key)?);
+            exemptions.label_keys().find_map(found)
         };
         let owners = self.fields.get(metadata, "ownerReferences");
-        let owners = owners.map(|owners| &self.tree.node(self.tree.resolve(owners)).kind);
         let of_owner = |owner: &NodeId| {
             let text = |field| self.fields.text(*owner, field).unwrap_or_default();
-            self.exemptions.owner(text("apiVersion"), text("kind"))
+            exemptions.owner(text("apiVersion"), text("kind"))
         };
-        let found = labels.and_then(of_label).or_else(|| match owners {
-            Some(NodeKind::Sequence(owners)) => owners.iter().find_map(of_owner),
-            _ => None,
-        });
-        found.map(|found| self.exemptions.reason(found))
+        let of_owners = || self.tree.items(owners?).iter().find_map(of_owner);
+        labels.and_then(of_label).or_else(of_owners).map(|found| exemptions.reason(found))
     }
 
     /// Returns true for a pod with a label or annotation by which an injector chooses it.
     fn is_marked_pod(&self, id: NodeId) -> bool {
         let Some(metadata) = self.fields.get(id, "metadata") else { return false };
         let maps = ["labels", "annotations"];
-        let has_mark =
-            |map| self.exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
+        let exemptions = &self.settings.exemptions;
+        let has_mark = |map| exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
         maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
     }
 
     /// True if `id` has the spec of a pod, so that its labels are those of pods.
     fn is_like_pod(&self, id: NodeId) -> bool {
         let spec = self.fields.get(id, "spec");
-        let has =
-            |list: &&'static str| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
-        CONTAINER_LISTS.iter().any(has)
+        let has = |list| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
+        CONTAINER_LISTS.into_iter().any(has)
     }
 
     fn found(mut self) -> FoundImages<'e> {
@@ -591,7 +523,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
                 _ => continue,
             };
             if *standing == Exemption::Exempt {
-                self.skipped.insert(*node);
+                self.found.skipped.insert(*node);
                 continue;
             }
             let exempt = [Role::Image(Exemption::Exempt), Role::Argument(Exemption::Exempt)];
@@ -602,10 +534,9 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             let what = self.what(*origin);
             uses.insert(*node, Use { node: *node, prefix, what, exempt, elsewhere });
         }
-        let mut uses: Vec<Use> = uses.into_values().collect();
-        uses.sort_unstable_by_key(|found| found.node);
-        let Self { skipped, on_request, exempt, is_manifest, .. } = self;
-        FoundImages { uses, skipped, on_request, exempt, is_manifest }
+        self.found.uses.extend(uses.into_values());
+        self.found.uses.sort_unstable_by_key(|found| found.node);
+        self.found
     }
 
     /// Whose image it is that was reached from `origin`.

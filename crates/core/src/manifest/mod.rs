@@ -22,15 +22,13 @@ mod role;
 mod text;
 
 pub(crate) use self::edit::is_string;
-use image_swap_text::yaml;
-
 pub use self::{
     field::{FieldSpec, InvalidFieldSpec},
     join::ManifestStream,
     outcome::{Change, ExemptPart, Holder, ImageOwner, Passed, Rewritten, SkipReason, Skipped},
     text::Manifest,
 };
-use crate::{labels, rule::RuleSet, workload};
+use crate::{labels, workload};
 
 /// What may be set about rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +56,6 @@ impl Default for Settings {
             exemptions: workload::exempt::Exemptions::default(),
         }
     }
-}
-
-/// Rewrites the images in `source` by `rules`.
-///
-/// # Errors
-/// If `source` is neither YAML nor JSON.
-pub fn rewrite<'s>(
-    source: &'s str,
-    rules: &RuleSet,
-    settings: &Settings,
-) -> Result<Rewritten<'s>, yaml::Error> {
-    Ok(Manifest::parse(source)?.rewrite(rules, settings))
 }
 
 #[cfg(test)]

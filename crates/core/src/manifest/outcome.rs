@@ -45,36 +45,26 @@ pub struct Passed {
 }
 
 /// The place of an image that is passed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Holder {
     /// The value of an environment variable that is called like one.
+    #[error("it is in an environment variable; --image-env rewrites it")]
     Env,
     /// An argument that is called like one.
+    #[error("it is in an argument; --image-args rewrites it")]
     Argument,
     /// A field that is not known to hold images, as `--image-field` names it.
+    #[error("the field is not known to hold an image; --image-field '{0}' rewrites it")]
     Field(String),
     /// Several fields, of which this is one: registry and repository.
+    #[error("it is put together of several fields")]
     Parts,
     /// Part of a longer text.
+    #[error("it is part of a text")]
     Text,
     /// A document that is no API object.
+    #[error("it is in no object with apiVersion and kind")]
     NoManifest,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Env => f.write_str("it is in an environment variable; --image-env rewrites it"),
-            Self::Argument => f.write_str("it is in an argument; --image-args rewrites it"),
-            Self::Field(field) => write!(
-                f,
-                "the field is not known to hold an image; --image-field '{field}' rewrites it"
-            ),
-            Self::Parts => f.write_str("it is put together of several fields"),
-            Self::Text => f.write_str("it is part of a text"),
-            Self::NoManifest => f.write_str("it is in no object with apiVersion and kind"),
-        }
-    }
 }
 
 /// A value that was replaced.
@@ -106,19 +96,31 @@ pub struct Skipped {
 }
 
 /// Why an image stays as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
     /// An unquoted template, which YAML reads as a mapping.
+    #[error(
+        "it is a template without quotes, which YAML reads as a mapping; render it first, as with \
+         `helm template`"
+    )]
     Template,
     /// A mapping or a list, where the API takes only strings.
+    #[error("it is no string")]
     NoScalar,
     /// It is no valid reference.
+    #[error("it is no image reference: {0}")]
     Invalid(ReferenceError),
     /// It is a number, a boolean or of a type of its own, and the API takes only strings.
+    #[error("it is not a string; put it in quotes")]
     NoString,
     /// It is anchored, and used here as something else than an image.
+    #[error(
+        "it is anchored and also used as something else (line {}, column {})",
+        .0.line, .0.column
+    )]
     UsedElsewhere(Position),
     /// It is anchored, and also the image of a pod or container that is left alone.
+    #[error("it is anchored and shared with a container that is left alone")]
     SharedWithExempt,
 }
 
@@ -151,27 +153,5 @@ impl fmt::Display for ImageOwner {
         }
         let rest = [&self.container, &self.field].into_iter().flatten();
         rest.into_iter().try_for_each(|part| write!(f, " {part}"))
-    }
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Template => f.write_str(
-                "it is a template without quotes, which YAML reads as a mapping; render it first, \
-                 as with `helm template`",
-            ),
-            Self::NoScalar => f.write_str("it is no string"),
-            Self::Invalid(error) => write!(f, "it is no image reference: {error}"),
-            Self::NoString => f.write_str("it is not a string; put it in quotes"),
-            Self::UsedElsewhere(place) => write!(
-                f,
-                "it is anchored and also used as something else (line {}, column {})",
-                place.line, place.column
-            ),
-            Self::SharedWithExempt => {
-                f.write_str("it is anchored and shared with a container that is left alone")
-            }
-        }
     }
 }

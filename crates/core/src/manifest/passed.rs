@@ -100,10 +100,8 @@ impl PassedReader<'_, '_> {
     ) {
         let node = self.tree.node(id);
         let named = match on_request {
-            Some(OnRequest::Args) => {
-                Some(Cow::Borrowed(&value[image_in_argument(value).unwrap_or(0)..]))
-            }
-            Some(OnRequest::Env) => Some(Cow::Borrowed(value)),
+            Some(OnRequest::Args) => Some(value[image_in_argument(value).unwrap_or(0)..].into()),
+            Some(OnRequest::Env) => Some(value.into()),
             None => self.named_as_image(id, value),
         };
         if let Some(image) = named.filter(|image| self.is_changed(image, true)) {
@@ -136,16 +134,10 @@ impl PassedReader<'_, '_> {
     /// True if the rules would change `text`. `any`: it is meant as an image, and need not
     /// name a registry that has a rule of its own.
     fn is_changed(&self, text: &str, any: bool) -> bool {
-        let names_registry = || {
-            text.split_once('/')
-                .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
-        };
-        if !any && !names_registry() {
-            return false;
-        }
-        self.rules
-            .swap(text)
-            .is_ok_and(|decision| decision.changed() && (any || decision.reason == Reason::Rule))
+        let first = text.split_once('/').map_or("", |(first, _)| first);
+        let names_registry = first.contains(['.', ':']) || first == "localhost";
+        let swap = if any || names_registry { self.rules.swap(text).ok() } else { None };
+        swap.is_some_and(|swap| swap.changed() && (any || swap.reason == Reason::Rule))
     }
 
     /// Returns the image that the value `id` is by its name, or is a part of.
@@ -158,12 +150,10 @@ impl PassedReader<'_, '_> {
         };
         let name = self.tree.scalar(key).unwrap_or_default();
         if name == "repository" && ends_in(self.key_of(collection), "image") {
-            let registry =
-                self.tree.get(collection, "registry").and_then(|id| self.tree.scalar(id));
-            return Some(match registry.filter(|registry| !registry.is_empty()) {
-                Some(registry) => [registry, "/", value].concat().into(),
-                None => value.into(),
-            });
+            let registry = self.tree.get(collection, "registry");
+            let registry = registry.and_then(|id| self.tree.scalar(id)).unwrap_or_default();
+            let whole = [registry, "/", value].concat();
+            return Some(if registry.is_empty() { value.into() } else { whole.into() });
         }
         // Longer names that end so may mean a picture.
         let is_named = name.eq_ignore_ascii_case("imageName")
@@ -191,22 +181,18 @@ impl PassedReader<'_, '_> {
             let Some(key) = key else { continue };
             path.push(self.tree.scalar(key).unwrap_or_default().replace('/', "\\/"));
             if let (Some(api_version), Some(kind)) = (text(at, "apiVersion"), text(at, "kind")) {
-                let group = api_version.split_once('/').map(|(group, _)| format!("{group}/"));
+                let (group, slash) =
+                    api_version.split_once('/').map_or(("", ""), |(group, _)| (group, "/"));
                 path.reverse();
-                return Holder::Field(format!(
-                    "{}{kind}:{}",
-                    group.unwrap_or_default(),
-                    path.join("/")
-                ));
+                return Holder::Field(format!("{group}{slash}{kind}:{}", path.join("/")));
             }
         }
     }
 
     /// The place of byte `at` of the source.
     fn place(&mut self, at: usize) -> Position {
-        let (from, mut place) = self.cursor;
-        let (from, start) = if from <= at { (from, place) } else { (0, Position::START) };
-        place = start;
+        let (from, mut place) =
+            if self.cursor.0 <= at { self.cursor } else { (0, Position::START) };
         for character in self.tree.source().get(from..at).unwrap_or_default().chars() {
             if character == '\n' {
                 place = Position { line: place.line + 1, column: 1 };

@@ -10,8 +10,8 @@ use image_swap_text::{
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::*;
-use crate::rule::{MapForm, parse};
+use super::{tests::rewrite, *};
+use crate::rule::{MapForm, RuleSet, parse};
 
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";

@@ -1,10 +1,18 @@
 use std::{borrow::Cow, fmt::Write as _};
 
-use image_swap_text::position::Position;
+use image_swap_text::{position::Position, yaml};
 
 use super::*;
-use crate::rule::{MapForm, Reason, parse};
+use crate::rule::{MapForm, Reason, RuleSet, parse};
 use crate::workload::exempt::Exemptions;
+
+pub(super) fn rewrite<'s>(
+    source: &'s str,
+    rules: &RuleSet,
+    settings: &Settings,
+) -> Result<Rewritten<'s>, yaml::Error> {
+    Ok(Manifest::parse(source)?.rewrite(rules, settings))
+}
 
 /// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
 fn rules() -> RuleSet {

@@ -68,12 +68,12 @@ impl<'s> Manifest<'s> {
         let found = find::find(&self.tree, settings);
         let passed = passed::find(&self.tree, &found, rules);
         let is_manifest = found.is_manifest;
-        let mut exempt: Vec<ExemptPart> = Vec::with_capacity(found.exempt.len());
-        exempt.extend(found.exempt.iter().map(|(id, reason)| ExemptPart {
+        let part = |(id, reason): (&NodeId, &&str)| ExemptPart {
             place: self.tree.node(*id).place,
             reason: (*reason).to_owned(),
-        }));
-        exempt.sort_by_key(|it| (it.place.line, it.place.column));
+        };
+        let mut exempt: Vec<ExemptPart> = found.exempt.iter().map(part).collect();
+        exempt.sort_unstable_by_key(|it| it.place);
         for found in found.uses {
             let node = self.tree.node(found.node);
             let (place, what) = (node.place, found.what);
@@ -95,29 +95,25 @@ impl<'s> Manifest<'s> {
             } else {
                 Err(SkipReason::NoString)
             };
+            let used_elsewhere = |id| SkipReason::UsedElsewhere(self.tree.node(id).place);
             let obstacle = match &swap {
-                Err(why) => Some(*why),
                 Ok(decision) if !decision.changed() => continue,
                 Ok(_) if found.exempt => Some(SkipReason::SharedWithExempt),
-                Ok(_) => {
-                    found.elsewhere.map(|id| SkipReason::UsedElsewhere(self.tree.node(id).place))
-                }
+                _ => found.elsewhere.map(used_elsewhere),
             };
-            match (swap, obstacle) {
-                (Ok(decision), None) => {
+            let from = image.to_string();
+            match swap.and_then(|decision| obstacle.map_or(Ok(decision), Err)) {
+                Ok(decision) => {
                     let old = (value.as_ref(), found.prefix);
                     let (range, new) =
                         edit::replacement(source, node, *style, old, &decision.image);
                     text.push_str(&source[copied..range.start]);
                     text.push_str(&new);
                     copied = range.end;
-                    let (from, to) = (image.to_string(), decision.image.to_string());
+                    let to = decision.image.to_string();
                     changes.push(Change { place, what, from, to, reason: decision.reason });
                 }
-                (_, Some(why)) => {
-                    left.push(Skipped { place, what, image: image.to_string(), why });
-                }
-                (Err(_), None) => {}
+                Err(why) => left.push(Skipped { place, what, image: from, why }),
             }
         }
         let text = if changes.is_empty() {

@@ -43,9 +43,11 @@ impl Capabilities {
         mirrors: &MirrorTable,
         fallback: Fallback,
     ) -> Vec<UnsupportedRule> {
-        let found = (0..rules.rules().len())
-            .filter_map(|rule| Some((rule, self.why_not(rule, rules, mirrors, fallback)?)));
-        found.map(|(rule, why)| UnsupportedRule { rule, why }).collect()
+        let unsupported = |rule| {
+            let why = self.why_not(rule, rules, mirrors, fallback)?;
+            Some(UnsupportedRule { rule, why })
+        };
+        (0..rules.rules().len()).filter_map(unsupported).collect()
     }
 
     fn why_not(
@@ -67,9 +69,7 @@ impl Capabilities {
             RuleKind::Default => target
                 .is_some_and(Target::joins_name)
                 .then_some("a default cannot put the host into a path"),
-            RuleKind::Prefix => {
-                self.why_not_prefix(&RuleSource::parse(rule.key())?, target, mirrors)
-            }
+            RuleKind::Prefix => self.why_not_prefix(&rule.prefix()?, target, mirrors),
         };
         let covers = matches!(rule.kind, RuleKind::Prefix | RuleKind::Default) && target.is_some();
         why.or_else(|| self.never.err().filter(|_| covers && fallback == Fallback::Never))

@@ -9,17 +9,7 @@ mod table;
 
 pub use self::capabilities::{Capabilities, HOSTS_TOML, UnsupportedRule};
 pub use self::short::short_name_alias;
-pub(crate) use self::table::DOCKER_REGISTRY;
 pub use self::table::{Endpoint, Fallback, MirrorTable};
-use crate::rule::RuleSet;
-
-impl MirrorTable {
-    /// The rules that nodes cannot be told, in order: in `hosts.toml`, which has
-    /// the most words of all that containerd reads.
-    pub fn inexpressible(&self, rules: &RuleSet) -> Vec<UnsupportedRule> {
-        HOSTS_TOML.inexpressible(rules, self, Fallback::Upstream)
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,11 @@ use std::{
 
 use crate::{
     reference::{DOCKER_DOMAIN, Reference},
-    rule::{RuleKind, RuleSet, RuleSource, Target},
+    rule::{RuleSet, Target},
 };
 
 /// Where Docker Hub's registry answers (containerd, `hosts.go`).
-pub(crate) const DOCKER_REGISTRY: &str = "registry-1.docker.io";
+const DOCKER_REGISTRY: &str = "registry-1.docker.io";
 
 /// Whether a node may ask the public registry after the mirrors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ impl MirrorTable {
     /// What nodes are told of `rules`.
     pub(crate) fn new(rules: &RuleSet) -> Self {
         let mut this = Self::default();
-        let mut leave_alone = HashSet::new();
+        let mut exempt = HashSet::new();
         for (id, rule) in rules.rules().iter().enumerate() {
             let target = rules.target(id);
             if let Some(target) = target {
@@ -65,19 +65,14 @@ impl MirrorTable {
                     this.plain_http.insert(target.domain().to_owned());
                 }
             }
-            if rule.kind != RuleKind::Prefix || (target.is_none() && !rule.exempts()) {
-                continue;
-            }
-            let Some(key) = RuleSource::parse(rule.key()).filter(|key| key.path().is_empty())
-            else {
-                continue;
-            };
+            let key = rule.prefix().filter(|key| key.path().is_empty());
+            let Some(key) = key.filter(|_| target.is_some() || rule.exempts()) else { continue };
             let endpoints = this.hosts.entry(key.as_str().to_owned()).or_default();
-            // What comes first decides for pods: leave alone means no mirror at all.
+            // The first rule decides for pods: an exempt host has no mirror at all.
             if endpoints.is_empty() && target.is_none() {
-                leave_alone.insert(key.as_str().to_owned());
+                exempt.insert(key.as_str().to_owned());
             }
-            if let Some(target) = target.filter(|_| !leave_alone.contains(key.as_str())) {
+            if let Some(target) = target.filter(|_| !exempt.contains(key.as_str())) {
                 let endpoint = Endpoint::of(target, key.host());
                 // A table that names one twice is refused as a whole.
                 if !endpoints.contains(&endpoint) {
@@ -122,47 +117,52 @@ impl MirrorTable {
 
     /// `scheme://host/v2/path`.
     pub fn api_url(&self, endpoint: &Endpoint) -> String {
-        let slash = if endpoint.path.is_empty() { "" } else { "/" };
-        [self.scheme(&endpoint.host), "://", &endpoint.host, "/v2", slash, &endpoint.path].concat()
+        [self.scheme(&endpoint.host), "://", &endpoint.below("/v2")].concat()
     }
 
     /// `scheme://host/v2` of the registry `host` itself.
     pub fn registry_url(&self, host: &str) -> String {
+        self.server(host) + "/v2"
+    }
+
+    /// Returns `scheme://host`, the server at which the registry `host` itself answers.
+    pub(crate) fn server(&self, host: &str) -> String {
         let registry = if host == DOCKER_DOMAIN { DOCKER_REGISTRY } else { host };
-        [self.scheme(host), "://", registry, "/v2"].concat()
+        [self.scheme(host), "://", registry].concat()
     }
 
     /// The URLs that are tried for `reference`, in order:
     /// `scheme://host/v2/REPOSITORY/manifests/IDENTIFIER`, without the query.
     pub fn pulls(&self, reference: &Reference<'_>, fallback: Fallback) -> Vec<String> {
-        let name = MirrorName::of(reference);
-        let endpoints = match self.hosts.get(&name.host) {
+        let name = reference.name();
+        let (host, repository) = host_and_repository(&name);
+        let endpoints = match self.hosts.get(host) {
             Some(endpoints) => endpoints.as_slice(),
-            None if self.targets.contains(&name.host) => &[],
+            None if self.targets.contains(host) => &[],
             None => &self.default,
         };
         let through = endpoints.iter().map(|endpoint| {
             let slash = if endpoint.path.is_empty() { "" } else { "/" };
-            let repository = [&endpoint.path, slash, &name.repository].concat();
-            self.url(&endpoint.host, &repository, name.identifier)
+            let repository = [&endpoint.path, slash, repository].concat();
+            self.url(&endpoint.host, &repository, reference)
         });
         let mut urls: Vec<String> = through.collect();
         if urls.is_empty() || fallback == Fallback::Upstream {
-            urls.push(self.url(&name.host, &name.repository, name.identifier));
+            urls.push(self.url(host, repository, reference));
         }
         urls
     }
 
     /// The URL of `reference` itself: what is requested for a pod that names it.
     pub fn own_url(&self, reference: &Reference<'_>) -> String {
-        let name = MirrorName::of(reference);
-        self.url(&name.host, &name.repository, name.identifier)
+        let name = reference.name();
+        let (host, repository) = host_and_repository(&name);
+        self.url(host, repository, reference)
     }
 
-    fn url(&self, host: &str, repository: &str, identifier: &str) -> String {
-        let scheme = self.scheme(host);
-        let host = if host == DOCKER_DOMAIN { DOCKER_REGISTRY } else { host };
-        format!("{scheme}://{host}/v2/{repository}/manifests/{identifier}")
+    fn url(&self, host: &str, repository: &str, reference: &Reference<'_>) -> String {
+        let registry = self.registry_url(host);
+        [&registry, "/", repository, "/manifests/", reference.identifier()].concat()
     }
 }
 
@@ -172,26 +172,17 @@ impl Endpoint {
         let joined = if target.joins_name() { host } else { "" };
         Self { host: target.domain().to_owned(), path: [target.path(), joined].concat() }
     }
-}
 
-/// A reference as a runtime requests it.
-struct MirrorName<'a> {
-    host: String,
-    repository: String,
-    identifier: &'a str,
-}
-
-impl<'a> MirrorName<'a> {
-    fn of(reference: &Reference<'a>) -> Self {
-        // Without a domain the runtime takes the first component for one.
-        let name = reference.name().to_string();
-        let (host, repository) = name.split_once('/').unwrap_or(("", &name));
-        Self {
-            host: host.to_owned(),
-            repository: repository.to_owned(),
-            identifier: reference.identifier(),
-        }
+    /// Returns host and path, with the API's `root` between them.
+    pub(crate) fn below(&self, root: &str) -> String {
+        let slash = if self.path.is_empty() { "" } else { "/" };
+        [&self.host, root, slash, &self.path].concat()
     }
+}
+
+/// Splits a repository's name. Without a domain the runtime takes the first component for one.
+fn host_and_repository(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or(("", name))
 }
 
 /// containerd, `docker.IsLocalhost`.

@@ -1,7 +1,7 @@
 use image_swap_testkit::lists;
 use proptest::prelude::*;
 
-use super::{Fallback, MirrorTable};
+use super::{Fallback, HOSTS_TOML, MirrorTable};
 use crate::{
     reference::Reference,
     rule::{MapForm, Reason, RuleKind, RuleSet, parse},
@@ -148,7 +148,8 @@ proptest! {
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = rules.swap(&image).unwrap();
-        let told = |id| !mirrors.inexpressible(&rules).iter().any(|row| row.rule == id);
+        let unsupported = HOSTS_TOML.inexpressible(&rules, &mirrors, Fallback::Upstream);
+        let told = |id| !unsupported.iter().any(|row| row.rule == id);
         // Only rules that nodes can be told, decided by, are bound.
         let expressible = decision.rule.is_some_and(|id| {
             told(id) && matches!(rules.rules()[id].kind, RuleKind::Prefix | RuleKind::Default)

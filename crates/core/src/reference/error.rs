@@ -14,59 +14,50 @@ pub struct ReferenceError {
 }
 
 /// What a reference should have had at the byte where parsing stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ExpectedPart {
     /// Anything at all: the input is empty.
+    #[error("an image name")]
     Name,
     /// A repository name, not the 64 hex digits of an image ID.
+    #[error("an image name, not 64 hex digits (an image ID)")]
     NameNotIdentifier,
     /// A registry host.
+    #[error("a registry host (letters, digits, '-' and '.')")]
     Domain,
     /// The digits of a port.
+    #[error("a port number")]
     Port,
     /// The end of an IPv6 address.
+    #[error("hex digits, ':' and then ']'")]
     ClosingBracket,
     /// The beginning of a path component.
+    #[error("a lowercase letter or a digit")]
     PathComponent,
     /// A lowercase letter.
+    #[error("a lowercase letter (repository names have no uppercase)")]
     Lowercase,
     /// The end, `/`, `:` or `@` after a path component.
+    #[error("'/', ':', '@', a name character or the end")]
     PathEnd,
     /// A path of at most 255 bytes.
+    #[error("a path of at most 255 bytes")]
     ShorterPath,
     /// The first character of a tag.
+    #[error("a letter, digit or '_' to begin the tag")]
     Tag,
     /// The end or `@` after a tag.
+    #[error("a tag character, '@' or the end")]
     TagEnd,
     /// A tag of at most 128 bytes.
+    #[error("a tag of at most 128 bytes")]
     ShorterTag,
     /// `sha256:`, `sha384:` or `sha512:`.
+    #[error("'sha256:', 'sha384:' or 'sha512:'")]
     Algorithm,
     /// So many lowercase hex digits, and then the end.
+    #[error("exactly {0} lowercase hex digits")]
     Hex(usize),
-}
-
-impl fmt::Display for ExpectedPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name => "an image name",
-            Self::NameNotIdentifier => "an image name, not 64 hex digits (an image ID)",
-            Self::Domain => "a registry host (letters, digits, '-' and '.')",
-            Self::Port => "a port number",
-            Self::ClosingBracket => "hex digits, ':' and then ']'",
-            Self::PathComponent => "a lowercase letter or a digit",
-            Self::Lowercase => "a lowercase letter (repository names have no uppercase)",
-            Self::PathEnd => "'/', ':', '@', a name character or the end",
-            Self::ShorterPath => "a path of at most 255 bytes",
-            Self::Tag => "a letter, digit or '_' to begin the tag",
-            Self::TagEnd => "a tag character, '@' or the end",
-            Self::ShorterTag => "a tag of at most 128 bytes",
-            Self::Algorithm => "'sha256:', 'sha384:' or 'sha512:'",
-            Self::Hex(digits) => {
-                return write!(f, "exactly {digits} lowercase hex digits");
-            }
-        })
-    }
 }
 
 impl fmt::Display for ReferenceError {

@@ -12,7 +12,7 @@
 //! lower       = ( a-z | 0-9 )+
 //! separator   = "." | "_" | "__" | "-"+
 //! tag         = ( word ) ( word | "." | "-" )*                  at most 128 bytes
-//! digest      = algorithm ":" hex                               see [`Algorithm`]
+//! digest      = algorithm ":" hex                               sha256, sha384 or sha512
 //! ```
 //!
 //! Normalisation (`normalize.go`): what stands before the first `/` is a domain
@@ -46,7 +46,8 @@ const LIBRARY: &str = "library/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reference<'a> {
     domain: &'a str,
-    domain_has_upper: bool,
+    /// True if the domain has an uppercase letter.
+    pub(crate) domain_has_upper: bool,
     /// `library/`, or nothing: the part of the path that the input left out.
     prefix: &'static str,
     path: &'a str,
@@ -70,11 +71,6 @@ impl<'a> Reference<'a> {
     /// is no valid domain but a valid path component (`a_b.c/d`).
     pub const fn domain(&self) -> &'a str {
         self.domain
-    }
-
-    /// Returns true if the domain has an uppercase letter.
-    pub(crate) const fn domain_has_upper(&self) -> bool {
-        self.domain_has_upper
     }
 
     /// The repository's path below the domain, `library/` included.
@@ -108,15 +104,21 @@ impl<'a> Reference<'a> {
         self.digest.or(self.tag).unwrap_or("latest")
     }
 
-    /// The name alone: domain and path, neither tag nor digest.
-    pub const fn name(&self) -> RepositoryName<'a> {
-        RepositoryName { domain: self.domain, prefix: self.prefix, path: self.path }
+    /// Returns the repository's full name without tag and digest: `docker.io/library/nginx`.
+    pub fn name(&self) -> String {
+        self.name_parts().concat()
+    }
+
+    /// Returns the parts that make up the name when put behind one another.
+    const fn name_parts(&self) -> [&'a str; 4] {
+        let slash = if self.domain.is_empty() { "" } else { "/" };
+        [self.domain, slash, self.prefix, self.path]
     }
 }
 
 impl fmt::Display for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name().fmt(f)?;
+        self.name_parts().into_iter().try_for_each(|part| f.write_str(part))?;
         if let Some(tag) = self.tag {
             write!(f, ":{tag}")?;
         }
@@ -124,61 +126,6 @@ impl fmt::Display for Reference<'_> {
             write!(f, "@{digest}")?;
         }
         Ok(())
-    }
-}
-
-/// A repository's full name: `docker.io/library/nginx`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RepositoryName<'a> {
-    domain: &'a str,
-    prefix: &'static str,
-    path: &'a str,
-}
-
-impl<'a> RepositoryName<'a> {
-    /// The parts that make up the name when put behind one another.
-    pub const fn parts(&self) -> [&'a str; 4] {
-        let slash = if self.domain.is_empty() { "" } else { "/" };
-        [self.domain, slash, self.prefix, self.path]
-    }
-}
-
-impl fmt::Display for RepositoryName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts().into_iter().try_for_each(|part| f.write_str(part))
-    }
-}
-
-/// A digest algorithm of go-digest, all three of which are registered in every
-/// binary that links Go's `crypto/sha256` and `crypto/sha512`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// 64 hex digits.
-    Sha256,
-    /// 96 hex digits.
-    Sha384,
-    /// 128 hex digits.
-    Sha512,
-}
-
-impl Algorithm {
-    /// The algorithm named `name`, as in `sha256:…`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "sha256" => Some(Self::Sha256),
-            "sha384" => Some(Self::Sha384),
-            "sha512" => Some(Self::Sha512),
-            _ => None,
-        }
-    }
-
-    /// How many hex digits a digest of this algorithm has.
-    pub const fn hex_digits(self) -> usize {
-        match self {
-            Self::Sha256 => 64,
-            Self::Sha384 => 96,
-            Self::Sha512 => 128,
-        }
     }
 }
 

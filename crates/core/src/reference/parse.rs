@@ -1,8 +1,7 @@
 //! The parser: one pass over the bytes, no regular expression.
 
 use super::{
-    Algorithm, DOCKER_DOMAIN, ExpectedPart, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference,
-    ReferenceError,
+    DOCKER_DOMAIN, ExpectedPart, LEGACY_DOCKER_DOMAIN, LIBRARY, Reference, ReferenceError,
     class::{LABEL, LOWER, OTHER, REGISTRY, TAG, UPPER, class, run},
 };
 
@@ -20,24 +19,17 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
     if input.len() == IDENTIFIER && input.bytes().all(is_lower_hex) {
         return Err(error(input, ExpectedPart::NameNotIdentifier, 0));
     }
-    let FirstComponent { domain, path_start, has_upper } = split_domain(input);
+    let first = split_domain(input);
     // `strings.ToLower(remote) != remote` is asked before the grammar, so that
     // `Nginx` is told about its case and not about a character. No letter that it
     // finds is let through by the grammar.
-    let parsed = parts(input, domain, path_start);
-    parsed
-        .map(|reference| Reference { domain_has_upper: has_upper, ..reference })
-        .map_err(|error| uppercase(input, path_start).unwrap_or(error))
+    parts(input, first).map_err(|error| uppercase(input, first.path_start).unwrap_or(error))
 }
 
-/// All parts of `input`, whose path, as far as normalisation sees, begins at `path_start`.
-fn parts<'a>(
-    input: &'a str,
-    domain: &'a str,
-    path_start: usize,
-) -> Result<Reference<'a>, ReferenceError> {
+/// Returns all parts of `input`, which begins with `first`, as far as normalisation sees.
+fn parts<'a>(input: &'a str, first: FirstComponent<'a>) -> Result<Reference<'a>, ReferenceError> {
     let fail = |expected, at| Err(error(input, expected, at));
-    let (mut domain, mut path_start) = (domain, path_start);
+    let FirstComponent { mut domain, mut path_start, has_upper } = first;
     let mut is_official = false;
     if domain == DOCKER_DOMAIN {
         is_official = !input[path_start..].contains('/');
@@ -78,7 +70,7 @@ fn parts<'a>(
         Some(_) if tag.is_some() => return fail(ExpectedPart::TagEnd, at),
         Some(_) => return fail(ExpectedPart::PathEnd, at),
     };
-    Ok(Reference { domain, domain_has_upper: false, prefix, path, tag, digest })
+    Ok(Reference { domain, domain_has_upper: has_upper, prefix, path, tag, digest })
 }
 
 /// What is wrong with an uppercase letter in the path that begins at `start`.
@@ -93,6 +85,7 @@ fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
 }
 
 /// The domain of a reference.
+#[derive(Clone, Copy)]
 struct FirstComponent<'a> {
     domain: &'a str,
     /// The byte at which the path begins.
@@ -141,7 +134,7 @@ pub fn is_domain(text: &str) -> bool {
 }
 
 /// Returns true if `text` is the ID of an image: `sha256:` and 64 hex digits, or the
-/// same of another [`Algorithm`].
+/// same of another algorithm.
 ///
 /// `ParseNormalizedNamed` takes it for the repository `library/sha256` with a tag, but
 /// runtimes look for an image with this ID (`ParseAnyReference`; containerd's
@@ -151,9 +144,8 @@ pub fn is_image_id(text: &str) -> bool {
     if !text.starts_with("sha") {
         return false;
     }
-    text.split_once(':').is_some_and(|(name, hex)| {
-        let algorithm = Algorithm::from_name(name);
-        algorithm.is_some_and(|it| it.hex_digits() == hex.len()) && hex.bytes().all(is_lower_hex)
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        hex_digits(algorithm) == Some(hex.len()) && hex.bytes().all(is_lower_hex)
     })
 }
 
@@ -165,7 +157,7 @@ pub fn is_path(text: &str) -> bool {
 /// `domainAndPort`, anchored.
 fn scan_domain(domain: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     let host_end = if domain.first() == Some(&b'[') {
-        let inner = domain[1..].iter().take_while(|b| is_hex(**b) || **b == b':').count();
+        let inner = domain[1..].iter().take_while(|b| b.is_ascii_hexdigit() || **b == b':').count();
         if inner == 0 || domain.get(1 + inner) != Some(&b']') {
             return Err((ExpectedPart::ClosingBracket, 1 + inner));
         }
@@ -175,17 +167,13 @@ fn scan_domain(domain: &[u8]) -> Result<(), (ExpectedPart, usize)> {
         scan_host(&domain[..end])?;
         end
     };
-    match domain.get(host_end) {
-        None => Ok(()),
-        Some(b':') => {
-            let digits = &domain[host_end + 1..];
-            match digits.iter().position(|b| !b.is_ascii_digit()) {
-                Some(bad) => Err((ExpectedPart::Port, host_end + 1 + bad)),
-                None if digits.is_empty() => Err((ExpectedPart::Port, host_end + 1)),
-                None => Ok(()),
-            }
-        }
-        Some(_) => Err((ExpectedPart::Port, host_end)),
+    match &domain[host_end..] {
+        [] => Ok(()),
+        [b':', digits @ ..] => match digits.iter().position(|b| !b.is_ascii_digit()) {
+            None if !digits.is_empty() => Ok(()),
+            bad => Err((ExpectedPart::Port, host_end + 1 + bad.unwrap_or(0))),
+        },
+        _ => Err((ExpectedPart::Port, host_end)),
     }
 }
 
@@ -270,19 +258,32 @@ fn scan_separator(bytes: &[u8]) -> usize {
 /// The digest that begins at `start` and must reach the end.
 fn scan_digest(input: &str, start: usize) -> Result<&str, ReferenceError> {
     let text = &input[start..];
-    let named = text.split_once(':').and_then(|(name, hex)| {
-        Algorithm::from_name(name).map(|algorithm| (algorithm.hex_digits(), name.len() + 1, hex))
-    });
-    let Some((digits, hex_at, hex)) = named else {
+    let named = text.split_once(':').and_then(|(name, hex)| Some((hex_digits(name)?, hex)));
+    let Some((digits, hex)) = named else {
         return Err(error(input, ExpectedPart::Algorithm, start));
     };
     // Without a way out, so that the compiler compares many at once.
     let all_hex = hex.bytes().fold(true, |all, b| all & is_lower_hex(b));
     if hex.len() != digits || !all_hex {
         let good = hex.bytes().take_while(|b| is_lower_hex(*b)).count();
-        return Err(error(input, ExpectedPart::Hex(digits), start + hex_at + good.min(digits)));
+        let hex_at = input.len() - hex.len();
+        return Err(error(input, ExpectedPart::Hex(digits), hex_at + good.min(digits)));
     }
     Ok(text)
+}
+
+/// Returns the number of hex digits of a digest by `algorithm`; `None` if Go's go-digest has no
+/// such algorithm.
+///
+/// All three are registered in every binary that links Go's `crypto/sha256` and
+/// `crypto/sha512`.
+fn hex_digits(algorithm: &str) -> Option<usize> {
+    match algorithm {
+        "sha256" => Some(64),
+        "sha384" => Some(96),
+        "sha512" => Some(128),
+        _ => None,
+    }
 }
 
 #[cold]
@@ -290,10 +291,6 @@ fn error(input: &str, expected: ExpectedPart, at: usize) -> ReferenceError {
     // A scan by bytes may stop inside a character: name the whole one.
     let at = input.floor_char_boundary(at);
     ReferenceError { expected, at, found: input[at..].chars().next() }
-}
-
-const fn is_hex(byte: u8) -> bool {
-    byte.is_ascii_hexdigit()
 }
 
 const fn is_lower_hex(byte: u8) -> bool {

@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, list, quoted},
 };
-use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
+use crate::mirror::{Capabilities, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "buildkit",
@@ -20,16 +20,10 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
-    let mut printed = RenderedParts::default();
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
-    let location = |endpoint: &Endpoint| {
-        let slash = if endpoint.path.is_empty() { "" } else { "/" };
-        [&endpoint.host, slash, &endpoint.path].concat()
-    };
     for (host, endpoints) in told.mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty()) {
-        let mirrors: Vec<String> = endpoints.iter().map(location).collect();
-        let mirrors = list(mirrors.iter().map(String::as_str));
+        let mirrors = list(endpoints.iter().map(|endpoint| endpoint.below("")));
         let _ = write!(text, "\n[registry.{}]\n  mirrors = {mirrors}\n", quoted(host));
     }
     for host in told.mirrors.targets() {
@@ -42,10 +36,9 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
         } else if let Some(ca) = told.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
             let _ = writeln!(text, "  ca = [{}]", quoted(&["/etc/buildkit/", &path].concat()));
-            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
+            printed.add(path, ca, false);
         }
     }
-    printed.files.push(RenderedFile { path: "buildkitd.toml".to_owned(), text, secret: false });
+    printed.add("buildkitd.toml", text, false);
     printed.notes.push("BuildKit takes credentials from its client: log in there");
-    printed
 }

@@ -12,10 +12,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, quoted},
 };
-use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
+use crate::mirror::{Endpoint, HOSTS_TOML};
 
 /// The directory of `hosts.toml` files that containerd reads.
 pub const FORMAT: Format = Format {
@@ -28,48 +28,29 @@ pub const FORMAT: Format = Format {
 /// The directory that serves every host without one of its own.
 const DEFAULT: &str = "_default";
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
-    let mut printed = RenderedParts::default();
-    for (host, endpoints) in told.mirrors.hosts() {
-        directory(told, host, endpoints, &mut printed.files);
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+    // Images that pods name are pulled from the target itself: its trust, no mirror.
+    for (host, endpoints) in told.hosts(DEFAULT) {
+        directory(told, host, endpoints, printed);
     }
-    for host in told.mirrors.targets() {
-        // What pods name is asked of the target itself: its trust, no mirror.
-        if told.mirrors.host(host).is_none() {
-            directory(told, host, &[], &mut printed.files);
-        }
-    }
-    if !told.mirrors.elsewhere().is_empty() {
-        directory(told, DEFAULT, told.mirrors.elsewhere(), &mut printed.files);
-    }
-    printed
 }
 
-/// The directory of one host.
-fn directory(
-    told: &RenderContext<'_>,
-    host: &str,
-    endpoints: &[Endpoint],
-    files: &mut Vec<RenderedFile>,
-) {
+/// Prints the directory of one host.
+fn directory(told: &RenderContext<'_>, host: &str, endpoints: &[Endpoint], printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
     let mut hosts = endpoints;
-    // Trust for the host that is asked last stands at the top of the file.
-    let mut last_header = None;
+    // Trust for the host that is asked last is at the top of the file.
     if endpoints.is_empty() {
-        let registry = if host == "docker.io" { DOCKER_REGISTRY } else { host };
-        let server = [told.mirrors.scheme(host), "://", registry].concat();
-        let _ = writeln!(text, "server = {}", quoted(&server));
+        let _ = writeln!(text, "server = {}", quoted(&told.mirrors.server(host)));
         trust(told, host, "", &mut text);
     } else if let (true, Some((last, before))) = (told.never(), endpoints.split_last()) {
         hosts = before;
         let _ = writeln!(text, "server = {}", quoted(&told.mirrors.api_url(last)));
         text.push_str("capabilities = [\"pull\", \"resolve\"]\noverride_path = true\n");
         trust(told, &last.host, "", &mut text);
-        last_header = told.authorization(&last.host);
-    }
-    if let Some(authorization) = last_header {
-        let _ = write!(text, "\n[header]\n  Authorization = {}\n", quoted(&authorization));
+        if let Some(authorization) = told.authorization(&last.host) {
+            let _ = write!(text, "\n[header]\n  Authorization = {}\n", quoted(&authorization));
+        }
     }
     for endpoint in hosts {
         let url = quoted(&told.mirrors.api_url(endpoint));
@@ -77,31 +58,22 @@ fn directory(
         text.push_str("  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n");
         trust(told, &endpoint.host, "  ", &mut text);
         if let Some(authorization) = told.authorization(&endpoint.host) {
-            let _ = write!(
-                text,
-                "  [host.{url}.header]\n    Authorization = {}\n",
-                quoted(&authorization)
-            );
+            let value = quoted(&authorization);
+            let _ = write!(text, "  [host.{url}.header]\n    Authorization = {value}\n");
         }
     }
     if hosts.is_empty() {
         text.push_str("\n[host]\n");
     }
     // One directory has one CA file, of the one host that has a CA at all.
-    let asked = endpoints.iter().map(|endpoint| endpoint.host.as_str()).chain(
-        // A host of its own is asked too where it has no mirror.
-        endpoints.is_empty().then_some(host),
-    );
-    let asked: Vec<&str> = asked.collect();
-    if let Some(ca) = asked.iter().find_map(|host| told.ca(host)) {
-        files.push(RenderedFile {
-            path: format!("{host}/ca.crt"),
-            text: ca.to_owned(),
-            secret: false,
-        });
+    // A host without a mirror is asked itself.
+    let own = endpoints.is_empty().then_some(host);
+    let mut asked = endpoints.iter().map(|endpoint| endpoint.host.as_str()).chain(own);
+    if let Some(ca) = asked.find_map(|host| told.ca(host)) {
+        printed.add(format!("{host}/ca.crt"), ca, false);
     }
-    let secret = !endpoints.is_empty() && asked.iter().any(|host| told.is_secret(host));
-    files.push(RenderedFile { path: format!("{host}/hosts.toml"), text, secret });
+    let secret = endpoints.iter().any(|endpoint| told.is_secret(&endpoint.host));
+    printed.add(format!("{host}/hosts.toml"), text, secret);
 }
 
 fn trust(told: &RenderContext<'_>, host: &str, indent: &str, text: &mut String) {

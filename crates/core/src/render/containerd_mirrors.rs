@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
-    ConfigVersion, EndpointForm, Format, RenderContext, RenderedFile, RenderedParts,
+    ConfigVersion, EndpointForm, Format, RenderContext, Rendered,
     quote::{list, quoted},
 };
 use crate::{
@@ -28,7 +28,7 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let page = told.options.endpoint == EndpointForm::Page;
     let plugin = match told.options.config_version {
         ConfigVersion::Two => "io.containerd.grpc.v1.cri",
@@ -42,23 +42,18 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
             "    # contains spectro changes\n    {registry}]\n      {registry}.mirrors]\n"
         );
     }
-    let all = told.mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
-    let default = (!told.mirrors.elsewhere().is_empty()).then(|| ("*", told.mirrors.elsewhere()));
     // The page prints its rules in the order in which they were declared.
-    let mut all: Vec<(&str, &[Endpoint])> = all.chain(default).collect();
+    let all = told.hosts("*").filter(|(_, endpoints)| !endpoints.is_empty());
+    let mut all: Vec<(&str, &[Endpoint])> = all.collect();
     let rules = told.rules.rules().iter().map(Rule::key).enumerate();
     let order: HashMap<&str, usize> = rules.rev().map(|(at, key)| (key, at)).collect();
     all.sort_by_key(|(host, _)| order.get(host));
     for (host, endpoints) in all {
-        let urls: Vec<String> =
-            endpoints.iter().map(|endpoint| url(told, endpoint, page)).collect();
-        let urls = list(urls.iter().map(String::as_str));
+        let url = |it: &Endpoint| if page { it.below("") } else { told.mirrors.api_url(it) };
+        let urls = list(endpoints.iter().map(url));
         let indent = if page { "        " } else { "" };
-        let _ = write!(
-            text,
-            "{indent}{registry}.mirrors.{}]\n{indent}  endpoint = {urls}\n",
-            quoted(host)
-        );
+        let host = quoted(host);
+        let _ = write!(text, "{indent}{registry}.mirrors.{host}]\n{indent}  endpoint = {urls}\n");
     }
     let mut secret = false;
     if !page {
@@ -67,30 +62,18 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
             configuration(told, &registry, host, &mut text);
         }
     }
-    let mut notes = Vec::new();
-    if page {
-        notes.push("a standard registry will not answer these endpoints: they lack /v2/; use --endpoint url");
+    printed.notes.push(if page {
+        "a standard registry will not answer these endpoints: they lack /v2/; use --endpoint url"
     } else {
-        notes.push(
-            "the registry itself is asked after its mirrors, and containerd has to be restarted",
-        );
-    }
+        "the registry itself is asked after its mirrors, and containerd has to be restarted"
+    });
     if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
-        notes.push(
+        printed.notes.push(
             "the table says no CA, and containerd 2 passes over INSECURE in it; use the format \
              containerd, or have the host trust the CA",
         );
     }
-    let path = "config.toml".to_owned();
-    RenderedParts { files: vec![RenderedFile { path, text, secret }], notes }
-}
-
-fn url(told: &RenderContext<'_>, endpoint: &Endpoint, page: bool) -> String {
-    if page {
-        let slash = if endpoint.path.is_empty() { "" } else { "/" };
-        return [&endpoint.host, slash, &endpoint.path].concat();
-    }
-    told.mirrors.api_url(endpoint)
+    printed.add("config.toml", text, secret);
 }
 
 /// Trust and credentials of `host`, as containerd 1.x reads them.

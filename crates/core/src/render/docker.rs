@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Format, RenderContext, RenderedFile, RenderedParts};
+use super::{Format, RenderContext, Rendered};
 use crate::mirror::{Capabilities, HOSTS_TOML};
 
 /// The lists of mirrors in Docker's `daemon.json`.
@@ -21,8 +21,7 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
-    let mut printed = RenderedParts::default();
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let roots = told.mirrors.host("docker.io").unwrap_or_default();
     let roots = roots.iter().filter(|endpoint| endpoint.path.is_empty());
     let mirrors: Vec<String> = roots
@@ -40,12 +39,9 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
     }
     for host in told.mirrors.targets() {
         if let Some(ca) = told.ca(host) {
-            let path = format!("certs.d/{host}/ca.crt");
-            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
+            printed.add(format!("certs.d/{host}/ca.crt"), ca, false);
         }
     }
-    let text = format!("{:#}\n", Value::Object(daemon));
-    printed.files.push(RenderedFile { path: "daemon.json".to_owned(), text, secret: false });
+    printed.add("daemon.json", format!("{:#}\n", Value::Object(daemon)), false);
     printed.notes.push("dockerd has no credentials of its own: log in with docker login");
-    printed
 }

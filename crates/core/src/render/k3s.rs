@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, auth, quoted},
 };
-use crate::mirror::{Capabilities, DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
+use crate::mirror::{Capabilities, HOSTS_TOML};
 
 /// The `registries.yaml` of k3s and RKE2.
 pub const FORMAT: Format = Format {
@@ -27,24 +27,20 @@ pub const FORMAT: Format = Format {
 /// Where the CA lies; RKE2 reads the same path if it is put there.
 const CA: &str = "/etc/rancher/k3s/image-swap-ca.crt";
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
-    let mut printed = RenderedParts::default();
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = [MARKER, "mirrors:\n"].concat();
-    for (host, endpoints) in told.mirrors.hosts() {
+    for (host, endpoints) in told.hosts("*") {
+        let _ = write!(text, "  {}:\n    endpoint:\n", quoted(host));
+        let mut urls: Vec<String> =
+            endpoints.iter().map(|endpoint| told.mirrors.api_url(endpoint)).collect();
         if endpoints.is_empty() {
-            let registry = if host == "docker.io" { DOCKER_REGISTRY } else { host };
-            mirror(host, &[[told.mirrors.scheme(host), "://", registry].concat()], &mut text);
-        } else {
-            mirror(host, &urls(told, endpoints), &mut text);
+            let has_rule = told.mirrors.host(host).is_some();
+            let of_target = || [told.mirrors.scheme(host), "://", host].concat();
+            urls.push(if has_rule { told.mirrors.server(host) } else { of_target() });
         }
-    }
-    for host in told.mirrors.targets() {
-        if told.mirrors.host(host).is_none() {
-            mirror(host, &[[told.mirrors.scheme(host), "://", host].concat()], &mut text);
+        for url in urls {
+            let _ = writeln!(text, "      - {}", quoted(&url));
         }
-    }
-    if !told.mirrors.elsewhere().is_empty() {
-        mirror("*", &urls(told, told.mirrors.elsewhere()), &mut text);
     }
     let mut secret = false;
     let mut configs = String::new();
@@ -59,10 +55,8 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
         } else if let Some(ca) = told.ca(host) {
             let _ = write!(config, "    tls:\n      ca_file: {}\n", quoted(CA));
             // The hosts of a registry share one authority.
-            let path = "image-swap-ca.crt".to_owned();
-            let file = RenderedFile { path, text: ca.to_owned(), secret: false };
-            if !printed.files.contains(&file) {
-                printed.files.push(file);
+            if printed.files.is_empty() {
+                printed.add("image-swap-ca.crt", ca, false);
             }
         }
         if !config.is_empty() {
@@ -72,17 +66,5 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
     if !configs.is_empty() {
         let _ = write!(text, "configs:\n{configs}");
     }
-    printed.files.push(RenderedFile { path: "registries.yaml".to_owned(), text, secret });
-    printed
-}
-
-fn urls(told: &RenderContext<'_>, endpoints: &[Endpoint]) -> Vec<String> {
-    endpoints.iter().map(|endpoint| told.mirrors.api_url(endpoint)).collect()
-}
-
-fn mirror(host: &str, endpoints: &[String], text: &mut String) {
-    let _ = write!(text, "  {}:\n    endpoint:\n", quoted(host));
-    for endpoint in endpoints {
-        let _ = writeln!(text, "      - {}", quoted(endpoint));
-    }
+    printed.add("registries.yaml", text, secret);
 }

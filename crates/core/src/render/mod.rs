@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     declaration::{Declaration, Registry},
-    mirror::{Capabilities, Fallback, MirrorTable, UnsupportedRule},
+    mirror::{Capabilities, Endpoint, Fallback, MirrorTable, UnsupportedRule},
     rule::RuleSet,
 };
 
@@ -34,7 +34,7 @@ pub struct Format {
     /// Who reads it.
     pub about: &'static str,
     capabilities: Capabilities,
-    print: fn(&RenderContext<'_>) -> RenderedParts,
+    print: fn(&RenderContext<'_>, &mut Rendered),
 }
 
 /// The formats.
@@ -106,11 +106,11 @@ pub struct RenderedFile {
     pub secret: bool,
 }
 
-/// Files and notes of one format.
-#[derive(Default)]
-struct RenderedParts {
-    files: Vec<RenderedFile>,
-    notes: Vec<&'static str>,
+impl Rendered {
+    /// Adds a file; `secret`: a credential is in it.
+    fn add(&mut self, path: impl Into<String>, text: impl Into<String>, secret: bool) {
+        self.files.push(RenderedFile { path: path.into(), text: text.into(), secret });
+    }
 }
 
 /// What a format is printed from.
@@ -138,15 +138,16 @@ impl Format {
         let registry = declaration.registry.as_ref();
         let told = RenderContext { mirrors: declaration.mirrors(), rules, registry, options };
         let inexpressible = self.capabilities.inexpressible(rules, told.mirrors, options.fallback);
+        let mut printed = Rendered { inexpressible, ..Rendered::default() };
         // A format that would ask the registry all the same is not written at all.
-        if options.fallback == Fallback::Never && self.capabilities.never.is_err() {
-            return Rendered { files: Vec::new(), inexpressible, notes: Vec::new() };
+        if told.never() && self.capabilities.never.is_err() {
+            return printed;
         }
-        let RenderedParts { files, mut notes } = (self.print)(&told);
+        (self.print)(&told, &mut printed);
         if told.leaves_credentials_out() {
-            notes.push(OVER_HTTP);
+            printed.notes.push(OVER_HTTP);
         }
-        Rendered { files, inexpressible, notes }
+        printed
     }
 }
 
@@ -155,6 +156,16 @@ pub const OVER_HTTP: &str = "user name and password are left out for hosts that 
                          HTTP; serve them by HTTPS, or use --header-over-http";
 
 impl RenderContext<'_> {
+    /// Returns each host and its endpoints: the hosts with a rule, the other hosts of targets,
+    /// which have no endpoint but themselves, and `default` for all other hosts.
+    fn hosts<'h>(&'h self, default: &'h str) -> impl Iterator<Item = (&'h str, &'h [Endpoint])> {
+        let has_no_rule = |host: &&str| self.mirrors.host(host).is_none();
+        let targets = self.mirrors.targets().filter(has_no_rule).map(|host| (host, &[][..]));
+        let elsewhere = Some((default, self.mirrors.elsewhere()));
+        let elsewhere = elsewhere.filter(|(_, endpoints)| !endpoints.is_empty());
+        self.mirrors.hosts().chain(targets).chain(elsewhere)
+    }
+
     /// Returns the declared registry if `host` is one of its hosts.
     fn registry_at(&self, host: &str) -> Option<&Registry> {
         self.registry.filter(|registry| registry.covers(host))

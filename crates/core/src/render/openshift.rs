@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, quoted},
-    registries_conf::{location, prefixes},
+    registries_conf::prefixes,
 };
-use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
+use crate::mirror::{Capabilities, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "openshift",
@@ -20,7 +20,7 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
     let policy = if told.never() { "NeverContactSource" } else { "AllowContactingSource" };
     for (kind, field) in
@@ -32,27 +32,21 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
         );
         // There is no default that leaving a source alone would have to undo.
         for (source, endpoints) in prefixes(told).iter().filter(|(_, list)| !list.is_empty()) {
-            let _ = writeln!(text, "    - source: {}", quoted(source));
-            mirrors(endpoints, policy, &mut text);
+            let _ = write!(text, "    - source: {}\n      mirrors:\n", quoted(source));
+            for endpoint in endpoints {
+                let _ = writeln!(text, "        - {}", quoted(&endpoint.below("")));
+            }
+            let _ = writeln!(text, "      mirrorSourcePolicy: {policy}");
         }
     }
-    let mut notes = vec![
+    printed.notes.push(
         "creating an ImageTagMirrorSet drains and reboots nodes, and so does any later change",
-    ];
+    );
     if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
-        notes.push("CA and INSECURE belong into image.config.openshift.io/cluster: additionalTrustedCA, insecureRegistries");
+        printed.notes.push("CA and INSECURE belong into image.config.openshift.io/cluster: additionalTrustedCA, insecureRegistries");
     }
     if told.registry.is_some_and(|registry| !registry.username.is_empty()) {
-        notes.push("credentials belong into the cluster's global pull secret");
+        printed.notes.push("credentials belong into the cluster's global pull secret");
     }
-    let file = RenderedFile { path: "image-swap-mirror-sets.yaml".to_owned(), text, secret: false };
-    RenderedParts { files: vec![file], notes }
-}
-
-fn mirrors(endpoints: &[Endpoint], policy: &str, text: &mut String) {
-    text.push_str("      mirrors:\n");
-    for endpoint in endpoints {
-        let _ = writeln!(text, "        - {}", quoted(&location(endpoint)));
-    }
-    let _ = writeln!(text, "      mirrorSourcePolicy: {policy}");
+    printed.add("image-swap-mirror-sets.yaml", text, false);
 }

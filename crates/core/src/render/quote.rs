@@ -15,8 +15,8 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// Texts, quoted and with commas.
-pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let texts: Vec<String> = texts.into_iter().map(quoted).collect();
+pub(super) fn list(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.map(|text| quoted(&text)).collect();
     format!("[{}]", texts.join(", "))
 }
 

@@ -11,13 +11,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Map, json};
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, quoted},
 };
-use crate::{
-    mirror::{Capabilities, Endpoint, HOSTS_TOML},
-    rule::{RuleKind, RuleSource},
-};
+use crate::mirror::{Capabilities, Endpoint, HOSTS_TOML};
 
 /// The `registries.conf` of CRI-O and podman.
 pub const FORMAT: Format = Format {
@@ -27,21 +24,19 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
-    let mut printed = RenderedParts::default();
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
     for (prefix, endpoints) in prefixes(told) {
-        let blocked = told.never() && !endpoints.is_empty();
-        registry(told, &prefix, blocked, &mut text);
+        registry(&prefix, told.never() && !endpoints.is_empty(), &mut text);
         for endpoint in &endpoints {
-            let location = location(endpoint);
-            let _ = write!(text, "[[registry.mirror]]\nlocation = {}\n", quoted(&location));
+            let location = quoted(&endpoint.below(""));
+            let _ = write!(text, "[[registry.mirror]]\nlocation = {location}\n");
             insecure(told, &endpoint.host, &mut text);
         }
     }
     for host in told.mirrors.targets() {
         if told.mirrors.host(host).is_none() {
-            registry(told, host, false, &mut text);
+            registry(host, false, &mut text);
             insecure(told, host, &mut text);
         }
     }
@@ -49,8 +44,7 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
     let mut secret = false;
     for host in told.mirrors.targets() {
         if let Some(ca) = told.ca(host) {
-            let path = format!("certs.d/{host}/ca.crt");
-            printed.files.push(RenderedFile { path, text: ca.to_owned(), secret: false });
+            printed.add(format!("certs.d/{host}/ca.crt"), ca, false);
         }
         if let Some(auth) = told.basic(host) {
             auths.insert(host.to_owned(), json!({ "auth": auth }));
@@ -58,21 +52,16 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
         }
     }
     if !auths.is_empty() {
-        let text = json!({ "auths": auths }).to_string() + "\n";
-        printed.files.push(RenderedFile { path: "auth.json".to_owned(), text, secret });
+        printed.add("auth.json", json!({ "auths": auths }).to_string() + "\n", secret);
     }
-    printed.files.push(RenderedFile { path: "registries.conf".to_owned(), text, secret: false });
-    printed
+    printed.add("registries.conf", text, false);
 }
 
 /// Every prefix rule, its mirrors in order; none: leave alone.
 pub(super) fn prefixes(told: &RenderContext<'_>) -> BTreeMap<String, Vec<Endpoint>> {
     let mut prefixes: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
     for (id, rule) in told.rules.rules().iter().enumerate() {
-        let Some(key) = RuleSource::parse(rule.key()).filter(|_| rule.kind == RuleKind::Prefix)
-        else {
-            continue;
-        };
+        let Some(key) = rule.prefix() else { continue };
         let first = !prefixes.contains_key(key.as_str());
         let target = told.rules.target(id);
         let endpoints = prefixes.entry(key.as_str().to_owned()).or_default();
@@ -91,10 +80,10 @@ pub(super) fn prefixes(told: &RenderContext<'_>) -> BTreeMap<String, Vec<Endpoin
     prefixes
 }
 
-fn registry(told: &RenderContext<'_>, prefix: &str, blocked: bool, text: &mut String) {
+fn registry(prefix: &str, blocked: bool, text: &mut String) {
     let prefix = quoted(prefix);
     let _ = write!(text, "\n[[registry]]\nprefix = {prefix}\nlocation = {prefix}\n");
-    if blocked && told.never() {
+    if blocked {
         text.push_str("blocked = true\n");
     }
 }
@@ -104,9 +93,4 @@ fn insecure(told: &RenderContext<'_>, host: &str, text: &mut String) {
     if told.insecure(host) || told.mirrors.scheme(host) == "http" {
         text.push_str("insecure = true\n");
     }
-}
-
-pub(super) fn location(endpoint: &Endpoint) -> String {
-    let slash = if endpoint.path.is_empty() { "" } else { "/" };
-    [&endpoint.host, slash, &endpoint.path].concat()
 }

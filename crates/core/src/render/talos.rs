@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use image_swap_text::base64;
 
 use super::{
-    Format, RenderContext, RenderedFile, RenderedParts,
+    Format, RenderContext, Rendered,
     quote::{MARKER, auth, quoted},
 };
-use crate::mirror::{DOCKER_REGISTRY, Endpoint, HOSTS_TOML};
+use crate::mirror::{Endpoint, HOSTS_TOML};
 
 pub(super) const FORMAT: Format = Format {
     name: "talos",
@@ -19,16 +19,10 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>) -> RenderedParts {
+fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = [MARKER, "machine:\n  registries:\n    mirrors:\n"].concat();
-    for (host, endpoints) in told.mirrors.hosts() {
+    for (host, endpoints) in told.hosts("*") {
         mirror(told, host, endpoints, &mut text);
-    }
-    for host in told.mirrors.targets().filter(|host| told.mirrors.host(host).is_none()) {
-        mirror(told, host, &[], &mut text);
-    }
-    if !told.mirrors.elsewhere().is_empty() {
-        mirror(told, "*", told.mirrors.elsewhere(), &mut text);
     }
     let mut secret = false;
     let mut configs = String::new();
@@ -50,16 +44,13 @@ fn print(told: &RenderContext<'_>) -> RenderedParts {
     if !configs.is_empty() {
         let _ = write!(text, "    config:\n{configs}");
     }
-    let file = RenderedFile { path: "talos-patch.yaml".to_owned(), text, secret };
-    RenderedParts { files: vec![file], notes: Vec::new() }
+    printed.add("talos-patch.yaml", text, secret);
 }
 
 fn mirror(told: &RenderContext<'_>, host: &str, endpoints: &[Endpoint], text: &mut String) {
     let _ = write!(text, "      {}:\n        endpoints:\n", quoted(host));
     if endpoints.is_empty() {
-        let registry = if host == "docker.io" { DOCKER_REGISTRY } else { host };
-        let url = [told.mirrors.scheme(host), "://", registry].concat();
-        let _ = writeln!(text, "          - {}", quoted(&url));
+        let _ = writeln!(text, "          - {}", quoted(&told.mirrors.server(host)));
         return;
     }
     for endpoint in endpoints {

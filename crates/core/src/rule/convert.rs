@@ -90,22 +90,17 @@ impl ImageSwap {
 
     fn prefixes(&self, asked: &Self, out: &mut Converted) {
         let mut lines = CanonicalMap::default();
+        let other = [OTHER_HOST, "/", PROBE].concat();
         match asked.fate(OTHER_HOST, PROBE) {
             HostMapping::Same => {}
             // Upstream joins the host to the whole name, which holds it already.
             HostMapping::Below(target) if target.contains(OTHER_HOST) => {
-                out.differs(
-                    "default",
-                    &[OTHER_HOST, "/", PROBE].concat(),
-                    &[&target, "/", PROBE].concat(),
-                );
+                out.differs("default", &other, &[&target, "/", PROBE].concat());
             }
             HostMapping::Below(target) | HostMapping::Joined(target) => {
                 lines.push("default", &target);
             }
-            HostMapping::Other(image) => {
-                out.differs("default", &[OTHER_HOST, "/", PROBE].concat(), &image);
-            }
+            HostMapping::Other(image) => out.differs("default", &other, &image),
         }
         let wildcards = self.wildcards();
         for key in self.keys(out) {
@@ -115,6 +110,7 @@ impl ImageSwap {
                 LIBRARY => ("", LIBRARY_PROBE),
                 key => (key, PROBE),
             };
+            let domain = key.split('/').next().unwrap_or(&key);
             let fate = asked.fate(host, probe);
             let named = self.in_force(RuleKind::Prefix).iter().any(|rule| rule.source == key);
             if lines.fate(&key, probe) == fate {
@@ -126,7 +122,6 @@ impl ImageSwap {
                     continue;
                 }
             }
-            let domain = key.split('/').next().unwrap_or(&key);
             if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 let _ = writeln!(out.text, "# {key}:: has no words here: see the warning");
                 out.differences.push(format!(
@@ -144,7 +139,7 @@ impl ImageSwap {
             }
             // An explicit key beats `noswap_wildcards`. Where imageswap asks its
             // default, and so the wildcards first, patterns say so.
-            let by_default = !named && !asked.has_rule_for(key.split('/').next().unwrap_or(&key));
+            let by_default = !named && !asked.maps.contains_key(domain);
             if by_default && fate != HostMapping::Same {
                 for wildcard in &wildcards {
                     out.rule("[REPLACE]", &format!("{key}/*{}*", escaped(wildcard)), "");
@@ -246,9 +241,9 @@ impl CanonicalMap {
 
 impl Converted {
     fn differs(&mut self, key: &str, image: &str, swapped: &str) {
-        let difference =
-            format!("{key}: imageswap makes {swapped} of {image}, which no canonical rule says");
-        self.differences.push(difference);
+        self.differences.push(format!(
+            "{key}: imageswap makes {swapped} of {image}, which no canonical rule says"
+        ));
     }
 
     fn rule(&mut self, marker: &str, source: &str, target: &str) {
@@ -282,11 +277,7 @@ fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '*' | '?' | '[' => {
-                pattern.push('[');
-                pattern.push(character);
-                pattern.push(']');
-            }
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
             other => pattern.push(other),
         }
     }

@@ -29,17 +29,9 @@ pub struct ImageSwap {
     exact: HashMap<String, RuleId>,
     /// In file order; a repeated pattern keeps its first place and gets its last value.
     replace: Vec<(String, Pattern, RuleId)>,
-    maps: HashMap<String, RuleId>,
+    pub(super) maps: HashMap<String, RuleId>,
     /// Whether a missing `default` counts as an empty one, as in the list forms.
     implied_default: bool,
-}
-
-/// What upstream does with one image.
-pub(super) struct LegacyAnswer {
-    /// The image it would put in; the input where it swaps nothing.
-    pub(super) image: String,
-    pub(super) reason: Reason,
-    pub(super) rule: Option<RuleId>,
 }
 
 impl ImageSwap {
@@ -96,32 +88,29 @@ impl ImageSwap {
     /// If `image` is no valid reference.
     pub fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
         let reference = Reference::parse(image)?;
-        let holds = |answer: &LegacyAnswer| {
+        let holds = |answer: &Decision<'_>| {
             Reference::parse(&answer.image).is_ok()
                 && self.upstream(&answer.image).is_some_and(|again| again.image == answer.image)
         };
         Ok(match self.upstream(image).filter(holds) {
-            Some(LegacyAnswer { image: same, reason, rule }) if same == image => {
-                Decision::keep(image, reason, rule)
-            }
-            Some(LegacyAnswer { image, reason, rule }) => {
-                Decision { image: Cow::Owned(image), reason, rule }
-            }
+            Some(same) if same.image == image => Decision::keep(image, same.reason, same.rule),
+            Some(decision) => decision,
             None => self.canonical.decide(image, &reference),
         })
     }
 
     /// `swap_image`. `None`: it raises an exception.
-    pub(super) fn upstream(&self, image: &str) -> Option<LegacyAnswer> {
-        let keep = |reason, rule| Some(LegacyAnswer { image: image.to_owned(), reason, rule });
+    fn upstream<'i>(&self, image: &'i str) -> Option<Decision<'i>> {
+        let keep = |reason, rule| Some(Decision::keep(image, reason, rule));
+        let swap = |image, reason, rule| {
+            Some(Decision { image: Cow::Owned(image), reason, rule: Some(rule) })
+        };
         if let Some(&rule) = self.exact.get(image) {
-            let image = self.rules[rule].target.clone();
-            return Some(LegacyAnswer { image, reason: Reason::Exact, rule: Some(rule) });
+            return swap(self.rules[rule].target.clone(), Reason::Exact, rule);
         }
         if let Some(&(.., rule)) = self.replace.iter().find(|(_, p, _)| p.matches(image)) {
             let last = image.rsplit('/').next().unwrap_or(image);
-            let image = join_path(&self.rules[rule].target, last);
-            return Some(LegacyAnswer { image, reason: Reason::Replace, rule: Some(rule) });
+            return swap(join_path(&self.rules[rule].target, last), Reason::Replace, rule);
         }
         let (first, rest) = image.split_once('/').unwrap_or((image, ""));
         let no_registry = !first.contains('.') || rest.is_empty();
@@ -155,7 +144,7 @@ impl ImageSwap {
             } else {
                 [value, "/", image].concat()
             };
-            return Some(LegacyAnswer { image: swapped, reason: Reason::Rule, rule: Some(rule) });
+            return swap(swapped, Reason::Rule, rule);
         }
 
         let noswap = self.maps.get("noswap_wildcards").copied();
@@ -177,7 +166,7 @@ impl ImageSwap {
         } else {
             [value, "/", image].concat()
         };
-        Some(LegacyAnswer { image: swapped, reason: Reason::Default, rule: Some(rule) })
+        swap(swapped, Reason::Default, rule)
     }
 
     /// The same map without what decides before prefixes are asked, and without
@@ -195,21 +184,14 @@ impl ImageSwap {
 
     /// Upstream's rules of one kind that are in force, in file order.
     pub(super) fn in_force(&self, kind: RuleKind) -> Vec<&Rule> {
-        let mut ids: Vec<RuleId> = match kind {
-            RuleKind::Exact => self.exact.values().copied().collect(),
+        if kind == RuleKind::Replace {
             // Their order is that of their first appearance.
-            RuleKind::Replace => {
-                return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect();
-            }
-            _ => self.maps.values().copied().collect(),
-        };
+            return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect();
+        }
+        let table = if kind == RuleKind::Exact { &self.exact } else { &self.maps };
+        let mut ids: Vec<RuleId> = table.values().copied().collect();
         ids.sort_unstable();
         ids.into_iter().map(|id| &self.rules[id]).filter(|rule| rule.kind == kind).collect()
-    }
-
-    /// Whether a rule for `host` as a whole keeps upstream from asking its default.
-    pub(super) fn has_rule_for(&self, host: &str) -> bool {
-        self.maps.contains_key(host)
     }
 
     /// Whether any rule can change an image: without a `default` only `[EXACT]`

@@ -31,14 +31,6 @@ struct Domain {
     deepest: usize,
 }
 
-/// A name that another is or is below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StringPrefix {
-    pub(super) rule: RuleId,
-    /// How much of the path it covers, in bytes.
-    pub(super) length: usize,
-}
-
 impl PathPrefixIndex {
     /// Adds `path` on `domain`, or all of it if that is empty, unless it is there;
     /// the first rule stays.
@@ -52,44 +44,36 @@ impl PathPrefixIndex {
         domain.paths.entry(path.into()).or_insert(rule);
     }
 
-    /// Every name in the table that `path` on `domain` is or is below, the longest
-    /// first.
+    /// Returns the rule of every name in the table that `path` on `domain` is or is below, the
+    /// longest first, and the number of bytes of `path` that each covers.
     #[inline]
     pub(super) fn beginnings<'a>(
         &'a self,
         domain: &str,
         path: &'a str,
-    ) -> impl Iterator<Item = StringPrefix> + use<'a> {
+    ) -> impl Iterator<Item = (RuleId, usize)> + use<'a> {
         let domain = self.domains.get(domain);
         let whole = domain.and_then(|domain| domain.whole);
         let below = domain.filter(|domain| !domain.paths.is_empty());
         let below = below.into_iter().flat_map(|domain| domain.beginnings(path));
-        below.chain(whole.map(|rule| StringPrefix { rule, length: 0 }))
+        below.chain(whole.map(|rule| (rule, 0)))
     }
 }
 
 impl Domain {
-    fn beginnings<'a>(&'a self, path: &'a str) -> impl Iterator<Item = StringPrefix> + use<'a> {
+    fn beginnings<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (RuleId, usize)> + use<'a> {
         let longest = path.match_indices('/').nth(self.deepest).map_or(path.len(), |(at, _)| at);
         let ends = std::iter::successors(Some(longest), |&end| path[..end].rfind('/'));
-        ends.filter_map(|length| {
-            self.paths.get(&path[..length]).map(|&rule| StringPrefix { rule, length })
-        })
+        ends.filter_map(|length| self.paths.get(&path[..length]).map(|&rule| (rule, length)))
     }
 }
 
 /// Texts to find as the beginnings of others, wherever they end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct StringPrefixIndex<T> {
     table: Table<T>,
     /// The lengths that occur, ascending: one look-up for each.
     lengths: Vec<usize>,
-}
-
-impl<T> Default for StringPrefixIndex<T> {
-    fn default() -> Self {
-        Self { table: Table::default(), lengths: Vec::new() }
-    }
 }
 
 impl<T: Default> StringPrefixIndex<T> {

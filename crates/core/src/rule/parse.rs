@@ -13,6 +13,8 @@
 //! `build_swap_map`; comments end the line at the *first* `#`, which is what its
 //! documentation says and its code does not.
 
+use std::ops::Range;
+
 use image_swap_text::{position::Position, redact::is_digest};
 
 use super::{
@@ -65,6 +67,12 @@ impl Rule {
         self.source.strip_prefix(marker).unwrap_or(&self.source)
     }
 
+    /// Parses the key of a rule for a host, or a host and a path; [`None`] for other kinds, and
+    /// for a key that no reference can match.
+    pub(crate) fn prefix(&self) -> Option<RuleSource> {
+        if self.kind == RuleKind::Prefix { RuleSource::parse(&self.source) } else { None }
+    }
+
     /// Parses the target; [`None`] for a rule of a kind that has none.
     ///
     /// # Errors
@@ -97,8 +105,7 @@ impl Rule {
                 }
             }
             RuleKind::Prefix => {
-                let (Some(key), Ok(target)) = (RuleSource::parse(key), Target::parse(&self.target))
-                else {
+                let (Some(key), Ok(target)) = (self.prefix(), Target::parse(&self.target)) else {
                     return false;
                 };
                 // With `http://` the rule declares plain HTTP of the registry itself.
@@ -140,7 +147,7 @@ pub fn rules(text: &str, form: MapForm) -> (Vec<Rule>, Vec<Diagnostic>) {
         };
         for text in items {
             if let Some(item) = MapItem::new(text, line_number, column) {
-                reader.item(&item, form);
+                reader.item(&item);
             }
             column += text.chars().count() + 1;
         }
@@ -203,25 +210,20 @@ struct MapReader {
 }
 
 impl MapReader {
-    fn item(&mut self, item: &MapItem, form: MapForm) {
+    fn item(&mut self, item: &MapItem) {
         let marker = [EXACT, REPLACE].into_iter().find(|marker| item.text.starts_with(marker));
         let body_at = marker.map_or(0, str::len);
-        match split(&item.text[body_at..]) {
-            split if !split.is_double() && self.in_noswap && form == MapForm::List => {
-                self.noswap(item, 0);
-            }
-            Split::Double(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 2),
-            Split::Single(at) if at > 0 => self.rule(item, marker, body_at + at, body_at + at + 1),
-            _ => self.findings.push(
-                Diagnostic::warning(
-                    Code::UnreadableLine,
-                    item.place(0),
-                    // The item is not repeated: it may be a misplaced credential.
-                    "expected source::target, found no such rule; it is skipped",
-                )
-                .hint("write one `::` between the source and its target"),
-            ),
+        let (separator, has_double) = separator(&item.text[body_at..]);
+        if self.in_noswap && !has_double {
+            return self.noswap(item, 0);
         }
+        if let Some(Range { start, end }) = separator.filter(|found| found.start > 0) {
+            return self.rule(item, marker, body_at + start, body_at + end);
+        }
+        // The item is not repeated: it may be a misplaced credential.
+        let message = "expected source::target, found no such rule; it is skipped";
+        let finding = Diagnostic::warning(Code::UnreadableLine, item.place(0), message);
+        self.findings.push(finding.hint("write one `::` between the source and its target"));
     }
 
     fn rule(&mut self, item: &MapItem, marker: Option<&str>, source_end: usize, target_at: usize) {
@@ -265,28 +267,9 @@ impl MapReader {
     }
 }
 
-/// Where an item's source ends.
-enum Split {
-    /// At its one `::`.
-    Double(usize),
-    /// At its one `:`.
-    Single(usize),
-    /// Nowhere, or at several places.
-    Unclear {
-        /// Whether `::` is what it has several of.
-        doubles: bool,
-    },
-}
-
-impl Split {
-    const fn is_double(&self) -> bool {
-        matches!(self, Self::Double(_) | Self::Unclear { doubles: true })
-    }
-}
-
-/// Finds the one `::`, else the one `:`, outside brackets (which hold IPv6
-/// addresses and character sets).
-fn split(text: &str) -> Split {
+/// Returns the bytes of the one `::`, else of the one `:`, outside brackets (which hold IPv6
+/// addresses and character sets), and true if there is any `::`.
+fn separator(text: &str) -> (Option<Range<usize>>, bool) {
     let (mut doubles, mut singles) = (Vec::new(), Vec::new());
     let mut in_brackets = false;
     // A `[` without its `]` is itself, as in patterns.
@@ -307,8 +290,8 @@ fn split(text: &str) -> Split {
         at += 1;
     }
     match (doubles.as_slice(), singles.as_slice()) {
-        (&[at], _) => Split::Double(at),
-        (&[], &[at]) => Split::Single(at),
-        (doubles, _) => Split::Unclear { doubles: !doubles.is_empty() },
+        (&[at], _) => (Some(at..at + 2), true),
+        (&[], &[at]) => (Some(at..at + 1), false),
+        (doubles, _) => (None, !doubles.is_empty()),
     }
 }

@@ -41,7 +41,7 @@ impl<'i> ImageQuery<'i> {
         let path_start = path_end - path.len();
         let is_as_written = prefix.is_empty()
             && image[..path_start].strip_suffix('/').is_some_and(|before| before == domain);
-        let (name, domain_end) = if reference.domain_has_upper() {
+        let (name, domain_end) = if reference.domain_has_upper {
             let compared = compared(domain);
             // `Docker.IO/nginx` is meant as `docker.io/nginx`, which is below the library.
             let hub = compared == DOCKER_DOMAIN && !path.contains('/');
@@ -50,7 +50,7 @@ impl<'i> ImageQuery<'i> {
         } else if is_as_written {
             (Cow::Borrowed(&image[..path_end]), Some(domain.len()))
         } else {
-            let name = reference.name().parts().concat();
+            let name = reference.name();
             let end = if domain.is_empty() { name.find('/') } else { Some(domain.len()) };
             (Cow::Owned(name), end)
         };
@@ -90,7 +90,7 @@ impl<'i> ImageQuery<'i> {
         let slash = if rest.is_empty() { "" } else { "/" };
         let result = [target.as_str(), slash, rest, self.ending].concat();
         // The end of a path is a path, and so is a path below a path.
-        let is_proven = target.takes_any_path()
+        let is_proven = target.takes_any_path
             && !rest.is_empty()
             && target.path().len() + slash.len() + rest.len() <= PATH_MAX;
         (is_proven || self.is_kept_by(&result, target)).then_some(result)

@@ -17,14 +17,10 @@ pub fn rule_text(text: &str) -> Cow<'_, str> {
 /// shown: an `@` that begins no digest, a comment directly behind a text that has one, or a
 /// target that may hold one.
 pub fn line_may_hold_secret(line: &str) -> bool {
-    let mut code = line;
     // A comment behind white space is a comment, whatever is in it.
-    for (at, _) in line.match_indices('#') {
-        if line[..at].is_empty() || line[..at].ends_with(char::is_whitespace) {
-            code = &line[..at];
-            break;
-        }
-    }
+    let before = |(at, _): (usize, &str)| &line[..at];
+    let ends_code = |code: &&str| code.is_empty() || code.ends_with(char::is_whitespace);
+    let code = line.match_indices('#').map(before).find(ends_code).unwrap_or(line);
     let is_exposed = |item: &str| {
         let mut parts = item.rsplit("::").map(str::trim);
         let target = parts.next().filter(|target| item.contains("::") || target.contains("://"));

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use aho_corasick::AhoCorasick;
 
 use super::{
-    index::{PathPrefixIndex, Patterns, RuleId, StringPrefix, StringPrefixIndex, StringSet, Table},
+    index::{PathPrefixIndex, Patterns, RuleId, StringPrefixIndex, StringSet, Table},
     parse::{Rule, RuleKind},
     query::ImageQuery,
-    source::{RuleSource, compared, host_length},
+    source::{compared, host_length},
     target::Target,
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError, is_image_id};
@@ -167,7 +167,7 @@ impl RuleSet {
             RuleKind::Default => self.default = self.default.or(Some(id)),
             RuleKind::Noswap => return,
             RuleKind::Prefix => {
-                if let Some(key) = RuleSource::parse(key) {
+                if let Some(key) = rule.prefix() {
                     self.prefixes.insert(key.domain(), key.path(), id);
                     if key.has_port() {
                         self.own_ports.insert(key.domain().into());
@@ -177,21 +177,17 @@ impl RuleSet {
         }
         let Some(target) = target else { return };
         let domain = compared(target.domain());
-        if target.joins_name() {
-            let rest = &target.as_str()[target.domain().len()..];
-            self.mirrored_joined.entry(&[&domain, rest].concat()).get_or_insert(id);
-        } else {
-            self.mirrored_below.insert(&domain, target.path(), id);
-        }
+        let mut add_mirrored = |path: &str| {
+            if target.joins_name() {
+                self.mirrored_joined.entry(&[&domain, "/", path].concat()).get_or_insert(id);
+            } else {
+                self.mirrored_below.insert(&domain, path, id);
+            }
+        };
+        add_mirrored(target.path());
         // A result directly below `docker.io` normalises to what is below its library.
         if domain == DOCKER_DOMAIN && !target.path().contains('/') && !target.path().is_empty() {
-            let path = ["library/", target.path()].concat();
-            if target.joins_name() {
-                let beginning = [DOCKER_DOMAIN, "/", &path].concat();
-                self.mirrored_joined.entry(&beginning).get_or_insert(id);
-            } else {
-                self.mirrored_below.insert(DOCKER_DOMAIN, &path, id);
-            }
+            add_mirrored(&["library/", target.path()].concat());
         }
     }
 
@@ -228,12 +224,14 @@ impl RuleSet {
             return Decision::keep(image, Reason::AlreadyMirrored, Some(rule));
         }
         if let Some(rule) = self.exact(&asked) {
-            return self.exactly(&asked, rule);
+            return self.swapped(&asked, rule, Reason::Exact, |target| {
+                Reference::parse(target.as_str()).is_ok().then(|| target.as_str().to_owned())
+            });
         }
         if let Some(rule) = self.replaced(&asked) {
             return self.swapped(&asked, rule, Reason::Replace, |target| asked.replaced(target));
         }
-        if let Some(StringPrefix { rule, length }) = self.prefixed(&asked).next() {
+        if let Some((rule, length)) = self.prefixed(&asked).next() {
             return self.swapped(&asked, rule, Reason::Rule, |target| asked.onto(target, length));
         }
         if let Some(rule) = self.noswap(&asked) {
@@ -259,7 +257,7 @@ impl RuleSet {
         };
         let below = || {
             let mut beginnings = self.mirrored_below.beginnings(asked.domain(), asked.path());
-            beginnings.next().map(|beginning| beginning.rule)
+            beginnings.next().map(|(rule, _)| rule)
         };
         let joined = || self.mirrored_joined.of(&asked.name).find_map(|rule| *rule);
         exact().or_else(below).or_else(joined)
@@ -280,7 +278,7 @@ impl RuleSet {
     pub(super) fn prefixed<'a>(
         &'a self,
         asked: &'a ImageQuery<'_>,
-    ) -> impl Iterator<Item = StringPrefix> + use<'a> {
+    ) -> impl Iterator<Item = (RuleId, usize)> + use<'a> {
         let domain = asked.domain();
         let is_own = || self.own_ports.contains(domain);
         let host = host_length(domain);
@@ -291,17 +289,6 @@ impl RuleSet {
     pub(super) fn noswap(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
         let noswap = self.noswap.as_ref()?;
         noswap.automaton.find(&*asked.name).map(|found| noswap.rules[found.pattern().as_usize()])
-    }
-
-    fn exactly<'i>(&self, asked: &ImageQuery<'i>, rule: RuleId) -> Decision<'i> {
-        let Some(target) = self.target(rule) else {
-            return Decision::keep(asked.image, Reason::Disabled, Some(rule));
-        };
-        if Reference::parse(target.as_str()).is_err() {
-            return Decision::keep(asked.image, Reason::InvalidResult, Some(rule));
-        }
-        let image = Cow::Owned(target.as_str().to_owned());
-        Decision { image, reason: Reason::Exact, rule: Some(rule) }
     }
 
     fn swapped<'i>(

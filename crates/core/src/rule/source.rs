@@ -8,8 +8,7 @@ use crate::reference::{DOCKER_DOMAIN, LEGACY_DOCKER_DOMAIN, is_domain, is_path};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleSource {
     text: String,
-    /// Where the host ends, and where its port ends.
-    host_end: usize,
+    /// The byte at which the host, with its port, ends.
     domain_end: usize,
 }
 
@@ -25,12 +24,8 @@ impl RuleSource {
             return None;
         }
         let domain = compared(domain);
-        let mut text = domain.clone().into_owned();
-        if !path.is_empty() {
-            text.push('/');
-            text.push_str(path);
-        }
-        Some(Self { text, host_end: host_length(&domain), domain_end: domain.len() })
+        let slash = if path.is_empty() { "" } else { "/" };
+        Some(Self { text: [&domain, slash, path].concat(), domain_end: domain.len() })
     }
 
     /// The whole key, normalised.
@@ -40,7 +35,7 @@ impl RuleSource {
 
     /// The host without its port.
     pub fn host(&self) -> &str {
-        &self.text[..self.host_end]
+        &self.text[..host_length(self.domain())]
     }
 
     /// The host with its port.
@@ -49,8 +44,8 @@ impl RuleSource {
     }
 
     /// Whether it names a port.
-    pub const fn has_port(&self) -> bool {
-        self.host_end != self.domain_end
+    pub fn has_port(&self) -> bool {
+        self.host() != self.domain()
     }
 
     /// The path below the domain; empty for a whole registry.

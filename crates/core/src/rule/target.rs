@@ -1,7 +1,5 @@
 //! The target of a rule: where images come from instead.
 
-use std::fmt;
-
 use super::source::{compared, host_length, is_registry};
 use crate::reference::{DOCKER_DOMAIN, is_path};
 
@@ -15,28 +13,22 @@ pub struct Target {
     text: String,
     domain_end: usize,
     plain_http: bool,
-    takes_any_path: bool,
+    /// True if any path below it is a reference, which is read as it is written, unless it is
+    /// too long. False: unknown.
+    pub(super) takes_any_path: bool,
 }
 
 /// Why a text is no target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Its first component is no registry.
+    #[error(
+        "expected a target that begins with a registry (host.example.org, localhost or host:port)"
+    )]
     NoRegistry,
     /// It names a tag or a digest, which the swapped reference brings itself.
+    #[error("expected a target without tag and digest")]
     TagOrDigest,
-}
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoRegistry => {
-                "expected a target that begins with a registry (host.example.org, localhost or \
-                 host:port)"
-            }
-            Self::TagOrDigest => "expected a target without tag and digest",
-        })
-    }
 }
 
 impl Target {
@@ -61,31 +53,19 @@ impl Target {
     }
 
     fn read(written: &str, normalise: bool) -> Result<Self, TargetError> {
-        let (scheme, rest) = match written.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme), rest),
-            None => (None, written),
-        };
-        let plain_http = match scheme {
-            Some(scheme) if scheme.eq_ignore_ascii_case("http") => true,
-            Some(scheme) if !scheme.eq_ignore_ascii_case("https") => {
-                return Err(TargetError::NoRegistry);
-            }
-            _ => false,
-        };
+        let (scheme, rest) = written.split_once("://").unwrap_or(("https", written));
+        let plain_http = scheme.eq_ignore_ascii_case("http");
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (domain, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if !is_registry(domain) {
+        if !(plain_http || scheme.eq_ignore_ascii_case("https")) || !is_registry(domain) {
             return Err(TargetError::NoRegistry);
         }
         let path = if path == "v2" { "" } else { path.strip_prefix("v2/").unwrap_or(path) };
         // Docker Hub has one name. Any other host stays as it was written, for pods to use.
         let is_hub = normalise && compared(domain) == DOCKER_DOMAIN;
         let domain = if is_hub { DOCKER_DOMAIN } else { domain };
-        let mut text = domain.to_owned();
-        if !path.is_empty() {
-            text.push('/');
-            text.push_str(path);
-        }
+        let slash = if path.is_empty() { "" } else { "/" };
+        let text = [domain, slash, path].concat();
         // A path of one component on Docker Hub is read as one that is longer.
         let takes_any_path = domain != DOCKER_DOMAIN && (path.is_empty() || is_path(path));
         Ok(Self { text, domain_end: domain.len(), plain_http, takes_any_path })
@@ -120,12 +100,6 @@ impl Target {
     /// Whether it ends in `-`, and names are joined to it instead of put below it.
     pub fn joins_name(&self) -> bool {
         self.text.ends_with('-')
-    }
-
-    /// Whether any path below it is a reference, which is read as it is written,
-    /// unless it is too long. Of what is false nothing is known.
-    pub(super) const fn takes_any_path(&self) -> bool {
-        self.takes_any_path
     }
 
     /// Whether no reference below it can be valid: its path is none.

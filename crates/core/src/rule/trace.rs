@@ -1,7 +1,7 @@
 //! Why an image becomes what it becomes, step by step.
 
 use super::{
-    index::{RuleId, StringPrefix},
+    index::RuleId,
     parse::RuleKind,
     query::ImageQuery,
     ruleset::{Decision, Reason, RuleSet},
@@ -54,35 +54,29 @@ impl RuleSet {
         let Decision { reason, rule, .. } = self.decide(image, reference);
         let count = |kind| self.rules().iter().filter(|rule| rule.kind == kind).count();
         let targets = (0..self.rules().len()).filter(|id| self.target(*id).is_some()).count();
-        let decided = match (reason, rule.map(|id| self.rules()[id].kind)) {
-            (Reason::AlreadyMirrored, _) => Some(TraceStage::AlreadyMirrored),
-            (_, Some(RuleKind::Exact)) => Some(TraceStage::Exact),
-            (_, Some(RuleKind::Replace)) => Some(TraceStage::Replace),
-            (_, Some(RuleKind::Prefix)) => Some(TraceStage::Prefix),
-            (_, Some(RuleKind::Noswap)) => Some(TraceStage::Noswap),
-            (_, Some(RuleKind::Default)) => Some(TraceStage::Default),
-            (_, None) => None,
-        };
-        let prefixed = self.prefixed(&asked).map(|StringPrefix { rule, .. }| rule).collect();
+        // The kind of the rule that decided; `None` inside: a rule of any kind.
+        let is_mirrored = reason == Reason::AlreadyMirrored;
+        let decided = rule.map(|id| (!is_mirrored).then_some(self.rules()[id].kind));
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
+        let prefixed = self.prefixed(&asked).map(|(rule, _)| rule).collect();
         let questions = [
-            (TraceStage::AlreadyMirrored, targets, one(self.already_mirrored(&asked))),
-            (TraceStage::Exact, count(RuleKind::Exact), one(self.exact(&asked))),
-            (TraceStage::Replace, count(RuleKind::Replace), one(self.replaced(&asked))),
-            (TraceStage::Prefix, count(RuleKind::Prefix), prefixed),
-            (TraceStage::Noswap, count(RuleKind::Noswap), one(self.noswap(&asked))),
-            (TraceStage::Default, count(RuleKind::Default), one(self.default_rule())),
+            (TraceStage::AlreadyMirrored, None, one(self.already_mirrored(&asked))),
+            (TraceStage::Exact, Some(RuleKind::Exact), one(self.exact(&asked))),
+            (TraceStage::Replace, Some(RuleKind::Replace), one(self.replaced(&asked))),
+            (TraceStage::Prefix, Some(RuleKind::Prefix), prefixed),
+            (TraceStage::Noswap, Some(RuleKind::Noswap), one(self.noswap(&asked))),
+            (TraceStage::Default, Some(RuleKind::Default), one(self.default_rule())),
         ];
         // No rule is evaluated for an image ID.
         let mut over = reason == Reason::ImageId;
-        let step = |(question, rules, matched)| {
+        let step = |(question, kind, matched)| {
             let outcome = if over {
                 StageResult::NotAsked
-            } else if decided == Some(question) {
+            } else if decided == Some(kind) {
                 over = true;
                 StageResult::Decided
             } else {
-                StageResult::No(rules)
+                StageResult::No(kind.map_or(targets, count))
             };
             TraceStep { question, outcome, matched }
         };

@@ -159,7 +159,7 @@ fn digest(reference: &str, image: &cri::LocalImage) -> Option<String> {
     if let Some(digest) = reference.digest() {
         return Some(digest.to_owned());
     }
-    let name = reference.name().to_string();
+    let name = reference.name();
     image.digests.iter().find_map(|digest| {
         let (of, digest) = digest.split_once('@')?;
         (of == name).then(|| digest.to_owned())

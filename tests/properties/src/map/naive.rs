@@ -94,7 +94,7 @@ struct Compared {
 
 impl Compared {
     fn new(reference: &Reference<'_>) -> Self {
-        let (whole, name) = (reference.to_string(), reference.name().to_string());
+        let (whole, name) = (reference.to_string(), reference.name());
         let (domain, mut path) = (hub(reference.domain()), reference.path().into_owned());
         let renamed = domain != reference.domain();
         if renamed && domain == "docker.io" && !path.contains('/') {

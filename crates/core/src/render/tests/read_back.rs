@@ -58,7 +58,7 @@ fn base(url: &str, table: &Table) -> String {
 /// it is blocked (containers-registries.conf(5)).
 fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
     let document: DocumentMut = file(rendered, "registries.conf").text.parse().unwrap();
-    let name = reference.name().to_string();
+    let name = reference.name();
     let matches = |prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/') || rest.is_empty())
     };

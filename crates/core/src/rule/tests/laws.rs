@@ -175,7 +175,7 @@ proptest! {
         let Ok(reference) = Reference::parse(&image) else { return Ok(()) };
         let is_hub = reference.domain() == "Docker.io" && !reference.path().contains('/');
         let library = if is_hub { "docker.io/library/" } else { "docker.io/" };
-        let name = reference.name().to_string().to_lowercase();
+        let name = reference.name().to_lowercase();
         let name = if is_hub { name.replacen("docker.io/", library, 1) } else { name };
         let domain = reference.domain().to_lowercase();
         let keys: Vec<(usize, RuleSource)> =
