@@ -56,7 +56,7 @@ impl Controller {
                 others.push(unknown(&foreign, &memory.foreign));
                 continue;
             };
-            let at = memory.started.elapsed();
+            let at = self.started.elapsed();
             let settled = memory.sightings.observe(name, life, at, self.intervals.grace);
             if settled.is_removable && self.settings.adopt {
                 let removed = api::delete(&registrations, name).await;

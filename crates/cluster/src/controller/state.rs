@@ -18,17 +18,14 @@ use image_swap_core::{
         RecreatedPods, RegistryStatus,
     },
 };
-use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{oneshot, watch};
 
 use super::uninstallation::Uninstallation;
 use crate::{error::Error, pull_secrets::DesiredPullSecret};
 
 /// State of the controller that leads. The next leader computes it again.
+#[derive(Default)]
 pub(super) struct ReconcileState {
-    pub(super) started: Instant,
     pub(super) gate: Option<FailurePolicyGate>,
     /// The number of gates that were begun: each is probed for at once.
     pub(super) gates: usize,
@@ -66,45 +63,12 @@ pub(super) struct ReconcileState {
     /// Desired state for the controller of pull Secrets.
     pub(super) orders: watch::Sender<DesiredPullSecret>,
     /// Status that the controller of pull Secrets reports.
-    pub(super) pull_secrets: watch::Receiver<PullSecretStatus>,
+    pub(super) pull_secrets: watch::Sender<PullSecretStatus>,
     /// Pods that are created again and again.
-    pub(super) recreated: watch::Receiver<Vec<RecreatedPods>>,
+    pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }
 
 impl ReconcileState {
-    pub(super) fn new(
-        orders: watch::Sender<DesiredPullSecret>,
-        pull_secrets: watch::Receiver<PullSecretStatus>,
-        recreated: watch::Receiver<Vec<RecreatedPods>>,
-    ) -> Self {
-        Self {
-            orders,
-            pull_secrets,
-            recreated,
-            started: Instant::now(),
-            gate: None,
-            gates: 0,
-            published: Published::default(),
-            registered: None,
-            repairs: TokenBucket::default(),
-            rewrites: RewriteLimit::default(),
-            wanted: None,
-            said: HashMap::new(),
-            uninstallation: Uninstallation::default(),
-            foreign: Vec::new(),
-            sightings: Sightings::default(),
-            declaration: None,
-            failing: Vec::new(),
-            failed: 0,
-            written: None,
-            checking: None,
-            health: None,
-            checked: None,
-            revision: 0,
-            numbered: None,
-        }
-    }
-
     /// Keeps `note` as the last one about `topic`. Returns true if it is worth an Event: it
     /// is not empty, and not the one before.
     pub(super) fn is_news(&mut self, topic: &'static str, note: &str) -> bool {

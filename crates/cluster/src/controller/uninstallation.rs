@@ -22,11 +22,6 @@ impl Uninstallation {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Returns the UID of the last mark, for the next leader; `None` if none was seen.
-    pub(super) fn mark(&self) -> Option<&str> {
-        self.mark.as_deref()
-    }
-
     /// Returns the memory of a release that is not registered.
     pub(super) const fn unregistered(mark: Option<String>) -> Self {
         Self { is_read: true, registered: false, mark, until: None }
