@@ -14,6 +14,7 @@ use k8s_openapi::{
 };
 use kube::{Api, api::DynamicObject};
 use serde_json::Value;
+use tokio::join;
 
 use super::context::Controller;
 use crate::{
@@ -71,7 +72,7 @@ impl Controller {
         let existing = self.settings.tls_existing_secret.clone();
         let generated = existing.is_none().then(|| release.authority());
         let admission = release.admission();
-        let (anchor, namespace, registry, chart, effective, last_good, authority, leaf, found) = tokio::join!(
+        let (anchor, namespace, registry, chart, effective, last, authority, leaf, found) = join!(
             get(&anchors, release.anchor()),
             get(&namespaces, &release.namespace),
             get(&declared, REGISTRY_INFO),
@@ -95,7 +96,7 @@ impl Controller {
             certificate: leaf,
             chart,
             effective,
-            last_good,
+            last_good: last,
             namespace,
             registry_info: registry,
             registration: found.map(|object| object.and_then(|it| serde_json::to_value(it).ok())),

@@ -17,9 +17,8 @@ use tracing::{info, warn};
 use super::{
     context::Controller,
     snapshot::{Snapshot, found},
-    state::ReconcileState,
+    state::{ReconcileState, Uninstallation},
     steps::StepErrors,
-    uninstallation::Uninstallation,
 };
 use crate::{
     api,

@@ -154,8 +154,10 @@ impl ExistingSecrets {
         release: &str,
         wanted: Option<&Fingerprint>,
     ) -> BTreeMap<String, PullSecretState> {
+        let mut all = BTreeMap::new();
         let state = |found: &FoundSecret| found.state(release, wanted);
-        self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
+        all.extend(self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))));
+        all
     }
 
     /// Returns true if there is a Secret of `release`, or one that a former release kept.
