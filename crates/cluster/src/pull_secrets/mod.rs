@@ -9,7 +9,6 @@
 mod existing;
 mod leave;
 mod namespaces;
-mod pace;
 mod pods;
 mod write;
 
@@ -26,6 +25,7 @@ use futures_util::{
 use image_swap_core::{
     control::{
         pull_secrets::{Pods, PullSecretAction, plan},
+        rate_limit::TokenBucket,
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
@@ -44,7 +44,6 @@ pub(crate) use self::leave::leave;
 use self::{
     existing::{ExistingSecrets, Fingerprint, reference},
     namespaces::SelectedNamespaces,
-    pace::Paces,
     pods::secret_use,
     write::{WriteOutcome, Writer},
 };
@@ -123,8 +122,8 @@ struct ObservedCluster {
     secrets_complete: bool,
     /// Namespaces in which a write has to wait.
     waiting: BTreeMap<String, RetriedNamespace>,
-    /// Writes of the last minute.
-    paces: Paces,
+    /// Recent writes by namespace: another writer may change a Secret again and again.
+    paces: BTreeMap<String, TokenBucket>,
     /// Namespaces with a Secret of another writer for which an Event was published.
     foreign: BTreeSet<String>,
     writes: u64,
@@ -186,7 +185,7 @@ impl PullSecretController {
                         return;
                     }
                     known.waiting.clear();
-                    known.paces = Paces::default();
+                    known.paces.clear();
                     due = true;
                 }
                 () = std::future::ready(()), if due => {
@@ -253,7 +252,8 @@ impl PullSecretController {
         self.report_foreign(known, &plan).await;
         let at = Instant::now();
         known.waiting.retain(|namespace, _| plan.contains_key(namespace));
-        known.paces.forget(at);
+        let time = now();
+        known.paces.retain(|_, bucket| !bucket.is_full(time));
         let is_due = |namespace: &String, action: &PullSecretAction| {
             let waiting = known.waiting.get(namespace);
             *action != PullSecretAction::Foreign && waiting.is_none_or(|it| it.until <= at)
@@ -264,8 +264,9 @@ impl PullSecretController {
         let is_more = due.len() > IN_A_ROW;
         let mut some = Vec::new();
         for (namespace, action) in due.into_iter().take(IN_A_ROW) {
-            if let Err(until) = known.paces.begin(namespace, at) {
-                known.pace(namespace, at, until);
+            let bucket = known.paces.entry(namespace.clone()).or_default();
+            if let Err(seconds) = bucket.begin(time) {
+                known.pace(namespace, Duration::from_secs(seconds));
                 continue;
             }
             let found = known.existing.get(namespace);
@@ -368,8 +369,7 @@ impl ObservedCluster {
                 let is_news = self.existing.add(&secret);
                 if self.existing.is_kept(namespace) && !was_kept {
                     // The release leaves, and the controller does not yet know.
-                    let now = Instant::now();
-                    self.pace(namespace, now, now + LEAVING);
+                    self.pace(namespace, LEAVING);
                     return false;
                 }
                 if self.waiting.get(namespace).is_some_and(|it| it.cause == Cause::Conflict) {
@@ -426,8 +426,8 @@ impl ObservedCluster {
     }
 
     /// Records that the next write in a namespace has to wait: it was written too often.
-    fn pace(&mut self, namespace: &str, at: Instant, until: Instant) {
-        let wait = until.saturating_duration_since(at);
+    fn pace(&mut self, namespace: &str, wait: Duration) {
+        let until = Instant::now() + wait;
         let waiting = RetriedNamespace { until, wait, cause: Cause::Paced };
         let before = self.waiting.insert(namespace.to_owned(), waiting);
         if before.is_none_or(|before| before.cause != Cause::Paced) {
