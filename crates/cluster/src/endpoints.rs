@@ -21,10 +21,6 @@ pub(crate) async fn has_endpoints(
     namespace: &str,
     service: &str,
 ) -> Result<bool, Error> {
-    // Another program's registration may name a Service that cannot exist.
-    if !is_name(namespace) || !is_name(service) {
-        return Ok(false);
-    }
     let slices = slices(client, namespace, service).await?;
     Ok(slices.iter().any(|slice| ready(slice).next().is_some()))
 }
@@ -37,11 +33,12 @@ pub(crate) async fn may_answer(
     namespace: &str,
     service: &str,
 ) -> Result<bool, Error> {
-    if has_endpoints(client, namespace, service).await? {
-        return Ok(true);
-    }
+    // Another program's registration may name a Service that cannot exist.
     if !is_name(namespace) || !is_name(service) {
         return Ok(false);
+    }
+    if has_endpoints(client, namespace, service).await? {
+        return Ok(true);
     }
     let services = namespaced::<Service, DynamicObject>(client, namespace);
     let found = get(&services, service).await?;

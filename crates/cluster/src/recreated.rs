@@ -59,7 +59,10 @@ impl RecreationWatch {
             if is_news {
                 let found = recreations.recreated(now());
                 self.warn(&found, &mut warned).await;
-                self.publish(&found);
+                let report = found.iter().take(NAMED).map(RecreatedPods::from).collect();
+                if send_new(&self.report, report) {
+                    self.changed.notify_one();
+                }
             }
         }
     }
@@ -83,13 +86,6 @@ impl RecreationWatch {
                 ..ObjectReference::default()
             };
             self.events.warn_of(&about, "PodsRecreated", &note).await;
-        }
-    }
-
-    fn publish(&self, found: &[RecreatedPod]) {
-        let found = found.iter().take(NAMED).map(RecreatedPods::from).collect();
-        if send_new(&self.report, found) {
-            self.changed.notify_one();
         }
     }
 }

@@ -1,11 +1,6 @@
 //! Makes each API server call a replica.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     HeaderMap, StatusCode,
@@ -53,7 +48,7 @@ pub(super) struct Prober {
     intervals: Intervals,
     started: Instant,
     due: BTreeMap<ApiServer, Instant>,
-    running: BTreeSet<ApiServer>,
+    running: Vec<ApiServer>,
     outcomes: JoinSet<ProbeOutcome>,
 }
 
@@ -88,7 +83,7 @@ impl Prober {
             intervals: controller.intervals,
             started: Instant::now(),
             due,
-            running: BTreeSet::new(),
+            running: Vec::new(),
             outcomes: JoinSet::new(),
         }
     }
@@ -103,7 +98,7 @@ impl Prober {
         let now = Instant::now();
         let due = self.due.extract_if(.., |_, at| *at <= now);
         for server in due.map(|(server, _)| server).collect::<Vec<_>>() {
-            self.running.insert(server);
+            self.running.push(server);
             let target = Arc::clone(&self.target);
             self.outcomes.spawn(async move { target.outcome(server).await });
         }
@@ -133,15 +128,10 @@ impl Prober {
         let at = |moment: Instant| moment.saturating_duration_since(self.started);
         let (began, ended) = (at(outcome.began), at(outcome.ended));
         changed |= gate.observe(outcome.server, outcome.probe, began, ended).is_some();
-        self.running.remove(&outcome.server);
+        self.running.retain(|server| *server != outcome.server);
         let next = outcome.began + self.interval(gate, outcome.server);
         self.due.insert(outcome.server, next);
-        self.schedule(gate);
-        changed || summary(gate) != before
-    }
-
-    /// Adds API servers that are new, and forgets those that are gone.
-    fn schedule(&mut self, gate: &FailurePolicyGate) {
+        // New API servers are probed at once, and those that are gone never.
         let servers: Vec<ApiServer> = gate.servers().collect();
         self.due.retain(|server, _| servers.contains(server));
         for server in servers {
@@ -149,6 +139,7 @@ impl Prober {
                 self.due.entry(server).or_insert_with(Instant::now);
             }
         }
+        changed || summary(gate) != before
     }
 
     fn interval(&self, gate: &FailurePolicyGate, server: ApiServer) -> Duration {

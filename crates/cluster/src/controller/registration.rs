@@ -98,12 +98,10 @@ impl Controller {
             if let Backend::Service(namespace, name) = backend
                 && may_answer(&self.client, namespace, name).await?
             {
-                answering.push((namespace.clone(), name.clone()));
+                answering.push((&**namespace, &**name));
             }
         }
-        Ok(foreign.life(|namespace, name| {
-            answering.iter().any(|(one, other)| one == namespace && other == name)
-        }))
+        Ok(foreign.life(|namespace, name| answering.contains(&(namespace, name))))
     }
 
     /// Registers the webhook, and repairs what other writers changed. Returns the policy

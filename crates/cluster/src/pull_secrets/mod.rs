@@ -54,6 +54,7 @@ use crate::{
     object_watch::{all, named, pages},
     partial_meta::{MetadataObject, WholeObject},
     release::Release,
+    report::send_new,
 };
 
 /// Writes at once: many namespaces are one change of a password.
@@ -281,7 +282,7 @@ impl PullSecretController {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecretStatus {
+        self.publish(PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -325,18 +326,14 @@ impl PullSecretController {
         }
     }
 
-    fn publish(&self, report: &PullSecretStatus) {
-        let mut news = false;
-        self.report.send_if_modified(|before| {
-            // The count alone is no reason for anybody to hurry.
-            news = before.foreign_count != report.foreign_count
-                || before.failures != report.failures
-                || before.kept != report.kept;
-            let differs = before != report;
-            before.clone_from(report);
-            differs
-        });
-        if news {
+    fn publish(&self, report: PullSecretStatus) {
+        // The count of writes alone is no reason for anybody to hurry.
+        let before = self.report.borrow().clone();
+        let is_news = before.foreign_count != report.foreign_count
+            || before.failures != report.failures
+            || before.kept != report.kept;
+        send_new(&self.report, report);
+        if is_news {
             self.changed.notify_one();
         }
     }

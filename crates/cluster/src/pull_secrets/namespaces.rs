@@ -10,8 +10,8 @@ use crate::partial_meta::MetadataObject;
 /// The names of the namespaces in a scope.
 #[derive(Debug, Default)]
 pub(super) struct SelectedNamespaces {
-    names: BTreeSet<Box<str>>,
-    listed: BTreeSet<Box<str>>,
+    names: BTreeSet<String>,
+    listed: BTreeSet<String>,
     /// True once all namespaces were listed.
     pub(super) complete: bool,
 }
