@@ -1,8 +1,10 @@
 //! Objects as JSON: what is there is kept whole, whatever version wrote it.
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::DynamicResourceScope,
 };
 use serde_json::Value;
 
@@ -11,15 +13,27 @@ use crate::error::{Error, code};
 /// Our name in `managedFields`.
 pub(crate) const MANAGER: &str = "image-swap";
 
-fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
+/// Returns the objects of the kind `K` in all namespaces, read as `T`.
+pub(crate) fn all<K, T>(client: &Client) -> Api<T>
+where
+    K: Resource<DynamicType = ()>,
+    T: Resource<DynamicType = ApiResource>,
+{
+    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
+}
+
+/// Returns the objects of the kind `K` in `namespace`, read as `T`.
+pub(crate) fn namespaced<K, T>(client: &Client, namespace: &str) -> Api<T>
+where
+    K: Resource<DynamicType = ()>,
+    T: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
 
 /// Webhook configurations.
 pub(crate) fn registrations(client: &Client) -> Api<DynamicObject> {
-    let group = "admissionregistration.k8s.io";
-    let kind = "MutatingWebhookConfiguration";
-    Api::all_with(client.clone(), &resource(group, kind, "mutatingwebhookconfigurations"))
+    all::<MutatingWebhookConfiguration, _>(client)
 }
 
 /// The object `name` as it is; `None` if there is none.
@@ -45,17 +59,14 @@ where
 }
 
 /// Changes the fields of `name` that `patch` names (RFC 7396); whether it was there.
-pub(crate) async fn patch_if_present<K>(
-    api: &Api<K>,
+pub(crate) async fn patch_if_present(
+    api: &Api<DynamicObject>,
     name: &str,
     patch: &Value,
-) -> Result<bool, Error>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
+) -> Result<bool, Error> {
     match patch_existing(api, name, patch).await {
         Ok(_) => Ok(true),
-        Err(Error::Api { source, .. }) if code(&source) == Some(404) => Ok(false),
+        Err(error) if error.code() == Some(404) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -71,10 +82,7 @@ where
 }
 
 /// Deletes `name`; whether it was there.
-pub(crate) async fn delete<K>(api: &Api<K>, name: &str) -> Result<bool, Error>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
+pub(crate) async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<bool, Error> {
     match api.delete(name, &kube::api::DeleteParams::default()).await {
         Ok(_) => Ok(true),
         Err(error) if code(&error) == Some(404) => Ok(false),

@@ -2,7 +2,7 @@
 
 use image_swap_core::labels;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::{Api, Client};
+use kube::Client;
 use serde_json::json;
 use tracing::info;
 
@@ -16,7 +16,7 @@ use crate::{api, error::Error, pull_secrets, release::Release};
 /// # Errors
 /// If the API server refuses or cannot be reached.
 pub async fn deregister(client: &Client, release: &Release) -> Result<(), Error> {
-    let anchors: Api<ClusterRole> = Api::all(client.clone());
+    let anchors = api::all::<ClusterRole, _>(client);
     let mark = json!({ "metadata": { "annotations": { labels::LEAVING: "true" } } });
     let marked = api::patch_if_present(&anchors, release.anchor(), &mark).await?;
     let registrations = api::registrations(client);

@@ -3,13 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use image_swap_core::labels;
-use k8s_openapi::api::{
-    core::v1::Service,
-    discovery::v1::{Endpoint, EndpointSlice},
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{
+    Client,
+    api::{DynamicObject, ListParams},
 };
-use kube::{Api, Client, api::ListParams};
+use serde_json::Value;
 
-use crate::{api::get, error::Error};
+use crate::{
+    api::{get, namespaced},
+    error::Error,
+};
 
 /// Returns true if a Service has an endpoint that may be called.
 pub(crate) async fn has_endpoints(
@@ -17,13 +21,8 @@ pub(crate) async fn has_endpoints(
     namespace: &str,
     service: &str,
 ) -> Result<bool, Error> {
-    // Another program's registration may name a Service that cannot exist.
-    if !is_name(namespace) || !is_name(service) {
-        return Ok(false);
-    }
     let slices = slices(client, namespace, service).await?;
-    let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
-    Ok(endpoints.any(|endpoint| is_ready(endpoint) && !endpoint.addresses.is_empty()))
+    Ok(slices.iter().any(|slice| ready(slice).next().is_some()))
 }
 
 /// Returns true if a program may answer at a Service: it has an endpoint that may be
@@ -34,16 +33,16 @@ pub(crate) async fn may_answer(
     namespace: &str,
     service: &str,
 ) -> Result<bool, Error> {
-    if has_endpoints(client, namespace, service).await? {
-        return Ok(true);
-    }
+    // Another program's registration may name a Service that cannot exist.
     if !is_name(namespace) || !is_name(service) {
         return Ok(false);
     }
-    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    if has_endpoints(client, namespace, service).await? {
+        return Ok(true);
+    }
+    let services = namespaced::<Service, DynamicObject>(client, namespace);
     let found = get(&services, service).await?;
-    let kind = found.and_then(|service| service.spec?.type_);
-    Ok(kind.as_deref() == Some("ExternalName"))
+    Ok(found.is_some_and(|service| service.data["spec"]["type"] == "ExternalName"))
 }
 
 /// Returns the addresses of all API servers.
@@ -55,23 +54,23 @@ async fn slices(
     client: &Client,
     namespace: &str,
     service: &str,
-) -> Result<Vec<EndpointSlice>, Error> {
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+) -> Result<Vec<DynamicObject>, Error> {
+    let slices = namespaced::<EndpointSlice, DynamicObject>(client, namespace);
     let of_service = ListParams::default().labels(&format!("{}={service}", labels::SERVICE_NAME));
     let list = slices.list(&of_service).await;
     let doing = format!("list the EndpointSlices of the Service {namespace}/{service}");
     Ok(list.map_err(Error::api(doing))?.items)
 }
 
-fn addresses(slices: &[EndpointSlice]) -> Vec<SocketAddr> {
+fn addresses(slices: &[DynamicObject]) -> Vec<SocketAddr> {
     let mut all = Vec::new();
     for slice in slices {
-        let ports = slice.ports.as_deref().unwrap_or_default();
-        let https = ports.iter().find(|port| port.name.as_deref() == Some("https"));
-        let port = https.or_else(|| ports.first()).and_then(|port| port.port);
-        let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { continue };
-        let ready = slice.endpoints.iter().filter(|endpoint| is_ready(endpoint));
-        for address in ready.flat_map(|endpoint| &endpoint.addresses) {
+        let mut ports = slice.data["ports"].as_array().into_iter().flatten();
+        let first = ports.clone().next();
+        let port = ports.find(|port| port["name"] == "https").or(first);
+        let port = port.and_then(|port| u16::try_from(port["port"].as_u64()?).ok());
+        let Some(port) = port else { continue };
+        for address in ready(slice) {
             all.extend(address.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port)));
         }
     }
@@ -80,9 +79,11 @@ fn addresses(slices: &[EndpointSlice]) -> Vec<SocketAddr> {
     all
 }
 
-/// Returns true if an endpoint is ready. An unknown condition counts as ready.
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+/// Returns the addresses of endpoints that are ready. An unknown condition counts as ready.
+fn ready(slice: &DynamicObject) -> impl Iterator<Item = &str> {
+    let endpoints = slice.data["endpoints"].as_array().into_iter().flatten();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+    ready.flat_map(|it| it["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str))
 }
 
 /// Returns true if `name` may be the name of a Service or a namespace.
@@ -97,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn slice(ready: Option<bool>, addresses: &[&str]) -> EndpointSlice {
+    fn slice(ready: Option<bool>, addresses: &[&str]) -> DynamicObject {
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": { "name": "kubernetes" },
@@ -119,7 +120,7 @@ mod tests {
             ["10.0.0.1:6443", "10.0.0.2:6443"].map(|it| it.parse().unwrap()).into();
         assert_eq!(addresses(&slices), expected);
         let mut bare = slice(Some(true), &["10.0.0.1"]);
-        bare.ports = None;
+        bare.data["ports"] = Value::Null;
         assert!(addresses(&[bare]).is_empty());
     }
 

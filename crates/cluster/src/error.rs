@@ -73,20 +73,23 @@ impl Error {
         move |source| Self::Api { doing: doing.into(), source: Box::new(source) }
     }
 
-    /// Returns true if the API server does not permit the request.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if code(source) == Some(403))
+    /// Returns the HTTP status that the API server answered with; `None` without an answer.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => code(source),
+            _ => None,
+        }
     }
 
-    /// Whether somebody else changed the object since it was read.
+    /// Returns true if another writer changed the object since it was read.
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if code(source) == Some(409))
+        self.code() == Some(409)
     }
 }
 
 /// Whether the API server answered at all.
 pub(crate) fn is_answer(error: &Error) -> bool {
-    matches!(error, Error::Api { source, .. } if code(source).is_some())
+    error.code().is_some()
 }
 
 /// The HTTP status that the API server answered with, if it answered.

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use image_swap_core::labels;
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Client, Resource,
+    Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::{sync::Mutex, time::timeout};
@@ -48,11 +48,6 @@ impl Events {
     /// Says on the controller's Deployment what happened.
     pub(crate) async fn say(&self, type_: EventType, reason: &str, note: &str) {
         self.publish(type_, reason, note, &self.controller).await;
-    }
-
-    /// Says on `secret` what is wrong with it.
-    pub(crate) async fn complain(&self, secret: &Secret, reason: &str, note: &str) {
-        self.publish(EventType::Warning, reason, note, &secret.object_ref(&())).await;
     }
 
     /// Warns of something about `about`.

@@ -15,7 +15,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference},
     jiff::Timestamp,
 };
-use kube::{Api, Client, Resource, api::PostParams};
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, PostParams},
+};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -50,7 +53,7 @@ pub type Leadership = watch::Receiver<bool>;
 /// A candidate.
 pub struct LeaderElection {
     leases: Api<Lease>,
-    anchors: Api<ClusterRole>,
+    anchors: Api<DynamicObject>,
     /// The release's anchor, which owns the Lease.
     anchor: String,
     name: String,
@@ -68,7 +71,7 @@ impl LeaderElection {
     pub fn new(client: &Client, release: &Release, identity: &str, times: LeaseTiming) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &release.namespace),
-            anchors: Api::all(client.clone()),
+            anchors: api::all::<ClusterRole, _>(client),
             anchor: release.anchor().to_owned(),
             name: release.controller(),
             identity: identity.to_owned(),
@@ -192,7 +195,7 @@ impl LeaderElection {
     async fn owners(&self) -> Result<Option<Vec<OwnerReference>>, Error> {
         let anchor = api::get(&self.anchors, &self.anchor).await?;
         let anchor = anchor.ok_or_else(|| Error::NoAnchor(self.anchor.clone()))?;
-        Ok(anchor.owner_ref(&()).map(|owner| vec![owner]))
+        Ok(anchor.owner_ref(&ApiResource::erase::<ClusterRole>(&())).map(|owner| vec![owner]))
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use image_swap_serve::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet},
+    encoding::DescriptorEncoder,
     metrics::{MetricType, info::Info},
     registry::Registry,
 };
@@ -35,15 +35,6 @@ pub struct ControllerMetrics {
 struct ReportCollector {
     report: watch::Receiver<ControllerReport>,
     leadership: Leadership,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FindingLabels {
-    source: &'static str,
-    severity: &'static str,
-    code: String,
-    line: u64,
-    column: u64,
 }
 
 impl ControllerMetrics {
@@ -177,13 +168,13 @@ fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_
         encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
     let mut seen = std::collections::HashSet::new();
     for found in &report.declaration.findings {
-        let labels = FindingLabels {
-            source: found.source.as_str(),
-            severity: found.severity.as_str(),
-            code: found.code.clone(),
-            line: u64::try_from(found.line).unwrap_or(u64::MAX),
-            column: u64::try_from(found.column).unwrap_or(u64::MAX),
-        };
+        let labels = [
+            ("source", found.source.as_str().to_owned()),
+            ("severity", found.severity.as_str().to_owned()),
+            ("code", found.code.clone()),
+            ("line", found.line.to_string()),
+            ("column", found.column.to_string()),
+        ];
         // Two of a kind at one place are one row.
         if seen.insert(labels.clone()) {
             family.encode_family(&labels)?.encode_gauge(&1_i64)?;

@@ -1,8 +1,8 @@
 //! One object, followed through whatever happens to the API server.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, time::Duration};
 
-use futures_util::{Stream, StreamExt, pin_mut};
+use futures_util::{StreamExt, pin_mut, stream::BoxStream};
 use kube::{
     Api, Resource,
     runtime::{
@@ -12,25 +12,16 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use crate::{error::watch_reason, partial_meta::ObjectVersion};
+use crate::{
+    error::watch_reason,
+    partial_meta::{MetadataObject, PartialObject},
+};
 
 /// Seconds after which a watch is renewed, so that a connection that silently
 /// died is noticed.
 const WATCH: u32 = 30;
-
-/// What is known of an object.
-#[derive(Clone, Debug)]
-pub(crate) enum ObservedObject<K> {
-    /// The API server has not yet told.
-    Unknown,
-    /// It is not there.
-    Absent,
-    /// It is there, like this.
-    Present(Arc<K>),
-}
 
 /// Short waits between attempts: a change is to be in force in two seconds,
 /// also after an API server has come back.
@@ -77,93 +68,64 @@ pub(crate) fn all() -> Config {
 /// objects.
 pub(crate) const PAGE: u32 = 100;
 
-/// Watches the objects that `config` selects, and lists them page by page.
-pub(crate) fn pages<K>(
-    api: Api<K>,
+/// Watches the objects that `config` selects, and lists them page by page. A watch that
+/// fails is restarted; the log calls its objects `kind`.
+pub(crate) fn pages<const WHOLE: bool>(
+    api: Api<PartialObject<WHOLE>>,
     config: Config,
-) -> impl Stream<Item = Result<Event<K>, Error>> + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default())
+    kind: &'static str,
+) -> BoxStream<'static, Event<PartialObject<WHOLE>>> {
+    let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
+    let log = move |error| debug!(error = watch_reason(&error), "the watch of {kind} is restarted");
+    events.filter_map(move |event| ready(event.map_err(log).ok())).boxed()
 }
 
-/// Follows the object `name`, and tells every state of it, for ever.
-pub(crate) async fn object<K>(api: Api<K>, name: &str, seen: watch::Sender<ObservedObject<K>>)
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+/// Calls `on_change` with each state of the object `name`, `None` if it is absent, and with
+/// each error of the watch. Never ends.
+pub(crate) async fn follow<K>(
+    api: Api<K>,
+    name: &str,
+    mut on_change: impl FnMut(Result<Option<K>, Error>),
+) where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let events = watcher(api, named(name)).backoff(WatchBackoff::default());
     pin_mut!(events);
     let mut found = false;
     while let Some(event) = events.next().await {
-        let state = match event {
-            Ok(Event::Init) => {
-                found = false;
-                continue;
-            }
+        match event {
+            Ok(Event::Init) => found = false,
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 found = true;
-                ObservedObject::Present(Arc::new(object))
+                on_change(Ok(Some(object)));
             }
-            Ok(Event::InitDone) if found => continue,
-            Ok(Event::InitDone | Event::Delete(_)) => ObservedObject::Absent,
-            Err(error) => {
-                debug!(name, error = watch_reason(&error), "the watch is begun anew");
-                continue;
-            }
-        };
-        seen.send_replace(state);
+            Ok(Event::InitDone) if found => {}
+            Ok(Event::InitDone | Event::Delete(_)) => on_change(Ok(None)),
+            Err(error) => on_change(Err(error)),
+        }
     }
 }
 
-/// Notifies `changed` of every change of the object `name`. Never ends.
-pub(crate) async fn changes(api: Api<ObjectVersion>, name: String, changed: Arc<Notify>) {
-    watch_names(api, name, |_| changed.notify_one()).await;
-}
-
-/// Sends the UID of the object `name` to `last`, whenever one is created. The UID stays
-/// when the object is deleted. Never ends.
-pub(crate) async fn last_uid(
-    api: Api<ObjectVersion>,
+/// Calls `on_change` after each change of the object `name`, with `None` if it is absent.
+/// Never ends.
+pub(crate) async fn changes(
+    api: Api<MetadataObject>,
     name: String,
-    last: watch::Sender<Option<String>>,
+    on_change: Box<dyn Fn(Option<MetadataObject>) + Send + Sync>,
 ) {
-    watch_names(api, name, |object| {
-        if let Some(uid) = object.and_then(|object| object.meta().uid.clone()) {
-            last.send_replace(Some(uid));
-        }
-    })
-    .await;
-}
-
-/// Calls `on_change` with the object `name` after each of its changes, and with `None`
-/// after its deletion and at the end of a list. Never ends.
-async fn watch_names(
-    api: Api<ObjectVersion>,
-    name: String,
-    on_change: impl Fn(Option<&ObjectVersion>),
-) {
-    let events = watcher(api, named(&name)).backoff(WatchBackoff::default());
-    pin_mut!(events);
     let mut failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => {}
-            Ok(event) => {
-                failing = false;
-                on_change(match &event {
-                    Event::Apply(object) | Event::InitApply(object) => Some(object),
-                    _ => None,
-                });
-            }
-            Err(error) => {
-                if !failing {
-                    let error = watch_reason(&error);
-                    warn!(name, error, "cannot be watched; it is read from time to time");
-                }
-                failing = true;
-            }
+    let take = |state: Result<_, Error>| match state {
+        Ok(object) => {
+            failing = false;
+            on_change(object);
         }
-    }
+        Err(error) => {
+            if !failing {
+                let error = watch_reason(&error);
+                warn!(name, error, "cannot be watched; it is read from time to time");
+            }
+            failing = true;
+        }
+    };
+    follow(api, &name, take).await;
 }

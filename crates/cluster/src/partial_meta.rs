@@ -4,137 +4,171 @@
 //! containers they are some 4 KiB of text, and parsed, with a map for every field,
 //! thirty times as much; a page of such pods was most of what a controller held.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use image_swap_core::labels::{SecretAnnotations, SecretLabels};
+use image_swap_core::labels::ObservedAnnotations;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope, ObjectMeta},
 };
+use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
-/// Implements [`Resource`] for a type with a part of the objects of a kind, and with their
-/// names in the field `names`.
-///
-/// With `metadata` the API server sends the metadata alone, with `whole` everything.
-macro_rules! partial_resource {
-    ($type:ty, $kind:ty, metadata) => {
-        partial_resource!($type, $kind, true);
-    };
-    ($type:ty, $kind:ty, whole) => {
-        partial_resource!($type, $kind, false);
-    };
-    ($type:ty, $kind:ty, $is_metadata:literal) => {
-        impl kube::Resource for $type {
-            type DynamicType = ();
-            type Scope = <$kind as kube::Resource>::Scope;
+/// An object of which the API server sends the metadata alone.
+pub(crate) type MetadataObject = PartialObject<false>;
+/// An object that the API server sends whole.
+pub(crate) type WholeObject = PartialObject<true>;
 
-            fn metadata_api() -> bool {
-                $is_metadata
-            }
-
-            fn kind((): &()) -> std::borrow::Cow<'_, str> {
-                <$kind as kube::Resource>::kind(&())
-            }
-
-            fn group((): &()) -> std::borrow::Cow<'_, str> {
-                <$kind as kube::Resource>::group(&())
-            }
-
-            fn version((): &()) -> std::borrow::Cow<'_, str> {
-                <$kind as kube::Resource>::version(&())
-            }
-
-            fn plural((): &()) -> std::borrow::Cow<'_, str> {
-                <$kind as kube::Resource>::plural(&())
-            }
-
-            fn meta(&self) -> &kube::core::ObjectMeta {
-                &self.names
-            }
-
-            fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
-                &mut self.names
-            }
-        }
-    };
+/// The fields of an object that are read. All others are skipped. One type for every kind,
+/// since each type would be a watch of its own in the program, too.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PartialObject<const WHOLE: bool> {
+    pub(crate) metadata: PartialMetadata,
+    /// The spec of a pod.
+    #[serde(default)]
+    pub(crate) spec: PodFields,
+    /// The status of a pod.
+    #[serde(default)]
+    pub(crate) status: PodPhase,
+    /// The type of a Secret.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    /// The data of a Secret.
+    pub(crate) data: Option<SecretFields>,
 }
 
-pub(crate) use partial_resource;
+/// The metadata of an object.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "MetadataFields")]
+pub(crate) struct PartialMetadata {
+    /// Names, labels and owners, as kube's watches need them.
+    pub(crate) names: ObjectMeta,
+    pub(crate) annotations: ObservedAnnotations,
+}
 
-/// The fields of an object's `metadata` that are read. All others are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct MetadataSubset {
+struct MetadataFields {
     name: Option<String>,
+    generate_name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    annotations: Option<SecretAnnotations>,
-    labels: Option<SecretLabels>,
-    owner_references: Option<Vec<OwnerKind>>,
+    annotations: Option<ObservedAnnotations>,
+    labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
 }
 
-#[derive(Deserialize)]
-struct OwnerKind {
-    kind: String,
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodFields {
+    pub(crate) containers: Option<Vec<PodContainer>>,
+    pub(crate) init_containers: Option<Vec<PodContainer>>,
+    pub(crate) ephemeral_containers: Option<Vec<PodContainer>>,
+    pub(crate) volumes: Option<Vec<PodVolume>>,
+    pub(crate) image_pull_secrets: Option<Vec<SecretName>>,
 }
 
-impl MetadataSubset {
-    /// Returns the release that its label names as its manager.
-    pub(crate) fn manager(&self) -> Option<&str> {
-        self.labels.as_ref()?.managed_by.as_deref()
-    }
-
-    /// Returns true if a release has left it behind for pods that name it.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.annotations.as_ref().is_some_and(|all| all.kept.is_some())
-    }
-
-    /// Returns true if it has an owner, whose end would be its own.
-    pub(crate) fn is_owned(&self) -> bool {
-        self.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
-    }
-
-    /// Returns true if it has an owner of this kind.
-    pub(crate) fn is_owned_by(&self, kind: &str) -> bool {
-        self.owner_references.iter().flatten().any(|owner| owner.kind == kind)
-    }
-
-    /// Returns the names alone, as kube's watches need them.
-    pub(crate) fn into_names(self) -> ObjectMeta {
-        let Self { name, namespace, uid, resource_version, .. } = self;
-        ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() }
-    }
-}
-
-/// An object that is watched for its changes alone: its names. One type for every kind,
-/// since each type would be a watch of its own in the program, too.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "PartialObject")]
-pub(crate) struct ObjectVersion {
-    names: ObjectMeta,
+pub(crate) struct PodContainer {
+    pub(crate) name: String,
+    pub(crate) image: Option<String>,
 }
 
-/// An object as the API server sends it.
-#[derive(Deserialize)]
-struct PartialObject {
-    metadata: MetadataSubset,
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PodVolume {
+    pub(crate) name: String,
+    pub(crate) image: Option<PodVolumeImage>,
 }
 
-impl From<PartialObject> for ObjectVersion {
-    fn from(PartialObject { metadata }: PartialObject) -> Self {
-        Self { names: metadata.into_names() }
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PodVolumeImage {
+    pub(crate) reference: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SecretName {
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct PodPhase {
+    pub(crate) phase: Option<String>,
+}
+
+/// See [`image_swap_core::pull_secret::KEY`].
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SecretFields {
+    #[serde(rename = ".dockerconfigjson")]
+    pub(crate) credential: Option<CredentialHash>,
+}
+
+/// A hash of a credential. It stays in memory: the password could be guessed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ByteString")]
+pub(crate) struct CredentialHash([u8; 32]);
+
+impl CredentialHash {
+    pub(crate) fn of(credential: &[u8]) -> Self {
+        Self(digest(&SHA256, credential).as_ref().try_into().unwrap_or_default())
     }
 }
 
-impl Resource for ObjectVersion {
+impl From<ByteString> for CredentialHash {
+    fn from(ByteString(credential): ByteString) -> Self {
+        Self::of(&credential)
+    }
+}
+
+impl From<MetadataFields> for PartialMetadata {
+    fn from(fields: MetadataFields) -> Self {
+        Self {
+            annotations: fields.annotations.unwrap_or_default(),
+            names: ObjectMeta {
+                name: fields.name,
+                generate_name: fields.generate_name,
+                namespace: fields.namespace,
+                uid: fields.uid,
+                resource_version: fields.resource_version,
+                labels: fields.labels,
+                owner_references: fields.owner_references,
+                ..ObjectMeta::default()
+            },
+        }
+    }
+}
+
+impl<const WHOLE: bool> PartialObject<WHOLE> {
+    /// Returns the namespace and the name.
+    pub(crate) fn name(&self) -> Option<(&str, &str)> {
+        self.namespace().zip(self.meta().name.as_deref())
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.meta().namespace.as_deref()
+    }
+
+    pub(crate) fn uid(&self) -> Option<&str> {
+        self.meta().uid.as_deref()
+    }
+
+    pub(crate) fn owners(&self) -> &[OwnerReference] {
+        self.meta().owner_references.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.meta().labels.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+impl<const WHOLE: bool> Resource for PartialObject<WHOLE> {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
     /// The API server keeps the rest to itself.
     fn metadata_api() -> bool {
-        true
+        !WHOLE
     }
 
     fn kind(of: &ApiResource) -> Cow<'_, str> {
@@ -154,11 +188,11 @@ impl Resource for ObjectVersion {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.names
+        &self.metadata.names
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.names
+        &mut self.metadata.names
     }
 }
 
@@ -184,32 +218,34 @@ mod tests {
     }
 
     #[test]
-    fn outline_has_names_and_marks_alone() {
+    fn object_has_names_and_marks_alone() {
         let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
         let labels = json!({ labels::MANAGED_BY: "image-swap", "app": "shop" });
         let object = mk_object(&labels, &json!({ labels::KEPT: "true", "x": "y" }), &owners);
-        let outline: MetadataSubset = serde_json::from_value(object["metadata"].clone()).unwrap();
-        assert_eq!(outline.manager(), Some("image-swap"));
-        assert!(outline.is_kept() && outline.is_owned() && outline.is_owned_by("Pod"));
-        assert!(!outline.is_owned_by("ClusterRole"));
+        let object: MetadataObject = serde_json::from_value(object).unwrap();
+        assert_eq!(object.label(labels::MANAGED_BY), Some("image-swap"));
+        assert!(object.metadata.annotations.kept.is_some());
+        assert_eq!(object.owners().iter().map(|it| &*it.kind).collect::<Vec<_>>(), ["Pod"]);
         let names = ObjectMeta {
             name: Some("shop-1".into()),
+            generate_name: Some("shop-".into()),
             namespace: Some("apps".into()),
             uid: Some("7c9e".into()),
             resource_version: Some("42".into()),
+            labels: serde_json::from_value(labels).unwrap(),
+            owner_references: serde_json::from_value(owners).unwrap(),
             ..ObjectMeta::default()
         };
-        assert_eq!(outline.into_names(), names);
-        let glimpse: ObjectVersion = serde_json::from_value(object).unwrap();
-        assert_eq!(glimpse.names, names);
+        assert_eq!(*object.meta(), names);
     }
 
     #[test]
     fn object_with_a_name_alone_is_read() {
         let object = json!({ "metadata": { "name": "a", "namespace": "b" } });
-        let outline: MetadataSubset = serde_json::from_value(object["metadata"].clone()).unwrap();
-        assert!(!outline.is_kept() && !outline.is_owned() && outline.manager().is_none());
+        let object: WholeObject = serde_json::from_value(object).unwrap();
+        assert!(object.metadata.annotations.kept.is_none() && object.owners().is_empty());
+        assert!(object.label(labels::MANAGED_BY).is_none());
         let object = mk_object(&Value::Null, &Value::Null, &Value::Null);
-        assert!(serde_json::from_value::<ObjectVersion>(object).is_ok());
+        assert!(serde_json::from_value::<MetadataObject>(object).is_ok());
     }
 }

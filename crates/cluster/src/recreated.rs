@@ -6,27 +6,26 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::StreamExt;
 use image_swap_core::{
     control::recreated::{OwnedPod, PodOwner, RecreatedPod, Recreations},
-    labels,
     status::RecreatedPods,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
-use serde::Deserialize;
+use kube::{Client, Resource, runtime::watcher::Event};
 use tokio::{
     sync::{Notify, watch},
     time::{MissedTickBehavior, interval},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
+    api,
     clock::now,
-    error::watch_reason,
     events::Events,
     object_watch::{all, pages},
-    partial_meta::partial_resource,
+    partial_meta::MetadataObject,
+    report::send_new,
 };
 
 /// The time between two looks at what is too old to count.
@@ -47,9 +46,7 @@ pub(crate) struct RecreationWatch {
 impl RecreationWatch {
     /// Watches, for ever.
     pub(crate) async fn run(self) {
-        let pods: Api<PodOutline> = Api::all(self.client.clone());
-        let pods = pages(pods, all());
-        pin_mut!(pods);
+        let mut pods = pages(api::all::<Pod, _>(&self.client), all(), "pods");
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut recreations = Recreations::default();
@@ -62,7 +59,10 @@ impl RecreationWatch {
             if is_news {
                 let found = recreations.recreated(now());
                 self.warn(&found, &mut warned).await;
-                self.publish(&found);
+                let report = found.iter().take(NAMED).map(RecreatedPods::from).collect();
+                if send_new(&self.report, report) {
+                    self.changed.notify_one();
+                }
             }
         }
     }
@@ -88,137 +88,59 @@ impl RecreationWatch {
             self.events.warn_of(&about, "PodsRecreated", &note).await;
         }
     }
-
-    fn publish(&self, found: &[RecreatedPod]) {
-        let found: Vec<RecreatedPods> = found.iter().take(NAMED).map(RecreatedPods::from).collect();
-        let is_news = self.report.send_if_modified(|before| {
-            let is_news = *before != found;
-            *before = found;
-            is_news
-        });
-        if is_news {
-            self.changed.notify_one();
-        }
-    }
 }
 
 /// Takes an event; returns true for a recreation.
-fn take(
-    recreations: &mut Recreations,
-    event: Result<watcher::Event<PodOutline>, watcher::Error>,
-) -> bool {
+fn take(recreations: &mut Recreations, event: Event<MetadataObject>) -> bool {
     match event {
-        Ok(watcher::Event::Init) => recreations.begin_list(),
-        Ok(watcher::Event::InitApply(pod)) => {
-            return pod.owned.is_some_and(|pod| recreations.list(&pod, now()));
+        Event::Init => recreations.begin_list(),
+        Event::InitDone => recreations.end_list(),
+        Event::InitApply(pod) => {
+            return owned(&pod).is_some_and(|pod| recreations.list(&pod, now()));
         }
-        Ok(watcher::Event::InitDone) => recreations.end_list(),
-        Ok(watcher::Event::Apply(pod)) => {
-            return pod.owned.is_some_and(|pod| recreations.add(&pod, now()));
+        Event::Apply(pod) => return owned(&pod).is_some_and(|pod| recreations.add(&pod, now())),
+        Event::Delete(pod) => {
+            return owned(&pod).is_some_and(|pod| recreations.remove(&pod, now()));
         }
-        Ok(watcher::Event::Delete(pod)) => {
-            return pod.owned.is_some_and(|pod| recreations.remove(&pod, now()));
-        }
-        Err(error) => debug!(error = watch_reason(&error), "the watch of pods begins again"),
     }
     false
 }
 
-/// The metadata of a pod that matter here.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "OwnedPodObject")]
-struct PodOutline {
-    names: ObjectMeta,
-    /// The pod; `None` if it was not swapped, or its owner compares no images.
-    owned: Option<OwnedPod>,
-}
-
-/// A pod as the API server sends it.
-#[derive(Deserialize)]
-struct OwnedPodObject {
-    metadata: OwnedPodMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OwnedPodMetadata {
-    name: Option<String>,
-    generate_name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    annotations: Option<labels::PodAnnotations>,
-    labels: Option<PodLabels>,
-    owner_references: Option<Vec<OwnerReference>>,
-}
-
-#[derive(Deserialize)]
-struct PodLabels {
-    #[serde(rename = "controller-revision-hash")]
-    revision: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OwnerReference {
-    api_version: String,
-    kind: String,
-    name: String,
-    uid: String,
-    controller: Option<bool>,
-}
-
-impl From<OwnedPodObject> for PodOutline {
-    fn from(OwnedPodObject { metadata }: OwnedPodObject) -> Self {
-        Self {
-            owned: metadata.owned(),
-            names: ObjectMeta {
-                name: metadata.name,
-                namespace: metadata.namespace,
-                uid: metadata.uid,
-                resource_version: metadata.resource_version,
-                ..ObjectMeta::default()
-            },
-        }
+/// Returns the pod; `None` if it was not swapped, or its owner compares no images.
+fn owned(pod: &MetadataObject) -> Option<OwnedPod> {
+    let originals = pod.metadata.annotations.original_images.as_deref()?;
+    let owners = pod.owners();
+    let owner = owners.iter().find(|it| it.controller == Some(true)).or(owners.first())?;
+    if !OwnedPod::is_candidate(&owner.api_version, &owner.kind) {
+        return None;
     }
+    let (namespace, name) = pod.name()?;
+    let prefix = pod.meta().generate_name.as_deref().filter(|prefix| !prefix.is_empty());
+    // A StatefulSet sets both: its pods' names are stable.
+    let prefix = prefix.filter(|_| owner.kind != "StatefulSet");
+    let revision = pod.label("controller-revision-hash").unwrap_or_default();
+    Some(OwnedPod {
+        uid: pod.uid()?.to_owned(),
+        namespace: namespace.to_owned(),
+        stem: prefix.unwrap_or(name).to_owned(),
+        owner: PodOwner {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        },
+        version: OwnedPod::version(originals, revision),
+    })
 }
-
-impl OwnedPodMetadata {
-    fn owned(&self) -> Option<OwnedPod> {
-        let originals = self.annotations.as_ref()?.original_images.as_deref()?;
-        let owners = self.owner_references.as_deref()?;
-        let owner = owners.iter().find(|it| it.controller == Some(true)).or(owners.first())?;
-        if !OwnedPod::is_candidate(&owner.api_version, &owner.kind) {
-            return None;
-        }
-        let prefix = self.generate_name.as_deref().filter(|prefix| !prefix.is_empty());
-        // A StatefulSet sets both: its pods' names are stable.
-        let prefix = prefix.filter(|_| owner.kind != "StatefulSet");
-        let revision = self.labels.as_ref().and_then(|labels| labels.revision.as_deref());
-        Some(OwnedPod {
-            uid: self.uid.clone()?,
-            namespace: self.namespace.clone()?,
-            stem: prefix.or(self.name.as_deref())?.to_owned(),
-            owner: PodOwner {
-                api_version: owner.api_version.clone(),
-                kind: owner.kind.clone(),
-                name: owner.name.clone(),
-                uid: owner.uid.clone(),
-            },
-            version: OwnedPod::version(originals, revision.unwrap_or_default()),
-        })
-    }
-}
-
-partial_resource!(PodOutline, Pod, metadata);
 
 #[cfg(test)]
 mod tests {
+    use image_swap_core::labels;
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn mk_pod(annotations: &Value, owners: &Value) -> PodOutline {
+    fn mk_pod(annotations: &Value, owners: &Value) -> Option<OwnedPod> {
         let pod = json!({
             "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
             "metadata": {
@@ -227,7 +149,7 @@ mod tests {
                 "annotations": annotations, "ownerReferences": owners,
             },
         });
-        serde_json::from_value(pod).unwrap()
+        owned(&serde_json::from_value(pod).unwrap())
     }
 
     #[test]
@@ -237,14 +159,14 @@ mod tests {
             { "apiVersion": "example.org/v1", "kind": "Database", "name": "db", "uid": "4", "controller": true },
         ]);
         let record = json!({ labels::ORIGINAL_IMAGES: "{}", "other": "a" });
-        let pod = mk_pod(&record, &owners).owned.unwrap();
+        let pod = mk_pod(&record, &owners).unwrap();
         assert_eq!((&*pod.stem, &*pod.owner.kind, &*pod.owner.uid), ("db-0", "Database", "4"));
         for (annotations, owners) in [
             (Value::Null, owners),
             (record.clone(), Value::Null),
             (record, json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "3" }])),
         ] {
-            assert_eq!(mk_pod(&annotations, &owners).owned, None, "{annotations} {owners}");
+            assert_eq!(mk_pod(&annotations, &owners), None, "{annotations} {owners}");
         }
     }
 }

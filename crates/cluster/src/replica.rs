@@ -3,8 +3,8 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use image_swap_core::{
-    admission::Mode, control::effective::Origin, labels, pull_secret::CoveredImages, rule::RuleSet,
-    status::ServedDeclaration,
+    admission::Mode, control::effective::Origin, declaration::Declaration, labels,
+    pull_secret::CoveredImages, rule::RuleSet, status::ServedDeclaration,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -12,12 +12,13 @@ use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    object_watch::{self, ObservedObject},
+    error::watch_reason,
+    object_watch::follow as follow_object,
     release::Release,
-    secret::text,
+    secret::{annotation, text},
 };
 
 /// State that the controller configures for replicas.
@@ -49,17 +50,7 @@ pub trait ReplicaSink: Send + Sync + 'static {
 }
 
 /// Tasks that follow the Secrets until they are dropped.
-#[derive(Debug)]
-pub struct ReplicaTasks {
-    tasks: JoinSet<()>,
-}
-
-impl ReplicaTasks {
-    /// Waits for ever: it ends only if a task of it broke.
-    pub async fn ended(&mut self) {
-        self.tasks.join_next().await;
-    }
-}
+pub type ReplicaTasks = JoinSet<()>;
 
 /// Follows the declaration of `release` and the certificate in the Secret
 /// `certificate`, and tells `in_force` of every change. A Secret that is
@@ -76,39 +67,38 @@ pub fn follow(
         (release.effective(), declaration as Take),
         (certificate.to_owned(), serving_certificate as Take),
     ] {
-        let (sender, receiver) = watch::channel(ObservedObject::Unknown);
+        let (sender, receiver) = watch::channel(None);
         let secrets = secrets.clone();
         let in_force = Arc::clone(in_force);
         tasks.spawn(async move {
-            let told = tell(receiver, take, in_force);
-            tokio::join!(object_watch::object(secrets, &name, sender), told);
+            let followed = follow_object(secrets, &name, |state| match state {
+                Ok(secret) => drop(sender.send_replace(secret.map(Arc::new))),
+                Err(error) => debug!(name, error = watch_reason(&error), "the watch is begun anew"),
+            });
+            tokio::join!(followed, tell(receiver, take, in_force));
         });
     }
-    ReplicaTasks { tasks }
+    tasks
 }
 
 type Take = fn(Option<&Secret>, &dyn ReplicaSink);
 
+/// Applies each state of a Secret; `None` if it is absent.
 async fn tell(
-    mut seen: watch::Receiver<ObservedObject<Secret>>,
+    mut seen: watch::Receiver<Option<Arc<Secret>>>,
     take: Take,
     in_force: Arc<dyn ReplicaSink>,
 ) {
     let mut was_there = false;
     while seen.changed().await.is_ok() {
-        let state = seen.borrow_and_update().clone();
-        match state {
+        let secret = seen.borrow_and_update().clone();
+        if was_there && secret.is_none() {
             // The controller writes it anew.
-            ObservedObject::Absent if was_there => {
-                warn!("a Secret is gone; what it said stays in force");
-            }
-            ObservedObject::Absent => taken(take, None, &in_force).await,
-            ObservedObject::Unknown => {}
-            ObservedObject::Present(secret) => {
-                was_there = true;
-                taken(take, Some(secret), &in_force).await;
-            }
+            warn!("a Secret is gone; what it said stays in force");
+            continue;
         }
+        was_there = secret.is_some();
+        taken(take, secret, &in_force).await;
     }
 }
 
@@ -173,15 +163,11 @@ impl ReplicaState {
             Origin::RegistryInfo | Origin::Chart => Some(effective.declaration()?),
         };
         let pull_secret = declaration.as_ref().filter(|_| pull_secret).and_then(CoveredImages::of);
-        let rules = match declaration {
-            None => RuleSet::new(Vec::new()),
-            Some(declaration) => declaration.into_rules(),
-        };
-        let annotations = secret.metadata.annotations.as_ref();
+        let no_rules = || RuleSet::new(Vec::new());
         Some(Self {
-            rules,
+            rules: declaration.map_or_else(no_rules, Declaration::into_rules),
             origin,
-            hash: annotations.and_then(|all| all.get(labels::HASH)).cloned().unwrap_or_default(),
+            hash: annotation(secret, labels::HASH).unwrap_or_default().to_owned(),
             mode,
             pull_secret,
         })
@@ -221,9 +207,9 @@ mod tests {
         let (turn, turns) = channel();
         let (served, mut origin) = watch::channel(None);
         let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
-        let (sender, seen) = watch::channel(ObservedObject::Unknown);
+        let (sender, seen) = watch::channel(None);
         let telling = tokio::spawn(tell(seen, declaration, slow));
-        sender.send_replace(ObservedObject::Absent);
+        sender.send_replace(None);
         // Another task of the one thread there is, behind the one that was spawned.
         tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
         assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));

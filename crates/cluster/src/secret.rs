@@ -10,7 +10,7 @@ use image_swap_text::base64;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use ring::digest;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{api, error::Error, release::Release};
 
@@ -22,11 +22,9 @@ pub(crate) fn hash(text: &str) -> String {
 
 /// What `secret` declares.
 pub(crate) fn declared(secret: &Secret) -> SecretData {
-    let data = secret.data.clone().unwrap_or_default();
-    SecretData {
-        kind: secret.type_.clone().unwrap_or_default(),
-        data: data.into_iter().map(|(key, value)| (key, value.0)).collect(),
-    }
+    let mut data = BTreeMap::new();
+    data.extend(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())));
+    SecretData { kind: secret.type_.clone().unwrap_or_default(), data }
 }
 
 /// The value of `key`, if it is text.
@@ -65,8 +63,10 @@ pub(crate) fn object(
     annotations: &Value,
     data: &BTreeMap<&str, String>,
 ) -> Value {
-    let data: Map<String, Value> =
-        data.iter().map(|(key, value)| ((*key).to_owned(), base64::encode(value).into())).collect();
+    let mut encoded = json!({});
+    for (key, value) in data {
+        encoded[*key] = base64::encode(value).into();
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -78,7 +78,7 @@ pub(crate) fn object(
             "ownerReferences": [owner.reference()],
         },
         "type": "Opaque",
-        "data": data,
+        "data": encoded,
     })
 }
 

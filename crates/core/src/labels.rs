@@ -81,31 +81,18 @@ pub const OPT_OUT: &str = "k8s.twr.io/imageswap";
 /// Value of [`OPT_OUT`] that exempts.
 pub const DISABLED: &str = "disabled";
 
-/// The annotations of a pod that the controller reads. All others are skipped.
-#[derive(Debug, Default, Deserialize)]
-pub struct PodAnnotations {
-    /// [`ORIGINAL_IMAGES`]; `None` if no image was swapped.
+/// The annotations of watched objects that the controller reads. All others are skipped.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ObservedAnnotations {
+    /// [`ORIGINAL_IMAGES`]; `None` if no image of a pod was swapped.
     #[serde(rename = "image-swap.io/original-images")]
     pub original_images: Option<String>,
     /// [`MIRROR_POD`]; `None` for an ordinary pod.
     #[serde(rename = "kubernetes.io/config.mirror")]
     pub mirror: Option<IgnoredAny>,
-}
-
-/// The annotations of a Secret that the controller reads. All others are skipped.
-#[derive(Debug, Default, Deserialize)]
-pub struct SecretAnnotations {
-    /// [`KEPT`]; `None` unless an uninstalled release kept the Secret.
+    /// [`KEPT`]; `None` unless an uninstalled release kept a Secret.
     #[serde(rename = "image-swap.io/kept")]
     pub kept: Option<IgnoredAny>,
-}
-
-/// The labels of a Secret that the controller reads. All others are skipped.
-#[derive(Debug, Default, Deserialize)]
-pub struct SecretLabels {
-    /// [`MANAGED_BY`]; `None` if image-swap did not write the Secret.
-    #[serde(rename = "image-swap.io/managed-by")]
-    pub managed_by: Option<String>,
 }
 
 #[cfg(test)]
@@ -160,11 +147,9 @@ mod tests {
     #[test]
     fn partial_metadata_reads_the_constants() {
         let pod = json!({ ORIGINAL_IMAGES: "{}", MIRROR_POD: "hash", "other": 1 });
-        let pod: PodAnnotations = serde_json::from_value(pod).unwrap();
+        let pod: ObservedAnnotations = serde_json::from_value(pod).unwrap();
         assert!(pod.original_images.as_deref() == Some("{}") && pod.mirror.is_some());
-        let secret: SecretAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
+        let secret: ObservedAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
         assert!(secret.kept.is_some());
-        let labels: SecretLabels = serde_json::from_value(json!({ MANAGED_BY: "r" })).unwrap();
-        assert_eq!(labels.managed_by.as_deref(), Some("r"));
     }
 }

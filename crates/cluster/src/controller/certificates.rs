@@ -95,25 +95,19 @@ impl Controller {
         now: UnixTime,
     ) -> Result<(), Error> {
         let release = &self.settings.release;
-        match step {
+        let (place, name, data) = match step {
             RotationStep::NewAuthority => {
                 let Pair { certificate, key } = pki::authority(now)?;
                 let mut data = BTreeMap::from([(CERTIFICATE, certificate), (KEY, key)]);
                 if let Some(old) = stored.authority().filter(|it| it.validity.holds(now)) {
                     data.insert(PREVIOUS, old.id);
                 }
-                let name = release.authority();
-                let before = stored.authority.as_ref();
-                stored.authority =
-                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
+                (&mut stored.authority, release.authority(), data)
             }
             RotationStep::ForgetPrevious => {
                 let Some(pair) = stored.pair() else { return Ok(()) };
                 let data = BTreeMap::from([(CERTIFICATE, pair.certificate), (KEY, pair.key)]);
-                let name = release.authority();
-                let before = stored.authority.as_ref();
-                stored.authority =
-                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
+                (&mut stored.authority, release.authority(), data)
             }
             RotationStep::NewLeaf => {
                 let Some(authority) = stored.pair() else { return Ok(()) };
@@ -124,35 +118,19 @@ impl Controller {
                     (KEY, leaf.key),
                     (ISSUER, authority.certificate),
                 ]);
-                let name = release.certificate();
-                let before = stored.leaf.as_ref();
-                stored.leaf =
-                    Some(self.store(snapshot, memory, before, (&name, &data), now).await?);
+                (&mut stored.leaf, release.certificate(), data)
             }
-        }
-        Ok(())
-    }
-
-    /// Writes a Secret if it still is as it was read: a leader that has lost its Lease
-    /// without noticing must not undo the work of the next one.
-    async fn store(
-        &self,
-        snapshot: &Snapshot,
-        memory: &mut ReconcileState,
-        before: Option<&Secret>,
-        (name, data): (&str, &BTreeMap<&str, String>),
-        now: UnixTime,
-    ) -> Result<Secret, Error> {
-        // A new certificate has new bytes: every write but the first counts as a repair.
-        memory.rewrite(name, "", now)?;
-        let release = &self.settings.release;
-        let mut object = secret::object(release, &snapshot.owner, name, &json!({}), data);
+        };
+        let before = place.as_ref();
+        let mut object = secret::object(release, &snapshot.owner, &name, &json!({}), &data);
+        // A leader that has lost its Lease without noticing must not undo the work of the
+        // next one.
         if let Some(version) = before.and_then(|it| it.metadata.resource_version.as_ref()) {
             object["metadata"]["resourceVersion"] = version.as_str().into();
         }
-        let stored = secret::write(&self.secrets(), before, name, object).await?;
-        memory.rewrites.finish(name, String::new());
-        Ok(stored)
+        // A new certificate has new bytes: every write but the first counts as a repair.
+        *place = Some(self.store(memory, before, &name, object, String::new(), now).await?);
+        Ok(())
     }
 }
 

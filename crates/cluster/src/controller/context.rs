@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use image_swap_core::{declaration::UnixTime, status::ControllerReport};
 use kube::{Client, Config};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::settings::{Intervals, Settings};
 use crate::{clock::now, events::Events};
@@ -22,6 +25,7 @@ pub struct Controller {
     pub(super) changed: Arc<Notify>,
     /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
     pub(super) last_mark: watch::Sender<Option<String>>,
+    pub(super) started: Instant,
     pub(super) clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
 
@@ -37,6 +41,7 @@ impl Controller {
             report: watch::Sender::new(ControllerReport::default()),
             changed: Arc::default(),
             last_mark: watch::Sender::new(None),
+            started: Instant::now(),
             clock: Box::new(now),
         }
     }

@@ -17,8 +17,8 @@ use image_swap_core::{
     status::{DECLARATION, DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::events::EventType;
-use serde_json::json;
+use kube::{Resource, runtime::events::EventType};
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
@@ -90,10 +90,8 @@ impl Controller {
 
         // Persist the last good declaration before replicas read it.
         let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
-        let numbered = BTreeMap::from([
-            (labels::HASH, hash.clone()),
-            (labels::REVISION, revision.to_string()),
-        ]);
+        let mut numbered = annotations.clone();
+        numbered.insert(labels::REVISION, revision.to_string());
         let name = self.settings.release.last_good();
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
@@ -141,12 +139,30 @@ impl Controller {
             return Ok(false);
         }
         let content = hash(&serde_json::to_string(data).unwrap_or_default());
-        memory.rewrite(name, &content, now)?;
         let release = &self.settings.release;
         let object = secret::object(release, &snapshot.owner, name, &json!(annotations), data);
-        secret::write(&self.secrets(), there, name, object).await?;
-        memory.rewrites.finish(name, content);
+        self.store(memory, there, name, object, content, now).await?;
         Ok(true)
+    }
+
+    /// Writes `object`, a Secret, where `there` is. A write of the same `content` again is a
+    /// repair.
+    ///
+    /// # Errors
+    /// It would be one repair too many, or the API server does not take it.
+    pub(super) async fn store(
+        &self,
+        memory: &mut ReconcileState,
+        there: Option<&Secret>,
+        name: &str,
+        object: Value,
+        content: String,
+        now: UnixTime,
+    ) -> Result<Secret, Error> {
+        memory.rewrite(name, &content, now)?;
+        let stored = secret::write(&self.secrets(), there, name, object).await?;
+        memory.rewrites.finish(name, content);
+        Ok(stored)
     }
 
     /// Tells on each refused Secret what is wrong with it.
@@ -169,7 +185,7 @@ impl Controller {
             if memory.is_news(topic, &note) {
                 warn!(origin = origin.as_str(), "a declaration is refused: {note}");
                 if let Ok(Some(secret)) = secret {
-                    self.events.complain(secret, topic, &note).await;
+                    self.events.warn_of(&secret.object_ref(&()), topic, &note).await;
                 }
             }
         }

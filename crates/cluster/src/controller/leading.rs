@@ -2,28 +2,25 @@
 
 use std::sync::Arc;
 
-use image_swap_core::{
-    labels::{JET_SYSTEM, REGISTRY_INFO},
-    status::PullSecretStatus,
-};
+use image_swap_core::labels::{JET_SYSTEM, REGISTRY_INFO};
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     core::v1::{ConfigMap, Namespace, Secret},
     rbac::v1::ClusterRole,
 };
-use kube::{Api, core::ApiResource};
+use kube::Api;
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
+    api::{all, namespaced},
     lease::Leadership,
-    object_watch,
-    partial_meta::ObjectVersion,
-    pull_secrets::{DesiredPullSecret, PullSecretController},
+    object_watch::changes,
+    partial_meta::MetadataObject,
+    pull_secrets::PullSecretController,
     recreated::RecreationWatch,
 };
 
@@ -45,16 +42,13 @@ impl Controller {
 
     /// Watches everything that a turn depends on.
     fn watch(&self) -> JoinSet<()> {
-        let release = &self.settings.release;
+        let (client, release) = (&self.client, &self.settings.release);
         let mut tasks = JoinSet::new();
-        let mut watch = |api: Api<ObjectVersion>, name: String| {
-            tasks.spawn(object_watch::changes(api, name, Arc::clone(&self.changed)));
+        let mut watch = |api: Api<MetadataObject>, name: String| {
+            let changed = Arc::clone(&self.changed);
+            tasks.spawn(changes(api, name, Box::new(move |_| changed.notify_one())));
         };
-        let secrets = |namespace: &str| {
-            let kind = ApiResource::erase::<Secret>(&());
-            Api::namespaced_with(self.client.clone(), namespace, &kind)
-        };
-        watch(secrets(JET_SYSTEM), REGISTRY_INFO.to_owned());
+        watch(namespaced::<Secret, _>(client, JET_SYSTEM), REGISTRY_INFO.to_owned());
         let mut names = vec![release.effective(), release.last_good()];
         match &self.settings.tls_existing_secret {
             Some(name) => names.push(name.clone()),
@@ -62,43 +56,44 @@ impl Controller {
         }
         names.extend(self.settings.chart_secret.clone());
         for name in names {
-            watch(secrets(&release.namespace), name);
+            watch(namespaced::<Secret, _>(client, &release.namespace), name);
         }
-        let all = |kind: ApiResource| Api::all_with(self.client.clone(), &kind);
-        watch(all(ApiResource::erase::<ClusterRole>(&())), release.anchor().to_owned());
-        let registrations = ApiResource::erase::<MutatingWebhookConfiguration>(&());
-        watch(all(registrations), release.admission());
+        watch(all::<ClusterRole, _>(client), release.anchor().to_owned());
+        watch(all::<MutatingWebhookConfiguration, _>(client), release.admission());
         // When the namespace is deleted, no replica will answer the API server.
-        watch(all(ApiResource::erase::<Namespace>(&())), release.namespace.clone());
-        let maps = ApiResource::erase::<ConfigMap>(&());
-        let maps = Api::namespaced_with(self.client.clone(), &release.namespace, &maps);
-        tasks.spawn(object_watch::last_uid(maps, release.uninstallation(), self.last_mark.clone()));
+        watch(all::<Namespace, _>(client), release.namespace.clone());
+        let maps = namespaced::<ConfigMap, _>(client, &release.namespace);
+        let last = self.last_mark.clone();
+        let on_change = move |map: Option<MetadataObject>| {
+            if let Some(uid) = map.and_then(|map| map.metadata.names.uid) {
+                last.send_replace(Some(uid));
+            }
+        };
+        tasks.spawn(changes(maps, release.uninstallation(), Box::new(on_change)));
         tasks
     }
 
     /// Does everything that one controller alone may do.
     async fn run_as_leader(&self) {
-        let (orders, given) = watch::channel(DesiredPullSecret::Unknown);
-        let (report, kept) = watch::channel(PullSecretStatus::default());
+        let memory = ReconcileState::default();
         let keeper = PullSecretController {
             client: self.client.clone(),
             release: self.settings.release.clone(),
             events: self.events.clone(),
-            orders: given,
-            report,
+            orders: memory.orders.subscribe(),
+            report: memory.pull_secrets.clone(),
             changed: Arc::clone(&self.changed),
             linger: self.intervals.linger,
             label: self.settings.namespace_label.clone(),
         };
-        let (report, recreated) = watch::channel(Vec::new());
         let recreation_watch = RecreationWatch {
             client: self.client.clone(),
             events: self.events.clone(),
-            report,
+            report: memory.recreated.clone(),
             changed: Arc::clone(&self.changed),
         };
         tokio::select! {
-            () = self.run_reconcile_loop(ReconcileState::new(orders, kept, recreated)) => {}
+            () = self.run_reconcile_loop(memory) => {}
             () = keeper.run() => {}
             () = Box::pin(recreation_watch.run()) => {}
         }

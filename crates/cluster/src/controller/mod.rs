@@ -18,7 +18,6 @@ mod snapshot;
 mod state;
 mod steps;
 mod uninstall;
-mod uninstallation;
 
 pub use self::{
     context::Controller,

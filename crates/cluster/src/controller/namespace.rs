@@ -2,8 +2,8 @@
 
 use image_swap_core::{declaration::UnixTime, labels::JET_SYSTEM};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
-use kube::Api;
-use serde_json::{Value, json};
+use kube::api::DynamicObject;
+use serde_json::json;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -20,7 +20,7 @@ impl Controller {
     /// Creates the namespace of the page's Secret if it is absent, with the configured
     /// labels. Never changes or deletes it.
     pub(super) async fn ensure_registry_info_namespace(&self) -> Result<(), Error> {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespaces = api::all::<Namespace, DynamicObject>(&self.client);
         match api::get(&namespaces, JET_SYSTEM).await? {
             Some(namespace) if is_ending(&namespace) => {
                 Err(Error::Terminating(JET_SYSTEM.to_owned()))
@@ -61,25 +61,20 @@ impl Controller {
         }
         // An earlier namespace of this name is gone.
         owners.retain(|it| it["kind"] != "Namespace" || it["name"] != **name);
-        owners.push(json!({
-            "apiVersion": "v1", "kind": "Namespace", "name": name, "uid": uid,
-        }));
-        let patch = json!({
-            "metadata": {
-                "resourceVersion": snapshot.anchor.resource_version,
-                "ownerReferences": Value::Array(owners),
-            },
-        });
+        owners.push(json!({ "apiVersion": "v1", "kind": "Namespace", "name": name, "uid": uid }));
+        let version = &snapshot.anchor.resource_version;
+        let patch =
+            json!({ "metadata": { "resourceVersion": version, "ownerReferences": owners } });
         let anchor = self.settings.release.anchor();
         memory.rewrite(anchor, uid, now)?;
-        let anchors: Api<ClusterRole> = Api::all(self.client.clone());
+        let anchors = api::all::<ClusterRole, _>(&self.client);
         match api::patch_if_present(&anchors, anchor, &patch).await {
             Ok(_) => {
                 memory.rewrites.finish(anchor, uid.clone());
                 Ok(())
             }
             // OwnerReferencesPermissionEnforcement wants a right that the chart does not grant.
-            Err(error) if error.is_forbidden() => {
+            Err(error) if error.code() == Some(403) => {
                 debug!(%error, "the namespace does not own the release");
                 Ok(())
             }
@@ -101,7 +96,7 @@ impl Controller {
     /// Deregisters if the namespace of the release is being deleted. For a process that
     /// was signalled to end: Kubernetes ends it when the namespace goes.
     pub async fn end(&self) {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespaces = api::all::<Namespace, DynamicObject>(&self.client);
         let ended = async {
             let name = &self.settings.release.namespace;
             match api::get(&namespaces, name).await? {

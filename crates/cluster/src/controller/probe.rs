@@ -1,13 +1,11 @@
 //! Makes each API server call a replica.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{HeaderMap, StatusCode};
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{HeaderValue, WARNING},
+};
 use image_swap_core::{
     control::policy::{
         ApiServer, FailurePolicy, FailurePolicyGate, Probe, ProbePace, RequestedPolicy,
@@ -50,7 +48,7 @@ pub(super) struct Prober {
     intervals: Intervals,
     started: Instant,
     due: BTreeMap<ApiServer, Instant>,
-    running: BTreeSet<ApiServer>,
+    running: Vec<ApiServer>,
     outcomes: JoinSet<ProbeOutcome>,
 }
 
@@ -78,12 +76,14 @@ pub(super) struct ProbeTarget {
 
 impl Prober {
     pub(super) fn new(controller: &Controller) -> Self {
+        let mut due = BTreeMap::new();
+        due.insert(ApiServer::Shared, Instant::now());
         Self {
             target: Arc::new(ProbeTarget::of(controller)),
             intervals: controller.intervals,
             started: Instant::now(),
-            due: BTreeMap::from([(ApiServer::Shared, Instant::now())]),
-            running: BTreeSet::new(),
+            due,
+            running: Vec::new(),
             outcomes: JoinSet::new(),
         }
     }
@@ -98,7 +98,7 @@ impl Prober {
         let now = Instant::now();
         let due = self.due.extract_if(.., |_, at| *at <= now);
         for server in due.map(|(server, _)| server).collect::<Vec<_>>() {
-            self.running.insert(server);
+            self.running.push(server);
             let target = Arc::clone(&self.target);
             self.outcomes.spawn(async move { target.outcome(server).await });
         }
@@ -128,22 +128,18 @@ impl Prober {
         let at = |moment: Instant| moment.saturating_duration_since(self.started);
         let (began, ended) = (at(outcome.began), at(outcome.ended));
         changed |= gate.observe(outcome.server, outcome.probe, began, ended).is_some();
-        self.running.remove(&outcome.server);
+        self.running.retain(|server| *server != outcome.server);
         let next = outcome.began + self.interval(gate, outcome.server);
         self.due.insert(outcome.server, next);
-        self.schedule(gate);
-        changed || summary(gate) != before
-    }
-
-    /// Adds API servers that are new, and forgets those that are gone.
-    fn schedule(&mut self, gate: &FailurePolicyGate) {
-        let servers: BTreeSet<ApiServer> = gate.servers().collect();
+        // New API servers are probed at once, and those that are gone never.
+        let servers: Vec<ApiServer> = gate.servers().collect();
         self.due.retain(|server, _| servers.contains(server));
         for server in servers {
             if !self.running.contains(&server) {
                 self.due.entry(server).or_insert_with(Instant::now);
             }
         }
+        changed || summary(gate) != before
     }
 
     fn interval(&self, gate: &FailurePolicyGate, server: ApiServer) -> Duration {
@@ -221,9 +217,8 @@ impl ProbeTarget {
     /// shows even if a quota or a policy refuses the object afterwards.
     pub(super) async fn probe(&self, server: ApiServer) -> Probe {
         match self.send(server).await {
-            Ok(ProbeAnswer::Reached) => Probe::Reached,
-            Ok(ProbeAnswer::NotCalled) => Probe::Unknown,
-            Ok(ProbeAnswer::Refused(status, message)) if is_about_the_webhook(&message) => {
+            Ok(Ok(probe)) => probe,
+            Ok(Err((status, message))) if is_about_the_webhook(&message) => {
                 debug!(?server, %status, message, "the API server does not reach a replica");
                 let Release { namespace, .. } = &self.release;
                 match has_endpoints(&self.client, namespace, &self.service).await {
@@ -232,7 +227,7 @@ impl ProbeTarget {
                     Err(_) => Probe::Unknown,
                 }
             }
-            Ok(ProbeAnswer::Refused(status, message)) => {
+            Ok(Err((status, message))) => {
                 debug!(?server, %status, message, "the probe was refused");
                 // At an address of its own this may be any server.
                 if server == ApiServer::Shared { Probe::Unknown } else { Probe::Silent }
@@ -268,34 +263,24 @@ impl ProbeTarget {
     }
 }
 
-/// The answer of an API server to a probe.
-#[derive(Debug, PartialEq, Eq)]
-enum ProbeAnswer {
-    /// A replica's answer shows in it.
-    Reached,
-    /// The object was accepted without a replica.
-    NotCalled,
-    /// The object was refused, for this reason.
-    Refused(StatusCode, String),
-}
+/// The answer of an API server to a probe: reached if a replica's answer shows in it, unknown
+/// if the object was accepted without one; the reason if the object was refused.
+type ProbeAnswer = Result<Probe, (StatusCode, String)>;
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProbeAnswer {
-    let is_reached = |value: &hyper::header::HeaderValue| {
-        value
-            .as_bytes()
-            .windows(labels::REACHED_WARNING.len())
-            .any(|it| it == labels::REACHED_WARNING.as_bytes())
-    };
+    let warning = labels::REACHED_WARNING.as_bytes();
+    let is_reached =
+        |value: &HeaderValue| value.as_bytes().windows(warning.len()).any(|it| it == warning);
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    if headers.get_all(hyper::header::WARNING).iter().any(is_reached)
+    if headers.get_all(WARNING).iter().any(is_reached)
         || body["metadata"]["annotations"][labels::PROBE_REACHED] == labels::REACHED
     {
-        return ProbeAnswer::Reached;
+        return Ok(Probe::Reached);
     }
     if status.is_success() {
-        return ProbeAnswer::NotCalled;
+        return Ok(Probe::Unknown);
     }
-    ProbeAnswer::Refused(status, body["message"].as_str().unwrap_or_default().to_owned())
+    Err((status, body["message"].as_str().unwrap_or_default().to_owned()))
 }
 
 /// Returns true for the API server's words for a webhook of image-swap that it could not
@@ -310,8 +295,8 @@ mod tests {
 
     fn answer(status: u16, warning: &str, body: &Value) -> ProbeAnswer {
         let mut headers = HeaderMap::new();
-        headers.append(hyper::header::WARNING, "299 - \"something else\"".parse().unwrap());
-        headers.append(hyper::header::WARNING, format!("299 - \"{warning}\"").parse().unwrap());
+        headers.append(WARNING, "299 - \"something else\"".parse().unwrap());
+        headers.append(WARNING, format!("299 - \"{warning}\"").parse().unwrap());
         read(StatusCode::from_u16(status).unwrap(), &headers, body.to_string().as_bytes())
     }
 
@@ -320,16 +305,14 @@ mod tests {
         let map =
             |value| json!({ "metadata": { "annotations": { labels::PROBE_REACHED: value } } });
         let refused = json!({ "message": "exceeded quota" });
-        assert_eq!(answer(200, "", &map(labels::REACHED)), ProbeAnswer::Reached);
+        assert_eq!(answer(200, "", &map(labels::REACHED)), Ok(Probe::Reached));
         assert_eq!(
             answer(200, labels::REACHED_WARNING, &map(labels::NOT_REACHED)),
-            ProbeAnswer::Reached
+            Ok(Probe::Reached)
         );
-        assert_eq!(answer(200, "", &map(labels::NOT_REACHED)), ProbeAnswer::NotCalled);
-        assert_eq!(answer(403, labels::REACHED_WARNING, &refused), ProbeAnswer::Reached);
-        let ProbeAnswer::Refused(_, message) = answer(403, "", &refused) else {
-            panic!("accepted")
-        };
+        assert_eq!(answer(200, "", &map(labels::NOT_REACHED)), Ok(Probe::Unknown));
+        assert_eq!(answer(403, labels::REACHED_WARNING, &refused), Ok(Probe::Reached));
+        let (_, message) = answer(403, "", &refused).unwrap_err();
         assert!(!is_about_the_webhook(&message));
     }
 }

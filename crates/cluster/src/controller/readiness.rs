@@ -12,19 +12,16 @@
 
 use std::time::Duration;
 
-use image_swap_core::{
-    control::{
-        policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
-        webhooks,
-    },
-    labels,
+use image_swap_core::control::{
+    policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
+    webhooks,
 };
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::Api;
+use kube::api::DynamicObject;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{context::Controller, probe::ProbeTarget};
+use super::{context::Controller, probe::ProbeTarget, snapshot::is_left};
 use crate::{api, error::Error};
 
 /// The limits of the wait for a registration in force. They keep a network that is broken
@@ -106,10 +103,9 @@ impl Controller {
 
     async fn installation(&self, target: &ProbeTarget) -> Result<Installation, Error> {
         let release = &self.settings.release;
-        let anchors: Api<ClusterRole> = Api::all(self.client.clone());
+        let anchors = api::all::<ClusterRole, DynamicObject>(&self.client);
         let anchor = api::get(&anchors, release.anchor()).await?;
-        let annotations = anchor.and_then(|anchor| anchor.metadata.annotations).unwrap_or_default();
-        if annotations.get(labels::LEAVING).is_some_and(|mark| mark == "true") {
+        if anchor.is_some_and(|anchor| is_left(&anchor.metadata)) {
             return Ok(Installation::InForce);
         }
         let registrations = api::registrations(&self.client);

@@ -12,7 +12,8 @@ use image_swap_core::{
     declaration::{Registry, UnixTime},
     status::{AdmissionStatus, ControllerReport, RegistryStatus, listed},
 };
-use kube::runtime::events::EventType;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{api::DynamicObject, runtime::events::EventType};
 use serde_json::json;
 use tokio::{
     sync::oneshot::{self, error::TryRecvError},
@@ -32,7 +33,8 @@ use crate::{
     error::Error,
     health::check,
     pull_secrets::{DesiredPullSecret, SecretScope},
-    report, secret,
+    report::{self, send_new},
+    secret,
 };
 
 /// The time for one step. A slow webhook of another program must not delay the others
@@ -116,7 +118,7 @@ impl Controller {
             } else {
                 DesiredPullSecret::Present { content: credential.clone(), view }
             };
-            memory.order(order);
+            send_new(&memory.orders, order);
         }
         let certificates = certificates.map(|(certificates, _)| certificates);
         let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);
@@ -129,11 +131,7 @@ impl Controller {
         let failing: Vec<String> =
             report.failing.iter().map(|it| format!("{}: {}", it.name, it.error)).collect();
         self.say(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
-        self.report.send_if_modified(|before| {
-            let is_news = *before != report;
-            *before = report;
-            is_news
-        });
+        send_new(&self.report, report);
         Ok(())
     }
 
@@ -177,7 +175,7 @@ impl Controller {
             trust: told(&declaration.trust),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
-            uninstall_mark: memory.uninstallation.mark().map(str::to_owned),
+            uninstall_mark: memory.uninstallation.mark.clone(),
         }
     }
 
@@ -222,18 +220,14 @@ impl Controller {
         const UNHEALTHY: &str = "RegistryUnhealthy";
         let RegistryStatus { domain, outcome, detail, .. } = health;
         let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
-        let note = if health.is_bad() {
-            format!("{domain} is {outcome}: {detail}")
-        } else {
-            String::new()
+        let note = format!("{domain} is {outcome}: {detail}");
+        let (bad, good) = match (health.is_bad(), was_bad) {
+            (true, _) => (&*note, ""),
+            (false, true) => ("", &*note),
+            (false, false) => ("", ""),
         };
-        self.say(memory, UNHEALTHY, EventType::Warning, &note).await;
-        let note = if was_bad && note.is_empty() {
-            format!("{domain} is {outcome}: {detail}")
-        } else {
-            String::new()
-        };
-        self.say(memory, "RegistryHealthy", EventType::Normal, &note).await;
+        self.say(memory, UNHEALTHY, EventType::Warning, bad).await;
+        self.say(memory, "RegistryHealthy", EventType::Normal, good).await;
         let note = match health.expires {
             Some(at) if health.expires_soon => format!(
                 "the certificate of {domain} expires at {}: renew it, or no pod can be pulled \
@@ -268,7 +262,8 @@ impl Controller {
             },
             "data": { report::KEY: text },
         });
-        api::apply(&self.config_maps(), &release.status(), &object).await?;
+        let maps = api::namespaced::<ConfigMap, DynamicObject>(&self.client, &release.namespace);
+        api::apply(&maps, &release.status(), &object).await?;
         memory.written = Some(report.clone());
         Ok(())
     }
@@ -285,17 +280,6 @@ impl Controller {
         if memory.is_news(topic, note) {
             self.events.say(type_, topic, note).await;
         }
-    }
-}
-
-impl ReconcileState {
-    /// Tells the keeper of pull Secrets what to do, if that is news.
-    fn order(&self, order: DesiredPullSecret) {
-        self.orders.send_if_modified(|before| {
-            let is_news = *before != order;
-            *before = order;
-            is_news
-        });
     }
 }
 

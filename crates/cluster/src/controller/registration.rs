@@ -56,7 +56,7 @@ impl Controller {
                 others.push(unknown(&foreign, &memory.foreign));
                 continue;
             };
-            let at = memory.started.elapsed();
+            let at = self.started.elapsed();
             let settled = memory.sightings.observe(name, life, at, self.intervals.grace);
             if settled.is_removable && self.settings.adopt {
                 let removed = api::delete(&registrations, name).await;
@@ -98,12 +98,10 @@ impl Controller {
             if let Backend::Service(namespace, name) = backend
                 && may_answer(&self.client, namespace, name).await?
             {
-                answering.push((namespace.clone(), name.clone()));
+                answering.push((&**namespace, &**name));
             }
         }
-        Ok(foreign.life(|namespace, name| {
-            answering.iter().any(|(one, other)| one == namespace && other == name)
-        }))
+        Ok(foreign.life(|namespace, name| answering.contains(&(namespace, name))))
     }
 
     /// Registers the webhook, and repairs what other writers changed. Returns the policy

@@ -12,8 +12,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::Api;
+use kube::{Api, api::DynamicObject};
 use serde_json::Value;
+use tokio::join;
 
 use super::context::Controller;
 use crate::{
@@ -33,7 +34,7 @@ pub(super) struct Snapshot {
     pub(super) anchor: ObjectMeta,
     pub(super) leaving: bool,
     /// The namespace of the release.
-    pub(super) namespace: Fetched<Namespace>,
+    pub(super) namespace: Fetched<DynamicObject>,
     pub(super) registry_info: Fetched<Secret>,
     pub(super) chart: Fetched<Secret>,
     pub(super) effective: Fetched<Secret>,
@@ -59,64 +60,47 @@ impl Controller {
     /// The anchor cannot be read: without it nothing may be made.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
         let release = &self.settings.release;
-        let anchors: Api<ClusterRole> = Api::all(self.client.clone());
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let anchors = api::all::<ClusterRole, DynamicObject>(&self.client);
+        let namespaces = api::all::<Namespace, _>(&self.client);
         let declared: Api<Secret> = Api::namespaced(self.client.clone(), JET_SYSTEM);
-        let own = self.secrets();
+        let secrets = self.secrets();
         let registrations = api::registrations(&self.client);
-        let (effective, last_good) = (release.effective(), release.last_good());
-        let existing = self.settings.tls_existing_secret.as_deref();
+        let own = async |name: Option<String>| match name {
+            Some(name) => get(&secrets, &name).await,
+            None => Ok(None),
+        };
+        let existing = self.settings.tls_existing_secret.clone();
         let generated = existing.is_none().then(|| release.authority());
-        let certificate = existing.map_or_else(|| release.certificate(), str::to_owned);
         let admission = release.admission();
-        let (
-            anchor,
-            namespace,
-            registry_info,
-            chart,
-            effective,
-            last_good,
-            authority,
-            certificate,
-            found,
-        ) = tokio::join!(
+        let (anchor, namespace, registry, chart, effective, last, authority, leaf, found) = join!(
             get(&anchors, release.anchor()),
             get(&namespaces, &release.namespace),
             get(&declared, REGISTRY_INFO),
-            optional(&own, self.settings.chart_secret.as_deref()),
-            get(&own, &effective),
-            get(&own, &last_good),
-            optional(&own, generated.as_deref()),
-            get(&own, &certificate),
+            own(self.settings.chart_secret.clone()),
+            own(Some(release.effective())),
+            own(Some(release.last_good())),
+            own(generated),
+            own(Some(existing.unwrap_or_else(|| release.certificate()))),
             get(&registrations, &admission),
         );
         let anchor = anchor?.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?.metadata;
-        let mark = anchor.annotations.as_ref().and_then(|all| all.get(labels::LEAVING));
         Ok(Snapshot {
             owner: Anchor {
                 name: release.anchor().to_owned(),
                 uid: anchor.uid.clone().unwrap_or_default(),
             },
             // Helm's own mark: the release's objects are being deleted.
-            leaving: mark.is_some_and(|mark| mark == "true") || anchor.deletion_timestamp.is_some(),
+            leaving: is_left(&anchor) || anchor.deletion_timestamp.is_some(),
             anchor,
             authority,
-            certificate,
+            certificate: leaf,
             chart,
             effective,
-            last_good,
+            last_good: last,
             namespace,
-            registry_info,
-            registration: found
-                .map(|object| object.and_then(|object| serde_json::to_value(object).ok())),
+            registry_info: registry,
+            registration: found.map(|object| object.and_then(|it| serde_json::to_value(it).ok())),
         })
-    }
-}
-
-async fn optional(api: &Api<Secret>, name: Option<&str>) -> Fetched<Secret> {
-    match name {
-        Some(name) => get(api, name).await,
-        None => Ok(None),
     }
 }
 
@@ -145,6 +129,12 @@ impl Snapshot {
 }
 
 /// Returns true if `namespace` is being deleted.
-pub(super) fn is_ending(namespace: &Namespace) -> bool {
+pub(super) fn is_ending(namespace: &DynamicObject) -> bool {
     namespace.metadata.deletion_timestamp.is_some()
+}
+
+/// Returns true if an administrator marked the release of `anchor` as leaving.
+pub(super) fn is_left(anchor: &ObjectMeta) -> bool {
+    let annotations = anchor.annotations.as_ref();
+    annotations.and_then(|all| all.get(labels::LEAVING)).is_some_and(|mark| mark == "true")
 }

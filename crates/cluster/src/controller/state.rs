@@ -18,17 +18,13 @@ use image_swap_core::{
         RecreatedPods, RegistryStatus,
     },
 };
-use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{oneshot, watch};
 
-use super::uninstallation::Uninstallation;
 use crate::{error::Error, pull_secrets::DesiredPullSecret};
 
 /// State of the controller that leads. The next leader computes it again.
+#[derive(Default)]
 pub(super) struct ReconcileState {
-    pub(super) started: Instant,
     pub(super) gate: Option<FailurePolicyGate>,
     /// The number of gates that were begun: each is probed for at once.
     pub(super) gates: usize,
@@ -66,45 +62,12 @@ pub(super) struct ReconcileState {
     /// Desired state for the controller of pull Secrets.
     pub(super) orders: watch::Sender<DesiredPullSecret>,
     /// Status that the controller of pull Secrets reports.
-    pub(super) pull_secrets: watch::Receiver<PullSecretStatus>,
+    pub(super) pull_secrets: watch::Sender<PullSecretStatus>,
     /// Pods that are created again and again.
-    pub(super) recreated: watch::Receiver<Vec<RecreatedPods>>,
+    pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }
 
 impl ReconcileState {
-    pub(super) fn new(
-        orders: watch::Sender<DesiredPullSecret>,
-        pull_secrets: watch::Receiver<PullSecretStatus>,
-        recreated: watch::Receiver<Vec<RecreatedPods>>,
-    ) -> Self {
-        Self {
-            orders,
-            pull_secrets,
-            recreated,
-            started: Instant::now(),
-            gate: None,
-            gates: 0,
-            published: Published::default(),
-            registered: None,
-            repairs: TokenBucket::default(),
-            rewrites: RewriteLimit::default(),
-            wanted: None,
-            said: HashMap::new(),
-            uninstallation: Uninstallation::default(),
-            foreign: Vec::new(),
-            sightings: Sightings::default(),
-            declaration: None,
-            failing: Vec::new(),
-            failed: 0,
-            written: None,
-            checking: None,
-            health: None,
-            checked: None,
-            revision: 0,
-            numbered: None,
-        }
-    }
-
     /// Keeps `note` as the last one about `topic`. Returns true if it is worth an Event: it
     /// is not empty, and not the one before.
     pub(super) fn is_news(&mut self, topic: &'static str, note: &str) -> bool {
@@ -136,4 +99,30 @@ pub(super) struct DeclarationInForce {
     pub(super) credential: Option<Vec<u8>>,
     /// The images that are pulled with it; [`None`] without a registry.
     pub(super) covered: Option<CoveredImages>,
+}
+
+/// The memory of a registration that may be deleted.
+#[derive(Default)]
+pub(super) struct Uninstallation {
+    /// True once the memory of the previous leader was read.
+    pub(super) is_read: bool,
+    /// True if the registration had entries when it was last read, or if a previous leader
+    /// may have registered.
+    pub(super) registered: bool,
+    /// The UID of the last mark; `None` if none was seen.
+    pub(super) mark: Option<String>,
+    /// The end of the quiet time; `None` if there is none.
+    pub(super) until: Option<UnixTime>,
+}
+
+impl Uninstallation {
+    /// Returns true during the quiet time.
+    pub(super) fn is_quiet(&self, now: UnixTime) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Returns the memory of a release that is not registered.
+    pub(super) const fn unregistered(mark: Option<String>) -> Self {
+        Self { is_read: true, registered: false, mark, until: None }
+    }
 }

@@ -10,16 +10,15 @@
 
 use image_swap_core::declaration::UnixTime;
 use k8s_openapi::api::core::v1::Service;
-use kube::Api;
+use kube::api::DynamicObject;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
     context::Controller,
     snapshot::{Snapshot, found},
-    state::ReconcileState,
+    state::{ReconcileState, Uninstallation},
     steps::StepErrors,
-    uninstallation::Uninstallation,
 };
 use crate::{
     api,
@@ -83,7 +82,7 @@ impl Controller {
             return Ok(true);
         }
         let release = &self.settings.release;
-        let services: Api<Service> = Api::namespaced(self.client.clone(), &release.namespace);
+        let services = api::namespaced::<Service, DynamicObject>(&self.client, &release.namespace);
         if api::get(&services, &self.settings.service).await?.is_none() {
             return Ok(true);
         }

@@ -3,65 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::Stream;
 use image_swap_core::{
-    control::pull_secrets,
+    control::pull_secrets::PullSecretState,
+    labels,
     pull_secret::{KEY, NAME},
 };
 use image_swap_text::base64;
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ObjectReference, Secret},
-};
-use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
-use ring::digest::{Context, SHA256};
-use serde::Deserialize;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
 use serde_json::Value;
 
-use crate::{
-    object_watch::{named, pages},
-    partial_meta::{MetadataSubset, partial_resource},
-};
+use crate::partial_meta::{CredentialHash, WholeObject};
 
 /// The kind of the release's anchor.
 const OWNER_KIND: &str = "ClusterRole";
 
-/// Every Secret of our name.
-pub(super) fn watch(
-    client: &Client,
-) -> impl Stream<Item = Result<watcher::Event<SeenSecret>, watcher::Error>> + use<> {
-    pages(Api::all(client.clone()), named(NAME))
-}
-
-/// A hash of a Secret's type and its credential. It stays in memory: the password could be
-/// guessed from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+/// The content of a Secret: its type, and a hash of its credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint(Box<str>, CredentialHash);
 
 impl Fingerprint {
-    fn of(kind: &str, credential: &[u8]) -> Self {
-        let mut context = Context::new(&SHA256);
-        for part in [kind.as_bytes(), credential] {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        Self(context.finish().as_ref().try_into().unwrap_or_default())
-    }
-
-    /// Returns the hash of an object to be written.
+    /// Returns the fingerprint of an object to be written.
     pub(super) fn of_wanted(object: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let credential = base64::decode(text(&object["data"][KEY])).unwrap_or_default();
-        Self::of(&text(&object["type"]), &credential)
+        Self(text(&object["type"]).into(), CredentialHash::of(&credential))
     }
-}
-
-/// What is held of a Secret: not the credential.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WholeSecret")]
-pub(super) struct SeenSecret {
-    names: ObjectMeta,
-    marks: SecretMarks,
 }
 
 /// The marks of a Secret that decide what becomes of it.
@@ -78,49 +45,6 @@ struct SecretMarks {
     fingerprint: Fingerprint,
 }
 
-/// As the API server sends it.
-#[derive(Deserialize)]
-struct WholeSecret {
-    metadata: MetadataSubset,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    data: Option<Data>,
-}
-
-/// See [`KEY`].
-#[derive(Deserialize)]
-struct Data {
-    #[serde(rename = ".dockerconfigjson")]
-    credential: Option<ByteString>,
-}
-
-impl From<WholeSecret> for SeenSecret {
-    fn from(WholeSecret { metadata, kind, data }: WholeSecret) -> Self {
-        let credential = data.and_then(|data| data.credential).unwrap_or_default();
-        let marks = SecretMarks {
-            manager: metadata.manager().map(Into::into),
-            kept: metadata.is_kept(),
-            owned: metadata.is_owned(),
-            anchored: metadata.is_owned_by(OWNER_KIND),
-            fingerprint: Fingerprint::of(&kind.unwrap_or_default(), &credential.0),
-        };
-        Self { marks, names: metadata.into_names() }
-    }
-}
-
-impl SeenSecret {
-    pub(super) fn namespace(&self) -> Option<&str> {
-        self.names.namespace.as_deref()
-    }
-
-    /// Returns true if `release` manages it.
-    pub(super) fn is_managed_by(&self, release: &str) -> bool {
-        self.marks.manager.as_deref() == Some(release)
-    }
-}
-
-partial_resource!(SeenSecret, Secret, whole);
-
 /// A Secret of our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FoundSecret {
@@ -130,18 +54,28 @@ pub(super) struct FoundSecret {
 }
 
 impl FoundSecret {
-    pub(super) fn of(secret: &SeenSecret) -> Self {
-        let SeenSecret { names, marks } = secret;
+    pub(super) fn of(secret: &WholeObject) -> Self {
+        let credential = secret.data.as_ref().and_then(|data| data.credential);
+        let fingerprint = Fingerprint(
+            secret.kind.as_deref().unwrap_or_default().into(),
+            credential.unwrap_or_else(|| CredentialHash::of(&[])),
+        );
         Self {
-            marks: marks.clone(),
-            uid: names.uid.as_deref().unwrap_or_default().into(),
-            version: names.resource_version.as_deref().unwrap_or_default().into(),
+            marks: SecretMarks {
+                manager: secret.label(labels::MANAGED_BY).map(Into::into),
+                kept: secret.metadata.annotations.kept.is_some(),
+                owned: !secret.owners().is_empty(),
+                anchored: secret.owners().iter().any(|owner| owner.kind == OWNER_KIND),
+                fingerprint,
+            },
+            uid: secret.uid().unwrap_or_default().into(),
+            version: secret.meta().resource_version.as_deref().unwrap_or_default().into(),
         }
     }
 
-    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> pull_secrets::PullSecretState {
+    fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> PullSecretState {
         let SecretMarks { manager, kept, owned, anchored, fingerprint } = &self.marks;
-        pull_secrets::PullSecretState {
+        PullSecretState {
             ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
             current: wanted == Some(fingerprint) && !owned && !kept,
             anchored: *anchored,
@@ -173,7 +107,7 @@ impl ExistingSecrets {
         self.listed.clear();
     }
 
-    pub(super) fn list(&mut self, secret: &SeenSecret) {
+    pub(super) fn list(&mut self, secret: &WholeObject) {
         if let Some(namespace) = secret.namespace() {
             self.listed.insert(namespace.to_owned(), FoundSecret::of(secret));
         }
@@ -184,7 +118,7 @@ impl ExistingSecrets {
     }
 
     /// Records a Secret as it is. Returns true if that changes anything but its version.
-    pub(super) fn add(&mut self, secret: &SeenSecret) -> bool {
+    pub(super) fn add(&mut self, secret: &WholeObject) -> bool {
         let Some(namespace) = secret.namespace() else { return false };
         let found = FoundSecret::of(secret);
         let marks = found.marks.clone();
@@ -193,9 +127,9 @@ impl ExistingSecrets {
     }
 
     /// One that was deleted; a later one of its name stays.
-    pub(super) fn remove(&mut self, secret: &SeenSecret) {
+    pub(super) fn remove(&mut self, secret: &WholeObject) {
         let Some(namespace) = secret.namespace() else { return };
-        let uid = secret.names.uid.as_deref().unwrap_or_default();
+        let uid = secret.uid().unwrap_or_default();
         if self.found.get(namespace).is_some_and(|it| &*it.uid == uid) {
             self.found.remove(namespace);
         }
@@ -219,9 +153,11 @@ impl ExistingSecrets {
         &self,
         release: &str,
         wanted: Option<&Fingerprint>,
-    ) -> BTreeMap<String, pull_secrets::PullSecretState> {
+    ) -> BTreeMap<String, PullSecretState> {
+        let mut all = BTreeMap::new();
         let state = |found: &FoundSecret| found.state(release, wanted);
-        self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))).collect()
+        all.extend(self.found.iter().map(|(namespace, it)| (namespace.clone(), state(it))));
+        all
     }
 
     /// Returns true if there is a Secret of `release`, or one that a former release kept.
@@ -232,7 +168,7 @@ impl ExistingSecrets {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::labels;
+    use kube::core::ObjectMeta;
     use serde_json::json;
 
     use super::*;
@@ -254,7 +190,7 @@ mod tests {
         })
     }
 
-    fn read(secret: Value) -> SeenSecret {
+    fn read(secret: Value) -> WholeObject {
         serde_json::from_value(secret).unwrap()
     }
 
@@ -266,7 +202,7 @@ mod tests {
     }
 
     /// Returns the state of the Secret after a change of one value.
-    fn state(path: &str, value: Value) -> pull_secrets::PullSecretState {
+    fn state(path: &str, value: Value) -> PullSecretState {
         let mut secret = mk_secret();
         let (parent, key) = path.rsplit_once('/').unwrap();
         secret.pointer_mut(parent).unwrap()[key] = value;
@@ -275,16 +211,19 @@ mod tests {
 
     #[test]
     fn secret_is_held_without_its_credential() {
-        let SeenSecret { names, marks } = read(mk_secret());
+        let secret = read(mk_secret());
         let expected = ObjectMeta {
             name: Some(NAME.into()),
             namespace: Some("apps".into()),
             uid: Some("7c9e".into()),
             resource_version: Some("42".into()),
+            labels: secret.meta().labels.clone(),
             ..ObjectMeta::default()
         };
-        assert_eq!((names, marks.fingerprint), (expected, wanted()));
-        assert!(read(mk_secret()).is_managed_by("image-swap"));
+        assert_eq!(*secret.meta(), expected);
+        assert_eq!(FoundSecret::of(&secret).marks.fingerprint, wanted());
+        assert_eq!(secret.label(labels::MANAGED_BY), Some("image-swap"));
+        assert!(!format!("{secret:?}").contains("password"));
     }
 
     #[test]

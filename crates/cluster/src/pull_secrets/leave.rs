@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use image_swap_core::pull_secret::NAME;
+use image_swap_core::{labels, pull_secret::NAME};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client, api::ListParams};
 use tracing::{info, warn};
 
 use super::{
-    existing::{FoundSecret, SeenSecret},
-    pods::SeenPod,
+    existing::FoundSecret,
+    pods::secret_use,
     write::{WriteOutcome, Writer, reason},
 };
-use crate::{error::Error, object_watch::PAGE, release::Release};
+use crate::{api, error::Error, object_watch::PAGE, partial_meta::WholeObject, release::Release};
 
 /// Deletes the release's pull Secrets, but for those that a living pod names: these are left
 /// to the pods as their owners, and a later release takes them over.
@@ -22,8 +23,9 @@ use crate::{error::Error, object_watch::PAGE, release::Release};
 /// The API server does not list Secrets or pods.
 pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
     let mut secrets = Vec::new();
-    each(client, &format!("metadata.name={NAME}"), "pull Secrets", |secret: SeenSecret| {
-        if secret.is_managed_by(&release.name)
+    let all = api::all::<Secret, _>(client);
+    each(&all, &format!("metadata.name={NAME}"), "pull Secrets", &mut |secret| {
+        if secret.label(labels::MANAGED_BY) == Some(&release.name)
             && let Some(namespace) = secret.namespace()
         {
             secrets.push((namespace.to_owned(), FoundSecret::of(&secret)));
@@ -34,9 +36,9 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
         return Ok(());
     }
     let mut users: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    each(client, "", "pods", |pod: SeenPod| {
+    each(&api::all::<Pod, _>(client), "", "pods", &mut |pod| {
         if let (Some((namespace, name)), Some(uid)) = (pod.name(), pod.uid())
-            && pod.is_living_user()
+            && secret_use(&pod, None, "").is_some_and(|used| used.living)
         {
             let user = (name.to_owned(), uid.to_owned());
             users.entry(namespace.to_owned()).or_default().push(user);
@@ -61,23 +63,19 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
 }
 
 /// Calls `visit` with every object that the field selector `fields` matches, a page at a time.
-async fn each<K>(
-    client: &Client,
+async fn each(
+    objects: &Api<WholeObject>,
     fields: &str,
     doing: &str,
-    mut visit: impl FnMut(K),
-) -> Result<(), Error>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let objects: Api<K> = Api::all(client.clone());
+    visit: &mut (dyn FnMut(WholeObject) + Send),
+) -> Result<(), Error> {
     let mut params = ListParams::default().limit(PAGE);
     if !fields.is_empty() {
         params = params.fields(fields);
     }
     loop {
         let page = objects.list(&params).await.map_err(Error::api(format!("list {doing}")))?;
-        page.items.into_iter().for_each(&mut visit);
+        page.items.into_iter().for_each(&mut *visit);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),

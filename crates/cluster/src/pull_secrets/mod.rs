@@ -9,43 +9,53 @@
 mod existing;
 mod leave;
 mod namespaces;
-mod pace;
 mod pods;
 mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt, pin_mut, stream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use image_swap_core::{
     control::{
         pull_secrets::{Pods, PullSecretAction, plan},
+        rate_limit::TokenBucket,
         webhooks::NamespaceScope,
     },
     declaration::UnixTime,
-    pull_secret::CoveredImages,
+    pull_secret::{CoveredImages, NAME},
     status::{PullSecretFailure, PullSecretStatus},
 };
-use kube::{Client, runtime::watcher};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::{Client, runtime::watcher::Event};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub(crate) use self::leave::leave;
 use self::{
-    existing::{ExistingSecrets, Fingerprint, SeenSecret, reference},
-    namespaces::{SeenNamespace, SelectedNamespaces},
-    pace::Paces,
-    pods::SeenPod,
+    existing::{ExistingSecrets, Fingerprint, reference},
+    namespaces::SelectedNamespaces,
+    pods::secret_use,
     write::{WriteOutcome, Writer},
 };
-use crate::{clock::now, error::watch_reason, events::Events, release::Release};
+use crate::{
+    api,
+    clock::now,
+    events::Events,
+    object_watch::{all, named, pages},
+    partial_meta::{MetadataObject, WholeObject},
+    release::Release,
+    report::send_new,
+};
 
 /// Writes at once: many namespaces are one change of a password.
 const AT_ONCE: usize = 8;
@@ -59,9 +69,10 @@ const LEAVING: Duration = Duration::from_secs(10);
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
 /// An instruction for the keeper. It holds the password: it must not be printed.
-#[derive(PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub(crate) enum DesiredPullSecret {
     /// Every Secret stays unchanged: no declaration was read yet, or the release leaves.
+    #[default]
     Unknown,
     /// The Secret has to be where it is needed.
     Present {
@@ -72,10 +83,6 @@ pub(crate) enum DesiredPullSecret {
         view: SecretScope,
     },
 }
-
-/// The content of Secrets by one order; `None` if they are removed. The view of the same
-/// order decides on the namespaces: an order that arrives later has its own turn.
-struct Content(Option<Vec<u8>>);
 
 /// The images and namespaces that decide which pods need the Secret. A change of it means
 /// that all pods are read again.
@@ -116,8 +123,8 @@ struct ObservedCluster {
     secrets_complete: bool,
     /// Namespaces in which a write has to wait.
     waiting: BTreeMap<String, RetriedNamespace>,
-    /// Writes of the last minute.
-    paces: Paces,
+    /// Recent writes by namespace: another writer may change a Secret again and again.
+    paces: BTreeMap<String, TokenBucket>,
     /// Namespaces with a Secret of another writer for which an Event was published.
     foreign: BTreeSet<String>,
     writes: u64,
@@ -140,13 +147,11 @@ enum Cause {
     Paced,
 }
 
-type WatchEvents<T> = Pin<Box<dyn Stream<Item = Result<watcher::Event<T>, watcher::Error>> + Send>>;
-
 /// The watches that are restarted when a [`SecretScope`] changes.
 struct Watches {
     view: Option<SecretScope>,
-    pods: WatchEvents<SeenPod>,
-    namespaces: WatchEvents<SeenNamespace>,
+    pods: BoxStream<'static, Event<WholeObject>>,
+    namespaces: BoxStream<'static, Event<MetadataObject>>,
 }
 
 impl Watches {
@@ -160,8 +165,8 @@ impl PullSecretController {
     pub(crate) async fn run(mut self) {
         let mut known = ObservedCluster::default();
         let mut watches = Watches::none();
-        let secrets = existing::watch(&self.client);
-        pin_mut!(secrets);
+        let secrets = api::all::<Secret, _>(&self.client);
+        let mut secrets = pages(secrets, named(NAME), "pull Secrets");
         let mut due = false;
         loop {
             let wake = known.wake(self.linger);
@@ -170,7 +175,8 @@ impl PullSecretController {
                 biased;
                 Some(event) = secrets.next() => due |= known.secret(event),
                 Some(event) = watches.namespaces.next() => {
-                    due |= known.namespace(event, watches.view.as_ref());
+                    let view = watches.view.as_ref();
+                    due |= view.is_some_and(|view| known.namespaces.note(event, &view.scope));
                 }
                 Some(event) = watches.pods.next() => {
                     due |= known.pod(event, watches.view.as_ref(), &self.label, now());
@@ -180,39 +186,18 @@ impl PullSecretController {
                         return;
                     }
                     known.waiting.clear();
-                    known.paces = Paces::default();
+                    known.paces.clear();
                     due = true;
                 }
                 () = std::future::ready(()), if due => {
-                    due = match self.look(&mut known, &mut watches) {
-                        Some(content) => self.act(&mut known, content).await,
-                        None => false,
-                    };
+                    due = self.act(&mut known, &mut watches).await;
                 }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => due = true,
             }
         }
     }
 
-    /// Starts the watches of the view in force, or ends them if nothing depends on pods.
-    /// Returns the content of the same order; `None` if every Secret stays unchanged.
-    fn look(&mut self, known: &mut ObservedCluster, watches: &mut Watches) -> Option<Content> {
-        let (content, view) = match &*self.orders.borrow_and_update() {
-            DesiredPullSecret::Unknown => return None,
-            DesiredPullSecret::Present { content, view } => (content.clone(), view.clone()),
-        };
-        // Without a credential pods decide what is removed.
-        let is_left = || known.existing.has_any_of(&self.release.name);
-        let view = match &content {
-            Some(_) => Some(view),
-            None => is_left().then(SecretScope::default),
-        };
-        if watches.view != view {
-            self.restart(known, watches, view);
-        }
-        Some(Content(content))
-    }
-
+    /// Starts the watches of `view`, or ends them if nothing depends on pods.
     fn restart(
         &self,
         known: &mut ObservedCluster,
@@ -223,9 +208,10 @@ impl PullSecretController {
         known.namespaces.complete = false;
         *watches = Watches::none();
         if let Some(view) = &view {
-            watches.pods = pods::watch(&self.client).boxed();
+            watches.pods = pages(api::all::<Pod, _>(&self.client), all(), "pods");
             if view.covered.is_some() {
-                watches.namespaces = namespaces::watch(&self.client).boxed();
+                let namespaces = api::all::<Namespace, _>(&self.client);
+                watches.namespaces = pages(namespaces, all(), "namespaces");
             }
         } else {
             known.pods = Pods::default();
@@ -233,10 +219,24 @@ impl PullSecretController {
         watches.view = view;
     }
 
-    /// Takes a part of the steps that are due for `content`. Returns true if more are due.
-    async fn act(&mut self, known: &mut ObservedCluster, Content(content): Content) -> bool {
+    /// Takes a part of the steps that are due. Returns true if more are due.
+    async fn act(&mut self, known: &mut ObservedCluster, watches: &mut Watches) -> bool {
+        // The view of the same order decides on the namespaces: an order that arrives later
+        // has its own turn.
+        let (content, view) = match &*self.orders.borrow_and_update() {
+            DesiredPullSecret::Unknown => return false,
+            DesiredPullSecret::Present { content, view } => (content.clone(), view.clone()),
+        };
+        // Without a credential pods decide what is removed.
+        let view = match &content {
+            Some(_) => Some(view),
+            None => known.existing.has_any_of(&self.release.name).then(SecretScope::default),
+        };
         // An object that was not yet seen must not count as deleted.
-        let needs_pods = content.is_some() || known.existing.has_any_of(&self.release.name);
+        let needs_pods = view.is_some();
+        if watches.view != view {
+            self.restart(known, watches, view);
+        }
         let is_complete = (known.pods_complete || !needs_pods)
             && (known.namespaces.complete || content.is_none());
         if !known.secrets_complete || !is_complete {
@@ -253,7 +253,8 @@ impl PullSecretController {
         self.report_foreign(known, &plan).await;
         let at = Instant::now();
         known.waiting.retain(|namespace, _| plan.contains_key(namespace));
-        known.paces.forget(at);
+        let time = now();
+        known.paces.retain(|_, bucket| !bucket.is_full(time));
         let is_due = |namespace: &String, action: &PullSecretAction| {
             let waiting = known.waiting.get(namespace);
             *action != PullSecretAction::Foreign && waiting.is_none_or(|it| it.until <= at)
@@ -264,8 +265,9 @@ impl PullSecretController {
         let is_more = due.len() > IN_A_ROW;
         let mut some = Vec::new();
         for (namespace, action) in due.into_iter().take(IN_A_ROW) {
-            if let Err(until) = known.paces.begin(namespace, at) {
-                known.pace(namespace, at, until);
+            let bucket = known.paces.entry(namespace.clone()).or_default();
+            if let Err(seconds) = bucket.begin(time) {
+                known.pace(namespace, Duration::from_secs(seconds));
                 continue;
             }
             let found = known.existing.get(namespace);
@@ -280,7 +282,7 @@ impl PullSecretController {
         let kept = object.is_some();
         let state = known.existing.state(release, wanted.as_ref());
         let failures = known.failures();
-        self.publish(&PullSecretStatus {
+        self.publish(PullSecretStatus {
             kept,
             namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
@@ -324,18 +326,14 @@ impl PullSecretController {
         }
     }
 
-    fn publish(&self, report: &PullSecretStatus) {
-        let mut news = false;
-        self.report.send_if_modified(|before| {
-            // The count alone is no reason for anybody to hurry.
-            news = before.foreign_count != report.foreign_count
-                || before.failures != report.failures
-                || before.kept != report.kept;
-            let differs = before != report;
-            before.clone_from(report);
-            differs
-        });
-        if news {
+    fn publish(&self, report: PullSecretStatus) {
+        // The count of writes alone is no reason for anybody to hurry.
+        let before = self.report.borrow().clone();
+        let is_news = before.foreign_count != report.foreign_count
+            || before.failures != report.failures
+            || before.kept != report.kept;
+        send_new(&self.report, report);
+        if is_news {
             self.changed.notify_one();
         }
     }
@@ -353,23 +351,22 @@ impl ObservedCluster {
     }
 
     /// Records an event of a Secret. Returns true if there may be something to do.
-    fn secret(&mut self, event: Result<watcher::Event<SeenSecret>, watcher::Error>) -> bool {
+    fn secret(&mut self, event: Event<WholeObject>) -> bool {
         match event {
-            Ok(watcher::Event::Init) => self.existing.begin_list(),
-            Ok(watcher::Event::InitApply(secret)) => self.existing.list(&secret),
-            Ok(watcher::Event::InitDone) => {
+            Event::Init => self.existing.begin_list(),
+            Event::InitApply(secret) => self.existing.list(&secret),
+            Event::InitDone => {
                 self.existing.end_list();
                 self.secrets_complete = true;
                 return true;
             }
-            Ok(watcher::Event::Apply(secret)) => {
+            Event::Apply(secret) => {
                 let namespace = secret.namespace().unwrap_or_default();
                 let was_kept = self.existing.is_kept(namespace);
                 let is_news = self.existing.add(&secret);
                 if self.existing.is_kept(namespace) && !was_kept {
                     // The release leaves, and the controller does not yet know.
-                    let now = Instant::now();
-                    self.pace(namespace, now, now + LEAVING);
+                    self.pace(namespace, LEAVING);
                     return false;
                 }
                 if self.waiting.get(namespace).is_some_and(|it| it.cause == Cause::Conflict) {
@@ -379,76 +376,55 @@ impl ObservedCluster {
                 // A write that waits is not hurried by who changes the Secret.
                 return is_news && !self.waiting.contains_key(namespace);
             }
-            Ok(watcher::Event::Delete(secret)) => {
+            Event::Delete(secret) => {
                 self.existing.remove(&secret);
                 return !self.waiting.contains_key(secret.namespace().unwrap_or_default());
-            }
-            Err(error) => {
-                debug!(error = watch_reason(&error), "the watch of pull Secrets is restarted");
             }
         }
         false
     }
 
-    /// Records an event of a namespace. Returns true if there may be something to do.
-    fn namespace(
-        &mut self,
-        event: Result<watcher::Event<SeenNamespace>, watcher::Error>,
-        view: Option<&SecretScope>,
-    ) -> bool {
-        match event {
-            Ok(event) => view.is_some_and(|view| self.namespaces.note(event, &view.scope)),
-            Err(error) => {
-                debug!(error = watch_reason(&error), "the watch of namespaces is restarted");
-                false
-            }
-        }
-    }
-
     /// Records an event of a pod. Returns true if there may be something to do.
     fn pod(
         &mut self,
-        event: Result<watcher::Event<SeenPod>, watcher::Error>,
+        event: Event<WholeObject>,
         view: Option<&SecretScope>,
         label: &str,
         now: UnixTime,
     ) -> bool {
         let covered = view.and_then(|view| view.covered.as_ref());
         match event {
-            Ok(watcher::Event::Init) => self.pods.begin_list(),
-            Ok(watcher::Event::InitApply(pod)) => {
+            Event::Init => self.pods.begin_list(),
+            Event::InitApply(pod) => {
                 if let Some((namespace, name)) = pod.name()
-                    && let Some(used) = pod.secret_use(covered, label)
+                    && let Some(used) = secret_use(&pod, covered, label)
                 {
                     self.pods.list(namespace, name, used);
                 }
             }
-            Ok(watcher::Event::InitDone) => {
+            Event::InitDone => {
                 self.pods.end_list(now);
                 self.pods_complete = true;
                 return true;
             }
-            Ok(watcher::Event::Apply(pod)) => {
+            Event::Apply(pod) => {
                 let Some((namespace, name)) = pod.name() else { return false };
-                return match pod.secret_use(covered, label) {
+                return match secret_use(&pod, covered, label) {
                     Some(used) => self.pods.add(namespace, name, used, now),
                     None => self.pods.remove(namespace, name, now),
                 };
             }
-            Ok(watcher::Event::Delete(pod)) => {
+            Event::Delete(pod) => {
                 let Some((namespace, name)) = pod.name() else { return false };
                 return self.pods.remove(namespace, name, now);
-            }
-            Err(error) => {
-                debug!(error = watch_reason(&error), "the watch of pods is restarted");
             }
         }
         false
     }
 
     /// Records that the next write in a namespace has to wait: it was written too often.
-    fn pace(&mut self, namespace: &str, at: Instant, until: Instant) {
-        let wait = until.saturating_duration_since(at);
+    fn pace(&mut self, namespace: &str, wait: Duration) {
+        let until = Instant::now() + wait;
         let waiting = RetriedNamespace { until, wait, cause: Cause::Paced };
         let before = self.waiting.insert(namespace.to_owned(), waiting);
         if before.is_none_or(|before| before.cause != Cause::Paced) {
@@ -465,36 +441,32 @@ impl ObservedCluster {
         match outcome {
             WriteOutcome::Written(secret) => {
                 info!(namespace, "the pull Secret is written");
-                self.writes += 1;
-                self.waiting.remove(namespace);
                 self.existing.add(&secret);
-                None
             }
             WriteOutcome::Deleted => {
                 info!(namespace, "the pull Secret is deleted");
-                self.writes += 1;
-                self.waiting.remove(namespace);
                 self.existing.forget(namespace);
-                None
             }
-            WriteOutcome::Failed(reason) => {
-                let [first, longest] = RETRY;
-                let before = self.waiting.get(namespace);
-                let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
-                let cause = reason.map_or(Cause::Conflict, Cause::Refused);
-                let is_news = before.is_none_or(|before| before.cause != cause);
-                let news = match &cause {
-                    Cause::Refused(reason) if is_news => {
-                        warn!(namespace, reason, "the pull Secret cannot be written; retrying");
-                        Some(reason.clone())
-                    }
-                    _ => None,
-                };
-                let until = Instant::now() + wait;
-                self.waiting.insert(namespace.to_owned(), RetriedNamespace { until, wait, cause });
-                news
-            }
+            WriteOutcome::Failed(reason) => return self.note_failure(namespace, reason),
         }
+        self.writes += 1;
+        self.waiting.remove(namespace);
+        None
+    }
+
+    /// Records a failed write, with its reason. Returns the reason if it is new.
+    fn note_failure(&mut self, namespace: &str, reason: Option<String>) -> Option<String> {
+        let [first, longest] = RETRY;
+        let before = self.waiting.get(namespace);
+        let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
+        let cause = reason.clone().map_or(Cause::Conflict, Cause::Refused);
+        let news = reason.filter(|_| before.is_none_or(|before| before.cause != cause));
+        if let Some(reason) = &news {
+            warn!(namespace, reason, "the pull Secret cannot be written; retrying");
+        }
+        let until = Instant::now() + wait;
+        self.waiting.insert(namespace.to_owned(), RetriedNamespace { until, wait, cause });
+        news
     }
 
     /// Returns the namespaces in which the API server refuses the Secret.

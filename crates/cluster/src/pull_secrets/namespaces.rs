@@ -2,95 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::Stream;
 use image_swap_core::control::webhooks::NamespaceScope;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, core::ObjectMeta, runtime::watcher};
-use serde::Deserialize;
+use kube::{Resource, core::ObjectMeta, runtime::watcher::Event};
 
-use crate::{
-    object_watch::{all, pages},
-    partial_meta::partial_resource,
-};
-
-/// Watches the metadata of every namespace.
-pub(super) fn watch(
-    client: &Client,
-) -> impl Stream<Item = Result<watcher::Event<SeenNamespace>, watcher::Error>> + use<> {
-    pages(Api::all(client.clone()), all())
-}
-
-/// A namespace: its names and labels.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WholeNamespace")]
-pub(super) struct SeenNamespace {
-    names: ObjectMeta,
-    labels: BTreeMap<String, String>,
-}
-
-/// A namespace as the API server sends it.
-#[derive(Deserialize)]
-struct WholeNamespace {
-    metadata: NamespaceMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NamespaceMetadata {
-    name: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-}
-
-impl From<WholeNamespace> for SeenNamespace {
-    fn from(WholeNamespace { metadata }: WholeNamespace) -> Self {
-        let NamespaceMetadata { name, uid, resource_version, labels } = metadata;
-        let names = ObjectMeta { name, uid, resource_version, ..ObjectMeta::default() };
-        Self { names, labels: labels.unwrap_or_default() }
-    }
-}
-
-partial_resource!(SeenNamespace, Namespace, metadata);
+use crate::partial_meta::MetadataObject;
 
 /// The names of the namespaces in a scope.
 #[derive(Debug, Default)]
 pub(super) struct SelectedNamespaces {
-    names: BTreeSet<Box<str>>,
-    listed: BTreeSet<Box<str>>,
+    names: BTreeSet<String>,
+    listed: BTreeSet<String>,
     /// True once all namespaces were listed.
     pub(super) complete: bool,
 }
 
 impl SelectedNamespaces {
     /// Records a change. Returns true if a namespace joined or left, or the list is complete.
-    pub(super) fn note(
-        &mut self,
-        event: watcher::Event<SeenNamespace>,
-        scope: &NamespaceScope,
-    ) -> bool {
+    pub(super) fn note(&mut self, event: Event<MetadataObject>, scope: &NamespaceScope) -> bool {
         match event {
-            watcher::Event::Init => self.listed.clear(),
-            watcher::Event::InitApply(namespace) => {
-                if let Some(name) = namespace.selected_by(scope) {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(namespace) => {
+                let (name, is_selected) = selected(&namespace, scope);
+                if is_selected {
                     self.listed.insert(name.into());
                 }
             }
-            watcher::Event::InitDone => {
+            Event::InitDone => {
                 self.names = std::mem::take(&mut self.listed);
                 self.complete = true;
                 return true;
             }
-            watcher::Event::Apply(namespace) => {
-                let name = namespace.names.name.as_deref().unwrap_or_default();
-                return match namespace.selected_by(scope) {
-                    Some(name) if self.names.contains(name) => false,
-                    Some(name) => self.names.insert(name.into()),
-                    None => self.names.remove(name),
+            Event::Apply(namespace) => {
+                return match selected(&namespace, scope) {
+                    (name, true) => self.names.insert(name.into()),
+                    (name, false) => self.names.remove(name),
                 };
             }
-            watcher::Event::Delete(namespace) => {
-                self.names.remove(namespace.names.name.as_deref().unwrap_or_default());
+            Event::Delete(namespace) => {
+                self.names.remove(selected(&namespace, scope).0);
             }
         }
         false
@@ -101,11 +50,11 @@ impl SelectedNamespaces {
     }
 }
 
-impl SeenNamespace {
-    /// Returns its name if the scope covers it.
-    fn selected_by(&self, scope: &NamespaceScope) -> Option<&str> {
-        self.names.name.as_deref().filter(|_| scope.covers(&self.labels))
-    }
+/// Returns the name of a namespace, and true if the scope covers it.
+fn selected<'n>(namespace: &'n MetadataObject, scope: &NamespaceScope) -> (&'n str, bool) {
+    let ObjectMeta { name, labels, .. } = namespace.meta();
+    let is_covered = scope.covers(labels.as_ref().unwrap_or(&BTreeMap::new()));
+    (name.as_deref().unwrap_or_default(), is_covered)
 }
 
 #[cfg(test)]
@@ -128,14 +77,14 @@ mod tests {
         NamespaceScope::of(&desired, None)
     }
 
-    fn mk_namespace(name: &str, value: &str) -> SeenNamespace {
+    fn mk_namespace(name: &str, value: &str) -> MetadataObject {
         let object = json!({ "metadata": { "name": name, "labels": { "image": value } } });
         serde_json::from_value(object).unwrap()
     }
 
     #[test]
     fn namespace_leaves_and_joins_by_its_label() {
-        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        use Event::{Apply, Delete, Init, InitApply, InitDone};
         let scope = scope();
         let mut selected = SelectedNamespaces::default();
         selected.note(Init, &scope);
@@ -161,6 +110,6 @@ mod tests {
     #[test]
     fn namespace_without_labels_is_read() {
         let namespace = json!({ "metadata": { "name": "a", "labels": null } });
-        assert!(serde_json::from_value::<SeenNamespace>(namespace).is_ok());
+        assert!(serde_json::from_value::<MetadataObject>(namespace).is_ok());
     }
 }

@@ -6,19 +6,26 @@ use image_swap_core::{
     pull_secret::{KEY, NAME, TYPE},
 };
 use image_swap_text::base64;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 
-use super::existing::{FoundSecret, SeenSecret};
-use crate::{api::MANAGER, error::code, release::Release, secret};
+use super::existing::FoundSecret;
+use crate::{
+    api::{MANAGER, namespaced},
+    error::code,
+    partial_meta::WholeObject,
+    release::Release,
+    secret,
+};
 
 /// What became of an action.
 pub(super) enum WriteOutcome {
     /// It is there, like this.
-    Written(Box<SeenSecret>),
+    Written(Box<WholeObject>),
     /// It is gone.
     Deleted,
     /// It is not done; with a reason, unless somebody else was quicker or the
@@ -63,7 +70,7 @@ impl Writer {
         object: Option<&Value>,
         found: Option<&FoundSecret>,
     ) -> impl Future<Output = (String, WriteOutcome)> + use<> {
-        let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
+        let secrets = namespaced::<Secret, _>(&self.client, namespace);
         let (namespace, object, found) = (namespace.to_owned(), object.cloned(), found.cloned());
         async move {
             let done = match (action, object, found) {
@@ -90,7 +97,7 @@ impl Writer {
         found: &FoundSecret,
         pods: &[(String, String)],
     ) -> Result<WriteOutcome, kube::Error> {
-        let secrets: Api<SeenSecret> = Api::namespaced(self.client.clone(), namespace);
+        let secrets = namespaced::<Secret, _>(&self.client, namespace);
         if pods.is_empty() {
             return delete(&secrets, found).await;
         }
@@ -107,7 +114,7 @@ impl Writer {
 /// Changes the version that was read, by a merge patch: an apply leaves owners that others
 /// have written.
 async fn change(
-    secrets: &Api<SeenSecret>,
+    secrets: &Api<WholeObject>,
     found: &FoundSecret,
     mut metadata: Value,
     mut object: Value,
@@ -121,14 +128,14 @@ async fn change(
 
 /// Without force: if somebody else's is there by now, its fields are not ours to
 /// take, and we get a conflict.
-async fn create(secrets: &Api<SeenSecret>, object: &Value) -> Result<WriteOutcome, kube::Error> {
+async fn create(secrets: &Api<WholeObject>, object: &Value) -> Result<WriteOutcome, kube::Error> {
     let written = secrets.patch(NAME, &PatchParams::apply(MANAGER), &Patch::Apply(object)).await?;
     Ok(WriteOutcome::Written(Box::new(written)))
 }
 
 /// The version that was seen, and no other.
 async fn update(
-    secrets: &Api<SeenSecret>,
+    secrets: &Api<WholeObject>,
     object: Value,
     found: &FoundSecret,
 ) -> Result<WriteOutcome, kube::Error> {
@@ -149,7 +156,7 @@ async fn update(
 }
 
 async fn delete(
-    secrets: &Api<SeenSecret>,
+    secrets: &Api<WholeObject>,
     found: &FoundSecret,
 ) -> Result<WriteOutcome, kube::Error> {
     let preconditions = Preconditions {

@@ -31,6 +31,22 @@ impl TokenBucket {
     /// # Errors
     /// The seconds to wait.
     pub fn begin(&mut self, now: UnixTime) -> Result<(), UnixTime> {
+        self.earn(now);
+        if self.left == 0 {
+            return Err(EVERY - (now - self.since));
+        }
+        self.left -= 1;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Returns true if the whole allowance is left at `now`.
+    pub fn is_full(mut self, now: UnixTime) -> bool {
+        self.earn(now);
+        self.left == BURST
+    }
+
+    fn earn(&mut self, now: UnixTime) {
         // A clock that was set back gives nothing, and costs nothing for long.
         self.since = self.since.min(now);
         let earned = (now - self.since) / EVERY;
@@ -42,12 +58,6 @@ impl TokenBucket {
             self.left = u32::try_from(left).unwrap_or(BURST);
             self.since += earned * EVERY;
         }
-        if self.left == 0 {
-            return Err(EVERY - (now - self.since));
-        }
-        self.left -= 1;
-        self.count += 1;
-        Ok(())
     }
 
     /// Repairs since the beginning.
@@ -110,6 +120,26 @@ mod tests {
         assert_eq!(repairs.begin(1000 + EVERY), Ok(()));
         assert_eq!(repairs.begin(1000 + EVERY), Err(EVERY));
         assert_eq!(repairs.count(), u64::from(BURST) + 1);
+    }
+
+    #[test]
+    fn steady_writer_gets_one_write_every_so_often() {
+        let mut repairs = TokenBucket::default();
+        for _ in 0..BURST {
+            repairs.begin(1000).unwrap();
+        }
+        let writes = (1..=100).filter(|second| repairs.begin(1000 + second).is_ok());
+        assert_eq!(writes.count(), 10);
+    }
+
+    #[test]
+    fn idle_bucket_is_full() {
+        let mut repairs = TokenBucket::default();
+        assert!(repairs.is_full(1000));
+        repairs.begin(1000).unwrap();
+        repairs.begin(1000).unwrap();
+        assert!(!repairs.is_full(1000 + EVERY));
+        assert!(repairs.is_full(1000 + EVERY * 2));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use image_swap_core::{
     },
     declaration::UnixTime,
     diagnostic::Severity,
-    status::{CertificateLifetime, ControllerReport, ProbeStatus},
+    status::{CertificateLifetime, CompetitorStatus, ControllerReport, DiagnosticRow, ProbeStatus},
 };
 
 use super::{Problem, REPLICAS, ReleaseStatus, Replicas, StuckPod};
@@ -94,12 +94,8 @@ fn leader(status: &ReleaseStatus, list: &mut ProblemList) {
         list.add("no-leader", "expected a controller that leads, found none");
     } else if leader.renewed + leader.lasts + SKEW < status.read {
         let since = written(leader.renewed);
-        list.add(
-            "no-leader",
-            format!(
-                "expected a controller that leads, found that the last one is silent since {since}"
-            ),
-        );
+        let found = format!("found that the last one is silent since {since}");
+        list.add("no-leader", format!("expected a controller that leads, {found}"));
     }
 }
 
@@ -115,40 +111,31 @@ fn registration(status: &ReleaseStatus, list: &mut ProblemList) {
     let name = &status.release.name;
     let reported = status.report.as_ref().map(|report| report.policy.registered);
     if status.leaving {
-        list.add(
-            "leaving",
-            format!(
-                "the release is leaving, and new pods keep the images they name; to keep the \
-                 release, run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
-            ),
+        let message = format!(
+            "the release is leaving, and new pods keep the images they name; to keep the \
+             release, run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
         );
+        list.add("leaving", message);
     }
     // Without a report nothing was ever registered, and that is reported as such.
     if reported.is_some() && status.registered.or(reported) == Some(false) {
-        list.add(
-            "not-registered",
-            format!(
-                "the MutatingWebhookConfiguration {name}-admission has no entry: new pods keep \
-                 the images they name"
-            ),
+        let message = format!(
+            "the MutatingWebhookConfiguration {name}-admission has no entry: new pods keep the \
+             images they name"
         );
+        list.add("not-registered", message);
     }
 }
 
 fn unpulled(status: &ReleaseStatus, list: &mut ProblemList) {
     let Some(unpulled) = status.unpulled.as_ref().filter(|it| it.count > 0) else { return };
-    let first = unpulled.pods.first();
-    let first =
-        first.map(|pod| format!(", such as {}/{}: {}", pod.namespace, pod.name, cause(pod)));
     let count = unpulled.count;
     let pods = if count == 1 { "pod has" } else { "pods have" };
-    list.add(
-        "pods-not-pulled",
-        format!(
-            "{count} swapped {pods} an image that cannot be pulled{}",
-            first.unwrap_or_default()
-        ),
-    );
+    let first = unpulled.pods.first().map_or_else(String::new, |pod| {
+        format!(", such as {}/{}: {}", pod.namespace, pod.name, cause(pod))
+    });
+    let message = format!("{count} swapped {pods} an image that cannot be pulled{first}");
+    list.add("pods-not-pulled", message);
 }
 
 /// Returns the reason of `pod` with its image, volume, message and hint.
@@ -172,24 +159,15 @@ fn cause(pod: &StuckPod) -> String {
 fn declaration(report: &ControllerReport, list: &mut ProblemList) {
     let declared = &report.declaration;
     for source in &declared.refused {
-        let errors = declared
-            .findings
-            .iter()
-            .filter(|it| it.source == *source && it.severity == Severity::Error);
-        let errors: Vec<String> = errors
-            .map(|it| {
-                let within = it.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
-                format!("line {}, column {}{within}: {}", it.line, it.column, it.message)
-            })
-            .collect();
-        list.add(
-            "declaration-refused",
-            format!(
-                "{} is refused, and what was in force stays: {}",
-                source.as_str(),
-                errors.join("; ")
-            ),
-        );
+        let is_error = |it: &&DiagnosticRow| it.source == *source && it.severity == Severity::Error;
+        let place = |it: &DiagnosticRow| {
+            let within = it.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
+            format!("line {}, column {}{within}: {}", it.line, it.column, it.message)
+        };
+        let errors: Vec<String> = declared.findings.iter().filter(is_error).map(place).collect();
+        let (source, errors) = (source.as_str(), errors.join("; "));
+        let message = format!("{source} is refused, and what was in force stays: {errors}");
+        list.add("declaration-refused", message);
     }
     if declared.source == Origin::None {
         list.notes.push("nothing is declared: no image is swapped".to_owned());
@@ -205,27 +183,18 @@ fn declaration(report: &ControllerReport, list: &mut ProblemList) {
 fn policy(report: &ControllerReport, list: &mut ProblemList) {
     let held = &report.policy;
     for other in &report.foreign {
-        let state = if other.alive { "lives" } else { "is dead, and may hold up pods" };
-        list.add(
-            "other-image-swapper",
-            format!(
-                "{} (MutatingWebhookConfiguration {}) {state}",
-                other.program, other.configuration
-            ),
-        );
+        let CompetitorStatus { configuration, program, alive } = other;
+        let state = if *alive { "lives" } else { "is dead, and may hold up pods" };
+        let message = format!("{program} (MutatingWebhookConfiguration {configuration}) {state}");
+        list.add("other-image-swapper", message);
     }
     match held.probe {
         ProbeStatus::Unreached => {
-            let at = match &held.unreached[..] {
-                [] => String::new(),
-                all => format!(" at {}", all.join(", ")),
-            };
+            let (at, failures) = (held.unreached.join(", "), held.failures);
+            let at = if at.is_empty() { at } else { format!(" at {at}") };
             list.add(
                 "unreached",
-                format!(
-                    "the API server{at} does not reach the replicas: {} probes failed",
-                    held.failures
-                ),
+                format!("the API server{at} does not reach the replicas: {failures} probes failed"),
             );
         }
         ProbeStatus::NoEndpoints => {
@@ -264,17 +233,13 @@ fn certificates(report: &ControllerReport, now: UnixTime, list: &mut ProblemList
     for (what, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
         let Some(CertificateLifetime { not_before, not_after }) = lifetime else { continue };
         let life = not_after.saturating_sub(not_before);
+        let at = written(not_after);
         if not_after <= now {
-            list.add(
-                "certificate-expired",
-                format!("our {what} expired at {}", written(not_after)),
-            );
+            list.add("certificate-expired", format!("our {what} expired at {at}"));
         // Renewed when a third is left: this is long overdue.
         } else if not_after - now < life / 6 {
-            list.add(
-                "certificate-expires",
-                format!("our {what} expires at {}, and was not renewed", written(not_after)),
-            );
+            let message = format!("our {what} expires at {at}, and was not renewed");
+            list.add("certificate-expires", message);
         }
     }
 }
@@ -287,25 +252,20 @@ fn registry(report: &ControllerReport, list: &mut ProblemList) {
         list.add("registry-unhealthy", format!("{domain} is {outcome}: {detail}"));
     }
     if let Some(expires) = health.expires.filter(|_| health.expires_soon) {
-        let at = written(expires);
-        list.add(
-            "registry-certificate-expires",
-            format!("the certificate of {domain} expires at {at}"),
-        );
+        let message = format!("the certificate of {domain} expires at {}", written(expires));
+        list.add("registry-certificate-expires", message);
     }
 }
 
 fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
     let secrets = &report.pull_secrets;
     if secrets.foreign_count > 0 {
-        list.add(
-            "pull-secret-foreign",
-            format!(
-                "in {} namespaces the Secret image-swap-pull is somebody else's, and stays: {}",
-                secrets.foreign_count,
-                secrets.foreign.join(", ")
-            ),
+        let message = format!(
+            "in {} namespaces the Secret image-swap-pull is somebody else's, and stays: {}",
+            secrets.foreign_count,
+            secrets.foreign.join(", ")
         );
+        list.add("pull-secret-foreign", message);
     }
     if secrets.failed > 0 {
         let named = secrets.failures.iter().take(FAILURES);
@@ -315,10 +275,9 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
         if more > 0 {
             named.push(format!("and {more} more"));
         }
-        list.add(
-            "pull-secrets-failing",
-            format!("the pull Secret cannot be written in the namespace {}", named.join("; ")),
-        );
+        let named = named.join("; ");
+        let message = format!("the pull Secret cannot be written in the namespace {named}");
+        list.add("pull-secrets-failing", message);
     }
 }
 
@@ -336,10 +295,9 @@ fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemLi
 
 fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut ProblemList) {
     if replicas.ready < replicas.wanted {
-        list.add(
-            "replicas-missing",
-            format!("expected {} replicas to be ready, found {}", replicas.wanted, replicas.ready),
-        );
+        let Replicas { wanted, ready, .. } = replicas;
+        let message = format!("expected {wanted} replicas to be ready, found {ready}");
+        list.add("replicas-missing", message);
     }
     let Some(report) = report else { return };
     let (hash, version) = (&report.declaration.hash, &report.version);
