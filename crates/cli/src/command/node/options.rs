@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{ValueEnum, builder::PossibleValue};
-use image_swap_core::declaration::Declaration;
+use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
     AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError,
     RUNTIMES, RestartPolicy, RestartSettings, Root, Version, observe,
 };
 
 use crate::{
+    choice::{FALLBACKS, one_of},
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
-    fallback::FallbackArg,
     output::Output,
 };
 
@@ -60,10 +60,10 @@ impl ValueEnum for RuntimeArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let auto = "The one that is there; of several the one that the kubelet uses";
-        self.0.map_or_else(
-            || Some(PossibleValue::new("auto").help(auto)),
-            |runtime| runtime.to_possible_value(),
-        )
+        match self.0 {
+            None => Some(PossibleValue::new("auto").help(auto)),
+            Some(runtime) => runtime.to_possible_value(),
+        }
     }
 }
 
@@ -78,8 +78,8 @@ pub(super) struct ConfigureArgs {
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     form: ConfigForm,
     /// Whether the host may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
-    fallback: FallbackArg,
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", help_heading = TELLING)]
+    fallback: Fallback,
     /// Send credentials over plain HTTP too, to a target that says `http://`.
     #[arg(long, help_heading = TELLING)]
     header_over_http: bool,
@@ -136,7 +136,7 @@ impl ConfigureArgs {
         restart: RestartPolicy,
     ) -> DesiredConfig<'a> {
         let Self { form, fallback, header_over_http, .. } = *self;
-        DesiredConfig { declaration, form, fallback: fallback.into(), restart, header_over_http }
+        DesiredConfig { declaration, form, fallback, restart, header_over_http }
     }
 }
 
@@ -144,10 +144,4 @@ impl RestartArgs {
     pub(super) fn restarting(&self) -> RestartSettings {
         RestartSettings { command: self.restart_command.clone(), image: self.image.clone() }
     }
-}
-
-/// Returns a failure with the text of `error`.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn broken(error: impl ToString) -> Failure {
-    Failure::Broken(error.to_string())
 }
