@@ -13,7 +13,7 @@ use image_swap_core::{
     rule::RuleSet,
 };
 use image_swap_serve::{
-    COMMON_BODY, Handler, InFlightRequest, Limits,
+    COMMON_BODY, Handler, InFlightRequest, Limits, PendingReply,
     body::{self, BodyError},
     reply::{self, Reply},
 };
@@ -91,19 +91,25 @@ impl RequestError {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>, work: &mut InFlightRequest) -> Reply {
-        let (head, mut body) = request.into_parts();
-        match self.answer(&head, &mut body, work).await {
-            Ok(answer) => reply::json(StatusCode::OK, answer),
-            Err(refusal) => {
-                debug!(status = refusal.status().as_u16(), %refusal, "request refused");
-                // A client that expects `100 Continue` does not send its body.
-                if refusal.is_early() && !head.headers.contains_key(EXPECT) {
-                    body::discard(&mut body, work, &self.limits).await;
+    fn handle<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        work: &'a mut InFlightRequest,
+    ) -> PendingReply<'a> {
+        Box::pin(async move {
+            let (head, mut body) = request.into_parts();
+            match self.answer(&head, &mut body, work).await {
+                Ok(answer) => reply::json(StatusCode::OK, answer),
+                Err(refusal) => {
+                    debug!(status = refusal.status().as_u16(), %refusal, "request refused");
+                    // A client that expects `100 Continue` does not send its body.
+                    if refusal.is_early() && !head.headers.contains_key(EXPECT) {
+                        body::discard(&mut body, work, &self.limits).await;
+                    }
+                    refusal.reply()
                 }
-                refusal.reply()
             }
-        }
+        })
     }
 }
 

@@ -51,10 +51,15 @@ impl Webhook {
             limits: limits.clone(),
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         };
-        let server = Arc::clone(&metrics.server);
-        let admin = ReplicaPages { rules, certificate: certificate.clone(), settings, metrics };
-        let server =
-            Server { listen, admin_listen, limits, certificate, metrics: server, handler, admin };
-        server.bind()
+        Server {
+            listen,
+            admin_listen,
+            limits,
+            certificate: certificate.clone(),
+            metrics: Arc::clone(&metrics.server),
+            handler: Box::new(handler),
+            admin: Box::new(ReplicaPages { rules, certificate, settings, metrics }),
+        }
+        .bind()
     }
 }

@@ -42,8 +42,8 @@ impl Replica {
             certificate: certificate.clone(),
         };
         let bound = webhook.bind().unwrap();
-        let port = bound.address().port();
-        let admin_port = bound.admin_address().port();
+        let port = bound.address.port();
+        let admin_port = bound.admin_address.port();
         Arc::new(Self {
             served: watch::Sender::new(None),
             rules,

@@ -151,7 +151,7 @@ async fn serve(
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
     let bound = webhook.bind().map_err(Failure::broken)?;
-    let (address, admin) = (bound.address(), bound.admin_address());
+    let (address, admin) = (bound.address, bound.admin_address);
     let mut told = vec![
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
