@@ -20,10 +20,8 @@ pub(crate) fn begin(level: LevelFilter, format: Output) -> Result<(), Failure> {
         // cannot read, whole: that may be a Secret.
         .with_target("kube_client::client", LevelFilter::OFF)
         .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))
-        .with_target("image_swap", level)
-        .with_target("image_swap_cluster", level)
-        .with_target("image_swap_serve", level)
-        .with_target("image_swap_webhook", level);
+        // A prefix, of all crates of this program.
+        .with_target("image_swap", level);
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match format {
         Output::Text => layer.with_target(false).with_ansi(output::colours()).boxed(),

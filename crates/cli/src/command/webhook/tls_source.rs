@@ -4,7 +4,7 @@ use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use image_swap_serve::pki::{LocalAuthority, renew};
 use image_swap_webhook::{
-    CurlExample, names,
+    curl_example, names,
     reload::{self, FileFollower},
     watch::Watch,
 };
@@ -68,7 +68,7 @@ impl ServingCertificate {
         told.push(format!("certificate: self-made; clients trust {}", file.display()));
         // On a line of its own, to be pasted whole.
         told.push("try it:".to_owned());
-        told.push(CurlExample { authority: file, address }.to_string());
+        told.push(curl_example(&file, address));
         let renewals = renew(
             authority,
             names,
