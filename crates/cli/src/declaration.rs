@@ -2,20 +2,19 @@
 
 use std::{
     borrow::Cow,
-    fs, io,
-    io::Read,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, ValueEnum};
-use image_swap_core::{
-    declaration::{Declaration, DeclarationError, DeclarationSource, UnixTime},
-    diagnostic::Diagnostic,
-};
+use image_swap_core::declaration::{Declaration, DeclarationError, DeclarationSource, UnixTime};
 use image_swap_text::yaml::Tree;
 
 use crate::{failure::Failure, output, text};
+
+/// The failure of a call without a declaration.
+pub(crate) const NO_DECLARATION: &str = "expected a declaration, found none; give --registry-info \
+                                         FILE, --values FILE, --map FILE or --mirrors LIST";
 
 /// The heading of these flags, and of no other, in help texts.
 const HEADING: &str = "Declaration (one of)";
@@ -49,12 +48,9 @@ pub(crate) enum Dialect {
 }
 
 impl DeclarationArgs {
-    /// Whether none of the flags was given.
-    pub(crate) const fn is_absent(&self) -> bool {
-        self.registry_info.is_none()
-            && self.values.is_none()
-            && self.map.is_none()
-            && self.mirrors.is_none()
+    /// Returns true if none of the flags was given.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.source().is_err()
     }
 
     /// The file to read and to watch; `None` with `--mirrors`.
@@ -64,21 +60,14 @@ impl DeclarationArgs {
     }
 
     fn source(&self) -> Result<DeclarationSource, Failure> {
-        if self.registry_info.is_some() {
-            Ok(DeclarationSource::RegistryInfo)
-        } else if self.values.is_some() {
-            Ok(DeclarationSource::Values)
-        } else if self.map.is_some() {
-            Ok(DeclarationSource::Map)
-        } else if self.mirrors.is_some() {
-            Ok(DeclarationSource::Mirrors)
-        } else {
-            Err(Failure::Unusable(
-                "expected a declaration, found none; give --registry-info FILE, --values FILE, \
-                 --map FILE or --mirrors LIST"
-                    .to_owned(),
-            ))
-        }
+        let flags = [
+            (self.registry_info.is_some(), DeclarationSource::RegistryInfo),
+            (self.values.is_some(), DeclarationSource::Values),
+            (self.map.is_some(), DeclarationSource::Map),
+            (self.mirrors.is_some(), DeclarationSource::Mirrors),
+        ];
+        let given = flags.into_iter().find(|(is_given, _)| *is_given);
+        given.map(|(_, source)| source).ok_or_else(|| Failure::Unusable(NO_DECLARATION.to_owned()))
     }
 
     /// The text of the declaration.
@@ -87,14 +76,8 @@ impl DeclarationArgs {
         let Some(path) = self.path() else {
             return Ok(self.mirrors.clone().unwrap_or_default());
         };
-        let bytes = if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-        } else {
-            fs::read(path)
-        };
-        let bytes =
-            bytes.map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))?;
+        let bytes = text::read(path)
+            .map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))?;
         let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", path.display()));
         if text::is_utf16(&bytes) {
             return Err(unusable(text::UTF_16));
@@ -113,7 +96,7 @@ impl DeclarationArgs {
             let (_, expected) = flag_of(source);
             return Err(Failure::Unusable(format!("{path}: expected {expected}, found {found}")));
         }
-        Declaration::read(source, text, now()).map_err(|refused| self.refused(&refused, None))
+        Declaration::read(source, text, now()).map_err(|error| refused(&self.name(), &error, None))
     }
 
     /// The declaration, as it is.
@@ -124,20 +107,11 @@ impl DeclarationArgs {
     /// The declaration as `dialect` can use it; warnings go to standard error.
     pub(crate) fn load_for(&self, dialect: Dialect) -> Result<Declaration, Failure> {
         let declaration = self.load()?;
-        let usable = match dialect {
-            Dialect::Canonical => self.serving(declaration)?,
-            Dialect::Imageswap => declaration,
-        };
-        if !usable.findings().is_empty() {
-            output::note(&output::findings(usable.findings(), Some(&usable)));
+        if dialect == Dialect::Canonical {
+            return serving(&self.name(), declaration);
         }
-        Ok(usable)
-    }
-
-    /// The declaration if the webhook can serve it.
-    pub(crate) fn serving(&self, declaration: Declaration) -> Result<Declaration, Failure> {
-        let shown = declaration.clone();
-        declaration.serving().map_err(|refused| self.refused(&refused, Some(&shown)))
+        warn(&declaration);
+        Ok(declaration)
     }
 
     /// The declaration in `text`, if the webhook can serve it.
@@ -150,17 +124,41 @@ impl DeclarationArgs {
         Declaration::read(source, text, now)?.serving()
     }
 
-    fn refused(&self, refused: &DeclarationError, declaration: Option<&Declaration>) -> Failure {
-        let named = match self.path() {
-            Some(path) if path == Path::new("-") => "the declaration on standard input".into(),
+    /// Returns the name of the declaration in messages.
+    fn name(&self) -> Cow<'_, str> {
+        match self.path() {
+            Some(path) if text::is_stdin(path) => "the declaration on standard input".into(),
             Some(path) => path.to_string_lossy(),
             None => "--mirrors".into(),
-        };
-        let errors: Vec<Diagnostic> =
-            refused.findings.iter().filter(|finding| finding.is_error()).cloned().collect();
-        let why = output::findings(&errors, declaration);
-        Failure::Unusable(format!("{named} is refused as a whole, and changes nothing\n{why}"))
+        }
     }
+}
+
+/// Returns `declaration`, which messages call `name`, if the webhook can serve it. Warnings go
+/// to standard error.
+pub(crate) fn serving(name: &str, declaration: Declaration) -> Result<Declaration, Failure> {
+    let shown = declaration.clone();
+    let usable = declaration.serving().map_err(|error| refused(name, &error, Some(&shown)))?;
+    warn(&usable);
+    Ok(usable)
+}
+
+/// Prints the findings about `declaration` on standard error.
+fn warn(declaration: &Declaration) {
+    if !declaration.findings().is_empty() {
+        output::note(&output::findings(declaration.findings(), Some(declaration)));
+    }
+}
+
+/// Returns the failure of a declaration that is refused, which messages call `name`.
+pub(crate) fn refused(
+    name: &str,
+    error: &DeclarationError,
+    declaration: Option<&Declaration>,
+) -> Failure {
+    let errors = error.findings.iter().filter(|finding| finding.is_error());
+    let why = output::findings(errors, declaration);
+    Failure::Unusable(format!("{name} is refused as a whole, and changes nothing\n{why}"))
 }
 
 /// The flag for a text that declares, and the name of such a text.

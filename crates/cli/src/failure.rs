@@ -14,6 +14,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Returns the failure of work that ended with `error`.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn broken(error: impl ToString) -> Self {
+        Self::Broken(error.to_string())
+    }
+
     /// A file that could not be read or written.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> String {
         format!("{}: expected to {doing} it, found: {error}", path.display())

@@ -2,25 +2,17 @@
 
 use std::io;
 
-use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _};
 
-use crate::{failure::Failure, output};
-
-/// What logs are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
+use crate::{
+    failure::Failure,
+    output::{self, Output},
+};
 
 /// Logs what this program has to say from `level` on. What its libraries say is
 /// of interest only when it is bad.
-pub(crate) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure> {
+pub(crate) fn begin(level: LevelFilter, format: Output) -> Result<(), Failure> {
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         // Every answer that is no success, without saying which: we say that ourselves,
@@ -28,17 +20,13 @@ pub(crate) fn begin(level: LevelFilter, format: LogFormat) -> Result<(), Failure
         // cannot read, whole: that may be a Secret.
         .with_target("kube_client::client", LevelFilter::OFF)
         .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))
-        .with_target("image_swap", level)
-        .with_target("image_swap_cluster", level)
-        .with_target("image_swap_serve", level)
-        .with_target("image_swap_webhook", level);
+        // A prefix, of all crates of this program.
+        .with_target("image_swap", level);
     let layer = fmt::layer().with_writer(io::stderr);
     let layer = match format {
-        LogFormat::Text => layer.with_target(false).with_ansi(output::colours()).boxed(),
-        LogFormat::Json => layer.json().boxed(),
+        Output::Text => layer.with_target(false).with_ansi(output::colours()).boxed(),
+        Output::Json => layer.json().boxed(),
     };
-    tracing::subscriber::set_global_default(
-        tracing_subscriber::registry().with(layer.with_filter(filter)),
-    )
-    .map_err(|error| Failure::Broken(error.to_string()))
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    tracing::subscriber::set_global_default(subscriber).map_err(Failure::broken)
 }

@@ -1,12 +1,11 @@
 //! The `image-swap` binary: one program, so that one image crosses the air gap.
 
+mod choice;
 mod cli;
 mod command;
 mod declaration;
 mod exemptions;
 mod failure;
-mod fallback;
-mod format;
 mod logging;
 mod output;
 mod replace;

@@ -13,7 +13,8 @@ use image_swap_core::{
     rule::redact::line_may_hold_secret,
 };
 use image_swap_text::{position::Position, redact::without_userinfo};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::Failure;
 
@@ -69,9 +70,31 @@ pub(crate) fn colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
+/// Ends the output. Returns the exit code for good news or bad news.
+pub(crate) fn end(out: &mut impl Write, is_good: bool) -> Result<ExitCode, Failure> {
+    out.flush()?;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints `text` as it is.
+pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    let mut out = stdout();
+    out.write_all(text)?;
+    end(&mut out, true)
+}
+
+/// Returns `number` and the noun `what`, in the plural if there is not one of it.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Findings as people read them, with the line they speak of.
-pub(crate) fn findings(findings: &[Diagnostic], declaration: Option<&Declaration>) -> String {
-    findings.iter().map(|finding| one(finding, declaration)).collect::<Vec<_>>().join("\n")
+pub(crate) fn findings<'a>(
+    findings: impl IntoIterator<Item = &'a Diagnostic>,
+    declaration: Option<&Declaration>,
+) -> String {
+    let texts = findings.into_iter().map(|finding| one(finding, declaration));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn one(finding: &Diagnostic, declaration: Option<&Declaration>) -> String {
@@ -122,31 +145,41 @@ fn caret(line: &str, place: Position, style: Style) -> String {
     )
 }
 
-/// A finding as programs read it.
-#[derive(Serialize)]
-struct Row<'a> {
-    severity: &'static str,
-    code: &'static str,
-    line: usize,
-    column: usize,
-    message: &'a str,
-    hint: Option<&'a str>,
+/// A JSON object whose fields keep their order.
+#[derive(Default)]
+pub(crate) struct JsonFields(Vec<(&'static str, Box<RawValue>)>);
+
+impl JsonFields {
+    /// Adds a field.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.0.push((name, to_raw_value(&value).unwrap_or_default()));
+        self
+    }
+
+    /// Prints the object on a line.
+    pub(crate) fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
+        json_line(out, self)
+    }
+}
+
+impl Serialize for JsonFields {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Findings, one JSON object a line.
 pub(crate) fn findings_json(out: &mut impl Write, findings: &[Diagnostic]) -> Result<(), Failure> {
-    for finding in findings {
-        let row = Row {
-            severity: finding.severity.as_str(),
-            code: finding.code.as_str(),
-            line: finding.place.line,
-            column: finding.place.column,
-            message: &finding.message,
-            hint: finding.hint.as_deref(),
-        };
-        json_line(out, &row)?;
-    }
-    Ok(())
+    findings.iter().try_for_each(|finding| {
+        JsonFields::default()
+            .with("severity", finding.severity.as_str())
+            .with("code", finding.code.as_str())
+            .with("line", finding.place.line)
+            .with("column", finding.place.column)
+            .with("message", &finding.message)
+            .with("hint", &finding.hint)
+            .print(out)
+    })
 }
 
 /// One JSON object, and the end of its line.

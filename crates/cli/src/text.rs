@@ -1,5 +1,29 @@
 //! Texts as files have them: in UTF-8, perhaps with a byte order mark.
 
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+/// Standard input, as a file name.
+pub(crate) const STDIN: &str = "-";
+
+/// Returns true if `path` is [`STDIN`].
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new(STDIN)
+}
+
+/// Reads the file `path`, or standard input.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !is_stdin(path) {
+        return fs::read(path);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The reason why a text in UTF-16 is not read, and what to do.
 pub(crate) const UTF_16: &str = "UTF-16: save as UTF-8";
 

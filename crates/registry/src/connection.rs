@@ -35,32 +35,31 @@ impl Drop for Connection {
     }
 }
 
+/// A transport of HTTP: TCP, or TLS.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for S {}
+
 impl Connection {
     /// Connects to `domain`.
     pub(crate) async fn open(domain: &str, trust: &RegistryTrust) -> Result<Self, Error> {
-        let stream = connect(domain, trust).await?;
-        let RegistryTrust::Tls(tls) = trust else {
-            return Self::new(domain, stream, None).await;
-        };
-        let unreachable = |source| Error::Unreachable { domain: domain.to_owned(), source };
-        let config = tls.config().map_err(unreachable)?;
-        let (host, _) = host_and_port(domain, 0);
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Unresolved {
-            domain: domain.to_owned(),
-            source: io::Error::other(error),
-        })?;
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(unreachable)?;
-        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let certificate = chain.first().map(|certificate| certificate.to_vec());
-        Self::new(domain, stream, certificate).await
-    }
-
-    async fn new<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        domain: &str,
-        stream: S,
-        certificate: Option<Vec<u8>>,
-    ) -> Result<Self, Error> {
         let domain = domain.to_owned();
+        let stream = connect(&domain, trust).await?;
+        let (stream, certificate): (Box<dyn Transport>, _) = match trust {
+            RegistryTrust::Plain => (Box::new(stream), None),
+            RegistryTrust::Tls(tls) => {
+                let unreachable = |source| Error::Unreachable { domain: domain.clone(), source };
+                let connector = TlsConnector::from(tls.config().map_err(unreachable)?);
+                let (host, _) = host_and_port(&domain, 0);
+                let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other);
+                let name =
+                    name.map_err(|source| Error::Unresolved { domain: domain.clone(), source })?;
+                let stream = connector.connect(name, stream).await.map_err(unreachable)?;
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificate = chain.first().map(|certificate| certificate.to_vec());
+                (Box::new(stream), certificate)
+            }
+        };
         match handshake(TokioIo::new(stream)).await {
             Ok((sender, connection)) => {
                 let driver = tokio::spawn(connection).abort_handle();

@@ -30,8 +30,9 @@ const SLACK: usize = 1024;
 /// [`MemoryBudget::now`].
 #[derive(Debug)]
 pub(crate) struct Activity {
-    memory: Arc<MemoryBudget>,
-    peer: IpAddr,
+    /// The memory of the port.
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) peer: IpAddr,
     /// Moment of its arrival.
     accepted: u64,
     /// Moment since which the server waits for the client's handshake; `NONE` while the
@@ -158,15 +159,6 @@ impl Activity {
         }
     }
 
-    /// Returns the memory of the port.
-    pub(crate) const fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.memory
-    }
-
-    pub(crate) const fn peer(&self) -> IpAddr {
-        self.peer
-    }
-
     /// Returns the bytes charged to the connection.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Relaxed)
@@ -175,13 +167,6 @@ impl Activity {
     /// Returns the bytes charged for bodies beyond `COMMON_BODY`.
     pub(crate) fn large(&self) -> usize {
         self.large.load(Relaxed)
-    }
-
-    fn discharge_large(&self, bytes: usize) {
-        if bytes > 0 {
-            self.large.fetch_sub(bytes, Relaxed);
-            self.memory.give_large(bytes);
-        }
     }
 
     /// Charges `bytes` until the connection is gone.
@@ -293,12 +278,10 @@ impl Activity {
         open.requests.push(OpenRequest { id, stage: RequestStage::Body, since });
         drop(open);
         let mut work = InFlightRequest {
-            activity: Arc::clone(self),
             id,
             consumed: head.unwrap_or(0),
             is_http2: head.is_none(),
-            charged: 0,
-            large: 0,
+            charge: Charge { activity: Arc::clone(self), bytes: 0, large: 0 },
         };
         if work.is_http2 {
             work.charge(STREAM);
@@ -405,8 +388,9 @@ impl Activity {
         }
     }
 
-    /// Makes the connection give way.
-    pub(crate) fn evict(&self) {
+    /// Makes the connection give way, although it may wait for room.
+    pub(crate) fn give_up(&self) {
+        self.waits.store(false, Relaxed);
         self.evicted.store(true, Relaxed);
         self.leave.notify_one();
         self.gone.notify_waiters();
@@ -415,12 +399,6 @@ impl Activity {
     /// True if the connection was made to give way and is not gone yet.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
-    }
-
-    /// Makes the connection give way although it waits for room.
-    pub(crate) fn give_up(&self) {
-        self.waits.store(false, Relaxed);
-        self.evict();
     }
 
     /// Waits until the connection has to give way. A request that was completed or began
@@ -440,32 +418,29 @@ impl Activity {
 /// A request until its answer is sent, and the bytes charged for it.
 #[derive(Debug)]
 pub struct InFlightRequest {
-    activity: Arc<Activity>,
     id: u32,
     /// HTTP/1.1: bytes of the head and of the body as far as it was read.
     consumed: usize,
     is_http2: bool,
-    charged: usize,
-    /// Part of it for a body beyond `COMMON_BODY`.
-    large: usize,
+    charge: Charge,
 }
 
 impl InFlightRequest {
     /// True if there is room for `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
-        self.activity.memory.has_room(purpose)
+        self.charge.activity.memory.has_room(purpose)
     }
 
     /// Waits until there is room for `purpose`. Returns false if the connection has to give
     /// way instead.
     pub(crate) async fn room(&self, purpose: Purpose) -> bool {
-        let gone = self.activity.gone.notified();
-        if self.activity.is_evicted() {
+        let gone = self.charge.activity.gone.notified();
+        if self.charge.activity.is_evicted() {
             return false;
         }
-        let _paused = self.is_http2.then(|| Pause::of(&self.activity));
+        let _paused = self.is_http2.then(|| Pause::of(&self.charge.activity));
         tokio::select! {
-            () = self.activity.memory.room(purpose) => true,
+            () = self.charge.activity.memory.room(purpose) => true,
             () = gone => false,
         }
     }
@@ -477,16 +452,16 @@ impl InFlightRequest {
 
     /// Charges `bytes` until the request ends.
     pub(crate) fn charge(&mut self, bytes: usize) {
-        self.charged += bytes;
-        self.activity.charge(bytes);
+        self.charge.bytes += bytes;
+        self.charge.activity.charge(bytes);
     }
 
     /// Charges `bytes` of a body beyond `COMMON_BODY` until the request ends.
     pub(crate) fn charge_large(&mut self, bytes: usize) {
         self.charge(bytes);
-        self.large += bytes;
-        self.activity.large.fetch_add(bytes, Relaxed);
-        self.activity.memory.take_large(bytes);
+        self.charge.large += bytes;
+        self.charge.activity.large.fetch_add(bytes, Relaxed);
+        self.charge.activity.memory.large.fetch_add(bytes, Relaxed);
     }
 
     /// Notes that the request is complete.
@@ -497,16 +472,16 @@ impl InFlightRequest {
     /// Splits off what was charged for the body, for a thread that keeps it longer than
     /// the client stays.
     pub fn split(&mut self) -> Charge {
-        let bytes = self.charged - if self.is_http2 { STREAM } else { 0 };
-        self.charged -= bytes;
-        let large = std::mem::take(&mut self.large);
-        Charge { activity: Arc::clone(&self.activity), bytes, large }
+        let Charge { activity, bytes: charged, large } = &mut self.charge;
+        let bytes = *charged - if self.is_http2 { STREAM } else { 0 };
+        *charged -= bytes;
+        Charge { activity: Arc::clone(activity), bytes, large: std::mem::take(large) }
     }
 
     fn enter(&self, stage: RequestStage) {
         // No limit applies to the age of a review.
-        let now = (stage != RequestStage::Review).then(|| self.activity.memory.now());
-        let mut open = self.activity.open();
+        let now = (stage != RequestStage::Review).then(|| self.charge.activity.memory.now());
+        let mut open = self.charge.activity.open();
         if let Some(one) = open.requests.iter_mut().find(|one| one.id == self.id) {
             one.stage = stage;
             one.since = now.unwrap_or(one.since);
@@ -527,11 +502,7 @@ impl InFlightRequest {
 
 impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        let Self { activity, id, consumed, is_http2, charged, large } = self;
-        activity.discharge_large(*large);
-        if *charged > 0 {
-            activity.discharge(*charged);
-        }
+        let Self { id, consumed, is_http2, charge: Charge { activity, .. } } = self;
         let mut open = activity.open();
         if let Some(index) = open.requests.iter().position(|one| one.id == *id) {
             open.requests.swap_remove(index);
@@ -583,9 +554,13 @@ pub struct Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.activity.discharge_large(self.large);
-        if self.bytes > 0 {
-            self.activity.discharge(self.bytes);
+        let Self { activity, bytes, large } = self;
+        if *large > 0 {
+            activity.large.fetch_sub(*large, Relaxed);
+            activity.memory.large.fetch_sub(*large, Relaxed);
+        }
+        if *bytes > 0 {
+            activity.discharge(*bytes);
         }
     }
 }
@@ -639,7 +614,7 @@ mod tests {
         let mut work = activity.request(Some(100));
         work.read(7900);
         drop(work);
-        assert_eq!((activity.held(), activity.memory().used()), (0, 0));
+        assert_eq!((activity.held(), activity.memory.used()), (0, 0));
     }
 
     #[test]
@@ -658,13 +633,13 @@ mod tests {
     #[tokio::test]
     async fn http2_connection_is_not_read_while_a_body_waits() {
         let activity = mk_activity();
-        activity.memory().take(MEMORY);
+        activity.memory.take(MEMORY);
         let work = activity.request(None);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let mut room = Box::pin(work.room(Purpose::Large));
         assert!(room.as_mut().poll(cx).is_pending());
         assert!(activity.is_paused());
-        activity.memory().give(MEMORY);
+        activity.memory.give(MEMORY);
         assert!(room.await);
         activity.resumed().await;
     }

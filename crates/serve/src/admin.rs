@@ -1,6 +1,6 @@
 //! The admin port: probes, metrics and pages in plain HTTP/1.1, limited as the TLS port.
 
-use std::{io, net::SocketAddr};
+use std::{future::ready, io, net::SocketAddr};
 
 use hyper::{
     Method, Request, StatusCode,
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     activity::InFlightRequest,
-    connection::{ConnectionServer, Handler},
+    connection::{ConnectionServer, Handler, PendingReply},
     connections::OpenConnections,
     limits::{Limits, PLAIN_MEMORY},
     listener::{self, listen},
@@ -26,8 +26,10 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// The content of an admin port.
 pub trait AdminPages: Send + Sync + 'static {
-    /// The paths of the port, for the message about another one.
-    const PATHS: &str = "/healthz, /readyz or /metrics";
+    /// Returns the paths of the port, for the message about another one.
+    fn paths(&self) -> &'static str {
+        "/healthz, /readyz or /metrics"
+    }
 
     /// Returns the reason why the program is not ready; `None` if it is.
     fn not_ready(&self) -> Option<&'static str>;
@@ -47,9 +49,7 @@ pub trait AdminPages: Send + Sync + 'static {
 /// most unfinished work gives way first, and idle connections after it: a probe is always
 /// answered.
 #[derive(Debug)]
-pub struct AdminPort {
-    socket: TcpListener,
-}
+pub struct AdminPort(TcpListener);
 
 impl AdminPort {
     /// Binds `address`, on the runtime this is called from.
@@ -57,7 +57,7 @@ impl AdminPort {
     /// # Errors
     /// If the system refuses the address.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: listener::bind(address)? })
+        listener::bind(address).map(Self)
     }
 
     /// Returns the address with the port that was bound.
@@ -65,7 +65,7 @@ impl AdminPort {
     /// # Errors
     /// If the system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.0.local_addr()
     }
 
     /// Answers requests until this future is dropped.
@@ -73,38 +73,49 @@ impl AdminPort {
         let (_serving, phase) = PhaseView::begin();
         // Connections end when the sender drops.
         let (_open, own_phase) = PhaseView::begin();
-        self.serve_beside(AdminHandler { pages, phase }, Limits::default(), own_phase).await;
+        let admin = AdminHandler { pages: Box::new(pages), phase };
+        self.serve_beside(admin, Limits::default(), own_phase).await;
     }
 
     /// Answers requests until `own_phase` is over.
-    pub(crate) async fn serve_beside<A: AdminPages>(
+    pub(crate) async fn serve_beside(
         self,
-        admin: AdminHandler<A>,
+        admin: AdminHandler,
         limits: Limits,
         own_phase: PhaseView,
     ) {
         let connections = OpenConnections::new(PLAIN_MEMORY, &limits);
-        listen(self.socket, ConnectionServer::new(admin, None, limits, own_phase), connections)
-            .await;
+        let server = ConnectionServer::new(Box::new(admin), None, limits, own_phase);
+        listen(self.0, server, connections).await;
     }
 }
 
 /// The handler of an admin port.
-pub(crate) struct AdminHandler<A> {
-    pub(crate) pages: A,
+pub(crate) struct AdminHandler {
+    pub(crate) pages: Box<dyn AdminPages>,
     /// The phase of the TLS port, not of the admin port.
     pub(crate) phase: PhaseView,
 }
 
-impl<A: AdminPages> Handler for AdminHandler<A> {
-    async fn handle(&self, request: Request<Incoming>, _work: &mut InFlightRequest) -> Reply {
+impl Handler for AdminHandler {
+    fn handle<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        _work: &'a mut InFlightRequest,
+    ) -> PendingReply<'a> {
+        Box::pin(ready(self.answer(&request)))
+    }
+}
+
+impl AdminHandler {
+    fn answer(&self, request: &Request<Incoming>) -> Reply {
         let reply = match request.uri().path() {
             "/healthz" => with_body(StatusCode::OK, TEXT, "alive\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             path => {
                 let Some(page) = self.pages.page(path, self.phase.is_serving()) else {
-                    let text = format!("expected the path {}, found another", A::PATHS);
+                    let text = format!("expected the path {}, found another", self.pages.paths());
                     return reply::message(StatusCode::NOT_FOUND, &text);
                 };
                 reply::json(StatusCode::OK, page)
@@ -118,9 +129,7 @@ impl<A: AdminPages> Handler for AdminHandler<A> {
         reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         reply
     }
-}
 
-impl<A: AdminPages> AdminHandler<A> {
     fn ready(&self) -> Reply {
         let reason = if self.phase.is_serving() {
             self.pages.not_ready()

@@ -23,14 +23,14 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
+    io::AsyncBufReadExt as _,
     net::TcpStream,
     sync::oneshot,
     task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::io::InspectReader;
+use tokio_util::{either::Either, io::InspectReader};
 use tracing::debug;
 
 use crate::{
@@ -57,28 +57,35 @@ const SEND_BUFFER: usize = 16 * 1024;
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request. Failures are answers, too.
-    fn handle(
-        &self,
+    fn handle<'a>(
+        &'a self,
         request: Request<Incoming>,
-        work: &mut InFlightRequest,
-    ) -> impl Future<Output = Reply> + Send;
+        work: &'a mut InFlightRequest,
+    ) -> PendingReply<'a>;
 }
 
+/// An answer in progress.
+pub type PendingReply<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+type HttpConnection =
+    Pin<Box<dyn GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send>>;
+
 /// The parts that all connections of a listener share.
-pub(crate) struct ConnectionServer<H> {
-    handler: H,
+pub(crate) struct ConnectionServer {
+    handler: Box<dyn Handler>,
     /// TLS, and the counter of its failures; `None` for a plain port.
     tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
     limits: Limits,
-    phase: PhaseView,
+    /// The phase of its connections.
+    pub(crate) phase: PhaseView,
     handshakes: Arc<HandshakeTurns>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
 
-impl<H: Handler> ConnectionServer<H> {
+impl ConnectionServer {
     pub(crate) fn new(
-        handler: H,
+        handler: Box<dyn Handler>,
         tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
         limits: Limits,
         phase: PhaseView,
@@ -109,11 +116,6 @@ impl<H: Handler> ConnectionServer<H> {
         })
     }
 
-    /// Returns the phase of its connections.
-    pub(crate) const fn phase(&self) -> &PhaseView {
-        &self.phase
-    }
-
     /// Serves `stream` until it ends, or everything does.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, slot: ConnectionSlot) {
         let over = self.phase.reached(Phase::Over);
@@ -129,7 +131,7 @@ impl<H: Handler> ConnectionServer<H> {
     async fn serve_tls(self: &Arc<Self>, mut wire: Wire, slot: ConnectionSlot) {
         let Some((tls, metrics)) = &self.tls else {
             slot.activity.greeted();
-            return self.http1(wire, slot).await;
+            return self.http1(Either::Left(wire), slot).await;
         };
         let handshake = async {
             // A client that sends nothing costs no TLS state.
@@ -150,7 +152,7 @@ impl<H: Handler> ConnectionServer<H> {
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
                     self.http2(stream, slot).await;
                 } else if self.begins(&mut stream, &slot.activity).await {
-                    self.http1(stream, slot).await;
+                    self.http1(Either::Right(stream), slot).await;
                 }
             }
             Ok(Err(error)) => {
@@ -171,7 +173,7 @@ impl<H: Handler> ConnectionServer<H> {
         let mut handshake = pin!(handshake);
         while !activity.has_written() {
             activity.queue(true);
-            let turn = self.handshakes.take(activity.peer()).await;
+            let turn = self.handshakes.take(activity.peer).await;
             activity.queue(false);
             let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
             if activity.has_written() {
@@ -216,10 +218,10 @@ impl<H: Handler> ConnectionServer<H> {
         }
     }
 
-    /// Charges `bytes` for HTTP, once there is room. Returns false if the connection has to
-    /// give way instead.
-    async fn occupy(activity: &Activity, bytes: usize) -> bool {
-        let memory = activity.memory();
+    /// Charges `bytes` for HTTP, once there is room. Returns the state of the connection;
+    /// `None` if it has to give way instead.
+    async fn occupy(slot: &ConnectionSlot, bytes: usize) -> Option<Arc<Activity>> {
+        let (activity, memory) = (&slot.activity, &slot.activity.memory);
         if !memory.has_room(Purpose::Input) {
             activity.wait(true);
             let room = tokio::select! {
@@ -229,21 +231,19 @@ impl<H: Handler> ConnectionServer<H> {
             };
             activity.wait(false);
             if !room {
-                return false;
+                return None;
             }
         }
         activity.occupy(bytes);
-        true
+        Some(Arc::clone(activity))
     }
 
-    async fn http1<S>(self: &Arc<Self>, stream: S, slot: ConnectionSlot)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let activity = Arc::clone(&slot.activity);
-        if !Self::occupy(&activity, HTTP1).await {
-            return;
-        }
+    async fn http1(
+        self: &Arc<Self>,
+        stream: Either<Wire, Box<TlsStream<Wire>>>,
+        slot: ConnectionSlot,
+    ) {
+        let Some(activity) = Self::occupy(&slot, HTTP1).await else { return };
         // Of HTTP/1.1 alone, where bytes outside a request begin the next one. In HTTP/2 they
         // may as well be a ping.
         let reading = Arc::clone(&activity);
@@ -255,22 +255,17 @@ impl<H: Handler> ConnectionServer<H> {
         let connection = self.http1.serve_connection(io, self.service(slot));
         // HTTP/1.1 has no message against further requests. Until the client has had an answer
         // with `Connection: close`, one may come.
-        self.supervise(connection, &activity, (Phase::Draining, self.limits.linger)).await;
+        self.supervise(Box::pin(connection), &activity, (Phase::Draining, self.limits.linger))
+            .await;
     }
 
-    async fn http2<S>(self: &Arc<Self>, stream: S, slot: ConnectionSlot)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let activity = Arc::clone(&slot.activity);
-        if !Self::occupy(&activity, HTTP2).await {
-            return;
-        }
+    async fn http2(self: &Arc<Self>, stream: Box<TlsStream<Wire>>, slot: ConnectionSlot) {
+        let Some(activity) = Self::occupy(&slot, HTTP2).await else { return };
         let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(slot));
         // API servers keep their connections, whatever Endpoints contain, and connect again
         // after GOAWAY: to this server, too, as long as it accepts.
         let ending = if self.phase.is_serving() { Phase::Leaving } else { Phase::Draining };
-        self.supervise(connection, &activity, (ending, Duration::ZERO)).await;
+        self.supervise(Box::pin(connection), &activity, (ending, Duration::ZERO)).await;
     }
 
     /// Answers the requests of the connection that has `slot`, which is free again
@@ -282,8 +277,8 @@ impl<H: Handler> ConnectionServer<H> {
         Incoming,
         ResBody = Full<Bytes>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H>,
-    > + use<H> {
+        Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<>,
+    > + use<> {
         let conversation = Arc::new((Arc::clone(self), slot));
         service_fn(move |request| {
             let conversation = Arc::clone(&conversation);
@@ -315,19 +310,16 @@ impl<H: Handler> ConnectionServer<H> {
     /// `linger` after `phase` has come.
     ///
     /// The connection has a task of its own, so that bytes do not wake the rare events here.
-    async fn supervise<C>(
+    async fn supervise(
         &self,
-        connection: C,
+        connection: HttpConnection,
         activity: &Activity,
         (phase, linger): (Phase, Duration),
-    ) where
-        C: GracefulConnection + Send + 'static,
-        C::Error: std::fmt::Display + Send,
-    {
+    ) {
         let (end, ending) = oneshot::channel();
         // Cut when this drops.
         let mut running = JoinSet::new();
-        running.spawn(run(Box::pin(connection), ending));
+        running.spawn(run(connection, ending));
         let leaving = async {
             self.phase.reached(phase).await;
             sleep(linger).await;
@@ -384,20 +376,15 @@ fn head_length(request: &Request<Incoming>) -> usize {
 }
 
 /// Runs `connection` until it ends, and shuts it down gracefully once `ending` comes.
-async fn run<C>(mut connection: Pin<Box<C>>, ending: oneshot::Receiver<()>)
-where
-    C: GracefulConnection,
-    C::Error: std::fmt::Display,
-{
-    tokio::select! {
+async fn run(mut connection: HttpConnection, ending: oneshot::Receiver<()>) {
+    let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => return log(ended),
-        _ = ending => connection.as_mut().graceful_shutdown(),
-    }
-    log(connection.await);
-}
-
-fn log<E: std::fmt::Display>(ended: Result<(), E>) {
+        ended = connection.as_mut() => ended,
+        _ = ending => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = ended {
         debug!(%error, "connection ended");
     }

@@ -32,7 +32,8 @@ const OPENING: u64 = 10;
 /// The open connections of one port.
 #[derive(Debug)]
 pub(crate) struct OpenConnections {
-    memory: Arc<MemoryBudget>,
+    /// The memory of the port.
+    pub(crate) memory: Arc<MemoryBudget>,
     grace: Duration,
     linger: Duration,
     evicted: AtomicUsize,
@@ -53,11 +54,6 @@ impl OpenConnections {
         })
     }
 
-    /// The memory of the port.
-    pub(crate) const fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.memory
-    }
-
     /// Returns the number of connections that were closed to make room.
     pub(crate) fn evicted(&self) -> usize {
         self.evicted.load(Relaxed)
@@ -67,7 +63,7 @@ impl OpenConnections {
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> ConnectionSlot {
         let activity = Arc::new(Activity::new(Arc::clone(&self.memory), network(peer), arrival));
         activity.occupy(CONNECTION);
-        self.memory.enter();
+        self.memory.open.fetch_add(1, Relaxed);
         self.clients().insert(arrival.number, Arc::clone(&activity));
         ConnectionSlot { id: arrival.number, activity, connections: Arc::clone(self) }
     }
@@ -89,7 +85,7 @@ impl OpenConnections {
     /// waits as well. So the next one is woken, too, until none waits.
     pub(crate) async fn make_room(&self) {
         loop {
-            self.memory.pressed().await;
+            self.memory.pressure.notified().await;
             let mut searches = 0;
             while PURPOSES.into_iter().any(|purpose| self.memory.has_waiting(purpose)) {
                 if PURPOSES.into_iter().any(|purpose| self.memory.is_short_of(purpose)) {
@@ -237,14 +233,14 @@ struct AddressCandidates<'c> {
 impl<'c> EvictionCandidates<'c> {
     /// Adds a connection that gives way before those of a greater `order`.
     fn add(&mut self, order: EvictionRank, activity: &'c Activity) {
-        let address = self.0.entry(activity.peer()).or_default();
+        let address = self.0.entry(activity.peer).or_default();
         address.weight += activity.held();
         address.connections.push((order, activity));
     }
 
     fn sort(&mut self) {
         for address in self.0.values_mut() {
-            address.connections.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+            address.connections.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(*order));
         }
     }
 
@@ -284,7 +280,7 @@ pub(crate) struct ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.clients().remove(&self.id);
-        let left = self.connections.memory.leave();
+        let left = self.connections.memory.open.fetch_sub(1, Relaxed) - 1;
         self.activity.close();
         if left == 0 {
             self.connections.emptied.notify_waiters();

@@ -17,7 +17,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    connection::{ConnectionServer, Handler},
+    connection::ConnectionServer,
     connections::{ConnectionSlot, OpenConnections, network},
     fair_queue::FairQueue,
     limits::SOCKET_BUFFER,
@@ -72,9 +72,9 @@ fn raise_file_limit() {
 
 /// Accepts on `socket` until the phase is draining, then waits until every
 /// connection has ended.
-pub(crate) async fn listen<H: Handler>(
+pub(crate) async fn listen(
     socket: TcpListener,
-    server: Arc<ConnectionServer<H>>,
+    server: Arc<ConnectionServer>,
     connections: Arc<OpenConnections>,
 ) {
     tokio::select! {
@@ -83,14 +83,14 @@ pub(crate) async fn listen<H: Handler>(
     }
 }
 
-async fn accept<H: Handler>(
+async fn accept(
     socket: TcpListener,
-    server: &Arc<ConnectionServer<H>>,
+    server: &Arc<ConnectionServer>,
     connections: &Arc<OpenConnections>,
 ) {
-    let draining = server.phase().reached(Phase::Draining);
+    let draining = server.phase.reached(Phase::Draining);
     tokio::pin!(draining);
-    let memory = connections.memory();
+    let memory = &connections.memory;
     let mut lobby = FairQueue::first_in_first_out(LOBBY);
     // One wait for as long as the lobby has connections, so that room is made for them.
     let mut room = None;
@@ -153,7 +153,7 @@ async fn accept<H: Handler>(
     connections.all_left().await;
 }
 
-fn begin<H: Handler>(stream: TcpStream, slot: ConnectionSlot, server: &Arc<ConnectionServer<H>>) {
+fn begin(stream: TcpStream, slot: ConnectionSlot, server: &Arc<ConnectionServer>) {
     tokio::spawn(Arc::clone(server).serve(stream, slot));
 }
 

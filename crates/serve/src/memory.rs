@@ -42,12 +42,14 @@ pub(crate) struct MemoryBudget {
     origin: Instant,
     used: AtomicUsize,
     /// Part of them for bodies beyond `COMMON_BODY`.
-    large: AtomicUsize,
-    open: AtomicUsize,
+    pub(crate) large: AtomicUsize,
+    /// Number of open connections.
+    pub(crate) open: AtomicUsize,
     /// Number of connections that ever arrived.
     arrived: AtomicU64,
     queues: [RoomQueue; PURPOSES.len()],
-    pressure: Notify,
+    /// Notified when a client lacks room.
+    pub(crate) pressure: Notify,
 }
 
 /// Clients that wait for room of one purpose, the first one first.
@@ -97,16 +99,6 @@ impl MemoryBudget {
         self.open.load(Relaxed)
     }
 
-    /// Counts one more open connection.
-    pub(crate) fn enter(&self) {
-        self.open.fetch_add(1, Relaxed);
-    }
-
-    /// Counts one open connection less. Returns how many are left.
-    pub(crate) fn leave(&self) -> usize {
-        self.open.fetch_sub(1, Relaxed) - 1
-    }
-
     /// Returns the arrival of a connection that was just accepted.
     pub(crate) fn arrival(&self) -> Arrival {
         Arrival { number: self.arrived.fetch_add(1, Relaxed), moment: self.now() }
@@ -121,14 +113,6 @@ impl MemoryBudget {
         self.wake();
     }
 
-    pub(crate) fn take_large(&self, bytes: usize) {
-        self.large.fetch_add(bytes, Relaxed);
-    }
-
-    pub(crate) fn give_large(&self, bytes: usize) {
-        self.large.fetch_sub(bytes, Relaxed);
-    }
-
     /// True if there is room for one more of `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
         self.used() < self.ceiling(purpose)
@@ -137,11 +121,6 @@ impl MemoryBudget {
                 Purpose::Large => self.large.load(Relaxed) < LARGE_BODIES,
                 Purpose::Input | Purpose::Answer => true,
             }
-    }
-
-    /// Waits until a client lacks room.
-    pub(crate) async fn pressed(&self) {
-        self.pressure.notified().await;
     }
 
     fn ceiling(&self, purpose: Purpose) -> usize {

@@ -5,10 +5,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use hyper::StatusCode;
@@ -45,18 +42,13 @@ impl ServerMetrics {
         let help = format!("Requests for {purpose}, by HTTP status");
         registry.register("requests", help, requests.clone());
         let answered = requests.get_or_create_owned(&ByCode { code: StatusCode::OK.as_u16() });
-        let requests_in_flight = Gauge::<i64, AtomicI64>::default();
-        registry.register(
-            "requests_in_flight",
-            "Requests that have no answer yet",
-            requests_in_flight.clone(),
-        );
-        let handshake_failures = Counter::<u64, AtomicU64>::default();
-        registry.register(
-            "handshake_failures",
-            "TLS handshakes that failed: a client that does not trust the certificate, or is none",
-            handshake_failures.clone(),
-        );
+        let requests_in_flight = Gauge::default();
+        let help = "Requests that have no answer yet";
+        registry.register("requests_in_flight", help, requests_in_flight.clone());
+        let handshake_failures = Counter::default();
+        let help =
+            "TLS handshakes that failed: a client that does not trust the certificate, or is none";
+        registry.register("handshake_failures", help, handshake_failures.clone());
         let clients = Arc::<OnceLock<_>>::default();
         registry.register_collector(Box::new(ClientCollector(Arc::clone(&clients))));
         Arc::new(Self { requests, answered, requests_in_flight, handshake_failures, clients })
@@ -104,9 +96,9 @@ struct ClientCollector(Arc<OnceLock<Arc<OpenConnections>>>);
 impl Collector for ClientCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(connections) = self.0.get() else { return Ok(()) };
-        gauge(&mut encoder, "connections", "Open connections", connections.memory().len())?;
+        gauge(&mut encoder, "connections", "Open connections", connections.memory.len())?;
         let help = "Memory charged to clients: connections, bodies and unread answers";
-        gauge(&mut encoder, "client_memory_bytes", help, connections.memory().used())?;
+        gauge(&mut encoder, "client_memory_bytes", help, connections.memory.used())?;
         let help = "Connections that were closed to make room for others";
         let evicted = u64::try_from(connections.evicted()).unwrap_or(u64::MAX);
         counter(&mut encoder, "connections_evicted", help, evicted)

@@ -17,8 +17,7 @@ use crate::{
 };
 
 /// The configuration of a server that has not bound its ports yet.
-#[derive(Debug)]
-pub struct Server<H, A> {
+pub struct Server {
     /// Address of the TLS port.
     pub listen: SocketAddr,
     /// Address of the admin port.
@@ -30,9 +29,9 @@ pub struct Server<H, A> {
     /// The counters of the TLS port.
     pub metrics: Arc<ServerMetrics>,
     /// The handler of requests to the TLS port.
-    pub handler: H,
+    pub handler: Box<dyn Handler>,
     /// The content of the admin port.
-    pub admin: A,
+    pub admin: Box<dyn AdminPages>,
 }
 
 /// A reason why a server cannot be bound.
@@ -61,7 +60,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-impl<H: Handler, A: AdminPages> Server<H, A> {
+impl Server {
     /// Binds both ports, on the runtime this is called from. Nothing is accepted yet.
     ///
     /// # Errors
@@ -91,27 +90,15 @@ impl<H: Handler, A: AdminPages> Server<H, A> {
 }
 
 /// A server that holds its ports.
-///
-/// The type of the handler is erased, so that the code that answers requests is compiled by
-/// the crate that binds the server, with the optimisation of that crate.
 pub struct Bound {
-    address: SocketAddr,
-    admin_address: SocketAddr,
+    /// Address of the TLS port, with the port number that the system chose for port 0.
+    pub address: SocketAddr,
+    /// Address of the admin port.
+    pub admin_address: SocketAddr,
     run: Box<dyn FnOnce() -> RunningServer + Send>,
 }
 
 impl Bound {
-    /// Returns the address of the TLS port, with the port number that the system chose for
-    /// port 0.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the address of the admin port.
-    pub const fn admin_address(&self) -> SocketAddr {
-        self.admin_address
-    }
-
     /// Begins to answer, on the runtime this is called from.
     pub fn run(self) -> RunningServer {
         (self.run)()
@@ -148,7 +135,7 @@ impl RunningServer {
         let cut = if timeout(patience, &mut listening).await.is_ok() {
             0
         } else {
-            let cut = connections.memory().len();
+            let cut = connections.memory.len();
             phase.send_replace(Phase::Over);
             let _ = listening.await;
             cut

@@ -95,13 +95,13 @@ impl Wire {
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.room.is_none() {
-            if self.activity.memory().has_room(Purpose::Input) && !self.activity.is_paused() {
+            if self.activity.memory.has_room(Purpose::Input) && !self.activity.is_paused() {
                 return Poll::Ready(());
             }
             let activity = Arc::clone(&self.activity);
             self.room = Some(Box::pin(async move {
                 activity.resumed().await;
-                activity.memory().room(Purpose::Input).await;
+                activity.memory.room(Purpose::Input).await;
             }));
         }
         if let Some(room) = &mut self.room {

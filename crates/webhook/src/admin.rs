@@ -17,7 +17,9 @@ pub(crate) struct ReplicaPages {
 }
 
 impl AdminPages for ReplicaPages {
-    const PATHS: &str = "/healthz, /readyz, /metrics or /status";
+    fn paths(&self) -> &'static str {
+        "/healthz, /readyz, /metrics or /status"
+    }
 
     fn not_ready(&self) -> Option<&'static str> {
         if self.rules.current().is_none() {
@@ -54,7 +56,6 @@ impl ReplicaPages {
             pull_secret: settings.pull_secret.is_some(),
             certificate_expires: self.certificate.current().map(|it| it.expires()),
         };
-        let status = serde_json::json!(status);
-        status.to_string()
+        serde_json::json!(status).to_string()
     }
 }

@@ -6,11 +6,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{DecisionCounts, ImageOutcome};
-use image_swap_serve::{
-    Reloads, ServerMetrics,
-    metrics::{self, gauge},
-    pki::CertificateInForce,
-};
+use image_swap_serve::{Reloads, ServerMetrics, metrics::gauge, pki::CertificateInForce};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet},
@@ -33,7 +29,8 @@ struct ByReason {
 /// The counters of the webhook.
 #[derive(Debug)]
 pub struct AdmissionMetrics {
-    pub(crate) registry: Registry,
+    /// All metrics of the webhook.
+    pub registry: Registry,
     pub(crate) server: Arc<ServerMetrics>,
     /// One for each outcome, in a list: hashing takes longer.
     decisions: Vec<(ImageOutcome, Counter)>,
@@ -58,11 +55,8 @@ impl AdmissionMetrics {
         let server = ServerMetrics::register(&mut registry, "a review");
         // 10 us to 0.33 s: a common review takes some 15 us, the largest some 10 ms.
         let admission = Histogram::new(exponential_buckets(10e-6, 2.0, 16));
-        registry.register(
-            "admission_duration_seconds",
-            "Time that reviews take once they are read",
-            admission.clone(),
-        );
+        let help = "Time that reviews take once they are read";
+        registry.register("admission_duration_seconds", help, admission.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
         let declaration_reloads = Reloads::default();
@@ -81,14 +75,6 @@ impl AdmissionMetrics {
             declaration_reloads,
             certificate_reloads,
         })
-    }
-
-    /// Returns all metrics in the text format of `OpenMetrics`.
-    ///
-    /// # Errors
-    /// If a metric cannot be formatted: never, in fact.
-    pub fn text(&self) -> Result<String, fmt::Error> {
-        metrics::text(&self.registry)
     }
 
     pub(crate) fn admission(&self, time: Duration, decisions: &DecisionCounts) {

@@ -13,7 +13,7 @@ use image_swap_core::{
     rule::RuleSet,
 };
 use image_swap_serve::{
-    COMMON_BODY, Handler, InFlightRequest, Limits,
+    COMMON_BODY, Handler, InFlightRequest, Limits, PendingReply,
     body::{self, BodyError},
     reply::{self, Reply},
 };
@@ -25,16 +25,11 @@ use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsIn
 /// Answers requests for a review.
 pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
-    pub(crate) reviewer: Arc<Reviewer>,
+    pub(crate) settings: SettingsInForce,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) limits: Limits,
     /// Permits for reviews of large bodies.
     pub(crate) large: Arc<Semaphore>,
-}
-
-/// Answers reviews, and logs and counts them.
-pub(crate) struct Reviewer {
-    pub(crate) settings: SettingsInForce,
-    pub(crate) metrics: Arc<AdmissionMetrics>,
 }
 
 /// A reason why a request has no review as its answer.
@@ -91,19 +86,25 @@ impl RequestError {
 }
 
 impl Handler for Routes {
-    async fn handle(&self, request: Request<Incoming>, work: &mut InFlightRequest) -> Reply {
-        let (head, mut body) = request.into_parts();
-        match self.answer(&head, &mut body, work).await {
-            Ok(answer) => reply::json(StatusCode::OK, answer),
-            Err(refusal) => {
-                debug!(status = refusal.status().as_u16(), %refusal, "request refused");
-                // A client that expects `100 Continue` does not send its body.
-                if refusal.is_early() && !head.headers.contains_key(EXPECT) {
-                    body::discard(&mut body, work, &self.limits).await;
+    fn handle<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        work: &'a mut InFlightRequest,
+    ) -> PendingReply<'a> {
+        Box::pin(async move {
+            let (head, mut body) = request.into_parts();
+            match self.answer(&head, &mut body, work).await {
+                Ok(answer) => reply::json(StatusCode::OK, answer),
+                Err(refusal) => {
+                    debug!(status = refusal.status().as_u16(), %refusal, "request refused");
+                    // A client that expects `100 Continue` does not send its body.
+                    if refusal.is_early() && !head.headers.contains_key(EXPECT) {
+                        body::discard(&mut body, work, &self.limits).await;
+                    }
+                    refusal.reply()
                 }
-                refusal.reply()
             }
-        }
+        })
     }
 }
 
@@ -129,40 +130,44 @@ impl Routes {
         if bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
             let rules = rules.as_ref().ok_or(RequestError::NoRules)?;
-            return Ok(self.reviewer.answer(&bytes, rules)?);
+            return Ok(review(&bytes, rules, &self.settings, &self.metrics)?);
         }
         let rules = self.rules.current().ok_or(RequestError::NoRules)?;
-        let reviewer = Arc::clone(&self.reviewer);
+        let (settings, metrics) = (self.settings.clone(), Arc::clone(&self.metrics));
         let permit = Arc::clone(&self.large).acquire_owned().await;
         let charge = work.split();
         let answer = tokio::task::spawn_blocking(move || {
             // The client may be gone; its body and the review still take memory.
             let _held = (permit, charge);
-            reviewer.answer(&bytes, &rules)
+            review(&bytes, &rules, &settings, &metrics)
         });
         Ok(answer.await.map_err(|_| RequestError::Unfinished)??)
     }
 }
 
-impl Reviewer {
-    fn answer(&self, body: &[u8], rules: &RuleSet) -> Result<Vec<u8>, ReviewError> {
-        let begun = Instant::now();
-        let reviewed = admission::review(body, rules, &self.settings.now())?;
-        self.metrics.admission(begun.elapsed(), &reviewed.decisions);
-        let subject = &reviewed.subject;
-        debug!(
-            uid = %subject.uid,
-            operation = %subject.operation,
-            kind = %subject.kind,
-            namespace = %subject.namespace,
-            name = %subject.name,
-            generate_name = %subject.generate_name,
-            changed = reviewed.changed,
-            patched = reviewed.patched,
-            "reviewed"
-        );
-        Ok(reviewed.body)
-    }
+/// Answers the review `body`, and logs and counts it.
+fn review(
+    body: &[u8],
+    rules: &RuleSet,
+    settings: &SettingsInForce,
+    metrics: &AdmissionMetrics,
+) -> Result<Vec<u8>, ReviewError> {
+    let begun = Instant::now();
+    let reviewed = admission::review(body, rules, &settings.now())?;
+    metrics.admission(begun.elapsed(), &reviewed.decisions);
+    let subject = &reviewed.subject;
+    debug!(
+        uid = %subject.uid,
+        operation = %subject.operation,
+        kind = %subject.kind,
+        namespace = %subject.namespace,
+        name = %subject.name,
+        generate_name = %subject.generate_name,
+        changed = reviewed.changed,
+        patched = reviewed.patched,
+        "reviewed"
+    );
+    Ok(reviewed.body)
 }
 
 /// Checks for `application/json`, with or without parameters.

@@ -1,51 +1,30 @@
 //! Names of a self-made certificate, and an example request to its server.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
-/// A request that works when pasted into a shell.
-#[derive(Clone, Debug)]
-pub struct CurlExample {
-    /// The file with the authority to trust.
-    pub authority: PathBuf,
-    /// The address of the server.
-    pub address: SocketAddr,
+/// Returns a request to the server at `address` that works when pasted into a shell. The file
+/// `authority` holds the authority to trust.
+pub fn curl_example(authority: &Path, address: SocketAddr) -> String {
+    let ip = address.ip();
+    let server = if ip.is_unspecified() || ip.is_loopback() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    format!(
+        "curl --cacert {} --data @examples/admission-review.json \
+         --header 'content-type: application/json' https://{server}/mutate",
+        quoted(&authority.to_string_lossy())
+    )
 }
 
-impl fmt::Display for CurlExample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "curl --cacert {} --data @examples/admission-review.json \
-             --header 'content-type: application/json' https://",
-            Quoted(&self.authority)
-        )?;
-        let ip = self.address.ip();
-        if ip.is_unspecified() || ip.is_loopback() {
-            write!(f, "localhost:{}", self.address.port())?;
-        } else {
-            write!(f, "{}", self.address)?;
-        }
-        f.write_str("/mutate")
+/// Returns `path` as one word of a POSIX shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        return path.to_owned();
     }
-}
-
-/// A path as one word of a POSIX shell.
-struct Quoted<'a>(&'a Path);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.0.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-        if !path.is_empty() && path.chars().all(plain) {
-            f.write_str(&path)
-        } else {
-            write!(f, "'{}'", path.replace('\'', r"'\''"))
-        }
-    }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 /// Returns the names of a self-made certificate: those of this machine, the address that the
@@ -66,7 +45,7 @@ mod tests {
     use super::*;
 
     fn mk_line(authority: &str, address: &str) -> String {
-        CurlExample { authority: authority.into(), address: address.parse().unwrap() }.to_string()
+        curl_example(Path::new(authority), address.parse().unwrap())
     }
 
     #[test]

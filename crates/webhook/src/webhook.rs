@@ -6,10 +6,7 @@ use image_swap_serve::{BindError, Bound, Limits, Server, pki::CertificateInForce
 use tokio::sync::Semaphore;
 
 use crate::{
-    admin::ReplicaPages,
-    metrics::AdmissionMetrics,
-    routes::{Reviewer, Routes},
-    rules::RulesInForce,
+    admin::ReplicaPages, metrics::AdmissionMetrics, routes::Routes, rules::RulesInForce,
     settings::SettingsInForce,
 };
 
@@ -44,17 +41,20 @@ impl Webhook {
         let Self { listen, admin_listen, limits, settings, rules, certificate, metrics } = self;
         let handler = Routes {
             rules: rules.clone(),
-            reviewer: Arc::new(Reviewer {
-                settings: settings.clone(),
-                metrics: Arc::clone(&metrics),
-            }),
+            settings: settings.clone(),
+            metrics: Arc::clone(&metrics),
             limits: limits.clone(),
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         };
-        let server = Arc::clone(&metrics.server);
-        let admin = ReplicaPages { rules, certificate: certificate.clone(), settings, metrics };
-        let server =
-            Server { listen, admin_listen, limits, certificate, metrics: server, handler, admin };
-        server.bind()
+        Server {
+            listen,
+            admin_listen,
+            limits,
+            certificate: certificate.clone(),
+            metrics: Arc::clone(&metrics.server),
+            handler: Box::new(handler),
+            admin: Box::new(ReplicaPages { rules, certificate, settings, metrics }),
+        }
+        .bind()
     }
 }

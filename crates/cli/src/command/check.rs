@@ -5,16 +5,16 @@ use std::{io::Write, process::ExitCode};
 use image_swap_core::{
     declaration::Declaration,
     diagnostic::{Code, Diagnostic, Severity},
+    mirror::Fallback,
     render::Format,
 };
 use image_swap_text::position::Position;
 
 use crate::{
+    choice::{self, FALLBACKS, one_of},
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
-    fallback::FallbackArg,
-    format,
-    output::{self, Output},
+    output::{self, Output, counted},
 };
 
 /// Arguments of `check`.
@@ -26,11 +26,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
     /// What nodes read: which rules it cannot hold [default: containerd].
-    #[arg(long, value_parser = format::named, conflicts_with = "dialect")]
+    #[arg(long, value_parser = choice::format, conflicts_with = "dialect")]
     format: Option<&'static Format>,
     /// Whether nodes may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t, requires = "format")]
-    fallback: FallbackArg,
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", requires = "format")]
+    fallback: Fallback,
     /// Exit with 1 for warnings, too.
     #[arg(long)]
     strict: bool,
@@ -44,7 +44,7 @@ impl Args {
         let Self { declaration, dialect, format, fallback, strict, output } = self;
         let declaration = declaration.load()?;
         let mut findings = match (format, dialect) {
-            (Some(format), _) => declaration.lint_for(format.capabilities(), fallback.into()),
+            (Some(format), _) => declaration.lint_for(format.capabilities(), fallback),
             (None, Dialect::Canonical) => declaration.findings().to_vec(),
             (None, Dialect::Imageswap) => declaration.imageswap_findings(),
         };
@@ -67,9 +67,8 @@ impl Args {
                 writeln!(out, "{}", summary(&findings, errors, declaration.rules().rules().len()))?;
             }
         }
-        out.flush()?;
-        let is_bad = errors > 0 || strict && !findings.is_empty();
-        Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let is_good = errors == 0 && (findings.is_empty() || !strict);
+        output::end(&mut out, is_good)
     }
 }
 
@@ -91,9 +90,7 @@ fn short_names(declaration: &Declaration, format: &Format) -> Option<Diagnostic>
 
 fn summary(findings: &[Diagnostic], errors: usize, rules: usize) -> String {
     let style = if errors > 0 { output::BAD } else { output::GOOD };
-    let count = |number: usize, what: &str| {
-        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-    };
-    let (errors, warnings) = (count(errors, "error"), count(findings.len() - errors, "warning"));
-    output::styled(style, &format!("{}: {errors}, {warnings}", count(rules, "rule")))
+    let warnings = counted(findings.len() - errors, "warning");
+    let errors = counted(errors, "error");
+    output::styled(style, &format!("{}: {errors}, {warnings}", counted(rules, "rule")))
 }

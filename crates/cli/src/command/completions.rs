@@ -1,6 +1,6 @@
 //! `image-swap completions`
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap_complete::Shell;
 
@@ -16,12 +16,8 @@ pub(crate) struct Args {
 impl Args {
     /// Prints the completions of `command`.
     pub(crate) fn run(self, mut command: clap::Command) -> Result<ExitCode, Failure> {
-        let Self { shell } = self;
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command, "image-swap", &mut script);
-        let mut out = output::stdout();
-        out.write_all(&script)?;
-        out.flush()?;
-        Ok(ExitCode::SUCCESS)
+        clap_complete::generate(self.shell, &mut command, "image-swap", &mut script);
+        output::print(&script)
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::{ArgAction, ValueEnum};
+use clap::ArgAction;
 use image_swap_cluster::{
     Controller, ControllerMetrics, Intervals, LeaderElection, LeaseTiming, ReadinessLimits,
     Release, Settings, config, connect,
@@ -19,15 +19,17 @@ use image_swap_core::{
 };
 use image_swap_serve::AdminPort;
 use tokio::{
-    runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 use tracing::{info, level_filters::LevelFilter};
 
 use crate::{
+    choice::{Choice, one_of},
+    command::block_on,
     failure::Failure,
-    logging::{self, LogFormat},
+    logging,
+    output::Output,
 };
 
 const RELEASE: &str = "Release";
@@ -35,17 +37,20 @@ const ADMISSION: &str = "Admission";
 const SERVER: &str = "Server";
 const LOG: &str = "Log";
 
-/// What becomes of ordinary pods that nobody could review.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum PolicyArg {
-    /// They are refused, as soon as it is seen that the API server reaches us.
-    #[default]
-    Fail,
-    /// They are let through.
-    Ignore,
-    /// They are let through, and no pod is changed: only reported on.
-    Audit,
-}
+/// Values of `--policy`.
+const POLICIES: &[Choice<RequestedPolicy>] = &[
+    (
+        "fail",
+        "They are refused, as soon as it is seen that the API server reaches us",
+        RequestedPolicy::Fail,
+    ),
+    ("ignore", "They are let through", RequestedPolicy::Ignore),
+    (
+        "audit",
+        "They are let through, and no pod is changed: only reported on",
+        RequestedPolicy::Audit,
+    ),
+];
 
 /// Arguments of `controller`.
 #[expect(clippy::struct_excessive_bools, reason = "each flag goes with any other")]
@@ -77,8 +82,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 443, help_heading = ADMISSION)]
     service_port: u16,
     /// What becomes of ordinary pods that nobody could review.
-    #[arg(long, value_enum, default_value_t, help_heading = ADMISSION)]
-    policy: PolicyArg,
+    #[arg(long, value_parser = one_of(POLICIES), default_value = "fail", help_heading = ADMISSION)]
+    policy: RequestedPolicy,
     /// Seconds that the API server waits for an answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=30), help_heading = ADMISSION)]
     timeout_seconds: u8,
@@ -115,72 +120,35 @@ pub(crate) struct Args {
     log_level: LevelFilter,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: LogFormat,
+    log_format: Output,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self {
-            namespace,
-            name,
-            chart_secret,
-            tls_existing_secret,
-            registry_info_labels,
-            kubeconfig,
-            service,
-            service_port,
-            policy,
-            timeout_seconds,
-            system_namespaces,
-            exclude_label,
-            opt_in,
-            pull_secrets,
-            adopt,
-            adopt_after,
-            coexist,
-            registry_check_interval,
-            admin_listen,
-            log_level,
-            log_format,
-        } = self;
-        logging::begin(log_level, log_format)?;
-        let release = Release { namespace, name };
+        logging::begin(self.log_level, self.log_format)?;
+        let release = Release { namespace: self.namespace, name: self.name };
         let settings = Settings {
-            service: service.unwrap_or_else(|| release.admission()),
+            service: self.service.unwrap_or_else(|| release.admission()),
             release,
-            chart_secret,
-            service_port,
-            policy: policy.into(),
-            timeout_seconds,
-            system_namespaces: with_kube_system(system_namespaces),
-            namespace_label: exclude_label,
-            opt_in,
-            pull_secrets,
-            adopt,
-            coexist,
-            tls_existing_secret,
-            registry_info_labels: registry_info_labels.into_iter().collect(),
+            chart_secret: self.chart_secret,
+            service_port: self.service_port,
+            policy: self.policy,
+            timeout_seconds: self.timeout_seconds,
+            system_namespaces: with_kube_system(self.system_namespaces),
+            namespace_label: self.exclude_label,
+            opt_in: self.opt_in,
+            pull_secrets: self.pull_secrets,
+            adopt: self.adopt,
+            coexist: self.coexist,
+            tls_existing_secret: self.tls_existing_secret,
+            registry_info_labels: self.registry_info_labels.into_iter().collect(),
         };
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| broken(&error))?;
         let intervals = Intervals {
-            registry: registry_check_interval,
-            grace: adopt_after,
+            registry: self.registry_check_interval,
+            grace: self.adopt_after,
             ..Intervals::default()
         };
-        runtime.block_on(lead(settings, intervals, kubeconfig, admin_listen))
-    }
-}
-
-impl From<PolicyArg> for RequestedPolicy {
-    fn from(policy: PolicyArg) -> Self {
-        match policy {
-            PolicyArg::Fail => Self::Fail,
-            PolicyArg::Ignore => Self::Ignore,
-            PolicyArg::Audit => Self::Audit,
-        }
+        block_on(lead(settings, intervals, self.kubeconfig, self.admin_listen))
     }
 }
 
@@ -191,13 +159,13 @@ async fn lead(
     kubeconfig: Option<PathBuf>,
     admin_listen: SocketAddr,
 ) -> Result<ExitCode, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| broken(&error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| broken(&error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let admin = AdminPort::bind(admin_listen).map_err(|error| {
         Failure::Broken(format!("{admin_listen}: expected an address to listen on, found: {error}"))
     })?;
-    let config = config(kubeconfig.as_deref()).await.map_err(|error| broken(&error))?;
-    let client = connect(config.clone()).map_err(|error| broken(&error))?;
+    let config = config(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
+    let client = connect(config.clone()).map_err(Failure::broken)?;
     let identity = identity();
     let mut election =
         LeaderElection::new(&client, &settings.release, &identity, LeaseTiming::default());
@@ -257,8 +225,4 @@ fn identity() -> String {
     let host = env::var("HOSTNAME").unwrap_or_else(|_| "image-swap".to_owned());
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     format!("{host}-{}-{began:x}", process::id())
-}
-
-fn broken(error: &dyn std::fmt::Display) -> Failure {
-    Failure::Broken(error.to_string())
 }

@@ -1,6 +1,6 @@
 //! `image-swap convert`
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use image_swap_core::{
     declaration::{Declaration, DeclarationSource},
@@ -24,21 +24,18 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { declaration } = self;
         let converted = declaration.load_for(Dialect::Imageswap)?.imageswap().to_canonical();
-        let mut out = output::stdout();
-        out.write_all(converted.text.as_bytes())?;
-        out.flush()?;
+        output::print(converted.text.as_bytes())?;
         for difference in &converted.differences {
             output::note(&format!("{}: {difference}", output::styled(output::ODD, "warning")));
         }
         let map = Declaration::read(DeclarationSource::Map, &converted.text, now())
             .map_err(|_| Failure::Broken("the converted map cannot be read back".to_owned()))?;
-        let errors: Vec<Diagnostic> =
-            map.findings().iter().filter(|f| f.is_error()).cloned().collect();
-        if errors.is_empty() {
+        if !map.findings().iter().any(Diagnostic::is_error) {
             return Ok(ExitCode::SUCCESS);
         }
+        let errors = map.findings().iter().filter(|finding| finding.is_error());
         output::note("the converted map would be refused:");
-        output::note(&output::findings(&errors, Some(&map)));
+        output::note(&output::findings(errors, Some(&map)));
         Ok(ExitCode::FAILURE)
     }
 }

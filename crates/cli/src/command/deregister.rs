@@ -3,13 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{Release, client_in, deregister};
-use tokio::runtime;
 use tracing::level_filters::LevelFilter;
 
-use crate::{
-    failure::Failure,
-    logging::{self, LogFormat},
-};
+use crate::{command::block_on, failure::Failure, logging, output::Output};
 
 /// Arguments of `deregister`.
 #[derive(Debug, clap::Args)]
@@ -31,17 +27,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { namespace, name, kubeconfig, context } = self;
-        logging::begin(LevelFilter::INFO, LogFormat::Text)?;
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| broken(&error))?;
-        let left = runtime.block_on(async {
-            let client = client_in(kubeconfig.as_deref(), context.as_deref()).await?;
-            deregister(&client, &Release { namespace, name }).await
-        });
-        left.map_err(|error| broken(&error))?;
+        logging::begin(LevelFilter::INFO, Output::Text)?;
+        block_on(async {
+            let client = client_in(kubeconfig.as_deref(), context.as_deref()).await;
+            let client = client.map_err(Failure::broken)?;
+            let release = Release { namespace, name };
+            deregister(&client, &release).await.map_err(Failure::broken)
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,7 +1,6 @@
 //! `image-swap explain`
 
 use std::{
-    borrow::Cow,
     fs::File,
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -10,20 +9,19 @@ use std::{
 
 use image_swap_core::{
     declaration::Declaration,
-    mirror::{Fallback, MirrorTable, short_name_alias},
+    mirror::{Fallback, short_name_alias},
     reference::{Reference, ReferenceError, names_registry},
     rule::{
-        Decision, ImageSwap, Reason, Rule, RuleId, RuleKind, RuleSet, StageResult, TraceStage,
-        TraceStep, redact::rule_text,
+        Decision, ImageSwap, Reason, Rule, RuleId, RuleKind, StageResult, TraceStage, TraceStep,
+        redact::rule_text,
     },
 };
-use serde::Serialize;
 
 use crate::{
+    choice::{FALLBACKS, one_of},
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
-    fallback::FallbackArg,
-    output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
+    output::{self, BAD, DIM, GOOD, JsonFields, ODD, Output, STRONG, styled},
     text,
 };
 
@@ -43,8 +41,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
     /// Whether nodes may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t)]
-    fallback: FallbackArg,
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream")]
+    fallback: Fallback,
     /// For people or for programs.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -54,7 +52,8 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { declaration, images, images_from, dialect, fallback, output } = self;
         let declaration = declaration.load_for(dialect)?;
-        let explainer = Explainer::new(&declaration, dialect, fallback);
+        let imageswap = (dialect == Dialect::Imageswap).then(|| declaration.imageswap());
+        let explainer = Explainer { declaration, imageswap, fallback };
         let lines = images_from.as_deref().map(open).transpose()?;
         let mut out = output::stdout();
         let mut all_good = true;
@@ -75,13 +74,12 @@ impl Args {
                 }
             }
         }
-        out.flush()?;
-        Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        output::end(&mut out, all_good)
     }
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
-    if path == Path::new("-") {
+    if text::is_stdin(path) {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
     let file = File::open(path);
@@ -109,77 +107,25 @@ fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failur
     Ok(read > 0)
 }
 
-/// The rules that answer.
-enum Answering<'a> {
-    Canonical(&'a RuleSet),
-    Imageswap(Box<ImageSwap>),
-}
-
-struct Explainer<'a> {
-    answering: Answering<'a>,
-    mirrors: &'a MirrorTable,
+/// The answers by a declaration.
+struct Explainer {
+    declaration: Declaration,
+    /// The rules as imageswap-webhook has them; `None` for the canonical dialect.
+    imageswap: Option<ImageSwap>,
     fallback: Fallback,
-    key: Option<&'static str>,
 }
 
-/// One answer as programs read it.
-#[derive(Serialize)]
-struct ExplainedRow<'a> {
-    input: &'a str,
-    domain: &'a str,
-    path: Cow<'a, str>,
-    tag: Option<&'a str>,
-    digest: Option<&'a str>,
-    normalized: String,
-    swapped: &'a str,
-    changed: bool,
-    reason: &'static str,
-    rule: Option<ExplainedRule<'a>>,
-    pulls: Vec<String>,
-    short_name: bool,
-    nodes_agree: bool,
-}
-
-#[derive(Serialize)]
-struct ExplainedRule<'a> {
-    source: Cow<'a, str>,
-    target: Cow<'a, str>,
-    line: usize,
-    column: usize,
-    key: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct FailedRow<'a> {
-    input: &'a str,
-    error: String,
-}
-
-impl<'a> Explainer<'a> {
-    fn new(declaration: &'a Declaration, dialect: Dialect, fallback: FallbackArg) -> Self {
-        Self {
-            answering: match dialect {
-                Dialect::Canonical => Answering::Canonical(declaration.rules()),
-                Dialect::Imageswap => Answering::Imageswap(Box::new(declaration.imageswap())),
-            },
-            mirrors: declaration.mirrors(),
-            fallback: fallback.into(),
-            key: declaration.key(),
-        }
-    }
-
+impl Explainer {
     fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
-        match &self.answering {
-            Answering::Canonical(rules) => rules.swap(image),
-            Answering::Imageswap(rules) => rules.swap(image),
+        match &self.imageswap {
+            None => self.declaration.rules().swap(image),
+            Some(rules) => rules.swap(image),
         }
     }
 
     fn rule(&self, id: RuleId) -> &Rule {
-        match &self.answering {
-            Answering::Canonical(rules) => &rules.rules()[id],
-            Answering::Imageswap(rules) => &rules.rules()[id],
-        }
+        let imageswap = self.imageswap.as_ref().map(ImageSwap::rules);
+        &imageswap.unwrap_or_else(|| self.declaration.rules().rules())[id]
     }
 
     /// Writes what becomes of `image`; `false`: it is no reference.
@@ -189,17 +135,13 @@ impl<'a> Explainer<'a> {
             (Err(error), _) | (_, Err(error)) => {
                 match output {
                     Output::Json => {
-                        let row = FailedRow { input: image, error: error.to_string() };
-                        output::json_line(out, &row)?;
+                        let row = JsonFields::default().with("input", image);
+                        row.with("error", error.to_string()).print(out)?;
                     }
                     Output::Text => {
                         let name = if image.trim().is_empty() { "\"\"" } else { image };
-                        writeln!(
-                            out,
-                            "{}\n  {} {error}",
-                            styled(STRONG, name),
-                            styled(BAD, "error:")
-                        )?;
+                        let (name, label) = (styled(STRONG, name), styled(BAD, "error:"));
+                        writeln!(out, "{name}\n  {label} {error}")?;
                         if let Some((scheme, _)) = image.split_once("://") {
                             writeln!(out, "  hint: leave out {scheme}://: images have no scheme")?;
                         }
@@ -210,42 +152,42 @@ impl<'a> Explainer<'a> {
         };
         // An image ID is looked for on the node, and nowhere else.
         let is_id = decision.reason == Reason::ImageId;
-        let pulls = if is_id { Vec::new() } else { self.mirrors.pulls(&reference, self.fallback) };
+        let mirrors = self.declaration.mirrors();
+        let pulls = if is_id { Vec::new() } else { mirrors.pulls(&reference, self.fallback) };
         // CRI-O and podman take some short names from elsewhere.
         let short_name = !is_id && !names_registry(image);
         let alias = short_name_alias(reference.path_parts().1).filter(|_| short_name);
         // The law: what a node asks for first is what the pod was given.
         let agrees = |swapped: Reference<'_>| {
-            pulls.first() == Some(&self.mirrors.own_url(&swapped))
+            pulls.first() == Some(&mirrors.own_url(&swapped))
                 && (alias.is_none() || !decision.changed())
         };
         let nodes_agree = is_id || Reference::parse(&decision.image).is_ok_and(agrees);
         match output {
             Output::Json => {
-                let rule = decision.rule.map(|id| self.rule(id));
-                let rule = rule.map(|rule| ExplainedRule {
-                    source: rule_text(&rule.source),
-                    target: rule_text(&rule.target),
-                    line: rule.place.line,
-                    column: rule.place.column,
-                    key: self.key,
+                let rule = decision.rule.map(|id| self.rule(id)).map(|rule| {
+                    JsonFields::default()
+                        .with("source", rule_text(&rule.source))
+                        .with("target", rule_text(&rule.target))
+                        .with("line", rule.place.line)
+                        .with("column", rule.place.column)
+                        .with("key", self.declaration.key())
                 });
-                let row = ExplainedRow {
-                    input: image,
-                    domain: reference.domain(),
-                    path: reference.path(),
-                    tag: reference.tag(),
-                    digest: reference.digest(),
-                    normalized: reference.to_string(),
-                    swapped: &decision.image,
-                    changed: decision.changed(),
-                    reason: decision.reason.as_str(),
-                    rule,
-                    pulls,
-                    short_name,
-                    nodes_agree,
-                };
-                output::json_line(out, &row)?;
+                JsonFields::default()
+                    .with("input", image)
+                    .with("domain", reference.domain())
+                    .with("path", reference.path())
+                    .with("tag", reference.tag())
+                    .with("digest", reference.digest())
+                    .with("normalized", reference.to_string())
+                    .with("swapped", &decision.image)
+                    .with("changed", decision.changed())
+                    .with("reason", decision.reason.as_str())
+                    .with("rule", rule)
+                    .with("pulls", pulls)
+                    .with("short_name", short_name)
+                    .with("nodes_agree", nodes_agree)
+                    .print(out)?;
             }
             Output::Text => {
                 self.write_text(out, image, &reference, &decision, &pulls)?;
@@ -282,8 +224,8 @@ impl<'a> Explainer<'a> {
         writeln!(out, "  normalized  {reference}")?;
         let because = decision.rule.map_or_else(String::new, |id| format!(": {}", self.shown(id)));
         writeln!(out, "  reason      {}{because}", decision.reason.as_str())?;
-        if let Answering::Canonical(rules) = &self.answering {
-            for step in rules.trace(image, reference) {
+        if self.imageswap.is_none() {
+            for step in self.declaration.rules().trace(image, reference) {
                 writeln!(out, "    {}", self.shown_step(&step))?;
             }
         }
@@ -296,7 +238,7 @@ impl<'a> Explainer<'a> {
 
     fn shown(&self, id: RuleId) -> String {
         let rule = self.rule(id);
-        let within = self.key.map_or_else(String::new, |key| format!(" of {key}"));
+        let within = self.declaration.key().map_or_else(String::new, |key| format!(" of {key}"));
         format!(
             "{}::{} (line {}, column {}{within})",
             rule_text(&rule.source),
@@ -316,19 +258,14 @@ impl<'a> Explainer<'a> {
             TraceStage::Default => ("default?", "defaults"),
         };
         let others = step.matched.iter().skip(1).map(|id| self.rule(*id));
-        let others: Vec<&str> = others
-            .filter(|rule| rule.kind == RuleKind::Prefix)
-            .map(|rule| rule.source.as_str())
-            .collect();
+        let others = others.filter(|rule| rule.kind == RuleKind::Prefix);
+        let others: Vec<&str> = others.map(|rule| rule.source.as_str()).collect();
         let answer = match step.outcome {
             StageResult::Decided => {
                 let rule = step.matched.first().map_or_else(String::new, |id| self.shown(*id));
-                let over = if others.is_empty() {
-                    String::new()
-                } else {
-                    format!(", longer than {}", others.join(", "))
-                };
-                return format!("{question:<18} {} {rule}{over}", styled(GOOD, "yes:"));
+                let over = if others.is_empty() { "" } else { ", longer than " };
+                let (yes, others) = (styled(GOOD, "yes:"), others.join(", "));
+                return format!("{question:<18} {yes} {rule}{over}{others}");
             }
             StageResult::No(0) => format!("no: there are no {what}"),
             StageResult::No(count) => format!("no: none of {count} {what}"),

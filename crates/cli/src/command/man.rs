@@ -1,6 +1,6 @@
 //! `image-swap man`
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use crate::{failure::Failure, output};
 
@@ -15,13 +15,9 @@ pub(crate) struct Args {
 impl Args {
     /// Prints or writes the manual of `command`.
     pub(crate) fn run(self, mut command: clap::Command) -> Result<ExitCode, Failure> {
-        let Self { out } = self;
         command.build();
-        let Some(directory) = out else {
-            let mut out = output::stdout();
-            out.write_all(&page(command)?)?;
-            out.flush()?;
-            return Ok(ExitCode::SUCCESS);
+        let Some(directory) = self.out else {
+            return output::print(&page(command)?);
         };
         fs::create_dir_all(&directory)
             .map_err(|error| Failure::Broken(Failure::file("make", &directory, &error)))?;

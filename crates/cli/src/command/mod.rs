@@ -12,3 +12,15 @@ pub(crate) mod render;
 pub(crate) mod rewrite;
 pub(crate) mod status;
 pub(crate) mod webhook;
+
+use std::future::Future;
+
+use tokio::runtime;
+
+use crate::failure::Failure;
+
+/// Runs `work` to its end, on this thread.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::broken)?.block_on(work)
+}

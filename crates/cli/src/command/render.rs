@@ -7,17 +7,19 @@ use std::{
     process::ExitCode,
 };
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use image_swap_core::{
     declaration::Declaration,
+    mirror::Fallback,
     render::{ConfigVersion, EndpointForm, FORMATS, Format, Options, Rendered, RenderedFile},
+    rule::RuleKind,
 };
 
 use crate::{
+    choice::{self, Choice, FALLBACKS, one_of},
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
-    fallback::FallbackArg,
-    format, output, replace,
+    output, replace,
 };
 
 /// Arguments of `render`.
@@ -26,14 +28,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
     /// What to print.
-    #[arg(value_parser = format::named, long_help = formats())]
+    #[arg(value_parser = choice::format, long_help = formats())]
     format: &'static Format,
     /// Write the files below this directory; `-` is standard output.
     #[arg(long, value_name = "DIR", default_value = "-")]
     out: PathBuf,
     /// Whether nodes may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t)]
-    fallback: FallbackArg,
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream")]
+    fallback: Fallback,
     /// Print credentials on standard output; files hold them anyway.
     #[arg(long)]
     show_credentials: bool,
@@ -41,31 +43,23 @@ pub(crate) struct Args {
     #[arg(long)]
     header_over_http: bool,
     /// How endpoints of containerd-mirrors are written.
-    #[arg(long, value_enum, default_value_t)]
-    endpoint: EndpointArg,
+    #[arg(long, value_parser = one_of(ENDPOINTS), default_value = "url")]
+    endpoint: EndpointForm,
     /// The version of containerd's configuration, for containerd-mirrors.
-    #[arg(long, value_enum, default_value_t)]
-    config_version: VersionArg,
+    #[arg(long, value_parser = config_version(), default_value = "2")]
+    config_version: ConfigVersion,
 }
 
-/// [`EndpointForm`] as the command line has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum EndpointArg {
-    /// As every registry answers it: `https://host/v2/path`.
-    #[default]
-    Url,
-    /// As the page prints it: `host/path`.
-    Page,
-}
+/// Values of `--endpoint`.
+const ENDPOINTS: &[Choice<EndpointForm>] = &[
+    ("url", "As every registry answers it: `https://host/v2/path`", EndpointForm::Url),
+    ("page", "As the page prints it: `host/path`", EndpointForm::Page),
+];
 
-/// [`ConfigVersion`] as the command line has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum VersionArg {
-    #[default]
-    #[value(name = "2")]
-    Two,
-    #[value(name = "3")]
-    Three,
+/// Returns the parser of `--config-version`.
+fn config_version() -> impl TypedValueParser<Value = ConfigVersion> {
+    PossibleValuesParser::new(["2", "3"])
+        .map(|name| if name == "3" { ConfigVersion::Three } else { ConfigVersion::Two })
 }
 
 fn formats() -> String {
@@ -75,37 +69,21 @@ fn formats() -> String {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self {
-            declaration,
-            format,
-            out,
-            fallback,
-            show_credentials,
-            header_over_http,
-            endpoint,
-            config_version,
-        } = self;
-        let declaration = declaration.load_for(Dialect::Canonical)?;
-        let to_stdout = out == Path::new("-");
+        let declaration = self.declaration.load_for(Dialect::Canonical)?;
+        let (format, to_stdout) = (self.format, self.out == Path::new("-"));
         let options = Options {
-            fallback: fallback.into(),
-            show_credentials: show_credentials || !to_stdout,
-            endpoint: match endpoint {
-                EndpointArg::Url => EndpointForm::Url,
-                EndpointArg::Page => EndpointForm::Page,
-            },
-            config_version: match config_version {
-                VersionArg::Two => ConfigVersion::Two,
-                VersionArg::Three => ConfigVersion::Three,
-            },
-            header_over_http,
+            fallback: self.fallback,
+            show_credentials: self.show_credentials || !to_stdout,
+            endpoint: self.endpoint,
+            config_version: self.config_version,
+            header_over_http: self.header_over_http,
         };
         let Rendered { files, inexpressible, notes } = format.render(&declaration, options);
         if to_stdout {
             print(&files)?;
         } else {
             for file in &files {
-                write(&out, file)?;
+                write(&self.out, file)?;
             }
         }
         for note in notes {
@@ -120,10 +98,7 @@ impl Args {
 
 fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &str) -> String {
     let rule = &declaration.rules().rules()[rule];
-    let shown = match rule.kind {
-        image_swap_core::rule::RuleKind::Noswap => &rule.target,
-        _ => &rule.source,
-    };
+    let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
     format!(
         "{}: line {}, column {}: {} cannot hold the rule for {shown}: {why}",
         output::styled(output::BAD, "error"),
@@ -138,11 +113,9 @@ fn print(files: &[RenderedFile]) -> Result<(), Failure> {
     let mut out = output::stdout();
     for file in files {
         if files.len() > 1 {
-            writeln!(out, "# ==> {} <==", file.path)?;
-        }
-        out.write_all(file.text.as_bytes())?;
-        if files.len() > 1 {
-            writeln!(out)?;
+            writeln!(out, "# ==> {} <==\n{}", file.path, file.text)?;
+        } else {
+            out.write_all(file.text.as_bytes())?;
         }
     }
     Ok(out.flush()?)

@@ -1,36 +1,32 @@
 //! `image-swap rewrite`
 
 use std::{
-    borrow::Cow,
     fs,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anstyle::Style;
 use image_swap_core::{
-    declaration::{Declaration, DeclarationError},
-    diagnostic::Diagnostic,
+    declaration::Declaration,
     labels,
-    manifest::{Change, FieldSpec, Manifest, ManifestStream, Rewritten, Settings},
+    manifest::{Change, FieldSpec, Manifest, ManifestStream, Passed, Rewritten, Settings, Skipped},
     rule::RuleSet,
 };
 use image_swap_text::{position::Position, yaml::NodeId};
-use serde::Serialize;
 
 use crate::{
-    declaration::{DeclarationArgs, Dialect, now},
+    declaration::{self, DeclarationArgs, Dialect, NO_DECLARATION, now},
     exemptions::ExemptionArgs,
     failure::Failure,
-    output::{self, BAD, DIM, GOOD, ODD, Output, STRONG, styled},
+    output::{self, BAD, DIM, GOOD, JsonFields, ODD, Output, STRONG, styled},
     replace::replace,
-    text,
+    text::{self, STDIN, is_stdin},
 };
 
 /// The endings of manifests in a directory.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
-/// Standard input, as a file name.
-const STDIN: &str = "-";
 
 /// Arguments of `rewrite`.
 #[derive(Debug, clap::Args)]
@@ -88,15 +84,6 @@ struct Work<'s> {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let mut stdin = io::stdin().lock();
-        if self.check || self.in_place {
-            return self.run_on(&mut stdin, &mut output::stdout());
-        }
-        // Manifests are printed byte for byte: a filter for colours might find some in them.
-        self.run_on(&mut stdin, &mut io::stdout().lock())
-    }
-
-    fn run_on(self, stdin: &mut impl Read, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let Self { declaration, files, in_place, check, output, .. } = self;
         if output.is_some() && !check && !in_place {
             return Err(Failure::Unusable(
@@ -123,7 +110,7 @@ impl Args {
         // Everything is read and judged before anything is written.
         let sources: Vec<InputSource> = files
             .into_iter()
-            .map(|path| Ok((path.clone(), read(&path, stdin)?)))
+            .map(|path| Ok((path.clone(), read(&path)?)))
             .collect::<Result<_, Failure>>()?;
         let works: Vec<Work<'_>> = sources
             .iter()
@@ -133,25 +120,24 @@ impl Args {
         works.iter().for_each(warn);
         warn_of_all(&works);
         if check {
-            list_changes(&works, output, out)?;
             let is_good = !works.iter().any(|work| work.changes() || work.leaves());
-            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return list_changes(&works, output, is_good);
         }
         if in_place {
             for Work { path, result, .. } in works.iter().filter(|work| work.changes()) {
                 replace(path, result.text.as_bytes())
                     .map_err(|error| Failure::Broken(Failure::file("replace", path, &error)))?;
             }
-            list_changes(&works, output, out)?;
-            return Ok(ExitCode::SUCCESS);
+            return list_changes(&works, output, true);
         }
         let mut joined = ManifestStream::default();
         for Work { manifest, result, .. } in &works {
             joined.push(manifest, &result.text);
         }
+        // Byte for byte: a filter for colours might find some in manifests.
+        let mut out = io::stdout().lock();
         out.write_all(joined.into_text().as_bytes())?;
-        out.flush()?;
-        Ok(ExitCode::SUCCESS)
+        output::end(&mut out, true)
     }
 }
 
@@ -201,10 +187,6 @@ fn in_directory(path: PathBuf) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path == Path::new(STDIN)
-}
-
 fn refuse_misuse_of_stdin(
     files: &[PathBuf],
     in_place: bool,
@@ -221,14 +203,9 @@ fn refuse_misuse_of_stdin(
     Ok(())
 }
 
-fn read(path: &Path, stdin: &mut impl Read) -> Result<String, Failure> {
-    let bytes = if is_stdin(path) {
-        let mut bytes = Vec::new();
-        stdin.read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(path)
-    };
-    let bytes = bytes.map_err(|error| Failure::Broken(Failure::file("read", path, &error)))?;
+fn read(path: &Path) -> Result<String, Failure> {
+    let bytes =
+        text::read(path).map_err(|error| Failure::Broken(Failure::file("read", path, &error)))?;
     if text::is_utf16(&bytes) {
         return Err(Failure::Broken(format!("{}: {}", path.display(), text::UTF_16)));
     }
@@ -252,11 +229,8 @@ fn rewrite<'s>(
     settings: &Settings,
 ) -> Result<Work<'s>, Failure> {
     let manifest = Manifest::parse(text).map_err(|error| {
-        let hint = if text.contains("{{") {
-            "; is it a Helm template? render it first, as with `helm template`"
-        } else {
-            ""
-        };
+        let hint = "; is it a Helm template? render it first, as with `helm template`";
+        let hint = if text.contains("{{") { hint } else { "" };
         broken(path, error.place, &format!("no manifest: {}{hint}", error.message))
     })?;
     let result = match (rules, manifest.function_config()) {
@@ -266,8 +240,7 @@ fn rewrite<'s>(
         }
         (None, None) => {
             return Err(Failure::Unusable(format!(
-                "expected a declaration, found none; give --registry-info FILE, --values FILE, \
-                 --map FILE or --mirrors LIST ({} is no ResourceList with a functionConfig)",
+                "{NO_DECLARATION} ({} is no ResourceList with a functionConfig)",
                 path.display()
             )));
         }
@@ -281,67 +254,35 @@ fn of_function_config(
     manifest: &Manifest<'_>,
     config: NodeId,
 ) -> Result<RuleSet, Failure> {
-    let refused = |refused: &DeclarationError, declaration: Option<&Declaration>| {
-        let is_error = |finding: &&Diagnostic| finding.is_error();
-        let errors: Vec<Diagnostic> = refused.findings.iter().filter(is_error).cloned().collect();
-        Failure::Unusable(format!(
-            "the functionConfig of {} is refused as a whole, and changes nothing\n{}",
-            path.display(),
-            output::findings(&errors, declaration)
-        ))
-    };
+    let name = format!("the functionConfig of {}", path.display());
     let declaration = Declaration::from_node(manifest.tree(), config, now())
-        .map_err(|error| refused(&error, None))?;
-    let serving = declaration.clone().serving();
-    let declaration = serving.map_err(|error| refused(&error, Some(&declaration)))?;
-    if !declaration.findings().is_empty() {
-        output::note(&output::findings(declaration.findings(), Some(&declaration)));
-    }
-    Ok(declaration.into_rules())
+        .map_err(|error| declaration::refused(&name, &error, None))?;
+    Ok(declaration::serving(&name, declaration)?.into_rules())
 }
 
 /// Names the images that stay although no rule and no label exempts them.
 fn warn(work: &Work<'_>) {
-    let Rewritten { passed, is_manifest, .. } = &work.result;
-    let documents = &work.manifest.tree().documents;
-    let is_empty = documents.iter().all(|document| work.manifest.tree().is_null(*document));
-    if !is_manifest && !is_empty {
+    let Rewritten { exempt, left, passed, is_manifest, .. } = &work.result;
+    let path = work.path.display();
+    let tree = work.manifest.tree();
+    if !is_manifest && !tree.documents.iter().all(|document| tree.is_null(*document)) {
         output::note(&format!(
-            "{}: {}: no manifest in it: no document has the apiVersion and kind of an object in \
-             a cluster",
+            "{}: {path}: no manifest in it: no document has the apiVersion and kind of an object \
+             in a cluster",
             styled(ODD, "warning"),
-            work.path.display(),
         ));
     }
-    for exempt in &work.result.exempt {
-        let Position { line, column } = exempt.place;
-        output::note(&format!(
-            "{}: {}:{line}:{column}: images stay as they are: {}",
-            styled(DIM, "note"),
-            work.path.display(),
-            exempt.reason
-        ));
+    let note = |style: Style, label, Position { line, column }, text: &str| {
+        output::note(&format!("{}: {path}:{line}:{column}: {text}", styled(style, label)));
+    };
+    for part in exempt {
+        note(DIM, "note", part.place, &format!("images stay as they are: {}", part.reason));
     }
-    for left in &work.result.left {
-        let Position { line, column } = left.place;
-        output::note(&format!(
-            "{}: {}:{line}:{column}: {}: {:?} stays as it is: {}",
-            styled(ODD, "warning"),
-            work.path.display(),
-            left.what,
-            left.image,
-            left.why
-        ));
+    for Skipped { place, what, image, why } in left {
+        note(ODD, "warning", *place, &format!("{what}: {image:?} stays as it is: {why}"));
     }
-    for image in passed {
-        let Position { line, column } = image.place;
-        output::note(&format!(
-            "{}: {}:{line}:{column}: {:?} stays as it is: {}",
-            styled(ODD, "warning"),
-            work.path.display(),
-            image.image,
-            image.holder
-        ));
+    for Passed { place, image, holder, .. } in passed {
+        note(ODD, "warning", *place, &format!("{image:?} stays as it is: {holder}"));
     }
 }
 
@@ -349,60 +290,39 @@ fn warn(work: &Work<'_>) {
 fn warn_of_all(works: &[Work<'_>]) {
     let passed: usize = works.iter().map(|work| work.result.passed.len()).sum();
     if passed > 0 {
-        let images = if passed == 1 { "image" } else { "images" };
         output::note(&format!(
-            "{}: {passed} {images} of declared registries outside of known image fields",
+            "{}: {} of declared registries outside of known image fields",
             styled(ODD, "warning"),
+            output::counted(passed, "image"),
         ));
     }
 }
 
-/// A change as programs read it.
-#[derive(Serialize)]
-struct RewrittenRow<'a> {
-    file: Cow<'a, str>,
-    line: usize,
-    column: usize,
-    kind: Option<&'a str>,
-    namespace: Option<&'a str>,
-    name: Option<&'a str>,
-    container: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-    from: &'a str,
-    to: &'a str,
-    reason: &'static str,
-}
-
-fn list_changes(works: &[Work<'_>], output: Output, out: &mut impl Write) -> Result<(), Failure> {
+/// Prints the changes. Returns the exit code of a list that is good news or bad.
+fn list_changes(works: &[Work<'_>], output: Output, is_good: bool) -> Result<ExitCode, Failure> {
+    let mut out = output::stdout();
     let changes = works
         .iter()
         .flat_map(|work| work.result.changes.iter().map(move |change| (work.path, change)));
     for (path, change) in changes {
         let Change { place: Position { line, column }, what, from, to, reason } = change;
-        match output {
-            Output::Text => {
-                let at = styled(STRONG, &format!("{}:{line}:{column}:", path.display()));
-                let (from, to) = (styled(BAD, from), styled(GOOD, to));
-                writeln!(out, "{at} {what}: {from} -> {to}")?;
-            }
-            Output::Json => {
-                let row = RewrittenRow {
-                    file: path.to_string_lossy(),
-                    line: *line,
-                    column: *column,
-                    kind: what.kind.as_deref(),
-                    namespace: what.namespace.as_deref(),
-                    name: what.name.as_deref(),
-                    container: what.container.as_deref(),
-                    field: what.field.as_deref(),
-                    from,
-                    to,
-                    reason: reason.as_str(),
-                };
-                output::json_line(out, &row)?;
-            }
+        if output == Output::Text {
+            let at = styled(STRONG, &format!("{}:{line}:{column}:", path.display()));
+            writeln!(out, "{at} {what}: {} -> {}", styled(BAD, from), styled(GOOD, to))?;
+            continue;
         }
+        let mut row = JsonFields::default()
+            .with("file", path.to_string_lossy())
+            .with("line", line)
+            .with("column", column)
+            .with("kind", &what.kind)
+            .with("namespace", &what.namespace)
+            .with("name", &what.name)
+            .with("container", &what.container);
+        if let Some(field) = &what.field {
+            row = row.with("field", field);
+        }
+        row.with("from", from).with("to", to).with("reason", reason.as_str()).print(&mut out)?;
     }
-    Ok(out.flush()?)
+    output::end(&mut out, is_good)
 }

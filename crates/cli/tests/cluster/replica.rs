@@ -8,7 +8,7 @@ use std::{
 use image_swap_cluster::{ReplicaSink, ReplicaState};
 use image_swap_core::admission::Settings;
 use image_swap_serve::{
-    Limits, RunningServer,
+    Limits, RunningServer, metrics,
     pki::{Certificate, CertificateInForce},
 };
 use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInForce, Webhook};
@@ -42,8 +42,8 @@ impl Replica {
             certificate: certificate.clone(),
         };
         let bound = webhook.bind().unwrap();
-        let port = bound.address().port();
-        let admin_port = bound.admin_address().port();
+        let port = bound.address.port();
+        let admin_port = bound.admin_address.port();
         Arc::new(Self {
             served: watch::Sender::new(None),
             rules,
@@ -76,7 +76,7 @@ impl Replica {
 
     /// What it tells Prometheus.
     pub(crate) fn metrics(&self) -> String {
-        self.metrics.text().unwrap()
+        metrics::text(&self.metrics.registry).unwrap()
     }
 
     /// Says that it is about to leave; still answers.

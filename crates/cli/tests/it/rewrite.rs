@@ -64,6 +64,14 @@ fn standard_input_is_rewritten_to_standard_output() {
 }
 
 #[test]
+fn declaration_on_standard_input_is_used() {
+    let directory = directory(&[("pod.yaml", POD)]);
+    let args = ["rewrite", "--map", "-", "pod.yaml"];
+    let ran = image_swap_in(directory.path(), &args, MIRRORS);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, REWRITTEN), "{}", ran.stderr);
+}
+
+#[test]
 fn bytes_that_look_like_colours_are_printed_as_they_are() {
     // Raw in a JSON string: the C1 control character that begins a terminal's commands.
     let text = "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"x\":\"\u{9b}31m\u{7f}\"}";

@@ -94,21 +94,19 @@ impl LocalAuthority {
     /// # Errors
     /// If the directory or its files cannot be used, or others can write there.
     pub fn open(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let file = |path: &Path, error| AuthorityError::File { path: path.to_owned(), error };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| file(directory, error))?;
-        let mode =
-            fs::metadata(directory).map_err(|error| file(directory, error))?.permissions().mode()
-                & 0o777;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| AuthorityError::File { path, error }
+        };
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let metadata = created.and_then(|()| fs::metadata(directory)).map_err(failed(directory))?;
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o022 != 0 {
             return Err(AuthorityError::OpenToOthers { path: directory.to_owned(), mode });
         }
         let lock = directory.join(LOCK_FILE);
-        let held = File::create(&lock).map_err(|error| file(&lock, error))?;
-        held.lock().map_err(|error| file(&lock, error))?;
+        let held = File::create(&lock).map_err(failed(&lock))?;
+        held.lock().map_err(failed(&lock))?;
         if let Some(authority) = Self::load(directory) {
             if authority.expires >= seconds(now + AUTHORITY_SPARE) {
                 return Ok(authority);

@@ -197,7 +197,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
     rules.replace(RuleSet::new(parse::rules(sample::RULES, MapForm::List).0));
     let authority = LocalAuthority::open(directory, SystemTime::now())?;
     certificate.replace(authority.issue(&["127.0.0.1".to_owned()], SystemTime::now())?);
-    process::announce(bound.address(), bound.admin_address());
+    process::announce(bound.address, bound.admin_address);
     let _running = bound.run();
     std::future::pending().await
 }

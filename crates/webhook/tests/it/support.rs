@@ -93,8 +93,8 @@ impl WebhookServer {
         let metrics = AdmissionMetrics::new(&rules, &certificate);
         let bound = bind(limits, &rules, &certificate, &metrics);
         Self {
-            address: bound.address(),
-            admin: bound.admin_address(),
+            address: bound.address,
+            admin: bound.admin_address,
             rules,
             certificate,
             metrics,

@@ -9,12 +9,12 @@ use image_swap_node::{
 };
 
 use super::{
-    options::{ConfigureArgs, OPTIONS, RestartArgs, broken},
-    report::{self, JsonFields},
+    options::{ConfigureArgs, OPTIONS, RestartArgs},
+    report,
 };
 use crate::{
     failure::Failure,
-    output::{self, GOOD, ODD, Output, styled},
+    output::{self, GOOD, JsonFields, ODD, Output, styled},
 };
 
 /// Arguments of `node apply`.
@@ -39,14 +39,12 @@ impl Args {
         let desired = configure.desired(&declaration, restart.restart);
         let host = args.host()?;
         let restarting = restart.restarting();
-        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
         let asks = if no_check { AskRegistry::Nobody } else { AskRegistry::Registry };
-        let mut seen = args.observe(&host, Some(&desired), asks).map_err(broken)?;
+        let mut seen = args.observe(&host, Some(&desired), asks).map_err(Failure::broken)?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
-            Err(refusal) => {
-                return report::refusal(&refusal, &seen, output, &mut output::stdout());
-            }
+            Err(refusal) => return report::refusal(&refusal, &seen, output),
         };
         let changes = matches!(plan.outcome(), PlanOutcome::Change | PlanOutcome::ChangeAndRestart);
         let checked = match unchecked(no_check, &host, &seen) {
@@ -88,43 +86,36 @@ pub(super) fn finish(
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
-    let (result, detail, bad) = match applied {
-        Ok(ApplyOutcome::Nothing) => ("in-place", None, false),
-        Ok(ApplyOutcome::Changed) => (changed, None, false),
+    let (result, detail, is_good) = match applied {
+        Ok(ApplyOutcome::Nothing) => ("in-place", None, true),
+        Ok(ApplyOutcome::Changed) => (changed, None, true),
         Ok(ApplyOutcome::Restarted(detail) | ApplyOutcome::Changing(detail)) => {
-            (changed, Some(detail), false)
+            (changed, Some(detail), true)
         }
-        Err(failed) if output == Output::Text => return Err(broken(failed)),
+        Err(failed) if output == Output::Text => return Err(Failure::broken(failed)),
         Err(failed) => {
-            let result = match failed.why {
-                ApplyError::NeedsRestart(_) => "needs-restart",
-                _ => "failed",
-            };
-            (result, Some(failed.to_string()), true)
+            let needs_restart = matches!(failed.why, ApplyError::NeedsRestart(_));
+            let result = if needs_restart { "needs-restart" } else { "failed" };
+            (result, Some(failed.to_string()), false)
         }
     };
     match output {
-        Output::Json => {
-            JsonFields::of(seen)
-                .with("result", result)
-                .with("detail", detail)
-                .with_hosts(plan, declaration)
-                .with("notes", report::all_notes(plan, seen).collect::<Vec<_>>())
-                .print(&mut out)?;
-        }
+        Output::Json => JsonFields::of(seen)
+            .with("result", result)
+            .with("detail", detail)
+            .with_hosts(plan, declaration)
+            .with("notes", report::all_notes(plan, seen).collect::<Vec<_>>())
+            .print(&mut out)?,
         Output::Text => {
             report::notes(plan, seen, declaration);
             let runtime = seen.observed.runtime;
-            let result = match result {
-                "in-place" if declaration.is_none() => "nothing to restore",
-                _ => result,
-            };
+            let is_idle = result == "in-place" && declaration.is_none();
+            let result = if is_idle { "nothing to restore" } else { result };
             writeln!(out, "{}", styled(GOOD, &format!("{runtime}: {result}")))?;
             if let Some(detail) = detail {
                 output::note(&format!("{}: {detail}", styled(ODD, "note")));
             }
         }
     }
-    out.flush()?;
-    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    output::end(&mut out, is_good)
 }

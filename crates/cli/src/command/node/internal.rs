@@ -27,7 +27,7 @@ pub(super) struct Inside {
 impl Guard {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Self {} = self;
-        run_watchdog().map_err(|error| Failure::Broken(error.to_string()))?;
+        run_watchdog().map_err(Failure::broken)?;
         Ok(ExitCode::SUCCESS)
     }
 }

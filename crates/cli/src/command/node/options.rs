@@ -1,18 +1,21 @@
 //! Flags that several verbs share.
 
-use std::path::PathBuf;
+use std::{iter, path::PathBuf};
 
-use clap::{ValueEnum, builder::PossibleValue};
-use image_swap_core::declaration::Declaration;
+use clap::{
+    ValueEnum as _,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
     AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError,
     RUNTIMES, RestartPolicy, RestartSettings, Root, Version, observe,
 };
 
 use crate::{
+    choice::{FALLBACKS, one_of},
     declaration::{DeclarationArgs, Dialect},
     failure::Failure,
-    fallback::FallbackArg,
     output::Output,
 };
 
@@ -29,7 +32,7 @@ pub(super) struct HostArgs {
     #[arg(long, value_name = "DIR", default_value = "/", help_heading = HOST)]
     root: PathBuf,
     /// The container runtime.
-    #[arg(long, value_enum, default_value_t, help_heading = HOST)]
+    #[arg(long, value_parser = runtime(), default_value = "auto", help_heading = HOST)]
     runtime: RuntimeArg,
     /// The version of a runtime that does not run, as in the image of a host: it then
     /// reads all files when it starts, and nothing is restarted.
@@ -41,30 +44,16 @@ pub(super) struct HostArgs {
 }
 
 /// A runtime, or the one that is detected.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct RuntimeArg(Option<ContainerRuntime>);
 
-impl ValueEnum for RuntimeArg {
-    fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [RuntimeArg; RUNTIMES.len() + 1] = {
-            let mut all = [RuntimeArg(None); RUNTIMES.len() + 1];
-            let mut at = 0;
-            while at < RUNTIMES.len() {
-                all[at + 1] = RuntimeArg(Some(RUNTIMES[at]));
-                at += 1;
-            }
-            all
-        };
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let auto = "The one that is there; of several the one that the kubelet uses";
-        self.0.map_or_else(
-            || Some(PossibleValue::new("auto").help(auto)),
-            |runtime| runtime.to_possible_value(),
-        )
-    }
+/// Returns the parser of `--runtime`.
+fn runtime() -> impl TypedValueParser<Value = RuntimeArg> {
+    let auto = "The one that is there; of several the one that the kubelet uses";
+    let auto = PossibleValue::new("auto").help(auto);
+    let runtimes = RUNTIMES.iter().filter_map(ContainerRuntime::to_possible_value);
+    PossibleValuesParser::new(iter::once(auto).chain(runtimes))
+        .map(|name| RuntimeArg(ContainerRuntime::from_str(&name, false).ok()))
 }
 
 /// The host, the declaration, and the way in which the runtime is configured.
@@ -78,8 +67,8 @@ pub(super) struct ConfigureArgs {
     #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
     form: ConfigForm,
     /// Whether the host may ask the public registry after the mirrors.
-    #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
-    fallback: FallbackArg,
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", help_heading = TELLING)]
+    fallback: Fallback,
     /// Send credentials over plain HTTP too, to a target that says `http://`.
     #[arg(long, help_heading = TELLING)]
     header_over_http: bool,
@@ -136,7 +125,7 @@ impl ConfigureArgs {
         restart: RestartPolicy,
     ) -> DesiredConfig<'a> {
         let Self { form, fallback, header_over_http, .. } = *self;
-        DesiredConfig { declaration, form, fallback: fallback.into(), restart, header_over_http }
+        DesiredConfig { declaration, form, fallback, restart, header_over_http }
     }
 }
 
@@ -144,10 +133,4 @@ impl RestartArgs {
     pub(super) fn restarting(&self) -> RestartSettings {
         RestartSettings { command: self.restart_command.clone(), image: self.image.clone() }
     }
-}
-
-/// Returns a failure with the text of `error`.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn broken(error: impl ToString) -> Failure {
-    Failure::Broken(error.to_string())
 }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use image_swap_node::{AskRegistry, RestartPolicy, plan};
 
 use super::{
-    options::{ConfigureArgs, OPTIONS, broken},
+    options::{ConfigureArgs, OPTIONS},
     report,
 };
-use crate::{failure::Failure, output};
+use crate::failure::Failure;
 
 /// Arguments of `node plan`.
 #[derive(Debug, clap::Args)]
@@ -27,14 +27,14 @@ impl Args {
         let declaration = configure.load()?;
         let desired = configure.desired(&declaration, restart);
         let host = args.host()?;
-        let mut seen = args.observe(&host, Some(&desired), AskRegistry::Nobody).map_err(broken)?;
+        let mut seen =
+            args.observe(&host, Some(&desired), AskRegistry::Nobody).map_err(Failure::broken)?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());
         }
-        let mut out = output::stdout();
         match plan(&desired, &seen.observed) {
-            Ok(plan) => report::plan(&plan, &seen, &declaration, args.output, &mut out),
-            Err(refusal) => report::refusal(&refusal, &seen, args.output, &mut out),
+            Ok(plan) => report::plan(&plan, &seen, &declaration, args.output),
+            Err(refusal) => report::refusal(&refusal, &seen, args.output),
         }
     }
 }

@@ -7,15 +7,13 @@ use image_swap_node::{
     FileState, HostObservation, HostPath, HostPlan, Ledger, MirrorRow, PlanOutcome, PlanRefusal,
     PlannedStep,
 };
-use serde::{Serialize, Serializer};
-use serde_json::{
-    Value, json,
-    value::{RawValue, to_raw_value},
-};
+use image_swap_text::position::Position;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
     failure::Failure,
-    output::{self, BAD, GOOD, ODD, Output, STRONG, styled},
+    output::{self, BAD, GOOD, JsonFields, ODD, Output, STRONG, counted, styled},
 };
 
 /// Said of a host where whoever changed it was killed, and nobody took it back.
@@ -23,21 +21,11 @@ pub(super) const INTERRUPTED: &str = "a change was killed half way, together wit
                                       takes changes back; the next apply or restore takes it back \
                                       first";
 
-/// A JSON object whose fields keep their order.
-#[derive(Default)]
-pub(super) struct JsonFields(Vec<(&'static str, Box<RawValue>)>);
-
 impl JsonFields {
     /// Returns an object with the runtime of a host.
     pub(super) fn of(seen: &HostObservation) -> Self {
         let version = seen.observed.version.map(|version| version.to_string());
         Self::default().with("runtime", seen.observed.runtime.name()).with("version", version)
-    }
-
-    /// Adds a field.
-    pub(super) fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
-        self.0.push((name, to_raw_value(&value).unwrap_or_default()));
-        self
     }
 
     /// Adds the registry hosts of a plan, and the rules that the runtime cannot express.
@@ -49,29 +37,14 @@ impl JsonFields {
         let hosts: Vec<Value> = plan.rows.iter().map(host).collect();
         self.with("hosts", hosts).with("inexpressible", rules(plan, declaration))
     }
-
-    /// Prints the object on a line.
-    pub(super) fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
-        output::json_line(out, &self)
-    }
-}
-
-impl Serialize for JsonFields {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
 }
 
 /// A rule that the runtime cannot be told, as programs read it.
 #[derive(Serialize)]
 pub(super) struct UnsupportedRuleRow<'a> {
-    #[serde(rename = "rule")]
     rule: &'a str,
-    #[serde(rename = "line")]
     line: usize,
-    #[serde(rename = "column")]
     column: usize,
-    #[serde(rename = "why")]
     why: &'a str,
 }
 
@@ -81,8 +54,8 @@ pub(super) fn plan(
     seen: &HostObservation,
     declaration: &Declaration,
     output: Output,
-    out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
+    let out = &mut output::stdout();
     let outcome = plan.outcome();
     let diff = plan.diff(&seen.observed);
     match output {
@@ -104,8 +77,7 @@ pub(super) fn plan(
             notes(plan, seen, Some(declaration));
         }
     }
-    out.flush()?;
-    Ok(if outcome == PlanOutcome::NeedsRestart { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    output::end(out, outcome != PlanOutcome::NeedsRestart)
 }
 
 /// Prints why there is no plan: bad news.
@@ -113,19 +85,18 @@ pub(super) fn refusal(
     refusal: &PlanRefusal,
     seen: &HostObservation,
     output: Output,
-    out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
     if output == Output::Text {
-        return Err(Failure::Broken(refusal.to_string()));
+        return Err(Failure::broken(refusal));
     }
+    let out = &mut output::stdout();
     JsonFields::of(seen)
         .with("outcome", "refused")
         .with("case", refusal.case)
         .with("why", &refusal.found)
         .with("remedy", &refusal.remedy)
         .print(out)?;
-    out.flush()?;
-    Ok(ExitCode::FAILURE)
+    output::end(out, false)
 }
 
 /// What a person should know beside the plan, on standard error.
@@ -172,7 +143,7 @@ fn files(plan: &HostPlan) -> String {
         _ => None,
     });
     let count = writes.filter(|path| **path != Ledger::path()).count();
-    format!("{count} file{} to change", if count == 1 { "" } else { "s" })
+    format!("{} to change", counted(count, "file"))
 }
 
 /// The word for an outcome.
@@ -206,12 +177,8 @@ pub(super) fn rules<'a>(
     let rows = plan.inexpressible.iter().map(|row| {
         let rule = &declaration.rules().rules()[row.rule];
         let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
-        UnsupportedRuleRow {
-            rule: shown,
-            line: rule.place.line,
-            column: rule.place.column,
-            why: row.why,
-        }
+        let Position { line, column } = rule.place;
+        UnsupportedRuleRow { rule: shown, line, column, why: row.why }
     });
     rows.collect()
 }

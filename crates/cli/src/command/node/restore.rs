@@ -6,7 +6,7 @@ use image_swap_node::{AskRegistry, HostSession, ObserveError, restore};
 
 use super::{
     apply::finish,
-    options::{HostArgs, RestartArgs, broken},
+    options::{HostArgs, RestartArgs},
     report,
 };
 use crate::{failure::Failure, output};
@@ -26,7 +26,7 @@ impl Args {
         let output = args.output;
         let host = args.host()?;
         let restarting = restart.restarting();
-        let turn = HostSession::take(&host, &restarting, &output::note).map_err(broken)?;
+        let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
         let seen = match args.observe(&host, None, AskRegistry::Nobody) {
             Ok(seen) => seen,
             // The ledger names the runtime.
@@ -37,9 +37,7 @@ impl Args {
         };
         let plan = match restore(&seen.observed, restart.restart) {
             Ok(plan) => plan,
-            Err(refusal) => {
-                return report::refusal(&refusal, &seen, output, &mut output::stdout());
-            }
+            Err(refusal) => return report::refusal(&refusal, &seen, output),
         };
         let applied = turn.apply(&plan, &seen);
         finish("restored", applied, &plan, &seen, None, output)

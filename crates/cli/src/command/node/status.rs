@@ -9,13 +9,10 @@ use image_swap_node::{
 };
 use serde_json::json;
 
-use super::{
-    options::{ConfigureArgs, broken},
-    report::{self, JsonFields},
-};
+use super::{options::ConfigureArgs, report};
 use crate::{
     failure::Failure,
-    output::{self, BAD, GOOD, Output, STRONG, styled},
+    output::{self, BAD, GOOD, JsonFields, Output, STRONG, styled},
 };
 
 /// Arguments of `node status`. Without a declaration it is about what we wrote
@@ -34,8 +31,9 @@ impl Args {
         let absent = configure.declaration.is_absent();
         let declaration = if absent { None } else { Some(configure.load()?) };
         let desired = declaration.as_ref().map(|it| configure.desired(it, RestartPolicy::Never));
-        let seen = args.observe(&host, desired.as_ref(), AskRegistry::Nobody).map_err(broken)?;
-        let drift = drift(&seen.observed).map_err(broken)?;
+        let seen =
+            args.observe(&host, desired.as_ref(), AskRegistry::Nobody).map_err(Failure::broken)?;
+        let drift = drift(&seen.observed).map_err(Failure::broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
         let status = NodeStatus {
@@ -51,8 +49,7 @@ impl Args {
             Output::Json => status.fields().print(&mut out)?,
             Output::Text => status.print(&mut out)?,
         }
-        out.flush()?;
-        Ok(if status.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        output::end(&mut out, status.is_good())
     }
 }
 
@@ -71,27 +68,20 @@ impl NodeStatus<'_> {
         let kept = self.drift.is_none_or(|drift| {
             drift.files.iter().all(|(_, standing)| *standing == DriftState::AsWritten)
         });
-        let told = match self.planned {
-            None => true,
-            Some(Ok(plan)) => plan.outcome() == PlanOutcome::InPlace,
-            Some(Err(_)) => false,
-        };
+        let told =
+            self.outcome().is_none_or(|outcome| outcome == report::name(PlanOutcome::InPlace));
         let alive = matches!(self.seen.daemon.answer, CriStatus::Alive(_) | CriStatus::NotAsked);
         kept && told && alive && self.rolled_back.is_none() && !self.interrupted
     }
 
+    /// Returns the reason for the outcome of the plan.
     fn why(&self) -> Option<String> {
-        match self.planned? {
-            Ok(plan) => plan.restart.clone(),
-            Err(refusal) => Some(refusal.to_string()),
-        }
+        self.planned?.as_ref().map_or_else(|it| Some(it.to_string()), |plan| plan.restart.clone())
     }
 
+    /// Returns the word for the outcome of the plan.
     fn outcome(&self) -> Option<&'static str> {
-        Some(match self.planned? {
-            Ok(plan) => report::name(plan.outcome()),
-            Err(_) => "refused",
-        })
+        Some(self.planned?.as_ref().map_or("refused", |plan| report::name(plan.outcome())))
     }
 
     fn fields(&self) -> JsonFields {
@@ -105,9 +95,8 @@ impl NodeStatus<'_> {
             .with("files", files.collect::<Vec<_>>())
             .with("outcome", self.outcome())
             .with("why", self.why());
-        let none = HostPlan::default();
         fields
-            .with_hosts(self.plan().unwrap_or(&none), self.declaration)
+            .with_hosts(self.plan().unwrap_or(&HostPlan::default()), self.declaration)
             .with("rolled_back", &self.rolled_back)
             .with("interrupted", self.interrupted)
     }

@@ -9,12 +9,12 @@ use image_swap_node::{
 };
 
 use super::{
-    options::{ConfigureArgs, OPTIONS, broken},
-    report::{self, JsonFields},
+    options::{ConfigureArgs, OPTIONS},
+    report,
 };
 use crate::{
     failure::Failure,
-    output::{self, BAD, GOOD, ODD, Output, styled},
+    output::{self, BAD, GOOD, JsonFields, ODD, Output, styled},
 };
 
 /// Arguments of `node verify`.
@@ -36,12 +36,11 @@ impl Args {
         let declaration = configure.load()?;
         let desired = configure.desired(&declaration, RestartPolicy::Never);
         let host = args.host()?;
-        let seen = args.observe(&host, Some(&desired), AskRegistry::Registry).map_err(broken)?;
+        let seen =
+            args.observe(&host, Some(&desired), AskRegistry::Registry).map_err(Failure::broken)?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
-            Err(refusal) => {
-                return report::refusal(&refusal, &seen, output, &mut output::stdout());
-            }
+            Err(refusal) => return report::refusal(&refusal, &seen, output),
         };
         if seen.daemon.answer == CriStatus::NotAsked {
             let runtime = seen.observed.runtime;
@@ -49,8 +48,8 @@ impl Args {
                 "expected a runtime with CRI to pull through, found {runtime}: pull an image with it, and see what the mirror logs"
             )));
         }
-        let mut client = seen.daemon.client().map_err(broken)?;
-        let images = client.images().map_err(broken)?;
+        let mut client = seen.daemon.client().map_err(Failure::broken)?;
+        let images = client.images().map_err(Failure::broken)?;
         let known: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
         let verifier = Verifier {
             declaration: &declaration,
@@ -65,7 +64,7 @@ impl Args {
             if let Some(reference) = &candidate.reference {
                 output::note(&format!("{} of {}: {reference}", number + 1, candidates.len()));
             }
-            let verdict = verifier.verify(&mut client, candidate).map_err(broken)?;
+            let verdict = verifier.verify(&mut client, candidate).map_err(Failure::broken)?;
             let verdict = doubted(verdict, &plan, candidate, desired.fallback);
             good &= verdict.source == PullOrigin::Mirror;
             print(&verdict, output, &mut out)?;
@@ -75,7 +74,7 @@ impl Args {
             good = false;
             output::note(&nothing(&declaration, &plan, &seen));
         }
-        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        output::end(&mut out, good)
     }
 }
 

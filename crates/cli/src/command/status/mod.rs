@@ -8,9 +8,9 @@ use image_swap_cluster::{
     Error, Release, client_in,
     status::{ReleaseStatus, find, status},
 };
-use tokio::runtime;
 
 use crate::{
+    command::block_on,
     failure::Failure,
     output::{self, Output},
 };
@@ -41,18 +41,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let output = self.output;
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::Broken(error.to_string()))?;
-        let status = runtime.block_on(self.read())?;
+        let status = block_on(self.read())?;
         let mut out = output::stdout();
         match output {
             Output::Json => output::json_line(&mut out, &status)?,
             Output::Text => write!(out, "{}", text::text(&status))?,
         }
-        out.flush()?;
-        Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        output::end(&mut out, status.healthy)
     }
 
     async fn read(self) -> Result<ReleaseStatus, Failure> {
@@ -66,10 +61,7 @@ impl Args {
             }
             (namespace, None) => {
                 let mut found = find(&client).await.map_err(unusable)?;
-                let is_meant = |release: &Release| {
-                    namespace.as_ref().is_none_or(|it| *it == release.namespace)
-                };
-                found.retain(is_meant);
+                found.retain(|it| namespace.as_ref().is_none_or(|meant| *meant == it.namespace));
                 only(found, namespace.as_deref().unwrap_or(default))?
             }
         };

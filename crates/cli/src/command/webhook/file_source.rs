@@ -1,9 +1,6 @@
 //! The declaration a webhook serves, and follows.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use image_swap_core::{declaration::Declaration, diagnostic::Diagnostic};
 use image_swap_webhook::{
@@ -13,9 +10,9 @@ use image_swap_webhook::{
 
 use super::handles::{WebhookHandles, broken};
 use crate::{
-    declaration::{DeclarationArgs, now},
+    declaration::{DeclarationArgs, Dialect, now},
     failure::Failure,
-    output,
+    output, text,
 };
 
 /// A declaration that was read, and the file to follow.
@@ -29,18 +26,14 @@ impl DeclarationFiles {
     /// Reads the declaration, and prints its findings on standard error.
     pub(super) fn read(args: DeclarationArgs) -> Result<Self, Failure> {
         // A pipe can be read only once.
-        let file = args.path().filter(|path| *path != Path::new("-") && path.is_file());
-        let file = file.map(Path::to_owned);
+        let file = args.path().filter(|path| !text::is_stdin(path) && path.is_file());
         // Watched first, read then: a change in between is not missed.
         let watch = file.map(|file| {
-            let mut watch = Watch::new(&[&file]);
+            let mut watch = Watch::new(&[file]);
             watch.read();
-            (watch, file)
+            (watch, file.to_owned())
         });
-        let declaration = args.serving(args.load()?)?;
-        if !declaration.findings().is_empty() {
-            output::note(&output::findings(declaration.findings(), Some(&declaration)));
-        }
+        let declaration = args.load_for(Dialect::Canonical)?;
         Ok(Self { args, declaration, watch })
     }
 
@@ -51,10 +44,7 @@ impl DeclarationFiles {
         told: &mut Vec<String>,
     ) -> Result<Option<FileFollower>, Failure> {
         let Self { args, declaration, watch } = self;
-        let rules = match declaration.rules().rules().len() {
-            1 => "1 rule".to_owned(),
-            count => format!("{count} rules"),
-        };
+        let rules = output::counted(declaration.rules().rules().len(), "rule");
         in_force.rules.replace(declaration.into_rules());
         let Some((watch, file)) = watch else {
             told.push(format!("declaration: {rules}, read once"));

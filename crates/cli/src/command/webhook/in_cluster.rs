@@ -12,12 +12,24 @@ use super::handles::WebhookHandles;
 use crate::failure::Failure;
 
 /// A release in a cluster.
+#[derive(Debug, clap::Args)]
 pub(super) struct InCluster {
-    pub(super) namespace: Option<String>,
-    pub(super) name: String,
-    pub(super) tls_secret: Option<String>,
-    pub(super) kubeconfig: Option<PathBuf>,
+    /// The release's namespace.
+    #[arg(long, value_name = "NAMESPACE", requires = "in_cluster", help_heading = CLUSTER)]
+    namespace: Option<String>,
+    /// The release's full name, as its objects are called.
+    #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = CLUSTER)]
+    name: String,
+    /// The Secret with the serving certificate [default: NAME-tls].
+    #[arg(long, value_name = "SECRET", requires = "in_cluster", help_heading = CLUSTER)]
+    tls_secret: Option<String>,
+    /// Which cluster; without it the pod's own, or kubectl's.
+    #[arg(long, value_name = "FILE", requires = "in_cluster", help_heading = CLUSTER)]
+    kubeconfig: Option<PathBuf>,
 }
+
+/// The heading of the flags of a webhook in a cluster.
+pub(super) const CLUSTER: &str = "In a cluster";
 
 impl InCluster {
     /// Follows the release, and adds lines to the output.
@@ -28,9 +40,7 @@ impl InCluster {
     ) -> Result<cluster::ReplicaTasks, Failure> {
         let Self { namespace, name, tls_secret, kubeconfig } = self;
         let release = Release { namespace: namespace.unwrap_or_default(), name };
-        let client = client(kubeconfig.as_deref())
-            .await
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
         let certificate = tls_secret.unwrap_or_else(|| release.certificate());
         let Release { namespace, .. } = &release;
         told.push(format!("declaration: Secret {namespace}/{}, followed", release.effective()));

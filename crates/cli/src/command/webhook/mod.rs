@@ -5,13 +5,11 @@ mod handles;
 mod in_cluster;
 mod tls_source;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{any::Any, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use image_swap_core::admission::{Mode, Settings};
 use image_swap_serve::{Limits, pki::CertificateInForce};
-use image_swap_webhook::{
-    AdmissionMetrics, RulesInForce, SettingsInForce, Webhook, reload::FileFollower,
-};
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -22,15 +20,15 @@ use tracing::{info, level_filters::LevelFilter, warn};
 use self::{
     file_source::DeclarationFiles,
     handles::{WebhookHandles, broken},
-    in_cluster::InCluster,
+    in_cluster::{CLUSTER, InCluster},
     tls_source::ServingCertificate,
 };
 use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
     failure::Failure,
-    logging::{self, LogFormat},
-    output,
+    logging,
+    output::{self, Output},
 };
 
 /// Threads that answer requests. Admission takes some microseconds: one answers
@@ -40,8 +38,6 @@ const WORKERS: usize = 1;
 
 const SERVER: &str = "Server";
 const ADMISSION: &str = "Admission";
-const CERTIFICATE: &str = "Certificate";
-const CLUSTER: &str = "In a cluster";
 const LOG: &str = "Log";
 
 /// Arguments of `webhook`.
@@ -63,27 +59,15 @@ pub(crate) struct Args {
     disable_label: String,
     #[command(flatten)]
     exemptions: ExemptionArgs,
-    /// The serving certificate, PEM, leaf first; followed when it changes.
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = CERTIFICATE)]
-    tls_cert: Option<PathBuf>,
-    /// Its private key, PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = CERTIFICATE)]
-    tls_key: Option<PathBuf>,
-    /// Where a self-made certificate authority is kept, when no certificate is
-    /// given [default: $XDG_STATE_HOME/image-swap].
-    #[arg(long, value_name = "DIR", conflicts_with = "tls_cert", help_heading = CERTIFICATE)]
-    certificate_dir: Option<PathBuf>,
-    /// A further name or address for the self-made certificate, beside those of
-    /// this machine; may be repeated.
-    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert", help_heading = CERTIFICATE)]
-    dns_name: Vec<String>,
+    #[command(flatten)]
+    certificate: ServingCertificate,
     /// How much is logged: off, error, warn, info, debug or trace. From debug on
     /// every review is.
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
     log_level: LevelFilter,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: LogFormat,
+    log_format: Output,
     /// Seconds that everything is still accepted when the server is told to
     /// stop, while /readyz already answers 503.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = SERVER)]
@@ -99,18 +83,8 @@ pub(crate) struct Args {
         help_heading = CLUSTER
     )]
     in_cluster: bool,
-    /// The release's namespace.
-    #[arg(long, value_name = "NAMESPACE", requires = "in_cluster", help_heading = CLUSTER)]
-    namespace: Option<String>,
-    /// The release's full name, as its objects are called.
-    #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = CLUSTER)]
-    name: String,
-    /// The Secret with the serving certificate [default: NAME-tls].
-    #[arg(long, value_name = "SECRET", requires = "in_cluster", help_heading = CLUSTER)]
-    tls_secret: Option<String>,
-    /// Which cluster; without it the pod's own, or kubectl's.
-    #[arg(long, value_name = "FILE", requires = "in_cluster", help_heading = CLUSTER)]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: InCluster,
 }
 
 /// The source of rules and certificate.
@@ -119,46 +93,22 @@ enum RulesFrom {
     Cluster(InCluster),
 }
 
-/// The followers of a source, until this drops.
-#[expect(dead_code, reason = "held, not read: dropping it ends it")]
-enum Follows {
-    Files([Option<FileFollower>; 2]),
-    Cluster(image_swap_cluster::ReplicaTasks),
-}
-
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self {
-            declaration,
-            listen,
-            admin_listen,
-            mode,
-            disable_label,
-            exemptions,
-            tls_cert,
-            tls_key,
-            certificate_dir,
-            dns_name,
-            log_level,
-            log_format,
-            shutdown_delay,
-            drain_timeout,
-            in_cluster,
-            namespace,
-            name,
-            tls_secret,
-            kubeconfig,
-        } = self;
-        logging::begin(log_level, log_format)?;
-        let exemptions = exemptions.exemptions();
-        let settings = Settings { mode, disable_label, exemptions, ..Settings::default() };
+        logging::begin(self.log_level, self.log_format)?;
+        let settings = Settings {
+            mode: self.mode,
+            disable_label: self.disable_label,
+            exemptions: self.exemptions.exemptions(),
+            ..Settings::default()
+        };
         let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
         let certificate = CertificateInForce::default();
         let metrics = AdmissionMetrics::new(&rules, &certificate);
         let webhook = Webhook {
-            listen,
-            admin_listen,
+            listen: self.listen,
+            admin_listen: self.admin_listen,
             limits: Limits::default(),
             settings: settings.clone(),
             rules: rules.clone(),
@@ -166,16 +116,11 @@ impl Args {
             metrics: Arc::clone(&metrics),
         };
         let in_force = WebhookHandles { rules, certificate, settings, metrics };
-        let source = if in_cluster {
-            RulesFrom::Cluster(InCluster { namespace, name, tls_secret, kubeconfig })
+        let source = if self.in_cluster {
+            RulesFrom::Cluster(self.cluster)
         } else {
-            let identity = match tls_cert.zip(tls_key) {
-                Some((chain, key)) => ServingCertificate::Files { chain, key },
-                None => {
-                    ServingCertificate::SelfMade { directory: certificate_dir, names: dns_name }
-                }
-            };
-            RulesFrom::Files(Box::new(DeclarationFiles::read(declaration)?), identity)
+            let files = DeclarationFiles::read(self.declaration)?;
+            RulesFrom::Files(Box::new(files), self.certificate)
         };
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -186,8 +131,8 @@ impl Args {
             webhook,
             in_force,
             source,
-            log_format,
-            [Duration::from_secs(shutdown_delay), Duration::from_secs(drain_timeout)],
+            self.log_format,
+            [self.shutdown_delay, self.drain_timeout].map(Duration::from_secs),
         ))
     }
 }
@@ -197,7 +142,7 @@ async fn serve(
     webhook: Webhook,
     in_force: WebhookHandles,
     source: RulesFrom,
-    log_format: LogFormat,
+    log_format: Output,
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
     let mut terminate =
@@ -205,26 +150,25 @@ async fn serve(
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = webhook.bind().map_err(|error| Failure::Broken(error.to_string()))?;
-    let (address, admin) = (bound.address(), bound.admin_address());
+    let bound = webhook.bind().map_err(Failure::broken)?;
+    let (address, admin) = (bound.address, bound.admin_address);
     let mut told = vec![
         format!("reviews: https://{address}/mutate"),
         format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
     ];
-    let _following = match source {
+    // Held: a follower ends when it drops.
+    let _followers: Box<dyn Any> = match source {
         RulesFrom::Files(declared, identity) => {
             let certificate = identity.put_in_force(address, &in_force, &mut told)?;
-            Follows::Files([certificate, declared.put_in_force(&in_force, &mut told)?])
+            Box::new((certificate, declared.put_in_force(&in_force, &mut told)?))
         }
-        RulesFrom::Cluster(cluster) => {
-            Follows::Cluster(cluster.put_in_force(in_force, &mut told).await?)
-        }
+        RulesFrom::Cluster(cluster) => Box::new(cluster.put_in_force(in_force, &mut told).await?),
     };
     let running = bound.run();
     for line in told {
         match log_format {
-            LogFormat::Text => output::note(&line),
-            LogFormat::Json => info!("{line}"),
+            Output::Text => output::note(&line),
+            Output::Json => info!("{line}"),
         }
     }
     tokio::select! {

@@ -12,7 +12,7 @@ use image_swap_core::{
     status::{ControllerReport, ProbeStatus},
 };
 
-use crate::output::{BAD, DIM, GOOD, ODD, STRONG, styled};
+use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
 
 /// Columns that names of rows take.
 const NAMES: usize = 14;
@@ -216,10 +216,6 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
     };
     let mode = answer.mode.map_or_else(String::new, |mode| mode.to_string());
     (style, format!("{which}, {mode}, {rules}, {certificate}"))
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn times(number: u64) -> String {
