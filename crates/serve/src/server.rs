@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The configuration of a server that has not bound its ports yet.
-pub struct Server {
+pub struct Server<H> {
     /// Address of the TLS port.
     pub listen: SocketAddr,
     /// Address of the admin port.
@@ -29,7 +29,7 @@ pub struct Server {
     /// The counters of the TLS port.
     pub metrics: Arc<ServerMetrics>,
     /// The handler of requests to the TLS port.
-    pub handler: Box<dyn Handler>,
+    pub handler: H,
     /// The content of the admin port.
     pub admin: Box<dyn AdminPages>,
 }
@@ -60,7 +60,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-impl Server {
+impl<H: Handler> Server<H> {
     /// Binds both ports, on the runtime this is called from. Nothing is accepted yet.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Server {
             tokio::spawn(admin_port.serve_beside(admin, limits.clone(), admin_view));
             let connections = OpenConnections::new(MEMORY, &limits);
             metrics.watch_clients(&connections);
-            let server = ConnectionServer::new(handler, Some((tls, metrics)), limits, view);
+            let server = ConnectionServer::new(Box::new(handler), Some((tls, metrics)), limits, view);
             let listening = tokio::spawn(listen(socket, server, Arc::clone(&connections)));
             RunningServer { phase, admin_phase, connections, listening }
         });

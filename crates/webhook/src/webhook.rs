@@ -52,7 +52,7 @@ impl Webhook {
             limits,
             certificate: certificate.clone(),
             metrics: Arc::clone(&metrics.server),
-            handler: Box::new(handler),
+            handler,
             admin: Box::new(ReplicaPages { rules, certificate, settings, metrics }),
         }
         .bind()
