@@ -55,16 +55,14 @@ impl DesiredConfig<'_> {
 /// one way each, which is [`ConfigForm::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
 pub enum ConfigForm {
     /// Files below certs.d, read at every pull.
     #[default]
-    #[serde(rename = "certs-d")]
     CertsD,
     /// The mirrors table of config.toml, with URLs that registries answer.
-    #[serde(rename = "mirrors")]
     Mirrors,
     /// The mirrors table as the page prints it; no standard registry answers it.
-    #[serde(rename = "page")]
     Page,
 }
 

@@ -21,23 +21,18 @@ const VERSION: u32 = 1;
 /// between, a file has two contents that may both be ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    #[serde(rename = "version")]
     version: u32,
     /// The runtime that was configured.
-    #[serde(rename = "runtime")]
     pub runtime: String,
     /// The form of the configuration.
-    #[serde(rename = "form")]
     pub form: ConfigForm,
     /// Whether the runtime has to be restarted for what was written: it was not
     /// yet when this was.
-    #[serde(rename = "restart", default)]
+    #[serde(default)]
     pub restart: bool,
     /// Every file that image-swap wrote or edited.
-    #[serde(rename = "files")]
     pub files: BTreeMap<HostPath, WrittenFile>,
     /// The directories that image-swap made.
-    #[serde(rename = "directories")]
     pub directories: BTreeSet<HostPath>,
 }
 
@@ -45,31 +40,26 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenFile {
     /// The file before the first edit.
-    #[serde(rename = "before")]
     pub before: OriginalFile,
     /// What we wrote: the last of it, and while a plan is carried out what it
     /// replaces too.
-    #[serde(rename = "ours")]
     pub ours: Vec<LedgerBytes>,
 }
 
 /// The file at a path before image-swap wrote there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OriginalFile {
     /// No file.
-    #[serde(rename = "absent")]
     Absent,
     /// A file.
-    #[serde(rename = "file")]
     File {
         /// The bytes.
-        #[serde(rename = "bytes")]
         bytes: LedgerBytes,
         /// The permissions.
-        #[serde(rename = "mode")]
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
-        #[serde(rename = "owner", default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<(u32, u32)>,
     },
 }
@@ -83,7 +73,6 @@ pub enum LedgerBytes {
     /// Anything else.
     Base64 {
         /// The bytes in base64.
-        #[serde(rename = "base64")]
         base64: String,
     },
 }
@@ -91,7 +80,6 @@ pub enum LedgerBytes {
 /// The field that every version of the format has.
 #[derive(Deserialize)]
 struct Versioned {
-    #[serde(rename = "version")]
     version: u32,
 }
 

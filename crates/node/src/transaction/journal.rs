@@ -19,58 +19,40 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RollbackPlan {
     /// The root directory of the host.
-    #[serde(rename = "root")]
     pub(super) root: PathBuf,
     /// The steps, in order; the ledger is the last file.
-    #[serde(rename = "undo")]
     pub(super) undo: Vec<UndoStep>,
     /// The file whose change needs a restart.
-    #[serde(rename = "config")]
     pub(super) config: HostPath,
     /// The command that restarts the runtime.
-    #[serde(rename = "command")]
     pub(super) command: String,
     /// The socket of the runtime.
-    #[serde(rename = "socket")]
     pub(super) socket: PathBuf,
     /// True if the socket serves CRI.
-    #[serde(rename = "cri")]
     pub(super) cri: bool,
     /// The process that listened there before the change; `None` if it could not be seen.
-    #[serde(rename = "pid")]
     pub(super) pid: Option<u32>,
     /// The seconds without a word after which the watchdog rolls back.
-    #[serde(rename = "seconds")]
     pub(super) seconds: u64,
     /// True if the runtime may have read the changed file, whatever the file contains now.
-    #[serde(rename = "restart")]
     pub(super) restart: bool,
 }
 
 /// A step of a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "do")]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum UndoStep {
-    #[serde(rename = "make-directory")]
     MakeDirectory {
-        #[serde(rename = "path")]
         path: HostPath,
-        #[serde(rename = "mode")]
         mode: u32,
     },
     /// Restores the file of before; `ours` is all that the change writes there.
-    #[serde(rename = "file")]
     File {
-        #[serde(rename = "path")]
         path: HostPath,
-        #[serde(rename = "before")]
         before: OriginalFile,
-        #[serde(rename = "ours")]
         ours: Vec<LedgerBytes>,
     },
-    #[serde(rename = "remove-directory")]
     RemoveDirectory {
-        #[serde(rename = "path")]
         path: HostPath,
     },
 }
