@@ -11,17 +11,19 @@ mod instructions;
 mod program;
 
 use std::{
+    fs,
     path::Path,
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use image_swap_testbed::Parts;
 
 use self::goal::Goal;
 use crate::{
     executable,
     host::{Host, say},
+    image::elf,
     process,
 };
 
@@ -74,10 +76,18 @@ fn run(host: &Host) -> Result<usize> {
 }
 
 /// Returns the size of the stripped release binary.
+///
+/// # Errors
+/// The binary has symbols, or cannot be read.
 fn size(path: &Path) -> Result<Measure> {
-    let metadata = path.metadata().with_context(|| path.display().to_string())?;
+    let binary = fs::read(path).with_context(|| path.display().to_string())?;
+    ensure!(
+        elf::has_symbols(&binary) == Some(false),
+        "{} has symbols: the profile `release` no longer strips it",
+        path.display()
+    );
     #[expect(clippy::cast_precision_loss, reason = "no binary has 2^52 bytes")]
-    let value = metadata.len() as f64 / f64::from(1 << 20);
+    let value = binary.len() as f64 / f64::from(1 << 20);
     Ok(Measure { name: "binary/mib".to_owned(), value })
 }
 
@@ -125,6 +135,22 @@ fn table(host: &Host, measures: &[Measure]) -> (Vec<String>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn binary_with_symbols_is_refused() {
+        let error = size(&std::env::current_exe().unwrap()).err().unwrap().to_string();
+        assert!(error.ends_with("has symbols: the profile `release` no longer strips it"));
+    }
+
+    #[test]
+    fn program_has_no_profile_of_its_own() {
+        // With one, cargo ignores `strip` of the profile `release`.
+        let manifest = include_str!("../../../Cargo.toml");
+        assert!(
+            manifest.contains("image-swap-core.opt-level") && manifest.contains("strip = true")
+        );
+        assert!(!manifest.contains("image-swap.opt-level"));
+    }
 
     #[test]
     fn line_is_a_measure_a_case_or_a_comment() {

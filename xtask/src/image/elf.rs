@@ -1,10 +1,12 @@
-//! Checks of the program in an image (ELF-64, `elf(5)`).
+//! Checks of programs (ELF-64, `elf(5)`).
 
 use anyhow::{Context, Result, bail};
 use image_swap_testbed::oci::Platform;
 
 /// A program header that names an interpreter: `ld.so`, which the image lacks.
 const INTERPRETER: u32 = 3;
+/// A section with the symbols of the linker, which `strip` removes.
+const SYMBOLS: u32 = 2;
 /// Processors by their names in Go, with `e_machine` of each.
 const PROCESSORS: [(&str, u16); 3] = [("amd64", 62), ("arm64", 183), ("riscv64", 243)];
 
@@ -39,12 +41,23 @@ fn machine(architecture: &str) -> Option<u16> {
     processors.find(|(name, _)| *name == architecture).map(|(_, number)| *number)
 }
 
+/// Returns `true` if `program` has a symbol table, and `None` if its headers are cut off.
+pub(crate) fn has_symbols(program: &[u8]) -> Option<bool> {
+    has_header(program, [40, 58, 60], 4, SYMBOLS)
+}
+
 fn interpreted(program: &[u8]) -> Option<bool> {
-    let start = usize::try_from(u64::from_le_bytes(bytes(program, 32)?)).ok()?;
-    let (size, count) = (usize::from(field(program, 54)?), usize::from(field(program, 56)?));
-    for n in 0..count {
-        let at = start.checked_add(n.checked_mul(size)?)?;
-        if u32::from_le_bytes(bytes(program, at)?) == INTERPRETER {
+    has_header(program, [32, 54, 56], 0, INTERPRETER)
+}
+
+/// Returns `true` if a header of a table has `kind` at `offset`. `table` has the places of
+/// the table's own place, of the size of a header, and of their number.
+fn has_header(program: &[u8], table: [usize; 3], offset: usize, kind: u32) -> Option<bool> {
+    let start = usize::try_from(u64::from_le_bytes(bytes(program, table[0])?)).ok()?;
+    let (size, count) = (usize::from(field(program, table[1])?), field(program, table[2])?);
+    for n in 0..usize::from(count) {
+        let at = start.checked_add(n.checked_mul(size)?)?.checked_add(offset)?;
+        if u32::from_le_bytes(bytes(program, at)?) == kind {
             return Some(true);
         }
     }
@@ -79,6 +92,7 @@ pub(super) mod tests {
     fn static_program_of_the_platform_is_accepted() {
         check(&program(62, 1), &"linux/amd64".parse().unwrap()).unwrap();
         check(&program(183, 1), &"linux/arm64".parse().unwrap()).unwrap();
+        assert_eq!(has_symbols(&program(62, 1)), Some(false));
     }
 
     #[test]
@@ -94,6 +108,7 @@ pub(super) mod tests {
     #[test]
     fn program_of_this_test_is_refused() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(has_symbols(&own), Some(true));
         let error = check(&own, &Platform::here()).unwrap_err().to_string();
         assert!(error.contains("found one that needs some"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask image`: builds the image that the chart runs, without a container engine.
 
-mod elf;
+pub(crate) mod elf;
 mod program;
 mod push;
 mod root;
