@@ -2,9 +2,8 @@
 
 use crate::{
     condition::{
-        HostCondition, OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S,
-        OWNER_K0S_EDITED, OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS,
-        PlanRefusal,
+        OWNER_BOTTLEROCKET, OWNER_COS, OWNER_FLATCAR, OWNER_GENERATED, OWNER_K0S, OWNER_K0S_EDITED,
+        OWNER_MICROK8S, OWNER_NIXOS, OWNER_NODEADM, OWNER_OPENSHIFT, OWNER_TALOS, PlanRefusal,
     },
     files::HostPath,
     observed::ObservedHost,
@@ -53,61 +52,41 @@ const NODEADM: &str = "/usr/bin/nodeadm";
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 impl HostOwner {
-    /// Returns the owner of the files of a host, `None` if that is its administrator.
-    pub(crate) fn of(observed: &ObservedHost) -> Option<Self> {
-        let files = &observed.files;
-        if files.exists(&MCO.into()) {
-            return Some(Self::OpenShift);
-        }
-        if files.exists(&NODEADM.into()) {
-            return Some(Self::Nodeadm);
-        }
-        if observed.config.as_str() == K0S {
-            return Some(Self::K0s);
-        }
-        if observed.config.as_str() == MICROK8S {
-            return Some(Self::MicroK8s);
-        }
-        let text = OS_RELEASE.iter().find_map(|&path| files.text(&path.into()))?;
-        let id = text.lines().find_map(|line| line.strip_prefix("ID="))?;
-        Some(match id.trim().trim_matches(['"', '\'']) {
-            "rhcos" | "scos" => Self::OpenShift,
-            "bottlerocket" => Self::Bottlerocket,
-            "talos" => Self::Talos,
-            "flatcar" => Self::Flatcar,
-            "cos" => Self::ContainerOptimized,
-            "nixos" => Self::NixOs,
-            _ => return None,
-        })
-    }
-
     /// Returns the paths that show the owner.
     pub(crate) fn evidence() -> impl Iterator<Item = HostPath> {
         let others = [MCO, NODEADM, K0S, "/etc/k0s", MICROK8S, MICROK8S_CERTS_D];
         let main = ContainerRuntime::Containerd.config();
         OS_RELEASE.into_iter().chain(others).map(HostPath::new).chain([main])
     }
-
-    /// Returns the row of docs/nodes.md.
-    const fn case(self) -> &'static HostCondition {
-        match self {
-            Self::OpenShift => &OWNER_OPENSHIFT,
-            Self::Nodeadm => &OWNER_NODEADM,
-            Self::Bottlerocket => &OWNER_BOTTLEROCKET,
-            Self::Talos => &OWNER_TALOS,
-            Self::Flatcar => &OWNER_FLATCAR,
-            Self::ContainerOptimized => &OWNER_COS,
-            Self::NixOs => &OWNER_NIXOS,
-            Self::K0s => &OWNER_K0S,
-            Self::MicroK8s => &OWNER_MICROK8S,
-        }
-    }
 }
 
 impl ObservedHost {
     /// Returns the tool that writes the files of the host; `None` if that is its administrator.
     pub fn owner(&self) -> Option<HostOwner> {
-        HostOwner::of(self)
+        let files = &self.files;
+        if files.exists(&MCO.into()) {
+            return Some(HostOwner::OpenShift);
+        }
+        if files.exists(&NODEADM.into()) {
+            return Some(HostOwner::Nodeadm);
+        }
+        if self.config.as_str() == K0S {
+            return Some(HostOwner::K0s);
+        }
+        if self.config.as_str() == MICROK8S {
+            return Some(HostOwner::MicroK8s);
+        }
+        let text = OS_RELEASE.iter().find_map(|&path| files.text(&path.into()))?;
+        let id = text.lines().find_map(|line| line.strip_prefix("ID="))?;
+        Some(match id.trim().trim_matches(['"', '\'']) {
+            "rhcos" | "scos" => HostOwner::OpenShift,
+            "bottlerocket" => HostOwner::Bottlerocket,
+            "talos" => HostOwner::Talos,
+            "flatcar" => HostOwner::Flatcar,
+            "cos" => HostOwner::ContainerOptimized,
+            "nixos" => HostOwner::NixOs,
+            _ => return None,
+        })
     }
 }
 
@@ -119,14 +98,18 @@ pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     if observed.runtime == ContainerRuntime::Containerd && generated {
         return Err(OWNER_GENERATED.refusal(format!("{} is generated", observed.config)));
     }
-    match observed.owner() {
+    let Some(owner) = observed.owner() else { return Ok(()) };
+    let case = match owner {
+        HostOwner::OpenShift => &OWNER_OPENSHIFT,
+        HostOwner::Bottlerocket => &OWNER_BOTTLEROCKET,
+        HostOwner::Talos => &OWNER_TALOS,
+        HostOwner::Flatcar => &OWNER_FLATCAR,
+        HostOwner::ContainerOptimized => &OWNER_COS,
+        HostOwner::NixOs => &OWNER_NIXOS,
         // They rewrite config.toml, and skip certs.d.
-        None | Some(HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s) => Ok(()),
-        Some(owner) => {
-            let found = format!("expected a host of its administrator, found {owner:?}");
-            Err(owner.case().refusal(found))
-        }
-    }
+        HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s => return Ok(()),
+    };
+    Err(case.refusal(format!("expected a host of its administrator, found {owner:?}")))
 }
 
 /// Refuses to edit a main file that another tool rewrites at every start.

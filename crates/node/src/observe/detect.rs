@@ -84,10 +84,8 @@ fn cri_is_disabled(host: &Host) -> bool {
     document.is_some_and(|document| {
         let disabled = document.get("disabled_plugins").and_then(|item| item.as_array());
         disabled.is_some_and(|names| {
-            names
-                .iter()
-                .filter_map(|name| name.as_str())
-                .any(|name| name == "cri" || name == "io.containerd.grpc.v1.cri")
+            let mut names = names.iter().filter_map(|name| name.as_str());
+            names.any(|name| ["cri", "io.containerd.grpc.v1.cri"].contains(&name))
         })
     })
 }

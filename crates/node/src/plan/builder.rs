@@ -299,13 +299,12 @@ impl<'a> PlanBuilder<'a> {
     /// Adds steps that restore the files of the ledger that are no longer wanted.
     fn stale(&mut self, old: Option<&Ledger>, ledger: &mut Ledger, steps: &mut StepSequence) {
         let Some(old) = old else { return };
-        let mut stale: Vec<_> =
-            old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path)).collect();
+        let stale = old.files.iter().filter(|(path, _)| !ledger.files.contains_key(*path));
         // A file that names a CA goes before the CA.
-        stale.sort_by_key(|(path, _)| {
-            std::path::Path::new(path.as_str()).extension().is_none_or(|end| end != "toml")
+        let (first, rest): (Vec<_>, Vec<_>) = stale.partition(|(path, _)| {
+            std::path::Path::new(path.as_str()).extension().is_some_and(|end| end == "toml")
         });
-        for (path, written) in stale {
+        for (path, written) in first.into_iter().chain(rest) {
             let Some(now) = self.observed.files.file(path) else { continue };
             match revert::revert(path, written, now) {
                 revert::RestoredFile::Remove => {

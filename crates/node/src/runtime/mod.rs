@@ -73,7 +73,7 @@ pub fn required_paths(
     let above = |path: &HostPath| std::iter::successors(path.parent(), HostPath::parent);
     paths.extend(paths.clone().iter().flat_map(above));
     paths.retain(|path| observed.files.get(path).is_none());
-    paths.sort();
+    paths.sort_unstable();
     paths.dedup();
     paths
 }

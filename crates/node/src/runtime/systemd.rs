@@ -79,7 +79,7 @@ pub(crate) fn sources(name: &str, files: &HostFiles, unseen: &mut Vec<HostPath>)
             }
         }
     }
-    drop_ins.sort_by(|a, b| a.name().cmp(b.name()));
+    drop_ins.sort_unstable_by(|a, b| a.name().cmp(b.name()));
     units.into_iter().chain(drop_ins).collect()
 }
 

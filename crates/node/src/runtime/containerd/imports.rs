@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use image_swap_text::toml::Toml;
+use image_swap_text::toml::{Item, Toml};
 
 use crate::{
-    condition::{self, HostCondition, PlanRefusal},
+    condition::{self, PlanRefusal},
     desired::DesiredConfig,
     files::{HostEntry, HostFile, HostFiles, HostPath},
     observed::ObservedHost,
@@ -110,28 +110,21 @@ fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
 }
 
 fn source(files: &HostFiles, path: HostPath) -> Result<ConfigFile<'_>, PlanRefusal> {
-    let refused = |case: &'static HostCondition, found: String| case.refusal(found);
     let Some(text) = files.text(&path) else {
-        return Err(refused(
-            &condition::UNREADABLE,
-            format!("{path}: expected UTF-8, found other bytes"),
-        ));
+        let found = format!("{path}: expected UTF-8, found other bytes");
+        return Err(condition::UNREADABLE.refusal(found));
     };
     let toml = Toml::parse(text)
-        .map_err(|error| refused(&condition::UNREADABLE, format!("{path}: {error}")))?;
-    let version = match toml.get(&["version"]) {
-        None => None,
-        Some(item) => Some(item.as_integer().filter(|n| (1..=VERSION_MAX).contains(n)).ok_or_else(
-            || {
-                let found = item.to_string();
-                let found = found.trim();
-                refused(
-                    &condition::CONFIG_VERSION_UNKNOWN,
-                    format!("{path}: expected a configuration version of 1 to {VERSION_MAX}, found {found}"),
-                )
-            },
-        )?),
-    };
+        .map_err(|error| condition::UNREADABLE.refusal(format!("{path}: {error}")))?;
+    let item = toml.get(&["version"]);
+    let version = item.and_then(Item::as_integer).filter(|n| (1..=VERSION_MAX).contains(n));
+    if let (Some(item), None) = (item, version) {
+        let found = format!(
+            "{path}: expected a configuration version of 1 to {VERSION_MAX}, found {}",
+            item.to_string().trim()
+        );
+        return Err(condition::CONFIG_VERSION_UNKNOWN.refusal(found));
+    }
     Ok(ConfigFile { path, toml, version })
 }
 

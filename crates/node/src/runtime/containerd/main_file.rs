@@ -105,13 +105,11 @@ impl<'a> MainFile<'a> {
         };
         let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
         let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
-        let file = match now {
-            Some(now) if says == Some(leaves) => {
-                HostFile { mode, bytes: now.bytes.clone(), owner: None }
-            }
-            _ => HostFile { mode, bytes: self.text.into_bytes(), owner: None },
+        let bytes = match now {
+            Some(now) if says == Some(leaves) => now.bytes.clone(),
+            _ => self.text.into_bytes(),
         };
-        Ok((file, self.base))
+        Ok((HostFile { bytes, mode, owner: None }, self.base))
     }
 
     /// Refuses to add a version to a file that would then mean something else.
@@ -120,20 +118,10 @@ impl<'a> MainFile<'a> {
         main: &ConfigFile<'_>,
         sources: &[ConfigFile<'_>],
     ) -> Result<(), PlanRefusal> {
-        const SAME: [&str; 11] = [
-            "root",
-            "state",
-            "temp",
-            "address",
-            "grpc",
-            "ttrpc",
-            "debug",
-            "metrics",
-            "oom_score",
-            "cgroup",
-            "imports",
-        ];
-        let other = main.toml.keys(&[]).into_iter().find(|key| !SAME.contains(key));
+        const SAME: &str =
+            "root state temp address grpc ttrpc debug metrics oom_score cgroup imports";
+        let is_same = |key: &str| SAME.split(' ').any(|same| same == key);
+        let other = main.toml.keys(&[]).into_iter().find(|key| !is_same(key));
         if other.is_none() && sources.len() == 1 {
             return Ok(());
         }
