@@ -8,14 +8,13 @@ use crate::{labels, pull_secret::CoveredImages, workload::exempt::Exemptions};
 
 /// Whether pods are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Pods are patched.
     #[default]
-    #[serde(rename = "enforce")]
     Enforce,
     /// Nothing is patched and no user is warned; audit annotations and counts say
     /// what would have been.
-    #[serde(rename = "audit")]
     Audit,
 }
 

@@ -26,16 +26,14 @@ const LONGEST: usize = 1024 * 1024 - 1024;
 
 /// Whose declaration it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// The Secret `registry-info` in `jet-system`.
-    #[serde(rename = "registry-info")]
     RegistryInfo,
     /// The chart's values, or the Secret they name.
-    #[serde(rename = "chart")]
     Chart,
     /// The absence of a declaration.
     #[default]
-    #[serde(rename = "none")]
     None,
 }
 
@@ -71,7 +69,7 @@ struct StoredSecret {
     kind: String,
     #[serde(rename = "stringData", default)]
     plain: BTreeMap<String, String>,
-    #[serde(rename = "data", default)]
+    #[serde(default)]
     data: BTreeMap<String, String>,
 }
 

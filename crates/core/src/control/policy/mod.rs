@@ -18,16 +18,14 @@ use serde::{Deserialize, Serialize};
 
 /// The policy that operators configure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RequestedPolicy {
     /// `Fail` as soon as it is safe.
     #[default]
-    #[serde(rename = "fail")]
     Fail,
     /// `Ignore` for ever.
-    #[serde(rename = "ignore")]
     Ignore,
     /// `Ignore`, and pods are only reported on.
-    #[serde(rename = "audit")]
     Audit,
 }
 
@@ -36,10 +34,8 @@ pub enum RequestedPolicy {
 pub enum FailurePolicy {
     /// Pods are let through unreviewed.
     #[default]
-    #[serde(rename = "Ignore")]
     Ignore,
     /// Pods are refused unreviewed.
-    #[serde(rename = "Fail")]
     Fail,
 }
 
@@ -231,13 +227,11 @@ impl FailurePolicyGate {
     /// Returns the addresses of the API servers that do not reach a replica, as far as
     /// they are known.
     pub fn unreached(&self) -> Vec<SocketAddr> {
-        let suspects = self.servers.iter().filter(|(_, found)| found.is_suspect());
-        suspects
-            .filter_map(|(server, _)| match server {
-                ApiServer::Shared => None,
-                ApiServer::At(address) => Some(*address),
-            })
-            .collect()
+        let suspect = |(server, found): (&ApiServer, &Reachability)| match server {
+            ApiServer::At(address) if found.is_suspect() => Some(*address),
+            _ => None,
+        };
+        self.servers.iter().filter_map(suspect).collect()
     }
 
     fn decide(&mut self) -> Option<FailurePolicy> {
