@@ -270,13 +270,8 @@ impl<'b> PodView<'b> {
     }
 
     fn read_spec(&mut self, reader: &mut JsonReader<'b>) -> Result<()> {
-        for list in [
-            ImageList::InitContainers,
-            ImageList::Containers,
-            ImageList::EphemeralContainers,
-            ImageList::Volumes,
-        ] {
-            self.times[list as usize] += 1;
+        for time in &mut self.times {
+            *time += 1;
         }
         self.pull_secrets = PullSecretList::Absent;
         reader.members(|reader, key| match key {

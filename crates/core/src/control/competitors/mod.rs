@@ -61,7 +61,7 @@ pub fn recognise(configuration: &Value) -> Option<CompetingWebhook> {
         return None;
     }
     let mut backends: Vec<Backend> = pods.iter().map(|entry| backend(entry)).collect();
-    backends.sort();
+    backends.sort_unstable();
     backends.dedup();
     Some(CompetingWebhook { configuration: name.to_owned(), program, backends })
 }

@@ -231,13 +231,11 @@ impl FailurePolicyGate {
     /// Returns the addresses of the API servers that do not reach a replica, as far as
     /// they are known.
     pub fn unreached(&self) -> Vec<SocketAddr> {
-        let suspects = self.servers.iter().filter(|(_, found)| found.is_suspect());
-        suspects
-            .filter_map(|(server, _)| match server {
-                ApiServer::Shared => None,
-                ApiServer::At(address) => Some(*address),
-            })
-            .collect()
+        let suspect = |(server, found): (&ApiServer, &Reachability)| match server {
+            ApiServer::At(address) if found.is_suspect() => Some(*address),
+            _ => None,
+        };
+        self.servers.iter().filter_map(suspect).collect()
     }
 
     fn decide(&mut self) -> Option<FailurePolicy> {

@@ -214,7 +214,7 @@ impl Recreations {
             .map(|place| RecreatedPod { times: place.recreated.len(), ..place.pod.clone() })
             .collect();
         let owner = |pod: &RecreatedPod| (pod.namespace.clone(), pod.owner.uid.clone());
-        found.sort_by_key(|pod| (owner(pod), usize::MAX - pod.times, pod.stem.clone()));
+        found.sort_unstable_by_key(|pod| (owner(pod), usize::MAX - pod.times, pod.stem.clone()));
         found.dedup_by_key(|pod| owner(pod));
         found
     }
