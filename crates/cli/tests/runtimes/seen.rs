@@ -70,7 +70,7 @@ const QUESTIONS: [Question; 10] = [
     },
     question("`certs.d`, and a list `a:b` as `config_path`", Told::List),
     question("`config.toml`, endpoints as URLs", Told::Mirrors),
-    question("`config.toml` as the page prints it", Told::Page),
+    question("`config.toml` as Palette's documentation shows it", Told::Page),
     question("`config.toml`, and `config_path` beside it", Told::MirrorsBesideConfigPath),
 ];
 
@@ -96,7 +96,7 @@ fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome
 
 /// Returns the column of a containerd in the table.
 fn column(containerd: &Containerd) -> Option<usize> {
-    let head = TABLE.lines().find(|line| line.starts_with("| told by |"))?;
+    let head = TABLE.lines().find(|line| line.starts_with("| configured by |"))?;
     let name = format!("containerd {}", containerd.minor());
     head.split('|').position(|cell| cell.trim() == name)
 }
