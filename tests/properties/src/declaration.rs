@@ -106,7 +106,7 @@ fn unmarked(text: &str) -> String {
     text.replace(SECRET, "?").replace(USERINFO, "?")
 }
 
-/// The page's Secret, more or less.
+/// Palette's Secret, more or less.
 fn secret(c: &mut Choices<'_>) -> String {
     let mut text = String::from(c.of(&["---\n", "", "# registry\n"]));
     text.push_str("apiVersion: v1\nkind: Secret\n");
@@ -121,7 +121,7 @@ fn secret(c: &mut Choices<'_>) -> String {
     text
 }
 
-/// The page's values, more or less.
+/// Palette's values, more or less.
 fn values(c: &mut Choices<'_>) -> String {
     let (head, indent) =
         c.of(&[("config:\n  ociImageRegistry:", "    "), ("ociImageRegistry:", "  ")]);
