@@ -53,7 +53,7 @@ pub(crate) struct Args {
 /// Values of `--endpoint`.
 const ENDPOINTS: &[Choice<EndpointForm>] = &[
     ("url", "As every registry answers it: `https://host/v2/path`", EndpointForm::Url),
-    ("page", "As the page prints it: `host/path`", EndpointForm::Page),
+    ("page", "As the page prints it: `host/path`", EndpointForm::Palette),
 ];
 
 /// Returns the parser of `--config-version`.

@@ -41,7 +41,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     let mut main = MainFile::new(observed, version, base, sources, &mut changes)?;
     let options = Options {
         endpoint: if desired.form == ConfigForm::Page {
-            EndpointForm::Page
+            EndpointForm::Palette
         } else {
             EndpointForm::Url
         },
