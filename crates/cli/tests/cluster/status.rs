@@ -144,7 +144,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     let seen = status(&cluster.client, &release()).await.unwrap();
     let silent = &seen.replicas.as_ref().unwrap().pods[1];
     assert!(silent.answer.is_none() && silent.error.is_some(), "{silent:?}");
-    assert!(seen.notes.iter().any(|note| note == "1 of 2 replicas could not be asked"));
+    assert!(seen.notes.iter().any(|note| note == "cannot query 1 of 2 replicas"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
