@@ -53,7 +53,7 @@ pub trait ReplicaSink: Send + Sync + 'static {
 pub type ReplicaTasks = JoinSet<()>;
 
 /// Follows the declaration of `release` and the certificate in the Secret
-/// `certificate`, and tells `in_force` of every change. A Secret that is
+/// `certificate`, and passes every change to `in_force`. A Secret that is
 /// deleted or cannot be used changes nothing.
 pub fn follow(
     client: &Client,

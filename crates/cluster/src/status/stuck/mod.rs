@@ -30,7 +30,7 @@ const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const HINTS: [(&[&str], &str); 6] = [
     (
         &["unauthorized", "denied", "forbidden", "no basic auth", "authentication required"],
-        "the registry refuses the credential of the node, or there is none",
+        "the registry refuses the node's credential, or the node has none",
     ),
     (&["x509", "certificate"], "the node does not trust the certificate of the registry"),
     (&["no such host"], "the node cannot resolve the name of the registry"),
