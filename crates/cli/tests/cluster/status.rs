@@ -167,7 +167,7 @@ async fn nodes_that_were_told_are_counted() {
         cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
         let seen = status(&cluster.client, &release()).await.unwrap();
         assert_eq!(seen.nodes.unwrap().configured, told);
-        let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 are known"));
+        let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 nodes are marked"));
         assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
     }
 }
