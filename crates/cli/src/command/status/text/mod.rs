@@ -1,4 +1,4 @@
-//! A status as people read it.
+//! The text output of `status`.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ use image_swap_core::{
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
 
-/// Columns that names of rows take.
+/// The width of the names of rows, in columns.
 const NAMES: usize = 14;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The whole page.
+/// Returns `status` as text.
 pub(super) fn text(status: &ReleaseStatus) -> String {
     let mut page = Page::default();
     let release = format!("{}/{}", status.release.namespace, status.release.name);
@@ -49,7 +49,7 @@ pub(super) fn text(status: &ReleaseStatus) -> String {
         page.list(&styled(ODD, "note"), note);
     }
     for unreadable in &status.unreadable {
-        page.list(&styled(DIM, "unread"), unreadable);
+        page.list(&styled(DIM, "unreadable"), unreadable);
     }
     page.text
 }
@@ -57,7 +57,7 @@ pub(super) fn text(status: &ReleaseStatus) -> String {
 #[derive(Default)]
 struct Page {
     text: String,
-    /// Whether the rows are over and the findings have begun.
+    /// True once the rows are complete and the list of problems has begun.
     listing: bool,
 }
 
@@ -94,11 +94,11 @@ impl Page {
         );
         let held = &report.policy;
         let probe = match held.probe {
-            ProbeStatus::Reached => styled(GOOD, "the API server reaches us"),
-            ProbeStatus::Unreached => styled(BAD, "the API server does not reach us"),
-            ProbeStatus::NoEndpoints => styled(BAD, "no replica is there to be reached"),
+            ProbeStatus::Reached => styled(GOOD, "the API server can call the webhook"),
+            ProbeStatus::Unreached => styled(BAD, "the API server cannot call the webhook"),
+            ProbeStatus::NoEndpoints => styled(BAD, "no replica is ready"),
             ProbeStatus::Unknown => {
-                styled(ODD, "it is not yet known whether the API server reaches us")
+                styled(ODD, "not yet known if the API server can call the webhook")
             }
         };
         let registered = if status.registered.unwrap_or(held.registered) {
@@ -111,7 +111,7 @@ impl Page {
         if report.repairs > 0 {
             self.more(&format!("repaired {}", times(report.repairs)));
         }
-        let lifetimes = [("certificate", report.certificate), ("authority", report.authority)];
+        let lifetimes = [("certificate", report.certificate), ("CA", report.authority)];
         let ends: Vec<String> = lifetimes
             .into_iter()
             .filter_map(|(what, lifetime)| {
@@ -141,7 +141,8 @@ impl Page {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
-            self.more(&styled(DIM, &format!("told: {}={}", labels::TRUSTS, report.trust)));
+            let mark = format!("annotate configured nodes: {}={}", labels::TRUSTS, report.trust);
+            self.more(&styled(DIM, &mark));
         }
     }
 
@@ -152,12 +153,12 @@ impl Page {
         let width = pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
         let hash = status.report.as_ref().map(|report| report.declaration.hash.as_str());
         for pod in pods {
-            let (style, says) = says(pod, hash, status.read);
-            self.more(&format!("{:<width$}  {}", pod.name, styled(style, &says)));
+            let (style, state) = state(pod, hash, status.read);
+            self.more(&format!("{:<width$}  {}", pod.name, styled(style, &state)));
         }
     }
 
-    /// Swapped pods that wait for an image.
+    /// Writes the swapped pods whose image cannot be pulled.
     fn unpulled(&mut self, unpulled: &StuckPods) {
         let count = styled(BAD, &counted(unpulled.count, "swapped pod"));
         self.row("not pulled", &count);
@@ -189,17 +190,17 @@ impl Page {
 fn leader(leader: Option<&Leader>, now: u64) -> String {
     match leader {
         Some(leader) if !leader.holder.is_empty() => {
-            let heard = styled(DIM, &format!("(heard of {})", ago(leader.renewed, now)));
-            format!("{} leads {heard}", leader.holder)
+            let renewed = styled(DIM, &format!("(last renewed {})", ago(leader.renewed, now)));
+            format!("{} leads {renewed}", leader.holder)
         }
         _ => styled(BAD, "no leader"),
     }
 }
 
-/// What a replica says of itself.
-fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
+/// Returns the state of a replica, and its style.
+fn state(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
     let Some(answer) = &replica.answer else {
-        let why = replica.error.as_deref().unwrap_or("it could not be asked");
+        let why = replica.error.as_deref().unwrap_or("cannot be queried");
         return (ODD, why.to_owned());
     };
     let rules = match answer.rules {
@@ -210,7 +211,7 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
         .certificate_expires
         .map_or_else(|| "no certificate".to_owned(), |at| format!("certificate {}", ends(at, now)));
     let (style, which) = match hash {
-        Some(hash) if answer.hash == hash => (GOOD, "in step"),
+        Some(hash) if answer.hash == hash => (GOOD, "up to date"),
         Some(_) => (BAD, "behind"),
         None => (Style::new(), "serves"),
     };
@@ -230,11 +231,11 @@ fn ends(at: u64, now: u64) -> String {
     if at <= now {
         styled(BAD, &format!("expired {} ago", span(now - at)))
     } else {
-        format!("ends in {}", span(at - now))
+        format!("expires in {}", span(at - now))
     }
 }
 
-/// In the largest unit that is there once.
+/// Returns a duration in the largest unit that fits into it.
 fn span(seconds: u64) -> String {
     let (number, unit) = match seconds {
         DAY.. => (seconds / DAY, "day"),
