@@ -100,8 +100,8 @@ struct Versioned {
 pub enum LedgerError {
     /// The file is not a ledger.
     #[error(
-        "{path}: expected what image-swap wrote there, found something else: {found}; \
-             move it away to start over, which forgets what the host was like before"
+        "cannot read {path}: it is not a ledger of image-swap ({found}); move it away to start \
+         over: image-swap can then no longer restore the original files"
     )]
     Unreadable {
         /// The path of the ledger.
@@ -111,7 +111,7 @@ pub enum LedgerError {
     },
     /// A later image-swap wrote the ledger.
     #[error(
-        "{path}: expected version {VERSION} or earlier, found {found}; use the image-swap that wrote it, or a later one"
+        "{path}: expected version {VERSION} or earlier, found {found}; use the version of image-swap that wrote it, or a later one"
     )]
     Later {
         /// The path of the ledger.
@@ -198,12 +198,6 @@ impl WrittenFile {
     /// Returns a file that contains `ours` instead of `before`.
     pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
         Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
-    }
-
-    /// Returns the file with `bytes` as its content.
-    pub(crate) fn holding(mut self, bytes: &[u8]) -> Self {
-        self.ours = vec![bytes.into()];
-        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calls.
 
-use std::{path::Path, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 use super::{
     channel::Channel,
@@ -10,7 +10,11 @@ use super::{
         Nothing, PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
     },
 };
-use tokio::runtime;
+use prost::Message;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
 /// For what a runtime answers from memory.
 const SOON: Duration = Duration::from_secs(10);
@@ -20,7 +24,7 @@ const SOON: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct CriClient {
     channel: Channel,
-    runtime: runtime::Runtime,
+    runtime: Runtime,
 }
 
 /// What a runtime says it is.
@@ -49,14 +53,19 @@ impl CriClient {
     /// # Errors
     /// Nobody listens at `socket`, or does not speak HTTP/2.
     pub fn connect(socket: &Path) -> Result<Self, Error> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let open = async {
-            tokio::time::timeout(SOON, Channel::open(socket))
-                .await
-                .map_err(|_| Error::Late { method: "connect", after: SOON })?
-        };
-        let channel = runtime.block_on(open)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let channel = wait(&runtime, "connect", SOON, Channel::open(socket))?;
         Ok(Self { channel, runtime })
+    }
+
+    /// Calls `method`, as in `/runtime.v1.RuntimeService/Version`.
+    fn call<A: Message + Default>(
+        &mut self,
+        method: &'static str,
+        question: &impl Message,
+        deadline: Duration,
+    ) -> Result<A, Error> {
+        wait(&self.runtime, method, deadline, self.channel.call(method, question))
     }
 
     /// The process that listens, if it can be seen from here.
@@ -70,8 +79,7 @@ impl CriClient {
     /// See [`Error::is_dead_plugin`].
     pub fn version(&mut self) -> Result<RuntimeVersion, Error> {
         let method = "/runtime.v1.RuntimeService/Version";
-        let answer: VersionResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: VersionResponse = self.call(method, &Nothing {}, SOON)?;
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
     }
 
@@ -83,8 +91,7 @@ impl CriClient {
     pub fn configuration(&mut self) -> Result<Option<String>, Error> {
         let method = "/runtime.v1.RuntimeService/Status";
         let request = StatusRequest { verbose: true };
-        let mut answer: StatusResponse =
-            self.runtime.block_on(self.channel.call(method, &request, SOON))?;
+        let mut answer: StatusResponse = self.call(method, &request, SOON)?;
         Ok(answer.info.remove("config"))
     }
 
@@ -94,8 +101,7 @@ impl CriClient {
     /// The runtime does not answer.
     pub fn running(&mut self) -> Result<Vec<String>, Error> {
         let method = "/runtime.v1.RuntimeService/ListContainers";
-        let answer: ListContainersResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: ListContainersResponse = self.call(method, &Nothing {}, SOON)?;
         let running = answer.containers.into_iter().filter(|container| container.state == RUNNING);
         let mut images: Vec<String> =
             running.filter_map(|container| Some(container.image?.image)).collect();
@@ -110,8 +116,7 @@ impl CriClient {
     /// See [`Error::is_dead_plugin`].
     pub fn images(&mut self) -> Result<Vec<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ListImages";
-        let answer: ListImagesResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: ListImagesResponse = self.call(method, &Nothing {}, SOON)?;
         Ok(answer.images.into_iter().map(LocalImage::from).collect())
     }
 
@@ -122,8 +127,7 @@ impl CriClient {
     /// In the runtime's words, why it could not.
     pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<LocalImage, Error> {
         let method = "/runtime.v1.ImageService/PullImage";
-        let answer: PullImageResponse =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), deadline))?;
+        let answer: PullImageResponse = self.call(method, &ImageRequest::of(image), deadline)?;
         let pulled = self.image(&answer.image_ref)?;
         let unlisted = LocalImage { id: answer.image_ref, tags: Vec::new(), digests: Vec::new() };
         Ok(pulled.unwrap_or(unlisted))
@@ -135,8 +139,7 @@ impl CriClient {
     /// The runtime does not answer.
     pub fn image(&mut self, image: &str) -> Result<Option<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ImageStatus";
-        let answer: ImageStatusResponse =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        let answer: ImageStatusResponse = self.call(method, &ImageRequest::of(image), SOON)?;
         Ok(answer.image.map(LocalImage::from))
     }
 
@@ -146,10 +149,20 @@ impl CriClient {
     /// The runtime does not answer.
     pub fn remove(&mut self, image: &str) -> Result<(), Error> {
         let method = "/runtime.v1.ImageService/RemoveImage";
-        let _: Nothing =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        let _: Nothing = self.call(method, &ImageRequest::of(image), SOON)?;
         Ok(())
     }
+}
+
+/// Waits for the answer of `method` until `deadline`.
+fn wait<T>(
+    runtime: &Runtime,
+    method: &'static str,
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = runtime.block_on(async { timeout(deadline, answer).await });
+    answer.map_err(|_| Error::Late { method, after: deadline })?
 }
 
 impl From<messages::ImageMessage> for LocalImage {

@@ -63,7 +63,7 @@ impl Root {
                     links += 1;
                     if links > LINKS {
                         return Err(io::Error::other(format!(
-                            "{}: links lead in a circle",
+                            "{}: the symbolic links form a loop",
                             path.as_ref().display()
                         )));
                     }

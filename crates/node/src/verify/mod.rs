@@ -83,23 +83,16 @@ impl Verifier<'_> {
     ) -> std::io::Result<PullVerdict> {
         let host = candidate.host.clone();
         let Some(reference) = &candidate.reference else {
-            let why = format!("no image of {host} is known on this host; give one by --image");
+            let why = format!("no image of {host} is known on this host; name one with --image");
             let (reference, digest) = (None, None);
             return Ok(PullVerdict { host, reference, digest, source: PullOrigin::Skipped, why });
         };
         let pulled = client.pull(reference, PULL);
-        let (digest, (source, why)) = match pulled {
-            Err(error) => (None, (PullOrigin::Failed, error.to_string())),
-            Ok(image) => {
-                let digest = digest(reference, &image);
-                let found = match &digest {
-                    Some(digest) => self.find(reference, candidate, digest)?,
-                    None => {
-                        (PullOrigin::Unknown, "the runtime does not tell its digest".to_owned())
-                    }
-                };
-                (digest, found)
-            }
+        let digest = pulled.as_ref().ok().and_then(|image| digest(reference, image));
+        let (source, why) = match (pulled, &digest) {
+            (Err(error), _) => (PullOrigin::Failed, error.to_string()),
+            (_, Some(digest)) => self.find(reference, candidate, digest)?,
+            _ => (PullOrigin::Unknown, "the runtime does not report its digest".to_owned()),
         };
         Ok(PullVerdict { host, reference: Some(reference.clone()), digest, source, why })
     }
@@ -111,7 +104,7 @@ impl Verifier<'_> {
         digest: &str,
     ) -> std::io::Result<(PullOrigin, String)> {
         let Ok(parsed) = Reference::parse(reference) else {
-            return Ok((PullOrigin::Unknown, "it is no reference".to_owned()));
+            return Ok((PullOrigin::Unknown, "the reference is invalid".to_owned()));
         };
         let mut seen = Vec::new();
         let mut certain = true;
@@ -122,7 +115,8 @@ impl Verifier<'_> {
             let mirror = client(self.declaration, contact, self.header_over_http);
             match block_on(mirror.manifest(&repository, parsed.identifier()))? {
                 Ok(Lookup::Found(found)) if found == digest => {
-                    let before = if seen.is_empty() { "is asked first" } else { "is asked next" };
+                    let before =
+                        if seen.is_empty() { "is requested first" } else { "is requested next" };
                     let why = format!("{host} {before}, and has {repository} with this digest");
                     return Ok((PullOrigin::Mirror, why));
                 }
@@ -138,18 +132,18 @@ impl Verifier<'_> {
                 }
             }
         }
-        let seen = seen.join("; ");
-        Ok(match (certain, self.fallback) {
-            (true, Fallback::Upstream) => (PullOrigin::NotMirror, seen),
-            (true, Fallback::Never) => (
-                PullOrigin::NotMirror,
-                format!("{seen}; it was there before, or the runtime was told otherwise"),
+        seen.extend(match (certain, self.fallback) {
+            (_, Fallback::Upstream) => None,
+            (true, _) => Some(
+                "the image was on the host before, or the runtime has another configuration"
+                    .to_owned(),
             ),
-            (false, Fallback::Never) => {
-                (PullOrigin::Unknown, format!("{seen}; the host may ask no one else"))
+            (false, _) => {
+                Some("fallback is never: the runtime requests no other registry".to_owned())
             }
-            (false, Fallback::Upstream) => (PullOrigin::Unknown, seen),
-        })
+        });
+        let origin = if certain { PullOrigin::NotMirror } else { PullOrigin::Unknown };
+        Ok((origin, seen.join("; ")))
     }
 }
 
