@@ -1,4 +1,4 @@
-//! The calls.
+//! The calls of CRI.
 
 use std::{future::Future, path::Path, time::Duration};
 
@@ -16,23 +16,22 @@ use tokio::{
     time::timeout,
 };
 
-/// For what a runtime answers from memory.
+/// The deadline of calls that a runtime answers from memory.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A client of one runtime. Calls block: whoever edits a host does one thing
-/// after the other.
+/// A client of one runtime, whose calls block.
 #[derive(Debug)]
 pub struct CriClient {
     channel: Channel,
     runtime: Runtime,
 }
 
-/// What a runtime says it is.
+/// The name and version that a runtime reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeVersion {
     /// `containerd`, `cri-o`.
     pub name: String,
-    /// As it writes it: `v1.7.24`, `1.6.20~ds1`.
+    /// The version in the words of the runtime: `v1.7.24`, `1.6.20~ds1`.
     pub version: String,
 }
 
@@ -48,10 +47,10 @@ pub struct LocalImage {
 }
 
 impl CriClient {
-    /// Connects.
+    /// Connects to the runtime at `socket`.
     ///
     /// # Errors
-    /// Nobody listens at `socket`, or does not speak HTTP/2.
+    /// If no process listens there, or does not speak HTTP/2.
     pub fn connect(socket: &Path) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let channel = wait(&runtime, "connect", SOON, Channel::open(socket))?;
@@ -68,12 +67,12 @@ impl CriClient {
         wait(&self.runtime, method, deadline, self.channel.call(method, question))
     }
 
-    /// The process that listens, if it can be seen from here.
+    /// Returns the process that listens; `None` if it cannot be seen.
     pub const fn peer(&self) -> Option<u32> {
         self.channel.peer
     }
 
-    /// What the runtime is. It answers only if its CRI is alive.
+    /// Returns the version of the runtime, which answers only if its CRI is alive.
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
@@ -83,8 +82,8 @@ impl CriClient {
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
     }
 
-    /// The configuration in force, as JSON, where the runtime tells it
-    /// (containerd does). It may hold credentials.
+    /// Returns the configuration in force as JSON; `None` if the runtime does not report it
+    /// (containerd does). It may contain credentials.
     ///
     /// # Errors
     /// The runtime does not answer.
@@ -95,7 +94,7 @@ impl CriClient {
         Ok(answer.info.remove("config"))
     }
 
-    /// The images of running containers, as their pods name them, each once.
+    /// Returns the images of running containers, as their pods name them, each once.
     ///
     /// # Errors
     /// The runtime does not answer.
@@ -110,7 +109,7 @@ impl CriClient {
         Ok(images)
     }
 
-    /// The images that are there.
+    /// Returns the images of the runtime.
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
@@ -120,11 +119,11 @@ impl CriClient {
         Ok(answer.images.into_iter().map(LocalImage::from).collect())
     }
 
-    /// Pulls `image` without credentials of its own, within `deadline`. The
-    /// manifest is asked for anew even if the image is there.
+    /// Pulls `image` without credentials of its own, within `deadline`. The runtime requests the
+    /// manifest even if it has the image.
     ///
     /// # Errors
-    /// In the runtime's words, why it could not.
+    /// If the runtime cannot pull it: its message.
     pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<LocalImage, Error> {
         let method = "/runtime.v1.ImageService/PullImage";
         let answer: PullImageResponse = self.call(method, &ImageRequest::of(image), deadline)?;
@@ -133,7 +132,7 @@ impl CriClient {
         Ok(pulled.unwrap_or(unlisted))
     }
 
-    /// What the runtime has under this name.
+    /// Returns the image of this name; `None` if the runtime has none.
     ///
     /// # Errors
     /// The runtime does not answer.
@@ -143,7 +142,7 @@ impl CriClient {
         Ok(answer.image.map(LocalImage::from))
     }
 
-    /// Removes an image. One that is not there is removed.
+    /// Removes an image, if it is there.
     ///
     /// # Errors
     /// The runtime does not answer.

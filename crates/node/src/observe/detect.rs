@@ -22,11 +22,11 @@ pub enum ObserveError {
     NoRuntime(String),
 }
 
-/// What tells of a runtime, the surest sign first: a socket is there while it
-/// runs, a directory of its configuration when it is installed.
+/// Signs of a runtime, the surest first: a socket exists while it runs, a directory of its
+/// configuration when it is installed.
 ///
-/// k3s and RKE2 bring a containerd of their own, and Docker uses one that is
-/// there: so they stand in this order.
+/// The order matters: k3s and RKE2 bring a containerd of their own, and Docker uses one that is
+/// installed.
 const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
     (Containerd, &["/run/k0s/containerd.sock", "/etc/k0s", "/var/snap/microk8s/current/args"]),
     (K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),

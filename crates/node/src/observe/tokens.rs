@@ -26,13 +26,9 @@ pub(super) fn bearer_only(
     asks: AskRegistry,
 ) -> (bool, Option<String>) {
     let declared = desired.declaration.registry.as_ref();
-    let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
-        return (false, None);
-    };
     // On other runtimes it makes no difference.
-    if !observed.drops_headers() {
-        return (false, None);
-    }
+    let declared = declared.filter(|it| observed.drops_headers() && !it.username.is_empty());
+    let Some(registry) = declared else { return (false, None) };
     let told = was_told(observed, registry);
     if asks == AskRegistry::Nobody {
         return (told, None);

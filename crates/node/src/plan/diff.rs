@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl HostPlan {
-    /// What changes on `observed`, the host before the plan, as a unified diff.
-    /// No credential is in it, in whatever spelling; the ledger is left out.
+    /// Returns the changes of `observed`, the host before the plan, as a unified diff. It
+    /// contains no credential in any spelling, and not the ledger.
     pub fn diff(&self, observed: &ObservedHost) -> String {
         let mut text = String::new();
         for step in self.steps.iter().filter(|step| step.path() != Some(&Ledger::path())) {

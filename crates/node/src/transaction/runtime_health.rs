@@ -86,8 +86,8 @@ fn ping(socket: &Path) -> std::io::Result<()> {
     Err(std::io::Error::other(format!("expected status 200 of /_ping, found {line:?}")))
 }
 
-/// The reference to pull after the restart: of `wanted`, or those that the host
-/// runs, the first that can be pulled now. In words what is known of it.
+/// Returns the reference to pull after the restart, and a note about it: of `wanted`, or the
+/// images that the host runs, the first that can be pulled now.
 pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<String>, String) {
     /// The number of references that are tried.
     const TRIES: usize = 3;

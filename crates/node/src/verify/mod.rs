@@ -1,10 +1,8 @@
-//! Whether the runtime pulls from the mirrors, as far as that can be known.
+//! Determines the source of the images that a runtime pulls, as far as it can be known.
 //!
-//! A runtime does not tell where an image came from. So it is made to pull a
-//! reference, and the mirrors are then asked for the same: a mirror that is asked
-//! first, and has the very manifest that the runtime now has, is where it came
-//! from. What the runtime was told, and whether it reads that, is asked of the
-//! plan before.
+//! A runtime does not report the source of an image. So it pulls a reference, and the mirrors are
+//! then requested for the same: the first mirror that has the manifest of the pulled image is its
+//! source. A plan shows beforehand if the runtime reads its configuration.
 
 pub(crate) mod check;
 mod choose;
@@ -26,21 +24,21 @@ use crate::{
 
 pub use self::choose::{Candidate, candidates};
 
-/// How long a pull may take: large images come over slow lines.
+/// The time for a pull: large images may come over slow lines.
 const PULL: Duration = Duration::from_mins(10);
 
-/// What became of one registry.
+/// The result for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullVerdict {
     /// The registry whose references are mirrored.
     pub host: String,
-    /// The reference that was pulled, or was to be.
+    /// The reference that was pulled; `None` if none is known.
     pub reference: Option<String>,
-    /// The digest that it has on the host now.
+    /// The digest of the pulled image; `None` if it is unknown.
     pub digest: Option<String>,
     /// Origin of the pulled image.
     pub source: PullOrigin,
-    /// How that is known, or why not.
+    /// The reason for the origin.
     pub why: String,
 }
 
@@ -59,20 +57,20 @@ pub enum PullOrigin {
     Skipped,
 }
 
-/// Who is asked.
+/// The settings of a verification.
 pub struct Verifier<'a> {
-    /// What was declared.
+    /// The declaration.
     pub declaration: &'a Declaration,
-    /// Whether the registry itself may be asked.
+    /// The requests to the public registry after the mirrors.
     pub fallback: Fallback,
-    /// Whether credentials may travel over plain HTTP.
+    /// True if credentials may travel over plain HTTP.
     pub header_over_http: bool,
     /// Settings of host files for target hosts.
     pub contacts: &'a [Contact],
 }
 
 impl Verifier<'_> {
-    /// Pulls `candidate` through the runtime, and finds where it came from.
+    /// Pulls `candidate` through the runtime, and determines its source.
     ///
     /// # Errors
     /// The machine refuses to wait for sockets.
@@ -147,7 +145,7 @@ impl Verifier<'_> {
     }
 }
 
-/// The digest that `image` has under the name of `reference`.
+/// Returns the digest of `image` under the name of `reference`.
 fn digest(reference: &str, image: &cri::LocalImage) -> Option<String> {
     let reference = Reference::parse(reference).ok()?;
     if let Some(digest) = reference.digest() {

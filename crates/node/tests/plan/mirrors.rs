@@ -4,7 +4,7 @@ use image_swap_node::{ConfigForm, DesiredConfig, PlanOutcome};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
-/// What the page's table becomes: its lines, leading blanks aside.
+/// The expected table in Palette's format: its lines, leading blanks aside.
 const PAGE: &str = include_str!("../../../../examples/containerd-config.toml");
 
 fn page_rules() -> String {
