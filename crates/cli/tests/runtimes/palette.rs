@@ -35,7 +35,8 @@ fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() ->
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
         let declared = Declared::palette(&host, &options);
-        let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "page"]));
+        let ran =
+            node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "palette"]));
         let path = host.root().join("etc/containerd/config.toml");
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
         let shown = fs::read_to_string(&path)?;
