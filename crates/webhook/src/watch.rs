@@ -72,7 +72,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(file)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "expected a regular file, found something else",
+            "not a regular file",
         ));
     }
     fs::read(file)

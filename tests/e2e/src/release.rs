@@ -6,9 +6,9 @@ use image_swap_testbed::{Credentials, HelmError, HelmRevision, HelmWait, Live};
 use crate::helm_cluster::HelmCluster;
 
 /// The complete values file of the page.
-pub const PAGE_VALUES: &str = include_str!("../../../examples/values.yaml");
+pub const PAGE_VALUES: &str = include_str!("../../testkit/palette/values.yaml");
 /// The complete Secret of the page.
-pub const PAGE_SECRET: &str = include_str!("../../../examples/registry-secret.yaml");
+pub const PAGE_SECRET: &str = include_str!("../../testkit/palette/registry-secret.yaml");
 
 /// A release and its values.
 #[derive(Clone, Copy, Debug)]

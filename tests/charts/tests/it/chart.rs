@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::yaml;
 
 /// The page's complete values.
-pub(crate) const PAGE: &str = include_str!("../../../../examples/values.yaml");
+pub(crate) const PAGE: &str = include_str!("../../../testkit/palette/values.yaml");
 
 /// The page's complete block, at top level.
 pub(crate) fn top_level_block() -> String {

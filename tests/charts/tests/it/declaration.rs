@@ -47,7 +47,7 @@ fn the_rendered_secret_says_what_the_values_say() {
 fn the_rendered_secret_is_the_page_s_own() {
     let chart = chart();
     let rendered = chart.with(PAGE);
-    let page = include_str!("../../../../examples/registry-secret.yaml");
+    let page = include_str!("../../../testkit/palette/registry-secret.yaml");
     let page = Declaration::read(DeclarationSource::RegistryInfo, page, 0).unwrap();
     let ours = read(&rendered);
     assert_eq!(ours.registry, page.registry);

@@ -1,4 +1,4 @@
-//! A status as people read it.
+//! The text of a status.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ use image_swap_core::{
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
 
-/// Columns that names of rows take.
+/// Width of the names of rows.
 const NAMES: usize = 14;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The whole page.
+/// Returns `status` as text for people.
 pub(super) fn text(status: &ReleaseStatus) -> String {
     let mut page = Page::default();
     let release = format!("{}/{}", status.release.namespace, status.release.name);
@@ -49,7 +49,7 @@ pub(super) fn text(status: &ReleaseStatus) -> String {
         page.list(&styled(ODD, "note"), note);
     }
     for unreadable in &status.unreadable {
-        page.list(&styled(DIM, "unread"), unreadable);
+        page.list(&styled(DIM, "unreadable"), unreadable);
     }
     page.text
 }
@@ -57,7 +57,7 @@ pub(super) fn text(status: &ReleaseStatus) -> String {
 #[derive(Default)]
 struct Page {
     text: String,
-    /// Whether the rows are over and the findings have begun.
+    /// True if the rows have ended and the findings have begun.
     listing: bool,
 }
 
@@ -94,11 +94,11 @@ impl Page {
         );
         let held = &report.policy;
         let probe = match held.probe {
-            ProbeStatus::Reached => styled(GOOD, "the API server reaches us"),
-            ProbeStatus::Unreached => styled(BAD, "the API server does not reach us"),
-            ProbeStatus::NoEndpoints => styled(BAD, "no replica is there to be reached"),
+            ProbeStatus::Reached => styled(GOOD, "the API server can call the webhook"),
+            ProbeStatus::Unreached => styled(BAD, "the API server cannot call the webhook"),
+            ProbeStatus::NoEndpoints => styled(BAD, "no replica is ready for calls"),
             ProbeStatus::Unknown => {
-                styled(ODD, "it is not yet known whether the API server reaches us")
+                styled(ODD, "not yet known if the API server can call the webhook")
             }
         };
         let registered = if status.registered.unwrap_or(held.registered) {
@@ -130,7 +130,7 @@ impl Page {
                 &format!("{} {outcome}: {} {checked}", health.domain, health.detail),
             );
             if let Some(expires) = health.expires {
-                self.more(&format!("its certificate {}", self::ends(expires, now)));
+                self.more(&format!("certificate {}", self::ends(expires, now)));
             }
         }
         let secrets = &report.pull_secrets;
@@ -141,7 +141,10 @@ impl Page {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
-            self.more(&styled(DIM, &format!("told: {}={}", labels::TRUSTS, report.trust)));
+            self.more(&styled(DIM, &format!(
+                "annotation of configured nodes: {}={}",
+                labels::TRUSTS, report.trust
+            )));
         }
     }
 
@@ -189,17 +192,17 @@ impl Page {
 fn leader(leader: Option<&Leader>, now: u64) -> String {
     match leader {
         Some(leader) if !leader.holder.is_empty() => {
-            let heard = styled(DIM, &format!("(heard of {})", ago(leader.renewed, now)));
-            format!("{} leads {heard}", leader.holder)
+            let renewed = styled(DIM, &format!("(last renewed {})", ago(leader.renewed, now)));
+            format!("{} leads {renewed}", leader.holder)
         }
         _ => styled(BAD, "no leader"),
     }
 }
 
-/// What a replica says of itself.
+/// Returns the state of `replica` in words.
 fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
     let Some(answer) = &replica.answer else {
-        let why = replica.error.as_deref().unwrap_or("it could not be asked");
+        let why = replica.error.as_deref().unwrap_or("cannot be queried");
         return (ODD, why.to_owned());
     };
     let rules = match answer.rules {
@@ -210,9 +213,9 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
         .certificate_expires
         .map_or_else(|| "no certificate".to_owned(), |at| format!("certificate {}", ends(at, now)));
     let (style, which) = match hash {
-        Some(hash) if answer.hash == hash => (GOOD, "in step"),
-        Some(_) => (BAD, "behind"),
-        None => (Style::new(), "serves"),
+        Some(hash) if answer.hash == hash => (GOOD, "up to date"),
+        Some(_) => (BAD, "outdated"),
+        None => (Style::new(), "serving"),
     };
     let mode = answer.mode.map_or_else(String::new, |mode| mode.to_string());
     (style, format!("{which}, {mode}, {rules}, {certificate}"))
@@ -230,11 +233,11 @@ fn ends(at: u64, now: u64) -> String {
     if at <= now {
         styled(BAD, &format!("expired {} ago", span(now - at)))
     } else {
-        format!("ends in {}", span(at - now))
+        format!("expires in {}", span(at - now))
     }
 }
 
-/// In the largest unit that is there once.
+/// Returns a duration in its largest unit.
 fn span(seconds: u64) -> String {
     let (number, unit) = match seconds {
         DAY.. => (seconds / DAY, "day"),
