@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn each_command_is_in_one_group() {
-        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let listed: Vec<&str> =
+            GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let mut expected = listed.clone();
         let program = Cli::command();
         let shown = program.get_subcommands().filter(|it| !it.is_hide_set());

@@ -287,7 +287,9 @@ fn recognised(text: &str) -> Option<TextKind> {
         Some(kind) if of_key(&["apiVersion"]).is_some() => {
             Some(Object(kind.chars().filter(char::is_ascii_alphanumeric).collect()))
         }
-        _ if tree.entries(root).is_empty() && first_is_rule() => Some(Found(DeclarationSource::Map)),
+        _ if tree.entries(root).is_empty() && first_is_rule() => {
+            Some(Found(DeclarationSource::Map))
+        }
         _ => None,
     }
 }

@@ -143,8 +143,8 @@ fn caret(line: &str, place: Position, style: Style) -> String {
     const AFTER: usize = 60;
     let characters: Vec<char> = line.chars().collect();
     let at = (place.column - 1).min(characters.len());
-    // Before anything is cut off: it may be what tells a password from a host. The caret
-    // stands below what is shown, which may be shorter than what was written.
+    // Redacted before it is shortened: the text that is cut off may mark a password. The caret
+    // is below the redacted text, which may be shorter than the original.
     let shown = |part: &[char]| without_userinfo(&part.iter().collect::<String>()).into_owned();
     let (before, after) = (shown(&characters[..at]), shown(&characters[at..]));
     let cut = before.chars().count().saturating_sub(BEFORE);

@@ -216,8 +216,8 @@ impl RegistryClient {
             let request = self.request(method, path, authorization)?;
             let (head, body) = connection.send(request).await?.into_parts();
             let body = Limited::new(body, LARGEST).collect().await;
-            let body = body
-                .map_err(|error| self.cannot(format!("cannot read its response: {error}")))?;
+            let body =
+                body.map_err(|error| self.cannot(format!("cannot read its response: {error}")))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         let source = io::ErrorKind::TimedOut.into();

@@ -57,9 +57,9 @@ async fn attempt(
         RegistryTrust::Tls(_) if registry.insecure => {
             Some("reachable; INSECURE skips the certificate check, so nothing else is checked")
         }
-        RegistryTrust::Tls(tls) if tls.is_empty() => {
-            Some("reachable; this pod has no CA certificates and CA_CERT is empty, so nothing else is checked")
-        }
+        RegistryTrust::Tls(tls) if tls.is_empty() => Some(
+            "reachable; this pod has no CA certificates and CA_CERT is empty, so nothing else is checked",
+        ),
         RegistryTrust::Tls(_) | RegistryTrust::Plain => None,
     };
     let client = RegistryClient {
@@ -101,19 +101,25 @@ async fn attempt(
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                         (Unauthorized, "its token service rejects USERNAME and PASSWORD")
                     }
-                    other => return Ok((Unexpected, format!("its token service responds with {other}"))),
+                    other => {
+                        return Ok((Unexpected, format!("its token service responds with {other}")));
+                    }
                 }
             }
-            None => {
-                (Healthy, "reachable; its token service is on another host, so the credential was not tried")
-            }
+            None => (
+                Healthy,
+                "reachable; its token service is on another host, so the credential was not tried",
+            ),
         },
         (StatusCode::UNAUTHORIZED, None) if is_anonymous => {
             (Unauthorized, "it rejects anonymous pulls (401), and USERNAME is empty")
         }
         (StatusCode::UNAUTHORIZED, None) => (Unauthorized, "it rejects USERNAME and PASSWORD"),
         (other, _) => {
-            return Ok((Unexpected, format!("it responds to /v2/ with {other}, as no registry does")));
+            return Ok((
+                Unexpected,
+                format!("it responds to /v2/ with {other}, as no registry does"),
+            ));
         }
     };
     Ok((outcome, detail.to_owned()))

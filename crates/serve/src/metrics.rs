@@ -46,8 +46,7 @@ impl ServerMetrics {
         let help = "Requests that are not answered yet";
         registry.register("requests_in_flight", help, requests_in_flight.clone());
         let handshake_failures = Counter::default();
-        let help =
-            "TLS handshakes that failed, for example because a client does not trust the certificate";
+        let help = "TLS handshakes that failed, for example because a client does not trust the certificate";
         registry.register("handshake_failures", help, handshake_failures.clone());
         let clients = Arc::<OnceLock<_>>::default();
         registry.register_collector(Box::new(ClientCollector(Arc::clone(&clients))));

@@ -81,7 +81,8 @@ impl<H: Handler> Server<H> {
             tokio::spawn(admin_port.serve_beside(admin, limits.clone(), admin_view));
             let connections = OpenConnections::new(MEMORY, &limits);
             metrics.watch_clients(&connections);
-            let server = ConnectionServer::new(Box::new(handler), Some((tls, metrics)), limits, view);
+            let server =
+                ConnectionServer::new(Box::new(handler), Some((tls, metrics)), limits, view);
             let listening = tokio::spawn(listen(socket, server, Arc::clone(&connections)));
             RunningServer { phase, admin_phase, connections, listening }
         });

@@ -110,7 +110,8 @@ impl Collector for ReloadCollector {
         }
         let help = "Reloads of the declaration; after a failure the last good one stays in force";
         self.declaration_reloads.encode(encoder, "declaration_reloads", help)?;
-        let help = "Reloads of the serving certificate; after a failure the last good one stays in force";
+        let help =
+            "Reloads of the serving certificate; after a failure the last good one stays in force";
         self.certificate_reloads.encode(encoder, "certificate_reloads", help)
     }
 }

@@ -39,11 +39,7 @@ const LOG: &str = "Log";
 
 /// Values of `--policy`.
 const POLICIES: &[Choice<RequestedPolicy>] = &[
-    (
-        "fail",
-        "The API server refuses them, once it has reached the webhook",
-        RequestedPolicy::Fail,
-    ),
+    ("fail", "The API server refuses them, once it has reached the webhook", RequestedPolicy::Fail),
     ("ignore", "The API server admits them unchanged", RequestedPolicy::Ignore),
     (
         "audit",

@@ -8,7 +8,7 @@ use image_swap_core::{
 };
 
 use crate::{
-    declaration::{DeclarationArgs, Dialect, DeclarationUse, now},
+    declaration::{DeclarationArgs, DeclarationUse, Dialect, now},
     failure::Failure,
     output,
 };

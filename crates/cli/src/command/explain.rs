@@ -19,7 +19,7 @@ use image_swap_core::{
 
 use crate::{
     choice::{FALLBACKS, one_of},
-    declaration::{DeclarationArgs, Dialect, DeclarationUse},
+    declaration::{DeclarationArgs, DeclarationUse, Dialect},
     failure::{Failure, reason},
     output::{self, BAD, DIM, GOOD, JsonFields, ODD, Output, STRONG, styled},
     text,
@@ -106,8 +106,9 @@ fn image_in(line: &str) -> Option<&str> {
 fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failure> {
     line.clear();
     let read = lines.read_until(b'\n', line);
-    let read =
-        read.map_err(|error| Failure::Broken(format!("cannot read the list of images: {}", reason(&error))))?;
+    let read = read.map_err(|error| {
+        Failure::Broken(format!("cannot read the list of images: {}", reason(&error)))
+    })?;
     if line.last() == Some(&b'\n') {
         line.pop();
     }
@@ -206,7 +207,8 @@ impl Explainer {
                     writeln!(out, "  {}", styled(DIM, note))?;
                 }
                 if !nodes_agree {
-                    let warning = "a node that pulls this image itself uses another name than the pod";
+                    let warning =
+                        "a node that pulls this image itself uses another name than the pod";
                     writeln!(out, "  {}", styled(ODD, warning))?;
                 }
             }

@@ -17,7 +17,7 @@ use image_swap_core::{
 
 use crate::{
     choice::{self, Choice, FALLBACKS, one_of},
-    declaration::{DeclarationArgs, Dialect, DeclarationUse},
+    declaration::{DeclarationArgs, DeclarationUse, Dialect},
     failure::Failure,
     output, replace,
 };

@@ -94,9 +94,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { declaration, files, in_place, check, output, .. } = self;
         if output.is_some() && !check && !in_place {
-            return Err(Failure::Unusable(
-                "--output needs --check or --in-place".to_owned(),
-            ));
+            return Err(Failure::Unusable("--output needs --check or --in-place".to_owned()));
         }
         let output = output.unwrap_or_default();
         let named = if files.is_empty() { vec![PathBuf::from(STDIN)] } else { files };
@@ -222,7 +220,11 @@ fn read(path: &Path) -> Result<String, Failure> {
         let good = String::from_utf8_lossy(good);
         let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let line = good.matches('\n').count() + 1;
-        broken(path, Position { line, column }, "the byte is not valid UTF-8; save the file as UTF-8")
+        broken(
+            path,
+            Position { line, column },
+            "the byte is not valid UTF-8; save the file as UTF-8",
+        )
     })
 }
 

@@ -165,7 +165,11 @@ fn a_broken_manifest_stops_everything() {
     ] {
         let ran = rewrite_in(directory.path(), args, "");
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
-        assert!(ran.stderr.starts_with("error: bad.yaml:2:5: not valid YAML or JSON: "), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: bad.yaml:2:5: not valid YAML or JSON: "),
+            "{}",
+            ran.stderr
+        );
         assert_eq!(fs::read_to_string(directory.path().join("good.yaml")).unwrap(), POD);
     }
 }
@@ -197,7 +201,10 @@ fn a_call_that_makes_no_sense_is_refused() {
         (&["rewrite", "--mirrors", MIRRORS, "--in-place", "--check", "a"], "cannot be used with"),
         (&["rewrite", "--mirrors", MIRRORS, "--output", "json"], "--check"),
         (&["rewrite", "--mirrors", MIRRORS, "--image-field", "Kafka"], "KIND:path/to/image"),
-        (&["rewrite"], "use -f FILE, --registry-info FILE, --values FILE, --map FILE or --mirrors LIST"),
+        (
+            &["rewrite"],
+            "use -f FILE, --registry-info FILE, --values FILE, --map FILE or --mirrors LIST",
+        ),
     ] {
         let ran = image_swap_in(&root(), args, POD);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");

@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 use image_swap_node::{AskRegistry, RestartPolicy, plan};
 
-use super::{
-    options::ConfigureArgs,
-    report,
-};
+use super::{options::ConfigureArgs, report};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\

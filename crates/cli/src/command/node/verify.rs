@@ -8,10 +8,7 @@ use image_swap_node::{
     verify::{Candidate, PullOrigin, PullVerdict, Verifier, candidates},
 };
 
-use super::{
-    options::ConfigureArgs,
-    report,
-};
+use super::{options::ConfigureArgs, report};
 use crate::{
     failure::Failure,
     output::{self, BAD, GOOD, JsonFields, ODD, Output, styled},

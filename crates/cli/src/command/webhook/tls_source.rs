@@ -4,8 +4,9 @@ use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use image_swap_serve::pki::{LocalAuthority, renew};
 use image_swap_webhook::{
-    curl_example, names, url,
+    curl_example, names,
     reload::{self, FileFollower},
+    url,
     watch::Watch,
 };
 use tempfile::TempDir;

@@ -141,10 +141,10 @@ impl Page {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
-            self.more(&styled(DIM, &format!(
-                "annotation of configured nodes: {}={}",
-                labels::TRUSTS, report.trust
-            )));
+            self.more(&styled(
+                DIM,
+                &format!("annotation of configured nodes: {}={}", labels::TRUSTS, report.trust),
+            ));
         }
     }
 
