@@ -220,6 +220,9 @@ pub(crate) fn serving(
 
 /// Prints the findings about `declaration` that concern `purpose` on standard error.
 fn warn(declaration: &Declaration, purpose: DeclarationUse) {
+    if output::is_quiet() {
+        return;
+    }
     let findings = declaration.findings().iter().filter(|finding| purpose.concerns(finding));
     let text = output::findings(findings, Some(declaration));
     if !text.is_empty() {

@@ -68,9 +68,14 @@ pub(crate) fn silence() {
     IS_QUIET.store(true, Relaxed);
 }
 
+/// True if output is [silenced](silence).
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Relaxed)
+}
+
 /// Prints a warning, a note or progress on standard error, unless output is [silenced](silence).
 pub(crate) fn note(text: &str) {
-    if !IS_QUIET.load(Relaxed) {
+    if !is_quiet() {
         line(text);
     }
 }

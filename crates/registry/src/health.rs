@@ -102,7 +102,10 @@ async fn attempt(
                         (Unauthorized, "its token service rejects USERNAME and PASSWORD")
                     }
                     other => {
-                        return Ok((Unexpected, format!("its token service responds with {other}")));
+                        return Ok((
+                            Unexpected,
+                            format!("its token service responds with {other}"),
+                        ));
                     }
                 }
             }

@@ -36,7 +36,8 @@ fn filename_takes_every_kind_of_declaration() {
             assert_eq!(ran.json()[0]["swapped"], target, "{file}");
         }
     }
-    let long = "docker.io::h.io/d\n".repeat(100_000);
+    let long: String = (0..60_000).map(|n| format!("h{n}.io::mirror.io/h{n}.io\n")).collect();
+    assert!(long.len() > 1 << 20);
     let ran = image_swap_with(&["explain", "-q", "-f", "-", "nginx"], &long);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
@@ -57,9 +58,9 @@ fn filename_of_another_kind_is_named() {
 
 #[test]
 fn quiet_leaves_out_warnings_but_no_errors() {
-    let rules = "docker.io::h.io/d,docker.io::h.io/e";
+    let rules = "docker.io::h.io/d,*::h.io/e";
     let explain = ["explain", "--mirrors", rules, "nginx"];
-    assert!(image_swap(&explain).stderr.contains("warning[shadowed]"));
+    assert!(image_swap(&explain).stderr.contains("warning[dead-rule]"));
     for flag in ["-q", "--quiet"] {
         assert_eq!(image_swap(&[&explain[..], &[flag]].concat()).stderr, "");
         let ran = image_swap(&[flag, "explain", "--mirrors", "docker.io::nohost", "nginx"]);
@@ -71,7 +72,7 @@ fn quiet_leaves_out_warnings_but_no_errors() {
 #[test]
 fn warnings_concern_the_command() {
     let rules = "docker.io::http://h.io/d,quay.io/team::h.io/t,quay.io::h.io/q";
-    let secret = image_swap_testkit::declaration::registry_info(&[
+    let secret = image_swap_testkit::registry_info(&[
         ("DOMAIN", "h.io"),
         ("BASE_PATH", ""),
         ("USERNAME", "robot"),
