@@ -1,10 +1,10 @@
-{{/* N: the prefix of every name. The longest suffix, of a Service, leaves it 50 of 63. */}}
+{{/* The full name of the release, the prefix of every name. The longest suffix, of a Service, leaves 50 of 63 characters. */}}
 {{- define "image-swap.fullname" -}}
 {{- $name := ternary .Release.Name (printf "%s-image-swap" .Release.Name) (contains "image-swap" .Release.Name) -}}
 {{- $name | trunc 50 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* What selects the pods of one component: (list $ "admission"). Never changes. */}}
+{{/* The selector of the pods of one component: (list $ "admission"). Must never change. */}}
 {{- define "image-swap.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: image-swap
@@ -21,7 +21,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
 {{- end }}
 
-{{/* The Secret with the chart's own declaration; empty: there is none. */}}
+{{/* The name of the Secret with the chart's declaration; empty without one. */}}
 {{- define "image-swap.declarationSecret" -}}
 {{- if .Values.existingSecret -}}
 {{- .Values.existingSecret -}}
@@ -30,7 +30,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- end -}}
 {{- end }}
 
-{{/* The Secret with the serving certificate. */}}
+{{/* The name of the Secret with the serving certificate. */}}
 {{- define "image-swap.tlsSecret" -}}
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "image-swap.fullname" .)) -}}
 {{- end }}

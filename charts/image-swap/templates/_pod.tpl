@@ -1,20 +1,20 @@
-{{/* Labels of the pods of one component: (list $ "admission"). Ours win. */}}
+{{/* Labels of the pods of one component: (list $ "admission"). The chart's labels take precedence. */}}
 {{- define "image-swap.podLabels" -}}
 {{- $root := index . 0 -}}
 {{- $ours := include "image-swap.selector" . | fromYaml -}}
-{{/* Matched by no webhook of ours: we must start when nobody answers. */}}
+{{/* Exempt from image-swap's webhook, so that the pods start while no replica runs. */}}
 {{- $_ := set $ours "image-swap.io/exempt" "true" -}}
-{{/* Left alone by imageswap, which may still be there. */}}
+{{/* Exempt from imageswap, which may still run. */}}
 {{- $_ := set $ours "k8s.twr.io/imageswap" "disabled" -}}
 {{- toYaml (merge $ours $root.Values.podLabels) -}}
 {{- end }}
 
-{{/* What every pod has, whatever it does. */}}
+{{/* The part of the pod spec that both components share. */}}
 {{- define "image-swap.podSpec" -}}
 enableServiceLinks: false
 priorityClassName: {{ .Values.priorityClassName | default (include "image-swap.fullname" .) }}
 securityContext:
-  # No runAsUser: the image has a numeric one, and OpenShift chooses its own.
+  # No runAsUser: the image has a numeric user, and OpenShift assigns its own.
   runAsNonRoot: true
   seccompProfile:
     type: RuntimeDefault
@@ -40,7 +40,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* What every container has. */}}
+{{/* The part of the container that both components share. */}}
 {{- define "image-swap.container" -}}
 image: {{ include "image-swap.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -52,7 +52,7 @@ securityContext:
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
-{{/* Probes and scrapes: the same of admission and controller. */}}
+{{/* The probes of both components. */}}
 {{- define "image-swap.probes" -}}
 readinessProbe:
   httpGet:
@@ -64,8 +64,7 @@ livenessProbe:
   httpGet:
     path: /healthz
     port: admin
-  # Slow to judge: a restart helps against nothing that the API server's own
-  # trouble causes.
+  # Slow: a restart does not help against failures of the API server.
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6

@@ -1,4 +1,4 @@
-{{/* The registry's block as JSON, from wherever it stands; {} if nowhere. */}}
+{{/* The block of the registry as JSON, from either place; {} without one. */}}
 {{- define "image-swap.registry" -}}
 {{- $config := .Values.config | default dict -}}
 {{- .Values.ociImageRegistry | default $config.ociImageRegistry | default dict | toJson -}}
@@ -11,7 +11,7 @@
 {{- regexReplaceAll "^[a-zA-Z]+://" $endpoint "" | trimAll "/" -}}
 {{- end }}
 
-{{/* "true" if our own image is pulled from the declared registry. */}}
+{{/* "true" if image-swap's own image is pulled from the declared registry. */}}
 {{- define "image-swap.imageIsDeclared" -}}
 {{- if and (not .Values.image.registry) (include "image-swap.registry" . | fromJson) -}}true{{- end -}}
 {{- end }}
@@ -32,7 +32,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* "true" if pulling our own image takes the declared user name. */}}
+{{/* "true" if the pull of image-swap's own image needs the declared credential. */}}
 {{- define "image-swap.imageNeedsSecret" -}}
 {{- $registry := include "image-swap.registry" . | fromJson -}}
 {{- if and (include "image-swap.imageIsDeclared" .) $registry.username -}}true{{- end -}}

@@ -1,6 +1,6 @@
-//! The way to the API server.
+//! Clients of the API server.
 
-use std::{path::Path, time::Duration};
+use std::{env, error::Error as _, path::Path, time::Duration};
 
 use kube::{
     Client, Config,
@@ -9,7 +9,7 @@ use kube::{
 
 use crate::error::Error;
 
-/// An API server that does not answer for this long is asked again.
+/// The time for a connection to the API server.
 const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(30);
 
@@ -27,7 +27,13 @@ pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
                 .await
                 .map_err(|error| wrong(&error))
         }
-        None => Config::infer().await.map_err(|error| wrong(&error)),
+        None => Config::infer().await.map_err(|error| match error.source() {
+            // Outside a pod the lack of a service account explains nothing.
+            Some(kubeconfig) if env::var_os("KUBERNETES_SERVICE_HOST").is_none() => {
+                wrong(&kubeconfig)
+            }
+            _ => wrong(&error),
+        }),
     }
 }
 

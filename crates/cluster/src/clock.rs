@@ -7,7 +7,7 @@ use tracing::warn;
 /// The time by this machine's clock.
 pub(crate) fn now() -> UnixTime {
     UnixTime::try_from(Timestamp::now().as_second()).unwrap_or_else(|_| {
-        warn!("the clock stands before 1970");
+        warn!("the system clock is before 1970");
         0
     })
 }

@@ -1,4 +1,5 @@
-//! The release is being removed: nothing of it may stand in anybody's way.
+//! Deregisters the webhook before an uninstallation, so that no pod is refused for lack of
+//! replicas.
 
 use image_swap_core::labels;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -21,6 +22,6 @@ pub async fn deregister(client: &Client, release: &Release) -> Result<(), Error>
     let marked = api::patch_if_present(&anchors, release.anchor(), &mark).await?;
     let registrations = api::registrations(client);
     let deleted = api::delete(&registrations, &release.admission()).await?;
-    info!(marked, deleted, "the release leaves");
+    info!(marked, deleted, "deregistered the release");
     pull_secrets::leave(client, release).await
 }

@@ -1,48 +1,48 @@
-//! What can go wrong between us and the API server.
+//! Errors of requests to the API server.
 
 use std::error::Error as _;
 
 use kube::runtime::watcher;
 
-/// Why the cluster could not be read or written.
+/// An error while the cluster is read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused, or could not be reached.
-    #[error("expected to {doing}, found: {}", reason(source))]
+    /// The API server refused the request, or cannot be reached.
+    #[error("cannot {doing}: {}", reason(source))]
     Api {
-        /// What was being done, as it follows "expected to".
+        /// The action that failed, as it follows "cannot".
         doing: String,
-        /// What the API server said.
+        /// The error of the request.
         #[source]
         source: Box<kube::Error>,
     },
-    /// There is nobody to ask.
-    #[error("expected to find a cluster, found: {0}; name one with --kubeconfig FILE")]
+    /// No cluster is configured, or its configuration cannot be used.
+    #[error("cannot connect to a cluster: {0}; name its kubeconfig with --kubeconfig FILE")]
     Config(String),
-    /// The chart's object that everything else belongs to is missing.
+    /// The `ClusterRole` that owns the objects of the release does not exist.
     #[error(
-        "expected the ClusterRole {0}, which owns what is made at run time, found none; \
-         is this the name of the release?"
+        "the ClusterRole {0}, which owns the objects that image-swap creates, does not exist; \
+         check the name of the release"
     )]
     NoAnchor(String),
-    /// There is nothing of that name.
+    /// The release does not exist.
     #[error(
-        "expected a release called {name} in the namespace {namespace}, found none; name it with \
+        "there is no release {name} in the namespace {namespace}; name the release with \
          --namespace and --name"
     )]
     NoRelease {
-        /// Its full name.
+        /// The full name of the release.
         name: String,
-        /// Its namespace.
+        /// The namespace of the release.
         namespace: String,
     },
     /// An object that a step depends on could not be read.
     #[error("{0}")]
     Unread(String),
-    /// The namespace of the page's Secret is being deleted.
+    /// The namespace of the Secret `registry-info` is being deleted.
     #[error(
-        "cannot create the namespace {0}: the old one is still being deleted; it is created \
-         when the deletion ends"
+        "cannot create the namespace {0}: the old one is still being deleted; image-swap creates \
+         it when the deletion ends"
     )]
     Terminating(String),
     /// Another writer changes an object again and again.
@@ -57,18 +57,15 @@ pub enum Error {
         seconds: u64,
     },
     /// A step of a reconciliation took too long.
-    #[error(
-        "expected an answer of the API server within {0} seconds, found none; look for a slow \
-         webhook or policy"
-    )]
+    #[error("the API server did not respond within {0} seconds; look for a slow webhook or policy")]
     Late(u64),
-    /// An authority or a certificate could not be made.
-    #[error("the certificate could not be made: {0}")]
+    /// A CA or a certificate cannot be created.
+    #[error("cannot create a certificate: {0}")]
     Certificate(#[from] image_swap_serve::pki::MakeError),
 }
 
 impl Error {
-    /// An error of the API while `doing` something.
+    /// Returns a function that wraps an error of the API while `doing` something.
     pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { doing: doing.into(), source: Box::new(source) }
     }
@@ -87,12 +84,12 @@ impl Error {
     }
 }
 
-/// Whether the API server answered at all.
+/// Returns true if the API server responded.
 pub(crate) fn is_answer(error: &Error) -> bool {
     error.code().is_some()
 }
 
-/// The HTTP status that the API server answered with, if it answered.
+/// Returns the HTTP status that the API server answered with; `None` without an answer.
 pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
@@ -100,31 +97,31 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// kube prints the whole status twice; people want what the server said. Where
-/// there is no answer it says what it was doing, and why that failed stands below.
+/// Returns the API server's message; without a response, the chain of causes. kube's own
+/// message repeats the whole status.
 pub(crate) fn reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => return format!("{} ({})", status.message, status.code),
-        // A parser quotes what it found, and that may have been a Secret's.
+        // A parser quotes the text that it rejects, which may be part of a Secret.
         kube::Error::SerdeError(error) => {
-            return format!("an answer of another form, at its column {}", error.column());
+            return format!("cannot parse the response, at its column {}", error.column());
         }
         _ => {}
     }
-    let mut told = error.to_string();
+    let mut message = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {
-        let said = cause.to_string();
-        if !told.contains(&said) {
-            told.push_str(": ");
-            told.push_str(&said);
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
         }
         below = cause.source();
     }
-    told
+    message
 }
 
-/// Why a watch has to begin anew.
+/// Returns the reason why a watch has to be restarted.
 pub(crate) fn watch_reason(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -143,22 +140,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn why_nobody_answers_is_told() {
-        // Nobody listens on the port that stands for none.
+    async fn refused_connection_is_named() {
+        // No process listens on port 1.
         let config = Config::new("http://127.0.0.1:1".parse().unwrap());
         let namespaces: Api<Namespace> = Api::all(Client::try_from(config).unwrap());
         let error = namespaces.get("a").await.map_err(Error::api("read a")).unwrap_err();
-        let told = error.to_string();
-        assert!(told.starts_with("expected to read a, found: "), "{told}");
-        assert!(told.contains("Connection refused"), "{told}");
+        let message = error.to_string();
+        assert!(message.starts_with("cannot read a: "), "{message}");
+        assert!(message.contains("Connection refused"), "{message}");
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_quoted() {
+    fn invalid_response_is_not_quoted() {
         let answer = r#"{"data":"hunter2-hunter2"}"#;
         let error = serde_json::from_str::<Secret>(answer).unwrap_err();
-        assert!(error.to_string().contains("hunter2"), "what the parser says: {error}");
-        let told = reason(&kube::Error::SerdeError(error));
-        assert_eq!(told, "an answer of another form, at its column 25");
+        assert!(error.to_string().contains("hunter2"), "the parser quotes it: {error}");
+        let message = reason(&kube::Error::SerdeError(error));
+        assert_eq!(message, "cannot parse the response, at its column 25");
     }
 }

@@ -1,4 +1,4 @@
-//! Events: what people see with `kubectl describe` and `kubectl get events`.
+//! Events, which `kubectl describe` and `kubectl get events` show.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -45,12 +45,12 @@ impl Events {
         Self { client: client.clone(), reporter, controller, recorders: Arc::default() }
     }
 
-    /// Says on the controller's Deployment what happened.
+    /// Publishes an Event on the controller's Deployment.
     pub(crate) async fn say(&self, type_: EventType, reason: &str, note: &str) {
         self.publish(type_, reason, note, &self.controller).await;
     }
 
-    /// Warns of something about `about`.
+    /// Publishes a warning about the object `about`.
     pub(crate) async fn warn_of(&self, about: &ObjectReference, reason: &str, note: &str) {
         self.publish(EventType::Warning, reason, note, about).await;
     }
@@ -64,11 +64,11 @@ impl Events {
             secondary: None,
         };
         let recorder = self.recorder(format!("{reason} {note}")).await;
-        // An event that is lost changes nothing: metrics and status say the same.
+        // A lost Event changes nothing: metrics and status contain the same.
         match timeout(PATIENCE, recorder.publish(&event, about)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, reason, "an event could not be published"),
-            Err(_) => warn!(reason, "an event could not be published in time"),
+            Ok(Err(error)) => warn!(%error, reason, "cannot publish an Event"),
+            Err(_) => warn!(reason, "cannot publish an Event: timed out"),
         }
     }
 

@@ -101,8 +101,8 @@ impl LeaderElection {
                     self.until = None;
                     self.announce(false);
                 }
-                Ok(Err(error)) => warn!(%error, "the lease could not be looked after"),
-                Err(_) => warn!("the lease could not be looked after in time"),
+                Ok(Err(error)) => warn!(%error, "cannot acquire or renew the Lease"),
+                Err(_) => warn!("cannot acquire or renew the Lease: timed out"),
             }
             if self.resign_at().is_some_and(|at| Instant::now() >= at) {
                 self.until = None;
@@ -142,14 +142,15 @@ impl LeaderElection {
             Ok::<_, Error>(())
         };
         if let Err(error) = given.await {
-            warn!(%error, "the lease was not given away: the next leader waits for its end");
+            warn!(%error, "cannot release the Lease: the next leader waits for its end");
         }
     }
 
     fn announce(&self, leads: bool) {
         let changed = self.leading.send_if_modified(|now| std::mem::replace(now, leads) != leads);
         if changed {
-            info!(leads, identity = self.identity, "leadership");
+            let message = if leads { "became leader" } else { "stopped leading" };
+            info!(leads, identity = self.identity, "{message}");
         }
     }
 

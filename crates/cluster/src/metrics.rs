@@ -42,7 +42,7 @@ impl ControllerMetrics {
     pub fn new(report: watch::Receiver<ControllerReport>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("image_swap_controller");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The running program", version);
+        registry.register("build", "Version of the running program", version);
         registry.register_collector(Box::new(ReportCollector { report, leadership }));
         Self { registry, ready: None }
     }
@@ -77,7 +77,7 @@ impl AdminPages for ControllerMetrics {
 impl Collector for ReportCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let leads = *self.leadership.borrow();
-        gauge(&mut encoder, "leader", "Whether this controller leads", leads)?;
+        gauge(&mut encoder, "leader", "1 if this controller leads", leads)?;
         // Only the leader knows the state of the cluster.
         if !leads {
             return Ok(());
@@ -93,55 +93,58 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
     labelled(
         encoder,
         "declaration_refused",
-        "1 for a declaration that is refused; what it declared before stays in force",
+        "1 for a declaration that is invalid; its last valid content stays in force",
         "source",
         &[Origin::RegistryInfo, Origin::Chart]
             .map(|origin| (origin.as_str(), declared.refused.contains(&origin))),
     )?;
     let differs = !declared.differs.is_empty();
-    let help = "Whether the chart's declaration differs from registry-info, which wins";
+    let help = "1 if the chart's declaration differs from registry-info, which takes precedence";
     gauge(encoder, "declarations_differ", help, differs)?;
     encode_findings(report, encoder)?;
     let enforces = report.policy.mode == Some(Mode::Enforce);
-    gauge(encoder, "enforcing", "Whether pods are changed", enforces)?;
+    gauge(encoder, "enforcing", "1 if pods are changed", enforces)?;
     let fails = report.policy.failure_policy == Some(FailurePolicy::Fail);
-    let help = "Whether ordinary pods that cannot be reviewed are refused";
+    let help = "1 if ordinary pods that cannot be reviewed are refused";
     gauge(encoder, "failure_policy_fail", help, fails)?;
-    let help = "Whether every API server that answers probes reaches a replica";
+    let help = "1 if every API server that responds to probes reaches a replica";
     gauge(encoder, "probe_reached", help, report.policy.probe == ProbeStatus::Reached)?;
-    let help = "Probes that failed since the last that succeeded, or among others that succeed";
+    let help = "Failed probes since the last success, or between successful ones";
     gauge(encoder, "probe_failures", help, report.policy.failures)?;
-    for (name, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
+    for (name, what, lifetime) in [
+        ("authority", "CA", report.authority),
+        ("certificate", "serving certificate", report.certificate),
+    ] {
         if let Some(lifetime) = lifetime {
             let name = format!("{name}_expiry_timestamp_seconds");
-            let help = "When it expires, in seconds since 1970";
-            gauge(encoder, &name, help, lifetime.not_after)?;
+            let help = format!("Expiry of the {what}, in seconds since 1970");
+            gauge(encoder, &name, &help, lifetime.not_after)?;
         }
     }
     if let Some(registry) = &report.registry {
-        let help = "Whether the declared registry answers, and takes the credential";
+        let help = "1 if the check of the declared registry failed";
         gauge(encoder, "registry_unhealthy", help, registry.is_bad())?;
         let outcomes =
             RegistryOutcome::ALL.map(|outcome| (outcome.as_str(), registry.outcome == outcome));
-        let help = "What became of the last check of the declared registry";
+        let help = "1 for the outcome of the last check of the declared registry";
         labelled(encoder, "registry_check", help, "outcome", &outcomes)?;
         if let Some(expires) = registry.expires {
-            let help = "When the registry's certificate expires, in seconds since 1970";
+            let help = "Expiry of the registry's certificate, in seconds since 1970";
             gauge(encoder, "registry_certificate_expiry_timestamp_seconds", help, expires)?;
         }
     }
     encode_pull_secrets(&report.pull_secrets, encoder)?;
-    let help = "Owners whose pods are deleted and created again and again";
+    let help = "Owners whose pods are repeatedly deleted and created";
     gauge(encoder, "recreated_pod_owners", help, report.recreated.len())?;
-    let help = "What nodes have to be told before they can pull swapped images";
+    let help = "Requirements that nodes must meet before they can pull swapped images";
     gauge(encoder, "node_requirements", help, report.node_requirements)?;
     let alive = report.foreign.iter().filter(|other| other.alive).count();
-    let help = "Other programs that swap images, by whether anybody answers";
+    let help = "Webhook configurations of other programs that swap images";
     gauge(encoder, "other_image_swappers_alive", help, alive)?;
     let dead = report.foreign.len() - alive;
     gauge(encoder, "other_image_swappers_dead", help, dead)?;
     encode_failing(report, encoder)?;
-    let help = "How often the registration was repaired after another writer changed it";
+    let help = "Repairs of the registration after another writer changed it";
     counter(encoder, "repairs", help, report.repairs)
 }
 
@@ -163,7 +166,7 @@ fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_
     if report.declaration.findings.is_empty() {
         return Ok(());
     }
-    let help = "1 for each of the first findings in a declaration, by place";
+    let help = "1 for each listed finding in a declaration, by line and column";
     let mut family =
         encoder.encode_descriptor("declaration_finding", help, None, MetricType::Gauge)?;
     let mut seen = std::collections::HashSet::new();
@@ -175,7 +178,7 @@ fn encode_findings(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_
             ("line", found.line.to_string()),
             ("column", found.column.to_string()),
         ];
-        // Two of a kind at one place are one row.
+        // Equal findings at the same place are one row.
         if seen.insert(labels.clone()) {
             family.encode_family(&labels)?.encode_gauge(&1_i64)?;
         }
@@ -187,13 +190,13 @@ fn encode_pull_secrets(
     status: &PullSecretStatus,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let help = "Namespaces that have the pull Secret as it should be";
+    let help = "Namespaces that have a current pull Secret";
     gauge(encoder, "pull_secrets", help, status.namespaces)?;
-    let help = "Namespaces in which somebody else's Secret has its name";
+    let help = "Namespaces in which another program owns the Secret image-swap-pull";
     gauge(encoder, "pull_secrets_foreign", help, status.foreign_count)?;
-    let help = "Namespaces in which it could not be written, and is tried again";
+    let help = "Namespaces in which the pull Secret cannot be written";
     gauge(encoder, "pull_secrets_failing", help, status.failed)?;
-    let help = "How often a pull Secret was written or deleted";
+    let help = "Writes and deletions of pull Secrets";
     counter(encoder, "pull_secret_writes", help, status.writes)
 }
 
@@ -215,13 +218,48 @@ fn labelled(
 mod tests {
     use image_swap_core::{
         diagnostic::Severity,
-        status::{DeclarationStatus, DiagnosticRow},
+        status::{
+            CertificateLifetime, DeclarationStatus, DiagnosticRow, FailingStep, RegistryStatus,
+        },
     };
 
     use super::*;
 
+    /// Returns the metrics of a leader with every part of a report.
+    fn full_report() -> String {
+        let lifetime = Some(CertificateLifetime { not_before: 0, not_after: 1 });
+        let registry = RegistryStatus { expires: Some(1), ..RegistryStatus::default() };
+        let report = ControllerReport {
+            authority: lifetime,
+            certificate: lifetime,
+            registry: Some(registry),
+            failing: vec![FailingStep::default()],
+            ..ControllerReport::default()
+        };
+        let (_report, report) = watch::channel(report);
+        let (_leads, leadership) = watch::channel(true);
+        ControllerMetrics::new(report, leadership).text().unwrap()
+    }
+
     #[test]
-    fn a_finding_is_told_by_line_and_column_and_only_by_the_leader() {
+    fn alerts_of_the_chart_use_existing_metrics() {
+        let rule =
+            include_str!("../../../charts/image-swap/templates/monitoring/prometheusrule.yaml");
+        let metrics = full_report();
+        let prefix = "image_swap_controller_";
+        let mut found = 0;
+        for (at, _) in rule.match_indices(prefix) {
+            let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+            let name: String = rule[at..].chars().take_while(|it| is_name(*it)).collect();
+            let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(&*name);
+            assert!(metrics.lines().any(is_sample), "{name} is not in {metrics}");
+            found += 1;
+        }
+        assert_eq!(found, 11);
+    }
+
+    #[test]
+    fn leader_alone_exports_findings_by_line_and_column() {
         let finding = DiagnosticRow {
             source: Origin::RegistryInfo,
             severity: Severity::Error,

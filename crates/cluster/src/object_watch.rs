@@ -76,7 +76,7 @@ pub(crate) fn pages<const WHOLE: bool>(
     kind: &'static str,
 ) -> BoxStream<'static, Event<PartialObject<WHOLE>>> {
     let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
-    let log = move |error| debug!(error = watch_reason(&error), "the watch of {kind} is restarted");
+    let log = move |error| debug!(error = watch_reason(&error), "restarting the watch of {kind}");
     events.filter_map(move |event| ready(event.map_err(log).ok())).boxed()
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn changes(
         Err(error) => {
             if !failing {
                 let error = watch_reason(&error);
-                warn!(name, error, "cannot be watched; it is read from time to time");
+                warn!(name, error, "cannot watch the object; it is read periodically");
             }
             failing = true;
         }

@@ -53,7 +53,7 @@ pub trait ReplicaSink: Send + Sync + 'static {
 pub type ReplicaTasks = JoinSet<()>;
 
 /// Follows the declaration of `release` and the certificate in the Secret
-/// `certificate`, and tells `in_force` of every change. A Secret that is
+/// `certificate`, and passes every change to `in_force`. A Secret that is
 /// deleted or cannot be used changes nothing.
 pub fn follow(
     client: &Client,
@@ -73,7 +73,7 @@ pub fn follow(
         tasks.spawn(async move {
             let followed = follow_object(secrets, &name, |state| match state {
                 Ok(secret) => drop(sender.send_replace(secret.map(Arc::new))),
-                Err(error) => debug!(name, error = watch_reason(&error), "the watch is begun anew"),
+                Err(error) => debug!(name, error = watch_reason(&error), "restarting the watch"),
             });
             tokio::join!(followed, tell(receiver, take, in_force));
         });
@@ -93,8 +93,8 @@ async fn tell(
     while seen.changed().await.is_ok() {
         let secret = seen.borrow_and_update().clone();
         if was_there && secret.is_none() {
-            // The controller writes it anew.
-            warn!("a Secret is gone; what it said stays in force");
+            // The controller writes it again.
+            warn!("a Secret was deleted; its last content stays in force");
             continue;
         }
         was_there = secret.is_some();
@@ -116,11 +116,11 @@ async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn Repli
 
 fn declaration(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
     let Some(secret) = secret else {
-        info!("no declaration yet: nothing is swapped until there is one");
+        info!("no declaration yet: no image is swapped");
         return in_force.serve(ReplicaState::nothing());
     };
     let Some(served) = ReplicaState::read(secret) else {
-        error!("the declaration cannot be used; the last one stays");
+        error!("invalid declaration; the last valid one stays in force");
         return in_force.refuse();
     };
     let rules = served.rules.rules().len();
@@ -132,13 +132,13 @@ fn serving_certificate(secret: Option<&Secret>, in_force: &dyn ReplicaSink) {
     let data = secret.and_then(|secret| secret.data.as_ref());
     let value = |key: &str| data.and_then(|data| data.get(key)).map(|value| value.0.as_slice());
     let Some((chain, key)) = value("tls.crt").zip(value("tls.key")) else {
-        info!("no certificate yet");
+        info!("no serving certificate yet");
         return;
     };
     if in_force.certificate(chain, key) {
-        info!("the certificate is in force");
+        info!("the serving certificate is in force");
     } else {
-        error!("the certificate cannot be used; the last one stays");
+        error!("invalid serving certificate; the last valid one stays in force");
     }
 }
 

@@ -33,7 +33,7 @@ impl Severity {
 /// What kind of thing a finding is: a stable name for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    /// A declaration that cannot be read at all, or lacks what the page requires.
+    /// A declaration that cannot be read at all, or lacks a key that Palette's format requires.
     Unusable,
     /// A target that no swapped reference could begin with.
     InvalidTarget,
@@ -97,7 +97,7 @@ impl Code {
     }
 }
 
-/// One thing found.
+/// A finding about a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Whether it refuses the declaration.
@@ -108,9 +108,9 @@ pub struct Diagnostic {
     pub place: Position,
     /// The key in whose decoded value [`Self::place`] lies; `None`: in the file.
     pub key: Option<&'static str>,
-    /// What was expected and what was found. Never holds a credential.
+    /// Problem, for people. Never holds a credential.
     pub message: String,
-    /// What to do about it.
+    /// Remedy; [`None`] if there is none.
     pub hint: Option<String>,
 }
 

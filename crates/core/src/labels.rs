@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 
-/// Name of the page's Secret.
+/// Name of the Secret in Spectro Cloud Palette's format.
 pub const REGISTRY_INFO: &str = "registry-info";
-/// Namespace of the page's Secret.
+/// Namespace of the Secret in Spectro Cloud Palette's format.
 pub const JET_SYSTEM: &str = "jet-system";
 /// Label of image-swap's own pods. No entry of the webhook configuration matches them.
 pub const EXEMPT: &str = "image-swap.io/exempt";

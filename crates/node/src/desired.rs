@@ -51,31 +51,32 @@ impl DesiredConfig<'_> {
     }
 }
 
-/// How containerd is told. A host has one form at a time; other runtimes have
-/// one way each, which is [`ConfigForm::CertsD`] too.
+/// The form of containerd's configuration. A host has one form at a time; other runtimes have
+/// one form each, which is [`ConfigForm::CertsD`] too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConfigForm {
-    /// Files below certs.d, read at every pull.
+    /// Files below certs.d, which containerd reads at every pull.
     #[default]
     #[serde(rename = "certs-d")]
     CertsD,
-    /// The mirrors table of config.toml, with URLs that registries answer.
+    /// The mirrors table of config.toml, with URLs that registries serve.
     #[serde(rename = "mirrors")]
     Mirrors,
-    /// The mirrors table as the page prints it; no standard registry answers it.
-    #[serde(rename = "page")]
-    Page,
+    /// The mirrors table in Palette's format, which no standard registry serves.
+    #[serde(rename = "page", alias = "palette")]
+    #[cfg_attr(feature = "clap", value(alias = "page"))]
+    Palette,
 }
 
 /// The permission to restart a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum RestartPolicy {
-    /// Changes that need a restart are skipped.
+    /// No restart; a plan that needs one is not applied.
     #[default]
     Never,
-    /// Once, if need be; taken back if the runtime then does not answer and pull.
+    /// One restart if necessary; rolled back if the runtime then does not answer and pull.
     Allow,
 }
 
@@ -84,7 +85,7 @@ impl fmt::Display for ConfigForm {
         f.write_str(match self {
             Self::CertsD => "certs-d",
             Self::Mirrors => "mirrors",
-            Self::Page => "page",
+            Self::Palette => "palette",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Files of a host, as far as they were read.
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,14 +85,20 @@ impl HostFiles {
 }
 
 impl HostFile {
+    /// Returns a file that all users may read, or its owner alone if it is secret.
+    pub(crate) fn new(text: impl Into<Vec<u8>>, is_secret: bool) -> Self {
+        let mode = if is_secret { 0o600 } else { 0o644 };
+        Self { bytes: text.into(), mode, owner: None }
+    }
+
     /// Returns a file that all users may read.
     pub fn public(text: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: text.into(), mode: 0o644, owner: None }
+        Self::new(text, false)
     }
 
     /// Returns a file that only its owner may read.
     pub fn secret(text: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: text.into(), mode: 0o600, owner: None }
+        Self::new(text, true)
     }
 
     /// True if only its owner may read it: it may hold a credential.
@@ -149,11 +155,7 @@ impl HostPath {
 
     /// True if it is `directory` or below it.
     pub fn is_below(&self, directory: &Self) -> bool {
-        directory.0 == "/"
-            || self
-                .0
-                .strip_prefix(&directory.0)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        Path::new(&self.0).starts_with(&directory.0)
     }
 
     /// Returns the text of the path.

@@ -14,11 +14,11 @@ use crate::{
 /// The version of the ledger's format that this program writes.
 const VERSION: u32 = 1;
 
-/// What we wrote on a host. It lies there with mode 0600, for it may hold
-/// credentials: ours, and those of files that we edited.
+/// The files that image-swap wrote on a host. Its own mode is 0600: it may contain credentials,
+/// those of the declaration and those of edited files.
 ///
-/// It is written before anything else is, and again when all is done. In
-/// between, a file has two contents that may both be ours.
+/// It is written before all other files, and again after them. In between it lists two contents
+/// of a file, and image-swap wrote both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     #[serde(rename = "version")]
@@ -29,8 +29,7 @@ pub struct Ledger {
     /// The form of the configuration.
     #[serde(rename = "form")]
     pub form: ConfigForm,
-    /// Whether the runtime has to be restarted for what was written: it was not
-    /// yet when this was.
+    /// True if the runtime has to be restarted to read the files, and has not been yet.
     #[serde(rename = "restart", default)]
     pub restart: bool,
     /// Every file that image-swap wrote or edited.
@@ -47,8 +46,8 @@ pub struct WrittenFile {
     /// The file before the first edit.
     #[serde(rename = "before")]
     pub before: OriginalFile,
-    /// What we wrote: the last of it, and while a plan is carried out what it
-    /// replaces too.
+    /// The contents that image-swap wrote: the last one, and while a plan is applied the one that
+    /// it replaces too.
     #[serde(rename = "ours")]
     pub ours: Vec<LedgerBytes>,
 }
@@ -100,8 +99,8 @@ struct Versioned {
 pub enum LedgerError {
     /// The file is not a ledger.
     #[error(
-        "{path}: expected what image-swap wrote there, found something else: {found}; \
-             move it away to start over, which forgets what the host was like before"
+        "cannot read {path}: it is not a ledger of image-swap ({found}); move it away to start \
+         over: image-swap can then no longer restore the original files"
     )]
     Unreadable {
         /// The path of the ledger.
@@ -111,7 +110,7 @@ pub enum LedgerError {
     },
     /// A later image-swap wrote the ledger.
     #[error(
-        "{path}: expected version {VERSION} or earlier, found {found}; use the image-swap that wrote it, or a later one"
+        "{path}: expected version {VERSION} or earlier, found {found}; use the version of image-swap that wrote it, or a later one"
     )]
     Later {
         /// The path of the ledger.
@@ -198,12 +197,6 @@ impl WrittenFile {
     /// Returns a file that contains `ours` instead of `before`.
     pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
         Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
-    }
-
-    /// Returns the file with `bytes` as its content.
-    pub(crate) fn holding(mut self, bytes: &[u8]) -> Self {
-        self.ours = vec![bytes.into()];
-        self
     }
 }
 
@@ -304,6 +297,9 @@ mod tests {
             let ledger: Ledger = serde_json::from_str(&text(form)).unwrap();
             assert_eq!(ledger.file(), HostFile::secret(text(form)));
         }
+        let palette: Ledger = serde_json::from_str(&text("palette")).unwrap();
+        assert_eq!(palette.form, ConfigForm::Palette);
+        assert_eq!(palette.file(), HostFile::secret(text("page")));
         let before = LEDGER.replace("  \"restart\": true,\n", "");
         assert!(!serde_json::from_str::<Ledger>(&before).unwrap().restart);
         assert_eq!(Ledger::path().as_str(), "/var/lib/image-swap/node/ledger.json");

@@ -64,17 +64,14 @@ impl ObservedHost {
     /// Returns the tool that writes the files of the host; `None` if that is its administrator.
     pub fn owner(&self) -> Option<HostOwner> {
         let files = &self.files;
-        if files.exists(&MCO.into()) {
-            return Some(HostOwner::OpenShift);
-        }
-        if files.exists(&NODEADM.into()) {
-            return Some(HostOwner::Nodeadm);
-        }
-        if self.config.as_str() == K0S {
-            return Some(HostOwner::K0s);
-        }
-        if self.config.as_str() == MICROK8S {
-            return Some(HostOwner::MicroK8s);
+        let signs = [
+            (files.exists(&MCO.into()), HostOwner::OpenShift),
+            (files.exists(&NODEADM.into()), HostOwner::Nodeadm),
+            (self.config.as_str() == K0S, HostOwner::K0s),
+            (self.config.as_str() == MICROK8S, HostOwner::MicroK8s),
+        ];
+        if let Some((_, owner)) = signs.into_iter().find(|(is_there, _)| *is_there) {
+            return Some(owner);
         }
         let text = OS_RELEASE.iter().find_map(|&path| files.text(&path.into()))?;
         let id = text.lines().find_map(|line| line.strip_prefix("ID="))?;
@@ -109,12 +106,12 @@ pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
         // They rewrite config.toml, and skip certs.d.
         HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s => return Ok(()),
     };
-    Err(case.refusal(format!("expected a host of its administrator, found {owner:?}")))
+    Err(case.refusal(format!("{owner:?} writes the files of this host")))
 }
 
 /// Refuses to edit a main file that another tool rewrites at every start.
 pub(crate) fn check_main_file(observed: &ObservedHost) -> Result<(), PlanRefusal> {
-    let missing = |path: &str| format!("{path}: expected config_path there, found none");
+    let missing = |path: &str| format!("{path} does not set config_path");
     let config = observed.config.as_str();
     match observed.owner() {
         Some(HostOwner::Nodeadm) => {

@@ -39,7 +39,7 @@ pub use self::{
     objects::Objects,
     program::Program,
     registry::{BASE_PATH, HARBOR, PUBLIC},
-    release::{Install, PAGE_SECRET, PAGE_VALUES},
+    release::{Install, PALETTE_SECRET, PALETTE_VALUES},
     wait::pod,
 };
 

@@ -1,4 +1,4 @@
-//! The company's registry, with the names that the page uses.
+//! The company's registry, with the names of Palette's documentation.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use image_swap_testbed::{
     Authority, Credentials, Image, Node, Parts, Registry, RegistryOptions, loopback,
 };
 
-use crate::{helm_cluster::HelmCluster, program::Program, release::PAGE_SECRET};
+use crate::{helm_cluster::HelmCluster, program::Program, release::PALETTE_SECRET};
 
-/// The `endpoint` of the page.
+/// The `endpoint` of Palette's documentation.
 pub const HARBOR: &str = "harbor.example.org";
-/// The `baseContentPath` of the page.
+/// The `baseContentPath` of Palette's documentation.
 pub const BASE_PATH: &str = "airgap-images";
-/// Hosts of public registries: the sources that the page names, and the real hosts of
+/// Hosts of public registries: the sources that Palette names, and the real hosts of
 /// Docker Hub.
 pub const PUBLIC: [&str; 11] = [
     "registry-1.docker.io",
@@ -55,7 +55,7 @@ impl Company {
     pub(crate) fn set_up(&self, program: &Program, node: &Node) -> Result<()> {
         let lines = self.authority.certificate().lines().map(|line| format!("    {line}\n"));
         let pem = format!("CA_CERT: |\n{}", lines.collect::<String>());
-        let declared = PAGE_SECRET.replace("CA_CERT: \"\"\n", &pem);
+        let declared = PALETTE_SECRET.replace("CA_CERT: \"\"\n", &pem);
         let file = node.etc_containerd().join("registry-secret.yaml");
         fs::write(&file, declared).with_context(|| file.display().to_string())?;
         let certs = node.etc_containerd().join("certs.d");
@@ -70,7 +70,7 @@ impl Company {
 
 impl HelmCluster {
     /// Pushes an image that runs `command` (busybox has it) as `repository:tag` below
-    /// the page's base path, and returns its digest. Another `label` gives another
+    /// Palette's base path, and returns its digest. Another `label` gives another
     /// digest.
     ///
     /// # Errors

@@ -5,10 +5,10 @@ use image_swap_testbed::{Credentials, HelmError, HelmRevision, HelmWait, Live};
 
 use crate::helm_cluster::HelmCluster;
 
-/// The complete values file of the page.
-pub const PAGE_VALUES: &str = include_str!("../../testkit/palette/values.yaml");
-/// The complete Secret of the page.
-pub const PAGE_SECRET: &str = include_str!("../../testkit/palette/registry-secret.yaml");
+/// The complete values file of Palette's documentation.
+pub const PALETTE_VALUES: &str = include_str!("../../testkit/palette/values.yaml");
+/// The complete Secret of Palette's documentation.
+pub const PALETTE_SECRET: &str = include_str!("../../testkit/palette/registry-secret.yaml");
 
 /// A release and its values.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +22,15 @@ pub struct Install<'a> {
 }
 
 impl Default for Install<'_> {
-    /// Returns the release of the page: `image-swap` in `default`, with its complete
+    /// Returns the release of Palette's documentation: `image-swap` in `default`, with its complete
     /// values.
     fn default() -> Self {
-        Self { namespace: "default", release: "image-swap", values: &[PAGE_VALUES] }
+        Self { namespace: "default", release: "image-swap", values: &[PALETTE_VALUES] }
     }
 }
 
 impl<'a> Install<'a> {
-    /// Returns the release of the page with other values.
+    /// Returns the release of Palette's documentation with other values.
     pub fn with(values: &'a [&'a str]) -> Self {
         Self { values, ..Self::default() }
     }
@@ -70,16 +70,16 @@ impl HelmCluster {
         self.helm().upgrade_install(namespace, release, &self.chart, values, wait)
     }
 
-    /// Types the command of the page in [`folder`](Self::folder), and returns the last
+    /// Types the command of Palette's documentation in [`folder`](Self::folder), and returns the last
     /// revision of the history.
     ///
     /// # Errors
     /// Helm fails.
-    pub fn follow_the_page(&self) -> Result<HelmRevision> {
-        let page = Install::default();
-        self.write("values.yaml", PAGE_VALUES)?;
+    pub fn follow_palette(&self) -> Result<HelmRevision> {
+        let palette = Install::default();
+        self.write("values.yaml", PALETTE_VALUES)?;
         self.shell("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install")?;
-        let last = self.helm().history(page.namespace, page.release)?.pop();
+        let last = self.helm().history(palette.namespace, palette.release)?.pop();
         last.context("expected a history, found none")
     }
 
@@ -91,13 +91,13 @@ impl HelmCluster {
         self.helm().uninstall(install.namespace, install.release, HelmWait::Hooks)
     }
 
-    /// Creates or replaces the page's Secret with a user and a password.
+    /// Creates or replaces Palette's Secret with a user and a password.
     ///
     /// # Errors
     /// kubectl fails.
     pub fn declare_credentials(&self, credentials: &Credentials) -> Result<()> {
         let Credentials { username, password } = credentials;
-        let secret = PAGE_SECRET
+        let secret = PALETTE_SECRET
             .replace("USERNAME: \"\"", &format!("USERNAME: {username:?}"))
             .replace("PASSWORD: \"\"", &format!("PASSWORD: {password:?}"));
         self.apply(&secret).map(drop)

@@ -23,7 +23,7 @@ use crate::{
     server::{ReverseProxy, Serving, Transport, serve, tls, tls_for},
 };
 
-/// The public registries: the page's seven under the names that runtimes ask,
+/// The public registries: Palette's seven under the names that runtimes ask,
 /// one that nothing is declared for, and names that a runtime might come upon.
 pub const PUBLIC: [&str; 12] = [
     "docker.io",

@@ -106,7 +106,7 @@ fn unmarked(text: &str) -> String {
     text.replace(SECRET, "?").replace(USERINFO, "?")
 }
 
-/// The page's Secret, more or less.
+/// Returns a text like the Secret of Palette's documentation.
 fn secret(c: &mut Choices<'_>) -> String {
     let mut text = String::from(c.of(&["---\n", "", "# registry\n"]));
     text.push_str("apiVersion: v1\nkind: Secret\n");
@@ -121,7 +121,7 @@ fn secret(c: &mut Choices<'_>) -> String {
     text
 }
 
-/// The page's values, more or less.
+/// Returns a text like the values of Palette's documentation.
 fn values(c: &mut Choices<'_>) -> String {
     let (head, indent) =
         c.of(&[("config:\n  ociImageRegistry:", "    "), ("ociImageRegistry:", "  ")]);

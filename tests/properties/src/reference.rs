@@ -44,6 +44,8 @@ fn end(reference: &Reference<'_>) -> String {
 fn the_error_points_into_the_text(error: &ReferenceError, text: &str) {
     let found = text.get(error.at..).map(|rest| rest.chars().next());
     assert_eq!(found, Some(error.found), "{text:?}: {error}");
+    let characters = text.get(..error.at).map(|before| before.chars().count());
+    assert_eq!(characters, Some(error.character - 1), "{text:?}: {error}");
 }
 
 type Parts = (String, String, Option<String>, Option<String>);

@@ -1,13 +1,16 @@
-//! Input for tests, as JSON and text: pods and reviews, declarations, files of hosts.
+//! Input for tests, as JSON and text: pods and reviews, declarations, files of hosts, commands
+//! in documents.
 //!
 //! The crate has no type of the product, so it serves the unit tests of every crate.
 
 mod admission;
+mod console;
 mod declaration;
 mod host;
 
 pub use self::{
     admission::{UID, container, pod, review, webhook_configuration},
+    console::{ConsoleCommand, commands, documents},
     declaration::{lists, registry_info, sources},
     host::config_with_path,
 };

@@ -63,7 +63,7 @@ const ENDPOINTS: &[Choice<EndpointForm>] = &[
     (
         "palette|page",
         "`host/path`, as in Spectro Cloud Palette's documentation; standard registries do not serve it",
-        EndpointForm::Page,
+        EndpointForm::Palette,
     ),
 ];
 

@@ -237,7 +237,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     assert!(audit.contains("pods.image-swap.io/decisions"), "decisions are audited");
     assert_hidden("the audit log", &audit);
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(logged.contains("a declaration is refused") && logged.contains("reviewed"));
+    assert!(logged.contains("invalid declaration") && logged.contains("reviewed"));
     assert_hidden("the log", &logged);
 }
 

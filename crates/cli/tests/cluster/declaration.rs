@@ -1,4 +1,4 @@
-//! The declaration in force, from the page's Secret to every replica.
+//! The declaration in force, from Palette's Secret to every replica.
 
 use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::Severity};
 

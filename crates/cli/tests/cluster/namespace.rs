@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Values of the chart.
-const PAGE: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
+const PALETTE: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 
@@ -66,7 +66,7 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_leader_deregisters_before_its_account_is_deleted() {
-    let installed = Installed::managed(PAGE).await;
+    let installed = Installed::managed(PALETTE).await;
     let cluster = &installed.cluster;
     let client = installed.client_by_token().await;
     let mut controller = controller_by(&client, settings(), "one", intervals(), now);

@@ -144,7 +144,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     let seen = status(&cluster.client, &release()).await.unwrap();
     let silent = &seen.replicas.as_ref().unwrap().pods[1];
     assert!(silent.answer.is_none() && silent.error.is_some(), "{silent:?}");
-    assert!(seen.notes.iter().any(|note| note == "1 of 2 replicas could not be asked"));
+    assert!(seen.notes.iter().any(|note| note == "cannot query 1 of 2 replicas"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +167,7 @@ async fn nodes_that_were_told_are_counted() {
         cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
         let seen = status(&cluster.client, &release()).await.unwrap();
         assert_eq!(seen.nodes.unwrap().configured, told);
-        let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 are known"));
+        let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 nodes are marked"));
         assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
     }
 }

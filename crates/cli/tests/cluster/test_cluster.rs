@@ -301,7 +301,7 @@ pub(crate) fn pod() -> Value {
     })
 }
 
-/// The page's keys, for a registry on `domain`.
+/// Palette's keys, for a registry on `domain`.
 pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("DOMAIN", domain.to_owned()),

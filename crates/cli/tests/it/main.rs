@@ -5,6 +5,7 @@ mod attacks;
 mod check;
 mod convert;
 mod credentials;
+mod documents;
 mod explain;
 mod guides;
 mod helm;

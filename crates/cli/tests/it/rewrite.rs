@@ -149,8 +149,8 @@ fn an_image_that_stays_is_a_warning() {
         assert_eq!(ran.stdout, if args.is_empty() { SHARED } else { "" });
         assert_eq!(
             ran.stderr,
-            "warning: -:3:45: Pod p web: \"nginx\" stays unchanged: it is anchored and also used as \
-             something else (line 3, column 45)\n"
+            "warning: -:3:45: Pod p web: \"nginx\" stays unchanged: its anchor is also used for \
+             another purpose (line 3, column 45)\n"
         );
     }
 }

@@ -30,7 +30,7 @@ fn robot() -> Credentials {
     Credentials { username: "robot".into(), password: "a-password".into() }
 }
 
-/// The page's declaration for a mirror like this, written where the host reads it.
+/// Palette's declaration for a mirror like this, written where the host reads it.
 fn declared(host: &LabHost, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
     let mut text =
         include_str!("../../../../tests/testkit/palette/registry-secret.yaml").to_owned();

@@ -95,7 +95,7 @@ fn policies_of_registries_conf_are_kept_or_reported() -> Outcome {
     let blocked = "[[registry]]\nprefix = \"quay.io\"\nlocation = \"quay.io\"\nblocked = true\n";
     plans(&[(main, blocked)], &["--runtime", "podman"], 0, &["+blocked = true"])?;
     let invalid = "[[registry]]\nlocation = \"https://r.example.net\"\n";
-    let nothing = ["nothing is pulled as long as it is there"];
+    let nothing = ["every pull fails while it is there"];
     plans(&[(main, invalid)], &["--runtime", "crio"], 1, &nothing)?;
     Ok(())
 }

@@ -48,6 +48,6 @@ fn a_config_path_that_the_runtime_was_not_started_with_needs_a_restart() -> Outc
     stage.config(WITH_PATH);
     let ran = stage.node("apply", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("nothing in the containerd that runs"), "{ran:?}");
+    assert!(ran.stderr.contains("nothing in the running containerd"), "{ran:?}");
     stage.applies()
 }

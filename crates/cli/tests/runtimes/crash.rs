@@ -61,7 +61,7 @@ impl<'a> CrashTest<'a> {
         state::make(&host, state, 2, containerd);
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
-        let declared = Declared::page(&host, &options).with_rules(rules);
+        let declared = Declared::palette(&host, &options).with_rules(rules);
         let before = node::tree(&host);
         let scratch = tempfile::tempdir()?;
         let mut this = Self {

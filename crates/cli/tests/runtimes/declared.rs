@@ -9,8 +9,8 @@ use image_swap_core::{
 use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
 use image_swap_testbed::Credentials;
 
-/// The page's Secret `registry-info`, as its own example has it.
-const PAGE: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
+/// Palette's Secret `registry-info`, as its own example has it.
+const PALETTE: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
 
 /// A declaration that fits a mirror.
 #[derive(Clone, Debug)]
@@ -25,9 +25,9 @@ pub(crate) fn robot() -> Credentials {
 }
 
 impl Declared {
-    /// The page's declaration for a mirror like this on this host.
-    pub(crate) fn page(host: &LabHost, mirror: &HostOptions) -> Self {
-        let mut text = PAGE.to_owned();
+    /// Palette's declaration for a mirror like this on this host.
+    pub(crate) fn palette(host: &LabHost, mirror: &HostOptions) -> Self {
+        let mut text = PALETTE.to_owned();
         if let Access::Basic(Credentials { username, password })
         | Access::Bearer(Credentials { username, password }) = &mirror.access
         {

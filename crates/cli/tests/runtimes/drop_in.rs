@@ -53,7 +53,7 @@ impl Started {
         host.write(DROP_IN, drop_in)?;
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
-        let declared = Declared::page(&host, &options);
+        let declared = Declared::palette(&host, &options);
         Ok(Self { host, mirror, daemon, declared })
     }
 }

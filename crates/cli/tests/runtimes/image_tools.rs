@@ -1,5 +1,5 @@
 //! podman and skopeo, for mirrors of every kind: all pairs of values, every
-//! registry of the page in each.
+//! registry of Palette's documentation in each.
 
 use image_swap_lab::{Access, Answers, HostOptions, LabHost, Server, Trust, pairs::all_pairs};
 
@@ -41,7 +41,7 @@ const DROP_IN: &str = "[[registry]]\nprefix = \"other.example.com\"\nlocation = 
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcome {
+fn podman_and_skopeo_pull_every_registry_of_palette_from_the_mirror() -> Outcome {
     let (runtimes, content) = lab()?;
     let access = [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())];
     let sizes = [TOOLS.len(), NAMED.len(), access.len(), TRUST.len(), FALLBACK.len(), STATES.len()];
@@ -64,7 +64,7 @@ fn podman_and_skopeo_pull_every_registry_of_the_page_from_the_mirror() -> Outcom
                 host.write("/etc/containers/registries.conf.d/50-other.conf", DROP_IN).map(drop)?;
             }
         }
-        let declared = Declared::page(&host, &options);
+        let declared = Declared::palette(&host, &options);
         let (mirror, _second) = (host.mirror(&options)?, host.second()?);
         declared.render(&host, "registries-conf", "/etc/containers", &["--fallback", fallback]);
         let pull = |image: &str| {

@@ -1,4 +1,4 @@
-//! The images: one in each registry of the page, and the same in the mirror.
+//! The images: one in each registry of Palette's documentation, and the same in the mirror.
 
 use std::sync::LazyLock;
 
@@ -8,15 +8,15 @@ use image_swap_testbed::{Error, Image, Parts, RuntimeParts};
 
 /// An image of a public registry.
 pub(crate) struct Sample {
-    /// The registry, as the page names it.
+    /// The registry, as Palette names it.
     pub(crate) registry: &'static str,
     /// Its name in full: podman has no default registry.
     pub(crate) name: &'static str,
-    /// Where the page's rules put it in the mirror.
+    /// Where Palette's rules put it in the mirror.
     pub(crate) mirrored: &'static str,
 }
 
-/// One of each of the page's seven registries.
+/// One of each of Palette's seven registries.
 pub(crate) const SAMPLES: [Sample; 7] = [
     sample("docker.io", "docker.io/library/nginx", "airgap-images/docker.io/library/nginx"),
     sample("gcr.io", "gcr.io/team/app", "airgap-images/gcr.io/team/app"),

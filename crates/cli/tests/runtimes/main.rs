@@ -10,7 +10,7 @@ mod images;
 mod matrix;
 mod node;
 mod other_tools;
-mod page;
+mod palette;
 mod random;
 mod rendered;
 mod seen;

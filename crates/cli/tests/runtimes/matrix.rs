@@ -15,7 +15,7 @@ use crate::{
     state::{self, STATES, State},
 };
 
-/// The values of each dimension but the registry: all of the page's seven and
+/// The values of each dimension but the registry: all of Palette's seven and
 /// a target itself are pulled in every row.
 const VERSIONS: [u8; 3] = [2, 3, 4];
 const NAMED: [Named; 3] = [Named::Tag, Named::Digest, Named::Both];
@@ -95,7 +95,7 @@ fn check(host: &LabHost, case: &Case<'_>) {
     state::make(host, case.state, case.version, case.containerd);
     let before = node::tree(host);
     daemon.start().unwrap();
-    let declared = Declared::page(host, &case.mirror);
+    let declared = Declared::palette(host, &case.mirror);
     let mirror = host.mirror(&case.mirror).unwrap();
     let second = host.second().unwrap();
     second.set(Answers::Missing);

@@ -42,7 +42,7 @@ fn containerd_keeps_client_certificates_and_authorities() -> Outcome {
         assert!(daemon.pull(&direct).is_ok(), "{version}: {}", host.log().text());
 
         let before = node::tree(&host);
-        let declared = Declared::page(&host, &HostOptions::default());
+        let declared = Declared::palette(&host, &HostOptions::default());
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
         assert_eq!(ran.code, Some(0), "{version}: {}", ran.said);
         for image in [&image, &direct] {
@@ -70,7 +70,7 @@ fn containerd_keeps_settings_of_a_hosts_toml() -> Outcome {
         let (_mirror, client) = host.mirror_for_clients()?;
         host.write("/etc/containerd/config.toml", &with_config_path(containerd))?;
         certificates(&host, "/etc/containerd/pki", &client);
-        let declared = Declared::page(&host, &HostOptions::default());
+        let declared = Declared::palette(&host, &HostOptions::default());
         let tagged = sample.reference(Named::Tag, parts())?;
         let (url, _) = declared.swapped_url(&tagged).split_once("/docker.io/").map_or_else(
             || panic!("{tagged}"),
@@ -118,7 +118,7 @@ fn skopeo_keeps_blocked_registries_and_insecure_mirrors() -> Outcome {
          [[registry.mirror]]\nlocation = \"{MIRROR}/elsewhere\"\ninsecure = true\n"
     );
     host.write("/etc/containers/registries.conf.d/10-policy.conf", &written)?;
-    let declared = Declared::page(&host, &HostOptions::default());
+    let declared = Declared::palette(&host, &HostOptions::default());
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", "apply", "--runtime", "podman", "--registry-info"]);
     let ran = node::Ran::of(command.arg(declared.write(&host)));

@@ -64,12 +64,12 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
         host.write("/etc/containerd/config.toml", &rendered::with_config_path(containerd))?;
         let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start()?;
-        let page = Declared::page(&host, &options);
+        let palette = Declared::palette(&host, &options);
         let asked = Cell::new(0);
         let config =
             ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) };
         TestRunner::new(config).run(&(rules(), any::<bool>()), |(rules, never)| {
-            let declared = page.clone().with_rules(&rules);
+            let declared = palette.clone().with_rules(&rules);
             let fallback = if never { Fallback::Never } else { Fallback::Upstream };
             asked.set(asked.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
             Ok(())

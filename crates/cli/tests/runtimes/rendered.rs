@@ -62,11 +62,11 @@ fn host() -> LabHost {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_pulls_every_registry_of_the_page_from_the_mirror() -> Outcome {
+fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let mirror = HostOptions::default();
-        let declared = Declared::page(&host, &mirror);
+        let declared = Declared::palette(&host, &mirror);
         let _mirror = host.mirror(&mirror).unwrap();
         host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
         declared.render(&host, "containerd", "/etc/containerd/certs.d", &[]);
@@ -95,7 +95,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let options = HostOptions { access: Access::Anonymous, trust: Trust::Private };
-        let declared = Declared::page(&host, &options);
+        let declared = Declared::palette(&host, &options);
         host.write("/etc/containerd/config.toml", &with_config_path(containerd)).unwrap();
         let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start().unwrap();
@@ -151,7 +151,7 @@ fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
             let rules = "gcr.io::mirror.example.net/airgap-images/gcr.io,\
                          gcr.io::harbor.example.org/airgap-images/gcr.io,\
                          quay.io::mirror.example.net/airgap-images/quay.io";
-            let declared = Declared::page(&host, &options).with_rules(rules);
+            let declared = Declared::palette(&host, &options).with_rules(rules);
             let mirror = host.mirror(&options).unwrap();
             let second = host.second().unwrap();
             second.set(Answers::Missing);
@@ -186,7 +186,7 @@ fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
             let tables = if version == 2 { "2" } else { "3" };
             let host = host();
             let options = HostOptions::default();
-            let declared = Declared::page(&host, &options);
+            let declared = Declared::palette(&host, &options);
             let mirror = host.mirror(&options).unwrap();
             declared.render(
                 &host,

@@ -38,7 +38,7 @@ enum Told {
     /// `config_path` is a list.
     List,
     Mirrors,
-    Page,
+    Palette,
     MirrorsBesideConfigPath,
 }
 
@@ -70,7 +70,7 @@ const QUESTIONS: [Question; 10] = [
     },
     question("`certs.d`, and a list `a:b` as `config_path`", Told::List),
     question("`config.toml`, endpoints as URLs", Told::Mirrors),
-    question("`config.toml` as the page prints it", Told::Page),
+    question("`config.toml` as Palette's documentation shows it", Told::Palette),
     question("`config.toml`, and `config_path` beside it", Told::MirrorsBesideConfigPath),
 ];
 
@@ -96,7 +96,7 @@ fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome
 
 /// Returns the column of a containerd in the table.
 fn column(containerd: &Containerd) -> Option<usize> {
-    let head = TABLE.lines().find(|line| line.starts_with("| told by |"))?;
+    let head = TABLE.lines().find(|line| line.starts_with("| configured by |"))?;
     let name = format!("containerd {}", containerd.minor());
     head.split('|').position(|cell| cell.trim() == name)
 }
@@ -105,7 +105,7 @@ fn column(containerd: &Containerd) -> Option<usize> {
 fn ask(host: &LabHost, containerd: &Containerd, question: Question) -> String {
     let access = if question.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
     let options = HostOptions { access, trust: Trust::Public };
-    let declared = Declared::page(host, &options);
+    let declared = Declared::palette(host, &options);
     let mirror = host.mirror(&options).unwrap();
     mirror.set(question.answers);
     tell(host, containerd, question.told, &declared);
@@ -152,8 +152,8 @@ fn tell(host: &LabHost, containerd: &Containerd, told: Told, declared: &Declared
                 fs::write(&hosts, text.strip_suffix("\n[host]\n").unwrap()).unwrap();
             }
         }
-        Told::Mirrors | Told::Page | Told::MirrorsBesideConfigPath => {
-            let endpoint = if told == Told::Page { "page" } else { "url" };
+        Told::Mirrors | Told::Palette | Told::MirrorsBesideConfigPath => {
+            let endpoint = if told == Told::Palette { "page" } else { "url" };
             declared.render(
                 host,
                 "containerd-mirrors",

@@ -1,4 +1,4 @@
-//! Keeps the serving certificate, and says whom API servers have to trust.
+//! Rotates the serving certificate, and returns the CAs that API servers have to trust.
 
 use std::collections::BTreeMap;
 
@@ -70,11 +70,11 @@ impl Controller {
             let Some(step) = next(now, authority.as_ref(), leaf.as_ref(), &memory.published) else {
                 break;
             };
-            info!(?step, "a step of the certificates");
             let taken = self.step(snapshot, memory, &mut stored, step, now).await;
             if steps.take("certificates", taken).is_none() {
                 break;
             }
+            info!(?step, "{}", completed(step));
         }
         let (authority, leaf) = (stored.authority(), stored.leaf(&names));
         let ids =
@@ -131,6 +131,15 @@ impl Controller {
         // A new certificate has new bytes: every write but the first counts as a repair.
         *place = Some(self.store(memory, before, &name, object, String::new(), now).await?);
         Ok(())
+    }
+}
+
+/// Returns the log message for a step that was taken.
+const fn completed(step: RotationStep) -> &'static str {
+    match step {
+        RotationStep::NewAuthority => "created a new CA",
+        RotationStep::ForgetPrevious => "removed the previous CA",
+        RotationStep::NewLeaf => "issued a serving certificate",
     }
 }
 

@@ -82,7 +82,7 @@ impl Controller {
             String::new()
         } else {
             format!(
-                "registry-info wins over the chart's declaration, which differs in {}",
+                "registry-info takes precedence over the chart's declaration; they differ in {}",
                 differs.join(", ")
             )
         };
@@ -165,7 +165,7 @@ impl Controller {
         Ok(stored)
     }
 
-    /// Tells on each refused Secret what is wrong with it.
+    /// Publishes the errors of each refused Secret as an Event on it.
     async fn complain(
         &self,
         snapshot: &Snapshot,
@@ -180,10 +180,10 @@ impl Controller {
             let note = refused.map_or_else(String::new, |about| {
                 let errors = about.findings.iter().filter(|finding| finding.is_error());
                 let errors: Vec<String> = errors.map(ToString::to_string).collect();
-                format!("{}; what was in force stays in force", errors.join("; "))
+                format!("{}; the declaration in force is unchanged", errors.join("; "))
             });
             if memory.is_news(topic, &note) {
-                warn!(origin = origin.as_str(), "a declaration is refused: {note}");
+                warn!(origin = origin.as_str(), "invalid declaration: {note}");
                 if let Ok(Some(secret)) = secret {
                     self.events.warn_of(&secret.object_ref(&()), topic, &note).await;
                 }

@@ -1,4 +1,4 @@
-//! The namespaces of the release and of the page's Secret.
+//! The namespaces of the release and of the Secret `registry-info`.
 
 use image_swap_core::{declaration::UnixTime, labels::JET_SYSTEM};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
@@ -17,7 +17,7 @@ use crate::{api, error::Error};
 const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Controller {
-    /// Creates the namespace of the page's Secret if it is absent, with the configured
+    /// Creates the namespace of `registry-info` if it is absent, with the configured
     /// labels. Never changes or deletes it.
     pub(super) async fn ensure_registry_info_namespace(&self) -> Result<(), Error> {
         let namespaces = api::all::<Namespace, DynamicObject>(&self.client);
@@ -33,7 +33,7 @@ impl Controller {
                     "metadata": { "name": JET_SYSTEM, "labels": labels },
                 });
                 api::apply(&namespaces, JET_SYSTEM, &namespace).await?;
-                info!(namespace = JET_SYSTEM, "created");
+                info!(namespace = JET_SYSTEM, "created the namespace");
                 Ok(())
             }
         }
@@ -75,7 +75,7 @@ impl Controller {
             }
             // OwnerReferencesPermissionEnforcement wants a right that the chart does not grant.
             Err(error) if error.code() == Some(403) => {
-                debug!(%error, "the namespace does not own the release");
+                debug!(%error, "cannot make the namespace the owner of the release");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -88,7 +88,7 @@ impl Controller {
         let registrations = api::registrations(&self.client);
         if api::delete(&registrations, &self.settings.release.admission()).await? {
             let namespace = &self.settings.release.namespace;
-            info!(namespace, "deregistered: the namespace is being deleted");
+            info!(namespace, "deregistered the webhook: the namespace is being deleted");
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Controller {
             }
         };
         if let Err(error) = ended.await {
-            warn!(%error, "cannot find out if the namespace is being deleted");
+            warn!(%error, "cannot determine if the namespace is being deleted");
         }
     }
 }

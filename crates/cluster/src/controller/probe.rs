@@ -109,7 +109,7 @@ impl Prober {
         match self.outcomes.join_next().await? {
             Ok(outcome) => Some(outcome),
             Err(error) => {
-                warn!(%error, "a probe broke off");
+                warn!(%error, "a probe failed unexpectedly");
                 self.running.clear();
                 None
             }
@@ -219,7 +219,7 @@ impl ProbeTarget {
         match self.send(server).await {
             Ok(Ok(probe)) => probe,
             Ok(Err((status, message))) if is_about_the_webhook(&message) => {
-                debug!(?server, %status, message, "the API server does not reach a replica");
+                debug!(?server, %status, message, "the API server cannot call a replica");
                 let Release { namespace, .. } = &self.release;
                 match has_endpoints(&self.client, namespace, &self.service).await {
                     Ok(true) => Probe::Unreached,
@@ -228,12 +228,12 @@ impl ProbeTarget {
                 }
             }
             Ok(Err((status, message))) => {
-                debug!(?server, %status, message, "the probe was refused");
+                debug!(?server, %status, message, "the API server rejected the probe");
                 // At an address of its own this may be any server.
                 if server == ApiServer::Shared { Probe::Unknown } else { Probe::Silent }
             }
             Err(error) => {
-                debug!(?server, error, "the API server does not answer a probe");
+                debug!(?server, error, "the API server did not respond to a probe");
                 Probe::Silent
             }
         }

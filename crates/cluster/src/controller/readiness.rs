@@ -73,7 +73,7 @@ impl Controller {
             let found = match timeout(limits.unreached, self.installation(&target)).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {
-                    debug!(%error, "the registration cannot be looked at");
+                    debug!(%error, "cannot read the registration");
                     Installation::Unreached
                 }
                 Err(_) => Installation::Unreached,
@@ -91,10 +91,7 @@ impl Controller {
                 Installation::NoReplica => false,
             };
             if is_expired || begun.elapsed() >= limits.total {
-                warn!(
-                    ?found,
-                    "ready, although new pods may not be swapped yet; see image-swap status"
-                );
+                warn!(?found, "ready, but new pods may not be swapped yet; see image-swap status");
                 return;
             }
             sleep(limits.period).await;

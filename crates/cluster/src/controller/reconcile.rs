@@ -220,7 +220,7 @@ impl Controller {
         const UNHEALTHY: &str = "RegistryUnhealthy";
         let RegistryStatus { domain, outcome, detail, .. } = health;
         let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
-        let note = format!("{domain} is {outcome}: {detail}");
+        let note = format!("the registry {domain} is {outcome}: {detail}");
         let (bad, good) = match (health.is_bad(), was_bad) {
             (true, _) => (&*note, ""),
             (false, true) => ("", &*note),
@@ -230,8 +230,8 @@ impl Controller {
         self.say(memory, "RegistryHealthy", EventType::Normal, good).await;
         let note = match health.expires {
             Some(at) if health.expires_soon => format!(
-                "the certificate of {domain} expires at {}: renew it, or no pod can be pulled \
-                 from there",
+                "the certificate of the registry {domain} expires at {}: renew it, or nodes cannot \
+                 pull from the registry",
                 clock::written(at)
             ),
             _ => String::new(),
@@ -268,8 +268,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Says `note` in an event, unless it is what was said last about `topic`.
-    /// An empty note is not said, but remembered.
+    /// Publishes `note` as an Event, unless it equals the last one about `topic`. An empty
+    /// note is not published, but remembered.
     pub(super) async fn say(
         &self,
         memory: &mut ReconcileState,

@@ -61,7 +61,7 @@ impl Controller {
             if settled.is_removable && self.settings.adopt {
                 let removed = api::delete(&registrations, name).await;
                 if steps.take(FOREIGN, removed).is_some() {
-                    info!(configuration = name, "a dead registration was removed");
+                    info!(configuration = name, "deleted a dead webhook configuration");
                     continue;
                 }
             }
@@ -79,13 +79,17 @@ impl Controller {
             let CompetitorStatus { configuration, program, alive } = other;
             let what = match (alive, self.settings.coexist) {
                 (true, false) => {
-                    "lives: pods are only reported on until it is gone, or `coexist` is set"
+                    "is running: image-swap changes no pod until it is gone, or `coexist` is set"
                 }
-                (true, true) => "lives: both swap images",
+                (true, true) => "is running: both programs swap images",
                 (false, _) if self.settings.adopt => {
-                    "is dead, and may hold up pods: it is removed after a while"
+                    "is not running, and its webhook may block pods: image-swap deletes the \
+                     configuration after `adoptAfter`"
                 }
-                (false, _) => "is dead, and may hold up pods: delete it, or set `adopt`",
+                (false, _) => {
+                    "is not running, and its webhook may block pods: delete the configuration, or \
+                     set `adopt`"
+                }
             };
             format!("{program} (MutatingWebhookConfiguration {configuration}) {what}")
         };
@@ -142,16 +146,19 @@ impl Controller {
         let before = memory.registered.as_ref();
         let is_repair = before.is_some_and(|before| observed.is_none() || *before == desired);
         if is_repair && let Err(seconds) = memory.repairs.begin(now) {
-            warn!(seconds, "the registration is changed again and again; it is repaired later");
+            warn!(
+                seconds,
+                "another writer keeps changing the registration; the next repair is delayed"
+            );
             steps.delay(seconds);
             return Ok(observed.map(|_| registered));
         }
         self.write_registration(&object, observed).await?;
         memory.registered = Some(desired);
         match observed {
-            None => info!("registered"),
+            None => info!("created the registration"),
             Some(_) if registered != policy && !is_repair => self.say_policy(memory, policy).await,
-            Some(_) => info!("the registration was brought up to date"),
+            Some(_) => info!("updated the registration"),
         }
         Ok(Some(policy))
     }
@@ -224,12 +231,13 @@ impl Controller {
         };
         let note = match policy {
             FailurePolicy::Fail => {
-                "the API server reaches us: pods that cannot be reviewed are refused from now on"
+                "the API server can call the webhook: failurePolicy is Fail, and \
+                                    pods that cannot be reviewed are refused"
                     .to_owned()
             }
             FailurePolicy::Ignore => format!(
-                "the API server{at} does not reach us, or is not asked to refuse: pods that \
-                 cannot be reviewed are let through with the images they name"
+                "the API server{at} cannot call the webhook, or the value policy is not fail: \
+                 failurePolicy is Ignore, and pods that cannot be reviewed keep their images"
             ),
         };
         info!(policy = policy.as_str(), "{note}");

@@ -72,11 +72,15 @@ impl StepErrors {
         let failing = self.report();
         for step in &failing {
             if !memory.failing.contains(step) {
-                error!(step = step.name, error = step.error, "a step failed; others are taken");
+                error!(
+                    step = step.name,
+                    error = step.error,
+                    "a step failed; the other steps continue"
+                );
             }
         }
         if failing.is_empty() && !memory.failing.is_empty() {
-            info!("no step fails any more");
+            info!("all steps succeed again");
         }
         memory.failing = failing;
     }

@@ -43,7 +43,7 @@ impl Controller {
         let (client, release) = (self.client.clone(), self.settings.release.clone());
         tokio::spawn(async move {
             if let Err(error) = leave(&client, &release).await {
-                warn!(%error, "pull Secrets cannot be removed; they stay");
+                warn!(%error, "cannot remove pull Secrets; they stay");
             }
         });
     }
@@ -71,7 +71,7 @@ impl Controller {
             return Ok(false);
         }
         if mark.is_some() && mark != memory.uninstallation.mark {
-            info!("Helm uninstalls the release: it stays unregistered");
+            info!("Helm uninstalls the release: the webhook stays deregistered");
             let until = Some(now + QUIET);
             memory.uninstallation = Uninstallation { is_read: true, registered: true, mark, until };
             self.leave_pull_secrets(memory);
@@ -108,7 +108,7 @@ impl Controller {
                     until: status.is_some().then_some(now + SETTLE),
                 };
             }
-            Err(error) => warn!(%error, "the report of the previous leader cannot be read"),
+            Err(error) => warn!(%error, "cannot read the report of the previous leader"),
         }
     }
 
@@ -124,7 +124,7 @@ impl Controller {
         if found(&snapshot.registration)?.is_some() {
             let registrations = api::registrations(&self.client);
             api::delete(&registrations, &self.settings.release.admission()).await?;
-            info!("the release leaves: its registration is deleted");
+            info!("deleted the registration: the release is marked as leaving");
         }
         Ok(())
     }

@@ -50,12 +50,13 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
         let pods = users.get(&namespace).map_or(&[][..], Vec::as_slice);
         match writer.leave(&namespace, &found, pods).await {
             Ok(WriteOutcome::Written(_)) => {
-                info!(namespace, pods = pods.len(), "the pull Secret stays for pods that name it");
+                info!(namespace, pods = pods.len(), "kept the pull Secret for pods that name it");
             }
-            Ok(_) => info!(namespace, "the pull Secret is deleted"),
+            Ok(_) => info!(namespace, "deleted the pull Secret"),
             Err(error) => {
-                let reason = reason(&error).unwrap_or_else(|| "it has just changed".to_owned());
-                warn!(namespace, reason, "the pull Secret cannot be removed");
+                let reason =
+                    reason(&error).unwrap_or_else(|| "another writer changed it".to_owned());
+                warn!(namespace, reason, "cannot remove the pull Secret");
             }
         }
     }

@@ -298,8 +298,8 @@ impl PullSecretController {
     async fn report_failure(&self, known: &ObservedCluster, namespace: &str, reason: &str) {
         let about = reference(namespace, known.existing.get(namespace));
         let note = format!(
-            "the pull Secret cannot be written, so that swapped pods of this namespace may not be \
-             pulled: {reason}"
+            "cannot write the pull Secret, so nodes may be unable to pull swapped images in this \
+             namespace: {reason}"
         );
         self.events.warn_of(&about, "PullSecretNotWritten", &note).await;
     }
@@ -316,11 +316,13 @@ impl PullSecretController {
             if !known.foreign.insert(namespace.clone()) {
                 continue;
             }
-            warn!(namespace, "a Secret of our name is somebody else's: it stays as it is");
+            warn!(
+                namespace,
+                "another program owns a Secret with the name of the pull Secret; it stays unchanged"
+            );
             let Some(found) = known.existing.get(namespace) else { continue };
-            let note = "expected no Secret of this name, or one that image-swap made; this one is \
-                        somebody else's and stays as it is, so swapped pods are pulled with it: \
-                        rename it, or delete it";
+            let note = "image-swap did not create this Secret, and leaves it unchanged; nodes pull \
+                        swapped images with it: rename it, or delete it";
             let about = reference(namespace, Some(found));
             self.events.warn_of(&about, "PullSecretNotOurs", note).await;
         }
@@ -431,7 +433,7 @@ impl ObservedCluster {
             let seconds = wait.as_secs();
             warn!(
                 namespace,
-                seconds, "the pull Secret is changed again and again; it is written later"
+                seconds, "another writer keeps changing the pull Secret; the next write is delayed"
             );
         }
     }
@@ -440,11 +442,11 @@ impl ObservedCluster {
     fn note(&mut self, namespace: &str, outcome: WriteOutcome) -> Option<String> {
         match outcome {
             WriteOutcome::Written(secret) => {
-                info!(namespace, "the pull Secret is written");
+                info!(namespace, "wrote the pull Secret");
                 self.existing.add(&secret);
             }
             WriteOutcome::Deleted => {
-                info!(namespace, "the pull Secret is deleted");
+                info!(namespace, "deleted the pull Secret");
                 self.existing.forget(namespace);
             }
             WriteOutcome::Failed(reason) => return self.note_failure(namespace, reason),
@@ -462,7 +464,7 @@ impl ObservedCluster {
         let cause = reason.clone().map_or(Cause::Conflict, Cause::Refused);
         let news = reason.filter(|_| before.is_none_or(|before| before.cause != cause));
         if let Some(reason) = &news {
-            warn!(namespace, reason, "the pull Secret cannot be written; retrying");
+            warn!(namespace, reason, "cannot write the pull Secret; retrying");
         }
         let until = Instant::now() + wait;
         self.waiting.insert(namespace.to_owned(), RetriedNamespace { until, wait, cause });

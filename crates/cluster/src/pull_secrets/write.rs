@@ -184,7 +184,7 @@ pub(super) fn reason(error: &kube::Error) -> Option<String> {
                 None => answer,
             })
         }
-        _ => Some("the API server could not be reached".to_owned()),
+        _ => Some("cannot reach the API server".to_owned()),
     }
 }
 

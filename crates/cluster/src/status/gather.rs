@@ -1,4 +1,4 @@
-//! Reading a release.
+//! Reads the state of a release from the cluster.
 
 use image_swap_core::{labels, status::ReplicaStatus};
 use std::{collections::BTreeMap, time::Duration};
@@ -27,20 +27,22 @@ use crate::{
     report,
 };
 
-/// How long a replica may take to answer.
+/// The time in which a replica has to respond.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The name of the controller's Deployment in [`ReleaseStatus::unreadable`].
 const CONTROLLER: &str = "controller";
 /// The name of the port with `/status`.
 const ADMIN: &str = "admin";
 
-/// What could not be read, on the way.
+/// The objects that cannot be read, each with the reason.
 #[derive(Default)]
 struct Unread(Vec<String>);
 
 impl Unread {
-    /// What was read; none if the API server refused, and an error if it could
-    /// not be asked.
+    /// Returns the object that was read; `None` if the API server refused.
+    ///
+    /// # Errors
+    /// The API server cannot be reached.
     fn note<T>(&mut self, what: &str, read: Result<T, Error>) -> Result<Option<T>, Error> {
         match read {
             Ok(read) => Ok(Some(read)),
@@ -53,7 +55,7 @@ impl Unread {
     }
 }
 
-/// The releases of a cluster; none if they may not be looked for.
+/// Returns the releases of a cluster; none without the right to list them.
 ///
 /// # Errors
 /// If the API server cannot be reached.
@@ -61,7 +63,7 @@ pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
     let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
     let ours = format!("{}={},{}", labels::APP_MANAGED_BY, labels::IMAGE_SWAP, labels::RELEASE);
     let ours = ListParams::default().labels(&ours);
-    let list = maps.list(&ours).await.map_err(Error::api("look for releases"));
+    let list = maps.list(&ours).await.map_err(Error::api("list the reports of releases"));
     let list = Unread::default().note("releases", list)?;
     let reported = list.into_iter().flatten().filter_map(|map| {
         let name = map.metadata.labels?.get(labels::RELEASE)?.clone();
@@ -76,7 +78,7 @@ pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
         [labels::APP_COMPONENT, labels::ADMISSION].join("="),
     ];
     let of_charts = ListParams::default().labels(&of_charts.join(","));
-    let list = deployments.list(&of_charts).await.map_err(Error::api("look for Deployments"));
+    let list = deployments.list(&of_charts).await.map_err(Error::api("list Deployments"));
     let list = Unread::default().note("Deployments", list)?;
     for deployment in list.into_iter().flatten() {
         let (name, namespace) = (deployment.metadata.name, deployment.metadata.namespace);
@@ -179,7 +181,8 @@ async fn leader(
     unreadable: &mut Unread,
 ) -> Result<Option<Leader>, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &release.namespace);
-    let lease = unreadable.note("who leads", get(&leases, &release.controller()).await)?;
+    let lease = unreadable
+        .note("the Lease of the controller", get(&leases, &release.controller()).await)?;
     let Some(spec) = lease.flatten().and_then(|lease| lease.spec) else { return Ok(None) };
     let seconds = |number: i64| u64::try_from(number).unwrap_or_default();
     Ok(Some(Leader {
@@ -250,27 +253,27 @@ async fn replica(client: &Client, pod: &Pod) -> Replica {
     match timeout(PATIENCE, ask(client, pod)).await {
         Ok(Ok(answer)) => replica.answer = Some(answer),
         Ok(Err(why)) => replica.error = Some(why),
-        Err(_) => replica.error = Some(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => replica.error = Some(format!("no response within {} s", PATIENCE.as_secs())),
     }
     replica
 }
 
-/// A replica's own answer, through the API server.
+/// Returns a replica's own status, read through the API server.
 async fn ask(client: &Client, pod: &Pod) -> Result<ReplicaStatus, String> {
     let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
     let (Some(namespace), Some(name)) = (namespace, name) else {
-        return Err("it has no name".to_owned());
+        return Err("the pod has no name".to_owned());
     };
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let port = ports.into_iter().find(|port| port.name.as_deref() == Some(ADMIN));
-    let port = port.ok_or_else(|| format!("it has no port called {ADMIN}"))?.container_port;
+    let port = port.ok_or_else(|| format!("the pod has no port named {ADMIN}"))?.container_port;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/status");
     let request = Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
     client
         .request(request)
         .await
-        .map_err(|error| Error::api("ask it through the API server")(error).to_string())
+        .map_err(|error| Error::api("query the pod through the API server")(error).to_string())
 }
 
 async fn nodes(client: &Client, trust: &str) -> Result<Nodes, Error> {

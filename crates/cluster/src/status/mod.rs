@@ -63,9 +63,9 @@ pub struct ReleaseStatus {
     pub unpulled: Option<StuckPods>,
     /// Running pods by the registry that their images were written for.
     pub pods: Option<Vec<RegistryPods>>,
-    /// Nodes, where they have to be told something.
+    /// The nodes; `None` if they need no configuration, or may not be read.
     pub nodes: Option<Nodes>,
-    /// When this was read, seconds since 1970, by the reader's clock.
+    /// The time of this status, in seconds since 1970, by the reader's clock.
     pub read: UnixTime,
 }
 
@@ -73,9 +73,9 @@ pub struct ReleaseStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReleaseRef {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its full name.
+    /// The full name.
     pub name: String,
 }
 
@@ -83,9 +83,9 @@ pub struct ReleaseRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
-    /// Its stable name.
+    /// The stable name.
     pub code: String,
-    /// What was expected, and what was found.
+    /// The description, with the remedy if there is one.
     pub message: String,
 }
 
@@ -93,11 +93,11 @@ pub struct Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Leader {
-    /// How it is called; empty: nobody leads.
+    /// The identity of the controller; empty without a leader.
     pub holder: String,
-    /// When it last said so, seconds since 1970, by its clock.
+    /// The last renewal of the Lease, in seconds since 1970, by the leader's clock.
     pub renewed: UnixTime,
-    /// For how many seconds that counts.
+    /// The duration of the Lease, in seconds.
     pub lasts: UnixTime,
 }
 
@@ -105,11 +105,11 @@ pub struct Leader {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Replicas {
-    /// How many there should be.
+    /// The requested number.
     pub wanted: u64,
-    /// How many are ready.
+    /// The number of ready replicas.
     pub ready: u64,
-    /// Each of them.
+    /// The replicas that exist.
     pub pods: Vec<Replica>,
 }
 
@@ -117,15 +117,15 @@ pub struct Replicas {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Replica {
-    /// Its pod.
+    /// The name of the pod.
     pub name: String,
-    /// Its node.
+    /// The node of the pod; empty before it is scheduled.
     pub node: String,
-    /// Whether the API server sends it reviews.
+    /// True if the pod is ready.
     pub ready: bool,
-    /// What it says of itself.
+    /// The replica's own status; `None` if it cannot be queried.
     pub answer: Option<ReplicaStatus>,
-    /// Why it says nothing.
+    /// The reason why the replica cannot be queried.
     pub error: Option<String>,
 }
 
@@ -133,13 +133,13 @@ pub struct Replica {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegistryPods {
-    /// Which one.
+    /// The host of the registry.
     pub registry: String,
-    /// All of those images were swapped.
+    /// Pods with only swapped images of the registry.
     pub swapped: usize,
-    /// Some were not.
+    /// Pods with an image that was not swapped.
     pub unswapped: usize,
-    /// Of those, the ones that would be swapped if they were made anew.
+    /// Those of them that would be swapped if they were created again.
     pub outdated: usize,
 }
 
@@ -147,17 +147,17 @@ pub struct RegistryPods {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Nodes {
-    /// How many there are.
+    /// The number of nodes.
     pub all: usize,
-    /// How many are known to have been told what they need.
+    /// The number of nodes that are marked as configured.
     pub configured: usize,
 }
 
-/// Reads how `release` is.
+/// Reads the status of `release`.
 ///
 /// # Errors
-/// If there is no such release, or the API server cannot be reached. What the
-/// caller may not read is in [`ReleaseStatus::unreadable`].
+/// The release does not exist, or the API server cannot be reached. Objects that the
+/// caller may not read are in [`ReleaseStatus::unreadable`].
 pub async fn status(client: &Client, release: &Release) -> Result<ReleaseStatus, Error> {
     let mut status = gather::all(client, release).await?;
     if problems::is_early(&status) {

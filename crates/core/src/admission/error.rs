@@ -1,4 +1,4 @@
-//! Why a body cannot be answered.
+//! Errors of requests that are not reviews.
 
 use std::fmt;
 
@@ -6,12 +6,11 @@ use image_swap_text::{json::SyntaxError, position::Position};
 
 use super::pod::IMAGES_MAX;
 
-/// A body that is no request to this webhook. The caller is wrong, not the
-/// server: HTTP 400.
+/// An invalid request to the webhook, answered with HTTP 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviewError {
-    /// The body is no JSON.
-    #[error("expected an AdmissionReview as JSON; line {}, column {}: {error}", place.line, place.column)]
+    /// The body is invalid JSON.
+    #[error("expected an AdmissionReview, found invalid JSON: line {}, column {}: {error}", place.line, place.column)]
     NotJson {
         /// Where reading stopped.
         place: Position,
@@ -24,11 +23,11 @@ pub enum ReviewError {
     /// A version of AdmissionReview that the webhook was not registered for.
     #[error("expected apiVersion admission.k8s.io/v1, found {0}")]
     ApiVersion(QuotedValue),
-    /// A review that asks nothing.
-    #[error("expected an object in 'request', found none")]
+    /// A review without a request.
+    #[error("'request' is missing or is not an object")]
     NoRequest,
-    /// A request that no answer could name.
-    #[error("expected a text in 'request.uid', found none")]
+    /// A request without the UID that a response has to repeat.
+    #[error("'request.uid' is missing or is not a string")]
     NoUid,
     /// More images than any pod has.
     #[error("expected at most {IMAGES_MAX} images in one object, found more")]
@@ -55,7 +54,7 @@ impl QuotedValue {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'-');
         Self(text.map(|text| {
             let can_be_quoted = text.len() <= Self::LEN_MAX && text.bytes().all(is_name);
-            if can_be_quoted { format!("'{text}'") } else { "something else".to_owned() }
+            if can_be_quoted { format!("'{text}'") } else { "another value".to_owned() }
         }))
     }
 }

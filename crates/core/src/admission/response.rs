@@ -157,9 +157,10 @@ fn push_warnings(out: &mut Vec<u8>, plan: &PatchPlan<'_>) {
         out.extend_from_slice(if count == 1 { br#","warnings":["# } else { b"," });
         let key = verdict.image.record_key().unwrap_or_default();
         let name: String = key.chars().take(NAME_MAX).collect();
-        let ReferenceError { expected, at, .. } = error;
+        let ReferenceError { expected, character, .. } = error;
         let mut warning = format!(
-            "image-swap: invalid image of {name:?} stays: expected {expected} at byte {at}"
+            "image-swap: image of {name:?} not swapped: expected {expected} at character \
+             {character}"
         );
         warning.truncate(warning.floor_char_boundary(WARNING_MAX));
         push_string(out, &warning);
@@ -167,7 +168,7 @@ fn push_warnings(out: &mut Vec<u8>, plan: &PatchPlan<'_>) {
     if count > WARNINGS_MAX {
         out.push(b',');
         let more = count - WARNINGS_MAX;
-        push_string(out, &format!("image-swap: {more} more invalid images, left as they are"));
+        push_string(out, &format!("image-swap: {more} more invalid images are not swapped"));
     }
     if count > 0 {
         out.push(b']');

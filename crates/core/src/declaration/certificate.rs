@@ -23,7 +23,7 @@ impl Certificates {
     /// Reads `pem`; text around the certificates is allowed, as OpenSSL writes it.
     ///
     /// # Errors
-    /// What was expected, without any of the text: somebody may have put a key there.
+    /// Returns the reason, without any of the text, which may hold a private key.
     pub(super) fn parse(pem: &str) -> Result<Self, String> {
         let mut not_after = Vec::new();
         let mut rest = pem;
@@ -35,19 +35,19 @@ impl Certificates {
                 .ok_or_else(|| format!("block {number}: expected `-----` after the label"))?;
             if label != CERTIFICATE {
                 return Err(format!(
-                    "block {number}: expected a CERTIFICATE, found something else that begins with `-----BEGIN`"
+                    "block {number}: expected a CERTIFICATE, found another block that begins with `-----BEGIN`"
                 ));
             }
             let (body, after) = block.split_once(END).ok_or_else(|| {
-                format!("certificate {number}: expected `-----END CERTIFICATE-----`, found none")
+                format!("certificate {number}: `-----END CERTIFICATE-----` is missing")
             })?;
             rest = after.strip_prefix(CERTIFICATE_END).ok_or_else(|| {
-                format!("certificate {number}: expected `-----END CERTIFICATE-----`")
+                format!("certificate {number}: `-----END CERTIFICATE-----` is missing")
             })?;
             not_after.push(expiry(body).map_err(|found| format!("certificate {number}: {found}"))?);
         }
         if not_after.is_empty() {
-            return Err("expected `-----BEGIN CERTIFICATE-----`, found none".to_owned());
+            return Err("`-----BEGIN CERTIFICATE-----` is missing".to_owned());
         }
         Ok(Self { pem: pem.to_owned(), not_after })
     }
@@ -70,9 +70,8 @@ impl Certificates {
 
 fn expiry(body: &str) -> Result<UnixTime, String> {
     let encoded: String = body.split_whitespace().collect();
-    let der = base64::decode(encoded).ok_or("expected base64, found something else")?;
-    let certificate = Certificate::from_der(&der)
-        .map_err(|_| "expected an X.509 certificate, found other bytes")?;
+    let der = base64::decode(encoded).ok_or("invalid base64")?;
+    let certificate = Certificate::from_der(&der).map_err(|_| "not an X.509 certificate")?;
     let validity = certificate.tbs_certificate().validity();
     Ok(validity.not_after.to_unix_duration().as_secs())
 }

@@ -1,4 +1,4 @@
-//! The page's fields, from the Secret or from the chart's values.
+//! The fields of Spectro Cloud Palette's format, from the Secret or from the chart's values.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{
     rule::Target,
 };
 
-/// A field of the page, under its two names.
+/// A field of Palette's format, under its two names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Field {
     Domain,
@@ -38,8 +38,8 @@ enum Field {
     Mirrors,
 }
 
-/// The page's two tables, and the key that image-swap adds to them: the key in the Secret,
-/// the key in the values, and whether it is required.
+/// The two tables of Palette's format, and the key that image-swap adds to them: the key in the
+/// Secret, the key in the values, and true for a required key.
 const TABLE: [(Field, Option<&str>, &str, bool); 9] = [
     (Field::Domain, Some("DOMAIN"), "endpoint", true),
     (Field::Name, None, "name", true),
@@ -52,7 +52,7 @@ const TABLE: [(Field, Option<&str>, &str, bool); 9] = [
     (Field::Mirrors, Some("MIRROR_REGISTRIES"), "mirrorRegistries", true),
 ];
 
-/// What the page's fields begin with before anybody fills them in.
+/// The beginning of every placeholder in Palette's documentation.
 const PLACEHOLDER: &str = "REPLACE_WITH_";
 
 /// The top-level keys of a Secret.
@@ -112,10 +112,10 @@ struct GivenField<'a> {
 }
 
 impl GivenField<'_> {
-    /// Returns the error that this field is not as `expected`, a text with the found value: no
-    /// user name and no password may be in it.
-    fn refused(&self, expected: &str) -> Diagnostic {
-        unusable(self.place, format!("{}: expected {expected}", self.key))
+    /// Returns the error `message` about this field. The message contains neither user name nor
+    /// password.
+    fn refused(&self, message: &str) -> Diagnostic {
+        unusable(self.place, format!("{}: {message}", self.key))
     }
 }
 
@@ -160,23 +160,23 @@ pub(super) fn of_data(
     Ok(fields)
 }
 
-/// Whether the object `node` says it is a `kind`.
+/// Returns true if the object `node` has this kind.
 pub(super) fn is_kind(tree: &Tree<'_>, node: NodeId, kind: &str) -> bool {
     tree.get(node, "kind").and_then(|id| tree.scalar(id)) == Some(kind)
 }
 
-/// The Secret's fields. Of several documents the one that is a Secret counts.
+/// Returns the fields of the only Secret among the documents.
 pub(super) fn of_secret(tree: &Tree<'_>) -> Result<DeclaredFields, Diagnostic> {
     let documents = || tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let mut secrets = documents().filter(|id| is_kind(tree, *id, "Secret"));
     let secret = secrets.next().or_else(|| documents().next());
     let Some(secret) = secret else {
-        let message = "expected the Secret registry-info, found nothing";
+        let message = "expected the Secret registry-info, found an empty document";
         return Err(unusable(Position::START, message));
     };
     if let Some(second) = secrets.next() {
         let place = tree.node(second).place;
-        return Err(unusable(place, "expected one Secret, found a second one"));
+        return Err(unusable(place, "expected one Secret, found a second"));
     }
     of_secret_object(tree, secret)
 }
@@ -212,16 +212,16 @@ pub(super) fn of_secret_object(
     Ok(fields)
 }
 
-/// The values' fields, from the block at top level or under `config`.
+/// Returns the fields of the values' block at top level or under `config`.
 pub(super) fn of_values(tree: &Tree<'_>) -> Result<DeclaredFields, Diagnostic> {
     let mut documents = tree.documents.iter().copied().filter(|id| !tree.is_null(*id));
     let Some(values) = documents.next() else {
-        let message = format!("expected values with {BLOCK}, found nothing");
+        let message = format!("expected values with {BLOCK}, found an empty document");
         return Err(unusable(Position::START, message));
     };
     if let Some(second) = documents.next() {
         let place = tree.node(second).place;
-        return Err(unusable(place, "expected one document of values, found a second one"));
+        return Err(unusable(place, "expected one document of values, found a second"));
     }
     of_values_object(tree, values)
 }
@@ -232,13 +232,16 @@ pub(super) fn of_values_object(
 ) -> Result<DeclaredFields, Diagnostic> {
     let place = tree.node(values).place;
     if !matches!(tree.node(tree.resolve(values)).kind, NodeKind::Mapping(_)) {
-        return Err(unusable(place, "expected a mapping with ociImageRegistry"));
+        return Err(unusable(
+            place,
+            "expected a mapping with ociImageRegistry, found another value",
+        ));
     }
     refuse_repeated(tree, values)?;
     refuse_flat(tree, values, KeyNames::Values, &BLOCKS)?;
     let mut blocks = BLOCKS.iter().filter_map(|path| at(tree, values, path));
     let Some(block) = blocks.next() else {
-        let message = format!("expected {BLOCK} at top level or under config, found neither");
+        let message = format!("{BLOCK} is missing: expected at top level or under config");
         return Err(unusable(place, message));
     };
     if let Some(second) = blocks.next() {
@@ -251,37 +254,42 @@ pub(super) fn of_values_object(
     Ok(fields)
 }
 
-/// What stands at `path` must be `expected`.
+/// Returns an error unless the value at `path` is `expected`.
 fn expect(tree: &Tree<'_>, root: NodeId, path: &[&str], expected: &str) -> Result<(), Diagnostic> {
     let mut node = root;
     for key in path {
         let Some(next) = tree.get(node, key) else {
             let place = tree.node(node).place;
-            let message = format!("expected {}: {expected}, found no such key", path.join("."));
-            return Err(unusable(place, message).hint("the page fixes kind, metadata and type"));
+            let message = format!("{} is missing: expected {expected}", path.join("."));
+            return Err(unusable(place, message).hint(FIXED));
         };
         node = next;
     }
-    let found = tree.scalar(node).unwrap_or("something else");
+    let found = tree.scalar(node).unwrap_or("a mapping or a list");
     if found == expected {
         return Ok(());
     }
     Err(wrong_value(tree.node(node).place, &path.join("."), expected, found))
 }
 
+/// The remedy for a Secret with another kind, name, namespace or type.
+const FIXED: &str = "Spectro Cloud Palette's format (\"Override Registry Configuration\") requires \
+                     apiVersion v1, kind Secret, name registry-info, namespace jet-system and \
+                     type Opaque";
+
+/// Returns the error about the value `found` at `path`.
 fn wrong_value(position: Position, path: &str, expected: &str, found: &str) -> Diagnostic {
-    unusable(position, format!("expected {path}: {expected}, found {found}"))
-        .hint("the page fixes kind, metadata and type")
+    unusable(position, format!("expected {path}: {expected}, found {found}")).hint(FIXED)
 }
 
-/// What stands at `path`, if it is anything.
+/// Returns the node at `path` unless it is null.
 fn at(tree: &Tree<'_>, root: NodeId, path: &[&str]) -> Option<NodeId> {
     let found = path.iter().try_fold(root, |node, key| tree.get(node, key))?;
     (!tree.is_null(found)).then_some(found)
 }
 
-/// The page's text lost its indentation when it was copied: the block is empty,
-/// and its fields stand beside it.
+/// Returns an error if the text lost its indentation when it was copied: the block is empty,
+/// and its fields are beside it.
 fn refuse_flat(
     tree: &Tree<'_>,
     root: NodeId,
@@ -300,8 +308,8 @@ fn refuse_flat(
     let name = tree.scalar(*key).unwrap_or_default();
     let block = blocks[0].join(".");
     let message = format!("expected {name} below {block}, found it at top level");
-    let hint = "copied from the page without its indentation? indent the lines below each `key:` by \
-                two spaces";
+    let hint = "copied from a web page without its indentation? indent the lines below each \
+                `key:` by two spaces";
     Err(unusable(tree.node(*key).place, message).hint(hint))
 }
 
@@ -311,18 +319,17 @@ fn refuse_repeated(tree: &Tree<'_>, mapping: NodeId) -> Result<(), Diagnostic> {
         let name = tree.scalar(*key).unwrap_or_default();
         if !seen.insert(name) {
             let place = tree.node(*key).place;
-            let name = shown(name);
-            return Err(unusable(place, format!("expected {name} once, found it again")));
+            return Err(unusable(place, format!("the key {} occurs twice", shown(name))));
         }
     }
     Ok(())
 }
 
-/// A key as it may be repeated. In `{PASSWORD:"secret"}` the key lacks its space,
-/// and is all of it.
+/// Returns `key` as messages quote it. In `{PASSWORD:"secret"}`, which lacks a space, the key
+/// is the whole text, and is hidden.
 fn shown(key: &str) -> &str {
     let is_name = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if is_name && !key.is_empty() { key } else { "something else" }
+    if is_name && !key.is_empty() { key } else { "(hidden)" }
 }
 
 /// Returns true if `found` may be a mistyped `key`: another case, or a letter or two that are
@@ -366,15 +373,17 @@ impl DeclaredFields {
             }
             None => "it is ignored".to_owned(),
         };
-        let message = format!("expected a key of the page, found {}", shown(name));
+        let message = format!("unknown key {}", shown(name));
         self.findings.push(warning(Code::UnknownKey, place, message).hint(hint));
     }
 
-    /// Takes every field of a block; `decode`: its values are base64.
+    /// Reads every field of a block, whose values are base64 if `decode` is true.
     fn take(&mut self, tree: &Tree<'_>, block: NodeId, decode: bool) -> Result<(), Diagnostic> {
         if !matches!(tree.node(tree.resolve(block)).kind, NodeKind::Mapping(_)) {
             let place = tree.node(block).place;
-            return Err(unusable(place, "expected a mapping of the page's keys"));
+            let key = self.names.key(Field::Domain).unwrap_or_default();
+            let message = format!("expected a mapping of keys such as {key}, found another value");
+            return Err(unusable(place, message));
         }
         refuse_repeated(tree, block)?;
         self.place = tree.node(block).place.into();
@@ -386,12 +395,12 @@ impl DeclaredFields {
             };
             let place = tree.node(value).place.into();
             let Some(text) = tree.scalar(value) else {
-                let message = format!("{name}: expected a text, found a collection");
+                let message = format!("{name}: expected a string, found a mapping or a list");
                 return Err(unusable(place, message));
             };
             if self.names == KeyNames::Secret && !is_string(tree, value) {
                 let message = format!(
-                    "{name}: expected a string, found a number or a boolean, which Kubernetes refuses"
+                    "{name}: expected a string, found a number or a boolean, which Kubernetes rejects"
                 );
                 return Err(unusable(place, message).hint("put it in quotes"));
             }
@@ -411,16 +420,15 @@ impl DeclaredFields {
         place: FieldPosition,
     ) -> Result<(), Diagnostic> {
         if text.trim_start().starts_with(PLACEHOLDER) {
-            let message =
-                format!("{name}: expected a value, found the page's placeholder {PLACEHOLDER}…");
-            let hint = "put in what your registry uses, or leave an optional key empty";
+            let message = format!("{name}: expected a value, found the placeholder {PLACEHOLDER}…");
+            let hint = "replace it with the value of your registry, or leave an optional key empty";
             return Err(unusable(place, message).hint(hint));
         }
         self.given.insert(field, (text, place));
         Ok(())
     }
 
-    /// The key under which the rules stand.
+    /// Returns the key of the rules.
     pub(super) fn mirrors_key(&self) -> &'static str {
         self.names.key(Field::Mirrors).unwrap_or_default()
     }
@@ -436,16 +444,19 @@ impl DeclaredFields {
         let may_be_empty = matches!(field, Field::BasePath | Field::Name);
         found.filter(|found| may_be_empty || !found.text.trim().is_empty()).ok_or_else(|| {
             let key = self.names.key(field).unwrap_or_default();
-            let (place, found) = match (found, self.mistyped.get(&field)) {
-                (Some(found), _) => (found.place, "an empty value"),
-                (None, Some((found, place))) => (*place, found.as_str()),
-                (None, None) => (self.place, "no such key"),
-            };
-            unusable(place, format!("expected {key}, which is required, found {found}"))
+            match (found, self.mistyped.get(&field)) {
+                (Some(found), _) => {
+                    unusable(found.place, format!("the required key {key} is empty"))
+                }
+                (None, Some((found, place))) => {
+                    unusable(*place, format!("the required key {key} is missing, found {found}"))
+                }
+                (None, None) => unusable(self.place, format!("the required key {key} is missing")),
+            }
         })
     }
 
-    /// Checks the fields: the registry, the text of the rules, and the findings.
+    /// Checks the fields. Returns the registry, the text of the rules, and the findings.
     pub(super) fn registry(
         mut self,
         now: UnixTime,
@@ -489,15 +500,13 @@ impl DeclaredFields {
 fn decoded(name: &str, text: &str, place: FieldPosition) -> Result<String, Diagnostic> {
     let encoded: String = text.split_whitespace().collect();
     let bytes = base64::decode(encoded).ok_or_else(|| {
-        unusable(place, format!("{name}: expected base64, found something else"))
-            .hint("plain text belongs below stringData")
+        unusable(place, format!("{name}: invalid base64")).hint("put plain text under stringData")
     })?;
     in_utf8(name, bytes, place)
 }
 
 fn in_utf8(name: &str, bytes: Vec<u8>, place: FieldPosition) -> Result<String, Diagnostic> {
-    String::from_utf8(bytes)
-        .map_err(|_| unusable(place, format!("{name}: expected text in UTF-8, found other bytes")))
+    String::from_utf8(bytes).map_err(|_| unusable(place, format!("{name}: invalid UTF-8")))
 }
 
 /// Returns the password without line breaks at its end, and warns of them: `echo` adds one
@@ -506,7 +515,7 @@ fn password<'t>(given: GivenField<'t>, findings: &mut Vec<Diagnostic>) -> &'t st
     let GivenField { key, text, place } = given;
     let password = text.trim_end_matches(['\r', '\n']);
     if password.len() < text.len() {
-        let message = format!("{key} ends in a line break, which is left out");
+        let message = format!("{key} ends with a line break, which is removed");
         let hint = "encode it without one: printf %s PASSWORD | base64";
         findings.push(warning(Code::TrailingNewline, place, message).hint(hint));
     }
@@ -517,15 +526,15 @@ fn password<'t>(given: GivenField<'t>, findings: &mut Vec<Diagnostic>) -> &'t st
 fn hosts(given: GivenField<'_>) -> Result<Vec<HostPattern>, Diagnostic> {
     let items = given.text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
     let host = |(number, item)| {
-        let hint = "like nexus.example.org:5001,*.registry.example.org: hosts of the declared \
-                    registry, with commas between them";
-        let message = || format!("hosts, found something else as item {number}");
+        let hint = "write hosts of the declared registry, separated by commas, such as \
+                    nexus.example.org:5001,*.registry.example.org";
+        let message = || format!("item {number} is not a host");
         HostPattern::parse(item).ok_or_else(|| given.refused(&message()).hint(hint))
     };
     (1..).zip(items).map(host).collect()
 }
 
-/// Returns the host, and true if `http://` stands before it.
+/// Returns the host, and true if `http://` precedes it.
 fn domain(given: GivenField<'_>) -> Result<(String, bool), Diagnostic> {
     let text = given.text.trim();
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
@@ -538,31 +547,32 @@ fn domain(given: GivenField<'_>) -> Result<(String, bool), Diagnostic> {
     }
     // Some administrators write `user:password@host` here.
     let found = match host {
-        host if host.contains('@') => "something with `@`",
-        host if host.contains('/') => "a path behind it",
-        _ => "something else",
+        host if host.contains('@') => "a value with `@`",
+        host if host.contains('/') => "a host with a path",
+        _ => "another value",
     };
-    let refused = given.refused(&format!("a host or host:port, found {found}"));
-    Err(refused.hint("user name, password and path have keys of their own"))
+    let refused = given.refused(&format!("expected a host or host:port, found {found}"));
+    Err(refused.hint("user name, password and path have their own keys"))
 }
 
-/// Empty where the images lie at the registry's root.
+/// Returns the path of the images in the registry, empty for its root.
 fn base_path(given: GivenField<'_>) -> Result<String, Diagnostic> {
     let path = given.text.trim().trim_matches('/');
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
     }
     // Where a closing quote is left out, the value of the next key is in this one.
-    let hint = "like airgap-images: lowercase letters and digits, with . _ - or / between them";
-    Err(given.refused("a path in the registry, found something else").hint(hint))
+    let hint = "write a path such as airgap-images: lowercase letters and digits, with . _ - or / \
+                between them";
+    Err(given.refused("expected a path in the registry, found another value").hint(hint))
 }
 
-/// Go's `strconv.ParseBool`, less its one-letter forms.
+/// Parses a boolean like Go's `strconv.ParseBool`, without its one-letter forms.
 fn boolean(given: GivenField<'_>) -> Result<bool, Diagnostic> {
     match given.text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(given.refused("true or false, found something else")),
+        _ => Err(given.refused("expected true or false, found another value")),
     }
 }
 
@@ -579,7 +589,7 @@ fn check_ca(
     let expired: Vec<String> = expired.collect();
     if !expired.is_empty() {
         let message = format!(
-            "{key}: expected certificates that are still valid, found {} of {} expired (number {})",
+            "{key}: {} of {} certificates expired (number {})",
             expired.len(),
             ends.len(),
             expired.join(", ")
@@ -588,11 +598,10 @@ fn check_ca(
         let all = expired.len() == ends.len();
         let severity = if all { Severity::Error } else { Severity::Warning };
         let finding = Diagnostic::new(severity, Code::ExpiredCa, place.position, message);
-        findings.push(finding.within(place.key).hint("put in the authority's current certificate"));
+        findings.push(finding.within(place.key).hint("add the CA's current certificate"));
     }
     if insecure {
-        let message =
-            format!("{key} is given, and certificates are not verified: it has no effect");
+        let message = format!("{key} has no effect, because certificates are not verified");
         let finding = warning(Code::InsecureWithCa, place, message);
         findings.push(finding.hint("set INSECURE (insecureSkipVerify) to false"));
     }

@@ -56,8 +56,8 @@ impl Declaration {
     /// [`Self::serving`].
     ///
     /// # Errors
-    /// What cannot be read, is not what `source` says, lacks what the page
-    /// requires, or still has the page's placeholders.
+    /// Returns the findings if the text is unreadable, differs from `source`, lacks a key that
+    /// Palette's format requires, or still has a placeholder of Palette's documentation.
     pub fn read(
         source: DeclarationSource,
         text: &str,
@@ -71,7 +71,7 @@ impl Declaration {
             DeclarationSource::Mirrors => return rules(MapForm::List),
         };
         let tree = Tree::parse(text).map_err(|error| {
-            let message = format!("expected YAML, found none: {}", error.message);
+            let message = format!("invalid YAML: {}", error.message);
             Diagnostic::error(Code::Unusable, error.place, message)
         })?;
         Self::from_fields(fields(&tree)?, now)
@@ -148,7 +148,8 @@ impl Declaration {
             // Replicas receive the text of the rules: no password may be in it.
             if lines.get(finding.place.line - 1).is_some_and(|line| line_may_hold_secret(line)) {
                 finding.severity = Severity::Error;
-                finding.hint = Some("give user name and password as USERNAME and PASSWORD".into());
+                finding.hint =
+                    Some("set the user name and password in USERNAME and PASSWORD instead".into());
             }
             finding.within(key)
         }));
@@ -222,15 +223,18 @@ impl Declaration {
         &self.findings
     }
 
-    /// What there is to say about it where imageswap-webhook reads the rules.
+    /// Returns the findings for imageswap-webhook as the reader of the rules.
     pub fn imageswap_findings(&self) -> Vec<Diagnostic> {
         let mut findings = self.findings.clone();
         let is_known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
         if self.form == MapForm::Lines && !is_known && !self.imageswap().swaps_anything() {
-            let message = "expected a line `default::`, found none: imageswap then asks no prefix \
-                           rule, and no image is changed";
+            let message = "the line `default::` is missing: imageswap then ignores all prefix \
+                           rules, and no image is changed";
             let finding = Diagnostic::warning(Code::SilentNoOp, Position::START, message);
-            findings.insert(0, finding.hint("add `default::`, which leaves everything else alone"));
+            findings.insert(
+                0,
+                finding.hint("add `default::`, which leaves all other images unchanged"),
+            );
         }
         findings
     }

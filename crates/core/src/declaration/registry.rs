@@ -9,7 +9,7 @@ use super::{certificate::Certificates, credential::Credential, host::HostPattern
 /// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port and for
 /// [`Self::hosts`]; a target elsewhere gets none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::doc_markdown, reason = "the page's own names, which people search for")]
+#[expect(clippy::doc_markdown, reason = "names of Palette's format, which people search for")]
 pub struct Registry {
     /// Host, with a port if one was declared; no scheme, no slash.
     pub domain: String,

@@ -18,7 +18,7 @@ fn values(text: &str) -> Result<Declaration, DeclarationError> {
     Declaration::read(DeclarationSource::Values, text, IN_2030)
 }
 
-/// The page's Secret with one line of it replaced.
+/// Returns the Secret of Palette's documentation with one line replaced.
 fn with(line: &str, replacement: &str) -> String {
     assert!(SECRET.contains(line), "{line}");
     SECRET.replacen(line, replacement, 1)
@@ -46,7 +46,7 @@ fn codes(declaration: &Declaration) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_pages_secret_and_values_declare_the_same() {
+fn documented_secret_and_values_declare_the_same() {
     let (secret, values) = (secret(SECRET).unwrap(), values(VALUES).unwrap());
     assert_eq!(codes(&secret), ["collision", "collision"]);
     assert_eq!(codes(&secret), codes(&values));
@@ -87,8 +87,8 @@ fn base64_data_is_what_kubectl_prints() {
     assert_eq!(registry.password.expose(), "pw");
     assert_eq!(declaration.rules().swap("nginx").unwrap().image, "h.io/d/library/nginx");
     assert_eq!(codes(&declaration), [] as [&str; 0]);
-    refused(secret(&text.replace("aC5pbwo=", "h.io")), 4, 11, "expected base64");
-    refused(secret(&text.replace("aC5pbwo=", "/w==")), 4, 11, "expected text in UTF-8");
+    refused(secret(&text.replace("aC5pbwo=", "h.io")), 4, 11, "invalid base64");
+    refused(secret(&text.replace("aC5pbwo=", "/w==")), 4, 11, "invalid UTF-8");
     // `stringData` wins, as in the API server.
     let both = text.replace("kind:", "stringData:\n  DOMAIN: k.io\nkind:");
     assert_eq!(secret(&both).unwrap().registry.unwrap().domain, "k.io");
@@ -103,8 +103,8 @@ fn json_is_read_too() {
 
 #[test]
 fn what_is_no_registry_info_is_refused() {
-    refused(secret(""), 1, 1, "found nothing");
-    refused(secret("---\n---\n"), 1, 1, "found nothing");
+    refused(secret(""), 1, 1, "found an empty document");
+    refused(secret("---\n---\n"), 1, 1, "found an empty document");
     refused(
         secret(&with("kind: Secret", "kind: ConfigMap")),
         11,
@@ -118,7 +118,12 @@ fn what_is_no_registry_info_is_refused() {
         "metadata.name: registry-info",
     );
     refused(secret(&with("namespace: jet-system", "namespace: default")), 14, 14, "found default");
-    refused(secret(&with("  namespace: jet-system\n", "")), 13, 3, "found no such key");
+    refused(
+        secret(&with("  namespace: jet-system\n", "")),
+        13,
+        3,
+        "metadata.namespace is missing: expected jet-system",
+    );
     refused(
         secret(&with("type: Opaque", "type: kubernetes.io/tls")),
         15,
@@ -159,15 +164,15 @@ fn a_required_key_must_be_there() {
         ("  BASE_PATH: \"airgap-images\"\n", "BASE_PATH"),
         ("  INSECURE: \"false\"\n", "INSECURE"),
     ] {
-        refused(secret(&with(line, "")), 4, 3, &format!("expected {key}, which is required"));
+        refused(secret(&with(line, "")), 4, 3, &format!("the required key {key} is missing"));
     }
     for key in ["endpoint", "name", "baseContentPath", "insecureSkipVerify", "mirrorRegistries"] {
         let without: Vec<&str> =
             VALUES.lines().filter(|line| !line.trim_start().starts_with(key)).collect();
-        refused(values(&without.join("\n")), 10, 5, &format!("expected {key}, which is required"));
+        refused(values(&without.join("\n")), 10, 5, &format!("the required key {key} is missing"));
     }
     // One that is mistyped is named.
-    refused(secret(&with("  DOMAIN:", "  DOMIAN:")), 4, 3, "which is required, found DOMIAN");
+    refused(secret(&with("  DOMAIN:", "  DOMIAN:")), 4, 3, "DOMAIN is missing, found DOMIAN");
     refused(
         values(&VALUES.replace("mirrorRegistries:", "mirrorRegistrys:")),
         17,
@@ -180,13 +185,13 @@ fn a_required_key_must_be_there() {
         secret(&with("DOMAIN: \"harbor.example.org\"", "DOMAIN: \"\"")),
         4,
         11,
-        "found an empty value",
+        "the required key DOMAIN is empty",
     );
     refused(
         secret(&with("DOMAIN: \"harbor.example.org\"", "DOMAIN:")),
         4,
         9,
-        "found an empty value",
+        "the required key DOMAIN is empty",
     );
     // The root of a registry is a base path too.
     assert!(secret(&with("airgap-images", "")).is_ok());
@@ -206,7 +211,7 @@ fn a_placeholder_is_no_value() {
 }
 
 #[test]
-fn the_page_copied_without_its_indentation_is_refused_with_that_hint() {
+fn text_without_indentation_is_refused_with_that_hint() {
     let flat: String = SECRET.lines().map(|line| format!("{}\n", line.trim_start())).collect();
     let error = secret(&flat).unwrap_err().findings[0].clone();
     assert!(error.message.contains("expected DOMAIN below stringData"), "{error}");
@@ -304,7 +309,7 @@ fn hosts_of_one_account_are_declared() {
     assert!(hosts("").unwrap().hosts.is_empty());
     for text in ["*", "*.com", "robot:hunter2@h.io", "h.io/path", "h.io,hunter2 x"] {
         let error = hosts(text).unwrap_err().findings[0].clone();
-        assert!(error.message.starts_with("CREDENTIAL_HOSTS: expected hosts"), "{error}");
+        assert!(error.message.starts_with("CREDENTIAL_HOSTS: item "), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
     let text = VALUES.replace("    caCert", "    credentialHosts: h.io:5001\n    caCert");
@@ -368,7 +373,7 @@ fn credential_over_plain_http_is_a_warning() {
     assert!(codes(&encrypted).is_empty() && !encrypted.registry.unwrap().plain_http);
 }
 
-/// The page's Secret with `pem` for `CA_CERT`.
+/// Returns the Secret of Palette's documentation with `pem` for `CA_CERT`.
 fn with_ca(pem: &str) -> String {
     let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();
     with("CA_CERT: \"\"\n", &format!("CA_CERT: |\n{indented}"))
@@ -390,12 +395,12 @@ fn broken_pem_is_refused_without_its_text() {
     let wrong = CA_ONE.replacen("\nMII", "\n!!!", 1);
     let bytes = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (pem, message) in [
-        ("hunter2", "expected `-----BEGIN CERTIFICATE-----`"),
+        ("hunter2", "`-----BEGIN CERTIFICATE-----` is missing"),
         (&key, "expected a CERTIFICATE"),
-        (&cut, "expected `-----END CERTIFICATE-----`"),
-        (&wrong, "expected base64"),
-        (bytes, "expected an X.509 certificate"),
-        (&[CA_ONE, bytes].concat(), "certificate 2: expected an X.509 certificate"),
+        (&cut, "`-----END CERTIFICATE-----` is missing"),
+        (&wrong, "invalid base64"),
+        (bytes, "not an X.509 certificate"),
+        (&[CA_ONE, bytes].concat(), "certificate 2: not an X.509 certificate"),
     ] {
         let error = secret(&with_ca(pem)).unwrap_err().findings[0].to_string();
         assert!(error.contains(message), "{error}");
@@ -443,7 +448,7 @@ fn a_key_that_lacks_its_space_is_not_repeated_with_its_value() {
             Err(refused) => refused.findings,
         };
         let said: Vec<String> = said.iter().map(ToString::to_string).collect();
-        assert!(said.iter().any(|line| line.contains("something else")), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("(hidden)")), "{said:?}");
         assert!(said.iter().all(|line| !line.contains("hunter2")), "{said:?}");
     }
 }
@@ -451,7 +456,7 @@ fn a_key_that_lacks_its_space_is_not_repeated_with_its_value() {
 #[test]
 fn a_repeated_key_is_refused() {
     let text = with("  INSECURE", "  DOMAIN: k.io\n  INSECURE");
-    refused(secret(&text), 8, 3, "expected DOMAIN once");
+    refused(secret(&text), 8, 3, "the key DOMAIN occurs twice");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sources whose images meet: different images, one name in the registry.
+//! Collisions: different images of several sources that get the same name in the registry.
 
 use std::collections::HashMap;
 
@@ -107,7 +107,7 @@ fn finding(image: &TargetImage<'_>, met: &[&str]) -> Diagnostic {
         names.push_str(", …");
     }
     let message = format!(
-        "images of {} and of {names} meet below {}: different images can get one name",
+        "images of {} and of {names} share the path {}: different images can get the same name",
         image.rule.source, image.below
     );
     Diagnostic::warning(Code::Collision, image.rule.place, message)

@@ -1,5 +1,4 @@
-//! Rules that never decide anything: nothing can match them, or something
-//! before them always answers.
+//! Rules that never apply: no image can match them, or another rule always takes precedence.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,8 +22,8 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
         if target.is_some_and(Target::can_never_be_valid) {
             let target = &rule.target;
             let message =
-                format!("nothing below {target} is a valid reference: every swap is left undone");
-            let hint = "repository paths have lowercase letters, digits and single separators";
+                format!("no path below {target} is a valid image reference: no image is swapped");
+            let hint = "use lowercase letters, digits and single separators in the path";
             let finding = Diagnostic::warning(Code::DeadRule, rule.target_place, message);
             findings.push(finding.hint(hint));
             continue;
@@ -47,11 +46,10 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
         if let Some(killer) = already_mirrored(checked, rule, &key) {
             let by = checked.rule(killer);
             let message = format!(
-                "{} is already mirrored by line {}, column {}: this rule is never asked",
+                "images of {} are already mirrored by line {}, column {}: this rule never applies",
                 rule.source, by.place.line, by.place.column
             );
-            let hint =
-                "what lies below a target is left alone, so that swapping twice is swapping once";
+            let hint = "images below a target are not swapped again; remove this rule";
             findings.push(Diagnostic::warning(Code::DeadRule, rule.place, message).hint(hint));
             continue;
         }
@@ -64,30 +62,30 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
 /// A path component that no target ends in.
 const PROBE: &str = "image-swap-probe";
 
-/// A rule that no reference can match.
+/// Returns the message and the hint for a rule that no reference can match.
 fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
     let key = rule.key();
     match rule.kind {
         RuleKind::Prefix if rule.prefix().is_none() => {
             let hint = if key == "*" {
-                "`*` is no wildcard: write default:: for everything else"
+                "`*` is not a wildcard here: write default:: for everything else"
             } else if key.contains(['*', '?']) {
                 "write [REPLACE] before a pattern"
             } else if key.contains("://") {
-                "a source has no scheme: leave out what precedes the host"
+                "remove the scheme: a source begins with the host"
             } else if key.ends_with('/') || key.starts_with('/') || key.contains("//") {
-                "leave out the slash that no path component follows, as in docker.io"
+                "remove the extra slash, as in docker.io"
             } else if key.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) && key.contains('/') {
-                "for a single tag or digest write [EXACT] before it"
+                "for a single tag or digest, write [EXACT] before it"
             } else {
-                "write a registry's host (with a dot or a port), perhaps with a path"
+                "write a registry's host (with a dot or a port), with or without a path"
             };
-            Some((format!("expected a host or host/path as a source, found {key:?}: nothing can match it"), hint))
+            Some((format!("expected a host or host/path as a source, found {key:?}: no image matches it"), hint))
         }
         RuleKind::Exact => Reference::parse(key).err().map(|error| {
             (
-                format!("expected a reference after [EXACT], found {key:?} ({error}): nothing can match it"),
-                "write the image as manifests write it",
+                format!("expected an image reference after [EXACT], found {key:?} ({error}): no image matches it"),
+                "write the image as in a manifest",
             )
         }),
         _ => None,
@@ -110,40 +108,40 @@ fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
     let has_hub = || checked.each().any(|(_, rule)| rule.source == DOCKER_DOMAIN);
     if HUB.split(' ').any(|host| host == key.domain()) && !has_hub() {
         let message = format!(
-            "images of Docker Hub have the host {DOCKER_DOMAIN}, found {written}: the rule \
-             matches only images in which {written} is written"
+            "expected {DOCKER_DOMAIN}, the host of Docker Hub's images, found {written}: the rule \
+             matches only images that begin with {written}"
         );
         return warn(message, format!("write {DOCKER_DOMAIN}"));
     }
     if key.domain() == "docker.io-library" {
-        let message = format!("no registry is called {written}: nothing matches the rule");
+        let message = format!("{written} is not the name of a registry: no image matches the rule");
         return warn(message, format!("write {DOCKER_DOMAIN}/library"));
     }
     if written.bytes().any(|byte| byte.is_ascii_uppercase()) {
         let domain = key.domain();
         let message =
-            format!("hosts are in lower case, found {written}: the rule is one for {domain}");
+            format!("expected a host in lower case, found {written}: the rule applies to {domain}");
         return warn(message, format!("write {}", key.as_str()));
     }
     None
 }
 
-/// The key under which a repetition is found.
+/// Returns the key by which repetitions are found.
 fn normalised(rule: &Rule) -> String {
     rule.prefix().map_or_else(|| rule.key().to_owned(), |key| key.as_str().to_owned())
 }
 
+/// Returns the warning about `rule`, which the rule `by` makes useless.
 fn shadowed(checked: &Linter<'_>, rule: &Rule, by: RuleId) -> Diagnostic {
     let by = checked.rule(by);
     let message = format!(
-        "{} is always answered by {} in line {}, column {}",
+        "{} never applies: {} in line {}, column {} always takes precedence",
         rule.source, by.source, by.place.line, by.place.column
     );
-    Diagnostic::warning(Code::Shadowed, rule.place, message)
-        .hint("the first one wins; remove this one")
+    Diagnostic::warning(Code::Shadowed, rule.place, message).hint("remove this rule")
 }
 
-/// The rule whose target makes everything that `rule` matches already mirrored.
+/// Returns the rule whose target holds every image that `rule` matches.
 fn already_mirrored(checked: &Linter<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
     let probe = match rule.kind {
         // Anything below the key will do; a target below the key kills only a part of it.

@@ -87,8 +87,7 @@ fn is_registry_like(source: &str) -> bool {
 
 /// Returns the finding about a target that is valid and may hold a credential.
 pub(super) fn valid_target(rule: &Rule) -> Diagnostic {
-    let message = "expected a target, found what may be a user name and a part of a password: \
-                   `#` begins a comment";
+    let message = "the target may be a user name and a part of a password: `#` begins a comment";
     // A host with a dot may be meant as it is, with a comment behind it.
     let target = Target::parse(&rule.target).or_else(|_| Target::of_exact(&rule.target));
     if target.is_ok_and(|target| target.host().contains('.')) {

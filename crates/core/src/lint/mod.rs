@@ -1,4 +1,4 @@
-//! What is wrong with rules before any image meets them.
+//! Checks of the rules, before any image is matched.
 //!
 //! Each check looks at the compiled rules and costs the same for each of them,
 //! so that a map of a hundred thousand rules is checked in a moment.
@@ -32,13 +32,13 @@ pub(crate) fn sort_findings(findings: &mut [Diagnostic], order: FindingOrder) {
 }
 
 impl Linter<'_> {
-    /// Every finding about the rules, in the order of the text.
+    /// Returns every finding about the rules, in the order of the text.
     pub fn findings(&self) -> Vec<Diagnostic> {
         self.lint_for(HOSTS_TOML, Fallback::Upstream)
     }
 
-    /// The same where nodes are told with `words`, and may ask the registry itself
-    /// or not.
+    /// Returns the findings for nodes whose format has the capabilities `words`, and that
+    /// pull from the registry itself if `fallback` allows it.
     pub(crate) fn lint_for(&self, words: Capabilities, fallback: Fallback) -> Vec<Diagnostic> {
         let mut findings = Vec::new();
         let exposed = Exposed::find(self);
@@ -66,9 +66,9 @@ impl Linter<'_> {
     }
 
     fn invalid_targets(&self, exposed: &Exposed, findings: &mut Vec<Diagnostic>) {
-        const USERINFO: &str = "give user name and password as USERNAME and PASSWORD";
+        const USERINFO: &str = "set the user name and password in USERNAME and PASSWORD instead";
         for id in &exposed.sources {
-            let found = "expected a source, found what may hold a user name and a password";
+            let found = "the source may contain a user name and a password";
             let place = self.rule(*id).place;
             findings.push(Diagnostic::error(Code::InvalidTarget, place, found).hint(USERINFO));
         }
@@ -82,21 +82,21 @@ impl Linter<'_> {
             };
             // A target that may hold a password is not repeated, not even in part.
             let found = if exposed.has(id) {
-                format!("{error}, found what may hold a user name and a password")
+                format!("{error}, found text that may contain a user name and a password")
             } else {
                 format!("{error}, found {:?}", rule.target)
             };
             let hint = match error {
                 _ if exposed.has(id) => USERINFO,
                 TargetError::NoRegistry if has_other_scheme(&rule.target) => {
-                    "leave out the scheme: images are pulled by HTTPS, and by HTTP with http://"
+                    "remove the scheme: images are pulled over HTTPS, or over HTTP with http://"
                 }
                 TargetError::NoRegistry => {
                     "write the registry's host in front, as in harbor.example.org/path; \
                      for Docker Hub write docker.io/path"
                 }
                 TargetError::TagOrDigest => {
-                    "for a single tag or digest write [EXACT] before the source"
+                    "to replace a single tag or digest, write [EXACT] before the source"
                 }
             };
             let finding = Diagnostic::error(Code::InvalidTarget, rule.target_place, found);
@@ -104,7 +104,8 @@ impl Linter<'_> {
         }
     }
 
-    /// A node that is told `a -> b` and `b -> c` asks `c` for what a pod names as `b`.
+    /// Finds targets that are sources, too: nodes with mirrors for `a -> b` and `b -> c`
+    /// pull an image of `b` from `c`.
     fn chains(&self, findings: &mut Vec<Diagnostic>) {
         // For each domain with a rule that leads elsewhere: the paths of its keys.
         let mut sources: HashMap<String, Vec<RuleSource>> = HashMap::new();
@@ -126,8 +127,8 @@ impl Linter<'_> {
             let meeting = meeting.filter(|key| paths_meet(key.path(), target.path()));
             if let Some(key) = meeting.min_by_key(|key| key.path().len()) {
                 let message = format!(
-                    "expected a target that is no source, found {}: a node would send the swapped \
-                     reference on by the rule for {}",
+                    "the target {} overlaps the source {}: nodes would redirect the swapped image \
+                     again",
                     target.as_str(),
                     key.as_str(),
                 );
@@ -151,39 +152,39 @@ impl Linter<'_> {
             }
             let (code, message, hint) = if is_outside {
                 let message = format!(
-                    "{host} is not the declared registry {}: it gets neither user name, password, \
-                     CA nor INSECURE",
+                    "{host} is not the declared registry {}: user name, password, CA and INSECURE \
+                     do not apply to it",
                     registry.domain,
                 );
-                let hint = "if they are for that host too, declare it in CREDENTIAL_HOSTS \
-                            (credentialHosts); nothing to do if it needs none of them";
+                let hint = "if they should, add the host to CREDENTIAL_HOSTS (credentialHosts); \
+                            otherwise there is nothing to do";
                 (Code::OutsideDomain, message, hint)
             } else {
                 let message = format!(
-                    "{host} is reached by plain HTTP: node configuration leaves out its user name \
-                     and password, which would travel unencrypted",
+                    "{host} uses plain HTTP: its user name and password are left out of node \
+                     configuration, because they would be sent unencrypted",
                 );
-                let hint = "serve it by HTTPS and remove http://, or give render and node the \
-                            option --header-over-http";
+                let hint = "serve it over HTTPS and remove http://, or run render and node with \
+                            --header-over-http";
                 (Code::CredentialOverHttp, message, hint)
             };
             findings.push(Diagnostic::warning(code, rule.target_place, message).hint(hint));
         }
     }
 
-    /// Nodes take the scheme of the targets: without one they use HTTPS, which the registry
-    /// does not speak.
+    /// Finds targets without the `http://` of the declared registry: nodes use the scheme of
+    /// the targets.
     fn scheme_differs(&self, findings: &mut Vec<Diagnostic>) {
         let Some(registry) = self.registry.filter(|registry| registry.plain_http) else { return };
         let domain = &registry.domain;
         let mut targets = self.targets().filter(|_| self.mirrors.scheme(domain) != "http");
         let Some((rule, _)) = targets.find(|(_, target)| target.domain() == domain) else { return };
         let message = format!(
-            "the registry is declared with http://, and its targets without: nodes pull from \
-             {domain} by HTTPS"
+            "the registry is declared with http://, but its targets are not: nodes pull from \
+             {domain} over HTTPS"
         );
         let finding = Diagnostic::warning(Code::SchemeDiffers, rule.target_place, message);
-        findings.push(finding.hint(format!("write http://{domain} in the targets, too")));
+        findings.push(finding.hint(format!("write http://{domain} in the targets too")));
     }
 
     fn inexpressible(
@@ -195,8 +196,10 @@ impl Linter<'_> {
         for inexpressible in words.inexpressible(self.rules, self.mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
-            let message = format!("nodes cannot be told {shown}: {}", inexpressible.why);
-            let hint = "pods follow it; what nodes pull by themselves (static pods) does not";
+            let message =
+                format!("node configuration cannot contain {shown}: {}", inexpressible.why);
+            let hint = "the rule applies to pods, but not to images that nodes pull by themselves \
+                        (static pods)";
             let finding = Diagnostic::warning(Code::NodeInexpressible, rule.place, message);
             findings.push(finding.hint(hint));
         }
@@ -206,8 +209,7 @@ impl Linter<'_> {
     fn silent_no_op(&self, findings: &mut Vec<Diagnostic>) {
         let swaps = |rule: &Rule| rule.kind != RuleKind::Prefix || rule.prefix().is_some();
         if !self.targets().any(|(rule, _)| swaps(rule)) {
-            let message =
-                "expected at least one rule with a target, found none: no image is changed";
+            let message = "no rule has a target: no image is changed";
             let hint = "write source::target, as in docker.io::harbor.example.org/docker.io";
             findings
                 .push(Diagnostic::warning(Code::SilentNoOp, Position::START, message).hint(hint));

@@ -16,13 +16,16 @@ pub struct FieldSpec {
     pub path: Vec<String>,
 }
 
-/// A text that names no field.
+/// An invalid description of a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected [GROUP/[VERSION/]]KIND:path/to/image, or kind=KIND,path=path/to/image with group= \
-     and version= where wanted; found {0}"
+    "invalid field {text:?}: {why}; write [GROUP/[VERSION/]]KIND:path/to/image, or \
+     kind=KIND,path=path/to/image with optional group= and version="
 )]
-pub struct InvalidFieldSpec(String);
+pub struct InvalidFieldSpec {
+    text: String,
+    why: String,
+}
 
 impl FromStr for FieldSpec {
     type Err = InvalidFieldSpec;
@@ -30,7 +33,7 @@ impl FromStr for FieldSpec {
     /// Parses `GROUP/VERSION/KIND:path`, or the keys of kustomize's `fieldSpec` with commas
     /// between them.
     fn from_str(text: &str) -> Result<Self, InvalidFieldSpec> {
-        let invalid = |why: &str| InvalidFieldSpec(format!("{why} in {text:?}"));
+        let invalid = |why: &str| InvalidFieldSpec { text: text.to_owned(), why: why.to_owned() };
         let mut field = Self { group: None, version: None, kind: None, path: Vec::new() };
         if text.split(',').all(|part| part.contains('=')) {
             for part in text.split(',') {
@@ -41,11 +44,12 @@ impl FromStr for FieldSpec {
                     "kind" => field.kind = named(value),
                     "path" => field.path = segments(value.trim()),
                     "create" => {}
-                    key => return Err(invalid(&format!("the key {key:?}"))),
+                    key => return Err(invalid(&format!("unknown key {key:?}"))),
                 }
             }
         } else {
-            let (kinds, path) = text.split_once(':').ok_or_else(|| invalid("no colon"))?;
+            let (kinds, path) =
+                text.split_once(':').ok_or_else(|| invalid("the colon is missing"))?;
             field.path = segments(path.trim());
             let mut names = kinds.rsplit('/');
             field.kind = names.next().and_then(named);
@@ -58,7 +62,7 @@ impl FromStr for FieldSpec {
             field.version = third.and(second).and_then(named);
         }
         if field.path.is_empty() {
-            return Err(invalid("no path"));
+            return Err(invalid("the path is missing"));
         }
         Ok(field)
     }

@@ -57,13 +57,13 @@ pub enum Holder {
     #[error("the field is not known to hold an image; --image-field '{0}' rewrites it")]
     Field(String),
     /// Several fields, of which this is one: registry and repository.
-    #[error("it is put together of several fields")]
+    #[error("it is composed of several fields")]
     Parts,
     /// Part of a longer text.
     #[error("it is part of a text")]
     Text,
     /// A document that is no API object.
-    #[error("it is in no object with apiVersion and kind")]
+    #[error("its document has no apiVersion and kind")]
     NoManifest,
 }
 
@@ -95,32 +95,32 @@ pub struct Skipped {
     pub why: SkipReason,
 }
 
-/// Why an image stays as it is.
+/// The reason for which an image is not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
     /// An unquoted template, which YAML reads as a mapping.
     #[error(
-        "it is a template without quotes, which YAML reads as a mapping; render it first, as with \
-         `helm template`"
+        "it is an unquoted template, which YAML reads as a mapping; render it first, for example \
+         with `helm template`"
     )]
     Template,
     /// A mapping or a list, where the API takes only strings.
-    #[error("it is no string")]
+    #[error("it is a mapping or a list, not a string")]
     NoScalar,
-    /// It is no valid reference.
-    #[error("it is no image reference: {0}")]
+    /// The text is an invalid reference.
+    #[error("invalid image reference: {0}")]
     Invalid(ReferenceError),
-    /// It is a number, a boolean or of a type of its own, and the API takes only strings.
+    /// A number, a boolean or a value with its own tag, where the API takes only strings.
     #[error("it is not a string; put it in quotes")]
     NoString,
-    /// It is anchored, and used here as something else than an image.
+    /// An anchored value that is also used for another purpose at this position.
     #[error(
-        "it is anchored and also used as something else (line {}, column {})",
+        "its anchor is also used for another purpose (line {}, column {})",
         .0.line, .0.column
     )]
     UsedElsewhere(Position),
-    /// It is anchored, and also the image of a pod or container that is left alone.
-    #[error("it is anchored and shared with a container that is left alone")]
+    /// An anchored value that is also the image of an exempt pod or container.
+    #[error("its anchor is shared with an exempt container")]
     SharedWithExempt,
 }
 

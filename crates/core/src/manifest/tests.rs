@@ -624,10 +624,10 @@ fn an_image_that_is_no_reference_is_reported_and_stays() {
     assert_eq!(
         said,
         [
-            "4: Pod p a: it is no image reference: expected a lowercase letter (repository names \
-             have no uppercase) at byte 0, found 'N'",
-            "4: Pod p b: it is no image reference: expected a letter, digit or '_' to begin the tag \
-             at byte 2, found the end",
+            "4: Pod p a: invalid image reference: expected a lowercase letter (repository names \
+             have no uppercase) at character 1, found 'N'",
+            "4: Pod p b: invalid image reference: expected a letter, digit or '_' to begin the tag \
+             at character 3, found the end",
         ]
     );
 }

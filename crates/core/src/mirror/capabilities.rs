@@ -1,14 +1,11 @@
-//! What a format has words for, and which rules it cannot hold.
+//! Capabilities of a format, and the rules that it cannot express.
 
 use super::table::{Endpoint, Fallback, MirrorTable};
 use crate::rule::{RuleId, RuleKind, RuleSet, RuleSource, Target};
 
-/// What a format can say.
+/// Capabilities of a format.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a row of a table: each is one thing to have a word for"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a table: each is one capability")]
 pub struct Capabilities {
     /// Rules for a part of a host.
     pub paths: bool,
@@ -18,25 +15,25 @@ pub struct Capabilities {
     pub hosts: bool,
     /// Mirrors that are not the root of their registry.
     pub mirror_paths: bool,
-    /// That the registry itself is never asked; else what to do instead.
+    /// The setting that nodes never pull from the registry itself; otherwise the reason.
     pub never: Result<(), &'static str>,
 }
 
-/// What containerd's `hosts.toml` can say.
+/// Capabilities of containerd's `hosts.toml`.
 pub const HOSTS_TOML: Capabilities =
     Capabilities { paths: false, default: true, hosts: true, mirror_paths: true, never: Ok(()) };
 
 /// A rule that a format cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedRule {
-    /// Which rule.
+    /// The rule.
     pub rule: RuleId,
-    /// Why the format has no words for it.
+    /// The reason, for people.
     pub why: &'static str,
 }
 
 impl Capabilities {
-    /// The rules that cannot be held, in order.
+    /// Returns the rules that the format cannot express, in order.
     pub fn inexpressible(
         &self,
         rules: &RuleSet,
@@ -60,15 +57,17 @@ impl Capabilities {
         let rule = &rules.rules()[id];
         let target = rules.target(id);
         let why = match rule.kind {
-            RuleKind::Exact => Some("there is no rule for a single tag or digest"),
-            RuleKind::Replace => Some("there is no rule for a pattern"),
+            RuleKind::Exact => Some("the format has no rules for a single tag or digest"),
+            RuleKind::Replace => Some("the format has no rules for a pattern"),
             RuleKind::Noswap => (self.default && !mirrors.elsewhere().is_empty())
-                .then_some("the default covers every host without a rule"),
+                .then_some("the default applies to every host without a rule"),
             RuleKind::Default if target.is_none() => None,
-            RuleKind::Default if !self.default => Some("there is no rule for all other hosts"),
+            RuleKind::Default if !self.default => {
+                Some("the format has no rule for all other hosts")
+            }
             RuleKind::Default => target
                 .is_some_and(Target::joins_name)
-                .then_some("a default cannot put the host into a path"),
+                .then_some("a default cannot add the host to the path"),
             RuleKind::Prefix => self.why_not_prefix(&rule.prefix()?, target, mirrors),
         };
         let covers = matches!(rule.kind, RuleKind::Prefix | RuleKind::Default) && target.is_some();
@@ -85,7 +84,7 @@ impl Capabilities {
         if !self.hosts && target.is_some() && key.domain() != "docker.io" {
             Some("only Docker Hub can have a mirror")
         } else if !key.path().is_empty() && !self.paths && !says_already(key, target, mirrors) {
-            Some("there are rules for whole hosts only")
+            Some("the format has rules for whole hosts only")
         } else if !self.mirror_paths && path.is_some_and(|path| !path.is_empty()) {
             Some("a mirror cannot have a path")
         } else {

@@ -1,19 +1,21 @@
-//! Why a text is no reference: what was expected, what was found, at which byte.
+//! Errors of invalid image references: the expected and the found character.
 
 use std::fmt;
 
 /// A text that `ParseNormalizedNamed` rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub struct ReferenceError {
-    /// What should have stood there.
+    /// The expected part.
     pub expected: ExpectedPart,
     /// The byte in the input, counted from 0.
     pub at: usize,
+    /// The character in the input, counted from 1.
+    pub character: usize,
     /// The character found there; `None` at the end of the input.
     pub found: Option<char>,
 }
 
-/// What a reference should have had at the byte where parsing stopped.
+/// The part of a reference that is expected where parsing stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ExpectedPart {
     /// Anything at all: the input is empty.
@@ -22,6 +24,9 @@ pub enum ExpectedPart {
     /// A repository name, not the 64 hex digits of an image ID.
     #[error("an image name, not 64 hex digits (an image ID)")]
     NameNotIdentifier,
+    /// An image name without `https://` or another scheme.
+    #[error("an image name without a scheme such as https://")]
+    NoScheme,
     /// A registry host.
     #[error("a registry host (letters, digits, '-' and '.')")]
     Domain,
@@ -62,7 +67,7 @@ pub enum ExpectedPart {
 
 impl fmt::Display for ReferenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {} at byte {}, found ", self.expected, self.at)?;
+        write!(f, "expected {} at character {}, found ", self.expected, self.character)?;
         match self.found {
             Some(character) => write!(f, "{character:?}"),
             None => f.write_str("the end"),

@@ -20,10 +20,19 @@ pub(super) fn reference(input: &str) -> Result<Reference<'_>, ReferenceError> {
         return Err(error(input, ExpectedPart::NameNotIdentifier, 0));
     }
     let first = split_domain(input);
-    // `strings.ToLower(remote) != remote` is asked before the grammar, so that
-    // `Nginx` is told about its case and not about a character. No letter that it
-    // finds is let through by the grammar.
-    parts(input, first).map_err(|error| uppercase(input, first.path_start).unwrap_or(error))
+    // `strings.ToLower(remote) != remote` is checked before the grammar, so that the
+    // error of `Nginx` is about its case. The grammar rejects every letter that it finds.
+    parts(input, first).map_err(|error| {
+        scheme(input).or_else(|| uppercase(input, first.path_start)).unwrap_or(error)
+    })
+}
+
+/// Returns the error of an `input` that begins with a scheme, such as `https://`.
+#[cold]
+fn scheme(input: &str) -> Option<ReferenceError> {
+    let (scheme, _) = input.split_once("://")?;
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_scheme.then(|| error(input, ExpectedPart::NoScheme, 0))
 }
 
 /// Returns all parts of `input`, which begins with `first`, as far as normalisation sees.
@@ -73,7 +82,7 @@ fn parts<'a>(input: &'a str, first: FirstComponent<'a>) -> Result<Reference<'a>,
     Ok(Reference { domain, domain_has_upper: has_upper, prefix, path, tag, digest })
 }
 
-/// What is wrong with an uppercase letter in the path that begins at `start`.
+/// Returns the error of an uppercase letter in the path that begins at `start`.
 #[cold]
 fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
     let rest = &input[start..];
@@ -290,7 +299,8 @@ fn hex_digits(algorithm: &str) -> Option<usize> {
 fn error(input: &str, expected: ExpectedPart, at: usize) -> ReferenceError {
     // A scan by bytes may stop inside a character: name the whole one.
     let at = input.floor_char_boundary(at);
-    ReferenceError { expected, at, found: input[at..].chars().next() }
+    let character = input[..at].chars().count() + 1;
+    ReferenceError { expected, at, character, found: input[at..].chars().next() }
 }
 
 const fn is_lower_hex(byte: u8) -> bool {

@@ -37,73 +37,86 @@ fn rejects(input: &str, message: &str) {
 #[test]
 fn an_error_says_what_was_expected_at_which_byte() {
     let hex = |digits: usize| "0".repeat(digits);
-    rejects("", "expected an image name at byte 0, found the end");
+    rejects("", "expected an image name at character 1, found the end");
     rejects(
         &hex(64),
-        "expected an image name, not 64 hex digits (an image ID) at byte 0, found '0'",
+        "expected an image name, not 64 hex digits (an image ID) at character 1, found '0'",
     );
     rejects(
         "nGinx",
-        "expected a lowercase letter (repository names have no uppercase) at byte 1, found 'G'",
+        "expected a lowercase letter (repository names have no uppercase) at character 2, found 'G'",
     );
     rejects(
         "h.io/nGinx",
-        "expected a lowercase letter (repository names have no uppercase) at byte 6, found 'G'",
+        "expected a lowercase letter (repository names have no uppercase) at character 7, found 'G'",
     );
-    rejects("a//b", "expected a lowercase letter or a digit at byte 2, found '/'");
+    rejects("a//b", "expected a lowercase letter or a digit at character 3, found '/'");
     rejects(
         "a..b/c",
-        "expected a registry host (letters, digits, '-' and '.') at byte 2, found '.'",
+        "expected a registry host (letters, digits, '-' and '.') at character 3, found '.'",
     );
-    rejects("x/a..b", "expected a lowercase letter or a digit at byte 4, found '.'");
-    rejects("x/a___b", "expected a lowercase letter or a digit at byte 5, found '_'");
-    rejects("x/a-", "expected a lowercase letter or a digit at byte 4, found the end");
-    rejects("x/é", "expected a lowercase letter or a digit at byte 2, found 'é'");
-    rejects("nginx é", "expected '/', ':', '@', a name character or the end at byte 5, found ' '");
+    rejects("x/a..b", "expected a lowercase letter or a digit at character 5, found '.'");
+    rejects("x/a___b", "expected a lowercase letter or a digit at character 6, found '_'");
+    rejects("x/a-", "expected a lowercase letter or a digit at character 5, found the end");
+    rejects("x/é", "expected a lowercase letter or a digit at character 3, found 'é'");
+    rejects(
+        "nginx é",
+        "expected '/', ':', '@', a name character or the end at character 6, found ' '",
+    );
     rejects(
         "-x.io/a",
-        "expected a registry host (letters, digits, '-' and '.') at byte 0, found '-'",
+        "expected a registry host (letters, digits, '-' and '.') at character 1, found '-'",
     );
     rejects(
         "x-.io/a",
-        "expected a registry host (letters, digits, '-' and '.') at byte 1, found '-'",
+        "expected a registry host (letters, digits, '-' and '.') at character 2, found '-'",
     );
-    rejects("x.io:/a", "expected a port number at byte 5, found '/'");
-    rejects("x.io:80b/a", "expected a port number at byte 7, found 'b'");
-    rejects("[::1]80/a", "expected a port number at byte 5, found '8'");
-    rejects("[::1/a", "expected hex digits, ':' and then ']' at byte 4, found '/'");
-    rejects("[]:1/a", "expected hex digits, ':' and then ']' at byte 1, found ']'");
-    rejects("nginx:", "expected a letter, digit or '_' to begin the tag at byte 6, found the end");
-    rejects("nginx:.1", "expected a letter, digit or '_' to begin the tag at byte 6, found '.'");
-    rejects("nginx:a+b", "expected a tag character, '@' or the end at byte 7, found '+'");
+    rejects(
+        "https://docker.io/Nginx",
+        "expected an image name without a scheme such as https:// at character 1, found 'h'",
+    );
+    rejects("x.io:/a", "expected a port number at character 6, found '/'");
+    rejects("x.io:80b/a", "expected a port number at character 8, found 'b'");
+    rejects("[::1]80/a", "expected a port number at character 6, found '8'");
+    rejects("[::1/a", "expected hex digits, ':' and then ']' at character 5, found '/'");
+    rejects("[]:1/a", "expected hex digits, ':' and then ']' at character 2, found ']'");
+    rejects(
+        "nginx:",
+        "expected a letter, digit or '_' to begin the tag at character 7, found the end",
+    );
+    rejects(
+        "nginx:.1",
+        "expected a letter, digit or '_' to begin the tag at character 7, found '.'",
+    );
+    rejects("nginx:a+b", "expected a tag character, '@' or the end at character 8, found '+'");
     rejects(
         &format!("nginx:{}", "t".repeat(129)),
-        "expected a tag of at most 128 bytes at byte 134, found 't'",
+        "expected a tag of at most 128 bytes at character 135, found 't'",
     );
     rejects(
         &format!("x/{}", "a".repeat(254)),
-        "expected a path of at most 255 bytes at byte 255, found 'a'",
+        "expected a path of at most 255 bytes at character 256, found 'a'",
     );
-    rejects(&"a".repeat(248), "expected a path of at most 255 bytes at byte 247, found 'a'");
+    rejects(&"a".repeat(248), "expected a path of at most 255 bytes at character 248, found 'a'");
     rejects(
         &format!("nginx@md5:{}", hex(32)),
-        "expected 'sha256:', 'sha384:' or 'sha512:' at byte 6, found 'm'",
+        "expected 'sha256:', 'sha384:' or 'sha512:' at character 7, found 'm'",
     );
     rejects(
         &format!("nginx@SHA256:{}", hex(64)),
-        "expected 'sha256:', 'sha384:' or 'sha512:' at byte 6, found 'S'",
+        "expected 'sha256:', 'sha384:' or 'sha512:' at character 7, found 'S'",
     );
     rejects(
         &format!("nginx@sha256:{}A", hex(63)),
-        "expected exactly 64 lowercase hex digits at byte 76, found 'A'",
+        "expected exactly 64 lowercase hex digits at character 77, found 'A'",
     );
     rejects(
         &format!("nginx@sha384:{}", hex(64)),
-        "expected exactly 96 lowercase hex digits at byte 77, found the end",
+        "expected exactly 96 lowercase hex digits at character 78, found the end",
     );
     rejects(
         &format!("nginx@sha512:{}", hex(129)),
-        "expected exactly 128 lowercase hex digits at byte 141, found '0'",
+        "expected exactly 128 lowercase hex digits at character 142, found '0'",
     );
 }
 
@@ -111,11 +124,11 @@ fn an_error_says_what_was_expected_at_which_byte() {
 fn an_error_points_at_the_very_byte() {
     rejects(
         "a.x-.io/b",
-        "expected a registry host (letters, digits, '-' and '.') at byte 3, found '-'",
+        "expected a registry host (letters, digits, '-' and '.') at character 4, found '-'",
     );
     rejects(
         "nGinx@sha256:0",
-        "expected a lowercase letter (repository names have no uppercase) at byte 1, found 'G'",
+        "expected a lowercase letter (repository names have no uppercase) at character 2, found 'G'",
     );
     assert!(Reference::parse(&["nginx:", &"t".repeat(128)].concat()).is_ok());
 }

@@ -14,7 +14,7 @@ pub(super) const FORMAT: Format = Format {
     about: "buildkitd.toml of BuildKit",
     capabilities: Capabilities {
         default: false,
-        never: Err("BuildKit asks the registry after its mirrors"),
+        never: Err("BuildKit tries the registry itself after its mirrors"),
         ..HOSTS_TOML
     },
     print,
@@ -40,5 +40,5 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
         }
     }
     printed.add("buildkitd.toml", text, false);
-    printed.notes.push("BuildKit takes credentials from its client: log in there");
+    printed.notes.push("BuildKit gets credentials from its client: log in there");
 }

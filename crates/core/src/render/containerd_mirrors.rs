@@ -1,7 +1,7 @@
-//! The registry tables of containerd's `config.toml`: how it was done before
-//! `hosts.toml`, and what the page prints.
+//! The registry tables of containerd's `config.toml`, the predecessor of `hosts.toml`, also in
+//! the form of Spectro Cloud Palette's documentation, "Override Registry Configuration".
 //!
-//! The registry itself is always asked last. Source: containerd 1.6 and 1.7,
+//! containerd always tries the registry itself last. Source: containerd 1.6 and 1.7,
 //! `pkg/cri/server/image_pull.go`, `registryEndpoints` and `addDefaultScheme`.
 
 use std::{collections::HashMap, fmt::Write as _};
@@ -21,7 +21,7 @@ pub const FORMAT: Format = Format {
     about: "the mirrors table of containerd's config.toml",
     capabilities: Capabilities {
         never: Err(
-            "containerd appends the registry to the mirrors of this table; use the format containerd",
+            "containerd adds the registry itself to the mirrors of this table; use the format containerd",
         ),
         ..HOSTS_TOML
     },
@@ -29,48 +29,48 @@ pub const FORMAT: Format = Format {
 };
 
 fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
-    let page = told.options.endpoint == EndpointForm::Page;
+    let is_palette = told.options.endpoint == EndpointForm::Palette;
     let plugin = match told.options.config_version {
         ConfigVersion::Two => "io.containerd.grpc.v1.cri",
         ConfigVersion::Three => "io.containerd.cri.v1.images",
     };
     let registry = format!("[plugins.\"{plugin}\".registry");
     let mut text = String::new();
-    if page {
+    if is_palette {
         let _ = write!(
             text,
             "    # contains spectro changes\n    {registry}]\n      {registry}.mirrors]\n"
         );
     }
-    // The page prints its rules in the order in which they were declared.
+    // Palette's documentation prints the rules in the order of their declaration.
     let all = told.hosts("*").filter(|(_, endpoints)| !endpoints.is_empty());
     let mut all: Vec<(&str, &[Endpoint])> = all.collect();
     let rules = told.rules.rules().iter().map(Rule::key).enumerate();
     let order: HashMap<&str, usize> = rules.rev().map(|(at, key)| (key, at)).collect();
     all.sort_by_key(|(host, _)| order.get(host));
     for (host, endpoints) in all {
-        let url = |it: &Endpoint| if page { it.below("") } else { told.mirrors.api_url(it) };
+        let url = |it: &Endpoint| if is_palette { it.below("") } else { told.mirrors.api_url(it) };
         let urls = list(endpoints.iter().map(url));
-        let indent = if page { "        " } else { "" };
+        let indent = if is_palette { "        " } else { "" };
         let host = quoted(host);
         let _ = write!(text, "{indent}{registry}.mirrors.{host}]\n{indent}  endpoint = {urls}\n");
     }
     let mut secret = false;
-    if !page {
+    if !is_palette {
         for host in told.mirrors.targets() {
             secret |= told.is_secret(host);
             configuration(told, &registry, host, &mut text);
         }
     }
-    printed.notes.push(if page {
-        "a standard registry will not answer these endpoints: they lack /v2/; use --endpoint url"
+    printed.notes.push(if is_palette {
+        "standard registries do not answer these endpoints, which lack /v2/; use --endpoint url"
     } else {
-        "the registry itself is asked after its mirrors, and containerd has to be restarted"
+        "containerd tries the registry itself after its mirrors; restart containerd to apply the file"
     });
     if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
         printed.notes.push(
-            "the table says no CA, and containerd 2 passes over INSECURE in it; use the format \
-             containerd, or have the host trust the CA",
+            "the table has no CA, and containerd 2 ignores INSECURE in it; use the format \
+             containerd, or add the CA to the host's trust store",
         );
     }
     printed.add("config.toml", text, secret);

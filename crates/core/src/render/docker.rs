@@ -15,7 +15,7 @@ pub const FORMAT: Format = Format {
         default: false,
         hosts: false,
         mirror_paths: false,
-        never: Err("dockerd asks Docker Hub after its mirrors"),
+        never: Err("dockerd tries Docker Hub after its mirrors"),
         ..HOSTS_TOML
     },
     print,

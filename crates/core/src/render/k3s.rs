@@ -17,7 +17,7 @@ pub const FORMAT: Format = Format {
     name: "k3s",
     about: "registries.yaml of k3s and RKE2",
     capabilities: Capabilities {
-        never: Err("registries.yaml cannot say it; run every server and agent with \
+        never: Err("registries.yaml has no such setting; run every server and agent with \
                     --disable-default-registry-endpoint and render with --fallback upstream"),
         ..HOSTS_TOML
     },

@@ -1,4 +1,4 @@
-//! What others are told: the node's container runtime above all.
+//! Renders the mirrors as configuration of container runtimes and image builders.
 //!
 //! [`FORMATS`] is the table of formats: a new one is one file and one row.
 //! Everything is printed from [`MirrorTable`] and the declared [`Registry`]; what a
@@ -70,8 +70,9 @@ pub enum EndpointForm {
     /// `https://host/v2/path`, which every registry answers.
     #[default]
     Url,
-    /// `host/path`, as the page prints it; no standard registry answers that.
-    Page,
+    /// `host/path`, as Spectro Cloud Palette's documentation, "Override Registry Configuration",
+    /// prints it; standard registries do not answer it.
+    Palette,
 }
 
 /// The version of containerd's configuration file.
@@ -152,8 +153,8 @@ impl Format {
 }
 
 /// The note on [`Options::header_over_http`].
-pub const OVER_HTTP: &str = "user name and password are left out for hosts that are reached by plain \
-                         HTTP; serve them by HTTPS, or use --header-over-http";
+pub const OVER_HTTP: &str = "user name and password are left out for hosts that use plain HTTP; \
+                             serve them over HTTPS, or use --header-over-http";
 
 impl RenderContext<'_> {
     /// Returns each host and its endpoints: the hosts with a rule, the other hosts of targets,

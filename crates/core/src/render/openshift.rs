@@ -39,14 +39,12 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
             let _ = writeln!(text, "      mirrorSourcePolicy: {policy}");
         }
     }
-    printed.notes.push(
-        "creating an ImageTagMirrorSet drains and reboots nodes, and so does any later change",
-    );
+    printed.notes.push("creating or changing an ImageTagMirrorSet drains and reboots nodes");
     if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
-        printed.notes.push("CA and INSECURE belong into image.config.openshift.io/cluster: additionalTrustedCA, insecureRegistries");
+        printed.notes.push("set CA and INSECURE in image.config.openshift.io/cluster: additionalTrustedCA, insecureRegistries");
     }
     if told.registry.is_some_and(|registry| !registry.username.is_empty()) {
-        printed.notes.push("credentials belong into the cluster's global pull secret");
+        printed.notes.push("add credentials to the cluster's global pull secret");
     }
     printed.add("image-swap-mirror-sets.yaml", text, false);
 }

@@ -1,4 +1,4 @@
-//! From an imageswap map to a canonical one with the same effect.
+//! Converts an imageswap map to a canonical map with the same effect.
 //!
 //! Upstream's answer for a host is found by asking it, not by reading its
 //! rules: whether it holds depends on what it answers for its own answer. What
@@ -25,12 +25,12 @@ const LIBRARY: &str = "docker.io/library";
 /// A host that no map names.
 const OTHER_HOST: &str = "image-swap-probe.invalid";
 
-/// A canonical map.
+/// A map that was converted to canonical rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
     /// Its text, with comments where something of the old map has no effect.
     pub text: String,
-    /// What it says differently for some references.
+    /// Differences in effect for some images, for people.
     pub differences: Vec<String>,
 }
 
@@ -64,14 +64,14 @@ impl ImageSwap {
                 // already mirrored.
                 let _ = writeln!(out.text, "# [REPLACE]{key}:: keeps the bare name in imageswap");
                 out.differences.push(format!(
-                    "[REPLACE]{key}: imageswap keeps the bare name, which no canonical rule says"
+                    "[REPLACE]{key}: imageswap keeps the bare name, which no canonical rule can do"
                 ));
                 continue;
             }
             if key == rule.target {
                 out.differences.push(format!(
-                    "[REPLACE]{key}::{key}: imageswap puts the name below itself, canonical \
-                     exempts it"
+                    "[REPLACE]{key}::{key}: imageswap puts the image below itself, a canonical \
+                     rule exempts it"
                 ));
                 out.rule("[REPLACE]", key, key);
                 continue;
@@ -83,7 +83,7 @@ impl ImageSwap {
             self.prefixes(&prefixes, &mut out);
         } else if !self.in_force(RuleKind::Prefix).is_empty() {
             out.text
-                .push_str("# without `default::` imageswap asks no prefix rule; none is kept\n");
+                .push_str("# without `default::` imageswap ignores prefix rules; none is kept\n");
         }
         out
     }
@@ -123,9 +123,9 @@ impl ImageSwap {
                 }
             }
             if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                let _ = writeln!(out.text, "# {key}:: has no words here: see the warning");
+                let _ = writeln!(out.text, "# {key}:: cannot be converted: see the warning");
                 out.differences.push(format!(
-                    "{key}: imageswap compares hosts by case, canonical rules compare {}",
+                    "{key}: imageswap matches hosts case-sensitively, canonical rules match {}",
                     compared(domain)
                 ));
                 continue;
@@ -242,7 +242,7 @@ impl CanonicalMap {
 impl Converted {
     fn differs(&mut self, key: &str, image: &str, swapped: &str) {
         self.differences.push(format!(
-            "{key}: imageswap makes {swapped} of {image}, which no canonical rule says"
+            "{key}: imageswap swaps {image} to {swapped}, which no canonical rule can do"
         ));
     }
 

@@ -221,7 +221,7 @@ impl MapReader {
             return self.rule(item, marker, body_at + start, body_at + end);
         }
         // The item is not repeated: it may be a misplaced credential.
-        let message = "expected source::target, found no such rule; it is skipped";
+        let message = "expected source::target, found another text, which is skipped";
         let finding = Diagnostic::warning(Code::UnreadableLine, item.place(0), message);
         self.findings.push(finding.hint("write one `::` between the source and its target"));
     }

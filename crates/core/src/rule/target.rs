@@ -27,7 +27,7 @@ pub enum TargetError {
     )]
     NoRegistry,
     /// It names a tag or a digest, which the swapped reference brings itself.
-    #[error("expected a target without tag and digest")]
+    #[error("expected a target without a tag or digest")]
     TagOrDigest,
 }
 
@@ -177,6 +177,6 @@ mod tests {
         assert_eq!(Target::of_exact("h.io/d:1").unwrap().as_str(), "h.io/d:1");
         let told = |written: &str| Target::parse(written).unwrap_err().to_string();
         assert!(told("harbor/d").contains("begins with a registry"));
-        assert!(told("h.io/d:1").contains("without tag and digest"));
+        assert!(told("h.io/d:1").contains("without a tag or digest"));
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Source: grpc/grpc, `doc/PROTOCOL-HTTP2.md`.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use super::error::Error;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Request,
@@ -13,8 +13,9 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, TE},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use percent_encoding::percent_decode;
 use prost::Message;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::net::UnixStream;
 
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
@@ -47,17 +48,6 @@ impl Channel {
         &mut self,
         method: &'static str,
         question: &impl Message,
-        deadline: Duration,
-    ) -> Result<A, Error> {
-        timeout(deadline, self.answer(method, question))
-            .await
-            .map_err(|_| Error::Late { method, after: deadline })?
-    }
-
-    async fn answer<A: Message + Default>(
-        &mut self,
-        method: &'static str,
-        question: &impl Message,
     ) -> Result<A, Error> {
         let garbled = |found: String| Error::Garbled { method, found };
         let broken = |source| Error::Broken { method, source };
@@ -85,37 +75,20 @@ impl Channel {
 }
 
 fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut bytes = BytesMut::with_capacity(PREFIX + length);
-    bytes.put_u8(0);
-    // Ours are a few hundred bytes long.
-    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    bytes.put_slice(&message.encode_to_vec());
-    bytes.freeze()
+    let message = message.encode_to_vec();
+    // The requests of image-swap are a few hundred bytes long.
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut bytes = vec![0];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(message);
+    bytes.into()
 }
 
 /// Code and message, which is percent-encoded.
 fn status(headers: &HeaderMap) -> Option<(u32, String)> {
     let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
     let message = headers.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);
-    Some((code, decoded(message)))
-}
-
-fn decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = after.get(..2).filter(|_| byte == b'%');
-        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
-        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            bytes.push(byte);
-            rest = &after[2..];
-        } else {
-            bytes.push(byte);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Some((code, percent_decode(message).decode_utf8_lossy().into_owned()))
 }
 
 #[cfg(test)]
@@ -124,10 +97,11 @@ mod tests {
 
     #[test]
     fn messages_of_a_status_are_percent_encoded() {
-        assert_eq!(decoded(b"a%20b%C3%A9 100%"), "a b\u{e9} 100%");
         let mut headers = HeaderMap::new();
         assert_eq!(status(&headers), None);
         headers.insert("grpc-status", HeaderValue::from_static("12"));
         assert_eq!(status(&headers), Some((12, String::new())));
+        headers.insert("grpc-message", HeaderValue::from_static("a%20b%C3%A9 100%"));
+        assert_eq!(status(&headers), Some((12, "a b\u{e9} 100%".to_owned())));
     }
 }

@@ -1,6 +1,6 @@
-//! The calls.
+//! The calls of CRI.
 
-use std::{path::Path, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 use super::{
     channel::Channel,
@@ -10,25 +10,28 @@ use super::{
         Nothing, PullImageResponse, RUNNING, StatusRequest, StatusResponse, VersionResponse,
     },
 };
-use tokio::runtime;
+use prost::Message;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
-/// For what a runtime answers from memory.
+/// The deadline of calls that a runtime answers from memory.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A client of one runtime. Calls block: whoever edits a host does one thing
-/// after the other.
+/// A client of one runtime, whose calls block.
 #[derive(Debug)]
 pub struct CriClient {
     channel: Channel,
-    runtime: runtime::Runtime,
+    runtime: Runtime,
 }
 
-/// What a runtime says it is.
+/// The name and version that a runtime reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeVersion {
     /// `containerd`, `cri-o`.
     pub name: String,
-    /// As it writes it: `v1.7.24`, `1.6.20~ds1`.
+    /// The version in the words of the runtime: `v1.7.24`, `1.6.20~ds1`.
     pub version: String,
 }
 
@@ -44,58 +47,60 @@ pub struct LocalImage {
 }
 
 impl CriClient {
-    /// Connects.
+    /// Connects to the runtime at `socket`.
     ///
     /// # Errors
-    /// Nobody listens at `socket`, or does not speak HTTP/2.
+    /// If no process listens there, or does not speak HTTP/2.
     pub fn connect(socket: &Path) -> Result<Self, Error> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let open = async {
-            tokio::time::timeout(SOON, Channel::open(socket))
-                .await
-                .map_err(|_| Error::Late { method: "connect", after: SOON })?
-        };
-        let channel = runtime.block_on(open)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let channel = wait(&runtime, "connect", SOON, Channel::open(socket))?;
         Ok(Self { channel, runtime })
     }
 
-    /// The process that listens, if it can be seen from here.
+    /// Calls `method`, as in `/runtime.v1.RuntimeService/Version`.
+    fn call<A: Message + Default>(
+        &mut self,
+        method: &'static str,
+        question: &impl Message,
+        deadline: Duration,
+    ) -> Result<A, Error> {
+        wait(&self.runtime, method, deadline, self.channel.call(method, question))
+    }
+
+    /// Returns the process that listens; `None` if it cannot be seen.
     pub const fn peer(&self) -> Option<u32> {
         self.channel.peer
     }
 
-    /// What the runtime is. It answers only if its CRI is alive.
+    /// Returns the version of the runtime, which answers only if its CRI is alive.
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
     pub fn version(&mut self) -> Result<RuntimeVersion, Error> {
         let method = "/runtime.v1.RuntimeService/Version";
-        let answer: VersionResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: VersionResponse = self.call(method, &Nothing {}, SOON)?;
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
     }
 
-    /// The configuration in force, as JSON, where the runtime tells it
-    /// (containerd does). It may hold credentials.
+    /// Returns the configuration in force as JSON; `None` if the runtime does not report it
+    /// (containerd does). It may contain credentials.
     ///
     /// # Errors
     /// The runtime does not answer.
     pub fn configuration(&mut self) -> Result<Option<String>, Error> {
         let method = "/runtime.v1.RuntimeService/Status";
         let request = StatusRequest { verbose: true };
-        let mut answer: StatusResponse =
-            self.runtime.block_on(self.channel.call(method, &request, SOON))?;
+        let mut answer: StatusResponse = self.call(method, &request, SOON)?;
         Ok(answer.info.remove("config"))
     }
 
-    /// The images of running containers, as their pods name them, each once.
+    /// Returns the images of running containers, as their pods name them, each once.
     ///
     /// # Errors
     /// The runtime does not answer.
     pub fn running(&mut self) -> Result<Vec<String>, Error> {
         let method = "/runtime.v1.RuntimeService/ListContainers";
-        let answer: ListContainersResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: ListContainersResponse = self.call(method, &Nothing {}, SOON)?;
         let running = answer.containers.into_iter().filter(|container| container.state == RUNNING);
         let mut images: Vec<String> =
             running.filter_map(|container| Some(container.image?.image)).collect();
@@ -104,52 +109,59 @@ impl CriClient {
         Ok(images)
     }
 
-    /// The images that are there.
+    /// Returns the images of the runtime.
     ///
     /// # Errors
     /// See [`Error::is_dead_plugin`].
     pub fn images(&mut self) -> Result<Vec<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ListImages";
-        let answer: ListImagesResponse =
-            self.runtime.block_on(self.channel.call(method, &Nothing {}, SOON))?;
+        let answer: ListImagesResponse = self.call(method, &Nothing {}, SOON)?;
         Ok(answer.images.into_iter().map(LocalImage::from).collect())
     }
 
-    /// Pulls `image` without credentials of its own, within `deadline`. The
-    /// manifest is asked for anew even if the image is there.
+    /// Pulls `image` without credentials of its own, within `deadline`. The runtime requests the
+    /// manifest even if it has the image.
     ///
     /// # Errors
-    /// In the runtime's words, why it could not.
+    /// If the runtime cannot pull it: its message.
     pub fn pull(&mut self, image: &str, deadline: Duration) -> Result<LocalImage, Error> {
         let method = "/runtime.v1.ImageService/PullImage";
-        let answer: PullImageResponse =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), deadline))?;
+        let answer: PullImageResponse = self.call(method, &ImageRequest::of(image), deadline)?;
         let pulled = self.image(&answer.image_ref)?;
         let unlisted = LocalImage { id: answer.image_ref, tags: Vec::new(), digests: Vec::new() };
         Ok(pulled.unwrap_or(unlisted))
     }
 
-    /// What the runtime has under this name.
+    /// Returns the image of this name; `None` if the runtime has none.
     ///
     /// # Errors
     /// The runtime does not answer.
     pub fn image(&mut self, image: &str) -> Result<Option<LocalImage>, Error> {
         let method = "/runtime.v1.ImageService/ImageStatus";
-        let answer: ImageStatusResponse =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        let answer: ImageStatusResponse = self.call(method, &ImageRequest::of(image), SOON)?;
         Ok(answer.image.map(LocalImage::from))
     }
 
-    /// Removes an image. One that is not there is removed.
+    /// Removes an image, if it is there.
     ///
     /// # Errors
     /// The runtime does not answer.
     pub fn remove(&mut self, image: &str) -> Result<(), Error> {
         let method = "/runtime.v1.ImageService/RemoveImage";
-        let _: Nothing =
-            self.runtime.block_on(self.channel.call(method, &ImageRequest::of(image), SOON))?;
+        let _: Nothing = self.call(method, &ImageRequest::of(image), SOON)?;
         Ok(())
     }
+}
+
+/// Waits for the answer of `method` until `deadline`.
+fn wait<T>(
+    runtime: &Runtime,
+    method: &'static str,
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = runtime.block_on(async { timeout(deadline, answer).await });
+    answer.map_err(|_| Error::Late { method, after: deadline })?
 }
 
 impl From<messages::ImageMessage> for LocalImage {

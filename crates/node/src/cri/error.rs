@@ -1,63 +1,63 @@
-//! Why a runtime gave no answer.
+//! Errors of calls to a runtime.
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// gRPC's code for a service that nobody serves (`codes.Unimplemented`).
+/// gRPC's code for a service that is not served (`codes.Unimplemented`).
 const UNIMPLEMENTED: u32 = 12;
 
-/// Why a runtime gave no answer.
+/// The reason why a call to a runtime failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens.
-    #[error("{}: expected a container runtime to listen there, found: {source}", socket.display())]
+    /// No process listens.
+    #[error("cannot connect to the container runtime at {}: {source}", socket.display())]
     Unreachable {
         /// The socket.
         socket: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// Somebody listens, and does not speak gRPC, or went away meanwhile.
-    #[error("{method}: expected an answer, found: {source}")]
+    /// The process at the socket does not speak gRPC, or closed the connection.
+    #[error("{method}: the runtime did not answer: {source}")]
     Broken {
         /// The call.
         method: &'static str,
-        /// What the connection said.
+        /// The error of the connection.
         source: hyper::Error,
     },
-    /// The answer is no message.
-    #[error("{method}: expected a message, found {found}")]
+    /// The answer is not a message.
+    #[error("{method}: the answer of the runtime is invalid: {found}")]
     Garbled {
         /// The call.
         method: &'static str,
-        /// What came instead.
+        /// The answer in words.
         found: String,
     },
-    /// The runtime says no.
+    /// The runtime refuses the call.
     #[error("{method}: {message}")]
     Refused {
         /// The call.
         method: &'static str,
         /// gRPC's code.
         code: u32,
-        /// The runtime's own words.
+        /// The message of the runtime.
         message: String,
     },
     /// There was no answer in time.
-    #[error("{method}: expected an answer within {} s, found none", after.as_secs())]
+    #[error("{method}: the runtime did not answer within {} s", after.as_secs())]
     Late {
         /// The call.
         method: &'static str,
-        /// How long it was waited for.
+        /// The deadline.
         after: Duration,
     },
-    /// Nothing can be sent from here.
-    #[error("expected to make a connection, found: {0}")]
+    /// The machine refuses a connection.
+    #[error("cannot open a connection: {0}")]
     Io(#[from] io::Error),
 }
 
 impl Error {
-    /// Whether the runtime runs and its CRI does not: containerd says so when
-    /// the configuration of the plugin is refused.
+    /// True if the runtime runs and its CRI does not: containerd answers so if it refuses the
+    /// configuration of the plugin.
     pub const fn is_dead_plugin(&self) -> bool {
         matches!(self, Self::Refused { code: UNIMPLEMENTED, .. })
     }

@@ -76,8 +76,6 @@ pub(super) struct ListContainersResponse {
 pub(super) struct Container {
     #[prost(message, optional, tag = "4")]
     pub(super) image: Option<ImageSpec>,
-    #[prost(string, tag = "5")]
-    pub(super) image_ref: String,
     /// `ContainerState`.
     #[prost(int32, tag = "6")]
     pub(super) state: i32,

@@ -47,7 +47,7 @@ impl Root {
     /// is where it would be made.
     ///
     /// # Errors
-    /// The links lead in a circle, or a directory cannot be looked at.
+    /// If the symbolic links form a loop, or a directory cannot be read.
     pub fn resolve(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
         let mut found = PathBuf::new();
         let mut rest: VecDeque<OsString> = names(path.as_ref());
@@ -63,7 +63,7 @@ impl Root {
                     links += 1;
                     if links > LINKS {
                         return Err(io::Error::other(format!(
-                            "{}: links lead in a circle",
+                            "{}: the symbolic links form a loop",
                             path.as_ref().display()
                         )));
                     }

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
@@ -27,24 +27,25 @@ impl Access {
 
     /// Returns the access of the file `path`; `None` if there is no file.
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        match fs::symlink_metadata(path) {
-            Ok(data) => Ok(Some(Self {
-                mode: data.permissions().mode() & 0o7777,
-                owner: Some((data.uid(), data.gid())),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let data = found(fs::symlink_metadata(path))?;
+        Ok(data.map(|data| Self {
+            mode: data.permissions().mode() & 0o7777,
+            owner: Some((data.uid(), data.gid())),
+        }))
+    }
+}
+
+/// Returns what a call returned; `None` if there is no such file.
+fn found<T>(called: io::Result<T>) -> io::Result<Option<T>> {
+    match called {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        called => called.map(Some),
     }
 }
 
 /// Returns the content of a file; `None` if there is no file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    found(fs::read(path))
 }
 
 /// Makes `path` a file that holds `bytes`: whoever looks sees what was there
@@ -91,27 +92,16 @@ impl Drop for Staged {
 
 /// Removes a file; one that is not there is removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        removed => removed?,
-    }
-    sync(parent(path)?)
+    if found(fs::remove_file(path))?.is_some() { sync(parent(path)?) } else { Ok(()) }
 }
 
 /// Removes an empty directory. Returns false if it stays: it is not empty, or a mount point.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
-    match fs::remove_dir(path) {
+    match fs::remove_dir(path).map_err(|error| (error.kind(), error)) {
         Ok(()) => sync(parent(path)?).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy
-            ) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(error),
+        Err((ErrorKind::NotFound, _)) => Ok(true),
+        Err((ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy, _)) => Ok(false),
+        Err((_, error)) => Err(error),
     }
 }
 
@@ -124,7 +114,7 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     let above = parent(path)?;
     make_directory(above, 0o755)?;
     match fs::DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
     sync(above)
@@ -132,22 +122,15 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Removes what a run that was killed may have left beside `path`.
 pub(crate) fn clean(path: &Path) -> io::Result<()> {
-    match fs::remove_file(unfinished(path)?) {
-        Err(error)
-            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Err(error)
-        }
+    match found(fs::remove_file(unfinished(path)?)) {
+        Err(error) if error.kind() != ErrorKind::NotADirectory => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Writes the new file `path`, with the extended attributes of the file `like`.
 fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    found(fs::remove_file(path))?;
     // No other user may read it from its first moment.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -167,7 +150,7 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
 /// The name under which a file grows. It is always the same, so that what a
 /// killed run left is found; no runtime reads files that are called so.
 fn unfinished(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut unfinished = OsString::from(".");
     unfinished.push(name);
     unfinished.push(".image-swap");
@@ -175,7 +158,7 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    path.parent().ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
 /// A name is on disk when its directory is.

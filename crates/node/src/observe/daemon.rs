@@ -1,15 +1,11 @@
 //! The runtime's process: where it listens, what it is, what it was started with.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, path::PathBuf, process::Stdio};
 
-use image_swap_text::toml::DocumentMut;
+use image_swap_text::toml::Toml;
 
 use crate::{
-    cri::{self, CriClient},
+    cri::{self, CriClient, RuntimeVersion},
     files::HostPath,
     host::Host,
     owner,
@@ -50,7 +46,7 @@ pub(crate) struct RuntimeEndpoint {
 }
 
 /// The answer of a runtime to a CRI request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CriStatus {
     /// CRI answers: name and version of the runtime.
     Alive(String),
@@ -59,7 +55,6 @@ pub enum CriStatus {
     /// No answer: the reason.
     Silent(String),
     /// This runtime has no CRI.
-    #[default]
     NotAsked,
 }
 
@@ -72,15 +67,46 @@ impl Daemon {
     pub(super) fn find(host: &Host, runtime: ContainerRuntime) -> Self {
         let (socket, cri) = socket(host, runtime);
         let reach = host.at(&socket).unwrap_or_else(|_| PathBuf::from(socket.as_str()));
-        let CriProbe { answer, version, pid, config_path } =
-            if cri { ask(&reach) } else { CriProbe::default() };
-        let pid =
-            pid.or_else(|| pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker));
-        let arguments = pid.map(words).unwrap_or_default();
-        let program = program(host, runtime, pid);
-        let version = version.or_else(|| said(host, program.as_deref()?));
-        let config_path = config_path.filter(|_| runtime == ContainerRuntime::Containerd);
-        Self { socket, answer, version, pid, program, arguments, config_path, reach, cri }
+        let pid = pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker);
+        let mut daemon = Self {
+            socket,
+            answer: CriStatus::NotAsked,
+            version: None,
+            pid,
+            program: None,
+            arguments: Vec::new(),
+            config_path: None,
+            reach,
+            cri,
+        };
+        if cri {
+            daemon.answer = daemon.probe(runtime);
+        }
+        daemon.arguments = daemon.pid.map(words).unwrap_or_default();
+        daemon.program = program(host, runtime, daemon.pid);
+        daemon.version = daemon.version.or_else(|| said(host, daemon.program.as_deref()?));
+        daemon
+    }
+
+    /// Reads process, version and configuration of the runtime from its CRI. Returns its answer.
+    fn probe(&mut self, runtime: ContainerRuntime) -> CriStatus {
+        let mut client = match self.client() {
+            Ok(client) => client,
+            Err(error) => return CriStatus::Silent(error.to_string()),
+        };
+        self.pid = client.peer();
+        match client.version() {
+            Ok(RuntimeVersion { name, version }) => {
+                self.version = Version::parse(&version);
+                if runtime == ContainerRuntime::Containerd {
+                    let json = client.configuration().ok().flatten();
+                    self.config_path = json.and_then(|json| config_path(&json));
+                }
+                CriStatus::Alive(format!("{name} {version}"))
+            }
+            Err(error) if error.is_dead_plugin() => CriStatus::NoCri(error.to_string()),
+            Err(error) => CriStatus::Silent(error.to_string()),
+        }
     }
 
     /// True if a process of it can be seen, or answers.
@@ -136,49 +162,10 @@ fn containerd_socket(host: &Host) -> HostPath {
 /// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,
 /// which wins over `[grpc]`.
 fn address(config: &str) -> Option<String> {
-    let document: DocumentMut = config.parse().ok()?;
-    let plugin = || document.get("plugins")?.get("io.containerd.server.v1.grpc");
-    let addresses = [plugin(), document.get("grpc")];
-    addresses.into_iter().flatten().find_map(|table| {
-        let address = table.get("address")?.as_str()?;
-        (!address.is_empty()).then(|| address.to_owned())
-    })
-}
-
-/// The answers of a runtime.
-#[derive(Default)]
-struct CriProbe {
-    answer: CriStatus,
-    version: Option<Version>,
-    pid: Option<u32>,
-    config_path: Option<String>,
-}
-
-fn ask(socket: &Path) -> CriProbe {
-    let mut client = match CriClient::connect(socket) {
-        Ok(client) => client,
-        Err(error) => {
-            return CriProbe {
-                answer: CriStatus::Silent(error.to_string()),
-                ..CriProbe::default()
-            };
-        }
-    };
-    let pid = client.peer();
-    match client.version() {
-        Ok(cri::RuntimeVersion { name, version }) => CriProbe {
-            answer: CriStatus::Alive(format!("{name} {version}")),
-            version: Version::parse(&version),
-            pid,
-            config_path: client.configuration().ok().flatten().and_then(|json| config_path(&json)),
-        },
-        Err(error) if error.is_dead_plugin() => {
-            CriProbe { answer: CriStatus::NoCri(error.to_string()), pid, ..CriProbe::default() }
-        }
-        Err(error) => {
-            CriProbe { answer: CriStatus::Silent(error.to_string()), pid, ..CriProbe::default() }
-        }
-    }
+    let toml = Toml::parse(config).ok()?;
+    let plugin = toml.str(&["plugins", "io.containerd.server.v1.grpc", "address"]);
+    let addresses = [plugin, toml.str(&["grpc", "address"])].into_iter().flatten();
+    addresses.map(str::to_owned).find(|address| !address.is_empty())
 }
 
 /// Returns `registry.configPath` of the status that containerd 1 reports. The rest of it may

@@ -1,11 +1,14 @@
 //! Detects the runtime of a host.
 
-use image_swap_text::toml::DocumentMut;
+use image_swap_text::toml::Toml;
 
 use crate::{
     files::HostPath,
     host::Host,
-    runtime::kind::{ContainerRuntime, RUNTIMES},
+    runtime::kind::{
+        ContainerRuntime::{self, Containerd, Crio, Docker, K3s, Podman, Rke2},
+        RUNTIMES,
+    },
 };
 
 /// The reason why a host cannot be observed.
@@ -13,28 +16,25 @@ use crate::{
 pub enum ObserveError {
     /// There is no sign of a runtime.
     #[error(
-        "expected a container runtime, found none of {0}; name it with --runtime, \
-         or the directory where the host's / is with --root"
+        "cannot find a container runtime on this host: it has no sign of {0}; name the runtime \
+         with --runtime, or the directory of the host's / with --root"
     )]
     NoRuntime(String),
 }
 
-/// What tells of a runtime, the surest sign first: a socket is there while it
-/// runs, a directory of its configuration when it is installed.
+/// Signs of a runtime, the surest first: a socket exists while it runs, a directory of its
+/// configuration when it is installed.
 ///
-/// k3s and RKE2 bring a containerd of their own, and Docker uses one that is
-/// there: so they stand in this order.
+/// The order matters: k3s and RKE2 bring a containerd of their own, and Docker uses one that is
+/// installed.
 const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
-    (
-        ContainerRuntime::Containerd,
-        &["/run/k0s/containerd.sock", "/etc/k0s", "/var/snap/microk8s/current/args"],
-    ),
-    (ContainerRuntime::K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
-    (ContainerRuntime::Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
-    (ContainerRuntime::Crio, &["/run/crio/crio.sock", "/etc/crio"]),
-    (ContainerRuntime::Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
-    (ContainerRuntime::Docker, &["/run/docker.sock", "/etc/docker", "/var/snap/docker"]),
-    (ContainerRuntime::Podman, &["/usr/bin/podman"]),
+    (Containerd, &["/run/k0s/containerd.sock", "/etc/k0s", "/var/snap/microk8s/current/args"]),
+    (K3s, &["/var/lib/rancher/k3s/agent", "/etc/rancher/k3s"]),
+    (Rke2, &["/var/lib/rancher/rke2/agent", "/etc/rancher/rke2"]),
+    (Crio, &["/run/crio/crio.sock", "/etc/crio"]),
+    (Containerd, &["/run/containerd/containerd.sock", "/etc/containerd"]),
+    (Docker, &["/run/docker.sock", "/etc/docker", "/var/snap/docker"]),
+    (Podman, &["/usr/bin/podman"]),
 ];
 
 /// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
@@ -52,12 +52,10 @@ pub(super) fn detect(host: &Host) -> Result<ContainerRuntime, ObserveError> {
     if let Some(used) = used_by_kubelet(host).filter(|used| found.contains(used)) {
         return Ok(used);
     }
-    let docker = found.contains(&ContainerRuntime::Docker);
+    let docker = found.contains(&Docker);
     let brought = SIGNS[0].1.iter().any(|path| there(&path));
     let without_cri = || docker && !brought && cri_is_disabled(host);
-    let chosen = found
-        .into_iter()
-        .find(|runtime| !(*runtime == ContainerRuntime::Containerd && without_cri()));
+    let chosen = found.into_iter().find(|runtime| !(*runtime == Containerd && without_cri()));
     chosen.ok_or_else(|| ObserveError::NoRuntime(RUNTIMES.map(ContainerRuntime::name).join(", ")))
 }
 
@@ -68,10 +66,10 @@ fn text(host: &Host, path: &str) -> Option<String> {
 fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
     KUBELET.iter().filter_map(|path| text(host, path)).find_map(|text| {
         let sockets = [
-            ("crio.sock", ContainerRuntime::Crio),
-            ("cri-dockerd.sock", ContainerRuntime::Docker),
-            ("/k3s/containerd", ContainerRuntime::K3s),
-            ("containerd.sock", ContainerRuntime::Containerd),
+            ("crio.sock", Crio),
+            ("cri-dockerd.sock", Docker),
+            ("/k3s/containerd", K3s),
+            ("containerd.sock", Containerd),
         ];
         sockets.into_iter().find(|(socket, _)| text.contains(socket)).map(|(_, runtime)| runtime)
     })
@@ -79,14 +77,10 @@ fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
 
 /// True if config.toml disables CRI, as in Docker's own packages of containerd.
 fn cri_is_disabled(host: &Host) -> bool {
-    let config = text(host, ContainerRuntime::Containerd.config().as_str()).unwrap_or_default();
-    let document: Option<DocumentMut> = config.parse().ok();
-    document.is_some_and(|document| {
-        let disabled = document.get("disabled_plugins").and_then(|item| item.as_array());
-        disabled.is_some_and(|names| {
-            let mut names = names.iter().filter_map(|name| name.as_str());
-            names.any(|name| ["cri", "io.containerd.grpc.v1.cri"].contains(&name))
-        })
+    let config = text(host, Containerd.config().as_str()).unwrap_or_default();
+    Toml::parse(&config).is_ok_and(|toml| {
+        let disabled = toml.strings(&["disabled_plugins"]);
+        disabled.iter().any(|name| ["cri", "io.containerd.grpc.v1.cri"].contains(name))
     })
 }
 

@@ -44,7 +44,7 @@ pub fn observe(
     asks: AskRegistry,
     at_rest: Option<Version>,
 ) -> Result<HostObservation, ObserveError> {
-    let told = || {
+    let configured = || {
         // A restore is for the runtime that was configured.
         let entry = host.stat(&Ledger::path());
         let mut files = HostFiles::default();
@@ -52,7 +52,7 @@ pub fn observe(
         let ledger = Ledger::read(&files).ok().flatten().filter(|_| desired.is_none())?;
         ledger.runtime.parse().ok()
     };
-    let runtime = match runtime.or_else(told) {
+    let runtime = match runtime.or_else(configured) {
         Some(runtime) => runtime,
         None => detect(host)?,
     };

@@ -2,7 +2,7 @@
 
 use image_swap_core::declaration::Registry;
 use image_swap_registry::AuthScheme;
-use image_swap_text::toml::{DocumentMut, Item};
+use image_swap_text::toml::Toml;
 
 use crate::{
     desired::DesiredConfig,
@@ -26,36 +26,25 @@ pub(super) fn bearer_only(
     asks: AskRegistry,
 ) -> (bool, Option<String>) {
     let declared = desired.declaration.registry.as_ref();
-    let Some(registry) = declared.filter(|registry| !registry.username.is_empty()) else {
-        return (false, None);
-    };
     // On other runtimes it makes no difference.
-    if !observed.drops_headers() {
-        return (false, None);
-    }
+    let declared = declared.filter(|it| observed.drops_headers() && !it.username.is_empty());
+    let Some(registry) = declared else { return (false, None) };
     let told = was_told(observed, registry);
     if asks == AskRegistry::Nobody {
         return (told, None);
     }
     let contact = contact(&[], &registry.domain);
     let client = client(desired.declaration, contact, desired.header_over_http);
-    let scheme = block_on(client.auth_scheme())
-        .map_err(|error| error.to_string())
-        .and_then(|scheme| scheme.map_err(|error| error.to_string()));
-    match scheme {
-        Ok(scheme) => (scheme == AuthScheme::BearerOnly, None),
-        Err(error) => {
-            let taken = if told {
-                "as before, that it takes tokens alone"
-            } else {
-                "that it takes a password"
-            };
-            (
-                told,
-                Some(format!("the registry could not be asked, so it is taken {taken}: {error}")),
-            )
-        }
-    }
+    let error = match block_on(client.auth_scheme()) {
+        Ok(Ok(scheme)) => return (scheme == AuthScheme::BearerOnly, None),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let accepted = if told { "tokens alone, as before" } else { "a password" };
+    let domain = &registry.domain;
+    let note =
+        format!("cannot request {domain}: {error}; image-swap assumes that it accepts {accepted}");
+    (told, Some(note))
 }
 
 /// True if the last edit of config.toml added the credential.
@@ -72,12 +61,8 @@ fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
 
 fn has_credential(config: &[u8], registry: &Registry) -> bool {
     let text = std::str::from_utf8(config).unwrap_or_default();
-    let Ok(document) = text.parse::<DocumentMut>() else { return false };
-    let plugins = document.get("plugins").and_then(Item::as_table_like);
-    plugins.is_some_and(|plugins| {
-        plugins.iter().any(|(_, plugin)| {
-            let keys = ["registry", "configs", &registry.domain, "auth"];
-            keys.iter().try_fold(plugin, |item, key| item.get(key)).is_some()
-        })
+    Toml::parse(text).is_ok_and(|toml| {
+        let table = |plugin| ["plugins", plugin, "registry", "configs", &registry.domain, "auth"];
+        toml.keys(&["plugins"]).into_iter().any(|plugin| toml.get(&table(plugin)).is_some())
     })
 }

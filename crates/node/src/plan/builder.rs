@@ -5,11 +5,15 @@ use image_swap_text::redact::without_userinfo;
 
 use crate::{
     condition::{self, HostCondition, PlanRefusal},
-    desired::{ConfigForm, DesiredConfig, RestartPolicy},
+    desired::{ConfigForm, RestartPolicy},
     files::{HostEntry, HostFile, HostPath},
-    ledger::{Ledger, OriginalFile, WrittenFile},
+    ledger::{Ledger, WrittenFile},
     observed::ObservedHost,
-    plan::{Contact, FileState, HostPlan, MirrorRow, PlannedStep, revert, sequence::StepSequence},
+    plan::{
+        FileState, HostPlan, MirrorRow, PlannedStep,
+        revert::{RestoredFile, revert},
+        sequence::StepSequence,
+    },
 };
 
 /// The files that a host should have, and notes about them.
@@ -21,12 +25,8 @@ pub(crate) struct PlanBuilder<'a> {
     wanted: Vec<WantedFile>,
     /// The reason for a restart although the main file stays; `None` if there is none.
     pub(crate) unread: Option<String>,
-    pub(crate) cases: Vec<&'static HostCondition>,
-    pub(crate) notes: Vec<String>,
-    /// Credentials of other tools' files that the wanted files keep.
-    pub(crate) secrets: Vec<String>,
-    /// Settings of other tools' files for each target host.
-    pub(crate) contacts: Vec<Contact>,
+    /// The plan without its steps.
+    pub(crate) plan: HostPlan,
     /// Notes of files that are to be edited.
     edits: Vec<(HostPath, String)>,
 }
@@ -35,75 +35,44 @@ pub(crate) struct PlanBuilder<'a> {
 struct WantedFile {
     path: HostPath,
     file: HostFile,
-    part: Ownership,
-}
-
-/// The part of a file that image-swap owns.
-enum Ownership {
-    /// The whole file.
-    Whole,
-    /// Some lines; the file without them.
-    Edited(Option<HostFile>),
+    /// The file without image-swap; `None` if there is none.
+    base: Option<HostFile>,
+    /// True if image-swap owns some lines of the file, and not the whole of it.
+    is_edited: bool,
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Returns a builder without files.
+    /// Returns a builder without files: its plan restores everything. `form` is `None` for that
+    /// of the ledger.
     ///
     /// # Errors
-    /// If the host was configured in another form.
+    /// If the host was configured for another runtime or in another form.
     pub(crate) fn new(
         observed: &'a ObservedHost,
-        desired: &DesiredConfig<'_>,
+        form: Option<ConfigForm>,
+        restart: RestartPolicy,
     ) -> Result<Self, PlanRefusal> {
-        let old = ledger(observed)?;
-        let (runtime, form) = (observed.runtime.name(), desired.form);
+        let old =
+            observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))?;
+        let runtime = observed.runtime.name();
+        let form = form.or_else(|| Some(old.as_ref()?.form)).unwrap_or_default();
         if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
             let found = format!(
-                "expected a host that was told nothing, or in the form {form} of {runtime}; found what was written in the form {} of {}",
+                "image-swap configured this host in the form {} of {}, not in the form {form} of {runtime}",
                 old.form, old.runtime
             );
             return Err(condition::MIXED_FORMS.refusal(found));
         }
-        Ok(Self::empty(observed, old, form, desired.restart))
-    }
-
-    /// Returns a builder whose plan restores everything.
-    pub(crate) fn none(
-        observed: &'a ObservedHost,
-        restart: RestartPolicy,
-    ) -> Result<Self, PlanRefusal> {
-        let old = ledger(observed)?;
-        let runtime = observed.runtime.name();
-        if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime) {
-            let found = format!(
-                "expected what was written for {runtime}, found what was for {}",
-                old.runtime
-            );
-            return Err(condition::MIXED_FORMS.refusal(found));
-        }
-        let form = old.as_ref().map_or(ConfigForm::CertsD, |old| old.form);
-        Ok(Self::empty(observed, old, form, restart))
-    }
-
-    const fn empty(
-        observed: &'a ObservedHost,
-        old: Option<Ledger>,
-        form: ConfigForm,
-        restart: RestartPolicy,
-    ) -> Self {
-        Self {
+        Ok(Self {
             observed,
             old,
             form,
             restart,
             wanted: Vec::new(),
             unread: None,
-            cases: Vec::new(),
-            notes: Vec::new(),
-            secrets: Vec::new(),
-            contacts: Vec::new(),
+            plan: HostPlan::default(),
             edits: Vec::new(),
-        }
+        })
     }
 
     /// True if image-swap wrote the bytes at `path`.
@@ -121,10 +90,10 @@ impl<'a> PlanBuilder<'a> {
     pub(crate) fn base(&self, path: &HostPath) -> Option<HostFile> {
         let now = self.observed.files.file(path)?;
         let written = self.old.as_ref().and_then(|old| old.files.get(path));
-        match written.map(|written| revert::revert(path, written, now)) {
-            Some(revert::RestoredFile::Remove) => None,
-            Some(revert::RestoredFile::Write { file, .. }) => Some(file),
-            None | Some(revert::RestoredFile::Stays(_)) => Some(now.clone()),
+        match written.map(|written| revert(path, written, now)) {
+            Some(RestoredFile::Remove) => None,
+            Some(RestoredFile::Write { file, .. }) => Some(file),
+            None | Some(RestoredFile::Stays(_)) => Some(now.clone()),
         }
     }
 
@@ -140,12 +109,14 @@ impl<'a> PlanBuilder<'a> {
 
     /// Adds a file that image-swap owns.
     pub(crate) fn whole(&mut self, path: HostPath, file: HostFile) {
-        self.wanted.push(WantedFile { path, file, part: Ownership::Whole });
+        let now = self.observed.files.file(&path);
+        let base = now.filter(|now| !is_marked(&now.bytes)).cloned();
+        self.wanted.push(WantedFile { path, file, base, is_edited: false });
     }
 
     /// Adds an edited file; `base` is the file without the edit.
     pub(crate) fn edited(&mut self, path: HostPath, file: HostFile, base: Option<HostFile>) {
-        self.wanted.push(WantedFile { path, file, part: Ownership::Edited(base) });
+        self.wanted.push(WantedFile { path, file, base, is_edited: true });
     }
 
     /// Returns the state of the file at `path`.
@@ -184,7 +155,7 @@ impl<'a> PlanBuilder<'a> {
     /// Notes that the host meets `case`.
     pub(crate) fn note_case(&mut self, case: &'static HostCondition, found: &str) {
         let note = self.note(case, found);
-        self.notes.push(note);
+        self.plan.notes.push(note);
     }
 
     /// Says that `case` was met in the file at `path`, which is edited for it; once
@@ -200,8 +171,8 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn note(&mut self, case: &'static HostCondition, found: &str) -> String {
-        if !self.cases.contains(&case) {
-            self.cases.push(case);
+        if !self.plan.cases.contains(&case) {
+            self.plan.cases.push(case);
         }
         format!("{found}: {}", case.advice)
     }
@@ -215,7 +186,7 @@ impl<'a> PlanBuilder<'a> {
         rendered: Rendered,
         rows: Vec<MirrorRow>,
     ) -> Result<HostPlan, PlanRefusal> {
-        let mut plan = self.plan()?;
+        let mut plan = self.finish()?;
         plan.rows = rows;
         plan.inexpressible = rendered.inexpressible;
         plan.notes.extend(rendered.notes.iter().map(|&note| note.to_owned()));
@@ -226,13 +197,13 @@ impl<'a> PlanBuilder<'a> {
     ///
     /// # Errors
     /// If there is something other than a file at one of the paths.
-    pub(super) fn plan(mut self) -> Result<HostPlan, PlanRefusal> {
+    fn finish(mut self) -> Result<HostPlan, PlanRefusal> {
         let observed = self.observed;
         let wanted = std::mem::take(&mut self.wanted);
         let old = self.old.take();
         let mut ledger = Ledger::new(observed.runtime, self.form);
         let mut steps = StepSequence::default();
-        for WantedFile { path, file, part } in wanted {
+        for WantedFile { path, file, base, is_edited } in wanted {
             let now = self.there(&path)?;
             let known = old.as_ref().and_then(|old| old.files.get(&path));
             let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
@@ -242,24 +213,16 @@ impl<'a> PlanBuilder<'a> {
                 && !is_ours
                 && known.before.file().is_none_or(|before| !now.is_like(&before))
             {
-                self.note_case(
-                    &condition::CHANGED,
-                    &format!("{path} was changed since we wrote it"),
-                );
+                let found = format!("{path} was changed since image-swap wrote it");
+                self.note_case(&condition::CHANGED, &found);
             }
-            let written = match (known, part) {
-                // Later edits of other tools are not listed as own.
-                (Some(known), Ownership::Edited(_)) if !writes && !is_ours => known.clone(),
-                (Some(known), Ownership::Edited(base)) if !is_ours => WrittenFile {
-                    before: OriginalFile::of(base.as_ref()),
-                    ..known.clone().holding(&file.bytes)
-                },
-                (Some(known), _) => known.clone().holding(&file.bytes),
-                (None, Ownership::Edited(base)) => WrittenFile::new(base.as_ref(), &file.bytes),
-                (None, Ownership::Whole) => {
-                    let before = now.filter(|now| !is_marked(&now.bytes));
-                    WrittenFile::new(before, &file.bytes)
+            let written = match known {
+                Some(known) if !is_edited || is_ours => {
+                    WrittenFile { before: known.before.clone(), ours: vec![file.bytes[..].into()] }
                 }
+                // Later edits of other tools are not listed as own.
+                Some(known) if !writes => known.clone(),
+                _ => WrittenFile::new(base.as_ref(), &file.bytes),
             };
             ledger.files.insert(path.clone(), written);
             if writes {
@@ -268,13 +231,11 @@ impl<'a> PlanBuilder<'a> {
         }
         self.stale(old.as_ref(), &mut ledger, &mut steps);
         let restart_allowed = self.restart == RestartPolicy::Allow;
-        let mut plan = steps.plan(observed, old.as_ref(), &ledger, restart_allowed, self.unread);
+        let plan = steps.plan(observed, old.as_ref(), &ledger, self.unread);
         let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
-        plan.notes = edits.map(|(_, note)| note).chain(self.notes).collect();
-        plan.cases = self.cases;
-        plan.secrets = self.secrets;
-        plan.contacts = self.contacts;
-        Ok(plan)
+        let notes = edits.map(|(_, note)| note).chain(self.plan.notes).collect();
+        let HostPlan { steps, restart, .. } = plan;
+        Ok(HostPlan { steps, restart, restart_allowed, notes, ..self.plan })
     }
 
     /// The regular file at `path`.
@@ -283,14 +244,11 @@ impl<'a> PlanBuilder<'a> {
             None | Some(HostEntry::Absent) => Ok(None),
             Some(HostEntry::File(file)) => Ok(Some(file)),
             Some(HostEntry::Link(target, _)) => {
-                let found = format!("{path}: expected a file, found a link to {target}");
-                Err(condition::LINK.refusal(found))
+                Err(condition::LINK.refusal(format!("{path} is a symbolic link to {target}")))
             }
-            Some(HostEntry::Directory(_)) => {
-                let found = format!("{path}: expected a file, found a directory");
-                Err(condition::NO_FILE.refusal(found))
-            }
-            Some(HostEntry::Other(what)) => {
+            Some(other) => {
+                let what =
+                    if let HostEntry::Other(what) = other { what.as_str() } else { "a directory" };
                 Err(condition::NO_FILE.refusal(format!("{path}: expected a file, found {what}")))
             }
         }
@@ -306,14 +264,14 @@ impl<'a> PlanBuilder<'a> {
         });
         for (path, written) in first.into_iter().chain(rest) {
             let Some(now) = self.observed.files.file(path) else { continue };
-            match revert::revert(path, written, now) {
-                revert::RestoredFile::Remove => {
+            match revert(path, written, now) {
+                RestoredFile::Remove => {
                     steps.back(self.observed, PlannedStep::Remove { path: path.clone() });
                 }
-                revert::RestoredFile::Write { file, left } => {
+                RestoredFile::Write { file, left } => {
                     if !left.is_empty() {
-                        self.notes.push(format!(
-                            "{path}: somebody else changed {}: left as it is",
+                        self.plan.notes.push(format!(
+                            "{path}: another tool changed {}, which stays as it is",
                             without_userinfo(&left.join(", "))
                         ));
                     }
@@ -321,9 +279,10 @@ impl<'a> PlanBuilder<'a> {
                         steps.back(self.observed, PlannedStep::Write { path: path.clone(), file });
                     }
                 }
-                revert::RestoredFile::Stays(why) => {
-                    self.notes
-                        .push(format!("{path} was changed since we wrote it, and stays: {why}"));
+                RestoredFile::Stays(why) => {
+                    let note =
+                        format!("{path} was changed since image-swap wrote it, and stays: {why}");
+                    self.plan.notes.push(note);
                 }
             }
         }
@@ -344,11 +303,7 @@ impl<'a> PlanBuilder<'a> {
 /// # Errors
 /// If the ledger cannot be read.
 pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPlan, PlanRefusal> {
-    PlanBuilder::none(observed, restart)?.plan()
-}
-
-fn ledger(observed: &ObservedHost) -> Result<Option<Ledger>, PlanRefusal> {
-    observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))
+    PlanBuilder::new(observed, None, restart)?.finish()
 }
 
 /// The first words of every file that image-swap writes, where its format has comments.

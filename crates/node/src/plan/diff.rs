@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl HostPlan {
-    /// What changes on `observed`, the host before the plan, as a unified diff.
-    /// No credential is in it, in whatever spelling; the ledger is left out.
+    /// Returns the changes of `observed`, the host before the plan, as a unified diff. It
+    /// contains no credential in any spelling, and not the ledger.
     pub fn diff(&self, observed: &ObservedHost) -> String {
         let mut text = String::new();
         for step in self.steps.iter().filter(|step| step.path() != Some(&Ledger::path())) {
@@ -45,13 +45,13 @@ impl HostPlan {
             |file: Option<&HostFile>| file.map(|file| file.bytes.clone()).unwrap_or_default();
         let text = |file| Encoding::decode(&bytes(file)).map(|(_, text)| text);
         let (Some(old), Some(new)) = (text(old), text(new)) else {
-            out.push_str("(not shown: it is no text)\n");
+            out.push_str("(not shown: it is not text)\n");
             return;
         };
         let (Some(shown_old), Some(shown_new)) =
             (Redacted::new(&old, &self.secrets), Redacted::new(&new, &self.secrets))
         else {
-            out.push_str("(not shown: it holds a key, or a credential over several lines)\n");
+            out.push_str("(not shown: it contains a key, or a credential over several lines)\n");
             return;
         };
         push_hunks(out, &old, &new, |line| shown_old.line(line), |line| shown_new.line(line));

@@ -32,7 +32,9 @@ pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> 
     }
     let is = |ends: &[&str]| ends.iter().any(|end| path.as_str().ends_with(end));
     if !is(&[".toml", ".conf", ".json"]) {
-        return RestoredFile::Stays("it cannot be told apart".to_owned());
+        return RestoredFile::Stays(
+            "the edits of image-swap cannot be identified in it".to_owned(),
+        );
     }
     let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
     let ours = written.ours.last().map(crate::LedgerBytes::get).unwrap_or_default();
@@ -44,7 +46,7 @@ pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> 
     let (Some((_, before)), Some((_, ours)), Some((encoding, text))) =
         (text(&before), text(&ours), text(&now.bytes))
     else {
-        return RestoredFile::Stays("it is no text".to_owned());
+        return RestoredFile::Stays("it is not text".to_owned());
     };
     let text = text.as_str();
     let without = if is(&[".json"]) {

@@ -70,20 +70,15 @@ impl StepSequence {
         observed: &ObservedHost,
         old: Option<&Ledger>,
         ledger: &Ledger,
-        restart_allowed: bool,
         unread: Option<String>,
     ) -> HostPlan {
         let runtime = observed.runtime;
         let pending = old.is_some_and(|old| old.restart);
         let mut told = self.told.iter().filter_map(PlannedStep::path);
         let read_at_start = told.find(|path| telling(observed, path) == ReloadMode::Restart);
-        let restart = match read_at_start {
-            Some(path) => Some(format!("{runtime} reads {path} when it starts")),
-            None if unread.is_some() => unread,
-            None => pending.then(|| {
-                format!("{runtime} has not been restarted since its configuration changed")
-            }),
-        };
+        let restart = read_at_start.map(|path| format!("{runtime} reads {path} when it starts"));
+        let since = || format!("{runtime} has not been restarted since its configuration changed");
+        let restart = restart.or(unread).or_else(|| pending.then(since));
         // A runtime that does not run reads all files when it starts.
         let restart = restart.filter(|_| !observed.at_rest);
         let told = match (&restart, self.told.is_empty()) {
@@ -96,7 +91,7 @@ impl StepSequence {
             || !self.told.is_empty()
             || [&self.files, &self.gone, &self.directories].iter().any(|steps| !steps.is_empty());
         let settled = (!ledger.files.is_empty()).then_some(ledger);
-        let mut plan = HostPlan { restart, restart_allowed, ..HostPlan::default() };
+        let mut plan = HostPlan { restart, ..HostPlan::default() };
         if !changes && old == settled {
             return plan;
         }

@@ -22,17 +22,14 @@ const ETC: &str = "/etc/docker";
 /// What dockerd takes from daemon.json or as flags: with both it does not start.
 const FLAGS: [(&str, &str); 2] =
     [("registry-mirrors", "--registry-mirror"), ("insecure-registries", "--insecure-registry")];
-/// Where its flags are given: systemd's units, and what they read on Debian and Fedora.
-const STARTS: [&str; 7] = [
+/// The units of systemd that start dockerd with flags.
+const STARTS: [&str; 5] = [
     "/etc/systemd/system/docker.service",
     "/etc/systemd/system/docker.service.d/*.conf",
     "/usr/lib/systemd/system/docker.service",
     "/usr/lib/systemd/system/docker.service.d/*.conf",
     "/lib/systemd/system/docker.service",
-    "/etc/default/docker",
-    "/etc/sysconfig/docker",
 ];
-
 /// The signs of a dockerd that a snap brings along, with a `daemon.json` of its own.
 const SNAP: [&str; 3] =
     ["/var/snap/docker", "/snap/docker", "/etc/systemd/system/snap.docker.dockerd.service"];
@@ -72,9 +69,8 @@ fn refuse_snap(observed: &ObservedHost) -> Result<(), PlanRefusal> {
     let of_process = observed.arguments.first().map(|program| program.starts_with("/snap/"));
     let sign = SNAP.iter().find(|path| observed.files.exists(&(**path).into()));
     match (of_process, sign) {
-        (None | Some(true), Some(sign)) => {
-            Err(condition::OWNER_SNAP_DOCKER.refusal(format!("found {sign}")))
-        }
+        (None | Some(true), Some(sign)) => Err(condition::OWNER_SNAP_DOCKER
+            .refusal(format!("{sign} shows that docker comes from a snap"))),
         _ => Ok(()),
     }
 }
@@ -84,9 +80,9 @@ pub(crate) fn plan(
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
     refuse_snap(observed)?;
-    let mut changes = PlanBuilder::new(observed, desired)?;
+    let mut changes = PlanBuilder::new(observed, Some(desired.form), desired.restart)?;
     if desired.fallback == Fallback::Never {
-        let found = "expected fallback upstream for docker, found never";
+        let found = "docker cannot express fallback never";
         return Err(condition::DOCKER_NEVER.refusal(found));
     }
     let rendered = render(desired);
@@ -103,7 +99,7 @@ pub(crate) fn plan(
     for host in desired.declaration.mirrors().targets() {
         let directory = HostPath::new(ETC).join("certs.d").join(host);
         let contact = layout::contact(&changes, observed, &directory, host);
-        changes.contacts.push(Contact { users_log_in: true, ..contact });
+        changes.plan.contacts.push(Contact { users_log_in: true, ..contact });
     }
     let mirrors = desired.declaration.mirrors();
     let hub = mirrors.hosts().filter(|(host, _)| *host == "docker.io");
@@ -131,24 +127,21 @@ fn daemon_json(
             .ok_or_else(|| refused("expected UTF-8 or UTF-16, found other bytes".to_owned()))?;
         let is_old = observed.version.is_some_and(|version| version < ENCODINGS);
         if is_old && (encoding != Encoding::Utf8 || text.trim().is_empty()) {
-            let found = "expected an object in UTF-8 without a byte order mark: dockerd before 23 reads nothing else";
+            let found = "expected a JSON object in UTF-8 without a byte order mark: dockerd before 23 reads no other file";
             return Err(refused(found.to_owned()));
         }
         let text = edit::with(&text, &lists).map_err(|error| refused(error.to_string()))?;
         Ok(HostFile { bytes: encoding.encode(&text), mode: file.mode, owner: None })
     };
     if let Some((file, flag)) = flag(observed, &lists) {
-        let found = format!("{file}: expected no {flag} beside {path}, found it");
+        let found = format!("{file} has the flag {flag}, whose list is set in {path} too");
         return Err(condition::DOCKER_FLAGS.refusal(found));
     }
     let base = changes.base(path);
     let file = match &base {
         Some(base) => {
-            changes.note_case_for_edit(
-                path,
-                &condition::DAEMON_JSON,
-                &format!("{path} is somebody else's"),
-            );
+            let found = format!("{path} is of another tool");
+            changes.note_case_for_edit(path, &condition::DAEMON_JSON, &found);
             edit(base)?
         }
         None => HostFile::public(rendered),
@@ -173,7 +166,7 @@ fn flag(observed: &ObservedHost, lists: &edit::Lists) -> Option<(HostPath, &'sta
 
 /// The files that say how dockerd is started.
 fn starts(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
-    let files = STARTS.iter();
+    let files = STARTS.iter().chain(&DEFAULTS);
     files.flat_map(|pattern| glob::expand(pattern, &observed.files, unseen)).collect()
 }
 

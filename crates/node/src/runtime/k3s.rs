@@ -36,25 +36,22 @@ pub(crate) fn plan(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
-    let mut changes = PlanBuilder::new(observed, desired)?;
+    let mut changes = PlanBuilder::new(observed, Some(desired.form), desired.restart)?;
     private_registry(observed).map_err(|found| condition::PRIVATE_REGISTRY.refusal(found))?;
     let rendered = render(desired);
     let text = rendered.files.iter().find(|file| file.path == NAME).map(|file| file.text.as_str());
     let merged = merged(observed, &mut changes, text.unwrap_or_default())?;
-    if desired.fallback == Fallback::Never && !never_asks(observed) {
-        let found =
-            format!("expected {FLAG} in {}, found that it is not set", config_yaml(observed));
+    let ends_fallback = configured(observed, FLAG).is_some_and(|(_, value)| value == "true");
+    if desired.fallback == Fallback::Never && !ends_fallback {
+        let found = format!("{} does not set {FLAG}", config_yaml(observed));
         return Err(condition::RANCHER_NEVER.refusal(found));
     }
     for file in &rendered.files {
-        let (path, bytes) = match file.path.as_str() {
-            NAME => (observed.config.clone(), merged.clone().into_bytes()),
-            path => (HostPath::new(CA).join(path), file.text.clone().into_bytes()),
+        let (path, text) = match file.path.as_str() {
+            NAME => (observed.config.clone(), &merged),
+            path => (HostPath::new(CA).join(path), &file.text),
         };
-        changes.whole(
-            path,
-            if file.secret { HostFile::secret(bytes) } else { HostFile::public(bytes) },
-        );
+        changes.whole(path, HostFile::new(text.as_str(), file.secret));
     }
     let rows = changes.rows(desired.urls(|_| None), true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
@@ -102,7 +99,7 @@ fn private_registry(observed: &ObservedHost) -> Result<Option<HostPath>, String>
         Some(((source, first), others)) => {
             if let Some((other, value)) = others.iter().find(|(_, value)| value != first) {
                 return Err(format!(
-                    "expected one file as private-registry, found {first} in {source} and {value} in {other}"
+                    "private-registry has several values: {first} in {source} and {value} in {other}"
                 ));
             }
             Some((source.clone(), first.clone()))
@@ -156,11 +153,6 @@ fn configured(observed: &ObservedHost, key: &str) -> Option<(String, String)> {
     found.next_back()
 }
 
-/// True if the host's configuration ends the fallback.
-fn never_asks(observed: &ObservedHost) -> bool {
-    configured(observed, FLAG).is_some_and(|(_, value)| value == "true")
-}
-
 /// Returns `text`, the rendered file, with the registries of another administrator's file that
 /// have no mirror: k3s shares their images between nodes.
 ///
@@ -174,16 +166,13 @@ fn merged(
     let path = &observed.config;
     let Some(before) = changes.before(path) else { return Ok(text.to_owned()) };
     let refusal = |found: &str| {
-        condition::REGISTRIES_YAML.refusal(format!("{path}, of another tool, has {found}"))
+        condition::REGISTRIES_YAML.refusal(format!("{path} of another tool contains {found}"))
     };
     let before =
         String::from_utf8(before.bytes).map_err(|_| refusal("bytes that are not UTF-8"))?;
     let names = shared(&before).map_err(|found| refusal(&found))?;
-    changes.note_case_for_edit(
-        path,
-        &condition::REGISTRIES_YAML_EMPTY,
-        &format!("{path} names no mirror"),
-    );
+    let found = format!("{path} names no mirror");
+    changes.note_case_for_edit(path, &condition::REGISTRIES_YAML_EMPTY, &found);
     let ours = Tree::parse(text).ok();
     let is_there = |name: &str| {
         let tree = ours.as_ref()?;

@@ -23,16 +23,10 @@ pub(crate) fn command_line(
     files: &HostFiles,
     unseen: &mut Vec<HostPath>,
 ) -> Vec<String> {
-    let mut words = Vec::new();
-    for path in sources(name, files, unseen) {
-        let text = files.text(&path).unwrap_or_default().replace("\\\n", " ");
-        let commands = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
-        for command in commands {
-            // An empty one takes the earlier ones out.
-            words = split(command);
-        }
-    }
-    words
+    let lines = unit_lines(name, files, unseen);
+    // The last command replaces the earlier ones, also if it is empty.
+    let command = lines.iter().rev().find_map(|line| line.strip_prefix("ExecStart="));
+    command.map(split).unwrap_or_default()
 }
 
 /// Returns the values of the environment of the service `name`, with their names: those in its
@@ -43,18 +37,26 @@ pub(crate) fn environment(
     unseen: &mut Vec<HostPath>,
 ) -> Vec<String> {
     let mut variables = Vec::new();
-    for path in sources(name, files, unseen) {
-        let text = files.text(&path).unwrap_or_default().replace("\\\n", " ");
-        for line in text.lines().map(str::trim) {
-            if let Some(variable) = line.strip_prefix("Environment=") {
-                variables.push(variable.to_owned());
-            } else if let Some(file) = line.strip_prefix("EnvironmentFile=") {
-                let found = glob::expand(file.trim_start_matches('-'), files, unseen);
-                variables.extend(found.iter().flat_map(|path| lines(files, path)));
-            }
+    for line in unit_lines(name, files, unseen) {
+        if let Some(variable) = line.strip_prefix("Environment=") {
+            variables.push(variable.to_owned());
+        } else if let Some(file) = line.strip_prefix("EnvironmentFile=") {
+            let found = glob::expand(file.trim_start_matches('-'), files, unseen);
+            variables.extend(found.iter().flat_map(|path| lines(files, path)));
         }
     }
     variables
+}
+
+/// Returns the lines of the unit of a service and of its drop-ins, each joined with those that
+/// continue it.
+fn unit_lines(name: &str, files: &HostFiles, unseen: &mut Vec<HostPath>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for path in sources(name, files, unseen) {
+        let text = files.text(&path).unwrap_or_default().replace("\\\n", " ");
+        lines.extend(text.lines().map(|line| line.trim().to_owned()));
+    }
+    lines
 }
 
 /// Returns the lines of a file that are not comments.

@@ -53,16 +53,15 @@ impl<'a> HostSession<'a> {
         restarting: &'a RestartSettings,
         progress: Progress<'a>,
     ) -> Result<Self, ApplyFailure> {
-        let waits = || progress("another image-swap is at work on this host: waiting for its end");
-        let lock = host.lock(waits).map_err(|source| ApplyFailure {
-            why: ApplyError::Lock { path: Host::state(), source },
-            left: FinalState::AsItWas,
-        })?;
-        let turn = Self { host, lock, restarting, progress };
-        rollback::resume(host, restarting.command.as_deref(), progress).map_err(|why| {
-            ApplyFailure { why: ApplyError::Interrupted, left: FinalState::Broken(why) }
-        })?;
-        Ok(turn)
+        let waits = || progress("another image-swap changes this host: waiting for its end");
+        let failure = |why, left| ApplyFailure { why, left };
+        let lock = host
+            .lock(waits)
+            .map_err(|error| failure(ApplyError::Lock(error), FinalState::AsItWas))?;
+        let session = Self { host, lock, restarting, progress };
+        rollback::resume(host, restarting.command.as_deref(), progress)
+            .map_err(|why| failure(ApplyError::Interrupted, FinalState::Broken(why)))?;
+        Ok(session)
     }
 
     /// Applies `plan`, which was made of `seen` under this lock.
@@ -103,7 +102,7 @@ impl HostChange<'_> {
         let applied = match self.execute(&mut guarded) {
             Ok(applied) => applied,
             Err(why) => {
-                (self.progress)("taking everything back");
+                (self.progress)("rolling everything back");
                 let left = match guarded {
                     Some(guarded) => guarded.roll_back(),
                     None => rollback::undo(self.host, &self.plan.undo(&self.seen.observed)),
@@ -173,7 +172,7 @@ impl HostChange<'_> {
         let command = format!("systemctl reload {runtime}");
         (self.progress)(&command);
         let failed = command::run(self.host, &command).err()?;
-        Some(format!("{failed}; {runtime} reads the files when it is told to, or restarted"))
+        Some(format!("{failed}; reload or restart {runtime}, so that it reads the files"))
     }
 }
 

@@ -81,7 +81,7 @@ fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
                 let _ = kill_process_group(group, Signal::KILL);
             }
             let _ = child.wait();
-            format!("not done after {} s", DEADLINE.as_secs())
+            format!("not finished after {} s", DEADLINE.as_secs())
         }
     };
     let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{cri, files::HostPath, plan::PlannedStep, verify::check::CheckError};
+use crate::{cri, files::HostPath, host::Host, plan::PlannedStep, verify::check::CheckError};
 
 /// A plan that was given up, and the state of the host.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +21,10 @@ pub enum ApplyError {
     #[error("needs-restart: {0}; allow it with --restart allow")]
     NeedsRestart(String),
     /// The host cannot be locked.
-    #[error("{path}: expected to keep others out by it, found: {source}")]
-    Lock {
-        /// The file or directory.
-        path: HostPath,
-        /// The error of the kernel.
-        source: io::Error,
-    },
+    #[error("cannot lock {state}: {0}", state = Host::state())]
+    Lock(io::Error),
     /// A change that was killed half way cannot be rolled back.
-    #[error("a change was killed half way, and has to be taken back before anything else is done")]
+    #[error("an earlier change was killed before it was complete, and must be rolled back first")]
     Interrupted,
     /// The runtime could not pull from the declared registry.
     #[error(transparent)]
@@ -44,7 +39,7 @@ pub enum ApplyError {
 
 /// A step that the kernel refused.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: expected to {doing}, found: {source}")]
+#[error("cannot {doing} {path}: {source}")]
 pub struct StepError {
     path: HostPath,
     doing: &'static str,
@@ -65,31 +60,30 @@ pub enum FinalState {
 impl StepError {
     pub(super) fn of(step: &PlannedStep, source: io::Error) -> Self {
         let doing = match step {
-            PlannedStep::MakeDirectory { .. } => "make a directory",
-            PlannedStep::Write { .. } => "write a file",
-            PlannedStep::Remove { .. } => "remove a file",
-            PlannedStep::RemoveDirectory { .. } => "remove a directory",
-            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => "tell the runtime",
+            PlannedStep::MakeDirectory { .. } => "make the directory",
+            PlannedStep::Write { .. } => "write",
+            PlannedStep::Remove { .. } => "remove",
+            PlannedStep::RemoveDirectory { .. } => "remove the directory",
+            PlannedStep::Restart { .. } | PlannedStep::Reload { .. } => "reload the runtime for",
         };
         let path = step.path().cloned().unwrap_or_else(|| HostPath::new("/"));
         Self { path, doing, source }
     }
 }
 
+/// The remedy after an incomplete rollback.
+const REMEDY: &str = "remove the cause, then run `image-swap node restore`";
+
 impl fmt::Display for FinalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsItWas => f.write_str("the host is as it was"),
             Self::Differs(errors) => {
-                f.write_str("the host is as it was, but for what could not be taken back:")?;
+                f.write_str("the host is as it was, except for what cannot be rolled back:")?;
                 errors.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
-                f.write_str("\nonce that is mended, `image-swap node restore` does the rest")
+                write!(f, "\n{REMEDY}")
             }
-            Self::Broken(why) => write!(
-                f,
-                "not everything could be taken back: {why}; once that is mended, \
-                 `image-swap node restore` does the rest"
-            ),
+            Self::Broken(why) => write!(f, "cannot roll back everything: {why}; {REMEDY}"),
         }
     }
 }
@@ -99,43 +93,31 @@ impl fmt::Display for FinalState {
 pub enum RestartError {
     /// The runtime's program is not found.
     #[error(
-        "expected the program {program} to try the new configuration with, found none; \
-         it has to be on the PATH, or run"
+        "cannot try the new configuration: the program containerd is not found; put it on the \
+         PATH, or start it"
     )]
-    NoProgram {
-        /// The name of the program.
-        program: &'static str,
-    },
+    NoProgram,
     /// The files for the trial cannot be written, or a process not be started.
-    #[error("expected to {doing}, found: {source}")]
+    #[error("cannot {doing}: {source}")]
     Io {
         /// The operation.
         doing: String,
         /// The error of the kernel.
         source: io::Error,
     },
-    /// The runtime does not read the configuration.
-    #[error("{program} refuses the new configuration: {said}")]
-    Unreadable {
-        /// The name of the program.
-        program: &'static str,
-        /// The message of the runtime.
-        said: String,
-    },
-    /// The runtime runs with the configuration, and its CRI does not.
-    #[error("with the new configuration containerd's CRI would not come up: {said}")]
-    Preflight {
-        /// The message of the runtime.
-        said: String,
-    },
-    /// The watchdog did not start.
-    #[error("expected a process that takes the changes back if need be, found: {found}")]
-    Unguarded {
-        /// The answer that was found instead.
-        found: String,
-    },
+    /// The runtime does not read the configuration: its message.
+    #[error("containerd refuses the new configuration: {0}")]
+    Unreadable(String),
+    /// The runtime runs with the configuration, and its CRI does not: its message.
+    #[error("containerd's CRI does not start with the new configuration: {0}")]
+    Preflight(String),
+    /// The watchdog did not start: its answer.
+    #[error("the watchdog, which rolls the change back if necessary, does not run: {0}")]
+    Unguarded(String),
     /// The watchdog rolled a good change back.
-    #[error("the change was good, but was taken back meanwhile, by a signal or for lateness")]
+    #[error(
+        "the change was good, but the watchdog rolled it back: it received a signal, or the change took too long"
+    )]
     RolledBack,
     /// The command failed.
     #[error("`{command}` failed: {said}")]
@@ -145,18 +127,17 @@ pub enum RestartError {
         /// The output of the command.
         said: String,
     },
-    /// The runtime does not answer after the restart.
-    #[error("after the restart the runtime did not come back: {found}")]
-    Away {
-        /// The last answer.
-        found: String,
-    },
+    /// The runtime does not answer after the restart: its last answer.
+    #[error("after the restart the runtime did not come back: {0}")]
+    Away(String),
     /// The runtime answers, and cannot pull a reference that it could pull before.
-    #[error("after the restart {image}, which could be pulled before, could not: {source}")]
+    #[error(
+        "after the restart the runtime cannot pull {image}, which it could pull before: {source}"
+    )]
     NoPull {
         /// The reference.
         image: String,
-        /// In the runtime's words.
+        /// The error of the runtime.
         source: cri::Error,
     },
 }

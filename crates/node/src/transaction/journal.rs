@@ -96,8 +96,8 @@ pub(super) fn read(host: &Host) -> io::Result<Option<RollbackPlan>> {
     let unreadable = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         io::Error::other(format!(
-            "what another one wrote (line {line}, column {column}): use that one, or move it away \
-             and run `image-swap node restore`"
+            "another version of image-swap wrote it (line {line}, column {column}); use that \
+             version, or move the file away and run `image-swap node restore`"
         ))
     };
     serde_json::from_slice(&bytes).map(Some).map_err(unreadable)

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     cri::{self, CriClient},
-    files::HostPath,
+    files::{HostFile, HostPath},
     host::{
         Host,
         write::{Access, make_directory, replace, stage},
@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-/// The program that runs.
-const PROGRAM: &str = "containerd";
 /// The time for a containerd without containers to start.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -50,53 +48,46 @@ pub(crate) fn clean(host: &Host) {
 pub(super) fn preflight(
     host: &Host,
     seen: &HostObservation,
-    file: &crate::HostFile,
+    file: &HostFile,
 ) -> Result<(), RestartError> {
-    let program =
-        seen.daemon.program.clone().ok_or(RestartError::NoProgram { program: PROGRAM })?;
-    let trial = Sandbox::make(host)?;
-    let dump = trial.dump(host, &program, &seen.observed.config, file)?;
-    let private = SandboxConfig::new(dir().as_str());
-    let config = private
-        .moved(&dump)
-        .map_err(|error| RestartError::Unreadable { program: PROGRAM, said: error.to_string() })?;
-    replace(&trial.dir.join("config.toml"), config.as_bytes(), Access::ours(0o600))
-        .map_err(RestartError::io("write the configuration of a trial"))?;
-    let mut running = trial.start(host, &program, &private)?;
-    let answer = running.answers();
-    drop(running);
-    answer
+    let program = seen.daemon.program.as_deref().ok_or(RestartError::NoProgram)?;
+    let sandbox = Sandbox::make(host, program)?;
+    let dump = sandbox.dump(&seen.observed.config, file)?;
+    let config = sandbox.config.moved(&dump);
+    let config = config.map_err(|error| RestartError::Unreadable(error.to_string()))?;
+    replace(&sandbox.dir.join("config.toml"), config.as_bytes(), Access::ours(0o600))
+        .map_err(RestartError::io("write the configuration of the trial"))?;
+    let mut process = sandbox.start()?;
+    process.answers()
 }
 
 /// The files of a sandbox, which are removed with it.
-struct Sandbox {
+struct Sandbox<'h> {
+    host: &'h Host,
+    program: &'h str,
     dir: PathBuf,
+    config: SandboxConfig,
 }
 
 /// The containerd of a sandbox.
-struct SandboxProcess<'t> {
-    trial: &'t Sandbox,
+struct SandboxProcess<'s> {
+    sandbox: &'s Sandbox<'s>,
     child: Child,
 }
 
-impl Sandbox {
-    fn make(host: &Host) -> Result<Self, RestartError> {
+impl<'h> Sandbox<'h> {
+    fn make(host: &'h Host, program: &'h str) -> Result<Self, RestartError> {
         let doing = || RestartError::io(format!("make {}", dir()));
         clean(host);
-        let dir = host.at(&dir()).map_err(doing())?;
-        make_directory(&dir, 0o700).map_err(doing())?;
-        Ok(Self { dir })
+        let path = host.at(&dir()).map_err(doing())?;
+        make_directory(&path, 0o700).map_err(doing())?;
+        Ok(Self { host, program, dir: path, config: SandboxConfig::new(dir().as_str()) })
     }
 
-    /// The configuration with everything that it imports, as containerd has it.
-    /// Imports are found from where the file is, so it is put beside that.
-    fn dump(
-        &self,
-        host: &Host,
-        program: &str,
-        config: &HostPath,
-        file: &crate::HostFile,
-    ) -> Result<String, RestartError> {
+    /// Returns the configuration with everything that it imports, as containerd has it. Imports
+    /// are relative to the file, so the new file is written beside the old one.
+    fn dump(&self, config: &HostPath, file: &HostFile) -> Result<String, RestartError> {
+        let Self { host, program, .. } = self;
         let mut place = host.at(config).map_err(RestartError::io(format!("find {config}")))?;
         if place.parent().is_none_or(|parent| !parent.is_dir()) {
             place = self.dir.join(config.name());
@@ -112,31 +103,26 @@ impl Sandbox {
             .output()
             .map_err(RestartError::io(format!("run {program}")))?;
         if !output.status.success() {
-            let said = tail(&String::from_utf8_lossy(&output.stderr));
-            return Err(RestartError::Unreadable { program: PROGRAM, said });
+            return Err(RestartError::Unreadable(tail(&String::from_utf8_lossy(&output.stderr))));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn start(
-        &self,
-        host: &Host,
-        program: &str,
-        private: &SandboxConfig,
-    ) -> Result<SandboxProcess<'_>, RestartError> {
-        let log = File::create(self.dir.join("log")).map_err(RestartError::io("write a log"))?;
+    fn start(&self) -> Result<SandboxProcess<'_>, RestartError> {
+        let Self { host, program, dir, config } = self;
+        let log = File::create(dir.join("log")).map_err(RestartError::io("write a log"))?;
         let child = host
             .killed_with_parent(program)
             // These win over any file.
-            .args(["--config", &private.path("config.toml")])
-            .args(["--root", &private.path("root"), "--state", &private.path("state")])
-            .args(["--address", &private.path("c.sock"), "--log-level", "info"])
+            .args(["--config", &config.path("config.toml")])
+            .args(["--root", &config.path("root"), "--state", &config.path("state")])
+            .args(["--address", &config.path("c.sock"), "--log-level", "info"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(RestartError::io(format!("run {program}")))?;
-        Ok(SandboxProcess { trial: self, child })
+        Ok(SandboxProcess { sandbox: self, child })
     }
 }
 
@@ -151,7 +137,7 @@ impl SandboxProcess<'_> {
                 Err(error) if error.is_dead_plugin() => return Err(self.refused(&error)),
                 Err(error) => error,
             };
-            let ended = self.child.try_wait().map_err(RestartError::io("look after a trial"))?;
+            let ended = self.child.try_wait().map_err(RestartError::io("check the trial"))?;
             if ended.is_some() || start.elapsed() >= DEADLINE {
                 return Err(self.refused(&found));
             }
@@ -160,7 +146,7 @@ impl SandboxProcess<'_> {
     }
 
     fn ask(&self) -> Result<(), cri::Error> {
-        let mut client = CriClient::connect(&self.trial.dir.join("c.sock"))?;
+        let mut client = CriClient::connect(&self.sandbox.dir.join("c.sock"))?;
         client.version()?;
         client.images().map(drop)
     }
@@ -168,7 +154,7 @@ impl SandboxProcess<'_> {
     /// Why, in containerd's own words where it has some. Its log shows the
     /// configuration, with credentials, so only its complaints are read.
     fn refused(&self, error: &cri::Error) -> RestartError {
-        let log = fs::read(self.trial.dir.join("log")).unwrap_or_default();
+        let log = fs::read(self.sandbox.dir.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let complaints = log.lines().filter(|line| {
             line.contains("level=fatal")
@@ -176,7 +162,7 @@ impl SandboxProcess<'_> {
                 || (line.contains("failed to load plugin") && line.contains("cri"))
         });
         let said = tail(&complaints.collect::<Vec<_>>().join("\n"));
-        RestartError::Preflight { said: if said.is_empty() { error.to_string() } else { said } }
+        RestartError::Preflight(if said.is_empty() { error.to_string() } else { said })
     }
 }
 
@@ -188,7 +174,7 @@ impl Drop for SandboxProcess<'_> {
     }
 }
 
-impl Drop for Sandbox {
+impl Drop for Sandbox<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }

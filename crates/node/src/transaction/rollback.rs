@@ -17,10 +17,10 @@ use crate::{
 /// Rolls back a change that was killed together with its watchdog; `command` restarts the
 /// runtime, or else the command in the journal.
 pub(super) fn resume(host: &Host, command: Option<&str>, told: Progress<'_>) -> Result<(), String> {
-    let order = journal::read(host)
-        .map_err(|error| format!("{}: expected to read it, found {error}", journal::path()))?;
+    let order =
+        journal::read(host).map_err(|error| format!("cannot read {}: {error}", journal::path()))?;
     let Some(order) = order else { return Ok(()) };
-    told("a change that was killed half way is taken back first");
+    told("rolling back a change that was killed before it was complete");
     roll_back(host, &order.on(host, command))?.iter().for_each(|stays| told(stays));
     Ok(())
 }

@@ -57,7 +57,7 @@ fn look(place: &RuntimeEndpoint) -> Result<(), Unhealthy> {
     let mut client = CriClient::connect(&place.socket).map_err(not_yet)?;
     let is_new = match (place.pid, client.peer()) {
         (Some(before), Some(now)) if before == now => {
-            let found = format!("process {now} listens, as before: nothing was restarted");
+            let found = format!("process {now} still listens: the runtime was not restarted");
             return Err(Unhealthy::NotYet(found));
         }
         (Some(_), Some(_)) => true,
@@ -83,21 +83,21 @@ fn ping(socket: &Path) -> std::io::Result<()> {
     if line.split(' ').nth(1) == Some("200") {
         return Ok(());
     }
-    Err(std::io::Error::other(format!("expected 200, found {line:?}")))
+    Err(std::io::Error::other(format!("expected status 200 of /_ping, found {line:?}")))
 }
 
-/// The reference to pull after the restart: of `wanted`, or those that the host
-/// runs, the first that can be pulled now. In words what is known of it.
+/// Returns the reference to pull after the restart, and a note about it: of `wanted`, or the
+/// images that the host runs, the first that can be pulled now.
 pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<String>, String) {
     /// The number of references that are tried.
     const TRIES: usize = 3;
     let none = |why: String| (None, why);
     if !place.cri {
-        return none("no reference is tried: this runtime has no CRI".to_owned());
+        return none("no pull is tried after the restart: this runtime has no CRI".to_owned());
     }
     let mut client = match CriClient::connect(&place.socket) {
         Ok(client) => client,
-        Err(error) => return none(format!("no reference is tried: {error}")),
+        Err(error) => return none(format!("no pull is tried after the restart: {error}")),
     };
     let images = match wanted {
         Some(image) => vec![image.to_owned()],
@@ -105,15 +105,19 @@ pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<S
     };
     let images = images.into_iter().filter(|image| is_reference(image)).take(TRIES);
     let mut why =
-        "no reference is tried: none is run here, and none was given by --image".to_owned();
+        "no pull is tried after the restart: no container runs, and --image names no image"
+            .to_owned();
     for image in images {
         match client.pull(&image, PULL) {
             Ok(_) => {
-                let known = format!("{image} can be pulled, and has to be after the restart");
+                let known =
+                    format!("{image} can be pulled now, and must be pulled after the restart");
                 return (Some(image), known);
             }
             Err(error) => {
-                why = format!("{image} cannot be pulled before, so it proves nothing: {error}");
+                why = format!(
+                    "{image} cannot be pulled before the restart, so its pull is not tried after it: {error}"
+                );
             }
         }
     }

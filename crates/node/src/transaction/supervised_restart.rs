@@ -9,7 +9,6 @@ use std::{
 
 use crate::{
     host::{Host, lock::Lock},
-    observe::daemon::RuntimeEndpoint,
     runtime::kind::ContainerRuntime,
     transaction::{
         HostChange, Progress, command,
@@ -31,7 +30,6 @@ const PATIENCE: Duration = Duration::from_mins(6);
 pub(crate) struct SupervisedRestart<'a> {
     host: &'a Host,
     order: RollbackPlan,
-    place: RuntimeEndpoint,
     image: Option<String>,
     known: String,
     guard: Child,
@@ -47,7 +45,7 @@ impl<'a> SupervisedRestart<'a> {
         let config = &seen.observed.config;
         let file = plan.written(config).or_else(|| seen.observed.files.file(config));
         if let (ContainerRuntime::Containerd, Some(file)) = (runtime, file) {
-            progress("trying the new configuration with a containerd of its own");
+            progress("trying the new configuration in a separate containerd");
             preflight::preflight(host, seen, file)?;
         }
         let place = seen.daemon.place();
@@ -60,7 +58,7 @@ impl<'a> SupervisedRestart<'a> {
             undo: undo.iter().filter_map(|step| UndoStep::of(step, plan)).collect(),
             config: seen.observed.config.clone(),
             command,
-            socket: place.socket.clone(),
+            socket: place.socket,
             cri: place.cri,
             pid: place.pid,
             seconds: PATIENCE.as_secs(),
@@ -73,22 +71,23 @@ impl<'a> SupervisedRestart<'a> {
             let _ = journal::remove(host);
         });
         let (guard, stream) = armed?;
-        Ok(Self { host, order, place, image, known, guard, stream })
+        Ok(Self { host, order, image, known, guard, stream })
     }
 
     /// Restarts the runtime, and waits until it answers and pulls. Returns facts about that.
     pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, RestartError> {
-        let ended = self.guard.try_wait().map_err(RestartError::io("look after the guard"))?;
+        let ended = self.guard.try_wait().map_err(RestartError::io("check the watchdog"))?;
         if let Some(status) = ended {
-            return Err(RestartError::Unguarded { found: format!("it ended ({status})") });
+            return Err(RestartError::Unguarded(format!("it ended ({status})")));
         }
         command::run(self.host, &self.order.command)?;
         told("waiting for the runtime to answer");
-        runtime_health::wait(&self.place).map_err(|found| RestartError::Away { found })?;
+        let place = self.order.place();
+        runtime_health::wait(&place).map_err(RestartError::Away)?;
         let Some(image) = &self.image else {
             return Ok(format!("the runtime answers again; {}", self.known));
         };
-        runtime_health::pull(&self.place, image)
+        runtime_health::pull(&place, image)
             .map_err(|source| RestartError::NoPull { image: image.clone(), source })?;
         Ok(format!("the runtime answers again, and pulls {image}"))
     }
@@ -140,7 +139,7 @@ fn left(said: &str) -> FinalState {
 }
 
 fn arm(order: &RollbackPlan, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
-    let io = || RestartError::io("start the process that takes changes back");
+    let io = || RestartError::io("start the watchdog");
     let (mut ours, theirs) = UnixStream::pair().map_err(io())?;
     let guard = Command::new("/proc/self/exe")
         .args(VERB)
@@ -156,7 +155,7 @@ fn arm(order: &RollbackPlan, lock: &Lock) -> Result<(Child, UnixStream), Restart
         .and_then(|()| BufReader::new(&ours).read_line(&mut answer))
         .map_err(io())?;
     if answer.trim_end() != READY {
-        return Err(RestartError::Unguarded { found: format!("{:?}", answer.trim_end()) });
+        return Err(RestartError::Unguarded(format!("it answered {:?}", answer.trim_end())));
     }
     Ok((guard, ours))
 }

@@ -52,11 +52,12 @@ impl UndoStep {
             }
             Self::File { path, before, ours } => (path, before, ours),
         };
-        let stays = |why: &str| format!("{path} was changed meanwhile, and stays: {why}");
+        let stays =
+            |why: &str| format!("another process changed {path}, which stays as it is: {why}");
         let now = match host.stat(&path) {
             HostEntry::Absent => None,
             HostEntry::File(file) => Some(file),
-            _ => return Err(stays("it is no regular file")),
+            _ => return Err(stays("it is not a regular file")),
         };
         let put = |file: Option<HostFile>| match file {
             Some(file) => PlannedStep::Write { path: path.clone(), file },
@@ -67,7 +68,7 @@ impl UndoStep {
             now if now == was => None,
             Some(now) if was.as_ref().is_none_or(|was| was.bytes != now.bytes) => {
                 if ours.is_empty() {
-                    return Err(stays("it had been removed"));
+                    return Err(stays("image-swap had removed it"));
                 }
                 match revert::revert(&path, &WrittenFile { before, ours }, &now) {
                     RestoredFile::Remove => Some(put(None)),

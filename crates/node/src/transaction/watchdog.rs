@@ -77,8 +77,8 @@ pub fn run() -> io::Result<()> {
     let told = runtime.block_on(say(&mut stream, &words));
     if why.is_some() || told.is_err() {
         let words = if words == ROLLED_BACK { "done" } else { &words };
-        let why = why.unwrap_or("it was asked to");
-        let text = format!("Everything was taken back, since {why}: {words}\n");
+        let why = why.unwrap_or("image-swap ordered it");
+        let text = format!("Everything was rolled back, since {why}: {words}\n");
         let path = host.at(&report())?;
         replace(&path, text.as_bytes(), Access::ours(0o600))?;
     }
@@ -115,10 +115,7 @@ async fn watch(stream: net::UnixStream) -> io::Result<Option<PendingRollback>> {
             say(&mut stream, &words).await?;
             return Ok(None);
         }
-        WatchdogWord::Rollback => None,
-        WatchdogWord::Ended => Some("the process that changed the host had ended"),
-        WatchdogWord::Silence => Some("the process that changed the host did not finish in time"),
-        WatchdogWord::Terminated => Some("it was told to end by SIGTERM"),
+        WatchdogWord::Rollback(why) => why,
     };
     Ok(Some(PendingRollback { order, host, stream, why }))
 }
@@ -131,10 +128,8 @@ async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
 /// The word or event that ends the wait.
 enum WatchdogWord {
     Commit,
-    Rollback,
-    Ended,
-    Silence,
-    Terminated,
+    /// The reason for a rollback; `None` if the other process sent the word.
+    Rollback(Option<&'static str>),
 }
 
 async fn word(
@@ -143,16 +138,17 @@ async fn word(
     patience: Duration,
 ) -> WatchdogWord {
     let mut line = String::new();
-    tokio::select! {
+    let why = tokio::select! {
         heard = timeout(patience, stream.read_line(&mut line)) => match heard {
-            Err(_) => WatchdogWord::Silence,
-            Ok(_) if line.trim_end() == COMMIT => WatchdogWord::Commit,
-            Ok(_) if line.trim_end() == ROLLBACK => WatchdogWord::Rollback,
+            Err(_) => "the process that changed the host did not finish in time",
+            Ok(_) if line.trim_end() == COMMIT => return WatchdogWord::Commit,
+            Ok(_) if line.trim_end() == ROLLBACK => return WatchdogWord::Rollback(None),
             // The other end is gone, in the middle of a word perhaps.
-            Ok(_) => WatchdogWord::Ended,
+            Ok(_) => "the process that changed the host had ended",
         },
-        _ = terminate.recv() => WatchdogWord::Terminated,
-    }
+        _ = terminate.recv() => "the watchdog received SIGTERM",
+    };
+    WatchdogWord::Rollback(Some(why))
 }
 
 /// Returns the answer of the watchdog after a rollback.
@@ -192,20 +188,19 @@ mod tests {
     #[test]
     fn every_word_but_commit_starts_a_rollback() {
         assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), WatchdogWord::Commit));
-        assert!(matches!(
-            heard(|mut s| s.write_all(b"rollback\n").unwrap()),
-            WatchdogWord::Rollback
-        ));
-        assert!(matches!(heard(|mut s| s.write_all(b"comm").unwrap()), WatchdogWord::Ended));
-        assert!(matches!(heard(drop), WatchdogWord::Ended));
+        let asked = heard(|mut s| s.write_all(b"rollback\n").unwrap());
+        assert!(matches!(asked, WatchdogWord::Rollback(None)));
+        let because = |word: WatchdogWord, reason: &str| matches!(word, WatchdogWord::Rollback(Some(why)) if why.contains(reason));
+        assert!(because(heard(|mut s| s.write_all(b"comm").unwrap()), "had ended"));
+        assert!(because(heard(drop), "had ended"));
         let mut open = None;
         let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
-        assert!(matches!(silence, WatchdogWord::Silence));
+        assert!(because(silence, "in time"));
         let terminate = |stream| {
             kill_process(getpid(), Kind::TERM).unwrap();
             open = Some(stream);
         };
-        assert!(matches!(heard(terminate), WatchdogWord::Terminated));
+        assert!(because(heard(terminate), "SIGTERM"));
     }
 
     #[test]

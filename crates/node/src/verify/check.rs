@@ -84,9 +84,7 @@ pub fn check(
                 return Err(CheckError::Unauthorized { host, sent });
             }
             Ok(Serves::Unknown(why)) => {
-                notes.push(format!(
-                    "{host} was requested, and it is not known whether it serves: {why}"
-                ));
+                notes.push(format!("cannot determine if {host} serves images: {why}"));
             }
             Err(source @ (Error::Unresolved { .. } | Error::Unreachable { .. }))
                 if uses_proxy(seen) =>
@@ -110,7 +108,7 @@ fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
         registry.ca = Certificates::default();
         let merges = seen.observed.version.is_none_or(|version| version.major >= 2);
         registry.insecure &= desired.form == ConfigForm::Mirrors && !merges;
-        if desired.form == ConfigForm::Page {
+        if desired.form == ConfigForm::Palette {
             registry.username = Credential::default();
         }
     }

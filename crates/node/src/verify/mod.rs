@@ -1,10 +1,8 @@
-//! Whether the runtime pulls from the mirrors, as far as that can be known.
+//! Determines the source of the images that a runtime pulls, as far as it can be known.
 //!
-//! A runtime does not tell where an image came from. So it is made to pull a
-//! reference, and the mirrors are then asked for the same: a mirror that is asked
-//! first, and has the very manifest that the runtime now has, is where it came
-//! from. What the runtime was told, and whether it reads that, is asked of the
-//! plan before.
+//! A runtime does not report the source of an image. So it pulls a reference, and the mirrors are
+//! then requested for the same: the first mirror that has the manifest of the pulled image is its
+//! source. A plan shows beforehand if the runtime reads its configuration.
 
 pub(crate) mod check;
 mod choose;
@@ -26,21 +24,21 @@ use crate::{
 
 pub use self::choose::{Candidate, candidates};
 
-/// How long a pull may take: large images come over slow lines.
+/// The time for a pull: large images may come over slow lines.
 const PULL: Duration = Duration::from_mins(10);
 
-/// What became of one registry.
+/// The result for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullVerdict {
     /// The registry whose references are mirrored.
     pub host: String,
-    /// The reference that was pulled, or was to be.
+    /// The reference that was pulled; `None` if none is known.
     pub reference: Option<String>,
-    /// The digest that it has on the host now.
+    /// The digest of the pulled image; `None` if it is unknown.
     pub digest: Option<String>,
     /// Origin of the pulled image.
     pub source: PullOrigin,
-    /// How that is known, or why not.
+    /// The reason for the origin.
     pub why: String,
 }
 
@@ -59,20 +57,20 @@ pub enum PullOrigin {
     Skipped,
 }
 
-/// Who is asked.
+/// The settings of a verification.
 pub struct Verifier<'a> {
-    /// What was declared.
+    /// The declaration.
     pub declaration: &'a Declaration,
-    /// Whether the registry itself may be asked.
+    /// The requests to the public registry after the mirrors.
     pub fallback: Fallback,
-    /// Whether credentials may travel over plain HTTP.
+    /// True if credentials may travel over plain HTTP.
     pub header_over_http: bool,
     /// Settings of host files for target hosts.
     pub contacts: &'a [Contact],
 }
 
 impl Verifier<'_> {
-    /// Pulls `candidate` through the runtime, and finds where it came from.
+    /// Pulls `candidate` through the runtime, and determines its source.
     ///
     /// # Errors
     /// The machine refuses to wait for sockets.
@@ -83,23 +81,16 @@ impl Verifier<'_> {
     ) -> std::io::Result<PullVerdict> {
         let host = candidate.host.clone();
         let Some(reference) = &candidate.reference else {
-            let why = format!("no image of {host} is known on this host; give one by --image");
+            let why = format!("no image of {host} is known on this host; name one with --image");
             let (reference, digest) = (None, None);
             return Ok(PullVerdict { host, reference, digest, source: PullOrigin::Skipped, why });
         };
         let pulled = client.pull(reference, PULL);
-        let (digest, (source, why)) = match pulled {
-            Err(error) => (None, (PullOrigin::Failed, error.to_string())),
-            Ok(image) => {
-                let digest = digest(reference, &image);
-                let found = match &digest {
-                    Some(digest) => self.find(reference, candidate, digest)?,
-                    None => {
-                        (PullOrigin::Unknown, "the runtime does not tell its digest".to_owned())
-                    }
-                };
-                (digest, found)
-            }
+        let digest = pulled.as_ref().ok().and_then(|image| digest(reference, image));
+        let (source, why) = match (pulled, &digest) {
+            (Err(error), _) => (PullOrigin::Failed, error.to_string()),
+            (_, Some(digest)) => self.find(reference, candidate, digest)?,
+            _ => (PullOrigin::Unknown, "the runtime does not report its digest".to_owned()),
         };
         Ok(PullVerdict { host, reference: Some(reference.clone()), digest, source, why })
     }
@@ -111,7 +102,7 @@ impl Verifier<'_> {
         digest: &str,
     ) -> std::io::Result<(PullOrigin, String)> {
         let Ok(parsed) = Reference::parse(reference) else {
-            return Ok((PullOrigin::Unknown, "it is no reference".to_owned()));
+            return Ok((PullOrigin::Unknown, "the reference is invalid".to_owned()));
         };
         let mut seen = Vec::new();
         let mut certain = true;
@@ -122,7 +113,8 @@ impl Verifier<'_> {
             let mirror = client(self.declaration, contact, self.header_over_http);
             match block_on(mirror.manifest(&repository, parsed.identifier()))? {
                 Ok(Lookup::Found(found)) if found == digest => {
-                    let before = if seen.is_empty() { "is asked first" } else { "is asked next" };
+                    let before =
+                        if seen.is_empty() { "is requested first" } else { "is requested next" };
                     let why = format!("{host} {before}, and has {repository} with this digest");
                     return Ok((PullOrigin::Mirror, why));
                 }
@@ -138,22 +130,22 @@ impl Verifier<'_> {
                 }
             }
         }
-        let seen = seen.join("; ");
-        Ok(match (certain, self.fallback) {
-            (true, Fallback::Upstream) => (PullOrigin::NotMirror, seen),
-            (true, Fallback::Never) => (
-                PullOrigin::NotMirror,
-                format!("{seen}; it was there before, or the runtime was told otherwise"),
+        seen.extend(match (certain, self.fallback) {
+            (_, Fallback::Upstream) => None,
+            (true, _) => Some(
+                "the image was on the host before, or the runtime has another configuration"
+                    .to_owned(),
             ),
-            (false, Fallback::Never) => {
-                (PullOrigin::Unknown, format!("{seen}; the host may ask no one else"))
+            (false, _) => {
+                Some("fallback is never: the runtime requests no other registry".to_owned())
             }
-            (false, Fallback::Upstream) => (PullOrigin::Unknown, seen),
-        })
+        });
+        let origin = if certain { PullOrigin::NotMirror } else { PullOrigin::Unknown };
+        Ok((origin, seen.join("; ")))
     }
 }
 
-/// The digest that `image` has under the name of `reference`.
+/// Returns the digest of `image` under the name of `reference`.
 fn digest(reference: &str, image: &cri::LocalImage) -> Option<String> {
     let reference = Reference::parse(reference).ok()?;
     if let Some(digest) = reference.digest() {

@@ -194,19 +194,19 @@ fn containerd() -> Vec<Fixture> {
         on("spegel", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/_backup/docker.io/hosts.toml", ""),
         Fixture { host: told.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },
-        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(ConfigForm::Page) },
+        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(ConfigForm::Palette) },
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 2}"),
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 1}"),
-        on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(ConfigForm::Page),
+        on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(ConfigForm::Palette),
         on("mirrors-kill", "2.2.1", IMAGE_BUILDER).form(ConfigForm::Mirrors),
-        on("mirrors-kill", "2.7.0", IMAGE_BUILDER).form(ConfigForm::Page),
-        on("mirrors-unknown", "?", IMAGE_BUILDER).form(ConfigForm::Page),
+        on("mirrors-kill", "2.7.0", IMAGE_BUILDER).form(ConfigForm::Palette),
+        on("mirrors-unknown", "?", IMAGE_BUILDER).form(ConfigForm::Palette),
         on(
             "mirrors-foreign",
             "1.7.24",
             &registry(&format!("[{CRI}.registry.mirrors.\"docker.io\"]\nendpoint = [\"m.io\"]")),
         )
-        .form(ConfigForm::Page),
+        .form(ConfigForm::Palette),
         Fixture {
             more: "INSECURE: \"true\"",
             ..on("mirrors-trust", "2.1.9", IMAGE_BUILDER).form(ConfigForm::Mirrors)

@@ -136,7 +136,7 @@ impl Host {
     }
 }
 
-/// The page's Secret with credentials and these rules.
+/// Palette's Secret with credentials and these rules.
 pub(crate) fn declared(rules: &str) -> Declaration {
     declare(rules, "")
 }

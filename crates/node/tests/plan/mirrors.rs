@@ -4,7 +4,7 @@ use image_swap_node::{ConfigForm, DesiredConfig, PlanOutcome};
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
-/// What the page's table becomes: its lines, leading blanks aside.
+/// The expected table in Palette's format: its lines, leading blanks aside.
 const PAGE: &str = include_str!("../../../../examples/containerd-config.toml");
 
 fn page_rules() -> String {
@@ -28,7 +28,7 @@ fn lines(text: &str) -> Vec<&str> {
 #[test]
 fn the_page_form_leaves_exactly_the_lines_of_the_page() {
     let declaration = declared(&page_rules());
-    let desired = DesiredConfig { form: ConfigForm::Page, ..desired(&declaration) };
+    let desired = DesiredConfig { form: ConfigForm::Palette, ..desired(&declaration) };
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = before.clone();
     assert_eq!(host.apply(&desired).outcome(), PlanOutcome::ChangeAndRestart);
@@ -82,13 +82,13 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
 fn what_the_table_does_not_say_is_named() {
     let declaration = declare("docker.io::h.io/d", "INSECURE: \"true\"");
     for (version, form, lost) in [
-        ("1.7.24", ConfigForm::Page, Some("does not say INSECURE, USERNAME and PASSWORD")),
+        ("1.7.24", ConfigForm::Palette, Some("cannot express INSECURE, USERNAME and PASSWORD")),
         ("1.7.24", ConfigForm::Mirrors, None),
-        ("2.1.9", ConfigForm::Mirrors, Some("does not say INSECURE")),
+        ("2.1.9", ConfigForm::Mirrors, Some("cannot express INSECURE")),
     ] {
         let host = Host::containerd(version).with(CONFIG, IMAGE_BUILDER);
         let plan = host.plan(&DesiredConfig { form, ..desired(&declaration) }).unwrap();
-        let note = plan.notes.iter().find(|note| note.contains("does not say"));
+        let note = plan.notes.iter().find(|note| note.contains("cannot express"));
         assert_eq!(note.is_some(), lost.is_some(), "{version}: {note:?}");
         assert!(lost.is_none_or(|lost| note.unwrap().contains(&format!("{lost}:"))), "{note:?}");
     }

@@ -118,7 +118,7 @@ fn registries_yaml_of_another_tool_is_refused_by_key() {
             let path = format!("/etc/rancher/{}/registries.yaml", runtime.name());
             let host = Host::of(runtime, "1.30.0").with(&path, text);
             let refusal = host.plan(&desired(&declaration)).unwrap_err().to_string();
-            let start = format!("{path}, of another tool, has ");
+            let start = format!("{path} of another tool contains ");
             assert!(refusal.starts_with(&start) && refusal.contains(found), "{refusal}");
             assert!(refusal.contains("move the file away; or merge"), "{refusal}");
             assert!(!refusal.contains("s3cret") && !refusal.contains('*'), "{refusal}");

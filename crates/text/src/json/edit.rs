@@ -25,9 +25,9 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// A text that cannot be edited, with the expected and the found part.
+/// The reason for which a text cannot be edited.
 #[derive(Debug, thiserror::Error)]
-#[error("expected {0}")]
+#[error("{0}")]
 pub struct CannotEdit(String);
 
 /// Returns the lists of strings in an object; empty if `text` is no object.
@@ -132,12 +132,12 @@ fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
     // The message of serde_json quotes the text, which may hold a credential.
     serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        CannotEdit(format!("a JSON object, found another text in line {line}, column {column}"))
+        CannotEdit(format!("not a JSON object: line {line}, column {column}"))
     })?;
     let root = CstRootNode::parse(text, &STRICT)
-        .map_err(|_| CannotEdit("a JSON object, found another text".to_owned()))?;
+        .map_err(|_| CannotEdit("not a JSON object".to_owned()))?;
     let object = root.object_value();
-    object.map(|object| (root, object)).ok_or_else(|| CannotEdit("a JSON object".to_owned()))
+    object.map(|object| (root, object)).ok_or_else(|| CannotEdit("not a JSON object".to_owned()))
 }
 
 /// Returns the property `key` if its value is `null`.
@@ -153,11 +153,10 @@ fn list(object: &CstObject, key: &str) -> Result<Option<CstArray>, CannotEdit> {
     let mut found = properties.filter(|it| it.decoded_name().as_deref() == Some(key));
     let Some(first) = found.next() else { return Ok(None) };
     if found.next().is_some() {
-        return Err(CannotEdit(format!("the key {key} once, found it again")));
+        return Err(CannotEdit(format!("the key {key} occurs twice")));
     }
     let list = first.array_value().filter(|list| texts(list).iter().all(Option::is_some));
-    list.map(Some)
-        .ok_or_else(|| CannotEdit(format!("a list of texts as {key}, found another value")))
+    list.map(Some).ok_or_else(|| CannotEdit(format!("{key} is not a list of strings")))
 }
 
 /// Returns the elements of a list; `None` for other values than strings.

@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 
 /// A position of invalid JSON. Quotes nothing: the text may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected}, found {}", if *.at_end { "the end" } else { "something else" })]
+#[error("expected {expected}{}", if *.at_end { ", found the end" } else { "" })]
 pub struct SyntaxError {
     /// The expected token.
     pub expected: ExpectedToken,
@@ -73,12 +73,12 @@ impl fmt::Display for ExpectedToken {
             Self::CommaOrBracket => "',' or ']'",
             Self::Bracket => "'}' or ']'",
             Self::Quote => "the '\"' that ends the string",
-            Self::NoControl => "no raw control character in a string",
+            Self::NoControl => "an escape sequence in place of a control character",
             Self::Escape => "an escape sequence (one of \"\\/bfnrt, or u and four hex digits)",
             Self::Utf8 => "UTF-8",
             Self::Digit => "a digit",
             Self::Literal => "'true', 'false' or 'null'",
-            Self::End => "nothing more",
+            Self::End => "the end",
         })
     }
 }

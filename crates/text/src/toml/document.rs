@@ -14,7 +14,7 @@ pub struct Toml<'s> {
 
 /// The position of invalid TOML. Quotes nothing: the line may hold a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: expected TOML, found something else")]
+#[error("invalid TOML: line {line}, column {column}")]
 pub struct NotToml {
     line: usize,
     column: usize,

@@ -11,7 +11,7 @@ use super::{
 
 /// A refused edit: it would change more than its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} at {path}, found something else")]
+#[error("expected {expected} at {path}, found another value")]
 pub struct EditError {
     /// The place of the unexpected item, as keys with dots between them.
     pub path: String,
@@ -74,7 +74,7 @@ impl Toml<'_> {
         if self.differs_at_most_at(path, &text) {
             Ok(text)
         } else {
-            Err(cannot(tables, "a table that is written in one way"))
+            Err(cannot(tables, "a table with either headers or dotted keys"))
         }
     }
 
@@ -187,7 +187,7 @@ impl Toml<'_> {
         let table = match way.at {
             At::Inline(table) => {
                 return in_inline(self.text, table, last, value, way)
-                    .ok_or_else(|| cannot(path, "a table in braces"));
+                    .ok_or_else(|| cannot(path, "an inline table"));
             }
             At::Table(table) => table,
         };

@@ -30,7 +30,7 @@ pub enum CannotRevert {
     #[error(transparent)]
     EditError(#[from] EditError),
     /// The edits and those of another program are in one value.
-    #[error("expected our values apart from those of others, found them in one another")]
+    #[error("a value contains edits of image-swap and of another program")]
     Entangled,
 }
 

@@ -143,7 +143,7 @@ impl<'s> Walker<'s> {
             return Ok(Cow::Borrowed(inner));
         }
         serde_json::from_str(&rest[..end + 2]).map(Cow::Owned).map_err(|_| {
-            fail(place, "expected an escaped surrogate pair, found one half of it in this string")
+            fail(place, "expected an escaped surrogate pair, found one half in this string")
         })
     }
 

@@ -242,8 +242,7 @@ impl<'s, 'a> Builder<'s, 'a> {
                     let Some(target) = target.filter(closed) else {
                         return Err(Error {
                             place: self.place(&span),
-                            message: "expected an anchor that ended before, found an alias of \
-                                      what it stands in"
+                            message: "the alias is inside the collection that it refers to"
                                 .to_owned(),
                         });
                     };

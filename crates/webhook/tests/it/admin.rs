@@ -113,6 +113,25 @@ async fn metrics_are_in_the_openmetrics_format() {
 }
 
 #[tokio::test]
+async fn alerts_of_the_chart_use_existing_metrics() {
+    let rule =
+        include_str!("../../../../charts/image-swap/templates/monitoring/prometheusrule.yaml");
+    let text = WebhookServer::start().await.probe("/metrics").await.text;
+    let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let names = rule.match_indices("image_swap_").map(|(at, _)| {
+        let name = &rule[at..];
+        name.split_once(|it: char| !is_name(it)).map_or(name, |(name, _)| name)
+    });
+    // The controller exports the others.
+    let names: Vec<&str> = names.filter(|it| !it.starts_with("image_swap_controller_")).collect();
+    assert_eq!(names.len(), 4);
+    for name in names {
+        let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(name);
+        assert!(text.lines().any(is_sample), "{name} is not in {text}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_that_a_client_sends_makes_a_new_series() {
     let site = WebhookServer::start().await;
     let series = async || {

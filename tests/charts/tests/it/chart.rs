@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::yaml;
 
-/// The page's complete values.
+/// The complete values of Palette's documentation.
 pub(crate) const PAGE: &str = include_str!("../../../testkit/palette/values.yaml");
 
-/// The page's complete block, at top level.
+/// Returns the same block at top level.
 pub(crate) fn top_level_block() -> String {
     let (_, block) = PAGE.split_once("  ociImageRegistry:\n").unwrap();
     let fields = block.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap()));
@@ -45,6 +45,7 @@ podLabels: {team: platform}
 podAnnotations: {note: hello}
 networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {team: monitoring}}}]}
 serviceMonitor: {enabled: true, interval: 30s, labels: {release: prometheus}}
+prometheusRule: {enabled: true, labels: {release: prometheus}}
 dashboard: {enabled: true}
 "#;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, deployment, file};
 
-/// The rendered Secret as the program reads it: under the name that the page fixes.
+/// Returns the rendered Secret as the program reads it: under the name `registry-info`.
 fn read(rendered: &Rendered) -> Declaration {
     let mut secret = rendered.objects["declaration.yaml"].clone();
     let named = argument(deployment(rendered, "controller"), "chart-secret").unwrap();
@@ -31,7 +31,7 @@ fn answers(rules: &RuleSet) -> Vec<String> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_rendered_secret_says_what_the_values_say() {
+fn rendered_secret_declares_the_same_as_the_values() {
     let chart = chart();
     for values in [PAGE, EVERYTHING] {
         let from_secret = read(&chart.with(values));
@@ -44,7 +44,7 @@ fn the_rendered_secret_says_what_the_values_say() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_rendered_secret_is_the_page_s_own() {
+fn rendered_secret_equals_that_of_palette() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     let page = include_str!("../../../testkit/palette/registry-secret.yaml");
@@ -91,7 +91,7 @@ fn line_break_behind_the_password_reaches_no_secret() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn credentials_stand_in_secrets_alone() {
+fn only_secrets_contain_credentials() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let password = read(&rendered).registry.unwrap().password.expose().to_owned();
@@ -114,13 +114,16 @@ fn credentials_stand_in_secrets_alone() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_keys_are_those_of_the_page() {
+fn keys_are_those_of_palette() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     let secret = &rendered.objects["declaration.yaml"];
     let keys: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
     for key in &keys {
-        assert!(file("values.yaml").contains(key.as_str()), "existingSecret tells of {key}");
+        assert!(
+            file("values.yaml").contains(key.as_str()),
+            "the comment of existingSecret lacks {key}"
+        );
     }
     assert_eq!(keys.len(), 7);
     assert_eq!(secret["type"], "Opaque");

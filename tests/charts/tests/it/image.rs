@@ -1,4 +1,4 @@
-//! Which image runs.
+//! The image of the pods.
 
 use image_swap_core::reference::Reference;
 use serde_json::json;
@@ -67,12 +67,29 @@ fn values_name_any_other_image() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn without_any_registry_the_notes_say_where_nodes_look() {
+fn notes_warn_of_an_image_without_registry() {
     let chart = chart();
     let says = |values| chart.notes(&[values]).contains("image.registry is empty");
     assert!(says(""));
     assert!(!says(PAGE));
     assert!(!says("image: {registry: r.io}"));
+}
+
+/// The most common failure of a first installation.
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn notes_name_image_and_remedy_of_pull_failures() {
+    let notes = chart().notes(&[PAGE]);
+    for expected in [
+        &format!("Its pods run the image harbor.example.org/airgap-images/image-swap:{VERSION}"),
+        "image-swap status --namespace=somewhere --name=image-swap",
+        "kubectl get pods --namespace=somewhere --selector=app.kubernetes.io/instance=image-swap",
+        "ImagePullBackOff",
+        "image.registry, image.tag and image.pullSecrets",
+        "`helm uninstall image-swap` works without",
+    ] {
+        assert!(notes.contains(expected), "{expected}? {notes}");
+    }
 }
 
 #[test]

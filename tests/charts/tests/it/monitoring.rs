@@ -1,12 +1,14 @@
-//! What Prometheus and Grafana are given.
+//! Objects for Prometheus and Grafana.
+
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::chart::{EVERYTHING, chart};
+use crate::chart::{EVERYTHING, Rendered, chart};
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn nothing_of_it_is_there_by_default() {
+fn monitoring_is_off_by_default() {
     let chart = chart();
     let rendered = chart.with("");
     assert!(!rendered.objects.keys().any(|path| path.starts_with("monitoring/")));
@@ -31,6 +33,63 @@ fn the_service_monitor_finds_its_service() {
     assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
     assert_eq!(endpoint["interval"], "30s");
     assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+}
+
+/// Returns name, expression and duration of each alert in the chart.
+fn alerts(rendered: &Rendered) -> Vec<[String; 3]> {
+    let groups = rendered.objects["monitoring/prometheusrule.yaml"]["spec"]["groups"].as_array();
+    let [group] = &groups.unwrap()[..] else { panic!("expected one group, found {groups:?}") };
+    let alerts = group["rules"].as_array().unwrap().iter().map(|rule| {
+        ["alert", "expr", "for"].map(|key| rule[key].as_str().unwrap_or_default().to_owned())
+    });
+    alerts.collect()
+}
+
+/// Returns the same of each row in the table of `docs/production.md`.
+fn documented_alerts() -> Vec<[String; 3]> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/production.md");
+    let text = fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `ImageSwap"));
+    let alerts = rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        [cells[1].to_owned(), cells[2].to_owned(), cells[3].replace(' ', "")]
+    });
+    alerts.collect()
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn prometheus_rule_has_the_documented_alerts() {
+    let rendered = chart().with(EVERYTHING);
+    let found = alerts(&rendered);
+    assert_eq!(found, documented_alerts());
+    assert_eq!(found.len(), 15);
+    let rule = &rendered.objects["monitoring/prometheusrule.yaml"];
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    for alert in rule["spec"]["groups"][0]["rules"].as_array().unwrap() {
+        let severity = alert["labels"]["severity"].as_str().unwrap();
+        assert!(["critical", "warning"].contains(&severity), "{alert}");
+        // Prometheus fills in the label by which the expression is grouped.
+        let [summary, expr] = [&alert["annotations"]["summary"], &alert["expr"]];
+        let is_grouped = expr.as_str().unwrap().contains("max by");
+        assert_eq!(summary.as_str().unwrap().contains("{{ $labels."), is_grouped, "{alert}");
+        assert!(alert["annotations"]["description"].is_string(), "{alert}");
+    }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn alerts_depend_on_the_policy() {
+    let names = |policy: &str| -> Vec<String> {
+        let values = format!("{{policy: {policy}, prometheusRule: {{enabled: true}}}}");
+        alerts(&chart().with(&values)).into_iter().map(|[name, ..]| name).collect()
+    };
+    let without = |left_out: &[&str]| -> Vec<String> {
+        let is_left = |name: &String| !left_out.contains(&&**name);
+        names("fail").into_iter().filter(is_left).collect()
+    };
+    assert_eq!(names("ignore"), without(&["ImageSwapFailurePolicyIgnore"]));
+    assert_eq!(names("audit"), without(&["ImageSwapFailurePolicyIgnore", "ImageSwapNotEnforcing"]));
 }
 
 #[test]

@@ -34,7 +34,7 @@ const UPSTREAM: [&str; 10] = [
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_page_s_release_gives_its_name_and_any_other_prefixes_it() {
+fn release_name_prefixes_every_name() {
     let chart = chart();
     for (release, prefix) in [
         ("image-swap", "image-swap"),

@@ -1,4 +1,4 @@
-//! The table of values, the schema and the values themselves say the same.
+//! The table of values, the schema and the values contain the same keys.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ fn leaves(values: &Value, schema: &Value) -> BTreeMap<String, String> {
     found
 }
 
-/// A mapping is opened where the schema says what may stand in it.
+/// Opens a mapping if the schema lists its keys.
 fn walk(value: &Value, schema: &Value, path: &str, found: &mut BTreeMap<String, String>) {
     match (value.as_object(), schema.get("properties")) {
         (Some(entries), Some(properties)) if !entries.is_empty() => {
@@ -53,10 +53,42 @@ fn the_table_has_every_value_with_its_default() {
     assert_eq!(table(), leaves(&values, &schema));
 }
 
-/// A key that only the schema knows could not be found by anybody.
+/// Returns the paths of values with a helm-docs comment (`# -- …`) directly above them.
+fn commented_values() -> Vec<String> {
+    let values = file("values.yaml");
+    let mut parents: Vec<(usize, &str)> = Vec::new();
+    let (mut commented, mut has_comment) = (Vec::new(), false);
+    for line in values.lines() {
+        let text = line.trim_start();
+        if text.starts_with('#') {
+            has_comment |= text.starts_with("# -- ");
+            continue;
+        }
+        let indent = line.len() - text.len();
+        if let Some((key, _)) = text.split_once(':').filter(|_| !text.starts_with('-')) {
+            parents.retain(|(at, _)| *at < indent);
+            parents.push((indent, key));
+            let path: Vec<&str> = parents.iter().map(|(_, key)| *key).collect();
+            if has_comment {
+                commented.push(path.join("."));
+            }
+        }
+        has_comment = false;
+    }
+    commented
+}
+
+#[test]
+fn every_value_has_a_comment_for_helm_docs() {
+    let mut commented = commented_values();
+    commented.sort_unstable();
+    assert_eq!(commented, table().into_keys().collect::<Vec<_>>());
+}
+
+/// Users could not find a key that only the schema contains.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_schema_knows_no_value_of_ours_that_is_not_in_the_values() {
+fn values_contain_every_key_of_the_schema() {
     let chart = chart();
     let values = chart.defaults();
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();
@@ -77,7 +109,7 @@ fn compare(schema: &Value, values: &Value, path: &str) {
 }
 
 #[test]
-fn the_readme_prints_the_page_s_commands() {
+fn readme_has_the_commands_of_palette() {
     let readme = file("README.md");
     for command in [
         "helm upgrade --values values.yaml image-swap image-swap-*.tgz --install\n",

@@ -1,4 +1,4 @@
-//! Values that are refused, and what is said.
+//! Values that are refused, and the messages.
 
 use crate::chart::{PAGE, chart, top_level_block};
 
@@ -46,7 +46,7 @@ fn optional_keys_may_be_missing() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_placeholder_of_the_page_is_named() {
+fn placeholder_is_named() {
     let chart = chart();
     for (key, placeholder) in [
         ("endpoint", "DOMAIN"),
@@ -60,14 +60,13 @@ fn a_placeholder_of_the_page_is_named() {
         let values =
             top_level_with(key, &format!("\"REPLACE_WITH_CUSTOM_REGISTRY_{placeholder}\""));
         let message = chart.refuses(&values);
-        let expected = format!(
-            "ociImageRegistry.{key}: expected a value, found the page's placeholder REPLACE_WITH_…"
-        );
+        let expected =
+            format!("ociImageRegistry.{key}: expected a value, found a placeholder REPLACE_WITH_…");
         assert!(message.contains(&expected), "{message}");
     }
 }
 
-/// The page's block at top level, with another value for `key`.
+/// Returns the block at top level, with another value for `key`.
 fn top_level_with(key: &str, value: &str) -> String {
     let replaced = |line: &str| {
         let is_it = line.trim_start().starts_with(&format!("{key}:"));
@@ -144,6 +143,7 @@ fn a_misspelt_key_of_ours_is_named() {
         ("networkPolicy: {enable: true}", "at '/networkPolicy': additional properties 'enable'"),
         ("podDisruptionBudget: {on: 1}", "at '/podDisruptionBudget': additional properties"),
         ("serviceMonitor: {on: 1}", "at '/serviceMonitor': additional properties"),
+        ("prometheusRule: {on: 1}", "at '/prometheusRule': additional properties"),
         ("dashboard: {on: 1}", "at '/dashboard': additional properties"),
     ] {
         let message = chart.refuses(values);
@@ -179,5 +179,8 @@ fn a_port_that_is_taken_is_refused() {
     let message = chart.refuses("admission: {hostNetwork: true}");
     assert!(message.contains("expected another port than 10250 with hostNetwork"), "{message}");
     let message = chart.refuses("adminPort: 10250");
-    assert!(message.contains("admission.port, adminPort: expected two ports"), "{message}");
+    assert!(
+        message.contains("admission.port, adminPort: expected two different ports"),
+        "{message}"
+    );
 }

@@ -8,14 +8,14 @@ use crate::chart::{
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_page_s_values_render_as_they_are_printed() {
+fn values_of_palette_render_unchanged() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     for path in ["admission/deployment.yaml", "controller/deployment.yaml", "declaration.yaml"] {
         assert!(rendered.objects.contains_key(path), "{path}");
     }
     let notes = chart.notes(&[PAGE]);
-    assert!(notes.contains("of another program and are not run"), "{notes}");
+    assert!(notes.contains("belong to another program. They are not run."), "{notes}");
     assert!(notes.contains("harbor.example.org (Internal Registry)"), "{notes}");
 }
 
@@ -44,11 +44,11 @@ fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
         let rendered = chart.with(values);
         assert!(of_kind(&rendered, "Secret").is_empty(), "{values}");
         assert_eq!(argument(deployment(&rendered, "controller"), "chart-secret"), None);
-        assert!(chart.notes(&[values]).contains("until the Secret\nregistry-info is there"));
+        assert!(chart.notes(&[values]).contains("until the Secret registry-info\nexists."));
     }
 }
 
-/// The page's fourth step: open `values.yaml` and fill in the block.
+/// A step of Palette's documentation: open `values.yaml` and fill in the block.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn the_chart_s_own_values_file_can_be_filled_in_place() {
@@ -96,25 +96,25 @@ config:
     let rendered = chart.named("image-swap", &[PAGE, palette]);
     assert_eq!(rendered.objects, chart.with(PAGE).objects);
     let notes = chart.notes(&[PAGE, palette]);
-    assert!(notes.contains("config.imagePullSecret is not read"), "{notes}");
+    assert!(notes.contains("config.imagePullSecret is ignored"), "{notes}");
 }
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_key_that_the_page_does_not_have_is_told_in_the_notes() {
+fn unknown_key_of_the_registry_is_in_the_notes() {
     let chart = chart();
     let misspelt = "config: {ociImageRegistry: {userName: robot}}";
     let notes = chart.notes(&[PAGE, misspelt]);
-    assert!(notes.contains("WARNING: userName is no key of the page"), "{notes}");
+    assert!(notes.contains("WARNING: userName is not a key of ociImageRegistry"), "{notes}");
     assert!(!notes.contains("robot"), "{notes}");
 }
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn notes_say_what_nodes_must_trust_and_that_audit_changes_nothing() {
+fn notes_warn_of_untrusting_nodes_and_audit() {
     let chart = chart();
     let warns = |values: &str, text: &str| chart.notes(&[PAGE, values]).contains(text);
-    let trust = "which must trust the registry";
+    let trust = "and must trust the registry";
     assert!(!warns("", trust));
     assert!(warns("config: {ociImageRegistry: {insecureSkipVerify: true}}", trust));
     let pem = "config: {ociImageRegistry: {caCert: '-----BEGIN CERTIFICATE-----'}}";

@@ -24,13 +24,13 @@ fn cluster_starts_cold_with_swapped_pods() -> Result<()> {
     let mut cluster = HelmCluster::start()?;
     publish_nginx(&cluster)?;
     cluster.control_plane.create_namespace(NAMESPACE)?;
-    let page = Install::default();
-    cluster.install(&page)?;
+    let palette = Install::default();
+    cluster.install(&palette)?;
     deploy(&cluster, NAMESPACE, "before")?;
     run_mirrored(&cluster, "kube-system", "before", json!({}))?;
     cluster.kubectl(&["rollout", "status", "deployment/before", "--namespace", NAMESPACE])?;
     cluster.wait_pod("kube-system", "before")?;
-    let registered = cluster.registration(&page)?.unwrap();
+    let registered = cluster.registration(&palette)?.unwrap();
     let ran: BTreeSet<String> = pods(&cluster, ALL)?.iter().flat_map(containers).collect();
 
     cluster.step("the whole cluster is switched off");
@@ -61,9 +61,9 @@ fn cluster_starts_cold_with_swapped_pods() -> Result<()> {
     let ordinary = found.iter().filter(|pod| pod["metadata"]["namespace"] == NAMESPACE);
     let images: Vec<&str> = ordinary.map(image).collect();
     assert_eq!(images, [NGINX, NGINX]);
-    cluster.wait_ready(&page)?;
+    cluster.wait_ready(&palette)?;
     assert_eq!(cluster.swapped("nginx:1.25")?, NGINX);
-    let now = cluster.registration(&page)?.unwrap();
+    let now = cluster.registration(&palette)?.unwrap();
     // Each change increments the generation: the policy was never lowered.
     assert_eq!(now["metadata"]["generation"], registered["metadata"]["generation"]);
     assert_eq!(now["webhooks"], registered["webhooks"]);

@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_VALUES};
 use image_swap_testbed::{HelmWait, Wait, until};
 use serde_json::json;
 
@@ -14,9 +14,9 @@ use crate::{NGINX, STAYS, assert_air_gap};
 /// The namespace of upstream's program.
 const NAMESPACE: &str = "imageswap-system";
 /// Values for which a webhook without an endpoint is dead in a moment.
-const SOON: [&str; 2] = [PAGE_VALUES, "adoptAfter: 10s"];
+const SOON: [&str; 2] = [PALETTE_VALUES, "adoptAfter: 10s"];
 /// Values that remove a dead webhook.
-const ADOPT: [&str; 2] = [PAGE_VALUES, "{adopt: true, adoptAfter: 10s}"];
+const ADOPT: [&str; 2] = [PALETTE_VALUES, "{adopt: true, adoptAfter: 10s}"];
 
 const OBJECTS: &str = r"
 apiVersion: v1
@@ -51,7 +51,7 @@ spec:
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    let page = Install::default();
+    let palette = Install::default();
     publish(&cluster)?;
     cluster.control_plane.create_namespace(NAMESPACE)?;
     let before = cluster.objects()?;
@@ -62,9 +62,9 @@ fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
     cluster.kubectl(&["rollout", "status", "deployment/imageswap", "--namespace", NAMESPACE])?;
     cluster.apply(&registration(NAMESPACE))?;
 
-    cluster.step("the page's command beside it: pods are only reported on");
-    cluster.follow_the_page()?;
-    cluster.wait_ready(&page)?;
+    cluster.step("Palette's command beside it: pods are only reported on");
+    cluster.follow_palette()?;
+    cluster.wait_ready(&palette)?;
     let foreign = wait_foreign(&cluster, "audit", &[true])?;
     assert!(foreign.contains("imageswap"), "{foreign}");
     assert_eq!(cluster.swapped("nginx:1.25")?, "nginx:1.25");
@@ -83,21 +83,21 @@ fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
     wait_foreign(&cluster, "enforce", &[])?;
     let left = cluster.kubectl(&registered)?;
     assert!(!left.contains("imageswap-webhook"), "{left}");
-    cluster.uninstall(&page)?;
+    cluster.uninstall(&palette)?;
     cluster.wait_nothing_left(&before, &STAYS)?;
     assert_air_gap(&cluster);
     Ok(())
 }
 
-/// A release of imageswap has the page's name. Helm replaces its objects, and its
+/// A release of imageswap has Palette's name. Helm replaces its objects, and its
 /// registration outlives it.
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
-fn page_command_replaces_a_release_of_imageswap() -> Result<()> {
+fn palette_command_replaces_a_release_of_imageswap() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    let page = Install::default();
+    let palette = Install::default();
     publish(&cluster)?;
-    cluster.step("imageswap is a release of the page's name");
+    cluster.step("imageswap is a release of Palette's name");
     let chart = cluster.folder().join("imageswap-chart");
     fs::create_dir_all(chart.join("templates"))?;
     fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: image-swap\nversion: 0.0.1\n")?;
@@ -105,12 +105,12 @@ fn page_command_replaces_a_release_of_imageswap() -> Result<()> {
     cluster.helm().upgrade_install("default", "image-swap", &chart, &[], HelmWait::Ready)?;
     cluster.apply(&registration("default"))?;
 
-    cluster.step("the page's command over it");
-    let revision = cluster.follow_the_page()?;
+    cluster.step("Palette's command over it");
+    let revision = cluster.follow_palette()?;
     assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
-    cluster.wait_ready(&page)?;
+    cluster.wait_ready(&palette)?;
     wait_foreign(&cluster, "enforce", &[false])?;
-    cluster.wait_policy(&page, "Fail")?;
+    cluster.wait_policy(&palette, "Fail")?;
     cluster.wait_swapped("nginx:1.25", NGINX)?;
     let left = cluster.kubectl(&["get", "all", "--namespace=default", "--output=name"])?;
     assert!(!left.contains("/imageswap"), "{left}");

@@ -5,6 +5,7 @@
 
 mod cold_start;
 mod current;
+mod documents;
 mod image;
 mod imageswap;
 mod namespace;
@@ -18,10 +19,10 @@ use anyhow::Result;
 use image_swap_e2e::HelmCluster;
 use serde_json::Value;
 
-/// The image that the page's rules give for `nginx:1.25`.
+/// The image that Palette's rules give for `nginx:1.25`.
 const NGINX: &str = "harbor.example.org/airgap-images/docker.io/library/nginx:1.25";
 
-/// Objects that outlive a release by design: the namespace of the page's Secret.
+/// Objects that outlive a release by design: the namespace of Palette's Secret.
 const STAYS: [&str; 2] = ["namespaces /jet-system", " jet-system/"];
 
 /// Pushes the image [`NGINX`], which sleeps, and returns its digest.

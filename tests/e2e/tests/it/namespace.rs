@@ -1,7 +1,7 @@
 //! The namespace of the release is deleted, with everything in it.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_VALUES};
 use image_swap_testbed::{Wait, until};
 
 use crate::NGINX;
@@ -10,7 +10,7 @@ use crate::NGINX;
 #[ignore = "needs a cluster: cargo xtask test"]
 fn pods_start_after_the_release_namespace_is_deleted() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    let own = Install { namespace: "swap", values: &[PAGE_VALUES], ..Install::default() };
+    let own = Install { namespace: "swap", values: &[PALETTE_VALUES], ..Install::default() };
     cluster.install(&own)?;
     cluster.wait_swapped("nginx:1.25", NGINX)?;
 

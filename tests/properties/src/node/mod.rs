@@ -31,7 +31,7 @@ pub fn node(data: &[u8]) {
             ConfigForm::CertsD,
             ConfigForm::CertsD,
             ConfigForm::Mirrors,
-            ConfigForm::Page,
+            ConfigForm::Palette,
         ]),
         fallback: c.of(&[Fallback::Upstream, Fallback::Never]),
         restart: c.of(&[RestartPolicy::Allow, RestartPolicy::Allow, RestartPolicy::Never]),

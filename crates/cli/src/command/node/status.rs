@@ -96,7 +96,7 @@ impl NodeStatus<'_> {
             .with("socket", &daemon.socket)
             .with("cri", cri(&daemon.answer).0)
             .with("config", &observed.config)
-            .with("form", self.drift.map(|drift| drift.form.to_string()))
+            .with("form", self.drift.map(|drift| drift.form))
             .with("files", files.collect::<Vec<_>>())
             .with("outcome", self.outcome())
             .with("why", self.why());

@@ -1,4 +1,4 @@
-//! The page's Secret is hurt in every way while pods are created.
+//! Palette's Secret is hurt in every way while pods are created.
 
 use std::collections::BTreeMap;
 

@@ -20,6 +20,10 @@ const SKEW: UnixTime = 60;
 /// Namespaces that one message names with their reasons.
 const FAILURES: usize = 5;
 
+/// The remedy if the release's own image cannot be pulled.
+const OWN_IMAGE: &str =
+    "; check the chart's values image.registry, image.tag and image.pullSecrets";
+
 /// Returns true if the report may be older than the readiness of replicas: the
 /// controller probes every second until one of them is reached.
 pub(super) fn is_early(status: &ReleaseStatus) -> bool {
@@ -48,22 +52,23 @@ pub(super) fn find(status: &mut ReleaseStatus) {
             steps(report, &mut list);
         }
         None if status.unreadable.is_empty() => {
-            list.add("no-report", "expected the controller's report, found none: it never led");
+            list.add("no-report", "the controller has not written a report: it has never led");
         }
-        // Whether it is well nobody can say who may not read it.
-        None => list.add("unread", "expected the controller's report, which may not be read"),
+        // Health is unknown if the caller lacks permission to read the report.
+        None => list.add("unread", "the controller's report cannot be read; its state is unknown"),
     }
     if let Some(replicas) = &status.replicas {
         self::replicas(replicas, status.report.as_ref(), &mut list);
     } else if !status.unreadable.iter().any(|it| it.starts_with(REPLICAS)) {
-        list.add("replicas-missing", "expected the Deployment of the replicas, found none");
+        let name = &status.release.name;
+        list.add("replicas-missing", format!("the Deployment {name}-admission does not exist"));
     }
     unpulled(status, &mut list);
     let outdated: usize = status.pods.iter().flatten().map(|row| row.outdated).sum();
     if outdated > 0 {
         list.notes.push(format!(
-            "{outdated} running pods have images that the rules would swap: they are swapped \
-             when they are made anew"
+            "{outdated} running pods have images that the rules would swap: image-swap swaps them \
+             when the pods are created again"
         ));
     }
     status.healthy = list.problems.is_empty();
@@ -86,23 +91,24 @@ impl ProblemList {
 fn leader(status: &ReleaseStatus, list: &mut ProblemList) {
     let Some(leader) = &status.leader else {
         if status.unreadable.is_empty() {
-            list.add("no-leader", "expected a controller that leads, found that none ever did");
+            list.add("no-leader", "no controller has become leader yet");
         }
         return;
     };
     if leader.holder.is_empty() {
-        list.add("no-leader", "expected a controller that leads, found none");
+        list.add("no-leader", "no controller leads");
     } else if leader.renewed + leader.lasts + SKEW < status.read {
         let since = written(leader.renewed);
-        let found = format!("found that the last one is silent since {since}");
-        list.add("no-leader", format!("expected a controller that leads, {found}"));
+        let message = format!("no controller leads: the Lease was last renewed at {since}");
+        list.add("no-leader", message);
     }
 }
 
 /// The release's own pods that cannot start: the cause of most other problems.
 fn own_pods(stuck: &[StuckPod], list: &mut ProblemList) {
     for pod in stuck {
-        list.add("pod-not-starting", format!("{} cannot start: {}", pod.name, cause(pod)));
+        let values = if pod.lacks_image() { OWN_IMAGE } else { "" };
+        list.add("pod-not-starting", format!("{} cannot start: {}{values}", pod.name, cause(pod)));
     }
 }
 
@@ -112,16 +118,16 @@ fn registration(status: &ReleaseStatus, list: &mut ProblemList) {
     let reported = status.report.as_ref().map(|report| report.policy.registered);
     if status.leaving {
         let message = format!(
-            "the release is leaving, and new pods keep the images they name; to keep the \
-             release, run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
+            "the release is marked as leaving: new pods keep their images; to keep the release, \
+             run `kubectl annotate clusterrole {name} image-swap.io/leaving-`"
         );
         list.add("leaving", message);
     }
     // Without a report nothing was ever registered, and that is reported as such.
     if reported.is_some() && status.registered.or(reported) == Some(false) {
         let message = format!(
-            "the MutatingWebhookConfiguration {name}-admission has no entry: new pods keep the \
-             images they name"
+            "the MutatingWebhookConfiguration {name}-admission is missing or empty: new pods keep \
+             their images"
         );
         list.add("not-registered", message);
     }
@@ -166,7 +172,8 @@ fn declaration(report: &ControllerReport, list: &mut ProblemList) {
         };
         let errors: Vec<String> = declared.findings.iter().filter(is_error).map(place).collect();
         let (source, errors) = (source.as_str(), errors.join("; "));
-        let message = format!("{source} is refused, and what was in force stays: {errors}");
+        let message =
+            format!("{source} is invalid, and the declaration in force is unchanged: {errors}");
         list.add("declaration-refused", message);
     }
     if declared.source == Origin::None {
@@ -174,7 +181,7 @@ fn declaration(report: &ControllerReport, list: &mut ProblemList) {
     }
     if !declared.differs.is_empty() {
         list.notes.push(format!(
-            "registry-info wins over the chart's declaration, which differs in {}",
+            "registry-info takes precedence over the chart's declaration; they differ in {}",
             declared.differs.join(", ")
         ));
     }
@@ -184,7 +191,8 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
     let held = &report.policy;
     for other in &report.foreign {
         let CompetitorStatus { configuration, program, alive } = other;
-        let state = if *alive { "lives" } else { "is dead, and may hold up pods" };
+        let state =
+            if *alive { "is running" } else { "is not running, and its webhook may block pods" };
         let message = format!("{program} (MutatingWebhookConfiguration {configuration}) {state}");
         list.add("other-image-swapper", message);
     }
@@ -194,11 +202,11 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
             let at = if at.is_empty() { at } else { format!(" at {at}") };
             list.add(
                 "unreached",
-                format!("the API server{at} does not reach the replicas: {failures} probes failed"),
+                format!("the API server{at} cannot call the webhook: {failures} probes failed"),
             );
         }
         ProbeStatus::NoEndpoints => {
-            list.add("unreached", "no replica is there for the API server to ask");
+            list.add("unreached", "no replica is ready for calls of the API server");
         }
         ProbeStatus::Reached | ProbeStatus::Unknown => {}
     }
@@ -206,19 +214,22 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
         if held.requested == Some(RequestedPolicy::Audit) {
             list.notes.push("policy is audit: no pod is changed".to_owned());
         } else {
-            list.add("audit", "no pod is changed while another program that swaps images lives");
+            list.add(
+                "audit",
+                "no pod is changed while another program that swaps images is running",
+            );
         }
     } else if held.requested == Some(RequestedPolicy::Fail)
         && held.failure_policy != Some(FailurePolicy::Fail)
     {
         list.add(
             "not-enforced",
-            "expected that pods nobody reviewed are refused, found that they are let through until \
-             the API server is seen to reach us",
+            "failurePolicy is Ignore: pods are stored unswapped while the webhook is unavailable; \
+             it becomes Fail once the API server has called the webhook",
         );
     }
     if held.requested == Some(RequestedPolicy::Ignore) {
-        let note = "policy is ignore: pods that nobody reviewed are let through";
+        let note = "policy is ignore: pods are stored unswapped while the webhook is unavailable";
         list.notes.push(note.to_owned());
     }
 }
@@ -230,15 +241,16 @@ fn steps(report: &ControllerReport, list: &mut ProblemList) {
 }
 
 fn certificates(report: &ControllerReport, now: UnixTime, list: &mut ProblemList) {
-    for (what, lifetime) in [("authority", report.authority), ("certificate", report.certificate)] {
+    for (what, lifetime) in [("CA", report.authority), ("serving certificate", report.certificate)]
+    {
         let Some(CertificateLifetime { not_before, not_after }) = lifetime else { continue };
         let life = not_after.saturating_sub(not_before);
         let at = written(not_after);
         if not_after <= now {
-            list.add("certificate-expired", format!("our {what} expired at {at}"));
+            list.add("certificate-expired", format!("the {what} of image-swap expired at {at}"));
         // Renewed when a third is left: this is long overdue.
         } else if not_after - now < life / 6 {
-            let message = format!("our {what} expires at {at}, and was not renewed");
+            let message = format!("the {what} of image-swap expires at {at}, and was not renewed");
             list.add("certificate-expires", message);
         }
     }
@@ -249,10 +261,11 @@ fn registry(report: &ControllerReport, list: &mut ProblemList) {
     let domain = &health.domain;
     if health.is_bad() {
         let (outcome, detail) = (health.outcome, &health.detail);
-        list.add("registry-unhealthy", format!("{domain} is {outcome}: {detail}"));
+        list.add("registry-unhealthy", format!("the registry {domain} is {outcome}: {detail}"));
     }
     if let Some(expires) = health.expires.filter(|_| health.expires_soon) {
-        let message = format!("the certificate of {domain} expires at {}", written(expires));
+        let message =
+            format!("the certificate of the registry {domain} expires at {}", written(expires));
         list.add("registry-certificate-expires", message);
     }
 }
@@ -261,7 +274,8 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
     let secrets = &report.pull_secrets;
     if secrets.foreign_count > 0 {
         let message = format!(
-            "in {} namespaces the Secret image-swap-pull is somebody else's, and stays: {}",
+            "another program owns the Secret image-swap-pull in {} namespaces, where it stays \
+             unchanged: {}",
             secrets.foreign_count,
             secrets.foreign.join(", ")
         );
@@ -276,19 +290,19 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
             named.push(format!("and {more} more"));
         }
         let named = named.join("; ");
-        let message = format!("the pull Secret cannot be written in the namespace {named}");
+        let message = format!("cannot write the pull Secret in the namespace {named}");
         list.add("pull-secrets-failing", message);
     }
 }
 
-/// No problem: who declares it knows, and only nodes can say that they were told.
+/// Adds a note about unconfigured nodes. It is no problem: only nodes know their state.
 fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemList) {
     if report.nodes.is_empty() || status.nodes.as_ref().is_some_and(|it| it.all == it.configured) {
         return;
     }
     let known = status.nodes.as_ref().map_or_else(
-        || "it is not known which were told".to_owned(),
-        |nodes| format!("{} of {} are known to have been told", nodes.configured, nodes.all),
+        || "it is unknown which nodes are configured".to_owned(),
+        |nodes| format!("{} of {} nodes are marked as configured", nodes.configured, nodes.all),
     );
     list.notes.push(format!("{}; {known}", report.nodes.join("; ")));
 }
@@ -296,7 +310,7 @@ fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemLi
 fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut ProblemList) {
     if replicas.ready < replicas.wanted {
         let Replicas { wanted, ready, .. } = replicas;
-        let message = format!("expected {wanted} replicas to be ready, found {ready}");
+        let message = format!("{ready} of {wanted} replicas are ready");
         list.add("replicas-missing", message);
     }
     let Some(report) = report else { return };
@@ -305,19 +319,20 @@ fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut P
         let name = &replica.name;
         let Some(answer) = &replica.answer else { continue };
         if answer.rules.is_none() {
-            list.add("replica-behind", format!("{name} has not yet read any rules"));
+            list.add("replica-behind", format!("{name} has not read any rules yet"));
         } else if answer.hash != *hash {
             let (has, wanted) = (named(&answer.hash), named(hash));
             list.add("replica-behind", format!("{name} serves {has}, expected {wanted}"));
         }
         if answer.version != *version {
             let has = &answer.version;
-            list.notes.push(format!("{name} is version {has}, the controller is {version}"));
+            list.notes
+                .push(format!("{name} has version {has}, the controller has version {version}"));
         }
     }
     let silent = replicas.pods.iter().filter(|replica| replica.answer.is_none()).count();
     if silent > 0 {
-        list.notes.push(format!("{silent} of {} replicas could not be asked", replicas.pods.len()));
+        list.notes.push(format!("cannot query {silent} of {} replicas", replicas.pods.len()));
     }
 }
 

@@ -70,21 +70,21 @@ fn report(change: impl FnOnce(&mut ControllerReport)) -> Vec<String> {
 }
 
 #[test]
-fn a_release_that_is_as_it_should_be_has_neither_news_nor_notes() {
+fn healthy_release_has_no_problems_and_no_notes() {
     let status = judged(|_| ());
     assert!(status.healthy && status.problems.is_empty() && status.notes.is_empty(), "{status:?}");
 }
 
 #[test]
-fn a_controller_that_is_silent_is_bad_news() {
+fn silent_controller_is_a_problem() {
     assert_eq!(codes(|it| it.leader = None), ["no-leader"]);
     assert_eq!(codes(|it| it.leader.as_mut().unwrap().holder.clear()), ["no-leader"]);
     assert_eq!(codes(|it| it.leader.as_mut().unwrap().renewed = NOW - 76), ["no-leader"]);
-    // A clock that is a minute off is none.
+    // A clock that is a minute off is no problem.
     assert!(codes(|it| it.leader.as_mut().unwrap().renewed = NOW - 75).is_empty());
     assert!(codes(|it| it.leader.as_mut().unwrap().renewed = NOW + 600).is_empty());
     assert_eq!(codes(|it| it.report = None), ["no-report"]);
-    // What may not be read is not gone.
+    // An unreadable object is not a missing one.
     let unreadable = codes(|it| {
         (it.leader, it.report, it.replicas) = (None, None, None);
         it.unreadable = vec!["replicas: forbidden".into()];
@@ -93,7 +93,7 @@ fn a_controller_that_is_silent_is_bad_news() {
 }
 
 #[test]
-fn a_refused_declaration_is_told_with_line_and_column() {
+fn invalid_declaration_is_reported_with_line_and_column() {
     let status = judged(|it| {
         let declared = &mut it.report.as_mut().unwrap().declaration;
         declared.refused = vec![Origin::RegistryInfo];
@@ -108,12 +108,12 @@ fn a_refused_declaration_is_told_with_line_and_column() {
         }];
     });
     assert_eq!(status.problems[0].code, "declaration-refused");
-    let told = "line 2, column 9 of MIRROR_REGISTRIES: expected a target";
-    assert!(status.problems[0].message.contains(told), "{}", status.problems[0].message);
+    let place = "line 2, column 9 of MIRROR_REGISTRIES: expected a target";
+    assert!(status.problems[0].message.contains(place), "{}", status.problems[0].message);
 }
 
 #[test]
-fn whatever_keeps_pods_from_being_held_is_bad_news() {
+fn unenforced_policy_is_a_problem() {
     assert_eq!(report(|it| it.policy.registered = false), ["not-registered"]);
     assert_eq!(report(|it| it.policy.probe = ProbeStatus::Unreached), ["unreached"]);
     assert_eq!(report(|it| it.policy.probe = ProbeStatus::NoEndpoints), ["unreached"]);
@@ -126,7 +126,7 @@ fn whatever_keeps_pods_from_being_held_is_bad_news() {
         it.foreign = vec![CompetitorStatus { alive: true, ..CompetitorStatus::default() }];
     };
     assert_eq!(report(foreign), ["other-image-swapper", "audit"]);
-    // By choice it is none, and told.
+    // By choice it is a note.
     for wanted in [RequestedPolicy::Audit, RequestedPolicy::Ignore] {
         let status = judged(|it| {
             let held = &mut it.report.as_mut().unwrap().policy;
@@ -167,11 +167,16 @@ fn pods_that_cannot_start_are_named() {
         ..StuckPod::default()
     };
     let own = judged(|it| it.stuck = vec![stuck("tools", "one")]);
-    let expected = "one cannot start: ErrImagePull of h.io/image-swap:1: not found; push the image";
+    let cause = "one cannot start: ErrImagePull of h.io/image-swap:1: not found; push the image";
+    let expected = format!("{cause}{OWN_IMAGE}");
     assert_eq!(
         (own.problems[0].code.as_str(), own.problems[0].message.as_str()),
-        ("pod-not-starting", expected)
+        ("pod-not-starting", expected.as_str())
     );
+    let reason = "Unschedulable".to_owned();
+    let pending = StuckPod { reason, ..stuck("tools", "one") };
+    let pending = judged(|it| it.stuck = vec![pending]);
+    assert!(pending.problems[0].message.ends_with("push the image"), "{pending:?}");
     let swapped = judged(|it| {
         it.unpulled = Some(StuckPods { count: 2, pods: vec![stuck("apps", "web")] });
     });
@@ -199,7 +204,7 @@ fn report_before_ready_replicas_is_early() {
 }
 
 #[test]
-fn certificates_that_nobody_renews_are_bad_news() {
+fn certificate_that_is_not_renewed_is_a_problem() {
     let ends = |at| report(|it| it.certificate.as_mut().unwrap().not_after = at);
     assert_eq!(ends(NOW), ["certificate-expired"]);
     assert_eq!(ends(NOW + 1), ["certificate-expires"]);
@@ -211,7 +216,7 @@ fn certificates_that_nobody_renews_are_bad_news() {
 }
 
 #[test]
-fn the_registry_and_the_pull_secrets_are_bad_news_when_pods_wait_in_vain() {
+fn unhealthy_registry_and_pull_secret_failures_are_problems() {
     let outcome = |outcome| report(|it| it.registry.as_mut().unwrap().outcome = outcome);
     assert_eq!(outcome(RegistryOutcome::Unauthorized), ["registry-unhealthy"]);
     assert!(outcome(RegistryOutcome::Unverified).is_empty());
@@ -243,7 +248,7 @@ fn the_registry_and_the_pull_secrets_are_bad_news_when_pods_wait_in_vain() {
 }
 
 #[test]
-fn replicas_that_are_gone_or_behind_are_bad_news_and_silent_ones_a_note() {
+fn missing_replica_is_a_problem_and_silent_one_a_note() {
     let one =
         |change: fn(&mut Replica)| judged(|it| change(&mut it.replicas.as_mut().unwrap().pods[0]));
     assert_eq!(codes(|it| it.replicas.as_mut().unwrap().ready = 0), ["replicas-missing"]);
@@ -255,11 +260,11 @@ fn replicas_that_are_gone_or_behind_are_bad_news_and_silent_ones_a_note() {
     let older = one(|it| it.answer.as_mut().unwrap().version = "0".into());
     assert!(older.healthy && older.notes[0].contains("version 0"));
     let silent = one(|it| it.answer = None);
-    assert!(silent.healthy && silent.notes == ["1 of 1 replicas could not be asked"]);
+    assert!(silent.healthy && silent.notes == ["cannot query 1 of 1 replicas"]);
 }
 
 #[test]
-fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
+fn requirements_are_noted_until_all_nodes_are_configured() {
     let with = |nodes: Option<Nodes>| {
         let status = judged(|it| {
             it.report.as_mut().unwrap().nodes = vec!["nodes must trust x".into()];
@@ -268,21 +273,21 @@ fn what_nodes_need_is_noted_until_all_of_them_are_known_to_have_been_told() {
         assert!(status.healthy);
         status.notes
     };
-    assert_eq!(with(None), ["nodes must trust x; it is not known which were told"]);
+    assert_eq!(with(None), ["nodes must trust x; it is unknown which nodes are configured"]);
     let some = Nodes { all: 3, configured: 1 };
-    assert_eq!(with(Some(some)), ["nodes must trust x; 1 of 3 are known to have been told"]);
+    assert_eq!(with(Some(some)), ["nodes must trust x; 1 of 3 nodes are marked as configured"]);
     assert!(with(Some(Nodes { all: 3, configured: 3 })).is_empty());
 }
 
 #[test]
-fn pods_from_before_are_noted() {
+fn outdated_pods_are_noted() {
     let status =
         judged(|it| it.pods = Some(vec![RegistryPods { outdated: 2, ..RegistryPods::default() }]));
     assert!(status.healthy && status.notes[0].starts_with("2 running pods"), "{:?}", status.notes);
 }
 
 #[test]
-fn a_step_that_fails_is_bad_news_with_its_reason() {
+fn failing_step_is_reported_with_its_reason() {
     let failing = FailingStep { name: "jet-system".into(), error: "it is forbidden".into() };
     let status = judged(|status| status.report.as_mut().unwrap().failing.push(failing));
     assert!(!status.healthy);

@@ -30,7 +30,7 @@ const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const HINTS: [(&[&str], &str); 6] = [
     (
         &["unauthorized", "denied", "forbidden", "no basic auth", "authentication required"],
-        "the registry refuses the credential of the node, or there is none",
+        "the registry refuses the node's credential, or the node has none",
     ),
     (&["x509", "certificate"], "the node does not trust the certificate of the registry"),
     (&["no such host"], "the node cannot resolve the name of the registry"),
@@ -60,8 +60,15 @@ pub struct StuckPod {
     pub reason: String,
     /// The message of Kubernetes, shortened.
     pub message: String,
-    /// The thing to do; `None` if the message does not tell.
+    /// The cause or the remedy; `None` if the message does not contain it.
     pub hint: Option<String>,
+}
+
+impl StuckPod {
+    /// Returns true if the pod cannot start because of an image.
+    pub(super) fn lacks_image(&self) -> bool {
+        OF_IMAGES.contains(&&*self.reason)
+    }
 }
 
 /// Swapped pods that cannot start because of a swapped image.
@@ -89,7 +96,7 @@ impl StuckPods {
                 "" => stuck.container.clone(),
                 volume => format!("volume:{volume}"),
             };
-            OF_IMAGES.contains(&&*stuck.reason) && swapped.contains_key(&name)
+            stuck.lacks_image() && swapped.contains_key(&name)
         };
         let Some(stuck) = pod.status.as_ref().and_then(|status| waiting(pod, status, is_swapped))
         else {

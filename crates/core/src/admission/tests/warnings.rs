@@ -10,8 +10,8 @@ fn an_invalid_image_stays_with_a_short_warning() {
     assert_eq!(answer.reason("app"), "invalid-image");
     assert_eq!(answer.tally.of(ImageOutcome::InvalidImage), 1);
     let [warning] = &answer.warnings[..] else { panic!("{:?}", answer.warnings) };
-    assert!(warning.starts_with("image-swap: invalid image of \"app\" stays: expected "));
-    assert!(warning.ends_with(" at byte 7"), "{warning}");
+    assert!(warning.starts_with("image-swap: image of \"app\" not swapped: expected "));
+    assert!(warning.ends_with(" at character 8"), "{warning}");
     assert!(warning.len() <= 120, "{warning}");
 }
 
@@ -36,7 +36,7 @@ fn warnings_are_few_short_and_free_of_control_characters() {
     let containers: Vec<_> = (0..40).map(|_| (name.as_str(), "a/B")).collect();
     let warnings = create(&mk_pod(&containers)).warnings;
     assert_eq!(warnings.len(), 9);
-    assert_eq!(warnings[8], "image-swap: 32 more invalid images, left as they are");
+    assert_eq!(warnings[8], "image-swap: 32 more invalid images are not swapped");
     for warning in &warnings {
         assert!(warning.len() <= 256);
         assert!(!warning.contains(char::is_control), "{warning:?}");

@@ -85,7 +85,7 @@ impl SecretData {
         Some(Self { kind: stored.kind, data })
     }
 
-    /// Returns the data as the page's Secret: JSON, with a key a line.
+    /// Returns the data as the Secret of Palette's format: JSON, with a key a line.
     fn text(&self) -> String {
         let mut plain = Map::new();
         let mut bytes = Map::new();
@@ -217,11 +217,10 @@ pub fn decide(
 }
 
 fn too_large(size: usize) -> Diagnostic {
-    let message = format!(
-        "expected a declaration that takes at most {LONGEST} bytes as JSON, found {size} bytes"
-    );
-    let hint = "shorten MIRROR_REGISTRIES: write one rule for a registry instead of one for each \
-                of its repositories";
+    let message =
+        format!("expected a declaration of at most {LONGEST} bytes as JSON, found {size} bytes");
+    let hint = "shorten MIRROR_REGISTRIES: write one rule per registry instead of one per \
+                repository";
     Diagnostic::error(Code::Unusable, Position::START, message).hint(hint)
 }
 

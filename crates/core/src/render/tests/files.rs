@@ -108,17 +108,18 @@ fn no_header_travels_over_plain_http_unless_allowed() {
 }
 
 #[test]
-fn the_pages_form_has_exactly_the_pages_lines() {
+fn palette_form_has_exactly_the_documented_lines() {
     let secret = include_str!("../../../../../tests/testkit/palette/registry-secret.yaml");
     let declaration = Declaration::read(DeclarationSource::RegistryInfo, secret, 0).unwrap();
-    let options = Options { fallback: Fallback::Upstream, endpoint: EndpointForm::Page, ..NEVER };
+    let options =
+        Options { fallback: Fallback::Upstream, endpoint: EndpointForm::Palette, ..NEVER };
     let rendered = Format::named("containerd-mirrors").unwrap().render(&declaration, options);
     let lines: Vec<&str> = rendered.files[0].text.lines().map(str::trim_start).collect();
-    let page = include_str!("../../../../../examples/containerd-config.toml");
-    let page: Vec<&str> = page.lines().map(str::trim_start).collect();
-    let added = page.iter().position(|line| *line == "# contains spectro changes").unwrap();
-    assert_eq!((lines.as_slice(), lines.len()), (&page[added..], 17));
-    assert!(rendered.notes[0].contains("a standard registry will not answer"));
+    let documented = include_str!("../../../../../examples/containerd-config.toml");
+    let documented: Vec<&str> = documented.lines().map(str::trim_start).collect();
+    let added = documented.iter().position(|line| *line == "# contains spectro changes").unwrap();
+    assert_eq!((lines.as_slice(), lines.len()), (&documented[added..], 17));
+    assert!(rendered.notes[0].contains("standard registries do not answer"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use image_swap_testkit::registry_info;
 use super::{FORMATS, Format, Options, Rendered, RenderedFile};
 use crate::declaration::{Declaration, DeclarationSource};
 
-/// The page's Secret with credentials, a CA and these rules.
+/// Returns the Secret of Palette's documentation with credentials, a CA and these rules.
 fn declared(rules: &str) -> Declaration {
     declared_for("", rules)
 }

@@ -108,7 +108,7 @@ fn what_has_no_effect_is_said_in_a_comment() {
     let text = convert("gcr.io::\ndefault::\n");
     assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
     let text = convert("docker.io::h.io/d\n");
-    assert_eq!(text, "# without `default::` imageswap asks no prefix rule; none is kept\n");
+    assert_eq!(text, "# without `default::` imageswap ignores prefix rules; none is kept\n");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn what_no_canonical_rule_says_is_told() {
     let map = ImageSwap::new("default::h.io/x-\nh.io::\n", MapForm::Lines);
     let differences = map.to_canonical().differences;
     assert_eq!(differences.len(), 1, "{differences:?}");
-    assert!(differences[0].starts_with("default: imageswap makes h.io/x-"), "{differences:?}");
+    assert!(differences[0].contains(" to h.io/x-"), "{differences:?}");
     let map = ImageSwap::new("[REPLACE]*redis*::\n", MapForm::Lines).to_canonical();
     assert_eq!(map.text, "# [REPLACE]*redis*:: keeps the bare name in imageswap\n");
     assert_eq!(map.differences.len(), 1);

@@ -16,14 +16,14 @@ use crate::{
     files::{HostFile, HostPath},
     observed::ObservedHost,
     owner,
-    plan::{HostPlan, builder::PlanBuilder},
+    plan::HostPlan,
     runtime::{
         containerd::{
-            foreign_files::{self, ForeignFiles, HOSTS, KeptHosts, named_files},
+            foreign_files::{self, ForeignFiles, HOSTS, named_files},
             imports::{self, PlanInput},
             main_file::ConfigPathEdit,
             migrate,
-            registry::{self, CERTS_D, HostsDirectory, in_use, is_read},
+            registry::{CERTS_D, EffectiveRegistry, hosts_directories, in_use, is_read},
             settings::HostSettings,
         },
         layout,
@@ -32,13 +32,12 @@ use crate::{
 
 pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     let PlanInput { desired, observed, sources, base, mut changes } = input;
-    let registry = registry::EffectiveRegistry::new(sources, &observed.config, observed.version);
-    let directory = HostsDirectory::of(observed, &registry, &mut changes)?;
-    let directories = directory.all();
-    let (HostsDirectory::InUse(below, _) | HostsDirectory::ToSet(below)) = &directory;
+    let registry = EffectiveRegistry::new(sources, observed);
+    let (directories, is_set) = hosts_directories(observed, &registry, &mut changes)?;
+    let below = &directories[0];
     let tokens = bearer_only(desired, observed);
     if let Some(registry) = tokens {
-        let found = format!("{} takes tokens alone", registry.domain);
+        let found = format!("{} accepts only tokens", registry.domain);
         changes.note_case_for_edit(&observed.config, &condition::TOKENS_ALONE, &found);
     }
     let rendered = render(desired, tokens.is_some());
@@ -54,38 +53,35 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
         in_use(observed, &directories[1..]).filter(|_| hosts.contains("_default"))
     {
         let found = format!(
-            "{below}: expected one directory as config_path beside a default rule, found {host} below {other}"
+            "{below}: a default rule needs one directory as config_path, found {host} below {other}"
         );
         return Err(condition::COLON_LIST_IN_USE.refusal(found));
     }
 
-    let below_all = CertsDirectory {
-        desired,
+    let mut foreign = ForeignFiles {
         observed,
+        changes: &mut changes,
         directories: &directories,
         tls: &migrated.tls,
         authorized: tokens,
     };
-    let servers = below_all.files(&rendered, &mut changes)?;
+    let servers = foreign.files(desired, &rendered)?;
     for (path, file) in &migrated.files {
         changes.whole(below.join(path), file.clone());
     }
-    // Files that a plan of ours has changed already are pending, and said to be so.
+    // Files that an earlier plan of image-swap changed are reported as pending.
     let in_force = observed.in_force.as_deref().is_none_or(|list| {
         let paths = list.split(':').filter(|path| !path.is_empty()).map(HostPath::new);
         paths.collect::<Vec<_>>() == directories
     });
-    if !in_force && matches!(directory, HostsDirectory::InUse(..)) {
+    if !in_force && is_set {
         let now = observed.in_force.as_deref().filter(|path| !path.is_empty()).unwrap_or("nothing");
         changes.unread = Some(format!(
-            "config_path is {below} in the files, and {now} in the containerd that runs"
+            "config_path is {below} in the files, and {now} in the running containerd"
         ));
     }
     let is_read = is_read(observed, below) && in_force;
-    if matches!(directory, HostsDirectory::ToSet(_))
-        || !migrated.paths.is_empty()
-        || tokens.is_some()
-    {
+    if !is_set || !migrated.paths.is_empty() || tokens.is_some() {
         let authorized = authorized_hosts(desired, tokens);
         let edit =
             ConfigPathEdit { below, migrated: &migrated, credentials: tokens, hosts: &authorized };
@@ -99,74 +95,41 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     changes.plan_of(rendered, rows)
 }
 
-/// Files below `certs.d`.
-struct CertsDirectory<'a, 'o> {
-    desired: &'a DesiredConfig<'a>,
-    observed: &'o ObservedHost,
-    /// The directories of `config_path`; files go to the first.
-    directories: &'a [HostPath],
-    /// The `tls` tables of config.toml that leave it, by host.
-    tls: &'a BTreeMap<String, HostSettings>,
-    /// The registry whose declared credentials are in config.toml instead of a header.
-    authorized: Option<&'a Registry>,
-}
-
-impl<'a, 'o> CertsDirectory<'a, 'o> {
-    fn others<'c>(&self, changes: &'c PlanBuilder<'o>) -> ForeignFiles<'c, 'o>
-    where
-        'a: 'c,
-    {
-        let Self { observed, directories, tls, authorized, .. } = *self;
-        ForeignFiles { observed, changes, directories, tls, authorized }
-    }
-
+impl ForeignFiles<'_, '_> {
     /// Collects the files of what was `rendered`, with what they keep of other files. Returns
     /// the `server` of each host that was kept.
     fn files(
-        &self,
+        &mut self,
+        desired: &DesiredConfig<'_>,
         rendered: &Rendered,
-        changes: &mut PlanBuilder<'o>,
     ) -> Result<BTreeMap<String, String>, PlanRefusal> {
         let mut servers = BTreeMap::new();
         let Some(below) = self.directories.first() else { return Ok(servers) };
         for file in &rendered.files {
-            let others = self.others(changes);
-            if let Some((case, found)) = foreign_files::left_as_it_is(self.desired, &others, file) {
-                changes.note_case(case, &found);
+            if let Some((case, found)) = foreign_files::left_as_it_is(desired, self, file) {
+                self.changes.note_case(case, &found);
                 continue;
             }
             let (name, base) = file.path.split_once('/').unwrap_or_default();
             let ca = rendered.files.iter().find(|file| file.path == [name, "/ca.crt"].concat());
             let ca = ca.map_or("ca.crt", |ca| {
-                layout::name_of_ca(changes, &below.join(name), ca.text.as_bytes())
+                layout::name_of_ca(self.changes, &below.join(name), ca.text.as_bytes())
             });
             if base != HOSTS {
-                changes.whole(below.join(name).join(ca), HostFile::public(file.text.clone()));
+                let path = below.join(name).join(ca);
+                self.changes.whole(path, HostFile::public(file.text.clone()));
                 continue;
             }
             let text = file.text.replace("\"ca.crt\"", &["\"", ca, "\""].concat());
-            let KeptHosts { text, replaced, secret, server, contacts, notes, secrets } =
-                others.keep(name, text)?;
-            let path = below.join(&file.path);
-            if let Some(replaced) = replaced.filter(|_| !changes.is_known(&path)) {
-                changes.note_case(
-                    &condition::FOREIGN_HOSTS,
-                    &format!("{replaced} is of another tool"),
-                );
-            }
-            let kept = contacts.iter().flat_map(|contact| contact.headers.values());
-            changes.secrets.extend(kept.cloned().chain(secrets));
-            changes.contacts.extend(contacts);
-            changes.notes.extend(notes);
-            servers.extend(server.map(|server| (name.to_owned(), server)));
-            let secret = secret || file.secret;
-            changes
-                .whole(path, if secret { HostFile::secret(text) } else { HostFile::public(text) });
+            let kept = self.keep(name, text)?;
+            servers.extend(kept.server.map(|server| (name.to_owned(), server)));
+            let kept_file = HostFile::new(kept.text, kept.secret || file.secret);
+            self.changes.whole(below.join(&file.path), kept_file);
         }
-        let mirrors = self.desired.declaration.mirrors();
+        let mirrors = desired.declaration.mirrors();
         for host in mirrors.targets() {
-            let contact = self.others(changes).contact(mirrors.scheme(host), host);
-            changes.contacts.extend(contact);
+            let contact = self.contact(mirrors.scheme(host), host);
+            self.changes.plan.contacts.extend(contact);
         }
         Ok(servers)
     }
@@ -178,8 +141,7 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let mut unseen = Vec::new();
     let mut directories = vec![HostPath::new(CERTS_D)];
     if let Ok(sources) = imports::read(observed) {
-        let registry =
-            registry::EffectiveRegistry::new(&sources, &observed.config, observed.version);
+        let registry = EffectiveRegistry::new(&sources, observed);
         directories.extend(registry.directories());
         // What the tables of config.toml name becomes part of files below these.
         for (host, spot) in &registry.tls {

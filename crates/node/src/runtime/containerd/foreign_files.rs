@@ -46,7 +46,7 @@ struct ForeignHosts {
 /// The files of other tools.
 pub(super) struct ForeignFiles<'a, 'o> {
     pub(super) observed: &'o ObservedHost,
-    pub(super) changes: &'a PlanBuilder<'o>,
+    pub(super) changes: &'a mut PlanBuilder<'o>,
     /// The directories of `config_path`, in the order in which containerd searches them.
     pub(super) directories: &'a [HostPath],
     /// The `tls` tables of config.toml that leave it, by host.
@@ -58,16 +58,10 @@ pub(super) struct ForeignFiles<'a, 'o> {
 /// A `hosts.toml` of image-swap, with what it keeps.
 pub(super) struct KeptHosts {
     pub(super) text: String,
-    /// The file of another tool whose mirrors it replaces.
-    pub(super) replaced: Option<HostPath>,
     /// True if a header was kept: it may be a credential.
     pub(super) secret: bool,
     /// The `server` that was kept.
     pub(super) server: Option<String>,
-    pub(super) contacts: Vec<Contact>,
-    pub(super) notes: Vec<String>,
-    /// The values of all headers of other files: each may be a credential.
-    pub(super) secrets: Vec<String>,
 }
 
 impl ForeignFiles<'_, '_> {
@@ -75,20 +69,19 @@ impl ForeignFiles<'_, '_> {
     ///
     /// # Errors
     /// If other files contradict each other, or name files that are missing.
-    pub(super) fn keep(&self, name: &str, text: String) -> Result<KeptHosts, PlanRefusal> {
-        let mut kept = KeptHosts {
-            text,
-            replaced: self
-                .directory(name)
-                .filter(|directory| directory.name() == name)
-                .map(|directory| directory.join(HOSTS)),
-            secret: false,
-            server: None,
-            contacts: Vec::new(),
-            notes: Vec::new(),
-            secrets: self.foreign(name).iter().flat_map(ForeignHosts::headers).collect(),
-        };
-        kept.replaced = kept.replaced.filter(|path| self.changes.before(path).is_some());
+    pub(super) fn keep(&mut self, name: &str, text: String) -> Result<KeptHosts, PlanRefusal> {
+        let mut kept = KeptHosts { text, secret: false, server: None };
+        let directory = self.directory(name);
+        let own = self.directories.first().map(|directory| directory.join(name).join(HOSTS));
+        let replaced = directory.as_ref().filter(|directory| directory.name() == name);
+        let replaced = replaced.map(|directory| directory.join(HOSTS)).filter(|path| {
+            let changes = &*self.changes;
+            changes.before(path).is_some() && own.is_none_or(|own| !changes.is_known(&own))
+        });
+        if let Some(replaced) = replaced {
+            let found = format!("{replaced} is of another tool");
+            self.changes.note_case(&condition::FOREIGN_HOSTS, &found);
+        }
         let (urls, server) = match Toml::parse(&kept.text) {
             Ok(toml) => (
                 toml.keys(&["host"]).into_iter().map(str::to_owned).collect(),
@@ -106,12 +99,15 @@ impl ForeignFiles<'_, '_> {
         } else {
             self.upstream(name, &mut kept)?;
         }
-        if let Some(default) = self.directory(name).filter(|found| found.name() != name) {
-            kept.notes.push(format!(
+        if let Some(default) = directory.filter(|found| found.name() != name) {
+            self.changes.plan.notes.push(format!(
                 "{default} is of another tool: its mirrors are no longer used for {name}; its \
-                 certificates, `skip_verify`, headers and `server` are"
+                 certificates, `skip_verify`, headers and `server` are kept"
             ));
         }
+        // Each value of a header may be a credential.
+        let foreign = self.foreign(name);
+        self.changes.plan.secrets.extend(foreign.iter().flat_map(ForeignHosts::headers));
         Ok(kept)
     }
 
@@ -132,7 +128,7 @@ impl ForeignFiles<'_, '_> {
     }
 
     /// Keeps what was requested last, and its settings.
-    fn upstream(&self, name: &str, kept: &mut KeptHosts) -> Result<(), PlanRefusal> {
+    fn upstream(&mut self, name: &str, kept: &mut KeptHosts) -> Result<(), PlanRefusal> {
         let host = registry_of(name);
         let foreign = self.foreign(name).filter(|_| !self.tls.contains_key(host));
         let Some(foreign) = foreign else {
@@ -149,7 +145,8 @@ impl ForeignFiles<'_, '_> {
             kept.set(name, &[key], value)?;
         }
         kept.set(name, &["server"], &string(&url))?;
-        kept.notes.push(format!("{}: its server {url} is requested last, as before", foreign.path));
+        let note = format!("{}: its server {url} is requested last, as before", foreign.path);
+        self.changes.plan.notes.push(note);
         kept.server = Some(url.clone());
         self.exist(&foreign.root, &foreign.path)?;
         self.put(kept, name, &[], &url, foreign.root)
@@ -157,7 +154,7 @@ impl ForeignFiles<'_, '_> {
 
     /// Puts `settings` for `url` into the table at `path`, unless the declaration holds them.
     fn put(
-        &self,
+        &mut self,
         kept: &mut KeptHosts,
         name: &str,
         path: &[&str],
@@ -165,7 +162,10 @@ impl ForeignFiles<'_, '_> {
         mut settings: HostSettings,
     ) -> Result<(), PlanRefusal> {
         let host = host_of(url).1;
-        kept.contacts.push(self.contact_of(host, &settings));
+        let contact = self.contact_of(host, &settings);
+        let plan = &mut self.changes.plan;
+        plan.secrets.extend(contact.headers.values().cloned());
+        plan.contacts.push(contact);
         let Ok(toml) = Toml::parse(&kept.text) else { return Ok(()) };
         let key = |key| [path, &[key]].concat();
         let declared_ca = toml.str(&key("ca")).map(str::to_owned);
@@ -174,7 +174,7 @@ impl ForeignFiles<'_, '_> {
         if let Some(ca) = &declared_ca {
             if settings.skip_verify {
                 settings.skip_verify = false;
-                kept.notes.push(format!(
+                plan.notes.push(format!(
                     "{host}: the declared CA_CERT is used instead of skip_verify of another file"
                 ));
             }
@@ -193,7 +193,7 @@ impl ForeignFiles<'_, '_> {
             let before = settings.headers.len();
             settings.headers.retain(|name, _| !name.eq_ignore_ascii_case("authorization"));
             if settings.headers.len() < before {
-                kept.notes.push(format!(
+                plan.notes.push(format!(
                     "{host}: the declared credentials are used instead of those in another file"
                 ));
             }
@@ -246,14 +246,15 @@ impl ForeignFiles<'_, '_> {
         let of_scheme: Vec<&HostSettings> =
             found.iter().filter(|(of, _)| *of == scheme).map(|(_, settings)| *settings).collect();
         if let (true, Some((other, _))) = (of_scheme.is_empty(), found.first()) {
-            let found = format!("{path}: expected {host} by {scheme} as declared, found {other}");
+            let found =
+                format!("{path}: expected scheme {scheme} for {host} as declared, found {other}");
             return Err(odd(found));
         }
         let mut of_scheme = of_scheme.into_iter().filter(|settings| !settings.is_empty());
         let Some(settings) = of_scheme.next() else { return Ok(HostSettings::default()) };
         if of_scheme.any(|other| other != settings) {
             let found = format!(
-                "{path}: expected one set of certificates, headers and skip_verify for {host}, found several"
+                "{path}: the certificates, headers or skip_verify of {host} differ between its entries"
             );
             return Err(odd(found));
         }
@@ -267,7 +268,7 @@ impl ForeignFiles<'_, '_> {
         match settings.files().find(|file| files.file(file).is_none()) {
             None => Ok(()),
             Some(missing) => {
-                let found = format!("{path}: expected the file {missing}, found none");
+                let found = format!("{path} names the file {missing}, which does not exist");
                 Err(condition::FOREIGN_HOSTS_ODD.refusal(found))
             }
         }
@@ -409,7 +410,7 @@ fn cannot(name: &str, error: &EditError) -> PlanRefusal {
     condition::FOREIGN_HOSTS_ODD.refusal(found)
 }
 
-/// Refuses what else lies beside our directories and would take their place.
+/// Refuses files beside the directories of image-swap that would take their place.
 pub(super) fn check(
     observed: &ObservedHost,
     below: &HostPath,
@@ -418,14 +419,14 @@ pub(super) fn check(
 ) -> Result<(), PlanRefusal> {
     let names = observed.files.names(below);
     if names.iter().any(|name| name == "_backup") {
-        let found = format!("{below}: expected nobody else to write it, found _backup");
+        let found = format!("{below} contains _backup");
         return Err(condition::SPEGEL.refusal(found));
     }
     for host in hosts {
         let Some((name, port)) = host.rsplit_once(':') else { continue };
         let other = format!("{name}_{port}_");
         if names.contains(&other) {
-            let found = format!("{below}: expected {host} alone, found {other} beside it");
+            let found = format!("{below} contains {other} beside {host}");
             return Err(condition::OTHER_SPELLING.refusal(found));
         }
     }
@@ -440,7 +441,7 @@ pub(super) fn check(
         .map(String::as_str)
         .collect();
     if !foreign.is_empty() {
-        let found = format!("{below} holds {} of somebody else", foreign.join(", "));
+        let found = format!("{below} contains {} of another tool", foreign.join(", "));
         changes.note_case(&condition::FOREIGN_ELSEWHERE, &found);
     }
     Ok(())
@@ -464,9 +465,9 @@ pub(super) fn left_as_it_is(
     let directory = others.directory(host).filter(|directory| directory.name() == host)?;
     let names = layout::names(others.changes, others.observed, &directory);
     if names.iter().any(|name| name == HOSTS) {
-        return Some((&condition::FOREIGN_TARGET, format!("{directory} holds {HOSTS}")));
+        return Some((&condition::FOREIGN_TARGET, format!("{directory} contains {HOSTS}")));
     }
     let certificates =
         names.iter().any(|name| [".crt", ".cert"].iter().any(|end| name.ends_with(end)));
-    certificates.then(|| (&condition::DOCKER_LAYOUT, format!("{directory} holds certificates")))
+    certificates.then(|| (&condition::DOCKER_LAYOUT, format!("{directory} contains certificates")))
 }

@@ -119,10 +119,9 @@ fn source(files: &HostFiles, path: HostPath) -> Result<ConfigFile<'_>, PlanRefus
     let item = toml.get(&["version"]);
     let version = item.and_then(Item::as_integer).filter(|n| (1..=VERSION_MAX).contains(n));
     if let (Some(item), None) = (item, version) {
-        let found = format!(
-            "{path}: expected a configuration version of 1 to {VERSION_MAX}, found {}",
-            item.to_string().trim()
-        );
+        let item = item.to_string();
+        let expected = format!("expected a configuration version of 1 to {VERSION_MAX}");
+        let found = format!("{path}: {expected}, found {}", item.trim());
         return Err(condition::CONFIG_VERSION_UNKNOWN.refusal(found));
     }
     Ok(ConfigFile { path, toml, version })
@@ -157,19 +156,17 @@ pub(super) fn version_check(
     let is_one = version.is_some_and(|version| version.major < 2);
     let newest = version.map_or(VERSION_MAX, newest_read_by);
     if let Some(found) = main.version.filter(|&found| found > newest) {
-        let found = format!(
-            "{}: expected a configuration version of at most {newest}, found {found}",
-            main.path
-        );
+        let path = &main.path;
+        let found =
+            format!("{path}: expected a configuration version of at most {newest}, found {found}");
         return Err(condition::CONFIG_VERSION_UNKNOWN.refusal(found));
     }
     for source in sources {
-        let disabled = source.toml.strings(&["disabled_plugins"]);
+        let ConfigFile { path, toml, .. } = source;
+        let disabled = toml.strings(&["disabled_plugins"]);
         if let Some(found) = disabled.into_iter().find(|name| ["cri", CRI, IMAGES].contains(name)) {
-            let found = format!(
-                "{}: expected the CRI plugin in use, found {found} among disabled_plugins",
-                source.path
-            );
+            let found =
+                format!("{path}: disabled_plugins turns the CRI plugin off: it has {found}");
             return Err(condition::CRI_DISABLED.refusal(found));
         }
     }

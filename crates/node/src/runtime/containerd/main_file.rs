@@ -126,11 +126,10 @@ impl<'a> MainFile<'a> {
             return Ok(());
         }
         let beside = other.unwrap_or("imports");
-        let found = format!(
-            "{}: expected `version = 2` or later, found {} and {beside}",
-            self.observed.config,
-            main.version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
-        );
+        let version = main.version.map_or_else(|| "none".to_owned(), |found| found.to_string());
+        let config = &self.observed.config;
+        let found =
+            format!("{config}: expected `version = 2` or later, found {version} and {beside}");
         Err(condition::VERSION_ONE_PLUGINS.refusal(found))
     }
 }
@@ -159,13 +158,13 @@ impl ConfigPathEdit<'_> {
         let Self { below, migrated, credentials, hosts } = self;
         owner::check_main_file(observed)?;
         let Some(version) = observed.version else {
+            let config = &observed.config;
             let found = format!(
-                "{}: cannot edit it without the version of containerd, which does not run",
-                observed.config
+                "cannot edit {config}: the version of containerd is unknown, since it does not run"
             );
             return Err(condition::RUNTIME_UNKNOWN.refusal(found));
         };
-        let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
+        let registry = EffectiveRegistry::new(sources, observed);
         // What a later file says is said last; containerd 1 takes it whole.
         let whole = registry.drop_in.iter().filter(|_| version.major < 2);
         let set = registry.config_path.iter().map(|(_, spot)| &spot.path);
@@ -200,7 +199,7 @@ impl ConfigPathEdit<'_> {
         }
         // Read back before it counts.
         if main.leaves()?.get(&path.map(str::to_owned)[..]) != Some(&value) {
-            return Err(main.cannot("expected config_path to be set, found that it is not"));
+            return Err(main.cannot("config_path does not have the new value after the edit"));
         }
         main.file(credentials.is_some())
     }
@@ -211,11 +210,11 @@ pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanR
     let config = &observed.config;
     let found = if observed.version.is_some_and(|version| version.major < 2) {
         format!(
-            "{path}: containerd before 2.0 takes the whole table of the CRI plugin from this file, \
+            "{path}: containerd before 2.0 reads the whole table of the CRI plugin from this file, \
              so an edit of {config} would have no effect"
         )
     } else {
-        format!("{path}: expected {config} alone to set up the registries, found them here")
+        format!("{path} configures the registries, so an edit of {config} would have no effect")
     };
     condition::DROP_IN_HOLDS.refusal(found)
 }

@@ -67,22 +67,16 @@ pub(super) fn migrate(
             continue;
         }
         let Some(toml) = at(sources, spot) else { continue };
-        let endpoints = path(spot, &["mirrors", host, "endpoint"]);
-        let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
         let mut text = marker();
-        for endpoint in toml.strings(&endpoints) {
+        for endpoint in endpoints(toml, spot, host) {
             let Some((url, of_host)) = url(endpoint) else {
-                let found = format!(
-                    "{}: expected the URL of a mirror for {host}, found another text",
-                    spot.path
-                );
+                let file = &spot.path;
+                let found =
+                    format!("{file}: expected the URL of a mirror for {host}, found another text");
                 return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
             };
-            let _ = write!(
-                text,
-                "\n[host.{}]\n  capabilities = [\"pull\", \"resolve\"]\n",
-                string(&url)
-            );
+            let key = string(&url);
+            let _ = write!(text, "\n[host.{key}]\n  capabilities = [\"pull\", \"resolve\"]\n");
             if url.matches('/').count() > 2 {
                 text.push_str("  override_path = true\n");
             }
@@ -120,9 +114,8 @@ pub(super) fn check_schemes(
     declared: &MirrorTable,
 ) -> Result<(), PlanRefusal> {
     let Some(toml) = at(sources, spot) else { return Ok(()) };
-    let endpoints = path(spot, &["mirrors", host, "endpoint"]);
-    let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
-    let found: Vec<(String, &str)> = toml.strings(&endpoints).into_iter().filter_map(url).collect();
+    let endpoints = endpoints(toml, spot, host).into_iter();
+    let found: Vec<(String, &str)> = endpoints.filter_map(url).collect();
     for target in declared.targets() {
         let scheme = declared.scheme(target);
         let mut of_target = found.iter().filter(|(_, host)| *host == target).peekable();
@@ -130,9 +123,9 @@ pub(super) fn check_schemes(
             && !of_target
                 .any(|(url, _)| url.strip_prefix(scheme).is_some_and(|it| it.starts_with(':')));
         if is_other {
+            let file = &spot.path;
             let found = format!(
-                "{}: expected {target} by {scheme} as declared, found another scheme for {host}",
-                spot.path
+                "{file}: expected {target} by {scheme} as declared, found another scheme for {host}"
             );
             return Err(condition::MIRRORS_TABLE_ODD.refusal(found));
         }
@@ -156,6 +149,11 @@ fn path(spot: &Location, keys: &[&str]) -> Path {
 
 fn at<'a, 'b>(sources: &'a [ConfigFile<'b>], spot: &Location) -> Option<&'a Toml<'b>> {
     sources.iter().find(|source| source.path == spot.path).map(|source| &source.toml)
+}
+
+/// Returns the endpoints of `host` in the mirrors table of `toml`.
+fn endpoints<'t>(toml: &'t Toml<'_>, spot: &Location, host: &str) -> Vec<&'t str> {
+    toml.strings(&["plugins", spot.plugin, "registry", "mirrors", host, "endpoint"])
 }
 
 /// An endpoint of the mirrors table as a URL with its scheme, and its host; a path

@@ -1,4 +1,4 @@
-//! The mirrors table of config.toml: how it was done, and as the page prints it.
+//! The mirrors table of config.toml, with URLs or in Palette's format.
 
 use image_swap_core::{
     mirror::{Endpoint, Fallback},
@@ -30,9 +30,9 @@ const REMOVED: Version = Version::new(2, 7, 0);
 pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     let PlanInput { desired, observed, sources, base, mut changes } = input;
     let version = version(desired, observed)?;
-    let registry = EffectiveRegistry::new(sources, &observed.config, observed.version);
+    let registry = EffectiveRegistry::new(sources, observed);
     if let Some((value, spot)) = &registry.config_path {
-        let found = format!("{}: expected no config_path, found {value}", spot.path);
+        let found = format!("{} sets config_path to {value}", spot.path);
         return Err(condition::MIRRORS_BESIDE_CONFIG_PATH.refusal(found));
     }
     if let Some(path) = registry.drop_in.as_ref().filter(|_| version.major < 2) {
@@ -40,22 +40,21 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     }
     let mut main = MainFile::new(observed, version, base, sources, &mut changes)?;
     let options = Options {
-        endpoint: if desired.form == ConfigForm::Page {
-            EndpointForm::Page
-        } else {
-            EndpointForm::Url
+        endpoint: match desired.form {
+            ConfigForm::Palette => EndpointForm::Palette,
+            _ => EndpointForm::Url,
         },
         config_version: if main.version == 2 { ConfigVersion::Two } else { ConfigVersion::Three },
         ..desired.options()
     };
     let mut rendered = CONTAINERD_MIRRORS.render(desired.declaration, options);
-    // Its own speak of flags that are none of this command's.
+    // The other notes of the renderer name flags of `render`.
     rendered.notes.retain(|note| *note == OVER_HTTP);
     rendered.notes.push(match desired.form {
-        ConfigForm::Page => {
-            "no standard registry answers these endpoints, which lack /v2/: use the form certs-d"
+        ConfigForm::Palette => {
+            "no standard registry serves these endpoints, which lack /v2/; use the form certs-d"
         }
-        _ => "the registry itself is asked after its mirrors",
+        _ => "containerd requests the registry itself after its mirrors",
     });
     let (block, secret) =
         rendered.files.first().map_or(("", false), |file| (file.text.as_str(), file.secret));
@@ -77,7 +76,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     }
     let lost = lost(desired, version);
     if !lost.is_empty() {
-        let found = format!("{} does not say {}", observed.config, lost.join(", "));
+        let found = format!("{} cannot express {}", observed.config, lost.join(", "));
         changes.note_case(&condition::MIRRORS_TRUST, &found);
     }
     tables(&mut main, block, &wanted, desired.form)?;
@@ -88,7 +87,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     let is_read = observed.files.file(&observed.config).is_some();
     let hosts = declared.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
     let url = |endpoint: &Endpoint| match desired.form {
-        ConfigForm::Page => format!("https://{}/{}", endpoint.host, endpoint.path),
+        ConfigForm::Palette => format!("https://{}/{}", endpoint.host, endpoint.path),
         _ => declared.api_url(endpoint),
     };
     let hosts = hosts.map(|(host, endpoints)| (host, endpoints.iter().map(url).collect()));
@@ -99,28 +98,29 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
 /// The version of containerd, if it takes the table.
 fn version(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Version, PlanRefusal> {
     if desired.fallback == Fallback::Never {
-        let found = format!("expected fallback upstream in the form {}, found never", desired.form);
+        let found = format!("the form {} cannot express fallback never", desired.form);
         return Err(condition::MIRRORS_NEVER.refusal(found));
     }
     let Some(version) = observed.version else {
-        let found = "cannot edit config.toml without the version of containerd, which does not run";
+        let found =
+            "cannot edit config.toml: the version of containerd is unknown, since it does not run";
         return Err(condition::MIRRORS_UNKNOWN.refusal(found));
     };
     if KILLED.contains(&version) || version >= REMOVED {
-        let found = format!("expected a containerd that takes a mirrors table, found {version}");
+        let found = format!("containerd {version} does not support a mirrors table");
         return Err(condition::MIRRORS_KILL.refusal(found));
     }
     Ok(version)
 }
 
-/// What is declared, and cannot be told so.
+/// Returns the declared keys that the table cannot express.
 fn lost(desired: &DesiredConfig<'_>, version: Version) -> Vec<&'static str> {
     let Some(registry) = &desired.declaration.registry else { return Vec::new() };
-    let page = desired.form == ConfigForm::Page;
+    let is_palette = desired.form == ConfigForm::Palette;
     let all = [
         ("CA_CERT", !registry.ca.is_empty()),
-        ("INSECURE", registry.insecure && (page || version.major >= 2)),
-        ("USERNAME and PASSWORD", !registry.username.is_empty() && page),
+        ("INSECURE", registry.insecure && (is_palette || version.major >= 2)),
+        ("USERNAME and PASSWORD", !registry.username.is_empty() && is_palette),
     ];
     all.into_iter().filter(|(_, lost)| *lost).map(|(key, _)| key).collect()
 }
@@ -135,13 +135,10 @@ fn tables(
 ) -> Result<(), PlanRefusal> {
     let mut expected = main.leaves()?;
     expected.extend(wanted.clone());
-    // The page has two blank lines before what was added.
-    let blank = if form == ConfigForm::Page { "\n" } else { "" };
-    let mut appended = String::new();
-    main.edit(|toml| {
-        appended = toml.appended(&[blank, block].concat());
-        Ok(toml.text().to_owned())
-    })?;
+    // Palette's documentation has two blank lines before the added ones.
+    let blank = if form == ConfigForm::Palette { "\n" } else { "" };
+    let toml = Toml::parse(&main.text).map_err(|error| main.cannot(&error.to_string()))?;
+    let appended = toml.appended(&[blank, block].concat());
     let as_printed = Toml::parse(&appended).is_ok_and(|toml| covers(&toml.leaves(), &expected));
     if as_printed {
         main.text = appended;
@@ -154,7 +151,7 @@ fn tables(
     if covers(&main.leaves()?, &expected) {
         Ok(())
     } else {
-        Err(main.cannot("expected the mirrors to be set, found that they are not"))
+        Err(main.cannot("the mirrors table does not have the new values after the edit"))
     }
 }
 

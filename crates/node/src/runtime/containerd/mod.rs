@@ -22,14 +22,14 @@ pub(crate) fn plan(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
-    let mut changes = PlanBuilder::new(observed, desired)?;
+    let mut changes = PlanBuilder::new(observed, Some(desired.form), desired.restart)?;
     let base = changes.base(&observed.config);
     let without_edits = imports::without_us(observed, base.as_ref());
     let sources = imports::read(&without_edits)?;
     imports::version_check(observed, &sources, &mut changes)?;
     let plan = match desired.form {
         ConfigForm::CertsD => certs_d::plan,
-        ConfigForm::Mirrors | ConfigForm::Page => mirrors::plan,
+        ConfigForm::Mirrors | ConfigForm::Palette => mirrors::plan,
     };
     plan(PlanInput { desired, observed, sources: &sources, base, changes })
 }

@@ -45,12 +45,10 @@ pub(super) struct EffectiveRegistry {
 }
 
 impl EffectiveRegistry {
-    /// Computes the settings that `version` reads from `sources`. The main file is the first.
-    pub(super) fn new(
-        sources: &[ConfigFile<'_>],
-        main: &HostPath,
-        version: Option<Version>,
-    ) -> Self {
+    /// Computes the settings that the containerd of `observed` reads from `sources`. The main
+    /// file is the first.
+    pub(super) fn new(sources: &[ConfigFile<'_>], observed: &ObservedHost) -> Self {
+        let ObservedHost { version, config: ref main, .. } = *observed;
         // k0s merges the files of its directory itself.
         let merges = version.is_none_or(|version| version.major >= 2) || main.as_str() == K0S;
         let mut registry = Self::default();
@@ -140,66 +138,47 @@ fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> boo
     }
 }
 
-/// The directories of hosts by `config_path`.
-pub(super) enum HostsDirectory {
-    /// Directories in effect. Files are written to the first.
-    InUse(HostPath, Vec<HostPath>),
-    /// Directory to set.
-    ToSet(HostPath),
-}
-
-impl HostsDirectory {
-    /// Returns the directories that `registry` configures.
-    pub(super) fn of(
-        observed: &ObservedHost,
-        registry: &EffectiveRegistry,
-        changes: &mut PlanBuilder<'_>,
-    ) -> Result<Self, PlanRefusal> {
-        let list = registry.directories();
-        let Some((value, spot)) = &registry.config_path else {
-            if let Some(directory) = owner::certs_d(observed) {
-                return Ok(Self::InUse(directory, Vec::new()));
-            }
-            let found = format!("{} does not set config_path", observed.config);
-            changes.note_case_for_edit(&observed.config, &condition::CONFIG_PATH_UNSET, &found);
-            return Ok(Self::ToSet(HostPath::new(CERTS_D)));
-        };
-        match (&list[..], registry.pulls_locally) {
-            ([], _) => Ok(Self::ToSet(HostPath::new(CERTS_D))),
-            ([one], _) => {
-                changes.note_case(
-                    &condition::CONFIG_PATH_SET,
-                    &format!("{} sets config_path to {one}", spot.path),
+/// Returns the directory that files go to, then the others that are searched, and true if
+/// `registry` configures them already.
+pub(super) fn hosts_directories(
+    observed: &ObservedHost,
+    registry: &EffectiveRegistry,
+    changes: &mut PlanBuilder<'_>,
+) -> Result<(Vec<HostPath>, bool), PlanRefusal> {
+    let mut list = registry.directories();
+    let Some((value, spot)) = &registry.config_path else {
+        if let Some(directory) = owner::certs_d(observed) {
+            return Ok((vec![directory], true));
+        }
+        let found = format!("{} does not set config_path", observed.config);
+        changes.note_case_for_edit(&observed.config, &condition::CONFIG_PATH_UNSET, &found);
+        return Ok((vec![HostPath::new(CERTS_D)], false));
+    };
+    let path = &spot.path;
+    match (&list[..], registry.pulls_locally) {
+        ([], _) => return Ok((vec![HostPath::new(CERTS_D)], false)),
+        ([one], _) => {
+            let found = format!("{path} sets config_path to {one}");
+            changes.note_case(&condition::CONFIG_PATH_SET, &found);
+        }
+        (_, Some(why)) => {
+            let found = format!("{path} sets config_path to {value} ({why})");
+            changes.note_case(&condition::COLON_LIST_LOCAL, &found);
+        }
+        ([_, others @ ..], None) => {
+            if let Some((other, host)) = in_use(observed, others) {
+                let found = format!(
+                    "{path}: expected one directory as config_path, found {value}, and {host} below {other}"
                 );
-                Ok(Self::InUse(one.clone(), Vec::new()))
+                return Err(condition::COLON_LIST_IN_USE.refusal(found));
             }
-            ([first, others @ ..], Some(why)) => {
-                let found = format!("{} sets config_path to {value} ({why})", spot.path);
-                changes.note_case(&condition::COLON_LIST_LOCAL, &found);
-                Ok(Self::InUse(first.clone(), others.to_vec()))
-            }
-            ([first, others @ ..], None) => {
-                if let Some((other, host)) = in_use(observed, others) {
-                    let found = format!(
-                        "{}: expected one directory as config_path, found {value}, and {host} below {other}",
-                        spot.path
-                    );
-                    return Err(condition::COLON_LIST_IN_USE.refusal(found));
-                }
-                let found = format!("{} sets config_path to {value}", spot.path);
-                changes.note_case_for_edit(&observed.config, &condition::COLON_LIST, &found);
-                Ok(Self::ToSet(first.clone()))
-            }
+            let found = format!("{path} sets config_path to {value}");
+            changes.note_case_for_edit(&observed.config, &condition::COLON_LIST, &found);
+            list.truncate(1);
+            return Ok((list, false));
         }
     }
-
-    /// Returns the directory that files go to, and then the others that are searched.
-    pub(super) fn all(&self) -> Vec<HostPath> {
-        match self {
-            Self::InUse(first, others) => [first].into_iter().chain(others).cloned().collect(),
-            Self::ToSet(first) => vec![first.clone()],
-        }
-    }
+    Ok((list, true))
 }
 
 /// Returns the first of `directories` that holds a host, and that host.
@@ -215,7 +194,7 @@ pub(super) fn in_use<'d>(
 /// True if containerd reads the files below `below` already.
 pub(super) fn is_read(observed: &ObservedHost, below: &HostPath) -> bool {
     let Ok(sources) = imports::read(observed) else { return false };
-    let registry = EffectiveRegistry::new(&sources, &observed.config, observed.version);
+    let registry = EffectiveRegistry::new(&sources, observed);
     if registry.config_path.is_none() {
         return owner::certs_d(observed).is_some_and(|directory| directory == *below);
     }

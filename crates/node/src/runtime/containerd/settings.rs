@@ -34,6 +34,7 @@ impl HostSettings {
             let mut texts = texts.into_iter().filter(|text| !text.is_empty());
             Some((path(texts.next()?), texts.next().map(path)))
         };
+        let clients = table.get("client").map(pairs).unwrap_or_default();
         let headers = table.get("header").and_then(Item::as_table_like);
         let header = |(name, item): (&str, &Item)| {
             let values = texts(item).into_iter().map(str::to_owned).collect();
@@ -41,13 +42,7 @@ impl HostSettings {
         };
         Self {
             ca: table.get("ca").map(texts).unwrap_or_default().into_iter().map(path).collect(),
-            client: table
-                .get("client")
-                .map(pairs)
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(pair)
-                .collect(),
+            client: clients.into_iter().filter_map(pair).collect(),
             skip_verify: table.get("skip_verify").and_then(Item::as_bool) == Some(true),
             headers: headers.into_iter().flat_map(TableLike::iter).map(header).collect(),
             dial_timeout: table.get("dial_timeout").and_then(Item::as_str).map(str::to_owned),

@@ -47,7 +47,7 @@ pub(crate) fn plan(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
 ) -> Result<HostPlan, PlanRefusal> {
-    let mut changes = PlanBuilder::new(observed, desired)?;
+    let mut changes = PlanBuilder::new(observed, Some(desired.form), desired.restart)?;
     let rendered = render(desired);
     let mut insecure = BTreeSet::new();
     for file in &rendered.files {
@@ -67,9 +67,8 @@ pub(crate) fn plan(
                 changes.whole(CRIO_OURS.into(), HostFile::public(text));
             }
             "auth.json" => {
-                changes
-                    .notes
-                    .push("podman takes credentials from its users: podman login".to_owned());
+                let note = "podman takes the credentials of its users; run `podman login`";
+                changes.plan.notes.push(note.to_owned());
             }
             path => {
                 let host = path.split('/').nth(1).unwrap_or_default();
@@ -84,7 +83,7 @@ pub(crate) fn plan(
         let contact = layout::contact(&changes, observed, &directory, host);
         let users_log_in = observed.runtime == ContainerRuntime::Podman;
         let skip_verify = insecure.contains(host);
-        changes.contacts.push(Contact { skip_verify, users_log_in, ..contact });
+        changes.plan.contacts.push(Contact { skip_verify, users_log_in, ..contact });
     }
     let hosts = desired.urls(|_| None).filter(|(host, _)| *host != "_default");
     let rows = changes.rows(hosts, true, |_| observed.config.clone());
@@ -115,11 +114,9 @@ pub(crate) fn unread_paths(
 
 /// Returns the directory of certificates that is read for `host`.
 fn certificates(changes: &PlanBuilder<'_>, observed: &ObservedHost, host: &str) -> HostPath {
-    let mut directories = CERTS_D.map(|directory| HostPath::new(directory).join(host)).into_iter();
-    let first = HostPath::new(CERTS_D[0]).join(host);
-    let used =
-        directories.find(|directory| !layout::names(changes, observed, directory).is_empty());
-    used.unwrap_or(first)
+    let [first, second] = CERTS_D.map(|directory| HostPath::new(directory).join(host));
+    let is_used = |directory: &HostPath| !layout::names(changes, observed, directory).is_empty();
+    if !is_used(&first) && is_used(&second) { second } else { first }
 }
 
 fn render(desired: &DesiredConfig<'_>) -> Rendered {
@@ -156,11 +153,8 @@ fn foreign(
     // Another tool may have used the name of image-swap's own file.
     if let Some(before) = changes.before(&observed.config) {
         let text = String::from_utf8_lossy(&before.bytes).into_owned();
-        let registries = parsed(&observed.config, &text)
-            .ok()
-            .and_then(|toml| parse(&toml).ok())
-            .unwrap_or_default();
-        foreign.add(&observed.config, false, registries);
+        let registries = Toml::parse(&text).ok().and_then(|toml| parse(&toml).ok());
+        foreign.add(&observed.config, false, registries.unwrap_or_default());
     }
     Ok(foreign)
 }
@@ -199,9 +193,7 @@ impl KeptRegistries<'_, '_> {
             let is_rule = prefix.contains('/') || mirrors.hosts().any(|(host, _)| host == prefix);
             if is_target && !is_rule {
                 if registry.blocked {
-                    let found = format!(
-                        "{path}: expected the target {prefix} in use, found that it is blocked"
-                    );
+                    let found = format!("{path} blocks the target {prefix}");
                     return Err(condition::REGISTRIES_BLOCKED.refusal(found));
                 }
                 if registry.insecure {
@@ -275,7 +267,9 @@ impl KeptRegistries<'_, '_> {
 
     /// Refuses or reports other files' rules that win over the one for `prefix`.
     fn neighbours(&self, prefix: &str, changes: &mut PlanBuilder<'_>) -> Result<(), PlanRefusal> {
-        let own: Vec<&str> = self.own().collect();
+        let lines = self.text.lines();
+        let own: Vec<&str> =
+            lines.filter_map(|line| line.strip_prefix("prefix = \"")?.strip_suffix('"')).collect();
         for (path, longer) in self.foreign.longer(prefix, &own) {
             let found = format!("{path} has [[registry]] for {longer}, longer than {prefix}");
             if self.desired.fallback == Fallback::Never {
@@ -284,11 +278,6 @@ impl KeptRegistries<'_, '_> {
             changes.note_case(&condition::REGISTRIES_LONGER, &found);
         }
         Ok(())
-    }
-
-    /// Returns the prefixes of image-swap's own tables.
-    fn own(&self) -> impl Iterator<Item = &str> {
-        self.text.lines().filter_map(|line| line.strip_prefix("prefix = \"")?.strip_suffix('"'))
     }
 }
 
@@ -305,7 +294,7 @@ fn credentials(observed: &ObservedHost) -> Result<(), PlanRefusal> {
         let toml = parsed(&path, text)?;
         let file = toml.str(&["crio", "image", "global_auth_file"]).filter(|file| !file.is_empty());
         if let Some(file) = file {
-            let found = format!("{path}: expected no global_auth_file, found {file}");
+            let found = format!("{path} sets global_auth_file to {file}");
             return Err(condition::CRIO_AUTH.refusal(found));
         }
     }

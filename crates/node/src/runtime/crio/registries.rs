@@ -133,10 +133,10 @@ fn registry(table: &dyn TableLike) -> Result<RegistryTable, String> {
     let (prefix, location) = (text(table, "prefix")?, text(table, "location")?);
     let wildcard = prefix.starts_with("*.");
     if prefix.is_empty() && location.is_empty() {
-        return Err("expected a location in each [[registry]], found one without".to_owned());
+        return Err("a [[registry]] has no location".to_owned());
     }
     if location.is_empty() && !wildcard {
-        return Err(format!("expected a location of {prefix}, found none"));
+        return Err(format!("the [[registry]] for {prefix} has no location"));
     }
     if prefix.contains('*') && !(wildcard && prefix.matches('*').count() == 1) {
         return Err(format!("expected a wildcard at the start of a prefix, found {prefix}"));
@@ -145,15 +145,12 @@ fn registry(table: &dyn TableLike) -> Result<RegistryTable, String> {
     for mirror in tables(table.get("mirror"), "registry.mirror")? {
         let location = text(mirror, "location")?;
         if location.is_empty() {
-            return Err(
-                "expected a location in each [[registry.mirror]], found one without".to_owned()
-            );
+            return Err("a [[registry.mirror]] has no location".to_owned());
         }
         let from = text(mirror, "pull-from-mirror")?;
-        if !["", "all", "digest-only", "tag-only"].contains(&from.as_str()) {
-            return Err(format!(
-                "expected pull-from-mirror of all, digest-only or tag-only, found {from}"
-            ));
+        if !["", "all", "digest-only", "tag-only"].contains(&&*from) {
+            let expected = "expected pull-from-mirror of all, digest-only or tag-only";
+            return Err(format!("{expected}, found {from}"));
         }
         mirrors.push((location, flag(mirror, "insecure")?));
     }

@@ -2,7 +2,7 @@
 //! is on the node already (`KubeletEnsureSecretPulledImages`).
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_VALUES};
 use image_swap_testbed::{Wait, until};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn swapped_container_restarts_after_the_uninstall() -> Result<()> {
 
     cluster.step("the next release takes the Secret over");
     let values = "config: {ociImageRegistry: {username: robot, password: first}}";
-    cluster.install(&Install::with(&[PAGE_VALUES, values]))?;
+    cluster.install(&Install::with(&[PALETTE_VALUES, values]))?;
     until("the Secret to have no owner", DEADLINE, || {
         let kept = items(&cluster, PULL_SECRETS)?;
         let is_owned = kept.iter().any(|it| !it["metadata"]["ownerReferences"].is_null());
@@ -104,7 +104,7 @@ fn swapped_container_restarts_without_managed_secrets() -> Result<()> {
     cluster.step("managePullSecrets is turned off");
     let off = "{managePullSecrets: false, config: {ociImageRegistry: {username: robot, \
                password: first}}}";
-    cluster.install(&Install::with(&[PAGE_VALUES, off]))?;
+    cluster.install(&Install::with(&[PALETTE_VALUES, off]))?;
     cluster.kubectl(&["delete", "pod", "gone", "--namespace", LEFT, "--now"])?;
     wait_pull_secrets(&cluster, &["default"])?;
     cluster.restart_container("web")?;

@@ -1,7 +1,7 @@
 //! `EndpointSlices`. `Endpoints` are deprecated since 1.33.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_VALUES};
 use image_swap_testbed::{Wait, until};
 
 use crate::{NGINX, imageswap, workloads::items};
@@ -34,7 +34,7 @@ fn replicas_are_reached_through_endpoint_slices() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_webhook_behind_an_endpoint_slice_stays() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    cluster.install(&Install::with(&[PAGE_VALUES, "adopt: true", "adoptAfter: 10s"]))?;
+    cluster.install(&Install::with(&[PALETTE_VALUES, "adopt: true", "adoptAfter: 10s"]))?;
     cluster.step("a living webhook appears");
     cluster.control_plane.create_namespace("imageswap-system")?;
     cluster.publish("listener", "1", "listener", &["httpd", "-f", "-p", "5000"])?;

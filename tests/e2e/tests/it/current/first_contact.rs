@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_SECRET, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_SECRET, PALETTE_VALUES};
 use image_swap_testbed::{HelmMajor, HelmWait, Wait, until};
 use serde_json::Value;
 
@@ -18,10 +18,10 @@ const OF_THE_RELEASE: &str =
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
-fn page_commands_work_in_a_row() -> Result<()> {
+fn palette_commands_work_in_a_row() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    cluster.write("values.yaml", PAGE_VALUES)?;
-    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
+    cluster.write("values.yaml", PALETTE_VALUES)?;
+    cluster.write("registry-secret.yaml", PALETTE_SECRET)?;
     // No pod of the release runs before both commands have ended.
     cluster.kubectl(&["cordon", cluster.node.name()])?;
     let install = "helm upgrade --values values.yaml image-swap image-swap-*.tgz --install";
@@ -124,8 +124,8 @@ fn pods_are_swapped_once_helm_returns() -> Result<()> {
         if is_withheld { Ok(()) } else { Err(Wait::NotYet(stored.to_string())) }
     })?;
     let image = thread::scope(|scope| {
-        let page = Install::default();
-        let install = scope.spawn(move || cluster.upgrade(&page, HelmWait::Ready));
+        let palette = Install::default();
+        let install = scope.spawn(move || cluster.upgrade(&palette, HelmWait::Ready));
         let mut running: Option<Instant> = None;
         until("Helm, or running pods", DEADLINE, || {
             if all_run(cluster)? && running.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
@@ -172,7 +172,7 @@ fn all_run(cluster: &HelmCluster) -> Result<bool, image_swap_testbed::Error> {
 #[ignore = "needs a cluster: cargo xtask test"]
 fn applied_templates_stay_registered() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    cluster.write("values.yaml", PAGE_VALUES)?;
+    cluster.write("values.yaml", PALETTE_VALUES)?;
     cluster.step("helm template | kubectl apply --filename -");
     cluster.shell(
         "helm template image-swap image-swap-*.tgz --values values.yaml \
@@ -208,11 +208,11 @@ fn applied_templates_stay_registered() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 fn missing_image_is_reported_and_uninstalled() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    let missing = [PAGE_VALUES, "image: {tag: not-there}"];
-    let page = Install::with(&missing);
+    let missing = [PALETTE_VALUES, "image: {tag: not-there}"];
+    let palette = Install::with(&missing);
     for helm in [cluster.helm(), &cluster.helm().other(HelmMajor::Three)?] {
         cluster.step("an installation without its image");
-        let Install { namespace, release, values } = page;
+        let Install { namespace, release, values } = palette;
         helm.upgrade_install(namespace, release, &cluster.chart, values, HelmWait::Hooks)?;
         until("a status that names the image", DEADLINE, || {
             let line = "image-swap status --output=json -n default";
@@ -235,7 +235,7 @@ fn missing_image_is_reported_and_uninstalled() -> Result<()> {
         cluster.install_by(helm, &Install::default())?;
         cluster.wait_swapped("nginx:1.25", NGINX)?;
         helm.uninstall(namespace, release, HelmWait::Hooks)?;
-        ensure!(cluster.registration(&page)?.is_none(), "the registration is there");
+        ensure!(cluster.registration(&palette)?.is_none(), "the registration is there");
     }
     Ok(())
 }

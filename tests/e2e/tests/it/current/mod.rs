@@ -8,15 +8,15 @@ mod pods;
 mod policies;
 
 use anyhow::Result;
-use image_swap_e2e::{HelmCluster, HelmClusterOptions, Install, PAGE_VALUES};
+use image_swap_e2e::{HelmCluster, HelmClusterOptions, Install, PALETTE_VALUES};
 use image_swap_testbed::Credentials;
 
 use crate::{NGINX, publish_nginx};
 
-/// The image that the page's rules give for `redis:7`.
+/// The image that Palette's rules give for `redis:7`.
 const REDIS: &str = "harbor.example.org/airgap-images/docker.io/library/redis:7";
 
-/// Starts a cluster whose registry wants a password, and installs the page's release with
+/// Starts a cluster whose registry wants a password, and installs Palette's release with
 /// it.
 fn start_with_credentials() -> Result<HelmCluster> {
     let credentials = Some(robot("first"));
@@ -26,7 +26,7 @@ fn start_with_credentials() -> Result<HelmCluster> {
     })?;
     publish_nginx(&cluster)?;
     let values = "config: {ociImageRegistry: {username: robot, password: first}}";
-    cluster.install(&Install::with(&[PAGE_VALUES, values]))?;
+    cluster.install(&Install::with(&[PALETTE_VALUES, values]))?;
     cluster.wait_swapped("nginx:1.25", NGINX)?;
     Ok(cluster)
 }

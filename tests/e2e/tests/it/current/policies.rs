@@ -84,7 +84,7 @@ fn admission_policies_work_with_the_webhook() -> Result<()> {
     })?;
     assert_eq!(stored, [NGINX, REDIS]);
 
-    // The page declares no mirror for this registry.
+    // Palette declares no mirror for this registry.
     let foreign = pod("foreign", "registry.example.com/tool:1");
     let message = until("the refusal of another registry", DEADLINE, || {
         let answer = cluster.control_plane.request("POST", &pods, Some(&foreign))?;

@@ -1,5 +1,5 @@
 //! The short set: a release from its installation to its removal.
 
-mod page;
+mod palette;
 mod secret_alone;
 mod upgrade;

@@ -1,8 +1,8 @@
-//! The second tab of the page, which a private cloud gateway follows, too: the Secret
+//! The second tab of Palette's documentation, which a private cloud gateway follows, too: the Secret
 //! declares the registry, and the values do not.
 
 use anyhow::Result;
-use image_swap_e2e::{HelmCluster, Install, PAGE_SECRET};
+use image_swap_e2e::{HelmCluster, Install, PALETTE_SECRET};
 use image_swap_testbed::{HelmMajor, HelmWait};
 
 use crate::{NGINX, STAYS, assert_air_gap, publish_nginx, runs_swapped};
@@ -27,7 +27,7 @@ fn secret_alone_declares_the_registry() -> Result<()> {
     assert!(!cluster.kubectl(&["get", "namespace", "jet-system"])?.is_empty());
 
     cluster.step("the Secret alone suffices");
-    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
+    cluster.write("registry-secret.yaml", PALETTE_SECRET)?;
     cluster.shell("kubectl create --filename registry-secret.yaml")?;
     cluster.wait_swapped("nginx:1.25", NGINX)?;
     runs_swapped(&cluster, &digest)?;

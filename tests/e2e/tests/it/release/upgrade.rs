@@ -1,7 +1,7 @@
 //! Another version or other values of a release that serves.
 
 use anyhow::Result;
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, PAGE_VALUES};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, PALETTE_VALUES};
 use image_swap_testbed::{HelmWait, Wait, until};
 use serde_json::Value;
 
@@ -15,13 +15,13 @@ use crate::{
 pub(super) fn in_place(cluster: &HelmCluster) -> Result<()> {
     cluster.step("the same command again replaces no pod");
     let before = pods(cluster)?;
-    let revision = cluster.follow_the_page()?;
+    let revision = cluster.follow_palette()?;
     assert_eq!((revision.number, revision.status.as_str()), (2, "deployed"));
     cluster.wait_ready(&Install::default())?;
     assert_eq!(pods(cluster)?, before);
 
     cluster.step("an upgrade in place, while pods are created");
-    let values = [PAGE_VALUES, "podAnnotations: {upgraded: 'yes'}"];
+    let values = [PALETTE_VALUES, "podAnnotations: {upgraded: 'yes'}"];
     let created = Stream::during(cluster, || {
         assert_eq!(cluster.upgrade(&Install::with(&values), HelmWait::Ready)?.number, 3);
         cluster.wait_ready(&Install::default())
@@ -37,7 +37,7 @@ pub(super) fn in_place(cluster: &HelmCluster) -> Result<()> {
 pub(super) fn to_missing_image(cluster: &HelmCluster) -> Result<()> {
     cluster.step("an upgrade to a missing image leaves the old version serving");
     let before = pods(cluster)?;
-    let values = [PAGE_VALUES, "image: {tag: not-there}"];
+    let values = [PALETTE_VALUES, "image: {tag: not-there}"];
     assert_eq!(cluster.upgrade(&Install::with(&values), HelmWait::Hooks)?.number, 4);
     until("a pod that cannot be pulled", DEADLINE, || {
         let reasons = "{.items[*].status.containerStatuses[*].state.waiting.reason}";

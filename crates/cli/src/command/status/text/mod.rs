@@ -1,4 +1,4 @@
-//! The text of a status.
+//! The text output of `status`.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ use image_swap_core::{
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
 
-/// Width of the names of rows.
+/// The width of the names of rows, in columns.
 const NAMES: usize = 14;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Returns `status` as text for people.
+/// Returns `status` as text.
 pub(super) fn text(status: &ReleaseStatus) -> String {
     let mut page = Page::default();
     let release = format!("{}/{}", status.release.namespace, status.release.name);
@@ -57,7 +57,7 @@ pub(super) fn text(status: &ReleaseStatus) -> String {
 #[derive(Default)]
 struct Page {
     text: String,
-    /// True if the rows have ended and the findings have begun.
+    /// True once the rows are complete and the list of problems has begun.
     listing: bool,
 }
 
@@ -96,7 +96,7 @@ impl Page {
         let probe = match held.probe {
             ProbeStatus::Reached => styled(GOOD, "the API server can call the webhook"),
             ProbeStatus::Unreached => styled(BAD, "the API server cannot call the webhook"),
-            ProbeStatus::NoEndpoints => styled(BAD, "no replica is ready for calls"),
+            ProbeStatus::NoEndpoints => styled(BAD, "no replica is ready"),
             ProbeStatus::Unknown => {
                 styled(ODD, "not yet known if the API server can call the webhook")
             }
@@ -111,7 +111,7 @@ impl Page {
         if report.repairs > 0 {
             self.more(&format!("repaired {}", times(report.repairs)));
         }
-        let lifetimes = [("certificate", report.certificate), ("authority", report.authority)];
+        let lifetimes = [("certificate", report.certificate), ("CA", report.authority)];
         let ends: Vec<String> = lifetimes
             .into_iter()
             .filter_map(|(what, lifetime)| {
@@ -130,7 +130,7 @@ impl Page {
                 &format!("{} {outcome}: {} {checked}", health.domain, health.detail),
             );
             if let Some(expires) = health.expires {
-                self.more(&format!("certificate {}", self::ends(expires, now)));
+                self.more(&format!("its certificate {}", self::ends(expires, now)));
             }
         }
         let secrets = &report.pull_secrets;
@@ -141,10 +141,8 @@ impl Page {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
-            self.more(&styled(
-                DIM,
-                &format!("annotation of configured nodes: {}={}", labels::TRUSTS, report.trust),
-            ));
+            let mark = format!("annotate configured nodes: {}={}", labels::TRUSTS, report.trust);
+            self.more(&styled(DIM, &mark));
         }
     }
 
@@ -155,12 +153,12 @@ impl Page {
         let width = pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
         let hash = status.report.as_ref().map(|report| report.declaration.hash.as_str());
         for pod in pods {
-            let (style, says) = says(pod, hash, status.read);
-            self.more(&format!("{:<width$}  {}", pod.name, styled(style, &says)));
+            let (style, state) = state(pod, hash, status.read);
+            self.more(&format!("{:<width$}  {}", pod.name, styled(style, &state)));
         }
     }
 
-    /// Swapped pods that wait for an image.
+    /// Writes the swapped pods whose image cannot be pulled.
     fn unpulled(&mut self, unpulled: &StuckPods) {
         let count = styled(BAD, &counted(unpulled.count, "swapped pod"));
         self.row("not pulled", &count);
@@ -199,8 +197,8 @@ fn leader(leader: Option<&Leader>, now: u64) -> String {
     }
 }
 
-/// Returns the state of `replica` in words.
-fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
+/// Returns the state of a replica, and its style.
+fn state(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
     let Some(answer) = &replica.answer else {
         let why = replica.error.as_deref().unwrap_or("cannot be queried");
         return (ODD, why.to_owned());
@@ -214,8 +212,8 @@ fn says(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
         .map_or_else(|| "no certificate".to_owned(), |at| format!("certificate {}", ends(at, now)));
     let (style, which) = match hash {
         Some(hash) if answer.hash == hash => (GOOD, "up to date"),
-        Some(_) => (BAD, "outdated"),
-        None => (Style::new(), "serving"),
+        Some(_) => (BAD, "behind"),
+        None => (Style::new(), "serves"),
     };
     let mode = answer.mode.map_or_else(String::new, |mode| mode.to_string());
     (style, format!("{which}, {mode}, {rules}, {certificate}"))
@@ -237,7 +235,7 @@ fn ends(at: u64, now: u64) -> String {
     }
 }
 
-/// Returns a duration in its largest unit.
+/// Returns a duration in the largest unit that fits into it.
 fn span(seconds: u64) -> String {
     let (number, unit) = match seconds {
         DAY.. => (seconds / DAY, "day"),

@@ -48,25 +48,24 @@ fn healthy() -> Value {
 }
 
 #[test]
-fn a_healthy_release_takes_one_look() {
+fn healthy_release_fits_on_a_screen() {
     let shown = shown(&healthy());
     insta::assert_snapshot!("healthy", shown);
     let documented = include_str!("../../../../../../docs/cluster.md");
-    assert!(documented.contains(&shown), "docs/cluster.md shows this page:\n{shown}");
+    assert!(documented.contains(&shown), "docs/cluster.md shows this output:\n{shown}");
 }
 
 #[test]
-fn bad_news_stand_at_the_end_where_they_are_seen() {
+fn problems_are_at_the_end() {
     let mut status = healthy();
     status["problems"] = json!([
-        { "code": "registry-unhealthy", "message": "harbor.example.org is unauthorized: USERNAME and PASSWORD are refused" },
+        { "code": "registry-unhealthy", "message": "the registry harbor.example.org is unauthorized: USERNAME and PASSWORD are refused" },
         { "code": "replica-behind", "message": "image-swap-admission-a serves no declaration, expected declaration 0a1b2c3d4e5f6071" },
     ]);
     status["notes"] = json!([
-        "3 running pods have images that the rules would swap: they are swapped when they are made anew"
+        "3 running pods have images that the rules would swap: image-swap swaps them when the pods are created again"
     ]);
-    status["unreadable"] =
-        json!(["nodes: expected to list nodes, found: nodes is forbidden (403)"]);
+    status["unreadable"] = json!(["nodes: cannot list nodes: nodes is forbidden (403)"]);
     status["leader"]["holder"] = "".into();
     let report = &mut status["report"];
     report["registry"]["outcome"] = "unauthorized".into();
@@ -82,22 +81,21 @@ fn bad_news_stand_at_the_end_where_they_are_seen() {
     status["replicas"]["pods"][0]["answer"]["rules"] = 0.into();
     status["replicas"]["pods"][1]["answer"] = Value::Null;
     status["replicas"]["pods"][1]["error"] =
-        "expected to ask it through the API server, found: error trying to reach service (503)"
-            .into();
+        "cannot query the pod through the API server: error trying to reach service (503)".into();
     status["pods"][0]["outdated"] = 3.into();
     status["registered"] = false.into();
     status["unpulled"] = json!({ "count": 6, "pods": [{
         "namespace": "apps", "name": "web-0", "image": "harbor.example.org/d/library/nginx:1.25",
         "reason": "ImagePullBackOff",
     }] });
-    insta::assert_snapshot!("bad_news", shown(&status));
+    insta::assert_snapshot!("problems", shown(&status));
 }
 
 #[test]
-fn what_is_not_known_is_not_shown() {
+fn unknown_state_is_not_shown() {
     let bare = json!({
         "release": { "namespace": "default", "name": "image-swap" }, "read": NOW,
-        "problems": [{ "code": "no-leader", "message": "expected a controller that leads, found that none ever did" }],
+        "problems": [{ "code": "no-leader", "message": "no controller has become leader yet" }],
     });
     insta::assert_snapshot!("unknown", shown(&bare));
 }

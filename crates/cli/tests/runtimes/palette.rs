@@ -1,4 +1,4 @@
-//! The page's own check: `cat /etc/containerd/config.toml`.
+//! Palette's own check: `cat /etc/containerd/config.toml`.
 
 use std::fs;
 
@@ -11,8 +11,8 @@ use crate::{
     lab, node, parts,
 };
 
-/// What the page shows in the end.
-const PAGE: &str = include_str!("../../../../examples/containerd-config.toml");
+/// The file that Palette shows in the end.
+const PALETTE: &str = include_str!("../../../../examples/containerd-config.toml");
 /// Where in it begins what it adds.
 const ADDED: &str = "\n\n    # contains spectro changes\n";
 
@@ -23,9 +23,9 @@ fn lines(text: &str) -> Vec<&str> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn cat_config_toml_shows_exactly_what_the_page_shows_and_containerd_loads_it() -> Outcome {
+fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() -> Outcome {
     let (runtimes, content) = lab()?;
-    let (before_ours, _) = PAGE.split_once(ADDED).unwrap();
+    let (before_ours, _) = PALETTE.split_once(ADDED).unwrap();
     for containerd in &runtimes.containerds {
         let host = LabHost::start(content)?;
         let options = HostOptions::default();
@@ -34,12 +34,13 @@ fn cat_config_toml_shows_exactly_what_the_page_shows_and_containerd_loads_it() -
         let before = node::tree(&host);
         let mut daemon = Daemon::new(&host, containerd)?;
         daemon.start()?;
-        let declared = Declared::page(&host, &options);
-        let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "page"]));
+        let declared = Declared::palette(&host, &options);
+        let ran =
+            node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "palette"]));
         let path = host.root().join("etc/containerd/config.toml");
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
         let shown = fs::read_to_string(&path)?;
-        assert_eq!(lines(&shown), lines(PAGE), "{}", containerd.version);
+        assert_eq!(lines(&shown), lines(PALETTE), "{}", containerd.version);
         // It answers, and asks the mirror where no standard registry answers:
         // as the note says, the image then comes from the public registry.
         assert!(ran.said.contains("standard registry"), "{}", ran.said);

@@ -1,7 +1,7 @@
-//! The first tab of the page: the chart with the page's values, and the Secret.
+//! The first tab of Palette's documentation: the chart with Palette's values, and the Secret.
 
 use anyhow::Result;
-use image_swap_e2e::{HelmCluster, Install, PAGE_SECRET};
+use image_swap_e2e::{HelmCluster, Install, PALETTE_SECRET};
 
 use super::upgrade;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
-fn page_commands_work_from_installation_to_removal() -> Result<()> {
+fn palette_commands_work_from_installation_to_removal() -> Result<()> {
     let cluster = HelmCluster::start()?;
     let digest = publish_nginx(&cluster)?;
     cluster.control_plane.create_namespace(stream::NAMESPACE)?;
@@ -29,24 +29,25 @@ fn page_commands_work_from_installation_to_removal() -> Result<()> {
 }
 
 fn install(cluster: &HelmCluster, digest: &str) -> Result<()> {
-    let page = Install::default();
+    let palette = Install::default();
     cluster.step("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install");
-    let revision = cluster.follow_the_page()?;
+    let revision = cluster.follow_palette()?;
     assert_eq!((revision.number, revision.status.as_str()), (1, "deployed"));
-    cluster.wait_ready(&page)?;
-    cluster.wait_policy(&page, "Fail")?;
+    cluster.wait_ready(&palette)?;
+    cluster.wait_policy(&palette, "Fail")?;
     cluster.wait_swapped("nginx:1.25", NGINX)?;
 
     cluster.step("kubectl create --filename registry-secret.yaml");
-    cluster.write("registry-secret.yaml", PAGE_SECRET)?;
+    cluster.write("registry-secret.yaml", PALETTE_SECRET)?;
     let printed = cluster.shell("kubectl create --filename registry-secret.yaml")?;
     assert_eq!(printed, "secret/registry-info created\n");
     let line = cluster.shell(
         "kubectl get secret registry-info --namespace=jet-system  \\\n\
          --output jsonpath='{.data.MIRROR_REGISTRIES}' | base64 --decode",
     )?;
-    let page = PAGE_SECRET.lines().find_map(|line| line.strip_prefix("  MIRROR_REGISTRIES: "));
-    assert_eq!(Some(line.as_str()), page);
+    let palette =
+        PALETTE_SECRET.lines().find_map(|line| line.strip_prefix("  MIRROR_REGISTRIES: "));
+    assert_eq!(Some(line.as_str()), palette);
     runs_swapped(cluster, digest)
 }
 
