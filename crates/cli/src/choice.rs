@@ -1,4 +1,6 @@
-//! Values of flags that are chosen by their names.
+//! Values of flags that several commands have.
+
+use std::net::SocketAddr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use image_swap_core::{
@@ -6,22 +8,25 @@ use image_swap_core::{
     render::{FORMATS, Format},
 };
 
-/// The name of a value, its help and the value.
+/// The name of a value, its help and the value. Former names follow the name, after `|`.
 pub(crate) type Choice<T> = (&'static str, &'static str, T);
 
 /// Values of `--fallback`.
 pub(crate) const FALLBACKS: &[Choice<Fallback>] = &[
-    ("upstream", "The public registry is asked after the mirrors", Fallback::Upstream),
-    ("never", "What a rule covers is asked of mirrors alone", Fallback::Never),
+    ("upstream", "The public registry is tried after the mirrors", Fallback::Upstream),
+    ("never", "Images that a rule matches are pulled from mirrors only", Fallback::Never),
 ];
 
 /// Returns a parser of the names of `choices`.
 pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
     choices: &'static [Choice<T>],
 ) -> impl TypedValueParser<Value = T> {
-    let values = choices.iter().map(|(name, help, _)| PossibleValue::new(*name).help(*help));
+    let values = choices.iter().map(|(names, help, _)| {
+        let mut names = names.split('|');
+        PossibleValue::new(names.next().unwrap_or_default()).help(*help).aliases(names)
+    });
     PossibleValuesParser::new(values).try_map(|name| {
-        let found = choices.iter().find(|(known, ..)| *known == name);
+        let found = choices.iter().find(|(names, ..)| names.split('|').any(|it| it == name));
         found.map(|(.., value)| *value).ok_or("expected one of the names")
     })
 }
@@ -32,4 +37,9 @@ pub(crate) fn format(name: &str) -> Result<&'static Format, String> {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         format!("expected one of {}", names.join(", "))
     })
+}
+
+/// Parses an address to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8443".to_owned())
 }

@@ -1,23 +1,23 @@
-//! The flags that say which pods and images are exempt.
+//! The flags that exempt pods and images.
 
 use clap::ArgAction;
 use image_swap_core::workload::exempt::{ExemptImage, ExemptLabel, ExemptOwner, Exemptions};
 
 const EXEMPTIONS: &str = "Exemptions";
 
-/// Pods and images that keep their names although a rule covers them.
+/// Pods and images that stay unchanged although a rule matches.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ExemptionArgs {
-    /// Pods with such an owner keep their images: KIND.GROUP, separated by commas.
+    /// Exempt pods with such an owner: KIND.GROUP, separated by commas.
     #[arg(long, value_name = "OWNERS", value_delimiter = ',', help_heading = EXEMPTIONS)]
     exempt_owners: Vec<ExemptOwner>,
-    /// Pods with such a label keep their images: KEY or KEY=VALUE, separated by commas.
+    /// Exempt pods with such a label: KEY or KEY=VALUE, separated by commas.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', help_heading = EXEMPTIONS)]
     exempt_labels: Vec<ExemptLabel>,
-    /// Images that stay as they are: IMAGE or CONTAINER=IMAGE, separated by commas.
+    /// Exempt such images: IMAGE or CONTAINER=IMAGE, separated by commas.
     #[arg(long, value_name = "IMAGES", value_delimiter = ',', help_heading = EXEMPTIONS)]
     exempt_images: Vec<ExemptImage>,
-    /// Exempt the pods of well-known operators and the placeholders of injectors.
+    /// Exempt pods of well-known operators and placeholders of injectors.
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = EXEMPTIONS)]
     default_exemptions: bool,
 }

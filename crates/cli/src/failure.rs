@@ -1,15 +1,15 @@
-//! Why a verb gave no answer.
+//! Failures of commands, and their exit codes.
 
 use std::{fmt, io, path::Path};
 
-/// What went wrong, and with it the exit code.
+/// The failure of a command. It determines the exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The call or the declaration cannot be used: 2.
+    /// Wrong usage or an invalid declaration: 2.
     Unusable(String),
-    /// The work could not be done: 1.
+    /// The command failed: 1.
     Broken(String),
-    /// The reader of our output went away: 0, and nothing to say.
+    /// The reader of the output closed it: 0, without a message.
     BrokenPipe,
 }
 
@@ -20,19 +20,28 @@ impl Failure {
         Self::Broken(error.to_string())
     }
 
-    /// A file that could not be read or written.
+    /// Returns the message for a file that cannot be read, written or replaced: `doing`.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> String {
-        format!("{}: expected to {doing} it, found: {error}", path.display())
+        format!("cannot {doing} {}: {}", path.display(), reason(error))
     }
 }
 
-/// Output that cannot be written.
+/// Returns the message of `error` without the number of the system's error.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(characters).collect()
+}
+
+/// Failures to write the output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::BrokenPipe;
         }
-        Self::Broken(format!("expected to write the output, found: {error}"))
+        Self::Broken(format!("cannot write the output: {}", reason(&error)))
     }
 }
 

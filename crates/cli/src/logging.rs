@@ -10,14 +10,12 @@ use crate::{
     output::{self, Output},
 };
 
-/// Logs what this program has to say from `level` on. What its libraries say is
-/// of interest only when it is bad.
+/// Logs messages of this program from `level` on, and warnings and errors of its libraries.
 pub(crate) fn begin(level: LevelFilter, format: Output) -> Result<(), Failure> {
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        // Every answer that is no success, without saying which: we say that ourselves,
-        // and a probe that is refused is none of the bad ones. And every answer that it
-        // cannot read, whole: that may be a Secret.
+        // It logs each unsuccessful response without naming the request, refused probes
+        // included, and the whole of each response that it cannot parse: maybe a Secret.
         .with_target("kube_client::client", LevelFilter::OFF)
         .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))
         // A prefix, of all crates of this program.

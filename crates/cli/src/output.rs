@@ -1,8 +1,9 @@
-//! How answers and findings look: colours for terminals, carets under texts.
+//! Output: answers, findings and errors, with colours on terminals.
 
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -18,13 +19,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::Failure;
 
-/// What output is for.
+/// The form of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For programs: one JSON object a line.
+    /// One JSON object per line, for programs.
     Json,
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn stdout() -> impl Write {
     io::BufWriter::new(anstream::stdout().lock())
 }
 
-/// Says why there is no answer, and gives the exit code.
+/// Prints `failure` as an error. Returns its exit code.
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
     let code = match failure {
         Failure::Unusable(_) => 2,
@@ -52,25 +53,45 @@ pub(crate) fn fail(failure: &Failure) -> ExitCode {
         Failure::BrokenPipe => return ExitCode::SUCCESS,
     };
     let message = failure.to_string();
-    // Findings bring their own headings.
+    // Findings have headings of their own.
     let heading =
         if message.starts_with('\u{1b}') { String::new() } else { styled(BAD, "error") + ": " };
-    note(&format!("{heading}{message}"));
+    line(&format!("{heading}{message}"));
     ExitCode::from(code)
 }
 
-/// A line on standard error.
-pub(crate) fn note(line: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(anstream::stderr(), "{line}");
+/// True if warnings and notes are not printed.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Suppresses all warnings and notes from now on.
+pub(crate) fn silence() {
+    IS_QUIET.store(true, Relaxed);
 }
 
-/// Whether standard error shows colours.
+/// True if output is [silenced](silence).
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Relaxed)
+}
+
+/// Prints a warning, a note or progress on standard error, unless output is [silenced](silence).
+pub(crate) fn note(text: &str) {
+    if !is_quiet() {
+        line(text);
+    }
+}
+
+/// Prints a line on standard error.
+pub(crate) fn line(text: &str) {
+    // An error about standard error cannot be reported.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// True if standard error shows colours.
 pub(crate) fn colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// Ends the output. Returns the exit code for good news or bad news.
+/// Flushes the output. Returns the exit code: success if `is_good`, else failure.
 pub(crate) fn end(out: &mut impl Write, is_good: bool) -> Result<ExitCode, Failure> {
     out.flush()?;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -88,7 +109,7 @@ pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Findings as people read them, with the line they speak of.
+/// Returns findings as text for people, each with its line of the declaration.
 pub(crate) fn findings<'a>(
     findings: impl IntoIterator<Item = &'a Diagnostic>,
     declaration: Option<&Declaration>,
@@ -127,8 +148,8 @@ fn caret(line: &str, place: Position, style: Style) -> String {
     const AFTER: usize = 60;
     let characters: Vec<char> = line.chars().collect();
     let at = (place.column - 1).min(characters.len());
-    // Before anything is cut off: it may be what tells a password from a host. The caret
-    // stands below what is shown, which may be shorter than what was written.
+    // Redacted before it is shortened: the text that is cut off may mark a password. The caret
+    // is below the redacted text, which may be shorter than the original.
     let shown = |part: &[char]| without_userinfo(&part.iter().collect::<String>()).into_owned();
     let (before, after) = (shown(&characters[..at]), shown(&characters[at..]));
     let cut = before.chars().count().saturating_sub(BEFORE);

@@ -1,4 +1,4 @@
-//! Replacing a file as a whole or not at all.
+//! Atomic replacement of files.
 
 use std::{
     fs::{self, File},
@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-/// Gives the file `path` the content `text`. Whoever reads it meets the old or
-/// the new content, also after a crash; its mode stays, and so does its owner
-/// where the system allows it. A symbolic link stays one: its target is replaced.
+/// Replaces the content of the file `path` by `text`. Readers see the old or the new
+/// content, also after a crash. Mode and, where the system allows it, owner are kept. A
+/// symbolic link is kept: its target is replaced.
 ///
 /// # Errors
 /// If a file in the same directory cannot be made and renamed; the old content
@@ -20,8 +20,8 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     put(&path, text, metadata.permissions(), Some((metadata.uid(), metadata.gid())))
 }
 
-/// Makes `path` a file with the content `text` and the permissions `mode`,
-/// whatever was there before.
+/// Writes the file `path` with the content `text` and the permissions `mode`. Replaces an
+/// existing one.
 ///
 /// # Errors
 /// As [`replace`].

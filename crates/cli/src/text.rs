@@ -1,4 +1,4 @@
-//! Texts as files have them: in UTF-8, perhaps with a byte order mark.
+//! Texts of files: UTF-8, with or without a byte order mark.
 
 use std::{
     fs,
@@ -24,8 +24,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The reason why a text in UTF-16 is not read, and what to do.
-pub(crate) const UTF_16: &str = "UTF-16: save as UTF-8";
+/// The error of a file in UTF-16, with the remedy.
+pub(crate) const UTF_16: &str = "the text is UTF-16; save it as UTF-8";
 
 /// Returns true if `bytes` are a text in UTF-16, as PowerShell 5 writes it: with its byte order
 /// mark, or without one if every other byte is zero.

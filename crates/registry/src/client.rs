@@ -124,7 +124,7 @@ impl RegistryClient {
                 if self.token_path(&service, "").is_none() {
                     let realm = service.realm;
                     return Ok(Serves::Unknown(format!(
-                        "it gives tokens at {realm}, where its credential is not sent"
+                        "its token service is {realm}, to which its credential is not sent"
                     )));
                 }
                 let scope = pull_scope(repository);
@@ -139,7 +139,7 @@ impl RegistryClient {
             }
             403 => Ok(Serves::Unauthorized),
             status @ 500.. => Err(self.unexpected(ROOT, status)),
-            status => Ok(Serves::Unknown(format!("it answers {status} to {ROOT}"))),
+            status => Ok(Serves::Unknown(format!("it responds to {ROOT} with {status}"))),
         }
     }
 
@@ -168,9 +168,9 @@ impl RegistryClient {
         let digest = digest.and_then(|value| value.to_str().ok());
         Ok(match (response.status().as_u16(), digest) {
             (200, Some(digest)) => Lookup::Found(digest.to_owned()),
-            (200, None) => Lookup::Inconclusive("it does not tell the digest".to_owned()),
+            (200, None) => Lookup::Inconclusive("its response contains no digest".to_owned()),
             (404, _) => Lookup::NotFound,
-            (status @ (401 | 403), _) => Lookup::Inconclusive(format!("it answers {status}")),
+            (status @ (401 | 403), _) => Lookup::Inconclusive(format!("it responds with {status}")),
             (status, _) => return Err(self.unexpected(&path, status)),
         })
     }
@@ -184,9 +184,9 @@ impl RegistryClient {
         let realm = &service.realm;
         let Some(path) = self.token_path(service, scope) else {
             return Ok(Err(match service.url() {
-                None => format!("its token service is no URL: {realm}"),
+                None => format!("the URL of its token service is invalid: {realm}"),
                 Some(_) => {
-                    format!("its tokens are given at {realm}, which nothing is declared for")
+                    format!("its token service is {realm}, for which no credential is declared")
                 }
             }));
         };
@@ -194,7 +194,7 @@ impl RegistryClient {
         let token: Option<TokenBody> = serde_json::from_slice(response.body()).ok();
         let token = token.and_then(|found| found.token.or(found.access_token));
         let status = response.status().as_u16();
-        Ok(token.ok_or_else(|| format!("its token service answers {status}")))
+        Ok(token.ok_or_else(|| format!("its token service responds with {status}")))
     }
 
     /// Returns path and query of a token request for `scope`; `None` if the service is not on the
@@ -216,8 +216,8 @@ impl RegistryClient {
             let request = self.request(method, path, authorization)?;
             let (head, body) = connection.send(request).await?.into_parts();
             let body = Limited::new(body, LARGEST).collect().await;
-            let body = body
-                .map_err(|error| self.cannot(format!("expected a short answer, found: {error}")))?;
+            let body =
+                body.map_err(|error| self.cannot(format!("cannot read its response: {error}")))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         let source = io::ErrorKind::TimedOut.into();
@@ -248,7 +248,7 @@ impl RegistryClient {
             let (Ok(name), Ok(mut value)) =
                 (HeaderName::try_from(name), HeaderValue::from_str(value))
             else {
-                return Err(self.cannot("a header of the host's own files is invalid".to_owned()));
+                return Err(self.cannot("a header in the host's own files is invalid".to_owned()));
             };
             value.set_sensitive(true);
             request.headers_mut().insert(name, value);

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name has no address.
-    #[error("{domain}: expected a registry there, found: {source}")]
+    #[error("cannot resolve the registry {domain}: {source}")]
     Unresolved {
         /// Host and port.
         domain: String,
@@ -14,7 +14,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The host cannot be connected to, or TLS fails.
-    #[error("{domain}: expected a registry there, found: {source}")]
+    #[error("cannot connect to the registry {domain}: {source}")]
     Unreachable {
         /// Host and port.
         domain: String,
@@ -22,7 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The host does not speak HTTP.
-    #[error("{domain}: expected HTTP, found: {source}")]
+    #[error("the registry {domain} does not respond with HTTP: {source}")]
     Broken {
         /// Host and port.
         domain: String,
@@ -30,7 +30,7 @@ pub enum Error {
         source: hyper::Error,
     },
     /// The response is not one of a registry.
-    #[error("{domain}: expected an answer of a registry to {path}, found {status}")]
+    #[error("the registry {domain} responds to {path} with {status}")]
     Unexpected {
         /// Host and port.
         domain: String,

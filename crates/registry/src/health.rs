@@ -34,7 +34,7 @@ pub async fn check(registry: &Registry) -> RegistryHealth {
     let (outcome, detail) = match found {
         Ok(found) => found.unwrap_or_else(|error| failure(&error)),
         Err(_) => {
-            (RegistryOutcome::Unreachable, format!("no answer within {} s", PATIENCE.as_secs()))
+            (RegistryOutcome::Unreachable, format!("no response within {} s", PATIENCE.as_secs()))
         }
     };
     RegistryHealth { outcome, detail, certificate }
@@ -55,11 +55,11 @@ async fn attempt(
     };
     let unverified = match &trust {
         RegistryTrust::Tls(_) if registry.insecure => {
-            Some("its certificate is taken unseen (INSECURE): no more is tried")
+            Some("reachable; INSECURE skips the certificate check, so nothing else is checked")
         }
-        RegistryTrust::Tls(tls) if tls.is_empty() => {
-            Some("this pod knows no authorities, and CA_CERT is empty")
-        }
+        RegistryTrust::Tls(tls) if tls.is_empty() => Some(
+            "reachable; this pod has no CA certificates and CA_CERT is empty, so nothing else is checked",
+        ),
         RegistryTrust::Tls(_) | RegistryTrust::Plain => None,
     };
     let client = RegistryClient {
@@ -81,39 +81,48 @@ async fn attempt(
         connection.send(client.request(Method::GET, ROOT, credential)?).await?
     };
     let (outcome, detail) = match (response.status(), token_service(response.headers())) {
-        (StatusCode::OK, _) if is_plain => (Healthy, "it answers over plain HTTP"),
-        (StatusCode::OK, _) => (Healthy, "it answers"),
+        (StatusCode::OK, _) if is_plain => (Healthy, "reachable over plain HTTP"),
+        (StatusCode::OK, _) => (Healthy, "reachable"),
         (StatusCode::UNAUTHORIZED, _) if is_plain && !is_anonymous => {
-            (Healthy, "it answers over plain HTTP: the credential was not tried")
+            (Healthy, "reachable over plain HTTP; the credential was not tried")
         }
         (StatusCode::UNAUTHORIZED, Some(_)) if is_plain => {
-            (Healthy, "it answers over plain HTTP, and gives tokens")
+            (Healthy, "reachable over plain HTTP; it issues tokens")
         }
         (StatusCode::UNAUTHORIZED, Some(_)) if is_anonymous => {
-            (Healthy, "it answers, and gives tokens")
+            (Healthy, "reachable; it issues tokens")
         }
         (StatusCode::UNAUTHORIZED, Some(service)) => match client.token_path(&service, "") {
             // As with Harbor, whose root accepts tokens alone.
             Some(path) => {
                 let request = client.request(Method::GET, &path, credential)?;
                 match client.open().await?.send(request).await?.status() {
-                    StatusCode::OK => (Healthy, "it answers, and gives a token for the credential"),
+                    StatusCode::OK => (Healthy, "reachable; it issues a token for the credential"),
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                        (Unauthorized, "USERNAME and PASSWORD are refused by its token service")
+                        (Unauthorized, "its token service rejects USERNAME and PASSWORD")
                     }
-                    other => return Ok((Unexpected, format!("expected a token, found {other}"))),
+                    other => {
+                        return Ok((
+                            Unexpected,
+                            format!("its token service responds with {other}"),
+                        ));
+                    }
                 }
             }
-            None => {
-                (Healthy, "it answers; another host gives its tokens: the credential was not tried")
-            }
+            None => (
+                Healthy,
+                "reachable; its token service is on another host, so the credential was not tried",
+            ),
         },
         (StatusCode::UNAUTHORIZED, None) if is_anonymous => {
-            (Unauthorized, "expected an anonymous pull to do, found 401: USERNAME is empty")
+            (Unauthorized, "it rejects anonymous pulls (401), and USERNAME is empty")
         }
-        (StatusCode::UNAUTHORIZED, None) => (Unauthorized, "USERNAME and PASSWORD are refused"),
+        (StatusCode::UNAUTHORIZED, None) => (Unauthorized, "it rejects USERNAME and PASSWORD"),
         (other, _) => {
-            return Ok((Unexpected, format!("expected /v2/ to be a registry's, found {other}")));
+            return Ok((
+                Unexpected,
+                format!("it responds to /v2/ with {other}, as no registry does"),
+            ));
         }
     };
     Ok((outcome, detail.to_owned()))

@@ -147,7 +147,7 @@ impl AdminHandler {
             Ok(text) => with_body(StatusCode::OK, OPEN_METRICS, text),
             Err(error) => reply::message(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                &format!("metrics could not be written: {error}"),
+                &format!("cannot encode the metrics: {error}"),
             ),
         }
     }

@@ -31,7 +31,7 @@ pub enum BodyError {
         limit: usize,
     },
     /// The body did not come in time.
-    #[error("expected the whole body within {seconds} s of the headers, found it incomplete")]
+    #[error("the body was not complete {seconds} s after the headers")]
     TooSlow {
         /// Seconds that are allowed.
         seconds: u64,
@@ -40,7 +40,7 @@ pub enum BodyError {
     #[error("too many requests at the same time; try again")]
     NoRoom,
     /// The client ended the body early.
-    #[error("expected the whole body, found it cut off")]
+    #[error("the body ended early")]
     CutOff(#[source] hyper::Error),
 }
 

@@ -349,7 +349,7 @@ impl ConnectionServer {
         tokio::select! {
             biased;
             _ = running.join_next() => {}
-            () = patience => debug!("the client does not leave: it is cut"),
+            () = patience => debug!("closing connection: client did not respond to GOAWAY in time"),
             () = activity.evicted() => debug!("closing connection: its memory is needed"),
         }
     }

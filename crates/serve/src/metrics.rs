@@ -43,11 +43,10 @@ impl ServerMetrics {
         registry.register("requests", help, requests.clone());
         let answered = requests.get_or_create_owned(&ByCode { code: StatusCode::OK.as_u16() });
         let requests_in_flight = Gauge::default();
-        let help = "Requests that have no answer yet";
+        let help = "Requests that are not answered yet";
         registry.register("requests_in_flight", help, requests_in_flight.clone());
         let handshake_failures = Counter::default();
-        let help =
-            "TLS handshakes that failed: a client that does not trust the certificate, or is none";
+        let help = "TLS handshakes that failed, for example because a client does not trust the certificate";
         registry.register("handshake_failures", help, handshake_failures.clone());
         let clients = Arc::<OnceLock<_>>::default();
         registry.register_collector(Box::new(ClientCollector(Arc::clone(&clients))));
@@ -97,7 +96,7 @@ impl Collector for ClientCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(connections) = self.0.get() else { return Ok(()) };
         gauge(&mut encoder, "connections", "Open connections", connections.memory.len())?;
-        let help = "Memory charged to clients: connections, bodies and unread answers";
+        let help = "Memory used by clients: connections, bodies and unread answers";
         gauge(&mut encoder, "client_memory_bytes", help, connections.memory.used())?;
         let help = "Connections that were closed to make room for others";
         let evicted = u64::try_from(connections.evicted()).unwrap_or(u64::MAX);

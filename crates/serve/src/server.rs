@@ -38,7 +38,7 @@ pub struct Server<H> {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// An address cannot be listened on.
-    #[error("{address}: expected an address to listen on, found: {error}; {}", advice(error))]
+    #[error("cannot listen on {address}: {error}; {}", advice(error))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -47,16 +47,16 @@ pub enum BindError {
         error: io::Error,
     },
     /// TLS cannot be set up.
-    #[error("TLS could not be set up: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there: end it or choose another port",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose another",
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another",
-        _ => "choose another",
+        io::ErrorKind::AddrInUse => "another process listens there: stop it or choose another port",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose another port",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another one",
+        _ => "choose another address",
     }
 }
 

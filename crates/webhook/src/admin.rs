@@ -23,9 +23,9 @@ impl AdminPages for ReplicaPages {
 
     fn not_ready(&self) -> Option<&'static str> {
         if self.rules.current().is_none() {
-            Some("not ready: no declaration has been read\n")
+            Some("not ready: no declaration is loaded\n")
         } else if self.certificate.current().is_none() {
-            Some("not ready: no certificate has been read\n")
+            Some("not ready: no certificate is loaded\n")
         } else {
             None
         }

@@ -18,5 +18,5 @@ mod webhook;
 pub use self::metrics::AdmissionMetrics;
 pub use self::rules::{Revision, RulesInForce};
 pub use self::settings::SettingsInForce;
-pub use self::standalone::{curl_example, names};
+pub use self::standalone::{curl_example, names, url};
 pub use self::webhook::Webhook;

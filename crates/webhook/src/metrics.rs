@@ -47,7 +47,7 @@ impl AdmissionMetrics {
     pub fn new(rules: &RulesInForce, certificate: &CertificateInForce) -> Arc<Self> {
         let mut registry = Registry::with_prefix("image_swap");
         let decisions = Family::<ByReason, Counter>::default();
-        registry.register("decisions", "Images decided on, by reason", decisions.clone());
+        registry.register("decisions", "Images in reviews, by outcome", decisions.clone());
         let of_outcome = |outcome: ImageOutcome| {
             (outcome, decisions.get_or_create_owned(&ByReason { reason: outcome.as_str() }))
         };
@@ -55,10 +55,10 @@ impl AdmissionMetrics {
         let server = ServerMetrics::register(&mut registry, "a review");
         // 10 us to 0.33 s: a common review takes some 15 us, the largest some 10 ms.
         let admission = Histogram::new(exponential_buckets(10e-6, 2.0, 16));
-        let help = "Time that reviews take once they are read";
+        let help = "Duration of reviews without reading the request, in seconds";
         registry.register("admission_duration_seconds", help, admission.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The running program", version);
+        registry.register("build", "Version of the program", version);
         let declaration_reloads = Reloads::default();
         let certificate_reloads = Reloads::default();
         registry.register_collector(Box::new(ReloadCollector {
@@ -105,12 +105,13 @@ impl Collector for ReloadCollector {
         }
         if let Some(certificate) = self.certificate.current() {
             let name = "certificate_expiry_timestamp_seconds";
-            let help = "When the serving certificate expires, in seconds since 1970";
+            let help = "Expiry of the serving certificate, in seconds since 1970";
             gauge(encoder, name, help, certificate.expires())?;
         }
-        let help = "Reloads of the declaration; at a failure the last good one stays";
+        let help = "Reloads of the declaration; after a failure the last good one stays in force";
         self.declaration_reloads.encode(encoder, "declaration_reloads", help)?;
-        let help = "Reloads of the serving certificate; at a failure the last good one stays";
+        let help =
+            "Reloads of the serving certificate; after a failure the last good one stays in force";
         self.certificate_reloads.encode(encoder, "certificate_reloads", help)
     }
 }

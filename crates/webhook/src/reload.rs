@@ -1,5 +1,5 @@
-//! Rules and certificates in force follow their files: a good change is taken, a bad one is
-//! logged and counted, and the last good one stays.
+//! Reloads of rules and certificates from files. A valid change is put in force. An invalid one
+//! is logged and counted, and the last good one stays in force.
 //!
 //! Each file has a thread of its own, so that neither a large declaration nor a slow disk
 //! takes time from requests.
@@ -51,10 +51,10 @@ pub fn read_declaration(
 ) -> Result<Accepted, String> {
     let bytes = contents
         .as_ref()
-        .map_err(|error| format!("{}: expected a declaration, found: {error}", file.display()))?;
+        .map_err(|error| format!("cannot read the declaration {}: {error}", file.display()))?;
     let text = str::from_utf8(bytes).map_err(|error| {
-        let place = error.valid_up_to();
-        format!("{}: expected UTF-8, found something else at byte {place}", file.display())
+        let place = error.valid_up_to() + 1;
+        format!("{}: byte {place} is not valid UTF-8", file.display())
     })?;
     accept(text)
 }
@@ -68,14 +68,14 @@ pub fn read_certificate(
     contents: &Contents,
 ) -> Result<Certificate, String> {
     let [chain_content, key_content] = contents.as_slice() else {
-        return Err("expected a certificate and a key".to_owned());
+        return Err("two files are needed: a certificate and a private key".to_owned());
     };
     let chain_content = chain_content
         .as_ref()
-        .map_err(|error| format!("{}: expected a certificate, found: {error}", chain.display()))?;
+        .map_err(|error| format!("cannot read the certificate {}: {error}", chain.display()))?;
     let key_content = key_content
         .as_ref()
-        .map_err(|error| format!("{}: expected a private key, found: {error}", key.display()))?;
+        .map_err(|error| format!("cannot read the private key {}: {error}", key.display()))?;
     Certificate::from_pem(chain_content, key_content)
         .map_err(|error| format!("{}, {}: {error}", chain.display(), key.display()))
 }
@@ -98,12 +98,12 @@ pub fn follow_declaration(
                 for warning in &accepted.warnings {
                     warn!("{warning}");
                 }
-                info!(rules = accepted.rules.rules().len(), "a new declaration is in force");
+                info!(rules = accepted.rules.rules().len(), "reloaded the declaration");
                 rules.replace(accepted.rules);
                 metrics.declaration_reloads.succeeded();
             }
             Err(reason) => {
-                error!("the declaration is unusable, the last good one stays: {reason}");
+                error!("the declaration is invalid, the last good one stays in force: {reason}");
                 metrics.declaration_reloads.failed();
             }
         }
@@ -123,12 +123,12 @@ pub fn follow_certificate(
 ) -> io::Result<FileFollower> {
     follow("certificate", watch, move |contents| match read_certificate([&chain, &key], contents) {
         Ok(new) => {
-            info!(expires = new.expires(), "a new certificate is in force");
+            info!(expires = new.expires(), "reloaded the certificate");
             certificate.replace(new);
             metrics.certificate_reloads.succeeded();
         }
         Err(reason) => {
-            error!("the certificate is unusable, the last good one stays: {reason}");
+            error!("the certificate is unusable, the last good one stays in force: {reason}");
             metrics.certificate_reloads.failed();
         }
     })

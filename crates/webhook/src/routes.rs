@@ -43,11 +43,11 @@ enum RequestError {
     ContentType(String),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("no declaration has been read yet")]
+    #[error("no declaration is loaded yet")]
     NoRules,
     #[error(transparent)]
     Review(#[from] ReviewError),
-    #[error("the review could not be finished")]
+    #[error("cannot finish the review")]
     Unfinished,
 }
 

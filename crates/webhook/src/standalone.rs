@@ -1,20 +1,26 @@
-//! Names of a self-made certificate, and an example request to its server.
+//! Names of a self-signed certificate, the URL that it covers, and an example request.
 
 use std::{net::SocketAddr, path::Path};
 
-/// Returns a request to the server at `address` that works when pasted into a shell. The file
-/// `authority` holds the authority to trust.
-pub fn curl_example(authority: &Path, address: SocketAddr) -> String {
+/// Returns the URL of a server at `address`. The self-signed certificate covers its host.
+pub fn url(address: SocketAddr) -> String {
     let ip = address.ip();
     let server = if ip.is_unspecified() || ip.is_loopback() {
         format!("localhost:{}", address.port())
     } else {
         address.to_string()
     };
+    format!("https://{server}/mutate")
+}
+
+/// Returns a request to the server at `address` that works when pasted into a shell. The file
+/// `authority` contains the CA to trust.
+pub fn curl_example(authority: &Path, address: SocketAddr) -> String {
     format!(
         "curl --cacert {} --data @examples/admission-review.json \
-         --header 'content-type: application/json' https://{server}/mutate",
-        quoted(&authority.to_string_lossy())
+         --header 'content-type: application/json' {}",
+        quoted(&authority.to_string_lossy()),
+        url(address)
     )
 }
 
@@ -27,8 +33,8 @@ fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
-/// Returns the names of a self-made certificate: those of this machine, the address that the
-/// server listens on unless that means all, and `more`.
+/// Returns the names of a self-signed certificate: those of the loopback interface, the address
+/// that the server listens on unless it is unspecified, and `more`.
 pub fn names(listen: SocketAddr, more: &[String]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     if !listen.ip().is_unspecified() {
@@ -49,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_all_addresses_is_asked_by_the_name_of_this_machine() {
+    fn server_on_all_addresses_has_the_url_of_localhost() {
         assert_eq!(
             mk_line("/state/ca.crt", "0.0.0.0:8443"),
             "curl --cacert /state/ca.crt --data @examples/admission-review.json \
@@ -58,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_one_address_is_asked_there() {
+    fn server_on_one_address_has_its_url() {
         let line = mk_line("/state/ca.crt", "[fd00::1]:443");
         assert!(line.ends_with(" https://[fd00::1]:443/mutate"), "{line}");
     }

@@ -6,9 +6,9 @@ use image_swap_testbed::{Credentials, HelmError, HelmRevision, HelmWait, Live};
 use crate::helm_cluster::HelmCluster;
 
 /// The complete values file of Palette's documentation.
-pub const PALETTE_VALUES: &str = include_str!("../../../examples/values.yaml");
+pub const PALETTE_VALUES: &str = include_str!("../../testkit/palette/values.yaml");
 /// The complete Secret of Palette's documentation.
-pub const PALETTE_SECRET: &str = include_str!("../../../examples/registry-secret.yaml");
+pub const PALETTE_SECRET: &str = include_str!("../../testkit/palette/registry-secret.yaml");
 
 /// A release and its values.
 #[derive(Clone, Copy, Debug)]

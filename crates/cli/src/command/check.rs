@@ -17,24 +17,32 @@ use crate::{
     output::{self, Output, counted},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap check -f examples/registry-secret.yaml
+  image-swap check -f examples/values.yaml --format registries-conf
+  image-swap check -f examples/imageswap-map.conf -o json
+  image-swap check --strict --mirrors docker.io::harbor.example.org/docker.io";
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// How the rules are read.
+    /// The dialect of the rules.
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
-    /// What nodes read: which rules it cannot hold [default: containerd].
+    /// The format of `render` whose limits are checked [default: containerd].
     #[arg(long, value_parser = choice::format, conflicts_with = "dialect")]
     format: Option<&'static Format>,
-    /// Whether nodes may ask the public registry after the mirrors.
+    /// The registries that nodes try after the mirrors.
     #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", requires = "format")]
     fallback: Fallback,
-    /// Exit with 1 for warnings, too.
+    /// Exit with 1 for warnings too.
     #[arg(long)]
     strict: bool,
-    /// For people or for programs.
+    /// The form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -50,8 +58,8 @@ impl Args {
         };
         findings.extend(format.and_then(|format| short_names(&declaration, format)));
         for finding in &mut findings {
-            // A cluster may have a declaration that changes nothing. One that is checked is
-            // meant to change something.
+            // A cluster may have a declaration without effect. A declaration that a user checks
+            // is meant to have one.
             if finding.code == Code::SilentNoOp {
                 finding.severity = Severity::Error;
             }
@@ -79,8 +87,8 @@ const WITH_SHORT_NAMES: [&str; 2] = ["registries-conf", "openshift"];
 fn short_names(declaration: &Declaration, format: &Format) -> Option<Diagnostic> {
     let rules = declaration.rules();
     let covers_hub = rules.swap("image-swap-probe").is_ok_and(|decision| decision.changed());
-    let message = "names without a registry are Docker Hub's for pods, found nodes that look them \
-                   up: CRI-O and podman try aliases and unqualified-search-registries first";
+    let message = "pods pull names without a registry from Docker Hub, but CRI-O and podman look \
+                   them up: they try aliases and unqualified-search-registries first";
     (covers_hub && WITH_SHORT_NAMES.contains(&format.name)).then(|| {
         Diagnostic::warning(Code::ShortNames, Position::START, message)
             .within(declaration.key())

@@ -6,10 +6,16 @@ use clap_complete::Shell;
 
 use crate::{failure::Failure, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap completions bash > ~/.local/share/bash-completion/completions/image-swap
+  image-swap completions zsh > ~/.zsh/completions/_image-swap";
+
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// For which shell.
+    /// The shell.
     shell: Shell,
 }
 

@@ -25,9 +25,9 @@ use tokio::{
 use tracing::{info, level_filters::LevelFilter};
 
 use crate::{
-    choice::{Choice, one_of},
+    choice::{Choice, address, one_of},
     command::block_on,
-    failure::Failure,
+    failure::{Failure, reason},
     logging,
     output::Output,
 };
@@ -39,86 +39,88 @@ const LOG: &str = "Log";
 
 /// Values of `--policy`.
 const POLICIES: &[Choice<RequestedPolicy>] = &[
-    (
-        "fail",
-        "They are refused, as soon as it is seen that the API server reaches us",
-        RequestedPolicy::Fail,
-    ),
-    ("ignore", "They are let through", RequestedPolicy::Ignore),
+    ("fail", "The API server refuses them, once it has reached the webhook", RequestedPolicy::Fail),
+    ("ignore", "The API server admits them unchanged", RequestedPolicy::Ignore),
     (
         "audit",
-        "They are let through, and no pod is changed: only reported on",
+        "As ignore, and the webhook only reports what it would change",
         RequestedPolicy::Audit,
     ),
 ];
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap controller --namespace image-swap
+  image-swap controller --namespace image-swap --kubeconfig ~/.kube/config --policy audit";
+
 /// Arguments of `controller`.
 #[expect(clippy::struct_excessive_bools, reason = "each flag goes with any other")]
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The release's namespace.
-    #[arg(long, value_name = "NAMESPACE", help_heading = RELEASE)]
+    /// The namespace of the release.
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = RELEASE)]
     namespace: String,
-    /// The release's full name, as its objects are called.
+    /// The full name of the release, which begins the names of its objects.
     #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = RELEASE)]
     name: String,
-    /// The Secret with the chart's declaration, if it has one.
+    /// The Secret with the declaration of the chart, if there is one.
     #[arg(long, value_name = "SECRET", help_heading = RELEASE)]
     chart_secret: Option<String>,
-    /// A Secret with a certificate that somebody else keeps, such as cert-manager.
+    /// A Secret with a serving certificate that another program renews, such as cert-manager.
     #[arg(long, value_name = "SECRET", help_heading = RELEASE)]
     tls_existing_secret: Option<String>,
-    /// The labels of the namespace jet-system, where it is absent and is created:
-    /// KEY=VALUE,KEY=VALUE.
+    /// The labels of the namespace jet-system if the controller creates it: KEY=VALUE,KEY=VALUE.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label, help_heading = RELEASE)]
     registry_info_labels: Vec<(String, String)>,
-    /// Which cluster; without it the pod's own, or kubectl's.
+    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE", help_heading = RELEASE)]
     kubeconfig: Option<PathBuf>,
-    /// The Service before the admission replicas [default: NAME-admission].
+    /// The Service of the webhook replicas [default: NAME-admission].
     #[arg(long, value_name = "SERVICE", help_heading = ADMISSION)]
     service: Option<String>,
-    /// Its port.
+    /// The port of the Service.
     #[arg(long, value_name = "PORT", default_value_t = 443, help_heading = ADMISSION)]
     service_port: u16,
-    /// What becomes of ordinary pods that nobody could review.
+    /// The handling of ordinary pods while the webhook is unavailable.
     #[arg(long, value_parser = one_of(POLICIES), default_value = "fail", help_heading = ADMISSION)]
     policy: RequestedPolicy,
-    /// Seconds that the API server waits for an answer.
+    /// Seconds that the API server waits for the webhook.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=30), help_heading = ADMISSION)]
     timeout_seconds: u8,
-    /// Namespaces whose pods are let through unreviewed, if need be, beside kube-system.
+    /// Namespaces whose pods are admitted unchanged while the webhook is unavailable;
+    /// kube-system always is one.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = SYSTEM_NAMESPACES, help_heading = ADMISSION)]
     system_namespaces: Vec<String>,
-    /// The label by which namespaces leave (`disabled`), or join with --opt-in (`enabled`).
+    /// The label that exempts a namespace (`disabled`), or with --opt-in includes it (`enabled`).
     #[arg(long, value_name = "LABEL", default_value = labels::OPT_OUT, help_heading = ADMISSION)]
     exclude_label: String,
-    /// Only namespaces labelled `enabled` take part.
+    /// Swap images only in namespaces whose label is `enabled`.
     #[arg(long, help_heading = ADMISSION)]
     opt_in: bool,
-    /// Whether swapped pods get a Secret to pull with.
+    /// Create pull Secrets for swapped pods.
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = ADMISSION)]
     pull_secrets: bool,
-    /// Remove the registrations of dead programs that swap images.
+    /// Delete the webhook configurations of other image swappers that no longer run.
     #[arg(long, help_heading = ADMISSION)]
     adopt: bool,
-    /// The time for which such a program has no endpoint before it counts as dead: `30s`,
+    /// The time without endpoints after which such a program counts as not running: `30s`,
     /// `10m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = interval, help_heading = ADMISSION)]
     adopt_after: Duration,
-    /// Change pods although another program that swaps images lives.
+    /// Swap images although another image swapper runs.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
-    /// How often it is tried whether the registry can be reached: `30s`, `5m`, `1h`.
+    /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
-    /// Where /healthz, /readyz and /metrics are answered, in plain HTTP.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", help_heading = SERVER)]
+    /// The address of /healthz, /readyz and /metrics, plain HTTP.
+    #[arg(long, value_name = "IP:PORT", value_parser = address, default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
-    /// How much is logged: off, error, warn, info, debug or trace.
+    /// The log level: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
     log_level: LevelFilter,
-    /// For people or for programs.
+    /// The form of the log.
     #[arg(long, value_enum, default_value_t, help_heading = LOG)]
     log_format: Output,
 }
@@ -152,7 +154,7 @@ impl Args {
     }
 }
 
-/// Works until it is told to stop, then lets the next one lead at once.
+/// Runs the controller until a signal stops it, then releases the leadership.
 async fn lead(
     settings: Settings,
     intervals: Intervals,
@@ -162,7 +164,8 @@ async fn lead(
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let admin = AdminPort::bind(admin_listen).map_err(|error| {
-        Failure::Broken(format!("{admin_listen}: expected an address to listen on, found: {error}"))
+        let why = reason(&error);
+        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {why}"))
     })?;
     let config = config(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let client = connect(config.clone()).map_err(Failure::broken)?;
@@ -186,14 +189,14 @@ async fn lead(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!("told to stop");
-    // The signal may be the end of the namespace, and of the rights of this process.
+    info!("shutting down");
+    // The namespace may be about to be deleted, and with it the rights of this process.
     controller.end().await;
     election.release().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whole seconds, minutes or hours, as Go writes them.
+/// Parses whole seconds, minutes or hours, as Go writes them.
 fn interval(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected a time such as 30s, 5m or 1h, found {text}");
     let (number, seconds) = [('s', 1), ('m', 60), ('h', 3600)]
@@ -202,7 +205,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(expected)?;
     let number: u64 = number.parse().map_err(|_| expected())?;
     let whole = number.checked_mul(seconds).filter(|whole| *whole >= 10);
-    whole.map(Duration::from_secs).ok_or_else(|| format!("{}, of ten seconds at least", expected()))
+    whole.map(Duration::from_secs).ok_or_else(|| format!("expected at least 10s, found {text}"))
 }
 
 /// Parses a label as kubectl writes it.
@@ -220,7 +223,7 @@ fn with_kube_system(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// A name that no other process has: the pod's, and when this process began.
+/// Returns a name that no other process has: from the pod's name and the start time.
 fn identity() -> String {
     let host = env::var("HOSTNAME").unwrap_or_else(|_| "image-swap".to_owned());
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());

@@ -7,19 +7,25 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{command::block_on, failure::Failure, logging, output::Output};
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap deregister --namespace image-swap
+  image-swap deregister -n image-swap --context my-cluster";
+
 /// Arguments of `deregister`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The release's namespace.
+    /// The namespace of the release.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: String,
-    /// The release's full name, as its objects are called.
+    /// The full name of the release, which begins the names of its objects.
     #[arg(long, value_name = "NAME", default_value = "image-swap")]
     name: String,
-    /// The kubeconfig of the cluster; without it that of kubectl, or the pod's own account.
+    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; without it the current one.
+    /// The context in the kubeconfig; the default is the current one.
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
 }

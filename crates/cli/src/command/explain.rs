@@ -19,31 +19,38 @@ use image_swap_core::{
 
 use crate::{
     choice::{FALLBACKS, one_of},
-    declaration::{DeclarationArgs, Dialect},
-    failure::Failure,
+    declaration::{DeclarationArgs, DeclarationUse, Dialect},
+    failure::{Failure, reason},
     output::{self, BAD, DIM, GOOD, JsonFields, ODD, Output, STRONG, styled},
     text,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap explain -f examples/registry-secret.yaml nginx:1.25 quay.io/prometheus/busybox
+  image-swap explain -f examples/imageswap-map.conf --dialect imageswap nginx
+  echo nginx:1.25 | image-swap explain -f examples/values.yaml -o json --images-from -";
+
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// What to explain.
+    /// The images to explain.
     #[arg(value_name = "IMAGE", required_unless_present = "images_from")]
     images: Vec<String>,
-    /// A file with an image on each line; `-` is standard input. White space around an image,
-    /// empty lines, and comments behind `#` are ignored.
+    /// Read images from a file, one per line; `-` is standard input. White space, empty lines
+    /// and comments after `#` are ignored.
     #[arg(long, value_name = "FILE")]
     images_from: Option<PathBuf>,
-    /// How the rules are read.
+    /// The dialect of the rules.
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
-    /// Whether nodes may ask the public registry after the mirrors.
+    /// The registries that nodes try after the mirrors.
     #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream")]
     fallback: Fallback,
-    /// For people or for programs.
+    /// The form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -51,7 +58,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { declaration, images, images_from, dialect, fallback, output } = self;
-        let declaration = declaration.load_for(dialect)?;
+        let declaration = declaration.load_for(dialect, DeclarationUse::Images)?;
         let imageswap = (dialect == Dialect::Imageswap).then(|| declaration.imageswap());
         let explainer = Explainer { declaration, imageswap, fallback };
         let lines = images_from.as_deref().map(open).transpose()?;
@@ -95,22 +102,23 @@ fn image_in(line: &str) -> Option<&str> {
     (!image.is_empty()).then_some(image)
 }
 
-/// Reads a line, less its end; `false`: there is none.
+/// Reads a line without its end. Returns false at the end of the file.
 fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failure> {
     line.clear();
     let read = lines.read_until(b'\n', line);
-    let read =
-        read.map_err(|error| Failure::Broken(format!("expected another image, found: {error}")))?;
+    let read = read.map_err(|error| {
+        Failure::Broken(format!("cannot read the list of images: {}", reason(&error)))
+    })?;
     if line.last() == Some(&b'\n') {
         line.pop();
     }
     Ok(read > 0)
 }
 
-/// The answers by a declaration.
+/// A declaration that explains images.
 struct Explainer {
     declaration: Declaration,
-    /// The rules as imageswap-webhook has them; `None` for the canonical dialect.
+    /// The rules in the dialect of imageswap-webhook; `None` for the canonical dialect.
     imageswap: Option<ImageSwap>,
     fallback: Fallback,
 }
@@ -128,7 +136,7 @@ impl Explainer {
         &imageswap.unwrap_or_else(|| self.declaration.rules().rules())[id]
     }
 
-    /// Writes what becomes of `image`; `false`: it is no reference.
+    /// Writes the explanation of `image`. Returns false if it is not a valid reference.
     fn write(&self, out: &mut impl Write, output: Output, image: &str) -> Result<bool, Failure> {
         let (reference, decision) = match (Reference::parse(image), self.swap(image)) {
             (Ok(reference), Ok(decision)) => (reference, decision),
@@ -143,21 +151,21 @@ impl Explainer {
                         let (name, label) = (styled(STRONG, name), styled(BAD, "error:"));
                         writeln!(out, "{name}\n  {label} {error}")?;
                         if let Some((scheme, _)) = image.split_once("://") {
-                            writeln!(out, "  hint: leave out {scheme}://: images have no scheme")?;
+                            writeln!(out, "  hint: remove {scheme}://: images have no scheme")?;
                         }
                     }
                 }
                 return Ok(false);
             }
         };
-        // An image ID is looked for on the node, and nowhere else.
+        // The kubelet looks up an image ID on its node only.
         let is_id = decision.reason == Reason::ImageId;
         let mirrors = self.declaration.mirrors();
         let pulls = if is_id { Vec::new() } else { mirrors.pulls(&reference, self.fallback) };
-        // CRI-O and podman take some short names from elsewhere.
+        // CRI-O and podman pull some short names from other registries.
         let short_name = !is_id && !names_registry(image);
         let alias = short_name_alias(reference.path_parts().1).filter(|_| short_name);
-        // The law: what a node asks for first is what the pod was given.
+        // The guarantee: a node requests first the image that the pod has.
         let agrees = |swapped: Reference<'_>| {
             pulls.first() == Some(&mirrors.own_url(&swapped))
                 && (alias.is_none() || !decision.changed())
@@ -192,14 +200,15 @@ impl Explainer {
             Output::Text => {
                 self.write_text(out, image, &reference, &decision, &pulls)?;
                 if let Some(alias) = alias {
-                    let note = format!("CRI-O and podman take this short name for {alias}");
+                    let note = format!("CRI-O and podman resolve this short name to {alias}");
                     writeln!(out, "  {}", styled(ODD, &note))?;
                 } else if short_name && decision.changed() {
-                    let note = "CRI-O and podman look this short name up in registries.conf";
+                    let note = "CRI-O and podman look up this short name in registries.conf";
                     writeln!(out, "  {}", styled(DIM, note))?;
                 }
                 if !nodes_agree {
-                    let warning = "a node that pulls this by itself asks elsewhere than the pod";
+                    let warning =
+                        "a node that pulls this image itself uses another name than the pod";
                     writeln!(out, "  {}", styled(ODD, warning))?;
                 }
             }
@@ -230,7 +239,7 @@ impl Explainer {
             }
         }
         for (number, url) in pulls.iter().enumerate() {
-            let label = if number == 0 { "nodes ask" } else { "then" };
+            let label = if number == 0 { "nodes pull" } else { "then" };
             writeln!(out, "  {label:<11} {url}")?;
         }
         Ok(())
@@ -269,7 +278,7 @@ impl Explainer {
             }
             StageResult::No(0) => format!("no: there are no {what}"),
             StageResult::No(count) => format!("no: none of {count} {what}"),
-            StageResult::NotAsked => "not asked".to_owned(),
+            StageResult::NotAsked => "not checked".to_owned(),
         };
         styled(DIM, &format!("{question:<18} {answer}"))
     }

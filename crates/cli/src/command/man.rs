@@ -4,10 +4,16 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use crate::{failure::Failure, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap man | man -l -
+  image-swap man --out share/man/man1";
+
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Write a page for each verb into this directory instead of printing the main one.
+    /// Write a man page for each command into this directory, which is created.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -20,18 +26,19 @@ impl Args {
             return output::print(&page(command)?);
         };
         fs::create_dir_all(&directory)
-            .map_err(|error| Failure::Broken(Failure::file("make", &directory, &error)))?;
+            .map_err(|error| Failure::Broken(Failure::file("create", &directory, &error)))?;
         for verb in all(command) {
             let name = verb.get_display_name().unwrap_or_else(|| verb.get_name()).to_owned();
             let path = directory.join(format!("{name}.1"));
             fs::write(&path, page(verb)?)
                 .map_err(|error| Failure::Broken(Failure::file("write", &path, &error)))?;
+            output::note(&format!("wrote {}", path.display()));
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A command and all below it that people are told of.
+/// Returns `command` and its visible subcommands, at all levels.
 fn all(command: clap::Command) -> Vec<clap::Command> {
     let below: Vec<clap::Command> = command
         .get_subcommands()

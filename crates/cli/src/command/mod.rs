@@ -1,4 +1,4 @@
-//! The verbs, one file each.
+//! The commands, one file each.
 
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -19,7 +19,7 @@ use tokio::runtime;
 
 use crate::failure::Failure;
 
-/// Runs `work` to its end, on this thread.
+/// Runs `work` to its end on this thread.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::broken)?.block_on(work)

@@ -17,32 +17,39 @@ use image_swap_core::{
 
 use crate::{
     choice::{self, Choice, FALLBACKS, one_of},
-    declaration::{DeclarationArgs, Dialect},
+    declaration::{DeclarationArgs, DeclarationUse, Dialect},
     failure::Failure,
     output, replace,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap render containerd -f examples/registry-secret.yaml
+  image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
+  image-swap render registries-conf -f examples/values.yaml > registries.conf";
+
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// What to print.
+    /// The format to print.
     #[arg(value_parser = choice::format, long_help = formats())]
     format: &'static Format,
-    /// Write the files below this directory; `-` is standard output.
+    /// Write the files below this directory, which is created; `-` is standard output.
     #[arg(long, value_name = "DIR", default_value = "-")]
     out: PathBuf,
-    /// Whether nodes may ask the public registry after the mirrors.
+    /// The registries that nodes try after the mirrors.
     #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream")]
     fallback: Fallback,
-    /// Print credentials on standard output; files hold them anyway.
+    /// Print credentials on standard output; files contain them always.
     #[arg(long)]
     show_credentials: bool,
-    /// Send credentials over plain HTTP too, to a target that says `http://`.
+    /// Send credentials over plain HTTP too, to targets with `http://`.
     #[arg(long)]
     header_over_http: bool,
-    /// How endpoints of containerd-mirrors are written.
+    /// The form of endpoints in containerd-mirrors.
     #[arg(long, value_parser = one_of(ENDPOINTS), default_value = "url")]
     endpoint: EndpointForm,
     /// The version of containerd's configuration, for containerd-mirrors.
@@ -52,8 +59,12 @@ pub(crate) struct Args {
 
 /// Values of `--endpoint`.
 const ENDPOINTS: &[Choice<EndpointForm>] = &[
-    ("url", "As every registry answers it: `https://host/v2/path`", EndpointForm::Url),
-    ("page", "As the page prints it: `host/path`", EndpointForm::Palette),
+    ("url", "`https://host/v2/path`, which every registry serves", EndpointForm::Url),
+    (
+        "palette|page",
+        "`host/path`, as in Spectro Cloud Palette's documentation; standard registries do not serve it",
+        EndpointForm::Palette,
+    ),
 ];
 
 /// Returns the parser of `--config-version`.
@@ -64,12 +75,12 @@ fn config_version() -> impl TypedValueParser<Value = ConfigVersion> {
 
 fn formats() -> String {
     let lines = FORMATS.iter().map(|format| format!("{:<18} {}", format.name, format.about));
-    format!("What to print:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    format!("The format to print:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let declaration = self.declaration.load_for(Dialect::Canonical)?;
+        let declaration = self.declaration.load_for(Dialect::Canonical, DeclarationUse::Nodes)?;
         let (format, to_stdout) = (self.format, self.out == Path::new("-"));
         let options = Options {
             fallback: self.fallback,
@@ -90,7 +101,7 @@ impl Args {
             output::note(&format!("{}: {note}", output::styled(output::ODD, "note")));
         }
         for row in &inexpressible {
-            output::note(&cannot_hold(&declaration, format, row.rule, row.why));
+            output::line(&cannot_hold(&declaration, format, row.rule, row.why));
         }
         Ok(if inexpressible.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -100,7 +111,7 @@ fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &st
     let rule = &declaration.rules().rules()[rule];
     let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
     format!(
-        "{}: line {}, column {}: {} cannot hold the rule for {shown}: {why}",
+        "{}: line {}, column {}: {} cannot express the rule for {shown}: {why}",
         output::styled(output::BAD, "error"),
         rule.place.line,
         rule.place.column,
@@ -108,7 +119,7 @@ fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &st
     )
 }
 
-/// One file as it is; of several each behind its name.
+/// Prints the text of a single file; of several files each with its name.
 fn print(files: &[RenderedFile]) -> Result<(), Failure> {
     let mut out = output::stdout();
     for file in files {
@@ -128,5 +139,7 @@ fn write(directory: &Path, file: &RenderedFile) -> Result<(), Failure> {
         fs::create_dir_all(parent).map_err(failed)?;
     }
     let mode = if file.secret { 0o600 } else { 0o644 };
-    replace::with_mode(&path, file.text.as_bytes(), mode).map_err(failed)
+    replace::with_mode(&path, file.text.as_bytes(), mode).map_err(failed)?;
+    output::note(&format!("wrote {}", path.display()));
+    Ok(())
 }

@@ -17,7 +17,7 @@ use image_swap_core::{
 use image_swap_text::{position::Position, yaml::NodeId};
 
 use crate::{
-    declaration::{self, DeclarationArgs, Dialect, NO_DECLARATION, now},
+    declaration::{self, DeclarationArgs, DeclarationUse, Dialect, NO_DECLARATION, now},
     exemptions::ExemptionArgs,
     failure::Failure,
     output::{self, BAD, DIM, GOOD, JsonFields, ODD, Output, STRONG, styled},
@@ -25,30 +25,38 @@ use crate::{
     text::{self, STDIN, is_stdin},
 };
 
-/// The endings of manifests in a directory.
+/// The extensions of manifests in a directory.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
+
+const EXAMPLES: &str = "\
+Examples:
+  image-swap rewrite -f examples/registry-secret.yaml examples/pods.yaml
+  image-swap rewrite -f examples/values.yaml --check examples/pods.yaml
+  image-swap rewrite -f examples/values.yaml --in-place manifests/
+  helm template my-release my-chart | image-swap rewrite -f examples/values.yaml";
 
 /// Arguments of `rewrite`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// Manifests, YAML or JSON, and directories with files *.yaml, *.yml and *.json; `-` or
-    /// none: standard input. Without a declaration each has to be a `ResourceList` whose
-    /// functionConfig declares.
+    /// Manifests (YAML or JSON) or directories with files *.yaml, *.yml and *.json; `-` or no
+    /// FILE is standard input. Without a declaration each must be a `ResourceList` whose
+    /// functionConfig contains one.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Write the files that change instead of printing all of them, and list the changes.
+    /// Write the files that change, and list the changes, instead of printing the manifests.
     #[arg(short, long, conflicts_with = "check")]
     in_place: bool,
-    /// Write nothing, list what would change, and exit with 1 if anything would, or if an
-    /// image was left as it is.
+    /// List the changes and write nothing. Exit with 1 if there is a change, or an image that
+    /// cannot be rewritten.
     #[arg(long)]
     check: bool,
-    /// The reader of the list of --check or --in-place: people (the default) or programs.
+    /// The form of the list of --check or --in-place [default: text].
     #[arg(short, long, value_enum)]
     output: Option<Output>,
-    /// The label with which a pod opts out, if its value is `disabled`.
+    /// The label that exempts a pod if its value is `disabled`.
     #[arg(long, value_name = "LABEL", default_value = labels::OPT_OUT)]
     disable_label: String,
     #[command(flatten)]
@@ -57,17 +65,17 @@ pub(crate) struct Args {
     exemptions: ExemptionArgs,
 }
 
-/// Images beside those in fields that are known.
+/// Images in further fields.
 #[derive(Debug, clap::Args)]
 struct FurtherImages {
-    /// A field that holds an image, beside those that are known, such as
-    /// `example.org/MyKind:spec/image` or `kind=MyKind,path=spec/image`; may be repeated.
+    /// A further field that contains an image, such as `example.org/MyKind:spec/image` or
+    /// `kind=MyKind,path=spec/image`; may be repeated.
     #[arg(long = "image-field", value_name = "FIELD")]
     fields: Vec<FieldSpec>,
-    /// Rewrite environment variables called `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE`, too.
+    /// Rewrite environment variables named `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE` too.
     #[arg(long = "image-env")]
     env: bool,
-    /// Rewrite arguments called `--…image`, too.
+    /// Rewrite arguments named `--…image` too.
     #[arg(long = "image-args")]
     args: bool,
 }
@@ -75,7 +83,7 @@ struct FurtherImages {
 /// A manifest's name and its text.
 type InputSource = (PathBuf, String);
 
-/// A manifest's name, and what is said and made of it.
+/// A manifest with its file name and its rewritten form.
 struct Work<'s> {
     path: &'s Path,
     manifest: Manifest<'s>,
@@ -86,9 +94,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { declaration, files, in_place, check, output, .. } = self;
         if output.is_some() && !check && !in_place {
-            return Err(Failure::Unusable(
-                "--output: expected --check or --in-place beside it, found neither".to_owned(),
-            ));
+            return Err(Failure::Unusable("--output needs --check or --in-place".to_owned()));
         }
         let output = output.unwrap_or_default();
         let named = if files.is_empty() { vec![PathBuf::from(STDIN)] } else { files };
@@ -97,7 +103,7 @@ impl Args {
         let rules = if declaration.is_absent() {
             None
         } else {
-            Some(declaration.load_for(Dialect::Canonical)?.into_rules())
+            Some(declaration.load_for(Dialect::Canonical, DeclarationUse::Images)?.into_rules())
         };
         let settings = Settings {
             disable_label: self.disable_label,
@@ -107,7 +113,7 @@ impl Args {
             args: self.further.args,
         };
 
-        // Everything is read and judged before anything is written.
+        // All inputs are read and rewritten before the first file is written.
         let sources: Vec<InputSource> = files
             .into_iter()
             .map(|path| Ok((path.clone(), read(&path)?)))
@@ -134,7 +140,7 @@ impl Args {
         for Work { manifest, result, .. } in &works {
             joined.push(manifest, &result.text);
         }
-        // Byte for byte: a filter for colours might find some in manifests.
+        // Unfiltered: a filter for colours could change bytes of manifests.
         let mut out = io::stdout().lock();
         out.write_all(joined.into_text().as_bytes())?;
         output::end(&mut out, true)
@@ -146,13 +152,13 @@ impl Work<'_> {
         !self.result.changes.is_empty()
     }
 
-    /// True if an image stays as it is although the rules have an answer for it, or might.
+    /// True if an image stays unchanged although a rule matches it, or might.
     fn leaves(&self) -> bool {
         !self.result.left.is_empty() || !self.result.passed.is_empty()
     }
 }
 
-/// Returns the manifests below `path`, if it is a directory, and otherwise itself.
+/// Returns the manifests below the directory `path`, or `path` itself if it is a file.
 fn in_directory(path: PathBuf) -> Result<Vec<PathBuf>, Failure> {
     if is_stdin(&path) || !path.is_dir() {
         return Ok(vec![path]);
@@ -179,7 +185,7 @@ fn in_directory(path: PathBuf) -> Result<Vec<PathBuf>, Failure> {
     }
     if files.is_empty() {
         return Err(Failure::Broken(format!(
-            "{}: expected files *.yaml, *.yml or *.json in it, found none",
+            "{}: the directory contains no file *.yaml, *.yml or *.json",
             path.display()
         )));
     }
@@ -195,10 +201,10 @@ fn refuse_misuse_of_stdin(
     let uses = files.iter().filter(|path| is_stdin(path)).count();
     let refuse = |why: &str| Err(Failure::Unusable(why.to_owned()));
     if in_place && uses > 0 {
-        return refuse("--in-place: expected files, found standard input, which has no place");
+        return refuse("--in-place needs files: standard input cannot be replaced");
     }
     if uses + usize::from(declaration.path().is_some_and(is_stdin)) > 1 {
-        return refuse("expected standard input to be read once, found it named more often");
+        return refuse("standard input (`-`) can be read only once");
     }
     Ok(())
 }
@@ -214,7 +220,11 @@ fn read(path: &Path) -> Result<String, Failure> {
         let good = String::from_utf8_lossy(good);
         let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let line = good.matches('\n').count() + 1;
-        broken(path, Position { line, column }, "expected UTF-8, found a byte that is not")
+        broken(
+            path,
+            Position { line, column },
+            "the byte is not valid UTF-8; save the file as UTF-8",
+        )
     })
 }
 
@@ -229,9 +239,9 @@ fn rewrite<'s>(
     settings: &Settings,
 ) -> Result<Work<'s>, Failure> {
     let manifest = Manifest::parse(text).map_err(|error| {
-        let hint = "; is it a Helm template? render it first, as with `helm template`";
+        let hint = "; if this is a Helm template, render it first with `helm template`";
         let hint = if text.contains("{{") { hint } else { "" };
-        broken(path, error.place, &format!("no manifest: {}{hint}", error.message))
+        broken(path, error.place, &format!("not valid YAML or JSON: {}{hint}", error.message))
     })?;
     let result = match (rules, manifest.function_config()) {
         (Some(rules), _) => manifest.rewrite(rules, settings),
@@ -240,7 +250,7 @@ fn rewrite<'s>(
         }
         (None, None) => {
             return Err(Failure::Unusable(format!(
-                "{NO_DECLARATION} ({} is no ResourceList with a functionConfig)",
+                "{NO_DECLARATION} ({} is not a ResourceList with a functionConfig)",
                 path.display()
             )));
         }
@@ -248,7 +258,7 @@ fn rewrite<'s>(
     Ok(Work { path, manifest, result })
 }
 
-/// The rules that the `functionConfig` of a KRM function's input declares.
+/// Returns the rules in the `functionConfig` of a KRM function's input.
 fn of_function_config(
     path: &Path,
     manifest: &Manifest<'_>,
@@ -257,18 +267,17 @@ fn of_function_config(
     let name = format!("the functionConfig of {}", path.display());
     let declaration = Declaration::from_node(manifest.tree(), config, now())
         .map_err(|error| declaration::refused(&name, &error, None))?;
-    Ok(declaration::serving(&name, declaration)?.into_rules())
+    Ok(declaration::serving(&name, declaration, DeclarationUse::Images)?.into_rules())
 }
 
-/// Names the images that stay although no rule and no label exempts them.
+/// Prints the images that stay unchanged, with the reason.
 fn warn(work: &Work<'_>) {
     let Rewritten { exempt, left, passed, is_manifest, .. } = &work.result;
     let path = work.path.display();
     let tree = work.manifest.tree();
     if !is_manifest && !tree.documents.iter().all(|document| tree.is_null(*document)) {
         output::note(&format!(
-            "{}: {path}: no manifest in it: no document has the apiVersion and kind of an object \
-             in a cluster",
+            "{}: {path}: no manifest found: no document has apiVersion and kind",
             styled(ODD, "warning"),
         ));
     }
@@ -276,29 +285,29 @@ fn warn(work: &Work<'_>) {
         output::note(&format!("{}: {path}:{line}:{column}: {text}", styled(style, label)));
     };
     for part in exempt {
-        note(DIM, "note", part.place, &format!("images stay as they are: {}", part.reason));
+        note(DIM, "note", part.place, &format!("images stay unchanged: {}", part.reason));
     }
     for Skipped { place, what, image, why } in left {
-        note(ODD, "warning", *place, &format!("{what}: {image:?} stays as it is: {why}"));
+        note(ODD, "warning", *place, &format!("{what}: {image:?} stays unchanged: {why}"));
     }
     for Passed { place, image, holder, .. } in passed {
-        note(ODD, "warning", *place, &format!("{image:?} stays as it is: {holder}"));
+        note(ODD, "warning", *place, &format!("{image:?} stays unchanged: {holder}"));
     }
 }
 
-/// Counts the images of declared registries that stay in all files.
+/// Prints the number of unchanged images of declared registries in all files.
 fn warn_of_all(works: &[Work<'_>]) {
     let passed: usize = works.iter().map(|work| work.result.passed.len()).sum();
     if passed > 0 {
         output::note(&format!(
-            "{}: {} of declared registries outside of known image fields",
+            "{}: {} of declared registries in unknown fields",
             styled(ODD, "warning"),
             output::counted(passed, "image"),
         ));
     }
 }
 
-/// Prints the changes. Returns the exit code of a list that is good news or bad.
+/// Prints the changes. Returns the exit code: success if `is_good`.
 fn list_changes(works: &[Work<'_>], output: Output, is_good: bool) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
     let changes = works

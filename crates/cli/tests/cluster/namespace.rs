@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Values of the chart.
-const PALETTE: &str = include_str!("../../../../examples/values.yaml");
+const PALETTE: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 

@@ -97,7 +97,7 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());
     let health = comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
     assert!(health.is_bad());
-    is_told(&cluster, "RegistryUnhealthy", "is unauthorized: USERNAME and PASSWORD are refused");
+    is_told(&cluster, "RegistryUnhealthy", "is unauthorized: it rejects USERNAME and PASSWORD");
     keys.insert("PASSWORD", "new".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     comes_to(&cluster, &mut controller, &domain, "ok").await;
@@ -201,7 +201,7 @@ async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
     let mut keys = declared(&faulty.domain, &faulty.authority);
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     let health = comes_to(&cluster, &mut controller, &faulty.domain, "ok").await;
-    assert!(health.detail.contains("gives a token"), "{}", health.detail);
+    assert!(health.detail.contains("issues a token"), "{}", health.detail);
     keys.insert("PASSWORD", "wrong".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     let health = comes_to(&cluster, &mut controller, &faulty.domain, "unauthorized").await;
@@ -278,7 +278,7 @@ async fn registry_by_plain_http_is_asked_without_credential() {
     declared.insert("MIRROR_REGISTRIES", format!("docker.io::http://{domain}/airgap/docker.io"));
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     let health = comes_to(&cluster, &mut controller, &domain, "ok").await;
-    assert_eq!(health.detail, "it answers over plain HTTP");
+    assert_eq!(health.detail, "reachable over plain HTTP");
     let report = controller.report.borrow().clone();
     let codes = report.declaration.findings.iter().map(|it| it.code.as_str());
     assert_eq!(codes.collect::<Vec<_>>(), ["credential-over-http"]);

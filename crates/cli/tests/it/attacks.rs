@@ -45,10 +45,10 @@ impl Target {
     fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-        let address = webhook.told("reviews: https://").trim_end_matches("/mutate");
-        let address = address.parse().unwrap();
+        let address = webhook.told("listening on https://localhost:").trim_end_matches("/mutate");
+        let address = SocketAddr::from(([127, 0, 0, 1], address.parse().unwrap()));
         let mut roots = RootCertStore::empty();
-        let file = webhook.told("certificate: self-made; clients trust ");
+        let file = webhook.told("CA certificate (self-signed): ");
         roots.add(CertificateDer::from_pem_file(Path::new(file)).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -1,14 +1,95 @@
-use crate::run::{example, image_swap, image_swap_with};
+use crate::run::{example, image_swap, image_swap_with, root};
 
 #[test]
-fn the_pages_examples_are_fine() {
+fn examples_have_no_findings() {
+    for file in ["registry-secret.yaml", "values.yaml"] {
+        let ran = image_swap(&["check", "--filename", &example(file)]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "7 rules: 0 errors, 0 warnings\n"));
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn list_of_palette_has_two_collisions() {
     for (flag, file) in [("--registry-info", "registry-secret.yaml"), ("--values", "values.yaml")] {
-        let ran = image_swap(&["check", flag, &example(file), "--output", "json"]);
+        let file = root().join("tests/testkit/palette").join(file);
+        let ran = image_swap(&["check", flag, file.to_str().unwrap(), "--output", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let codes: Vec<_> =
             ran.json().iter().map(|row| row["code"].as_str().unwrap().to_owned()).collect();
         assert_eq!(codes, ["collision", "collision"]);
     }
+}
+
+#[test]
+fn filename_takes_every_kind_of_declaration() {
+    for (file, target) in [
+        ("registry-secret.yaml", "harbor.example.org/airgap-images/docker.io/library/nginx"),
+        ("values.yaml", "harbor.example.org/airgap-images/docker.io/library/nginx"),
+        ("imageswap-map.conf", "harbor.example.org/airgap-images/library/nginx"),
+    ] {
+        let text = std::fs::read_to_string(example(file)).unwrap();
+        for (path, input) in [(example(file), ""), ("-".to_owned(), text.as_str())] {
+            let args = ["explain", "-f", &path, "--output", "json", "nginx"];
+            let ran = image_swap_with(&args, input);
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{file}");
+            assert_eq!(ran.json()[0]["swapped"], target, "{file}");
+        }
+    }
+    let long: String = (0..60_000).map(|n| format!("h{n}.io::mirror.io/h{n}.io\n")).collect();
+    assert!(long.len() > 1 << 20);
+    let ran = image_swap_with(&["explain", "-q", "-f", "-", "nginx"], &long);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn filename_of_another_kind_is_named() {
+    for (text, found) in [
+        ("apiVersion: v1\nkind: ConfigMap\n", "found a ConfigMap of Kubernetes"),
+        ("mirrors: docker.io\n", "neither the Secret registry-info, nor Helm values"),
+        ("", "neither the Secret registry-info, nor Helm values"),
+        ("kind: Secret\nstringData:\n\tDOMAIN: a\n", "line 3, column 2"),
+    ] {
+        let ran = image_swap_with(&["check", "-f", "-"], text);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{text}");
+        assert!(ran.stderr.contains(found), "{text}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn quiet_leaves_out_warnings_but_no_errors() {
+    let rules = "docker.io::h.io/d,*::h.io/e";
+    let explain = ["explain", "--mirrors", rules, "nginx"];
+    assert!(image_swap(&explain).stderr.contains("warning[dead-rule]"));
+    for flag in ["-q", "--quiet"] {
+        assert_eq!(image_swap(&[&explain[..], &[flag]].concat()).stderr, "");
+        let ran = image_swap(&[flag, "explain", "--mirrors", "docker.io::nohost", "nginx"]);
+        assert!(ran.code == 2 && ran.stderr.contains("error[invalid-target]"), "{}", ran.stderr);
+    }
+}
+
+/// Limits of a format and warnings about credentials concern `check`, `render` and `node` alone.
+#[test]
+fn warnings_concern_the_command() {
+    let rules = "docker.io::http://h.io/d,quay.io/team::h.io/t,quay.io::h.io/q";
+    let secret = image_swap_testkit::registry_info(&[
+        ("DOMAIN", "h.io"),
+        ("BASE_PATH", ""),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "hunter2"),
+        ("INSECURE", "false"),
+        ("CA_CERT", ""),
+        ("MIRROR_REGISTRIES", rules),
+    ]);
+    let warnings = |args: &[&str]| -> Vec<String> {
+        let ran = image_swap_with(&[args, &["-f", "-"]].concat(), &secret);
+        let text = [ran.stdout, ran.stderr].concat();
+        let codes = text.lines().filter_map(|line| line.strip_prefix("warning[")?.split_once(']'));
+        codes.map(|(code, _)| code.to_owned()).collect()
+    };
+    assert_eq!(warnings(&["check"]), ["credential-over-http", "node-inexpressible"]);
+    assert_eq!(warnings(&["render", "registries-conf"]), ["credential-over-http"]);
+    assert!(warnings(&["explain", "nginx"]).is_empty());
 }
 
 #[test]
@@ -157,7 +238,7 @@ fn help_lists_only_declarations_below_their_heading() {
         let below = help.split("Declaration (one of):").nth(1).unwrap();
         // The next heading is not indented.
         let below = below.lines().skip(1).take_while(|it| it.is_empty() || it.starts_with(' '));
-        let options = below.map(str::trim_start).filter(|line| line.starts_with("--"));
-        assert_eq!(options.count(), 4, "{verb}: {help}");
+        let options = below.map(str::trim_start).filter(|line| line.starts_with('-'));
+        assert_eq!(options.count(), 5, "{verb}: {help}");
     }
 }

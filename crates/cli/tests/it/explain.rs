@@ -136,7 +136,7 @@ fn a_file_in_utf_16_is_refused_with_advice() {
     ] {
         let ran = image_swap(args);
         assert_eq!(ran.code, 2, "{args:?}");
-        assert!(ran.stderr.contains("UTF-16: save as UTF-8"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("the text is UTF-16; save it as UTF-8"), "{}", ran.stderr);
     }
 }
 
@@ -238,5 +238,5 @@ fn odd_images_are_named_with_a_hint() {
     let ran = image_swap(&["explain", "--mirrors", "docker.io::h.io", "", "https://quay.io/a/b"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.starts_with("\"\"\n  error: "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("hint: leave out https://"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("hint: remove https://"), "{}", ran.stdout);
 }

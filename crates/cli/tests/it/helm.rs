@@ -124,7 +124,7 @@ fn failing_post_renderer_fails_helm() {
         (
             Demo::new(HelmMajor::Three),
             &["rewrite", "--values", "absent.yaml"],
-            "error: absent.yaml: ",
+            "error: cannot read absent.yaml: ",
         ),
     ] {
         match demo.template(words) {

@@ -155,7 +155,7 @@ fn a_function_config_that_declares_nothing_usable_fails_the_function() {
         let ran = function(&[], &resource_list(&config));
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{config}");
         assert!(ran.stderr.contains(message), "{config}: {}", ran.stderr);
-        assert!(ran.stderr.contains("refused as a whole"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("invalid, nothing was applied"), "{}", ran.stderr);
     }
 }
 

@@ -21,7 +21,7 @@ fn secret_with_credentials() -> String {
 }
 
 #[test]
-fn every_format_is_printed_from_the_pages_secret() {
+fn every_format_is_printed_from_a_secret() {
     let secret = example("registry-secret.yaml");
     for format in FORMATS {
         let ran = image_swap(&["render", format, "--registry-info", &secret]);
@@ -34,13 +34,27 @@ fn every_format_is_printed_from_the_pages_secret() {
 }
 
 #[test]
-fn the_pages_form_is_printed_on_request_and_said_not_to_work() {
+fn form_of_palette_has_a_note_and_its_former_name() {
     let secret = example("registry-secret.yaml");
-    let args = ["render", "containerd-mirrors", "--endpoint", "page", "--registry-info", &secret];
+    for name in ["palette", "page"] {
+        let args = ["render", "containerd-mirrors", "--endpoint", name, "--filename", &secret];
+        let ran = image_swap(&args);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("endpoint = [\"harbor.example.org/airgap-images/docker.io\"]"));
+        assert!(ran.stderr.contains("note: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn files_and_their_folders_are_created_and_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("new/certs.d");
+    let out = out.to_str().unwrap();
+    let args = ["render", "containerd", "--mirrors", "docker.io::h.io/d", "--out", out];
     let ran = image_swap(&args);
-    assert_eq!(ran.code, 0);
-    assert!(ran.stdout.contains("endpoint = [\"harbor.example.org/airgap-images/docker.io\"]"));
-    assert!(ran.stderr.contains("standard registries do not answer"), "{}", ran.stderr);
+    let expected = format!("wrote {out}/docker.io/hosts.toml\nwrote {out}/h.io/hosts.toml\n");
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr), (0, "", expected));
+    assert!(fs::exists(directory.path().join("new/certs.d/h.io/hosts.toml")).unwrap());
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn an_image_that_stays_is_a_warning() {
         assert_eq!(ran.stdout, if args.is_empty() { SHARED } else { "" });
         assert_eq!(
             ran.stderr,
-            "warning: -:3:45: Pod p web: \"nginx\" stays as it is: its anchor is also used for \
+            "warning: -:3:45: Pod p web: \"nginx\" stays unchanged: its anchor is also used for \
              another purpose (line 3, column 45)\n"
         );
     }
@@ -165,7 +165,11 @@ fn a_broken_manifest_stops_everything() {
     ] {
         let ran = rewrite_in(directory.path(), args, "");
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
-        assert!(ran.stderr.starts_with("error: bad.yaml:2:5: no manifest: "), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: bad.yaml:2:5: not valid YAML or JSON: "),
+            "{}",
+            ran.stderr
+        );
         assert_eq!(fs::read_to_string(directory.path().join("good.yaml")).unwrap(), POD);
     }
 }
@@ -177,9 +181,9 @@ fn a_file_that_cannot_be_read_stops_everything() {
     let utf_16: Vec<u8> = POD.encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(directory.path().join("utf16.yaml"), [&b"\xff\xfe"[..], &utf_16].concat()).unwrap();
     for (name, message) in [
-        ("absent.yaml", "absent.yaml: expected to read it, found: "),
-        ("latin1.yaml", "latin1.yaml:2:3: expected UTF-8"),
-        ("utf16.yaml", "utf16.yaml: UTF-16: save as UTF-8"),
+        ("absent.yaml", "cannot read absent.yaml: no such file or directory\n"),
+        ("latin1.yaml", "latin1.yaml:2:3: the byte is not valid UTF-8"),
+        ("utf16.yaml", "utf16.yaml: the text is UTF-16; save it as UTF-8"),
     ] {
         let ran = rewrite_in(directory.path(), &["good.yaml", name], "");
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
@@ -190,14 +194,17 @@ fn a_file_that_cannot_be_read_stops_everything() {
 #[test]
 fn a_call_that_makes_no_sense_is_refused() {
     for (args, message) in [
-        (&["rewrite", "--mirrors", MIRRORS, "--in-place", "-"][..], "--in-place: expected files"),
-        (&["rewrite", "--mirrors", MIRRORS, "--in-place"], "--in-place: expected files"),
-        (&["rewrite", "--mirrors", MIRRORS, "-", "-"], "read once"),
-        (&["rewrite", "--map", "-"], "read once"),
+        (&["rewrite", "--mirrors", MIRRORS, "--in-place", "-"][..], "--in-place needs files"),
+        (&["rewrite", "--mirrors", MIRRORS, "--in-place"], "--in-place needs files"),
+        (&["rewrite", "--mirrors", MIRRORS, "-", "-"], "read only once"),
+        (&["rewrite", "--map", "-"], "read only once"),
         (&["rewrite", "--mirrors", MIRRORS, "--in-place", "--check", "a"], "cannot be used with"),
         (&["rewrite", "--mirrors", MIRRORS, "--output", "json"], "--check"),
         (&["rewrite", "--mirrors", MIRRORS, "--image-field", "Kafka"], "KIND:path/to/image"),
-        (&["rewrite"], "give --registry-info FILE, --values FILE, --map FILE or --mirrors LIST"),
+        (
+            &["rewrite"],
+            "use -f FILE, --registry-info FILE, --values FILE, --map FILE or --mirrors LIST",
+        ),
     ] {
         let ran = image_swap_in(&root(), args, POD);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
@@ -279,11 +286,11 @@ fn images_that_are_passed_over_are_listed_and_counted() {
         assert_eq!(ran.code, code);
         assert_eq!(
             ran.stderr,
-            "warning: -:3:15: \"org/app\" stays as it is: the field is not known to hold an image; \
+            "warning: -:3:15: \"org/app\" stays unchanged: the field is not known to hold an image; \
              --image-field 'example.org/My:spec/image' rewrites it\n\
-             warning: -:3:31: \"docker.io/x\" stays as it is: the field is not known to hold an \
+             warning: -:3:31: \"docker.io/x\" stays unchanged: the field is not known to hold an \
              image; --image-field 'example.org/My:spec/other' rewrites it\n\
-             warning: 2 images of declared registries outside of known image fields\n"
+             warning: 2 images of declared registries in unknown fields\n"
         );
     }
     let fields =
@@ -301,7 +308,7 @@ fn files_without_a_manifest_are_named() {
     {
         let ran = image_swap_in(&cases, &["rewrite", "--map", "mirrors.conf", "--check", file], "");
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{file}: {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("{file}: no manifest in it")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("{file}: no manifest found")), "{}", ran.stderr);
         assert!(ran.stderr.contains(&format!("{image} stays")), "{}", ran.stderr);
     }
     let ran = rewrite(&["--check"], "# nothing\n---\n");
@@ -345,7 +352,7 @@ fn a_directory_is_searched_for_manifests() {
     fs::create_dir(directory.path().join("empty")).unwrap();
     let ran = rewrite_in(directory.path(), &["empty"], "");
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("empty: expected files *.yaml"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("empty: the directory contains no file *.yaml"), "{}", ran.stderr);
 }
 
 #[test]
@@ -389,6 +396,6 @@ fn exempt_placeholder_is_noted_and_passes_the_check() {
     let file = "tests/it/cases/istio-gateway.yaml";
     let ran = crate::run::image_swap(&["rewrite", "--mirrors", MIRRORS, "--check", file]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
-    let note = "images stay as they are: placeholder that Istio replaces";
+    let note = "images stay unchanged: placeholder that Istio replaces";
     assert!(ran.stderr.contains(note), "{}", ran.stderr);
 }

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::run::{example, image_swap, image_swap_with};
+use crate::run::{example, image_swap, image_swap_in, image_swap_with, root};
 
 #[test]
 fn every_verb_needs_one_declaration() {
@@ -75,7 +75,7 @@ fn a_cluster_that_is_not_there_is_no_bad_news_but_no_answer() {
         for output in ["text", "json"] {
             let ran = image_swap(&["status", "--kubeconfig", file, "--output", output]);
             assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
-            assert!(ran.stderr.starts_with("error: cannot "), "{}", ran.stderr);
+            assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
         }
     }
 }
@@ -122,14 +122,105 @@ fn completions_and_man_pages_are_printed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
     let new = directory.path().join("share/man");
-    assert_eq!(image_swap(&["man", "--out", new.to_str().unwrap()]).code, 0);
-    assert!(new.join("image-swap.1").is_file());
+    let ran = image_swap(&["man", "--out", new.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
+    assert!(new.join("image-swap.1").is_file() && ran.stderr.contains("image-swap-explain.1\n"));
     assert_eq!(image_swap(&["man", "--out", path]).code, 0);
     for page in ["image-swap.1", "image-swap-explain.1", "image-swap-check.1"] {
         let page = fs::read_to_string(directory.path().join(page)).unwrap();
         assert!(page.contains(".TH image-swap"), "{page}");
     }
     assert_eq!(image_swap(&["man", "--out", "/dev/null/man"]).code, 1);
+}
+
+/// Returns the help of a command: `words`, and then `--help`.
+fn help(words: &[&str]) -> String {
+    let ran = image_swap(&[words, &["--help"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.stdout
+}
+
+/// The commands of the program and of `node`.
+const COMMANDS: [&[&str]; 17] = [
+    &["explain"],
+    &["check"],
+    &["convert"],
+    &["rewrite"],
+    &["render"],
+    &["node"],
+    &["node", "plan"],
+    &["node", "apply"],
+    &["node", "status"],
+    &["node", "verify"],
+    &["node", "restore"],
+    &["webhook"],
+    &["controller"],
+    &["status"],
+    &["deregister"],
+    &["completions"],
+    &["man"],
+];
+
+#[test]
+fn help_of_each_command_has_examples_and_no_heading_twice() {
+    for words in COMMANDS {
+        let text = help(words);
+        let mut headings: Vec<&str> =
+            text.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+        assert_eq!(headings.last(), Some(&"Examples:"), "{words:?}: {text}");
+        let count = headings.len();
+        headings.sort_unstable();
+        headings.dedup();
+        assert_eq!(headings.len(), count, "{words:?}: {text}");
+        if let Some(arguments) = text.find("\nArguments:") {
+            assert!(arguments < text.find("\nOptions:").unwrap(), "{words:?}");
+        }
+        // The examples are commands of this program, in its own words.
+        let examples = text.split("Examples:\n").nth(1).unwrap();
+        let command = ["image-swap ", &words.join(" ")].concat();
+        assert!(examples.contains(&command), "{words:?}: {examples}");
+    }
+}
+
+#[test]
+fn examples_of_the_help_run() {
+    for words in COMMANDS {
+        let text = help(words);
+        for line in text.split("Examples:\n").nth(1).unwrap().lines() {
+            let line: Vec<&str> = line.split_whitespace().collect();
+            let of_files = ["explain", "check", "convert", "rewrite", "render"];
+            let is_local = line.len() > 2 && line[0] == "image-swap" && of_files.contains(&line[1]);
+            if !is_local || line.contains(&"manifests/") || line.contains(&"--out") {
+                continue;
+            }
+            let end = line.iter().position(|it| [">", "|"].contains(it)).unwrap_or(line.len());
+            let ran = image_swap_in(&root(), &line[1..end], "");
+            // `rewrite --check` lists changes.
+            let expected = i32::from(line.contains(&"--check"));
+            assert_eq!(ran.code, expected, "{line:?}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn help_lists_commands_in_groups_without_internal_ones() {
+    let text = help(&[]);
+    for heading in ["Declarations:", "Manifests and nodes:", "Clusters:", "Exit codes:"] {
+        assert!(text.lines().any(|line| line == heading), "{heading}: {text}");
+    }
+    assert!(!text.contains("deregister") && !text.contains("leave"), "{text}");
+    for name in ["deregister", "leave"] {
+        assert!(help(&[name]).contains("--namespace"), "{name}");
+    }
+}
+
+#[test]
+fn address_without_ip_is_refused_with_an_example() {
+    for verb in [&["webhook"][..], &["controller", "-n", "a"]] {
+        let ran = image_swap(&[verb, &["--admin-listen", "localhost:8443"]].concat());
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains("expected IP:PORT, such as 127.0.0.1:8443"), "{}", ran.stderr);
+    }
 }
 
 #[test]

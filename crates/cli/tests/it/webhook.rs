@@ -118,8 +118,8 @@ fn refusals_reach_curl_over_both_protocols() {
     }
     let state = tempfile::tempdir().unwrap();
     let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-    let url = webhook.told("reviews: ").strip_suffix("/mutate").unwrap();
-    let ca = webhook.told("certificate: self-made; clients trust ");
+    let url = webhook.told("listening on ").strip_suffix("/mutate").unwrap();
+    let ca = webhook.told("CA certificate (self-signed): ");
     let large = state.path().join("large.json");
     fs::write(&large, vec![b' '; 9 << 20]).unwrap();
     let large = large.to_str().unwrap();
@@ -161,9 +161,9 @@ fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
     let more = ["--log-format", "json"];
     let mut webhook = Webhook::start(file.to_str().unwrap(), state.path(), &more);
     fs::write(&file, text.replace("kind: Secret", "kind: ConfigMap")).unwrap();
-    while !webhook.next_line().contains("the last good one stays") {}
+    while !webhook.next_line().contains("the last good one stays in force") {}
     fs::write(&file, text.replace("ghcr.io::", "ghcr.example::")).unwrap();
-    while !webhook.next_line().contains("a new declaration is in force") {}
+    while !webhook.next_line().contains("reloaded the declaration") {}
     // Every line of the log is an object.
     let logged = webhook.told.iter().skip_while(|line| !line.starts_with('{'));
     for line in logged {
@@ -171,7 +171,7 @@ fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
     }
     let (code, rest) = webhook.stop();
     assert_eq!(code, Some(0));
-    assert!(rest.contains("told to stop"), "{rest}");
+    assert!(rest.contains("shutting down"), "{rest}");
 }
 
 #[test]
@@ -271,13 +271,13 @@ fn a_port_that_is_taken_is_named_and_nothing_begins() {
     let directory = state.path().join("authority");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    for ports in [
-        ["--listen", &taken, "--admin-listen", "127.0.0.1:0"],
-        ["--listen", "127.0.0.1:0", "--admin-listen", &taken],
+    for (flag, ports) in [
+        ("--listen: ", ["--listen", &taken, "--admin-listen", "127.0.0.1:0"]),
+        ("--admin-listen: ", ["--listen", "127.0.0.1:0", "--admin-listen", &taken]),
     ] {
         let mut command = webhook(&["--mirrors", "docker.io::mirror.example"]);
         let output = command.args(ports).arg("--certificate-dir").arg(&directory).output().unwrap();
-        refused(&output, 1, &[&taken, "another process listens there"]);
+        refused(&output, 1, &[&taken, flag, "another process listens there"]);
         assert!(!directory.exists());
     }
 }
@@ -291,7 +291,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
     };
     refused(&begin(&["--tls-cert", "Cargo.toml"]), 2, &["--tls-key"]);
     let missing = begin(&["--tls-cert", "none.crt", "--tls-key", "none.key"]);
-    refused(&missing, 1, &["none.crt: expected a certificate"]);
+    refused(&missing, 1, &["cannot read the certificate none.crt: "]);
     let neither = begin(&["--tls-cert", "Cargo.toml", "--tls-key", "Cargo.toml"]);
     refused(&neither, 1, &["Cargo.toml", "expected one unencrypted PEM block"]);
 }
@@ -299,7 +299,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
 #[test]
 fn temporary_authority_is_removed_at_the_end() {
     let webhook = Webhook::spawn(&["--mirrors", "docker.io::h.io"]);
-    let ca = Path::new(webhook.told("certificate: self-made; clients trust ")).to_owned();
+    let ca = Path::new(webhook.told("CA certificate (self-signed): ")).to_owned();
     assert!(ca.is_file());
     webhook.told("declaration: 1 rule, ");
     assert_eq!(webhook.stop().0, Some(0));

@@ -32,7 +32,8 @@ fn robot() -> Credentials {
 
 /// Palette's declaration for a mirror like this, written where the host reads it.
 fn declared(host: &LabHost, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
-    let mut text = include_str!("../../../../examples/registry-secret.yaml").to_owned();
+    let mut text =
+        include_str!("../../../../tests/testkit/palette/registry-secret.yaml").to_owned();
     if let Access::Basic(robot) | Access::Bearer(robot) = &options.access {
         text = text
             .replace("USERNAME: \"\"", &format!("USERNAME: \"{}\"", robot.username))

@@ -10,7 +10,7 @@ use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
 use image_swap_testbed::Credentials;
 
 /// Palette's Secret `registry-info`, as its own example has it.
-const PALETTE: &str = include_str!("../../../../examples/registry-secret.yaml");
+const PALETTE: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
 
 /// A declaration that fits a mirror.
 #[derive(Clone, Debug)]

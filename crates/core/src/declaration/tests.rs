@@ -1,8 +1,8 @@
 use super::*;
 use crate::diagnostic::Severity;
 
-const SECRET: &str = include_str!("../../../../examples/registry-secret.yaml");
-const VALUES: &str = include_str!("../../../../examples/values.yaml");
+const SECRET: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
+const VALUES: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
 /// Valid until 2126, and until 2036.
 const CA_ONE: &str = include_str!("../../tests/data/ca-one.pem");
 const CA_TWO: &str = include_str!("../../tests/data/ca-two.pem");

@@ -49,13 +49,12 @@ pub struct LocalAuthority {
     expires: u64,
 }
 
-/// A reason why there is no self-made certificate.
+/// A reason why there is no self-signed certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The directory or a file in it cannot be read or written.
     #[error(
-        "{}: expected a place for a certificate authority, found: {error}; \
-         name another directory",
+        "cannot store the self-signed CA in {}: {error}; choose another directory",
         path.display()
     )]
     File {
@@ -67,8 +66,8 @@ pub enum AuthorityError {
     },
     /// Other users may put an authority of their own there.
     #[error(
-        "{}: expected a directory that only its owner may write to, found mode {mode:03o}; \
-         name another directory, or `chmod go-w` this one",
+        "{}: other users can write to the directory of the self-signed CA (mode {mode:03o}); \
+         choose another one, or run `chmod go-w` on it",
         path.display()
     )]
     OpenToOthers {
@@ -78,10 +77,10 @@ pub enum AuthorityError {
         mode: u32,
     },
     /// A name is not possible in a certificate, or the key could not be made.
-    #[error("the certificate could not be made: {0}")]
+    #[error("cannot create the certificate: {0}")]
     Make(#[from] MakeError),
-    /// The certificate and the key that were made are not a pair.
-    #[error("the certificate that was made is unusable: {0}")]
+    /// The created certificate and key are not a pair.
+    #[error("the created certificate is unusable: {0}")]
     Unusable(#[from] CertificateError),
 }
 
@@ -111,7 +110,7 @@ impl LocalAuthority {
             if authority.expires >= seconds(now + AUTHORITY_SPARE) {
                 return Ok(authority);
             }
-            warn!(directory = %directory.display(), "the authority expires soon: replaced");
+            warn!(directory = %directory.display(), "the CA expires soon, creating a new one");
         }
         Self::make(directory, now)
     }
@@ -170,12 +169,12 @@ pub async fn renew(
         }
         match renewed(&mut authority, &names, now) {
             Ok(certificate) => {
-                info!(expires = certificate.expires(), "the certificate was renewed");
+                info!(expires = certificate.expires(), "renewed the certificate");
                 in_force.replace(certificate);
                 reloads.succeeded();
             }
             Err(error) => {
-                error!(%error, "the certificate could not be renewed; the last one stays");
+                error!(%error, "cannot renew the certificate, the last one stays in force");
                 reloads.failed();
             }
         }
@@ -193,7 +192,7 @@ fn renewed(
         *authority = LocalAuthority::open(&authority.directory, now)?;
         warn!(
             file = %authority.certificate_file().display(),
-            "there is a new authority: clients have to trust it"
+            "created a new CA: clients must trust it"
         );
     }
     authority.issue(names, now)

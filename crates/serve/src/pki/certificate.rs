@@ -31,13 +31,13 @@ pub struct Certificate {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The chain is not PEM.
-    #[error("certificate: expected PEM, found something else: {0}")]
+    #[error("certificate: invalid PEM: {0}")]
     ChainPem(rustls::pki_types::pem::Error),
     /// No certificate in the chain.
     #[error("certificate: expected at least one `BEGIN CERTIFICATE` block, found none")]
     NoCertificate,
     /// The first certificate is not X.509.
-    #[error("certificate: expected X.509 in the first block, found something else: {0}")]
+    #[error("certificate: the first block is not X.509: {0}")]
     X509(x509_cert::der::Error),
     /// No private key.
     #[error(

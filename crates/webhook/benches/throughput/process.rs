@@ -48,12 +48,13 @@ impl Process {
         let mut printed = |label: &str| -> Outcome<SocketAddr> {
             for line in lines.by_ref() {
                 if let Some(url) = line?.strip_prefix(label) {
-                    return Ok(url.split('/').next().unwrap_or_default().parse()?);
+                    let server = url.split('/').next().unwrap_or_default();
+                    return Ok(server.replace("localhost", "127.0.0.1").parse()?);
                 }
             }
             Err(format!("expected a line with {label}, found none").into())
         };
-        let address = printed("reviews: https://")?;
+        let address = printed("listening on https://")?;
         let admin = printed("probes and metrics: http://")?;
         // A full pipe would stop the server.
         std::thread::spawn(move || lines.for_each(drop));

@@ -219,7 +219,7 @@ fn errors_name_what_was_expected_and_show_nothing_of_the_key() {
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             one.key.as_str(),
-            "expected X.509",
+            "the first block is not X.509",
         ),
     ];
     for (chain, key, expected) in cases {
@@ -288,7 +288,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
 fn a_place_that_is_no_directory_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = LocalAuthority::open(file.path(), SystemTime::now()).err().unwrap().to_string();
-    assert!(refused.starts_with(&file.path().display().to_string()), "{refused}");
+    assert!(refused.contains(&file.path().display().to_string()), "{refused}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::yaml;
 
 /// The complete values of Palette's documentation.
-pub(crate) const PAGE: &str = include_str!("../../../../examples/values.yaml");
+pub(crate) const PAGE: &str = include_str!("../../../testkit/palette/values.yaml");
 
 /// Returns the same block at top level.
 pub(crate) fn top_level_block() -> String {

@@ -47,7 +47,7 @@ fn rendered_secret_declares_the_same_as_the_values() {
 fn rendered_secret_equals_that_of_palette() {
     let chart = chart();
     let rendered = chart.with(PAGE);
-    let page = include_str!("../../../../examples/registry-secret.yaml");
+    let page = include_str!("../../../testkit/palette/registry-secret.yaml");
     let page = Declaration::read(DeclarationSource::RegistryInfo, page, 0).unwrap();
     let ours = read(&rendered);
     assert_eq!(ours.registry, page.registry);

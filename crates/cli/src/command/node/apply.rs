@@ -9,7 +9,7 @@ use image_swap_node::{
 };
 
 use super::{
-    options::{ConfigureArgs, OPTIONS, RestartArgs},
+    options::{ConfigureArgs, RestartArgs},
     report,
 };
 use crate::{
@@ -17,16 +17,24 @@ use crate::{
     output::{self, GOOD, JsonFields, ODD, Output, styled},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node apply -f examples/registry-secret.yaml
+  image-swap node apply -f examples/registry-secret.yaml --restart allow
+  image-swap node apply -f examples/values.yaml --root /mnt/image --runtime containerd \\
+      --runtime-version 2.1";
+
 /// Arguments of `node apply`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     configure: ConfigureArgs,
     #[command(flatten)]
     restart: RestartArgs,
-    /// Do not request the declared registry first. With --root or --runtime-version it
-    /// is not requested anyway.
-    #[arg(long, help_heading = OPTIONS)]
+    /// Do not check the declared registry first. With --root or --runtime-version it is never
+    /// checked.
+    #[arg(long)]
     no_check: bool,
 }
 
@@ -49,7 +57,7 @@ impl Args {
         let changes = matches!(plan.outcome(), PlanOutcome::Change | PlanOutcome::ChangeAndRestart);
         let checked = match unchecked(no_check, &host, &seen) {
             _ if !changes => Ok(Vec::new()),
-            Some(why) => Ok(vec![format!("the declared registry was not requested: {why}")]),
+            Some(why) => Ok(vec![format!("the declared registry was not checked: {why}")]),
             None => check(&desired, &plan, &seen),
         };
         let applied = match checked {
@@ -63,12 +71,12 @@ impl Args {
     }
 }
 
-/// Returns why the registry is not requested from here; `None` if it is.
+/// Returns the reason why the registry is not checked; `None` if it is.
 fn unchecked(no_check: bool, host: &Host, seen: &HostObservation) -> Option<&'static str> {
     if no_check {
         Some("--no-check")
     } else if !host.root().is_whole() {
-        Some("with --root the network of the host may be another one")
+        Some("with --root the host may be in another network")
     } else if seen.observed.at_rest {
         Some("no runtime runs on this host")
     } else {
@@ -76,7 +84,7 @@ fn unchecked(no_check: bool, host: &Host, seen: &HostObservation) -> Option<&'st
     }
 }
 
-/// Says what came of `plan`; `changed` is the word for what it does.
+/// Prints the outcome of `plan`. The word for success is `changed`.
 pub(super) fn finish(
     changed: &'static str,
     applied: Result<ApplyOutcome, ApplyFailure>,

@@ -1,22 +1,22 @@
-//! What `apply` starts our own program for.
+//! Commands that `apply` starts in processes of their own.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use image_swap_node::{enter, run_watchdog};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, reason};
 
-/// Arguments of `node guard`: it is told everything on its standard input.
+/// Arguments of `node guard`. Its orders come on standard input.
 #[derive(Debug, clap::Args)]
 pub(super) struct Guard {}
 
 /// Arguments of `node inside`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Inside {
-    /// Which directory becomes its root.
+    /// The directory that becomes the root.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// Whether it is killed when the process that started it ends.
+    /// Kill the program when the process that started it ends.
     #[arg(long)]
     mortal: bool,
     /// The program and its arguments.
@@ -36,6 +36,6 @@ impl Inside {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Self { root, mortal, words } = self;
         let error = enter(&root, mortal, &words);
-        Err(Failure::Broken(format!("{}: expected to run it, found: {error}", words[0].display())))
+        Err(Failure::Broken(format!("cannot run {}: {}", words[0].display(), reason(&error))))
     }
 }

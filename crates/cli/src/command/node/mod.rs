@@ -15,8 +15,15 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node plan -f examples/registry-secret.yaml
+  image-swap node apply -f examples/registry-secret.yaml --restart allow
+  image-swap node restore";
+
 /// Arguments of `node`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: NodeVerb,
@@ -24,20 +31,20 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum NodeVerb {
-    /// Show what would change on this host, as a diff; change nothing.
+    /// Show the changes that `apply` would make, as a diff.
     Plan(plan::Args),
-    /// Have this host's container runtime pull from the mirrors.
+    /// Configure the container runtime to pull from the mirrors.
     Apply(apply::Args),
-    /// Say what is in place on this host, and what others changed since.
+    /// Show the applied configuration, and files that another program changed since.
     Status(status::Args),
-    /// Pull a reference of each registry through the runtime, and say where it came from.
+    /// Pull an image of each registry with the runtime, and show if it came from a mirror.
     Verify(verify::Args),
-    /// Take our edits away: the files get their very bytes back.
+    /// Undo `apply`: restore the original files.
     Restore(restore::Args),
-    /// Wait to take a change back (started by apply).
+    /// Roll back a change if `apply` ends without success (started by apply).
     #[command(hide = true)]
     Guard(internal::Guard),
-    /// Become another program, with another root (started by apply).
+    /// Run a program in another root (started by apply).
     #[command(hide = true)]
     Inside(internal::Inside),
 }

@@ -1,4 +1,4 @@
-//! Flags that several verbs share.
+//! Flags of several `node` commands.
 
 use std::{iter, path::PathBuf};
 
@@ -14,77 +14,75 @@ use image_swap_node::{
 
 use crate::{
     choice::{FALLBACKS, one_of},
-    declaration::{DeclarationArgs, Dialect},
+    declaration::{DeclarationArgs, DeclarationUse, Dialect},
     failure::Failure,
     output::Output,
 };
 
-/// Where flags stand that belong to one verb.
-pub(super) const OPTIONS: &str = "Options";
 const HOST: &str = "Host";
-const TELLING: &str = "How it is told";
+const CONFIGURATION: &str = "Runtime configuration";
 const RESTART: &str = "Restart";
 
-/// Which host, which runtime, and who reads the answer.
+/// The host, its runtime, and the form of the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct HostArgs {
-    /// Where the host's `/` is.
+    /// The root directory of the host.
     #[arg(long, value_name = "DIR", default_value = "/", help_heading = HOST)]
     root: PathBuf,
     /// The container runtime.
     #[arg(long, value_parser = runtime(), default_value = "auto", help_heading = HOST)]
     runtime: RuntimeArg,
-    /// The version of a runtime that does not run, as in the image of a host: it then
-    /// reads all files when it starts, and nothing is restarted.
+    /// The version of a runtime that does not run, as in a machine image. It reads its
+    /// files when it starts: nothing is restarted.
     #[arg(long, value_name = "VERSION", value_parser = version, help_heading = HOST)]
     runtime_version: Option<Version>,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
+    /// The form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Output,
 }
 
-/// A runtime, or the one that is detected.
+/// A runtime; `None` if it is detected.
 #[derive(Clone, Copy, Debug)]
 struct RuntimeArg(Option<ContainerRuntime>);
 
 /// Returns the parser of `--runtime`.
 fn runtime() -> impl TypedValueParser<Value = RuntimeArg> {
-    let auto = "The one that is there; of several the one that the kubelet uses";
+    let auto = "The installed runtime; of several the one that the kubelet uses";
     let auto = PossibleValue::new("auto").help(auto);
     let runtimes = RUNTIMES.iter().filter_map(ContainerRuntime::to_possible_value);
     PossibleValuesParser::new(iter::once(auto).chain(runtimes))
         .map(|name| RuntimeArg(ContainerRuntime::from_str(&name, false).ok()))
 }
 
-/// The host, the declaration, and the way in which the runtime is configured.
+/// The host, the declaration and the form of the runtime's configuration.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigureArgs {
     #[command(flatten)]
     pub(super) host: HostArgs,
     #[command(flatten)]
     pub(super) declaration: DeclarationArgs,
-    /// How containerd is told.
-    #[arg(long, value_enum, default_value_t, help_heading = TELLING)]
+    /// The form of containerd's mirror configuration.
+    #[arg(long, value_enum, default_value_t, help_heading = CONFIGURATION)]
     form: ConfigForm,
-    /// Whether the host may ask the public registry after the mirrors.
-    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", help_heading = TELLING)]
+    /// The registries that the host tries after the mirrors.
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", help_heading = CONFIGURATION)]
     fallback: Fallback,
-    /// Send credentials over plain HTTP too, to a target that says `http://`.
-    #[arg(long, help_heading = TELLING)]
+    /// Send credentials over plain HTTP too, to targets with `http://`.
+    #[arg(long, help_heading = CONFIGURATION)]
     header_over_http: bool,
 }
 
-/// How it is restarted.
+/// The restart of the runtime.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestartArgs {
-    /// Whether the runtime may be restarted.
+    /// Allow a restart of the runtime.
     #[arg(long, value_enum, default_value_t, help_heading = RESTART)]
     pub(super) restart: RestartPolicy,
-    /// The command that restarts it, for `sh` [default: systemctl restart UNIT].
+    /// The restart command, for `sh` [default: systemctl restart UNIT].
     #[arg(long, value_name = "COMMAND", help_heading = RESTART)]
     restart_command: Option<String>,
-    /// A reference that can be pulled, and has to be after the restart
-    /// [default: one that the host runs].
+    /// An image that the runtime must be able to pull after the restart
+    /// [default: an image that the host runs].
     #[arg(long, value_name = "REF", help_heading = RESTART)]
     image: Option<String>,
 }
@@ -92,12 +90,12 @@ pub(super) struct RestartArgs {
 impl HostArgs {
     pub(super) fn host(&self) -> Result<Host, Failure> {
         let root = Root::new(&self.root).map_err(|error| {
-            Failure::Unusable(Failure::file("find a directory at", &self.root, &error))
+            Failure::Unusable(Failure::file("use the root directory", &self.root, &error))
         })?;
         Ok(Host::new(root))
     }
 
-    /// Observes `host`, and requests the declared registry if `asks` has it so.
+    /// Observes `host`, and requests the declared registry if `asks` is `Registry`.
     pub(super) fn observe(
         &self,
         host: &Host,
@@ -116,7 +114,7 @@ fn version(text: &str) -> Result<Version, String> {
 
 impl ConfigureArgs {
     pub(super) fn load(&self) -> Result<Declaration, Failure> {
-        self.declaration.load_for(Dialect::Canonical)
+        self.declaration.load_for(Dialect::Canonical, DeclarationUse::Nodes)
     }
 
     pub(super) fn desired<'a>(

@@ -4,19 +4,22 @@ use std::process::ExitCode;
 
 use image_swap_node::{AskRegistry, RestartPolicy, plan};
 
-use super::{
-    options::{ConfigureArgs, OPTIONS},
-    report,
-};
+use super::{options::ConfigureArgs, report};
 use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node plan -f examples/registry-secret.yaml
+  image-swap node plan -f examples/values.yaml --restart allow -o json";
 
 /// Arguments of `node plan`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     configure: ConfigureArgs,
-    /// Whether the runtime may be restarted.
-    #[arg(long, value_enum, default_value_t, help_heading = OPTIONS)]
+    /// Allow a restart of the runtime.
+    #[arg(long, value_enum, default_value_t)]
     restart: RestartPolicy,
 }
 

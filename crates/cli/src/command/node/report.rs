@@ -1,4 +1,4 @@
-//! How plans look.
+//! The output of plans.
 
 use std::{io::Write, process::ExitCode};
 
@@ -16,10 +16,9 @@ use crate::{
     output::{self, BAD, GOOD, JsonFields, ODD, Output, STRONG, counted, styled},
 };
 
-/// Said of a host where whoever changed it was killed, and nobody took it back.
-pub(super) const INTERRUPTED: &str = "a change was killed half way, together with the process that \
-                                      takes changes back; the next apply or restore takes it back \
-                                      first";
+/// The note about a host whose last change was neither completed nor rolled back.
+pub(super) const INTERRUPTED: &str = "a change was interrupted and its watchdog was killed; the next \
+                                      apply or restore first rolls it back";
 
 impl JsonFields {
     /// Returns an object with the runtime of a host.
@@ -39,7 +38,7 @@ impl JsonFields {
     }
 }
 
-/// A rule that the runtime cannot be told, as programs read it.
+/// A rule that the runtime cannot express, in JSON.
 #[derive(Serialize)]
 pub(super) struct UnsupportedRuleRow<'a> {
     rule: &'a str,
@@ -48,7 +47,7 @@ pub(super) struct UnsupportedRuleRow<'a> {
     why: &'a str,
 }
 
-/// Prints `plan`, and whether it is bad news.
+/// Prints `plan`. Returns the exit code.
 pub(super) fn plan(
     plan: &HostPlan,
     seen: &HostObservation,
@@ -80,7 +79,7 @@ pub(super) fn plan(
     output::end(out, outcome != PlanOutcome::NeedsRestart)
 }
 
-/// Prints why there is no plan: bad news.
+/// Prints the reason why there is no plan. Returns the exit code.
 pub(super) fn refusal(
     refusal: &PlanRefusal,
     seen: &HostObservation,
@@ -99,7 +98,7 @@ pub(super) fn refusal(
     output::end(out, false)
 }
 
-/// What a person should know beside the plan, on standard error.
+/// Prints notes and warnings of `plan` on standard error.
 pub(super) fn notes(plan: &HostPlan, seen: &HostObservation, declaration: Option<&Declaration>) {
     for note in all_notes(plan, seen) {
         output::note(&format!("{}: {note}", styled(ODD, "note")));
@@ -107,13 +106,13 @@ pub(super) fn notes(plan: &HostPlan, seen: &HostObservation, declaration: Option
     for row in rules(plan, declaration) {
         let UnsupportedRuleRow { rule, line, column, why } = row;
         output::note(&format!(
-            "{}: line {line}, column {column}: the runtime cannot be told the rule for {rule}: {why}",
+            "{}: line {line}, column {column}: the runtime cannot express the rule for {rule}: {why}",
             styled(ODD, "warning"),
         ));
     }
 }
 
-/// What a person should know beside the plan.
+/// Returns the notes of the observation and of the plan.
 pub(super) fn all_notes<'a>(
     plan: &'a HostPlan,
     seen: &'a HostObservation,
@@ -121,7 +120,7 @@ pub(super) fn all_notes<'a>(
     seen.notes.iter().chain(&plan.notes).map(String::as_str)
 }
 
-/// One sentence.
+/// Returns a summary in one line.
 pub(super) fn summary(plan: &HostPlan, seen: &HostObservation, outcome: PlanOutcome) -> String {
     let runtime = seen.observed.runtime;
     let why = plan.restart.as_deref().unwrap_or_default();
@@ -129,7 +128,7 @@ pub(super) fn summary(plan: &HostPlan, seen: &HostObservation, outcome: PlanOutc
         PlanOutcome::InPlace => format!("{runtime}: nothing to do"),
         PlanOutcome::Change => format!("{runtime}: {}, no restart", files(plan)),
         PlanOutcome::ChangeAndRestart => {
-            format!("{runtime}: {}, and a restart: {why}", files(plan))
+            format!("{runtime}: {} and a restart: {why}", files(plan))
         }
         PlanOutcome::NeedsRestart => {
             format!("{runtime}: needs-restart: {why}; allow it with --restart allow")
@@ -168,7 +167,7 @@ pub(super) const fn state(state: FileState) -> &'static str {
     }
 }
 
-/// The rules that the runtime cannot be told.
+/// Returns the rules that the runtime cannot express.
 pub(super) fn rules<'a>(
     plan: &'a HostPlan,
     declaration: Option<&'a Declaration>,
@@ -195,7 +194,7 @@ const fn step_name(step: &PlannedStep) -> &'static str {
     }
 }
 
-/// A unified diff, coloured as people know it.
+/// Colours a unified diff.
 fn coloured(diff: &str) -> String {
     let lines = diff.lines().map(|line| {
         let style = match line.as_bytes() {

@@ -11,8 +11,14 @@ use super::{
 };
 use crate::{failure::Failure, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node restore
+  image-swap node restore --restart allow";
+
 /// Arguments of `node restore`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     host: HostArgs,
@@ -29,9 +35,9 @@ impl Args {
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
         let seen = match args.observe(&host, None, AskRegistry::Nobody) {
             Ok(seen) => seen,
-            // The ledger names the runtime.
+            // The ledger would name the runtime.
             Err(ObserveError::NoRuntime(_)) => {
-                output::note("nothing was written on this host, and nothing is taken back");
+                output::note("nothing to restore: image-swap has not changed this host");
                 return Ok(ExitCode::SUCCESS);
             }
         };

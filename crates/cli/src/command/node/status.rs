@@ -15,9 +15,14 @@ use crate::{
     output::{self, BAD, GOOD, JsonFields, Output, STRONG, styled},
 };
 
-/// Arguments of `node status`. Without a declaration it is about what we wrote
-/// last; with one, also about what is declared now.
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node status
+  image-swap node status -f examples/registry-secret.yaml -o json";
+
+/// Arguments of `node status`. A declaration is compared with the configuration of the host.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     configure: ConfigureArgs,
@@ -53,7 +58,7 @@ impl Args {
     }
 }
 
-/// All that is known.
+/// The status of a host.
 struct NodeStatus<'a> {
     seen: &'a HostObservation,
     drift: Option<&'a Drift>,
@@ -140,7 +145,7 @@ impl NodeStatus<'_> {
             writeln!(out, "{} {outcome}{why}", strong("declared"))?;
         }
         if let Some(rolled_back) = &self.rolled_back {
-            writeln!(out, "{} {rolled_back}", styled(BAD, "taken back"))?;
+            writeln!(out, "{} {rolled_back}", styled(BAD, "rolled back"))?;
         }
         if self.interrupted {
             writeln!(out, "{} {}", styled(BAD, "interrupted"), report::INTERRUPTED)?;

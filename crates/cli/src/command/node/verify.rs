@@ -8,23 +8,25 @@ use image_swap_node::{
     verify::{Candidate, PullOrigin, PullVerdict, Verifier, candidates},
 };
 
-use super::{
-    options::{ConfigureArgs, OPTIONS},
-    report,
-};
+use super::{options::ConfigureArgs, report};
 use crate::{
     failure::Failure,
     output::{self, BAD, GOOD, JsonFields, ODD, Output, styled},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap node verify -f examples/registry-secret.yaml
+  image-swap node verify -f examples/registry-secret.yaml --image docker.io/library/nginx:1.25";
+
 /// Arguments of `node verify`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     configure: ConfigureArgs,
-    /// A reference to pull for its registry, instead of one that the host has;
-    /// may be given for each registry.
-    #[arg(long, value_name = "REF", help_heading = OPTIONS)]
+    /// The image to pull for its registry instead of one of the host's images; may be repeated.
+    #[arg(long, value_name = "REF")]
     image: Vec<String>,
 }
 
@@ -45,7 +47,7 @@ impl Args {
         if seen.daemon.answer == CriStatus::NotAsked {
             let runtime = seen.observed.runtime;
             return Err(Failure::Broken(format!(
-                "expected a runtime with CRI to pull through, found {runtime}: pull an image with it, and see what the mirror logs"
+                "verify needs a runtime with CRI, found {runtime}; pull an image with it and read the log of the mirror"
             )));
         }
         let mut client = seen.daemon.client().map_err(Failure::broken)?;
@@ -72,14 +74,14 @@ impl Args {
         }
         if candidates.is_empty() {
             good = false;
-            output::note(&nothing(&declaration, &plan, &seen));
+            output::line(&nothing(&declaration, &plan, &seen));
         }
         output::end(&mut out, good)
     }
 }
 
-/// The same verdict, unless the runtime does not read what it was to be told:
-/// then the mirror was not asked, whatever it has.
+/// Returns `verdict`, or `NotMirror` if the runtime does not use the planned configuration:
+/// it then did not pull from the mirror.
 fn doubted(
     verdict: PullVerdict,
     plan: &HostPlan,
@@ -94,7 +96,7 @@ fn doubted(
     }
     let state = row.map_or("not in place", |row| report::state(row.state));
     let why = format!(
-        "what the runtime is told of {} is {state} (fallback {fallback}): `image-swap node plan` shows it",
+        "the runtime's configuration for {} is {state} (fallback {fallback}); see `image-swap node plan`",
         candidate.host
     );
     PullVerdict { source: PullOrigin::NotMirror, why, ..verdict }
@@ -104,7 +106,7 @@ fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -
     let rules = declaration.rules().rules().len();
     let told = plan.rows.len();
     format!(
-        "{}: expected a rule for a registry, found none among {rules}; {} is told of {told} hosts",
+        "{}: expected a rule for a registry, found none among {rules}; {} is configured for {told} hosts",
         styled(BAD, "error"),
         seen.observed.runtime
     )

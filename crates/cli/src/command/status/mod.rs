@@ -15,25 +15,33 @@ use crate::{
     output::{self, Output},
 };
 
-/// What the chart calls a release that was not given another name.
+/// The name of a release in the chart's defaults.
 const NAME: &str = "image-swap";
+
+const EXAMPLES: &str = "\
+Examples:
+  image-swap status
+  image-swap status -n image-swap --context my-cluster
+  image-swap status -o json";
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The release's namespace; without it and --name the only release of the cluster.
+    /// The namespace of the release; without it and --name, the only release in the cluster.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// The release's full name, as its objects are called [default: image-swap].
+    /// The full name of the release, which begins the names of its objects
+    /// [default: image-swap].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The kubeconfig of the cluster; without it that of kubectl, or the pod's own account.
+    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; without it the current one.
+    /// The context in the kubeconfig; the default is the current one.
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
-    /// The form of the answer.
+    /// The form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -69,7 +77,7 @@ impl Args {
     }
 }
 
-/// The release that is meant where none is named.
+/// Returns the only release of `found`, or the usual one of `namespace` if there is none.
 fn only(mut found: Vec<Release>, namespace: &str) -> Result<Release, Failure> {
     if found.len() > 1 {
         let names: Vec<String> = found
@@ -77,7 +85,7 @@ fn only(mut found: Vec<Release>, namespace: &str) -> Result<Release, Failure> {
             .map(|Release { namespace, name }| format!("--namespace {namespace} --name {name}"))
             .collect();
         return Err(Failure::Unusable(format!(
-            "expected one release, found {}; say which: {}",
+            "found {} releases; choose one with {}",
             found.len(),
             names.join(", or ")
         )));

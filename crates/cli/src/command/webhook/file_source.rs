@@ -1,4 +1,4 @@
-//! The declaration a webhook serves, and follows.
+//! The declaration of a webhook from a file, reloaded when it changes.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,12 +10,12 @@ use image_swap_webhook::{
 
 use super::handles::{WebhookHandles, broken};
 use crate::{
-    declaration::{DeclarationArgs, Dialect, now},
+    declaration::{AcceptError, DeclarationArgs, DeclarationUse, Dialect, now},
     failure::Failure,
     output, text,
 };
 
-/// A declaration that was read, and the file to follow.
+/// A declaration and the file that is watched.
 pub(super) struct DeclarationFiles {
     args: DeclarationArgs,
     declaration: Declaration,
@@ -23,34 +23,34 @@ pub(super) struct DeclarationFiles {
 }
 
 impl DeclarationFiles {
-    /// Reads the declaration, and prints its findings on standard error.
+    /// Reads the declaration. Prints its warnings on standard error.
     pub(super) fn read(args: DeclarationArgs) -> Result<Self, Failure> {
         // A pipe can be read only once.
         let file = args.path().filter(|path| !text::is_stdin(path) && path.is_file());
-        // Watched first, read then: a change in between is not missed.
+        // Watched before it is read: no change in between is missed.
         let watch = file.map(|file| {
             let mut watch = Watch::new(&[file]);
             watch.read();
             (watch, file.to_owned())
         });
-        let declaration = args.load_for(Dialect::Canonical)?;
+        let declaration = args.load_for(Dialect::Canonical, DeclarationUse::Images)?;
         Ok(Self { args, declaration, watch })
     }
 
-    /// Puts the declaration in force, follows it, and adds lines to the output.
+    /// Puts the declaration in force and follows its file. Adds lines to `shown`.
     pub(super) fn put_in_force(
         self,
         in_force: &WebhookHandles,
-        told: &mut Vec<String>,
+        shown: &mut Vec<String>,
     ) -> Result<Option<FileFollower>, Failure> {
         let Self { args, declaration, watch } = self;
         let rules = output::counted(declaration.rules().rules().len(), "rule");
         in_force.rules.replace(declaration.into_rules());
         let Some((watch, file)) = watch else {
-            told.push(format!("declaration: {rules}, read once"));
+            shown.push(format!("declaration: {rules}, not reloaded"));
             return Ok(None);
         };
-        told.push(format!("declaration: {rules} from {}, followed", file.display()));
+        shown.push(format!("declaration: {rules} from {}, reloaded on change", file.display()));
         let following = reload::follow_declaration(
             watch,
             file,
@@ -58,22 +58,26 @@ impl DeclarationFiles {
             in_force.rules.clone(),
             Arc::clone(&in_force.metrics),
         );
-        following.map(Some).map_err(|error| broken("a thread", &error))
+        following.map(Some).map_err(|error| broken("start a thread", &error))
     }
 }
 
-/// Returns the rules in `text`. An error holds places and messages for a log, and none of the
-/// lines of `text`.
+/// Returns the rules in `text`. An error contains places and messages for a log, and no line
+/// of `text`.
 fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
-    let declaration = args.accept(text, now()).map_err(|refused| {
-        let errors = refused.findings.iter().filter(|finding| finding.is_error());
-        errors.map(line).collect::<Vec<_>>().join("; ")
+    let declaration = args.accept(text, now()).map_err(|error| match error {
+        AcceptError::Kind(why) => why,
+        AcceptError::Content(error) => {
+            let errors = error.findings.iter().filter(|finding| finding.is_error());
+            errors.map(line).collect::<Vec<_>>().join("; ")
+        }
     })?;
-    let warnings = declaration.findings().iter().map(line).collect();
+    let concerns = |finding: &&Diagnostic| DeclarationUse::Images.concerns(finding);
+    let warnings = declaration.findings().iter().filter(concerns).map(line).collect();
     Ok(Accepted { rules: declaration.into_rules(), warnings })
 }
 
-/// A finding in one line.
+/// Returns `finding` as one line.
 fn line(finding: &Diagnostic) -> String {
     let Diagnostic { severity: _, code, place, key, message, hint } = finding;
     let within = key.map_or_else(String::new, |key| format!(" of {key}"));

@@ -1,11 +1,11 @@
-//! The rules, the certificate and the settings that the server answers by.
+//! The rules, certificate and settings in force.
 
 use std::sync::Arc;
 
 use image_swap_serve::pki::CertificateInForce;
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, reason};
 
 /// The handles that the server reads.
 pub(super) struct WebhookHandles {
@@ -15,7 +15,7 @@ pub(super) struct WebhookHandles {
     pub(super) metrics: Arc<AdmissionMetrics>,
 }
 
-/// Returns the failure of a system call.
-pub(super) fn broken(expected: &str, error: &std::io::Error) -> Failure {
-    Failure::Broken(format!("expected {expected}, found: {error}"))
+/// Returns the failure of `action`, a system call.
+pub(super) fn broken(action: &str, error: &std::io::Error) -> Failure {
+    Failure::Broken(format!("cannot {action}: {}", reason(error)))
 }

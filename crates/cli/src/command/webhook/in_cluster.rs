@@ -1,4 +1,4 @@
-//! A webhook that serves what the controller keeps in the cluster.
+//! The rules and certificate of a webhook from Secrets of a release.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -14,16 +14,16 @@ use crate::failure::Failure;
 /// A release in a cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct InCluster {
-    /// The release's namespace.
-    #[arg(long, value_name = "NAMESPACE", requires = "in_cluster", help_heading = CLUSTER)]
+    /// The namespace of the release.
+    #[arg(short, long, value_name = "NAMESPACE", requires = "in_cluster", help_heading = CLUSTER)]
     namespace: Option<String>,
-    /// The release's full name, as its objects are called.
+    /// The full name of the release, which begins the names of its objects.
     #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = CLUSTER)]
     name: String,
     /// The Secret with the serving certificate [default: NAME-tls].
     #[arg(long, value_name = "SECRET", requires = "in_cluster", help_heading = CLUSTER)]
     tls_secret: Option<String>,
-    /// Which cluster; without it the pod's own, or kubectl's.
+    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE", requires = "in_cluster", help_heading = CLUSTER)]
     kubeconfig: Option<PathBuf>,
 }
@@ -32,19 +32,19 @@ pub(super) struct InCluster {
 pub(super) const CLUSTER: &str = "In a cluster";
 
 impl InCluster {
-    /// Follows the release, and adds lines to the output.
+    /// Follows the release. Adds lines to `shown`.
     pub(super) async fn put_in_force(
         self,
         in_force: WebhookHandles,
-        told: &mut Vec<String>,
+        shown: &mut Vec<String>,
     ) -> Result<cluster::ReplicaTasks, Failure> {
         let Self { namespace, name, tls_secret, kubeconfig } = self;
         let release = Release { namespace: namespace.unwrap_or_default(), name };
         let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
         let certificate = tls_secret.unwrap_or_else(|| release.certificate());
         let Release { namespace, .. } = &release;
-        told.push(format!("declaration: Secret {namespace}/{}, followed", release.effective()));
-        told.push(format!("certificate: Secret {namespace}/{certificate}, followed"));
+        shown.push(format!("declaration: Secret {namespace}/{}", release.effective()));
+        shown.push(format!("certificate: Secret {namespace}/{certificate}"));
         let in_force: Arc<dyn cluster::ReplicaSink> = Arc::new(in_force);
         Ok(follow(&client, &release, &certificate, &in_force))
     }
@@ -53,7 +53,7 @@ impl InCluster {
 impl cluster::ReplicaSink for WebhookHandles {
     fn serve(&self, served: ReplicaState) {
         let ReplicaState { rules, mode, origin, hash, pull_secret } = served;
-        // Before the rules: a pod must not be changed by new rules in the old mode.
+        // Before the rules: new rules must not change a pod in the old mode.
         let settings = self.settings.current();
         let mode = mode.unwrap_or(settings.mode);
         self.settings.replace(Settings { mode, pull_secret, ..Settings::clone(&settings) });
@@ -74,7 +74,7 @@ impl cluster::ReplicaSink for WebhookHandles {
                 true
             }
             Err(error) => {
-                error!(%error, "the certificate cannot be used");
+                error!(%error, "the certificate is unusable, the last good one stays in force");
                 self.metrics.certificate_reloads.failed();
                 false
             }

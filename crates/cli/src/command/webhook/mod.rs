@@ -5,10 +5,16 @@ mod handles;
 mod in_cluster;
 mod tls_source;
 
-use std::{any::Any, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use image_swap_core::admission::{Mode, Settings};
-use image_swap_serve::{Limits, pki::CertificateInForce};
+use image_swap_serve::{BindError, Limits, pki::CertificateInForce};
 use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
 use tokio::{
     runtime,
@@ -24,6 +30,7 @@ use self::{
     tls_source::ServingCertificate,
 };
 use crate::{
+    choice::address,
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
     failure::Failure,
@@ -31,51 +38,60 @@ use crate::{
     output::{self, Output},
 };
 
-/// Threads that answer requests. Admission takes some microseconds: one answers
-/// tens of thousands a second. With two, every burst has them wake each other,
-/// which mostly costs more than it helps.
+/// Threads that handle requests. A review takes some microseconds, so one thread handles
+/// tens of thousands per second. Two threads wake each other at every burst, which mostly
+/// costs more than it gains.
 const WORKERS: usize = 1;
 
 const SERVER: &str = "Server";
 const ADMISSION: &str = "Admission";
 const LOG: &str = "Log";
 
+const EXAMPLES: &str = "\
+Examples:
+  image-swap webhook -f examples/registry-secret.yaml
+  image-swap webhook -f examples/values.yaml --mode audit --log-level debug
+  image-swap webhook -f examples/values.yaml --listen 0.0.0.0:8443 --dns-name webhook.example.org";
+
 /// Arguments of `webhook`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     declaration: DeclarationArgs,
-    /// Where reviews are answered, over TLS; port 0 lets the system choose.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", help_heading = SERVER)]
-    listen: SocketAddr,
-    /// Where /healthz, /readyz and /metrics are answered, in plain HTTP.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", help_heading = SERVER)]
-    admin_listen: SocketAddr,
-    /// Whether pods are changed, or only reported on.
+    /// The address of the webhook, HTTPS; with port 0 the system chooses one
+    /// [default: 127.0.0.1:8443; with --in-cluster 0.0.0.0:8443].
+    #[arg(long, value_name = "IP:PORT", value_parser = address, help_heading = SERVER)]
+    listen: Option<SocketAddr>,
+    /// The address of /healthz, /readyz and /metrics, plain HTTP
+    /// [default: 127.0.0.1:8080; with --in-cluster 0.0.0.0:8080].
+    #[arg(long, value_name = "IP:PORT", value_parser = address, help_heading = SERVER)]
+    admin_listen: Option<SocketAddr>,
+    /// Change the images of pods (enforce), or only report the changes (audit).
     #[arg(long, value_name = "enforce|audit", default_value_t, help_heading = ADMISSION)]
     mode: Mode,
-    /// Pods with this label set to `disabled` are left alone.
+    /// The label that exempts a pod if its value is `disabled`.
     #[arg(long, value_name = "LABEL", default_value_t = Settings::default().disable_label, help_heading = ADMISSION)]
     disable_label: String,
     #[command(flatten)]
     exemptions: ExemptionArgs,
     #[command(flatten)]
     certificate: ServingCertificate,
-    /// How much is logged: off, error, warn, info, debug or trace. From debug on
-    /// every review is.
+    /// The log level: off, error, warn, info, debug or trace. From debug on each review is
+    /// logged.
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
     log_level: LevelFilter,
-    /// For people or for programs.
+    /// The form of the log.
     #[arg(long, value_enum, default_value_t, help_heading = LOG)]
     log_format: Output,
-    /// Seconds that everything is still accepted when the server is told to
-    /// stop, while /readyz already answers 503.
+    /// Seconds that requests are still accepted after SIGTERM, while /readyz already answers
+    /// 503.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = SERVER)]
     shutdown_delay: u64,
-    /// Seconds that open requests get to end when the server is told to stop.
+    /// Seconds that open requests have to finish after that.
     #[arg(long, value_name = "SECONDS", default_value_t = 25, help_heading = SERVER)]
     drain_timeout: u64,
-    /// Follow what the controller keeps in the cluster (run by the chart).
+    /// Read rules and certificate from the Secrets of a release (for the chart).
     #[arg(
         long,
         requires = "namespace",
@@ -94,7 +110,16 @@ enum RulesFrom {
 }
 
 impl Args {
+    /// Returns the addresses of the webhook and of the admin port. Without a cluster the default
+    /// is the loopback interface: only programs on this machine call the webhook.
+    fn addresses(&self) -> [SocketAddr; 2] {
+        let ip = if self.in_cluster { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let or = |given: Option<SocketAddr>, port| given.unwrap_or_else(|| (ip, port).into());
+        [or(self.listen, 8443), or(self.admin_listen, 8080)]
+    }
+
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let [listen, admin_listen] = self.addresses();
         logging::begin(self.log_level, self.log_format)?;
         let settings = Settings {
             mode: self.mode,
@@ -107,8 +132,8 @@ impl Args {
         let certificate = CertificateInForce::default();
         let metrics = AdmissionMetrics::new(&rules, &certificate);
         let webhook = Webhook {
-            listen: self.listen,
-            admin_listen: self.admin_listen,
+            listen,
+            admin_listen,
             limits: Limits::default(),
             settings: settings.clone(),
             rules: rules.clone(),
@@ -126,7 +151,7 @@ impl Args {
             .worker_threads(WORKERS)
             .enable_all()
             .build()
-            .map_err(|error| broken("a runtime", &error))?;
+            .map_err(|error| broken("start the runtime", &error))?;
         runtime.block_on(serve(
             webhook,
             in_force,
@@ -146,28 +171,34 @@ async fn serve(
     [delay, patience]: [Duration; 2],
 ) -> Result<ExitCode, Failure> {
     let mut terminate =
-        signal(SignalKind::terminate()).map_err(|error| broken("SIGTERM", &error))?;
+        signal(SignalKind::terminate()).map_err(|error| broken("handle SIGTERM", &error))?;
     let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(|error| broken("SIGINT", &error))?;
+        signal(SignalKind::interrupt()).map_err(|error| broken("handle SIGINT", &error))?;
     // The ports first: without them nothing is written or followed.
-    let bound = webhook.bind().map_err(Failure::broken)?;
+    let wanted = webhook.admin_listen;
+    let bound = webhook.bind().map_err(|error| {
+        let is_admin = matches!(&error, BindError::Listen { address, .. } if *address == wanted);
+        let flag = if is_admin { "--admin-listen" } else { "--listen" };
+        Failure::Broken(format!("{flag}: {error}"))
+    })?;
     let (address, admin) = (bound.address, bound.admin_address);
-    let mut told = vec![
-        format!("reviews: https://{address}/mutate"),
-        format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"),
-    ];
+    let mut shown = Vec::new();
     // Held: a follower ends when it drops.
     let _followers: Box<dyn Any> = match source {
         RulesFrom::Files(declared, identity) => {
-            let certificate = identity.put_in_force(address, &in_force, &mut told)?;
-            Box::new((certificate, declared.put_in_force(&in_force, &mut told)?))
+            let certificate = identity.put_in_force(address, &in_force, &mut shown)?;
+            Box::new((certificate, declared.put_in_force(&in_force, &mut shown)?))
         }
-        RulesFrom::Cluster(cluster) => Box::new(cluster.put_in_force(in_force, &mut told).await?),
+        RulesFrom::Cluster(cluster) => {
+            shown.push(format!("listening on https://{address}/mutate"));
+            Box::new(cluster.put_in_force(in_force, &mut shown).await?)
+        }
     };
     let running = bound.run();
-    for line in told {
+    shown.insert(1, format!("probes and metrics: http://{admin}/healthz, /readyz, /metrics"));
+    for line in shown {
         match log_format {
-            Output::Text => output::note(&line),
+            Output::Text => output::line(&line),
             Output::Json => info!("{line}"),
         }
     }
@@ -175,7 +206,7 @@ async fn serve(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!(seconds = delay.as_secs(), "told to stop: accepts until that is known");
+    info!(seconds = delay.as_secs(), "shutting down: still accepting requests");
     running.leave();
     tokio::select! {
         () = sleep(delay) => {}
@@ -183,7 +214,7 @@ async fn serve(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!(seconds = patience.as_secs(), "open requests are finished");
+    info!(seconds = patience.as_secs(), "waiting for open requests");
     let drained = tokio::select! {
         drained = running.drain(patience) => drained,
         // The second signal.
@@ -191,8 +222,33 @@ async fn serve(
         _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
     };
     if drained.cut > 0 {
-        warn!(connections = drained.cut, "connections were cut: they did not end in time");
+        warn!(connections = drained.cut, "closed connections that did not finish in time");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn default_address_is_loopback_without_a_cluster() {
+        let addresses = |words: &[&str]| {
+            let words = [&["webhook"], words].concat();
+            Line::try_parse_from(words).unwrap().args.addresses().map(|it| it.to_string())
+        };
+        assert_eq!(addresses(&[]), ["127.0.0.1:8443", "127.0.0.1:8080"]);
+        let in_cluster = addresses(&["--in-cluster", "--namespace", "apps"]);
+        assert_eq!(in_cluster, ["0.0.0.0:8443", "0.0.0.0:8080"]);
+        assert_eq!(addresses(&["--listen", "[::]:1"]), ["[::]:1", "127.0.0.1:8080"]);
+    }
 }

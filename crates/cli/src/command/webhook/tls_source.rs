@@ -1,4 +1,4 @@
-//! The serving certificate of a webhook, followed or renewed.
+//! The serving certificate of a webhook: reloaded from files, or issued and renewed here.
 
 use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -6,28 +6,29 @@ use image_swap_serve::pki::{LocalAuthority, renew};
 use image_swap_webhook::{
     curl_example, names,
     reload::{self, FileFollower},
+    url,
     watch::Watch,
 };
 use tempfile::TempDir;
 
 use super::handles::{WebhookHandles, broken};
-use crate::failure::Failure;
+use crate::failure::{Failure, reason};
 
 /// The source of the serving certificate: configured files, or a local authority.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServingCertificate {
-    /// The serving certificate, PEM, leaf first; followed when it changes.
+    /// The serving certificate, PEM, leaf first; reloaded when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = CERTIFICATE)]
     tls_cert: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The private key of the serving certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = CERTIFICATE)]
     tls_key: Option<PathBuf>,
-    /// Where a self-made certificate authority is kept, when no certificate is
-    /// given [default: $XDG_STATE_HOME/image-swap].
+    /// The directory of the self-signed CA that is used without --tls-cert
+    /// [default: $XDG_STATE_HOME/image-swap].
     #[arg(long, value_name = "DIR", conflicts_with = "tls_cert", help_heading = CERTIFICATE)]
     certificate_dir: Option<PathBuf>,
-    /// A further name or address for the self-made certificate, beside those of
-    /// this machine; may be repeated.
+    /// A further name or IP address of the self-signed certificate, which covers localhost and
+    /// the address of --listen; may be repeated.
     #[arg(long, value_name = "NAME", conflicts_with = "tls_cert", help_heading = CERTIFICATE)]
     dns_name: Vec<String>,
 }
@@ -36,14 +37,15 @@ pub(super) struct ServingCertificate {
 const CERTIFICATE: &str = "Certificate";
 
 impl ServingCertificate {
-    /// Puts a certificate in force, keeps it fresh, and adds lines to the output.
+    /// Puts a certificate in force and renews or reloads it. Adds lines to `shown`.
     pub(super) fn put_in_force(
         self,
         address: SocketAddr,
         in_force: &WebhookHandles,
-        told: &mut Vec<String>,
+        shown: &mut Vec<String>,
     ) -> Result<Option<FileFollower>, Failure> {
         if let Some((chain, key)) = self.tls_cert.zip(self.tls_key) {
+            shown.push(format!("listening on https://{address}/mutate"));
             let mut watch = Watch::new(&[&chain, &key]);
             let certificate = reload::read_certificate([&chain, &key], &watch.read())
                 .map_err(|why| unusable(&why))?;
@@ -54,7 +56,7 @@ impl ServingCertificate {
                 in_force.certificate.clone(),
                 Arc::clone(&in_force.metrics),
             );
-            return following.map(Some).map_err(|error| broken("a thread", &error));
+            return following.map(Some).map_err(|error| broken("start a thread", &error));
         }
         let (directory, temporary) = match self.certificate_dir {
             Some(directory) => (directory, None),
@@ -65,10 +67,11 @@ impl ServingCertificate {
         let names = names(address, &self.dns_name);
         in_force.certificate.replace(authority.issue(&names, now).map_err(Failure::broken)?);
         let file = authority.certificate_file();
-        told.push(format!("certificate: self-made; clients trust {}", file.display()));
+        shown.push(format!("listening on {}", url(address)));
+        shown.push(format!("CA certificate (self-signed): {}", file.display()));
         // On a line of its own, to be pasted whole.
-        told.push("try it:".to_owned());
-        told.push(curl_example(&file, address));
+        shown.push("try it:".to_owned());
+        shown.push(curl_example(&file, address));
         let renewals = renew(
             authority,
             names,
@@ -87,12 +90,12 @@ impl ServingCertificate {
 
 fn unusable(why: &str) -> Failure {
     Failure::Broken(format!(
-        "{why}; give another --tls-cert and --tls-key, or neither for a self-made certificate"
+        "{why}; use another --tls-cert and --tls-key, or neither for a self-signed certificate"
     ))
 }
 
-/// Returns the directory for what should survive a restart (XDG base directories). Without a
-/// home it is a temporary one, which is removed when the second value is dropped.
+/// Returns the directory for state that survives a restart (XDG base directories). Without a
+/// home it is a temporary directory, which is removed when the second value is dropped.
 fn default_directory() -> Result<(PathBuf, Option<TempDir>), Failure> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME")
@@ -103,8 +106,9 @@ fn default_directory() -> Result<(PathBuf, Option<TempDir>), Failure> {
     let made = tempfile::Builder::new().prefix("image-swap-").tempdir();
     made.map(|made| (made.path().to_owned(), Some(made))).map_err(|error| {
         Failure::Broken(format!(
-            "expected a place for a certificate authority, found: {error}; give --certificate-dir \
-             DIR, or --tls-cert FILE and --tls-key FILE"
+            "cannot create a directory for the self-signed CA: {}; use --certificate-dir DIR, or \
+             --tls-cert FILE and --tls-key FILE",
+            reason(&error)
         ))
     })
 }

@@ -109,7 +109,7 @@ fn no_header_travels_over_plain_http_unless_allowed() {
 
 #[test]
 fn palette_form_has_exactly_the_documented_lines() {
-    let secret = include_str!("../../../../../examples/registry-secret.yaml");
+    let secret = include_str!("../../../../../tests/testkit/palette/registry-secret.yaml");
     let declaration = Declaration::read(DeclarationSource::RegistryInfo, secret, 0).unwrap();
     let options =
         Options { fallback: Fallback::Upstream, endpoint: EndpointForm::Palette, ..NEVER };

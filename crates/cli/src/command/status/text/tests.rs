@@ -27,7 +27,7 @@ fn healthy() -> Value {
             "authority": { "notBefore": NOW, "notAfter": NOW + 364 * DAY },
             "certificate": { "notBefore": NOW, "notAfter": NOW + 20 * DAY },
             "registry": {
-                "domain": "harbor.example.org", "outcome": "ok", "detail": "it answers",
+                "domain": "harbor.example.org", "outcome": "ok", "detail": "reachable",
                 "checked": NOW - 90, "expires": NOW + 80 * DAY,
             },
             "pullSecrets": { "kept": true, "namespaces": 12 },
