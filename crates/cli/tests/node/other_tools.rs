@@ -57,7 +57,7 @@ fn plans(
     }
     let (found, text) = node(tree.path(), "apply", more)?;
     assert_eq!(found, Some(0), "{text}");
-    assert!(text.contains("was not requested: with --root"), "{text}");
+    assert!(text.contains("was not checked: with --root"), "{text}");
     let (found, text) = node(tree.path(), "restore", &[])?;
     assert_eq!(found, Some(0), "{text}");
     for (path, before) in files {

@@ -252,7 +252,7 @@ fn killed_half_way(stage: &ContainerdHost) -> Outcome {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("interrupted"), "{ran:?}");
     let ran = stage.node("plan", &[]);
-    assert!(ran.stderr.contains("killed half way"), "{ran:?}");
+    assert!(ran.stderr.contains("its watchdog was killed"), "{ran:?}");
     Ok(())
 }
 
