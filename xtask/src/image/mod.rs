@@ -31,7 +31,7 @@ use crate::host::{Host, say};
 const LIMIT: usize = 25 << 20;
 
 /// The authorities of public registries, on Debian.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Build the image that the chart runs, and push it
 #[derive(Debug, clap::Args)]
@@ -137,7 +137,8 @@ impl Args {
 /// Programs by platform.
 pub(crate) type Programs = BTreeMap<Platform, Vec<u8>>;
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads the file at `path`; an error names it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 

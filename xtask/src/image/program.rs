@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::read;
 use crate::{executable, host::Host, process};
 
 /// The licences of glibc, in Debian's package libc6-dev.
@@ -28,7 +28,6 @@ pub(super) fn build(host: &Host, profile: &str) -> Result<PathBuf> {
 /// Returns the licence files of the program: its own licence, the list of its crates and
 /// their licences, and the licence of the C library.
 pub(super) fn licences(host: &Host) -> Result<BTreeMap<String, Vec<u8>>> {
-    let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
     let mut crates = process::cargo(host, &["tree"]);
     crates.args(["--package", "image-swap", "--edges", "normal,no-proc-macro"]);
     crates.args(["--prefix", "none", "--format", "{p} {l}", "--no-dedupe"]);

@@ -88,15 +88,7 @@ impl Root {
             }),
         );
         let mut tar = Tar::default();
-        let mut made = std::collections::BTreeSet::new();
-        for (path, (mode, content)) in &files {
-            for (at, _) in path.match_indices('/') {
-                if made.insert(&path[..=at]) {
-                    tar.directory(&path[..=at], 0o755)?;
-                }
-            }
-            tar.file(path, *mode, content)?;
-        }
+        tar.tree(&files)?;
         // For programs in a container whose root is not read-only.
         tar.directory("tmp/", 0o1777)?;
         tar.finish()

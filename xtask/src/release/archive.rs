@@ -1,6 +1,6 @@
 //! Archives that depend on their content alone.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::io::Write as _;
 
 use anyhow::Result;
 use flate2::{Compression, write::GzEncoder};
@@ -11,15 +11,7 @@ use super::Contents;
 /// Returns the files, sorted and with one time and owner, as a compressed tar archive.
 pub(super) fn compressed(files: &Contents) -> Result<Vec<u8>> {
     let mut tar = Tar::default();
-    let mut made = BTreeSet::new();
-    for (path, (mode, bytes)) in files {
-        for (at, _) in path.match_indices('/') {
-            if made.insert(&path[..=at]) {
-                tar.directory(&path[..=at], 0o755)?;
-            }
-        }
-        tar.file(path, *mode, bytes)?;
-    }
+    tar.tree(files)?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&tar.finish()?)?;
     Ok(encoder.finish()?)

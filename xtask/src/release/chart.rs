@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{Contents, archive, maintainer::Maintainer, read};
+use super::{Contents, archive, maintainer::Maintainer};
+use crate::image::read;
 
 /// Returns the package of the chart in `folder`. `Chart.yaml` gets the address `url` and the
 /// maintainers.

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -22,15 +22,14 @@ use image_swap_testbed::oci::{Platform, digest_of};
 use self::{maintainer::Maintainer, metadata::Metadata, program::Program};
 use crate::{
     host::{Host, say},
-    image,
+    image::{self, AUTHORITIES, read},
+    process,
 };
 
 /// The name of the program and of the chart.
 const NAME: &str = "image-swap";
 /// The version of the program, the chart and the image.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The authorities of public registries, on Debian.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The shells that completions are written for, with the name of each file.
 const SHELLS: [(&str, &str); 5] = [
     ("bash", "image-swap.bash"),
@@ -135,17 +134,17 @@ impl Files {
 fn documents(host: &Host, programs: &[Program], metadata: &Metadata) -> Result<Contents> {
     let here = programs.iter().find(|it| it.platform == Platform::here());
     let here = &here.context("expected a program for this machine")?.path;
+    let printed = |arguments: &[&str]| process::text(Command::new(here).args(arguments));
     let mut all = Contents::new();
     let mut add = |path: String, bytes: Vec<u8>| all.insert(path, (0o644, bytes));
     add("LICENSE".to_owned(), read(&host.root.join("LICENSE"))?);
     add("THIRD-PARTY".to_owned(), notices::text(metadata)?.into_bytes());
     for (shell, file) in SHELLS {
-        let printed = program::output(here, &["completions", shell])?;
-        add(format!("completions/{file}"), printed.into_bytes());
+        add(format!("completions/{file}"), printed(&["completions", shell])?.into_bytes());
     }
     let man = tempfile::tempdir()?;
     let folder = man.path().to_str().context("expected a temporary folder in UTF-8")?;
-    program::output(here, &["man", "--out", folder])?;
+    printed(&["man", "--out", folder])?;
     for entry in fs::read_dir(man.path())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -156,10 +155,6 @@ fn documents(host: &Host, programs: &[Program], metadata: &Metadata) -> Result<C
 
 /// Files of an archive by their paths, with mode and content.
 type Contents = BTreeMap<String, (u32, Vec<u8>)>;
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| path.display().to_string())
-}
 
 /// Returns the SHA-256 sum in hexadecimal digits.
 fn sum(bytes: &[u8]) -> String {

@@ -110,8 +110,3 @@ fn cargo_home() -> Result<String> {
     let folder = folder.context("expected CARGO_HOME or HOME to be set")?;
     Ok(folder.display().to_string())
 }
-
-/// Runs the program at `path` and returns what it prints.
-pub(super) fn output(path: &Path, arguments: &[&str]) -> Result<String> {
-    process::text(Command::new(path).args(arguments))
-}

@@ -1,6 +1,9 @@
 //! Tar archives (POSIX ustar) that depend on their content alone.
 
-use std::io;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use tar::{Builder, EntryType, Header};
 
@@ -28,6 +31,23 @@ impl Tar {
     /// See [`Self::file`].
     pub fn directory(&mut self, name: &str, mode: u32) -> io::Result<()> {
         self.append(EntryType::Directory, name, mode, "", &[])
+    }
+
+    /// Appends files with their modes, sorted by path, each after its directories.
+    ///
+    /// # Errors
+    /// See [`Self::file`].
+    pub fn tree<B: AsRef<[u8]>>(&mut self, files: &BTreeMap<String, (u32, B)>) -> io::Result<()> {
+        let mut made = BTreeSet::new();
+        for (path, (mode, content)) in files {
+            for (at, _) in path.match_indices('/') {
+                if made.insert(&path[..=at]) {
+                    self.directory(&path[..=at], 0o755)?;
+                }
+            }
+            self.file(path, *mode, content.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Appends a symbolic link.
