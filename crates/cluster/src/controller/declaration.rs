@@ -149,7 +149,7 @@ impl Controller {
     /// repair.
     ///
     /// # Errors
-    /// It would be one repair too many, or the API server does not take it.
+    /// The limit of repairs is reached, or the API server rejects the write.
     pub(super) async fn store(
         &self,
         memory: &mut ReconcileState,

@@ -329,11 +329,13 @@ impl PullSecretController {
     }
 
     fn publish(&self, report: PullSecretStatus) {
-        // The count of writes alone is no reason for anybody to hurry.
-        let before = self.report.borrow().clone();
-        let is_news = before.foreign_count != report.foreign_count
-            || before.failures != report.failures
-            || before.kept != report.kept;
+        // A change of the write count alone does not start a reconciliation.
+        let is_news = {
+            let before = self.report.borrow();
+            before.foreign_count != report.foreign_count
+                || before.failures != report.failures
+                || before.kept != report.kept
+        };
         send_new(&self.report, report);
         if is_news {
             self.changed.notify_one();

@@ -61,9 +61,9 @@ impl Unread {
 /// If the API server cannot be reached.
 pub async fn find(client: &Client) -> Result<Vec<Release>, Error> {
     let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
-    let ours = format!("{}={},{}", labels::APP_MANAGED_BY, labels::IMAGE_SWAP, labels::RELEASE);
-    let ours = ListParams::default().labels(&ours);
-    let list = maps.list(&ours).await.map_err(Error::api("list the reports of releases"));
+    let selector = format!("{}={},{}", labels::APP_MANAGED_BY, labels::IMAGE_SWAP, labels::RELEASE);
+    let selected = ListParams::default().labels(&selector);
+    let list = maps.list(&selected).await.map_err(Error::api("list the reports of releases"));
     let list = Unread::default().note("releases", list)?;
     let reported = list.into_iter().flatten().filter_map(|map| {
         let name = map.metadata.labels?.get(labels::RELEASE)?.clone();
