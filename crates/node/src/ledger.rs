@@ -17,8 +17,8 @@ const VERSION: u32 = 1;
 /// The files that image-swap wrote on a host. Its own mode is 0600: it may contain credentials,
 /// those of the declaration and those of edited files.
 ///
-/// It is written before all other files, and again after them. In between it lists two contents
-/// of a file, and image-swap wrote both.
+/// `apply` writes the ledger before all other files, and again after them. Between the two
+/// writes the ledger lists the former and the new content of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     #[serde(rename = "version")]

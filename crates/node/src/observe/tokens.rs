@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskRegistry {
     /// No request: the result of the last apply is used again.
-    Nobody,
+    Skip,
     /// The registry is requested for its authentication schemes.
     Registry,
 }
@@ -30,7 +30,7 @@ pub(super) fn bearer_only(
     let declared = declared.filter(|it| observed.drops_headers() && !it.username.is_empty());
     let Some(registry) = declared else { return (false, None) };
     let told = was_told(observed, registry);
-    if asks == AskRegistry::Nobody {
+    if asks == AskRegistry::Skip {
         return (told, None);
     }
     let contact = contact(&[], &registry.domain);

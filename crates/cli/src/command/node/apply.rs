@@ -48,7 +48,7 @@ impl Args {
         let host = args.host()?;
         let restarting = restart.restarting();
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
-        let asks = if no_check { AskRegistry::Nobody } else { AskRegistry::Registry };
+        let asks = if no_check { AskRegistry::Skip } else { AskRegistry::Registry };
         let mut seen = args.observe(&host, Some(&desired), asks).map_err(Failure::broken)?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,

@@ -31,7 +31,7 @@ impl Args {
         let desired = configure.desired(&declaration, restart);
         let host = args.host()?;
         let mut seen =
-            args.observe(&host, Some(&desired), AskRegistry::Nobody).map_err(Failure::broken)?;
+            args.observe(&host, Some(&desired), AskRegistry::Skip).map_err(Failure::broken)?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());
         }

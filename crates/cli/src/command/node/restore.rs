@@ -33,7 +33,7 @@ impl Args {
         let host = args.host()?;
         let restarting = restart.restarting();
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
-        let seen = match args.observe(&host, None, AskRegistry::Nobody) {
+        let seen = match args.observe(&host, None, AskRegistry::Skip) {
             Ok(seen) => seen,
             // The ledger would name the runtime.
             Err(ObserveError::NoRuntime(_)) => {

@@ -37,7 +37,7 @@ impl Args {
         let declaration = if absent { None } else { Some(configure.load()?) };
         let desired = declaration.as_ref().map(|it| configure.desired(it, RestartPolicy::Never));
         let seen =
-            args.observe(&host, desired.as_ref(), AskRegistry::Nobody).map_err(Failure::broken)?;
+            args.observe(&host, desired.as_ref(), AskRegistry::Skip).map_err(Failure::broken)?;
         let drift = drift(&seen.observed).map_err(Failure::broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
