@@ -12,7 +12,7 @@ pub(crate) struct Sample {
     pub(crate) registry: &'static str,
     /// Its name in full: podman has no default registry.
     pub(crate) name: &'static str,
-    /// Where Palette's rules put it in the mirror.
+    /// The repository in the mirror, by Palette's rules.
     pub(crate) mirrored: &'static str,
 }
 

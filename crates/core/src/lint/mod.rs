@@ -26,7 +26,7 @@ use crate::{
 /// The order of findings: by position, and then by kind if that counts.
 type FindingOrder = fn(&Diagnostic) -> (Position, Option<Code>);
 
-/// Sorts `findings`; those of equal `order` keep theirs.
+/// Sorts `findings` by `order`. The sort is stable.
 pub(crate) fn sort_findings(findings: &mut [Diagnostic], order: FindingOrder) {
     findings.sort_by_key(order);
 }
