@@ -7,8 +7,11 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs,
+    num::NonZero,
+    panic::resume_unwind,
     path::PathBuf,
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Output, Stdio},
+    thread::{self, ScopedJoinHandle},
 };
 
 use anyhow::{Context, Result, bail};
@@ -140,17 +143,31 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
     // The time of the search does not include the build.
     process::run(&mut engine.build(host))?;
     let mut broken = Vec::new();
-    for target in targets {
-        let mut command = engine.search(host, seconds, target);
-        // A backtrace would hide the message of the broken law.
-        let output = process::output(command.env("RUST_BACKTRACE", "0"))?;
-        let printed = [output.stdout, output.stderr].concat();
-        let printed = String::from_utf8_lossy(&printed);
-        if output.status.success() {
-            say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
-        } else {
-            say(&failure(&printed));
-            broken.push(target.as_str());
+    // An engine searches on one processor.
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    for group in targets.chunks(at_once) {
+        let one = |target: &String| {
+            let mut command = engine.search(host, seconds, target);
+            // A backtrace would hide the message of the broken law.
+            process::output(command.env("RUST_BACKTRACE", "0"))
+        };
+        let outputs: Vec<Result<Output>> = thread::scope(|scope| {
+            let one = &one;
+            let searches = group.iter().map(|target| scope.spawn(move || one(target)));
+            let searches: Vec<_> = searches.collect();
+            let joined = searches.into_iter().map(ScopedJoinHandle::join);
+            joined.map(|output| output.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for (target, output) in group.iter().zip(outputs) {
+            let output = output?;
+            let printed = [output.stdout, output.stderr].concat();
+            let printed = String::from_utf8_lossy(&printed);
+            if output.status.success() {
+                say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
+            } else {
+                say(&failure(&printed));
+                broken.push(target.as_str());
+            }
         }
     }
     if !broken.is_empty() {
