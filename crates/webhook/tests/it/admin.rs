@@ -124,7 +124,7 @@ async fn alerts_of_the_chart_use_existing_metrics() {
     });
     // The controller exports the others.
     let names: Vec<&str> = names.filter(|it| !it.starts_with("image_swap_controller_")).collect();
-    assert_eq!(names.len(), 4);
+    assert_eq!(names.len(), 5);
     for name in names {
         let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(name);
         assert!(text.lines().any(is_sample), "{name} is not in {text}");
