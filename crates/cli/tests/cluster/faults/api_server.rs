@@ -47,8 +47,9 @@ async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {
 
 /// The controller leads again, and what is declared now is in force in every replica.
 async fn follows_changes(scene: &mut ServedCluster) {
-    scene.cluster.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
+    // Read first: the controller follows the change at once.
     let hash = scene.controller().report.borrow().declaration.hash.clone();
+    scene.cluster.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
     let report = until(&mut scene.controller().report, |it| it.declaration.hash != hash).await;
     assert_eq!(report.policy.failure_policy, Some(FailurePolicy::Fail));
     for (replica, _) in &scene.replicas {
