@@ -137,6 +137,12 @@ impl Engine {
             }
         }
     }
+
+    /// Searches in `target`, and returns the end of the engine with its messages.
+    fn output(&self, host: &Host, seconds: u64, target: &str) -> Result<Output> {
+        // A backtrace would hide the message of the broken law.
+        process::output(self.search(host, seconds, target).env("RUST_BACKTRACE", "0"))
+    }
 }
 
 fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Result<()> {
@@ -146,20 +152,15 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
     // An engine searches on one processor.
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     for group in targets.chunks(at_once) {
-        let one = |target: &String| {
-            let mut command = engine.search(host, seconds, target);
-            // A backtrace would hide the message of the broken law.
-            process::output(command.env("RUST_BACKTRACE", "0"))
-        };
-        let outputs: Vec<Result<Output>> = thread::scope(|scope| {
-            let one = &one;
-            let searches = group.iter().map(|target| scope.spawn(move || one(target)));
+        let outputs: Result<Vec<Output>> = thread::scope(|scope| {
+            let searches = group
+                .iter()
+                .map(|target| scope.spawn(move || engine.output(host, seconds, target)));
             let searches: Vec<_> = searches.collect();
             let joined = searches.into_iter().map(ScopedJoinHandle::join);
             joined.map(|output| output.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
-        for (target, output) in group.iter().zip(outputs) {
-            let output = output?;
+        for (target, output) in group.iter().zip(outputs?) {
             let printed = [output.stdout, output.stderr].concat();
             let printed = String::from_utf8_lossy(&printed);
             if output.status.success() {
