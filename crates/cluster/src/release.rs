@@ -25,6 +25,11 @@ impl Release {
         format!("{}-last-good", self.name)
     }
 
+    /// Returns the name of the Secret that agents of nodes follow.
+    pub fn nodes(&self) -> String {
+        format!("{}-nodes", self.name)
+    }
+
     /// The authority and its key.
     pub fn authority(&self) -> String {
         format!("{}-ca", self.name)

@@ -43,6 +43,11 @@ pub const HASH: &str = "image-swap.io/hash";
 /// Annotation with a number that increases when the declaration changes, its credential
 /// included.
 pub const REVISION: &str = "image-swap.io/revision";
+/// Label of a Node with the runtime whose agent runs there: a value of
+/// [`crate::control::node_runtime::AgentRuntime`].
+pub const NODE_RUNTIME: &str = "image-swap.io/runtime";
+/// Annotation of a trial pod with the number of the declaration on trial.
+pub const TRIAL: &str = "image-swap.io/trial";
 /// Label with the name of the release that an object belongs to.
 pub const RELEASE: &str = "image-swap.io/release";
 /// Reporting controller of Events.
@@ -69,6 +74,8 @@ pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const IMAGE_SWAP: &str = "image-swap";
 /// Value of [`APP_COMPONENT`] for admission replicas.
 pub const ADMISSION: &str = "admission";
+/// Value of [`APP_COMPONENT`] for the agents of nodes.
+pub const AGENT: &str = "agent";
 /// Label of an `EndpointSlice` with the name of its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotation of a mirror pod: the API server's copy of a static pod, which the kubelet
@@ -121,6 +128,8 @@ mod tests {
             (LEAVING, "image-swap.io/leaving"),
             (HASH, "image-swap.io/hash"),
             (REVISION, "image-swap.io/revision"),
+            (NODE_RUNTIME, "image-swap.io/runtime"),
+            (TRIAL, "image-swap.io/trial"),
             (RELEASE, "image-swap.io/release"),
             (CONTROLLER, "image-swap.io/controller"),
             (WEBHOOK_SUFFIX, ".image-swap.io"),
@@ -133,6 +142,7 @@ mod tests {
             (APP_MANAGED_BY, "app.kubernetes.io/managed-by"),
             (IMAGE_SWAP, "image-swap"),
             (ADMISSION, "admission"),
+            (AGENT, "agent"),
             (SERVICE_NAME, "kubernetes.io/service-name"),
             (MIRROR_POD, "kubernetes.io/config.mirror"),
             (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),

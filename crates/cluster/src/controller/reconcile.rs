@@ -173,6 +173,7 @@ impl Controller {
             nodes: listed(&needs),
             node_requirements: needs.len(),
             trust: told(&declaration.trust),
+            agents: None,
             repairs: memory.repairs.count(),
             failing: Vec::new(),
             uninstall_mark: memory.uninstallation.mark.clone(),

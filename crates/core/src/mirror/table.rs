@@ -31,6 +31,21 @@ pub enum Fallback {
     Never,
 }
 
+impl Fallback {
+    /// Returns the name on the command line and in Secrets.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Never => "never",
+        }
+    }
+
+    /// Returns the value that is called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Upstream, Self::Never].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
 /// One place to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {

@@ -20,6 +20,9 @@ use crate::{
 const SERVED: [&str; 6] =
     ["DOMAIN", "BASE_PATH", "INSECURE", "CA_CERT", "CREDENTIAL_HOSTS", "MIRROR_REGISTRIES"];
 
+/// The keys that agents of nodes receive in addition, unless credentials are withheld.
+const CREDENTIALS: [&str; 2] = ["USERNAME", "PASSWORD"];
+
 /// The bytes of the longest text that can be kept. The API server stores 1 MiB of data in
 /// a Secret, of which a kilobyte is left for the other keys.
 const LONGEST: usize = 1024 * 1024 - 1024;
@@ -143,6 +146,16 @@ impl Effective {
     pub fn without_credentials(&self) -> Self {
         let mut this = self.clone();
         this.secret.data.retain(|key, _| SERVED.contains(&key.as_str()));
+        this
+    }
+
+    /// Returns the declaration for the agents of nodes: the keys of
+    /// [`Self::without_credentials`], and the credential if `credentials` is true.
+    #[must_use]
+    pub fn for_nodes(&self, credentials: bool) -> Self {
+        let mut this = self.clone();
+        let is_credential = |key: &str| credentials && CREDENTIALS.contains(&key);
+        this.secret.data.retain(|key, _| SERVED.contains(&key.as_str()) || is_credential(key));
         this
     }
 

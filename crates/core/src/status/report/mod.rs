@@ -15,6 +15,7 @@ use crate::{
     },
     declaration::UnixTime,
     diagnostic::Severity,
+    status::agents::AgentsStatus,
 };
 
 /// Maximum number of entries of each list. A report has to fit into a `ConfigMap`.
@@ -53,6 +54,9 @@ pub struct ControllerReport {
     /// Number of requirements, listed in [`Self::nodes`] or not.
     #[serde(rename = "nodeNeeds")]
     pub node_requirements: usize,
+    /// The agents of nodes; `None` if the release has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agents: Option<AgentsStatus>,
     /// Number of repairs of the registration since this controller started.
     pub repairs: u64,
     /// Steps of the last reconciliation that failed.

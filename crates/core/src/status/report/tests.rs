@@ -89,6 +89,7 @@ fn every_name_is_kept() {
         node_requirements: 1,
         repairs: 2,
         failing: vec![FailingStep { name: "status".into(), error: "forbidden".into() }],
+        agents: Some(AgentsStatus { nodes: 3, ..AgentsStatus::default() }),
         uninstall_mark: Some("uid".into()),
     };
     let written = json!({
@@ -125,6 +126,10 @@ fn every_name_is_kept() {
         "nodes": ["requirement"],
         "trust": "abcd",
         "nodeNeeds": 1,
+        "agents": {
+            "nodes": 3, "applied": 0, "revision": 0, "verifiedRevision": 0, "trial": "",
+            "failed": false, "pending": [],
+        },
         "repairs": 2,
         "failing": [{ "name": "status", "error": "forbidden" }],
         "uninstallMark": "uid",

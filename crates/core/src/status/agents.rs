@@ -1,0 +1,75 @@
+//! The nodes in the report of the controller.
+
+use serde::{Deserialize, Serialize};
+
+/// The agents of nodes; see [`super::NodeMirrorStatus`] for one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentsStatus {
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Number of nodes on which the wanted declaration is in force.
+    pub applied: usize,
+    /// Number of the declaration that nodes are to have in the end; 0 before the first.
+    pub revision: u64,
+    /// Number of the verified declaration, which every node not on trial has; 0 before the
+    /// first.
+    pub verified_revision: u64,
+    /// Progress of the trial, or the reason why none runs; empty if none is needed.
+    pub trial: String,
+    /// True if the last trial failed: [`Self::trial`] has the reason.
+    pub failed: bool,
+    /// Numbers of nodes by the reason why the declaration is not in force.
+    pub pending: Vec<PendingNodes>,
+}
+
+/// Nodes on which the wanted declaration is not in force, for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PendingNodes {
+    /// Reason of the condition `Applied`.
+    pub reason: String,
+    /// Number of nodes.
+    pub count: usize,
+    /// Names of nodes; 10 at most.
+    pub nodes: Vec<String>,
+    /// Message of the first node.
+    pub message: String,
+    /// Command for an administrator; `None` if there is none.
+    pub command: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_kept() {
+        let status = AgentsStatus {
+            nodes: 3,
+            applied: 1,
+            revision: 5,
+            verified_revision: 4,
+            trial: "waiting".into(),
+            failed: true,
+            pending: vec![PendingNodes {
+                reason: "Refused".into(),
+                count: 2,
+                nodes: vec!["a".into()],
+                message: "m".into(),
+                command: Some("c".into()),
+            }],
+        };
+        let written = json!({
+            "nodes": 3, "applied": 1, "revision": 5, "verifiedRevision": 4, "trial": "waiting",
+            "failed": true,
+            "pending": [
+                { "reason": "Refused", "count": 2, "nodes": ["a"], "message": "m", "command": "c" },
+            ],
+        });
+        assert_eq!(serde_json::to_value(&status).unwrap(), written);
+        assert_eq!(serde_json::from_value::<AgentsStatus>(written).unwrap(), status);
+    }
+}
