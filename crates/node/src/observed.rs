@@ -6,6 +6,18 @@ use crate::{
     runtime::kind::{ContainerRuntime, Version},
 };
 
+/// Start of the runtime, compared with the last change of the files that it reads when it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeStart {
+    /// Nothing on the host shows the time of the start.
+    #[default]
+    Unknown,
+    /// The runtime was started after the last change, and has read the files as they are.
+    AfterChange,
+    /// A file was changed after the start: the runtime has not read it as it is.
+    BeforeChange,
+}
+
 /// The observed state of a host.
 #[derive(Clone, Debug)]
 pub struct ObservedHost {
@@ -26,6 +38,9 @@ pub struct ObservedHost {
     /// The `config_path` that the running containerd was started with, where it
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
+    /// The start of the runtime, compared with the last change of its configuration; always
+    /// unknown where its process is observed.
+    pub start: RuntimeStart,
     /// The files that were read; see [`crate::required_paths()`].
     pub files: HostFiles,
 }
@@ -41,6 +56,7 @@ impl ObservedHost {
             arguments: Vec::new(),
             at_rest: false,
             in_force: None,
+            start: RuntimeStart::Unknown,
             files: HostFiles::default(),
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod daemon;
 pub(crate) mod detect;
 pub(crate) mod drift;
+pub(crate) mod mounted;
 pub(crate) mod tokens;
 
 use crate::{
