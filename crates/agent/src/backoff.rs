@@ -32,7 +32,7 @@ impl Iterator for RetryBackoff {
         // The keys of each state are random.
         let random = RandomState::new().build_hasher().finish() % 512;
         let part = u32::try_from(random).unwrap_or_default();
-        Some(wait - wait * part / 1024)
+        Some(wait.saturating_sub(wait * part / 1024))
     }
 }
 

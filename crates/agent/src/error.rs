@@ -14,11 +14,16 @@ pub(crate) fn reason(error: &kube::Error) -> String {
         }
         _ => {}
     }
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |message, cause| {
-        let cause = cause.to_string();
-        if message.contains(&cause) { message } else { format!("{message}: {cause}") }
-    })
+    let mut message = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        below = cause.source();
+    }
+    message
 }
 
 /// Returns the reason why a watch has to be restarted.

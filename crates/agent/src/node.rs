@@ -1,10 +1,7 @@
 //! The host: one order, applied or refused.
 
 use image_swap_core::{
-    control::effective::Origin,
-    declaration::Declaration,
-    rule::RuleKind,
-    status::NodeRevision,
+    control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
 };
 use image_swap_node::{
     ApplyOutcome, AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, DriftState, Host,

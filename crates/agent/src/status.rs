@@ -98,8 +98,11 @@ impl StatusFacts<'_> {
             // The host is as it was.
             _ => of_this_node.flatten(),
         };
-        let conditions =
-            [(APPLIED, self.applied()), (NEEDS_RESTART, self.restart()), (DEGRADED, self.degraded())];
+        let conditions = [
+            (APPLIED, self.applied()),
+            (NEEDS_RESTART, self.restart()),
+            (DEGRADED, self.degraded()),
+        ];
         NodeMirrorStatus {
             node_uid: node_uid.to_owned(),
             boot_id: boot_id.to_owned(),

@@ -90,10 +90,7 @@ impl Args {
 }
 
 /// Runs the agent until a signal stops it.
-async fn follow(
-    settings: AgentSettings,
-    kubeconfig: Option<PathBuf>,
-) -> Result<ExitCode, Failure> {
+async fn follow(settings: AgentSettings, kubeconfig: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
