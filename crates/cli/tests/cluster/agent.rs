@@ -39,7 +39,8 @@ impl NodeStage {
     async fn set(config: &str) -> Self {
         let cluster = TestCluster::set().await;
         cluster.request("POST", DEFINITIONS, Some(&definition()));
-        eventually(|| cluster.get(MIRRORS)).await;
+        let list = || cluster.control_plane.request("GET", MIRRORS, None).unwrap().status;
+        eventually(|| (tokio::task::block_in_place(list) == 200).then_some(())).await;
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } });
         cluster.request("POST", "/api/v1/nodes", Some(&node));
         let host = tempfile::tempdir().unwrap();
@@ -323,11 +324,11 @@ async fn host_that_needs_a_restart_stays_as_it_is() {
     assert_eq!(status.wanted_revision, Some(1));
     let restart = status.condition("NeedsRestart").unwrap();
     assert_eq!((&*restart.status, &*restart.reason), ("True", "RestartRequired"));
-    let command = status.command.unwrap();
+    let command = status.command.as_deref().unwrap();
     let expected = "image-swap node apply --restart allow --runtime containerd";
     assert!(command.starts_with(expected), "{command}");
     assert!(command.contains("--fallback never"), "{command}");
-    assert!(restart.message.contains(&command), "{}", restart.message);
+    assert!(restart.message.contains(command), "{}", restart.message);
     stage.assert_no_credential();
 
     // An administrator has done it: the agent finds the files in place by itself.
