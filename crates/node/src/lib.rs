@@ -40,7 +40,7 @@ pub use self::{
     plan::{Contact, FileState, HostPlan, MirrorRow, PlanOutcome, PlannedStep, builder::restore},
     runtime::{
         kind::{ContainerRuntime, RUNTIMES, Version},
-        plan, required_paths,
+        paths_at_start, plan, required_paths,
     },
 };
 #[cfg(feature = "shell")]

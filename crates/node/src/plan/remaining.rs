@@ -12,9 +12,9 @@ use crate::{
 const FILE: &str = "registry-secret.yaml";
 
 impl HostPlan {
-    /// Returns the command that an administrator runs on the host to apply the plan with a
+    /// Returns the command that an administrator runs on the host to complete the plan with a
     /// restart of `runtime`: for `desired`, or to restore the host if that is `None`. Returns
-    /// `None` if the plan needs no restart. The command contains no credential.
+    /// `None` if the plan needs no restart and leaves nothing. The command contains no credential.
     pub fn remaining_command(
         &self,
         runtime: ContainerRuntime,
@@ -22,7 +22,7 @@ impl HostPlan {
     ) -> Option<String> {
         let needs =
             matches!(self.outcome(), PlanOutcome::NeedsRestart | PlanOutcome::ChangeAndRestart);
-        needs.then(|| command(runtime, desired))
+        (needs || self.leftovers.is_some()).then(|| command(runtime, desired))
     }
 }
 
