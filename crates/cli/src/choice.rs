@@ -1,6 +1,6 @@
 //! Values of flags that several commands have.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use image_swap_core::{
@@ -42,4 +42,16 @@ pub(crate) fn format(name: &str) -> Result<&'static Format, String> {
 /// Parses an address to listen on.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8443".to_owned())
+}
+
+/// Parses whole seconds, minutes or hours, as Go writes them.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a time such as 30s, 5m or 1h, found {text}");
+    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3600)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(expected)?;
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let whole = number.checked_mul(seconds).filter(|whole| *whole >= 10);
+    whole.map(Duration::from_secs).ok_or_else(|| format!("expected at least 10s, found {text}"))
 }

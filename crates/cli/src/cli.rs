@@ -40,7 +40,7 @@ Exit codes:
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Declarations", &["check", "explain", "convert"]),
     ("Manifests and nodes", &["rewrite", "render", "node"]),
-    ("Clusters", &["webhook", "controller", "status"]),
+    ("Clusters", &["webhook", "controller", "agent", "status"]),
     ("This program", &["completions", "man"]),
 ];
 
@@ -62,6 +62,8 @@ enum TopVerb {
     Webhook(Box<command::webhook::Args>),
     /// Run the controller of a release: registration, certificates, declaration (for the chart).
     Controller(command::controller::Args),
+    /// Run the agent of a node, which keeps the node's mirror configuration (for the chart).
+    Agent(command::agent::Args),
     /// Show the status of a release in a cluster.
     Status(command::status::Args),
     /// Delete the registration of a release before it is uninstalled (for the chart).
@@ -97,6 +99,7 @@ impl Cli {
             TopVerb::Node(args) => args.run(),
             TopVerb::Webhook(args) => args.run(),
             TopVerb::Controller(args) => args.run(),
+            TopVerb::Agent(args) => args.run(),
             TopVerb::Status(args) => args.run(),
             TopVerb::Deregister(args) => args.run(),
             TopVerb::Completions(args) => args.run(Self::command()),

@@ -35,12 +35,12 @@ pub use self::{
     desired::{ConfigForm, DesiredConfig, RestartPolicy},
     files::{HostEntry, HostFile, HostFiles, HostPath},
     ledger::{Ledger, LedgerBytes, LedgerError, OriginalFile, WrittenFile},
-    observed::ObservedHost,
+    observed::{ObservedHost, RuntimeStart},
     owner::HostOwner,
     plan::{Contact, FileState, HostPlan, MirrorRow, PlanOutcome, PlannedStep, builder::restore},
     runtime::{
         kind::{ContainerRuntime, RUNTIMES, Version},
-        plan, required_paths,
+        paths_at_start, plan, required_paths,
     },
 };
 #[cfg(feature = "shell")]
@@ -51,6 +51,7 @@ pub use self::{
         daemon::{CriStatus, Daemon},
         detect::ObserveError,
         drift::{Drift, DriftState, drift},
+        mounted::{UnmountedDirectory, check_mounts, observe_mounted},
         observe,
         tokens::AskRegistry,
     },

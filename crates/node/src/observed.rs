@@ -6,6 +6,18 @@ use crate::{
     runtime::kind::{ContainerRuntime, Version},
 };
 
+/// Start of the runtime, compared with the last change of the files that it reads when it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeStart {
+    /// Nothing on the host shows the time of the start.
+    #[default]
+    Unknown,
+    /// The runtime was started after the last change, and has read the files as they are.
+    AfterChange,
+    /// A file was changed after the start: the runtime has not read it as it is.
+    BeforeChange,
+}
+
 /// The observed state of a host.
 #[derive(Clone, Debug)]
 pub struct ObservedHost {
@@ -26,6 +38,11 @@ pub struct ObservedHost {
     /// The `config_path` that the running containerd was started with, where it
     /// tells: containerd 1 does. Empty: none was set.
     pub in_force: Option<String>,
+    /// True if only some directories of the host are mounted: an absent file may exist on the host.
+    pub is_mounted: bool,
+    /// The start of the runtime, compared with the last change of its configuration; always
+    /// unknown where its process is observed.
+    pub start: RuntimeStart,
     /// The files that were read; see [`crate::required_paths()`].
     pub files: HostFiles,
 }
@@ -41,6 +58,8 @@ impl ObservedHost {
             arguments: Vec::new(),
             at_rest: false,
             in_force: None,
+            is_mounted: false,
+            start: RuntimeStart::Unknown,
             files: HostFiles::default(),
         }
     }
@@ -51,6 +70,14 @@ impl ObservedHost {
         const SENT: Version = Version::new(2, 1, 0);
         let is_before = self.version.is_none_or(|version| version < SENT);
         self.runtime == ContainerRuntime::Containerd && is_before
+    }
+
+    /// True if the file at `path`, which image-swap wrote, is certainly absent: the directory that
+    /// `ledger` was made for exists, or the whole host is observed.
+    pub(crate) fn is_gone(&self, path: &HostPath, ledger: &Ledger) -> bool {
+        let mut above = std::iter::successors(path.parent(), HostPath::parent);
+        let directory = above.find(|directory| !ledger.directories.contains(directory));
+        !self.is_mounted || directory.is_none_or(|directory| self.files.exists(&directory))
     }
 
     /// Returns the ledger; `None` if image-swap wrote nothing on the host.

@@ -25,7 +25,7 @@ use tokio::{
 use tracing::{info, level_filters::LevelFilter};
 
 use crate::{
-    choice::{Choice, address, one_of},
+    choice::{Choice, address, interval, one_of},
     command::block_on,
     failure::{Failure, reason},
     logging,
@@ -194,18 +194,6 @@ async fn lead(
     controller.end().await;
     election.release().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Parses whole seconds, minutes or hours, as Go writes them.
-fn interval(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected a time such as 30s, 5m or 1h, found {text}");
-    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3600)]
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
-        .ok_or_else(expected)?;
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    let whole = number.checked_mul(seconds).filter(|whole| *whole >= 10);
-    whole.map(Duration::from_secs).ok_or_else(|| format!("expected at least 10s, found {text}"))
 }
 
 /// Parses a label as kubectl writes it.

@@ -7,6 +7,7 @@
 
 mod access;
 mod adoption;
+mod agent;
 mod api_servers;
 mod apply;
 mod conditions;

@@ -141,7 +141,7 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &["explain"],
     &["check"],
     &["convert"],
@@ -155,6 +155,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["node", "restore"],
     &["webhook"],
     &["controller"],
+    &["agent"],
     &["status"],
     &["deregister"],
     &["completions"],
@@ -221,6 +222,16 @@ fn address_without_ip_is_refused_with_an_example() {
         assert_eq!(ran.code, 2);
         assert!(ran.stderr.contains("expected IP:PORT, such as 127.0.0.1:8443"), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn agent_needs_the_name_of_its_node() {
+    let ran = image_swap(&["agent", "--namespace", "a", "--runtime", "containerd"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("--node") && ran.stderr.contains("NODE_NAME"), "{}", ran.stderr);
+    let ran = image_swap(&["agent", "--namespace", "a", "--node", "n", "--runtime", "docker"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("[possible values: containerd, crio, k3s]"), "{}", ran.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::Path,
+    time::SystemTime,
 };
 
 use rustix::process::{getegid, geteuid};
@@ -23,6 +24,19 @@ impl Host {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => HostEntry::Absent,
             _ => HostEntry::Other(error.to_string()),
         })
+    }
+
+    /// Returns the time of the last change of the file at `path`, and of the link to it; `None` if
+    /// there is none.
+    pub(crate) fn changed(&self, path: &HostPath) -> Option<SystemTime> {
+        let behind = self.at(path).and_then(|path| fs::symlink_metadata(path)?.modified()).ok();
+        self.placed(path).max(behind)
+    }
+
+    /// Returns the time at which the entry at `path` itself was made or changed, even if it is a
+    /// link; `None` if there is none.
+    pub(crate) fn placed(&self, path: &HostPath) -> Option<SystemTime> {
+        fs::symlink_metadata(self.path_without_following(path).ok()?).ok()?.modified().ok()
     }
 
     fn entry(&self, path: &HostPath) -> io::Result<HostEntry> {

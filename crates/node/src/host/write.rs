@@ -95,14 +95,24 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if found(fs::remove_file(path))?.is_some() { sync(parent(path)?) } else { Ok(()) }
 }
 
-/// Removes an empty directory. Returns false if it stays: it is not empty, or a mount point.
+/// Removes an empty directory. Returns false if it stays: it is not empty, a mount point, or in
+/// a directory that is mounted read-only.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
-    match fs::remove_dir(path).map_err(|error| (error.kind(), error)) {
+    match fs::remove_dir(path) {
         Ok(()) => sync(parent(path)?).map(|()| true),
-        Err((ErrorKind::NotFound, _)) => Ok(true),
-        Err((ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy, _)) => Ok(false),
-        Err((_, error)) => Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if may_stay(error.kind()) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// True if a directory that cannot be removed because of `error` may stay: an empty directory
+/// changes no runtime.
+const fn may_stay(error: ErrorKind) -> bool {
+    matches!(
+        error,
+        ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// Makes a directory and those above it.
@@ -168,7 +178,20 @@ pub(crate) fn sync(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    #[test]
+    fn directory_that_the_kernel_keeps_may_stay() {
+        let kind = |error: Errno| io::Error::from(error).kind();
+        for error in [Errno::NOTEMPTY, Errno::BUSY, Errno::ROFS] {
+            assert!(may_stay(kind(error)), "{error}");
+        }
+        for error in [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::NOTDIR] {
+            assert!(!may_stay(kind(error)), "{error}");
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_and_keeps_its_access() {

@@ -54,7 +54,7 @@ pub enum CriStatus {
     NoCri(String),
     /// No answer: the reason.
     Silent(String),
-    /// This runtime has no CRI.
+    /// No request: this runtime has no CRI, or only files of the host are mounted.
     NotAsked,
 }
 
@@ -86,6 +86,23 @@ impl Daemon {
         daemon.program = program(host, runtime, daemon.pid);
         daemon.version = daemon.version.or_else(|| said(host, daemon.program.as_deref()?));
         daemon
+    }
+
+    /// Returns the process of a runtime of which only files are mounted: it has this `version`, and
+    /// nothing else is known. No socket is connected, and no program is run.
+    pub(super) fn unseen(runtime: ContainerRuntime, version: Option<Version>) -> Self {
+        Self {
+            socket: default_socket(runtime),
+            answer: CriStatus::NotAsked,
+            version,
+            pid: None,
+            program: None,
+            arguments: Vec::new(),
+            config_path: None,
+            // No socket has this path.
+            reach: PathBuf::new(),
+            cri: false,
+        }
     }
 
     /// Reads process, version and configuration of the runtime from its CRI. Returns its answer.
@@ -131,13 +148,21 @@ impl Daemon {
 /// Returns the socket of `runtime`, and true if it serves CRI.
 fn socket(host: &Host, runtime: ContainerRuntime) -> (HostPath, bool) {
     let path = match runtime {
-        ContainerRuntime::Containerd => return (containerd_socket(host), true),
+        ContainerRuntime::Containerd => containerd_socket(host),
+        other => default_socket(other),
+    };
+    (path, !matches!(runtime, ContainerRuntime::Docker | ContainerRuntime::Podman))
+}
+
+/// Returns the socket of `runtime` unless it is configured otherwise.
+fn default_socket(runtime: ContainerRuntime) -> HostPath {
+    HostPath::new(match runtime {
+        ContainerRuntime::Containerd => "/run/containerd/containerd.sock",
         ContainerRuntime::Crio => "/run/crio/crio.sock",
         ContainerRuntime::K3s | ContainerRuntime::Rke2 => "/run/k3s/containerd/containerd.sock",
         ContainerRuntime::Docker => "/run/docker.sock",
         ContainerRuntime::Podman => "/run/podman/podman.sock",
-    };
-    (path.into(), !matches!(runtime, ContainerRuntime::Docker | ContainerRuntime::Podman))
+    })
 }
 
 /// Returns the socket that config.toml sets, else containerd's default; of k0s and `MicroK8s`
@@ -156,7 +181,10 @@ fn containerd_socket(host: &Host) -> HostPath {
         let path = host.at(&ContainerRuntime::Containerd.config()).ok()?;
         address(&fs::read_to_string(path).ok()?)
     };
-    HostPath::new(&configured().unwrap_or_else(|| "/run/containerd/containerd.sock".to_owned()))
+    configured().map_or_else(
+        || default_socket(ContainerRuntime::Containerd),
+        |socket| HostPath::new(&socket),
+    )
 }
 
 /// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,

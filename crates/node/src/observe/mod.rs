@@ -3,6 +3,7 @@
 pub(crate) mod daemon;
 pub(crate) mod detect;
 pub(crate) mod drift;
+pub(crate) mod mounted;
 pub(crate) mod tokens;
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         detect::{ObserveError, detect},
         tokens::AskRegistry,
     },
-    observed::ObservedHost,
+    observed::{ObservedHost, RuntimeStart},
     owner::HostOwner,
     runtime::kind::{ContainerRuntime, Version},
 };
@@ -27,6 +28,10 @@ pub struct HostObservation {
     pub observed: ObservedHost,
     /// The runtime's process.
     pub daemon: Daemon,
+    /// The start of the runtime, compared with the last change of the files of image-swap that it
+    /// reads on reload: before the change, a reload may be pending. Always unknown where the
+    /// process of the runtime is observed.
+    pub reload: RuntimeStart,
     /// Notes about facts that are unknown.
     pub notes: Vec<String>,
 }
@@ -81,5 +86,5 @@ pub fn observe(
         observed.bearer_only = alone;
         notes.extend(note);
     }
-    Ok(HostObservation { observed, daemon, notes })
+    Ok(HostObservation { observed, daemon, reload: RuntimeStart::Unknown, notes })
 }

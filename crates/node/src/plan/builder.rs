@@ -1,19 +1,20 @@
 //! Builds a plan and its ledger from the files that a host should have.
 
 use image_swap_core::render::Rendered;
-use image_swap_text::redact::without_userinfo;
+use image_swap_text::{redact::without_userinfo, toml::Toml};
 
 use crate::{
     condition::{self, HostCondition, PlanRefusal},
     desired::{ConfigForm, RestartPolicy},
     files::{HostEntry, HostFile, HostPath},
     ledger::{Ledger, WrittenFile},
-    observed::ObservedHost,
+    observed::{ObservedHost, RuntimeStart},
     plan::{
-        FileState, HostPlan, MirrorRow, PlannedStep,
+        FileState, HostPlan, MirrorRow, PlanOutcome, PlannedStep,
         revert::{RestoredFile, revert},
-        sequence::StepSequence,
+        sequence::{RestartNeed, StepSequence, not_restarted},
     },
+    runtime::{kind::ContainerRuntime, reload::ReloadMode},
 };
 
 /// The files that a host should have, and notes about them.
@@ -25,6 +26,10 @@ pub(crate) struct PlanBuilder<'a> {
     wanted: Vec<WantedFile>,
     /// The reason for a restart although the main file stays; `None` if there is none.
     pub(crate) unread: Option<String>,
+    /// True if nothing is desired, and all that image-swap wrote is to be removed.
+    restores: bool,
+    /// True if files that the runtime reads when it starts keep the edits of image-swap.
+    keeps_start: bool,
     /// The plan without its steps.
     pub(crate) plan: HostPlan,
     /// Notes of files that are to be edited.
@@ -55,6 +60,7 @@ impl<'a> PlanBuilder<'a> {
         let old =
             observed.ledger().map_err(|error| condition::LEDGER.refusal(error.to_string()))?;
         let runtime = observed.runtime.name();
+        let restores = form.is_none();
         let form = form.or_else(|| Some(old.as_ref()?.form)).unwrap_or_default();
         if let Some(old) = old.as_ref().filter(|old| old.runtime != runtime || old.form != form) {
             let found = format!(
@@ -70,6 +76,8 @@ impl<'a> PlanBuilder<'a> {
             restart,
             wanted: Vec::new(),
             unread: None,
+            restores,
+            keeps_start: false,
             plan: HostPlan::default(),
             edits: Vec::new(),
         })
@@ -117,6 +125,16 @@ impl<'a> PlanBuilder<'a> {
     /// Adds an edited file; `base` is the file without the edit.
     pub(crate) fn edited(&mut self, path: HostPath, file: HostFile, base: Option<HostFile>) {
         self.wanted.push(WantedFile { path, file, base, is_edited: true });
+    }
+
+    /// Notes that the runtime has to be restarted if a file that it reads when it starts was
+    /// changed since, and returns true then. The plan depends on one of these files.
+    pub(crate) fn depends_on_start(&mut self) -> bool {
+        let is_unread = self.observed.start == RuntimeStart::BeforeChange;
+        if is_unread && self.unread.is_none() {
+            self.unread = Some(not_restarted(self.observed.runtime));
+        }
+        is_unread
     }
 
     /// Returns the state of the file at `path`.
@@ -231,7 +249,10 @@ impl<'a> PlanBuilder<'a> {
         }
         self.stale(old.as_ref(), &mut ledger, &mut steps);
         let restart_allowed = self.restart == RestartPolicy::Allow;
-        let plan = steps.plan(observed, old.as_ref(), &ledger, self.unread);
+        ledger.restart = self.keeps_start && old.as_ref().is_some_and(|old| old.restart);
+        let needed =
+            if self.keeps_start { RestartNeed::Ignored } else { RestartNeed::Of(self.unread) };
+        let plan = steps.plan(observed, old.as_ref(), &ledger, needed);
         let edits = self.edits.into_iter().filter(|(path, _)| plan.written(path).is_some());
         let notes = edits.map(|(_, note)| note).chain(self.plan.notes).collect();
         let HostPlan { steps, restart, .. } = plan;
@@ -263,7 +284,28 @@ impl<'a> PlanBuilder<'a> {
             std::path::Path::new(path.as_str()).extension().is_some_and(|end| end == "toml")
         });
         for (path, written) in first.into_iter().chain(rest) {
-            let Some(now) = self.observed.files.file(path) else { continue };
+            let Some(now) = self.observed.files.file(path) else {
+                if !self.observed.is_gone(path, old) {
+                    ledger.files.insert(path.clone(), written.clone());
+                    self.plan.notes.push(format!(
+                        "{path} is in a directory that is not mounted, and stays as it is"
+                    ));
+                    if self.restores {
+                        self.plan.unmounted.get_or_insert_with(|| path.clone());
+                    }
+                }
+                continue;
+            };
+            if self.keeps_start && is_kept(self.observed, path, written, now) {
+                ledger.files.insert(path.clone(), written.clone());
+                let runtime = self.observed.runtime;
+                self.plan.leftovers.get_or_insert_with(|| {
+                    format!(
+                        "{path} keeps the edits of image-swap until {runtime} may be restarted, and they move no image"
+                    )
+                });
+                continue;
+            }
             match revert(path, written, now) {
                 RestoredFile::Remove => {
                     steps.back(self.observed, PlannedStep::Remove { path: path.clone() });
@@ -300,10 +342,65 @@ impl<'a> PlanBuilder<'a> {
 /// Plans the restoration of a host: the original bytes of a file that image-swap wrote last, and
 /// the removal of image-swap's edits from any other file.
 ///
+/// If only directories of the host are mounted and a restart is needed, the files that are read
+/// when the runtime starts keep edits that move no image: see [`HostPlan::leftovers`].
+///
 /// # Errors
 /// If the ledger cannot be read.
 pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPlan, PlanRefusal> {
-    PlanBuilder::new(observed, None, restart)?.finish()
+    let whole = PlanBuilder::new(observed, None, restart)?.finish()?;
+    if !observed.is_mounted || whole.outcome() != PlanOutcome::NeedsRestart {
+        return Ok(whole);
+    }
+    let mut part = PlanBuilder::new(observed, None, restart)?;
+    part.keeps_start = true;
+    if part.old.as_ref().is_some_and(|old| moves_images(observed, old)) {
+        return Ok(whole);
+    }
+    part.finish()
+}
+
+/// True if edits of image-swap in files that the runtime reads when it starts move images, or
+/// have taken settings away from there.
+fn moves_images(observed: &ObservedHost, ledger: &Ledger) -> bool {
+    let leaves = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some(Toml::parse(text).ok()?.leaves())
+    };
+    let adds_only = |written: &WrittenFile| {
+        let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
+        let ours = written.ours.last().map(crate::LedgerBytes::get).unwrap_or_default();
+        leaves(&before).zip(leaves(&ours)).is_some_and(|(before, ours)| {
+            before.iter().all(|(key, value)| ours.get(key) == Some(value))
+        })
+    };
+    match observed.runtime {
+        ContainerRuntime::Containerd => {
+            let edited = ledger.files.get(&observed.config);
+            ledger.form != ConfigForm::CertsD || !edited.is_none_or(adds_only)
+        }
+        // They name a file of credentials.
+        ContainerRuntime::Crio => false,
+        _ => true,
+    }
+}
+
+/// True if the edits `written` to the file `now` at `path` stay until a restart.
+fn is_kept(
+    observed: &ObservedHost,
+    path: &HostPath,
+    written: &WrittenFile,
+    now: &HostFile,
+) -> bool {
+    let mode = ReloadMode::of(observed.runtime, &observed.config, path);
+    // One of them names the other.
+    let of_crio = observed.runtime == ContainerRuntime::Crio && path.is_below(&"/etc/crio".into());
+    let is_edited = match revert(path, written, now) {
+        RestoredFile::Remove => true,
+        RestoredFile::Write { file, .. } => !now.is_like(&file),
+        RestoredFile::Stays(_) => false,
+    };
+    (mode == ReloadMode::Restart || of_crio) && is_edited
 }
 
 /// The first words of every file that image-swap writes, where its format has comments.

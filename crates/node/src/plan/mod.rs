@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod diff;
 mod redact;
+mod remaining;
 pub(crate) mod revert;
 mod sequence;
 
@@ -42,6 +43,15 @@ pub struct HostPlan {
     pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
+    /// The directory that the files of mirrors are in, as the runtime is configured; `None` if
+    /// they are in a file that the runtime reads when it starts.
+    pub mirror_directory: Option<HostPath>,
+    /// The edits of image-swap that stay although the rest is restored, and the reason; `None` if
+    /// none stay. They move no image away from its registry.
+    pub leftovers: Option<String>,
+    /// A file of image-swap that a restore cannot see, since its directory is not mounted; `None`
+    /// if there is none.
+    pub unmounted: Option<HostPath>,
     /// Texts that [`Self::diff`] redacts.
     pub(crate) secrets: Vec<String>,
 }

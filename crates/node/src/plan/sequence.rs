@@ -7,7 +7,7 @@ use crate::{
     ledger::Ledger,
     observed::ObservedHost,
     plan::{HostPlan, PlannedStep},
-    runtime::reload::ReloadMode,
+    runtime::{kind::ContainerRuntime, reload::ReloadMode},
 };
 
 /// Steps by what they are for.
@@ -21,6 +21,14 @@ pub(super) struct StepSequence {
     told: Vec<PlannedStep>,
     /// Directories that are empty when all else is gone.
     directories: Vec<PlannedStep>,
+}
+
+/// The need for a restart, beside that of files.
+pub(super) enum RestartNeed {
+    /// The reason for one although the main file stays; `None` if there is none.
+    Of(Option<String>),
+    /// Nothing that is changed needs one, and an earlier need stays as it is.
+    Ignored,
 }
 
 impl StepSequence {
@@ -70,15 +78,19 @@ impl StepSequence {
         observed: &ObservedHost,
         old: Option<&Ledger>,
         ledger: &Ledger,
-        unread: Option<String>,
+        needed: RestartNeed,
     ) -> HostPlan {
         let runtime = observed.runtime;
         let pending = old.is_some_and(|old| old.restart);
         let mut told = self.told.iter().filter_map(PlannedStep::path);
         let read_at_start = told.find(|path| telling(observed, path) == ReloadMode::Restart);
         let restart = read_at_start.map(|path| format!("{runtime} reads {path} when it starts"));
-        let since = || format!("{runtime} has not been restarted since its configuration changed");
-        let restart = restart.or(unread).or_else(|| pending.then(since));
+        let restart = match needed {
+            RestartNeed::Ignored => None,
+            RestartNeed::Of(unread) => {
+                restart.or(unread).or_else(|| pending.then(|| not_restarted(runtime)))
+            }
+        };
         // A runtime that does not run reads all files when it starts.
         let restart = restart.filter(|_| !observed.at_rest);
         let told = match (&restart, self.told.is_empty()) {
@@ -119,6 +131,11 @@ impl StepSequence {
         }
         plan
     }
+}
+
+/// Returns the reason for a restart of a runtime that has not read its files as they are.
+pub(super) fn not_restarted(runtime: ContainerRuntime) -> String {
+    format!("{runtime} has not been restarted since its configuration changed")
 }
 
 fn telling(observed: &ObservedHost, path: &HostPath) -> ReloadMode {

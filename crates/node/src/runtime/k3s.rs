@@ -53,7 +53,8 @@ pub(crate) fn plan(
         };
         changes.whole(path, HostFile::new(text.as_str(), file.secret));
     }
-    let rows = changes.rows(desired.urls(|_| None), true, |_| observed.config.clone());
+    let is_read = rendered.files.is_empty() || !changes.depends_on_start();
+    let rows = changes.rows(desired.urls(|_| None), is_read, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
 }
 
@@ -78,6 +79,14 @@ pub(crate) fn unread_paths(
     let rendered = desired.map(render).unwrap_or_default();
     paths.extend(rendered.files.iter().map(|file| HostPath::new(CA).join(&file.path)));
     paths
+}
+
+/// Returns the files that k3s or RKE2 reads when it starts.
+pub(crate) fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
+    let main = config_yaml(observed);
+    let drop_ins = HostPath::new(&[main.as_str(), ".d"].concat());
+    let own = [observed.config.clone(), main.clone()];
+    own.into_iter().chain(observed.files.paths(&drop_ins)).collect()
 }
 
 /// Returns the file of registries that k3s or RKE2 is configured to read; `None` if that is

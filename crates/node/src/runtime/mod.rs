@@ -31,6 +31,8 @@ struct Module {
     /// Returns the paths that have to be read first.
     unseen: fn(Option<&DesiredConfig<'_>>, &ObservedHost) -> Vec<HostPath>,
     plan: fn(&DesiredConfig<'_>, &ObservedHost) -> Result<HostPlan, PlanRefusal>,
+    /// Returns the files that the runtime reads when it starts.
+    at_start: fn(&ObservedHost) -> Vec<HostPath>,
 }
 
 /// Returns the functions of `runtime`.
@@ -40,16 +42,32 @@ const fn module(runtime: ContainerRuntime) -> Module {
             config: owner::config,
             unseen: containerd::unread_paths,
             plan: containerd::plan,
+            at_start: containerd::paths_at_start,
         },
-        ContainerRuntime::Crio | ContainerRuntime::Podman => {
-            Module { config: |_| None, unseen: crio::unread_paths, plan: crio::plan }
-        }
-        ContainerRuntime::K3s | ContainerRuntime::Rke2 => {
-            Module { config: k3s::config, unseen: k3s::unread_paths, plan: k3s::plan }
-        }
-        ContainerRuntime::Docker => {
-            Module { config: docker::config, unseen: docker::unread_paths, plan: docker::plan }
-        }
+        ContainerRuntime::Crio => Module {
+            config: |_| None,
+            unseen: crio::unread_paths,
+            plan: crio::plan,
+            at_start: crio::paths_at_start,
+        },
+        ContainerRuntime::Podman => Module {
+            config: |_| None,
+            unseen: crio::unread_paths,
+            plan: crio::plan,
+            at_start: |_| Vec::new(),
+        },
+        ContainerRuntime::K3s | ContainerRuntime::Rke2 => Module {
+            config: k3s::config,
+            unseen: k3s::unread_paths,
+            plan: k3s::plan,
+            at_start: k3s::paths_at_start,
+        },
+        ContainerRuntime::Docker => Module {
+            config: docker::config,
+            unseen: docker::unread_paths,
+            plan: docker::plan,
+            at_start: |observed| vec![observed.config.clone()],
+        },
     }
 }
 
@@ -100,6 +118,13 @@ impl ObservedHost {
             }
         }
     }
+}
+
+/// Returns the files of `observed` that its runtime reads when it starts, as far as they exist.
+pub fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
+    let mut paths = (module(observed.runtime).at_start)(observed);
+    paths.retain(|path| observed.files.file(path).is_some());
+    paths
 }
 
 /// Returns the plan that makes a host `desired`.

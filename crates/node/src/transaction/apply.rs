@@ -25,7 +25,8 @@ use crate::{
 pub struct HostSession<'a> {
     host: &'a Host,
     lock: Lock,
-    restarting: &'a RestartSettings,
+    /// The restart; `None` if no command is run on the host.
+    restarting: Option<&'a RestartSettings>,
     progress: Progress<'a>,
 }
 
@@ -38,7 +39,8 @@ pub enum ApplyOutcome {
     Changed,
     /// The plan was applied, and the runtime was restarted: facts about the restart.
     Restarted(String),
-    /// The plan was applied, and a note names what is left to do.
+    /// The plan was applied, and a note names what is left to do. With
+    /// [`HostSession::take_live`] it is the command that reloads the runtime.
     Changing(String),
 }
 
@@ -53,15 +55,39 @@ impl<'a> HostSession<'a> {
         restarting: &'a RestartSettings,
         progress: Progress<'a>,
     ) -> Result<Self, ApplyFailure> {
-        let waits = || progress("another image-swap changes this host: waiting for its end");
-        let failure = |why, left| ApplyFailure { why, left };
-        let lock = host
-            .lock(waits)
-            .map_err(|error| failure(ApplyError::Lock(error), FinalState::AsItWas))?;
-        let session = Self { host, lock, restarting, progress };
-        rollback::resume(host, restarting.command.as_deref(), progress)
-            .map_err(|why| failure(ApplyError::Interrupted, FinalState::Broken(why)))?;
+        let session = Self::lock(host, Some(restarting), progress)?;
+        rollback::resume(host, restarting.command.as_deref(), progress).map_err(|why| {
+            ApplyFailure { why: ApplyError::Interrupted, left: FinalState::Broken(why) }
+        })?;
         Ok(session)
+    }
+
+    /// Waits for the lock, for plans that change files alone: no command is run on the host. A
+    /// step that reloads the runtime is left to the administrator, by [`ApplyOutcome::Changing`].
+    ///
+    /// # Errors
+    /// If image-swap cannot write below its own directory, or if a change with a restart was
+    /// killed half way, which cannot be rolled back without a restart.
+    pub fn take_live(host: &'a Host, progress: Progress<'a>) -> Result<Self, ApplyFailure> {
+        let session = Self::lock(host, None, progress)?;
+        if host.has_journal() {
+            let (why, left) = (ApplyError::InterruptedRestart, FinalState::AsItWas);
+            return Err(ApplyFailure { why, left });
+        }
+        Ok(session)
+    }
+
+    fn lock(
+        host: &'a Host,
+        restarting: Option<&'a RestartSettings>,
+        progress: Progress<'a>,
+    ) -> Result<Self, ApplyFailure> {
+        let waits = || progress("another image-swap changes this host: waiting for its end");
+        let lock = host.lock(waits).map_err(|error| ApplyFailure {
+            why: ApplyError::Lock(error),
+            left: FinalState::AsItWas,
+        })?;
+        Ok(Self { host, lock, restarting, progress })
     }
 
     /// Applies `plan`, which was made of `seen` under this lock.
@@ -88,15 +114,16 @@ impl HostChange<'_> {
     fn apply(&self) -> Result<ApplyOutcome, ApplyFailure> {
         self.clean();
         let as_it_was = |why: ApplyError| ApplyFailure { why, left: FinalState::AsItWas };
-        let mut guarded = match self.plan.outcome() {
-            PlanOutcome::InPlace => return Ok(ApplyOutcome::Nothing),
-            PlanOutcome::NeedsRestart => {
+        let mut guarded = match (self.plan.outcome(), self.restarting) {
+            (PlanOutcome::InPlace, _) => return Ok(ApplyOutcome::Nothing),
+            (PlanOutcome::Change, _) => None,
+            (PlanOutcome::ChangeAndRestart, Some(restarting)) => {
+                let begun = SupervisedRestart::begin(self, restarting);
+                Some(begun.map_err(|error| as_it_was(error.into()))?)
+            }
+            (PlanOutcome::NeedsRestart | PlanOutcome::ChangeAndRestart, _) => {
                 let why = self.plan.restart.clone().unwrap_or_default();
                 return Err(as_it_was(ApplyError::NeedsRestart(why)));
-            }
-            PlanOutcome::Change => None,
-            PlanOutcome::ChangeAndRestart => {
-                Some(SupervisedRestart::begin(self).map_err(|error| as_it_was(error.into()))?)
             }
         };
         let applied = match self.execute(&mut guarded) {
@@ -167,9 +194,13 @@ impl HostChange<'_> {
         let _ = self.host.at(&watchdog::report()).and_then(|path| remove(&path));
     }
 
-    /// Has the runtime read its files again. Returns a note of what is left to do if it does not.
+    /// Reloads the runtime. Returns a note of what is left to do if the command fails; the command
+    /// itself if none is run on the host.
     fn reload(&self, runtime: ContainerRuntime) -> Option<String> {
         let command = format!("systemctl reload {runtime}");
+        if self.restarting.is_none() {
+            return Some(command);
+        }
         (self.progress)(&command);
         let failed = command::run(self.host, &command).err()?;
         Some(format!("{failed}; reload or restart {runtime}, so that it reads the files"))

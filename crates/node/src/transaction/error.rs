@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use crate::{cri, files::HostPath, host::Host, plan::PlannedStep, verify::check::CheckError};
+use crate::{
+    cri, files::HostPath, host::Host, plan::PlannedStep, transaction::journal,
+    verify::check::CheckError,
+};
 
 /// A plan that was given up, and the state of the host.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,12 @@ pub enum ApplyError {
     /// A change that was killed half way cannot be rolled back.
     #[error("an earlier change was killed before it was complete, and must be rolled back first")]
     Interrupted,
+    /// A change with a restart was killed half way, and its rollback needs a restart too.
+    #[error(
+        "{journal}: a change with a restart was killed before it was complete, and its rollback needs a restart; run `image-swap node status` on the host, then `image-swap node restore`",
+        journal = journal::path()
+    )]
+    InterruptedRestart,
     /// The runtime could not pull from the declared registry.
     #[error(transparent)]
     Registry(#[from] CheckError),

@@ -44,6 +44,7 @@ pub(crate) struct HostChange<'a> {
     pub(crate) lock: &'a Lock,
     pub(crate) plan: &'a HostPlan,
     pub(crate) seen: &'a HostObservation,
-    pub(crate) restarting: &'a RestartSettings,
+    /// The restart; `None` if no command is run on the host.
+    pub(crate) restarting: Option<&'a RestartSettings>,
     pub(crate) progress: Progress<'a>,
 }

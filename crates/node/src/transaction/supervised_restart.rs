@@ -11,7 +11,7 @@ use crate::{
     host::{Host, lock::Lock},
     runtime::kind::ContainerRuntime,
     transaction::{
-        HostChange, Progress, command,
+        HostChange, Progress, RestartSettings, command,
         error::{FinalState, RestartError},
         journal::{self, RollbackPlan, UndoStep},
         preflight,
@@ -39,8 +39,11 @@ pub(crate) struct SupervisedRestart<'a> {
 impl<'a> SupervisedRestart<'a> {
     /// Tries the configuration that the plan makes, and starts the watchdog. Nothing of the
     /// host has changed when this returns.
-    pub(super) fn begin(change: &HostChange<'a>) -> Result<Self, RestartError> {
-        let HostChange { host, lock, plan, seen, restarting, progress } = *change;
+    pub(super) fn begin(
+        change: &HostChange<'a>,
+        restarting: &RestartSettings,
+    ) -> Result<Self, RestartError> {
+        let HostChange { host, lock, plan, seen, progress, .. } = *change;
         let runtime = seen.observed.runtime;
         let config = &seen.observed.config;
         let file = plan.written(config).or_else(|| seen.observed.files.file(config));

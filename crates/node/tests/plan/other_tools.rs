@@ -1,7 +1,7 @@
 //! Certificates, credentials and policies in files of other tools.
 
 use image_swap_core::mirror::Fallback;
-use image_swap_node::{ContainerRuntime, DesiredConfig, HostFile, PlanOutcome};
+use image_swap_node::{ContainerRuntime, DesiredConfig, HostFile, PlanOutcome, RestartPolicy};
 use image_swap_testkit::config_with_path;
 
 use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
@@ -294,8 +294,7 @@ fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
 #[test]
 fn image_of_a_host_needs_no_restart() {
     let declaration = declared("docker.io::h.io/d");
-    let never =
-        DesiredConfig { restart: image_swap_node::RestartPolicy::Never, ..desired(&declaration) };
+    let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     for runtime in [ContainerRuntime::Containerd, ContainerRuntime::Crio, ContainerRuntime::K3s] {
         let before = Host { at_rest: true, ..Host::of(runtime, "2.1.9") };
         assert_eq!(before.plan(&never).unwrap().outcome(), PlanOutcome::Change, "{runtime}");
@@ -361,4 +360,47 @@ fn settings_for_all_hosts_are_kept_for_each() {
     let text = after.text(&file("docker.io")).unwrap();
     let ca = "ca = [\"/etc/containerd/certs.d/_default/ca.crt\"]";
     assert_eq!(text.matches(ca).count(), 2, "{text}");
+}
+
+/// nodeadm of Amazon EKS sets a list of two directories.
+#[test]
+fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
+    let declaration = declared("docker.io::h.io/d");
+    let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
+    let before = with_directories("/etc/containerd/certs.d:/etc/docker/certs.d")
+        .with("/usr/bin/nodeadm", "");
+    let plan = before.plan(&never).unwrap();
+    assert_eq!(plan.outcome(), PlanOutcome::Change);
+    assert_eq!(plan.mirror_directory, Some("/etc/containerd/certs.d".into()));
+    assert!(plan.cases.iter().any(|case| case.name == "colon-list-local"), "{:?}", plan.cases);
+    let mut host = applied(&before, &never);
+    assert_eq!(host.text(CONFIG), before.text(CONFIG));
+    has(&host, HUB, &["[host.\"https://h.io/v2/d\"]"]);
+    assert!(!host.disk.exists(&"/etc/docker/certs.d".into()));
+    // Without a setting that splits it, a later containerd takes the list for one name.
+    host.version = image_swap_node::Version::parse("2.1.9");
+    assert_eq!(host.plan(&never).unwrap_err().case, "owner-nodeadm");
+}
+
+/// Azure keeps a file for its own registry.
+#[test]
+fn file_of_aks_that_a_rule_replaces_is_noted() {
+    let mcr = "/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml";
+    let written = "[host.\"https://mcr.azure.cn\"]\ncapabilities = [\"pull\", \"resolve\"]\n";
+    let before = containerd().with(mcr, written);
+    let never =
+        |declaration| DesiredConfig { restart: RestartPolicy::Never, ..desired(declaration) };
+    let declaration = declared("mcr.microsoft.com::h.io/m");
+    let plan = before.plan(&never(&declaration)).unwrap();
+    assert_eq!(plan.outcome(), PlanOutcome::Change);
+    assert!(plan.cases.iter().any(|case| case.name == "foreign-hosts"), "{:?}", plan.cases);
+    let note = format!("{mcr} is of another tool: its mirrors are replaced");
+    assert!(plan.notes.iter().any(|found| found.starts_with(&note)), "{:?}", plan.notes);
+    let host = applied(&before, &never(&declaration));
+    has(&host, mcr, &["[host.\"https://h.io/v2/m\"]"]);
+    assert!(!host.text(mcr).unwrap().contains("mcr.azure.cn"));
+    // Without such a rule the file stays.
+    let declaration = declared("docker.io::h.io/d");
+    let host = applied(&before, &never(&declaration));
+    assert_eq!(host.text(mcr), Some(written));
 }

@@ -58,6 +58,14 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
         return Err(condition::COLON_LIST_IN_USE.refusal(found));
     }
 
+    for other in
+        directories[1..].iter().filter(|it| observed.is_mounted && !observed.files.exists(it))
+    {
+        let note = format!(
+            "{other} is searched after {below} and is not mounted: certificates in it are unknown"
+        );
+        changes.plan.notes.push(note);
+    }
     let mut foreign = ForeignFiles {
         observed,
         changes: &mut changes,
@@ -80,7 +88,8 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
             "config_path is {below} in the files, and {now} in the running containerd"
         ));
     }
-    let is_read = is_read(observed, below) && in_force;
+    let is_unread = !rendered.files.is_empty() && changes.depends_on_start();
+    let is_read = is_read(observed, below) && in_force && !is_unread;
     if !is_set || !migrated.paths.is_empty() || tokens.is_some() {
         let authorized = authorized_hosts(desired, tokens);
         let edit =
@@ -90,6 +99,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
             changes.edited(observed.config.clone(), file, base);
         }
     }
+    changes.plan.mirror_directory = Some(below.clone());
     let hosts = desired.urls(|host| servers.get(host).cloned());
     let rows = changes.rows(hosts, is_read, |host| below.join(host).join(HOSTS));
     changes.plan_of(rendered, rows)

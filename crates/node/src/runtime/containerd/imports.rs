@@ -71,7 +71,9 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     unseen
 }
 
-fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
+/// Returns the main file and all that it imports, in the order in which containerd reads them.
+/// Paths that have to be read first are added to `unseen`.
+pub(super) fn paths(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let files = &observed.files;
     if files.get(&observed.config).is_none() {
         unseen.push(observed.config.clone());

@@ -84,7 +84,8 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     if base.as_ref().is_none_or(|base| !base.is_like(&file)) {
         changes.edited(observed.config.clone(), file, base);
     }
-    let is_read = observed.files.file(&observed.config).is_some();
+    let is_unread = changes.depends_on_start();
+    let is_read = observed.files.file(&observed.config).is_some() && !is_unread;
     let hosts = declared.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
     let url = |endpoint: &Endpoint| match desired.form {
         ConfigForm::Palette => format!("https://{}/{}", endpoint.host, endpoint.path),

@@ -34,6 +34,11 @@ pub(crate) fn plan(
     plan(PlanInput { desired, observed, sources: &sources, base, changes })
 }
 
+/// Returns the files that containerd reads when it starts.
+pub(crate) fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
+    imports::paths(observed, &mut Vec::new())
+}
+
 /// Returns the paths that have to be read.
 pub(crate) fn unread_paths(
     _: Option<&DesiredConfig<'_>>,

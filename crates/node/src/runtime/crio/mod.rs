@@ -65,6 +65,8 @@ pub(crate) fn plan(
                 let text = format!("{MARKER}[crio.image]\nglobal_auth_file = {}\n", string(AUTH));
                 changes.whole(AUTH.into(), HostFile::secret(bytes));
                 changes.whole(CRIO_OURS.into(), HostFile::public(text));
+                // The file of mirrors is read again on reload.
+                changes.depends_on_start();
             }
             "auth.json" => {
                 let note = "podman takes the credentials of its users; run `podman login`";
@@ -85,6 +87,7 @@ pub(crate) fn plan(
         let skip_verify = insecure.contains(host);
         changes.plan.contacts.push(Contact { skip_verify, users_log_in, ..contact });
     }
+    changes.plan.mirror_directory = Some(DROP_INS.into());
     let hosts = desired.urls(|_| None).filter(|(host, _)| *host != "_default");
     let rows = changes.rows(hosts, true, |_| observed.config.clone());
     changes.plan_of(rendered, rows)
@@ -110,6 +113,11 @@ pub(crate) fn unread_paths(
         }));
     }
     paths
+}
+
+/// Returns the files that CRI-O reads when it starts.
+pub(crate) fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
+    observed.files.paths(&CRIO_DROP_INS.into()).chain([CRIO.into()]).collect()
 }
 
 /// Returns the directory of certificates that is read for `host`.

@@ -1,0 +1,169 @@
+//! The host: one order, applied or refused.
+
+use image_swap_core::{
+    control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
+};
+use image_swap_node::{
+    ApplyOutcome, AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, DriftState, Host,
+    HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RestartPolicy,
+    Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan, restore,
+};
+use tracing::info;
+
+use crate::{
+    settings::AgentSettings,
+    status::{HostOutcome, HostReport},
+};
+
+/// Directories that only RKE2 has.
+const RKE2: [&str; 2] = ["/etc/rancher/rke2", "/var/lib/rancher/rke2"];
+
+/// An order for a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostOrder {
+    /// Change nothing.
+    Keep,
+    /// Apply a declaration.
+    Configure(NodeRevision),
+    /// Remove the edits of image-swap.
+    Restore,
+}
+
+impl HostOrder {
+    /// Returns the number of the declaration; `None` if the order has none.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Self::Configure(revision) => Some(revision.number),
+            Self::Keep | Self::Restore => None,
+        }
+    }
+
+    /// Carries the order out on the host of `settings`, whose runtime has `version`, and waits
+    /// for the lock of the host before.
+    pub(crate) fn carry_out(
+        &self,
+        settings: &AgentSettings,
+        version: Option<Version>,
+        registry: AskRegistry,
+    ) -> HostReport {
+        let NodeRevision { effective, fallback, .. } = match self {
+            Self::Keep => return HostReport::of(HostOutcome::NoDeclaration),
+            Self::Restore => {
+                let report = change(settings, version, None, registry);
+                let outcome = match report.outcome {
+                    HostOutcome::InPlace => HostOutcome::Restored,
+                    other => other,
+                };
+                return HostReport { outcome, ..report };
+            }
+            Self::Configure(revision) => revision,
+        };
+        if effective.origin == Origin::None {
+            return change(settings, version, None, registry);
+        }
+        let Some(declaration) = effective.declaration() else {
+            return HostReport::of(HostOutcome::InvalidDeclaration);
+        };
+        let desired = DesiredConfig {
+            declaration: &declaration,
+            form: ConfigForm::CertsD,
+            fallback: *fallback,
+            restart: RestartPolicy::Never,
+            header_over_http: false,
+        };
+        change(settings, version, Some(&desired), registry)
+    }
+}
+
+/// Makes the host as `desired`; `None` restores it.
+fn change(
+    settings: &AgentSettings,
+    version: Option<Version>,
+    desired: Option<&DesiredConfig<'_>>,
+    registry: AskRegistry,
+) -> HostReport {
+    let host = match Root::new(&settings.root) {
+        Ok(root) => Host::new(root),
+        Err(error) => {
+            let root = settings.root.display();
+            let why = format!("cannot use the root directory {root}: {error}");
+            return HostReport::of(HostOutcome::Failed(why));
+        }
+    };
+    let runtime = runtime(&host, settings.runtime);
+    let progress = |line: &str| info!("{line}");
+    let session = match HostSession::take_live(&host, &progress) {
+        Ok(session) => session,
+        Err(failure) => return HostReport::of(HostOutcome::Failed(failure.to_string())),
+    };
+    let seen = observe_mounted(&host, runtime, version, desired, registry);
+    let planned = match desired {
+        Some(desired) => plan(desired, &seen.observed),
+        None => restore(&seen.observed, RestartPolicy::Never),
+    };
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(PlanRefusal { case, found, remedy }) => {
+            let (case, found) = (case.to_owned(), format!("{found}; {remedy}"));
+            return HostReport::of(HostOutcome::Refused { case, found });
+        }
+    };
+    let report = HostReport {
+        outcome: HostOutcome::InPlace,
+        command: plan.remaining_command(runtime, desired),
+        start: if desired.is_some() { seen.observed.start } else { RuntimeStart::AfterChange },
+        inexpressible: desired.map(|it| inexpressible(&plan, it.declaration)).unwrap_or_default(),
+        notes: seen.notes.iter().chain(&plan.notes).cloned().collect(),
+        repaired: None,
+    };
+    if plan.outcome() == PlanOutcome::NeedsRestart {
+        let why = plan.restart.unwrap_or_default();
+        return HostReport { outcome: HostOutcome::RestartRequired(why), ..report };
+    }
+    if let Err(unmounted) = check_mounts(&host, &plan) {
+        let (case, found) = ("not-mounted".to_owned(), unmounted.to_string());
+        return HostReport { outcome: HostOutcome::Refused { case, found }, ..report };
+    }
+    match session.apply(&plan, &seen) {
+        Ok(ApplyOutcome::Nothing) => report,
+        Ok(ApplyOutcome::Changed | ApplyOutcome::Restarted(_)) => {
+            HostReport { repaired: repaired(&plan, &seen), ..report }
+        }
+        Ok(ApplyOutcome::Changing(command)) => HostReport {
+            outcome: HostOutcome::ReloadRequired,
+            command: Some(command),
+            repaired: repaired(&plan, &seen),
+            ..report
+        },
+        Err(failure) => HostReport { outcome: HostOutcome::Failed(failure.to_string()), ..report },
+    }
+}
+
+/// Returns the runtime of `host`: k3s and RKE2 have the same agents.
+fn runtime(host: &Host, configured: ContainerRuntime) -> ContainerRuntime {
+    let is_there = |path: &&str| host.root().resolve(path).is_ok_and(|path| path.exists());
+    match configured {
+        ContainerRuntime::K3s if RKE2.iter().any(is_there) => ContainerRuntime::Rke2,
+        configured => configured,
+    }
+}
+
+/// Returns a file that image-swap wrote, that another program changed or removed, and that `plan`
+/// wrote again.
+fn repaired(plan: &HostPlan, seen: &HostObservation) -> Option<String> {
+    let drift = drift(&seen.observed).ok().flatten()?;
+    let is_repaired = |(path, state): &(HostPath, DriftState)| {
+        *state != DriftState::AsWritten && plan.written(path).is_some()
+    };
+    drift.files.into_iter().find(is_repaired).map(|(path, _)| path.into())
+}
+
+/// Returns the rules that the runtime cannot express, each with the reason.
+fn inexpressible(plan: &HostPlan, declaration: &Declaration) -> Vec<String> {
+    let rules = plan.inexpressible.iter().filter_map(|row| {
+        let rule = declaration.rules().rules().get(row.rule)?;
+        let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
+        Some(format!("{shown}: {}", row.why))
+    });
+    rules.collect()
+}
