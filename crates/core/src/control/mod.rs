@@ -6,10 +6,12 @@
 pub mod certificates;
 pub mod competitors;
 pub mod effective;
+pub mod node_runtime;
 pub mod pods;
 pub mod policy;
 pub mod pull_secrets;
 pub mod rate_limit;
 pub mod recreated;
+pub mod rollout;
 pub mod trust;
 pub mod webhooks;
