@@ -140,9 +140,7 @@ impl DeclarationWriter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use image_swap_core::{
-        control::effective::Effective, mirror::Fallback, status::NodeRevision,
-    };
+    use image_swap_core::{control::effective::Effective, mirror::Fallback, status::NodeRevision};
     use k8s_openapi::ByteString;
 
     use super::*;

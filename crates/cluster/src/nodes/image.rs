@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_core::{
-    control::effective::Effective, declaration::Declaration, mirror::Fallback,
-    reference::Reference,
+    control::effective::Effective, declaration::Declaration, mirror::Fallback, reference::Reference,
 };
 use image_swap_registry::{
     Error as RegistryError, Lookup, RegistryClient, RegistryTrust, TlsTrust, basic_authorization,
@@ -162,21 +161,29 @@ pub(super) async fn compare(
     let missing = |what: &str| {
         format!("the mirror does not serve {host}/{repository}{what}, so the pull went past it")
     };
-    let asked = async |identifier: &str| {
-        client.manifest(repository, identifier).await.map_err(|error| error.to_string())
-    };
-    let served = match asked(identifier).await? {
-        Lookup::NotFound if identifier.contains(':') => return Ok(Err(missing(&format!("@{identifier}")))),
+    let served = match asked(&client, repository, identifier).await? {
+        Lookup::NotFound if identifier.contains(':') => {
+            return Ok(Err(missing(&format!("@{identifier}"))));
+        }
         Lookup::NotFound => return Ok(Err(missing(&format!(":{identifier}")))),
         Lookup::Inconclusive(_) => return Ok(Ok(())),
         Lookup::Found(served) => served,
     };
     let Some(digest) = digest.filter(|digest| *digest != served) else { return Ok(Ok(())) };
     // A runtime may report the manifest of its platform: the mirror serves that one, too.
-    Ok(match asked(&digest).await? {
+    Ok(match asked(&client, repository, &digest).await? {
         Lookup::NotFound => Err(missing(&format!("@{digest}"))),
         Lookup::Found(_) | Lookup::Inconclusive(_) => Ok(()),
     })
+}
+
+/// Looks a manifest up. Returns the reason if the registry cannot be asked.
+async fn asked(
+    client: &RegistryClient,
+    repository: &str,
+    identifier: &str,
+) -> Result<Lookup, String> {
+    client.manifest(repository, identifier).await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
