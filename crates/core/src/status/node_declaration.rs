@@ -46,7 +46,8 @@ impl NodeRevision {
 pub struct NodeTrial {
     /// The declaration.
     pub revision: NodeRevision,
-    /// Names of the nodes that apply it; empty once its trial has failed.
+    /// Names of the nodes that apply it. Once its trial has failed: names of the nodes that
+    /// remove it because there is no verified declaration; see [`NodeDeclaration::restores`].
     pub nodes: BTreeSet<String>,
 }
 
@@ -114,8 +115,20 @@ impl RevisionKeys {
 impl NodeDeclaration {
     /// Returns the declaration that the node `name` applies; `None` if it keeps what it has.
     pub fn for_node(&self, name: &str) -> Option<&NodeRevision> {
-        let trial = self.trial.as_ref().filter(|trial| trial.nodes.contains(name));
+        let trial = self.trial.as_ref().filter(|it| it.nodes.contains(name) && !self.rejects(it));
         trial.map(|trial| &trial.revision).or(self.verified.as_ref())
+    }
+
+    /// Returns true if the node `name` removes everything that image-swap wrote: agents are
+    /// removed, or the trial of its first declaration failed.
+    pub fn restores(&self, name: &str) -> bool {
+        let is_rejected = |it: &NodeTrial| it.nodes.contains(name) && self.rejects(it);
+        self.restore || (self.verified.is_none() && self.trial.as_ref().is_some_and(is_rejected))
+    }
+
+    /// Returns true if `trial` has failed.
+    fn rejects(&self, trial: &NodeTrial) -> bool {
+        self.failed.as_ref().is_some_and(|it| it.number == trial.revision.number)
     }
 
     /// Returns the highest number of its declarations; 0 without any.
@@ -227,6 +240,20 @@ mod tests {
         assert_eq!((number("a"), number("c")), (Some(5), Some(3)));
         assert_eq!(whole.last_number(), 5);
         assert_eq!(NodeDeclaration::default().for_node("a"), None);
+    }
+
+    #[test]
+    fn node_whose_first_trial_failed_restores() {
+        let mut declaration = NodeDeclaration { verified: None, restore: false, ..whole() };
+        assert!(!declaration.restores("a"));
+        declaration.failed = Some(FailedTrial { number: 5, reason: String::new() });
+        assert_eq!(declaration.for_node("a"), None);
+        assert!(declaration.restores("a") && !declaration.restores("c"));
+        declaration.verified = whole().verified;
+        assert!(!declaration.restores("a"));
+        assert_eq!(declaration.for_node("a"), declaration.verified.as_ref());
+        declaration.restore = true;
+        assert!(declaration.restores("c"));
     }
 
     #[test]
