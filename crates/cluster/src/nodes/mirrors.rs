@@ -1,10 +1,10 @@
-//! The `NodeMirror` of every Node, and the label by which DaemonSets select it.
+//! The `NodeMirror` of every Node, and the label by which a `DaemonSet` selects it.
 
 use image_swap_core::{
     control::{effective::Origin, node_runtime::NodeSupport, rollout::NodeReport},
     labels::NODE_RUNTIME,
     status::{
-        NodeDeclaration, NodeMirrorSpec,
+        NodeDeclaration, NodeMirrorSpec, NodeTrial,
         node_mirror::{FALSE, GROUP, KIND, PLURAL, TRUE, UNKNOWN, VERIFIED, VERSION, reason},
     },
 };
@@ -138,7 +138,12 @@ fn verified(
         Some(Judgement { kind: VERIFIED, status, reason, message: message.to_owned() })
     };
     let NodeDeclaration { verified, trial, failed, .. } = declaration;
-    if trial.as_ref().is_some_and(|trial| trial.nodes.contains(view.name)) {
+    let is_tried = |trial: &NodeTrial| {
+        let number = trial.revision.number;
+        let has_failed = failed.as_ref().is_some_and(|it| it.number == number);
+        trial.nodes.contains(view.name) && !has_failed
+    };
+    if trial.as_ref().is_some_and(is_tried) {
         return judge(UNKNOWN, reason::ON_TRIAL, "this node tries a declaration before the others");
     }
     match (verified, failed) {
@@ -272,7 +277,7 @@ mod tests {
     use image_swap_core::{
         control::{effective::Effective, node_runtime::NodeFacts},
         mirror::Fallback,
-        status::{NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial, node_mirror::APPLIED},
+        status::{NodeCondition, NodeMirrorStatus, NodeRevision, node_mirror::APPLIED},
     };
 
     use super::*;

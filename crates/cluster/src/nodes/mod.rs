@@ -224,7 +224,7 @@ impl NodeController {
             ..RolloutProgress::default()
         };
         if stored.is_retired {
-            progress.summary = "the agents restore their nodes".to_owned();
+            "the agents restore their nodes".clone_into(&mut progress.summary);
         } else if stored.gone.is_none_or(|at| at.elapsed() >= self.linger)
             && work.is_due(ROLLOUT, Instant::now())
         {
@@ -286,7 +286,7 @@ impl NodeController {
         }
         if before != declaration {
             let number = |it: &NodeDeclaration| it.verified.as_ref().map(|it| it.number);
-            if number(&before) != number(&declaration) {
+            if !is_verified && number(&before) != number(&declaration) {
                 let is_proven = image != TrialImage::Nothing;
                 work.proof = Some(if is_proven { reason::PULLED } else { reason::NO_TRIAL_IMAGE });
             }

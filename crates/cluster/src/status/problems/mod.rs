@@ -1,5 +1,7 @@
 //! Problems of a release, and notes about it.
 
+use std::fmt::Write as _;
+
 use image_swap_core::{
     admission::Mode,
     control::{
@@ -340,7 +342,7 @@ fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
         let mut nodes = row.nodes.iter().take(FAILURES).cloned().collect::<Vec<_>>().join(", ");
         let more = row.count.saturating_sub(FAILURES.min(row.nodes.len()));
         if more > 0 {
-            nodes.push_str(&format!(" and {more} more"));
+            let _ = write!(nodes, " and {more} more");
         }
         let command = row.command.as_ref().map_or_else(String::new, |it| format!("; run `{it}`"));
         let (reason, message) = (&row.reason, &row.message);
