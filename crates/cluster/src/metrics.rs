@@ -7,7 +7,7 @@ use std::fmt;
 use image_swap_core::{
     admission::Mode,
     control::{effective::Origin, policy::FailurePolicy},
-    status::{ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
+    status::{AgentsStatus, ControllerReport, ProbeStatus, PullSecretStatus, RegistryOutcome},
 };
 use image_swap_serve::{
     AdminPages,
@@ -134,6 +134,9 @@ fn encode_report(report: &ControllerReport, encoder: &mut DescriptorEncoder<'_>)
         }
     }
     encode_pull_secrets(&report.pull_secrets, encoder)?;
+    if let Some(agents) = &report.agents {
+        encode_agents(agents, encoder)?;
+    }
     let help = "Owners whose pods are repeatedly deleted and created";
     gauge(encoder, "recreated_pod_owners", help, report.recreated.len())?;
     let help = "Requirements that nodes must meet before they can pull swapped images";
@@ -200,6 +203,22 @@ fn encode_pull_secrets(
     counter(encoder, "pull_secret_writes", help, status.writes)
 }
 
+fn encode_agents(agents: &AgentsStatus, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Nodes by state: applied, or the reason why the declaration is not in force";
+    let mut family = encoder.encode_descriptor("nodes", help, None, MetricType::Gauge)?;
+    let pending = agents.pending.iter().map(|row| (row.reason.as_str(), row.count));
+    for (state, count) in [("applied", agents.applied)].into_iter().chain(pending) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        family.encode_family(&[("state", state)])?.encode_gauge(&count)?;
+    }
+    let help = "Number of the declaration that nodes are to have";
+    gauge(encoder, "nodes_revision", help, agents.revision)?;
+    let help = "Number of the declaration that a trial has verified";
+    gauge(encoder, "nodes_verified_revision", help, agents.verified_revision)?;
+    let help = "1 if the trial of the last declaration failed, and nodes keep the one before";
+    gauge(encoder, "trial_failed", help, agents.failed)
+}
+
 fn labelled(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -234,6 +253,7 @@ mod tests {
             certificate: lifetime,
             registry: Some(registry),
             failing: vec![FailingStep::default()],
+            agents: Some(AgentsStatus { nodes: 2, applied: 2, ..AgentsStatus::default() }),
             ..ControllerReport::default()
         };
         let (_report, report) = watch::channel(report);

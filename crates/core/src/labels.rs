@@ -100,6 +100,9 @@ pub struct ObservedAnnotations {
     /// [`KEPT`]; `None` unless an uninstalled release kept a Secret.
     #[serde(rename = "image-swap.io/kept")]
     pub kept: Option<IgnoredAny>,
+    /// [`TRIAL`]; `None` unless the pod is a trial pull.
+    #[serde(rename = "image-swap.io/trial")]
+    pub trial: Option<String>,
 }
 
 #[cfg(test)]
@@ -156,9 +159,10 @@ mod tests {
 
     #[test]
     fn partial_metadata_reads_the_constants() {
-        let pod = json!({ ORIGINAL_IMAGES: "{}", MIRROR_POD: "hash", "other": 1 });
+        let pod = json!({ ORIGINAL_IMAGES: "{}", MIRROR_POD: "hash", TRIAL: "3", "other": 1 });
         let pod: ObservedAnnotations = serde_json::from_value(pod).unwrap();
         assert!(pod.original_images.as_deref() == Some("{}") && pod.mirror.is_some());
+        assert_eq!(pod.trial.as_deref(), Some("3"));
         let secret: ObservedAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
         assert!(secret.kept.is_some());
     }

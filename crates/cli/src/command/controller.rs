@@ -10,12 +10,13 @@ use std::{
 
 use clap::ArgAction;
 use image_swap_cluster::{
-    Controller, ControllerMetrics, Intervals, LeaderElection, LeaseTiming, ReadinessLimits,
-    Release, Settings, config, connect,
+    AgentSettings, Controller, ControllerMetrics, Intervals, LeaderElection, LeaseTiming,
+    ReadinessLimits, Release, Settings, config, connect,
 };
 use image_swap_core::{
     control::{policy::RequestedPolicy, webhooks::SYSTEM_NAMESPACES},
     labels,
+    mirror::Fallback,
 };
 use image_swap_serve::AdminPort;
 use tokio::{
@@ -34,6 +35,7 @@ use crate::{
 
 const RELEASE: &str = "Release";
 const ADMISSION: &str = "Admission";
+const AGENTS: &str = "Agents of nodes";
 const SERVER: &str = "Server";
 const LOG: &str = "Log";
 
@@ -46,6 +48,12 @@ const POLICIES: &[Choice<RequestedPolicy>] = &[
         "As ignore, and the webhook only reports what it would change",
         RequestedPolicy::Audit,
     ),
+];
+
+/// Values of `--agent-fallback`.
+const FALLBACKS: &[Choice<Fallback>] = &[
+    ("upstream", "Nodes ask the public registry if no mirror serves an image", Fallback::Upstream),
+    ("never", "Nodes ask mirrors alone for what a rule covers", Fallback::Never),
 ];
 
 const EXAMPLES: &str = "\
@@ -111,6 +119,24 @@ pub(crate) struct Args {
     /// Swap images although another image swapper runs.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
+    /// The namespace of the agents of nodes; without it the controller leaves nodes alone.
+    #[arg(long, value_name = "NAMESPACE", help_heading = AGENTS)]
+    agent_namespace: Option<String>,
+    /// The namespace of trial pods, which prove a declaration on a node [default: NAME-trial].
+    #[arg(long, value_name = "NAMESPACE", help_heading = AGENTS)]
+    trial_namespace: Option<String>,
+    /// The requests of nodes to the public registry.
+    #[arg(long, value_parser = one_of(FALLBACKS), default_value = "upstream", help_heading = AGENTS)]
+    agent_fallback: Fallback,
+    /// Pass the declared credential to the agents.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = AGENTS)]
+    agent_credentials: bool,
+    /// The image of trial pods, under its public name [default: one that runs in the cluster].
+    #[arg(long, value_name = "IMAGE", help_heading = AGENTS)]
+    trial_image: Option<String>,
+    /// The time without a report after which a node counts as one without an agent: `30s`, `2m`.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval, help_heading = AGENTS)]
+    agent_deadline: Duration,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -129,6 +155,15 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         logging::begin(self.log_level, self.log_format)?;
         let release = Release { namespace: self.namespace, name: self.name };
+        let trial_namespace = self.trial_namespace.filter(|name| !name.is_empty());
+        let agents = self.agent_namespace.map(|namespace| AgentSettings {
+            namespace,
+            trial_namespace: trial_namespace.unwrap_or_else(|| format!("{}-trial", release.name)),
+            fallback: self.agent_fallback,
+            credentials: self.agent_credentials,
+            trial_image: self.trial_image.filter(|image| !image.is_empty()),
+            deadline: self.agent_deadline,
+        });
         let settings = Settings {
             service: self.service.unwrap_or_else(|| release.admission()),
             release,
@@ -144,6 +179,7 @@ impl Args {
             coexist: self.coexist,
             tls_existing_secret: self.tls_existing_secret,
             registry_info_labels: self.registry_info_labels.into_iter().collect(),
+            agents,
         };
         let intervals = Intervals {
             registry: self.registry_check_interval,

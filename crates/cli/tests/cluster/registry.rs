@@ -23,7 +23,7 @@ fn credentials(password: &str) -> Credentials {
 }
 
 /// What is declared of the registry at `domain`, whose certificate `authority` signs.
-fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
+pub(crate) fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
     let mut keys = keys(domain);
     keys.insert("CA_CERT", authority.to_owned());
     keys
@@ -209,10 +209,10 @@ async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
 }
 
 /// A server that shows what no real registry can be made to show.
-struct Faulty {
-    domain: String,
+pub(crate) struct Faulty {
+    pub(crate) domain: String,
     /// The authority that signed its certificate, PEM.
-    authority: String,
+    pub(crate) authority: String,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -222,10 +222,10 @@ impl Drop for Faulty {
     }
 }
 
-type Reply = Response<http_body_util::Empty<bytes::Bytes>>;
+pub(crate) type Reply = Response<http_body_util::Empty<bytes::Bytes>>;
 
 impl Faulty {
-    async fn start(
+    pub(crate) async fn start(
         params: impl FnOnce(CertificateParams) -> CertificateParams,
         answer: impl Fn(&Request<Incoming>) -> Reply + Send + Sync + 'static,
     ) -> Self {

@@ -80,6 +80,7 @@ pub(crate) fn settings() -> Settings {
         coexist: false,
         tls_existing_secret: None,
         registry_info_labels: BTreeMap::new(),
+        agents: None,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::settings::{Intervals, Settings};
-use crate::{clock::now, events::Events};
+use crate::{clock::now, events::Events, nodes::StoredNodes};
 
 /// A controller, leading or not.
 pub struct Controller {
@@ -25,6 +25,8 @@ pub struct Controller {
     pub(super) changed: Arc<Notify>,
     /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
     pub(super) last_mark: watch::Sender<Option<String>>,
+    /// The Secret that agents of nodes follow, since this process started.
+    pub(super) stored_nodes: watch::Sender<StoredNodes>,
     pub(super) started: Instant,
     pub(super) clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
@@ -41,6 +43,7 @@ impl Controller {
             report: watch::Sender::new(ControllerReport::default()),
             changed: Arc::default(),
             last_mark: watch::Sender::new(None),
+            stored_nodes: watch::Sender::default(),
             started: Instant::now(),
             clock: Box::new(now),
         }

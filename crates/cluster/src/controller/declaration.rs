@@ -115,6 +115,7 @@ impl Controller {
         };
         status.list_findings(about);
         Ok(DeclarationInForce {
+            effective: Some(effective.clone()),
             trust: declaration.as_ref().map(NodeTrust::of).unwrap_or_default(),
             registry: declaration.and_then(|it| it.registry),
             credential,

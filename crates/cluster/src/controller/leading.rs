@@ -1,6 +1,6 @@
 //! The loop of the controller that leads.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc, time::Duration};
 
 use image_swap_core::labels::{JET_SYSTEM, REGISTRY_INFO};
 use k8s_openapi::api::{
@@ -18,11 +18,15 @@ use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
     api::{all, namespaced},
     lease::Leadership,
+    nodes::{self, NodeController},
     object_watch::changes,
     partial_meta::MetadataObject,
     pull_secrets::PullSecretController,
     recreated::RecreationWatch,
 };
+
+/// Longest time for which a deleted Secret of nodes stays away.
+const STAY_AWAY: Duration = Duration::from_secs(10);
 
 impl Controller {
     /// Works whenever `leadership` says so, for ever.
@@ -70,6 +74,10 @@ impl Controller {
             }
         };
         tasks.spawn(changes(maps, release.uninstallation(), Box::new(on_change)));
+        if self.settings.agents.is_some() {
+            let stored = self.stored_nodes.clone();
+            tasks.spawn(nodes::follow(client.clone(), release.clone(), stored));
+        }
         tasks
     }
 
@@ -92,9 +100,28 @@ impl Controller {
             report: memory.recreated.clone(),
             changed: Arc::clone(&self.changed),
         };
+        let node_controller = self.settings.agents.clone().map(|settings| NodeController {
+            client: self.client.clone(),
+            release: self.settings.release.clone(),
+            events: self.events.clone(),
+            settings,
+            orders: memory.node_orders.subscribe(),
+            stored: self.stored_nodes.clone(),
+            report: memory.agents.clone(),
+            changed: Arc::clone(&self.changed),
+            gap: self.intervals.gap,
+            linger: self.intervals.linger.min(STAY_AWAY),
+        });
+        let nodes = async {
+            match node_controller {
+                Some(controller) => Box::pin(controller.run()).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             () = self.run_reconcile_loop(memory) => {}
             () = keeper.run() => {}
+            () = nodes => {}
             () = Box::pin(recreation_watch.run()) => {}
         }
     }

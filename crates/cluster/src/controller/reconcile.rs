@@ -32,6 +32,7 @@ use crate::{
     api, clock,
     error::Error,
     health::check,
+    nodes::NodeOrders,
     pull_secrets::{DesiredPullSecret, SecretScope},
     report::{self, send_new},
     secret,
@@ -77,6 +78,9 @@ impl Controller {
         now: UnixTime,
     ) -> Result<(), Error> {
         let snapshot = soon(Box::pin(self.snapshot())).await?;
+        if snapshot.leaving || snapshot.namespace_ends() {
+            memory.node_orders.send_replace(NodeOrders::Unknown);
+        }
         if snapshot.leaving {
             memory.orders.send_replace(DesiredPullSecret::Unknown);
             return soon(self.withdraw(&snapshot, memory)).await;
@@ -120,6 +124,7 @@ impl Controller {
             };
             send_new(&memory.orders, order);
         }
+        self.order_nodes(memory, &snapshot.owner, now);
         let certificates = certificates.map(|(certificates, _)| certificates);
         let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);
         report.failing = steps.report();
@@ -133,6 +138,25 @@ impl Controller {
         self.say(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
         send_new(&self.report, report);
         Ok(())
+    }
+
+    /// Passes the declaration in force to the controller of nodes.
+    fn order_nodes(&self, memory: &ReconcileState, owner: &Anchor, now: UnixTime) {
+        let declaration = memory.declaration.as_ref();
+        let Some(effective) = declaration.and_then(|it| it.effective.clone()) else { return };
+        if self.settings.agents.is_none() {
+            return;
+        }
+        // The last check may be about the declaration before.
+        let registry = declaration.and_then(|it| it.registry.as_ref());
+        let is_current = memory.health_of.as_ref() == registry;
+        let order = if memory.uninstallation.is_quiet(now) {
+            NodeOrders::Unknown
+        } else {
+            let registry = memory.health.clone().filter(|_| is_current);
+            NodeOrders::Present { effective, owner: owner.clone(), registry }
+        };
+        send_new(&memory.node_orders, order);
     }
 
     /// Returns the report of what was seen.
@@ -173,7 +197,7 @@ impl Controller {
             nodes: listed(&needs),
             node_requirements: needs.len(),
             trust: told(&declaration.trust),
-            agents: None,
+            agents: memory.agents.borrow().clone(),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
             uninstall_mark: memory.uninstallation.mark.clone(),
@@ -192,6 +216,7 @@ impl Controller {
                 memory.checking = None;
                 self.judge(memory, &health).await;
                 memory.health = Some(health);
+                memory.health_of = memory.checked.as_ref().map(|(registry, _)| registry.clone());
             }
             Some(Err(TryRecvError::Closed)) => memory.checking = None,
             Some(Err(TryRecvError::Empty)) | None => {}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use image_swap_core::control::policy::{LOWER_AFTER, RequestedPolicy};
 
-use crate::release::Release;
+use crate::{nodes::AgentSettings, release::Release};
 
 /// Settings of the controller, from the chart's values.
 #[expect(
@@ -41,6 +41,8 @@ pub struct Settings {
     pub tls_existing_secret: Option<String>,
     /// Labels of the namespace of `registry-info`, if the controller creates it.
     pub registry_info_labels: BTreeMap<String, String>,
+    /// Agents of nodes; `None` if the release has none.
+    pub agents: Option<AgentSettings>,
 }
 
 /// Intervals of actions that no watch starts, and other waits.
@@ -58,7 +60,8 @@ pub struct Intervals {
     pub retry: Duration,
     /// Between the beginnings of two reconciliations, at least.
     pub gap: Duration,
-    /// For which a namespace keeps the pull Secret after its last swapped pod.
+    /// For which a namespace keeps the pull Secret after its last swapped pod. Also the
+    /// time for which a deleted Secret of nodes stays away, ten seconds at most.
     pub linger: Duration,
     /// For which another program that swaps images has to be without an endpoint before
     /// it counts as dead.

@@ -6,6 +6,7 @@ use image_swap_core::{
     control::{
         certificates::{AuthorityId, Published},
         competitors::Sightings,
+        effective::Effective,
         policy::FailurePolicyGate,
         rate_limit::{RewriteLimit, TokenBucket},
         trust::NodeTrust,
@@ -14,13 +15,13 @@ use image_swap_core::{
     declaration::{Registry, UnixTime},
     pull_secret::CoveredImages,
     status::{
-        CompetitorStatus, ControllerReport, DeclarationStatus, FailingStep, PullSecretStatus,
-        RecreatedPods, RegistryStatus,
+        AgentsStatus, CompetitorStatus, ControllerReport, DeclarationStatus, FailingStep,
+        PullSecretStatus, RecreatedPods, RegistryStatus,
     },
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::{error::Error, pull_secrets::DesiredPullSecret};
+use crate::{error::Error, nodes::NodeOrders, pull_secrets::DesiredPullSecret};
 
 /// State of the controller that leads. The next leader computes it again.
 #[derive(Default)]
@@ -53,6 +54,8 @@ pub(super) struct ReconcileState {
     /// The answer of the check that runs.
     pub(super) checking: Option<oneshot::Receiver<RegistryStatus>>,
     pub(super) health: Option<RegistryStatus>,
+    /// The registry that [`Self::health`] is about, its credential included.
+    pub(super) health_of: Option<Registry>,
     /// The registry that was checked, its credential included, and when the next check is due.
     pub(super) checked: Option<(Registry, UnixTime)>,
     /// The highest revision that was seen.
@@ -63,6 +66,10 @@ pub(super) struct ReconcileState {
     pub(super) orders: watch::Sender<DesiredPullSecret>,
     /// Status that the controller of pull Secrets reports.
     pub(super) pull_secrets: watch::Sender<PullSecretStatus>,
+    /// Desired state for the controller of nodes.
+    pub(super) node_orders: watch::Sender<NodeOrders>,
+    /// Status that the controller of nodes reports; `None` without agents.
+    pub(super) agents: watch::Sender<Option<AgentsStatus>>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }
@@ -91,6 +98,8 @@ impl ReconcileState {
 /// The declaration in force.
 #[derive(Default)]
 pub(super) struct DeclarationInForce {
+    /// The declaration; `None` before the first was read.
+    pub(super) effective: Option<Effective>,
     pub(super) declared: DeclarationStatus,
     /// Requirements that nodes have to meet.
     pub(super) trust: NodeTrust,

@@ -1,5 +1,7 @@
 //! Problems of a release, and notes about it.
 
+use std::fmt::Write as _;
+
 use image_swap_core::{
     admission::Mode,
     control::{
@@ -8,7 +10,10 @@ use image_swap_core::{
     },
     declaration::UnixTime,
     diagnostic::Severity,
-    status::{CertificateLifetime, CompetitorStatus, ControllerReport, DiagnosticRow, ProbeStatus},
+    status::{
+        AgentsStatus, CertificateLifetime, CompetitorStatus, ControllerReport, DiagnosticRow,
+        ProbeStatus, node_mirror::reason,
+    },
 };
 
 use super::{Problem, REPLICAS, ReleaseStatus, Replicas, StuckPod};
@@ -19,6 +24,18 @@ const SKEW: UnixTime = 60;
 
 /// Namespaces that one message names with their reasons.
 const FAILURES: usize = 5;
+
+/// Reasons of nodes on which an administrator has to act.
+const NEEDS_ADMINISTRATOR: [&str; 8] = [
+    reason::RESTART_REQUIRED,
+    reason::RELOAD_REQUIRED,
+    reason::REFUSED,
+    reason::INVALID_DECLARATION,
+    reason::APPLY_FAILED,
+    reason::AGENT_NOT_RUNNING,
+    reason::MANAGED,
+    reason::UNSUPPORTED,
+];
 
 /// The remedy if the release's own image cannot be pulled.
 const OWN_IMAGE: &str =
@@ -49,6 +66,9 @@ pub(super) fn find(status: &mut ReleaseStatus) {
                 list.add("pods-recreated", pod.message());
             }
             nodes(status, report, &mut list);
+            if let Some(agents) = &report.agents {
+                self::agents(agents, &mut list);
+            }
             steps(report, &mut list);
         }
         None if status.unreadable.is_empty() => {
@@ -305,6 +325,29 @@ fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemLi
         |nodes| format!("{} of {} nodes are marked as configured", nodes.configured, nodes.all),
     );
     list.notes.push(format!("{}; {known}", report.nodes.join("; ")));
+}
+
+/// Nodes that need an administrator, and a declaration that failed on trial.
+fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
+    if agents.failed {
+        let AgentsStatus { revision, verified_revision, trial, .. } = agents;
+        let kept = match verified_revision {
+            0 => "no declaration is in force on nodes".to_owned(),
+            number => format!("nodes keep declaration {number}"),
+        };
+        let message = format!("the trial of declaration {revision} failed, and {kept}: {trial}");
+        list.add("node-trial-failed", message);
+    }
+    for row in agents.pending.iter().filter(|row| NEEDS_ADMINISTRATOR.contains(&&*row.reason)) {
+        let mut nodes = row.nodes.iter().take(FAILURES).cloned().collect::<Vec<_>>().join(", ");
+        let more = row.count.saturating_sub(FAILURES.min(row.nodes.len()));
+        if more > 0 {
+            let _ = write!(nodes, " and {more} more");
+        }
+        let command = row.command.as_ref().map_or_else(String::new, |it| format!("; run `{it}`"));
+        let (reason, message) = (&row.reason, &row.message);
+        list.add("nodes-pending", format!("{reason} on {nodes}: {message}{command}"));
+    }
 }
 
 fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut ProblemList) {

@@ -1,6 +1,7 @@
 use image_swap_core::status::{
-    AdmissionStatus, CompetitorStatus, DeclarationStatus, DiagnosticRow, FailingStep,
-    PullSecretFailure, PullSecretStatus, RegistryOutcome, RegistryStatus, ReplicaStatus,
+    AdmissionStatus, AgentsStatus, CompetitorStatus, DeclarationStatus, DiagnosticRow, FailingStep,
+    PendingNodes, PullSecretFailure, PullSecretStatus, RegistryOutcome, RegistryStatus,
+    ReplicaStatus,
 };
 
 use super::*;
@@ -277,6 +278,39 @@ fn requirements_are_noted_until_all_nodes_are_configured() {
     let some = Nodes { all: 3, configured: 1 };
     assert_eq!(with(Some(some)), ["nodes must trust x; 1 of 3 nodes are marked as configured"]);
     assert!(with(Some(Nodes { all: 3, configured: 3 })).is_empty());
+}
+
+#[test]
+fn node_that_needs_an_administrator_is_a_problem() {
+    let row = |reason: &str, count: usize| PendingNodes {
+        reason: reason.into(),
+        count,
+        nodes: (0..count.min(10)).map(|nth| format!("n{nth}")).collect(),
+        message: "m".into(),
+        command: (reason == "RestartRequired").then(|| "image-swap node apply".to_owned()),
+    };
+    let pending = vec![row("OnTrial", 4), row("RestartRequired", 1), row("Refused", 40)];
+    let agents = AgentsStatus {
+        nodes: 45,
+        revision: 4,
+        verified_revision: 3,
+        trial: "n0: not found".into(),
+        failed: true,
+        pending,
+        ..AgentsStatus::default()
+    };
+    let status = judged(|it| it.report.as_mut().unwrap().agents = Some(agents));
+    let found: Vec<_> = status.problems.iter().map(|it| (&*it.code, &*it.message)).collect();
+    let failed = "the trial of declaration 4 failed, and nodes keep declaration 3: n0: not found";
+    let expected = [
+        ("node-trial-failed", failed),
+        ("nodes-pending", "RestartRequired on n0: m; run `image-swap node apply`"),
+        ("nodes-pending", "Refused on n0, n1, n2, n3, n4 and 35 more: m"),
+    ];
+    assert_eq!(found, expected);
+    assert!(
+        judged(|it| it.report.as_mut().unwrap().agents = Some(AgentsStatus::default())).healthy
+    );
 }
 
 #[test]

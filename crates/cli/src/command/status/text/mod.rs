@@ -9,7 +9,7 @@ use image_swap_cluster::status::{
 use image_swap_core::{
     control::{effective::Origin, policy::FailurePolicy},
     labels,
-    status::{ControllerReport, ProbeStatus},
+    status::{AgentsStatus, ControllerReport, ProbeStatus},
 };
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
@@ -137,12 +137,39 @@ impl Page {
         if secrets.kept {
             self.row("pull Secrets", &format!("in {}", counted(secrets.namespaces, "namespace")));
         }
+        if let Some(agents) = &report.agents {
+            self.agents(agents);
+        }
         for (nth, need) in report.nodes.iter().enumerate() {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
         if !report.trust.is_empty() {
             let mark = format!("annotate configured nodes: {}={}", labels::TRUSTS, report.trust);
             self.more(&styled(DIM, &mark));
+        }
+    }
+
+    fn agents(&mut self, agents: &AgentsStatus) {
+        let AgentsStatus { nodes, applied, revision, verified_revision, .. } = agents;
+        let style = if applied < nodes { ODD } else { GOOD };
+        let of = match revision {
+            0 => "no declaration yet".to_owned(),
+            number if number == verified_revision => format!("declaration {number}"),
+            number => format!("declaration {number}, verified {verified_revision}"),
+        };
+        let count = styled(style, &format!("{applied} of {nodes} applied"));
+        self.row("node agents", &format!("{count}  {}", styled(DIM, &of)));
+        if !agents.trial.is_empty() {
+            let style = if agents.failed { BAD } else { ODD };
+            self.more(&styled(style, &agents.trial));
+        }
+        let width = agents.pending.iter().map(|row| row.reason.len()).max().unwrap_or_default();
+        for row in &agents.pending {
+            let mut names = row.nodes.join(", ");
+            if row.count > row.nodes.len() {
+                let _ = write!(names, " and {} more", row.count - row.nodes.len());
+            }
+            self.more(&format!("{:<width$}  {}: {names}", row.reason, row.count));
         }
     }
 

@@ -76,6 +76,14 @@ fn problems_are_at_the_end() {
     report["repairs"] = 2.into();
     report["nodes"] = json!(["nodes must trust the authority of harbor.example.org (CA_CERT)"]);
     report["trust"] = "77aa".into();
+    report["agents"] = json!({
+        "nodes": 14, "applied": 1, "revision": 7, "verifiedRevision": 6, "failed": true,
+        "trial": "worker-1: pull access denied",
+        "pending": [
+            { "reason": "TrialFailed", "count": 12, "nodes": ["worker-1", "worker-2"] },
+            { "reason": "RestartRequired", "count": 1, "nodes": ["worker-9"] },
+        ],
+    });
     status["replicas"]["ready"] = 1.into();
     status["replicas"]["pods"][0]["answer"]["hash"] = "".into();
     status["replicas"]["pods"][0]["answer"]["rules"] = 0.into();

@@ -1,0 +1,204 @@
+//! The Secret `N-nodes`, which the agents of nodes follow.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use image_swap_core::{
+    control::{rate_limit::RewriteLimit, webhooks::Anchor},
+    declaration::UnixTime,
+    status::NodeDeclaration,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    error::{Error, watch_reason},
+    object_watch,
+    release::Release,
+    secret::{self, hash, holds},
+};
+
+/// The Secret as this process has seen it. Helm replaces it by a marker when it removes the
+/// agents, and image-swap must not overwrite that one, also if the leader changes meanwhile: the
+/// process watches the Secret from its start.
+#[derive(Clone, Default)]
+pub(crate) struct StoredNodes {
+    /// True once the API server has returned the first state.
+    pub(super) is_read: bool,
+    /// UID of a marker that was there at the first look: the agents were enabled again. `None`
+    /// without one.
+    old_marker: Option<String>,
+    /// True once another marker was seen: this process never writes the Secret again.
+    pub(super) is_retired: bool,
+    /// The Secret; `None` if it is absent.
+    pub(super) secret: Option<Arc<Secret>>,
+    /// Its last content that declared anything.
+    last: NodeDeclaration,
+    /// The time since when the Secret is gone; `None` if it is there, or never was.
+    pub(super) gone: Option<Instant>,
+}
+
+impl StoredNodes {
+    /// Records the state of the Secret.
+    pub(super) fn note(&mut self, secret: Option<Secret>) {
+        let is_first = !std::mem::replace(&mut self.is_read, true);
+        let Some(secret) = secret else {
+            if self.secret.take().is_some() {
+                self.gone = Some(Instant::now());
+            }
+            return;
+        };
+        self.gone = None;
+        let declared = NodeDeclaration::read(|key| secret::text(&secret, key));
+        if declared.restore {
+            let uid = secret.metadata.uid.clone();
+            if is_first {
+                self.old_marker = uid;
+            } else if uid != self.old_marker || uid.is_none() {
+                self.is_retired = true;
+            }
+        } else if declared != NodeDeclaration::default() {
+            // A Secret that another writer emptied takes no declaration from the nodes.
+            self.last = declared;
+        }
+        self.secret = Some(Arc::new(secret));
+    }
+
+    /// Returns the declaration of the nodes: also while the Secret is gone or emptied, so that no
+    /// number is used twice, and a verified declaration is not tried again.
+    pub(super) fn declaration(&self) -> &NodeDeclaration {
+        &self.last
+    }
+}
+
+/// Follows the Secret of `release`, for ever.
+pub(crate) async fn follow(client: Client, release: Release, stored: watch::Sender<StoredNodes>) {
+    let secrets: Api<Secret> = Api::namespaced(client, &release.namespace);
+    let name = release.nodes();
+    let take = |state: Result<Option<Secret>, _>| match state {
+        Ok(secret) => stored.send_modify(|stored| stored.note(secret)),
+        Err(error) => {
+            let error = watch_reason(&error);
+            tracing::debug!(name, error, "restarting the watch of the Secret");
+        }
+    };
+    object_watch::follow(secrets, &name, take).await;
+}
+
+/// Writes the Secret, at most as often as another writer may be corrected.
+pub(super) struct DeclarationWriter<'c> {
+    pub(super) client: &'c Client,
+    pub(super) release: &'c Release,
+    pub(super) owner: &'c Anchor,
+}
+
+impl DeclarationWriter<'_> {
+    /// Writes `wanted` where `stored` is, unless the Secret holds it already. Returns the Secret
+    /// that was written.
+    ///
+    /// # Errors
+    /// The limit of repairs is reached, or the API server rejects the write.
+    pub(super) async fn write(
+        &self,
+        stored: &StoredNodes,
+        wanted: &NodeDeclaration,
+        rewrites: &mut RewriteLimit<String>,
+        now: UnixTime,
+    ) -> Result<Option<Secret>, Error> {
+        let data = wanted.data();
+        let there = stored.secret.as_deref();
+        if holds(there, &data) {
+            return Ok(None);
+        }
+        let name = self.release.nodes();
+        let content = hash(&serde_json::to_string(&data).unwrap_or_default());
+        let paced = |seconds| Error::Paced { name: name.clone(), seconds };
+        rewrites.begin(&name, &content, now).map_err(paced)?;
+        let object = self.object(there, &name, &data);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.release.namespace);
+        let written = secret::write(&secrets, there, &name, object).await?;
+        rewrites.finish(&name, content);
+        Ok(Some(written))
+    }
+
+    /// Returns the Secret to write. A write meets the very object that was read: Helm may have
+    /// put its marker in the place.
+    fn object(
+        &self,
+        there: Option<&Secret>,
+        name: &str,
+        data: &BTreeMap<&'static str, String>,
+    ) -> Value {
+        let mut object = secret::object(self.release, self.owner, name, &json!({}), data);
+        if let Some(uid) = there.and_then(|secret| secret.metadata.uid.as_deref()) {
+            object["metadata"]["uid"] = uid.into();
+        }
+        object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::{control::effective::Effective, mirror::Fallback, status::NodeRevision};
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn mk_secret(uid: &str, declared: &NodeDeclaration) -> Secret {
+        let data = declared.data().into_iter();
+        let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())));
+        let mut secret = Secret { data: Some(data.collect()), ..Secret::default() };
+        secret.metadata.uid = Some(uid.to_owned());
+        secret
+    }
+
+    fn verified(number: u64) -> NodeDeclaration {
+        let fallback = Fallback::Upstream;
+        let verified = Some(NodeRevision { number, effective: Effective::none(), fallback });
+        NodeDeclaration { verified, ..NodeDeclaration::default() }
+    }
+
+    fn marker() -> NodeDeclaration {
+        NodeDeclaration { restore: true, ..NodeDeclaration::default() }
+    }
+
+    #[test]
+    fn marker_of_an_earlier_removal_may_be_overwritten() {
+        let mut stored = StoredNodes::default();
+        stored.note(Some(mk_secret("1", &marker())));
+        assert!(stored.is_read && !stored.is_retired);
+        assert_eq!(*stored.declaration(), NodeDeclaration::default());
+        // A relist shows it again.
+        stored.note(Some(mk_secret("1", &marker())));
+        assert!(!stored.is_retired);
+        stored.note(Some(mk_secret("1", &verified(3))));
+        stored.note(Some(mk_secret("2", &marker())));
+        assert!(stored.is_retired);
+    }
+
+    #[test]
+    fn later_marker_ends_all_writes() {
+        let mut stored = StoredNodes::default();
+        stored.note(None);
+        assert!(stored.gone.is_none());
+        stored.note(Some(mk_secret("1", &verified(3))));
+        stored.note(None);
+        assert!(stored.gone.is_some());
+        stored.note(Some(mk_secret("2", &marker())));
+        assert!(stored.is_retired && stored.gone.is_none());
+        stored.note(None);
+        stored.note(Some(mk_secret("3", &verified(4))));
+        assert!(stored.is_retired);
+    }
+
+    #[test]
+    fn emptied_secret_keeps_the_last_declaration() {
+        let mut stored = StoredNodes::default();
+        stored.note(Some(mk_secret("1", &verified(3))));
+        stored.note(Some(mk_secret("1", &NodeDeclaration::default())));
+        assert_eq!(*stored.declaration(), verified(3));
+        stored.note(None);
+        assert_eq!(stored.declaration().last_number(), 3);
+    }
+}

@@ -1,0 +1,425 @@
+//! The `NodeMirror` of every Node, and the label by which a `DaemonSet` selects it.
+
+use image_swap_core::{
+    control::{effective::Origin, node_runtime::NodeSupport, rollout::NodeReport},
+    labels::NODE_RUNTIME,
+    status::{
+        NodeDeclaration, NodeMirrorSpec, NodeTrial,
+        node_mirror::{FALSE, GROUP, KIND, PLURAL, TRUE, UNKNOWN, VERIFIED, VERSION, reason},
+    },
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, GroupVersionKind, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{
+    objects::FleetObject,
+    observed::Fleet,
+    view::{Judgement, NodeView},
+};
+use crate::{
+    api,
+    clock::{now, written},
+    error::{Error, code},
+    release::Release,
+    secret,
+};
+
+/// Field manager of the spec and of the condition Verified.
+const MANAGER: &str = "image-swap-controller";
+/// Field manager of the condition Applied of nodes without a reporting agent.
+const AGENTLESS: &str = "image-swap-controller-agentless";
+
+/// A change of a Node or of its `NodeMirror`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FleetWrite {
+    /// Name of both.
+    pub(super) name: String,
+    pub(super) kind: FleetWriteKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum FleetWriteKind {
+    /// Sets the label of the Node, or removes it.
+    Label(Option<&'static str>),
+    /// Creates the `NodeMirror`, or changes its spec.
+    Mirror(Value),
+    /// Deletes the `NodeMirror`, whose Node is gone or was replaced.
+    Delete,
+    /// Applies conditions as a field manager.
+    Condition(&'static str, Value),
+}
+
+/// The outcome of a [`FleetWrite`].
+pub(super) enum FleetWritten {
+    Node(FleetObject),
+    Mirror(FleetObject),
+    Gone,
+}
+
+/// Returns the resource `NodeMirror`.
+pub(super) fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), PLURAL)
+}
+
+/// Returns the writes that are due. `is_late` returns true for a node whose agent has not reported
+/// within the deadline; `proof` is the reason of Verified, `None` if another controller knew it.
+pub(super) fn plan(
+    release: &Release,
+    fleet: &Fleet,
+    views: &[NodeView<'_>],
+    declaration: &NodeDeclaration,
+    proof: Option<&'static str>,
+    is_late: impl Fn(&str) -> bool,
+) -> Vec<FleetWrite> {
+    let mut writes = Vec::new();
+    let mut add = |name: &str, kind| writes.push(FleetWrite { name: name.to_owned(), kind });
+    let is_owned = |(name, owner): (&str, &str)| {
+        let at = views.binary_search_by(|view| view.name.cmp(name));
+        at.is_ok_and(|at| views.get(at).is_some_and(|view| view.row.uid == owner))
+    };
+    for (name, mirror) in fleet.mirrors.iter() {
+        if !is_owned((name, &mirror.owner)) {
+            add(name, FleetWriteKind::Delete);
+        }
+    }
+    for view in views {
+        let name = view.name;
+        let runtime = match &view.support {
+            NodeSupport::Agent(runtime) => Some(runtime.as_str()),
+            _ => None,
+        };
+        if view.row.label.as_deref() != runtime {
+            add(name, FleetWriteKind::Label(runtime));
+        }
+        let spec = NodeMirrorSpec {
+            node_uid: view.row.uid.clone(),
+            container_runtime_version: view.row.facts.container_runtime_version.clone(),
+        };
+        match view.mirror {
+            Some(mirror) if mirror.spec == spec => {}
+            // The one of a former Node is deleted first.
+            None if fleet.mirrors.get(name).is_some() => continue,
+            _ => {
+                let mirror = mirror_object(release, name, &spec);
+                add(name, FleetWriteKind::Mirror(mirror));
+                continue;
+            }
+        }
+        for (manager, judgement) in [
+            (AGENTLESS, view.agentless(is_late(name))),
+            (MANAGER, verified(view, declaration, proof)),
+        ] {
+            if let Some(object) = judgement.and_then(|it| condition_object(view, &it)) {
+                add(name, FleetWriteKind::Condition(manager, object));
+            }
+        }
+    }
+    // A Node without a host loses the label of a former version.
+    for (name, row) in fleet.nodes.iter() {
+        let is_seen = views.binary_search_by(|view| view.name.cmp(name)).is_ok();
+        if !is_seen && row.label.is_some() {
+            add(name, FleetWriteKind::Label(None));
+        }
+    }
+    writes
+}
+
+/// Returns the condition Verified of a node; `None` if it stays as it is.
+fn verified(
+    view: &NodeView<'_>,
+    declaration: &NodeDeclaration,
+    proof: Option<&'static str>,
+) -> Option<Judgement> {
+    let judge = |status, reason, message: &str| {
+        Some(Judgement { kind: VERIFIED, status, reason, message: message.to_owned() })
+    };
+    let NodeDeclaration { verified, trial, failed, .. } = declaration;
+    let is_tried = |trial: &NodeTrial| {
+        let number = trial.revision.number;
+        let has_failed = failed.as_ref().is_some_and(|it| it.number == number);
+        trial.nodes.contains(view.name) && !has_failed
+    };
+    if trial.as_ref().is_some_and(is_tried) {
+        return judge(UNKNOWN, reason::ON_TRIAL, "this node tries a declaration before the others");
+    }
+    match (verified, failed) {
+        (Some(verified), _) => {
+            let is_applied = view.report() == NodeReport::Applied(verified.number);
+            if !is_applied || verified.effective.origin == Origin::None {
+                return None;
+            }
+            let before = view.mirror.and_then(|it| it.status.condition(VERIFIED));
+            if proof.is_none() && before.is_some_and(|it| it.status == TRUE) {
+                return None;
+            }
+            match proof {
+                Some(reason::NO_TRIAL_IMAGE) => judge(
+                    TRUE,
+                    reason::NO_TRIAL_IMAGE,
+                    "no image is known that the mirrors serve; the registry answers",
+                ),
+                _ => judge(
+                    TRUE,
+                    reason::PULLED,
+                    "a node of each runtime has pulled through the mirrors",
+                ),
+            }
+        }
+        (None, Some(failed)) if view.is_reporting() => {
+            judge(FALSE, reason::TRIAL_FAILED, &failed.reason)
+        }
+        (None, _) => None,
+    }
+}
+
+fn mirror_object(release: &Release, name: &str, spec: &NodeMirrorSpec) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": KIND,
+        "metadata": {
+            "name": name,
+            "labels": secret::labels(release),
+            "ownerReferences": [
+                { "apiVersion": "v1", "kind": "Node", "name": name, "uid": spec.node_uid },
+            ],
+        },
+        "spec": spec,
+    })
+}
+
+/// Returns the object with the condition; `None` if the `NodeMirror` has it already.
+fn condition_object(view: &NodeView<'_>, wanted: &Judgement) -> Option<Value> {
+    let Judgement { kind, status, reason, message } = wanted;
+    let before = view.mirror.and_then(|it| it.status.condition(kind));
+    let is_same = before
+        .is_some_and(|it| it.status == *status && it.reason == *reason && it.message == *message);
+    if is_same {
+        return None;
+    }
+    let since = before.filter(|it| it.status == *status && !it.last_transition_time.is_empty());
+    let since = since.map_or_else(|| written(now()), |it| it.last_transition_time.clone());
+    Some(json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": KIND,
+        "metadata": { "name": view.name },
+        "status": { "conditions": [{
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastTransitionTime": since,
+        }] },
+    }))
+}
+
+/// Carries out writes.
+pub(super) struct FleetWriter {
+    nodes: Api<FleetObject>,
+    mirrors: Api<FleetObject>,
+}
+
+impl FleetWriter {
+    pub(super) fn new(client: &Client) -> Self {
+        let mirrors = Api::all_with(client.clone(), &resource());
+        Self { nodes: api::all::<Node, _>(client), mirrors }
+    }
+
+    /// Carries out `writes`, one after the other. Returns for each the name, and the object as
+    /// it is then.
+    pub(super) async fn carry_out(
+        &self,
+        writes: Vec<FleetWrite>,
+    ) -> Vec<(String, Result<FleetWritten, Error>)> {
+        let mut outcomes = Vec::new();
+        for FleetWrite { name, kind } in writes {
+            let outcome = match self.change(&name, kind).await {
+                // Its Node was deleted meanwhile.
+                Err(error) if code(&error) == Some(404) => Ok(FleetWritten::Gone),
+                outcome => outcome,
+            };
+            let doing = format!("write the NodeMirror or the label of the node {name}");
+            outcomes.push((name, outcome.map_err(Error::api(doing))));
+        }
+        outcomes
+    }
+
+    async fn change(&self, name: &str, kind: FleetWriteKind) -> Result<FleetWritten, kube::Error> {
+        match kind {
+            FleetWriteKind::Label(value) => {
+                let patch = json!({ "metadata": { "labels": { NODE_RUNTIME: value } } });
+                let params =
+                    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+                let node = self.nodes.patch(name, &params, &Patch::Merge(&patch)).await;
+                node.map(FleetWritten::Node)
+            }
+            FleetWriteKind::Mirror(object) => {
+                let params = PatchParams::apply(MANAGER).force();
+                let mirror = self.mirrors.patch(name, &params, &Patch::Apply(&object)).await;
+                mirror.map(FleetWritten::Mirror)
+            }
+            FleetWriteKind::Condition(manager, object) => {
+                let params = PatchParams::apply(manager).force();
+                let mirror = self.mirrors.patch_status(name, &params, &Patch::Apply(&object)).await;
+                mirror.map(FleetWritten::Mirror)
+            }
+            FleetWriteKind::Delete => self
+                .mirrors
+                .delete(name, &DeleteParams::default())
+                .await
+                .map(|_| FleetWritten::Gone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::{
+        control::{effective::Effective, node_runtime::NodeFacts},
+        mirror::Fallback,
+        status::{NodeCondition, NodeMirrorStatus, NodeRevision, node_mirror::APPLIED},
+    };
+
+    use super::*;
+    use crate::nodes::{
+        observed::{AgentRow, MirrorRow, NodeRow},
+        view::views,
+    };
+
+    fn release() -> Release {
+        Release { namespace: "tools".into(), name: "image-swap".into() }
+    }
+
+    fn mk_node(uid: &str, label: Option<&str>, os: &str) -> NodeRow {
+        let facts = NodeFacts {
+            os: os.into(),
+            container_runtime_version: "containerd://2.4.1".into(),
+            kubelet_version: "v1.34.1".into(),
+            ..NodeFacts::default()
+        };
+        let (uid, label) = (uid.to_owned(), label.map(str::to_owned));
+        NodeRow { uid, label, boot_id: "b".into(), facts, is_control_plane: false }
+    }
+
+    fn mk_mirror(owner: &str) -> MirrorRow {
+        let spec = NodeMirrorSpec {
+            node_uid: owner.into(),
+            container_runtime_version: "containerd://2.4.1".into(),
+        };
+        MirrorRow { owner: owner.into(), spec, status: NodeMirrorStatus::default() }
+    }
+
+    fn plan_of(
+        fleet: &Fleet,
+        declaration: &NodeDeclaration,
+        is_late: bool,
+    ) -> Vec<(String, FleetWriteKind)> {
+        let proof = Some(reason::PULLED);
+        let writes = plan(&release(), fleet, &views(fleet), declaration, proof, |_| is_late);
+        writes.into_iter().map(|it| (it.name, it.kind)).collect()
+    }
+
+    #[test]
+    fn each_node_gets_a_mirror_that_its_uid_owns_and_a_label() {
+        let mut fleet = Fleet::default();
+        fleet.nodes.set("a", mk_node("1", None, "linux"));
+        fleet.nodes.set("w", mk_node("2", Some("containerd"), "windows"));
+        let writes = plan_of(&fleet, &NodeDeclaration::default(), false);
+        let label = FleetWriteKind::Label(Some("containerd"));
+        let labels = json!({
+            "app.kubernetes.io/name": "image-swap", "app.kubernetes.io/managed-by": "image-swap",
+            "image-swap.io/release": "image-swap",
+        });
+        let mirror = json!({
+            "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
+            "metadata": {
+                "name": "a", "labels": labels,
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": "a", "uid": "1" }],
+            },
+            "spec": { "nodeUid": "1", "containerRuntimeVersion": "containerd://2.4.1" },
+        });
+        let expected = [
+            ("a".to_owned(), label),
+            ("a".to_owned(), FleetWriteKind::Mirror(mirror)),
+            ("w".to_owned(), FleetWriteKind::Label(None)),
+        ];
+        assert_eq!(writes, expected);
+        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        fleet.nodes.set("w", mk_node("2", None, "windows"));
+        fleet.mirrors.set("a", mk_mirror("1"));
+        assert_eq!(plan_of(&fleet, &NodeDeclaration::default(), false), []);
+    }
+
+    #[test]
+    fn mirror_of_a_former_node_is_deleted_before_another_is_made() {
+        let mut fleet = Fleet::default();
+        fleet.nodes.set("a", mk_node("2", Some("containerd"), "linux"));
+        fleet.mirrors.set("a", mk_mirror("1"));
+        fleet.mirrors.set("gone", mk_mirror("3"));
+        let expected = ["a", "gone"].map(|name| (name.to_owned(), FleetWriteKind::Delete));
+        assert_eq!(plan_of(&fleet, &NodeDeclaration::default(), true), expected);
+        fleet.mirrors.remove("a");
+        let writes = plan_of(&fleet, &NodeDeclaration::default(), true);
+        assert!(matches!(&writes[1], (name, FleetWriteKind::Mirror(_)) if name == "a"));
+    }
+
+    #[test]
+    fn node_without_a_report_is_judged_after_the_deadline() {
+        let mut fleet = Fleet::default();
+        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        fleet.mirrors.set("a", mk_mirror("1"));
+        fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+        let empty = NodeDeclaration::default();
+        assert_eq!(plan_of(&fleet, &empty, false), []);
+        let [(_, FleetWriteKind::Condition(AGENTLESS, object))] =
+            &plan_of(&fleet, &empty, true)[..]
+        else {
+            panic!("expected a condition")
+        };
+        let condition = &object["status"]["conditions"][0];
+        assert_eq!(
+            [&condition["type"], &condition["status"], &condition["reason"]],
+            [APPLIED, UNKNOWN, reason::AGENT_NOT_RUNNING]
+        );
+        assert!(condition["lastTransitionTime"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn verified_is_true_where_the_verified_declaration_is_in_force() {
+        let mut fleet = Fleet::default();
+        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        let mut mirror = mk_mirror("1");
+        mirror.status = NodeMirrorStatus {
+            node_uid: "1".into(),
+            boot_id: "b".into(),
+            applied_revision: Some(3),
+            conditions: vec![NodeCondition {
+                kind: APPLIED.into(),
+                status: TRUE.into(),
+                reason: reason::IN_PLACE.into(),
+                ..NodeCondition::default()
+            }],
+            ..NodeMirrorStatus::default()
+        };
+        fleet.mirrors.set("a", mirror);
+        fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+        let revision = |number| {
+            let effective = Effective { origin: Origin::Chart, ..Effective::none() };
+            NodeRevision { number, effective, fallback: Fallback::Upstream }
+        };
+        let mut declaration =
+            NodeDeclaration { verified: Some(revision(3)), ..NodeDeclaration::default() };
+        let judged = |declaration: &NodeDeclaration| {
+            let views = views(&fleet);
+            let judged = verified(&views[0], declaration, Some(reason::PULLED));
+            judged.map(|it| (it.status, it.reason))
+        };
+        assert_eq!(judged(&declaration), Some((TRUE, reason::PULLED)));
+        let nodes = ["a".to_owned()].into();
+        declaration.trial = Some(NodeTrial { revision: revision(4), nodes });
+        assert_eq!(judged(&declaration), Some((UNKNOWN, reason::ON_TRIAL)));
+        declaration.trial = None;
+        declaration.verified = Some(revision(4));
+        assert_eq!(judged(&declaration), None);
+    }
+}

@@ -1,0 +1,462 @@
+//! The controller of nodes: rolls the declaration out to the agents of nodes, and keeps a
+//! `NodeMirror` for every Node.
+//!
+//! [`image_swap_core::control::rollout`] decides. A turn begins when a watch shows a change, at
+//! most as often as the settings allow, and every five minutes.
+
+mod declaration;
+mod image;
+mod mirrors;
+mod objects;
+mod observed;
+mod orders;
+mod outcome;
+mod report;
+mod trial;
+mod view;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use image_swap_core::{
+    control::{
+        effective::{Effective, Origin},
+        rate_limit::RewriteLimit,
+        rollout::{RolloutDecision, RolloutInput, RolloutNode, TrialPull, decide},
+        webhooks::Anchor,
+    },
+    labels,
+    status::{AgentsStatus, NodeDeclaration, RegistryStatus, node_mirror::reason},
+};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client,
+    runtime::{
+        WatchStreamExt,
+        watcher::{Config, Event, watcher},
+    },
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, info, warn};
+
+pub use self::orders::AgentSettings;
+use self::{
+    declaration::DeclarationWriter,
+    mirrors::{FleetWrite, FleetWriter, FleetWritten},
+    objects::FleetObject,
+    observed::{AgentRow, Fleet, MirrorRow, NodeRow, TrialRow},
+    orders::registry_state,
+    trial::{TrialImage, TrialPods, Trials},
+    view::{NodeView, views},
+};
+pub(crate) use self::{
+    declaration::{StoredNodes, follow},
+    orders::NodeOrders,
+};
+use crate::{
+    api,
+    clock::now,
+    error::{Error, watch_reason},
+    events::Events,
+    object_watch::{PAGE, WatchBackoff, all},
+    release::Release,
+    report::send_new,
+};
+
+/// Writes to Nodes and their `NodeMirror`s at once.
+const AT_ONCE: usize = 16;
+/// Writes between two looks at what else happened.
+const IN_A_ROW: usize = 256;
+/// Time between turns without a change.
+const RESYNC: Duration = Duration::from_mins(5);
+/// First wait of a write that failed, and the longest.
+const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// Key of the rollout among the writes that wait.
+const ROLLOUT: &str = "";
+
+/// The controller of nodes, while it leads.
+pub(crate) struct NodeController {
+    pub(crate) client: Client,
+    pub(crate) release: Release,
+    pub(crate) events: Events,
+    pub(crate) settings: AgentSettings,
+    /// Desired state.
+    pub(crate) orders: watch::Receiver<NodeOrders>,
+    /// The Secret `N-nodes`.
+    pub(crate) stored: watch::Sender<StoredNodes>,
+    /// Status; `None` before the first turn.
+    pub(crate) report: watch::Sender<Option<AgentsStatus>>,
+    /// Notified when the report changes.
+    pub(crate) changed: Arc<Notify>,
+    /// Between the beginnings of two turns, at least.
+    pub(crate) gap: Duration,
+    /// For which a deleted Secret stays away: Helm puts its own in the place.
+    pub(crate) linger: Duration,
+}
+
+/// The state of the controller that leads.
+#[derive(Default)]
+struct NodeWork {
+    fleet: Fleet,
+    trials: Trials,
+    rewrites: RewriteLimit<String>,
+    /// Nodes without a reporting agent, with the time since when.
+    silent: HashMap<String, Instant>,
+    /// Writes that failed, by the name of the node.
+    waiting: BTreeMap<String, FailedWrite>,
+    /// Reason of the condition Verified; `None` before the first trial of this leader.
+    proof: Option<&'static str>,
+}
+
+struct FailedWrite {
+    until: Instant,
+    wait: Duration,
+    reason: String,
+}
+
+/// The state that a turn works towards.
+struct Wanted {
+    /// The declaration with its credential.
+    effective: Effective,
+    owner: Anchor,
+    registry: Option<RegistryStatus>,
+}
+
+/// The progress of a rollout.
+#[derive(Default)]
+struct RolloutProgress {
+    declaration: NodeDeclaration,
+    summary: String,
+    failed: bool,
+}
+
+impl NodeController {
+    /// Works until its task is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut work = NodeWork::default();
+        let mut stored = self.stored.subscribe();
+        let (mut nodes, mut mirrors) = (self.nodes(), self.mirrors());
+        let (mut agents, mut trials) = (self.agents(), self.trials());
+        let mut begun: Option<Instant> = None;
+        let mut wake = None;
+        let mut due = false;
+        loop {
+            let next = begun.map_or_else(Instant::now, |begun| begun + self.gap);
+            tokio::select! {
+                // Events come before actions.
+                biased;
+                Some(event) = nodes.next() => due |= work.fleet.nodes.note(event, NodeRow::read),
+                Some(event) = mirrors.next() => {
+                    due |= work.fleet.mirrors.note(event, MirrorRow::read);
+                }
+                Some(event) = agents.next() => due |= work.fleet.agents.note(event, AgentRow::read),
+                Some(event) = trials.next() => due |= work.fleet.trials.note(event, TrialRow::read),
+                Some(answer) = work.trials.answered() => {
+                    work.trials.note(answer);
+                    due = true;
+                }
+                changed = self.orders.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    work.waiting.clear();
+                    due = true;
+                }
+                Ok(()) = stored.changed() => due = true,
+                () = sleep_until(next), if due => {
+                    begun = Some(Instant::now());
+                    due = Box::pin(self.turn(&mut work)).await;
+                    wake = work.wake(self.settings.deadline);
+                }
+                () = sleep_until(wake.unwrap_or(next + RESYNC)), if !due => due = true,
+            }
+        }
+    }
+
+    fn nodes(&self) -> BoxStream<'static, Event<FleetObject>> {
+        rows(api::all::<Node, _>(&self.client), all(), "nodes")
+    }
+
+    fn mirrors(&self) -> BoxStream<'static, Event<FleetObject>> {
+        let mirrors = Api::all_with(self.client.clone(), &mirrors::resource());
+        rows(mirrors, all(), "NodeMirrors")
+    }
+
+    fn agents(&self) -> BoxStream<'static, Event<FleetObject>> {
+        let selector = [labels::APP_COMPONENT, labels::AGENT].join("=");
+        let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.namespace);
+        rows(pods, all().labels(&selector), "agents")
+    }
+
+    fn trials(&self) -> BoxStream<'static, Event<FleetObject>> {
+        let selector = [labels::RELEASE, &self.release.name].join("=");
+        let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.trial_namespace);
+        rows(pods, all().labels(&selector), "trial pods")
+    }
+
+    /// Takes a part of the steps that are due. Returns true if more are due.
+    async fn turn(&mut self, work: &mut NodeWork) -> bool {
+        let wanted = match &*self.orders.borrow_and_update() {
+            NodeOrders::Unknown => return false,
+            NodeOrders::Present { effective, owner, registry } => Wanted {
+                effective: effective.clone(),
+                owner: owner.clone(),
+                registry: registry.clone(),
+            },
+        };
+        let stored = self.stored.borrow().clone();
+        if !work.fleet.is_complete() || !stored.is_read {
+            return false;
+        }
+        work.note_silence();
+        let mut progress = RolloutProgress {
+            declaration: stored.declaration().clone(),
+            ..RolloutProgress::default()
+        };
+        if stored.is_retired {
+            "the agents restore their nodes".clone_into(&mut progress.summary);
+        } else if stored.gone.is_none_or(|at| at.elapsed() >= self.linger)
+            && work.is_due(ROLLOUT, Instant::now())
+        {
+            match self.roll_out(work, &wanted, &stored, &mut progress).await {
+                Ok(()) => {
+                    work.waiting.remove(ROLLOUT);
+                }
+                Err(error) => work.note_failure(ROLLOUT, &error),
+            }
+        } else if let Some(at) = stored.gone.filter(|at| at.elapsed() < self.linger) {
+            let reason = format!("the Secret {} was deleted", self.release.nodes());
+            work.wait(ROLLOUT, at + self.linger, reason);
+        }
+        let is_more = self.write_fleet(work, &progress.declaration).await;
+        self.publish(work, progress);
+        is_more
+    }
+
+    /// Takes the next step of the rollout.
+    ///
+    /// # Errors
+    /// The API server rejects a write.
+    async fn roll_out(
+        &self,
+        work: &mut NodeWork,
+        wanted: &Wanted,
+        stored: &StoredNodes,
+        progress: &mut RolloutProgress,
+    ) -> Result<(), Error> {
+        let Wanted { effective, owner, registry } = wanted;
+        let for_nodes = effective.for_nodes(self.settings.credentials);
+        let before = stored.declaration().clone();
+        let is_verified = before
+            .verified
+            .as_ref()
+            .is_some_and(|it| it.effective == for_nodes && it.fallback == self.settings.fallback);
+        let image = if is_verified || effective.origin == Origin::None {
+            TrialImage::Unknown
+        } else {
+            work.trials.image(&self.client, &self.settings, effective)
+        };
+        let nodes = work.rollout_nodes(&before, effective, &image);
+        let RolloutDecision { declaration, pulls, summary, failed } = decide(&RolloutInput {
+            wanted: &for_nodes,
+            fallback: self.settings.fallback,
+            stored: &before,
+            reported: work.reported(),
+            nodes: &nodes,
+            registry: registry_state(registry.as_ref()),
+            has_trial_image: image != TrialImage::Nothing,
+        });
+        (progress.summary, progress.failed) = (summary, failed);
+        let (client, release) = (&self.client, &self.release);
+        let writer = DeclarationWriter { client, release, owner };
+        let written = writer.write(stored, &declaration, &mut work.rewrites, now()).await?;
+        if let Some(secret) = written {
+            info!(number = declaration.last_number(), "wrote the declaration for nodes");
+            self.stored.send_modify(|stored| stored.note(Some(secret)));
+        }
+        if before != declaration {
+            let number = |it: &NodeDeclaration| it.verified.as_ref().map(|it| it.number);
+            if !is_verified && number(&before) != number(&declaration) {
+                let is_proven = image != TrialImage::Nothing;
+                work.proof = Some(if is_proven { reason::PULLED } else { reason::NO_TRIAL_IMAGE });
+            }
+            report::publish(&self.events, &before, &declaration).await;
+        }
+        let pods = TrialPods::new(client, release, &self.settings.trial_namespace);
+        let trial = declaration.trial.as_ref();
+        let settled = work.trials.settle(&pods, &work.fleet.trials, (trial, &pulls), &image).await;
+        progress.declaration = declaration;
+        settled
+    }
+
+    /// Writes labels and `NodeMirror`s. Returns true if more writes are due.
+    async fn write_fleet(&self, work: &mut NodeWork, declaration: &NodeDeclaration) -> bool {
+        let deadline = self.settings.deadline;
+        let mut due = {
+            let views = views(&work.fleet);
+            let is_late = |name: &str| work.is_late(name, deadline);
+            let (release, proof) = (&self.release, work.proof);
+            mirrors::plan(release, &work.fleet, &views, declaration, proof, is_late)
+        };
+        let named: HashSet<&str> = due.iter().map(|write| &*write.name).collect();
+        work.waiting.retain(|name, _| name == ROLLOUT || named.contains(name.as_str()));
+        let at = Instant::now();
+        due.retain(|write| work.is_due(&write.name, at));
+        let is_more = due.len() > IN_A_ROW;
+        due.truncate(IN_A_ROW);
+        let fleet_writer = FleetWriter::new(&self.client);
+        // The writes to one node follow each other: of a former Node and of the new one.
+        let mut by_node: BTreeMap<String, Vec<FleetWrite>> = BTreeMap::new();
+        for write in due {
+            by_node.entry(write.name.clone()).or_default().push(write);
+        }
+        let carried_out: Vec<_> =
+            by_node.into_values().map(|writes| fleet_writer.carry_out(writes)).collect();
+        let outcomes: Vec<_> = stream::iter(carried_out).buffer_unordered(AT_ONCE).collect().await;
+        let mut is_more = is_more;
+        for (name, outcome) in outcomes.into_iter().flatten() {
+            // A deletion, and a new object, are followed by another write.
+            is_more |= outcome.is_ok();
+            work.note_written(&name, outcome);
+        }
+        is_more
+    }
+
+    fn publish(&self, work: &NodeWork, progress: RolloutProgress) {
+        let RolloutProgress { declaration, mut summary, failed } = progress;
+        if let Some(failed) = work.waiting.values().find(|it| !it.reason.is_empty()) {
+            summary.clone_from(&failed.reason);
+        }
+        let deadline = self.settings.deadline;
+        let is_late = |name: &str| work.is_late(name, deadline);
+        let views = views(&work.fleet);
+        let status = report::status(&views, &declaration, &summary, failed, is_late);
+        if send_new(&self.report, Some(status)) {
+            self.changed.notify_one();
+        }
+    }
+}
+
+impl NodeWork {
+    /// Returns the nodes that an agent can configure.
+    fn rollout_nodes(
+        &mut self,
+        stored: &NodeDeclaration,
+        effective: &Effective,
+        image: &TrialImage,
+    ) -> Vec<RolloutNode> {
+        let number = stored.trial.as_ref().map(|trial| trial.revision.number);
+        let mut pulls = HashMap::new();
+        for (_, pod) in self.fleet.trials.iter() {
+            if Some(pod.number) == number {
+                let pull = self.trials.pull(pod, effective, image);
+                pulls.insert(pod.node.clone(), pull);
+            }
+        }
+        let views = views(&self.fleet);
+        let agents = views.into_iter().filter(NodeView::has_support);
+        let node = |view: NodeView<'_>| RolloutNode {
+            name: view.name.to_owned(),
+            class: view.row.facts.container_runtime_version.clone(),
+            is_control_plane: view.row.is_control_plane,
+            has_agent: view.has_agent,
+            report: view.report(),
+            pull: pulls.remove(view.name).unwrap_or(TrialPull::Absent),
+        };
+        agents.map(node).collect()
+    }
+
+    /// Returns the highest number that a `NodeMirror` reports.
+    fn reported(&self) -> u64 {
+        let numbers = self.fleet.mirrors.iter().flat_map(|(_, mirror)| {
+            [mirror.status.applied_revision, mirror.status.wanted_revision]
+        });
+        numbers.flatten().max().unwrap_or(0)
+    }
+
+    /// Records since when each node has no reporting agent.
+    fn note_silence(&mut self) {
+        let views = views(&self.fleet);
+        let silent = views.iter().filter(|view| !view.is_reporting()).map(|view| view.name);
+        let at = |name: &str| self.silent.get(name).copied().unwrap_or_else(Instant::now);
+        self.silent = silent.map(|name| (name.to_owned(), at(name))).collect();
+    }
+
+    /// Returns true if the node `name` has had no reporting agent for the time `deadline`.
+    fn is_late(&self, name: &str, deadline: Duration) -> bool {
+        self.silent.get(name).is_some_and(|since| since.elapsed() >= deadline)
+    }
+
+    fn is_due(&self, name: &str, at: Instant) -> bool {
+        self.waiting.get(name).is_none_or(|it| it.until <= at)
+    }
+
+    /// Returns the time of the next step if nothing happens.
+    fn wake(&self, deadline: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let waiting = self.waiting.values().map(|it| it.until);
+        let silent = self.silent.values().map(|since| *since + deadline);
+        waiting.chain(silent).filter(|at| *at > now).chain(self.trials.wake()).min()
+    }
+
+    fn wait(&mut self, name: &str, until: Instant, reason: String) {
+        let wait = RETRY[0];
+        self.waiting.insert(name.to_owned(), FailedWrite { until, wait, reason });
+    }
+
+    /// Records a write that failed.
+    fn note_failure(&mut self, name: &str, error: &Error) {
+        let [first, longest] = RETRY;
+        let before = self.waiting.get(name);
+        let wait = before.map_or(first, |it| (it.wait * 2).min(longest));
+        let wait = match error {
+            Error::Paced { seconds, .. } => Duration::from_secs(*seconds),
+            _ => wait,
+        };
+        let reason = if error.is_conflict() { String::new() } else { error.to_string() };
+        if !reason.is_empty() && before.is_none_or(|before| before.reason != reason) {
+            warn!(reason, "cannot roll the declaration out to nodes; retrying");
+        }
+        let until = Instant::now() + wait;
+        self.waiting.insert(name.to_owned(), FailedWrite { until, wait, reason });
+    }
+
+    /// Records the outcome of a write to the node `name`.
+    fn note_written(&mut self, name: &str, outcome: Result<FleetWritten, Error>) {
+        let fleet = &mut self.fleet;
+        match outcome {
+            Ok(FleetWritten::Node(node)) => {
+                fleet.nodes.note(Event::Apply(node), NodeRow::read);
+            }
+            Ok(FleetWritten::Mirror(mirror)) => {
+                fleet.mirrors.note(Event::Apply(mirror), MirrorRow::read);
+            }
+            Ok(FleetWritten::Gone) => {
+                fleet.mirrors.remove(name);
+            }
+            Err(error) => return self.note_failure(name, &error),
+        }
+        self.waiting.remove(name);
+    }
+}
+
+/// Watches objects, and lists them page by page. A watch that fails is restarted.
+fn rows(
+    api: Api<FleetObject>,
+    config: Config,
+    kind: &'static str,
+) -> BoxStream<'static, Event<FleetObject>> {
+    let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
+    let log = move |error| debug!(error = watch_reason(&error), "restarting the watch of {kind}");
+    events.filter_map(move |event| std::future::ready(event.map_err(log).ok())).boxed()
+}

@@ -1,0 +1,175 @@
+//! Partial deserialisation of Nodes, `NodeMirror`s, agent pods and trial pods.
+//!
+//! One type for all of them, since each type would be a watch of its own in the program. An
+//! object is read into a row of [`super::observed`] at once, and is not kept.
+
+use std::borrow::Cow;
+
+use image_swap_core::status::{NodeCondition, NodeMirrorStatus};
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicResourceScope, ObjectMeta},
+};
+use serde::Deserialize;
+
+use crate::partial_meta::PartialMetadata;
+
+/// A Node, a `NodeMirror` or a pod: the fields that are read. All others are skipped.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct FleetObject {
+    pub(super) metadata: PartialMetadata,
+    #[serde(default)]
+    pub(super) spec: FleetSpec,
+    #[serde(default)]
+    pub(super) status: FleetStatus,
+}
+
+/// The spec of a pod or of a `NodeMirror`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct FleetSpec {
+    /// Node of a pod; `None` before it is scheduled.
+    pub(super) node_name: Option<String>,
+    /// `nodeUid` of a `NodeMirror`.
+    pub(super) node_uid: String,
+    /// `containerRuntimeVersion` of a `NodeMirror`.
+    pub(super) container_runtime_version: String,
+}
+
+/// The status of a Node, a pod or a `NodeMirror`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct FleetStatus {
+    /// Facts of a Node.
+    pub(super) node_info: NodeInfo,
+    /// Phase of a pod.
+    pub(super) phase: String,
+    /// Reason why a kubelet rejected or ended a pod.
+    pub(super) reason: String,
+    /// Message for [`Self::reason`].
+    pub(super) message: String,
+    /// Containers of a pod.
+    pub(super) container_statuses: Vec<PulledContainer>,
+    pub(super) conditions: Vec<FleetCondition>,
+    node_uid: String,
+    #[serde(rename = "bootID")]
+    boot_id: String,
+    wanted_revision: Option<u64>,
+    applied_revision: Option<u64>,
+    command: Option<String>,
+}
+
+/// `status.nodeInfo` of a Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct NodeInfo {
+    #[serde(rename = "bootID")]
+    pub(super) boot_id: String,
+    pub(super) container_runtime_version: String,
+    pub(super) kubelet_version: String,
+    pub(super) os_image: String,
+    pub(super) operating_system: String,
+}
+
+/// A condition of any kind of object.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct FleetCondition {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+    reason: Option<String>,
+    message: Option<String>,
+    last_transition_time: Option<String>,
+}
+
+/// The status of a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PulledContainer {
+    #[serde(rename = "imageID")]
+    pub(super) image_id: String,
+    pub(super) state: FleetContainerState,
+}
+
+/// The state of a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FleetContainerState {
+    pub(super) waiting: Option<FleetContainerReason>,
+    pub(super) running: Option<FleetContainerReason>,
+    pub(super) terminated: Option<FleetContainerReason>,
+}
+
+/// The reason of a container's state.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FleetContainerReason {
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+}
+
+impl FleetStatus {
+    /// Returns the status of a `NodeMirror`, apart from the rules that are only for people.
+    pub(super) fn mirror(&self) -> NodeMirrorStatus {
+        let condition = |it: &FleetCondition| NodeCondition {
+            kind: it.kind.clone(),
+            status: it.status.clone(),
+            reason: it.reason.clone().unwrap_or_default(),
+            message: it.message.clone().unwrap_or_default(),
+            last_transition_time: it.last_transition_time.clone().unwrap_or_default(),
+        };
+        NodeMirrorStatus {
+            node_uid: self.node_uid.clone(),
+            boot_id: self.boot_id.clone(),
+            wanted_revision: self.wanted_revision,
+            applied_revision: self.applied_revision,
+            command: self.command.clone(),
+            inexpressible: Vec::new(),
+            conditions: self.conditions.iter().map(condition).collect(),
+        }
+    }
+}
+
+impl FleetObject {
+    pub(super) fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        self.meta().uid.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.meta().labels.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+impl Resource for FleetObject {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> Cow<'_, str> {
+        of.kind.as_str().into()
+    }
+
+    fn group(of: &ApiResource) -> Cow<'_, str> {
+        of.group.as_str().into()
+    }
+
+    fn version(of: &ApiResource) -> Cow<'_, str> {
+        of.version.as_str().into()
+    }
+
+    fn plural(of: &ApiResource) -> Cow<'_, str> {
+        of.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata.names
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata.names
+    }
+}

@@ -1,0 +1,366 @@
+//! Trial pods: one on each node whose pull has to prove a declaration.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use image_swap_core::{
+    control::{effective::Effective, rollout::TrialPull},
+    labels,
+    status::NodeTrial,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject},
+};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::Instant};
+use tracing::{info, warn};
+
+use super::{
+    image::{ImageSearch, compare, search},
+    observed::{Table, TrialRow},
+    orders::AgentSettings,
+    outcome::PodPull,
+};
+use crate::{
+    api,
+    error::{Error, code},
+    release::Release,
+    secret::{self, hash},
+};
+
+/// Time after which a kubelet that neither pulled nor failed does not answer.
+const LATE: Duration = Duration::from_mins(3);
+/// Wait before a registry is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Longest name of a pod, in bytes.
+const NAME: usize = 253;
+/// Bytes of a node's name that are kept if the whole name is too long.
+const KEPT: usize = 200;
+
+/// The image of trial pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TrialImage {
+    /// The search has not ended.
+    Unknown,
+    /// No image is known that the mirror serves.
+    Nothing,
+    /// The reference.
+    Image(String),
+}
+
+/// The memory of trials. The next leader computes it again.
+#[derive(Default)]
+pub(super) struct Trials {
+    /// The search for an image, with the declaration that it is for.
+    search: Option<(Effective, SearchState)>,
+    /// The trial pods, by UID.
+    pods: HashMap<String, PodMemory>,
+    tasks: JoinSet<TrialAnswer>,
+}
+
+enum SearchState {
+    Running,
+    Ended(ImageSearch),
+    /// To be repeated at this time.
+    Waiting(Instant),
+}
+
+struct PodMemory {
+    since: Instant,
+    /// True once its deletion was requested.
+    is_ending: bool,
+    verdict: Verdict,
+}
+
+/// The comparison of a pulled image with the answer of the mirror.
+enum Verdict {
+    Absent,
+    Running,
+    Waiting(Instant),
+    Ended(Result<(), String>),
+}
+
+/// The answer of a registry, from a task.
+pub(super) enum TrialAnswer {
+    Search(Effective, ImageSearch),
+    Compare { uid: String, verdict: Result<Result<(), String>, String> },
+}
+
+impl Trials {
+    /// Returns the image for trials of `effective`, and begins to search for one.
+    pub(super) fn image(
+        &mut self,
+        client: &Client,
+        settings: &AgentSettings,
+        effective: &Effective,
+    ) -> TrialImage {
+        if let Some(image) = &settings.trial_image {
+            return TrialImage::Image(image.clone());
+        }
+        if let Some((of, state)) = self.search.as_ref().filter(|(of, _)| of == effective) {
+            match state {
+                SearchState::Ended(ImageSearch::Found(image)) => {
+                    return TrialImage::Image(image.clone());
+                }
+                SearchState::Ended(ImageSearch::Nothing) => return TrialImage::Nothing,
+                SearchState::Waiting(until) if *until <= Instant::now() && of == effective => {}
+                _ => return TrialImage::Unknown,
+            }
+        }
+        self.search = Some((effective.clone(), SearchState::Running));
+        let (client, effective) = (client.clone(), effective.clone());
+        self.tasks.spawn(async move {
+            let found = search(client, effective.clone()).await;
+            TrialAnswer::Search(effective, found)
+        });
+        TrialImage::Unknown
+    }
+
+    /// Returns the state of the pull of `pod`, and begins to compare its image if it was pulled.
+    /// `image` is the image of trial pods.
+    pub(super) fn pull(
+        &mut self,
+        pod: &TrialRow,
+        effective: &Effective,
+        image: &TrialImage,
+    ) -> TrialPull {
+        let new =
+            || PodMemory { since: Instant::now(), is_ending: false, verdict: Verdict::Absent };
+        let memory = self.pods.entry(pod.uid.clone()).or_insert_with(new);
+        if memory.is_ending {
+            return TrialPull::Absent;
+        }
+        let digest = match &pod.pull {
+            PodPull::Failed(why) => return TrialPull::Failed(why.clone()),
+            PodPull::Waiting if memory.since.elapsed() >= LATE => return TrialPull::Late,
+            PodPull::Waiting => return TrialPull::Running,
+            PodPull::Pulled { digest } => digest,
+        };
+        match (&memory.verdict, image) {
+            (Verdict::Ended(Ok(())), _) => return TrialPull::Pulled,
+            (Verdict::Ended(Err(why)), _) => return TrialPull::Failed(why.clone()),
+            (Verdict::Waiting(until), _) if *until > Instant::now() => {}
+            (Verdict::Absent | Verdict::Waiting(_), TrialImage::Image(image)) => {
+                memory.verdict = Verdict::Running;
+                let (uid, effective) = (pod.uid.clone(), effective.clone());
+                let (image, digest) = (image.clone(), digest.clone());
+                self.tasks.spawn(async move {
+                    TrialAnswer::Compare { uid, verdict: compare(effective, image, digest).await }
+                });
+            }
+            _ => {}
+        }
+        TrialPull::Running
+    }
+
+    /// Waits for the next answer of a registry. Never returns without a request.
+    pub(super) async fn answered(&mut self) -> Option<TrialAnswer> {
+        match self.tasks.join_next().await {
+            Some(answer) => answer.ok(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Records the answer of a registry.
+    pub(super) fn note(&mut self, answer: TrialAnswer) {
+        match answer {
+            TrialAnswer::Search(of, found) => {
+                let Some((wanted, state)) = &mut self.search else { return };
+                if *wanted != of {
+                    return;
+                }
+                *state = if let ImageSearch::Failed(reason) = &found {
+                    warn!(reason, "cannot choose the image of trial pods; retrying");
+                    SearchState::Waiting(Instant::now() + RETRY)
+                } else {
+                    SearchState::Ended(found)
+                };
+            }
+            TrialAnswer::Compare { uid, verdict } => {
+                let Some(memory) = self.pods.get_mut(&uid) else { return };
+                memory.verdict = match verdict {
+                    Ok(verdict) => Verdict::Ended(verdict),
+                    Err(reason) => {
+                        warn!(reason, "cannot compare a trial pull with the mirror; retrying");
+                        Verdict::Waiting(Instant::now() + RETRY)
+                    }
+                };
+            }
+        }
+    }
+
+    /// Returns the time of the next deadline.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let search = self.search.as_ref().and_then(|(_, state)| match state {
+            SearchState::Waiting(until) => Some(*until),
+            _ => None,
+        });
+        let pods =
+            self.pods.values().filter(|pod| !pod.is_ending).filter_map(|pod| match pod.verdict {
+                Verdict::Absent => Some(pod.since + LATE),
+                Verdict::Waiting(until) => Some(until),
+                Verdict::Running | Verdict::Ended(_) => None,
+            });
+        pods.chain(search).filter(|at| *at > Instant::now()).min()
+    }
+
+    /// Creates the trial pods of `nodes`, and deletes all others.
+    ///
+    /// # Errors
+    /// The API server rejects a write; other writes are tried.
+    pub(super) async fn settle(
+        &mut self,
+        pods: &TrialPods<'_>,
+        rows: &Table<TrialRow>,
+        (trial, nodes): (Option<&NodeTrial>, &BTreeSet<String>),
+        image: &TrialImage,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        let known: HashSet<&str> = rows.iter().map(|(_, pod)| &*pod.uid).collect();
+        self.pods.retain(|uid, _| known.contains(uid.as_str()));
+        let number = trial.map(|trial| trial.revision.number);
+        for (name, pod) in rows.iter() {
+            if Some(pod.number) == number && nodes.contains(&pod.node) {
+                continue;
+            }
+            let Some(memory) = self.pods.get_mut(&pod.uid).filter(|it| !it.is_ending) else {
+                // A pod of the former leader.
+                if !self.pods.contains_key(&pod.uid) {
+                    let verdict = Verdict::Absent;
+                    let memory = PodMemory { since: Instant::now(), is_ending: true, verdict };
+                    self.pods.insert(pod.uid.clone(), memory);
+                    outcome = outcome.and(pods.delete(name).await);
+                }
+                continue;
+            };
+            memory.is_ending = true;
+            let deleted = pods.delete(name).await;
+            memory.is_ending = deleted.is_ok();
+            outcome = outcome.and(deleted);
+        }
+        let (Some(number), TrialImage::Image(image)) = (number, image) else { return outcome };
+        for node in nodes {
+            let name = pod_name(number, node);
+            // One that is being deleted has to be gone first.
+            if rows.get(&name).is_none() {
+                outcome = outcome.and(pods.create(&name, number, node, image).await);
+            }
+        }
+        outcome
+    }
+}
+
+/// The trial pods of a release.
+pub(super) struct TrialPods<'c> {
+    client: &'c Client,
+    release: &'c Release,
+    namespace: &'c str,
+}
+
+impl<'c> TrialPods<'c> {
+    pub(super) const fn new(client: &'c Client, release: &'c Release, namespace: &'c str) -> Self {
+        Self { client, release, namespace }
+    }
+
+    fn api(&self) -> Api<DynamicObject> {
+        api::namespaced::<Pod, _>(self.client, self.namespace)
+    }
+
+    async fn create(&self, name: &str, number: u64, node: &str, image: &str) -> Result<(), Error> {
+        api::apply(&self.api(), name, &pod_object(self.release, name, number, node, image)).await?;
+        info!(node, image, number, "created a trial pod");
+        Ok(())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        match self.api().delete(name, &DeleteParams::default()).await {
+            Err(error) if code(&error) != Some(404) => {
+                Err(Error::api(format!("delete the trial pod {name}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the name of the trial pod for the declaration `number` on `node`.
+fn pod_name(number: u64, node: &str) -> String {
+    let name = format!("trial-{number}-{node}");
+    if name.len() <= NAME {
+        return name;
+    }
+    let kept = node[..node.floor_char_boundary(KEPT)].trim_end_matches(['.', '-']);
+    format!("trial-{number}-{kept}-{}", hash(node))
+}
+
+/// Returns a pod that pulls `image` on `node` and runs nothing.
+fn pod_object(release: &Release, name: &str, number: u64, node: &str, image: &str) -> Value {
+    let mut labels = secret::labels(release);
+    labels[labels::EXEMPT] = "true".into();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": { labels::TRIAL: number.to_string() },
+        },
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{ "operator": "Exists" }],
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": 65534,
+                "runAsGroup": 65534,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [{
+                "name": "trial",
+                "image": image,
+                "imagePullPolicy": "Always",
+                "command": ["/image-swap-trial"],
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "capabilities": { "drop": ["ALL"] },
+                },
+            }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_a_pod_is_valid() {
+        assert_eq!(pod_name(7, "node-1.example.org"), "trial-7-node-1.example.org");
+        let long = ["a".repeat(KEPT - 1), ".".to_owned(), "b".repeat(52)].concat();
+        let name = pod_name(u64::MAX, &long);
+        assert!(name.len() <= NAME && !name.contains(".-"), "{name}");
+        assert_ne!(name, pod_name(u64::MAX, &[&long[..252], "c"].concat()));
+    }
+
+    #[tokio::test]
+    async fn silent_kubelet_is_late_and_a_deleted_pod_absent() {
+        tokio::time::pause();
+        let mut trials = Trials::default();
+        let pod = TrialRow { uid: "1".into(), node: "a".into(), number: 3, pull: PodPull::Waiting };
+        let image = TrialImage::Image("busybox".into());
+        let mut pull = |trials: &mut Trials| trials.pull(&pod, &Effective::none(), &image);
+        assert_eq!(pull(&mut trials), TrialPull::Running);
+        assert_eq!(trials.wake(), Some(Instant::now() + LATE));
+        tokio::time::advance(LATE).await;
+        assert_eq!(pull(&mut trials), TrialPull::Late);
+        trials.pods.values_mut().for_each(|pod| pod.is_ending = true);
+        assert_eq!(pull(&mut trials), TrialPull::Absent);
+        assert_eq!(trials.wake(), None);
+    }
+}

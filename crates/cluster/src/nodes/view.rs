@@ -1,0 +1,185 @@
+//! A node with all that is known of it.
+
+use std::collections::HashSet;
+
+use image_swap_core::{
+    control::{
+        node_runtime::{NodeSupport, support},
+        rollout::NodeReport,
+    },
+    status::{
+        NodeCondition, NodeMirrorStatus,
+        node_mirror::{APPLIED, FALSE, NEEDS_RESTART, TRUE, UNKNOWN, reason},
+    },
+};
+
+use super::observed::{Fleet, MirrorRow, NodeRow};
+
+/// Reasons of nodes that cannot put a declaration in force.
+const UNABLE: [&str; 4] =
+    [reason::RESTART_REQUIRED, reason::REFUSED, reason::APPLY_FAILED, reason::INVALID_DECLARATION];
+const NO_AGENT: &str = "no agent has reported for the present Node and boot; look at the pods of \
+                        the agent's DaemonSet on this node";
+
+/// A node that has a host.
+pub(super) struct NodeView<'f> {
+    pub(super) name: &'f str,
+    pub(super) row: &'f NodeRow,
+    /// Its `NodeMirror`; `None` if there is none that the present Node owns.
+    pub(super) mirror: Option<&'f MirrorRow>,
+    pub(super) support: NodeSupport,
+    /// True if the pod of its agent is ready.
+    pub(super) has_agent: bool,
+}
+
+/// A condition without its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub(super) kind: &'static str,
+    pub(super) status: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+/// Returns all nodes that have a host, by name.
+pub(super) fn views<'f>(fleet: &'f Fleet) -> Vec<NodeView<'f>> {
+    let ready = fleet.agents.iter().filter(|(_, agent)| agent.is_ready);
+    let ready: HashSet<&str> = ready.map(|(_, agent)| &*agent.node).collect();
+    let view = |(name, row): (&'f str, &'f NodeRow)| {
+        let NodeRow { facts, uid, .. } = row;
+        let mirror = fleet.mirrors.get(name).filter(|it| it.owner == *uid);
+        let (support, has_agent) = (support(facts), ready.contains(name));
+        (support != NodeSupport::Excluded).then_some(NodeView {
+            name,
+            row,
+            mirror,
+            support,
+            has_agent,
+        })
+    };
+    fleet.nodes.iter().filter_map(view).collect()
+}
+
+impl NodeView<'_> {
+    /// Returns true if an agent can configure the runtime.
+    pub(super) const fn has_support(&self) -> bool {
+        matches!(self.support, NodeSupport::Agent(_))
+    }
+
+    /// Returns the status of the agent's last report; `None` unless it is about the present Node
+    /// and boot.
+    pub(super) fn reported(&self) -> Option<&NodeMirrorStatus> {
+        let NodeRow { uid, boot_id, .. } = self.row;
+        let status = self.mirror.map(|it| &it.status);
+        status.filter(|it| it.node_uid == *uid && it.boot_id == *boot_id && !uid.is_empty())
+    }
+
+    /// Returns the agent's condition of the type `kind`.
+    pub(super) fn condition(&self, kind: &str) -> Option<&NodeCondition> {
+        self.reported()?.condition(kind)
+    }
+
+    /// Returns true if a ready agent has reported about the present Node and boot.
+    pub(super) fn is_reporting(&self) -> bool {
+        self.has_agent && self.reported().is_some()
+    }
+
+    /// Returns the report of the agent.
+    pub(super) fn report(&self) -> NodeReport {
+        let Some(status) = self.reported() else { return NodeReport::Silent };
+        let Some(applied) = status.condition(APPLIED) else { return NodeReport::Silent };
+        let unable = |reason: &str| NodeReport::Unable {
+            number: status.wanted_revision.unwrap_or(0),
+            reason: reason.to_owned(),
+        };
+        match &*applied.status {
+            _ if applied.reason == reason::AGENT_NOT_RUNNING => NodeReport::Silent,
+            TRUE if self.needs_restart().is_some() => unable(reason::RELOAD_REQUIRED),
+            TRUE => status.applied_revision.map_or(NodeReport::Pending, NodeReport::Applied),
+            FALSE if UNABLE.contains(&&*applied.reason) => unable(&applied.reason),
+            _ => NodeReport::Pending,
+        }
+    }
+
+    /// Returns the condition that a runtime has to be restarted or reloaded, if it does.
+    pub(super) fn needs_restart(&self) -> Option<&NodeCondition> {
+        self.condition(NEEDS_RESTART).filter(|it| it.status == TRUE)
+    }
+
+    /// Returns the condition Applied of a node without a reporting agent; `None` if its agent
+    /// reports, or may still do so. `is_late` is true after the deadline.
+    pub(super) fn agentless(&self, is_late: bool) -> Option<Judgement> {
+        let (status, reason, message) = match &self.support {
+            NodeSupport::Managed(how) => (FALSE, reason::MANAGED, how.as_str()),
+            NodeSupport::Unsupported(how) => (FALSE, reason::UNSUPPORTED, how.as_str()),
+            NodeSupport::Agent(_) if is_late && !self.is_reporting() => {
+                (UNKNOWN, reason::AGENT_NOT_RUNNING, NO_AGENT)
+            }
+            NodeSupport::Agent(_) | NodeSupport::Excluded => return None,
+        };
+        Some(Judgement { kind: APPLIED, status, reason, message: message.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::control::node_runtime::NodeFacts;
+
+    use super::*;
+
+    /// Returns the report of a node with these conditions: type, status and reason.
+    fn report(uid: &str, boot: &str, conditions: &[(&str, &str, &str)]) -> NodeReport {
+        let conditions = conditions.iter().map(|(kind, status, reason)| NodeCondition {
+            kind: (*kind).into(),
+            status: (*status).into(),
+            reason: (*reason).into(),
+            ..NodeCondition::default()
+        });
+        let status = NodeMirrorStatus {
+            node_uid: uid.into(),
+            boot_id: boot.into(),
+            wanted_revision: Some(4),
+            applied_revision: Some(3),
+            conditions: conditions.collect(),
+            ..NodeMirrorStatus::default()
+        };
+        let mut fleet = Fleet::default();
+        let facts = NodeFacts {
+            os: "linux".into(),
+            kubelet_version: "v1.34.1".into(),
+            container_runtime_version: "containerd://2.4.1".into(),
+            ..NodeFacts::default()
+        };
+        let (uid, boot_id) = ("1".into(), "b".into());
+        let node = NodeRow { uid, boot_id, facts, ..NodeRow::default() };
+        fleet.nodes.set("a", node);
+        let owner = "1".into();
+        fleet.mirrors.set("a", MirrorRow { owner, status, ..MirrorRow::default() });
+        views(&fleet)[0].report()
+    }
+
+    #[test]
+    fn report_counts_for_the_present_node_and_boot() {
+        let applied = [(APPLIED, TRUE, reason::IN_PLACE)];
+        assert_eq!(report("1", "b", &applied), NodeReport::Applied(3));
+        assert_eq!(report("2", "b", &applied), NodeReport::Silent);
+        assert_eq!(report("1", "c", &applied), NodeReport::Silent);
+        assert_eq!(report("1", "b", &[]), NodeReport::Silent);
+    }
+
+    #[test]
+    fn unable_node_is_told_from_a_slow_one() {
+        let unable = |reason: &str| NodeReport::Unable { number: 4, reason: reason.into() };
+        for reason in UNABLE {
+            assert_eq!(report("1", "b", &[(APPLIED, FALSE, reason)]), unable(reason));
+        }
+        let reload = (NEEDS_RESTART, TRUE, reason::RELOAD_REQUIRED);
+        let reload = report("1", "b", &[(APPLIED, TRUE, reason::IN_PLACE), reload]);
+        assert_eq!(reload, unable(reason::RELOAD_REQUIRED));
+        for reason in [reason::NO_DECLARATION, reason::RESTORED] {
+            assert_eq!(report("1", "b", &[(APPLIED, FALSE, reason)]), NodeReport::Pending);
+        }
+        let gone = [(APPLIED, UNKNOWN, reason::AGENT_NOT_RUNNING)];
+        assert_eq!(report("1", "b", &gone), NodeReport::Silent);
+    }
+}
