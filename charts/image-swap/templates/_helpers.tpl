@@ -34,3 +34,27 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- define "image-swap.tlsSecret" -}}
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "image-swap.fullname" .)) -}}
 {{- end }}
+
+{{/* The namespace of the agents. */}}
+{{- define "image-swap.agentNamespace" -}}
+{{- .Values.agent.namespace | default (printf "%s-agent" (include "image-swap.fullname" .)) -}}
+{{- end }}
+
+{{/* The namespace of trial pods. */}}
+{{- define "image-swap.trialNamespace" -}}
+{{- .Values.agent.trialNamespace | default (printf "%s-trial" (include "image-swap.fullname" .)) -}}
+{{- end }}
+
+{{/* "true" if an upgrade ends the agents of the release: their Secret exists, and requests no
+restore yet. Empty where Helm does not reach a cluster. */}}
+{{- define "image-swap.agentsEnd" -}}
+{{- if and .Release.IsUpgrade (not .Values.agent.enabled) -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace (printf "%s-nodes" (include "image-swap.fullname" .)) -}}
+{{- if and $secret (not (dig "data" "restore" "" $secret)) -}}true{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The user name of the controller. */}}
+{{- define "image-swap.controllerUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "image-swap.fullname" . }}-controller
+{{- end }}

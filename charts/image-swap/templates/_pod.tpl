@@ -28,6 +28,11 @@ affinity:
             - key: kubernetes.io/arch
               operator: In
               values: {{ toJson .Values.architectures }}
+{{- include "image-swap.imagePullSecrets" . }}
+{{- end }}
+
+{{/* The Secrets by which pods pull image-swap's own image, with a line break before them. */}}
+{{- define "image-swap.imagePullSecrets" }}
 {{- $secrets := .Values.image.pullSecrets }}
 {{- if include "image-swap.imageNeedsSecret" . }}
 {{- $secrets = prepend $secrets (printf "%s-image" (include "image-swap.fullname" .)) }}

@@ -37,3 +37,14 @@
 {{- $registry := include "image-swap.registry" . | fromJson -}}
 {{- if and (include "image-swap.imageIsDeclared" .) $registry.username -}}true{{- end -}}
 {{- end }}
+
+{{/* The declared credential as a file config.json of Docker. */}}
+{{- define "image-swap.dockerConfig" -}}
+{{- $registry := include "image-swap.registry" . | fromJson -}}
+{{/* As the controller reads them: without the line break that `echo` or a block of YAML appends. */}}
+{{- $username := $registry.username | toString | trim -}}
+{{- $password := regexReplaceAll "[\\r\\n]+$" ($registry.password | default "" | toString) "" -}}
+{{- $auth := printf "%s:%s" $username $password | b64enc -}}
+{{- $auths := dict (include "image-swap.registryHost" .) (dict "auth" $auth) -}}
+{{- dict "auths" $auths | toJson -}}
+{{- end }}

@@ -31,7 +31,13 @@ pub(crate) struct Installed {
 pub(crate) enum Account {
     Controller,
     Admission,
+    Agent,
 }
+
+/// The namespace of the agents.
+pub(crate) const AGENTS: &str = "image-swap-agent";
+/// The namespace of trial pods.
+pub(crate) const TRIAL: &str = "image-swap-trial";
 
 /// A permission that was used: by whom, to do what, to what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +51,12 @@ pub(crate) struct Used {
 
 impl Account {
     pub(crate) fn user(self) -> String {
-        let name = match self {
-            Self::Controller => "image-swap-controller",
-            Self::Admission => "image-swap-admission",
+        let (namespace, name) = match self {
+            Self::Controller => (NAMESPACE, "image-swap-controller"),
+            Self::Admission => (NAMESPACE, "image-swap-admission"),
+            Self::Agent => (AGENTS, "image-swap-agent"),
         };
-        format!("system:serviceaccount:{NAMESPACE}:{name}")
+        format!("system:serviceaccount:{namespace}:{name}")
     }
 }
 
@@ -67,8 +74,14 @@ impl Installed {
     /// Starts a control plane that deletes namespaces and collects garbage, and installs
     /// the chart by Helm 4.
     pub(crate) async fn managed(values: &str) -> Self {
+        Self::managed_by(HelmMajor::Four, values).await
+    }
+
+    /// Starts a control plane that deletes namespaces and collects garbage, and installs
+    /// the chart by `major`.
+    pub(crate) async fn managed_by(major: HelmMajor, values: &str) -> Self {
         let options = Options { controller_manager: true, ..Options::default() };
-        Self::with_options(HelmMajor::Four, values, options).await
+        Self::with_options(major, values, options).await
     }
 
     async fn with_options(major: HelmMajor, values: &str, options: Options) -> Self {
@@ -92,16 +105,23 @@ impl Installed {
         self.cluster.get(&format!("{deployments}/image-swap-controller")).unwrap()
     }
 
-    /// Returns the roles of `account`.
+    /// Returns the roles of `account`. That of trial pods is absent without agents.
     pub(crate) fn roles(&self, account: Account) -> Vec<Value> {
-        let roles = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles");
-        let paths = match account {
-            Account::Controller => {
-                vec![format!("{ANCHORS}/image-swap"), format!("{roles}/image-swap-controller")]
-            }
-            Account::Admission => vec![format!("{roles}/image-swap-admission")],
+        let roles =
+            |namespace| format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles");
+        let own = roles(NAMESPACE);
+        let (paths, trial) = match account {
+            Account::Controller => (
+                vec![format!("{ANCHORS}/image-swap"), format!("{own}/image-swap-controller")],
+                self.cluster.get(&format!("{}/image-swap-trial", roles(TRIAL))),
+            ),
+            Account::Admission => (vec![format!("{own}/image-swap-admission")], None),
+            Account::Agent => (
+                vec![format!("{ANCHORS}/image-swap-agent"), format!("{own}/image-swap-agent")],
+                None,
+            ),
         };
-        paths.iter().map(|path| self.cluster.get(path).unwrap()).collect()
+        paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(trial).collect()
     }
 
     /// A client that is `account` as far as the API server is concerned.
@@ -116,11 +136,23 @@ impl Installed {
 
     /// Returns a client with a token of the controller's service account.
     pub(crate) async fn client_by_token(&self) -> Client {
-        let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
+        self.client_by_token_of(NAMESPACE, "image-swap-controller", &json!({})).await
+    }
+
+    /// Returns a client with the token that the kubelet would mount into `pod` of the agents.
+    pub(crate) async fn client_of_agent(&self, pod: &Value) -> Client {
+        let metadata = &pod["metadata"];
+        let bound = json!({ "boundObjectRef": {
+            "apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"],
+        } });
+        self.client_by_token_of(AGENTS, "image-swap-agent", &bound).await
+    }
+
+    async fn client_by_token_of(&self, namespace: &str, account: &str, spec: &Value) -> Client {
         let request = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec,
         });
-        let path = format!("{accounts}/image-swap-controller/token");
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
         let token = self.cluster.request("POST", &path, Some(&request))["status"]["token"].clone();
         let file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
         let options = KubeConfigOptions::default();

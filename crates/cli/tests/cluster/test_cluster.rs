@@ -36,6 +36,7 @@ pub(crate) const POLICIES: &str =
 pub(crate) const BINDINGS: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(crate) const NODE_MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
 pub(crate) const ANCHORS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
 /// Longer than anything takes on a machine that builds something meanwhile.

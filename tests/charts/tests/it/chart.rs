@@ -47,6 +47,10 @@ networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {team: monitorin
 serviceMonitor: {enabled: true, interval: 30s, labels: {release: prometheus}}
 prometheusRule: {enabled: true, labels: {release: prometheus}}
 dashboard: {enabled: true}
+agent:
+  trialImage: docker.io/library/busybox:1.36
+  apiServer: {host: 10.0.0.1, port: 6443}
+  openshift: {scc: true}
 "#;
 
 /// Where the chart is.
@@ -162,6 +166,12 @@ pub(crate) fn workloads(rendered: &Rendered) -> Vec<&Value> {
 /// The Deployment of a component.
 pub(crate) fn deployment<'r>(rendered: &'r Rendered, component: &str) -> &'r Value {
     &rendered.objects[&format!("{component}/deployment.yaml")]
+}
+
+/// The DaemonSets by the runtime of their nodes.
+pub(crate) fn agents(rendered: &Rendered) -> [(&'static str, &Value); 3] {
+    let of = |runtime| (runtime, &rendered.objects[&format!("agent/{runtime}.yaml")]);
+    ["containerd", "crio", "k3s"].map(of)
 }
 
 /// The arguments of its one container.

@@ -13,7 +13,7 @@ fn image(rendered: &Rendered) -> String {
             workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
         })
         .collect();
-    assert_eq!(images.len(), 2);
+    assert_eq!(images.len(), 5);
     images.dedup();
     assert_eq!(images.len(), 1, "{images:?}");
     let reference = Reference::parse(images[0]).unwrap();
@@ -111,7 +111,10 @@ fn our_own_pods_get_the_declared_credentials_only_for_the_declared_registry() {
     };
     let declared = chart.with(EVERYTHING);
     assert_eq!(secrets(&declared), json!([{"name": "image-swap-image"}, {"name": "other"}]));
-    assert_eq!(docker(&declared), 1);
+    // In each namespace of pods.
+    assert_eq!(docker(&declared), 2);
+    let [own, agents] = ["image.yaml", "agent/image.yaml"].map(|path| &declared.objects[path]);
+    assert_eq!(own["data"], agents["data"]);
     let elsewhere = chart.named("image-swap", &[EVERYTHING, "image: {registry: r.io}"]);
     assert_eq!(secrets(&elsewhere), json!([{"name": "other"}]));
     assert_eq!(docker(&elsewhere), 0);

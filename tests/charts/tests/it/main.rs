@@ -5,6 +5,7 @@
     reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
 )]
 
+mod agent;
 mod chart;
 mod declaration;
 mod image;
@@ -12,6 +13,7 @@ mod monitoring;
 mod names;
 mod namespace;
 mod network;
+mod node_mirror;
 mod package;
 mod pods;
 mod rbac;

@@ -7,16 +7,21 @@ use serde_json::Value;
 use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
 /// Kinds that stand in no namespace.
-const CLUSTER_SCOPED: [&str; 6] = [
+const CLUSTER_SCOPED: [&str; 9] = [
     "ClusterRole",
     "ClusterRoleBinding",
+    "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
+    "Namespace",
     "PriorityClass",
+    "SecurityContextConstraints",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 ];
 /// The template of the namespace jet-system, which outlives the release.
 const NAMESPACE: &str = "namespace.yaml";
+/// The template of the custom resource. Kubernetes prescribes its name.
+const CRD: &str = "agent/crd.yaml";
 
 /// Names of imageswap's objects, as its deployment and its own program make them.
 const UPSTREAM: [&str; 10] = [
@@ -49,6 +54,10 @@ fn release_name_prefixes_every_name() {
                 assert_eq!(name, "jet-system");
                 continue;
             }
+            if path == CRD {
+                assert_eq!(name, "nodemirrors.image-swap.io");
+                continue;
+            }
             let rest = name.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}"));
             assert!(rest.is_empty() || rest.starts_with('-'), "{name}");
         }
@@ -65,7 +74,9 @@ fn the_longest_release_name_still_gives_names_that_are_allowed() {
             continue;
         }
         let name = object["metadata"]["name"].as_str().unwrap();
-        assert!(name.len() <= 63 && !name.ends_with('-'), "{name}");
+        // The name of a DaemonSet is never a label, and that of its pods is cut.
+        let limit = if object["kind"] == "DaemonSet" { 253 } else { 63 };
+        assert!(name.len() <= limit && !name.ends_with('-'), "{name}");
         for value in object["metadata"]["labels"].as_object().unwrap().values() {
             assert!(value.as_str().unwrap().len() <= 63, "{value}");
         }
@@ -86,7 +97,9 @@ fn nothing_collides_with_imageswap() {
         assert!(workload["spec"]["template"]["metadata"]["labels"].get("app").is_none());
     }
     for labels in selectors(&rendered) {
-        assert!(labels.iter().all(|(key, _)| key.starts_with("app.kubernetes.io/")), "{labels:?}");
+        let is_own =
+            |key: &str| key.starts_with("app.kubernetes.io/") || key.starts_with("image-swap.io/");
+        assert!(labels.iter().all(|(key, _)| is_own(key)), "{labels:?}");
     }
 }
 
@@ -102,14 +115,17 @@ fn selectors(rendered: &Rendered) -> Vec<Labels> {
     let of = |object: &Value| -> Option<Labels> {
         let spec = &object["spec"];
         match object["kind"].as_str().unwrap() {
-            "Deployment" | "PodDisruptionBudget" => Some(labels(&spec["selector"]["matchLabels"])),
+            "DaemonSet" | "Deployment" | "PodDisruptionBudget" => {
+                Some(labels(&spec["selector"]["matchLabels"]))
+            }
             "NetworkPolicy" => Some(labels(&spec["podSelector"]["matchLabels"])),
             "Service" => Some(labels(&spec["selector"])),
             _ => None,
         }
     };
     let found: Vec<Labels> = rendered.objects.values().filter_map(of).collect();
-    assert_eq!(found.len(), 7, "two Deployments, two NetworkPolicies, two Services, one budget");
+    // Three DaemonSets, two Deployments, two NetworkPolicies, two Services, one budget.
+    assert_eq!(found.len(), 10);
     found
 }
 
@@ -118,29 +134,34 @@ fn selectors(rendered: &Rendered) -> Vec<Labels> {
 fn a_selector_finds_the_pods_of_its_own_component_alone() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
-    let pods: Vec<(&Value, Labels)> = workloads(&rendered)
+    // The agents of one runtime are a component too.
+    let component = |object: &Value| {
+        let labels = &object["metadata"]["labels"];
+        ["app.kubernetes.io/component", "image-swap.io/runtime"].map(|key| labels[key].clone())
+    };
+    let pods: Vec<_> = workloads(&rendered)
         .into_iter()
         .map(|workload| {
             let template = labels(&workload["spec"]["template"]["metadata"]["labels"]);
-            (&workload["metadata"]["labels"]["app.kubernetes.io/component"], template)
+            (component(workload), template)
         })
         .collect();
     for (path, object) in &rendered.objects {
         let spec = &object["spec"];
         let selector = match object["kind"].as_str().unwrap() {
-            "Deployment" | "PodDisruptionBudget" => &spec["selector"]["matchLabels"],
+            "DaemonSet" | "Deployment" | "PodDisruptionBudget" => &spec["selector"]["matchLabels"],
             "NetworkPolicy" => &spec["podSelector"]["matchLabels"],
             "Service" if !path.starts_with("monitoring/") => &spec["selector"],
             _ => continue,
         };
         let selector = labels(selector);
-        let found: Vec<&Value> =
-            pods.iter().filter(|(_, pod)| selector.is_subset(pod)).map(|(name, _)| *name).collect();
-        assert_eq!(found, [&object["metadata"]["labels"]["app.kubernetes.io/component"]], "{path}");
+        let is_found = |(_, pod): &&([Value; 2], Labels)| selector.is_subset(pod);
+        let found: Vec<_> = pods.iter().filter(is_found).map(|(name, _)| name.clone()).collect();
+        assert_eq!(found, [component(object)], "{path}");
     }
 }
 
-/// A selector of a Deployment can never change: an upgrade would be refused.
+/// A selector of a workload can never change: an upgrade would be refused.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn selectors_stay_as_they_were_released() {
@@ -156,11 +177,23 @@ fn selectors_stay_as_they_were_released() {
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(selector, Labels::from(expected));
     }
+    for runtime in ["containerd", "crio", "k3s"] {
+        let agents = &rendered.objects[&format!("agent/{runtime}.yaml")];
+        let expected = [
+            ("app.kubernetes.io/component", "agent"),
+            ("app.kubernetes.io/instance", "tools"),
+            ("app.kubernetes.io/name", "image-swap"),
+            ("image-swap.io/runtime", runtime),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let selector = labels(&agents["spec"]["selector"]["matchLabels"]);
+        assert_eq!(selector, Labels::from(expected));
+    }
 }
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_object_is_labelled_and_stands_in_the_release_s_namespace() {
+fn every_object_has_the_labels_and_a_namespace_of_the_release() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     for (path, object) in rendered.objects.iter().filter(|(path, _)| *path != NAMESPACE) {
@@ -173,7 +206,13 @@ fn every_object_is_labelled_and_stands_in_the_release_s_namespace() {
         assert!(labels["helm.sh/chart"].is_string(), "{path}");
         let cluster_scoped = CLUSTER_SCOPED.contains(&object["kind"].as_str().unwrap());
         let namespace = metadata.get("namespace").and_then(Value::as_str);
-        assert_eq!(namespace, (!cluster_scoped).then_some("somewhere"), "{path}");
+        let expected = match path.as_str() {
+            "agent/role.yaml" | "agent/rolebinding.yaml" => "somewhere",
+            path if path.starts_with("agent/") => "image-swap-agent",
+            path if path.starts_with("trial/") => "image-swap-trial",
+            _ => "somewhere",
+        };
+        assert_eq!(namespace, (!cluster_scoped).then_some(expected), "{path}");
     }
 }
 

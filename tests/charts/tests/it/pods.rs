@@ -1,13 +1,15 @@
-//! What every pod of the release is like.
+//! What every pod of the release is like, but for those of agents.
 
 use serde_json::{Value, json};
 
-use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, charts, deployment, workloads};
+use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, charts, deployment, of_kind};
 
-/// The pod templates of a release with many values.
+/// The pod templates of both Deployments.
 fn templates(rendered: &Rendered) -> Vec<&Value> {
-    let templates: Vec<&Value> =
-        workloads(rendered).into_iter().map(|workload| &workload["spec"]["template"]).collect();
+    let templates: Vec<&Value> = of_kind(rendered, "Deployment")
+        .into_iter()
+        .map(|workload| &workload["spec"]["template"])
+        .collect();
     assert_eq!(templates.len(), 2, "two Deployments");
     templates
 }

@@ -15,6 +15,7 @@ type Right = [String; 5];
 
 const CONTROLLER: &str = "### The controller";
 const REPLICAS: &str = "### The replicas";
+const AGENTS: &str = "### The agents";
 
 /// Every right that a row of the tables gives a reason for.
 fn reasons() -> BTreeSet<Right> {
@@ -28,7 +29,8 @@ fn reasons() -> BTreeSet<Right> {
         }
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
         let [_, place, what, which, verbs, why, _] = &cells[..] else { continue };
-        if ![CONTROLLER, REPLICAS].contains(&heading) || place == "where" || place == "---" {
+        if ![CONTROLLER, REPLICAS, AGENTS].contains(&heading) || place == "where" || place == "---"
+        {
             continue;
         }
         assert!(why.len() > 10, "a reason for {line}");
@@ -46,10 +48,18 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
     for (path, heading) in [
         ("clusterrole.yaml", CONTROLLER),
         ("controller/role.yaml", CONTROLLER),
+        ("trial/role.yaml", CONTROLLER),
         ("admission/role.yaml", REPLICAS),
+        ("agent/clusterrole.yaml", AGENTS),
+        ("agent/role.yaml", AGENTS),
     ] {
         let role = &rendered.objects[path];
-        let place = if role["kind"] == "ClusterRole" { "everywhere" } else { "its own namespace" };
+        let place = match (role["kind"].as_str(), heading, path) {
+            (Some("ClusterRole"), ..) => "everywhere",
+            (_, _, "trial/role.yaml") => "the trial namespace",
+            (_, AGENTS, _) => "the release's namespace",
+            _ => "its own namespace",
+        };
         for rule in role["rules"].as_array().unwrap() {
             for [what, which, verb] in of_rule(rule, words) {
                 rights.insert([heading.to_owned(), place.to_owned(), what, which, verb]);

@@ -138,6 +138,7 @@ fn a_misspelt_key_of_ours_is_named() {
         ("image: {tagg: x}", "at '/image': additional properties 'tagg' not allowed"),
         ("admission: {replica: 3}", "at '/admission': additional properties 'replica'"),
         ("controller: {replica: 3}", "at '/controller': additional properties 'replica'"),
+        ("agent: {enable: false}", "at '/agent': additional properties 'enable' not allowed"),
         ("tls: {secret: x}", "at '/tls': additional properties 'secret'"),
         ("log: {levels: x}", "at '/log': additional properties 'levels'"),
         ("networkPolicy: {enable: true}", "at '/networkPolicy': additional properties 'enable'"),
@@ -165,6 +166,9 @@ fn a_value_of_the_wrong_kind_is_named() {
         ("registryCheckInterval: 5", "at '/registryCheckInterval': got number, want string"),
         ("systemNamespaces: [A_b]", "at '/systemNamespaces/0': 'A_b' does not match pattern"),
         ("image:", "at '': missing property 'image'"),
+        ("agent: {fallback: always}", "at '/agent/fallback': value must be one of 'upstream'"),
+        ("agent: {hostPaths: {state: /}}", "at '/agent/hostPaths/state': '/' does not match"),
+        ("agent: {hostPaths: {state: /etc/..}}", "at '/agent/hostPaths/state': '/etc/..' does"),
         ("optIn: 'yes'", "at '/optIn': got string, want boolean"),
     ] {
         let message = chart.refuses(values);
@@ -183,4 +187,21 @@ fn a_port_that_is_taken_is_refused() {
         message.contains("admission.port, adminPort: expected two different ports"),
         "{message}"
     );
+}
+
+/// Helm deletes these namespaces with the release.
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn namespace_of_other_objects_is_refused() {
+    let chart = chart();
+    for values in [
+        "{namespace: somewhere}",
+        "{namespace: kube-system}",
+        "{trialNamespace: jet-system}",
+        "{trialNamespace: image-swap-agent}",
+    ] {
+        let message = chart.refuses(&format!("agent: {values}"));
+        let expected = "agent.namespace, agent.trialNamespace: expected two names of their own";
+        assert!(message.contains(expected), "{message}");
+    }
 }

@@ -3,7 +3,8 @@
 use image_swap_core::declaration::{Declaration, DeclarationSource};
 
 use crate::chart::{
-    EVERYTHING, PAGE, argument, arguments, chart, deployment, file, of_kind, top_level_block,
+    EVERYTHING, PAGE, Rendered, argument, arguments, chart, deployment, file, of_kind,
+    top_level_block,
 };
 
 #[test]
@@ -36,13 +37,18 @@ fn is_eks_cluster_changes_nothing() {
     assert_eq!(chart.notes(&[&other]), chart.notes(&[PAGE]));
 }
 
+/// True if a Secret has data. That of Helm's hook for the Secret of the agents has none.
+fn has_secrets(rendered: &Rendered) -> bool {
+    of_kind(rendered, "Secret").iter().any(|secret| secret.get("data").is_some())
+}
+
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
     let chart = chart();
     for values in ["", "ociImageRegistry: {}", "config: {ociImageRegistry: {}}", "config:"] {
         let rendered = chart.with(values);
-        assert!(of_kind(&rendered, "Secret").is_empty(), "{values}");
+        assert!(!has_secrets(&rendered), "{values}");
         assert_eq!(argument(deployment(&rendered, "controller"), "chart-secret"), None);
         assert!(chart.notes(&[values]).contains("until the Secret registry-info\nexists."));
     }
@@ -69,7 +75,7 @@ fn the_chart_s_own_values_file_can_be_filled_in_place() {
 fn an_existing_secret_keeps_passwords_out_of_values() {
     let chart = chart();
     let rendered = chart.with("existingSecret: my-registry");
-    assert!(of_kind(&rendered, "Secret").is_empty());
+    assert!(!has_secrets(&rendered));
     let controller = deployment(&rendered, "controller");
     assert_eq!(argument(controller, "chart-secret"), Some("my-registry"));
     assert!(
@@ -114,9 +120,16 @@ fn unknown_key_of_the_registry_is_in_the_notes() {
 fn notes_warn_of_untrusting_nodes_and_audit() {
     let chart = chart();
     let warns = |values: &str, text: &str| chart.notes(&[PAGE, values]).contains(text);
+    assert!(warns("", "Agents in image-swap-agent configure the nodes"));
+    assert!(warns("agent: {enabled: false}", "Nodes are not configured"));
     let trust = "and must trust the registry";
+    let declared = "config: {ociImageRegistry: {insecureSkipVerify: true}}";
+    assert!(!warns(declared, trust), "agents configure the nodes");
+    let warns = |values: &str, text: &str| {
+        chart.notes(&[PAGE, "agent: {enabled: false}", values]).contains(text)
+    };
     assert!(!warns("", trust));
-    assert!(warns("config: {ociImageRegistry: {insecureSkipVerify: true}}", trust));
+    assert!(warns(declared, trust));
     let pem = "config: {ociImageRegistry: {caCert: '-----BEGIN CERTIFICATE-----'}}";
     assert!(warns(pem, trust));
     assert!(!warns("", "policy is audit"));
@@ -139,6 +152,10 @@ fn values_reach_the_controller() {
         ("timeout-seconds", "5"),
         ("exclude-label", "k8s.twr.io/imageswap"),
         ("pull-secrets", "true"),
+        ("agent-namespace", "image-swap-agent"),
+        ("trial-namespace", "image-swap-trial"),
+        ("agent-fallback", "upstream"),
+        ("agent-credentials", "true"),
         ("registry-check-interval", "5m"),
         ("adopt-after", "10m"),
         ("admin-listen", "0.0.0.0:8080"),
@@ -146,6 +163,7 @@ fn values_reach_the_controller() {
     ] {
         assert_eq!(argument(controller, name), Some(value), "--{name}");
     }
+    assert_eq!(argument(controller, "trial-image"), None);
     let namespaces = argument(controller, "system-namespaces").unwrap();
     for known in ["kube-system", "calico-system", "kube-flannel", "longhorn-system", "rook-ceph"] {
         assert!(namespaces.split(',').any(|namespace| namespace == known), "{known}");

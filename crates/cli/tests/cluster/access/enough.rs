@@ -33,6 +33,11 @@ fn image(pod: &Value) -> &str {
     pod["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
+/// Values without agents, whose controller has no rights on nodes, and `more`.
+fn without_agents(more: &str) -> String {
+    format!("{VALUES}agent: {{enabled: false}}\n{more}")
+}
+
 /// What the chart tells the controller, as far as its rights depend on it.
 fn told(installed: &Installed) -> Settings {
     let deployment = installed.controller();
@@ -127,14 +132,14 @@ async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
-    let installed = Installed::with(VALUES).await;
+    let installed = Installed::with(&without_agents("")).await;
     works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn turned_off_pull_secrets_are_removed_after_their_pods() {
-    let values = format!("{VALUES}managePullSecrets: false\n");
+    let values = without_agents("managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
     works(&installed, async |cluster, controller, _| {
         let stored = cluster.request("POST", PODS, Some(&pod()));
@@ -189,7 +194,7 @@ fn trusted(cluster: &TestCluster) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
-    let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
+    let values = without_agents("tls: {existingSecret: company-tls}\n");
     let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
     installed.cluster.request("POST", SECRETS, Some(&company_tls(&first)));

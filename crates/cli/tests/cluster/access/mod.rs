@@ -1,6 +1,7 @@
-//! What the chart lets the two service accounts do: enough, and nothing else.
+//! What the chart lets the service accounts do: enough, and nothing else.
 
 mod enough;
+mod nodes;
 mod policy;
 mod refused;
 mod rules;

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-const MERGE: &str = "application/merge-patch+json";
-const JSON_PATCH: &str = "application/json-patch+json";
+pub(super) const MERGE: &str = "application/merge-patch+json";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 fn own() -> String {
     format!("{REGISTRATIONS}/image-swap-admission")
@@ -38,7 +38,7 @@ fn own_service() -> Value {
 }
 
 /// Sends a request. Returns the status, and the message of a refusal.
-async fn send(
+pub(super) async fn send(
     client: &Client,
     method: &str,
     path: &str,

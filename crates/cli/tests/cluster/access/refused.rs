@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::VALUES;
 use crate::{
-    install::{Account, Installed},
-    test_cluster::{ANCHORS, JET_SECRETS, NAMESPACE, REGISTRATIONS, SECRETS},
+    install::{AGENTS, Account, Installed, TRIAL},
+    test_cluster::{
+        ANCHORS, JET_SECRETS, NAMESPACE, NODE_MIRRORS, REGISTRATIONS, SECRETS, eventually,
+    },
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -31,6 +33,17 @@ fn secret(name: &str) -> Value {
 
 fn pod() -> Value {
     image_swap_testkit::pod("p", &[("c", "nginx")])
+}
+
+fn node() -> Value {
+    json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" } })
+}
+
+fn node_mirror() -> Value {
+    json!({
+        "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror", "metadata": { "name": "n" },
+        "spec": { "nodeUid": "u", "containerRuntimeVersion": "containerd://2.4.1" },
+    })
 }
 
 /// Whoever may do one of these can become anybody.
@@ -70,8 +83,14 @@ fn escalations() -> Vec<Attempt> {
         ("POST", "/api/v1/namespaces/apps/pods".into(), JSON, pod()),
         ("POST", format!("/api/v1/namespaces/{NAMESPACE}/pods"), JSON, pod()),
         ("POST", "/api/v1/namespaces/apps/pods/p/exec?command=id".into(), JSON, Value::Null),
-        read("/api/v1/nodes"),
+        read("/api/v1/nodes/n"),
         read("/api/v1/nodes/n/proxy/pods"),
+        delete("/api/v1/nodes/n"),
+        ("POST", "/api/v1/nodes".into(), JSON, node()),
+        ("PATCH", "/api/v1/nodes/n/status".into(), MERGE, json!({ "status": {} })),
+        delete(format!("{NODE_MIRRORS}/n")),
+        ("POST", format!("/api/v1/namespaces/{AGENTS}/pods"), JSON, pod()),
+        ("POST", format!("/api/v1/namespaces/{TRIAL}/pods/p/exec?command=id"), JSON, Value::Null),
         // Not even its own Deployment.
         (
             "PATCH",
@@ -101,6 +120,15 @@ fn secrets() -> Vec<Attempt> {
         delete(format!("{JET_SECRETS}/registry-info")),
         delete(format!("{SECRETS}/image-swap-last-good")),
         ("PATCH", format!("{SECRETS}/image-swap-declaration"), MERGE, json!({ "data": {} })),
+    ]
+}
+
+/// Reads that a replica has no use for.
+fn of_agents() -> Vec<Attempt> {
+    vec![
+        read(format!("{SECRETS}/image-swap-nodes")),
+        read(format!("{NODE_MIRRORS}/n")),
+        ("PATCH", format!("{NODE_MIRRORS}/n/status"), MERGE, json!({ "status": {} })),
     ]
 }
 
@@ -143,6 +171,14 @@ fn the_controller_s() -> Vec<Attempt> {
         read(format!("{JET_SECRETS}/registry-info")),
         ("PATCH", format!("{SECRETS}/image-swap-effective"), MERGE, json!({ "data": {} })),
         ("PATCH", format!("{SECRETS}/image-swap-tls"), MERGE, json!({ "data": {} })),
+        read("/api/v1/nodes"),
+        ("PATCH", "/api/v1/nodes/n".into(), MERGE, json!({ "metadata": { "labels": {} } })),
+        read(NODE_MIRRORS),
+        ("PATCH", format!("{NODE_MIRRORS}/n"), MERGE, json!({ "spec": {} })),
+        ("POST", NODE_MIRRORS.into(), JSON, node_mirror()),
+        ("POST", format!("/api/v1/namespaces/{TRIAL}/pods"), JSON, pod()),
+        ("PATCH", format!("{SECRETS}/image-swap-nodes"), MERGE, json!({ "data": {} })),
+        delete(format!("{SECRETS}/image-swap-nodes")),
         read(REGISTRATIONS),
         delete(format!("{REGISTRATIONS}/image-swap-admission")),
         read("/api/v1/pods"),
@@ -166,14 +202,19 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         (SECRETS, "image-swap-tls"),
         (SECRETS, "image-swap-effective"),
         (SECRETS, "image-swap-last-good"),
+        (SECRETS, "image-swap-nodes"),
         (JET_SECRETS, "registry-info"),
     ] {
         cluster.request("POST", path, Some(&secret(name)));
     }
+    cluster.request("POST", "/api/v1/nodes", Some(&node()));
+    eventually(|| cluster.get(NODE_MIRRORS)).await;
+    cluster.request("POST", NODE_MIRRORS, Some(&node_mirror()));
     let anybody = [escalations(), secrets(), others()].concat();
     for (account, attempts) in [
         (Account::Controller, anybody.clone()),
-        (Account::Admission, [anybody, the_controller_s()].concat()),
+        (Account::Admission, [anybody.clone(), the_controller_s(), of_agents()].concat()),
+        (Account::Agent, [anybody, the_controller_s()].concat()),
     ] {
         let client = installed.client_as(account).await;
         for attempt in attempts {
@@ -188,6 +229,9 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         (Account::Controller, format!("{SECRETS}/image-swap-ca")),
         (Account::Admission, named("image-swap-effective")),
         (Account::Admission, named("image-swap-tls")),
+        (Account::Controller, "/api/v1/nodes".into()),
+        (Account::Agent, format!("{SECRETS}/image-swap-nodes")),
+        (Account::Agent, format!("{NODE_MIRRORS}/n")),
     ] {
         let client = installed.client_as(account).await;
         assert_eq!(ask(&client, &read(path)).await, 200);
