@@ -184,7 +184,7 @@ fn nodes_of_two_ages_reach_each_other() -> Outcome {
     let options = NodeOptions { hosts, containerd: Some("1.6".into()), ..NodeOptions::default() };
     let second = Node::start_in(parts(), control_plane, &options, &[&cluster.node])?;
     second.trust(&cluster.registry)?;
-    for (node, version) in [(&cluster.node, "containerd://v2.4"), (&second, "containerd://1.6")] {
+    for (node, version) in [(&cluster.node, "containerd://2.4"), (&second, "containerd://1.6")] {
         let stored = control_plane.get(&format!("/api/v1/nodes/{}", node.name()))?.unwrap();
         let found = stored["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap();
         assert!(found.starts_with(version), "{found}");
@@ -222,7 +222,7 @@ fn nodes_of_two_ages_reach_each_other() -> Outcome {
         for (name, address) in &addresses {
             until(&format!("{from} to reach {name} at {address}"), DEADLINE, || {
                 let mut kubectl = control_plane.kubectl();
-                kubectl.args(["--namespace=two", "exec", from, "--", "wget", "-q", "-T", "5"]);
+                kubectl.args(["--namespace=two", "exec", from, "--", "wget", "-q"]);
                 let output = kubectl.args(["-O", "-", &format!("http://{address}/state")]).output();
                 let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
                 let found = String::from_utf8_lossy(&output.stdout);
