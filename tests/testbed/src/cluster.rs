@@ -51,7 +51,8 @@ impl Cluster {
         let control_plane = ControlPlane::start(parts, &Options::complete())?;
         progress("starting the node");
         let hosts = vec![(Self::REGISTRY.to_owned(), address.into())];
-        let node = Node::start(parts, &control_plane, &NodeOptions { name: None, hosts })?;
+        let node =
+            Node::start(parts, &control_plane, &NodeOptions { hosts, ..NodeOptions::default() })?;
         node.trust(&registry)?;
         Ok(Self { node, control_plane, registry })
     }

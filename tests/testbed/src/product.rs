@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::oci::digest_of;
+use crate::oci::{Tar, digest_of};
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -107,6 +107,27 @@ impl Product {
         Ok(self.path(&manifest["layers"][0]["digest"]))
     }
 
+    /// Returns the layout in a tar archive. `ctr images import` stores the image as
+    /// `reference`.
+    pub(crate) fn archive(&self, reference: &str) -> Result<Vec<u8>, Error> {
+        let path = self.layout.join("index.json");
+        let mut root = parse(&read(&path)?);
+        root["manifests"][0]["annotations"] = json!({ "io.containerd.image.name": reference });
+        let mut tar = Tar::default();
+        let mut add = |name: &str, bytes: &[u8]| {
+            tar.file(name, 0o644, bytes).map_err(Error::io(format!("pack {name}")))
+        };
+        add("oci-layout", &read(&self.layout.join("oci-layout"))?)?;
+        add("index.json", root.to_string().as_bytes())?;
+        add(&path_of(&self.digest), &self.index()?)?;
+        for Content { manifest, blobs } in self.images()? {
+            for blob in blobs.iter().chain([&manifest]) {
+                add(&path_of(&digest_of(blob)), blob)?;
+            }
+        }
+        tar.finish().map_err(Error::io("pack the image under test"))
+    }
+
     pub(crate) fn index(&self) -> Result<Vec<u8>, Error> {
         self.blob(&self.digest.as_str().into())
     }
@@ -131,9 +152,13 @@ impl Product {
     }
 
     fn path(&self, digest: &Value) -> PathBuf {
-        let digest = digest.as_str().unwrap_or_default();
-        self.layout.join("blobs").join(digest.replace(':', "/"))
+        self.layout.join(path_of(digest.as_str().unwrap_or_default()))
     }
+}
+
+/// Returns the path of a blob in a layout.
+fn path_of(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
 }
 
 /// Returns the digest of the index that a layout leads to.

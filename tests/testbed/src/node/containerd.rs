@@ -8,22 +8,31 @@ use super::{
     network::Network,
     space::{ETC_CONTAINERD, Space},
 };
-use crate::{error::Error, janitor::RunDir, parts::NodeParts, process::Process};
+use crate::{
+    error::Error,
+    janitor::RunDir,
+    parts::{Containerd, NodeParts},
+    process::Process,
+};
 
 /// The image of the process that holds a pod's namespaces, under a name that no
 /// registry has.
 pub(super) const PAUSE: &str = "testbed.invalid/pause:1";
 
-/// Returns containerd in a node's namespaces, not yet started.
+/// Returns containerd in a node's namespaces, not yet started. `old` is a version other than
+/// that of `parts`.
 pub(super) fn process(
     dir: &RunDir,
     space: &Space,
     parts: &NodeParts,
+    old: Option<&Containerd>,
     network: &Network,
 ) -> Result<Process, Error> {
     let own = |name| dir.path().join(name).display().to_string();
+    let program = old.map_or(&parts.containerd, |old| &old.program);
     // Symbolic links to the plugins are no use here: the configuration takes the directory.
-    let config = CONFIG
+    let config = old.map_or(CONFIG, |_| OLD_CONFIG);
+    let config = config
         .replace("@PAUSE@", PAUSE)
         .replace("@RUNC@", &parts.runc.display().to_string())
         .replace("@CNI_BIN@", &parts.cni.display().to_string())
@@ -49,9 +58,8 @@ pub(super) fn process(
     });
     dir.write("cni/10-testbed.conflist", plugins.to_string())?;
     let path = |program: &Path| program.parent().unwrap_or(program).display().to_string();
-    let programs =
-        format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", path(&parts.containerd), path(&parts.runc));
-    Ok(Process::new("containerd", &parts.containerd, dir.path().join("containerd.log"))
+    let programs = format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", path(program), path(&parts.runc));
+    Ok(Process::new("containerd", program, dir.path().join("containerd.log"))
         .arguments(["--config".into(), config.into_os_string()])
         .variable("PATH", programs)
         .inside(space.wrapper()))
@@ -101,4 +109,42 @@ state = "/run/containerd"
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
         BinaryName = "@RUNC@"
         SystemdCgroup = false
+"#;
+
+/// The same with the names of containerd 1, which later versions read, too.
+const OLD_CONFIG: &str = r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  sandbox_image = "@PAUSE@"
+  netns_mounts_under_state_dir = true
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  enable_unprivileged_ports = false
+  enable_unprivileged_icmp = false
+  tolerate_missing_hugetlb_controller = true
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "@CNI_BIN@"
+    conf_dir = "@CNI_CONF@"
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "@RUNC@"
+        SystemdCgroup = false
+
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
 "#;

@@ -9,6 +9,8 @@ use crate::{error::Error, janitor::RunDir, process::Process};
 
 /// The socket of containerd, as the node sees it.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";
+/// The folder of the manifests of static pods.
+pub(super) const STATIC_PODS: &str = "manifests";
 
 /// The inputs of a kubelet's configuration.
 pub(super) struct Kubelet<'a> {
@@ -37,7 +39,8 @@ impl Kubelet<'_> {
 
     fn configuration(&self) -> Result<serde_json::Value, Error> {
         // The machine's own name servers are not for pods.
-        let names = self.dir.write("resolv.conf", "")?;
+        let names = format!("nameserver {}\n", self.network.machine());
+        let names = self.dir.write("resolv.conf", names)?;
         Ok(json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -73,6 +76,8 @@ impl Kubelet<'_> {
             "nodeStatusUpdateFrequency": "2s",
             "nodeStatusReportFrequency": "1m",
             "resolvConf": names,
+            "staticPodPath": self.dir.make(STATIC_PODS)?,
+            "fileCheckFrequency": "1s",
         }))
     }
 }

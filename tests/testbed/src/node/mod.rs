@@ -7,7 +7,9 @@ mod network;
 mod proxy;
 mod space;
 
-use std::{ffi::OsStr, fs, net::IpAddr, path::PathBuf, process::Command};
+use std::{
+    ffi::OsStr, fs, io, net::IpAddr, os::unix::fs::symlink, path::PathBuf, process::Command,
+};
 
 use self::{dns::NameServer, network::Network, space::Space};
 use crate::{
@@ -17,7 +19,8 @@ use crate::{
     kubeconfig,
     parts::{NodeParts, Parts},
     port::random,
-    process::Process,
+    process::{Process, runs},
+    product::Product,
     registry::Registry,
     run,
     wait::{Wait, until},
@@ -31,18 +34,22 @@ pub struct NodeOptions {
     /// Names that the node and its pods resolve, with their addresses. A loopback
     /// address is one of the machine's: the node reaches it through the link.
     pub hosts: Vec<(String, IpAddr)>,
+    /// The minor version of containerd, such as `1.6`; `None` for the pinned current one.
+    pub containerd: Option<String>,
 }
 
 /// A running node.
 ///
 /// Its processes run as root of the machine. They have network, PID and mount
 /// namespaces of their own, in which `/etc/containerd`, `/run/containerd`,
-/// `/var/lib/kubelet` and the like are folders of the node. When the first process of
-/// the PID namespace ends, the kernel kills containerd's shims and every container.
+/// `/var/lib/kubelet`, `/var/lib/image-swap` and the like are folders of the node. When the
+/// first process of the PID namespace ends, the kernel kills containerd's shims and every
+/// container.
 ///
 /// Pods reach each other, Services (by kube-proxy), and the names in
 /// [`NodeOptions::hosts`] (by a name server on the link). The API server reaches pods
-/// and Services through the node. Nothing is routed outside.
+/// and Services through the first node. Nodes of a cluster have a link of their own to each
+/// other. Nothing is routed outside.
 #[derive(Debug)]
 pub struct Node {
     // Dropped in this order: processes before what they use.
@@ -74,6 +81,22 @@ impl Node {
         control_plane: &ControlPlane,
         options: &NodeOptions,
     ) -> Result<Self, Error> {
+        Self::start_in(parts, control_plane, options, &[])
+    }
+
+    /// Starts one more node of a cluster that has the nodes `others`, the first one first, and
+    /// returns when it is `Ready`.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_in(
+        parts: &Parts,
+        control_plane: &ControlPlane,
+        options: &NodeOptions,
+        others: &[&Self],
+    ) -> Result<Self, Error> {
+        let old = options.containerd.as_deref();
+        let old = old.map(|minor| parts.runtimes()?.containerd(minor)).transpose()?;
         let parts = parts.node()?;
         let dir = RunDir::new("node")?;
         let id = format!("{:08x}", random() >> 32);
@@ -83,19 +106,25 @@ impl Node {
         let hosts = options.hosts.iter();
         let hosts: Vec<_> = hosts.map(|(name, at)| (name.clone(), network.seen(*at))).collect();
         let space = Space::open(&dir, &id, &hosts)?;
-        network.make(&dir, &space, control_plane)?;
+        let first = others.first().map(|first| &first.network);
+        network.make(&dir, &space, control_plane, first)?;
+        for other in others {
+            network.join(&space, &other.network, &other.space)?;
+        }
         let names = NameServer::start(network.machine(), &hosts)?;
-        publish(control_plane, &network)?;
+        if first.is_none() {
+            publish(control_plane, &network)?;
+        }
         let [kubelet, proxy] = servers(&dir, &space, parts, control_plane, &name, &network)?;
         let mut node = Self {
             kubelet,
             proxy,
-            containerd: containerd::process(&dir, &space, parts, &network)?,
+            containerd: containerd::process(&dir, &space, parts, old, &network)?,
             _names: names,
             space,
             name,
             network,
-            ctr: parts.containerd.with_file_name("ctr"),
+            ctr: old.map_or(&parts.containerd, |old| &old.program).with_file_name("ctr"),
             crictl: parts.crictl.clone(),
             dir,
         };
@@ -142,6 +171,9 @@ impl Node {
     }
 
     fn wait_containerd(&mut self) -> Result<(), Error> {
+        if self.containerd.pid().is_none_or(|pid| !runs(pid)) {
+            self.note_start()?;
+        }
         self.containerd.start()?;
         until("containerd", DEADLINE, || {
             self.containerd.check()?;
@@ -151,14 +183,39 @@ impl Node {
         .map(drop)
     }
 
+    /// Makes the link by which systemd marks a start of containerd (`unit_add_invocation_link`
+    /// of systemd's `unit.c`): its modification time is that of the start.
+    fn note_start(&self) -> Result<(), Error> {
+        let link = self.dir.path().join(space::UNITS).join("invocation:containerd.service");
+        let made = match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => symlink(format!("{:032x}", random()), &link),
+        };
+        made.map_err(Error::io(format!("make {}", link.display())))
+    }
+
     /// Pods need the pause image; it comes from a file, so that no registry is
     /// asked for what no test is about.
     fn import_pause(&self, busybox: &std::path::Path) -> Result<(), Error> {
         let image = crate::image::Image::pause_from(busybox)?;
-        let file = self.dir.write("pause.tar", &image.archive(containerd::PAUSE)?)?;
+        self.import(&image.archive(containerd::PAUSE)?)
+    }
+
+    /// Loads the image of the program as `reference`, so that no registry is asked for it.
+    ///
+    /// # Errors
+    /// A file of the image cannot be read, or containerd refuses the image.
+    pub fn import_product(&self, product: &Product, reference: &str) -> Result<(), Error> {
+        self.import(&product.archive(reference)?)
+    }
+
+    /// Loads the images of an archive.
+    fn import(&self, archive: &[u8]) -> Result<(), Error> {
+        let file = self.dir.write("import.tar", archive)?;
         let mut import = self.inside(&self.ctr);
-        import.args(["--namespace", "k8s.io", "images", "import"]).arg(file);
-        run::output(&mut import).map(drop)
+        import.args(["--namespace", "k8s.io", "images", "import"]).arg(&file);
+        run::output(&mut import)?;
+        fs::remove_file(&file).map_err(Error::io("remove an imported archive"))
     }
 
     /// Returns the name in the cluster.
@@ -176,6 +233,16 @@ impl Node {
     /// below `certs.d` at each pull.
     pub fn etc_containerd(&self) -> PathBuf {
         self.dir.path().join(space::ETC_CONTAINERD)
+    }
+
+    /// Returns the folder that the node sees as `/var/lib/image-swap`.
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join(space::STATE)
+    }
+
+    /// Returns the folder whose manifests the kubelet runs as static pods.
+    pub fn static_pods(&self) -> PathBuf {
+        self.dir.path().join(kubelet::STATIC_PODS)
     }
 
     /// Makes containerd trust the certificate of `registry`.

@@ -20,7 +20,8 @@ use crate::{control_plane::ControlPlane, error::Error, janitor::RunDir, port::ra
 /// | `10.S.T.129` | the bridge of the pods, in the node |
 /// | `10.S.T.130` to `.254` | pods |
 ///
-/// A node reaches the machine and no other network.
+/// A node reaches the machine, the nodes that it is [joined](Network::join) with, and no
+/// other network.
 #[derive(Debug)]
 pub(super) struct Network {
     /// The name of the machine's end: at most 15 bytes (`IFNAMSIZ`).
@@ -68,11 +69,14 @@ impl Network {
     }
 
     /// Makes the link, the routes, and the ways to the machine's loopback addresses.
+    /// `first` is the network of the cluster's first node, if that is another one: the
+    /// machine reaches Services through it, and its address of the API server is published.
     pub(super) fn make(
         &self,
         dir: &RunDir,
         space: &Space,
         control_plane: &ControlPlane,
+        first: Option<&Self>,
     ) -> Result<(), Error> {
         let Self { link, .. } = self;
         let services = control_plane.network().prefix();
@@ -93,20 +97,57 @@ impl Network {
              ip route add {services} via {machine} dev eth0
              echo 1 > /proc/sys/net/ipv4/ip_forward"
         );
-        let words = space.wrapper();
-        let mut inside = Command::new(&words[0]);
-        run::output(inside.args(&words[1..]).args(["sh", "-c", &set_up]))?;
+        space.run(&["sh", "-c", &set_up])?;
         ip(&["route", "add", &self.pods(), "via", &node, "dev", link])?;
-        ip(&["route", "add", &services, "via", &node, "dev", link])?;
+        match first {
+            None => drop(ip(&["route", "add", &services, "via", &node, "dev", link])?),
+            Some(first) => {
+                let server = format!("{}/32", first.machine());
+                space.run(&["ip", "route", "add", &server, "via", &machine, "dev", "eth0"])?;
+            }
+        }
         // Packets from the link may then go to 127.0.0.0/8 (ip-sysctl.rst, `route_localnet`).
         let localnet = format!("/proc/sys/net/ipv4/conf/{link}/route_localnet");
         fs::write(&localnet, "1").map_err(Error::io(format!("write {localnet}")))?;
         let port = control_plane.port();
-        self.redirect(dir, &format!("-d {machine}/32 -p tcp --dport {port}"), Ipv4Addr::LOCALHOST)?;
+        for server in [Some(self), first].into_iter().flatten() {
+            let what = format!("-d {}/32 -p tcp --dport {port}", server.machine());
+            self.redirect(dir, &what, Ipv4Addr::LOCALHOST)?;
+        }
         for (loopback, own) in &self.exported {
             self.redirect(dir, &format!("-d {own}/32 -p tcp"), *loopback)?;
         }
         Ok(())
+    }
+
+    /// Links two nodes directly, so that each reaches the other and its pods. The link goes
+    /// with either node.
+    pub(super) fn join(&self, space: &Space, other: &Self, beside: &Space) -> Result<(), Error> {
+        let pid = |space: &Space| space.pid().to_string();
+        // Each end is named after the node at the other end.
+        let (own_end, other_end) = (other.peer(), self.peer());
+        let veth = ["type", "veth", "peer", "name", &other_end, "netns"];
+        let own = ["link", "add", &own_end, "netns", &pid(space)];
+        ip(&[&own[..], &veth[..], &[&pid(beside)]].concat())?;
+        for (space, end, node, to) in
+            [(space, own_end, self, other), (beside, other_end, other, self)]
+        {
+            let (node, far, pods) = (node.node(), to.node(), to.pods());
+            let set_up = format!(
+                "set -e
+                 ip address add {node}/32 dev {end}
+                 ip link set {end} up
+                 ip route add {far}/32 dev {end} src {node}
+                 ip route add {pods} via {far} dev {end} onlink"
+            );
+            space.run(&["sh", "-c", &set_up])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the name of a link to this node: at most 15 bytes.
+    fn peer(&self) -> String {
+        format!("p{}", self.link)
     }
 
     /// Redirects packets of the node that match `what` to a loopback address.

@@ -13,10 +13,15 @@ use crate::{
 
 /// The directory that the node sees as `/etc/containerd`.
 pub(super) const ETC_CONTAINERD: &str = "etc-containerd";
+/// The directory that the node sees as `/var/lib/image-swap`.
+pub(super) const STATE: &str = "var-lib-image-swap";
+/// The directory that the node sees as `/run/systemd/units`. The node runs without systemd.
+pub(super) const UNITS: &str = "run-systemd-units";
 
 /// Directories of the node's own, and where it sees them. containerd, kubelet
-/// and the CNI library have most of these paths built in.
-const OWN: [(&str, &str); 8] = [
+/// and the CNI library have most of these paths built in. The last four are for agents of
+/// nodes, whose pods mount them by these paths.
+const OWN: [(&str, &str); 12] = [
     (ETC_CONTAINERD, "/etc/containerd"),
     ("run-containerd", "/run/containerd"),
     ("var-lib-containerd", "/var/lib/containerd"),
@@ -25,6 +30,10 @@ const OWN: [(&str, &str); 8] = [
     ("var-log-pods", "/var/log/pods"),
     ("var-log-containers", "/var/log/containers"),
     ("etc-kubernetes", "/etc/kubernetes"),
+    ("etc-containers", "/etc/containers"),
+    ("etc-rancher", "/etc/rancher"),
+    (STATE, "/var/lib/image-swap"),
+    (UNITS, "/run/systemd/units"),
 ];
 
 /// The first process of the namespaces. It notes its pid as the machine sees it
@@ -89,7 +98,7 @@ done
 [ -z "$(groups)" ]
 awk '$2 ~ "^(/run/containerd|/var/lib/kubelet)/" { print $2 }' /proc/self/mounts | sort -r |
     while read -r mount; do umount --lazy "$mount"; done
-find /run/containerd -mindepth 1 -xdev -delete
+find /run/containerd /run/systemd/units -mindepth 1 -xdev -delete
 "#;
 
 /// What joins the namespaces joins the cgroups too.
@@ -146,11 +155,15 @@ impl Space {
         enter.into_iter().chain(["sh", "-c", JOIN, "join"]).map(OsString::from).collect()
     }
 
+    /// Runs a command inside to its end.
+    pub(super) fn run(&self, command: &[&str]) -> Result<(), Error> {
+        let words = self.wrapper();
+        run::output(Command::new(&words[0]).args(&words[1..]).args(command)).map(drop)
+    }
+
     /// Ends everything inside and keeps what is on disk.
     pub(super) fn power_off(&self) -> Result<(), Error> {
-        let words = self.wrapper();
-        run::output(Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", POWER_OFF]))
-            .map(drop)
+        self.run(&["sh", "-c", POWER_OFF])
     }
 }
 

@@ -20,11 +20,13 @@ pub enum Group {
     ApiServerAndHelm,
     /// A node, a control plane, a registry, Helm.
     Cluster,
+    /// The same, and a second node with an old containerd.
+    TwoNodes,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ApiServer,
         Self::Registry,
         Self::Node,
@@ -32,6 +34,7 @@ impl Group {
         Self::Helm,
         Self::ApiServerAndHelm,
         Self::Cluster,
+        Self::TwoNodes,
     ];
 
     /// Returns the name that tests use.
@@ -44,6 +47,7 @@ impl Group {
             Self::Helm => "Helm",
             Self::ApiServerAndHelm => "the API server and Helm",
             Self::Cluster => "a cluster",
+            Self::TwoNodes => "two nodes",
         }
     }
 
@@ -64,6 +68,7 @@ impl Group {
             Self::Helm => helm(),
             Self::ApiServerAndHelm => servers().and(helm()),
             Self::Cluster => node().and(helm()),
+            Self::TwoNodes => node().and(helm()).and(parts.runtimes().map(drop)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 
-use image_swap_testbed::{Cluster, ControlPlane, Image, Wait, is_ready, until};
+use image_swap_testbed::{Cluster, ControlPlane, Image, Node, NodeOptions, Wait, is_ready, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -171,4 +171,73 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
     let client = json!({ "service": { "namespace": "hooked", "name": "hook" } });
     control_plane.create(CONFIGURATIONS, &webhook(&client))?;
     assert_dialled(control_plane, listener)
+}
+
+/// A pod of each node serves; the other node's pod, the machine and a Service reach it.
+#[test]
+#[ignore = "needs two nodes: cargo xtask test"]
+fn nodes_of_two_ages_reach_each_other() -> Outcome {
+    let cluster = Cluster::start(parts(), &announce)?;
+    let control_plane = &cluster.control_plane;
+    announce("starting a node with containerd 1.6");
+    let hosts = vec![(Cluster::REGISTRY.to_owned(), cluster.registry.listens().ip())];
+    let options = NodeOptions { hosts, containerd: Some("1.6".into()), ..NodeOptions::default() };
+    let second = Node::start_in(parts(), control_plane, &options, &[&cluster.node])?;
+    second.trust(&cluster.registry)?;
+    for (node, version) in [(&cluster.node, "containerd://2.4"), (&second, "containerd://1.6")] {
+        let stored = control_plane.get(&format!("/api/v1/nodes/{}", node.name()))?.unwrap();
+        let found = stored["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap();
+        assert!(found.starts_with(version), "{found}");
+    }
+
+    let script = "nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null \
+         && echo $NAME >/tmp/state; exec httpd -f -p 8080 -h /tmp";
+    let image = Image::busybox(parts().registry()?, "server", &["sh", "-c", script])?;
+    let reference = cluster.registry.push("server", "1", &image)?;
+    control_plane.create_namespace("two")?;
+    let pods = "/api/v1/namespaces/two/pods";
+    let services = "/api/v1/namespaces/two/services";
+    let mut addresses = Vec::new();
+    for (name, node) in [("current", &cluster.node), ("old", &second)] {
+        let mut server = pod(name, node.name(), &reference);
+        server["metadata"]["labels"] = json!({ "app": name });
+        let container = &mut server["spec"]["containers"][0];
+        container["env"] = json!([{ "name": "NAME", "value": name }]);
+        container["readinessProbe"] =
+            json!({ "httpGet": { "path": "/state", "port": 8080 }, "periodSeconds": 1 });
+        control_plane.create(pods, &server)?;
+        wait_ready(control_plane, &format!("{pods}/{name}"))?;
+        let ip = control_plane.get(&format!("{pods}/{name}"))?.unwrap()["status"]["podIP"].clone();
+        let service = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": name },
+            "spec": { "selector": { "app": name }, "ports": [{ "port": 80, "targetPort": 8080 }] },
+        });
+        let service = control_plane.create(services, &service)?;
+        addresses.push((name, format!("{}:8080", ip.as_str().unwrap())));
+        addresses.push((name, service["spec"]["clusterIP"].as_str().unwrap().to_owned()));
+    }
+    for from in ["current", "old"] {
+        for (name, address) in &addresses {
+            until(&format!("{from} to reach {name} at {address}"), DEADLINE, || {
+                let mut kubectl = control_plane.kubectl();
+                kubectl.args(["--namespace=two", "exec", from, "--", "wget", "-q"]);
+                let output = kubectl.args(["-O", "-", &format!("http://{address}/state")]).output();
+                let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
+                let found = String::from_utf8_lossy(&output.stdout);
+                let error = String::from_utf8_lossy(&output.stderr);
+                let is_reached = found.trim() == *name;
+                is_reached.then_some(()).ok_or_else(|| Wait::NotYet(format!("{found}{error}")))
+            })?;
+        }
+    }
+    announce("the older node is switched off and on");
+    let mut second = second;
+    second.power_off()?;
+    second.wait_ready(control_plane)?;
+    let left = second.name().to_owned();
+    drop(second);
+    assert_eq!(traces(&left), Vec::<String>::new());
+    Ok(())
 }
