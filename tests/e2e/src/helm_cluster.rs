@@ -24,8 +24,10 @@ use crate::{
 #[derive(Debug)]
 pub struct HelmCluster {
     // Dropped in this order: clients before servers, and the turn last.
-    /// The node.
+    /// The node, the first one.
     pub node: Node,
+    /// The other nodes, in the order of [`HelmClusterOptions::others`].
+    pub others: Vec<Node>,
     /// The control plane.
     pub control_plane: ControlPlane,
     /// The company's registry, [`HARBOR`].
@@ -49,6 +51,12 @@ pub struct HelmClusterOptions {
     pub credentials: Option<Credentials>,
     /// True if the API server writes an audit log, [`HelmCluster::audit_log`].
     pub audit: bool,
+    /// The minor versions of containerd on further nodes, such as `1.6`; `None` stands for
+    /// that of the first node.
+    pub others: Vec<Option<&'static str>>,
+    /// True if no node has mirror files at the start: its containerd does not know the
+    /// registry. The image of the program is loaded into each node.
+    pub bare_nodes: bool,
 }
 
 /// The audit policy: every request for pods, without bodies.
@@ -106,13 +114,31 @@ impl HelmCluster {
         let control_plane = ControlPlane::start(&parts, &servers)?;
         let mut hosts = public.hosts();
         hosts.push((HARBOR.to_owned(), company.registry.listens().ip()));
-        let node = Node::start(&parts, &control_plane, &NodeOptions { name: None, hosts })?;
-        company.set_up(&program, &node)?;
+        let first = NodeOptions { hosts, ..NodeOptions::default() };
+        let node = Node::start(&parts, &control_plane, &first)?;
+        let mut others = Vec::new();
+        for version in &options.others {
+            let version = version.map(str::to_owned);
+            say(&format!("starting a node with {version:?}"));
+            let present: Vec<&Node> = [&node].into_iter().chain(&others).collect();
+            let options = NodeOptions { containerd: version, ..first.clone() };
+            let other = Node::start_in(&parts, &control_plane, &options, &present)?;
+            others.push(other);
+        }
+        for node in [&node].into_iter().chain(&others) {
+            if options.bare_nodes {
+                let tag = env!("CARGO_PKG_VERSION");
+                node.import_product(&product, &format!("{HARBOR}/{repository}:{tag}"))?;
+            } else {
+                company.set_up(&program, node)?;
+            }
+        }
         let helm = Live::new(parts.helm()?, HelmMajor::Four, control_plane.kubeconfig())?;
         let chart = helm.helm().package(&root().join("charts/image-swap"), folder.path())?;
         let registry = company.registry;
         let cluster = Self {
             node,
+            others,
             control_plane,
             registry,
             public,
@@ -126,6 +152,11 @@ impl HelmCluster {
         cluster.prepare_shell()?;
         say("the cluster is ready");
         Ok(cluster)
+    }
+
+    /// Returns all nodes, the first one first.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.node].into_iter().chain(&self.others)
     }
 
     /// Returns Helm 4 for this cluster.

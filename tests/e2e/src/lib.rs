@@ -14,6 +14,7 @@
 //! | [`HelmCluster::publish`], [`HelmCluster::declare_credentials`] | an image in the registry; the Secret `registry-info` with a user |
 //! | [`HelmCluster::objects`] | every stored object, to compare before and after |
 //! | [`HelmCluster::restart_container`] | a container that ends, and is started again by the kubelet |
+//! | [`HelmCluster::nodes`], `cluster.others` | all nodes; those after the first, which a test asks for |
 //! | `cluster.control_plane`, `cluster.node`, `cluster.registry` | the parts: `etcd().kill()`, `api_server().stop()`, `wait_ready()`, … |
 //! | `cluster.public` | a recorder of connections to public registries |
 //! | `known_failure` | a check that fails until a known defect is fixed |
@@ -21,11 +22,13 @@
 //! The names of the public registries lead to the recorder. `harbor.example.org` is the
 //! registry of the cluster, on port 443 of a loopback address, with a certificate of a
 //! private authority. containerd trusts the authority through the files that
-//! `image-swap render containerd` writes.
+//! `image-swap render containerd` writes, or that agents write if the nodes are bare.
 
 mod helm_cluster;
 mod known_failure;
 mod kubectl;
+mod node_files;
+mod node_mirror;
 mod objects;
 mod program;
 mod registration;
@@ -36,6 +39,7 @@ mod wait;
 pub use self::{
     helm_cluster::{HelmCluster, HelmClusterOptions, root},
     known_failure::known_failure,
+    node_files::NodeFiles,
     objects::Objects,
     program::Program,
     registry::{BASE_PATH, HARBOR, PUBLIC},

@@ -3,6 +3,7 @@
 //! `release` is the short set, which holds on every supported Kubernetes version.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod agent;
 mod cold_start;
 mod current;
 mod documents;

@@ -32,7 +32,7 @@ fn start_with_credentials() -> Result<HelmCluster> {
 }
 
 /// Returns the registry's user with a password.
-fn robot(password: &str) -> Credentials {
+pub(crate) fn robot(password: &str) -> Credentials {
     Credentials { username: "robot".to_owned(), password: password.to_owned() }
 }
 

@@ -1,0 +1,70 @@
+//! The reports of agents.
+
+use anyhow::Result;
+use image_swap_testbed::{Node, Wait, until};
+use serde_json::Value;
+
+use crate::{DEADLINE, helm_cluster::HelmCluster};
+
+/// The path of the objects that agents report in.
+const MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
+
+impl HelmCluster {
+    /// Waits until every node reports the same declaration in force, with a number above
+    /// `after`, and the controller has verified it. Returns the number.
+    ///
+    /// # Errors
+    /// The deadline has passed; the error has the last reports.
+    pub fn wait_in_force(&self, after: u64) -> Result<u64> {
+        Ok(until("a verified declaration in force on every node", DEADLINE, || {
+            let all =
+                self.nodes().map(|node| self.node_mirror(node)).collect::<Result<Vec<_>, _>>();
+            let all = all?;
+            let mut numbers = all.iter().map(|it| it["status"]["appliedRevision"].as_u64());
+            let first = numbers.next().flatten();
+            let in_force = |mirror: &Value| {
+                ["Applied", "Verified"].iter().all(|it| condition(mirror, it)["status"] == "True")
+            };
+            match first {
+                Some(number)
+                    if number > after
+                        && numbers.all(|it| it == first)
+                        && all.iter().all(in_force) =>
+                {
+                    Ok(number)
+                }
+                _ => {
+                    let statuses = all.iter().map(|mirror| mirror["status"].to_string());
+                    Err(Wait::NotYet(statuses.collect::<Vec<_>>().join("; ")))
+                }
+            }
+        })?)
+    }
+
+    /// Waits until the condition `kind` of a node has the reason `reason`.
+    ///
+    /// # Errors
+    /// The deadline has passed; the error has the last report.
+    pub fn wait_reason(&self, node: &Node, kind: &str, reason: &str) -> Result<()> {
+        let what = format!("{kind} of {} to be {reason}", node.name());
+        Ok(until(&what, DEADLINE, || {
+            let mirror = self.node_mirror(node)?;
+            if condition(&mirror, kind)["reason"] == reason {
+                Ok(())
+            } else {
+                Err(Wait::NotYet(mirror["status"].to_string()))
+            }
+        })?)
+    }
+
+    /// Reads the object of a node.
+    fn node_mirror(&self, node: &Node) -> Result<Value, Wait> {
+        self.look(&format!("{MIRRORS}/{}", node.name()))
+    }
+}
+
+/// Returns the condition of a type; null if it is absent.
+fn condition(mirror: &Value, kind: &str) -> Value {
+    let mut all = mirror["status"]["conditions"].as_array().into_iter().flatten();
+    all.find(|it| it["type"] == kind).cloned().unwrap_or_default()
+}

@@ -1,0 +1,99 @@
+//! Removal and return of the agents.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, NodeFiles};
+use image_swap_testbed::{Node, Wait, until};
+
+use super::{AGENTS, FIRST, OLD, files, install, pull, pull_on, start};
+use crate::assert_air_gap;
+
+#[test]
+#[ignore = "needs two nodes: cargo xtask test"]
+fn uninstall_restores_every_node() -> Result<()> {
+    let mut cluster = start(&[OLD], None)?;
+    for node in cluster.nodes() {
+        let foreign = node.etc_containerd().join("certs.d/registry.example.com");
+        fs::create_dir_all(&foreign)?;
+        fs::write(foreign.join("hosts.toml"), "server = \"https://registry.example.com\"\n")?;
+    }
+    let before = files(&cluster)?;
+    install(&cluster)?;
+    pull(&cluster, FIRST)?;
+
+    cluster.step("helm uninstall restores both nodes");
+    uninstall(&cluster)?;
+    for (node, before) in cluster.nodes().zip(&before) {
+        ensure_restored(node.name(), &NodeFiles::of(node)?, before)?;
+    }
+
+    cluster.step("helm uninstall while one node is off");
+    install(&cluster)?;
+    let configured = NodeFiles::of(&cluster.others[0])?;
+    cluster.others[0].power_off()?;
+    cluster.uninstall(&Install::default())?;
+    wait_restored(&cluster.node, &before[0])?;
+
+    cluster.step("the node is on again: it keeps its files and pulls");
+    let HelmCluster { others, control_plane, .. } = &mut cluster;
+    others[0].wait_ready(control_plane)?;
+    wait_no_agents(&cluster)?;
+    let changes = NodeFiles::of(&cluster.others[0])?.changes(&configured);
+    ensure!(changes.is_empty(), "{changes:?}");
+    pull_on(&cluster, &cluster.others[0], &[FIRST])?;
+
+    cluster.step("installing again takes over");
+    install(&cluster)?;
+    pull(&cluster, FIRST)?;
+    uninstall(&cluster)?;
+    for (node, before) in cluster.nodes().zip(&before) {
+        ensure_restored(node.name(), &NodeFiles::of(node)?, before)?;
+    }
+    assert_air_gap(&cluster);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs two nodes: cargo xtask test"]
+fn stopped_kubelet_holds_up_no_other_node() -> Result<()> {
+    let mut cluster = start(&[OLD], None)?;
+    let before = files(&cluster)?;
+    install(&cluster)?;
+    cluster.step("helm uninstall while a kubelet is stopped");
+    cluster.others[0].kubelet().kill()?;
+    cluster.uninstall(&Install::default())?;
+    wait_restored(&cluster.node, &before[0])
+}
+
+/// Uninstalls the release, and waits until every agent has ended.
+fn uninstall(cluster: &HelmCluster) -> Result<()> {
+    cluster.uninstall(&Install::default())?;
+    wait_no_agents(cluster)
+}
+
+/// Waits until the namespace of the agents is gone.
+fn wait_no_agents(cluster: &HelmCluster) -> Result<()> {
+    let path = format!("/api/v1/namespaces/{AGENTS}");
+    until("the end of the agents", DEADLINE, || match cluster.control_plane.get(&path)? {
+        None => Ok(()),
+        Some(namespace) => Err(Wait::NotYet(namespace["status"].to_string())),
+    })?;
+    Ok(())
+}
+
+/// Waits until a node is as before the installation.
+fn wait_restored(node: &Node, before: &NodeFiles) -> Result<()> {
+    until(&format!("{} to be restored", node.name()), DEADLINE, || {
+        let now = NodeFiles::of(node).map_err(|error| Wait::NotYet(format!("{error:#}")))?;
+        ensure_restored(node.name(), &now, before).map_err(|error| Wait::NotYet(error.to_string()))
+    })?;
+    Ok(())
+}
+
+/// Checks that the files of a node are as before, and that no state is left.
+fn ensure_restored(name: &str, now: &NodeFiles, before: &NodeFiles) -> Result<()> {
+    let changes = now.changes(before);
+    ensure!(changes.is_empty() && now.state().is_empty(), "{name}: {changes:?}");
+    Ok(())
+}
