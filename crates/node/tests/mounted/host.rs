@@ -120,6 +120,7 @@ pub(crate) fn declare(rules: &str, user: &str) -> Declaration {
     let text = registry_info(&[
         ("DOMAIN", "h.io"),
         ("BASE_PATH", "d"),
+        ("INSECURE", "false"),
         ("USERNAME", user),
         ("PASSWORD", if user.is_empty() { "" } else { "s3cret" }),
         ("MIRROR_REGISTRIES", rules),

@@ -377,7 +377,7 @@ fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
     assert_eq!(host.text(CONFIG), before.text(CONFIG));
     has(&host, HUB, &["[host.\"https://h.io/v2/d\"]"]);
     assert!(!host.disk.exists(&"/etc/docker/certs.d".into()));
-    // The containerd of its later images splits the list by a setting of nodeadm.
+    // Without a setting that splits it, a later containerd takes the list for one name.
     host.version = image_swap_node::Version::parse("2.1.9");
     assert_eq!(host.plan(&never).unwrap_err().case, "owner-nodeadm");
 }
