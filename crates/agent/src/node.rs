@@ -4,9 +4,9 @@ use image_swap_core::{
     control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
 };
 use image_swap_node::{
-    ApplyOutcome, AskRegistry, ConfigForm, DesiredConfig, DriftState, Host, HostObservation,
-    HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RestartPolicy, Root, RuntimeStart,
-    Version, check_mounts, drift, observe_mounted, plan, restore,
+    ApplyOutcome, AskRegistry, ConditionAction, ConfigForm, DesiredConfig, DriftState, Host,
+    HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RestartPolicy,
+    Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan, restore,
 };
 use tracing::info;
 
@@ -110,7 +110,7 @@ fn change(
         command: plan.remaining_command(runtime, desired),
         start: if desired.is_some() { seen.observed.start } else { RuntimeStart::AfterChange },
         inexpressible: desired.map(|it| inexpressible(&plan, it.declaration)).unwrap_or_default(),
-        notes: seen.notes.iter().chain(&plan.notes).cloned().collect(),
+        notes: seen.notes.iter().chain(notes(&plan)).chain(&plan.leftovers).cloned().collect(),
         repaired: None,
     };
     if plan.outcome() == PlanOutcome::NeedsRestart {
@@ -140,6 +140,15 @@ fn change(
         },
         Err(failure) => HostReport { outcome: HostOutcome::Failed(failure.to_string()), ..report },
     }
+}
+
+/// Returns the notes of `plan` without those of conditions that need no change of the host.
+fn notes(plan: &HostPlan) -> impl Iterator<Item = &String> {
+    let is_kept = |note: &str| {
+        let mut kept = plan.cases.iter().filter(|case| case.action == ConditionAction::Keep);
+        kept.any(|case| note.ends_with(case.advice))
+    };
+    plan.notes.iter().filter(move |note| !is_kept(note))
 }
 
 /// Returns a file that image-swap wrote, that another program changed or removed, and that `plan`

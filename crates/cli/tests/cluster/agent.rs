@@ -44,8 +44,8 @@ impl NodeStage {
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } });
         cluster.request("POST", "/api/v1/nodes", Some(&node));
         let host = tempfile::tempdir().unwrap();
-        // The directories that the chart mounts.
-        for directory in ["etc/containerd/certs.d", "var/lib/image-swap", "run/systemd/units"] {
+        // The directories that the chart mounts, apart from that of the ledger.
+        for directory in ["etc/containerd/certs.d", "var/lib", "run/systemd/units"] {
             fs::create_dir_all(host.path().join("root").join(directory)).unwrap();
         }
         fs::write(host.path().join("root").join(CONFIG), config).unwrap();
