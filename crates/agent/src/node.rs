@@ -4,7 +4,7 @@ use image_swap_core::{
     control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
 };
 use image_swap_node::{
-    ApplyOutcome, AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, DriftState, Host,
+    ApplyOutcome, AskRegistry, ConditionAction, ConfigForm, DesiredConfig, DriftState, Host,
     HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RestartPolicy,
     Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan, restore,
 };
@@ -14,9 +14,6 @@ use crate::{
     settings::AgentSettings,
     status::{HostOutcome, HostReport},
 };
-
-/// Directories that only RKE2 has.
-const RKE2: [&str; 2] = ["/etc/rancher/rke2", "/var/lib/rancher/rke2"];
 
 /// An order for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +48,7 @@ impl HostOrder {
             Self::Restore => {
                 let report = change(settings, version, None, registry);
                 let outcome = match report.outcome {
-                    HostOutcome::InPlace => HostOutcome::Restored,
+                    HostOutcome::InPlace | HostOutcome::ReloadRequired => HostOutcome::Restored,
                     other => other,
                 };
                 return HostReport { outcome, ..report };
@@ -90,13 +87,13 @@ fn change(
             return HostReport::of(HostOutcome::Failed(why));
         }
     };
-    let runtime = runtime(&host, settings.runtime);
     let progress = |line: &str| info!("{line}");
     let session = match HostSession::take_live(&host, &progress) {
         Ok(session) => session,
         Err(failure) => return HostReport::of(HostOutcome::Failed(failure.to_string())),
     };
-    let seen = observe_mounted(&host, runtime, version, desired, registry);
+    let seen = observe_mounted(&host, settings.runtime, version, desired, registry);
+    let runtime = seen.observed.runtime;
     let planned = match desired {
         Some(desired) => plan(desired, &seen.observed),
         None => restore(&seen.observed, RestartPolicy::Never),
@@ -113,7 +110,7 @@ fn change(
         command: plan.remaining_command(runtime, desired),
         start: if desired.is_some() { seen.observed.start } else { RuntimeStart::AfterChange },
         inexpressible: desired.map(|it| inexpressible(&plan, it.declaration)).unwrap_or_default(),
-        notes: seen.notes.iter().chain(&plan.notes).cloned().collect(),
+        notes: seen.notes.iter().chain(notes(&plan)).chain(&plan.leftovers).cloned().collect(),
         repaired: None,
     };
     if plan.outcome() == PlanOutcome::NeedsRestart {
@@ -125,6 +122,12 @@ fn change(
         return HostReport { outcome: HostOutcome::Refused { case, found }, ..report };
     }
     match session.apply(&plan, &seen) {
+        // A reload is a step of the plan that wrote the file, and of no later one.
+        Ok(ApplyOutcome::Nothing) if seen.reload == RuntimeStart::BeforeChange => HostReport {
+            outcome: HostOutcome::ReloadRequired,
+            command: Some(format!("systemctl reload {runtime}")),
+            ..report
+        },
         Ok(ApplyOutcome::Nothing) => report,
         Ok(ApplyOutcome::Changed | ApplyOutcome::Restarted(_)) => {
             HostReport { repaired: repaired(&plan, &seen), ..report }
@@ -139,13 +142,13 @@ fn change(
     }
 }
 
-/// Returns the runtime of `host`: k3s and RKE2 have the same agents.
-fn runtime(host: &Host, configured: ContainerRuntime) -> ContainerRuntime {
-    let is_there = |path: &&str| host.root().resolve(path).is_ok_and(|path| path.exists());
-    match configured {
-        ContainerRuntime::K3s if RKE2.iter().any(is_there) => ContainerRuntime::Rke2,
-        configured => configured,
-    }
+/// Returns the notes of `plan` without those of conditions that need no change of the host.
+fn notes(plan: &HostPlan) -> impl Iterator<Item = &String> {
+    let is_kept = |note: &str| {
+        let mut kept = plan.cases.iter().filter(|case| case.action == ConditionAction::Keep);
+        kept.any(|case| note.ends_with(case.advice))
+    };
+    plan.notes.iter().filter(move |note| !is_kept(note))
 }
 
 /// Returns a file that image-swap wrote, that another program changed or removed, and that `plan`

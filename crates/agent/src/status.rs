@@ -18,7 +18,8 @@ pub(crate) struct HostReport {
     pub(crate) outcome: HostOutcome,
     /// Command that an administrator runs on the host; `None` if there is nothing to do.
     pub(crate) command: Option<String>,
-    /// Start of the runtime, compared with the last change of its configuration.
+    /// Start of the runtime, compared with the last change of its configuration. A plan that
+    /// depends on a change after the start is a restart.
     pub(crate) start: RuntimeStart,
     /// Rules that the runtime cannot express, each with the reason.
     pub(crate) inexpressible: Vec<String>,
@@ -156,8 +157,8 @@ impl StatusFacts<'_> {
                 let why = "the runtime reads the files when it is reloaded or started";
                 (TRUE, reason::RELOAD_REQUIRED, run(why))
             }
-            (HostOutcome::InPlace, RuntimeStart::BeforeChange) => {
-                let why = "the configuration was changed after the start of the runtime";
+            (HostOutcome::InPlace | HostOutcome::Restored, _) if report.command.is_some() => {
+                let why = "an edit of image-swap remains until the runtime is restarted";
                 (TRUE, reason::RESTART_REQUIRED, run(why))
             }
             (HostOutcome::InPlace, RuntimeStart::Unknown) => (
@@ -309,22 +310,27 @@ mod tests {
     }
 
     #[test]
-    fn start_of_the_runtime_is_reported_with_the_command() {
+    fn unknown_start_and_remaining_edits_are_reported() {
         let stored = NodeMirrorStatus::default();
         let mut report = HostReport::of(HostOutcome::InPlace);
         for (start, expected) in [
             (RuntimeStart::AfterChange, ("False", "Nothing")),
+            (RuntimeStart::BeforeChange, ("False", "Nothing")),
             (RuntimeStart::Unknown, ("Unknown", "StartUnknown")),
-            (RuntimeStart::BeforeChange, ("True", "RestartRequired")),
         ] {
             report.start = start;
             assert_eq!(shown(&facts(&report, &stored).status(), NEEDS_RESTART), expected);
         }
-        report.command = Some("systemctl restart containerd".into());
-        let status = facts(&report, &stored).status();
-        let message = &status.condition(NEEDS_RESTART).unwrap().message;
-        assert!(message.ends_with("; run `systemctl restart containerd` on the host"), "{message}");
-        assert_eq!(status.command.as_deref(), Some("systemctl restart containerd"));
+        let command = "image-swap node restore --restart allow";
+        report.command = Some(command.into());
+        for outcome in [HostOutcome::InPlace, HostOutcome::Restored] {
+            report.outcome = outcome;
+            let status = facts(&report, &stored).status();
+            assert_eq!(shown(&status, NEEDS_RESTART), ("True", "RestartRequired"));
+            let message = &status.condition(NEEDS_RESTART).unwrap().message;
+            assert!(message.ends_with(&format!("; run `{command}` on the host")), "{message}");
+            assert_eq!(status.command.as_deref(), Some(command));
+        }
     }
 
     #[test]

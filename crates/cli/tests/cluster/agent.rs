@@ -44,7 +44,10 @@ impl NodeStage {
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } });
         cluster.request("POST", "/api/v1/nodes", Some(&node));
         let host = tempfile::tempdir().unwrap();
-        fs::create_dir_all(host.path().join("root/etc/containerd")).unwrap();
+        // The directories that the chart mounts, apart from that of the ledger.
+        for directory in ["etc/containerd/certs.d", "var/lib", "run/systemd/units"] {
+            fs::create_dir_all(host.path().join("root").join(directory)).unwrap();
+        }
         fs::write(host.path().join("root").join(CONFIG), config).unwrap();
         let program = env!("CARGO_BIN_EXE_image-swap");
         let mut agent = Process::new("agent", program, host.path().join("log")).arguments([
