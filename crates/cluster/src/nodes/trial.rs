@@ -354,7 +354,7 @@ mod tests {
         let mut trials = Trials::default();
         let pod = TrialRow { uid: "1".into(), node: "a".into(), number: 3, pull: PodPull::Waiting };
         let image = TrialImage::Image("busybox".into());
-        let mut pull = |trials: &mut Trials| trials.pull(&pod, &Effective::none(), &image);
+        let pull = |trials: &mut Trials| trials.pull(&pod, &Effective::none(), &image);
         assert_eq!(pull(&mut trials), TrialPull::Running);
         assert_eq!(trials.wake(), Some(Instant::now() + LATE));
         tokio::time::advance(LATE).await;
