@@ -77,16 +77,6 @@ const OPENSHIFT_BUILD: &str = ".rhaos";
 const DOCKER: &str = "run `image-swap node apply --registry-info registry-secret.yaml --runtime \
                       docker` on the host";
 
-/// Labels of Nodes without a host: of Amazon EKS Fargate, of Virtual Kubelet and of KWOK.
-const VIRTUAL: [(&str, &str); 3] =
-    [("eks.amazonaws.com/compute-type", "fargate"), ("type", "virtual-kubelet"), ("type", "kwok")];
-
-/// Returns true if the labels, whose values `label` returns by key, show that no host is behind
-/// the Node.
-pub fn is_virtual<'v>(label: impl Fn(&str) -> Option<&'v str>) -> bool {
-    VIRTUAL.iter().any(|&(key, value)| label(key) == Some(value))
-}
-
 /// Returns the support of agents for a node.
 pub fn support(facts: &NodeFacts) -> NodeSupport {
     if facts.labels_virtual || facts.os == "windows" {
@@ -233,10 +223,8 @@ mod tests {
         let linux = facts(["v1.33.5-eks-ba24e9c", "Amazon Linux 2", "containerd://1.7.27"]);
         let windows = NodeFacts { os: "windows".into(), ..linux.clone() };
         assert_eq!(support(&windows), NodeSupport::Excluded);
-        let is_fargate = is_virtual(|key| (key == VIRTUAL[0].0).then_some("fargate"));
-        let fargate = NodeFacts { labels_virtual: is_fargate, ..linux };
-        assert_eq!(support(&fargate), NodeSupport::Excluded);
-        assert!(!is_virtual(|key| (key == VIRTUAL[0].0).then_some("ec2")));
+        let is_virtual = NodeFacts { labels_virtual: true, ..linux };
+        assert_eq!(support(&is_virtual), NodeSupport::Excluded);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::node_mirror::reason;
+
 /// The agents of nodes; see [`super::NodeMirrorStatus`] for one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -39,6 +41,36 @@ pub struct PendingNodes {
     pub command: Option<String>,
 }
 
+/// Reasons that no process resolves by itself.
+const OF_ADMINISTRATORS: [&str; 6] = [
+    reason::RESTART_REQUIRED,
+    reason::REFUSED,
+    reason::APPLY_FAILED,
+    reason::AGENT_NOT_RUNNING,
+    reason::MANAGED,
+    reason::UNSUPPORTED,
+];
+
+impl PendingNodes {
+    /// Returns true if the nodes stay as they are until an administrator acts.
+    pub fn needs_administrator(&self) -> bool {
+        OF_ADMINISTRATORS.contains(&self.reason.as_str())
+    }
+
+    /// Returns the problem and its remedy, for people.
+    pub fn message(&self) -> String {
+        let Self { reason, count, nodes, message, command } = self;
+        let place = match nodes.first() {
+            Some(node) if *count == 1 => node.clone(),
+            Some(node) => format!("{count} nodes, such as {node}"),
+            None => format!("{count} nodes"),
+        };
+        let cause = if message.is_empty() { reason } else { message };
+        let remedy = command.as_ref().map(|it| format!("; run `{it}` there")).unwrap_or_default();
+        format!("the declaration is not in force on {place}: {cause}{remedy}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -71,5 +103,28 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(&status).unwrap(), written);
         assert_eq!(serde_json::from_value::<AgentsStatus>(written).unwrap(), status);
+    }
+
+    #[test]
+    fn pending_nodes_are_described_with_their_remedy() {
+        let mut pending = PendingNodes {
+            reason: reason::RESTART_REQUIRED.into(),
+            count: 12,
+            nodes: vec!["a".into(), "b".into()],
+            message: "config.toml does not set config_path".into(),
+            command: Some("image-swap node apply".into()),
+        };
+        let expected = "the declaration is not in force on 12 nodes, such as a: \
+                        config.toml does not set config_path; run `image-swap node apply` there";
+        assert_eq!(pending.message(), expected);
+        assert!(pending.needs_administrator());
+        pending = PendingNodes {
+            reason: reason::NO_DECLARATION.into(),
+            count: 1,
+            nodes: vec!["a".into()],
+            ..PendingNodes::default()
+        };
+        assert_eq!(pending.message(), "the declaration is not in force on a: NoDeclaration");
+        assert!(!pending.needs_administrator());
     }
 }

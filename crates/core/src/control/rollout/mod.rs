@@ -371,14 +371,14 @@ fn summary(classes: &[ClassProgress<'_>]) -> String {
         ClassProgress::Joining(node) => Some((node, "gets the declaration")),
         ClassProgress::Waiting(node, step) => Some((node, *step)),
     });
-    let steps: Vec<_> =
+    let mut steps: Vec<_> =
         steps.map(|(node, step)| format!("{} ({}) {step}", node.name, node.class)).collect();
     let more = steps.len().saturating_sub(NAMED);
-    let mut summary = steps.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
     if more > 0 {
-        summary.push_str(&format!("; {more} more"));
+        steps.truncate(NAMED);
+        steps.push(format!("{more} more"));
     }
-    summary
+    steps.join("; ")
 }
 
 #[cfg(test)]

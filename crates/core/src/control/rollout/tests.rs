@@ -458,11 +458,6 @@ impl RolloutWorld {
             let known = self.contents.entry(revision.number).or_insert_with(|| content.clone());
             prop_assert_eq!(known, &content);
         }
-        for name in NODES.map(|it| it.0) {
-            let number = |it: &NodeDeclaration| it.for_node(name).map(|it| it.number);
-            let is_back = after.failed.is_some() && before.failed != after.failed;
-            prop_assert!(is_back || number(after) >= number(before) || after.trial.is_some());
-        }
         Ok(())
     }
 
@@ -550,7 +545,7 @@ fn cannot_prove(node: &RolloutNode, number: u64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Whatever happens, an unproven declaration stays on few nodes, numbers are unique, and
     /// decisions come to an end.
@@ -575,14 +570,13 @@ proptest! {
             world.step()?;
         }
         world.rollout.nodes = NODES.iter().map(|(name, class)| mk_node(name, class)).collect();
+        world.apply(&RolloutEvent::Check(RegistryState::Good));
+        world.apply(&RolloutEvent::Image(true));
+        // Another declaration in between: one that failed before is not tried again.
+        world.apply(&RolloutEvent::Declare(if content == 1 { 2 } else { 1 }));
+        world.settle()?;
         let verified = world.rollout.stored.verified.clone();
-        for event in [
-            RolloutEvent::Declare(content),
-            RolloutEvent::Check(RegistryState::Good),
-            RolloutEvent::Image(true),
-        ] {
-            world.apply(&event);
-        }
+        world.apply(&RolloutEvent::Declare(content));
         world.settle()?;
         for _ in 0..NODES.len() {
             for index in 0..NODES.len() {
