@@ -103,14 +103,12 @@ fn with_agents() -> Settings {
 async fn set() -> TestCluster {
     let cluster = TestCluster::set().await;
     cluster.request("POST", CRDS, Some(&definition()));
-    cluster.control_plane.create_namespace("image-swap-agent").unwrap();
-    let trial = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": "image-swap-trial",
-            "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
-        },
-    });
-    cluster.request("POST", NAMESPACES, Some(&trial));
+    for namespace in ["image-swap-agent", "image-swap-trial", "jet-system"] {
+        cluster.control_plane.create_namespace(namespace).unwrap();
+    }
+    let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+    let labels = json!({ "metadata": { "labels": labels } });
+    cluster.request("PATCH", &format!("{NAMESPACES}/image-swap-trial"), Some(&labels));
     cluster
 }
 

@@ -199,6 +199,7 @@ mod tests {
             ("BASE_PATH", "airgap"),
             ("USERNAME", "robot"),
             ("PASSWORD", "s3cret"),
+            ("INSECURE", "false"),
             ("MIRROR_REGISTRIES", rules),
         ];
         let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
