@@ -253,7 +253,7 @@ fn other_shapes() -> Vec<(&'static str, Value)> {
         of("/env", env),
         of("/lifecycle", hook),
         of("/imagePullPolicy", json!("IfNotPresent")),
-        of("/securityContext/privileged", json!(true)),
+        of("/securityContext/allowPrivilegeEscalation", json!(true)),
         of("/securityContext/capabilities/add", json!(["NET_BIND_SERVICE"])),
         of("/securityContext/runAsUser", json!(1000)),
     ];
