@@ -237,6 +237,12 @@ impl TestCluster {
         self.get(&format!("{REGISTRATIONS}/image-swap-admission"))
     }
 
+    /// Waits until the API server serves the custom resource of the chart.
+    pub(crate) async fn node_mirrors_served(&self) {
+        let list = || self.control_plane.get(NODE_MIRRORS).ok().flatten();
+        eventually(|| tokio::task::block_in_place(list)).await;
+    }
+
     /// The events with `reason`, as they are now.
     pub(crate) fn events(&self, namespace: &str, reason: &str) -> Vec<Value> {
         let list =

@@ -168,7 +168,7 @@ pub(crate) fn deployment<'r>(rendered: &'r Rendered, component: &str) -> &'r Val
     &rendered.objects[&format!("{component}/deployment.yaml")]
 }
 
-/// The DaemonSets by the runtime of their nodes.
+/// The `DaemonSet`s by the runtime of their nodes.
 pub(crate) fn agents(rendered: &Rendered) -> [(&'static str, &Value); 3] {
     let of = |runtime| (runtime, &rendered.objects[&format!("agent/{runtime}.yaml")]);
     ["containerd", "crio", "k3s"].map(of)

@@ -4,11 +4,7 @@
 use std::path::Path;
 
 use image_swap_testbed::{HelmMajor, HelmWait, Live};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api, Client,
-    api::{WatchEvent, WatchParams},
-};
+use kube::Client;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -27,6 +23,12 @@ const NODES: &str = "/api/v1/nodes";
 /// Sends an apply of `object` to `path`.
 async fn apply(client: &Client, path: &str, object: &Value) -> (u16, String) {
     let path = format!("{path}?fieldManager=image-swap-agent&force=true");
+    send(client, "PATCH", &path, APPLY, object).await
+}
+
+/// Sends an apply of `object` to `path` that is not stored.
+async fn dry_apply(client: &Client, path: &str, object: &Value) -> (u16, String) {
+    let path = format!("{path}?fieldManager=image-swap-agent&force=true&dryRun=All");
     send(client, "PATCH", &path, APPLY, object).await
 }
 
@@ -51,7 +53,7 @@ async fn add_node(cluster: &TestCluster, name: &str) {
         "metadata": { "name": name },
         "spec": { "nodeUid": "u", "containerRuntimeVersion": "containerd://2.4.1" },
     });
-    eventually(|| cluster.get(NODE_MIRRORS)).await;
+    cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&mirror));
 }
 
@@ -98,7 +100,7 @@ async fn agent_reports_for_its_own_node_alone() {
         add_node(cluster, node).await;
     }
     let agent = installed.client_of_agent(&add_agent(cluster, "a")).await;
-    wait_refused(async || apply(&agent, &status("b"), &report("b")).await).await;
+    wait_refused(async || dry_apply(&agent, &status("b"), &report("b")).await).await;
     let (code, message) = apply(&agent, &status("b"), &report("b")).await;
     assert!(message.contains("only the NodeMirror of its own node"), "{code} {message}");
     let before = cluster.get(&format!("{NODE_MIRRORS}/b")).unwrap();
@@ -152,7 +154,8 @@ async fn controller_changes_one_label_of_nodes() {
     let path = format!("{NODES}/a");
     let client = installed.client_as(Account::Controller).await;
     let taint = json!({ "spec": { "taints": [{ "key": "k", "effect": "NoSchedule" }] } });
-    wait_refused(async || send(&client, "PATCH", &path, MERGE, &taint).await).await;
+    let dry = format!("{path}?dryRun=All");
+    wait_refused(async || send(&client, "PATCH", &dry, MERGE, &taint).await).await;
 
     let label =
         |value: Value| json!({ "metadata": { "labels": { "image-swap.io/runtime": value } } });
@@ -250,7 +253,7 @@ fn other_shapes() -> Vec<(&'static str, Value)> {
         of("/env", env),
         of("/lifecycle", hook),
         of("/imagePullPolicy", json!("IfNotPresent")),
-        of("/securityContext/privileged", json!(true)),
+        of("/securityContext/allowPrivilegeEscalation", json!(true)),
         of("/securityContext/capabilities/add", json!(["NET_BIND_SERVICE"])),
         of("/securityContext/runAsUser", json!(1000)),
     ];
@@ -280,7 +283,7 @@ async fn controller_creates_trial_pods_alone() {
     let mut shell = trial_pod("trial-7-other");
     shell["spec"]["containers"][0]["command"] = json!(["/bin/sh"]);
     let path = format!("{pods}/trial-7-other");
-    wait_refused(async || apply(&client, &path, &shell).await).await;
+    wait_refused(async || dry_apply(&client, &path, &shell).await).await;
 
     for (what, pod) in other_shapes() {
         let (code, message) = apply(&client, &path, &pod).await;
@@ -321,29 +324,26 @@ fn declaration() -> Value {
     })
 }
 
-fn is_restore(secret: &Secret) -> bool {
-    let data = secret.data.as_ref();
-    data.and_then(|data| data.get("restore")).is_some_and(|value| value.0 == b"true")
-}
-
 /// Runs `change`. Returns true for each version of the Secret of the agents that requests a
 /// restore, as a watch reports them, and false for each that does not.
-async fn watched(cluster: &TestCluster, change: impl FnOnce()) -> Vec<bool> {
-    use futures_util::TryStreamExt as _;
-
-    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let first = secrets.get("image-swap-nodes").await.unwrap();
-    let version = first.metadata.resource_version.unwrap();
-    let params = WatchParams::default().fields("metadata.name=image-swap-nodes").timeout(5);
+fn watched(cluster: &TestCluster, change: impl FnOnce()) -> Vec<bool> {
+    let before = cluster.get(&format!("{SECRETS}/image-swap-nodes")).unwrap();
+    let version = before["metadata"]["resourceVersion"].as_str().unwrap();
     block_in_place(change);
     // The API server reports the past as well.
-    let events = secrets.watch(&params, &version).await.unwrap();
-    let events: Vec<WatchEvent<Secret>> = events.try_collect().await.unwrap();
-    let seen = events.iter().filter_map(|event| match event {
-        WatchEvent::Added(secret) | WatchEvent::Modified(secret) => Some(is_restore(secret)),
-        _ => None,
-    });
-    seen.collect()
+    let path = format!(
+        "{SECRETS}?watch=true&fieldSelector=metadata.name%3Dimage-swap-nodes\
+         &resourceVersion={version}&timeoutSeconds=2"
+    );
+    let ask = || cluster.control_plane.request("GET", &path, None).unwrap();
+    let answer = block_in_place(ask);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let events = answer.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let restore = |event: Value| {
+        let is_there = event["type"] == "ADDED" || event["type"] == "MODIFIED";
+        is_there.then(|| event["object"]["data"]["restore"] == "dHJ1ZQ==")
+    };
+    events.filter_map(restore).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -371,7 +371,7 @@ async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
 
         // One that disables them replaces it, once.
         let disabled = "agent: {enabled: false}\n";
-        assert_eq!(watched(cluster, || upgrade(disabled)).await, [true], "{major}");
+        assert_eq!(watched(cluster, || upgrade(disabled)), [true], "{major}");
         let restore = cluster.get(&path).unwrap();
         assert_ne!(restore["metadata"]["uid"], before["metadata"]["uid"]);
         assert_eq!(restore["data"].as_object().unwrap().len(), 1);
@@ -382,13 +382,13 @@ async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
             eventually(|| cluster.get(&path).is_none().then_some(())).await;
         }
         // The custom resource is kept, and taken over.
-        assert!(cluster.get(NODE_MIRRORS).is_some(), "{major}");
+        cluster.node_mirrors_served().await;
         block_in_place(|| upgrade(""));
 
         cluster.request("DELETE", &path, None);
         cluster.request("POST", SECRETS, Some(&declaration()));
         let uninstall = || helm.uninstall(NAMESPACE, "image-swap", HelmWait::Hooks).unwrap();
-        assert_eq!(watched(cluster, uninstall).await, [true, false], "{major}");
+        assert_eq!(watched(cluster, uninstall), [true, false], "{major}");
         assert!(cluster.get(&path).is_none(), "{major}: an uninstallation leaves none");
         let mark = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/image-swap-uninstall");
         assert!(cluster.get(&mark).is_none(), "{major}");
@@ -402,6 +402,6 @@ async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
             helm.upgrade_install(NAMESPACE, "other", &chart, &[VALUES], HelmWait::Hooks).unwrap()
         };
         block_in_place(other);
-        assert!(cluster.get(NODE_MIRRORS).is_some(), "{major}");
+        cluster.node_mirrors_served().await;
     }
 }

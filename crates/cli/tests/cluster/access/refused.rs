@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use super::VALUES;
 use crate::{
     install::{AGENTS, Account, Installed, TRIAL},
-    test_cluster::{
-        ANCHORS, JET_SECRETS, NAMESPACE, NODE_MIRRORS, REGISTRATIONS, SECRETS, eventually,
-    },
+    test_cluster::{ANCHORS, JET_SECRETS, NAMESPACE, NODE_MIRRORS, REGISTRATIONS, SECRETS},
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -208,7 +206,7 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         cluster.request("POST", path, Some(&secret(name)));
     }
     cluster.request("POST", "/api/v1/nodes", Some(&node()));
-    eventually(|| cluster.get(NODE_MIRRORS)).await;
+    cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&node_mirror()));
     let anybody = [escalations(), secrets(), others()].concat();
     for (account, attempts) in [
