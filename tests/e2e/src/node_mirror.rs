@@ -4,12 +4,35 @@ use anyhow::Result;
 use image_swap_testbed::{Node, Wait, until};
 use serde_json::Value;
 
-use crate::{DEADLINE, helm_cluster::HelmCluster};
+use crate::{DEADLINE, helm_cluster::HelmCluster, release::Install};
 
 /// The path of the objects that agents report in.
 const MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
 
 impl HelmCluster {
+    /// Waits until the controller has numbered a declaration for nodes, and returns its last
+    /// number.
+    ///
+    /// # Errors
+    /// The deadline has passed.
+    pub fn wait_declared(&self, install: &Install<'_>) -> Result<u64> {
+        let Install { namespace, release, .. } = install;
+        let numbers = "go-template={{range $key, $value := .data}}\
+                       {{$key}} {{$value | base64decode}}{{\"\\n\"}}{{end}}";
+        Ok(until("a declaration for nodes", DEADLINE, || {
+            let name = format!("{release}-nodes");
+            let get = ["get", "secret", &name, "--namespace", namespace, "--output", numbers];
+            let data = self.kubectl(&get).map_err(|error| Wait::NotYet(format!("{error:#}")))?;
+            let number = |line: &str| {
+                let (key, value) = line.split_once(' ')?;
+                let is_number = ["revision", "trial-revision", "failed-revision"].contains(&key);
+                value.parse().ok().filter(|_| is_number)
+            };
+            // The declarations may hold a credential.
+            data.lines().filter_map(number).max().ok_or_else(|| Wait::NotYet("no number".into()))
+        })?)
+    }
+
     /// Waits until every node reports the same declaration in force, with a number above
     /// `after`, and the controller has verified it. Returns the number.
     ///

@@ -47,7 +47,8 @@ fn cluster_starts_cold_with_swapped_pods() -> Result<()> {
 
     cluster.step("the node is on again: every pod starts by itself");
     cluster.node.wait_ready(&cluster.control_plane)?;
-    let wanted = of_the_release + 4;
+    // Four workloads, and the agent of the node.
+    let wanted = of_the_release + 5;
     let found = until("every pod to run again", DEADLINE, || {
         let found = pods(&cluster, ALL)?;
         let run = found.iter().filter(|pod| runs_anew(pod, &ran)).count();

@@ -23,8 +23,14 @@ use serde_json::Value;
 /// The image that Palette's rules give for `nginx:1.25`.
 const NGINX: &str = "harbor.example.org/airgap-images/docker.io/library/nginx:1.25";
 
-/// Objects that outlive a release by design: the namespace of Palette's Secret.
-const STAYS: [&str; 2] = ["namespaces /jet-system", " jet-system/"];
+/// Objects that outlive a release by design: the namespace of Palette's Secret, and the
+/// reports of nodes with their definition.
+const STAYS: [&str; 4] = [
+    "namespaces /jet-system",
+    " jet-system/",
+    "nodemirrors.image-swap.io",
+    "apiservices.apiregistration.k8s.io /v1alpha1.image-swap.io",
+];
 
 /// Pushes the image [`NGINX`], which sleeps, and returns its digest.
 fn publish_nginx(cluster: &HelmCluster) -> Result<String> {

@@ -25,6 +25,8 @@ fn registration_goes_with_a_release_deleted_without_hook() -> Result<()> {
     cluster.kubectl(&[&["delete", KINDS, "--selector", of_the_release], &now[..]].concat())?;
     let history = "owner=helm,name=image-swap";
     cluster.kubectl(&[&["delete", "secrets", "--selector", history], &now[..]].concat())?;
+    let of_agents = ["image-swap-agent", "image-swap-trial", "--wait=false"];
+    cluster.kubectl(&[&["delete", "namespaces"], &of_agents[..]].concat())?;
     cluster.wait_swapped("nginx:1.25", "nginx:1.25")?;
     cluster.wait_nothing_left(&before, &STAYS)
 }

@@ -1,8 +1,10 @@
 //! A node that runs real pods.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, error::Error, fs, net::TcpListener, path::Path, time::Duration};
 
-use image_swap_testbed::{Cluster, ControlPlane, Image, Node, NodeOptions, Wait, is_ready, until};
+use image_swap_testbed::{
+    Cluster, ControlPlane, Image, Node, NodeOptions, Product, Wait, is_ready, oci, until,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -173,6 +175,21 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
     assert_dialled(control_plane, listener)
 }
 
+/// Makes an image of busybox in the form of the program's image, with one file of source.
+fn product(root: &Path) -> Result<Product, Box<dyn Error>> {
+    let busybox = fs::read(&parts().registry()?.busybox)?;
+    let mut layer = oci::Tar::default();
+    layer.file("busybox", 0o755, &busybox)?;
+    let runs = oci::Runs(json!({ "Entrypoint": ["/busybox", "sleep", "inf"] }));
+    let none = BTreeMap::new();
+    let image = oci::Image::compressed(oci::Platform::here(), &layer.finish()?, runs, &none);
+    oci::Layout::new(vec![image], &none).write(&Product::begin(root)?, "1")?;
+    fs::write(root.join("Cargo.lock"), "")?;
+    fs::write(root.join("program.d"), "program: Cargo.lock\n")?;
+    Product::record(root, &root.join("program.d"))?;
+    Ok(Product::find(root)?)
+}
+
 /// A pod of each node serves; the other node's pod, the machine and a Service reach it.
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
@@ -231,6 +248,24 @@ fn nodes_of_two_ages_reach_each_other() -> Outcome {
                 is_reached.then_some(()).ok_or_else(|| Wait::NotYet(format!("{found}{error}")))
             })?;
         }
+    }
+    announce("the image of a program is loaded into both nodes");
+    let folder = tempfile::tempdir()?;
+    let product = product(folder.path())?;
+    let program = "harbor.example.org/not/pushed:1";
+    for (name, node) in [("program-current", &cluster.node), ("program-old", &second)] {
+        node.import_product(&product, program)?;
+        let mut loaded = pod(name, node.name(), program);
+        loaded["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
+        control_plane.create(pods, &loaded)?;
+        wait_ready(control_plane, &format!("{pods}/{name}"))?;
+    }
+    announce("a static pod of each node");
+    for node in [&cluster.node, &second] {
+        let mut manifest = pod("static", node.name(), &reference);
+        manifest["metadata"]["namespace"] = "two".into();
+        fs::write(node.static_pods().join("static.json"), manifest.to_string())?;
+        wait_ready(control_plane, &format!("{pods}/static-{}", node.name()))?;
     }
     announce("the older node is switched off and on");
     let mut second = second;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{FIRST, OLD, SECOND, declare, install, pull, rules, start};
+use super::{FIRST, OLD, SECOND, declare, install, install_with, pull, rules, start};
 use crate::{assert_air_gap, current::robot};
 
 #[test]
@@ -29,8 +29,7 @@ fn changed_secret_reaches_the_next_pull() -> Result<()> {
 #[ignore = "needs two nodes: cargo xtask test"]
 fn rotated_password_reaches_the_next_pull() -> Result<()> {
     let mut cluster = start(&[OLD], Some(robot("first")))?;
-    super::install_with(&cluster, "first")?;
-    let number = cluster.wait_in_force(0)?;
+    let number = install_with(&cluster, "first")?;
     pull(&cluster, FIRST)?;
 
     cluster.step("another password");

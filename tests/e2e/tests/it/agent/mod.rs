@@ -53,16 +53,23 @@ fn start(others: &[Option<&'static str>], credentials: Option<Credentials>) -> R
 /// Installs Palette's release with [`VALUES`], declares the registry by its Secret, and
 /// returns the number of the declaration in force.
 fn install(cluster: &HelmCluster) -> Result<u64> {
-    cluster.install(&Install::with(&[PALETTE_VALUES, VALUES]))?;
+    let release = Install::with(&[PALETTE_VALUES, VALUES]);
+    cluster.install(&release)?;
+    // The values declare the registry without its authority, which is another number.
+    let by_values = cluster.wait_declared(&release)?;
     declare(cluster, &[])?;
-    cluster.wait_in_force(0)
+    cluster.wait_in_force(by_values)
 }
 
-/// Does the same for a registry with the user `robot`, and waits for nothing.
-fn install_with(cluster: &HelmCluster, password: &str) -> Result<()> {
+/// Does the same for a registry with the user `robot`.
+fn install_with(cluster: &HelmCluster, password: &str) -> Result<u64> {
     let user = format!("config: {{ociImageRegistry: {{username: robot, password: {password}}}}}");
-    cluster.install(&Install::with(&[PALETTE_VALUES, VALUES, &user]))?;
-    declare(cluster, &[("USERNAME", "robot"), ("PASSWORD", password)])
+    let values = [PALETTE_VALUES, VALUES, &user];
+    let release = Install::with(&values);
+    cluster.install(&release)?;
+    let by_values = cluster.wait_declared(&release)?;
+    declare(cluster, &[("USERNAME", "robot"), ("PASSWORD", password)])?;
+    cluster.wait_in_force(by_values)
 }
 
 /// Applies Palette's Secret with the registry's authority, and with other values for some keys.

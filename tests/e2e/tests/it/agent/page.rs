@@ -21,12 +21,13 @@ fn palette_commands_configure_every_node() -> Result<()> {
     cluster.step("helm upgrade --values values.yaml image-swap image-swap-*.tgz --install");
     cluster.follow_palette()?;
     cluster.wait_ready(&Install::default())?;
+    let by_values = cluster.wait_declared(&Install::default())?;
     cluster.step("kubectl create --filename registry-secret.yaml");
     cluster.write("registry-secret.yaml", &secret(&cluster, &[])?)?;
     let printed = cluster.shell("kubectl create --filename registry-secret.yaml")?;
     assert_eq!(printed, "secret/registry-info created\n");
 
-    cluster.wait_in_force(0)?;
+    cluster.wait_in_force(by_values)?;
     for node in cluster.nodes() {
         let mut cat = node.inside("cat");
         let shown = String::from_utf8(cat.arg(DOCKER).output()?.stdout)?;

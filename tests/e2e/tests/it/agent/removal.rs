@@ -3,20 +3,23 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, NodeFiles};
+use image_swap_e2e::{DEADLINE, HelmCluster, Install, NodeFiles, PALETTE_VALUES};
 use image_swap_testbed::{Node, Wait, until};
 
-use super::{AGENTS, FIRST, OLD, files, install, pull, pull_on, start};
+use super::{AGENTS, FIRST, OLD, VALUES, files, install, pull, pull_on, start};
 use crate::assert_air_gap;
 
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn uninstall_restores_every_node() -> Result<()> {
     let mut cluster = start(&[OLD], None)?;
-    for node in cluster.nodes() {
-        let foreign = node.etc_containerd().join("certs.d/registry.example.com");
+    // One of them has the name of a declared source.
+    for (node, host) in
+        cluster.nodes().flat_map(|node| ["company.example.com", "quay.io"].map(|host| (node, host)))
+    {
+        let foreign = node.etc_containerd().join("certs.d").join(host);
         fs::create_dir_all(&foreign)?;
-        fs::write(foreign.join("hosts.toml"), "server = \"https://registry.example.com\"\n")?;
+        fs::write(foreign.join("hosts.toml"), format!("server = \"https://{host}\"\n"))?;
     }
     let before = files(&cluster)?;
     install(&cluster)?;
@@ -29,7 +32,7 @@ fn uninstall_restores_every_node() -> Result<()> {
     }
 
     cluster.step("helm uninstall while one node is off");
-    install(&cluster)?;
+    install_again(&cluster)?;
     let configured = NodeFiles::of(&cluster.others[0])?;
     cluster.others[0].power_off()?;
     cluster.uninstall(&Install::default())?;
@@ -44,7 +47,7 @@ fn uninstall_restores_every_node() -> Result<()> {
     pull_on(&cluster, &cluster.others[0], &[FIRST])?;
 
     cluster.step("installing again takes over");
-    install(&cluster)?;
+    install_again(&cluster)?;
     pull(&cluster, FIRST)?;
     uninstall(&cluster)?;
     for (node, before) in cluster.nodes().zip(&before) {
@@ -64,6 +67,12 @@ fn stopped_kubelet_holds_up_no_other_node() -> Result<()> {
     cluster.others[0].kubelet().kill()?;
     cluster.uninstall(&Install::default())?;
     wait_restored(&cluster.node, &before[0])
+}
+
+/// Installs the release again; the Secret is there.
+fn install_again(cluster: &HelmCluster) -> Result<()> {
+    cluster.install(&Install::with(&[PALETTE_VALUES, VALUES]))?;
+    cluster.wait_in_force(0).map(drop)
 }
 
 /// Uninstalls the release, and waits until every agent has ended.

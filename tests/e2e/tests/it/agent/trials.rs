@@ -15,7 +15,6 @@ use crate::{assert_air_gap, current::robot};
 fn wrong_declarations_reach_only_the_nodes_on_trial() -> Result<()> {
     let cluster = start(&[None, OLD], Some(robot("first")))?;
     install_with(&cluster, "first")?;
-    cluster.wait_in_force(0)?;
     pull(&cluster, FIRST)?;
     let before = files(&cluster)?;
     ensure!(before.iter().all(|files| files.text(DOCKER).is_some()), "{before:?}");
