@@ -1,5 +1,7 @@
 //! Commands for what a plan leaves to an administrator.
 
+use std::fmt::Write as _;
+
 use image_swap_core::mirror::Fallback;
 
 use crate::{
@@ -34,10 +36,10 @@ fn command(runtime: ContainerRuntime, desired: Option<&DesiredConfig<'_>>) -> St
     let mut command =
         format!("image-swap node apply --restart allow --runtime {runtime} -f {FILE}");
     if desired.form != ConfigForm::default() {
-        command += &format!(" --form {}", desired.form);
+        let _ = write!(command, " --form {}", desired.form);
     }
     if desired.fallback != Fallback::default() {
-        command += &format!(" --fallback {}", desired.fallback.as_str());
+        let _ = write!(command, " --fallback {}", desired.fallback.as_str());
     }
     if desired.header_over_http {
         command += " --header-over-http";
