@@ -140,7 +140,8 @@ fn add(path: &Path, tree: &mut BTreeMap<PathBuf, Vec<u8>>) {
             tree.insert(path.clone(), Vec::new());
             add(&path, tree);
         } else {
-            tree.insert(path.clone(), fs::read(&path).unwrap());
+            // A file that waits for its place may be moved there meanwhile.
+            tree.insert(path.clone(), fs::read(&path).unwrap_or_default());
         }
     }
 }
@@ -255,8 +256,10 @@ async fn declaration_reaches_the_host_and_stays_there() {
     fs::remove_file(stage.at(HOSTS)).unwrap();
     eventually(|| (stage.read(HOSTS) == written).then_some(())).await;
 
-    // The Secret disappears, and comes back malformed or invalid: nothing changes.
-    let tree = stage.tree();
+    // The Secret disappears, and comes back malformed or invalid: nothing changes. The change is
+    // complete once no new file waits beside an old one.
+    let is_new = |path: &PathBuf| path.to_string_lossy().ends_with(".image-swap");
+    let tree = eventually(|| Some(stage.tree()).filter(|tree| !tree.keys().any(is_new))).await;
     let path = format!("{SECRETS}/{DECLARED}");
     stage.cluster.request("DELETE", &path, None);
     let status = stage.reports("False", "NoDeclaration", Some(2)).await;

@@ -18,8 +18,8 @@ use super::{
 const CONTROL_PLANE: [&str; 2] =
     ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 /// Labels of nodes without a host.
-const VIRTUAL: [(&str, &str); 2] =
-    [("type", "virtual-kubelet"), ("eks.amazonaws.com/compute-type", "fargate")];
+const VIRTUAL: [(&str, &str); 3] =
+    [("type", "virtual-kubelet"), ("type", "kwok"), ("eks.amazonaws.com/compute-type", "fargate")];
 
 /// The rows of one kind of object, by name.
 pub(super) struct Table<R> {

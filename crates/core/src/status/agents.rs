@@ -42,9 +42,11 @@ pub struct PendingNodes {
 }
 
 /// Reasons that no process resolves by itself.
-const OF_ADMINISTRATORS: [&str; 6] = [
+const OF_ADMINISTRATORS: [&str; 8] = [
     reason::RESTART_REQUIRED,
+    reason::RELOAD_REQUIRED,
     reason::REFUSED,
+    reason::INVALID_DECLARATION,
     reason::APPLY_FAILED,
     reason::AGENT_NOT_RUNNING,
     reason::MANAGED,

@@ -1,7 +1,5 @@
 //! Problems of a release, and notes about it.
 
-use std::fmt::Write as _;
-
 use image_swap_core::{
     admission::Mode,
     control::{
@@ -12,7 +10,7 @@ use image_swap_core::{
     diagnostic::Severity,
     status::{
         AgentsStatus, CertificateLifetime, CompetitorStatus, ControllerReport, DiagnosticRow,
-        ProbeStatus, node_mirror::reason,
+        ProbeStatus,
     },
 };
 
@@ -24,18 +22,6 @@ const SKEW: UnixTime = 60;
 
 /// Namespaces that one message names with their reasons.
 const FAILURES: usize = 5;
-
-/// Reasons of nodes on which an administrator has to act.
-const NEEDS_ADMINISTRATOR: [&str; 8] = [
-    reason::RESTART_REQUIRED,
-    reason::RELOAD_REQUIRED,
-    reason::REFUSED,
-    reason::INVALID_DECLARATION,
-    reason::APPLY_FAILED,
-    reason::AGENT_NOT_RUNNING,
-    reason::MANAGED,
-    reason::UNSUPPORTED,
-];
 
 /// The remedy if the release's own image cannot be pulled.
 const OWN_IMAGE: &str =
@@ -338,15 +324,8 @@ fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
         let message = format!("the trial of declaration {revision} failed, and {kept}: {trial}");
         list.add("node-trial-failed", message);
     }
-    for row in agents.pending.iter().filter(|row| NEEDS_ADMINISTRATOR.contains(&&*row.reason)) {
-        let mut nodes = row.nodes.iter().take(FAILURES).cloned().collect::<Vec<_>>().join(", ");
-        let more = row.count.saturating_sub(FAILURES.min(row.nodes.len()));
-        if more > 0 {
-            let _ = write!(nodes, " and {more} more");
-        }
-        let command = row.command.as_ref().map_or_else(String::new, |it| format!("; run `{it}`"));
-        let (reason, message) = (&row.reason, &row.message);
-        list.add("nodes-pending", format!("{reason} on {nodes}: {message}{command}"));
+    for row in agents.pending.iter().filter(|row| row.needs_administrator()) {
+        list.add("nodes-pending", row.message());
     }
 }
 

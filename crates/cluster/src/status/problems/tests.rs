@@ -304,8 +304,11 @@ fn node_that_needs_an_administrator_is_a_problem() {
     let failed = "the trial of declaration 4 failed, and nodes keep declaration 3: n0: not found";
     let expected = [
         ("node-trial-failed", failed),
-        ("nodes-pending", "RestartRequired on n0: m; run `image-swap node apply`"),
-        ("nodes-pending", "Refused on n0, n1, n2, n3, n4 and 35 more: m"),
+        (
+            "nodes-pending",
+            "the declaration is not in force on n0: m; run `image-swap node apply` there",
+        ),
+        ("nodes-pending", "the declaration is not in force on 40 nodes, such as n0: m"),
     ];
     assert_eq!(found, expected);
     assert!(
