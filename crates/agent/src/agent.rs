@@ -134,11 +134,11 @@ impl NodeAgent {
 
     /// Returns the order of a declaration for this node.
     fn order(&self, declaration: &NodeDeclaration) -> HostOrder {
-        if declaration.restore {
+        let node = &*self.settings.node;
+        if declaration.restores(node) {
             return HostOrder::Restore;
         }
-        let revision = declaration.for_node(&self.settings.node).cloned();
-        revision.map_or(HostOrder::Keep, HostOrder::Configure)
+        declaration.for_node(node).map_or(HostOrder::Keep, HostOrder::Configure)
     }
 
     /// Reads the `NodeMirror`; `None` if it has to be read again later.

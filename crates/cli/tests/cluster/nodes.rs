@@ -353,7 +353,7 @@ async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
     let failed = until_stored(&cluster, |it| it.failed.is_some()).await;
     assert_eq!(failed.failed.as_ref().unwrap().reason, format!("c: {refused}"));
     for node in ["a", "b", "c"] {
-        assert_eq!(failed.for_node(node), Some(&verified), "{node}");
+        assert_eq!(failed.for_node(node).as_ref(), Some(&verified), "{node}");
     }
     let report = until_agents(&mut controller, |it| it.failed).await;
     assert_eq!((report.revision, report.verified_revision), (3, 2));

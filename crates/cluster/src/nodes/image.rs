@@ -27,8 +27,10 @@ const ASKED: usize = 20;
 pub(super) enum ImageSearch {
     /// The mirror serves this image, or an administrator configured it.
     Found(String),
-    /// The mirror serves no image that runs in the cluster.
+    /// No image that nodes request from the mirror runs in the cluster.
     Nothing,
+    /// Such images run in the cluster, and the mirror serves none of them: the reason.
+    Unserved(String),
     /// The search cannot be finished now: the reason.
     Failed(String),
 }
@@ -85,24 +87,33 @@ impl MirrorRequest {
 }
 
 /// Searches the images that run in the cluster for the first one, by name, that the mirror
-/// serves.
-pub(super) async fn search(client: Client, effective: Effective) -> ImageSearch {
+/// serves. If the registry refuses the controller (`is_refused`), the kubelet decides about the
+/// first one.
+pub(super) async fn search(client: Client, effective: Effective, is_refused: bool) -> ImageSearch {
     let Some(declaration) = effective.declaration() else { return ImageSearch::Nothing };
     let images = match running(&client, &declaration).await {
         Ok(images) => images,
         Err(error) => return ImageSearch::Failed(error.to_string()),
     };
+    let Some(first) = images.first().cloned() else { return ImageSearch::Nothing };
+    let count = images.len().min(ASKED);
     for image in images.into_iter().take(ASKED) {
         let Some(request) = MirrorRequest::of(&declaration, &image) else { continue };
         let MirrorRequest { repository, identifier, .. } = &request;
         match request.client(&declaration).manifest(repository, identifier).await {
             Ok(Lookup::Found(_)) => return ImageSearch::Found(image),
             // The server is a registry that does not serve this one.
-            Ok(_) | Err(RegistryError::Unexpected { .. }) => {}
+            Ok(Lookup::NotFound | Lookup::Inconclusive(_))
+            | Err(RegistryError::Unexpected { .. }) => {}
+            Err(_) if is_refused => return ImageSearch::Found(first),
             Err(error) => return ImageSearch::Failed(error.to_string()),
         }
     }
-    ImageSearch::Nothing
+    if is_refused {
+        return ImageSearch::Found(first);
+    }
+    let which = if count == 1 { first } else { format!("{count} images, such as {first}") };
+    ImageSearch::Unserved(format!("the mirror does not serve {which}, which run in the cluster"))
 }
 
 /// Returns the images of all pods, under the names that they were written with, for which
@@ -141,49 +152,43 @@ fn written(pod: &WholeObject) -> Vec<String> {
 }
 
 /// Compares the pulled `image`, of which the runtime reports `digest`, with the answer of the
-/// mirror. Returns the reason if the mirror does not serve it: the pull went past the mirror.
-/// A mirror that tells nothing to this client proves nothing against the pull.
+/// mirror.
+///
+/// A mirror that does not answer the controller proves nothing against the pull: a node on
+/// trial pulls from no other registry.
 ///
 /// # Errors
-/// The mirror cannot be asked now: the reason.
+/// The mirror serves other content, or does not serve the image: the reason.
 pub(super) async fn compare(
     effective: Effective,
     image: String,
     digest: Option<String>,
-) -> Result<Result<(), String>, String> {
+) -> Result<(), String> {
     let declaration = effective.declaration();
     let request = declaration.as_ref().and_then(|it| MirrorRequest::of(it, &image));
     let Some((declaration, request)) = declaration.as_ref().zip(request) else {
-        return Ok(Err(format!("no rule for whole registries covers the trial image {image}")));
+        return Err(format!("no rule for whole registries covers the trial image {image}"));
     };
     let client = request.client(declaration);
     let MirrorRequest { host, repository, identifier } = &request;
-    let missing = |what: &str| {
-        format!("the mirror does not serve {host}/{repository}{what}, so the pull went past it")
-    };
-    let served = match asked(&client, repository, identifier).await? {
-        Lookup::NotFound if identifier.contains(':') => {
-            return Ok(Err(missing(&format!("@{identifier}"))));
+    let served = match client.manifest(repository, identifier).await {
+        Ok(Lookup::Found(served)) => served,
+        Ok(Lookup::NotFound) => {
+            let colon = if identifier.contains(':') { '@' } else { ':' };
+            return Err(format!(
+                "the mirror does not serve {host}/{repository}{colon}{identifier}"
+            ));
         }
-        Lookup::NotFound => return Ok(Err(missing(&format!(":{identifier}")))),
-        Lookup::Inconclusive(_) => return Ok(Ok(())),
-        Lookup::Found(served) => served,
+        Ok(Lookup::Inconclusive(_)) | Err(_) => return Ok(()),
     };
-    let Some(digest) = digest.filter(|digest| *digest != served) else { return Ok(Ok(())) };
+    let Some(digest) = digest.filter(|digest| *digest != served) else { return Ok(()) };
     // A runtime may report the manifest of its platform: the mirror serves that one, too.
-    Ok(match asked(&client, repository, &digest).await? {
-        Lookup::NotFound => Err(missing(&format!("@{digest}"))),
-        Lookup::Found(_) | Lookup::Inconclusive(_) => Ok(()),
-    })
-}
-
-/// Looks a manifest up. Returns the reason if the registry cannot be asked.
-async fn asked(
-    client: &RegistryClient,
-    repository: &str,
-    identifier: &str,
-) -> Result<Lookup, String> {
-    client.manifest(repository, identifier).await.map_err(|error| error.to_string())
+    match client.manifest(repository, &digest).await {
+        Ok(Lookup::NotFound) => {
+            Err(format!("the node pulled {digest}, which {host}/{repository} does not serve"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

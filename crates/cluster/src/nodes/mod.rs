@@ -29,7 +29,7 @@ use image_swap_core::{
     control::{
         effective::{Effective, Origin},
         rate_limit::RewriteLimit,
-        rollout::{RolloutDecision, RolloutInput, RolloutNode, TrialPull, decide},
+        rollout::{RegistryState, RolloutDecision, RolloutInput, RolloutNode, TrialPull, decide},
         webhooks::Anchor,
     },
     labels,
@@ -254,7 +254,8 @@ impl NodeController {
         stored: &StoredNodes,
         progress: &mut RolloutProgress,
     ) -> Result<(), Error> {
-        let Wanted { effective, owner, registry } = wanted;
+        let Wanted { effective, owner, .. } = wanted;
+        let registry = registry_state(wanted.registry.as_ref());
         let for_nodes = effective.for_nodes(self.settings.credentials);
         let before = stored.declaration().clone();
         let is_verified = before
@@ -264,7 +265,8 @@ impl NodeController {
         let image = if is_verified || effective.origin == Origin::None {
             TrialImage::Unknown
         } else {
-            work.trials.image(&self.client, &self.settings, effective)
+            let is_refused = matches!(registry, RegistryState::Bad(_));
+            work.trials.image(&self.client, &self.settings, effective, is_refused)
         };
         let nodes = work.rollout_nodes(&before, effective, &image);
         let RolloutDecision { declaration, pulls, summary, failed } = decide(&RolloutInput {
@@ -273,8 +275,13 @@ impl NodeController {
             stored: &before,
             reported: work.reported(),
             nodes: &nodes,
-            registry: registry_state(registry.as_ref()),
+            registry,
             has_trial_image: image != TrialImage::Nothing,
+            unserved: match &image {
+                TrialImage::Unserved(reason) => Some(reason.clone()),
+                TrialImage::Unknown => Some("the search has not ended".to_owned()),
+                TrialImage::Nothing | TrialImage::Image(_) => None,
+            },
         });
         (progress.summary, progress.failed) = (summary, failed);
         let (client, release) = (&self.client, &self.release);

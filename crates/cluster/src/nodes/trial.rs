@@ -34,8 +34,10 @@ use crate::{
 
 /// Time after which a kubelet that neither pulled nor failed does not answer.
 const LATE: Duration = Duration::from_mins(3);
-/// Wait before a registry is asked again.
+/// Wait before a registry is queried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Wait before the images that run in the cluster are looked up again.
+const SEARCH: Duration = Duration::from_mins(1);
 /// Longest name of a pod, in bytes.
 const NAME: usize = 253;
 /// Bytes of a node's name that are kept if the whole name is too long.
@@ -46,8 +48,10 @@ const KEPT: usize = 200;
 pub(super) enum TrialImage {
     /// The search has not ended.
     Unknown,
-    /// No image is known that the mirror serves.
+    /// No image that nodes request from the mirror runs in the cluster.
     Nothing,
+    /// The mirror serves none of the images that run in the cluster: the reason.
+    Unserved(String),
     /// The reference.
     Image(String),
 }
@@ -67,6 +71,8 @@ enum SearchState {
     Ended(ImageSearch),
     /// To be repeated at this time.
     Waiting(Instant),
+    /// To be repeated at this time: the mirror serves none of the images.
+    Unserved(Instant, String),
 }
 
 struct PodMemory {
@@ -80,41 +86,44 @@ struct PodMemory {
 enum Verdict {
     Absent,
     Running,
-    Waiting(Instant),
     Ended(Result<(), String>),
 }
 
 /// The answer of a registry, from a task.
 pub(super) enum TrialAnswer {
     Search(Effective, ImageSearch),
-    Compare { uid: String, verdict: Result<Result<(), String>, String> },
+    Compare { uid: String, verdict: Result<(), String> },
 }
 
 impl Trials {
-    /// Returns the image for trials of `effective`, and begins to search for one.
+    /// Returns the image for trials of `effective`, and begins to search for one. `is_refused` is
+    /// true if the registry refuses the controller.
     pub(super) fn image(
         &mut self,
         client: &Client,
         settings: &AgentSettings,
         effective: &Effective,
+        is_refused: bool,
     ) -> TrialImage {
         if let Some(image) = &settings.trial_image {
             return TrialImage::Image(image.clone());
         }
-        if let Some((of, state)) = self.search.as_ref().filter(|(of, _)| of == effective) {
+        if let Some((_, state)) = self.search.as_ref().filter(|(of, _)| of == effective) {
             match state {
                 SearchState::Ended(ImageSearch::Found(image)) => {
                     return TrialImage::Image(image.clone());
                 }
                 SearchState::Ended(ImageSearch::Nothing) => return TrialImage::Nothing,
-                SearchState::Waiting(until) if *until <= Instant::now() && of == effective => {}
+                SearchState::Waiting(until) | SearchState::Unserved(until, _)
+                    if *until <= Instant::now() => {}
+                SearchState::Unserved(_, reason) => return TrialImage::Unserved(reason.clone()),
                 _ => return TrialImage::Unknown,
             }
         }
         self.search = Some((effective.clone(), SearchState::Running));
         let (client, effective) = (client.clone(), effective.clone());
         self.tasks.spawn(async move {
-            let found = search(client, effective.clone()).await;
+            let found = search(client, effective.clone(), is_refused).await;
             TrialAnswer::Search(effective, found)
         });
         TrialImage::Unknown
@@ -143,8 +152,7 @@ impl Trials {
         match (&memory.verdict, image) {
             (Verdict::Ended(Ok(())), _) => return TrialPull::Pulled,
             (Verdict::Ended(Err(why)), _) => return TrialPull::Failed(why.clone()),
-            (Verdict::Waiting(until), _) if *until > Instant::now() => {}
-            (Verdict::Absent | Verdict::Waiting(_), TrialImage::Image(image)) => {
+            (Verdict::Absent, TrialImage::Image(image)) => {
                 memory.verdict = Verdict::Running;
                 let (uid, effective) = (pod.uid.clone(), effective.clone());
                 let (image, digest) = (image.clone(), digest.clone());
@@ -173,22 +181,20 @@ impl Trials {
                 if *wanted != of {
                     return;
                 }
-                *state = if let ImageSearch::Failed(reason) = &found {
-                    warn!(reason, "cannot choose the image of trial pods; retrying");
-                    SearchState::Waiting(Instant::now() + RETRY)
-                } else {
-                    SearchState::Ended(found)
+                *state = match found {
+                    ImageSearch::Failed(reason) => {
+                        warn!(reason, "cannot choose the image of trial pods; retrying");
+                        SearchState::Waiting(Instant::now() + RETRY)
+                    }
+                    ImageSearch::Unserved(reason) => {
+                        SearchState::Unserved(Instant::now() + SEARCH, reason)
+                    }
+                    found => SearchState::Ended(found),
                 };
             }
             TrialAnswer::Compare { uid, verdict } => {
                 let Some(memory) = self.pods.get_mut(&uid) else { return };
-                memory.verdict = match verdict {
-                    Ok(verdict) => Verdict::Ended(verdict),
-                    Err(reason) => {
-                        warn!(reason, "cannot compare a trial pull with the mirror; retrying");
-                        Verdict::Waiting(Instant::now() + RETRY)
-                    }
-                };
+                memory.verdict = Verdict::Ended(verdict);
             }
         }
     }
@@ -196,13 +202,12 @@ impl Trials {
     /// Returns the time of the next deadline.
     pub(super) fn wake(&self) -> Option<Instant> {
         let search = self.search.as_ref().and_then(|(_, state)| match state {
-            SearchState::Waiting(until) => Some(*until),
+            SearchState::Waiting(until) | SearchState::Unserved(until, _) => Some(*until),
             _ => None,
         });
         let pods =
             self.pods.values().filter(|pod| !pod.is_ending).filter_map(|pod| match pod.verdict {
                 Verdict::Absent => Some(pod.since + LATE),
-                Verdict::Waiting(until) => Some(until),
                 Verdict::Running | Verdict::Ended(_) => None,
             });
         pods.chain(search).filter(|at| *at > Instant::now()).min()

@@ -114,9 +114,16 @@ impl RevisionKeys {
 
 impl NodeDeclaration {
     /// Returns the declaration that the node `name` applies; `None` if it keeps what it has.
-    pub fn for_node(&self, name: &str) -> Option<&NodeRevision> {
+    ///
+    /// A node on trial requests no public registry: a pull that succeeds there proves nothing
+    /// about the mirrors.
+    pub fn for_node(&self, name: &str) -> Option<NodeRevision> {
         let trial = self.trial.as_ref().filter(|it| it.nodes.contains(name) && !self.rejects(it));
-        trial.map(|trial| &trial.revision).or(self.verified.as_ref())
+        let on_trial = |trial: &NodeTrial| {
+            let fallback = Fallback::Never;
+            NodeRevision { fallback, ..trial.revision.clone() }
+        };
+        trial.map(on_trial).or_else(|| self.verified.clone())
     }
 
     /// Returns true if the node `name` removes everything that image-swap wrote: agents are
@@ -238,6 +245,9 @@ mod tests {
         let whole = whole();
         let number = |node| whole.for_node(node).map(|it| it.number);
         assert_eq!((number("a"), number("c")), (Some(5), Some(3)));
+        let mut open = whole.clone();
+        open.trial.as_mut().unwrap().revision.fallback = Fallback::Upstream;
+        assert_eq!(open.for_node("a").map(|it| it.fallback), Some(Fallback::Never));
         assert_eq!(whole.last_number(), 5);
         assert_eq!(NodeDeclaration::default().for_node("a"), None);
     }
@@ -251,7 +261,7 @@ mod tests {
         assert!(declaration.restores("a") && !declaration.restores("c"));
         declaration.verified = whole().verified;
         assert!(!declaration.restores("a"));
-        assert_eq!(declaration.for_node("a"), declaration.verified.as_ref());
+        assert_eq!(declaration.for_node("a"), declaration.verified);
         declaration.restore = true;
         assert!(declaration.restores("c"));
     }

@@ -39,8 +39,10 @@ pub struct RolloutInput<'a> {
     pub nodes: &'a [RolloutNode],
     /// Last check of the registry with the declaration `wanted`.
     pub registry: RegistryState,
-    /// True if there is an image for trial pulls.
+    /// True if there is an image for trial pulls, or the search for one continues.
     pub has_trial_image: bool,
+    /// Reason why no trial begins although images for one run in the cluster; `None` if one may.
+    pub unserved: Option<String>,
 }
 
 /// Last check of the registry.
@@ -238,6 +240,10 @@ fn proceed(input: &RolloutInput<'_>, mut trial: NodeTrial) -> RolloutDecision {
     match &input.registry {
         RegistryState::Unreachable(reason) if trial.nodes.is_empty() => {
             return keep(input, trial, format!("waits for the registry: {reason}"));
+        }
+        _ if trial.nodes.is_empty() && input.unserved.is_some() => {
+            let reason = input.unserved.as_deref().unwrap_or_default();
+            return keep(input, trial, format!("waits for an image: {reason}"));
         }
         // Without an image the check of the registry is the trial.
         RegistryState::Bad(reason) if !input.has_trial_image => {

@@ -43,6 +43,7 @@ struct Rollout {
     nodes: Vec<RolloutNode>,
     registry: RegistryState,
     has_trial_image: bool,
+    unserved: Option<String>,
 }
 
 impl Rollout {
@@ -58,6 +59,7 @@ impl Rollout {
             nodes: nodes.to_vec(),
             registry: RegistryState::Good,
             has_trial_image: true,
+            unserved: None,
         }
     }
 
@@ -70,6 +72,7 @@ impl Rollout {
             nodes: &self.nodes,
             registry: self.registry.clone(),
             has_trial_image: self.has_trial_image,
+            unserved: self.unserved.clone(),
         })
     }
 
@@ -284,6 +287,22 @@ fn check_of_the_registry_stands_for_the_pull() {
     rollout.step();
     rollout.step();
     assert_eq!(rollout.verified(), Some(4));
+}
+
+#[test]
+fn trial_waits_until_the_mirror_serves_an_image() {
+    let mut rollout = Rollout::new(&[mk_node("a", "x")]);
+    rollout.unserved = Some("the mirror does not serve nginx:1".into());
+    let waits = "waits for an image: the mirror does not serve nginx:1";
+    assert_eq!(rollout.step().summary, waits);
+    assert!(rollout.on_trial().is_empty() && !rollout.step().failed);
+    rollout.unserved = None;
+    rollout.step();
+    assert_eq!(rollout.on_trial(), ["a"]);
+    // A trial that has begun goes on.
+    rollout.unserved = Some("the mirror does not serve nginx:1".into());
+    rollout.step();
+    assert_eq!(rollout.on_trial(), ["a"]);
 }
 
 #[test]

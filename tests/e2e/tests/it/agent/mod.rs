@@ -31,7 +31,7 @@ const FIRST: &str = "airgap-images/docker.io";
 const SECOND: &str = "airgap-images/second";
 /// Short checks of the host, and no request to public registries.
 const VALUES: &str =
-    "agent: {fallback: never, resync: 2s, trialImage: 'docker.io/library/nginx:1.25'}";
+    "agent: {fallback: never, resync: 10s, trialImage: 'docker.io/library/nginx:1.25'}";
 /// The namespace of the agents.
 const AGENTS: &str = "image-swap-agent";
 
