@@ -29,7 +29,7 @@ use crate::{
     error::reason,
     mirror::{NodeMirrorContent, NodeMirrorObject},
     node::HostOrder,
-    settings::AgentSettings,
+    settings::NodeAgentSettings,
     status::{HostOutcome, HostReport, StatusFacts, is_stored},
 };
 
@@ -42,7 +42,7 @@ const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// The agent of a node.
 pub struct NodeAgent {
-    settings: Arc<AgentSettings>,
+    settings: Arc<NodeAgentSettings>,
     secrets: Api<Secret>,
     mirror: NodeMirrorObject,
     boot_id: String,
@@ -60,7 +60,7 @@ struct LastLook {
 
 impl NodeAgent {
     /// Returns an agent that uses `client`.
-    pub fn new(client: Client, settings: AgentSettings) -> Self {
+    pub fn new(client: Client, settings: NodeAgentSettings) -> Self {
         let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_else(|error| {
             warn!(%error, "cannot read {BOOT_ID}; the status of the node counts as outdated");
             String::new()

@@ -23,4 +23,4 @@ mod node;
 mod settings;
 mod status;
 
-pub use self::{agent::NodeAgent, settings::AgentSettings};
+pub use self::{agent::NodeAgent, settings::NodeAgentSettings};

@@ -11,7 +11,7 @@ use image_swap_node::{
 use tracing::info;
 
 use crate::{
-    settings::AgentSettings,
+    settings::NodeAgentSettings,
     status::{HostOutcome, HostReport},
 };
 
@@ -39,7 +39,7 @@ impl HostOrder {
     /// for the lock of the host before.
     pub(crate) fn carry_out(
         &self,
-        settings: &AgentSettings,
+        settings: &NodeAgentSettings,
         version: Option<Version>,
         registry: AskRegistry,
     ) -> HostReport {
@@ -74,7 +74,7 @@ impl HostOrder {
 
 /// Makes the host as `desired`; `None` restores it.
 fn change(
-    settings: &AgentSettings,
+    settings: &NodeAgentSettings,
     version: Option<Version>,
     desired: Option<&DesiredConfig<'_>>,
     registry: AskRegistry,

@@ -6,7 +6,7 @@ use image_swap_node::ContainerRuntime;
 
 /// The settings of an agent.
 #[derive(Clone, Debug)]
-pub struct AgentSettings {
+pub struct NodeAgentSettings {
     /// Namespace of the release.
     pub namespace: String,
     /// Name of the Secret with the declaration for nodes.

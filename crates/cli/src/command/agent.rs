@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
-use image_swap_agent::{AgentSettings, NodeAgent};
+use image_swap_agent::{NodeAgent, NodeAgentSettings};
 use image_swap_cluster::{Release, client};
 use image_swap_node::ContainerRuntime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,7 +77,7 @@ impl Args {
         })?;
         logging::begin(self.log_level, self.log_format)?;
         let release = Release { namespace: self.namespace, name: self.name };
-        let settings = AgentSettings {
+        let settings = NodeAgentSettings {
             secret: release.nodes(),
             namespace: release.namespace,
             node,
@@ -90,7 +90,10 @@ impl Args {
 }
 
 /// Runs the agent until a signal stops it.
-async fn follow(settings: AgentSettings, kubeconfig: Option<PathBuf>) -> Result<ExitCode, Failure> {
+async fn follow(
+    settings: NodeAgentSettings,
+    kubeconfig: Option<PathBuf>,
+) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;

@@ -282,8 +282,8 @@ async fn declaration_reaches_the_host_and_stays_there() {
     stage.cluster.declare(SECRETS, DECLARED, &restore().data());
     stage.reports("False", "Restored", None).await;
     assert_eq!(stage.tree(), before);
-    let none = NodeRevision { effective: Effective::none(), ..revision(4, "new.example.org") };
-    stage.declare(&NodeDeclaration { verified: Some(none), ..NodeDeclaration::default() });
+    let empty = NodeRevision { effective: Effective::none(), ..revision(4, "new.example.org") };
+    stage.declare(&NodeDeclaration { verified: Some(empty), ..NodeDeclaration::default() });
     stage.reports("True", "InPlace", Some(4)).await;
     assert_eq!(stage.tree(), before);
     stage.assert_no_credential();
