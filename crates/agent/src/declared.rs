@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::{backoff::RetryBackoff, error::watch_reason};
 
 /// Seconds after which a watch is renewed, so that an agent notices a dead connection.
-const WATCH: u32 = 60;
+const WATCH: u32 = 290;
 
 /// Returns the declaration in `secret`. A part that cannot be read is absent.
 pub(crate) fn declaration(secret: &Secret) -> NodeDeclaration {
