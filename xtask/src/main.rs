@@ -12,6 +12,7 @@ mod mutants;
 mod packages;
 mod parts;
 mod process;
+mod prose;
 mod release;
 mod steps;
 mod task;

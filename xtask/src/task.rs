@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, circles, cluster, fuzz,
     host::{Host, say},
-    image, matrix, mutants, release, test,
+    image, matrix, mutants, prose, release, test,
 };
 
 /// Tasks of this project
@@ -34,6 +34,7 @@ struct Line {
 enum Task {
     Test(test::Args),
     Circles(circles::Args),
+    Prose(prose::Args),
     Matrix(matrix::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
@@ -50,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
     let result = Host::new().and_then(|host| match task {
         Task::Test(args) => args.run(&host),
         Task::Circles(args) => Ok(args.run(&host)),
+        Task::Prose(args) => args.run(&host),
         Task::Matrix(args) => args.run(&host),
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
@@ -78,9 +80,10 @@ mod tests {
     #[test]
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
-        for task in
-            ["test", "circles", "matrix", "bench", "fuzz", "cluster", "image", "release", "mutants"]
-        {
+        for task in [
+            "test", "circles", "prose", "matrix", "bench", "fuzz", "cluster", "image", "release",
+            "mutants",
+        ] {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");
         }
     }

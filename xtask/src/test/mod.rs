@@ -24,7 +24,7 @@ use crate::{
     image,
     packages::{self, Package},
     parts::{self, Gaps},
-    process,
+    process, prose,
     steps::{Outcome, Steps},
     tool,
 };
@@ -33,14 +33,14 @@ use crate::{
 const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, image, and all tests \
                         that need parts; `cargo xtask test` runs them";
 
-/// Format, circles, lints, dependencies, fuzzing, every test; sets up the parts that tests need
+/// Format, circles, prose, lints, dependencies, fuzzing, every test; sets up their parts
 ///
 /// The parts (Kubernetes, etcd, containerd, registries, Helm) are built from Go modules and
 /// unpacked from Debian packages into the cache, once. That takes about 20 minutes on two
 /// cores. Tests whose parts are missing are skipped and listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only what needs no parts: format, circles, lints, doc tests, tests; takes minutes
+    /// Only what needs no parts: format, circles, prose, lints, doc tests, tests; takes minutes
     #[arg(long)]
     quick: bool,
     /// Install missing Debian packages on this machine (needs root)
@@ -59,6 +59,7 @@ impl Args {
 fn run_quick(mut steps: Steps<'_>) -> ExitCode {
     steps.step("format", format);
     steps.step("circles", circles::check);
+    steps.step("prose", prose::check);
     steps.step("lints", lints);
     steps.step("doc tests", doc_tests);
     steps.step("tests", |host| {
@@ -76,6 +77,7 @@ fn run_all(mut steps: Steps<'_>, install: bool) -> Result<ExitCode> {
     minors.extend((minor != Minor::OLDEST).then_some(Minor::OLDEST));
     steps.step("format", format);
     steps.step("circles", circles::check);
+    steps.step("prose", prose::check);
     steps.step("parts", |host| parts::set_up(host, install, &minors));
     steps.step("lints", lints);
     steps.step("crates alone", crates_alone);

@@ -164,6 +164,11 @@ fn normal(path: &Path) -> PathBuf {
 
 /// Returns all Rust files below `folder`, build folders aside.
 pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    files(folder, "rs")
+}
+
+/// Returns all files below `folder` whose names end in `.{extension}`, build folders aside.
+pub(crate) fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
@@ -173,7 +178,7 @@ pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
                 if !path.ends_with("target") {
                     open.push(path);
                 }
-            } else if path.extension().is_some_and(|end| end == "rs") {
+            } else if path.extension().is_some_and(|end| end == extension) {
                 found.push(path);
             }
         }
