@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn server_on_all_addresses_has_the_url_of_localhost() {
+    fn server_on_all_addresses_has_localhost_url() {
         assert_eq!(
             mk_line("/state/ca.crt", "0.0.0.0:8443"),
             "curl --cacert /state/ca.crt --data @examples/admission-review.json \

@@ -46,7 +46,7 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// A connection that sends the review of [`sample`](crate::sample).
+/// A connection that sends the review of [`sample`].
 pub struct ReviewClient {
     sender: Sender,
     body: Bytes,
