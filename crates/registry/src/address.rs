@@ -1,6 +1,7 @@
-//! Hosts and ports of declared domains.
+//! Host and port of a declared domain.
 
-/// Splits `domain` into its host, without the brackets of IPv6, and its port or `default`.
+/// Splits `domain` into its host, without the brackets of IPv6, and its port. A domain without a
+/// valid port has the port `default`.
 pub(crate) fn host_and_port(domain: &str, default: u16) -> (&str, u16) {
     let (host, port) = match domain.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),

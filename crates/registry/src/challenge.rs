@@ -4,7 +4,7 @@
 
 use hyper::{HeaderMap, Uri, header::WWW_AUTHENTICATE};
 
-/// A challenge of a scheme that registries use.
+/// A challenge of a known authentication scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// User name and password with every request.
@@ -13,14 +13,14 @@ pub(crate) enum Challenge {
     Bearer(TokenService),
 }
 
-/// A token service, with the parameters that the challenge names for it.
+/// A token service, with the parameters of its challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenService {
     /// URL of the service.
     pub(crate) realm: String,
     /// Name of the registry at the service.
     pub(crate) service: String,
-    /// Permissions that the token needs; empty if the challenge names none.
+    /// Permissions that the token needs; empty if the challenge contains none.
     pub(crate) scope: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     lines.filter_map(|line| line.to_str().ok()).filter_map(parse).collect()
 }
 
-/// Returns the first token service that a challenge in `headers` names.
+/// Returns the first token service of the challenges in `headers`; `None` if there is none.
 pub(crate) fn token_service(headers: &HeaderMap) -> Option<TokenService> {
     challenges(headers).into_iter().find_map(|challenge| match challenge {
         Challenge::Bearer(service) => Some(service),
@@ -39,13 +39,13 @@ pub(crate) fn token_service(headers: &HeaderMap) -> Option<TokenService> {
 }
 
 impl TokenService {
-    /// Returns the URL of the service; `None` if the realm is no absolute URL.
+    /// Returns the URL of the service; `None` if the realm is not an absolute URL.
     pub(crate) fn url(&self) -> Option<Uri> {
         self.realm.parse().ok().filter(|url: &Uri| url.authority().is_some())
     }
 
-    /// Returns path and query of a token request for `scope`; `None` if the service is at another
-    /// place than `scheme://domain`.
+    /// Returns path and query of a token request for `scope`; `None` if the service is not at
+    /// `scheme://domain`.
     pub(crate) fn path_on(&self, scheme: &str, domain: &str, scope: &str) -> Option<String> {
         let url = self.url()?;
         let host = url.authority()?.as_str();
@@ -72,7 +72,7 @@ fn parse(line: &str) -> Option<Challenge> {
     is_bearer.then_some(Challenge::Bearer(TokenService { realm, service, scope }))
 }
 
-/// Returns the value of `name="value"` in a list of parameters.
+/// Returns the value of the parameter `name`, quoted or not; `None` if there is none.
 fn parameter(text: &str, name: &str) -> Option<String> {
     let mut rest = text;
     while let Some((key, after)) = rest.split_once('=') {
@@ -89,7 +89,7 @@ fn parameter(text: &str, name: &str) -> Option<String> {
     None
 }
 
-/// Encodes `text` for a query.
+/// Returns `text` with percent-encoding, for a query (RFC 3986, 2.1).
 fn encode(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn token_service_of_another_host_is_refused() {
+    fn token_service_of_another_host_is_rejected() {
         let path = |realm: &str| {
             let challenge = format!(r#"Bearer realm="{realm}",service="harbor-registry",scope="""#);
             service(&challenge).path_on("https", "h.example.org", "")

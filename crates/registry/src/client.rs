@@ -18,12 +18,12 @@ use crate::{
     trust::RegistryTrust,
 };
 
-/// Time limit of one request, connecting included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit of one request, including the connection.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// Path of the API's root.
 pub(crate) const ROOT: &str = "/v2/";
 /// Largest body that is read, in bytes.
-const LARGEST: usize = 1 << 20;
+const BODY_MAX: usize = 1 << 20;
 /// Media types of manifests (OCI image specification, and Docker's before it).
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
@@ -31,8 +31,29 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
 
 /// A client of one registry.
+///
+/// ```no_run
+/// use std::collections::BTreeMap;
+///
+/// use image_swap_registry::{Error, Lookup, RegistryClient, RegistryTrust, TlsTrust};
+///
+/// # async fn example() -> Result<(), Error> {
+/// let client = RegistryClient {
+///     domain: "harbor.example.org".to_owned(),
+///     trust: RegistryTrust::Tls(TlsTrust::system_and([])),
+///     headers: BTreeMap::new(),
+///     authorization: None,
+/// };
+/// match client.manifest("library/nginx", "1.27").await? {
+///     Lookup::Found(digest) => println!("{digest}"),
+///     Lookup::NotFound => println!("no such manifest"),
+///     Lookup::Inconclusive(reason) => println!("{reason}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct RegistryClient {
-    /// Host, with a port if it is not the one of the scheme.
+    /// Host, with a port if it differs from that of the scheme.
     pub domain: String,
     /// Transport and trust.
     pub trust: RegistryTrust,
@@ -49,7 +70,7 @@ pub enum AuthScheme {
     Open,
     /// User name and password with every request; tokens may be accepted too.
     Basic,
-    /// Tokens alone.
+    /// Only tokens.
     BearerOnly,
 }
 
@@ -60,7 +81,7 @@ pub enum Serves {
     Yes,
     /// The registry requires a credential, or refuses the one that was sent.
     Unauthorized,
-    /// The answer is inconclusive: the reason.
+    /// The response is inconclusive, with the reason.
     Unknown(String),
 }
 
@@ -71,33 +92,56 @@ pub enum Lookup {
     Found(String),
     /// The registry has no such manifest.
     NotFound,
-    /// The response is inconclusive: the reason.
+    /// The response is inconclusive, with the reason.
     Inconclusive(String),
 }
 
+/// The response of a token service. Services use either field.
 #[derive(serde::Deserialize)]
 struct TokenBody {
     token: Option<String>,
     access_token: Option<String>,
 }
 
-/// Returns the value of `Authorization` for the declared credential; `None` if there is none.
+/// Returns the value of `Authorization` for the declared credential; `None` without a user name.
+///
+/// ```
+/// use image_swap_core::declaration::{Declaration, DeclarationSource};
+/// use image_swap_registry::basic_authorization;
+///
+/// let secret = "\
+/// apiVersion: v1
+/// kind: Secret
+/// metadata: {name: registry-info, namespace: jet-system}
+/// stringData:
+///   DOMAIN: harbor.example.org
+///   BASE_PATH: images
+///   USERNAME: robot
+///   PASSWORD: s3cret
+///   INSECURE: 'false'
+///   MIRROR_REGISTRIES: docker.io::harbor.example.org/images/docker.io
+/// ";
+/// let declaration = Declaration::read(DeclarationSource::RegistryInfo, secret, 0).unwrap();
+/// let registry = declaration.registry.unwrap();
+/// assert_eq!(basic_authorization(&registry).unwrap(), "Basic cm9ib3Q6czNjcmV0");
+/// ```
 pub fn basic_authorization(registry: &Registry) -> Option<String> {
     Some(["Basic ", &registry.basic()?].concat())
 }
 
 impl RegistryClient {
-    /// Finds out how the registry authenticates its clients.
+    /// Requests the root of the API, and returns the authentication that the registry requires.
     ///
     /// # Errors
-    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    /// Returns an error if the registry cannot be reached, its certificate is not trusted, or the
+    /// response is neither 200 nor 401.
     pub async fn auth_scheme(&self) -> Result<AuthScheme, Error> {
         let response = self.fetch(Method::GET, ROOT, None).await?;
         let found = challenges(response.headers());
         match (response.status().as_u16(), &self.authorization) {
             (200, _) => Ok(AuthScheme::Open),
             (401, _) if found.contains(&Challenge::Basic) => Ok(AuthScheme::Basic),
-            // Harbor accepts passwords, although its challenge names tokens alone.
+            // Harbor accepts passwords, although its challenge contains only tokens.
             (401, Some(basic)) if !found.is_empty() => {
                 let response = self.fetch(Method::GET, ROOT, Some(basic)).await?;
                 let accepts = response.status().as_u16() == 200;
@@ -108,11 +152,14 @@ impl RegistryClient {
         }
     }
 
-    /// Finds out whether the registry serves this client, by the root of its API. Some token
-    /// services give anonymous clients a token for a repository only: `repository` is one.
+    /// Requests the root of the API, and returns the registry's decision about this client.
+    ///
+    /// Some token services issue tokens to anonymous clients only for a repository. `repository`
+    /// is the name of one.
     ///
     /// # Errors
-    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    /// Returns an error if the registry cannot be reached, its certificate is not trusted, or the
+    /// status is 500 or above.
     pub async fn serves(&self, repository: &str) -> Result<Serves, Error> {
         let response = self.fetch(Method::GET, ROOT, self.authorization.as_deref()).await?;
         match response.status().as_u16() {
@@ -143,10 +190,11 @@ impl RegistryClient {
         }
     }
 
-    /// Looks up the manifest of `repository` with a tag or a digest.
+    /// Looks up the manifest of `repository` with the tag or digest `identifier`, by `HEAD`.
     ///
     /// # Errors
-    /// If the registry cannot be reached, its certificate is not trusted, or it fails.
+    /// Returns an error if the registry cannot be reached, its certificate is not trusted, or the
+    /// status is not 200, 401, 403 or 404.
     pub async fn manifest(&self, repository: &str, identifier: &str) -> Result<Lookup, Error> {
         let path = format!("/v2/{repository}/manifests/{identifier}");
         let mut response = self.fetch(Method::HEAD, &path, self.authorization.as_deref()).await?;
@@ -175,7 +223,7 @@ impl RegistryClient {
         })
     }
 
-    /// Requests a token for `scope`. Returns it, or the reason why there is none.
+    /// Requests a token for `scope`. The inner error is the reason why no token is issued.
     async fn token(
         &self,
         service: &TokenService,
@@ -197,14 +245,15 @@ impl RegistryClient {
         Ok(token.ok_or_else(|| format!("its token service responds with {status}")))
     }
 
-    /// Returns path and query of a token request for `scope`; `None` if the service is not on the
-    /// host of the registry, to which alone the credential is sent.
+    /// Returns path and query of a token request for `scope`; `None` if the service is on another
+    /// host than the registry, to which the credential must not be sent.
     pub(crate) fn token_path(&self, service: &TokenService, scope: &str) -> Option<String> {
         let (scheme, _) = self.trust.scheme();
         service.path_on(scheme, &self.domain, scope)
     }
 
-    /// Sends one request within the limits of time and size.
+    /// Sends one request on a new connection, and reads the response, within the limits of time
+    /// and size.
     async fn fetch(
         &self,
         method: Method,
@@ -215,14 +264,14 @@ impl RegistryClient {
             let mut connection = self.open().await?;
             let request = self.request(method, path, authorization)?;
             let (head, body) = connection.send(request).await?.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await;
+            let body = Limited::new(body, BODY_MAX).collect().await;
             let body =
-                body.map_err(|error| self.cannot(format!("cannot read its response: {error}")))?;
+                body.map_err(|error| self.error(format!("cannot read its response: {error}")))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         let source = io::ErrorKind::TimedOut.into();
         let late = Error::Unreachable { domain: self.domain.clone(), source };
-        timeout(PATIENCE, exchange).await.unwrap_or(Err(late))
+        timeout(TIME_LIMIT, exchange).await.unwrap_or(Err(late))
     }
 
     /// Connects to the registry.
@@ -230,7 +279,7 @@ impl RegistryClient {
         Connection::open(&self.domain, &self.trust).await
     }
 
-    /// Builds a request for `path`, query included.
+    /// Builds a request for `path`, which includes the query.
     pub(crate) fn request(
         &self,
         method: Method,
@@ -243,20 +292,20 @@ impl RegistryClient {
             .header(HOST, &self.domain)
             .header(ACCEPT, MANIFESTS)
             .body(Empty::new())
-            .map_err(|error| self.cannot(error.to_string()))?;
+            .map_err(|error| self.error(error.to_string()))?;
         for (name, value) in &self.headers {
             let (Ok(name), Ok(mut value)) =
                 (HeaderName::try_from(name), HeaderValue::from_str(value))
             else {
-                return Err(self.cannot("a header in the host's own files is invalid".to_owned()));
+                return Err(self.error("a header in the host's own files is invalid".to_owned()));
             };
             value.set_sensitive(true);
             request.headers_mut().insert(name, value);
         }
         if let Some(authorization) = authorization {
-            // Without the error itself, which might show the credential.
+            // The original error is dropped, because it may contain the credential.
             let mut value = HeaderValue::from_str(authorization).map_err(|_| {
-                self.cannot("the declared credential cannot stand in a header".to_owned())
+                self.error("the declared credential cannot stand in a header".to_owned())
             })?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -264,10 +313,12 @@ impl RegistryClient {
         Ok(request)
     }
 
-    fn cannot(&self, why: String) -> Error {
+    /// Returns an error of this registry with the reason `why`.
+    fn error(&self, why: String) -> Error {
         Error::Cannot { domain: self.domain.clone(), why }
     }
 
+    /// Returns the error for an unexpected status of `path`.
     fn unexpected(&self, path: &str, status: u16) -> Error {
         Error::Unexpected { domain: self.domain.clone(), path: path.to_owned(), status }
     }

@@ -1,4 +1,4 @@
-//! One connection to a registry, for one request.
+//! Connections to a registry, each for one request.
 
 use std::io;
 
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{address::host_and_port, error::Error, trust::RegistryTrust};
 
-/// An HTTP/1.1 connection to a registry.
+/// An HTTP/1.1 connection to a registry, closed when the value drops.
 pub(crate) struct Connection {
     domain: String,
     sender: SendRequest<Empty<Bytes>>,
@@ -41,7 +41,7 @@ trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for S {}
 
 impl Connection {
-    /// Connects to `domain`.
+    /// Connects to `domain` by TCP and, unless `trust` is plain, TLS.
     pub(crate) async fn open(domain: &str, trust: &RegistryTrust) -> Result<Self, Error> {
         let domain = domain.to_owned();
         let stream = connect(&domain, trust).await?;

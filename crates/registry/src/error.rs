@@ -1,4 +1,4 @@
-//! Failures of requests to a registry.
+//! Errors of requests to a registry.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub enum Error {
         /// Error of the kernel or of TLS.
         source: io::Error,
     },
-    /// The host does not speak HTTP.
+    /// The host does not respond with HTTP.
     #[error("the registry {domain} does not respond with HTTP: {source}")]
     Broken {
         /// Host and port.
@@ -29,7 +29,7 @@ pub enum Error {
         /// Error of the HTTP connection.
         source: hyper::Error,
     },
-    /// The response is not one of a registry.
+    /// The status is not one of a registry's API.
     #[error("the registry {domain} responds to {path} with {status}")]
     Unexpected {
         /// Host and port.

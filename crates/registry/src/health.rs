@@ -1,4 +1,4 @@
-//! A check of the declared registry: its name, certificate, API and credential.
+//! The check of the declared registry: name, certificate, API and credential.
 
 use std::{collections::BTreeMap, io};
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     challenge::token_service,
-    client::{PATIENCE, ROOT, RegistryClient, basic_authorization},
+    client::{ROOT, RegistryClient, TIME_LIMIT, basic_authorization},
     connection::connect,
     error::Error,
     trust::{RegistryTrust, TlsTrust},
@@ -18,28 +18,39 @@ use crate::{
 /// The result of a check. It contains no credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryHealth {
-    /// Outcome.
+    /// Outcome of the check.
     pub outcome: RegistryOutcome,
-    /// Details in words.
+    /// Details for the administrator, in words.
     pub detail: String,
-    /// Certificate of the registry, DER; `None` if none was verified.
+    /// Certificate of the registry in DER; `None` if none was verified.
     pub certificate: Option<Vec<u8>>,
 }
 
-/// Checks `registry`. The credential is sent to the registry's host alone, and only over a
-/// connection whose certificate was verified.
+/// Checks `registry` within 15 s.
+///
+/// The credential is sent only to the registry's host, and only over a connection whose
+/// certificate was verified.
+///
+/// ```no_run
+/// # async fn example(registry: &image_swap_core::declaration::Registry) {
+/// let health = image_swap_registry::check(registry).await;
+/// println!("{:?}: {}", health.outcome, health.detail);
+/// # }
+/// ```
 pub async fn check(registry: &Registry) -> RegistryHealth {
     let mut certificate = None;
-    let found = timeout(PATIENCE, attempt(registry, &mut certificate)).await;
+    let found = timeout(TIME_LIMIT, attempt(registry, &mut certificate)).await;
     let (outcome, detail) = match found {
         Ok(found) => found.unwrap_or_else(|error| failure(&error)),
         Err(_) => {
-            (RegistryOutcome::Unreachable, format!("no response within {} s", PATIENCE.as_secs()))
+            (RegistryOutcome::Unreachable, format!("no response within {} s", TIME_LIMIT.as_secs()))
         }
     };
     RegistryHealth { outcome, detail, certificate }
 }
 
+/// Runs the check. The registry's certificate is stored in `certificate`, even if a later step
+/// fails.
 async fn attempt(
     registry: &Registry,
     certificate: &mut Option<Vec<u8>>,
@@ -66,7 +77,7 @@ async fn attempt(
         domain: registry.domain.clone(),
         trust,
         headers: BTreeMap::new(),
-        // Over plain HTTP it would travel unencrypted.
+        // Over plain HTTP the credential would not be encrypted.
         authorization: basic_authorization(registry).filter(|_| !is_plain),
     };
     if let Some(detail) = unverified {
@@ -75,7 +86,7 @@ async fn attempt(
     }
     let credential = client.authorization.as_deref();
     let response = {
-        // Closed before the next connection is opened: a server may handle one at a time.
+        // The connection is closed before the next one is opened: a server may handle only one.
         let mut connection = client.open().await?;
         *certificate = connection.certificate.take();
         connection.send(client.request(Method::GET, ROOT, credential)?).await?
@@ -93,7 +104,7 @@ async fn attempt(
             (Healthy, "reachable; it issues tokens")
         }
         (StatusCode::UNAUTHORIZED, Some(service)) => match client.token_path(&service, "") {
-            // As with Harbor, whose root accepts tokens alone.
+            // The root of Harbor's API accepts only tokens.
             Some(path) => {
                 let request = client.request(Method::GET, &path, credential)?;
                 match client.open().await?.send(request).await?.status() {

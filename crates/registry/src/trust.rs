@@ -1,4 +1,4 @@
-//! Transport and trust of connections to a registry.
+//! Transport of connections to a registry, and trust in certificates.
 
 use std::{io, sync::Arc};
 
@@ -17,18 +17,27 @@ pub enum RegistryTrust {
     Tls(TlsTrust),
 }
 
-/// Certificates of a TLS connection.
+/// The certificates of a TLS connection: trusted authorities, and that of the client.
+///
+/// ```
+/// use image_swap_registry::{RegistryTrust, TlsTrust};
+///
+/// let mut tls = TlsTrust::system_and([]);
+/// tls.skip_verify = true;
+/// let trust = RegistryTrust::Tls(tls);
+/// # assert!(matches!(trust, RegistryTrust::Tls(_)));
+/// ```
 pub struct TlsTrust {
     /// Authorities that may sign the registry's certificate.
     roots: RootCertStore,
     /// True if every certificate is accepted.
     pub skip_verify: bool,
-    /// Client certificate and key, PEM; `None` if the client presents none.
+    /// Client certificate and key in PEM; `None` if the client presents none.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl RegistryTrust {
-    /// Returns the scheme of URLs, and its port.
+    /// Returns the scheme of URLs and its default port.
     pub(crate) fn scheme(&self) -> (&'static str, u16) {
         match self {
             Self::Plain => ("http", 80),
@@ -38,26 +47,27 @@ impl RegistryTrust {
 }
 
 impl TlsTrust {
-    /// Returns trust in the authorities of the system and of `pems`, as container runtimes have it.
+    /// Returns trust in the authorities of the system and of `pems`, like in container runtimes.
+    /// Invalid certificates are skipped.
     pub fn system_and<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut trust = Self::only(pems);
         trust.roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         trust
     }
 
-    /// Returns trust in the authorities of `pems` alone.
+    /// Returns trust in the authorities of `pems`. Invalid certificates are skipped.
     pub(crate) fn only<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(pems.into_iter().flat_map(certificates));
         Self { roots, skip_verify: false, client: None }
     }
 
-    /// True if no authority is trusted.
+    /// Returns true if no authority is trusted.
     pub(crate) fn is_empty(&self) -> bool {
         self.roots.is_empty()
     }
 
-    /// Builds the configuration of a connection.
+    /// Builds the TLS configuration of a connection.
     pub(crate) fn config(&self) -> io::Result<Arc<ClientConfig>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -80,13 +90,13 @@ impl TlsTrust {
     }
 }
 
-/// Returns the readable certificates in `pem`.
+/// Returns the certificates in `pem`, without unreadable blocks.
 fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).filter_map(Result::ok)
 }
 
-/// A verifier that accepts every certificate, as INSECURE declares. The server still has to prove
-/// that it has the certificate's key.
+/// A verifier that accepts every certificate, for INSECURE. The server must still prove possession
+/// of the certificate's key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! The state of one connection: its requests, its times and the memory charged to it.
+//! The state of one connection: its requests, its times and its share of the memory.
 
 use std::{
     net::IpAddr,
@@ -17,72 +17,78 @@ use crate::{
     memory::{Arrival, MemoryBudget, Purpose},
 };
 
-/// No such moment.
+/// Value of a moment that is not set.
 const NONE: u64 = u64::MAX;
-/// Bytes behind a request that are not taken for the beginning of another one: blanks in
-/// headers, chunk sizes.
+/// Bytes after a request that do not count as the start of another one, such as blanks in headers
+/// and chunk sizes.
 const SLACK: usize = 1024;
 
 /// The state of one connection.
 ///
-/// hyper's own header timeout also runs while a connection is idle, and HTTP/2
-/// has none; so bytes and requests are observed here. Moments are milliseconds of
+/// hyper's own header timeout also runs while a connection is idle, and HTTP/2 has no such timeout.
+/// Bytes and requests are therefore observed here. Moments are milliseconds of
 /// [`MemoryBudget::now`].
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// The memory of the port.
+    /// Memory of the port.
     pub(crate) memory: Arc<MemoryBudget>,
+    /// Address by which work is counted.
     pub(crate) peer: IpAddr,
-    /// Moment of its arrival.
+    /// Moment of the connection's arrival.
     accepted: u64,
     /// Moment since which the server waits for the client's handshake; `NONE` while the
     /// client waits for its turn.
     opened: AtomicU64,
-    /// Bytes charged to the connection, all together.
+    /// All bytes charged to the connection.
     held: AtomicUsize,
-    /// Part of them for bodies beyond `COMMON_BODY`.
+    /// Charged bytes of bodies above `COMMON_BODY`.
     large: AtomicUsize,
-    /// Part of them for the connection itself.
+    /// Charged bytes of the connection itself.
     base: AtomicUsize,
-    /// Part of them for received bytes that may still be buffered.
+    /// Charged bytes of received data that may still be buffered.
     input: AtomicUsize,
-    /// HTTP/1.1: plain bytes received and not used up by a request.
+    /// Decrypted HTTP/1.1 bytes that no request has consumed.
     plain: AtomicUsize,
     /// Received bytes that TLS has not decrypted yet.
     sealed: AtomicUsize,
     /// Number of HTTP/2 bodies that wait for room.
     paused: AtomicUsize,
-    /// Notified when none of them waits any more.
+    /// Notified when the last HTTP/2 body has room.
     resumed: Notify,
     /// True while the connection waits for room to begin its first request.
     waits: AtomicBool,
     /// True after the first write.
     wrote: AtomicBool,
     /// True after the handshake.
-    greeted: AtomicBool,
+    handshake_done: AtomicBool,
     /// True after the first request.
     used: AtomicBool,
-    /// Number of requests below.
+    /// Number of requests in `open`.
     requests: AtomicU32,
     open: Mutex<OpenRequests>,
     /// Moment since which there is no request.
     idle_since: AtomicU64,
-    /// Moment of the first byte of a request whose headers are not complete.
+    /// Moment of the first byte of a request with incomplete headers; `NONE` without one.
     head_since: AtomicU64,
-    /// Moment since which the client has not read all that was written.
+    /// Moment since which the client has not read everything; `NONE` if it has.
     unsent_since: AtomicU64,
+    /// True after [`Self::give_up`].
     evicted: AtomicBool,
+    /// Notified when the connection has to give way, for its task.
     leave: Notify,
+    /// Notified when the connection has to give way, for its requests.
     gone: Notify,
 }
 
+/// The requests of a connection that are not answered completely.
 #[derive(Debug, Default)]
 struct OpenRequests {
+    /// Number of the next request.
     next: u32,
     requests: Vec<OpenRequest>,
 }
 
-/// A request whose answer is not sent.
+/// A request whose answer is not sent completely.
 #[derive(Debug)]
 struct OpenRequest {
     id: u32,
@@ -90,32 +96,33 @@ struct OpenRequest {
     since: u64,
 }
 
+/// The stage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestStage {
-    /// The body is not complete.
+    /// The body is incomplete.
     Body,
     /// The request is complete and has no answer yet.
     Review,
-    /// The answer is not read by the client yet.
+    /// The client has not read the whole answer.
     Answer,
 }
 
-/// The state of a connection, as far as it matters when connections have to give way.
+/// The state of a connection, which decides its rank when connections have to give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionState {
     /// The handshake is over and no request has begun.
     Unused { since: u64 },
     /// The client has sent nothing yet.
     Silent { since: u64 },
-    /// The handshake or the head of the first request has no end.
+    /// The handshake or a request's head is incomplete.
     Opening { since: u64 },
-    /// A body has no end, or an answer is not read.
+    /// A body is incomplete, or an answer is unread.
     Unfinished { since: u64 },
-    /// There is no request.
+    /// All requests are answered.
     Idle { since: u64 },
     /// The first request waits for room to begin.
     Waiting { since: u64 },
-    /// The client has sent everything: requests are answered soon, or wait for room.
+    /// The client has sent everything. Its requests are in progress, or wait for room.
     Complete,
 }
 
@@ -125,11 +132,11 @@ pub(crate) enum Expired {
     /// The client sends nothing, or too slowly.
     Silent,
     /// The client does not read.
-    Deaf,
+    Unread,
 }
 
 impl Activity {
-    /// Creates the state of a connection that was just accepted from `peer`.
+    /// Returns the state of a connection that was just accepted from `peer`.
     pub(crate) fn new(memory: Arc<MemoryBudget>, peer: IpAddr, arrival: Arrival) -> Self {
         Self {
             memory,
@@ -146,7 +153,7 @@ impl Activity {
             resumed: Notify::new(),
             waits: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
-            greeted: AtomicBool::new(false),
+            handshake_done: AtomicBool::new(false),
             used: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             open: Mutex::default(),
@@ -169,28 +176,30 @@ impl Activity {
         self.large.load(Relaxed)
     }
 
-    /// Charges `bytes` until the connection is gone.
+    /// Charges `bytes` until [`Self::close`].
     pub(crate) fn occupy(&self, bytes: usize) {
         self.base.fetch_add(bytes, Relaxed);
         self.charge(bytes);
     }
 
+    /// Charges `bytes` to the connection and the port.
     fn charge(&self, bytes: usize) {
         self.held.fetch_add(bytes, Relaxed);
         self.memory.take(bytes);
     }
 
+    /// Releases charged `bytes`.
     fn discharge(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Relaxed);
         self.memory.give(bytes);
     }
 
-    /// Returns the bytes of a connection that is gone.
+    /// Releases the bytes of the connection itself and of received data.
     pub(crate) fn close(&self) {
         self.discharge(self.base.swap(0, Relaxed) + self.input.swap(0, Relaxed));
     }
 
-    /// Notes that `bytes` came from the network.
+    /// Charges `bytes` that were received from the network.
     pub(crate) fn received(&self, bytes: usize) {
         let input = self.input.load(Relaxed);
         let more = (RECEIVED * bytes).min(INPUT.saturating_sub(input));
@@ -200,12 +209,12 @@ impl Activity {
         }
     }
 
-    /// Notes that TLS has `bytes` that it cannot decrypt yet.
+    /// Sets the number of received bytes that TLS cannot decrypt yet.
     pub(crate) fn seal(&self, bytes: usize) {
         self.sealed.store(bytes, Relaxed);
     }
 
-    /// True while no bytes of the connection may be read.
+    /// Returns true while no bytes of the connection may be read.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Relaxed) > 0
     }
@@ -221,7 +230,7 @@ impl Activity {
         }
     }
 
-    /// Notes that the client has, or has not, read all that was written.
+    /// Records a write. `whole` is true if the socket took all bytes.
     pub(crate) fn written(&self, whole: bool) {
         if !self.wrote.load(Relaxed) {
             self.wrote.store(true, Relaxed);
@@ -235,12 +244,12 @@ impl Activity {
         }
     }
 
-    /// True if anything was written.
+    /// Returns true after the first write.
     pub(crate) fn has_written(&self) -> bool {
         self.wrote.load(Relaxed)
     }
 
-    /// Notes that the connection waits for room, or no longer does.
+    /// Records the start or the end of a wait for room. A wait restarts the time of a head.
     pub(crate) fn wait(&self, waits: bool) {
         self.waits.store(waits, Relaxed);
         if self.head_since.load(Relaxed) != NONE {
@@ -248,17 +257,17 @@ impl Activity {
         }
     }
 
-    /// Notes that the client waits for its turn with the handshake, or no longer does.
+    /// Records the start or the end of a wait for a turn with the handshake.
     pub(crate) fn queue(&self, waits: bool) {
         self.opened.store(if waits { NONE } else { self.memory.now() }, Relaxed);
     }
 
-    /// Notes that the handshake is over.
-    pub(crate) fn greeted(&self) {
-        self.greeted.store(true, Relaxed);
+    /// Records the end of the handshake.
+    pub(crate) fn handshake_done(&self) {
+        self.handshake_done.store(true, Relaxed);
     }
 
-    /// Notes that `bytes` of plain HTTP/1.1 came.
+    /// Records `bytes` of decrypted HTTP/1.1.
     pub(crate) fn read(&self, bytes: usize) {
         self.plain.fetch_add(bytes, Relaxed);
         if self.requests.load(Relaxed) == 0 && self.head_since.load(Relaxed) == NONE {
@@ -289,8 +298,9 @@ impl Activity {
         work
     }
 
+    /// Locks the open requests.
     fn open(&self) -> MutexGuard<'_, OpenRequests> {
-        // Nothing panics while holding it.
+        // No code panics while it holds the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -309,7 +319,7 @@ impl Activity {
                 ConnectionState::Opening { since: head }
             } else if self.used.load(Relaxed) {
                 ConnectionState::Idle { since: self.idle_since.load(Relaxed) }
-            } else if self.greeted.load(Relaxed) {
+            } else if self.handshake_done.load(Relaxed) {
                 ConnectionState::Unused { since: self.accepted }
             } else {
                 match self.opened.load(Relaxed) {
@@ -332,11 +342,12 @@ impl Activity {
         (self.requests.load(Relaxed) == 0).then(|| self.since(self.idle_since.load(Relaxed)))
     }
 
+    /// Returns the time since `moment`.
     fn since(&self, moment: u64) -> Duration {
         Duration::from_millis(self.memory.now().saturating_sub(moment))
     }
 
-    /// Waits until the client has taken longer than it may.
+    /// Waits until the client exceeds a time limit.
     pub(crate) async fn expired(&self, limits: &Limits) -> Expired {
         loop {
             match self.patience(limits) {
@@ -346,17 +357,17 @@ impl Activity {
         }
     }
 
-    /// Returns the time to wait before looking again.
+    /// Returns the time until the next check of the limits.
     ///
-    /// Never longer than a head or an answer may take: one that begins during the wait is
-    /// noticed within twice its time, and no request has to set a timer.
+    /// The time is at most the limit of a head or an answer. One that begins during the wait is
+    /// noticed within twice its limit, so a request needs no timer of its own.
     fn patience(&self, limits: &Limits) -> Result<Duration, Expired> {
         let unsent = self.unsent_since.load(Relaxed);
         let answers = self.oldest_answer();
         let oldest = answers.into_iter().chain((unsent != NONE).then_some(unsent)).min();
-        let deaf = oldest
+        let unread = oldest
             .map_or(Some(limits.answer), |since| limits.answer.checked_sub(self.since(since)));
-        let deaf = deaf.ok_or(Expired::Deaf)?;
+        let unread = unread.ok_or(Expired::Unread)?;
         let head = self.head_since.load(Relaxed);
         let silent = match self.idle_for() {
             None => Some(limits.header),
@@ -364,10 +375,11 @@ impl Activity {
             Some(_) => limits.header.checked_sub(self.since(head)),
         };
         let silent = silent.ok_or(Expired::Silent)?;
-        // A millisecond more, since the moments are truncated to milliseconds.
-        Ok(silent.min(deaf).min(limits.header) + Duration::from_millis(1))
+        // A millisecond more, because moments are truncated to milliseconds.
+        Ok(silent.min(unread).min(limits.header) + Duration::from_millis(1))
     }
 
+    /// Returns the moment of the oldest unread answer; `None` if there is none.
     fn oldest_answer(&self) -> Option<u64> {
         if self.requests.load(Relaxed) == 0 {
             return None;
@@ -377,18 +389,18 @@ impl Activity {
         answers.map(|one| one.since).min()
     }
 
-    /// Waits until there was no request for `time`, counted from now on.
+    /// Waits until the connection has had no request for `time` from now on.
     pub(crate) async fn quiet(&self, time: Duration) {
         let begun = Instant::now();
         loop {
             let idle = self.idle_for().map_or(Duration::ZERO, |idle| idle.min(begun.elapsed()));
             let Some(left) = time.checked_sub(idle) else { return };
-            // A millisecond more, since the moments are truncated to milliseconds.
+            // A millisecond more, because moments are truncated to milliseconds.
             tokio::time::sleep(left + Duration::from_millis(1)).await;
         }
     }
 
-    /// Makes the connection give way, although it may wait for room.
+    /// Makes the connection give way, even if it waits for room.
     pub(crate) fn give_up(&self) {
         self.waits.store(false, Relaxed);
         self.evicted.store(true, Relaxed);
@@ -396,13 +408,13 @@ impl Activity {
         self.gone.notify_waiters();
     }
 
-    /// True if the connection was made to give way and is not gone yet.
+    /// Returns true if the connection has to give way.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
     }
 
-    /// Waits until the connection has to give way. A request that was completed or began
-    /// to wait meanwhile is answered first.
+    /// Waits until the connection has to give way. A connection whose request was completed, or
+    /// began to wait for room, after the decision is kept.
     pub(crate) async fn evicted(&self) {
         loop {
             self.leave.notified().await;
@@ -415,24 +427,23 @@ impl Activity {
     }
 }
 
-/// A request until its answer is sent, and the bytes charged for it.
+/// A request until the end of its answer, with the bytes charged for it.
 #[derive(Debug)]
 pub struct InFlightRequest {
     id: u32,
-    /// HTTP/1.1: bytes of the head and of the body as far as it was read.
+    /// HTTP/1.1 bytes of the head and of the body that has been read.
     consumed: usize,
     is_http2: bool,
     charge: Charge,
 }
 
 impl InFlightRequest {
-    /// True if there is room for `purpose`.
+    /// Returns true if there is room for `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
         self.charge.activity.memory.has_room(purpose)
     }
 
-    /// Waits until there is room for `purpose`. Returns false if the connection has to give
-    /// way instead.
+    /// Waits until there is room for `purpose`. Returns false if the connection has to give way.
     pub(crate) async fn room(&self, purpose: Purpose) -> bool {
         let gone = self.charge.activity.gone.notified();
         if self.charge.activity.is_evicted() {
@@ -445,7 +456,7 @@ impl InFlightRequest {
         }
     }
 
-    /// Notes that `bytes` of the body were read.
+    /// Records `bytes` of the body that were read.
     pub(crate) const fn read(&mut self, bytes: usize) {
         self.consumed += bytes;
     }
@@ -456,7 +467,7 @@ impl InFlightRequest {
         self.charge.activity.charge(bytes);
     }
 
-    /// Charges `bytes` of a body beyond `COMMON_BODY` until the request ends.
+    /// Charges `bytes` of a body above `COMMON_BODY` until the request ends.
     pub(crate) fn charge_large(&mut self, bytes: usize) {
         self.charge(bytes);
         self.charge.large += bytes;
@@ -464,13 +475,13 @@ impl InFlightRequest {
         self.charge.activity.memory.large.fetch_add(bytes, Relaxed);
     }
 
-    /// Notes that the request is complete.
+    /// Records the end of the request's body.
     pub(crate) fn complete(&self) {
         self.enter(RequestStage::Review);
     }
 
-    /// Splits off what was charged for the body, for a thread that keeps it longer than
-    /// the client stays.
+    /// Splits off the charge of the body, for a thread that may keep the body after the client
+    /// has disconnected.
     pub fn split(&mut self) -> Charge {
         let Charge { activity, bytes: charged, large } = &mut self.charge;
         let bytes = *charged - if self.is_http2 { STREAM } else { 0 };
@@ -478,8 +489,9 @@ impl InFlightRequest {
         Charge { activity: Arc::clone(activity), bytes, large: std::mem::take(large) }
     }
 
+    /// Sets the stage of the request, and the moment of its start.
     fn enter(&self, stage: RequestStage) {
-        // No limit applies to the age of a review.
+        // A review has no time limit, so its moment is not read.
         let now = (stage != RequestStage::Review).then(|| self.charge.activity.memory.now());
         let mut open = self.charge.activity.open();
         if let Some(one) = open.requests.iter_mut().find(|one| one.id == self.id) {
@@ -509,7 +521,7 @@ impl Drop for InFlightRequest {
         }
         drop(open);
         if !*is_http2 {
-            // Bytes behind the request are the beginning of the next one.
+            // Bytes after the request are the start of the next one.
             let left = activity.plain.load(Relaxed).saturating_sub(*consumed);
             let left = if left <= SLACK { 0 } else { left };
             activity.plain.store(left, Relaxed);
@@ -525,8 +537,8 @@ impl Drop for InFlightRequest {
     }
 }
 
-/// A wait for room of an HTTP/2 request. Meanwhile nothing is read: HTTP/2 keeps what it
-/// reads, each frame with far more memory than its bytes.
+/// A wait of an HTTP/2 request for room. The connection is not read during it, because HTTP/2
+/// keeps each frame with far more memory than its bytes.
 struct Pause<'a>(&'a Activity);
 
 impl<'a> Pause<'a> {
@@ -544,7 +556,7 @@ impl Drop for Pause<'_> {
     }
 }
 
-/// Bytes charged to a connection until this drops.
+/// A charge of bytes to a connection, released when the value drops.
 #[derive(Debug)]
 pub struct Charge {
     activity: Arc<Activity>,
@@ -565,7 +577,7 @@ impl Drop for Charge {
     }
 }
 
-/// An answer of which bytes are left to send.
+/// An answer that is not sent completely. The request ends when the last byte drops.
 struct Unsent {
     answer: Bytes,
     _work: InFlightRequest,
@@ -593,7 +605,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_not_quiet_while_a_request_has_no_answer() {
+    async fn connection_with_unanswered_request_is_not_quiet() {
         const MOMENT: Duration = Duration::from_millis(1);
         let activity = mk_activity();
         let work = activity.request(None);
@@ -631,7 +643,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http2_connection_is_not_read_while_a_body_waits() {
+    async fn http2_connection_pauses_while_a_body_waits() {
         let activity = mk_activity();
         activity.memory.take(MEMORY);
         let work = activity.request(None);
@@ -645,7 +657,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_charged_until_its_last_byte_is_dropped() {
+    fn answer_is_charged_until_it_is_dropped() {
         for head in [None, Some(100)] {
             let activity = mk_activity();
             let mut work = activity.request(head);

@@ -26,7 +26,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// The content of an admin port.
 pub trait AdminPages: Send + Sync + 'static {
-    /// Returns the paths of the port, for the message about another one.
+    /// Returns the paths of the port in words, for the message about an unknown path.
     fn paths(&self) -> &'static str {
         "/healthz, /readyz or /metrics"
     }
@@ -37,33 +37,33 @@ pub trait AdminPages: Send + Sync + 'static {
     /// Returns the metrics of the program.
     fn registry(&self) -> &Registry;
 
-    /// Returns the JSON at a path of this program alone; `None` if there is none.
+    /// Returns the JSON of a path that only this program has; `None` if there is no such path.
     fn page(&self, _path: &str, _is_serving: bool) -> Option<String> {
         None
     }
 }
 
-/// An admin port that is bound.
+/// A bound admin port.
 ///
-/// While there is memory any client may connect. When there is none, the address with the
-/// most unfinished work gives way first, and idle connections after it: a probe is always
+/// Any client may connect while there is memory. Without memory, the address with the most
+/// unfinished work gives way first, and idle connections follow, so that a probe is always
 /// answered.
 #[derive(Debug)]
 pub struct AdminPort(TcpListener);
 
 impl AdminPort {
-    /// Binds `address`, on the runtime this is called from.
+    /// Binds `address` on the calling runtime.
     ///
     /// # Errors
-    /// If the system refuses the address.
+    /// Returns the system's error if the address cannot be bound.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         listener::bind(address).map(Self)
     }
 
-    /// Returns the address with the port that was bound.
+    /// Returns the bound address, with the port number that the system chose for port 0.
     ///
     /// # Errors
-    /// If the system does not report it.
+    /// Returns the system's error if it does not report the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
@@ -71,13 +71,13 @@ impl AdminPort {
     /// Answers requests until this future is dropped.
     pub async fn serve(self, pages: impl AdminPages) {
         let (_serving, phase) = PhaseView::begin();
-        // Connections end when the sender drops.
+        // All connections end when the sender drops.
         let (_open, own_phase) = PhaseView::begin();
         let admin = AdminHandler { pages: Box::new(pages), phase };
         self.serve_beside(admin, Limits::default(), own_phase).await;
     }
 
-    /// Answers requests until `own_phase` is over.
+    /// Answers requests until `own_phase` is over. The readiness is that of another phase.
     pub(crate) async fn serve_beside(
         self,
         admin: AdminHandler,

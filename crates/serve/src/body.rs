@@ -1,4 +1,4 @@
-//! Request bodies: read whole, within bounds of bytes, time and memory.
+//! Reading of whole request bodies, within limits of bytes, time and memory.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -17,11 +17,10 @@ use crate::{
     memory::Purpose,
 };
 
-/// Bytes beyond [`Limits::body_bytes`], as a multiple of it, that are read of a refused
-/// body.
+/// Multiple of [`Limits::body_bytes`] that is read of a rejected body.
 const DISCARDED: usize = 4;
 
-/// A reason why there is no body.
+/// The error of reading a body.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The body has too many bytes.
@@ -30,7 +29,7 @@ pub enum BodyError {
         /// Bytes that are allowed.
         limit: usize,
     },
-    /// The body did not come in time.
+    /// The body was not complete in time.
     #[error("the body was not complete {seconds} s after the headers")]
     TooSlow {
         /// Seconds that are allowed.
@@ -48,7 +47,7 @@ pub enum BodyError {
 /// body is charged to `work`.
 ///
 /// # Errors
-/// If the body is larger or slower than allowed, or ends early.
+/// Returns an error if the body is larger or slower than allowed, ends early, or has no room.
 pub async fn read(
     body: &mut Incoming,
     work: &mut InFlightRequest,
@@ -61,7 +60,7 @@ pub async fn read(
         return Err(too_large());
     }
     let mut waits_for_room = false;
-    // One timer for all of it; none where all of it is here, which is the common case.
+    // One timer for the whole body. A body that is already received, the common case, needs none.
     let read = {
         let mut whole = pin!(gather(body, work, announced, limit, &mut waits_for_room));
         match poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
@@ -90,8 +89,8 @@ async fn gather(
     limit: usize,
     waits_for_room: &mut bool,
 ) -> Result<Bytes, BodyError> {
-    // A body that comes in one piece, the common case, is never copied: its bytes are
-    // those of the connection's buffer.
+    // A body in one piece, the common case, is not copied. Its bytes are those of the connection's
+    // buffer.
     let mut first = Bytes::new();
     let mut whole = Vec::new();
     let mut length = 0_usize;
@@ -133,8 +132,8 @@ async fn gather(
     Ok(if whole.is_empty() { first } else { Bytes::from(whole) })
 }
 
-/// Returns the capacity for `length` bytes: all of a common body at once, and a large one
-/// as it comes, because a client may announce bytes and never send them.
+/// Returns the capacity for `length` bytes. A common body is allocated at once, and a large one in
+/// steps, because a client may announce bytes and never send them.
 fn capacity(length: usize, announced: usize, before: usize, limit: usize) -> usize {
     if (length..=COMMON_BODY).contains(&announced) {
         return announced;
@@ -144,13 +143,12 @@ fn capacity(length: usize, announced: usize, before: usize, limit: usize) -> usi
     doubled.min(most)
 }
 
-/// Reads and forgets the rest of a refused body, so that the client, which sends it
-/// first, reads the answer.
+/// Reads and drops the rest of a rejected body. A client that reads only after it has sent the body
+/// then gets the answer.
 ///
-/// HTTP/1.1 would otherwise close the connection under the client, and HTTP/2 end the
-/// stream early, which some clients (curl before 7.88.1) report instead of the answer.
-/// Beyond a multiple of `limits.body_bytes`, or the time of a body, the client has to
-/// accept that.
+/// HTTP/1.1 would otherwise close the connection during the client's writes. HTTP/2 would end the
+/// stream early, which some clients (curl before 7.88.1) report in place of the answer. After a
+/// multiple of `limits.body_bytes`, or the time limit of a body, this happens nevertheless.
 pub async fn discard(body: &mut Incoming, work: &mut InFlightRequest, limits: &Limits) {
     let mut left = limits.body_bytes.saturating_mul(DISCARDED);
     let rest = async {
@@ -161,7 +159,7 @@ pub async fn discard(body: &mut Incoming, work: &mut InFlightRequest, limits: &L
             left = rest;
         }
     };
-    // Out of time is as good as read.
+    // The end of the time limit is treated like the end of the body.
     let _ = timeout(limits.body, rest).await;
 }
 
@@ -172,12 +170,12 @@ mod tests {
     const LIMIT: usize = 8 << 20;
 
     #[test]
-    fn an_announced_common_body_is_allocated_at_once() {
+    fn announced_common_body_is_allocated_at_once() {
         assert_eq!(capacity(9000, 20_000, 0, LIMIT), 20_000);
     }
 
     #[test]
-    fn an_announced_large_body_is_allocated_as_it_comes() {
+    fn announced_large_body_is_allocated_as_received() {
         assert_eq!(capacity(9000, LIMIT, 0, LIMIT), 16 * 1024);
         assert_eq!(capacity(17_000, LIMIT, 16 * 1024, LIMIT), 32 * 1024);
         assert_eq!(capacity(5 << 20, LIMIT, 4 << 20, LIMIT), LIMIT);
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_length_never_has_more_than_the_limit() {
+    fn body_without_a_length_is_limited() {
         assert_eq!(capacity(5 << 20, 0, 5_000_000, LIMIT), LIMIT);
     }
 }

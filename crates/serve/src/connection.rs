@@ -1,4 +1,4 @@
-//! One connection, from the handshake to its end.
+//! Service of one connection, from the handshake to its end.
 
 use std::{
     convert::Infallible,
@@ -46,17 +46,18 @@ use crate::{
     wire::Wire,
 };
 
-/// Size to which the buffer of an HTTP/1.1 connection may grow: a TLS record.
+/// Largest read buffer of an HTTP/1.1 connection, in bytes: one TLS record.
 const READ_BUFFER: usize = 16 * 1024;
-/// HTTP/2 flow control: bytes that one stream, and one connection, may send ahead. It is
-/// charged as `INPUT`.
+/// Flow-control window of an HTTP/2 stream, and of a connection, in bytes. Its bytes are charged
+/// as `INPUT`.
 const WINDOW: u32 = 64 * 1024;
-/// Bytes of an answer that an HTTP/2 stream takes ahead.
+/// Bytes of an answer that an HTTP/2 stream buffers.
 const SEND_BUFFER: usize = 16 * 1024;
 
-/// Answers requests.
+/// A handler of requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a request. Failures are answers, too.
+    /// Answers a request. An error is an answer, too. Memory that the request occupies is charged
+    /// to `work`.
     fn handle<'a>(
         &'a self,
         request: Request<Incoming>,
@@ -64,19 +65,20 @@ pub trait Handler: Send + Sync + 'static {
     ) -> PendingReply<'a>;
 }
 
-/// An answer in progress.
+/// The future of an answer.
 pub type PendingReply<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
+/// An HTTP connection of any version.
 type HttpConnection =
     Pin<Box<dyn GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send>>;
 
-/// The parts that all connections of a listener share.
+/// The state that all connections of a listener share.
 pub(crate) struct ConnectionServer {
     handler: Box<dyn Handler>,
-    /// TLS, and the counter of its failures; `None` for a plain port.
+    /// TLS acceptor, and counters of its errors; `None` for a plain port.
     tls: Option<(TlsAcceptor, Arc<ServerMetrics>)>,
     limits: Limits,
-    /// The phase of its connections.
+    /// Phase of the listener's connections.
     pub(crate) phase: PhaseView,
     handshakes: Arc<HandshakeTurns>,
     http1: http1::Builder,
@@ -92,9 +94,9 @@ impl ConnectionServer {
     ) -> Arc<Self> {
         let mut http1 = http1::Builder::new();
         http1
-            // A client that is done sending still reads.
+            // A client that has shut down its sending side still reads.
             .half_close(true)
-            // The timeout of hyper would run while the connection is idle, too: see `Activity`.
+            // The timeout of hyper would also run while the connection is idle: see `Activity`.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes as usize)
             .max_buf_size(READ_BUFFER.max(limits.header_bytes as usize));
@@ -116,10 +118,10 @@ impl ConnectionServer {
         })
     }
 
-    /// Serves `stream` until it ends, or everything does.
+    /// Serves `stream` until it ends, or until [`Phase::Over`].
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, slot: ConnectionSlot) {
         let over = self.phase.reached(Phase::Over);
-        // Answers are written whole: waiting for more to send only delays them.
+        // Answers are written as a whole, so Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let wire = Wire::new(stream, Arc::clone(&slot.activity), self.tls.is_some());
         tokio::select! {
@@ -128,16 +130,17 @@ impl ConnectionServer {
         }
     }
 
+    /// Serves a connection after its handshake, if the port has TLS.
     async fn serve_tls(self: &Arc<Self>, mut wire: Wire, slot: ConnectionSlot) {
         let Some((tls, metrics)) = &self.tls else {
-            slot.activity.greeted();
+            slot.activity.handshake_done();
             return self.http1(Either::Left(wire), slot).await;
         };
         let handshake = async {
-            // A client that sends nothing costs no TLS state.
+            // TLS state is allocated after the client's first bytes.
             wire.readable().await?;
-            // In the heap, so that the task does not keep room for it.
-            Box::pin(self.shake_hands(tls.accept(wire), &slot.activity)).await
+            // Boxed, so that the task does not keep room for the handshake.
+            Box::pin(self.run_handshake(tls.accept(wire), &slot.activity)).await
         };
         let handshake = timeout(self.limits.handshake, handshake);
         let handshake = tokio::select! {
@@ -147,8 +150,9 @@ impl ConnectionServer {
         match handshake {
             Ok(Ok(stream)) => {
                 let mut stream = Box::new(stream);
-                slot.activity.greeted();
-                // By ALPN, not by the first bytes: waiting for those has no time limit.
+                slot.activity.handshake_done();
+                // The protocol is that of ALPN. hyper's detection by the first bytes has no time
+                // limit.
                 if stream.get_ref().1.alpn_protocol() == Some(H2) {
                     self.http2(stream, slot).await;
                 } else if self.begins(&mut stream, &slot.activity).await {
@@ -166,10 +170,11 @@ impl ConnectionServer {
         }
     }
 
-    /// Runs a handshake. Addresses take turns with its costly step, which ends with the
-    /// server's first bytes. A turn ends after all other work that is ready, so that no
-    /// review waits for more than a few of them.
-    async fn shake_hands<T>(&self, handshake: impl Future<Output = T>, activity: &Activity) -> T {
+    /// Runs a handshake.
+    ///
+    /// Addresses take turns with the costly step, which ends with the server's first bytes. A turn
+    /// ends after all other ready work, so that a review waits for only a few of them.
+    async fn run_handshake<T>(&self, handshake: impl Future<Output = T>, activity: &Activity) -> T {
         let mut handshake = pin!(handshake);
         while !activity.has_written() {
             activity.queue(true);
@@ -184,7 +189,7 @@ impl ConnectionServer {
                 return done;
             }
             if !activity.has_written() {
-                // The step has registered this task, and nothing was awaited since.
+                // The step has registered this task's waker, and nothing has been awaited since.
                 let mut is_woken = false;
                 poll_fn(|_| {
                     let is_second = std::mem::replace(&mut is_woken, true);
@@ -196,8 +201,8 @@ impl ConnectionServer {
         handshake.await
     }
 
-    /// Waits for the first bytes of `stream`. Until then it needs no buffers. Returns false
-    /// if it has to be closed first.
+    /// Waits for the first bytes of `stream`, which needs no buffers before. Returns false if the
+    /// connection has to be closed.
     async fn begins(&self, stream: &mut TlsStream<Wire>, activity: &Activity) -> bool {
         let leaving = async {
             self.phase.reached(Phase::Draining).await;
@@ -218,8 +223,8 @@ impl ConnectionServer {
         }
     }
 
-    /// Charges `bytes` for HTTP, once there is room. Returns the state of the connection;
-    /// `None` if it has to give way instead.
+    /// Waits for room, and charges `bytes` for HTTP. Returns the state of the connection; `None` if
+    /// it has to give way.
     async fn occupy(slot: &ConnectionSlot, bytes: usize) -> Option<Arc<Activity>> {
         let (activity, memory) = (&slot.activity, &slot.activity.memory);
         if !memory.has_room(Purpose::Input) {
@@ -238,14 +243,14 @@ impl ConnectionServer {
         Some(Arc::clone(activity))
     }
 
+    /// Serves HTTP/1.1.
     async fn http1(
         self: &Arc<Self>,
         stream: Either<Wire, Box<TlsStream<Wire>>>,
         slot: ConnectionSlot,
     ) {
         let Some(activity) = Self::occupy(&slot, HTTP1).await else { return };
-        // Of HTTP/1.1 alone, where bytes outside a request begin the next one. In HTTP/2 they
-        // may as well be a ping.
+        // Only HTTP/1.1 bytes outside a request begin the next one. In HTTP/2 they may be a ping.
         let reading = Arc::clone(&activity);
         let io = TokioIo::new(InspectReader::new(stream, move |bytes: &[u8]| {
             if !bytes.is_empty() {
@@ -253,23 +258,23 @@ impl ConnectionServer {
             }
         }));
         let connection = self.http1.serve_connection(io, self.service(slot));
-        // HTTP/1.1 has no message against further requests. Until the client has had an answer
-        // with `Connection: close`, one may come.
+        // HTTP/1.1 has no message that forbids further requests. A client may send one until it has
+        // received an answer with `Connection: close`.
         self.supervise(Box::pin(connection), &activity, (Phase::Draining, self.limits.linger))
             .await;
     }
 
+    /// Serves HTTP/2.
     async fn http2(self: &Arc<Self>, stream: Box<TlsStream<Wire>>, slot: ConnectionSlot) {
         let Some(activity) = Self::occupy(&slot, HTTP2).await else { return };
         let connection = self.http2.serve_connection(TokioIo::new(stream), self.service(slot));
-        // API servers keep their connections, whatever Endpoints contain, and connect again
-        // after GOAWAY: to this server, too, as long as it accepts.
+        // API servers keep connections after a change of Endpoints. They connect again after
+        // GOAWAY, also to this server while it accepts.
         let ending = if self.phase.is_serving() { Phase::Leaving } else { Phase::Draining };
         self.supervise(Box::pin(connection), &activity, (ending, Duration::ZERO)).await;
     }
 
-    /// Answers the requests of the connection that has `slot`, which is free again
-    /// when the connection is gone.
+    /// Returns the service of a connection. Its drop releases `slot`.
     fn service(
         self: &Arc<Self>,
         slot: ConnectionSlot,
@@ -279,18 +284,19 @@ impl ConnectionServer {
         Error = Infallible,
         Future = impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<>,
     > + use<> {
-        let conversation = Arc::new((Arc::clone(self), slot));
+        let shared = Arc::new((Arc::clone(self), slot));
         service_fn(move |request| {
-            let conversation = Arc::clone(&conversation);
-            // Before the next head is read, not when the task of this one runs.
-            let work = begin(&request, &conversation.1.activity);
+            let shared = Arc::clone(&shared);
+            // The head is charged now, before the next one is read, and not when its task runs.
+            let work = begin(&request, &shared.1.activity);
             async move {
-                let (server, _slot) = &*conversation;
+                let (server, _slot) = &*shared;
                 Ok(server.answer(request, work).await.map(Full::new))
             }
         })
     }
 
+    /// Answers a request, and counts it.
     async fn answer(&self, request: Request<Incoming>, mut work: InFlightRequest) -> Reply {
         let is_http1 = request.version() < Version::HTTP_2;
         let metrics = self.tls.as_ref().map(|(_, metrics)| metrics);
@@ -306,10 +312,10 @@ impl ConnectionServer {
         reply.map(|answer| work.answer(answer))
     }
 
-    /// Runs `connection` until it ends, and shuts it down gracefully when its time is up:
-    /// `linger` after `phase` has come.
+    /// Runs `connection` until it ends. A time `linger` after `phase` it is shut down gracefully.
     ///
-    /// The connection has a task of its own, so that bytes do not wake the rare events here.
+    /// The connection has a task of its own, so that received bytes do not poll the rare events
+    /// here.
     async fn supervise(
         &self,
         connection: HttpConnection,
@@ -317,7 +323,7 @@ impl ConnectionServer {
         (phase, linger): (Phase, Duration),
     ) {
         let (end, ending) = oneshot::channel();
-        // Cut when this drops.
+        // The drop of this value ends the connection's task.
         let mut running = JoinSet::new();
         running.spawn(run(connection, ending));
         let leaving = async {
@@ -330,19 +336,18 @@ impl ConnectionServer {
             () = leaving => None,
             expired = activity.expired(&self.limits) => match expired {
                 Expired::Silent => Some(self.limits.header),
-                Expired::Deaf => return debug!("closing connection: client does not read"),
+                Expired::Unread => return debug!("closing connection: client does not read"),
             },
             // Another client waits for the memory.
             () = activity.evicted() => Some(Duration::ZERO),
         };
-        // The receiver is gone if the connection has just ended.
+        // The receiver is dropped if the connection has just ended.
         let _ = end.send(());
         let patience = async {
             match grace {
                 Some(grace) => sleep(grace).await,
-                // Requests in flight are finished, however long they take: `Phase::Over` cuts.
-                // But a client that is gone sends nothing, and HTTP/2 would wait for its
-                // answer to GOAWAY.
+                // Requests in flight may finish until `Phase::Over`. Without a request, HTTP/2
+                // waits for the client's answer to GOAWAY, which a failed client never sends.
                 None => activity.quiet(self.limits.goaway).await,
             }
         };
@@ -362,12 +367,12 @@ fn begin(request: &Request<Incoming>, activity: &Arc<Activity>) -> InFlightReque
         return activity.request(Some(head));
     }
     let mut work = activity.request(None);
-    // A field is kept in the block of its frame and in the map, which grows by doubling.
+    // Each field is in the block of its frame and in the map, which grows by doubling.
     work.charge(2 * (head + FIELD * request.headers().len()));
     work
 }
 
-/// Returns the bytes of a request's head as HTTP/1.1 writes it, without superfluous blanks.
+/// Returns the length of a request's head in HTTP/1.1, without optional blanks, in bytes.
 fn head_length(request: &Request<Incoming>) -> usize {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
@@ -375,7 +380,7 @@ fn head_length(request: &Request<Incoming>) -> usize {
     request.method().as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
-/// Runs `connection` until it ends, and shuts it down gracefully once `ending` comes.
+/// Runs `connection` until it ends, and shuts it down gracefully after a message to `ending`.
 async fn run(mut connection: HttpConnection, ending: oneshot::Receiver<()>) {
     let ended = tokio::select! {
         biased;

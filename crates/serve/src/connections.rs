@@ -1,8 +1,8 @@
-//! The open connections of one port, and those that give way when its memory is used up.
+//! The open connections of one port, and their eviction when its memory is used up.
 //!
-//! When a client waits for room, the address with the most unfinished work gives way first,
-//! its oldest connection first. Unfinished work is a handshake, a request without its end,
-//! or an answer that the client does not read. A request that is complete never gives way.
+//! While a client waits for room, the address with the most unfinished work gives way first, its
+//! oldest connection first. Unfinished work is a handshake, an incomplete request, or an answer
+//! that the client does not read. A complete request never gives way.
 
 use std::{
     collections::HashMap,
@@ -22,17 +22,17 @@ use crate::{
     memory::{Arrival, MemoryBudget, PURPOSES, Shortage},
 };
 
-/// Time between two searches for connections that give way, while a client waits.
-const AGAIN: Duration = Duration::from_millis(2);
-/// Searches after which connections give way that had a request just now.
-const PATIENCE: u32 = 8;
-/// Times `Limits::grace` by which a handshake or a head may be older than a body.
-const OPENING: u64 = 10;
+/// Time between two searches for connections to evict, while a client waits.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(2);
+/// Number of searches after which connections with a recent request give way, too.
+const SEARCHES: u32 = 8;
+/// Multiple of `Limits::grace` by which a handshake or a head may be older than a body.
+const OPENING_FACTOR: u64 = 10;
 
 /// The open connections of one port.
 #[derive(Debug)]
 pub(crate) struct OpenConnections {
-    /// The memory of the port.
+    /// Memory of the port.
     pub(crate) memory: Arc<MemoryBudget>,
     grace: Duration,
     linger: Duration,
@@ -42,7 +42,7 @@ pub(crate) struct OpenConnections {
 }
 
 impl OpenConnections {
-    /// Opens the account of a port whose clients may occupy `ceiling` bytes.
+    /// Returns the state of a port whose clients may occupy `ceiling` bytes.
     pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             memory: MemoryBudget::new(ceiling, limits),
@@ -59,7 +59,7 @@ impl OpenConnections {
         self.evicted.load(Relaxed)
     }
 
-    /// Admits a connection from `peer`. The caller has waited for room.
+    /// Adds a connection from `peer`. The caller must have waited for room.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, arrival: Arrival) -> ConnectionSlot {
         let activity = Arc::new(Activity::new(Arc::clone(&self.memory), network(peer), arrival));
         activity.occupy(CONNECTION);
@@ -79,35 +79,36 @@ impl OpenConnections {
         }
     }
 
-    /// Makes room as long as a client waits for it. Never ends.
+    /// Evicts connections while a client waits for room. Never returns.
     ///
-    /// A connection that is woken may be busy with something else, such as a body that
-    /// waits as well. So the next one is woken, too, until none waits.
+    /// A client that is woken may be busy, such as with another body that waits. The next client
+    /// is therefore woken, too, until none waits.
     pub(crate) async fn make_room(&self) {
         loop {
             self.memory.pressure.notified().await;
             let mut searches = 0;
             while PURPOSES.into_iter().any(|purpose| self.memory.has_waiting(purpose)) {
                 if PURPOSES.into_iter().any(|purpose| self.memory.is_short_of(purpose)) {
-                    self.evict(searches >= PATIENCE);
+                    self.evict(searches >= SEARCHES);
                     searches += 1;
                 } else {
                     searches = 0;
                 }
                 self.memory.wake();
-                sleep(AGAIN).await;
+                sleep(SEARCH_INTERVAL).await;
             }
         }
     }
 
-    /// Closes as many connections as the waiting clients need, and a few more.
+    /// Evicts as many connections as the waiting clients need, and a few more. `is_pressing` is
+    /// true after several searches.
     fn evict(&self, is_pressing: bool) {
         let clients = self.clients();
         let now = self.memory.now();
         let [grace, linger] = [self.grace, self.linger]
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let is_old = |since: u64| now.saturating_sub(since) >= grace;
-        let is_forgotten = |since: u64| now.saturating_sub(since) >= 4 * grace;
+        let is_unused_for_long = |since: u64| now.saturating_sub(since) >= 4 * grace;
         let mut room = Shortage::of(&self.memory);
         let wants_connection = room.connections > 0;
         let [mut large, mut unfinished, mut flood, mut idle, mut quiet, mut waiting] =
@@ -119,13 +120,13 @@ impl OpenConnections {
                 continue;
             }
             match activity.state() {
-                // A burst of connections takes longer than a body behind its head.
+                // A burst of handshakes takes longer than a body after its head.
                 state
                 @ (ConnectionState::Silent { since } | ConnectionState::Opening { since }) => {
                     let has_sent = matches!(state, ConnectionState::Opening { .. });
                     unfinished_count += 1;
                     flood.add((u8::from(has_sent), since, id), activity);
-                    unfinished.add((0, since.saturating_add(OPENING * grace), id), activity);
+                    unfinished.add((0, since.saturating_add(OPENING_FACTOR * grace), id), activity);
                 }
                 ConnectionState::Unfinished { since } => {
                     unfinished_count += 1;
@@ -142,9 +143,11 @@ impl OpenConnections {
                     recent_count += 1;
                     quiet.add((1, since, id), activity);
                 }
-                // An old connection without a request yet is the first to make room for
-                // another one, and the last to make room for a request.
-                ConnectionState::Unused { since } if wants_connection && is_forgotten(since) => {
+                // An old connection that never had a request is the first to make room for another
+                // connection, and the last to make room for a request.
+                ConnectionState::Unused { since }
+                    if wants_connection && is_unused_for_long(since) =>
+                {
                     quiet.add((0, since, id), activity);
                 }
                 ConnectionState::Unused { since } => quiet.add((2, since, id), activity),
@@ -154,12 +157,12 @@ impl OpenConnections {
         }
         if room.large > 0 {
             room.make(self, &mut large, is_old);
-            // Others do not help.
+            // Other connections occupy no memory of large bodies.
             room.large = 0;
         }
         room.make(self, &mut unfinished, is_old);
         room.make(self, &mut idle, |_| true);
-        // A flood: its connections are too many to grow old, and have no answers.
+        // In a flood, connections are evicted before they are old, and have no answers.
         if wants_connection && unfinished_count / 4 > recent_count {
             room.make(self, &mut flood, |_| true);
         }
@@ -169,7 +172,7 @@ impl OpenConnections {
         if is_pressing && wants_connection {
             room.make(self, &mut flood, |_| true);
         }
-        // Those that wait have all of the memory: none of them would ever begin.
+        // Waiting connections occupy all of the memory, so none of them could ever begin.
         let is_stuck = complete_count == 0
             && [&unfinished, &idle, &quiet].iter().all(|candidates| candidates.0.is_empty());
         if is_pressing && is_stuck {
@@ -177,21 +180,22 @@ impl OpenConnections {
         }
     }
 
+    /// Locks the open connections.
     fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
-        // Nothing panics while holding it.
+        // No code panics while it holds the lock.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shortage {
+    /// Subtracts a connection that is being evicted.
     fn gain(&mut self, activity: &Activity) {
         self.bytes = self.bytes.saturating_sub(activity.held());
         self.large = self.large.saturating_sub(activity.large());
         self.connections = self.connections.saturating_sub(1);
     }
 
-    /// Closes connections of `candidates` until there is room, or the next one in turn is
-    /// not `due`.
+    /// Evicts connections of `candidates` until there is room, or the next one is not `due`.
     fn make(
         &mut self,
         connections: &OpenConnections,
@@ -214,37 +218,39 @@ impl Shortage {
     }
 }
 
-/// Rank of a connection among those of its kind: class, moment, and number in the order of
-/// arrival, since many have the same moment.
+/// The rank of a connection among those of its kind: class, moment, and number in the order of
+/// arrival, because many have the same moment.
 type EvictionRank = (u8, u64, u64);
 
-/// Connections that may give way, by address.
+/// Connections that may be evicted, by address.
 #[derive(Default)]
 struct EvictionCandidates<'c>(HashMap<IpAddr, AddressCandidates<'c>>);
 
+/// The candidates of one address.
 #[derive(Default)]
 struct AddressCandidates<'c> {
-    /// Bytes charged to its connections here.
+    /// Bytes charged to `connections`.
     weight: usize,
-    /// In the order in which they give way, the last one first.
+    /// Connections in reverse order of eviction.
     connections: Vec<(EvictionRank, &'c Activity)>,
 }
 
 impl<'c> EvictionCandidates<'c> {
-    /// Adds a connection that gives way before those of a greater `order`.
+    /// Adds a connection, which gives way before those of a greater `order`.
     fn add(&mut self, order: EvictionRank, activity: &'c Activity) {
         let address = self.0.entry(activity.peer).or_default();
         address.weight += activity.held();
         address.connections.push((order, activity));
     }
 
+    /// Sorts the candidates of each address for [`Self::next_if`].
     fn sort(&mut self) {
         for address in self.0.values_mut() {
             address.connections.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(*order));
         }
     }
 
-    /// Takes the first one of the address with the most, if it is `due`.
+    /// Takes the next candidate of the address with the most charged bytes, if it is `due`.
     fn next_if(&mut self, due: impl Fn(u64) -> bool) -> Option<&'c Activity> {
         let (peer, address) = self.0.iter_mut().max_by_key(|(_, address)| address.weight)?;
         let peer = *peer;
@@ -257,7 +263,7 @@ impl<'c> EvictionCandidates<'c> {
     }
 }
 
-/// Returns the address that work is counted by: of IPv6 the network of a host.
+/// Returns the address by which work is counted: an IPv4 address, or the network of an IPv6 host.
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -268,11 +274,11 @@ pub(crate) fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection's entry in the account, which ends when this drops.
+/// The entry of a connection, removed when the value drops.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     id: u64,
-    /// The state of the connection.
+    /// State of the connection.
     pub(crate) activity: Arc<Activity>,
     connections: Arc<OpenConnections>,
 }
@@ -321,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clients_behind_a_busy_one_are_woken() {
+    async fn clients_behind_busy_one_are_woken() {
         let connections = mk_connections(2);
         let slot = connections.admit(PEER, connections.memory.arrival());
         slot.activity.occupy(CONNECTION);
@@ -339,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clients_that_all_wait_give_way_at_last() {
+    async fn clients_that_all_wait_give_way_eventually() {
         let connections = mk_connections(4);
         let mut slots = Vec::new();
         while connections.memory.has_room(Purpose::Connection) {

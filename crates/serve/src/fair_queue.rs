@@ -1,4 +1,4 @@
-//! A queue in which addresses take turns.
+//! A queue that is fair to addresses.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -13,9 +13,9 @@ pub(crate) struct FairQueue<T> {
     /// True if an address has its turns from both ends: its first entry, then its last one.
     has_both_ends: bool,
     length: usize,
-    /// Number of entries that ever came.
+    /// Number of all entries so far.
     arrived: u64,
-    /// Addresses with entries, the next one first.
+    /// Addresses with entries. The next one is first.
     order: VecDeque<IpAddr>,
     queues: HashMap<IpAddr, AddressQueue<T>>,
 }
@@ -28,14 +28,14 @@ struct AddressQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Creates a queue of at most `most` entries, in which an address has its first entry
-    /// first.
+    /// Returns a queue of at most `most` entries, which takes the entries of an address in the
+    /// order of arrival.
     pub(crate) fn first_in_first_out(most: usize) -> Self {
         let (order, queues) = (VecDeque::new(), HashMap::new());
         Self { most, has_both_ends: false, length: 0, arrived: 0, order, queues }
     }
 
-    /// Creates a queue in which an address has its turns from both ends.
+    /// Returns an unlimited queue, which takes the entries of an address from both ends in turn.
     pub(crate) fn from_both_ends() -> Self {
         Self { has_both_ends: true, ..Self::first_in_first_out(usize::MAX) }
     }
@@ -45,7 +45,7 @@ impl<T> FairQueue<T> {
         self.length == 0
     }
 
-    /// Adds an entry of `peer`. Returns its number.
+    /// Adds an entry of `peer`, and returns the number of the entry.
     pub(crate) fn push(&mut self, peer: IpAddr, entry: T) -> u64 {
         if self.length >= self.most {
             self.drop_first_of_longest();
@@ -61,7 +61,7 @@ impl<T> FairQueue<T> {
         number
     }
 
-    /// Takes the next entry.
+    /// Takes the next entry of the next address; `None` if the queue is empty.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let peer = self.order.pop_front()?;
         let queue = self.queues.get_mut(&peer)?;
@@ -77,7 +77,7 @@ impl<T> FairQueue<T> {
         next.map(|(_, entry)| entry)
     }
 
-    /// Takes the entry of `peer` with this number, if it is still there.
+    /// Takes the entry of `peer` with this number; `None` if it has been taken.
     pub(crate) fn remove(&mut self, peer: IpAddr, number: u64) -> Option<T> {
         let queue = self.queues.get_mut(&peer)?;
         let entry = queue.entries.remove(&number)?;
@@ -89,7 +89,7 @@ impl<T> FairQueue<T> {
         Some(entry)
     }
 
-    /// Drops the first entry of the address with the most. Returns false if there is none.
+    /// Drops the first entry of the address with the most entries. Returns false if there is none.
     pub(crate) fn drop_first_of_longest(&mut self) -> bool {
         let longest = self.queues.iter().max_by_key(|(_, queue)| queue.entries.len());
         let first = longest.and_then(|(peer, queue)| {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_with_the_most_loses_its_first() {
+    fn address_with_most_connections_loses_its_first() {
         let mut queue = FairQueue::first_in_first_out(3);
         queue.push(FEW, 100);
         for number in 1..=5 {

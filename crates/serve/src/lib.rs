@@ -1,10 +1,9 @@
 //! The TLS server: certificates, limits, an admin port and metrics, around a [`Handler`].
 //!
-//! A server is one of three types, in this order: [`Server`] is the configuration,
-//! [`Bound`] holds its sockets, [`RunningServer`] answers until it is drained. Its certificate is
-//! in a handle, [`CertificateInForce`](pki::CertificateInForce), which any source can replace
-//! while the server runs: files, a [local authority](pki::LocalAuthority), or a Secret of a
-//! cluster.
+//! A server has three types in turn. [`Server`] is the configuration, [`Bound`] has the sockets,
+//! and [`RunningServer`] answers until it is drained. The certificate is in a handle,
+//! [`CertificateInForce`](pki::CertificateInForce). Any source can replace it while the server
+//! runs: files, a [local authority](pki::LocalAuthority), or a Secret of a cluster.
 
 mod activity;
 mod admin;

@@ -2,7 +2,7 @@
 //!
 //! # Memory
 //!
-//! A replica stays below 64 MiB, whatever unauthenticated clients send:
+//! A replica uses less than 64 MiB, independent of the input of unauthenticated clients:
 //!
 //! ```text
 //! 12 MiB  program, rules, runtime
@@ -13,100 +13,102 @@
 //!  8 MiB  fragmentation of the heap
 //! ```
 //!
-//! Everything that a client can make the process keep is charged to its
-//! connection: [`CONNECTION`] for the connection itself, [`HTTP1`] or [`HTTP2`] from its
-//! first request on, [`RECEIVED`] for each received byte up to [`INPUT`], [`STREAM`] and twice
-//! the decoded head for each HTTP/2 request, and the bytes of each body that is put together
-//! and of each answer that is not sent yet. Connections are accepted up to 26 MiB, which hold
-//! 2,200 that wait for their first request, so that bodies always have room. Idle connections
-//! make room for those with a request. The kernel's buffers are [`SOCKET_BUFFER`] in each
-//! direction and belong to the pod's memory
-//! limit, not to the 64 MiB.
+//! All memory that a client can occupy is charged to its connection:
+//!
+//! - [`CONNECTION`] for the connection itself
+//! - [`HTTP1`] or [`HTTP2`] from its first request on
+//! - [`RECEIVED`] for each received byte, up to [`INPUT`]
+//! - [`STREAM`] and twice the decoded head for each HTTP/2 request
+//! - the bytes of each body in several pieces, and of each answer that is not sent
+//!
+//! Connections are accepted up to 26 MiB, which is enough for 2,200 that wait for their first
+//! request. Bodies therefore always have room. Idle connections make room for those with a request.
+//! The kernel's buffers, [`SOCKET_BUFFER`] in each direction, count towards the pod's memory limit
+//! and not towards the 64 MiB.
 
 use std::time::Duration;
 
 /// Greatest number of bytes of a common body. A larger one is charged separately, and a
-/// handler should answer it on a thread of its own.
+/// handler should answer it on another thread.
 ///
-/// A pod with its old version and managed fields is some 10 to 30 KiB.
+/// A review of a pod with its old version and managed fields has some 10 to 30 KiB.
 pub const COMMON_BODY: usize = 64 * 1024;
 
-/// TLS handshakes that may take their costly step, a signature and a key exchange, before
-/// other work of the thread: each takes a fraction of a millisecond.
+/// Number of TLS handshakes whose costly step may run before other work of the thread. The step,
+/// a signature and a key exchange, takes a fraction of a millisecond.
 pub(crate) const HANDSHAKES: usize = 8;
 
-/// Bytes that all clients of the TLS port may occupy, see above.
+/// Bytes that all clients of the TLS port may occupy.
 pub(crate) const MEMORY: usize = 34 * 1024 * 1024;
 /// Bytes that all clients of the plain port may occupy.
 pub(crate) const PLAIN_MEMORY: usize = 2 * 1024 * 1024;
-/// Bytes that bodies beyond [`COMMON_BODY`] may occupy of them: two of the largest.
+/// Part of [`MEMORY`] that bodies above [`COMMON_BODY`] may occupy, in bytes: two of the largest.
 pub(crate) const LARGE_BODIES: usize = 16 * 1024 * 1024;
-/// Part of the memory of a port that bodies beyond [`COMMON_BODY`] leave to others.
+/// Part of the memory of a port that bodies above [`COMMON_BODY`] leave to others.
 pub(crate) const COMMON_RESERVE: usize = 4 * 1024 * 1024;
-/// Bytes beyond [`MEMORY`] for answers alone, so that complete reviews never wait for
-/// incomplete ones.
+/// Bytes in addition to [`MEMORY`] that only answers may occupy, so that complete reviews never
+/// wait for incomplete ones.
 pub(crate) const ANSWERS: usize = 2 * 1024 * 1024;
 
-/// Bytes charged for a connection: TLS state, one record, two tasks.
+/// Bytes charged for a connection: TLS state, one record and two tasks.
 pub(crate) const CONNECTION: usize = 12 * 1024;
 /// Bytes charged for HTTP/1.1 in addition: hyper keeps 8 KiB for reading and 8 KiB for
 /// writing heads.
 pub(crate) const HTTP1: usize = 18 * 1024;
-/// Bytes charged for HTTP/2 in addition: frames in both directions, header tables.
+/// Bytes charged for HTTP/2 in addition: frames in both directions and header tables.
 pub(crate) const HTTP2: usize = 32 * 1024;
-/// Bytes charged at most for received bytes that may still be buffered: one TLS record
-/// ahead and one incomplete, hyper's buffer, the window of an HTTP/2 connection.
+/// Upper bound of the bytes charged for received data that may still be buffered: one complete and
+/// one incomplete TLS record, hyper's buffer, and the window of an HTTP/2 connection.
 pub(crate) const INPUT: usize = 128 * 1024;
-/// Bytes charged for each received byte: the buffer of an incomplete TLS record grows by
-/// doubling.
+/// Bytes charged for each received byte. The buffer of an incomplete TLS record grows by doubling.
 pub(crate) const RECEIVED: usize = 2;
-/// Bytes charged for an HTTP/2 request beside its head: its stream and its task.
+/// Bytes charged for an HTTP/2 request in addition to its head: stream and task.
 pub(crate) const STREAM: usize = 4 * 1024;
-/// Bytes charged for each field of an HTTP/2 head beside name and value. HPACK sends a
-/// field that it knows as one byte; the map of headers keeps an entry for it.
+/// Bytes charged for each field of an HTTP/2 head in addition to name and value. HPACK sends a
+/// known field as one byte, and the map of headers has an entry for it.
 pub(crate) const FIELD: usize = 100;
-/// Answers over HTTP/1.1 up to this many bytes fit the connection's own buffer.
+/// Largest answer that fits the own buffer of an HTTP/1.1 connection, in bytes.
 pub(crate) const SMALL_ANSWER: usize = 8 * 1024;
-/// Size of each of the kernel's two buffers of a connection, in bytes.
+/// Size of each of a connection's two kernel buffers, in bytes.
 pub(crate) const SOCKET_BUFFER: u32 = 64 * 1024;
 
-/// Limits on one client, and on all of them together.
+/// Limits on each client, and on all clients together.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at the same time, in addition to what the memory allows. Beyond it one
-    /// has to make room for a new one.
+    /// Number of open connections. The memory may limit it further. At the limit, a
+    /// connection has to make room for a new one.
     pub connections: usize,
-    /// HTTP/2 requests at the same time on one connection. Go's clients open another
+    /// Number of concurrent HTTP/2 requests on one connection. Go's clients open another
     /// connection for more.
     pub streams: u32,
-    /// Time for the TLS handshake.
+    /// Time limit of the TLS handshake.
     pub handshake: Duration,
-    /// Time from the first byte of a request to the end of its headers.
+    /// Time limit from the first byte of a request to the end of its headers.
     pub header: Duration,
-    /// Time from the headers to the end of the body.
+    /// Time limit from the headers to the end of the body.
     pub body: Duration,
-    /// Time from the beginning of an answer until the client has read it.
+    /// Time limit from the start of an answer until the client has read it.
     pub answer: Duration,
-    /// Time that a connection may stay without a request. API servers close an idle one
-    /// after 90 s (Go's `IdleConnTimeout`). The client should close first, because a request may be under way when the server closes.
+    /// Time limit of a connection without a request. API servers close an idle one after 90 s (Go's
+    /// `IdleConnTimeout`). The client should close first, because a request may be under way when
+    /// the server closes.
     pub idle: Duration,
-    /// Time after a request in which the next one may be on its way. During it a
-    /// connection makes room after all others, and over HTTP/1.1 is still served when
-    /// the server is leaving.
+    /// Time after a request in which the next one may be under way. During this time a connection
+    /// is the last to make room, and an HTTP/1.1 connection is served while the server drains.
     pub linger: Duration,
     /// Age at which unfinished work gives way when a client waits for memory or for a
     /// connection. The body of an API server's review follows its head within
     /// milliseconds.
     pub grace: Duration,
-    /// Time that an idle client has to leave after GOAWAY, when the server leaves. A client
-    /// that is alive takes a moment: HTTP/1.1 connections are closed at once, and HTTP/2 waits
-    /// for the answer to a ping.
+    /// Time that an idle client has to leave after GOAWAY when the server drains. HTTP/2 waits for
+    /// the answer to a ping, which a live client sends at once. HTTP/1.1 connections are closed
+    /// at once.
     pub goaway: Duration,
-    /// Bytes of a request's headers. An API server sends less than 1 KiB, and a bearer token
-    /// of some KiB where it is configured to.
+    /// Limit of a request's headers, in bytes. API servers send less than 1 KiB, plus a bearer
+    /// token of some KiB if one is configured.
     pub header_bytes: u32,
-    /// Bytes of a request's body. API servers take objects up to 3 MiB, and a
-    /// review of an update holds two.
+    /// Limit of a request's body, in bytes. API servers accept objects up to 3 MiB, and a review of
+    /// an update contains two.
     pub body_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A port: connections are accepted until the server leaves.
+//! The accept loop of a port, which ends when the server drains.
 
 use std::{
     future::{Future, pending},
@@ -25,29 +25,28 @@ use crate::{
     phase::Phase,
 };
 
-/// After an `accept` that failed for want of descriptors or memory: the next
-/// would fail as well, at full speed.
-const BREATH: Duration = Duration::from_millis(50);
+/// Pause after an `accept` that failed for lack of descriptors or memory. The next one would fail,
+/// too, in a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that the kernel accepts ahead: all API servers may connect at the same time.
+/// Length of the kernel's accept queue. All API servers may connect at the same time.
 const BACKLOG: u32 = 4096;
 
-/// Connections that are accepted before other work gets its turn. In a flood fewer would
-/// leave some in the kernel's queue until it is full.
-const ROW: u32 = 512;
+/// Number of connections that are accepted before other work runs. With a lower number a flood
+/// would fill the kernel's queue.
+const ACCEPTS_IN_A_ROW: u32 = 512;
 
-/// Accepted connections that wait for room at the same time. Each takes a descriptor and
-/// some 400 bytes.
+/// Number of accepted connections that wait for room. Each takes a descriptor and some 400 bytes.
 ///
-/// Connections leave the kernel's queue at once. When that queue is full, the kernel drops the
-/// first packet of any client, which repeats it after a second or more. Addresses take turns.
-/// When too many connections wait, the address with the most loses its first one.
-const LOBBY: usize = 4096;
+/// The kernel's queue is emptied at once: if it is full, the kernel drops the first packet of any
+/// client, which repeats it after a second or more. Addresses take turns in this queue. If it is
+/// full, the address with the most connections loses its first one.
+const QUEUE_MAX: usize = 4096;
 
 /// Opens a port whose connections have kernel buffers of a fixed size.
 ///
 /// # Errors
-/// If the system refuses the address.
+/// Returns the system's error if the address cannot be bound.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     raise_file_limit();
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -58,7 +57,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Raises the soft limit of open files, often 1,024, to the hard one: each connection is a
+/// Raises the soft limit of open files, often 1,024, to the hard one, because each connection is a
 /// file.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
@@ -70,8 +69,8 @@ fn raise_file_limit() {
     }
 }
 
-/// Accepts on `socket` until the phase is draining, then waits until every
-/// connection has ended.
+/// Accepts connections on `socket` until the server drains, and waits until every connection has
+/// ended.
 pub(crate) async fn listen(
     socket: TcpListener,
     server: Arc<ConnectionServer>,
@@ -83,6 +82,7 @@ pub(crate) async fn listen(
     }
 }
 
+/// Accepts connections, which wait in a fair queue for room.
 async fn accept(
     socket: TcpListener,
     server: &Arc<ConnectionServer>,
@@ -91,16 +91,16 @@ async fn accept(
     let draining = server.phase.reached(Phase::Draining);
     tokio::pin!(draining);
     let memory = &connections.memory;
-    let mut lobby = FairQueue::first_in_first_out(LOBBY);
-    // One wait for as long as the lobby has connections, so that room is made for them.
+    let mut queue = FairQueue::first_in_first_out(QUEUE_MAX);
+    // A single wait for room, while the queue has connections, so that others are evicted.
     let mut room = None;
     let mut in_a_row = 0;
     loop {
         while memory.has_room(Purpose::Connection) {
-            let Some((stream, peer, arrival)) = lobby.pop() else { break };
+            let Some((stream, peer, arrival)) = queue.pop() else { break };
             begin(stream, connections.admit(peer, arrival), server);
         }
-        if lobby.is_empty() {
+        if queue.is_empty() {
             room = None;
         } else if room.is_none() {
             room = Some(Box::pin(memory.room(Purpose::Connection)));
@@ -108,45 +108,45 @@ async fn accept(
         let accepted = tokio::select! {
             biased;
             () = draining.as_mut() => break,
-            () = made(&mut room) => {
+            () = wait_for_room(&mut room) => {
                 room = None;
                 continue;
             }
-            // A budget of its own: see `ROW`.
+            // Without tokio's budget: `ACCEPTS_IN_A_ROW` limits the accepts.
             accepted = unconstrained(socket.accept()) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) if lobby.is_empty() && memory.has_room(Purpose::Connection) => {
+            Ok((stream, peer)) if queue.is_empty() && memory.has_room(Purpose::Connection) => {
                 begin(stream, connections.admit(peer.ip(), memory.arrival()), server);
             }
             Ok((stream, peer)) => {
-                lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
+                queue.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
             }
-            Err(error) if is_of_the_connection(&error) => {}
-            // A connection that waits is a descriptor.
-            Err(_) if lobby.drop_first_of_longest() => {}
+            Err(error) if is_client_abort(&error) => {}
+            // A waiting connection occupies a descriptor.
+            Err(_) if queue.drop_first_of_longest() => {}
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
         in_a_row += 1;
-        if in_a_row == ROW {
+        if in_a_row == ACCEPTS_IN_A_ROW {
             in_a_row = 0;
             yield_now().await;
         }
     }
     drop(room);
-    // Clients of connections that the kernel has accepted believe to be connected.
+    // For their clients, connections in the kernel's queue are established.
     if let Ok(socket) = socket.into_std() {
         while let Ok((stream, peer)) = socket.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
-                lobby.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
+                queue.push(network(peer.ip()), (stream, peer.ip(), memory.arrival()));
             }
         }
     }
-    while let Some((stream, peer, arrival)) = lobby.pop() {
+    while let Some((stream, peer, arrival)) = queue.pop() {
         memory.room(Purpose::Connection).await;
         begin(stream, connections.admit(peer, arrival), server);
     }
@@ -157,16 +157,16 @@ fn begin(stream: TcpStream, slot: ConnectionSlot, server: &Arc<ConnectionServer>
     tokio::spawn(Arc::clone(server).serve(stream, slot));
 }
 
-/// Waits until `room` is made; for ever if there is none to wait for.
-async fn made(room: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+/// Waits until `room` is made. Never returns for `None`.
+async fn wait_for_room(room: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
     match room {
         Some(room) => room.await,
         None => pending().await,
     }
 }
 
-/// True if the client left before it was accepted.
-fn is_of_the_connection(error: &io::Error) -> bool {
+/// Returns true if the client closed the connection before it was accepted.
+fn is_client_abort(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

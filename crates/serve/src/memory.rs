@@ -1,7 +1,7 @@
-//! The memory that clients of one port occupy.
+//! The account of the memory that clients of one port occupy.
 //!
-//! No client has a limit of its own: while there is room, any may use it. When there is
-//! none, clients wait for it, and connections give way: see `connections`.
+//! A single client has no limit: any may use free room. Without free room, clients wait, and
+//! connections give way (see `connections`).
 
 use std::{
     sync::{
@@ -15,44 +15,46 @@ use tokio::sync::Notify;
 
 use crate::limits::{ANSWERS, COMMON_RESERVE, LARGE_BODIES, Limits};
 
-/// Part of the room that is made at once, so that not every client has to search.
+/// Divisor of a ceiling: this part of it is freed in addition, so that not every client causes a
+/// search.
 const SPARE: usize = 16;
 
-/// A purpose of memory. Each has its own ceiling.
+/// A purpose of memory. Each has a ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A body beyond `COMMON_BODY`.
+    /// A body above `COMMON_BODY`.
     Large,
     /// Received bytes and common bodies.
     Input,
-    /// An answer, which has none of the client's bytes to wait for.
+    /// An answer to a complete request.
     Answer,
     /// One more connection.
     Connection,
 }
 
+/// All purposes. A waiting client of an earlier one is woken first.
 pub(crate) const PURPOSES: [Purpose; 4] =
     [Purpose::Answer, Purpose::Connection, Purpose::Input, Purpose::Large];
 
-/// The account of one port.
+/// The memory account of one port.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     ceiling: usize,
     connections: usize,
     origin: Instant,
     used: AtomicUsize,
-    /// Part of them for bodies beyond `COMMON_BODY`.
+    /// Bytes charged for bodies above `COMMON_BODY`.
     pub(crate) large: AtomicUsize,
     /// Number of open connections.
     pub(crate) open: AtomicUsize,
-    /// Number of connections that ever arrived.
+    /// Number of all connections so far.
     arrived: AtomicU64,
     queues: [RoomQueue; PURPOSES.len()],
     /// Notified when a client lacks room.
     pub(crate) pressure: Notify,
 }
 
-/// Clients that wait for room of one purpose, the first one first.
+/// Clients that wait for room of one purpose, in the order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct RoomQueue {
     length: AtomicUsize,
@@ -64,12 +66,12 @@ pub(crate) struct RoomQueue {
 pub(crate) struct Arrival {
     /// Number in the order of arrival.
     pub(crate) number: u64,
-    /// Milliseconds of [`MemoryBudget::now`].
+    /// Time of [`MemoryBudget::now`], in milliseconds.
     pub(crate) moment: u64,
 }
 
 impl MemoryBudget {
-    /// Creates the account of a port whose clients may occupy `ceiling` bytes.
+    /// Returns the account of a port whose clients may occupy `ceiling` bytes.
     pub(crate) fn new(ceiling: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             ceiling,
@@ -89,7 +91,7 @@ impl MemoryBudget {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
 
-    /// Returns the bytes that are charged to clients.
+    /// Returns the number of bytes that are charged to clients.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
@@ -99,21 +101,23 @@ impl MemoryBudget {
         self.open.load(Relaxed)
     }
 
-    /// Returns the arrival of a connection that was just accepted.
+    /// Returns number and time of a connection that was just accepted.
     pub(crate) fn arrival(&self) -> Arrival {
         Arrival { number: self.arrived.fetch_add(1, Relaxed), moment: self.now() }
     }
 
+    /// Charges `bytes`.
     pub(crate) fn take(&self, bytes: usize) {
         self.used.fetch_add(bytes, Relaxed);
     }
 
+    /// Releases `bytes`, and wakes clients that have room now.
     pub(crate) fn give(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Relaxed);
         self.wake();
     }
 
-    /// True if there is room for one more of `purpose`.
+    /// Returns true if there is room for one more of `purpose`.
     pub(crate) fn has_room(&self, purpose: Purpose) -> bool {
         self.used() < self.ceiling(purpose)
             && match purpose {
@@ -123,13 +127,14 @@ impl MemoryBudget {
             }
     }
 
+    /// Returns the number of used bytes at which `purpose` has no more room.
     fn ceiling(&self, purpose: Purpose) -> usize {
         match purpose {
-            // Of a small port, a half.
+            // On a small port the reserve is half of the memory.
             Purpose::Large => self.ceiling - COMMON_RESERVE.min(self.ceiling / 2),
             Purpose::Input => self.ceiling,
             Purpose::Answer => self.ceiling + ANSWERS,
-            // Below that of bodies: a flood of connections must not use up their room.
+            // Below the ceiling of bodies, so that a flood of connections leaves room for them.
             Purpose::Connection => self.ceiling - (2 * COMMON_RESERVE).min(self.ceiling / 4),
         }
     }
@@ -174,18 +179,18 @@ impl MemoryBudget {
         }
     }
 
-    /// True if a client waits for room of `purpose`.
+    /// Returns true if a client waits for room of `purpose`.
     pub(crate) fn has_waiting(&self, purpose: Purpose) -> bool {
         self.queue(purpose).length.load(Relaxed) > 0
     }
 
-    /// True if a client waits and there is no room of `purpose`.
+    /// Returns true if a client waits for room of `purpose` and there is none.
     pub(crate) fn is_short_of(&self, purpose: Purpose) -> bool {
         self.has_waiting(purpose) && !self.has_room(purpose)
     }
 }
 
-/// A client in a queue.
+/// A client in a queue, until the value drops.
 pub(crate) struct QueuedClient<'q>(&'q RoomQueue);
 
 impl RoomQueue {
@@ -202,7 +207,7 @@ impl Drop for QueuedClient<'_> {
     }
 }
 
-/// Bytes and connections that have to go.
+/// Numbers of bytes and connections that must be freed.
 pub(crate) struct Shortage {
     pub(crate) bytes: usize,
     pub(crate) large: usize,
@@ -210,11 +215,11 @@ pub(crate) struct Shortage {
 }
 
 impl Shortage {
-    /// Returns the shortage of the clients that wait, and a little more.
+    /// Returns the shortage of the waiting clients, with a reserve.
     pub(crate) fn of(memory: &MemoryBudget) -> Self {
         let short = |purpose: &Purpose| memory.is_short_of(*purpose);
         let ceilings = PURPOSES.into_iter().filter(short).map(|purpose| memory.ceiling(purpose));
-        // Room that none lacks needs no spare.
+        // A purpose without waiting clients needs no reserve.
         let lacking = ceilings.filter(|ceiling| memory.used() >= *ceiling).min();
         let bytes =
             lacking.map_or(0, |ceiling| memory.used().saturating_sub(ceiling - ceiling / SPARE));
@@ -226,7 +231,7 @@ impl Shortage {
         let connections = if memory.is_short_of(Purpose::Connection) {
             let spare = (memory.connections / SPARE).max(1);
             let lacking = (memory.len() + spare).saturating_sub(memory.connections);
-            // If bytes are short, connections are as well.
+            // A shortage of bytes is one of connections, too.
             lacking.max(usize::from(bytes > 0))
         } else {
             0
@@ -234,7 +239,7 @@ impl Shortage {
         Self { bytes, large, connections }
     }
 
-    /// True if nothing has to go any more.
+    /// Returns true if enough has been freed.
     pub(crate) const fn is_over(&self) -> bool {
         self.bytes == 0 && self.large == 0 && self.connections == 0
     }

@@ -1,7 +1,7 @@
-//! Metrics of a server, and their text for Prometheus.
+//! Metrics of a server, and their text format for Prometheus.
 //!
-//! Every label has a fixed set of values: result codes of the server, `success` and
-//! `failure`. Nothing that a client sends becomes a label.
+//! Every label has a fixed set of values: status codes of the server, `success` and `failure`.
+//! Input of a client never becomes a label.
 
 use std::{
     fmt,
@@ -21,6 +21,7 @@ use crate::connections::OpenConnections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCode {
+    /// HTTP status of the answer.
     code: u16,
 }
 
@@ -58,7 +59,7 @@ impl ServerMetrics {
         let _ = self.clients.set(Arc::clone(connections));
     }
 
-    /// Counts a request as in flight until the guard drops.
+    /// Counts a request as in flight. The count ends when the guard drops.
     pub(crate) fn request(&self) -> InFlightGuard<'_> {
         self.requests_in_flight.inc();
         InFlightGuard(&self.requests_in_flight)
@@ -79,7 +80,7 @@ impl ServerMetrics {
     }
 }
 
-/// The gauge of requests in flight, raised by one until this drops.
+/// A guard that counts one request in flight until it drops.
 pub(crate) struct InFlightGuard<'m>(&'m Gauge);
 
 impl Drop for InFlightGuard<'_> {
@@ -88,7 +89,7 @@ impl Drop for InFlightGuard<'_> {
     }
 }
 
-/// The connections of the TLS port and the memory charged to them.
+/// A collector of the connections of the TLS port and their memory.
 #[derive(Debug)]
 struct ClientCollector(Arc<OnceLock<Arc<OpenConnections>>>);
 
@@ -107,36 +108,36 @@ impl Collector for ClientCollector {
 /// Counts of reloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReloadCounts {
-    /// Reloads after which the new content was in force.
+    /// Number of reloads after which the new content was in force.
     pub success: u64,
-    /// Reloads of unusable content: the last good one stayed.
+    /// Number of reloads of unusable content, after which the last good one stayed in force.
     pub failure: u64,
 }
 
-/// A counter of reloads that can be awaited: a handle, cheap to clone.
+/// A handle of a counter of reloads that can be awaited, cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Reloads(Arc<watch::Sender<ReloadCounts>>);
 
 impl Reloads {
-    /// Counts new content that is in force.
+    /// Counts a reload after which the new content is in force.
     pub fn succeeded(&self) {
         self.0.send_modify(|counts| counts.success += 1);
     }
 
-    /// Counts new content that was unusable.
+    /// Counts a reload of unusable content.
     pub fn failed(&self) {
         self.0.send_modify(|counts| counts.failure += 1);
     }
 
-    /// Follows the counts.
+    /// Returns a receiver of the counts and their changes.
     pub fn subscribe(&self) -> watch::Receiver<ReloadCounts> {
         self.0.subscribe()
     }
 
-    /// Writes the counts as a metric.
+    /// Writes the counts as the metric `name`.
     ///
     /// # Errors
-    /// If the encoder fails.
+    /// Returns the error of the encoder.
     pub fn encode(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
@@ -157,17 +158,17 @@ impl Reloads {
 /// Returns all metrics of `registry` in the text format of `OpenMetrics`.
 ///
 /// # Errors
-/// If a metric cannot be formatted: never, in fact.
+/// Returns an error if a metric cannot be formatted, which does not happen in a string.
 pub fn text(registry: &Registry) -> Result<String, fmt::Error> {
     let mut text = String::new();
     text::encode(&mut text, registry)?;
     Ok(text)
 }
 
-/// Writes a gauge without labels. A value beyond `i64` is written as its greatest one.
+/// Writes a gauge without labels. A value above `i64::MAX` is written as `i64::MAX`.
 ///
 /// # Errors
-/// If the encoder fails.
+/// Returns the error of the encoder.
 pub fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -181,7 +182,7 @@ pub fn gauge(
 /// Writes a counter without labels.
 ///
 /// # Errors
-/// If the encoder fails.
+/// Returns the error of the encoder.
 pub fn counter(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

@@ -1,19 +1,19 @@
-//! The phase of a server's life, which every task of it can read.
+//! The phase of a server, which all of its tasks read.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
-/// The phase of a server's life.
+/// The phase of a server, from start to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// The server accepts.
+    /// The server accepts connections.
     Serving,
-    /// The server still accepts, and reports that it is not ready.
+    /// The server accepts connections, and reports that it is not ready.
     Leaving,
-    /// The server accepts nothing new and finishes the requests it has.
+    /// The server accepts no connections, and finishes its requests.
     Draining,
-    /// The time is over: connections that are left are cut.
+    /// The time limit is reached, and the remaining connections are cut.
     Over,
 }
 
@@ -22,18 +22,18 @@ pub(crate) enum Phase {
 pub(crate) struct PhaseView(watch::Receiver<Phase>);
 
 impl PhaseView {
-    /// Returns a phase that begins with [`Phase::Serving`].
+    /// Returns the sender and a view of a phase that begins with [`Phase::Serving`].
     pub(crate) fn begin() -> (watch::Sender<Phase>, Self) {
         let (sender, receiver) = watch::channel(Phase::Serving);
         (sender, Self(receiver))
     }
 
-    /// True if the server accepts and is not about to leave.
+    /// Returns true in [`Phase::Serving`].
     pub(crate) fn is_serving(&self) -> bool {
         *self.0.borrow() == Phase::Serving
     }
 
-    /// Waits until `phase` has come. Without a sender every phase has.
+    /// Waits until `phase` is reached. A dropped sender counts as every phase.
     pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.0.clone();
         async move {

@@ -1,4 +1,4 @@
-//! Answers.
+//! HTTP answers with a whole body.
 
 use bytes::Bytes;
 use hyper::{
@@ -6,7 +6,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 
-/// An answer, as a whole.
+/// An answer with a whole body.
 pub type Reply = Response<Bytes>;
 
 /// Returns an answer with a body.
@@ -21,7 +21,7 @@ pub(crate) fn with_body(
     reply
 }
 
-/// Returns an answer of one line of JSON.
+/// Returns an answer with `body`, JSON, and a line end.
 pub fn json(status: StatusCode, body: impl Into<Vec<u8>>) -> Reply {
     let mut body = body.into();
     body.push(b'\n');

@@ -1,4 +1,4 @@
-//! The life of a server: its configuration, its sockets, its answers, its end.
+//! A server from its configuration to its drain.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,25 +24,25 @@ pub struct Server<H> {
     pub admin_listen: SocketAddr,
     /// Limits on clients.
     pub limits: Limits,
-    /// The serving certificate. Without one handshakes fail.
+    /// Serving certificate. Without one handshakes fail.
     pub certificate: CertificateInForce,
-    /// The counters of the TLS port.
+    /// Counters of the TLS port.
     pub metrics: Arc<ServerMetrics>,
-    /// The handler of requests to the TLS port.
+    /// Handler of requests to the TLS port.
     pub handler: H,
-    /// The content of the admin port.
+    /// Content of the admin port.
     pub admin: Box<dyn AdminPages>,
 }
 
-/// A reason why a server cannot be bound.
+/// The error of binding a server.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}; {}", advice(error))]
     Listen {
-        /// The address.
+        /// Address of the port.
         address: SocketAddr,
-        /// The error of the system.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
@@ -51,6 +51,7 @@ pub enum BindError {
     Tls(#[from] rustls::Error),
 }
 
+/// Returns the advice of an error message.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another process listens there: stop it or choose another port",
@@ -61,10 +62,10 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 impl<H: Handler> Server<H> {
-    /// Binds both ports, on the runtime this is called from. Nothing is accepted yet.
+    /// Binds both ports on the calling runtime, and accepts nothing yet.
     ///
     /// # Errors
-    /// If either port cannot be bound; the other is free again then.
+    /// Returns an error if either port cannot be bound. The other one is free again.
     pub fn bind(self) -> Result<Bound, BindError> {
         let Self { listen: port, admin_listen, limits, certificate, metrics, handler, admin } =
             self;
@@ -90,7 +91,7 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// A server that holds its ports.
+/// A server with bound ports, which does not answer yet.
 pub struct Bound {
     /// Address of the TLS port, with the port number that the system chose for port 0.
     pub address: SocketAddr,
@@ -100,13 +101,13 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Begins to answer, on the runtime this is called from.
+    /// Starts to answer on the calling runtime.
     pub fn run(self) -> RunningServer {
         (self.run)()
     }
 }
 
-/// A server that answers. Dropped, it is cut at once.
+/// A running server. Its drop cuts all connections at once.
 pub struct RunningServer {
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
@@ -117,19 +118,19 @@ pub struct RunningServer {
 /// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Number of connections that were cut because they did not end in time.
+    /// Number of connections that did not end in time and were cut.
     pub cut: usize,
 }
 
 impl RunningServer {
-    /// Announces the end: `/readyz` answers 503, and everything is still accepted until
-    /// clients have noticed.
+    /// Announces the end: `/readyz` answers 503. Connections are still accepted, until clients
+    /// have noticed.
     pub fn leave(&self) {
         self.phase.send_replace(Phase::Leaving);
     }
 
-    /// Ends the server: `/readyz` answers 503, nothing new is accepted, requests that
-    /// have begun are answered, and after `patience` what is left is cut.
+    /// Ends the server. `/readyz` answers 503, no connection is accepted, and requests in progress
+    /// are answered. The remaining connections are cut after `patience`.
     pub async fn drain(self, patience: Duration) -> Drained {
         let Self { phase, admin_phase, connections, mut listening } = self;
         phase.send_replace(Phase::Draining);

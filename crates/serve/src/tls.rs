@@ -7,13 +7,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::pki::CertificateInForce;
 
-/// HTTP/2 in ALPN. API servers speak HTTP/1.1 to Services, and HTTP/2 to URLs on localhost.
+/// HTTP/2 in ALPN. API servers use HTTP/1.1 for Services, and HTTP/2 for URLs on localhost.
 pub(crate) const H2: &[u8] = b"h2";
 
 /// Returns an acceptor that answers handshakes with the certificate in force.
 ///
 /// # Errors
-/// If the crypto provider lacks what its own defaults need: never, in fact.
+/// Returns an error if the crypto provider lacks an algorithm of its own defaults, which does not
+/// happen.
 pub(crate) fn acceptor(certificate: CertificateInForce) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -21,9 +22,9 @@ pub(crate) fn acceptor(certificate: CertificateInForce) -> Result<TlsAcceptor, r
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificate));
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    // No resumption: API servers keep connections and never resume, tickets
-    // would only cost them bytes, and a resumed session shows no certificate,
-    // so a client would not notice that it was replaced.
+    // Sessions are not resumed. API servers keep connections and never resume, so tickets would
+    // only cost bytes. A resumed session presents no certificate, so its client would not notice a
+    // replacement.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(TlsAcceptor::from(Arc::new(config)))

@@ -1,4 +1,4 @@
-//! Turns of clients at work that takes long, by address.
+//! Turns of clients at costly work, fair to addresses.
 
 use std::{
     net::IpAddr,
@@ -9,30 +9,31 @@ use tokio::sync::oneshot;
 
 use crate::fair_queue::FairQueue;
 
-/// Turns for a few clients at the same time.
+/// Turns for a fixed number of clients at a time.
 ///
-/// Addresses take turns, however many clients each has: a flood from one address delays
-/// those of others by one turn. Clients of one address have their turn from both ends of its
-/// queue: the first one, then the last one. In a flood the first ones would be at their turn
-/// when they have to make room for others, and clients that come again and again would keep
-/// the first ones waiting.
+/// Addresses take turns, independent of the number of their clients: a flood from one address
+/// delays the clients of others by one turn. Clients of one address are taken from both ends of its
+/// queue in turn. In a flood, the first clients of a queue are evicted at about the time of their
+/// turn, and with only the last ones taken, clients that connect repeatedly would block the first.
 #[derive(Debug)]
 pub(crate) struct HandshakeTurns(Mutex<TurnOrder>);
 
+/// The state of turns.
 #[derive(Debug)]
 struct TurnOrder {
+    /// Number of turns that no client has.
     free: usize,
     waiting: FairQueue<oneshot::Sender<HandshakeTurn>>,
 }
 
 impl HandshakeTurns {
-    /// Creates turns for `count` clients at the same time.
+    /// Returns turns for `count` clients at a time.
     pub(crate) fn new(count: usize) -> Arc<Self> {
         let order = TurnOrder { free: count, waiting: FairQueue::from_both_ends() };
         Arc::new(Self(Mutex::new(order)))
     }
 
-    /// Waits for the turn of a client at `peer`.
+    /// Waits for the turn of a client at `peer`. Returns `None` if its entry was dropped.
     pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<HandshakeTurn> {
         let (_waiting, turn) = {
             let mut state = self.state();
@@ -47,12 +48,13 @@ impl HandshakeTurns {
         turn.await.ok()
     }
 
+    /// Locks the queue.
     fn state(&self) -> MutexGuard<'_, TurnOrder> {
-        // Nothing panics while holding it.
+        // No code panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the client whose turn is next.
+    /// Takes the next client from the queue; `None` if it is empty.
     fn next(&self) -> Option<oneshot::Sender<HandshakeTurn>> {
         let mut state = self.state();
         let next = state.waiting.pop();
@@ -63,8 +65,8 @@ impl HandshakeTurns {
     }
 }
 
-/// The entry of a client in its queue, until this drops. A client that is gone must not
-/// stay there: its entry keeps the memory of its task.
+/// The entry of a client in its queue, removed when the value drops. The entry of a closed
+/// connection would keep the memory of its task.
 struct QueueEntry<'t> {
     turns: &'t HandshakeTurns,
     peer: IpAddr,
@@ -78,7 +80,7 @@ impl Drop for QueueEntry<'_> {
     }
 }
 
-/// A turn, which ends when this drops.
+/// A turn, which ends when the value drops.
 #[derive(Debug)]
 pub(crate) struct HandshakeTurn(Option<Arc<HandshakeTurns>>);
 
@@ -88,7 +90,7 @@ impl Drop for HandshakeTurn {
         while let Some(next) = turns.next() {
             match next.send(Self(Some(Arc::clone(&turns)))) {
                 Ok(()) => return,
-                // The client is gone: the turn goes to the next one.
+                // The client has disconnected, so the next one gets the turn.
                 Err(mut turn) => turn.0 = None,
             }
         }
@@ -119,10 +121,10 @@ mod tests {
         }
         crowd.insert(20, Box::pin(turns.take(one)));
         assert!(crowd[20].as_mut().poll(&mut cx).is_pending());
-        // The first of the crowd is gone.
+        // The first client of the crowd disconnects.
         drop(crowd.remove(0));
         drop(turn);
-        // The next of the crowd, the other, the last of the crowd.
+        // Next are the crowd's first client, the other address, and the crowd's last client.
         for index in [0, 18, 47] {
             let mut ready = Vec::new();
             for (index, client) in crowd.iter_mut().enumerate() {
@@ -133,7 +135,7 @@ mod tests {
             assert_eq!(ready.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [index]);
             drop(crowd.remove(index));
         }
-        // Clients that are gone leave nothing behind.
+        // Disconnected clients have no entries.
         drop(crowd);
         let state = turns.state();
         assert_eq!((state.free, state.waiting.is_empty()), (1, true));

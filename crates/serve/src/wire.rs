@@ -1,5 +1,5 @@
-//! The socket below TLS and HTTP: received bytes are charged, reads wait while the memory
-//! is used up, and unread writes are noticed.
+//! The socket below TLS and HTTP. Received bytes are charged, reads wait while the memory is used
+//! up, and unread writes are recorded.
 
 use std::{
     cell::RefCell,
@@ -18,12 +18,12 @@ use tokio::{
 
 use crate::{activity::Activity, memory::Purpose};
 
-/// Size of one read from a socket: a whole TLS record (16 KiB and what is
-/// around it). rustls would take it in pieces of 4 KiB, each a system call.
+/// Size of one read from a socket: a TLS record of 16 KiB with its overhead. rustls would read it
+/// in pieces of 4 KiB, each with a system call.
 const READ_AHEAD: usize = 17 * 1024;
 
 thread_local! {
-    /// The buffer of all reads of a thread. Idle connections keep none.
+    /// Buffer of all reads of a thread. Idle connections need no buffer.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AHEAD]);
 }
 
@@ -36,9 +36,9 @@ const RECORD_HEADER: usize = 5;
 #[derive(Debug, Default)]
 struct Records {
     header: [u8; RECORD_HEADER],
-    /// Bytes of the last record that came; 0 if it is complete.
+    /// Received bytes of the last record; 0 if it is complete.
     incomplete: usize,
-    /// Bytes of its content that are to come.
+    /// Missing bytes of the last record's content.
     left: usize,
 }
 
@@ -70,15 +70,15 @@ impl Records {
     }
 }
 
-/// A socket whose bytes are charged to its connection.
+/// A socket that charges received bytes to its connection.
 pub(crate) struct Wire {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// TLS records of what was read; `None` on a plain port.
+    /// TLS records of the received bytes; `None` on a plain port.
     records: Option<Records>,
-    /// Bytes that were read and not handed out.
+    /// Received bytes that the reader has not taken yet.
     ahead: Bytes,
-    /// The wait for memory, if there is one.
+    /// Wait for memory; `None` if there is room.
     room: Option<Room>,
 }
 
@@ -88,7 +88,7 @@ impl Wire {
         Self { stream, activity, records, ahead: Bytes::new(), room: None }
     }
 
-    /// Waits until the client has sent something.
+    /// Waits until the client has sent bytes.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         self.stream.readable().await
     }
@@ -121,7 +121,7 @@ impl Wire {
         self.seal();
     }
 
-    /// Notes the bytes that TLS has not got, or not the whole record of.
+    /// Records the number of bytes that TLS has not taken, or cannot decrypt yet.
     fn seal(&self) {
         if let Some(records) = &self.records {
             self.activity.seal(self.ahead.len() + records.incomplete);
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn incomplete_records_are_counted_however_they_come() {
+    fn incomplete_records_are_counted_in_any_split() {
         let records = [&[23, 3, 3, 0, 3, 1, 2, 3][..], &[21, 3, 3, 0, 0], &[23, 3, 3, 1, 0]];
         let bytes = [&records.concat()[..], &[0; 200]].concat();
         for size in [1, 2, 3, 7, 100, 1000] {

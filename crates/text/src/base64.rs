@@ -1,4 +1,4 @@
-//! Base64 in the standard alphabet, padded.
+//! Base64 in the standard alphabet with padding (RFC 4648, section 4).
 
 use std::sync::LazyLock;
 
@@ -17,20 +17,29 @@ static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::standard(PAD));
 static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::new(&base64::alphabet::STANDARD, PAD));
 
 /// Returns `bytes` as base64.
+///
+/// ```
+/// use image_swap_text::base64::{decode, encode};
+///
+/// assert_eq!(encode("robot:s3cret"), "cm9ib3Q6czNjcmV0");
+/// assert_eq!(decode("cm9ib3Q=").unwrap(), b"robot");
+/// assert_eq!(decode("cm9ib3Q"), None);
+/// ```
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Returns the bytes of `text`; `None` if it is invalid, which blanks and missing padding are too.
+/// Returns the bytes that `text` encodes; `None` if it is invalid. Blanks and missing padding are
+/// invalid, too.
 pub fn decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// Appends `bytes` to `out` as base64, by the widest vectors that the processor has.
+/// Appends `bytes` to `out` as base64, with the widest vectors of the processor.
 pub fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
-    // It fits: the length is that of padded base64.
+    // The slice has the length of padded base64, so encoding cannot fail.
     let _ = ENGINE.encode_slice(bytes, &mut out[start..]);
 }
 
@@ -41,7 +50,7 @@ mod tests {
     use super::{decode, encode, push};
 
     #[test]
-    fn bytes_of_any_length_are_written_as_everywhere() {
+    fn bytes_of_any_length_are_encoded_correctly() {
         let bytes: Vec<u8> = (0..=255).cycle().take(2000).map(|byte: u8| byte ^ 0x5A).collect();
         for length in 0..bytes.len() {
             let mut out = b"before".to_vec();

@@ -1,16 +1,24 @@
-//! Differences of two texts.
+//! Unified diffs of two texts.
 
 use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
-/// Lines around a change.
+/// Number of unchanged lines that are shown before and after a change.
 const CONTEXT: usize = 3;
 
 /// Appends the hunks of a unified diff from `old` to `new` to `out`.
 ///
-/// `old_line` and `new_line` return the form of a line, counted from 0, that is shown. Lines are
-/// compared by the texts alone.
+/// `old_line` and `new_line` return the shown form of a line, counted from 0, so that a credential
+/// can be replaced. Only the texts are compared.
+///
+/// ```
+/// use image_swap_text::diff::push_hunks;
+///
+/// let mut out = String::new();
+/// push_hunks(&mut out, "a = 1\n", "a = 2\n", |_| "a = 1", |_| "a = 2");
+/// assert_eq!(out, "@@ -1,1 +1,1 @@\n-a = 1\n+a = 2\n");
+/// ```
 pub fn push_hunks<'t>(
     out: &mut String,
     old: &str,

@@ -14,7 +14,15 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Decodes a text; `None` if it is invalid in the encoding that its first bytes show.
+    /// Decodes a text by its byte order mark. Returns `None` if it is invalid in that encoding.
+    ///
+    /// ```
+    /// use image_swap_text::encoding::Encoding;
+    ///
+    /// let (encoding, text) = Encoding::decode(b"\xff\xfe{\0}\0").unwrap();
+    /// assert_eq!((encoding, &*text), (Encoding::LittleEndian, "{}"));
+    /// assert_eq!(encoding.encode("[]"), b"\xff\xfe[\0]\0");
+    /// ```
     pub fn decode(bytes: &[u8]) -> Option<(Self, String)> {
         let sixteen = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
             let (pairs, rest) = bytes.as_chunks::<2>();

@@ -1,11 +1,11 @@
-//! Positions in a text: line and column.
+//! Line and column in a text.
 
 /// A position in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The line, counted from 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// The column in characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: usize,
 }
 

@@ -2,8 +2,15 @@
 
 use std::borrow::Cow;
 
-/// Returns `text` with `…@` for everything that looks like `user:password@`. The `@` of a digest
-/// is kept.
+/// Returns `text` with `…@` in place of everything that may be `user:password@`. The `@` of a
+/// digest is kept.
+///
+/// ```
+/// use image_swap_text::redact::without_userinfo;
+///
+/// assert_eq!(without_userinfo("https://robot:s3cret@h.io/d"), "https://…@h.io/d");
+/// assert_eq!(without_userinfo("h.io/d@sha256:00"), "h.io/d@sha256:00");
+/// ```
 pub fn without_userinfo(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut done = 0;
@@ -25,9 +32,11 @@ pub fn without_userinfo(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns the start of the secret in `text`, which ends before an `@`. A password may hold a slash
-/// or a colon: the secret is everything after the scheme, or after a `::`. It may hold a comma
-/// too: if the last item, from `item` on, has neither, the secret starts in an item before.
+/// Returns the start of the secret in `text`, which ends before an `@`.
+///
+/// A password may contain a slash or a colon, so the secret begins after the scheme or a `::`. A
+/// password may contain a comma, too: if the last item, from `item` on, has neither mark, the
+/// secret begins in an earlier item.
 fn secret(text: &str, item: usize) -> Option<usize> {
     let marks = ["://", "::"].iter();
     let marks = marks.filter_map(|mark| text[item..].rfind(mark).map(|i| item + i + mark.len()));
@@ -46,13 +55,15 @@ pub fn userinfo(text: &str) -> Option<&str> {
     Some(&rest[..end]).filter(|found| !found.is_empty())
 }
 
-/// True if `text` has an `@` that begins no digest.
+/// Returns true if `text` contains an `@` other than that of a digest.
 pub fn has_userinfo(text: &str) -> bool {
     text.match_indices('@').any(|(at, _)| !is_digest(&text[at + 1..]))
 }
 
-/// True if `target`, a URL or an address, may hold a user name and a password, or a part of them:
-/// it has `user@`, or a `name:` before anything that is no port.
+/// Returns true if `target`, a URL or an address, may contain a user name or a password.
+///
+/// Marks of these are an `@` that does not begin a digest, and a colon in the host that does not
+/// begin a port.
 pub fn may_hold_secret(target: &str) -> bool {
     let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default();
@@ -63,7 +74,7 @@ pub fn may_hold_secret(target: &str) -> bool {
     has_userinfo(target) || host.split_once(':').is_some_and(|(_, port)| !is_port(port))
 }
 
-/// True if `after`, the text after an `@`, is a digest.
+/// Returns true if `after`, the text after an `@`, begins with the algorithm of a digest.
 pub fn is_digest(after: &str) -> bool {
     ["sha256:", "sha384:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm))
 }

@@ -41,8 +41,8 @@ impl AdminPages for ReplicaPages {
 }
 
 impl ReplicaPages {
-    /// Returns the rules, the settings and the certificate in force, so that replicas can be
-    /// compared. Holds nothing that is secret.
+    /// Returns the JSON of `/status`: rules, settings and certificate in force, by which replicas
+    /// are compared. Contains no secret.
     fn status(&self, is_serving: bool) -> String {
         let revision = self.rules.revision();
         let settings = self.settings.current();

@@ -1,8 +1,8 @@
-//! The admission webhook: reviews by the rules in force, over the server of
-//! `image_swap_serve`.
+//! The admission webhook: it answers `AdmissionReview` requests by the rules in force, on the
+//! server of `image_swap_serve`.
 //!
-//! Rules and settings are held in two handles, [`RulesInForce`] and [`SettingsInForce`]. The
-//! server only reads them, so any source can feed them while it runs: files ([`reload`]) or
+//! Rules and settings are in two handles, [`RulesInForce`] and [`SettingsInForce`]. The server
+//! only reads them. Any source can replace them while the server runs: files ([`reload`]) or
 //! objects of a cluster.
 
 mod admin;

@@ -21,6 +21,7 @@ use prometheus_client::{
 
 use crate::rules::RulesInForce;
 
+/// The label of [`AdmissionMetrics::decisions`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
     reason: &'static str,
@@ -32,7 +33,7 @@ pub struct AdmissionMetrics {
     /// All metrics of the webhook.
     pub registry: Registry,
     pub(crate) server: Arc<ServerMetrics>,
-    /// One for each outcome, in a list: hashing takes longer.
+    /// One counter for each outcome. A list is faster than a hash map here.
     decisions: Vec<(ImageOutcome, Counter)>,
     admission: Histogram,
     /// Reloads of the declaration.
@@ -42,8 +43,8 @@ pub struct AdmissionMetrics {
 }
 
 impl AdmissionMetrics {
-    /// Creates counters at zero. The rules and the certificate in force are read from the
-    /// handles whenever the metrics are.
+    /// Creates counters at zero. Each scrape reads the rules and the certificate in force from
+    /// the handles.
     pub fn new(rules: &RulesInForce, certificate: &CertificateInForce) -> Arc<Self> {
         let mut registry = Registry::with_prefix("image_swap");
         let decisions = Family::<ByReason, Counter>::default();
@@ -77,6 +78,7 @@ impl AdmissionMetrics {
         })
     }
 
+    /// Counts one answered review, which took `time`.
     pub(crate) fn admission(&self, time: Duration, decisions: &DecisionCounts) {
         self.admission.observe(time.as_secs_f64());
         for (outcome, counter) in &self.decisions {
@@ -88,7 +90,7 @@ impl AdmissionMetrics {
     }
 }
 
-/// The rules and the certificate in force, whichever source they are from, and their reloads.
+/// A collector of the rules and the certificate in force, of any source, and of their reloads.
 #[derive(Debug)]
 struct ReloadCollector {
     rules: RulesInForce,

@@ -24,26 +24,26 @@ use crate::{
     watch::{Contents, Watch},
 };
 
-/// A declaration that can be used.
+/// A valid declaration.
 #[derive(Debug)]
 pub struct Accepted {
     /// The rules of the declaration.
     pub rules: RuleSet,
-    /// Warnings about the declaration, each one text. They are logged: no credential may be
-    /// in them.
+    /// Warnings about the declaration. They are logged, so they must not contain a credential.
     pub warnings: Vec<String>,
 }
 
-/// A thread that follows files until this drops.
+/// A thread that follows files. It ends when the value drops.
 #[derive(Debug)]
 pub struct FileFollower {
     _stop: mpsc::Sender<()>,
 }
 
-/// Reads the declaration in `contents`, which came from `file`.
+/// Reads the declaration in `contents`. Errors name `file`, its path.
 ///
 /// # Errors
-/// With a text for the user, if it cannot be read or `accept` refuses it.
+/// Returns a message for the user if the file cannot be read, is not UTF-8, or is rejected by
+/// `accept`.
 pub fn read_declaration(
     file: &Path,
     contents: &io::Result<Vec<u8>>,
@@ -59,10 +59,11 @@ pub fn read_declaration(
     accept(text)
 }
 
-/// Reads the certificate and its key in `contents`, which came from `chain` and `key`.
+/// Reads the certificate and its key in `contents`. Errors name `chain` and `key`, their paths.
 ///
 /// # Errors
-/// With a text for the user, if either cannot be read or they are no pair.
+/// Returns a message for the user if either file cannot be read or the key is not the
+/// certificate's.
 pub fn read_certificate(
     [chain, key]: [&Path; 2],
     contents: &Contents,
@@ -80,10 +81,10 @@ pub fn read_certificate(
         .map_err(|error| format!("{}, {}: {error}", chain.display(), key.display()))
 }
 
-/// Replaces `rules` by the content of the watched `file` whenever it changes.
+/// Replaces `rules` whenever the content of the watched `file` changes, if `accept` returns rules.
 ///
 /// # Errors
-/// If the system refuses a thread.
+/// Returns the system's error if no thread can be started.
 pub fn follow_declaration(
     watch: Watch,
     file: PathBuf,
@@ -110,11 +111,11 @@ pub fn follow_declaration(
     })
 }
 
-/// Replaces `certificate` by the content of the watched files `chain` and `key` whenever one
-/// of them changes.
+/// Replaces `certificate` whenever the content of the watched files `chain` and `key` changes and
+/// is a pair.
 ///
 /// # Errors
-/// If the system refuses a thread.
+/// Returns the system's error if no thread can be started.
 pub fn follow_certificate(
     watch: Watch,
     [chain, key]: [PathBuf; 2],
@@ -134,7 +135,7 @@ pub fn follow_certificate(
     })
 }
 
-/// Passes each change to `take`, on a thread called `name`.
+/// Starts a thread `name` that passes each change to `take`.
 fn follow(
     name: &str,
     mut watch: Watch,

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce};
 
-/// Answers requests for a review.
+/// The handler of review requests.
 pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
     pub(crate) settings: SettingsInForce,
@@ -32,7 +32,7 @@ pub(crate) struct Routes {
     pub(crate) large: Arc<Semaphore>,
 }
 
-/// A reason why a request has no review as its answer.
+/// An error that answers a request in place of a review.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
     #[error("expected the path /mutate or /, found another")]
@@ -52,6 +52,7 @@ enum RequestError {
 }
 
 impl RequestError {
+    /// Returns the HTTP status that reports this error.
     const fn status(&self) -> StatusCode {
         match self {
             Self::Path => StatusCode::NOT_FOUND,
@@ -65,7 +66,7 @@ impl RequestError {
         }
     }
 
-    /// True if the request was refused before its body was read.
+    /// Returns true if the request was rejected before its body was read.
     const fn is_early(&self) -> bool {
         matches!(
             self,
@@ -76,6 +77,7 @@ impl RequestError {
         )
     }
 
+    /// Returns the answer that reports this error, with `Allow` for a wrong method.
     fn reply(&self) -> Reply {
         let mut reply = reply::message(self.status(), &self.to_string());
         if matches!(self, Self::Method(_)) {
@@ -109,13 +111,14 @@ impl Handler for Routes {
 }
 
 impl Routes {
+    /// Checks and reads a request, and returns the `AdmissionReview` that answers it.
     async fn answer(
         &self,
         head: &Parts,
         body: &mut Incoming,
         work: &mut InFlightRequest,
     ) -> Result<Vec<u8>, RequestError> {
-        // API servers add a query, `?timeout=5s`: the path alone decides.
+        // API servers add a query, `?timeout=5s`, which is ignored.
         if !matches!(head.uri.path(), "/mutate" | "/") {
             return Err(RequestError::Path);
         }
@@ -124,9 +127,9 @@ impl Routes {
         }
         content_type(head)?;
         let bytes = body::read(body, work, &self.limits).await?;
-        // A common review takes some 20 µs, less than handing it to another thread and back.
-        // The worst body of this size, nothing but images, takes a millisecond. A larger one
-        // must not stop the other connections of this thread.
+        // A common review takes some 20 µs, less than a change of threads. The worst body of this
+        // size, nothing but images, takes a millisecond. A larger one must not block the other
+        // connections of this thread.
         if bytes.len() <= COMMON_BODY {
             let rules = self.rules.now();
             let rules = rules.as_ref().ok_or(RequestError::NoRules)?;
@@ -137,7 +140,7 @@ impl Routes {
         let permit = Arc::clone(&self.large).acquire_owned().await;
         let charge = work.split();
         let answer = tokio::task::spawn_blocking(move || {
-            // The client may be gone; its body and the review still take memory.
+            // The memory stays charged if the client disconnects during the review.
             let _held = (permit, charge);
             review(&bytes, &rules, &settings, &metrics)
         });
@@ -145,7 +148,7 @@ impl Routes {
     }
 }
 
-/// Answers the review `body`, and logs and counts it.
+/// Returns the answer to the review `body`. Logs and counts it.
 fn review(
     body: &[u8],
     rules: &RuleSet,
@@ -170,7 +173,7 @@ fn review(
     Ok(reviewed.body)
 }
 
-/// Checks for `application/json`, with or without parameters.
+/// Checks that the content type is `application/json`, with or without parameters.
 fn content_type(head: &Parts) -> Result<(), RequestError> {
     let Some(value) = head.headers.get(CONTENT_TYPE) else {
         return Err(RequestError::ContentType("none".to_owned()));
@@ -180,7 +183,7 @@ fn content_type(head: &Parts) -> Result<(), RequestError> {
     if essence.eq_ignore_ascii_case(b"application/json") {
         return Ok(());
     }
-    // No more than the length of a usual content type.
+    // A message quotes at most 64 bytes, enough for any usual content type.
     let found = essence.get(..64).unwrap_or(essence);
     Err(RequestError::ContentType(String::from_utf8_lossy(found).into_owned()))
 }

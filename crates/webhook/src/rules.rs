@@ -5,49 +5,49 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use image_swap_core::rule::RuleSet;
 
-/// The rules that requests are answered by: a handle, cheap to clone.
+/// A handle of the rules that answer requests, cheap to clone.
 ///
-/// Replacing them does not block; a request that has begun is finished with the rules it
-/// began with.
+/// A replacement does not block. A request in progress keeps the rules that were in force when
+/// its review began.
 #[derive(Clone, Debug, Default)]
 pub struct RulesInForce {
     rules: Arc<ArcSwapOption<RuleSet>>,
     revision: Arc<ArcSwap<Revision>>,
 }
 
-/// The declaration that rules are from, to compare two servers.
+/// The identity of a declaration, by which two servers are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revision {
-    /// Name of its source; empty if unknown.
+    /// Name of the declaration's source; empty if unknown.
     pub source: String,
-    /// Hash of its text; empty if unknown, or without a declaration.
+    /// Hash of the declaration's text; empty if unknown, or without a declaration.
     pub hash: String,
 }
 
 impl RulesInForce {
-    /// Puts `rules` in force.
+    /// Puts `rules` in force, with an unknown revision.
     pub fn replace(&self, rules: RuleSet) {
         self.replace_by(rules, Revision::default());
     }
 
-    /// Puts `rules` of a known declaration in force.
+    /// Puts `rules` in force, which are of the declaration `revision`.
     pub fn replace_by(&self, rules: RuleSet, revision: Revision) {
         self.rules.store(Some(Arc::new(rules)));
-        // After the rules: readers of the revision may rely on them.
+        // Stored after the rules: a reader that sees the revision also sees its rules.
         self.revision.store(Arc::new(revision));
     }
 
-    /// Returns the rules in force; `None` before there are any.
+    /// Returns the rules in force; `None` before the first [`Self::replace`].
     pub fn current(&self) -> Option<Arc<RuleSet>> {
         self.rules.load_full()
     }
 
-    /// Borrows the rules for the time of one answer, without a write that threads share.
+    /// Borrows the rules for one answer, without a write to shared memory.
     pub(crate) fn now(&self) -> Guard<Option<Arc<RuleSet>>> {
         self.rules.load()
     }
 
-    /// Returns the declaration that the rules are from.
+    /// Returns the revision of the rules in force.
     pub fn revision(&self) -> Arc<Revision> {
         self.revision.load_full()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use image_swap_core::admission::Settings;
 
-/// The settings that requests are answered by: a handle, cheap to clone.
+/// A handle of the settings that answer requests, cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct SettingsInForce(Arc<ArcSwap<Settings>>);
 
@@ -20,7 +20,7 @@ impl SettingsInForce {
         self.0.load_full()
     }
 
-    /// Borrows the settings for the time of one answer, without a write that threads share.
+    /// Borrows the settings for one answer, without a write to shared memory.
     pub(crate) fn now(&self) -> Guard<Arc<Settings>> {
         self.0.load()
     }

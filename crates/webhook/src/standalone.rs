@@ -13,8 +13,8 @@ pub fn url(address: SocketAddr) -> String {
     format!("https://{server}/mutate")
 }
 
-/// Returns a request to the server at `address` that works when pasted into a shell. The file
-/// `authority` contains the CA to trust.
+/// Returns a `curl` command, for a POSIX shell, that sends an example review to the server at
+/// `address`. The file `authority` contains the CA to trust.
 pub fn curl_example(authority: &Path, address: SocketAddr) -> String {
     format!(
         "curl --cacert {} --data @examples/admission-review.json \
@@ -34,7 +34,7 @@ fn quoted(path: &str) -> String {
 }
 
 /// Returns the names of a self-signed certificate: those of the loopback interface, the address
-/// that the server listens on unless it is unspecified, and `more`.
+/// `listen` unless it is unspecified, and `more`. Each name occurs once.
 pub fn names(listen: SocketAddr, more: &[String]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     if !listen.ip().is_unspecified() {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn server_on_all_addresses_has_the_url_of_localhost() {
+    fn server_on_all_addresses_has_localhost_url() {
         assert_eq!(
             mk_line("/state/ca.crt", "0.0.0.0:8443"),
             "curl --cacert /state/ca.crt --data @examples/admission-review.json \
@@ -70,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_blanks_and_quotes_stays_one_word() {
+    fn path_with_quotes_stays_one_word() {
         let line = mk_line("/it's here/ca.crt", "127.0.0.1:1");
         assert!(line.starts_with(r"curl --cacert '/it'\''s here/ca.crt' --data"), "{line}");
     }
 
     #[test]
-    fn the_address_listened_on_is_a_name_once() {
+    fn listen_address_is_named_once() {
         let more = ["webhook.example".to_owned(), "localhost".to_owned()];
         let listen = |ip: &str| names(ip.parse().unwrap(), &more);
         let local = ["localhost", "127.0.0.1", "::1"];

@@ -1,8 +1,8 @@
-//! Files whose content is polled.
+//! Polling of files by content.
 //!
-//! Only content is compared: kubelet replaces a mounted Secret by renaming a symlink
-//! (`..data`) beside it, and an editor renames a file over it, with any times and sizes. A
-//! declaration has at most 1 MiB, which takes less than a millisecond to read and hash.
+//! Times and sizes are not compared. Kubelet replaces a mounted Secret by renaming the symlink
+//! `..data`, and an editor renames a new file over the old one. A declaration has at most 1 MiB,
+//! which takes less than a millisecond to read and hash.
 
 use std::{
     fs,
@@ -13,47 +13,47 @@ use std::{
     time::Duration,
 };
 
-/// Time between two looks.
+/// Time between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Time from a change until the content is read: another process may still be writing the
-/// file, or the second file of a certificate.
+/// Time from a change until the content is read. Another process may still be writing the file,
+/// or the second file of a certificate.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// The content of each file, in the order of the files.
 pub type Contents = Vec<io::Result<Vec<u8>>>;
 
-/// Files, and a fingerprint of their content at the last look.
+/// Watched files, with a fingerprint of their content at the last poll.
 pub struct Watch {
     files: Vec<PathBuf>,
     seen: Vec<u64>,
-    /// Time between two looks.
+    /// Time between two polls.
     pub(crate) interval: Duration,
 }
 
 impl Watch {
-    /// Watches `files`, which need not exist yet, once each second. Nothing has been read:
-    /// call [`Self::read`] next.
+    /// Returns a watch of `files`, which need not exist yet, with a poll each second. Call
+    /// [`Self::read`] next: nothing has been read.
     pub fn new(files: &[&Path]) -> Self {
         let files = files.iter().map(|file| (*file).to_owned()).collect();
         Self { files, seen: Vec::new(), interval: INTERVAL }
     }
 
-    /// Sets the time between two looks.
+    /// Sets the time between two polls.
     #[must_use]
     pub const fn looking_every(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Reads the files as they are now.
+    /// Reads the files, and remembers their content for [`Self::changed`].
     pub fn read(&mut self) -> Contents {
         let contents = self.files.iter().map(|file| read(file)).collect::<Contents>();
         self.seen = contents.iter().map(fingerprint).collect();
         contents
     }
 
-    /// Reads the files, and returns them if the content of one, or the reason why there is
-    /// none, has changed since the last look.
+    /// Reads the files. Returns them if the content of one, or the error of reading it, has
+    /// changed since the last poll.
     pub fn changed(&mut self) -> Option<Contents> {
         let before = self.seen.clone();
         self.read();
@@ -66,8 +66,8 @@ impl Watch {
     }
 }
 
-/// Returns the content of `file`. Opens regular files alone: a pipe would block, and is empty
-/// once it was read.
+/// Returns the content of `file`. Opens only regular files: a pipe would block, and is empty
+/// after the first read.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(file)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -75,7 +75,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     fs::read(file)
 }
 
-/// Returns a hash of the content, which may hold passwords and keys and is not kept.
+/// Returns a hash of the content, which is not kept because it may hold passwords and keys.
 fn fingerprint(content: &io::Result<Vec<u8>>) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.as_ref().map_err(io::Error::kind).hash(&mut hasher);
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// The content of the one file of `watch`, which has changed.
+    /// Returns the content of the one file of `watch`, which has changed.
     fn changed(watch: &mut Watch) -> Vec<u8> {
         watch.changed().unwrap().remove(0).unwrap()
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_file_is_found_once_it_is_there() {
+    fn created_file_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a/b/c");
         let mut watch = Watch::new(&[&file]);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn change_of_the_same_length_and_time_is_found() {
+    fn change_of_same_length_and_time_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "one").unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_not_opened() {
+    fn pipe_is_not_opened() {
         assert_eq!(read(Path::new("/dev/null")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -1,4 +1,4 @@
-//! The server of the webhook: its handler and its admin pages.
+//! The webhook as a server: its configuration, handler and admin pages.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     settings::SettingsInForce,
 };
 
-/// Large bodies that are reviewed at the same time.
+/// Number of large bodies that are reviewed at the same time.
 const LARGE_REVIEWS: usize = 1;
 
 /// The configuration of a webhook that has not bound its ports yet.
@@ -22,21 +22,21 @@ pub struct Webhook {
     pub admin_listen: SocketAddr,
     /// Limits on clients.
     pub limits: Limits,
-    /// The settings of reviews.
+    /// Settings of reviews.
     pub settings: SettingsInForce,
-    /// The rules of reviews. Without any the webhook runs, but is not ready.
+    /// Rules of reviews. Without any the webhook runs, but is not ready.
     pub rules: RulesInForce,
-    /// The serving certificate. Without one the webhook runs, but is not ready.
+    /// Serving certificate. Without one the webhook runs, but is not ready.
     pub certificate: CertificateInForce,
-    /// The counters of the webhook.
+    /// Counters of the webhook.
     pub metrics: Arc<AdmissionMetrics>,
 }
 
 impl Webhook {
-    /// Binds both ports, on the runtime this is called from. Nothing is accepted yet.
+    /// Binds both ports on the calling runtime, and accepts nothing yet.
     ///
     /// # Errors
-    /// If either port cannot be bound; the other is free again then.
+    /// Returns an error if either port cannot be bound. The other one is free again.
     pub fn bind(self) -> Result<Bound, BindError> {
         let Self { listen, admin_listen, limits, settings, rules, certificate, metrics } = self;
         let handler = Routes {

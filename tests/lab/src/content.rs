@@ -1,4 +1,4 @@
-//! The images, in a real registry that all hosts share.
+//! The registry that stores all images of the lab. Hosts share it.
 
 use std::sync::Arc;
 
@@ -14,13 +14,14 @@ use tokio::{
 
 use crate::server::{Answer, status};
 
-/// Below this the registry keeps what public registries have: `upstream/HOST/REPOSITORY`.
+/// Prefix of repositories of public registries: `upstream/HOST/REPOSITORY`.
 pub const UPSTREAM: &str = "upstream";
 
-/// A real registry with images for mirrors and public registries. Clones share it.
+/// A handle of a real registry, whose images mirrors and public registries serve.
 #[derive(Clone, Debug)]
 pub struct Content(Arc<Inner>);
 
+/// The state that handles share.
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
@@ -28,10 +29,10 @@ struct Inner {
 }
 
 impl Content {
-    /// Starts the registry, and what serves all that stands before it.
+    /// Starts the registry, and the runtime of the servers in front of it.
     ///
     /// # Errors
-    /// As [`Registry::start`].
+    /// Returns the errors of [`Registry::start`], and an error if no thread can be started.
     pub fn start(parts: &Parts) -> Result<Self, Error> {
         let registry = Registry::start(parts, &RegistryOptions::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,24 +43,26 @@ impl Content {
         Ok(Self(Arc::new(Inner { registry, runtime })))
     }
 
-    /// Puts an image into the registry.
+    /// Pushes an image to the registry.
     ///
     /// # Errors
-    /// As [`Registry::push`].
+    /// Returns the errors of [`Registry::push`].
     pub fn push(&self, repository: &str, tag: &str, image: &Image) -> Result<(), Error> {
         self.0.registry.push(repository, tag, image).map(drop)
     }
 
+    /// Returns the runtime of the servers in front of the registry.
     pub(crate) fn runtime(&self) -> &Handle {
         self.0.runtime.handle()
     }
 
-    /// What the registry answers to someone who may see everything.
+    /// Returns the registry's answer to a request; 502 if it does not answer.
     pub(crate) async fn fetch(self, method: String, path: String, headers: HeaderMap) -> Answer {
-        self.ask(&method, &path, &headers).await.unwrap_or_else(|| status(502))
+        self.send(&method, &path, &headers).await.unwrap_or_else(|| status(502))
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &HeaderMap) -> Option<Answer> {
+    /// Sends a request with the `Accept` lines of `headers`; `None` if it fails.
+    async fn send(&self, method: &str, path: &str, headers: &HeaderMap) -> Option<Answer> {
         let address = self.0.registry.address();
         let stream = TcpStream::connect(&address).await.ok()?;
         let (mut sender, connection) =

@@ -1,4 +1,4 @@
-//! A machine with a network and a tree of files of its own.
+//! Hosts: namespaces with their own network and files.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,8 +23,8 @@ use crate::{
     server::{ReverseProxy, Serving, Transport, serve, tls, tls_for},
 };
 
-/// The public registries: Palette's seven under the names that runtimes ask,
-/// one that nothing is declared for, and names that a runtime might come upon.
+/// Names of public registries: the seven that Palette declares, under the names that runtimes
+/// connect to; one without a rule; and names that a runtime may be redirected to.
 pub const PUBLIC: [&str; 12] = [
     "docker.io",
     "registry-1.docker.io",
@@ -40,12 +40,14 @@ pub const PUBLIC: [&str; 12] = [
     "production.cloudflare.docker.com",
 ];
 
-/// Where the names lead.
+/// Address of every name in [`PUBLIC`].
 const PUBLIC_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Address of [`MIRROR`].
 const MIRROR_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+/// Address of [`SECOND`].
 const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
-/// The host's own directories. The machine's are hidden behind them.
+/// Directories of the host, mounted over those of the machine.
 const OWN: [&str; 13] = [
     "/etc/containerd",
     "/etc/containers",
@@ -62,10 +64,10 @@ const OWN: [&str; 13] = [
     "/opt/nri",
 ];
 
-/// The first process of the namespaces. It notes its pid as the machine sees it
-/// (the old `/proc` still shows that), and then only reaps. A mount point that
-/// the machine lacks stays behind as an empty directory.
-const FIRST: &str = r#"
+/// Shell script of the namespaces' first process. It writes its pid outside of the namespaces,
+/// which the machine's `/proc` still shows, and then only reaps processes. A mount point that the
+/// machine lacks remains as an empty directory.
+const INIT: &str = r#"
 set -e
 read -r pid rest < /proc/self/stat
 dir=$1; shift
@@ -82,40 +84,41 @@ mv "$dir/pid.new" "$dir/pid"
 while sleep 3600; do :; done
 "#;
 
-/// How long the kernel may take for namespaces and mounts.
+/// Time limit of the kernel for namespaces and mounts.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How a mirror is to be.
+/// The configuration of a mirror.
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
-    /// Whom the company's registry serves.
+    /// Authentication that the mirror requires.
     pub access: Access,
-    /// Its certificate.
+    /// Certificate of the mirror.
     pub trust: Trust,
 }
 
-/// Who vouches for a mirror.
+/// The issuer of a mirror's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Trust {
-    /// An authority that the host trusts anyway.
+    /// An authority that the host trusts by default.
     #[default]
     Public,
     /// The company's own authority: [`LabHost::private_authority`].
     Private,
-    /// Nobody but itself.
+    /// The certificate itself.
     SelfSigned,
-    /// It does not speak TLS.
+    /// No certificate: plain HTTP.
     Plain,
 }
 
-/// A machine: namespaces for network, mounts and processes, which live as long
-/// as the value. The only address it has is the loopback's, on which the public
-/// registries and the mirrors listen; nothing it asks leaves it.
+/// A host: namespaces for network, mounts and processes, which end when the value drops.
+///
+/// The host has only a loopback interface. Public registries and mirrors listen on it, and no
+/// request leaves the host.
 #[derive(Debug)]
 pub struct LabHost {
-    // Dropped in this order: what runs inside before the namespaces.
+    // Fields drop in this order: servers inside the namespaces end before the namespaces.
     public_registries: Option<RegistryServer>,
-    first: Process,
+    init: Process,
     pid: u32,
     log: Log,
     public: Authority,
@@ -125,10 +128,11 @@ pub struct LabHost {
 }
 
 impl LabHost {
-    /// Makes one, with public registries that have what `content` has for them.
+    /// Starts a host with public registries, which serve the images of `content` below
+    /// [`UPSTREAM`](crate::UPSTREAM).
     ///
     /// # Errors
-    /// The kernel refused something.
+    /// Returns an error if the kernel refuses a namespace, mount or socket.
     pub fn start(content: &Content) -> Result<Self, Error> {
         let dir = RunDir::new("host")?;
         let mut names = String::from("127.0.0.1 localhost\n");
@@ -137,27 +141,27 @@ impl LabHost {
         }
         let _ = writeln!(names, "{MIRROR_ADDRESS} {MIRROR}\n{SECOND_ADDRESS} {SECOND}");
         dir.write("hosts", names)?;
-        // Whatever else is asked for, nobody is there to ask.
+        // No DNS server listens there, so other names do not resolve.
         dir.write("resolv.conf", "nameserver 127.0.0.1\n")?;
         let public = Authority::new("an authority that everyone trusts")?;
         dir.write("roots.pem", public.certificate())?;
         let flags =
-            ["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", FIRST, "host"];
-        let mut first = Process::new("unshare", "unshare", dir.path().join("unshare.log"))
+            ["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", INIT, "host"];
+        let mut init = Process::new("unshare", "unshare", dir.path().join("unshare.log"))
             .arguments(flags)
             .arguments([dir.path().as_os_str()])
             .arguments(OWN);
-        first.start()?;
+        init.start()?;
         let file = dir.path().join("pid");
         let pid = until("the host's namespaces", DEADLINE, || {
-            first.check()?;
+            init.check()?;
             let text =
                 fs::read_to_string(&file).map_err(|error| Wait::NotYet(error.to_string()))?;
             text.trim().parse().map_err(|_| Wait::NotYet(text))
         })?;
         let mut host = Self {
             public_registries: None,
-            first,
+            init,
             pid,
             log: Log::default(),
             private: Authority::new("an authority of the company")?,
@@ -169,22 +173,22 @@ impl LabHost {
         let proxy: Arc<dyn ReverseProxy> =
             Arc::new(PublicProxy { content: content.clone(), answers: answers.clone() });
         let ports = [(443, tls(&host.public.server(&PUBLIC)?)?), (80, Transport::Plain)];
-        let site = host.site(Server::Public, PUBLIC_ADDRESS, ports, answers, &proxy)?;
-        host.public_registries = Some(site);
+        let server = host.start_server(Server::Public, PUBLIC_ADDRESS, ports, answers, &proxy)?;
+        host.public_registries = Some(server);
         Ok(host)
     }
 
-    /// The public registries; from now on they do that.
+    /// Sets the behaviour of the public registries for later requests.
     pub fn set_public(&self, answers: crate::reverse_proxy::Answers) {
-        if let Some(site) = &self.public_registries {
-            site.set(answers);
+        if let Some(server) = &self.public_registries {
+            server.set(answers);
         }
     }
 
     /// Starts the company's registry, [`MIRROR`].
     ///
     /// # Errors
-    /// The address is taken: it runs already.
+    /// Returns an error if the address is in use, as when the mirror is running.
     pub fn mirror(&self, options: &HostOptions) -> Result<RegistryServer, Error> {
         let names = &[MIRROR];
         let port = match options.trust {
@@ -196,29 +200,30 @@ impl LabHost {
         self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], options.access.clone())
     }
 
-    /// Starts the company's registry, [`MIRROR`], with a certificate of the company's own
-    /// authority, for clients with a certificate of that authority. Returns such a certificate.
+    /// Starts the company's registry, [`MIRROR`], with mutual TLS. Both certificates are of the
+    /// company's own authority. Returns the server and a client certificate.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// Returns an error if the address is in use, as when the mirror is running.
     pub fn mirror_for_clients(&self) -> Result<(RegistryServer, Identity), Error> {
-        let server = self.private.server(&[MIRROR])?;
-        let port = (443, tls_for(&server, Some(self.private.certificate()))?);
-        let site = self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], Access::Anonymous)?;
-        Ok((site, self.private.client("node", None)?))
+        let identity = self.private.server(&[MIRROR])?;
+        let port = (443, tls_for(&identity, Some(self.private.certificate()))?);
+        let server = self.mirror_at(Server::Mirror, MIRROR_ADDRESS, [port], Access::Anonymous)?;
+        Ok((server, self.private.client("node", None)?))
     }
 
-    /// Starts the other mirror, [`SECOND`]: for everyone, with a public
-    /// certificate and without TLS.
+    /// Starts the second mirror, [`SECOND`], for anonymous clients: with a public certificate on
+    /// port 443, and without TLS on port 80.
     ///
     /// # Errors
-    /// The address is taken: it runs already.
+    /// Returns an error if the address is in use, as when the mirror is running.
     pub fn second(&self) -> Result<RegistryServer, Error> {
         let secure = tls(&self.public.server(&[SECOND])?)?;
         let ports = [(443, secure), (80, Transport::Plain)];
         self.mirror_at(Server::Second, SECOND_ADDRESS, ports, Access::Anonymous)
     }
 
+    /// Starts a mirror that serves all images of the registry.
     fn mirror_at<const N: usize>(
         &self,
         server: Server,
@@ -229,10 +234,11 @@ impl LabHost {
         let (content, answers) = (self.content.clone(), State::default());
         let proxy: Arc<dyn ReverseProxy> =
             Arc::new(MirrorProxy { content, access, answers: answers.clone() });
-        self.site(server, address, ports, answers, &proxy)
+        self.start_server(server, address, ports, answers, &proxy)
     }
 
-    fn site<const N: usize>(
+    /// Starts a server with `proxy` on several ports of `address`.
+    fn start_server<const N: usize>(
         &self,
         server: Server,
         address: Ipv4Addr,
@@ -247,6 +253,7 @@ impl LabHost {
         Ok(RegistryServer { answers, _serving: serving? })
     }
 
+    /// Serves one port of a server.
     fn serve(
         &self,
         server: Server,
@@ -259,8 +266,8 @@ impl LabHost {
         serve(self.content.runtime(), listener, transport, server, &self.log, Arc::clone(proxy))
     }
 
-    /// Listens in the host's network. A socket stays in the network it was made
-    /// in; so a thread that goes there for a moment is enough.
+    /// Listens in the host's network. A socket stays in the namespace of its creation, so a
+    /// short-lived thread enters the namespace.
     fn listen(&self, address: SocketAddrV4) -> Result<TcpListener, Error> {
         let network = format!("/proc/{}/ns/net", self.pid);
         let listen = move || -> io::Result<TcpListener> {
@@ -275,46 +282,46 @@ impl LabHost {
             .map_err(Error::io(format!("listen on {address} in the host's network")))
     }
 
-    /// The record of all that was asked of public registries and mirrors.
+    /// Returns the record of requests to public registries and mirrors.
     pub const fn log(&self) -> &Log {
         &self.log
     }
 
-    /// The certificate of the company's own authority, PEM.
+    /// Returns the certificate of the company's own authority, PEM.
     pub fn private_authority(&self) -> &str {
         self.private.certificate()
     }
 
-    /// The tree of files that is the host's own: `etc/containerd` and its like.
+    /// Returns the directory of the machine with the host's own files, such as `etc/containerd`.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 
-    /// Writes a file of the host: `path` is as the host sees it.
+    /// Writes a file of the host. `path` is its path on the host.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write(&self, path: &str, text: &str) -> Result<PathBuf, Error> {
         self.dir.write(&format!("root{path}"), text)
     }
 
-    /// Where files go that are none of the host's.
+    /// Returns the directory of the lab's own files, such as logs.
     pub(crate) const fn dir(&self) -> &RunDir {
         &self.dir
     }
 
-    /// The command before a command that runs inside.
+    /// Returns the words that run the command after them on the host.
     pub(crate) fn wrapper(&self) -> Vec<OsString> {
         let pid = self.pid.to_string();
         ["nsenter", "--target", &pid, "--net", "--mount", "--pid", "--"].map(OsString::from).into()
     }
 
-    /// The file with the authorities that everyone trusts.
+    /// Returns the file with the authority that the host trusts by default, PEM.
     pub(crate) fn roots(&self) -> PathBuf {
         self.dir.path().join("roots.pem")
     }
 
-    /// A command that runs inside.
+    /// Returns a command that runs `program` on the host.
     pub fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let words = self.wrapper();
         let mut command = Command::new(&words[0]);
@@ -323,15 +330,15 @@ impl LabHost {
     }
 }
 
-/// The company's registry.
+/// Host name of the company's registry.
 pub const MIRROR: &str = "harbor.example.org";
-/// Another mirror.
+/// Host name of the second mirror.
 pub const SECOND: &str = "mirror.example.net";
 
 impl Drop for LabHost {
     fn drop(&mut self) {
-        // `unshare` takes the first process with it, and that one everything inside.
-        let _ = self.first.kill();
+        // The end of `unshare` ends the first process, and that ends every process inside.
+        let _ = self.init.kill();
         let pid = self.pid;
         let _ = until("the end of the host's processes", DEADLINE, || {
             if image_swap_testbed::runs(pid) {

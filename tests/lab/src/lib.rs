@@ -1,12 +1,11 @@
-//! Container runtimes on machines whose whole internet is ours.
+//! Real container runtimes on hosts with a simulated internet.
 //!
-//! A [`LabHost`] is a machine with a network of its own in which every public
-//! registry's name leads to a recorder, and the company's names to mirrors: a
-//! real registry behind a proxy that asks for credentials, fails, and keeps a
-//! record of all that arrived. On it run the real daemons: [`Daemon`]
-//! (containerd), [podman](LabHost::podman_pull), [skopeo](LabHost::skopeo_inspect).
+//! A [`LabHost`] has a network of its own. The names of public registries and of the company's
+//! mirrors resolve to servers of the lab: a real registry behind reverse proxies, which require
+//! credentials, fail on demand, and record every request. The runtimes are [`Daemon`]
+//! (containerd), [podman](LabHost::podman_pull) and [skopeo](LabHost::skopeo_inspect).
 //!
-//! [`pairs`] chooses which combinations of a test's dimensions are tried.
+//! [`pairs`] selects the combinations of a test's dimensions.
 
 mod content;
 mod host;

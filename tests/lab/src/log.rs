@@ -1,119 +1,121 @@
-//! What arrived, in order.
+//! The record of requests, in the order of arrival.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who was asked.
+/// The server of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Server {
-    /// A public registry, whichever.
+    /// Any public registry.
     Public,
     /// The company's registry.
     Mirror,
-    /// A mirror of someone else's, to which no credential was declared.
+    /// The second mirror, for which no credential is declared.
     Second,
 }
 
-/// One request.
+/// One recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who was asked.
+    /// Server that received the request.
     pub server: Server,
-    /// `http` or `https`.
+    /// Scheme of the connection: `http` or `https`.
     pub scheme: &'static str,
-    /// The name by which TLS was begun.
+    /// Server name in the TLS handshake; `None` without TLS or without a name.
     pub sni: Option<String>,
-    /// The header `LabHost`.
+    /// Header `Host`.
     pub host: String,
-    /// `GET`, `HEAD`, …
+    /// HTTP method, such as `GET`.
     pub method: String,
-    /// The path, without the query.
+    /// Path, without the query.
     pub path: String,
-    /// The query, empty if there is none.
+    /// Query without the question mark; empty if there is none.
     pub query: String,
-    /// The header `Authorization`.
+    /// Header `Authorization`; `None` for an anonymous request.
     pub authorization: Option<String>,
-    /// What it was answered; 0 as long as it is not.
+    /// HTTP status of the answer; 0 before there is one.
     pub status: u16,
 }
 
 impl Request {
-    /// The URL, query aside.
+    /// Returns the URL without the query.
     pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.path)
     }
 
-    /// `HEAD https://… 200`
+    /// Returns method, URL and status: `HEAD https://… 200`.
     pub fn line(&self) -> String {
         format!("{} {} {}", self.method, self.url(), self.status)
     }
 
-    /// Whether it asks for content, not for the API root or a token.
+    /// Returns true for a request of a manifest or a blob.
     pub fn is_pull(&self) -> bool {
         self.path.contains("/manifests/") || self.path.contains("/blobs/")
     }
 }
 
-/// The record of one host's internet. Clones are the same record.
+/// A handle of the record of one host's requests.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Entries>>);
 
+/// The content of a record.
 #[derive(Debug, Default)]
 struct Entries {
     requests: Vec<Request>,
-    /// How many were forgotten before these: what is still being answered then
-    /// has a number of its own all the same.
-    forgotten: usize,
-    /// Who was connected to, whether or not a request came of it.
+    /// Number of requests that were cleared. Requests in progress keep their numbers.
+    cleared: usize,
+    /// Servers of accepted connections, with or without a request.
     connections: Vec<Server>,
 }
 
 impl Log {
-    /// All requests since the record was last cleared.
+    /// Returns all requests since the record was last cleared.
     pub fn requests(&self) -> Vec<Request> {
         self.with(|entries| entries.requests.clone())
     }
 
-    /// How often a server was connected to, even in vain.
+    /// Returns the number of connections to `server`, including those without a request.
     pub fn connections(&self, server: Server) -> usize {
         self.with(|entries| entries.connections.iter().filter(|to| **to == server).count())
     }
 
-    /// Forgets everything.
+    /// Removes all requests and connections.
     pub fn clear(&self) {
         self.with(|entries| {
-            let forgotten = entries.forgotten + entries.requests.len();
-            *entries = Entries { forgotten, ..Entries::default() };
+            let cleared = entries.cleared + entries.requests.len();
+            *entries = Entries { cleared, ..Entries::default() };
         });
     }
 
-    /// Every request on a line of its own, for what a failing test says.
+    /// Returns one line for each request, for the message of a failing test.
     pub fn text(&self) -> String {
         self.requests().iter().map(|request| request.line() + "\n").collect()
     }
 
+    /// Records a connection.
     pub(crate) fn connected(&self, server: Server) {
         self.with(|entries| entries.connections.push(server));
     }
 
-    /// Notes a request and gives its number.
+    /// Records a request, and returns its number.
     pub(crate) fn arrived(&self, request: Request) -> usize {
         self.with(|entries| {
             entries.requests.push(request);
-            entries.forgotten + entries.requests.len() - 1
+            entries.cleared + entries.requests.len() - 1
         })
     }
 
-    /// Notes what became of a request.
+    /// Records the status of the answer to the request `number`.
     pub(crate) fn answered(&self, number: usize, status: u16) {
         self.with(|entries| {
-            let place = number.checked_sub(entries.forgotten);
+            let place = number.checked_sub(entries.cleared);
             if let Some(request) = place.and_then(|place| entries.requests.get_mut(place)) {
                 request.status = status;
             }
         });
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Entries) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Calls `access` with the locked content.
+    fn with<T>(&self, access: impl FnOnce(&mut Entries) -> T) -> T {
+        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,29 +1,28 @@
-//! Which combinations to try: every pair of values at least once.
+//! Selection of test combinations in which every pair of values occurs at least once.
 //!
-//! Most faults need no more than two values to come together; all pairs take a
-//! few dozen rows where all combinations take thousands.
+//! Most faults need only two values together. All pairs take a few dozen rows, and all
+//! combinations take thousands.
 
 use std::collections::BTreeSet;
 
-/// A row: for each dimension the value's number.
+/// A combination: the index of a value for each dimension.
 pub type Row = Vec<usize>;
 
-/// Two dimensions with a value each, the lesser dimension first.
+/// Two dimensions with a value each. The lower dimension is first.
 type Pair = ((usize, usize), (usize, usize));
 
-/// Rows in which every pair of values of two dimensions occurs that can occur
-/// in a valid row at all. `sizes` is how many values each dimension has; `valid`
-/// is asked of whole rows. The same input gives the same rows.
+/// Returns rows that contain every pair of values of two dimensions that any valid row contains.
 ///
-/// Greedy: each row begins with a pair that is still missing, and takes of all
-/// valid ways to go on the one that has most missing pairs in it.
+/// `sizes` contains the number of values of each dimension, and `valid` accepts or rejects whole
+/// rows. The selection is greedy and deterministic: each step takes the first valid row with the
+/// most missing pairs.
 pub fn all_pairs(sizes: &[usize], valid: impl Fn(&[usize]) -> bool) -> Vec<Row> {
     let rows: Vec<Row> = product(sizes).into_iter().filter(|row| valid(row)).collect();
     let mut missing: BTreeSet<Pair> = rows.iter().flat_map(|row| pairs(row)).collect();
     let mut chosen = Vec::new();
     while !missing.is_empty() {
         let gain = |row: &&Row| pairs(row).filter(|pair| missing.contains(pair)).count();
-        // The first of the best: `max_by_key` would give the last.
+        // Reversed, because `max_by_key` returns the last of several maxima.
         let Some(best) = rows.iter().rev().max_by_key(gain) else { break };
         for pair in pairs(best) {
             missing.remove(&pair);
@@ -33,6 +32,7 @@ pub fn all_pairs(sizes: &[usize], valid: impl Fn(&[usize]) -> bool) -> Vec<Row> 
     chosen
 }
 
+/// Returns all combinations.
 fn product(sizes: &[usize]) -> Vec<Row> {
     sizes.iter().fold(vec![Row::new()], |rows, size| {
         let longer = |row: &Row| {
@@ -43,6 +43,7 @@ fn product(sizes: &[usize]) -> Vec<Row> {
     })
 }
 
+/// Returns the pairs in one row.
 fn pairs(row: &[usize]) -> impl Iterator<Item = Pair> {
     let values = row.iter().copied().enumerate();
     values.clone().flat_map(move |one| {
@@ -70,13 +71,13 @@ mod tests {
 
     #[test]
     fn rows_are_few() {
-        // Not less than the two largest dimensions have pairs, and not much more.
+        // The two largest dimensions have 24 pairs, a lower bound.
         let rows = all_pairs(&[6, 4, 3, 3, 2, 2], |_| true).len();
         assert!((24..=30).contains(&rows), "{rows}");
     }
 
     #[test]
-    fn no_row_is_invalid_and_every_pair_that_can_be_valid_occurs() {
+    fn valid_rows_cover_every_possible_pair() {
         let sizes = [4, 3, 3, 2];
         let valid = |row: &[usize]| !(row[0] == 0 && row[1] == 1) && (row[2] != 2 || row[3] == 0);
         let rows = all_pairs(&sizes, valid);
@@ -86,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn the_same_question_has_the_same_answer() {
-        let ask = || all_pairs(&[3, 3, 3], |row| row[0] != row[1]);
-        assert_eq!(ask(), ask());
+    fn equal_input_returns_equal_rows() {
+        let rows = || all_pairs(&[3, 3, 3], |row| row[0] != row[1]);
+        assert_eq!(rows(), rows());
     }
 }

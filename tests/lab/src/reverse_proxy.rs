@@ -1,4 +1,4 @@
-//! What stands before the images: public registries, and mirrors of every kind.
+//! Reverse proxies in front of the lab's registry: public registries and mirrors.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,34 +11,34 @@ use image_swap_testbed::Credentials;
 use crate::{
     content::{Content, UPSTREAM},
     log::Request,
-    server::{Answer, Answering, ReverseProxy, Serving, status},
+    server::{Answer, PendingAnswer, ReverseProxy, Serving, status},
 };
 
-/// Whom a mirror serves.
+/// The authentication that a mirror requires.
 #[derive(Clone, Debug, Default)]
 pub enum Access {
-    /// Everyone.
+    /// No authentication.
     #[default]
     Anonymous,
-    /// Who sends name and password with every request.
+    /// User name and password with every request.
     Basic(Credentials),
-    /// Who shows a token; name and password are for its token service alone.
+    /// A token of the mirror's token service, which requires user name and password.
     Bearer(Credentials),
 }
 
-/// What is done with those who are served.
+/// The answers of a server to authenticated requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answers {
-    /// It serves its images.
+    /// Images of the registry.
     #[default]
     Serves,
-    /// It knows no image.
+    /// The status 404 for every manifest and blob.
     Missing,
-    /// It answers everything with this status.
+    /// The given status for every request.
     Status(u16),
 }
 
-/// Running servers; they end when the value is dropped.
+/// A running server on one or more ports. It ends when the value drops.
 #[derive(Debug)]
 pub struct RegistryServer {
     pub(crate) answers: State,
@@ -46,13 +46,13 @@ pub struct RegistryServer {
 }
 
 impl RegistryServer {
-    /// From now on it does that.
+    /// Sets the answers to later requests.
     pub fn set(&self, answers: Answers) {
         self.answers.set(answers);
     }
 }
 
-/// What is done from now on, for who says so and for who does it.
+/// A handle of the current [`Answers`], which tests set and proxies read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State(Arc<Mutex<Answers>>);
 
@@ -65,14 +65,14 @@ impl State {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 
-    /// The answer to a request, `path` being where the content has what is asked for.
+    /// Answers a request. `path` is its path in the lab's registry.
     fn answer(
         &self,
         content: &Content,
         request: Request,
         path: String,
         headers: HeaderMap,
-    ) -> Answering {
+    ) -> PendingAnswer {
         match self.get() {
             Answers::Status(code) => Box::pin(async move { status(code) }),
             Answers::Missing if request.is_pull() => Box::pin(async { status(404) }),
@@ -88,15 +88,15 @@ pub(crate) struct MirrorProxy {
     pub(crate) answers: State,
 }
 
-/// The token that the token service gives.
+/// Token that the token service issues.
 const TOKEN: &str = "a-token-of-the-lab";
-/// Where the token service is.
+/// Path of the token service.
 const SERVICE: &str = "/service/token";
 
 impl ReverseProxy for MirrorProxy {
-    fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
-        if let Some(refusal) = self.refusal(&request) {
-            return Box::pin(async { refusal });
+    fn answer(&self, request: Request, headers: HeaderMap) -> PendingAnswer {
+        if let Some(answer) = self.auth_answer(&request) {
+            return Box::pin(async { answer });
         }
         let path = request.path.clone();
         self.answers.answer(&self.content, request, path, headers)
@@ -104,24 +104,25 @@ impl ReverseProxy for MirrorProxy {
 }
 
 impl MirrorProxy {
-    /// The answer to who is not let through, and to who asks for a token.
-    fn refusal(&self, request: &Request) -> Option<Answer> {
-        let shown = request.authorization.as_deref();
+    /// Returns the answer to an unauthenticated request or a token request; `None` if the request
+    /// is for the registry.
+    fn auth_answer(&self, request: &Request) -> Option<Answer> {
+        let presented = request.authorization.as_deref();
         match &self.access {
             Access::Anonymous => None,
-            Access::Basic(credentials) if shown == Some(&basic(credentials)) => None,
+            Access::Basic(credentials) if presented == Some(&basic(credentials)) => None,
             Access::Basic(_) => Some(challenge("Basic realm=\"lab\"")),
             Access::Bearer(credentials) if request.path == SERVICE => Some(
-                // As most token services, it has no OAuth endpoint for POST.
+                // Most token services have no OAuth endpoint for POST.
                 if request.method != "GET" {
                     status(404)
-                } else if shown == Some(&basic(credentials)) {
+                } else if presented == Some(&basic(credentials)) {
                     json(&format!("{{\"token\":\"{TOKEN}\",\"expires_in\":300}}"))
                 } else {
                     status(401)
                 },
             ),
-            Access::Bearer(_) if shown == Some(&format!("Bearer {TOKEN}")) => None,
+            Access::Bearer(_) if presented == Some(&format!("Bearer {TOKEN}")) => None,
             Access::Bearer(_) => {
                 let Request { scheme, host, .. } = request;
                 Some(challenge(&format!(
@@ -133,14 +134,14 @@ impl MirrorProxy {
     }
 }
 
-/// The public registries. What they have is in the one registry of all.
+/// The proxy of all public registries. Their images are below [`UPSTREAM`] in the lab's registry.
 pub(crate) struct PublicProxy {
     pub(crate) content: Content,
     pub(crate) answers: State,
 }
 
 impl ReverseProxy for PublicProxy {
-    fn answer(&self, request: Request, headers: HeaderMap) -> Answering {
+    fn answer(&self, request: Request, headers: HeaderMap) -> PendingAnswer {
         let host = if request.host == "registry-1.docker.io" { "docker.io" } else { &request.host };
         let path = match request.path.strip_prefix("/v2/") {
             None | Some("") => request.path.clone(),
@@ -150,27 +151,30 @@ impl ReverseProxy for PublicProxy {
     }
 }
 
-/// What who is this user sends.
+/// Returns the `Authorization` header of a user.
 fn basic(credentials: &Credentials) -> String {
     let Credentials { username, password } = credentials;
     format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
 
-/// What may be done with what is at `path`: `repository:NAME:pull`.
+/// Returns the token scope of a request for `path`, `repository:NAME:pull`; empty if it is not a
+/// pull.
 fn scope(path: &str) -> String {
     let name = path.strip_prefix("/v2/").unwrap_or_default();
     let end = ["/manifests/", "/blobs/"].iter().find_map(|part| name.find(part));
     end.map_or_else(String::new, |end| format!("repository:{}:pull", &name[..end]))
 }
 
-fn challenge(how: &str) -> Answer {
+/// Returns a 401 with `challenge` in `WWW-Authenticate`.
+fn challenge(challenge: &str) -> Answer {
     let mut answer = status(401);
-    if let Ok(value) = header::HeaderValue::from_str(how) {
+    if let Ok(value) = header::HeaderValue::from_str(challenge) {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }
     answer
 }
 
+/// Returns a 200 with a JSON body.
 fn json(text: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(text.to_owned())));
     answer

@@ -1,4 +1,4 @@
-//! HTTP/1.1 servers, with TLS or without, that note all that arrives.
+//! HTTP/1.1 servers, with or without TLS, that record every request.
 
 use std::{convert::Infallible, future::Future, net::TcpListener, pin::Pin, sync::Arc};
 
@@ -22,26 +22,25 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::log::{Log, Request, Server};
 
-/// An answer, whole.
+/// A complete answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
-/// An answer that is being made.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// The future of an answer.
+pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// What answers.
+/// The handler of a server's requests.
 pub(crate) trait ReverseProxy: Send + Sync + 'static {
-    /// Answers a request; `headers` is what it came with.
-    fn answer(&self, request: Request, headers: HeaderMap) -> Answering;
+    /// Answers a request with these headers.
+    fn answer(&self, request: Request, headers: HeaderMap) -> PendingAnswer;
 }
 
-/// How a listener is spoken to.
+/// The transport of a listener: plain HTTP, or TLS.
 #[derive(Clone)]
 pub(crate) enum Transport {
     Plain,
     Tls(Arc<ServerConfig>),
 }
 
-/// A listener being served. When the value is dropped, the listener and all of
-/// its connections are closed before that returns.
+/// A running listener. Its drop closes the listener and all connections before it returns.
 #[derive(Debug)]
 pub(crate) struct Serving {
     runtime: Handle,
@@ -55,7 +54,7 @@ impl Drop for Serving {
     }
 }
 
-/// Serves `listener`, which may be of another network than ours.
+/// Serves `listener`, which may be in another network namespace.
 pub(crate) fn serve(
     runtime: &Handle,
     listener: TcpListener,
@@ -91,7 +90,7 @@ pub(crate) fn tls(identity: &Identity) -> Result<Transport, Error> {
 /// it serves only clients with a certificate of that authority.
 pub(crate) fn tls_for(identity: &Identity, clients: Option<&str>) -> Result<Transport, Error> {
     let unusable = |error: &dyn std::fmt::Display| {
-        Error::unavailable(format!("TLS with a certificate of our own: {error}"), "report it")
+        Error::unavailable(format!("TLS with a generated certificate: {error}"), "report it")
     };
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
         .map_err(|error| unusable(&error))?;
@@ -119,7 +118,7 @@ pub(crate) fn tls_for(identity: &Identity, clients: Option<&str>) -> Result<Tran
     Ok(Transport::Tls(Arc::new(config)))
 }
 
-/// An answer without a body worth reading.
+/// Returns an answer with `status` and a body without errors.
 pub(crate) fn status(status: u16) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"errors\":[]}")));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -129,6 +128,7 @@ pub(crate) fn status(status: u16) -> Answer {
     answer
 }
 
+/// An accepted connection.
 struct Connection {
     server: Server,
     sni: Option<String>,
@@ -138,11 +138,12 @@ struct Connection {
 }
 
 impl Connection {
+    /// Serves the connection until it ends.
     async fn serve(mut self, stream: TcpStream, transport: Transport) {
         match transport {
             Transport::Plain => self.http(stream).await,
             Transport::Tls(config) => {
-                // A client that does not trust us ends here: noted as a connection.
+                // A client that rejects the certificate is recorded as a connection only.
                 let Ok(start) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else {
                     return;
                 };
@@ -155,14 +156,16 @@ impl Connection {
         }
     }
 
+    /// Serves HTTP/1.1 on `stream` until it ends.
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = service_fn(|request| self.answer(request));
-        // A client that hangs up is no fault of ours.
+        // Errors of a client that disconnects are ignored.
         let _ = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .await;
     }
 
+    /// Answers a request, and records both.
     async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Answer, Infallible> {
         let (head, _) = request.into_parts();
         let text = |name| {

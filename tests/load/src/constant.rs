@@ -1,5 +1,5 @@
-//! Servers that always give the same answer, for comparison with image-swap: the same
-//! stack without limits and without metrics.
+//! Servers with a constant answer, for comparison with image-swap. They use the same stack without
+//! limits and metrics.
 
 use std::{
     convert::Infallible, hint::black_box, path::Path, str::FromStr, sync::Arc, time::SystemTime,
@@ -55,7 +55,8 @@ impl FromStr for Reads {
 /// until the process is killed. `reads` is `bytes`, `json` or `uid`.
 ///
 /// # Errors
-/// `reads` is another word, there is no certificate, or no connection can be accepted.
+/// Returns an error if `reads` is another word, no certificate can be issued, or no connection can
+/// be accepted.
 pub async fn serve(
     reads: &str,
     directory: &Path,
@@ -81,12 +82,13 @@ pub async fn serve(
         let (stream, _) = listener.accept().await?;
         let (tls, constant) = (tls.clone(), constant.clone());
         tokio::spawn(async move {
-            // A client that closes its connection is no failure of the measurement.
+            // The error of a client that closes its connection is ignored.
             let _ = connection(stream, tls, constant, reads).await;
         });
     }
 }
 
+/// Serves one connection with the protocol of ALPN.
 async fn connection(
     stream: TcpStream,
     tls: TlsAcceptor,
@@ -108,6 +110,7 @@ async fn connection(
     Ok(())
 }
 
+/// Answers one request.
 async fn answer(
     request: Request<Incoming>,
     constant: Bytes,
@@ -133,8 +136,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Returns the constant with the `uid` of a review: the first one in its body, since an
-/// API server writes that of the request before all others.
+/// Returns the constant with the `uid` of a review; `None` if the review has none. It is the first
+/// one in the body, because API servers write that of the request before all others.
 fn with_uid(constant: &Bytes, body: &[u8]) -> Option<Bytes> {
     const KEY: &[u8] = b"\"uid\":\"";
     let start = body.windows(KEY.len()).position(|bytes| bytes == KEY)? + KEY.len();

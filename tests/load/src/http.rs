@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{LoadClient, Outcome, sample};
 
+/// Number of connections of a load.
 const CONNECTIONS: usize = 4;
 
 /// A version of HTTP.
@@ -39,6 +40,7 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// The sender of a connection.
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -50,11 +52,11 @@ pub struct ReviewClient {
     body: Bytes,
 }
 
-/// Opens four connections to a server whose certificate the authority in the file
-/// `authority` has signed.
+/// Opens four connections to a server, whose certificate must be signed by the authority in the
+/// file `authority`.
 ///
 /// # Errors
-/// The server cannot be reached, or the file has no certificate.
+/// Returns an error if the server cannot be reached, or the file contains no certificate.
 pub async fn connect(
     address: SocketAddr,
     authority: &Path,
@@ -69,6 +71,7 @@ pub async fn connect(
 }
 
 impl Sender {
+    /// Opens a connection with one protocol in ALPN.
     async fn connect(address: SocketAddr, authority: &Path, protocol: Protocol) -> Outcome<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority)?)?;

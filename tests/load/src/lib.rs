@@ -1,8 +1,9 @@
 //! The load generator of the benchmarks.
 //!
-//! A [`LoadClient`] sends requests one after the other. [`closed`] runs several of them and
-//! counts answers, [`open`] sends at a given rate and measures latencies. [`http`] has
-//! clients of an admission server, and [`constant`] a server to compare it with.
+//! A [`LoadClient`] sends one kind of request. [`closed`] sends requests one after another on
+//! several clients and counts answers. [`open`] sends requests at a given rate and measures
+//! latencies. [`http`] contains clients of an admission server, and [`constant`] servers to compare
+//! it with.
 
 pub mod constant;
 pub mod http;
@@ -22,7 +23,7 @@ pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Returns a runtime with `workers` threads.
 ///
 /// # Errors
-/// The system refuses a thread.
+/// Returns the system's error if no thread can be started.
 pub fn runtime(workers: usize) -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }

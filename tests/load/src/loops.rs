@@ -1,4 +1,5 @@
-//! Loops that send requests: closed, with one request after the other, and open, at a rate.
+//! Loops that send requests. Closed loops send one request after another, and open loops send at
+//! a rate.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,27 @@ use crate::Outcome;
 
 /// A client that sends one kind of request.
 pub trait LoadClient: Send + 'static {
-    /// Sends a request, and returns when its answer is complete.
+    /// Sends a request, and waits until its answer is complete.
     ///
     /// # Errors
-    /// There is no answer, or not the expected one.
+    /// Returns an error if there is no answer, or it is unexpected.
     fn request(&mut self) -> impl Future<Output = Outcome<()>> + Send;
 }
 
 /// The answers of one round of [`open`].
 #[derive(Debug)]
 pub struct OpenRound {
-    /// Milliseconds of each request.
+    /// Latency of each request, in milliseconds.
     pub latencies: Vec<f64>,
-    /// True if the answers came as fast as the requests.
+    /// True if the answers were as fast as the requests.
     pub held: bool,
 }
 
-/// Sends requests for `time` and returns the number of answers. Each client sends its next
-/// request after each answer.
+/// Sends requests for `time`, and returns the number of answers. Each client sends its next
+/// request after the answer to the previous one.
 ///
 /// # Errors
-/// A request failed. `clients` is then incomplete.
+/// Returns the error of a failed request. `clients` is incomplete after an error.
 pub async fn closed<C: LoadClient>(clients: &mut Vec<C>, time: Duration) -> Outcome<f64> {
     let end = Instant::now() + time;
     let mut tasks = JoinSet::new();
@@ -57,7 +58,7 @@ pub async fn closed<C: LoadClient>(clients: &mut Vec<C>, time: Duration) -> Outc
 /// Sends `rate` requests a second for `time`, without waiting for earlier answers.
 ///
 /// # Errors
-/// A request failed.
+/// Returns the error of a failed request.
 pub async fn open<C: LoadClient + Clone>(
     client: &C,
     rate: f64,
@@ -80,7 +81,7 @@ pub async fn open<C: LoadClient + Clone>(
     while let Some(done) = tasks.join_next().await {
         latencies.push(done??);
     }
-    // Answers that are late at the end are a queue that would have grown.
+    // Late answers at the end show a queue that would have grown.
     let held = begun.elapsed() < time.mul_f64(1.05);
     Ok(OpenRound { latencies, held })
 }

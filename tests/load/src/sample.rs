@@ -1,8 +1,8 @@
-//! The request of all benchmarks: a review of 11 KB, of a pod with five containers.
+//! The request of all benchmarks: a review of 11 KB for a pod with five containers.
 
 use serde_json::{Value, json};
 
-/// The seven rules of the documentation.
+/// Map of the documentation, with seven rules.
 pub const RULES: &str = "docker.io::harbor.example.org/airgap-images/docker.io,\
     gcr.io::harbor.example.org/airgap-images/gcr.io,\
     ghcr.io::harbor.example.org/airgap-images/ghcr.io,\
@@ -11,9 +11,10 @@ pub const RULES: &str = "docker.io::harbor.example.org/airgap-images/docker.io,\
     quay.io::harbor.example.org/airgap-images/quay.io,\
     us-east1-docker.pkg.dev::harbor.example.org/airgap-images";
 
-/// The review's `uid`.
+/// Value of `uid` in the review.
 pub const UID: &str = "6f0d1a4e-5c0f-4a58-9f0a-0c9f6d3f1b7e";
 
+/// Images of the pod.
 const IMAGES: [&str; 5] = [
     "nginx:1.27",
     "quay.io/prometheus/node-exporter:v1.8.2",
@@ -22,7 +23,7 @@ const IMAGES: [&str; 5] = [
     "registry.internal.example/team/app:2024.11.22",
 ];
 
-/// Returns the review of a new pod as an API server sends it.
+/// Returns the review of a new pod, in the form that API servers send.
 pub fn review() -> Vec<u8> {
     let review = json!({
         "kind": "AdmissionReview",
@@ -75,6 +76,7 @@ pub fn pod() -> Value {
     })
 }
 
+/// Returns a container with the index `number`.
 fn container(number: usize, image: &str) -> Value {
     let env =
         (0..6).map(|n| json!({"name": format!("SETTING_{n}"), "value": format!("some value {n}")}));
@@ -103,6 +105,7 @@ fn container(number: usize, image: &str) -> Value {
     })
 }
 
+/// Returns managed fields of the usual size.
 fn managed_fields() -> Value {
     let container = json!({
         ".": {}, "f:args": {}, "f:env": {".": {}}, "f:image": {}, "f:imagePullPolicy": {},

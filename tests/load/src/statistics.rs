@@ -1,10 +1,11 @@
-//! Quantiles, and how far they can be trusted.
+//! Quantiles, and confidence intervals by bootstrap.
 
 /// Share of all resamples that an interval covers.
 const COVERED: f64 = 0.95;
+/// Number of resamples of a bootstrap.
 const RESAMPLES: usize = 400;
 
-/// Returns the value below which `share` of all values are, and NaN if there is none.
+/// Returns the quantile of `values` at `share`, between 0 and 1; NaN if there are no values.
 pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
@@ -19,15 +20,15 @@ pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     *values.select_nth_unstable_by(index, f64::total_cmp).1
 }
 
-/// Returns the value in the middle.
+/// Returns the median of `values`; NaN if there are none.
 pub fn median(values: Vec<f64>) -> f64 {
     quantile(values, 0.5)
 }
 
-/// Returns a value of all rounds, and the interval that holds it in 95 of 100 runs.
+/// Returns `value` of all rounds, and the lower and upper bound of its 95 % confidence interval.
 ///
-/// The interval is that of a bootstrap over whole rounds, since requests of one round meet
-/// the same disturbance of the machine.
+/// The bootstrap draws whole rounds, because other work of the machine affects all requests of a
+/// round alike.
 pub fn interval<T>(rounds: &[T], value: impl Fn(&[&T]) -> f64) -> [f64; 3] {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut drawn = || (0..rounds.len()).filter_map(|_| random.of(rounds)).collect::<Vec<_>>();
@@ -37,11 +38,11 @@ pub fn interval<T>(rounds: &[T], value: impl Fn(&[&T]) -> f64) -> [f64; 3] {
     [value(&all), quantile(values.clone(), rest), quantile(values, 1.0 - rest)]
 }
 
-/// The generator xorshift64 by Marsaglia. Every run draws the same numbers.
+/// A random generator, xorshift64 by Marsaglia. Every run draws the same numbers.
 struct Random(u64);
 
 impl Random {
-    /// Returns one of `values`.
+    /// Returns one of `values`; `None` if there are none.
     fn of<'a, T>(&mut self, values: &'a [T]) -> Option<&'a T> {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

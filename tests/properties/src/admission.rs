@@ -1,17 +1,17 @@
-//! Admission: any body is answered or refused, a patch changes images and their
-//! record alone, and who is asked again has nothing to add.
+//! Properties of admission. Every body is answered or rejected; a patch changes only images and
+//! their record; a second review of a patched pod changes nothing.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image_swap_core::{
     admission::{ReviewError, Settings, review},
     labels,
-    rule::{RuleSet, parse as text_of_rules},
+    rule::{RuleSet, parse},
 };
 use serde_json::{Map, Value, json};
 
-use crate::{choices::Choices, map::written::Written};
+use crate::{choices::Choices, map::generated::GeneratedMap};
 
-/// Where a pod's images are: each list, and the path to the image in an item.
+/// Lists of a pod with images, and the JSON Pointer of the image in an item.
 const LISTS: [(&str, &str); 4] = [
     ("containers", "/image"),
     ("initContainers", "/image"),
@@ -19,58 +19,60 @@ const LISTS: [(&str, &str); 4] = [
     ("volumes", "/image/reference"),
 ];
 
-/// The laws of admission, for the review and the map that `data` makes.
+/// Checks the properties of admission for a review and a map, both generated from `data`.
 ///
 /// # Panics
-/// Where one does not hold.
+/// Panics if a property does not hold.
 pub fn admission(data: &[u8]) {
     let c = &mut Choices::new(data);
-    let written = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::rules(&written.text, written.form).0);
+    let map = GeneratedMap::new(c);
+    let rules = RuleSet::new(parse::rules(&map.text, map.form).0);
     if c.one_in(4) {
-        return any_body(c, &written, &rules);
+        return any_body(c, &map, &rules);
     }
-    let pod = pod(c, &written);
-    let about = || format!("{pod} under {:?}", written.text);
+    let pod = pod(c, &map);
+    let about = || format!("{pod} under {:?}", map.text);
 
-    let stored = patched(&pod, &asked("CREATE", &pod, &Value::Null), &rules);
+    let stored = patched(&pod, &review_of("CREATE", &pod, &Value::Null), &rules);
     assert_eq!(without_images(&stored), without_images(&pod), "{}", about());
     for (image, original) in images(&stored).iter().zip(images(&pod)) {
-        let exempt = is_left_alone(&pod) || image.never_pulled || image.is_placeholder;
+        let exempt = is_skipped(&pod) || image.never_pulled || image.is_placeholder;
         let expected = match rules.swap(&original.text) {
             Ok(decision) if !exempt => decision.image.into_owned(),
             _ => original.text,
         };
         assert_eq!(image.text, expected, "{}", about());
     }
-    let again = patched(&stored, &asked("CREATE", &stored, &Value::Null), &rules);
-    assert_eq!(again, stored, "asked again: {}", about());
-    let unchanged = patched(&stored, &asked("UPDATE", &stored, &stored), &rules);
+    let again = patched(&stored, &review_of("CREATE", &stored, &Value::Null), &rules);
+    assert_eq!(again, stored, "reviewed again: {}", about());
+    let unchanged = patched(&stored, &review_of("UPDATE", &stored, &stored), &rules);
     assert_eq!(unchanged, stored, "updated without a change: {}", about());
-    // `kubectl apply` of the same manifest brings the originals back.
+    // `kubectl apply` of the same manifest restores the original images in the request.
     let applied = pod.clone();
-    let kept = patched(&applied, &asked("UPDATE", &applied, &stored), &rules);
+    let kept = patched(&applied, &review_of("UPDATE", &applied, &stored), &rules);
     let text = |image: &Image| image.text.clone();
     let (kept, stored): (Vec<_>, Vec<_>) =
         (images(&kept).iter().map(text).collect(), images(&stored).iter().map(text).collect());
     assert_eq!(kept, stored, "applied again: {}", about());
-    let stored = patched(&pod, &asked("CREATE", &pod, &Value::Null), &rules);
-    change_without_review(c, &written, &rules, &pod, &stored);
-    other_pod_and_rules(c, &written, &rules, &pod);
+    let stored = patched(&pod, &review_of("CREATE", &pod, &Value::Null), &rules);
+    change_without_review(c, &map, &rules, &pod, &stored);
+    other_pod_and_rules(c, &map, &rules, &pod);
 }
 
-/// The first container of `stored` gets another image while no webhook reviews it, and
-/// then the image of the manifest `pod` again: that is a change like any other.
+/// Checks an update after a change that no webhook has reviewed.
+///
+/// The first container of `stored` got another image without a review. The update sets the image
+/// of the manifest `pod`, which must be swapped like in any other change.
 fn change_without_review(
     c: &mut Choices<'_>,
-    written: &Written,
+    map: &GeneratedMap,
     rules: &RuleSet,
     pod: &Value,
     stored: &Value,
 ) {
     let path = "/spec/containers/0/image";
     let (original, swapped) = (pod.pointer(path), stored.pointer(path));
-    let unreviewed = Value::from(written.image(c));
+    let unreviewed = Value::from(map.image(c));
     if original == swapped || [original, swapped].contains(&Some(&unreviewed)) {
         return;
     }
@@ -80,24 +82,24 @@ fn change_without_review(
             place.clone_from(image);
         }
     }
-    let after = patched(&new, &asked("UPDATE", &new, &old), rules);
+    let after = patched(&new, &review_of("UPDATE", &new, &old), rules);
     assert_eq!(after.pointer(path), swapped, "{original:?} over {unreviewed} in {old}");
 }
 
-/// Another pod, by other rules, in the place of one that is there.
-fn other_pod_and_rules(c: &mut Choices<'_>, written: &Written, rules: &RuleSet, old: &Value) {
-    let old = patched(old, &asked("CREATE", old, &Value::Null), rules);
-    let new = self::pod(c, written);
-    let other = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::rules(&other.text, other.form).0);
-    let once = patched(&new, &asked("UPDATE", &new, &old), &rules);
+/// Checks the replacement of the pod `old` by another one, after a change of rules.
+fn other_pod_and_rules(c: &mut Choices<'_>, map: &GeneratedMap, rules: &RuleSet, old: &Value) {
+    let old = patched(old, &review_of("CREATE", old, &Value::Null), rules);
+    let new = self::pod(c, map);
+    let other = GeneratedMap::new(c);
+    let rules = RuleSet::new(parse::rules(&other.text, other.form).0);
+    let once = patched(&new, &review_of("UPDATE", &new, &old), &rules);
     assert_eq!(without_images(&once), without_images(&new), "{new} over {old}");
-    // An image of a volume is the new one, or the one that is stored.
+    // An image of a volume is that of the request, or the stored one.
     let stored = references(&old);
-    for (after, came) in references(&once).iter().zip(references(&new)) {
-        assert!(*after == came || stored.contains(after), "{new} over {old}");
+    for (after, requested) in references(&once).iter().zip(references(&new)) {
+        assert!(*after == requested || stored.contains(after), "{new} over {old}");
     }
-    let twice = patched(&once, &asked("UPDATE", &once, &old), &rules);
+    let twice = patched(&once, &review_of("UPDATE", &once, &old), &rules);
     assert_eq!(twice, once, "{new} over {old} under {:?}", other.text);
 }
 
@@ -107,14 +109,14 @@ fn references(pod: &Value) -> Vec<Value> {
     volumes.into_iter().flatten().map(|volume| volume["image"]["reference"].clone()).collect()
 }
 
-/// A body that may be anything.
-fn any_body(c: &mut Choices<'_>, written: &Written, rules: &RuleSet) {
+/// Checks the answer to a body that may be invalid.
+fn any_body(c: &mut Choices<'_>, map: &GeneratedMap, rules: &RuleSet) {
     let mut body = if c.one_in(4) {
         c.rest()
     } else {
-        let old = if c.one_in(2) { pod(c, written) } else { Value::Null };
+        let old = if c.one_in(2) { pod(c, map) } else { Value::Null };
         let operation = c.of(&["CREATE", "UPDATE", "DELETE", "CONNECT", ""]);
-        asked(operation, &pod(c, written), &old).to_string()
+        review_of(operation, &pod(c, map), &old).to_string()
     };
     c.damage(&mut body, &['"', '{', '}', '[', ']', ',', ':', '\\', 'u', '0', 'e', '-', ' ', 'ü']);
     match review(body.as_bytes(), rules, &Settings::default()) {
@@ -131,16 +133,17 @@ fn any_body(c: &mut Choices<'_>, written: &Written, rules: &RuleSet) {
     }
 }
 
-fn asked(operation: &str, object: &Value, old: &Value) -> Value {
+/// Returns a review of a pod.
+fn review_of(operation: &str, object: &Value, old: &Value) -> Value {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u\"1", "kind": {"group": "", "version": "v1", "kind": "Pod"},
         "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "n",
         "operation": operation, "object": object, "oldObject": old, "options": {"a": [null]}}})
 }
 
-/// What becomes of `object` when `review` is answered.
-fn patched(object: &Value, asked: &Value, rules: &RuleSet) -> Value {
-    let body = asked.to_string();
+/// Returns `object` with the patch in the answer to `request`, a review of it.
+fn patched(object: &Value, request: &Value, rules: &RuleSet) -> Value {
+    let body = request.to_string();
     let reviewed = review(body.as_bytes(), rules, &Settings::default());
     assert_eq!(reviewed.as_ref().err(), None, "{body}");
     let mut object = object.clone();
@@ -157,7 +160,7 @@ fn patched(object: &Value, asked: &Value, rules: &RuleSet) -> Value {
     object
 }
 
-/// The response in an answer.
+/// Returns the field `response` of an answer, which must allow the request.
 fn response(answer: &[u8], body: &str) -> Value {
     let text = String::from_utf8_lossy(answer);
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
@@ -165,15 +168,16 @@ fn response(answer: &[u8], body: &str) -> Value {
     answer["response"].clone()
 }
 
-/// An image, and whether its container says never to pull it.
+/// An image of a pod.
 struct Image {
     text: String,
+    /// True if the pull policy of its container is `Never`.
     never_pulled: bool,
     /// True for an image that an injector replaces.
     is_placeholder: bool,
 }
 
-/// All images of a pod.
+/// Returns all images of a pod.
 fn images(pod: &Value) -> Vec<Image> {
     let mut images = Vec::new();
     for (list, path) in LISTS {
@@ -188,7 +192,7 @@ fn images(pod: &Value) -> Vec<Image> {
     images
 }
 
-/// The pod with every image and their record taken out.
+/// Returns the pod without images and without their record.
 fn without_images(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for (list, path) in LISTS {
@@ -199,7 +203,7 @@ fn without_images(pod: &Value) -> Value {
             }
         }
     }
-    // What was not there and what is empty without the record are the same.
+    // A missing object and one that is empty without the record are equal.
     for path in ["/metadata/annotations", "/metadata"] {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if let Some(node) = pod.pointer_mut(path).and_then(Value::as_object_mut) {
@@ -215,7 +219,8 @@ fn without_images(pod: &Value) -> Value {
     pod
 }
 
-fn is_left_alone(pod: &Value) -> bool {
+/// Returns true if admission does not change the pod.
+fn is_skipped(pod: &Value) -> bool {
     pod["metadata"]["labels"]["k8s.twr.io/imageswap"] == "disabled"
         || !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null()
         || is_exempt(pod)
@@ -227,11 +232,12 @@ fn is_exempt(pod: &Value) -> bool {
         || pod["metadata"]["ownerReferences"][0]["kind"] == "CatalogSource"
 }
 
-fn pod(c: &mut Choices<'_>, written: &Written) -> Value {
+/// Generates a pod.
+fn pod(c: &mut Choices<'_>, map: &GeneratedMap) -> Value {
     let mut spec = json!({"future": {"image": "nginx"}});
     for (list, _) in LISTS {
         if list == "containers" || c.one_in(4) {
-            let items = (0..=c.below(3)).map(|nth| item(c, written, list, nth)).collect();
+            let items = (0..=c.below(3)).map(|nth| item(c, map, list, nth)).collect();
             spec[list] = Value::Array(items);
         }
     }
@@ -261,8 +267,9 @@ fn pod(c: &mut Choices<'_>, written: &Written) -> Value {
     pod
 }
 
-fn item(c: &mut Choices<'_>, written: &Written, list: &str, nth: usize) -> Value {
-    let mut image = written.image(c);
+/// Generates a container or a volume, the one with the index `nth` in `list`.
+fn item(c: &mut Choices<'_>, map: &GeneratedMap, list: &str, nth: usize) -> Value {
+    let mut image = map.image(c);
     let mut name = format!("{list}\"{nth}");
     if c.one_in(16) {
         "auto".clone_into(&mut image);

@@ -1,5 +1,5 @@
-//! Declarations: every text is read or refused with a place to look at, and no
-//! credential is told to anybody.
+//! Properties of declarations. Every text is accepted, or rejected with a position; no
+//! diagnostic contains a credential.
 
 use std::fmt::Write as _;
 
@@ -11,18 +11,18 @@ use image_swap_core::{
 
 use crate::{choices::Choices, map};
 
-/// What user names and passwords are made of, so that any of it is found again.
+/// Mark of user names and passwords, by which they are found in output.
 const SECRET: &str = "xK7qZw9vJ2Rt";
-/// The same, for `user:password@` in places that are not made for it.
+/// Mark of `user:password@` in a key that should not contain credentials.
 const USERINFO: &str = "pB4nYs8mGd3L";
 
-/// 2026-01-01.
+/// The date 2026-01-01, in seconds since 1970.
 const NOW: u64 = 1_767_225_600;
 
-/// The laws of declarations, for the text that `data` makes.
+/// Checks the properties of declarations for a text that is generated from `data`.
 ///
 /// # Panics
-/// Where one does not hold.
+/// Panics if a property does not hold.
 pub fn declaration(data: &[u8]) {
     let c = &mut Choices::new(data);
     let source = c.of(&[
@@ -37,14 +37,14 @@ pub fn declaration(data: &[u8]) {
         DeclarationSource::Map | DeclarationSource::Mirrors if !c.one_in(8) => mirrors(c),
         _ => unmarked(&c.rest()),
     };
-    // A damaged `user:password@` may be none.
+    // Damage may make `user:password@` unrecognisable.
     if !text.contains(USERINFO) {
         c.damage(&mut text, &[':', ' ', '\n', '"', '\'', '{', '}', '-', '|', '#', '&', '*', 'ü']);
     }
 
     let findings = match Declaration::read(source, &text, NOW) {
         Ok(declared) => {
-            nothing_is_told(SECRET, &format!("{declared:?}"), &text);
+            assert_secret_absent(SECRET, &format!("{declared:?}"), &text);
             let mut findings = declared.imageswap_findings();
             findings.extend_from_slice(declared.findings());
             for finding in &findings {
@@ -65,22 +65,23 @@ pub fn declaration(data: &[u8]) {
     };
     for finding in findings {
         if finding.key.is_none() {
-            the_place_is_in_the_text(&finding, source, &text);
+            assert_place_is_in_text(&finding, source, &text);
         }
-        for told in [finding.to_string(), format!("{finding:?}")] {
-            nothing_is_told(SECRET, &told, &text);
-            nothing_is_told(USERINFO, &told, &text);
+        for output in [finding.to_string(), format!("{finding:?}")] {
+            assert_secret_absent(SECRET, &output, &text);
+            assert_secret_absent(USERINFO, &output, &text);
         }
     }
 }
 
-fn the_place_is_in_the_text(finding: &Diagnostic, source: DeclarationSource, text: &str) {
+/// Asserts that the position of `finding` is in `text`.
+fn assert_place_is_in_text(finding: &Diagnostic, source: DeclarationSource, text: &str) {
     let mut text = text.replace("\r\n", "\n");
-    // In YAML a carriage return alone ends a line too.
+    // In YAML a single carriage return ends a line, too.
     if matches!(source, DeclarationSource::RegistryInfo | DeclarationSource::Values) {
         text = text.replace('\r', "\n");
     }
-    // The end of a text is a place too, and so is the empty line it may lie on.
+    // The end of a text is a valid position, also on an empty last line.
     let line = text.split('\n').chain([""]).nth(finding.place.line.wrapping_sub(1));
     let columns = line.map(|line| line.chars().count() + 1);
     assert!(
@@ -89,24 +90,25 @@ fn the_place_is_in_the_text(finding: &Diagnostic, source: DeclarationSource, tex
     );
 }
 
-/// Neither `secret` nor its base64, wherever in a longer text it begins.
-fn nothing_is_told(secret: &str, told: &str, text: &str) {
-    assert!(!told.contains(secret), "{text:?} says {told}");
+/// Asserts that `output` contains neither `secret` nor its base64, at any offset in a longer
+/// encoded text.
+fn assert_secret_absent(secret: &str, output: &str, text: &str) {
+    assert!(!output.contains(secret), "{text:?} appears in {output}");
     for before in 0..3 {
         let encoded = STANDARD_NO_PAD.encode(["xx".get(..before).unwrap_or(""), secret].concat());
-        // What depends on its neighbours too is left out.
+        // Characters that also encode bits of neighbouring bytes are excluded.
         let own = &encoded[(before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6];
-        assert!(!told.contains(own), "{text:?} says {told}");
+        assert!(!output.contains(own), "{text:?} appears in {output}");
     }
 }
 
-/// The text without the marks: a fuzzer learns them, and puts them where no
-/// credential can be known for one.
+/// Returns the text without the marks. A fuzzer finds the marks, and would insert them in places
+/// that cannot be recognised as credentials.
 fn unmarked(text: &str) -> String {
     text.replace(SECRET, "?").replace(USERINFO, "?")
 }
 
-/// Returns a text like the Secret of Palette's documentation.
+/// Generates a text like the Secret of Palette's documentation.
 fn secret(c: &mut Choices<'_>) -> String {
     let mut text = String::from(c.of(&["---\n", "", "# registry\n"]));
     text.push_str("apiVersion: v1\nkind: Secret\n");
@@ -121,7 +123,7 @@ fn secret(c: &mut Choices<'_>) -> String {
     text
 }
 
-/// Returns a text like the values of Palette's documentation.
+/// Generates a text like the values of Palette's documentation.
 fn values(c: &mut Choices<'_>) -> String {
     let (head, indent) =
         c.of(&[("config:\n  ociImageRegistry:", "    "), ("ociImageRegistry:", "  ")]);
@@ -140,6 +142,7 @@ fn values(c: &mut Choices<'_>) -> String {
     text
 }
 
+/// Appends a mapping with most of `keys`, in base64 if `encoded`.
 fn block(c: &mut Choices<'_>, keys: &[&str], encoded: bool, indent: &str, text: &mut String) {
     let in_flow = c.one_in(8);
     text.push_str(if in_flow { " {" } else { "\n" });
@@ -155,14 +158,14 @@ fn block(c: &mut Choices<'_>, keys: &[&str], encoded: bool, indent: &str, text: 
         if in_flow {
             let _ = write!(text, "{key}:{}{value:?}, ", c.of(&[" ", " ", "", " !!str ", " &a "]));
         } else {
-            let _ = writeln!(text, "{indent}{key}:{}", written(c, &value, indent));
+            let _ = writeln!(text, "{indent}{key}:{}", in_yaml(c, &value, indent));
         }
     }
     text.push_str(if in_flow { "}\n" } else { "" });
 }
 
-/// `value` in one of YAML's ways to write it, right or wrong.
-fn written(c: &mut Choices<'_>, value: &str, indent: &str) -> String {
+/// Returns `value` as YAML in one of several styles, valid or invalid.
+fn in_yaml(c: &mut Choices<'_>, value: &str, indent: &str) -> String {
     let lines = || value.replace('\n', &format!("\n{indent}  "));
     match c.below(16) {
         0..6 => format!(" {value:?}"),
@@ -176,6 +179,7 @@ fn written(c: &mut Choices<'_>, value: &str, indent: &str) -> String {
     }
 }
 
+/// Generates a value of `key`.
 fn value(c: &mut Choices<'_>, key: &str) -> String {
     let with = |parts: &[&str]| parts.concat();
     match key {
@@ -205,8 +209,9 @@ fn value(c: &mut Choices<'_>, key: &str) -> String {
     }
 }
 
+/// Generates a map, with `user:password@` in some.
 fn mirrors(c: &mut Choices<'_>) -> String {
-    let text = unmarked(&map::written::any(c).0);
+    let text = unmarked(&map::generated::any(c).0);
     if !c.one_in(4) {
         return text;
     }

@@ -1,11 +1,10 @@
-//! The laws of the core and of plans for hosts, as functions of bytes.
+//! Properties of the core and of plans for hosts, as functions of bytes.
 //!
-//! Each takes any bytes, makes a reference, a map, a Secret … of them, and
-//! panics where a law does not hold. Two things look for such bytes: the fuzz
-//! targets in `tests/fuzz`, which need a nightly toolchain and so stand outside the
-//! workspace, and proptest, wherever `cargo test` runs. That is why the laws are
-//! a crate of their own: neither may reach into the other, and what only they
-//! need (another parser to compare with) is no dependency of what is shipped.
+//! Each function generates its input from any bytes, such as a reference, a map or a Secret, and
+//! panics if a property does not hold. Two programs search for such bytes: proptest in
+//! `cargo test`, and the fuzz targets in `tests/fuzz`, which need a nightly toolchain and are
+//! outside the workspace. Both depend on this crate. Shipped crates do not, so they do not depend
+//! on the parsers that only properties use.
 
 mod admission;
 mod choices;

@@ -1,15 +1,15 @@
-//! Manifests: rewriting twice is rewriting once, and what is written can be read.
+//! Properties of manifests. A rewritten manifest is valid, and a second rewrite changes nothing.
 
 use std::borrow::Cow;
 
 use image_swap_core::{
     manifest::{Manifest, Settings},
-    rule::{RuleSet, parse as text_of_rules},
+    rule::{RuleSet, parse},
 };
 
-use crate::{choices::Choices, map::written::Written};
+use crate::{choices::Choices, map::generated::GeneratedMap};
 
-/// Objects with their images in every place, in every style.
+/// Objects with images in every place and every style of YAML.
 const OBJECTS: [&str; 11] = [
     "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n  - name: a\n    image: IMAGE\n  - image: \"IMAGE\" # nginx\n",
     "apiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n      initContainers: [{image: 'IMAGE'}, {image: IMAGE}]\n      containers:\n        - image: >-\n            IMAGE\n          imagePullPolicy: Never\n",
@@ -24,15 +24,15 @@ const OBJECTS: [&str; 11] = [
     "# only\nkind: ConfigMap\napiVersion: v1\ndata:\n  a: |\n    image: IMAGE\n",
 ];
 
-/// The laws of rewriting, for the manifests and the map that `data` makes.
+/// Checks the properties of rewriting for manifests and a map, both generated from `data`.
 ///
 /// # Panics
-/// Where one does not hold.
+/// Panics if a property does not hold.
 pub fn manifest(data: &[u8]) {
     let c = &mut Choices::new(data);
-    let written = Written::new(c);
-    let rules = RuleSet::new(text_of_rules::rules(&written.text, written.form).0);
-    let source = source(c, &written);
+    let map = GeneratedMap::new(c);
+    let rules = RuleSet::new(parse::rules(&map.text, map.form).0);
+    let source = source(c, &map);
     let (env, args) = (c.one_in(2), c.one_in(2));
     let settings = Settings { env, args, ..Settings::default() };
     let Ok(manifest) = Manifest::parse(&source) else { return };
@@ -50,10 +50,11 @@ pub fn manifest(data: &[u8]) {
     let twice = Manifest::parse(&once.text).map(|twice| twice.rewrite(&rules, &settings));
     let again = twice.map(|twice| (twice.text.into_owned(), twice.changes.len()));
     let expected = Ok((once.text.clone().into_owned(), 0));
-    assert_eq!(again, expected, "{source:?} under {:?}", written.text);
+    assert_eq!(again, expected, "{source:?} under {:?}", map.text);
 }
 
-fn source(c: &mut Choices<'_>, written: &Written) -> String {
+/// Generates manifests.
+fn source(c: &mut Choices<'_>, map: &GeneratedMap) -> String {
     if c.one_in(8) {
         return c.rest();
     }
@@ -62,7 +63,7 @@ fn source(c: &mut Choices<'_>, written: &Written) -> String {
         let object = c.of(&OBJECTS).replace("IMAGE", "\u{0}");
         for (at, part) in object.split('\u{0}').enumerate() {
             if at > 0 {
-                source.push_str(&written.image(c));
+                source.push_str(&map.image(c));
             }
             source.push_str(part);
         }

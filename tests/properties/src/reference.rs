@@ -1,5 +1,5 @@
-//! References: printing and reading are inverse, errors point into the text,
-//! and another parser of the same grammar agrees.
+//! Properties of references. Printing and parsing are inverse; an error has a position in the
+//! text; another parser of the same grammar accepts the same references.
 
 use std::net::Ipv6Addr;
 
@@ -8,21 +8,22 @@ use image_swap_core::reference::{Reference, ReferenceError};
 
 use crate::{choices::Choices, text};
 
-/// The laws of references, for the text that `data` makes.
+/// Checks the properties of references for a text that is generated from `data`.
 ///
 /// # Panics
-/// Where one does not hold.
+/// Panics if a property does not hold.
 pub fn reference(data: &[u8]) {
     let text = text::reference(&mut Choices::new(data));
     let parsed = Reference::parse(&text);
     match &parsed {
-        Ok(reference) => printing_and_parsing_are_inverse(reference, &text),
-        Err(error) => the_error_points_into_the_text(error, &text),
+        Ok(reference) => assert_printing_is_inverse(reference, &text),
+        Err(error) => assert_error_is_in_text(error, &text),
     }
-    another_parser_agrees(parsed.ok().as_ref(), &text);
+    assert_other_parser_agrees(parsed.ok().as_ref(), &text);
 }
 
-fn printing_and_parsing_are_inverse(reference: &Reference<'_>, text: &str) {
+/// Asserts that the printed reference parses to the same parts.
+fn assert_printing_is_inverse(reference: &Reference<'_>, text: &str) {
     let printed = reference.to_string();
     let again = Reference::parse(&printed);
     assert_eq!(again.map(|again| parts(&again)), Ok(parts(reference)), "{text:?}, {printed:?}");
@@ -30,24 +31,28 @@ fn printing_and_parsing_are_inverse(reference: &Reference<'_>, text: &str) {
     assert!(text.ends_with(&end(reference)), "{text:?} ends in tag and digest as written");
 }
 
+/// Returns the reference without tag and digest.
 fn name(reference: &Reference<'_>) -> String {
     let slash = if reference.domain().is_empty() { "" } else { "/" };
     [reference.domain(), slash, &reference.path()].concat()
 }
 
+/// Returns tag and digest with their separators.
 fn end(reference: &Reference<'_>) -> String {
     let tag = reference.tag().map(|tag| [":", tag].concat());
     let digest = reference.digest().map(|digest| ["@", digest].concat());
     [tag, digest].into_iter().flatten().collect()
 }
 
-fn the_error_points_into_the_text(error: &ReferenceError, text: &str) {
+/// Asserts that the error names a character of `text` and its position.
+fn assert_error_is_in_text(error: &ReferenceError, text: &str) {
     let found = text.get(error.at..).map(|rest| rest.chars().next());
     assert_eq!(found, Some(error.found), "{text:?}: {error}");
     let characters = text.get(..error.at).map(|before| before.chars().count());
     assert_eq!(characters, Some(error.character - 1), "{text:?}: {error}");
 }
 
+/// Domain, path, tag and digest.
 type Parts = (String, String, Option<String>, Option<String>);
 
 fn parts(reference: &Reference<'_>) -> Parts {
@@ -60,22 +65,25 @@ fn parts(reference: &Reference<'_>) -> Parts {
     )
 }
 
-/// `container_image_dist_ref` knows the grammar and not the normalisation,
-/// which is done for it here in the words of `normalize.go`.
-fn another_parser_agrees(ours: Option<&Reference<'_>>, text: &str) {
+/// Asserts that `container_image_dist_ref` parses the same parts, except in known differences. The
+/// crate implements the grammar without normalisation, so [`normalise`] runs before it.
+fn assert_other_parser_agrees(reference: Option<&Reference<'_>>, text: &str) {
     let normalised = normalise(text);
-    let theirs = normalised.as_deref().and_then(other_parts);
-    match (ours.map(parts), theirs) {
-        (Some(ours), Some(theirs)) => assert_eq!(ours, theirs, "{text:?}"),
-        (Some(_), None) => assert!(only_we_accept(text), "only we accept {text:?}"),
-        (None, Some(theirs)) => {
-            assert!(only_they_accept(&theirs), "only the other parser accepts {text:?}");
+    let other = normalised.as_deref().and_then(other_parts);
+    match (reference.map(parts), other) {
+        (Some(parts), Some(other)) => assert_eq!(parts, other, "{text:?}"),
+        (Some(_), None) => {
+            assert!(other_rejects(text), "the other parser rejects {text:?}");
+        }
+        (None, Some(other)) => {
+            assert!(only_other_accepts(&other), "only the other parser accepts {text:?}");
         }
         (None, None) => {}
     }
 }
 
-/// `splitDockerDomain` and what `ParseNormalizedNamed` does around it.
+/// Normalises a reference like `splitDockerDomain` and `ParseNormalizedNamed` of `normalize.go`
+/// (distribution/reference); `None` if it is invalid.
 fn normalise(text: &str) -> Option<String> {
     if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
@@ -96,8 +104,9 @@ fn normalise(text: &str) -> Option<String> {
     (path.to_lowercase() == path).then(|| [domain, "/", library, rest].concat())
 }
 
+/// Returns the parts by the other parser; `None` if it rejects the text.
 fn other_parts(text: &str) -> Option<Parts> {
-    // It counts lengths in small numbers and has nothing longer to say.
+    // The other parser stores lengths in small integers, so longer texts are cut.
     let other = ImgRef::new(text.get(..text.len().min(4096))?).ok()?;
     let domain = other.domain().map(|domain| domain.to_str().to_owned()).unwrap_or_default();
     let digest = other.digest().map(|digest| digest.to_str().to_owned());
@@ -105,9 +114,10 @@ fn other_parts(text: &str) -> Option<Parts> {
     Some((domain, path, other.tag().map(str::to_owned), digest))
 }
 
-/// Known: it counts the domain into the 255 bytes of a name, and between
-/// brackets takes addresses alone where the grammar takes any hex and colons.
-fn only_we_accept(text: &str) -> bool {
+/// Returns true if the other parser is known to reject the valid reference `text`. It counts the
+/// domain into the 255 bytes of a name. Between brackets it accepts only addresses, and the
+/// grammar any hex digits and colons.
+fn other_rejects(text: &str) -> bool {
     Reference::parse(text).is_ok_and(|reference| {
         let bracketed = reference.domain().strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let is_address = |(inner, _): (&str, &str)| inner.parse::<Ipv6Addr>().is_ok();
@@ -115,8 +125,9 @@ fn only_we_accept(text: &str) -> bool {
     })
 }
 
-/// Known: it takes digests of any algorithm, of any length, and tags of 129 bytes.
-fn only_they_accept((_, _, tag, digest): &Parts) -> bool {
+/// Returns true if the other parser is known to accept these parts of an invalid reference:
+/// digests of any algorithm and length, and tags of 129 bytes.
+fn only_other_accepts((_, _, tag, digest): &Parts) -> bool {
     let lower_hex = |hex: &str| hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let registered = |digest: &str| {
         [("sha256", 64), ("sha384", 96), ("sha512", 128)].into_iter().any(|(algorithm, digits)| {

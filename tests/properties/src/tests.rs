@@ -1,5 +1,5 @@
-//! The properties under proptest: a number of cases, or, where
-//! `PROPERTY_SECONDS` is set, as many as fit into so many seconds.
+//! Searches by proptest for input that violates a property: a fixed number of cases, or as many
+//! as fit into `PROPERTY_SECONDS`.
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +12,12 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// How many bytes decide about one case, at most.
+/// Upper bound of the bytes that generate one case.
 const BYTES: usize = 400;
-/// Cases of one search, and between two looks at the clock.
+/// Number of cases of one search, and between two reads of the clock.
 const CASES: u32 = 1024;
 
+/// Calls `property` with random bytes. Panics with the smallest failure.
 fn search(property: fn(&[u8])) {
     let seconds = std::env::var("PROPERTY_SECONDS").ok().and_then(|text| text.parse().ok());
     let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));

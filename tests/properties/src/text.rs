@@ -1,7 +1,8 @@
-//! Reference texts: valid ones, and ones that just fail to be.
+//! Generated texts of references, valid and nearly valid.
 
 use crate::choices::Choices;
 
+/// Domains. The first ones are valid.
 const DOMAINS: [&str; 24] = [
     "docker.io",
     "index.docker.io",
@@ -29,6 +30,7 @@ const DOMAINS: [&str; 24] = [
     "ü.de",
 ];
 
+/// Components of paths. The first ones are valid.
 const COMPONENTS: [&str; 20] = [
     "nginx",
     "library",
@@ -52,10 +54,11 @@ const COMPONENTS: [&str; 20] = [
     "app",
 ];
 
+/// Tags. The first ones are valid.
 const TAGS: [&str; 12] =
     ["latest", "1.25", "_x", "A.b-C", "5000", ".x", "-x", "", "a/b", "a@b", "a:b", "ü"];
 
-/// Algorithms with the number of their hex digits.
+/// Algorithms, with the number of hex digits of their digests.
 const ALGORITHMS: [(&str, usize); 8] = [
     ("sha256", 64),
     ("sha384", 96),
@@ -67,10 +70,10 @@ const ALGORITHMS: [(&str, usize); 8] = [
     ("", 64),
 ];
 
-/// Longest lengths and one more: of paths, tags and image IDs.
+/// Lengths at and around the limits of paths, tags and image IDs.
 const LENGTHS: [usize; 8] = [1, 63, 64, 127, 128, 129, 255, 256];
 
-/// Something like a reference.
+/// Generates a text like a reference.
 pub(crate) fn reference(c: &mut Choices<'_>) -> String {
     if c.one_in(8) {
         return c.rest();
@@ -87,7 +90,7 @@ pub(crate) fn reference(c: &mut Choices<'_>) -> String {
         if c.one_in(16) {
             text.push_str(&c.of(&["a", "0", "é"]).repeat(c.of(&LENGTHS)));
         } else {
-            // The earlier of two: the first ones are the valid ones.
+            // Two choices prefer the first components, which are valid.
             let last = c.below(COMPONENTS.len());
             text.push_str(COMPONENTS[c.below(last + 1)]);
         }
@@ -108,7 +111,7 @@ pub(crate) fn reference(c: &mut Choices<'_>) -> String {
     text
 }
 
-/// Something like a digest.
+/// Generates a text like a digest.
 pub(crate) fn digest(c: &mut Choices<'_>) -> String {
     let (algorithm, digits) = c.of(&ALGORITHMS);
     let digits = (digits + c.of(&[1, 1, 1, 1, 0, 2])) - 1;

@@ -1,11 +1,11 @@
-//! Objects of the cluster's API.
+//! Objects of the Kubernetes API.
 
 use serde_json::{Value, json};
 
-/// The `uid` of each review.
+/// Value of `uid` in each review.
 pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-/// Returns a container with nothing but its name and image.
+/// Returns a container with a name and an image.
 pub fn container(name: &str, image: &str) -> Value {
     json!({ "name": name, "image": image })
 }
@@ -44,8 +44,8 @@ pub fn review(operation: &str, object: &Value, old_object: &Value) -> Value {
     })
 }
 
-/// Returns the registration of twr.io's imageswap for a Service. Its rule is for new pods
-/// of the API group `group` and its version `version`.
+/// Returns the webhook configuration of twr.io's imageswap for a Service. Its rule matches new
+/// pods of the API group `group` and its version `version`.
 pub fn webhook_configuration(namespace: &str, service: &str, group: &str, version: &str) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",

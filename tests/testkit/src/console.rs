@@ -1,30 +1,30 @@
-//! Commands in Markdown, and the output that is shown below them.
+//! Commands in Markdown, and the output that documents show for them.
 //!
-//! A fenced block ```` ```console NAME ```` is marked as run by the check called `NAME`. A line
-//! `$ COMMAND` is a command, which goes on after a backslash at its end; the lines below it are
-//! its output. In a block without such a line every line is a command, whose output is not
-//! shown. `…` stands for any text within a line, or for any number of lines.
+//! A fenced block ```` ```console NAME ```` belongs to the check `NAME`, which runs it. A line
+//! `$ COMMAND` is a command, and continues after a backslash at its end. The lines below it are
+//! its output. In a block without such a line every line is a command without shown output. In
+//! output, `…` matches any text within a line, or any number of lines.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// A command, and the output that a document shows.
+/// A command, and its output in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleCommand {
-    /// The number of its line in the document.
+    /// Line of the command in the document, counted from 1.
     pub line: usize,
-    /// The command, for a shell.
+    /// Command for a shell.
     pub text: String,
-    /// The lines that are shown below it; `None` in a block that shows no output.
+    /// Lines of output below the command; `None` in a block without output.
     pub output: Option<Vec<String>>,
 }
 
-/// Returns the documents of the checkout `root` that users read, in order, with their texts.
+/// Returns the user documentation of the checkout `root`: paths and texts, in order.
 ///
 /// # Errors
-/// A file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn documents(root: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for folder in ["docs", "docs/guides"] {
@@ -39,7 +39,7 @@ pub fn documents(root: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     files.into_iter().map(|file| fs::read_to_string(&file).map(|text| (file, text))).collect()
 }
 
-/// Returns the commands of the blocks of `markdown` that are marked `mark`, in order.
+/// Returns the commands in blocks of `markdown` that belong to the check `mark`, in order.
 pub fn commands(markdown: &str, mark: &str) -> Vec<ConsoleCommand> {
     let opening = format!("```console {mark}");
     let mut found = Vec::new();
@@ -54,7 +54,7 @@ pub fn commands(markdown: &str, mark: &str) -> Vec<ConsoleCommand> {
     found
 }
 
-/// Returns the commands of a block, whose first line has the number `first`.
+/// Returns the commands of a block, whose first line is line `first` of the document.
 fn of_block(block: &[&str], first: usize) -> Vec<ConsoleCommand> {
     let shows_output = block.iter().any(|line| line.starts_with("$ "));
     let mut found: Vec<ConsoleCommand> = Vec::new();
@@ -77,7 +77,8 @@ fn of_block(block: &[&str], first: usize) -> Vec<ConsoleCommand> {
 }
 
 impl ConsoleCommand {
-    /// Returns the first shown line that `actual` does not match; `None` if all match.
+    /// Returns the first line of the document's output that `actual` does not match; `None` if
+    /// all lines match.
     pub fn difference(&self, actual: &str) -> Option<String> {
         let shown = self.output.as_ref()?;
         let mut rest: Vec<&str> = actual.lines().collect();
@@ -99,7 +100,7 @@ impl ConsoleCommand {
     }
 }
 
-/// Returns true if `actual` is `shown`, in which `…` stands for any text.
+/// Returns true if `actual` matches `shown`, in which `…` matches any text.
 fn is_like(shown: &str, actual: &str) -> bool {
     let mut parts = shown.split('…');
     let first = parts.next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Input for tests, as JSON and text: pods and reviews, declarations, files of hosts, commands
 //! in documents.
 //!
-//! The crate has no type of the product, so it serves the unit tests of every crate.
+//! The crate depends on no crate of the product, so the unit tests of every crate can use it.
 
 mod admission;
 mod console;

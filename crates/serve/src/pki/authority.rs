@@ -1,8 +1,8 @@
 //! A local certificate authority, for a server without a configured certificate.
 //!
-//! The authority lives ten years in a directory, so that clients which trust it still do
-//! after a restart. It is replaced when less than a year is left. The certificates that it
-//! issues live thirty days, in memory alone, and are replaced after twenty.
+//! The authority is valid for ten years. Its files are in a directory, so that clients still trust
+//! the server after a restart. The authority is replaced in its last year. Certificates that it
+//! issues are valid for thirty days, are only in memory, and are replaced after twenty days.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -26,30 +26,32 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_hours(24);
+/// Validity of an authority.
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
-/// With less than this left, an authority is replaced.
+/// Remaining validity below which an authority is replaced.
 const AUTHORITY_SPARE: Duration = DAY.saturating_mul(365);
+/// Validity of a serving certificate.
 const LEAF_LIFE: Duration = DAY.saturating_mul(30);
-/// A third of its life, as cert-manager does.
+/// Remaining validity below which a certificate is replaced: a third, like in cert-manager.
 const LEAF_SPARE: Duration = DAY.saturating_mul(10);
-/// Clocks differ: a certificate is valid a little before it is made.
+/// Time before its creation from which a certificate is valid, because clocks differ.
 const BACKDATE: Duration = Duration::from_mins(5);
-/// Time between two looks at the wall clock: a timer pauses while the machine sleeps.
-const LOOK: Duration = Duration::from_mins(1);
+/// Time between two reads of the wall clock. A longer timer would pause while the machine sleeps.
+const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 
-const NAME: &str = "image-swap self-made authority";
+const AUTHORITY_NAME: &str = "image-swap self-made authority";
 const CERTIFICATE_FILE: &str = "image-swap-ca.crt";
 const KEY_FILE: &str = "image-swap-ca.key";
 const LOCK_FILE: &str = "image-swap-ca.lock";
 
-/// An authority whose files are in a directory.
+/// A certificate authority with its files in a directory.
 pub struct LocalAuthority {
     pair: Pair,
     directory: PathBuf,
     expires: u64,
 }
 
-/// A reason why there is no self-signed certificate.
+/// The error of creating or using a local authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The directory or a file in it cannot be read or written.
@@ -58,25 +60,25 @@ pub enum AuthorityError {
         path.display()
     )]
     File {
-        /// The directory or the file.
+        /// Path of the directory or the file.
         path: PathBuf,
-        /// The error of the system.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
-    /// Other users may put an authority of their own there.
+    /// Other users may write to the directory, and could replace the authority.
     #[error(
         "{}: other users can write to the directory of the self-signed CA (mode {mode:03o}); \
          choose another one, or run `chmod go-w` on it",
         path.display()
     )]
     OpenToOthers {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the directory.
         mode: u32,
     },
-    /// A name is not possible in a certificate, or the key could not be made.
+    /// A certificate cannot contain a name, or its key cannot be created.
     #[error("cannot create the certificate: {0}")]
     Make(#[from] MakeError),
     /// The created certificate and key are not a pair.
@@ -85,13 +87,14 @@ pub enum AuthorityError {
 }
 
 impl LocalAuthority {
-    /// Returns the authority in `directory`. Makes a new one if there is none, if it is
+    /// Returns the authority in `directory`. Creates a new one if there is none, if it is
     /// unusable, or if it expires within a year of `now`.
     ///
-    /// Processes that begin at once share it: a lock lets one of them make it.
+    /// Concurrent processes share the authority: a lock lets only one of them create it.
     ///
     /// # Errors
-    /// If the directory or its files cannot be used, or others can write there.
+    /// Returns an error if the directory or its files cannot be used, or other users can write to
+    /// the directory.
     pub fn open(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -115,7 +118,7 @@ impl LocalAuthority {
         Self::make(directory, now)
     }
 
-    /// Returns the authority in `directory`; `None` if there is none that can sign.
+    /// Reads the authority in `directory`; `None` if there is none that can sign.
     fn load(directory: &Path) -> Option<Self> {
         let read = |name| fs::read_to_string(directory.join(name)).ok();
         let pair = Pair { certificate: read(CERTIFICATE_FILE)?, key: read(KEY_FILE)? };
@@ -124,17 +127,18 @@ impl LocalAuthority {
         Some(Self { pair, directory: directory.to_owned(), expires })
     }
 
+    /// Creates an authority in `directory`.
     fn make(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
         let valid = span(now, AUTHORITY_LIFE);
         let expires = valid.end;
-        let pair = Pair::authority(NAME, valid)?;
-        // The key first: clients could trust a certificate whose key was never written.
+        let pair = Pair::authority(AUTHORITY_NAME, valid)?;
+        // The key is written first. Otherwise clients could trust a certificate without a key.
         write(directory, KEY_FILE, &pair.key, 0o600)?;
         write(directory, CERTIFICATE_FILE, &pair.certificate, 0o644)?;
         Ok(Self { pair, directory: directory.to_owned(), expires })
     }
 
-    /// Returns the path of the certificate that clients have to trust.
+    /// Returns the path of the authority's certificate, which clients have to trust.
     pub fn certificate_file(&self) -> PathBuf {
         self.directory.join(CERTIFICATE_FILE)
     }
@@ -142,14 +146,14 @@ impl LocalAuthority {
     /// Issues a certificate for `names`, each a DNS name or an IP address.
     ///
     /// # Errors
-    /// If a name is neither.
+    /// Returns an error if a name is neither.
     pub fn issue(&self, names: &[String], now: SystemTime) -> Result<Certificate, AuthorityError> {
-        Ok(self.pair.issue(NAME, names, span(now, LEAF_LIFE))?.to_serve()?)
+        Ok(self.pair.issue(AUTHORITY_NAME, names, span(now, LEAF_LIFE))?.to_serve()?)
     }
 }
 
-/// Renews the certificate in force by `authority`, for `names`, for ever. `clock` returns
-/// the time of day.
+/// Renews the certificate in force with `names` by `authority`, before it expires. Never returns.
+/// `clock` returns the wall-clock time.
 pub async fn renew(
     mut authority: LocalAuthority,
     names: Vec<String>,
@@ -159,7 +163,7 @@ pub async fn renew(
 ) {
     let names: Arc<[String]> = names.into();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CLOCK_INTERVAL).await;
         let now = clock();
         let due = in_force.current().is_none_or(|now_served| {
             seconds(now) >= now_served.expires().saturating_sub(LEAF_SPARE.as_secs())
@@ -181,8 +185,8 @@ pub async fn renew(
     }
 }
 
-/// Returns a new certificate. The authority in memory signs as long as it is valid, even if
-/// its files have changed: clients trust it.
+/// Returns a new certificate. The authority in memory signs while it is valid, even if its files
+/// have changed, because clients trust it.
 fn renewed(
     authority: &mut LocalAuthority,
     names: &[String],
@@ -198,20 +202,21 @@ fn renewed(
     authority.issue(names, now)
 }
 
-/// Returns the seconds since 1970 from a little before `now`, for `life`.
+/// Returns the validity of a certificate with the duration `life`, from shortly before `now`, in
+/// seconds since 1970.
 fn span(now: SystemTime, life: Duration) -> Range<u64> {
     seconds(now - BACKDATE)..seconds(now + life)
 }
 
-/// Seconds since 1970; 0 for a clock that is set before.
+/// Returns the seconds since 1970; 0 for an earlier time.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Writes a whole file or none.
+/// Writes a file atomically.
 fn write(directory: &Path, name: &str, text: &str, mode: u32) -> Result<(), AuthorityError> {
     let path = directory.join(name);
-    // Made with mode 0600, and given more only when it is whole.
+    // The file is created with mode 0600, and gets `mode` when it is complete.
     let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;

@@ -1,4 +1,4 @@
-//! The serving certificate: read, checked, and replaced under open connections.
+//! The serving certificate: parsing, checks, and replacement while connections are open.
 
 use std::sync::Arc;
 
@@ -20,26 +20,26 @@ use crate::pki::pair::{Pair, validity_of};
 
 /// A certificate chain and the private key of its first certificate.
 ///
-/// `Debug` shows neither.
+/// `Debug` prints neither.
 #[derive(Clone)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     expires: u64,
 }
 
-/// A reason why a certificate and a key cannot be served.
+/// The error of a certificate and key that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The chain is not PEM.
     #[error("certificate: invalid PEM: {0}")]
     ChainPem(rustls::pki_types::pem::Error),
-    /// No certificate in the chain.
+    /// The chain contains no certificate.
     #[error("certificate: expected at least one `BEGIN CERTIFICATE` block, found none")]
     NoCertificate,
     /// The first certificate is not X.509.
     #[error("certificate: the first block is not X.509: {0}")]
     X509(x509_cert::der::Error),
-    /// No private key.
+    /// There is no private key.
     #[error(
         "private key: expected one unencrypted PEM block (PKCS#8, SEC1 or PKCS#1), found none: {0}"
     )]
@@ -47,7 +47,7 @@ pub enum CertificateError {
     /// The key's type is not supported.
     #[error("private key: expected ECDSA P-256 or P-384, Ed25519 or RSA, found another: {0}")]
     KeyType(rustls::Error),
-    /// Certificate and key are valid, but not a pair.
+    /// Certificate and key are valid, but the key is that of another certificate.
     #[error(
         "certificate and private key: expected a pair, found the key of another certificate; \
          are both files of the same issue?"
@@ -56,11 +56,11 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// Reads a chain (leaf first) and a private key, both PEM.
+    /// Parses a chain (leaf first) and a private key, both PEM.
     ///
     /// # Errors
-    /// If either cannot be read or they do not belong together. The message
-    /// holds nothing of the key.
+    /// Returns an error if either cannot be parsed, or the key is that of another certificate. The
+    /// message contains nothing of the key.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -86,7 +86,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), expires })
     }
 
-    /// Returns the moment of its expiry, in seconds since 1970.
+    /// Returns the time of expiry, in seconds since 1970.
     pub const fn expires(&self) -> u64 {
         self.expires
     }
@@ -99,13 +99,13 @@ impl std::fmt::Debug for Certificate {
 }
 
 impl Pair {
-    /// Returns the certificate as it is served.
+    /// Returns the certificate in the form that handshakes use.
     pub(super) fn to_serve(&self) -> Result<Certificate, CertificateError> {
         Certificate::from_pem(self.certificate.as_bytes(), self.key.as_bytes())
     }
 }
 
-/// True if the first certificate in `pem` names all of `names`, and `key` is its key.
+/// Returns true if the first certificate in `pem` contains all of `names`, and `key` is its key.
 pub fn fits(pem: &str, key: &str, names: &[String]) -> bool {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
     let are_named = certificate
@@ -121,17 +121,17 @@ pub fn fits(pem: &str, key: &str, names: &[String]) -> bool {
     are_named && is_pair(pem, key)
 }
 
-/// True if `key` is the key of the first certificate in `pem`.
+/// Returns true if `key` is the key of the first certificate in `pem`.
 pub fn is_pair(pem: &str, key: &str) -> bool {
     let Ok(certificate) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else { return false };
     Certificate::from_der(vec![certificate], key).is_ok()
 }
 
-/// The certificate that handshakes are answered with: a handle, cheap to clone.
+/// A handle of the certificate that handshakes present, cheap to clone.
 ///
-/// Replacing it does not block: open connections stay as they are, the next handshake gets
-/// the new one.
+/// A replacement does not block. Open connections are kept, and the next handshake presents the new
+/// certificate.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateInForce(Arc<ArcSwapOption<Certificate>>);
 
@@ -141,7 +141,8 @@ impl CertificateInForce {
         self.0.store(Some(Arc::new(certificate)));
     }
 
-    /// Returns the certificate in force; `None` before there is one: handshakes fail then.
+    /// Returns the certificate in force; `None` before the first [`Self::replace`]. Handshakes fail
+    /// without a certificate.
     pub fn current(&self) -> Option<Arc<Certificate>> {
         self.0.load_full()
     }

@@ -1,4 +1,4 @@
-//! Certificates: made, read, and served.
+//! Certificates: creation, parsing, and use in handshakes.
 
 mod authority;
 mod certificate;

@@ -1,4 +1,4 @@
-//! A certificate and its key as PEM: made and read.
+//! Certificates with their keys in PEM.
 
 use std::{ops::Range, time::Duration};
 
@@ -15,17 +15,17 @@ use x509_cert::{
 
 /// A certificate and its private key, both PEM.
 pub struct Pair {
-    /// The certificate.
+    /// Certificate in PEM.
     pub certificate: String,
-    /// The private key.
+    /// Private key in PEM.
     pub key: String,
 }
 
 impl Pair {
-    /// Makes an authority called `name`, valid for a span of seconds since 1970.
+    /// Creates an authority called `name`. `valid` is its validity in seconds since 1970.
     ///
     /// # Errors
-    /// If the key cannot be made.
+    /// Returns an error if the key cannot be created.
     pub fn authority(name: &str, valid: Range<u64>) -> Result<Self, MakeError> {
         let key = KeyPair::generate()?;
         let mut params = authority_params(name);
@@ -33,18 +33,18 @@ impl Pair {
         Ok(Self::of(&params.self_signed(&key)?, &key))
     }
 
-    /// Issues a certificate for `names`, DNS names or IP addresses. This pair is the authority
-    /// called `issuer`.
+    /// Issues a certificate for `names`, DNS names or IP addresses, by this authority. `issuer` is
+    /// the authority's name.
     ///
     /// # Errors
-    /// If a name is neither, or the key of the authority cannot be used.
+    /// Returns an error if a name is neither, or the key of the authority is unusable.
     pub fn issue(
         &self,
         issuer: &str,
         names: &[String],
         valid: Range<u64>,
     ) -> Result<Self, MakeError> {
-        // Authorities may share a name; the identifier of the key distinguishes them.
+        // Authorities may have the same name. The identifier of the key distinguishes them.
         let issuer = Issuer::new(authority_params(issuer), KeyPair::from_pem(&self.key)?);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
@@ -61,8 +61,8 @@ impl Pair {
     }
 }
 
-/// Returns the parameters of an authority. They depend on its name alone, so that an issuer
-/// is known without parsing its certificate.
+/// Returns the parameters of an authority. They depend only on its name, so the certificate of an
+/// issuer need not be parsed.
 fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = named(name);
@@ -83,7 +83,7 @@ fn limit(params: &mut CertificateParams, valid: Range<u64>) {
     params.not_after = epoch + Duration::from_secs(valid.end);
 }
 
-/// Returns the certificates in `pem`, each a block in one form.
+/// Returns the certificates in `pem`, each as a PEM block in a canonical form.
 pub fn blocks(pem: &str) -> Vec<String> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
@@ -96,16 +96,16 @@ pub fn blocks(pem: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the seconds since 1970 in which the first certificate in `pem` is valid; `None`
-/// if there is no certificate.
+/// Returns the validity of the first certificate in `pem`, in seconds since 1970; `None` if there
+/// is no certificate.
 pub fn validity(pem: &str) -> Option<Range<u64>> {
     validity_of(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?).ok()
 }
 
-/// Returns the seconds since 1970 in which the certificate `der` is valid.
+/// Returns the validity of the certificate `der`, in seconds since 1970.
 ///
 /// # Errors
-/// If `der` is not an X.509 certificate.
+/// Returns an error if `der` is not an X.509 certificate.
 pub fn validity_of(der: &[u8]) -> Result<Range<u64>, der::Error> {
     let certificate = X509::from_der(der)?;
     let validity = certificate.tbs_certificate().validity();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_told_apart_however_they_are_written() {
+    fn blocks_are_recognised_in_any_split() {
         let [one, other] = [(); 2].map(|()| Pair::authority("a", 0..9).unwrap().certificate);
         let both = format!("# a\r\n{}\n\n{other}", one.replace('\n', "\r\n"));
         assert_eq!(blocks(&both), [one, other]);

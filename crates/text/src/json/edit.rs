@@ -1,4 +1,5 @@
-//! Entries added to the lists of a JSON object and removed again; all other bytes stay.
+//! Edits of string lists in a JSON object: entries are added and removed, and all other bytes are
+//! kept.
 
 use jsonc_parser::{
     ParseOptions,
@@ -8,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::encoding::Encoding;
 
-/// Lists of strings by their keys.
+/// Lists of strings, each with its key in the object.
 pub type Lists = Vec<(String, Vec<String>)>;
 
-/// The objects of RFC 8259 alone, as Go reads them.
+/// Options that accept only objects of RFC 8259, like Go.
 const STRICT: ParseOptions = ParseOptions {
     allow_comments: false,
     allow_loose_object_property_names: false,
@@ -30,7 +31,7 @@ const STRICT: ParseOptions = ParseOptions {
 #[error("{0}")]
 pub struct CannotEdit(String);
 
-/// Returns the lists of strings in an object; empty if `text` is no object.
+/// Returns the lists of strings in an object; empty if `text` is not an object.
 pub fn lists(text: &str) -> Lists {
     let texts = |value: Value| match value {
         Value::Array(items) => {
@@ -44,10 +45,22 @@ pub fn lists(text: &str) -> Lists {
 
 /// Returns `text` with the missing entries of `entries` in front of each list.
 ///
-/// A list that is `null`, and a blank text, count as empty: dockerd reads them so.
+/// A list that is `null`, and a blank text, count as empty, like in dockerd.
+///
+/// ```
+/// use image_swap_text::json::edit::{with, without};
+///
+/// let before = r#"{"debug": true, "registry-mirrors": ["https://m.io"]}"#;
+/// let entries = vec![("registry-mirrors".to_owned(), vec!["https://h.io".to_owned()])];
+/// let edited = with(before, &entries).unwrap();
+/// assert_eq!(edited, r#"{"debug": true, "registry-mirrors": ["https://h.io", "https://m.io"]}"#);
+///
+/// let (reverted, _) = without(before, &edited, &edited).unwrap();
+/// assert_eq!(reverted, before);
+/// ```
 ///
 /// # Errors
-/// Returns an error if `text` is no JSON object or one of the lists has other values.
+/// Returns an error if `text` is not a JSON object or one of the lists has other values.
 pub fn with(text: &str, entries: &Lists) -> Result<String, CannotEdit> {
     let text = if text.trim().is_empty() { "{\n}\n" } else { text };
     let (root, object) = parse(text)?;
@@ -72,11 +85,11 @@ pub fn with(text: &str, entries: &Lists) -> Result<String, CannotEdit> {
     Ok(edited)
 }
 
-/// Returns `now` without the entries that `edited` added to `before`, and the keys that are no longer
-/// lists of strings. A list in one line may take several lines then.
+/// Returns `now` without the entries that `edited` added to `before`, and the keys whose values are
+/// not lists of strings any more. The layout of a list on one line may change to several lines.
 ///
 /// # Errors
-/// Returns an error if `now` is no JSON object.
+/// Returns an error if `now` is not a JSON object.
 pub fn without(before: &str, edited: &str, now: &str) -> Result<(String, Vec<String>), CannotEdit> {
     let (root, object) = parse(now)?;
     let was: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
@@ -101,7 +114,7 @@ pub fn without(before: &str, edited: &str, now: &str) -> Result<(String, Vec<Str
                 element.remove();
             }
         }
-        // The blank after the comma of the removed first entry.
+        // Removes the blank after the comma of the removed first entry.
         if let Some(blank) = first(&list).filter(|_| begins_at_once) {
             blank.remove();
         }
@@ -117,17 +130,18 @@ pub fn without(before: &str, edited: &str, now: &str) -> Result<(String, Vec<Str
     Ok((root.to_string(), left))
 }
 
-/// True if both are JSON with the same value.
+/// Returns true if both texts are JSON with the same value, in any encoding.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     let read = |bytes| serde_json::from_str::<Value>(&Encoding::decode(bytes)?.1).ok();
     read(a).is_some_and(|a| Some(a) == read(b))
 }
 
-/// True if `text` is an object without keys.
+/// Returns true if `text` is an object without keys.
 pub fn is_empty(text: &str) -> bool {
     parse(text).is_ok_and(|(_, object)| object.properties().is_empty())
 }
 
+/// Parses an object with all its bytes. Errors contain positions, but no text.
 fn parse(text: &str) -> Result<(CstRootNode, CstObject), CannotEdit> {
     // The message of serde_json quotes the text, which may hold a credential.
     serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
@@ -176,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_get_entries_and_lose_them_again() {
+    fn added_entries_are_removed_again() {
         for before in [
             "{}",
             "{\n}\n",
@@ -193,7 +207,7 @@ mod tests {
                 let found = of(&edited).into_iter().find(|(found, _)| *found == key).unwrap().1;
                 assert!(found.starts_with(&values), "{edited}");
             }
-            // Every character of the original stays, in its order.
+            // Every character of the original is kept, in its order.
             let mut rest = edited.chars();
             assert!(before.chars().all(|c| rest.any(|found| found == c)), "{before:?} {edited:?}");
             assert_eq!(with(&edited, &entries()).unwrap(), edited, "twice");
@@ -202,12 +216,12 @@ mod tests {
             let same = |text: &str| text.replace(blanks, "");
             assert_eq!(same(&reverted), same(before), "{edited}");
             // Another program edits the result.
-            let theirs = with(&edited, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
-            let (reverted, left) = without(before, &edited, &theirs).unwrap();
+            let now = with(&edited, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
+            let (reverted, left) = without(before, &edited, &now).unwrap();
             assert_eq!(left, [""; 0]);
             let meaning = |text: &str| serde_json::from_str::<Value>(text).unwrap();
             let expected = with(before, &lists("{\"dns\": [\"10.0.0.1\"]}")).unwrap();
-            assert_eq!(meaning(&reverted), meaning(&expected), "{theirs}");
+            assert_eq!(meaning(&reverted), meaning(&expected), "{now}");
         }
     }
 

@@ -4,18 +4,18 @@ use std::fmt;
 
 use crate::position::Position;
 
-/// A result whose error is boxed, so that success fits a register: reading fails rarely.
+/// A result with a boxed error. The success value then fits a register, and errors are rare.
 pub type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 
-/// A position of invalid JSON. Quotes nothing: the text may hold a password.
+/// A position of invalid JSON. The message quotes no text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}{}", if *.at_end { ", found the end" } else { "" })]
 pub struct SyntaxError {
     /// The expected token.
     pub expected: ExpectedToken,
-    /// The byte, counted from 0.
+    /// Offset of the byte at which the token is expected.
     pub at: usize,
-    /// True if the text ends there.
+    /// True if the text ends at this byte.
     pub at_end: bool,
 }
 
@@ -49,9 +49,9 @@ pub enum ExpectedToken {
     Bracket,
     /// The `"` that ends a string.
     Quote,
-    /// No control character in a string.
+    /// An escape sequence in place of a control character in a string.
     NoControl,
-    /// One of `"\/bfnrtu` after a backslash, and four hex digits after `\u`.
+    /// A character of `"\/bfnrtu` after a backslash, and four hex digits after `\u`.
     Escape,
     /// UTF-8.
     Utf8,
@@ -59,7 +59,7 @@ pub enum ExpectedToken {
     Digit,
     /// The rest of `true`, `false` or `null`.
     Literal,
-    /// Nothing more.
+    /// The end of the text.
     End,
 }
 

@@ -1,16 +1,16 @@
-//! JSON, read on demand and written.
+//! A lazy JSON reader, and writers of JSON.
 //!
 //! A decision about an admission review needs some fifty bytes in a thousand. Parsing the review
-//! into types, or even validating it, costs more than the decision. The API server has parsed it
-//! before and parses the patched object again. Hence:
+//! into types, or only validating it, costs more than the decision. The API server has parsed the
+//! review before, and parses the patched object again. Therefore:
 //!
 //! - Objects and arrays that the caller enters, and the strings, numbers and words in them, must
 //!   follow RFC 8259. A string that the caller takes must be UTF-8.
-//! - In a skipped value, brackets must balance and strings must end. The rest is not checked,
-//!   and depth is unlimited.
+//! - In a skipped value, the numbers of opening and closing brackets must be equal, and strings
+//!   must end. The rest is not checked, and depth is unlimited.
 //!
-//! Every valid JSON text is read correctly. An invalid one that passes comes from another caller
-//! than an API server, which gains nothing by it.
+//! Every valid JSON text is read correctly. API servers send no invalid text, and another client
+//! gains nothing by a text that passes.
 
 #[cfg(feature = "jsonc")]
 pub mod edit;

@@ -5,9 +5,9 @@ use super::write::{push_escaped, push_number, push_plain, push_string};
 /// A part of a JSON Pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// The name of a member, which is escaped when it is written.
+    /// Name of a member, which [`Patch`] escapes.
     Key(&'a str),
-    /// Names of members below one another with slashes between them. None needs an escape.
+    /// Names of nested members with slashes between them. No name may need an escape.
     Keys(&'static str),
     /// An item of an array, counted from 0.
     Index(usize),
@@ -23,7 +23,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Returns the beginning of an operation, up to its path: one copy in place of three.
+    /// Returns the JSON of an operation up to its path, so that one copy writes it.
     const fn beginning(self) -> &'static str {
         match self {
             Self::Add => r#"{"op":"add","path":""#,
@@ -32,7 +32,19 @@ impl Op {
     }
 }
 
-/// A patch, written as operations are added.
+/// A builder of a JSON Patch. Each method appends an operation to the text.
+///
+/// ```
+/// use image_swap_text::json::patch::{Op, Patch, Segment};
+///
+/// let mut patch = Patch::default();
+/// let path = [Segment::Keys("spec/containers"), Segment::Index(0), Segment::Key("image")];
+/// patch.set(Op::Replace, &path, "h.io/nginx");
+/// assert_eq!(
+///     patch.finish(),
+///     br#"[{"op":"replace","path":"/spec/containers/0/image","value":"h.io/nginx"}]"#
+/// );
+/// ```
 #[derive(Debug, Default)]
 pub struct Patch {
     out: Vec<u8>,
@@ -44,7 +56,7 @@ impl Patch {
         Self { out: Vec::with_capacity(bytes) }
     }
 
-    /// True if there is no operation: an empty patch is best not sent.
+    /// Returns true if there is no operation. An empty patch need not be sent.
     pub const fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
@@ -54,7 +66,7 @@ impl Patch {
         self.set_with(op, path, |out| push_string(out, value));
     }
 
-    /// Sets `path` to the string `value`. The caller guarantees that nothing in it needs an escape.
+    /// Sets `path` to the string `value`, in which no character may need an escape.
     pub fn set_plain(&mut self, op: Op, path: &[Segment<'_>], value: &str) {
         self.set_with(op, path, |out| push_plain(out, value));
     }
@@ -73,7 +85,7 @@ impl Patch {
         self.out.push(b'}');
     }
 
-    /// Returns the patch as JSON.
+    /// Returns the patch as JSON, an empty array without operations.
     pub fn finish(mut self) -> Vec<u8> {
         if self.out.is_empty() {
             self.out.push(b'[');
@@ -82,6 +94,7 @@ impl Patch {
         self.out
     }
 
+    /// Appends the separator, `beginning`, the path and its closing quote.
     #[inline]
     fn begin(&mut self, beginning: &str, path: &[Segment<'_>]) {
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
@@ -98,7 +111,7 @@ impl Patch {
     }
 }
 
-/// Appends a key to a pointer within a JSON string: `~` is `~0` and `/` is `~1`.
+/// Appends a key to a pointer within a JSON string, with `~0` for `~` and `~1` for `/`.
 fn push_key(out: &mut Vec<u8>, key: &str) {
     let mut rest = key.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'~' | b'/')) {
@@ -120,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_operation_is_written_as_the_rfc_has_it() {
+    fn operations_are_written_as_in_rfc_6902() {
         let mut patch = Patch::default();
         patch.set(Op::Replace, &[Segment::Key("spec"), Segment::Index(10)], "a\"b");
         patch.set_with(Op::Add, &[Segment::Key("metadata")], |out| {
@@ -145,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_without_operations_is_an_empty_array() {
+    fn patch_without_operations_is_an_empty_array() {
         let patch = Patch::default();
         assert!(patch.is_empty());
         assert_eq!(parsed(patch), json!([]));

@@ -10,15 +10,30 @@ use super::{
 
 /// A lazy reader of one JSON text, from front to back.
 ///
-/// Each method reads exactly one value. A value of another type than the method's is skipped:
-/// the API server has accepted the object.
+/// Each method reads exactly one value. A value of another type than the method's is skipped,
+/// because the API server has already accepted the object.
+///
+/// ```
+/// use image_swap_text::json::JsonReader;
+///
+/// let mut image = None;
+/// let mut reader = JsonReader::new(br#"{"name": "web", "image": "nginx"}"#);
+/// reader.members(|reader, key| match key {
+///     b"image" => reader.string().map(|value| image = value),
+///     _ => reader.skip(),
+/// })?;
+/// reader.end()?;
+/// assert_eq!(image.as_deref(), Some("nginx"));
+/// # Ok::<(), Box<image_swap_text::json::SyntaxError>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct JsonReader<'b> {
     pub(super) bytes: &'b [u8],
-    /// The next byte.
+    /// Offset of the next byte.
     pub(super) at: usize,
-    /// The blocks that were read last, and their first byte. Each is read once.
+    /// Marks of the blocks that were read last.
     pub(super) blocks: Blocks,
+    /// Offset of the first byte of `blocks`.
     pub(super) blocks_start: usize,
     pub(super) carry: Carry,
 }
@@ -38,8 +53,8 @@ impl<'b> JsonReader<'b> {
         reader
     }
 
-    /// Calls `member` for each member of the next value, with its name; `member` reads the
-    /// member's value. Returns false if the next value is no object.
+    /// Calls `member` with the name of each member of the next value. `member` must read the
+    /// member's value. Returns false if the next value is not an object.
     ///
     /// # Errors
     /// Returns an error for invalid JSON, and the errors of `member`.
@@ -56,7 +71,7 @@ impl<'b> JsonReader<'b> {
             self.at += 1;
             return Ok(true);
         }
-        // Outside of the loop, which then has nothing to drop.
+        // Declared outside of the loop, so that an iteration has nothing to drop.
         let mut decoded = Vec::new();
         loop {
             if self.token() != Some(b'"') {
@@ -85,8 +100,8 @@ impl<'b> JsonReader<'b> {
         Ok(true)
     }
 
-    /// Calls `item` for each item of the next value, with its index; `item` reads the item.
-    /// Returns false if the next value is no array.
+    /// Calls `item` with the index of each item of the next value. `item` must read the item.
+    /// Returns false if the next value is not an array.
     ///
     /// # Errors
     /// Returns an error for invalid JSON, and the errors of `item`.
@@ -112,8 +127,8 @@ impl<'b> JsonReader<'b> {
         Ok(true)
     }
 
-    /// Reads the next value as a string, borrowed if it has no escapes; `None` if it is no string.
-    /// A surrogate without its pair becomes U+FFFD, as in Go.
+    /// Reads the next value as a string, borrowed if it has no escapes. Returns `None` if it is
+    /// not a string. An unpaired surrogate becomes U+FFFD, like in Go.
     ///
     /// # Errors
     /// Returns an error for invalid JSON, and for a string that is not UTF-8.
@@ -129,8 +144,8 @@ impl<'b> JsonReader<'b> {
         })
     }
 
-    /// Reads the next value as a string for a comparison; `None` if it is no string. Checks neither
-    /// UTF-8 nor control characters. An invalid string is returned as its bytes.
+    /// Reads the next value as a string for a comparison. Returns `None` if it is not a string.
+    /// Checks neither UTF-8 nor control characters, and returns an invalid string as its bytes.
     ///
     /// # Errors
     /// Returns an error for invalid JSON.
@@ -143,7 +158,7 @@ impl<'b> JsonReader<'b> {
         Ok(Some(string::decode_key(raw)))
     }
 
-    /// Reads the next value as a Boolean; `None` if it is none.
+    /// Reads the next value as a Boolean. Returns `None` if it is not one.
     ///
     /// # Errors
     /// Returns an error for invalid JSON.
@@ -156,7 +171,7 @@ impl<'b> JsonReader<'b> {
         self.skip().map(|()| value)
     }
 
-    /// Skips a `null`. Returns false, and reads nothing, if the next value is another one.
+    /// Skips a `null`. Returns false, and reads nothing, if the next value is not `null`.
     ///
     /// # Errors
     /// Returns an error for invalid JSON.
@@ -179,6 +194,7 @@ impl<'b> JsonReader<'b> {
         }
     }
 
+    /// Skips a string.
     #[inline]
     fn skip_string(&mut self) -> Result<()> {
         if self.scan_string().is_some() { Ok(()) } else { self.fail(ExpectedToken::Quote) }
@@ -196,17 +212,17 @@ impl<'b> JsonReader<'b> {
         }
     }
 
-    /// Returns the number of bytes that were read.
+    /// Returns the number of bytes that have been read.
     pub const fn position(&self) -> usize {
         self.at
     }
 
-    /// Returns the bytes that were read since `position`.
+    /// Returns the bytes that have been read since `position`.
     pub fn since(&self, position: usize) -> &'b [u8] {
         self.bytes.get(position..self.at).unwrap_or_default()
     }
 
-    /// Ends the text.
+    /// Checks that the text ends here.
     ///
     /// # Errors
     /// Returns an error if more than white space is left.

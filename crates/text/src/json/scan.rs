@@ -9,16 +9,17 @@ use super::{
     string::Raw,
 };
 
-/// The end of a string, in registers.
+/// The end of a string. The value fits registers.
 #[derive(Clone, Copy)]
 struct Ending {
-    /// The position of the closing quote; 0 if there is none.
+    /// Offset of the closing quote; 0 if there is none.
     end: usize,
+    /// True if there is a backslash in the string.
     has_escapes: bool,
 }
 
 impl<'b> JsonReader<'b> {
-    /// Returns the next byte that is no white space, without consuming it.
+    /// Returns the next byte that is not white space, without consuming it; `None` at the end.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
         match self.bytes.get(self.at) {
@@ -28,6 +29,7 @@ impl<'b> JsonReader<'b> {
         }
     }
 
+    /// Skips white space, and returns the next byte without consuming it.
     #[inline(never)]
     fn token_behind_space(&mut self) -> Option<u8> {
         loop {
@@ -39,9 +41,9 @@ impl<'b> JsonReader<'b> {
         }
     }
 
-    /// Reads the string whose opening quote is next; `None` if it does not end.
+    /// Reads the string whose opening quote is next. Returns `None` if it does not end.
     ///
-    /// A `Result` would be kept in memory, an `Option` is in registers.
+    /// An `Option` fits registers, and a `Result` would be returned in memory.
     #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     #[inline(always)]
     pub(super) fn scan_string(&mut self) -> Option<Raw<'b>> {
@@ -73,7 +75,7 @@ impl<'b> JsonReader<'b> {
             let block = self.at / simd::LEN;
             let (quotes, backslashes) =
                 (self.blocks.quotes.of(block) & rest, self.blocks.backslashes.of(block));
-            // All bits below the first quote; all, if there is none.
+            // All bits below the first quote, or all bits without a quote.
             let in_string = rest & !quotes & quotes.wrapping_sub(1);
             has_escapes |= backslashes & in_string != 0;
             if quotes != 0 {
@@ -101,7 +103,7 @@ impl<'b> JsonReader<'b> {
                 }
                 index += 1;
             }
-            // Most blocks cannot end the value, in any order of their brackets.
+            // Most blocks cannot end the value, whatever the order of their brackets.
             let later = self.blocks.brackets.get(index..).unwrap_or_default();
             for Brackets { deepened, lowest, .. } in later {
                 if depth + lowest <= 0 {
@@ -123,8 +125,8 @@ impl<'b> JsonReader<'b> {
         }
     }
 
-    /// Reads the reader's block, if it has not been read. Returns the set of the block's positions
-    /// from the reader's on. Nothing is marked behind the end.
+    /// Reads the current block, if it has not been read. Returns the set of the positions in the
+    /// block from the current one on. Positions behind the end have no marks.
     #[inline]
     fn reach_block(&mut self) -> u64 {
         while self.at - self.blocks_start >= BLOCKS * simd::LEN {
@@ -133,13 +135,13 @@ impl<'b> JsonReader<'b> {
         u64::MAX << (self.at % simd::LEN)
     }
 
-    /// Returns the byte of the lowest of `positions` in the reader's block.
+    /// Returns the offset of the lowest of `positions` in the current block.
     #[inline]
     const fn in_block(&self, positions: u64) -> usize {
         self.at / simd::LEN * simd::LEN + positions.trailing_zeros() as usize
     }
 
-    /// Advances to the next block; `None` at the end of the text.
+    /// Advances to the next block. Returns the set of its positions; `None` at the end of the text.
     #[inline]
     fn next_block(&mut self) -> Option<u64> {
         self.at = (self.at / simd::LEN + 1) * simd::LEN;
@@ -150,6 +152,7 @@ impl<'b> JsonReader<'b> {
         Some(self.reach_block())
     }
 
+    /// Reads the next [`BLOCKS`] blocks.
     #[cold]
     fn read_blocks(&mut self) {
         self.blocks_start += BLOCKS * simd::LEN;
@@ -157,7 +160,8 @@ impl<'b> JsonReader<'b> {
         simd::read(bytes, &mut self.carry, &mut self.blocks);
     }
 
-    /// `[ "-" ] ( "0" | 1-9 digit* ) [ "." digit+ ] [ ( "e" | "E" ) [ "+" | "-" ] digit+ ]`
+    /// Skips a number (RFC 8259, section 6):
+    /// `[ "-" ] ( "0" | 1-9 digit* ) [ "." digit+ ] [ ( "e" | "E" ) [ "+" | "-" ] digit+ ]`.
     pub(super) fn skip_number(&mut self) -> Result<()> {
         self.skip_if(|byte| byte == b'-');
         if !self.skip_if(|byte| byte == b'0') {
@@ -173,6 +177,7 @@ impl<'b> JsonReader<'b> {
         Ok(())
     }
 
+    /// Skips one or more digits.
     fn skip_digits(&mut self) -> Result<()> {
         if !self.skip_if(|byte| byte.is_ascii_digit()) {
             return self.fail(ExpectedToken::Digit);
@@ -181,12 +186,14 @@ impl<'b> JsonReader<'b> {
         Ok(())
     }
 
+    /// Skips a byte for which `is` returns true. Returns false if there is none.
     fn skip_if(&mut self, is: impl Fn(u8) -> bool) -> bool {
         let fits = self.bytes.get(self.at).is_some_and(|byte| is(*byte));
         self.at += usize::from(fits);
         fits
     }
 
+    /// Skips `true`, `false` or `null`.
     pub(super) fn skip_word(&mut self, word: &[u8]) -> Result<()> {
         if !self.bytes.get(self.at..).unwrap_or_default().starts_with(word) {
             return self.fail(ExpectedToken::Literal);
@@ -195,6 +202,7 @@ impl<'b> JsonReader<'b> {
         Ok(())
     }
 
+    /// Returns an error at the current byte.
     #[cold]
     pub(super) fn fail<T>(&self, expected: ExpectedToken) -> Result<T> {
         Err(Box::new(SyntaxError { expected, at: self.at, at_end: self.at >= self.bytes.len() }))

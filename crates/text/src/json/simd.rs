@@ -1,8 +1,8 @@
-//! Blocks of sixty-four bytes, as sets of positions.
+//! Positions of special bytes in blocks of 64 bytes, as bit sets.
 //!
 //! A loop over single bytes costs a mispredicted branch at the end of nearly every string. Blocks
-//! are compared with all special bytes without a branch, by the widest vectors that the processor
-//! has, and the insides of strings are found by arithmetic.
+//! are compared with all special bytes without a branch, with the widest vectors of the processor.
+//! Arithmetic on bit sets finds the insides of strings.
 //!
 //! Source: simdjson; Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019.
 
@@ -10,18 +10,18 @@ use std::ops::ControlFlow;
 
 use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
-/// The number of bytes in a block: one for each bit of its marks.
+/// Number of bytes in a block, one for each bit of its marks.
 pub(super) const LEN: usize = u64::BITS as usize;
-/// The number of blocks that are read at once: enough that choosing the vectors costs
-/// nothing, few enough to stay in the fastest cache.
+/// Number of blocks that are read at once. The number is large enough to hide the cost of choosing
+/// the vectors, and small enough for the L1 cache.
 pub(super) const BLOCKS: usize = 32;
 
 /// The marks of JSON in [`BLOCKS`] blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
-    /// `"` that begins or ends a string.
+    /// Quotes that begin or end a string.
     pub(super) quotes: BlockMarks,
-    /// Backslashes, those that are escaped too.
+    /// Backslashes, including escaped ones.
     pub(super) backslashes: BlockMarks,
     /// True if there is a backslash.
     pub(super) has_backslashes: bool,
@@ -30,7 +30,7 @@ pub(super) struct Blocks {
     pub(super) brackets: [Brackets; BLOCKS],
 }
 
-/// One bit for each byte of all blocks, from the first on.
+/// A set of positions in all blocks: one bit for each byte, from the first block on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BlockMarks([[u8; LEN / 8]; BLOCKS]);
 
@@ -41,7 +41,7 @@ impl BlockMarks {
         u64::from_le_bytes(self.0[block % BLOCKS])
     }
 
-    /// Returns at least the next 57 marks from `offset` on; `None` if there are fewer.
+    /// Returns the marks from `offset` on, at least 57; `None` if fewer are left.
     #[inline]
     pub(super) fn next(&self, offset: usize) -> Option<u64> {
         let bytes = self.0.as_flattened().get(offset / 8..)?.first_chunk()?;
@@ -52,26 +52,26 @@ impl BlockMarks {
 /// The brackets of a block, outside of strings: bit 0 is the first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Brackets {
-    /// `{` and `[`
+    /// Positions of `{` and `[`.
     pub(super) opening: u64,
-    /// `}` and `]`
+    /// Positions of `}` and `]`.
     pub(super) closing: u64,
-    /// The number of levels by which the text is deeper after the block than before it.
+    /// Net change of the nesting depth across the block.
     pub(super) deepened: i32,
-    /// A lower bound of that number within the block.
+    /// Lower bound of the depth within the block, relative to its start.
     pub(super) lowest: i32,
 }
 
 /// The state that one block passes to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Carry {
-    /// All bits set within a string, else none.
+    /// All bits if the next block begins within a string; otherwise 0.
     in_string: u64,
-    /// Bit 0 is set after a backslash that escapes the next byte.
+    /// Bit 0 if a backslash escapes the first byte of the next block.
     escape: u64,
 }
 
-/// Reads the blocks at the start of `bytes`. Nothing is marked behind the end.
+/// Reads the blocks at the start of `bytes`. Positions behind the end have no marks.
 pub(super) fn read(bytes: &[u8], carry: &mut Carry, blocks: &mut Blocks) {
     read_at(Level::new(), bytes, carry, blocks);
 }
@@ -82,7 +82,7 @@ pub(super) fn read_at(level: Level, bytes: &[u8], carry: &mut Carry, blocks: &mu
 }
 
 impl Blocks {
-    #[expect(clippy::inline_always, reason = "what is not inlined does not use the chosen vectors")]
+    #[expect(clippy::inline_always, reason = "only inlined code uses the chosen vectors")]
     #[inline(always)]
     fn read_with<S: Simd>(&mut self, simd: S, bytes: &[u8], carry: &mut Carry) {
         let (chunks, rest) = bytes.as_chunks();
@@ -105,7 +105,8 @@ impl Blocks {
         self.has_controls = seen.least.simd_lt(u8x64::splat(simd, b' ')).any_true();
     }
 
-    #[expect(clippy::inline_always, reason = "as above")]
+    /// Reads the block `index` from `chunk`.
+    #[expect(clippy::inline_always, reason = "only inlined code uses the chosen vectors")]
     #[inline(always)]
     fn read_block<S: Simd>(
         &mut self,
@@ -116,7 +117,8 @@ impl Blocks {
     ) {
         let chunk = u8x64::load_array_ref(simd, chunk);
         let positions = |byte: u8| chunk.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
-        // `[` and `{` differ in one bit, which no other byte lacks, and so do the two that close.
+        // `[` and `{` differ in one bit, and so do `]` and `}`. With this bit set in every byte,
+        // no other byte equals them.
         let folded = chunk | u8x64::splat(simd, b'{' ^ b'[');
         let brackets = |byte: u8| folded.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         let backslashes = positions(b'\\');
@@ -138,18 +140,18 @@ impl Blocks {
     }
 }
 
-/// The state that is kept from block to block, and the marks of all blocks together.
+/// The state between the blocks of one read, and the union of their marks.
 struct ScannedBytes<S: Simd> {
     carry: Carry,
-    /// Positions of backslashes in any block so far.
+    /// Positions at which any block so far has a backslash.
     backslashes: u64,
-    /// The least byte at each position of any block so far.
+    /// Least byte at each position, over all blocks so far.
     least: u8x64<S>,
 }
 
 impl Brackets {
-    /// Follows the brackets at `positions`. Breaks with the position that leaves the last of `depth`
-    /// levels; otherwise continues with the depth after them.
+    /// Counts the depth over the brackets at `positions`. Breaks with the position at which the
+    /// depth becomes 0; otherwise continues with the depth after them.
     #[inline]
     pub(super) fn leave(&self, positions: u64, depth: i32) -> ControlFlow<usize, i32> {
         let mut depth = depth;
@@ -167,7 +169,7 @@ impl Brackets {
     }
 }
 
-/// Returns the number of positions. They are few, so that counting one by one is fastest.
+/// Returns the number of positions. A set has few of them, so a loop is fastest.
 const fn count(positions: u64) -> i32 {
     let (mut count, mut rest) = (0, positions);
     while rest != 0 {
@@ -180,9 +182,9 @@ const fn count(positions: u64) -> i32 {
 impl Carry {
     /// Returns the positions that backslashes at these positions escape.
     ///
-    /// In a run of backslashes every other one escapes. Subtracting the first of each run
-    /// from the odd positions, with the carry through the run, finds them for runs that
-    /// begin at an odd position and at an even one.
+    /// In a run of backslashes every other one escapes. A subtraction of the first of each run
+    /// from the odd positions, whose carry passes through the run, finds them. This works for runs
+    /// that begin at an odd position and at an even one.
     const fn escaped(&mut self, backslashes: u64) -> u64 {
         const ODD: u64 = u64::MAX / 3 * 2;
         if backslashes == 0 {
@@ -199,7 +201,7 @@ impl Carry {
     }
 }
 
-/// Returns the parity of each bit and all below it: set between two quotes.
+/// Returns the parity of each bit and all lower ones. Bits between two quotes are set.
 const fn prefix_xor(bits: u64) -> u64 {
     let mut bits = bits;
     bits ^= bits << 1;

@@ -1,21 +1,23 @@
-//! Strings: their plain part and their escapes.
+//! Decoding of strings: plain text and escapes.
 
 use std::borrow::Cow;
 
 use super::error::ExpectedToken;
 
-/// A string as it was written.
+/// A string in its encoded form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'b> {
     /// The bytes between the quotes.
     pub(super) inside: &'b [u8],
+    /// True if there is a backslash.
     pub(super) has_escapes: bool,
-    /// False if there is no control character.
+    /// False if there is certainly no control character.
     pub(super) may_have_controls: bool,
 }
 
-/// `0x01` in every byte.
+/// The value 0x01 in every byte.
 const ONES: u64 = u64::MAX / 255;
+/// The highest bit of every byte.
 const HIGHS: u64 = ONES << 7;
 
 /// Returns the number of bytes before the first `"`, backslash or control character.
@@ -25,20 +27,20 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     before(bytes, |word| below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * 0x5C), 1))
 }
 
-/// True if there is no control character.
+/// Returns true if there is no control character.
 #[inline]
 fn is_printable(bytes: &[u8]) -> bool {
     before(bytes, |word| below(word, 0x20)) == bytes.len()
 }
 
-/// Marks, by their highest bits, the bytes of `word` that are below `limit`. Marks
-/// above the lowest may be false, the lowest is not.
+/// Marks the bytes of `word` that are below `limit` by their highest bits. The lowest mark is
+/// right, and higher ones may be wrong.
 const fn below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(ONES * limit) & !word
 }
 
-/// Returns the number of bytes before the first that `marks` marks. `marks` takes eight bytes: strings
-/// are short, so that wider vectors gain nothing.
+/// Returns the number of bytes before the first one that `marks` marks. `marks` takes eight bytes:
+/// strings are short, so wider vectors are not faster.
 #[inline]
 fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
     let first = |word: [u8; 8]| {
@@ -51,7 +53,7 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
             return index * 8 + at;
         }
     }
-    // The rest is compared again with the bytes before it; or alone, followed by spaces.
+    // The last eight bytes are compared as a whole. A shorter string is padded with spaces.
     if let Some(last) = bytes.last_chunk() {
         return first(*last).map_or(bytes.len(), |at| bytes.len() - 8 + at);
     }
@@ -61,7 +63,7 @@ fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
 }
 
 /// Returns the value of a string, borrowed if it has no escapes. An error is the expected token
-/// and its byte between the quotes.
+/// and its offset between the quotes.
 #[inline]
 pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (ExpectedToken, usize)> {
     let Raw { inside, has_escapes, may_have_controls } = raw;
@@ -77,8 +79,8 @@ pub(super) fn decode(raw: Raw<'_>) -> Result<Cow<'_, str>, (ExpectedToken, usize
     }
 }
 
-/// Returns the value of a member's name; of an invalid name its bytes, which match no name that a
-/// caller looks for.
+/// Returns the value of a member's name. An invalid name is returned as its bytes, which equal no
+/// valid name.
 #[inline]
 pub(super) fn decode_key(raw: Raw<'_>) -> Cow<'_, [u8]> {
     let Raw { inside, has_escapes, .. } = raw;
@@ -122,8 +124,10 @@ fn unescape(raw: &[u8]) -> Result<Vec<u8>, (ExpectedToken, usize)> {
     }
 }
 
-/// Returns the character of the four hex digits at the start of `text`, and the rest: after a
-/// second escape, if that completes a surrogate pair. A surrogate alone is U+FFFD, as in Go.
+/// Returns the character of the four hex digits at the start of `text`, and the rest of `text`.
+///
+/// A second escape is consumed if it completes a surrogate pair. An unpaired surrogate is U+FFFD,
+/// like in Go.
 fn code_point(text: &[u8]) -> Option<(char, &[u8])> {
     let (high, rest) = hex(text)?;
     if let 0xD800..=0xDBFF = high
@@ -136,7 +140,8 @@ fn code_point(text: &[u8]) -> Option<(char, &[u8])> {
     Some((char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), rest))
 }
 
-/// Returns the value of the first four hex digits, and the rest.
+/// Returns the value of four hex digits at the start of `text`, and the rest; `None` if there are
+/// fewer digits.
 fn hex(text: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_at_checked(4)?;
     let value = digits.iter().try_fold(0, |value, byte| {

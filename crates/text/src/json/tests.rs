@@ -1,4 +1,4 @@
-//! The reader against `serde_json`, and against a naive reading of blocks.
+//! Comparisons of the reader with `serde_json`, and of blocks with a naive scan.
 
 use fearless_simd::Level;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -52,7 +52,7 @@ fn assert_reads(reader: &mut JsonReader<'_>, value: &Value) {
     }
 }
 
-/// Texts that are hard to skip.
+/// Generates texts with many special characters.
 fn arb_text() -> impl Strategy<Value = String> {
     let parts =
         select(vec!["a", "\\", "\"", "{", "}", "[", "]", ",", ":", "é", "\n", "\u{1}", "😀"]);
@@ -76,7 +76,7 @@ fn arb_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Returns a character in one of the spellings that a string may have.
+/// Returns a character in one of its spellings in a string.
 fn written(character: char, way: u8) -> String {
     let units = |format: fn(u16) -> String| -> String {
         character.encode_utf16(&mut [0; 2]).iter().map(|unit| format(*unit)).collect()
@@ -84,7 +84,7 @@ fn written(character: char, way: u8) -> String {
     match way {
         0 => units(|unit| format!("\\u{unit:04x}")),
         1 => units(|unit| format!("\\u{unit:04X}")),
-        // Escaped only if it must be, and the slash, which may be.
+        // Only required escapes, and the optional one of the slash.
         _ if character == '/' => "\\/".to_owned(),
         _ => {
             let quoted = serde_json::to_string(&character).unwrap();
@@ -221,7 +221,7 @@ proptest! {
     }
 }
 
-/// Returns every level that this processor has.
+/// Returns every SIMD level of this processor.
 fn levels() -> Vec<Level> {
     let level = Level::new();
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -283,7 +283,7 @@ fn entered_values_follow_the_grammar() {
 }
 
 #[test]
-fn malformed_strings_are_refused() {
+fn malformed_strings_are_rejected() {
     assert_eq!(string("\"\\x\""), Err(ExpectedToken::Escape));
     assert_eq!(string("\"\\u12g4\""), Err(ExpectedToken::Escape));
     assert_eq!(string("\"\\u12\""), Err(ExpectedToken::Escape));
@@ -292,7 +292,7 @@ fn malformed_strings_are_refused() {
 }
 
 #[test]
-fn a_surrogate_without_its_pair_is_a_replacement_character() {
+fn unpaired_surrogate_becomes_replacement_character() {
     for (text, expected) in [
         (r#""\ud83d\ude00""#, "😀"),
         (r#""\ud83d""#, "\u{FFFD}"),

@@ -1,16 +1,16 @@
-//! Writers of strings and numbers.
+//! Writers of JSON strings and numbers.
 
 use super::string::plain_len;
 
-/// Appends `text` to `out` as a JSON string, quotes included. Escapes only what
-/// RFC 8259 demands: `"`, `\` and control characters.
+/// Appends `text` to `out` as a JSON string with quotes. Escapes only `"`, `\` and control
+/// characters (RFC 8259, section 7).
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     push_escaped(out, text.as_bytes());
     out.push(b'"');
 }
 
-/// Appends `text` to `out` as a JSON string. The caller guarantees that nothing in it needs an escape.
+/// Appends `text` to `out` as a JSON string. No character of `text` may need an escape.
 pub(super) fn push_plain(out: &mut Vec<u8>, text: &str) {
     debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
     out.push(b'"');
@@ -18,8 +18,8 @@ pub(super) fn push_plain(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends `text` as a JSON string within a JSON text that is itself written into a JSON string:
-/// every quote and backslash is escaped once more.
+/// Appends `text` as a JSON string within a JSON text that is itself the value of a JSON string.
+/// Every quote and backslash is escaped twice.
 pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 4);
     out.extend_from_slice(br#"\""#);
@@ -33,8 +33,7 @@ pub fn push_nested_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"\""#);
 }
 
-/// Appends `text` as [`push_nested_string`] does. The caller guarantees that nothing in it needs an
-/// escape.
+/// Appends `text` like [`push_nested_string`]. No character of `text` may need an escape.
 pub fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
     debug_assert_eq!(plain_len(text.as_bytes()), text.len(), "{text:?}");
     out.reserve(text.len() + 4);
@@ -43,7 +42,7 @@ pub fn push_nested_plain(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"\""#);
 }
 
-/// Appends `text`, which is UTF-8, with escapes and without quotes.
+/// Appends `text`, which must be UTF-8, with escapes and without quotes.
 pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {

@@ -1,4 +1,4 @@
-//! Edits of single values.
+//! Edits of single values in a TOML text.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use super::{
     leaf::{Leaves, dotted, key, shown},
 };
 
-/// A refused edit: it would change more than its value.
+/// The error of an edit that would change other values than its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at {path}, found another value")]
 pub struct EditError {
-    /// The place of the unexpected item, as keys with dots between them.
+    /// Path of the unexpected item, as keys with dots between them.
     pub path: String,
-    /// The item that the edit needs there.
+    /// Item that the edit requires at `path`.
     pub expected: &'static str,
 }
 
@@ -27,46 +27,46 @@ struct Splice {
 
 /// The innermost existing table on the way to a key.
 struct Way<'a> {
-    /// The table.
+    /// Table that gets a new line.
     at: At<'a>,
-    /// The dotted keys that lead to the table from the one that takes lines.
+    /// Dotted keys from `at` to the innermost existing table; empty if it is `at`.
     dotted: Vec<&'a str>,
-    /// The keys of the missing tables.
+    /// Keys of the missing tables below the innermost existing one.
     missing: &'a [&'a str],
 }
 
 /// A table that takes new keys.
 #[derive(Clone, Copy)]
 enum At<'a> {
-    /// A table with lines of its own or of tables below it.
+    /// The root, or a table with a header of its own or below it.
     Table(&'a Table),
-    /// `{ … }`.
+    /// An inline table, `{ … }`.
     Inline(&'a InlineTable),
 }
 
 impl Toml<'_> {
-    /// Returns the text with `value`, which is TOML, at `path`. A new line, and a
-    /// replaced value, get `comments` above them.
+    /// Returns the text with `value`, a TOML value, at `path`. The lines `comments` are inserted
+    /// above a new or replaced value.
     ///
     /// # Errors
     /// Returns an error if another value would change.
     pub fn set(&self, path: &[&str], value: &str, comments: &[&str]) -> Result<String, EditError> {
         let Some((last, tables)) = path.split_last() else {
-            return Err(cannot(path, "a key"));
+            return Err(edit_error(path, "a key"));
         };
         let way = self.way(tables)?;
         let there =
             way.table().and_then(|table| table.get(last)).filter(|_| way.missing.is_empty());
         let splice = match there {
             Some(Item::Value(old)) if !old.is_inline_table() => {
-                let range = old.span().ok_or_else(|| cannot(path, "a value"))?;
+                let range = old.span().ok_or_else(|| edit_error(path, "a value"))?;
                 let inline = matches!(way.at, At::Inline(_));
                 let start = self.line_start(range.start);
                 let above = if inline { String::new() } else { self.comments(comments, start) };
                 let text = [&above, &self.text[start..range.start], value].concat();
                 Splice { range: start..range.end, text }
             }
-            Some(_) => return Err(cannot(path, "a value")),
+            Some(_) => return Err(edit_error(path, "a value")),
             None => self.added(path, last, value, comments, &way)?,
         };
         let text = self.spliced(vec![splice]);
@@ -74,37 +74,38 @@ impl Toml<'_> {
         if self.differs_at_most_at(path, &text) {
             Ok(text)
         } else {
-            Err(cannot(tables, "a table with either headers or dotted keys"))
+            Err(edit_error(tables, "a table with either headers or dotted keys"))
         }
     }
 
-    /// True if `text` has a value at `path`, and the same values beside it.
+    /// Returns true if `text` has a value at `path`, and all other values are those of `self`.
     fn differs_at_most_at(&self, path: &[&str], text: &str) -> bool {
         let Ok(edited) = Toml::parse(text) else { return false };
-        let beside = |toml: &Toml<'_>| -> Leaves {
+        let others = |toml: &Toml<'_>| -> Leaves {
             let leaves = toml.leaves().into_iter();
-            // Tables on the way are no longer empty.
+            // The tables above the value are not empty any more.
             leaves.filter(|(at, _)| !path.iter().zip(at).all(|(a, b)| a == b)).collect()
         };
-        edited.get(path).is_some() && beside(&edited) == beside(self)
+        edited.get(path).is_some() && others(&edited) == others(self)
     }
 
-    /// Returns the text without the value at `path`, or without the table and all below it.
+    /// Returns the text without the value at `path`, or without a table and everything below it.
+    /// The text is unchanged if the value is missing.
     ///
     /// # Errors
-    /// Returns an error if the value cannot be removed alone.
+    /// Returns an error if another value would be removed, too.
     pub fn without(&self, path: &[&str]) -> Result<String, EditError> {
         let Some((last, tables)) = path.split_last() else {
-            return Err(cannot(path, "a key"));
+            return Err(edit_error(path, "a key"));
         };
         let Some(item) = self.get(path) else { return Ok(self.text.to_owned()) };
-        let parent = self.get(tables).ok_or_else(|| cannot(tables, "a table"))?;
+        let parent = self.get(tables).ok_or_else(|| edit_error(tables, "a table"))?;
         let mut ranges = Vec::new();
         if let Some(inline) = self.enclosing_inline(tables) {
             if !std::ptr::eq(inline, parent.as_inline_table().unwrap_or(inline)) {
-                return Err(cannot(path, "a key without dots"));
+                return Err(edit_error(path, "a key without dots"));
             }
-            ranges.push(within_inline(inline, last).ok_or_else(|| cannot(path, "a key"))?);
+            ranges.push(within_inline(inline, last).ok_or_else(|| edit_error(path, "a key"))?);
         } else {
             let name = parent.as_table().and_then(|table| table.key(last));
             let name = name.and_then(toml_edit::Key::span);
@@ -114,7 +115,7 @@ impl Toml<'_> {
         Ok(self.spliced(splices.collect()))
     }
 
-    /// Returns the text without the header of the table at `path`, if that is empty.
+    /// Returns the text without the header of the table at `path`, if the table is empty.
     pub(super) fn without_header(&self, path: &[&str]) -> String {
         let table = self.get(path).and_then(Item::as_table).filter(|table| table.is_empty());
         let range = table.and_then(header);
@@ -135,7 +136,7 @@ impl Toml<'_> {
         text + &block.replace('\n', newline)
     }
 
-    /// Follows `tables` as far as they exist.
+    /// Follows the path `tables` as far as its tables exist.
     fn way<'a>(&'a self, tables: &'a [&'a str]) -> Result<Way<'a>, EditError> {
         let mut way = Way { at: At::Table(self.root()), dotted: Vec::new(), missing: &[] };
         let mut item = self.document.as_item();
@@ -158,15 +159,15 @@ impl Toml<'_> {
             way.at = match next {
                 Item::Table(table) => At::Table(table),
                 Item::Value(value) => At::Inline(
-                    value.as_inline_table().ok_or_else(|| cannot(&tables[..=i], "a table"))?,
+                    value.as_inline_table().ok_or_else(|| edit_error(&tables[..=i], "a table"))?,
                 ),
-                _ => return Err(cannot(&tables[..=i], "a table")),
+                _ => return Err(edit_error(&tables[..=i], "a table")),
             };
         }
         Ok(way)
     }
 
-    /// Returns the inline table that encloses the keys of the table at `tables`, if any.
+    /// Returns the inline table with the keys of the table at `tables`; `None` if they have lines.
     fn enclosing_inline<'a>(&'a self, tables: &'a [&'a str]) -> Option<&'a InlineTable> {
         match self.way(tables).ok()?.at {
             At::Inline(table) => Some(table),
@@ -187,15 +188,15 @@ impl Toml<'_> {
         let table = match way.at {
             At::Inline(table) => {
                 return in_inline(self.text, table, last, value, way)
-                    .ok_or_else(|| cannot(path, "an inline table"));
+                    .ok_or_else(|| edit_error(path, "an inline table"));
             }
             At::Table(table) => table,
         };
         let tables = &path[..path.len() - 1];
         if let Some(first) = way.dotted.first() {
-            // A table made of dotted keys cannot have a header beside them.
+            // A table that dotted keys define cannot also have a header.
             let span = table.key(first).and_then(toml_edit::Key::span);
-            let start = self.line_start(span.ok_or_else(|| cannot(path, "a key"))?.start);
+            let start = self.line_start(span.ok_or_else(|| edit_error(path, "a key"))?.start);
             let keys: Vec<&str> =
                 way.dotted.iter().chain(way.missing).copied().chain([last]).collect();
             let blanks = self.indent_of_line(start);
@@ -218,7 +219,7 @@ impl Toml<'_> {
         let comments: String = comments.iter().flat_map(|line| [*line, newline]).collect();
         let line = [&key(last), " = ", value, newline].concat();
         let block = ["[", &dotted(tables), "]", newline, &comments, &line].concat();
-        // Beside tables below it, a table stands before them.
+        // The header of a table is inserted before those of its children.
         let below = way.missing.is_empty().then(|| first_header(table)).flatten();
         if let Some(start) = below {
             let at = self.line_start(start);
@@ -229,7 +230,7 @@ impl Toml<'_> {
         Ok(Splice { range: end..end, text })
     }
 
-    /// Returns the start of the lines of the root table.
+    /// Returns the start of the first key of the root table, or of the first header without keys.
     fn first_line(&self, table: &Table) -> usize {
         let keys = table.iter().filter(|(_, item)| !has_header(item));
         let keys = keys.filter_map(|(name, _)| Some(table.key(name)?.span()?.start));
@@ -243,6 +244,7 @@ impl Toml<'_> {
         self.indent(first.unwrap_or(header))
     }
 
+    /// Returns the blanks of the line that begins at `start`.
     fn indent_of_line(&self, start: usize) -> &str {
         let line = &self.text[start..];
         &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
@@ -254,7 +256,7 @@ impl Toml<'_> {
         comments.iter().flat_map(|line| [blanks, line, newline]).collect()
     }
 
-    /// Adds the lines of `item`, whose key is at `name`, and of all below it.
+    /// Adds the lines of `item`, whose key is at `name`, and of everything below it to `ranges`.
     fn statements(&self, name: Option<Range<usize>>, item: &Item, ranges: &mut Vec<Range<usize>>) {
         match item {
             Item::None => {}
@@ -270,6 +272,7 @@ impl Toml<'_> {
         }
     }
 
+    /// Adds the lines of `table` and of everything below it to `ranges`.
     fn table(&self, table: &Table, ranges: &mut Vec<Range<usize>>) {
         ranges.extend(header(table).map(|range| self.lines(&range)));
         for (name, item) in table {
@@ -278,6 +281,7 @@ impl Toml<'_> {
         }
     }
 
+    /// Returns the text with the replacements of `splices`.
     fn spliced(&self, mut splices: Vec<Splice>) -> String {
         splices.sort_by_key(|splice| splice.range.start);
         let mut text = String::with_capacity(self.text.len());
@@ -293,7 +297,7 @@ impl Toml<'_> {
 }
 
 impl<'a> Way<'a> {
-    /// Returns the table at the end of the way, if no key is missing.
+    /// Returns the table at the end of the way; `None` if a table is missing.
     fn table(&self) -> Option<&'a dyn TableLike> {
         let mut table: &dyn TableLike = match self.at {
             At::Table(table) => table,
@@ -306,12 +310,13 @@ impl<'a> Way<'a> {
     }
 }
 
-fn cannot(path: &[&str], expected: &'static str) -> EditError {
+/// Returns the error of an edit that requires `expected` at `path`.
+fn edit_error(path: &[&str], expected: &'static str) -> EditError {
     let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
     EditError { path: shown(&path), expected }
 }
 
-/// True if `item` has a header of its own.
+/// Returns true if `item` has a header of its own.
 fn has_header(item: &Item) -> bool {
     match item {
         Item::Table(table) => !table.is_dotted(),
@@ -320,13 +325,13 @@ fn has_header(item: &Item) -> bool {
     }
 }
 
-/// Returns the bytes of the header of `table`, if it has one.
+/// Returns the byte range of the header of `table`; `None` without a header.
 fn header(table: &Table) -> Option<Range<usize>> {
     // An implicit table has the span of the first header below it, or none.
     table.span().filter(|range| !table.is_implicit() && !range.is_empty())
 }
 
-/// Returns the start of the first header of `table` and of all below it.
+/// Returns the start of the first header of `table` and of the tables below it.
 fn first_header(table: &Table) -> Option<usize> {
     let own = header(table).map(|range| range.start);
     let below = table.iter().filter_map(|(_, item)| match item {
@@ -360,7 +365,7 @@ fn in_inline(
     Some(Splice { range: body.len()..close, text: [comma, " ", &new, " "].concat() })
 }
 
-/// Returns the bytes of `name` and its value in an inline table, and of one comma.
+/// Returns the byte range of `name`, its value and one comma in an inline table.
 fn within_inline(table: &InlineTable, name: &str) -> Option<Range<usize>> {
     let start_of = |name: &str| Some(table.key(name)?.span()?.start);
     let end_of = |name: &str| table.get(name).and_then(value_end);
@@ -377,6 +382,7 @@ fn within_inline(table: &InlineTable, name: &str) -> Option<Range<usize>> {
     }
 }
 
+/// Returns the end of a value; for dotted keys, of the last value below it.
 fn value_end(value: &toml_edit::Value) -> Option<usize> {
     match value.as_inline_table().filter(|table| table.is_dotted()) {
         Some(table) => table.iter().filter_map(|(_, value)| value_end(value)).max(),

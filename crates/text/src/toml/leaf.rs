@@ -1,13 +1,13 @@
-//! One spelling for keys, texts and values.
+//! Keys, strings and values of TOML in one canonical spelling.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use toml_edit::{ArrayOfTables, InlineTable, Item, TableLike, Value};
 
-/// The keys that lead from the root to a value.
+/// Keys from the root to a value.
 pub type Path = Vec<String>;
 
-/// Every value by its path, as TOML in one spelling. An empty table is `{}`.
+/// All values of a text by their paths, in the canonical spelling. An empty table is `{}`.
 pub type Leaves = BTreeMap<Path, String>;
 
 /// Returns `text` as a basic string of TOML 1.0.
@@ -30,22 +30,23 @@ pub fn string(text: &str) -> String {
     quoted
 }
 
-/// Returns `name` as a key, bare if possible.
+/// Returns `name` as a key, with quotes only if they are necessary.
 pub(super) fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { string(name) }
 }
 
-/// Returns keys with dots between them.
+/// Returns `keys` as one dotted key.
 pub(super) fn dotted(keys: &[&str]) -> String {
     keys.iter().map(|name| key(name)).collect::<Vec<_>>().join(".")
 }
 
-/// Returns `path` with dots and quotes, for a message.
+/// Returns `path` as one dotted key, for a message.
 pub fn shown(path: &[String]) -> String {
     dotted(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Adds the values of `table`, which is at `path`, to `leaves`.
 pub(super) fn of_table(table: &dyn TableLike, path: &mut Path, leaves: &mut Leaves) {
     if table.is_empty() && !path.is_empty() {
         leaves.insert(path.clone(), "{}".to_owned());

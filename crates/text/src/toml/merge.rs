@@ -1,4 +1,4 @@
-//! A three-way merge, line by line.
+//! Three-way merges by lines.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: FirstChange) -> 
             }
         };
         let change = change?;
-        // A line that is added within removed lines stays at their position.
+        // A line that is inserted into removed lines is kept at their position.
         lines.extend(&base.lines[done..change.at.start.max(done)]);
         lines.extend(change.lines);
         done = change.at.end.max(done);
@@ -54,9 +54,10 @@ pub(super) fn merged(base: &str, one: &str, other: &str, first: FirstChange) -> 
     })
 }
 
-/// The lines of a text, and true if the last one has an end.
+/// A text in lines.
 struct SplitLines<'t> {
     lines: Vec<&'t str>,
+    /// True if the last line has an end.
     ends: bool,
 }
 
@@ -69,7 +70,7 @@ impl<'t> SplitLines<'t> {
     }
 }
 
-/// Lines that replace others.
+/// A change: lines that replace the lines `at` of the base.
 #[derive(PartialEq, Eq)]
 struct LineChange<'t> {
     at: Range<usize>,

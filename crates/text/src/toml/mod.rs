@@ -1,10 +1,10 @@
 //! TOML edits that keep every other byte.
 //!
-//! A parsed text knows the bytes of every value. An edit replaces, adds or removes lines, so
-//! comments, order, indentation and line ends survive by construction. The edited text is
-//! parsed again, and its values are compared, before an edit is accepted.
+//! A parsed [`Toml`] has the byte range of every value. An edit replaces, adds or removes lines, so
+//! comments, order, indentation and line ends are kept. Before an edit is accepted, the new text is
+//! parsed and its values are compared.
 //!
-//! Documents that are built or changed as a whole are [`DocumentMut`].
+//! [`DocumentMut`] builds and changes documents as a whole.
 
 mod document;
 mod edit;

@@ -1,4 +1,4 @@
-//! Reverting edits in a text that another program has edited since.
+//! Reversal of edits in a text that another program has edited later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,38 +11,50 @@ use super::{
     merge::{FirstChange, merged},
 };
 
-/// A text without the reverted edits.
+/// The result of [`revert`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reverted {
-    /// The text.
+    /// Text without the reverted edits.
     pub text: String,
-    /// The edited values that another program has changed since. They are kept.
+    /// Paths of edited values that are kept, because another program has changed them later.
     pub left: Vec<Path>,
 }
 
-/// The reason why a text is not changed.
+/// The error of a reversal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotRevert {
-    /// One of the texts is invalid.
+    /// A text is invalid TOML.
     #[error(transparent)]
     NotToml(#[from] NotToml),
-    /// A value cannot be removed or restored alone.
+    /// The removal or restoration of a value would change another one.
     #[error(transparent)]
     EditError(#[from] EditError),
-    /// The edits and those of another program are in one value.
+    /// One value contains edits of image-swap and of another program.
     #[error("a value contains edits of image-swap and of another program")]
     Entangled,
 }
 
-/// Returns `now` without the edits from `before` to `edited`. Values are compared one by one: a value
-/// that is as in `edited` becomes as in `before`.
+/// Returns `now` without the edits from `before` to `edited`.
+///
+/// Each value of `now` that equals the one of `edited` becomes that of `before`. Other values and
+/// all comments of another program are kept.
+///
+/// ```
+/// let before = "a = 1\n";
+/// let edited = "a = 2\n";
+/// let now = "a = 2\nb = 3 # of another program\n";
+/// let reverted = image_swap_text::toml::revert(before, edited, now)?;
+/// assert_eq!(reverted.text, "a = 1\nb = 3 # of another program\n");
+/// assert!(reverted.left.is_empty());
+/// # Ok::<(), image_swap_text::toml::CannotRevert>(())
+/// ```
 ///
 /// # Errors
-/// Returns an error if a text is invalid or a value cannot be changed alone.
+/// Returns an error if a text is invalid, or a value cannot be changed without another one.
 pub fn revert(before: &str, edited: &str, now: &str) -> Result<Reverted, CannotRevert> {
     let (was, wrote) = (Meaning::of(before)?, Meaning::of(edited)?);
     let (expected, left) = Meaning::of(now)?.without(&was, &wrote);
-    // Unchanged lines of an edit are removed as they were added, blank ones too.
+    // A merge by lines also removes the comments and blank lines of an edit.
     let by_lines = [FirstChange::One, FirstChange::Other]
         .into_iter()
         .filter_map(|first| merged(edited, before, now, first))
@@ -64,11 +76,11 @@ fn by_values(
     let added = comments(edited).difference(&comments(before)).cloned().collect();
     let mut text = without_lines(now, &added);
     let found = Meaning::of(&text)?;
-    // An edited value may be where another one is restored to.
+    // Removals first: an edited value may occupy a path that is restored below.
     for path in found.values.keys().filter(|path| !expected.values.contains_key(*path)) {
         text = Toml::parse(&text)?.without(&names(path))?;
     }
-    // From the innermost up: a table is empty before its header goes.
+    // Innermost tables first: a table must be empty before its header is removed.
     for path in found.tables.difference(&expected.tables).collect::<Vec<_>>().into_iter().rev() {
         text = without_empty_table(&text, path)?;
     }
@@ -80,11 +92,11 @@ fn by_values(
     for path in expected.empty_tables() {
         let toml = Toml::parse(&text)?;
         if toml.get(&names(path)).is_none() {
-            // Some readers want a header.
+            // Some readers require a header.
             text = toml.appended(&["[", &dotted(&names(path)), "]\n"].concat());
         }
     }
-    // One empty table more or less has no meaning.
+    // Empty tables are not compared: they have no meaning.
     if Meaning::of(&text)?.values != expected.values {
         return Err(CannotRevert::Entangled);
     }
@@ -106,7 +118,7 @@ fn names(path: &Path) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
-/// Returns the lines that are only a comment.
+/// Returns the lines that contain only a comment.
 fn comments(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim).filter(|line| line.starts_with('#'));
     lines.map(str::to_owned).collect()
@@ -116,12 +128,12 @@ fn without_lines(text: &str, lines: &BTreeSet<String>) -> String {
     text.split_inclusive('\n').filter(|line| !lines.contains(line.trim())).collect()
 }
 
-/// Values and tables, in one spelling.
+/// Values and tables of a text, in the canonical spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Meaning {
-    /// Every value that is no table.
+    /// All values except tables, by their paths.
     values: BTreeMap<Path, String>,
-    /// Every table, including those that only lead to others.
+    /// Paths of all tables, including those that contain only tables.
     tables: BTreeSet<Path>,
 }
 
@@ -136,7 +148,7 @@ impl Meaning {
     }
 
     /// Returns `self` without the changes from `was` to `wrote`, and the paths of changed values
-    /// that are as in neither.
+    /// that differ from both.
     fn without(&self, was: &Self, wrote: &Self) -> (Self, Vec<Path>) {
         let mut meaning = self.clone();
         let mut left = Vec::new();
@@ -159,14 +171,14 @@ impl Meaning {
         (meaning, left)
     }
 
-    /// Returns the tables without values.
+    /// Returns the paths of tables without values and tables.
     fn empty_tables(&self) -> impl Iterator<Item = &Path> {
         let paths = self.values.keys().chain(&self.tables);
         let full: BTreeSet<&[String]> = paths.map(|path| &path[..path.len() - 1]).collect();
         self.tables.iter().filter(move |path| !full.contains(path.as_slice()))
     }
 
-    /// Adds the tables on the way to each value and table.
+    /// Adds the tables above each value and table.
     fn close(&mut self) {
         let paths = self.values.keys().chain(&self.tables);
         let above = paths.flat_map(|path| (1..path.len()).map(|n| path[..n].to_vec()));

@@ -12,7 +12,7 @@ fn set(text: &str, expected: &str) {
 }
 
 #[test]
-fn a_key_is_added_where_its_table_is() {
+fn key_is_added_to_its_table() {
     set(
         "version = 2 # two\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry] # r\n  a = 1\n[x]\n",
         "version = 2 # two\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry] # r\n  # why\n  config_path = \"/c\"\n  a = 1\n[x]\n",
@@ -24,7 +24,7 @@ fn a_key_is_added_where_its_table_is() {
 }
 
 #[test]
-fn a_table_that_is_missing_is_added_at_the_end() {
+fn missing_table_is_added_at_the_end() {
     let block = "[plugins.\"io.containerd.grpc.v1.cri\".registry]\n# why\nconfig_path = \"/c\"\n";
     set("", block);
     set("version = 2", &["version = 2\n\n", block].concat());
@@ -33,7 +33,7 @@ fn a_table_that_is_missing_is_added_at_the_end() {
 }
 
 #[test]
-fn a_table_stands_before_those_below_it() {
+fn table_is_added_before_its_children() {
     set(
         "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"h\".auth]\nusername = \"u\"\n",
         "[plugins.\"io.containerd.grpc.v1.cri\".registry]\n# why\nconfig_path = \"/c\"\n\n\
@@ -54,7 +54,7 @@ fn value_is_replaced_in_place() {
 }
 
 #[test]
-fn braces_and_dotted_keys_are_added_to() {
+fn inline_tables_and_dotted_keys_are_extended() {
     set(
         "plugins = {\"io.containerd.grpc.v1.cri\" = { a = 1 } }\n",
         "plugins = {\"io.containerd.grpc.v1.cri\" = { a = 1, registry = { config_path = \"/c\" } } }\n",
@@ -80,7 +80,7 @@ fn other_values_than_tables_are_rejected() {
         "plugins = 1\n",
         "[[plugins]]\n",
         "plugins.\"io.containerd.grpc.v1.cri\".registry = \"\"\n",
-        // No line could be added that leaves it TOML.
+        // No additional line keeps this text valid.
         "[plugins.'io.containerd.grpc.v1.cri'.plugins]\n[plugins]\n'io.containerd.grpc.v1.cri'.a = 1\n",
     ] {
         assert!(Toml::parse(text).unwrap().set(&PATH, "1", &[]).is_err(), "{text}");
@@ -90,7 +90,7 @@ fn other_values_than_tables_are_rejected() {
 }
 
 #[test]
-fn a_root_key_is_added_before_the_first() {
+fn root_key_is_added_before_the_first() {
     let set = |text| Toml::parse(text).unwrap().set(&["version"], "2", &[]).unwrap();
     assert_eq!(set("# c\n\nroot = \"/\"\n[a]\n"), "# c\n\nversion = 2\nroot = \"/\"\n[a]\n");
     assert_eq!(set("# c\n[a]\n"), "# c\nversion = 2\n[a]\n");
@@ -98,7 +98,7 @@ fn a_root_key_is_added_before_the_first() {
 }
 
 #[test]
-fn removal_removes_only_its_lines() {
+fn removal_changes_only_its_lines() {
     let without = |text, path: &[&str]| Toml::parse(text).unwrap().without(path).unwrap();
     let text = "[a] # a\nx = 1\n# kept\n[a.m.\"d.io\"]\n  e = [\n    1, # one\n  ] # e\n\n[b]\ny = 2\n[a.m.q]\nz = 3\n";
     assert_eq!(without(text, &["a", "m"]), "[a] # a\nx = 1\n# kept\n\n[b]\ny = 2\n");
@@ -112,43 +112,43 @@ fn removal_removes_only_its_lines() {
 #[test]
 fn revert_keeps_edits_of_other_programs() {
     let before = "# head\nversion = 2\n[p.registry]\nconfig_path = \"/a:/b\"\n";
-    let ours = "# head\nversion = 2\n[p.registry]\n# ours\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
-    let now = "# head\nversion = 2\n[p.registry]\n# ours\nconfig_path = \"/a\"\nmore = 1\n[q]\nnew = 1\n# theirs\n[r]\n";
-    let reverted = revert(before, ours, now).unwrap();
+    let edited = "# head\nversion = 2\n[p.registry]\n# edit\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
+    let now = "# head\nversion = 2\n[p.registry]\n# edit\nconfig_path = \"/a\"\nmore = 1\n[q]\nnew = 1\n# other\n[r]\n";
+    let reverted = revert(before, edited, now).unwrap();
     let expected =
-        "# head\nversion = 2\n[p.registry]\nconfig_path = \"/a:/b\"\nmore = 1\n# theirs\n[r]\n";
+        "# head\nversion = 2\n[p.registry]\nconfig_path = \"/a:/b\"\nmore = 1\n# other\n[r]\n";
     assert_eq!((reverted.text.as_str(), reverted.left.len()), (expected, 0));
     let changed = now.replace("config_path = \"/a\"", "config_path = \"/z\"");
-    let reverted = revert(before, ours, &changed).unwrap();
+    let reverted = revert(before, edited, &changed).unwrap();
     assert!(reverted.text.contains("config_path = \"/z\"") && !reverted.text.contains("new"));
     assert_eq!(reverted.left, [["p", "registry", "config_path"]]);
 }
 
-/// Lines that another program adds at the end are kept to the byte.
+/// Appends lines like another program. All of their bytes must be kept.
 #[test]
 fn lines_added_at_the_end_stay() {
-    for (before, ours) in [
-        // A table in the place of an edited value, which has dots.
+    for (before, edited) in [
+        // The edit replaces dotted keys by a value.
         (
             "plugins.'cri'.registry.mirrors.'cri'.'cri' = true # c\n",
             "plugins.'cri'.registry.config_path = \"/c\"\n",
         ),
-        // Braces in the place of a header.
+        // The edit replaces headers by an inline table.
         (
             "[p.registry.mirrors.x]\na = 1\n\n[p.registry.mirrors.y]\n",
             "[p.registry]\nmirrors = {}\nconfig_path = \"/c\"\n",
         ),
-        // A table that is empty without us was none before.
+        // The edit adds a table, which is empty after the reversal and must be removed.
         ("version = 2\n'cri' = 1\n", "version = 2\n'cri' = 1\n[p.registry]\nmirrors = {}\n"),
-        // Without an end of its last line.
-        ("[p]\na = 1", "[p]\na = 1\n\n# ours\n[p.registry]\nconfig_path = \"/c\"\n"),
+        // The last line has no end.
+        ("[p]\na = 1", "[p]\na = 1\n\n# edit\n[p.registry]\nconfig_path = \"/c\"\n"),
         ("", "version = 2\n"),
-        ("a = 1\r\n[p]", "a = 1\r\n[p]\r\n# ours\r\nconfig_path = \"/c\"\r\n"),
+        ("a = 1\r\n[p]", "a = 1\r\n[p]\r\n# edit\r\nconfig_path = \"/c\"\r\n"),
     ] {
-        let theirs = "\n[theirs]\nb = 2 # b\n[[theirs.c]]";
-        let reverted = revert(before, ours, &[ours, theirs].concat()).unwrap();
+        let appended = "\n[other]\nb = 2 # b\n[[other.c]]";
+        let reverted = revert(before, edited, &[edited, appended].concat()).unwrap();
         let newline = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-        assert_eq!(reverted.text, [before, newline, theirs].concat());
+        assert_eq!(reverted.text, [before, newline, appended].concat());
         assert!(reverted.left.is_empty());
     }
 }
@@ -156,14 +156,14 @@ fn lines_added_at_the_end_stay() {
 #[test]
 fn value_is_restored_beside_changed_lines() {
     let before = "[p.registry]\nconfig_path = \"/a:/b\"\n";
-    let ours = "[p.registry]\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
+    let edited = "[p.registry]\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
     let now = "[p.registry]\nconfig_path = \"/a\" # why?\n[q]\nnew = 1\nb = 2\n";
-    let reverted = revert(before, ours, now).unwrap();
+    let reverted = revert(before, edited, now).unwrap();
     assert_eq!(reverted.text, "[p.registry]\nconfig_path = \"/a:/b\" # why?\n[q]\nb = 2\n");
     assert!(reverted.left.is_empty());
 }
 
-/// Any table of keys and values, in one of the ways to write it.
+/// Generates TOML values of every type and spelling.
 fn value() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "1",
@@ -182,7 +182,7 @@ fn value() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-/// A config.toml, or nearly: those that are none are left out by the tests.
+/// Generates texts like `config.toml`, all valid.
 fn config() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "plugins",
@@ -209,7 +209,7 @@ fn config() -> impl Strategy<Value = String> {
     let newline = prop_oneof![4 => Just("\n"), 1 => Just("\r\n")];
     (proptest::collection::vec(line, 0..12), newline, any::<bool>()).prop_map(
         |(lines, newline, open)| {
-            // Greedily what is TOML of it, so that most of what is made is.
+            // Lines that make the text invalid are skipped.
             let mut text = String::new();
             for line in lines {
                 let more = [&text, &line.replace('\n', newline), newline].concat();
@@ -225,14 +225,15 @@ fn config() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Valid TOML in, valid TOML out, one value changed, every line kept.
+    /// Checks that an edited text is valid, differs in one value, and has all lines of the
+    /// original.
     #[test]
-    fn an_edit_changes_one_value_and_keeps_every_line(text in config()) {
+    fn edit_changes_one_value_and_keeps_lines(text in config()) {
         let toml = Toml::parse(&text).unwrap();
         if let Ok(edited) = toml.set(&PATH, "\"/c\"", &["# why"]) {
             let mut expected = toml.leaves();
             let path: Vec<String> = PATH.iter().map(|&key| key.to_owned()).collect();
-            // Tables on the way are no longer empty.
+            // The tables above the value are not empty any more.
             for n in 1..path.len() {
                 expected.remove(&path[..n]);
             }
@@ -246,7 +247,7 @@ proptest! {
             }
             let again = Toml::parse(&edited).unwrap().set(&PATH, "\"/c\"", &[]).unwrap();
             prop_assert_eq!(&again, &edited);
-            // Taken out again, it means what it meant.
+            // A reversal restores all values.
             let reverted = revert(&text, &edited, &edited).unwrap();
             prop_assert_eq!(Toml::parse(&reverted.text).unwrap().leaves(), toml.leaves(), "{}", reverted.text);
         }
@@ -262,7 +263,7 @@ proptest! {
                 path.len() >= n && path.iter().zip(&PATH[..n]).all(|(a, b)| a == b)
             };
             let expected = toml.leaves().into_iter().filter(|(path, _)| !below(path));
-            // The table around it may be empty now.
+            // The removal may leave an empty table.
             let found = found.leaves().into_iter().filter(|(_, value)| value != "{}");
             let expected = expected.filter(|(_, value)| value != "{}");
             prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{}", edited);

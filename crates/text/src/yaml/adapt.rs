@@ -1,40 +1,40 @@
-//! YAML that `kubectl` reads and the specification forbids.
+//! Conversion of YAML that `kubectl` accepts and YAML 1.2 forbids.
 //!
-//! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both are laxer
-//! than YAML 1.2 in a few places, which the parser rejects: see [`Fix`]. Such a text is
-//! scanned once, as libyaml scans it, and a few characters are inserted or removed. Each byte of
-//! the adapted text is mapped to the source, so that the tree is that of the source.
+//! `kubectl`, Helm and kustomize read YAML with go-yaml, a port of libyaml. Both accept more than
+//! YAML 1.2 in a few places ([`Fix`]), and the parser does not. Such a text is scanned like in
+//! libyaml, and a few characters are inserted or removed. Each byte of the adapted text is mapped
+//! to the source, so that nodes have ranges and positions of the source.
 //!
 //! Source: libyaml, `src/scanner.c`; go-yaml v2, `scannerc.go`.
 
-/// A text with changes that make no difference to its meaning.
+/// A changed text with the same meaning as its source.
 pub(super) struct Adapted {
     /// The changed text.
     pub(super) text: String,
     pieces: Vec<Piece>,
-    /// The character in place of byte order marks within scalars; `None` if there are none.
+    /// Character that replaces byte order marks within scalars; `None` if there are none.
     stand_in: Option<char>,
 }
 
-/// A part of the changed text, up to the next one.
+/// A part of the changed text, which ends at the next piece.
 struct Piece {
-    /// The first byte in the changed text.
+    /// Offset of the first byte in the changed text.
     start: usize,
-    /// The first byte in the source, or the byte before which it was inserted.
+    /// Offset in the source: of the first copied byte, or of the byte after an insertion.
     source: usize,
-    /// True if it is copied from the source.
+    /// True if the piece is copied from the source; false for an insertion.
     is_copied: bool,
 }
 
 impl Adapted {
-    /// Returns the byte of the source that corresponds to byte `at` of the changed text.
+    /// Returns the offset in the source that corresponds to offset `at` in the changed text.
     pub(super) fn source_of(&self, at: usize) -> usize {
         let next = self.pieces.partition_point(|piece| piece.start <= at);
         let Some(piece) = next.checked_sub(1).map(|index| &self.pieces[index]) else { return at };
         if piece.is_copied { piece.source + (at - piece.start) } else { piece.source }
     }
 
-    /// Returns the value of a scalar in the source that reads `value` in the changed text.
+    /// Returns the value in the source of a scalar whose value is `value` in the changed text.
     pub(super) fn value_of(&self, value: &str) -> String {
         match self.stand_in {
             Some(stand_in) => value.replace(stand_in, &BOM.to_string()),
@@ -45,20 +45,20 @@ impl Adapted {
 
 /// A change to the source.
 enum Fix {
-    /// Inserts spaces: before a line that continues a quoted scalar at or left of its key,
-    /// before a line of a flow collection that begins with a tab, and before a comment that
-    /// follows a token directly.
+    /// Inserts this number of spaces. Lines need them that continue a quoted scalar at or left of
+    /// its key, and lines of a flow collection that begin with a tab. A comment needs one directly
+    /// after a token.
     Spaces(usize),
-    /// Inserts a quote: around a dash that is a whole scalar in a flow collection.
+    /// Inserts a quote. A dash that is a whole scalar in a flow collection needs two.
     Quote,
-    /// Removes this number of bytes: a byte order mark before a later document, and the
+    /// Removes this number of bytes, those of a byte order mark before a later document or of the
     /// backslash of `\'` in double quotes.
     Skip(usize),
-    /// Replaces a byte order mark in a plain scalar by another character.
+    /// Replaces a byte order mark in a plain scalar by the stand-in.
     StandIn,
 }
 
-/// Returns `source` in a form that the parser reads; `None` if no known fix applies.
+/// Returns `source` in a form that the parser accepts; `None` if no known fix applies.
 pub(super) fn adapt(source: &str) -> Option<Adapted> {
     let mut scanner = Scanner::new(source);
     scanner.run();
@@ -76,7 +76,7 @@ pub(super) fn adapt(source: &str) -> Option<Adapted> {
             Fix::Quote => adapted.put(at, "\""),
             Fix::Skip(bytes) => copied = at + bytes,
             Fix::StandIn => {
-                // Any character for private use that has no other meaning here.
+                // A character for private use that does not occur in the source.
                 let unused = |character: &char| !source.contains(*character);
                 let stand_in = adapted.stand_in.or_else(|| ('\u{e000}'..='\u{f8ff}').find(unused));
                 adapted.stand_in = stand_in;
@@ -90,11 +90,13 @@ pub(super) fn adapt(source: &str) -> Option<Adapted> {
 }
 
 impl Adapted {
+    /// Appends a range of the source.
     fn copy(&mut self, source: &str, from: usize, to: usize) {
         self.pieces.push(Piece { start: self.text.len(), source: from, is_copied: true });
         self.text.push_str(source.get(from..to).unwrap_or_default());
     }
 
+    /// Appends `text`, inserted at offset `before` of the source.
     fn put(&mut self, before: usize, text: &str) {
         self.pieces.push(Piece { start: self.text.len(), source: before, is_copied: false });
         self.text.push_str(text);
@@ -103,26 +105,27 @@ impl Adapted {
 
 const BOM: char = '\u{feff}';
 
-/// A walk over a text, token by token, as libyaml does, which collects the fixes. The parser finds
-/// errors later: invalid YAML is walked over somehow.
+/// A scanner that skips tokens like libyaml and collects fixes. Invalid YAML is skipped without an
+/// error, because the parser finds errors later.
 struct Scanner<'s> {
     source: &'s str,
-    /// The current byte.
+    /// Offset of the current byte.
     at: usize,
-    /// The number of characters before it on its line.
+    /// Number of characters before the current one on its line.
     column: usize,
+    /// Number of lines before the current one.
     line: usize,
     /// True in front of a document's first token.
     is_prefix: bool,
-    /// Nesting of flow collections.
+    /// Nesting depth of flow collections.
     flow: usize,
-    /// The columns of the open block collections, outermost first.
+    /// Columns of the open block collections, outermost first.
     indents: Vec<usize>,
-    /// True where a key without `?` may begin.
+    /// True if a key without `?` may begin here.
     may_be_key: bool,
-    /// The line and column of a possible key, for each flow level.
+    /// Line and column of a possible key, for each flow level.
     keys: Vec<Option<(usize, usize)>>,
-    /// The fixes, in the order of the text.
+    /// Offsets and fixes, in the order of the text.
     changes: Vec<(usize, Fix)>,
 }
 
@@ -150,7 +153,7 @@ impl<'s> Scanner<'s> {
         self.rest().chars().next()
     }
 
-    /// Skips a character; a line break of two is one.
+    /// Skips a character. CRLF counts as one.
     fn bump(&mut self) {
         let Some(character) = self.peek() else { return };
         self.at += character.len_utf8();
@@ -171,12 +174,13 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Returns the least column of content in the innermost block collection, plus one, which
-    /// the parser requires of a value.
+    /// Returns the least column of a continued value in the innermost block collection: its own
+    /// column plus two, because the parser requires one column more than the content.
     fn content_column(&self) -> usize {
         self.indents.last().map_or(0, |indent| indent + 2)
     }
 
+    /// Scans the whole text.
     fn run(&mut self) {
         loop {
             self.skip_to_token();
@@ -196,7 +200,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Skips a directive, or over `---` or `...`.
+    /// Skips a directive, `---` or `...`.
     fn document_mark(&mut self, first: char) {
         self.indents.clear();
         self.keys.clear();
@@ -209,9 +213,10 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// Skips the token that begins with `first`.
     fn token(&mut self, first: char) {
         let next = self.rest().chars().nth(1);
-        let is_alone = next.is_none_or(|next| is_blank(next) || is_break(next));
+        let is_single = next.is_none_or(|next| is_blank(next) || is_break(next));
         match first {
             '[' | '{' => {
                 self.save_key();
@@ -228,15 +233,15 @@ impl<'s> Scanner<'s> {
                 self.bump();
             }
             ',' if self.flow > 0 => self.begin(true),
-            '-' if is_alone => self.begin(true),
+            '-' if is_single => self.begin(true),
             '-' if self.flow > 0 && next.is_some_and(|next| matches!(next, ',' | ']' | '}')) => {
                 self.save_key();
                 self.changes.push((self.at, Fix::Quote));
                 self.bump();
                 self.changes.push((self.at, Fix::Quote));
             }
-            '?' if is_alone => self.begin(self.flow == 0),
-            ':' if is_alone || self.flow > 0 => self.value(),
+            '?' if is_single => self.begin(self.flow == 0),
+            ':' if is_single || self.flow > 0 => self.value(),
             '*' | '&' | '!' => {
                 self.save_key();
                 let in_flow = self.flow > 0;
@@ -275,12 +280,14 @@ impl<'s> Scanner<'s> {
         self.bump();
     }
 
+    /// Opens a block collection at `column`, unless one is open there.
     fn indent_to(&mut self, column: usize) {
         if self.indents.last().is_none_or(|indent| *indent < column) {
             self.indents.push(column);
         }
     }
 
+    /// Remembers the current position as that of a possible key.
     fn save_key(&mut self) {
         if self.may_be_key
             && let Some(key) = self.keys.last_mut()
@@ -290,24 +297,27 @@ impl<'s> Scanner<'s> {
         self.may_be_key = false;
     }
 
+    /// Forgets the possible key of the current flow level.
     fn forget_key(&mut self) {
         if let Some(key) = self.keys.last_mut() {
             *key = None;
         }
     }
 
+    /// Returns true at `---` or `...`.
     fn is_at_document_mark(&self) -> bool {
         let rest = self.rest();
         let after = rest.strip_prefix("---").or_else(|| rest.strip_prefix("..."));
         after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
     }
 
+    /// Skips white space, comments and byte order marks.
     fn skip_to_token(&mut self) {
         while let Some(character) = self.peek() {
             match character {
                 ' ' | '\t' => self.bump(),
                 BOM if self.column == 0 && (self.is_prefix || self.is_before_document()) => {
-                    // The parser handles the one at the very beginning.
+                    // The parser handles a byte order mark at the start of the text.
                     if self.at > 0 {
                         self.changes.push((self.at, Fix::Skip(BOM.len_utf8())));
                     }
@@ -323,12 +333,13 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// True at a byte order mark in front of `---`, as in concatenated files.
+    /// Returns true at a byte order mark before `---`, which concatenated files contain.
     fn is_before_document(&self) -> bool {
         let after = self.rest().trim_start_matches(BOM).strip_prefix("---");
         after.is_some_and(|after| after.chars().next().is_none_or(|c| is_blank(c) || is_break(c)))
     }
 
+    /// Skips a comment.
     fn comment(&mut self) {
         let before = self.source[..self.at].chars().next_back();
         if before.is_some_and(|before| !is_blank(before) && !is_break(before) && before != BOM) {
@@ -359,6 +370,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// Skips a scalar in quotes.
     fn quoted_scalar(&mut self, quote: char) {
         self.bump();
         while let Some(character) = self.peek() {
@@ -385,6 +397,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// Skips a plain scalar, of any number of lines.
     fn plain_scalar(&mut self) {
         let in_flow = self.flow > 0;
         let least = self.indents.last().map_or(0, |indent| indent + 1);
@@ -421,6 +434,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// Skips a literal or folded scalar.
     fn block_scalar(&mut self) {
         self.forget_key();
         self.may_be_key = true;
@@ -457,8 +471,8 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Returns the column at which a block scalar's content begins: that of its first line
-    /// with any, or of a longer empty one before it.
+    /// Returns the column at which the content of a block scalar begins: the indentation of its
+    /// first line that is not blank, or of a longer blank line before it.
     fn first_content(&self) -> usize {
         let mut most = 0;
         for line in self.rest().split('\n') {

@@ -1,7 +1,7 @@
-//! JSON as a tree of YAML.
+//! JSON texts as a YAML tree.
 //!
-//! YAML 1.2 is meant to contain JSON, but a YAML parser rejects some of it: a DEL inside a string,
-//! a name of more than 1024 characters, two texts in a row. `kubectl` writes and reads these.
+//! YAML 1.2 is intended as a superset of JSON, but YAML parsers reject some JSON that `kubectl`
+//! reads and writes: a DEL in a string, a name of more than 1024 characters, or two texts in a row.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{DEPTH_MAX, Error, Node, NodeId, NodeKind, Position, Style, Tree};
 const BOM: char = '\u{feff}';
 
 impl<'s> Tree<'s> {
-    /// Reads every JSON text of `source`: one, or several in a row. Each is a document.
+    /// Reads every JSON text of `source`, one or several in a row. Each text is a document.
     ///
     /// # Errors
     /// Returns an error for invalid JSON (RFC 8259), and for nesting deeper than 128.
@@ -25,7 +25,7 @@ impl<'s> Tree<'s> {
         };
         // serde_json checks the grammar; the walker finds the bytes.
         for text in serde_json::Deserializer::from_str(&source[start..]).into_iter::<IgnoredAny>() {
-            text.map_err(|error| refused(&source[start..], &error))?;
+            text.map_err(|error| syntax_error(&source[start..], &error))?;
         }
         while walker.peek().is_some() {
             let id = walker.value(0)?;
@@ -35,8 +35,8 @@ impl<'s> Tree<'s> {
     }
 }
 
-/// Returns the error of `serde_json` in `source`, with its column in characters instead of bytes.
-fn refused(source: &str, error: &serde_json::Error) -> Error {
+/// Converts an error of `serde_json` in `source`. The column becomes one in characters.
+fn syntax_error(source: &str, error: &serde_json::Error) -> Error {
     let line = source.split('\n').nth(error.line().saturating_sub(1)).unwrap_or("");
     let before = line.get(..error.column()).unwrap_or(line);
     // The message ends with the position, which has its own field.
@@ -48,35 +48,37 @@ fn refused(source: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// A walk over a text whose grammar has been checked.
+/// A parser of a text whose grammar has already been checked.
 struct Walker<'s> {
     tree: Tree<'s>,
+    /// Offset of the current byte.
     at: usize,
-    /// A byte and its position. Positions are computed in the order of the text.
+    /// Last offset whose position was computed, and this position. The next one is behind it.
     cursor: (usize, Position),
 }
 
 impl<'s> Walker<'s> {
-    /// Returns the next byte that is no white space.
+    /// Skips white space, and returns the next byte; `None` at the end.
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.tree.source.as_bytes()[self.at..];
         self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         self.tree.source.as_bytes().get(self.at).copied()
     }
 
-    /// Skips the next byte if it is `byte`.
+    /// Skips the next byte if it is `byte`. Returns false if it is another one.
     fn skip(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
     }
 
+    /// Reads a value at nesting `depth`, and returns its node.
     fn value(&mut self, depth: usize) -> Result<NodeId, Error> {
         let first = self.peek();
         let start = self.at;
         let id = NodeId(self.tree.nodes.len());
         let place = self.place();
-        // The number of the node is below those of its children.
+        // The node is added before its children, so that its number is lower.
         self.tree.nodes.push(Node {
             kind: NodeKind::Sequence(Vec::new()),
             range: start..start,
@@ -198,7 +200,7 @@ mod tests {
     fn json_that_yaml_rejects_is_read() {
         let long = "k".repeat(2000);
         let text = format!("{{\"{long}\":\"\u{7f}\",\"p\":\"\\ud83d\\ude00\\\\\"}}");
-        assert!(Tree::parse(&text).is_err(), "else this file has no reason to exist");
+        assert!(Tree::parse(&text).is_err(), "the YAML parser rejects this text");
         let tree = Tree::parse_json(&text).unwrap();
         let get = |key| tree.get(tree.documents[0], key).and_then(|id| tree.scalar(id));
         assert_eq!(get(&long), Some("\u{7f}"));

@@ -1,9 +1,10 @@
-//! YAML as a tree with the bytes and the position of every node.
+//! YAML as a tree with the byte range and position of every node.
 //!
-//! Errors name line and column, and edits replace byte ranges: no text is printed from the tree.
-//! Aliases stay aliases, so a document that multiplies itself costs nothing.
+//! Errors contain line and column. Edits replace byte ranges, so no text is printed from the tree.
+//! Aliases are not expanded, so a document with exponential expansion costs no more than its text.
 //!
-//! The parser reads every text that `kubectl` reads, also if YAML 1.2 forbids it: see `adapt`.
+//! The parser accepts every text that `kubectl` accepts, even if YAML 1.2 forbids it. The module
+//! `adapt` lists the differences.
 
 mod adapt;
 mod json;
@@ -15,7 +16,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle}
 use self::adapt::{Adapted, adapt};
 use crate::position::Position;
 
-/// The limit of nesting: no manifest comes near it, and readers recurse.
+/// Limit of nesting, because readers recurse. Manifests are far below it.
 const DEPTH_MAX: usize = 128;
 
 /// The number of a node in its [`Tree`].
@@ -23,26 +24,39 @@ const DEPTH_MAX: usize = 128;
 pub struct NodeId(usize);
 
 /// All documents of one text.
+///
+/// ```
+/// use image_swap_text::{position::Position, yaml::Tree};
+///
+/// let text = "spec:\n  image: nginx # web\n";
+/// let tree = Tree::parse(text)?;
+/// let spec = tree.get(tree.documents[0], "spec").unwrap();
+/// let image = tree.get(spec, "image").unwrap();
+/// assert_eq!(tree.scalar(image), Some("nginx"));
+/// assert_eq!(tree.node(image).place, Position { line: 2, column: 10 });
+/// assert_eq!(&text[tree.node(image).range.clone()], "nginx");
+/// # Ok::<(), image_swap_text::yaml::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Tree<'s> {
     source: &'s str,
     nodes: Vec<Node<'s>>,
-    /// The root of each document that has one, in order.
+    /// Root of each document that is not empty, in order.
     pub documents: Vec<NodeId>,
 }
 
 /// One node with its position.
 #[derive(Debug)]
 pub struct Node<'s> {
-    /// The kind, with its value or its children.
+    /// Kind of the node, with its value or its children.
     pub kind: NodeKind<'s>,
-    /// The bytes in the source: of a scalar, the value with quotes, without anchor and tag.
+    /// Byte range in the source. Quotes of a scalar are included; anchor and tag are not.
     pub range: Range<usize>,
-    /// The position of the first byte.
+    /// Position of the first byte.
     pub place: Position,
-    /// True if an anchor (`&name`) is before it.
+    /// True if the node has an anchor (`&name`).
     pub anchored: bool,
-    /// True if a tag (`!!str`) is before it.
+    /// True if the node has a tag (`!!str`).
     pub tagged: bool,
     /// True inside `[…]` or `{…}`, where more characters need quotes.
     pub in_flow: bool,
@@ -51,26 +65,26 @@ pub struct Node<'s> {
 /// The kind of a node.
 #[derive(Debug)]
 pub enum NodeKind<'s> {
-    /// A scalar: its value after escapes, and its style.
+    /// A scalar with its decoded value and its style.
     Scalar(Cow<'s, str>, Style),
     /// A sequence.
     Sequence(Vec<NodeId>),
-    /// A mapping, in the order of the text.
+    /// A mapping: keys and values, in the order of the text.
     Mapping(Vec<(NodeId, NodeId)>),
-    /// A use of an anchored node.
+    /// An alias (`*name`) with its target.
     Alias(NodeId),
 }
 
 /// The style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes.
+    /// Plain, without quotes.
     Plain,
-    /// `'…'`
+    /// Single-quoted, `'…'`.
     SingleQuoted,
-    /// `"…"`
+    /// Double-quoted, `"…"`.
     DoubleQuoted,
-    /// `|` or `>`
+    /// Literal or folded, `|` or `>`.
     Block,
 }
 
@@ -78,9 +92,9 @@ pub enum Style {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {message}", place.line, place.column)]
 pub struct Error {
-    /// The position at which parsing stopped.
+    /// Position at which parsing stopped.
     pub place: Position,
-    /// The reason. Never contains the text itself, which may hold a password.
+    /// Reason. Never quotes the text, which may contain a password.
     pub message: String,
 }
 
@@ -88,7 +102,7 @@ impl<'s> Tree<'s> {
     /// Reads every document of `source`.
     ///
     /// # Errors
-    /// Returns an error for a text that is neither YAML 1.2 nor read by `kubectl`, for an alias
+    /// Returns an error for a text that neither YAML 1.2 nor `kubectl` accepts, for an alias
     /// without its anchor, and for nesting deeper than 128.
     pub fn parse(source: &'s str) -> Result<Self, Error> {
         let error = match Builder::new(source, None).build(source, |value| value) {
@@ -100,7 +114,7 @@ impl<'s> Tree<'s> {
         Builder::new(source, Some(&adapted)).build(&adapted.text, owned)
     }
 
-    /// Returns the text of the tree.
+    /// Returns the parsed text.
     pub const fn source(&self) -> &'s str {
         self.source
     }
@@ -110,7 +124,7 @@ impl<'s> Tree<'s> {
         &self.nodes[id.0]
     }
 
-    /// Returns the node `id`, or the target of its alias.
+    /// Returns the target of the alias `id`, or `id` itself for another node.
     pub fn resolve(&self, id: NodeId) -> NodeId {
         match self.node(id).kind {
             // The target of an alias is never an alias: only content has anchors.
@@ -119,7 +133,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Returns the value of the scalar `id`, aliases followed.
+    /// Returns the value of the scalar `id`; `None` for another node. Follows aliases.
     pub fn scalar(&self, id: NodeId) -> Option<&str> {
         match &self.node(self.resolve(id)).kind {
             NodeKind::Scalar(value, _) => Some(value),
@@ -127,7 +141,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// True if `id` is an empty plain scalar, `~` or `null`.
+    /// Returns true if `id` is an empty plain scalar, `~` or `null`. Follows aliases.
     pub fn is_null(&self, id: NodeId) -> bool {
         match &self.node(self.resolve(id)).kind {
             NodeKind::Scalar(value, Style::Plain) => {
@@ -137,7 +151,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Returns the entries of the mapping `id`, aliases followed; empty if it is no mapping.
+    /// Returns the entries of the mapping `id`; empty for another node. Follows aliases.
     pub fn entries(&self, id: NodeId) -> &[(NodeId, NodeId)] {
         match &self.node(self.resolve(id)).kind {
             NodeKind::Mapping(entries) => entries,
@@ -145,7 +159,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Returns the items of the sequence `id`, aliases followed; empty if it is no sequence.
+    /// Returns the items of the sequence `id`; empty for another node. Follows aliases.
     pub fn items(&self, id: NodeId) -> &[NodeId] {
         match &self.node(self.resolve(id)).kind {
             NodeKind::Sequence(items) => items,
@@ -153,7 +167,7 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Returns the value of `key` in the mapping `id`.
+    /// Returns the first value of `key` in the mapping `id`; `None` if there is none.
     pub fn get(&self, id: NodeId, key: &str) -> Option<NodeId> {
         self.entries(id).iter().find(|(k, _)| self.scalar(*k) == Some(key)).map(|(_, v)| *v)
     }
@@ -168,14 +182,14 @@ impl<'s> Tree<'s> {
         self.nodes.len()
     }
 
-    /// True if there is no node.
+    /// Returns true if there is no node.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 }
 
 impl NodeId {
-    /// Returns the number, for tables beside the tree.
+    /// Returns the number of the node, an index for tables with an entry for each node.
     pub const fn index(self) -> usize {
         self.0
     }
@@ -188,13 +202,15 @@ struct OpenCollection {
     in_flow: bool,
 }
 
+/// The state of parsing.
 struct Builder<'s, 'a> {
     tree: Tree<'s>,
     anchors: HashMap<usize, NodeId>,
     open: Vec<OpenCollection>,
-    /// The text that is parsed instead of the source, if any.
+    /// Text that is parsed instead of the source; `None` if the source itself is parsed.
     adapted: Option<&'a Adapted>,
-    /// A byte of the source and its position. Positions are computed nearly in the order of the text.
+    /// Last offset in the source whose position was computed, and this position. The next one is
+    /// usually behind it.
     cursor: (usize, Position),
 }
 
@@ -205,7 +221,8 @@ impl<'s, 'a> Builder<'s, 'a> {
         Self { tree, anchors: HashMap::new(), open: Vec::new(), adapted, cursor }
     }
 
-    /// Reads `text`, which is the source or the adapted one. `keep` makes a value one of the tree's.
+    /// Parses `text`, which is the source or the adapted text. `keep` converts a value of `text` to
+    /// a value of the source.
     fn build<'t>(
         mut self,
         text: &'t str,
@@ -214,10 +231,10 @@ impl<'s, 'a> Builder<'s, 'a> {
         // The parser limits the number of comments that it emits.
         let options = granit_parser::options! { emit_comments: false };
         for item in Parser::new_from_str_with_options(text, options) {
-            let (event, span) = item.map_err(|error| self.refused(&error))?;
+            let (event, span) = item.map_err(|error| self.syntax_error(&error))?;
             match event {
                 Event::Scalar(value, style, anchor, tag) => {
-                    let kind = NodeKind::Scalar(keep(value), written(style));
+                    let kind = NodeKind::Scalar(keep(value), style_of(style));
                     self.add(kind, &span, anchor, tag.is_some(), false);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
@@ -236,7 +253,7 @@ impl<'s, 'a> Builder<'s, 'a> {
                     }
                 }
                 Event::Alias(anchor) => {
-                    // An open collection is no target: the tree has no cycle.
+                    // An open collection is rejected as a target, so the tree has no cycle.
                     let target = self.anchors.get(&anchor).copied();
                     let closed = |id: &NodeId| self.open.iter().all(|open| open.id != *id);
                     let Some(target) = target.filter(closed) else {
@@ -255,6 +272,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Ok(self.tree)
     }
 
+    /// Adds a collection, whose children follow.
     fn begin(
         &mut self,
         kind: NodeKind<'s>,
@@ -273,7 +291,7 @@ impl<'s, 'a> Builder<'s, 'a> {
         Ok(())
     }
 
-    /// Adds a node below the innermost open collection, and opens a collection.
+    /// Adds a node below the innermost open collection. A collection is opened.
     fn add(
         &mut self,
         kind: NodeKind<'s>,
@@ -306,7 +324,7 @@ impl<'s, 'a> Builder<'s, 'a> {
 }
 
 impl Builder<'_, '_> {
-    /// Returns the bytes of the source that `span` covers.
+    /// Returns the byte range of `span` in the source.
     fn range(&self, span: &Span) -> Range<usize> {
         let range = span.byte_range().unwrap_or_default();
         match self.adapted {
@@ -315,7 +333,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Returns the place in the source at which `span` begins.
+    /// Returns the position of the start of `span` in the source.
     fn place(&mut self, span: &Span) -> Position {
         match span.start.byte_offset() {
             Some(at) if self.adapted.is_some() => self.place_of(at),
@@ -323,7 +341,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Returns the place in the source of byte `at` of an adapted text.
+    /// Returns the position in the source of byte `at` of the adapted text.
     fn place_of(&mut self, at: usize) -> Position {
         let at = self.adapted.map_or(at, |adapted| adapted.source_of(at));
         if at < self.cursor.0 {
@@ -333,7 +351,7 @@ impl Builder<'_, '_> {
         for character in self.tree.source.get(from..at).unwrap_or_default().chars() {
             match character {
                 '\n' => place = Position { line: place.line + 1, column: 1 },
-                // The parser does not count the one at the start of a text.
+                // The parser does not count a byte order mark at the start of a text.
                 '\u{feff}' if place.column == 1 => {}
                 _ => place.column += 1,
             }
@@ -342,7 +360,8 @@ impl Builder<'_, '_> {
         place
     }
 
-    fn refused(&mut self, error: &ScanError) -> Error {
+    /// Converts an error of the parser.
+    fn syntax_error(&mut self, error: &ScanError) -> Error {
         let marker = error.marker();
         let place = match marker.byte_offset() {
             Some(at) if self.adapted.is_some() => self.place_of(at),
@@ -352,7 +371,8 @@ impl Builder<'_, '_> {
     }
 }
 
-const fn written(style: ScalarStyle) -> Style {
+/// Converts a style of the parser.
+const fn style_of(style: ScalarStyle) -> Style {
     match style {
         ScalarStyle::SingleQuoted => Style::SingleQuoted,
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,

@@ -1,11 +1,12 @@
 use super::{NodeId, Tree, adapt::adapt};
 
-/// The scalar at `path` of the first document.
+/// Returns the scalar at `path` of the first document.
 fn scalar<'t>(tree: &'t Tree<'_>, path: &str) -> &'t str {
     let root = tree.documents[0];
     tree.scalar(at(tree, root, path)).unwrap()
 }
 
+/// Returns the node at `path`, keys and indexes with dots between them, below `root`.
 fn at(tree: &Tree<'_>, root: NodeId, path: &str) -> NodeId {
     path.split('.').fold(root, |node, key| match key.parse::<usize>() {
         Ok(index) => tree.items(node)[index],
@@ -14,7 +15,7 @@ fn at(tree: &Tree<'_>, root: NodeId, path: &str) -> NodeId {
 }
 
 #[test]
-fn texts_that_libyaml_reads_have_their_values() {
+fn texts_accepted_by_libyaml_have_their_values() {
     for (text, path, value) in [
         ("a:\n  b: 'first\n  second'\n", "a.b", "first second"),
         ("a:\n  b: 'first\nsecond'\n  c: d\n", "a.c", "d"),
@@ -44,7 +45,7 @@ fn texts_that_libyaml_reads_have_their_values() {
 }
 
 #[test]
-fn byte_order_marks_before_later_documents_are_left_out() {
+fn later_byte_order_marks_are_skipped() {
     for text in [
         "a: b\n---\n\u{feff}a: c\n",
         "a: b\n---\n# d\n\u{feff}a: c\n",

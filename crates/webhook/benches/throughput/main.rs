@@ -1,10 +1,10 @@
-//! Requests per second and server CPU per request over TLS on four connections, as ratios
-//! to servers of the same stack that always give the same answer; memory under that load;
-//! time from start to readiness.
+//! Throughput, server CPU per request, memory and time to readiness of the webhook, over TLS on
+//! four connections.
 //!
-//! One of these servers reads the bytes of the body, the other one parses its JSON. Each
-//! server is a process: this binary again, or the image-swap that `IMAGE_SWAP` names.
-//! Rounds of both alternate within one run, so that other work of the machine meets both.
+//! Throughput and CPU are ratios to two servers of the same stack with a constant answer: one
+//! reads the bytes of the body, the other one parses its JSON. Each server is a process: this
+//! binary, or the `image-swap` of the variable `IMAGE_SWAP`. Rounds of two servers alternate, so
+//! that other work of the machine affects both alike.
 
 #![allow(
     clippy::print_stdout,
@@ -37,12 +37,13 @@ use tokio::net::TcpListener;
 
 use self::process::Process;
 
-/// Short rounds, and many: other work of the machine meets both servers alike.
+/// Duration of a round. Many short rounds spread other work of the machine over both servers.
 const ROUND: Duration = Duration::from_millis(100);
+/// Number of rounds of each server.
 const ROUNDS: u32 = 100;
-/// Threads of a server, as many as `image-swap webhook` has.
+/// Threads of a server, the same number as in `image-swap webhook`.
 const WORKERS: usize = 1;
-/// The load may take what the server leaves of two processors.
+/// Threads of the load, for two processors.
 const LOAD_WORKERS: usize = 2;
 
 fn main() -> Outcome<()> {
@@ -63,8 +64,8 @@ async fn measure() -> Outcome<()> {
     let ready = median((0..11).map(|_| time_to_ready(directory.path())).collect::<Outcome<_>>()?);
     println!("webhook/ready-ms {:.1}", ready * 1e3);
 
-    let ours = ours(directory.path())?;
-    println!("webhook/idle-rss-mib {:.1}", ours.peak_mib()?);
+    let webhook = start_webhook(directory.path())?;
+    println!("webhook/idle-rss-mib {:.1}", webhook.peak_mib()?);
     let constant = |reads: &str| {
         let arguments = ["constant".as_ref(), reads.as_ref(), directory.path().as_ref()];
         Process::start(&this()?, &arguments)
@@ -73,26 +74,27 @@ async fn measure() -> Outcome<()> {
     let authority = LocalAuthority::open(directory.path(), SystemTime::now())?.certificate_file();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for (name, other) in &others {
-            compare(&ours, other, name, protocol, &authority).await?;
+            compare(&webhook, other, name, protocol, &authority).await?;
         }
     }
-    println!("webhook/admission-us {:.1}", ours.mean_admission()? * 1e6);
-    println!("webhook/peak-rss-mib {:.1}", ours.peak_mib()?);
+    println!("webhook/admission-us {:.1}", webhook.mean_admission()? * 1e6);
+    println!("webhook/peak-rss-mib {:.1}", webhook.peak_mib()?);
     Ok(())
 }
 
+/// Prints throughput and CPU of `webhook` as ratios to `other`.
 async fn compare(
-    ours: &Process,
+    webhook: &Process,
     other: &Process,
     name: &str,
     protocol: Protocol,
     authority: &Path,
 ) -> Outcome<()> {
-    let mut our_load = connect(ours.address, authority, protocol).await?;
+    let mut webhook_load = connect(webhook.address, authority, protocol).await?;
     let mut other_load = connect(other.address, authority, protocol).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let a = round(ours, &mut our_load).await?;
+        let a = round(webhook, &mut webhook_load).await?;
         rounds.push([a, round(other, &mut other_load).await?]);
     }
     let ratios = rounds.iter().map(|[a, b]| a.rate() / b.rate()).collect::<Vec<_>>();
@@ -100,27 +102,27 @@ async fn compare(
     println!("throughput/{protocol}/{name} {:.3}", median(ratios));
     println!("# {protocol}: in half of all rounds between {low:.3} and {high:.3}");
     let all = rounds.iter().collect::<Vec<_>>();
-    let [ours, other] = [0, 1].map(|server| Round::sum(&all, server));
+    let [webhook, other] = [0, 1].map(|server| Round::sum(&all, server));
     let [ratio, low, high] =
         interval(&rounds, |rounds| Round::sum(rounds, 0).cost() / Round::sum(rounds, 1).cost());
     println!("server-cpu/{protocol}/{name} {ratio:.3}");
     println!("# {protocol}: 95 % interval of a bootstrap over rounds: {low:.3} to {high:.3}");
     println!(
         "# {protocol}: {:.0} requests a second at {:.1} us of server CPU, {name} {:.0} at {:.1} us",
-        ours.rate(),
-        ours.cost() * 1e6,
+        webhook.rate(),
+        webhook.cost() * 1e6,
         other.rate(),
         other.cost() * 1e6,
     );
     Ok(())
 }
 
-/// The account of one round, or of several.
+/// Measurements of one round, or the sum of several.
 #[derive(Default)]
 struct Round {
     requests: f64,
     seconds: f64,
-    /// Seconds of CPU that the server took.
+    /// CPU time of the server, in seconds.
     cpu: f64,
 }
 
@@ -134,10 +136,12 @@ impl Round {
         })
     }
 
+    /// Returns the requests per second.
     fn rate(&self) -> f64 {
         self.requests / self.seconds
     }
 
+    /// Returns the server CPU of one request, in seconds.
     fn cost(&self) -> f64 {
         self.cpu / self.requests
     }
@@ -155,7 +159,8 @@ fn this() -> Outcome<PathBuf> {
     Ok(env::current_exe()?)
 }
 
-fn ours(directory: &Path) -> Outcome<Process> {
+/// Starts the webhook: the binary of `IMAGE_SWAP`, or this one.
+fn start_webhook(directory: &Path) -> Outcome<Process> {
     match env::var_os("IMAGE_SWAP") {
         None => Process::start(&this()?, &["serve".as_ref(), directory.as_ref()]),
         Some(binary) => Process::start_binary(Path::new(&binary), directory),
@@ -165,12 +170,12 @@ fn ours(directory: &Path) -> Outcome<Process> {
 /// Returns the seconds from start until `/readyz` succeeds.
 fn time_to_ready(directory: &Path) -> Outcome<f64> {
     let begun = Instant::now();
-    let process = ours(directory)?;
+    let process = start_webhook(directory)?;
     while !process.is_ready()? {}
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Serves a constant until the process is killed.
+/// Serves a constant answer until the process is killed.
 async fn constant(reads: &str, directory: &Path) -> Outcome<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -178,7 +183,7 @@ async fn constant(reads: &str, directory: &Path) -> Outcome<()> {
     constant::serve(reads, directory, "127.0.0.1", listener).await
 }
 
-/// Serves as the binary does, until the process is killed.
+/// Serves the webhook until the process is killed.
 async fn serve(directory: &Path) -> Outcome<()> {
     let rules = RulesInForce::default();
     let certificate = CertificateInForce::default();

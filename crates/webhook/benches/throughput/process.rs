@@ -1,4 +1,4 @@
-//! A server as a process, its addresses, its CPU and its memory.
+//! A server process: its addresses, CPU time and memory.
 
 use std::{
     ffi::OsStr,
@@ -25,7 +25,7 @@ pub(crate) fn announce(address: SocketAddr, admin: SocketAddr) {
 }
 
 impl Process {
-    /// Starts `binary`, which prints its addresses as [`announce`] does.
+    /// Starts `binary`, which prints its addresses by [`announce`].
     pub(crate) fn start(binary: &Path, arguments: &[&OsStr]) -> Outcome<Self> {
         let mut child = Command::new(binary).args(arguments).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
@@ -66,7 +66,7 @@ impl Process {
         Ok(self.get("/readyz")?.starts_with("HTTP/1.1 200 "))
     }
 
-    /// Returns the mean duration of a review in seconds, by the server's own account.
+    /// Returns the mean duration of a review in seconds, from the server's metrics.
     pub(crate) fn mean_admission(&self) -> Outcome<f64> {
         let metrics = self.get("/metrics")?;
         let value = |name: &str| -> Outcome<f64> {
@@ -85,8 +85,8 @@ impl Process {
         Ok(answer)
     }
 
-    /// Returns the seconds of CPU that the process took: `utime` and `stime` of proc(5), in
-    /// ticks of 10 ms.
+    /// Returns the CPU time of the process in seconds: `utime` and `stime` of proc(5), in ticks
+    /// of 10 ms.
     pub(crate) fn cpu(&self) -> Outcome<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The second field is the name, in parentheses, and may hold anything.

@@ -1,4 +1,4 @@
-//! The plain port: probes and metrics.
+//! Tests of the plain port: probes, status and metrics.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,22 @@ use tokio::net::TcpStream;
 use crate::support::{Client, WebhookServer, empty, full, mk_rules, odd, post};
 
 #[tokio::test]
-async fn it_is_alive_at_once_and_ready_with_rules_and_a_certificate() {
+async fn replica_is_ready_with_rules_and_certificate() {
     let site = WebhookServer::start_empty(|_| ());
     assert_eq!(site.probe("/healthz").await.status, StatusCode::OK);
-    let lacks = site.probe("/readyz").await;
-    assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(lacks.text.contains("declaration"), "{lacks:?}");
+    let not_ready = site.probe("/readyz").await;
+    assert_eq!(not_ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(not_ready.text.contains("declaration"), "{not_ready:?}");
     site.rules.replace(mk_rules("docker.io::a.example"));
-    let lacks = site.probe("/readyz").await;
-    assert_eq!(lacks.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(lacks.text.contains("certificate"), "{lacks:?}");
+    let not_ready = site.probe("/readyz").await;
+    assert_eq!(not_ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(not_ready.text.contains("certificate"), "{not_ready:?}");
     site.certificate.replace(site.issue());
     assert_eq!(site.probe("/readyz").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn status_says_what_is_served() {
+async fn status_reports_rules_settings_and_certificate() {
     let site = WebhookServer::start_empty(|_| ());
     let status = async || -> serde_json::Value {
         let answer = site.probe("/status").await;
@@ -51,13 +51,13 @@ async fn status_says_what_is_served() {
         "certificateExpires": some["certificateExpires"],
     });
     assert_eq!(some, expected);
-    // Rules that nobody gave a name have none.
+    // Rules without a revision have an empty hash.
     site.rules.replace(mk_rules("docker.io::a.example"));
     assert_eq!(status().await["hash"], "");
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused() {
+async fn other_paths_and_methods_are_rejected() {
     let site = WebhookServer::start().await;
     site.probe("/").await.refused(StatusCode::NOT_FOUND);
     site.probe("/mutate").await.refused(StatusCode::NOT_FOUND);
@@ -103,7 +103,7 @@ async fn metrics_are_in_the_openmetrics_format() {
     let kind = answer.headers[CONTENT_TYPE].to_str().unwrap();
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
     assert!(answer.text.ends_with("# EOF\n"));
-    // Every sample belongs to a family that was announced.
+    // Every sample belongs to a family with a TYPE line.
     let families = answer.text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let families = families.map(|line| line.split(' ').next().unwrap()).collect::<BTreeSet<_>>();
     for sample in answer.text.lines().filter(|line| !line.starts_with('#')) {
@@ -132,7 +132,7 @@ async fn alerts_of_the_chart_use_existing_metrics() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_makes_a_new_series() {
+async fn client_input_creates_no_metric_series() {
     let site = WebhookServer::start().await;
     let series = async || {
         let text = site.probe("/metrics").await.text;

@@ -1,4 +1,4 @@
-//! Clients that try to use up what all share: reviews are answered meanwhile, and the
+//! Tests with clients that try to exhaust shared resources. Reviews are still answered, and the
 //! attackers' connections give way.
 
 use std::{sync::Arc, time::Duration};
@@ -17,13 +17,15 @@ use crate::support::{
     post, read_to_close, try_tls,
 };
 
-/// The most bytes that clients may occupy: `MEMORY` and `ANSWERS` of limits.rs, one answer
-/// and one read more.
+/// Upper bound of the bytes that clients may occupy: `MEMORY` and `ANSWERS` of limits.rs, plus
+/// one answer and one read.
 const MOST: f64 = 40.0 * 1024.0 * 1024.0;
+/// Metric of the connections that were closed to make room.
 const EVICTED: &str = "image_swap_connections_evicted_total";
+/// Beginning of a review request, without its length.
 const HEAD: &str = "POST /mutate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
 
-/// A review with ten thousand images: 270 KiB, with an answer of more than a MiB.
+/// Returns a review with ten thousand images: 270 KiB, with an answer of more than a MiB.
 fn mk_review_of_images() -> Bytes {
     let one = |number| serde_json::json!({"name": format!("c{number}"), "image": "a"});
     let mut review: serde_json::Value = serde_json::from_slice(&mk_review("nginx")).unwrap();
@@ -99,11 +101,11 @@ async fn unfinished_large_bodies_give_way_to_reviews() {
         assert!(site.h1().await.send(post(full(large.clone()))).await.swapped().is_some());
         assert_memory_is_bounded(&site).await;
     }
-    // Cut off, or refused.
+    // The attacker's request was cut off or rejected.
     crowd.join_next().await.unwrap().unwrap();
 }
 
-/// Opens an HTTP/2 connection whose client never takes a byte of an answer.
+/// Opens an HTTP/2 connection with a flow-control window of 0 for answers.
 async fn without_window(site: &WebhookServer) -> http2::SendRequest<ClientBody> {
     let stream = site.tls(&[H2]).await;
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -114,7 +116,7 @@ async fn without_window(site: &WebhookServer) -> http2::SendRequest<ClientBody> 
 }
 
 #[tokio::test]
-async fn http_2_answers_without_a_window_give_way_to_reviews() {
+async fn http2_answers_without_window_give_way() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_hours(1)).await;
     let review = mk_review_of_images();
     let mut begun = JoinSet::new();
@@ -140,26 +142,26 @@ async fn http_2_answers_without_a_window_give_way_to_reviews() {
 }
 
 #[tokio::test]
-async fn http_2_clients_that_read_no_answer_are_cut() {
+async fn http2_client_that_reads_nothing_is_disconnected() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
     let mut client = without_window(&site).await;
     client.ready().await.unwrap();
     let request = Request::post("https://webhook/mutate").header(CONTENT_TYPE, "application/json");
     let answer = client.send_request(request.body(full(mk_review("nginx"))).unwrap());
-    // The headers come, and the body never does.
+    // The headers arrive, but no byte of the body.
     let answer = answer.await.unwrap();
     assert!(http_body_util::BodyExt::collect(answer.into_body()).await.is_err());
     assert!(site.swapped("nginx").await.is_some());
 }
 
 #[tokio::test]
-async fn http_1_clients_that_read_no_answer_are_cut() {
+async fn http1_client_that_reads_nothing_is_disconnected() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
     let mut stream = site.tls(&[H1]).await;
     let review = mk_review_of_images();
     let head = format!("{HEAD}content-length: {}\r\n\r\n", review.len());
     let attack = tokio::spawn(async move {
-        // The kernel takes some answers; then the server can neither write nor read.
+        // The kernel buffers some answers. After that the server can neither write nor read.
         loop {
             let sent = stream.write_all(head.as_bytes()).await;
             if sent.is_err() || stream.write_all(&review).await.is_err() {
@@ -213,7 +215,7 @@ async fn bursts_of_reviews_are_answered_while_others_connect() {
 }
 
 #[tokio::test]
-async fn more_connections_than_the_memory_holds_keep_no_review_out() {
+async fn excess_connections_block_no_review() {
     let site = WebhookServer::start_with(|limits| limits.connections = 100).await;
     let mut crowd = Vec::new();
     for _ in 0..300 {
@@ -244,7 +246,7 @@ async fn unfinished_handshakes_give_way_to_reviews() {
     read_to_close(&mut crowd[0]).await;
 }
 
-/// Connects from another address of this machine.
+/// Connects from `address`, another address of this machine.
 async fn connect_from(site: &WebhookServer, address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
@@ -252,7 +254,7 @@ async fn connect_from(site: &WebhookServer, address: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn the_address_with_most_unfinished_work_gives_way_first() {
+async fn address_with_most_unfinished_work_gives_way_first() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 20;
         limits.grace = Duration::ZERO;
@@ -279,9 +281,9 @@ async fn the_address_with_most_unfinished_work_gives_way_first() {
     assert!(answer.swapped().is_some());
 }
 
-/// API servers behind one address with an attacker: masquerading, or a tunnel.
+/// API servers may share an address with an attacker, by masquerading or a tunnel.
 #[tokio::test]
-async fn a_review_is_answered_among_attackers_of_its_address() {
+async fn review_is_answered_despite_attackers_at_its_address() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 50;
         limits.body = Duration::from_hours(1);
@@ -311,9 +313,9 @@ async fn a_review_is_answered_among_attackers_of_its_address() {
     assert!(site.metric(EVICTED).await > Some(0.0));
 }
 
-/// As kubelet's probes meet them.
+/// Kubelet probes a port whose connections are held open by other clients.
 #[tokio::test]
-async fn keep_alive_connections_on_the_plain_port_keep_no_probe_out() {
+async fn keep_alive_connections_block_no_probe() {
     let site = WebhookServer::start().await;
     let mut crowd = Vec::new();
     for _ in 0..200 {

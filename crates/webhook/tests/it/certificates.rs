@@ -1,4 +1,4 @@
-//! The serving certificate: shown, replaced, kept, made.
+//! Tests of the serving certificate: handshakes, replacement, files and the local authority.
 
 use std::{
     fs,
@@ -23,12 +23,12 @@ use crate::support::{Client, H1, WebhookServer, client_config, connect, mount, t
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What the server showed.
-fn shown<S>(stream: &TlsStream<S>) -> Vec<u8> {
+/// Returns the certificate that the server presented, in DER.
+fn presented<S>(stream: &TlsStream<S>) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
-/// A pair as PEM, which is its own authority.
+/// A self-signed certificate and its key, both PEM.
 struct Pair {
     chain: String,
     key: String,
@@ -41,21 +41,21 @@ fn mk_pair() -> Pair {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_to_the_next_client_and_open_connections_stay() {
+async fn new_certificate_applies_to_new_connections_only() {
     let site = WebhookServer::start().await;
     let stream = site.tls(&[H1]).await;
-    let first = shown(&stream);
+    let first = presented(&stream);
     let mut open = Client::h1(stream).await;
     assert!(open.review("nginx").await.swapped().is_some());
 
     site.certificate.replace(site.issue());
-    let second = shown(&site.tls(&[H1]).await);
+    let second = presented(&site.tls(&[H1]).await);
     assert_ne!(first, second);
     assert!(open.review("nginx").await.swapped().is_some());
 }
 
 #[tokio::test]
-async fn without_a_certificate_handshakes_fail_until_there_is_one() {
+async fn handshakes_fail_without_a_certificate() {
     let site = WebhookServer::start_empty(|_| ());
     assert!(site.try_tls(&[H1]).await.is_err());
     site.certificate.replace(site.issue());
@@ -63,7 +63,7 @@ async fn without_a_certificate_handshakes_fail_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_client_that_knows_tls_1_2_alone_is_served() {
+async fn tls_1_2_client_is_served() {
     let site = WebhookServer::start().await;
     let file = site.authority.certificate_file();
     let config = client_config(&file, &[], &[&rustls::version::TLS12]);
@@ -72,11 +72,11 @@ async fn a_client_that_knows_tls_1_2_alone_is_served() {
 }
 
 #[tokio::test]
-async fn no_session_is_resumed_so_that_every_client_sees_a_new_certificate() {
+async fn tls_sessions_are_not_resumed() {
     let site = WebhookServer::start().await;
     let file = site.authority.certificate_file();
     for version in rustls::ALL_VERSIONS {
-        // It would keep a session, were it given one.
+        // This client would resume a session if the server issued a ticket.
         let config = client_config(&file, &[], &[version]);
         for _ in 0..2 {
             let stream = connect(site.tcp().await, &config).await.unwrap();
@@ -94,7 +94,7 @@ struct Files {
 }
 
 impl Files {
-    /// Two files with `pair` in them.
+    /// Writes `pair` into two files and follows them.
     fn follow(site: &WebhookServer, pair: &Pair) -> Self {
         let directory = site.directory.path();
         fs::write(directory.join("tls.crt"), &pair.chain).unwrap();
@@ -102,6 +102,7 @@ impl Files {
         Self::follow_in(site, directory)
     }
 
+    /// Follows `tls.crt` and `tls.key` in `directory`.
     fn follow_in(site: &WebhookServer, directory: &Path) -> Self {
         let (chain, key) = (directory.join("tls.crt"), directory.join("tls.key"));
         let mut watch = Watch::new(&[&chain, &key]).looking_every(Duration::from_millis(5));
@@ -126,8 +127,8 @@ impl Files {
     }
 }
 
-/// Whether a client that trusts `pair` alone is content with what it is shown.
-async fn is_shown(site: &WebhookServer, pair: &Pair) -> bool {
+/// Returns true if a client that trusts only `pair` completes a handshake.
+async fn serves_pair(site: &WebhookServer, pair: &Pair) -> bool {
     let root = site.directory.path().join("root.pem");
     fs::write(&root, &pair.chain).unwrap();
     try_tls(site.tcp().await, &root, &[H1]).await.is_ok()
@@ -138,36 +139,36 @@ async fn certificate_files_are_followed() {
     let site = WebhookServer::start().await;
     let (one, two) = (mk_pair(), mk_pair());
     let files = Files::follow(&site, &one);
-    assert!(is_shown(&site, &one).await);
+    assert!(serves_pair(&site, &one).await);
     let mut reloads = site.metrics.certificate_reloads.subscribe();
     files.write(&two);
-    // Key and chain are two files: a look in between finds no pair.
+    // Key and chain are two files: a poll between the writes finds no pair.
     reloads.wait_for(|counts| counts.success == 1).await.unwrap();
-    assert!(is_shown(&site, &two).await);
-    assert!(!is_shown(&site, &one).await);
+    assert!(serves_pair(&site, &two).await);
+    assert!(!serves_pair(&site, &one).await);
 }
 
 #[tokio::test]
-async fn a_mounted_secret_is_followed_and_never_seen_half_replaced() {
+async fn mounted_secret_is_never_read_half_replaced() {
     let site = WebhookServer::start().await;
     let root = site.directory.path().join("mount");
     fs::create_dir(&root).unwrap();
     let mut pair = mk_pair();
     mount(&root, "0", &[("tls.crt", &pair.chain), ("tls.key", &pair.key)]);
     let _files = Files::follow_in(&site, &root);
-    assert!(is_shown(&site, &pair).await);
+    assert!(serves_pair(&site, &pair).await);
     let mut reloads = site.metrics.certificate_reloads.subscribe();
     for count in 1..=3 {
         pair = mk_pair();
         mount(&root, &count.to_string(), &[("tls.crt", &pair.chain), ("tls.key", &pair.key)]);
         let counts = *reloads.wait_for(|counts| counts.success == count).await.unwrap();
         assert_eq!(counts.failure, 0);
-        assert!(is_shown(&site, &pair).await);
+        assert!(serves_pair(&site, &pair).await);
     }
 }
 
 #[tokio::test]
-async fn a_broken_pair_is_counted_and_the_last_good_one_stays() {
+async fn broken_pair_is_counted_and_not_used() {
     let site = WebhookServer::start().await;
     let (one, two) = (mk_pair(), mk_pair());
     let files = Files::follow(&site, &one);
@@ -182,18 +183,18 @@ async fn a_broken_pair_is_counted_and_the_last_good_one_stays() {
     for (number, (file, text)) in (1..).zip(broken) {
         fs::write(file, text).unwrap();
         reloads.wait_for(|counts| counts.failure >= number).await.unwrap();
-        assert!(is_shown(&site, &one).await, "{text}");
+        assert!(serves_pair(&site, &one).await, "{text}");
     }
     fs::remove_file(&files.chain).unwrap();
     reloads.wait_for(|counts| counts.failure >= 5).await.unwrap();
-    assert!(is_shown(&site, &one).await);
+    assert!(serves_pair(&site, &one).await);
     files.write(&two);
     reloads.wait_for(|counts| counts.success == 1).await.unwrap();
-    assert!(is_shown(&site, &two).await);
+    assert!(serves_pair(&site, &two).await);
 }
 
 #[tokio::test]
-async fn the_expiry_is_a_metric() {
+async fn certificate_expiry_is_a_metric() {
     let site = WebhookServer::start().await;
     let expires = site.certificate.current().unwrap().expires();
     let days = (expires - now()) / DAY.as_secs();
@@ -208,7 +209,7 @@ fn now() -> u64 {
 }
 
 #[test]
-fn errors_name_what_was_expected_and_show_nothing_of_the_key() {
+fn certificate_errors_never_contain_the_key() {
     let (one, two) = (mk_pair(), mk_pair());
     let secret = one.key.lines().nth(1).unwrap();
     let cases = [
@@ -233,7 +234,7 @@ fn errors_name_what_was_expected_and_show_nothing_of_the_key() {
 }
 
 #[test]
-fn an_authority_outlives_its_process() {
+fn authority_outlives_its_process() {
     let directory = tempfile::tempdir().unwrap();
     let first = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
     let pem = fs::read(first.certificate_file()).unwrap();
@@ -242,7 +243,7 @@ fn an_authority_outlives_its_process() {
 }
 
 #[tokio::test]
-async fn what_a_reopened_authority_issues_is_trusted_by_who_trusted_the_first() {
+async fn reopened_authority_issues_trusted_certificates() {
     let mut site = WebhookServer::start().await;
     site.authority = LocalAuthority::open(site.directory.path(), SystemTime::now()).unwrap();
     site.certificate.replace(site.issue());
@@ -250,7 +251,7 @@ async fn what_a_reopened_authority_issues_is_trusted_by_who_trusted_the_first() 
 }
 
 #[test]
-fn authorities_that_are_opened_at_once_are_one() {
+fn concurrent_opens_return_one_authority() {
     let directory = tempfile::tempdir().unwrap();
     let pems = std::thread::scope(|scope| {
         let open = || {
@@ -265,7 +266,7 @@ fn authorities_that_are_opened_at_once_are_one() {
 }
 
 #[test]
-fn the_key_is_for_its_owner_alone() {
+fn authority_key_is_readable_only_by_owner() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("state/image-swap");
     let authority = LocalAuthority::open(&directory, SystemTime::now()).unwrap();
@@ -276,7 +277,7 @@ fn the_key_is_for_its_owner_alone() {
 }
 
 #[test]
-fn a_directory_that_others_may_write_to_is_refused() {
+fn world_writable_directory_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let refused = LocalAuthority::open(directory.path(), SystemTime::now()).err().unwrap();
@@ -285,14 +286,14 @@ fn a_directory_that_others_may_write_to_is_refused() {
 }
 
 #[test]
-fn a_place_that_is_no_directory_is_named() {
+fn error_names_path_that_is_not_directory() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = LocalAuthority::open(file.path(), SystemTime::now()).err().unwrap().to_string();
     assert!(refused.contains(&file.path().display().to_string()), "{refused}");
 }
 
 #[test]
-fn an_authority_is_replaced_when_it_is_broken_or_expires_within_a_year() {
+fn broken_or_expiring_authority_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let open = |now| {
@@ -314,16 +315,15 @@ fn an_authority_is_replaced_when_it_is_broken_or_expires_within_a_year() {
 }
 
 #[test]
-fn a_name_that_cannot_stand_in_a_certificate_is_an_error() {
+fn non_ascii_certificate_name_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let authority = LocalAuthority::open(directory.path(), SystemTime::now()).unwrap();
     assert!(authority.issue(&["schlüssel.example".to_owned()], SystemTime::now()).is_err());
 }
 
-/// With the clock of the runtime paused, a minute passes as soon as everybody
-/// waits; the time of day is what the test says.
+/// The runtime's clock is paused: it advances when every task waits. The test sets the wall clock.
 #[tokio::test(start_paused = true)]
-async fn a_certificate_is_renewed_after_two_thirds_of_its_life_by_the_wall_clock() {
+async fn certificate_is_renewed_after_two_thirds_of_life() {
     let directory = tempfile::tempdir().unwrap();
     let begin = SystemTime::now();
     let authority = LocalAuthority::open(directory.path(), begin).unwrap();
@@ -345,13 +345,13 @@ async fn a_certificate_is_renewed_after_two_thirds_of_its_life_by_the_wall_clock
         metrics.certificate_reloads.clone(),
         clock,
     ));
-    // Many looks at the clock; the nineteenth day is too early.
+    // The clock is read many times. The nineteenth day is too early.
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert_eq!(in_force.current().unwrap().expires(), first);
     days.store(20, SeqCst);
     reloads.wait_for(|counts| counts.success == 1).await.unwrap();
     assert_eq!(in_force.current().unwrap().expires(), first + 20 * DAY.as_secs());
-    // Near the end of its own life the authority is replaced, too.
+    // The authority, too, is replaced near its expiry.
     let before = fs::read(directory.path().join("image-swap-ca.crt")).unwrap();
     days.store(9 * 365 + 1, SeqCst);
     reloads.wait_for(|counts| counts.success == 2).await.unwrap();

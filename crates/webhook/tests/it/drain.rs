@@ -1,4 +1,4 @@
-//! The end: nothing that was accepted is lost.
+//! Tests of draining: no accepted request is lost.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use crate::support::{
 
 const LONG: Duration = Duration::from_mins(10);
 
-/// A request that has been begun and can be finished.
-struct Begun {
+/// A request whose body is incomplete.
+struct UnfinishedRequest {
     rest: tokio::sync::mpsc::UnboundedSender<Bytes>,
     answer: tokio::task::JoinHandle<hyper::Result<hyper::Response<hyper::body::Incoming>>>,
 }
 
-impl Begun {
+impl UnfinishedRequest {
+    /// Sends the first bytes of a review, and waits until the server has its headers.
     async fn on(site: &WebhookServer, client: &mut Client) -> Self {
         let (rest, body) = pieces();
         rest.send(Bytes::copy_from_slice(&mk_review("nginx")[..20])).unwrap();
@@ -32,6 +33,7 @@ impl Begun {
         Self { rest, answer }
     }
 
+    /// Sends the rest of the body, and returns the answer.
     async fn finish(self) -> Answer {
         self.rest.send(Bytes::copy_from_slice(&mk_review("nginx")[20..])).unwrap();
         drop(self.rest);
@@ -39,30 +41,30 @@ impl Begun {
     }
 }
 
-/// Waits until `/readyz` says that the server is leaving.
-async fn draining(site: &WebhookServer) {
+/// Waits until `/readyz` reports that the server is draining.
+async fn wait_until_draining(site: &WebhookServer) {
     while site.probe("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits until nobody listens.
-async fn deaf(site: &WebhookServer) {
+/// Waits until the port is closed.
+async fn wait_until_closed(site: &WebhookServer) {
     while TcpStream::connect(site.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_request_whose_body_ends_after_the_signal_is_answered() {
+async fn request_finished_while_draining_is_answered() {
     for http2 in [false, true] {
         let mut site = WebhookServer::start_with(|limits| limits.linger = Duration::ZERO).await;
         let mut client = if http2 { site.h2().await } else { site.h1().await };
-        let begun = Begun::on(&site, &mut client).await;
+        let open = UnfinishedRequest::on(&site, &mut client).await;
         let drain = tokio::spawn(site.take().drain(LONG));
-        draining(&site).await;
-        deaf(&site).await;
-        let answer = begun.finish().await;
+        wait_until_draining(&site).await;
+        wait_until_closed(&site).await;
+        let answer = open.finish().await;
         assert!(answer.swapped().is_some());
         if !http2 {
             assert_eq!(answer.headers[CONNECTION], "close");
@@ -73,21 +75,21 @@ async fn a_request_whose_body_ends_after_the_signal_is_answered() {
 }
 
 #[tokio::test]
-async fn while_draining_it_is_alive_and_not_ready() {
+async fn draining_server_is_alive_and_not_ready() {
     let mut site = WebhookServer::start().await;
     assert_eq!(site.probe("/readyz").await.status, StatusCode::OK);
     let mut client = site.h2().await;
-    let begun = Begun::on(&site, &mut client).await;
+    let open = UnfinishedRequest::on(&site, &mut client).await;
     let drain = tokio::spawn(site.take().drain(LONG));
-    draining(&site).await;
+    wait_until_draining(&site).await;
     assert!(site.probe("/readyz").await.text.contains("draining"));
     assert_eq!(site.probe("/healthz").await.status, StatusCode::OK);
-    assert!(begun.finish().await.swapped().is_some());
+    assert!(open.finish().await.swapped().is_some());
     drain.await.unwrap();
 }
 
 #[tokio::test]
-async fn an_http_2_client_is_told_to_go_at_once() {
+async fn http2_client_gets_goaway_at_once() {
     let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
     let client = site.h2().await;
     let drain = tokio::spawn(site.take().drain(LONG));
@@ -95,9 +97,9 @@ async fn an_http_2_client_is_told_to_go_at_once() {
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
-/// So that a replica that is given little time to end is not asked until its last moment.
+/// API servers move to another replica before a replica with a short grace period ends.
 #[tokio::test]
-async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accepted() {
+async fn leaving_server_sends_goaway_and_still_accepts() {
     let mut site = WebhookServer::start_with(|limits| limits.goaway = LONG).await;
     let mut before = site.h2().await;
     assert!(before.review("nginx").await.swapped().is_some());
@@ -113,27 +115,27 @@ async fn who_was_connected_by_http_2_is_told_to_go_while_others_are_still_accept
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
-/// An API server whose machine is gone, or that was stopped: the connection stays.
+/// The connection of an API server stays open when its machine fails or its process is stopped.
 #[tokio::test]
-async fn an_http_2_client_that_answers_nothing_does_not_keep_it_from_leaving() {
+async fn silent_http2_client_does_not_delay_shutdown() {
     let mut site =
         WebhookServer::start_with(|limits| limits.goaway = Duration::from_millis(10)).await;
     let mut silent = site.tls(&[H2]).await;
     let mut settings = vec![0; 9];
     silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     silent.read_exact(&mut settings).await.unwrap();
-    assert_eq!(settings[3], 4, "the server's settings, to which there is no answer either");
+    assert_eq!(settings[3], 4, "the first frame is SETTINGS");
     assert_eq!(site.take().drain(LONG).await, Drained { cut: 0 });
     read_to_close(&mut silent).await;
 }
 
 #[tokio::test]
-async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_time() {
+async fn http1_client_gets_one_last_answer() {
     let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
     let mut client = site.h1().await;
     assert!(client.review("nginx").await.headers.get(CONNECTION).is_none());
     let drain = tokio::spawn(site.take().drain(LONG));
-    draining(&site).await;
+    wait_until_draining(&site).await;
     let last = client.review("nginx").await;
     assert!(last.swapped().is_some());
     assert_eq!(last.headers[CONNECTION], "close");
@@ -141,9 +143,9 @@ async fn an_http_1_1_client_may_ask_once_more_and_is_told_that_it_was_the_last_t
     assert_eq!(drain.await.unwrap(), Drained { cut: 0 });
 }
 
-/// As API servers keep theirs for the next review.
+/// API servers keep idle connections for the next review.
 #[tokio::test]
-async fn idle_connections_do_not_keep_it_from_leaving() {
+async fn idle_connections_do_not_delay_shutdown() {
     let mut site = WebhookServer::start_with(|limits| {
         limits.linger = Duration::from_millis(10);
         limits.goaway = LONG;
@@ -161,10 +163,10 @@ async fn idle_connections_do_not_keep_it_from_leaving() {
 }
 
 #[tokio::test]
-async fn a_client_that_had_connected_is_served() {
+async fn client_in_accept_queue_is_served() {
     let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;
-    // Known to the kernel, but not yet to the server, which this call does not
-    // let run until it is draining.
+    // The kernel has accepted the connection. The server has not: it runs only when this test
+    // awaits, at which time it is draining.
     let connected = std::net::TcpStream::connect(site.address).unwrap();
     let running = site.take();
     let mut drain = Box::pin(running.drain(LONG));
@@ -184,21 +186,21 @@ async fn a_client_that_had_connected_is_served() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_is_cut() {
+async fn unfinished_request_is_cut_at_the_deadline() {
     let mut site = WebhookServer::start().await;
     let mut client = site.h1().await;
-    let begun = Begun::on(&site, &mut client).await;
+    let open = UnfinishedRequest::on(&site, &mut client).await;
     let drained = site.take().drain(Duration::from_millis(100)).await;
     assert_eq!(drained, Drained { cut: 1 });
-    assert!(begun.answer.await.unwrap().is_err());
+    assert!(open.answer.await.unwrap().is_err());
     client.closed().await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_is_gone() {
+async fn dropped_server_closes_its_port() {
     let mut site = WebhookServer::start().await;
     let client = site.h1().await;
     drop(site.take());
     client.closed().await;
-    deaf(&site).await;
+    wait_until_closed(&site).await;
 }

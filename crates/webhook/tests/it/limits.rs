@@ -1,4 +1,4 @@
-//! What a client may not take.
+//! Tests of the limits on clients: bytes, time, streams and connections.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::support::{Answer, H2, WebhookServer, full, mk_review, pieces, post, r
 const LIMIT: usize = 8 << 20;
 
 #[tokio::test]
-async fn a_body_of_8_mib_is_read_and_one_byte_more_is_too_large() {
+async fn body_over_8_mib_is_too_large() {
     let site = WebhookServer::start().await;
-    // Read whole, and found to be no JSON.
+    // The whole body is read, and is invalid JSON.
     let fits = site.h2().await.send(post(full(vec![b' '; LIMIT]))).await;
     fits.refused(StatusCode::BAD_REQUEST);
     for mut client in [site.h1().await, site.h2().await] {
         let larger = client.send(post(full(vec![b' '; LIMIT + 1]))).await;
         let message = larger.refused(StatusCode::PAYLOAD_TOO_LARGE);
         assert!(message.contains("8388608"), "{message}");
-        // The connection is as good as before.
+        // The connection stays usable.
         assert!(client.review("nginx").await.swapped().is_some());
     }
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_announce_its_length_is_counted() {
+async fn body_without_a_length_is_limited() {
     let site = WebhookServer::start_with(|limits| limits.body_bytes = 200_000).await;
     for mut client in [site.h1().await, site.h2().await] {
         let (sender, body) = pieces();
@@ -39,7 +39,7 @@ async fn a_body_that_does_not_announce_its_length_is_counted() {
 }
 
 #[tokio::test]
-async fn a_body_that_expects_to_continue_is_refused_before_it_is_sent() {
+async fn body_after_expect_is_rejected_before_sending() {
     let site = WebhookServer::start().await;
     let mut stream = site.tls(&[b"http/1.1"]).await;
     let head = "POST /mutate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
@@ -50,7 +50,7 @@ async fn a_body_that_expects_to_continue_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_slow_body_is_given_up_and_its_connection_closed() {
+async fn slow_body_closes_its_connection() {
     let site = WebhookServer::start_with(|limits| limits.body = Duration::from_millis(100)).await;
     let mut client = site.h1().await;
     let (sender, body) = pieces();
@@ -60,7 +60,7 @@ async fn a_slow_body_is_given_up_and_its_connection_closed() {
 }
 
 #[tokio::test]
-async fn a_slow_body_over_http_2_disturbs_no_other_stream() {
+async fn slow_http2_body_disturbs_no_other_stream() {
     let site = WebhookServer::start_with(|limits| limits.body = Duration::from_millis(100)).await;
     let mut client = site.h2().await;
     let (sender, body) = pieces();
@@ -72,7 +72,7 @@ async fn a_slow_body_over_http_2_disturbs_no_other_stream() {
 }
 
 #[tokio::test]
-async fn headers_beyond_the_limit_are_refused() {
+async fn headers_over_the_limit_are_rejected() {
     let site = WebhookServer::start().await;
     let large = "x".repeat(20_000);
     let mut stream = site.tls(&[b"http/1.1"]).await;
@@ -89,7 +89,7 @@ async fn headers_beyond_the_limit_are_refused() {
     assert!(client.review("nginx").await.swapped().is_some());
 }
 
-/// The value of one HTTP/2 setting (RFC 9113, 6.5) among those the server begins with.
+/// Returns the value of the HTTP/2 setting `wanted` in the server's first frame (RFC 9113, 6.5).
 async fn setting(site: &WebhookServer, wanted: u16) -> u32 {
     let mut stream = site.tls(&[H2]).await;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
@@ -103,17 +103,17 @@ async fn setting(site: &WebhookServer, wanted: u16) -> u32 {
 }
 
 #[tokio::test]
-async fn http_2_clients_are_told_the_limits() {
+async fn http2_settings_contain_the_limits() {
     let site = WebhookServer::start().await;
     assert_eq!(setting(&site, 3).await, 32, "SETTINGS_MAX_CONCURRENT_STREAMS");
     assert_eq!(setting(&site, 6).await, 8 * 1024, "SETTINGS_MAX_HEADER_LIST_SIZE");
 }
 
 #[tokio::test]
-async fn more_streams_than_allowed_wait_their_turn() {
+async fn excess_streams_wait_their_turn() {
     let site = WebhookServer::start_with(|limits| limits.streams = 2).await;
     let mut client = site.h2().await;
-    // Before the first answer a client may not have heard of the limit.
+    // The client has the server's SETTINGS for certain after the first answer.
     assert!(client.review("nginx").await.swapped().is_some());
     let mut answers = Vec::new();
     for _ in 0..20 {
@@ -126,7 +126,7 @@ async fn more_streams_than_allowed_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
+async fn unused_connection_makes_room_first() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.linger = Duration::from_hours(1);
@@ -141,9 +141,9 @@ async fn when_every_place_is_taken_a_connection_without_a_request_makes_room() {
     assert!(used.review("nginx").await.swapped().is_some());
 }
 
-/// A client that sends a complete request now and then is never long idle.
+/// A client that sends a request from time to time never becomes idle for long.
 #[tokio::test]
-async fn recently_used_connections_make_room_in_the_end() {
+async fn recently_used_connection_makes_room_eventually() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.linger = Duration::from_hours(1);
@@ -158,7 +158,7 @@ async fn recently_used_connections_make_room_in_the_end() {
 }
 
 #[tokio::test]
-async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
+async fn long_idle_connection_makes_room() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 1;
         limits.linger = Duration::from_millis(50);
@@ -171,7 +171,7 @@ async fn when_every_place_is_taken_one_that_is_long_idle_makes_room() {
 }
 
 #[tokio::test]
-async fn the_oldest_unfinished_body_makes_room() {
+async fn oldest_unfinished_body_makes_room() {
     let site = WebhookServer::start_with(|limits| {
         limits.connections = 2;
         limits.grace = Duration::ZERO;
@@ -190,7 +190,7 @@ async fn the_oldest_unfinished_body_makes_room() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_in_the_end() {
+async fn idle_connection_is_closed() {
     let site = WebhookServer::start_with(|limits| {
         limits.idle = Duration::from_millis(100);
         limits.header = Duration::from_millis(50);
@@ -204,7 +204,7 @@ async fn an_idle_connection_is_closed_in_the_end() {
 }
 
 #[tokio::test]
-async fn an_announced_length_beyond_all_reason_is_too_large() {
+async fn huge_announced_length_is_too_large() {
     let site = WebhookServer::start().await;
     let mut request = post(full(mk_review("nginx")));
     request.headers_mut().insert(CONTENT_LENGTH, u64::MAX.to_string().parse().unwrap());

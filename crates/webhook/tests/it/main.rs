@@ -1,6 +1,6 @@
-//! The server over real TLS sockets.
+//! Tests of the webhook over real TLS sockets.
 
-#![allow(clippy::unwrap_used, reason = "clippy knows test functions, not the helpers beside them")]
+#![allow(clippy::unwrap_used, reason = "clippy exempts test functions, but not their helpers")]
 
 mod admin;
 mod attacks;

@@ -1,4 +1,4 @@
-//! What is asked, and what is answered.
+//! Tests of requests and answers: protocols, paths, methods, content types and bodies.
 
 use hyper::{Method, StatusCode, header::ALLOW};
 
@@ -8,19 +8,19 @@ const SWAPPED: &str = "mirror.example/docker.io/library/nginx";
 const JSON: Option<&str> = Some("application/json");
 
 #[tokio::test]
-async fn a_review_is_answered_over_http_1_1() {
+async fn review_is_answered_over_http1() {
     let site = WebhookServer::start().await;
     assert_eq!(site.h1().await.review("nginx").await.swapped().unwrap(), SWAPPED);
 }
 
 #[tokio::test]
-async fn a_review_is_answered_over_http_2() {
+async fn review_is_answered_over_http2() {
     let site = WebhookServer::start().await;
     assert_eq!(site.h2().await.review("nginx").await.swapped().unwrap(), SWAPPED);
 }
 
 #[tokio::test]
-async fn http_2_is_chosen_when_both_are_offered() {
+async fn http2_is_preferred() {
     let site = WebhookServer::start().await;
     let stream = site.tls(&[b"h2", b"http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -28,7 +28,7 @@ async fn http_2_is_chosen_when_both_are_offered() {
 }
 
 #[tokio::test]
-async fn a_client_that_offers_no_protocol_is_answered_over_http_1_1() {
+async fn client_without_alpn_is_answered_over_http1() {
     let site = WebhookServer::start().await;
     let stream = site.tls(&[]).await;
     assert!(Client::h1(stream).await.review("nginx").await.swapped().is_some());
@@ -47,7 +47,7 @@ async fn one_connection_takes_many_reviews() {
 }
 
 #[tokio::test]
-async fn one_http_2_connection_takes_many_reviews_at_once() {
+async fn http2_connection_takes_concurrent_reviews() {
     let site = WebhookServer::start().await;
     let mut client = site.h2().await;
     let mut answers = Vec::new();
@@ -63,7 +63,7 @@ async fn one_http_2_connection_takes_many_reviews_at_once() {
 }
 
 #[tokio::test]
-async fn a_large_review_is_answered_like_a_small_one() {
+async fn large_review_is_answered() {
     let site = WebhookServer::start().await;
     for mut client in [site.h1().await, site.h2().await] {
         let review = mk_padded_review("nginx", 3 << 20);
@@ -72,7 +72,7 @@ async fn a_large_review_is_answered_like_a_small_one() {
 }
 
 #[tokio::test]
-async fn both_paths_are_answered_and_a_query_is_ignored() {
+async fn both_paths_accept_reviews_with_any_query() {
     let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for path in ["/", "/mutate", "/mutate?timeout=5s", "/?timeout=5s"] {
@@ -82,7 +82,7 @@ async fn both_paths_are_answered_and_a_query_is_ignored() {
 }
 
 #[tokio::test]
-async fn another_path_is_not_found() {
+async fn other_paths_are_not_found() {
     let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for path in ["/mutate/", "/validate", "//", "/metrics"] {
@@ -93,7 +93,7 @@ async fn another_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_a_large_body_to_another_path_reads_why_it_was_refused() {
+async fn large_body_to_other_path_gets_an_answer() {
     let site = WebhookServer::start().await;
     for mut client in [site.h1().await, site.h2().await] {
         let mut request = post(full(vec![b' '; 1 << 20]));
@@ -104,7 +104,7 @@ async fn a_client_that_sends_a_large_body_to_another_path_reads_why_it_was_refus
 }
 
 #[tokio::test]
-async fn another_method_is_refused_with_the_one_allowed() {
+async fn other_methods_are_rejected_with_allow_header() {
     let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -115,7 +115,7 @@ async fn another_method_is_refused_with_the_one_allowed() {
 }
 
 #[tokio::test]
-async fn json_is_accepted_with_parameters_and_nothing_else_is() {
+async fn only_json_content_types_are_accepted() {
     let site = WebhookServer::start().await;
     let mut client = site.h1().await;
     for json in ["application/json", "application/json; charset=utf-8", "Application/JSON ;a=b"] {
@@ -134,9 +134,9 @@ async fn json_is_accepted_with_parameters_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_review_is_refused_and_the_next_one_answered() {
+async fn invalid_review_does_not_end_the_connection() {
     let site = WebhookServer::start().await;
-    let no_reviews = [
+    let invalid_reviews = [
         "",
         "{",
         "null",
@@ -147,7 +147,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
         "\u{1F4A5}",
     ];
     for mut client in [site.h1().await, site.h2().await] {
-        for body in no_reviews {
+        for body in invalid_reviews {
             let answer = client.send(post(full(body))).await;
             assert!(!answer.refused(StatusCode::BAD_REQUEST).is_empty());
             assert_eq!(client.review("nginx").await.swapped().unwrap(), SWAPPED);
@@ -156,7 +156,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
 }
 
 #[tokio::test]
-async fn without_rules_a_review_is_put_off() {
+async fn review_without_rules_is_unavailable() {
     let site = WebhookServer::start_empty(|_| ());
     site.certificate.replace(site.issue());
     let mut client = site.h1().await;

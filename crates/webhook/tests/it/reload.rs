@@ -1,4 +1,4 @@
-//! The declaration's file changes, in every way that files do.
+//! Tests of reloads of the declaration, after every kind of change of a file.
 
 use std::{
     fs,
@@ -26,10 +26,10 @@ const ONE: &str = "docker.io::one.example";
 const TWO: &str = "docker.io::two.example";
 const BAD: &str = "password: hunter2";
 
-/// Time between two looks at the files.
+/// Time between two polls of the files.
 const SOON: Duration = Duration::from_millis(5);
 
-/// Whatever has `::` in it is a declaration.
+/// Accepts any text with `::` as a declaration.
 fn accept(text: &str) -> Result<Accepted, String> {
     if text.contains("::") {
         Ok(Accepted { rules: mk_rules(text), warnings: vec!["a warning".to_owned()] })
@@ -38,7 +38,7 @@ fn accept(text: &str) -> Result<Accepted, String> {
     }
 }
 
-/// A server that follows a file.
+/// A server that follows the file of its declaration.
 struct Followed {
     site: WebhookServer,
     file: PathBuf,
@@ -47,7 +47,8 @@ struct Followed {
 }
 
 impl Followed {
-    /// Follows the file that `place` makes in a directory, with [`ONE`] in it.
+    /// Starts a server that follows the file that `place` creates in a directory with [`ONE`] as
+    /// its content.
     async fn start(place: impl FnOnce(&Path) -> PathBuf) -> Self {
         let site = WebhookServer::start().await;
         let directory = site.directory.path().join("declaration");
@@ -65,11 +66,11 @@ impl Followed {
             Arc::clone(&site.metrics),
         );
         let followed = Self { site, file, reloads, _following: following.unwrap() };
-        followed.is_in_force("one.example").await;
+        followed.assert_in_force("one.example").await;
         followed
     }
 
-    /// In a plain file.
+    /// Starts a server that follows a plain file.
     async fn start_plain() -> Self {
         Self::start(|directory| {
             let file = directory.join("list");
@@ -79,22 +80,25 @@ impl Followed {
         .await
     }
 
-    async fn is_in_force(&self, mirror: &str) {
+    /// Asserts that images are swapped to `mirror`.
+    async fn assert_in_force(&self, mirror: &str) {
         let expected = format!("{mirror}/library/nginx");
         assert_eq!(self.site.swapped("nginx").await.unwrap(), expected);
     }
 
+    /// Waits for `count` successful reloads.
     async fn after_success(&mut self, count: u64) {
         self.reloads.wait_for(|counts| counts.success >= count).await.unwrap();
     }
 
+    /// Waits for `count` failed reloads.
     async fn after_failure(&mut self, count: u64) {
         self.reloads.wait_for(|counts| counts.failure >= count).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_mounted_secret_is_followed_through_every_swap() {
+async fn mounted_secret_is_followed() {
     let mut followed = Followed::start(|directory| {
         mount(directory, "0", &[("secret.yaml", ONE)]);
         directory.join("secret.yaml")
@@ -106,61 +110,61 @@ async fn a_mounted_secret_is_followed_through_every_swap() {
     {
         mount(&root, version, &[("secret.yaml", text)]);
         followed.after_success(version.parse().unwrap()).await;
-        followed.is_in_force(mirror).await;
+        followed.assert_in_force(mirror).await;
     }
     mount(&root, "4", &[("secret.yaml", BAD)]);
     followed.after_failure(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_in_place_is_followed() {
+async fn file_written_in_place_is_followed() {
     let mut followed = Followed::start_plain().await;
     fs::write(&followed.file, TWO).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_renamed_over_is_followed() {
+async fn file_renamed_over_is_followed() {
     let mut followed = Followed::start_plain().await;
     let mut new = tempfile::NamedTempFile::new_in(followed.file.parent().unwrap()).unwrap();
     new.write_all(TWO.as_bytes()).unwrap();
     new.persist(&followed.file).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn a_bad_declaration_is_counted_and_the_last_good_one_stays() {
+async fn bad_declaration_is_counted_and_not_used() {
     let mut followed = Followed::start_plain().await;
     fs::write(&followed.file, BAD).unwrap();
     followed.after_failure(1).await;
-    followed.is_in_force("one.example").await;
+    followed.assert_in_force("one.example").await;
     let failures = r#"image_swap_declaration_reloads_total{result="failure"}"#;
     assert_eq!(followed.site.metric(failures).await, Some(1.0));
-    // No UTF-8 is as bad.
+    // Invalid UTF-8 is a failure, too.
     fs::write(&followed.file, b"docker.io::\xff").unwrap();
     followed.after_failure(2).await;
-    followed.is_in_force("one.example").await;
+    followed.assert_in_force("one.example").await;
     fs::write(&followed.file, TWO).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_removed_changes_nothing_until_it_is_back() {
+async fn removed_file_keeps_the_last_rules() {
     let mut followed = Followed::start_plain().await;
     fs::remove_file(&followed.file).unwrap();
     followed.after_failure(1).await;
-    followed.is_in_force("one.example").await;
+    followed.assert_in_force("one.example").await;
     fs::write(&followed.file, TWO).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn a_directory_that_is_removed_and_made_anew_is_followed() {
+async fn recreated_directory_is_followed() {
     let mut followed = Followed::start_plain().await;
     let directory = followed.file.parent().unwrap().to_owned();
     for count in 1..=2 {
@@ -169,29 +173,29 @@ async fn a_directory_that_is_removed_and_made_anew_is_followed() {
         fs::create_dir(&directory).unwrap();
         fs::write(&followed.file, TWO).unwrap();
         followed.after_success(count).await;
-        followed.is_in_force("two.example").await;
+        followed.assert_in_force("two.example").await;
     }
 }
 
 #[tokio::test]
-async fn a_directory_that_is_replaced_at_once_is_followed() {
+async fn replaced_directory_is_followed() {
     let mut followed = Followed::start_plain().await;
     let directory = followed.file.parent().unwrap().to_owned();
     for (count, text, mirror) in [(1, TWO, "two.example"), (3, ONE, "one.example")] {
-        // The new one may well get the inode of the old one.
+        // The new directory may get the inode of the old one.
         fs::remove_dir_all(&directory).unwrap();
         fs::create_dir(&directory).unwrap();
         fs::write(&followed.file, text).unwrap();
         followed.after_success(count).await;
-        followed.is_in_force(mirror).await;
+        followed.assert_in_force(mirror).await;
         fs::write(&followed.file, "docker.io::three.example").unwrap();
         followed.after_success(count + 1).await;
-        followed.is_in_force("three.example").await;
+        followed.assert_in_force("three.example").await;
     }
 }
 
 #[tokio::test]
-async fn a_directory_that_is_exchanged_for_another_is_followed() {
+async fn exchanged_directory_is_followed() {
     let mut followed = Followed::start_plain().await;
     let directory = followed.file.parent().unwrap().to_owned();
     let next = directory.with_file_name("next");
@@ -200,14 +204,14 @@ async fn a_directory_that_is_exchanged_for_another_is_followed() {
     fs::rename(&directory, directory.with_file_name("last")).unwrap();
     fs::rename(&next, &directory).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
     fs::write(&followed.file, ONE).unwrap();
     followed.after_success(2).await;
-    followed.is_in_force("one.example").await;
+    followed.assert_in_force("one.example").await;
 }
 
 #[tokio::test]
-async fn a_directory_that_is_renamed_over_is_followed_when_a_symlink_leads_to_it() {
+async fn retargeted_symlink_is_followed() {
     let mut followed = Followed::start(|directory| {
         for (name, text) in [("v1", ONE), ("v2", TWO)] {
             fs::create_dir(directory.join(name)).unwrap();
@@ -221,23 +225,23 @@ async fn a_directory_that_is_renamed_over_is_followed_when_a_symlink_leads_to_it
     symlink("v2", directory.join("next")).unwrap();
     fs::rename(directory.join("next"), directory.join("current")).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
 }
 
 #[tokio::test]
-async fn what_is_written_without_a_change_is_no_reload() {
+async fn unchanged_content_causes_no_reload() {
     let mut followed = Followed::start_plain().await;
     fs::write(&followed.file, ONE).unwrap();
     fs::write(followed.file.with_file_name("neighbour"), TWO).unwrap();
-    // The next change is the first that counts.
+    // The next change is the first that is counted.
     fs::write(&followed.file, TWO).unwrap();
     followed.after_success(1).await;
-    followed.is_in_force("two.example").await;
+    followed.assert_in_force("two.example").await;
     assert_eq!(followed.reloads.borrow().success, 1);
 }
 
 #[tokio::test]
-async fn a_review_that_has_begun_is_finished_whatever_is_reloaded() {
+async fn reload_interrupts_no_review() {
     let mut followed = Followed::start_plain().await;
     let mut client = followed.site.h1().await;
     for count in 1..=5 {
@@ -250,7 +254,7 @@ async fn a_review_that_has_begun_is_finished_whatever_is_reloaded() {
 }
 
 #[test]
-fn a_change_between_watching_and_reading_is_not_missed() {
+fn change_between_watch_and_read_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("list");
     fs::write(&file, ONE).unwrap();
@@ -262,7 +266,7 @@ fn a_change_between_watching_and_reading_is_not_missed() {
 }
 
 #[test]
-fn a_watch_that_is_stopped_ends() {
+fn dropped_follower_ends_its_thread() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("none");
     let watch = Watch::new(&[&file]).looking_every(Duration::from_hours(1000));

@@ -1,4 +1,4 @@
-//! A server, and clients that behave.
+//! A server on real sockets, and well-behaved clients.
 
 use std::{
     fs,
@@ -36,26 +36,26 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub(crate) const H1: &[u8] = b"http/1.1";
 pub(crate) const H2: &[u8] = b"h2";
 
-/// The rules of most tests.
+/// The map of most tests.
 pub(crate) const LIST: &str = "docker.io::mirror.example/docker.io";
 
 pub(crate) fn mk_rules(list: &str) -> RuleSet {
     RuleSet::new(parse::rules(list, MapForm::List).0)
 }
 
-/// A review of a new pod with one container.
+/// Returns a review of a new pod with one container.
 pub(crate) fn mk_review(image: &str) -> Vec<u8> {
     mk_padded_review(image, 0)
 }
 
-/// The same, with an annotation of `padding` bytes.
+/// Returns a review of a new pod with one container and an annotation of `padding` bytes.
 pub(crate) fn mk_padded_review(image: &str, padding: usize) -> Vec<u8> {
     let mut pod = testkit::pod("web", &[("web", image)]);
     pod["metadata"]["annotations"] = serde_json::json!({ "padding": "x".repeat(padding) });
     serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
-/// A server on ports that the system chose, with an authority of its own.
+/// A running webhook on ports that the system chose, with an authority of its own.
 pub(crate) struct WebhookServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -68,12 +68,12 @@ pub(crate) struct WebhookServer {
 }
 
 impl WebhookServer {
-    /// With everything it needs.
+    /// Starts a server with rules and a certificate.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
 
-    /// With other limits.
+    /// Starts a server with rules and a certificate. `change` sets its limits.
     #[expect(clippy::unused_async, reason = "a socket needs a runtime")]
     pub(crate) async fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
         let site = Self::start_empty(change);
@@ -82,7 +82,7 @@ impl WebhookServer {
         site
     }
 
-    /// With neither rules nor a certificate.
+    /// Starts a server with neither rules nor a certificate. `change` sets its limits.
     pub(crate) fn start_empty(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
@@ -104,7 +104,7 @@ impl WebhookServer {
         }
     }
 
-    /// A fresh certificate for 127.0.0.1.
+    /// Issues a new certificate for 127.0.0.1.
     pub(crate) fn issue(&self) -> Certificate {
         self.authority.issue(&["127.0.0.1".to_owned()], SystemTime::now()).unwrap()
     }
@@ -133,7 +133,7 @@ impl WebhookServer {
         Client::h2(self.tls(&[H2]).await).await
     }
 
-    /// What the plain port answers.
+    /// Returns the answer of the plain port to a `GET` of `path`.
     pub(crate) async fn probe(&self, path: &str) -> Answer {
         let stream = TcpStream::connect(self.admin).await.unwrap();
         let mut client = Client::h1(stream).await;
@@ -141,7 +141,7 @@ impl WebhookServer {
         client.send(request).await
     }
 
-    /// The value of one line of `/metrics`.
+    /// Returns the value of one line of `/metrics`; `None` if there is no such line.
     pub(crate) async fn metric(&self, name_and_labels: &str) -> Option<f64> {
         let text = self.probe("/metrics").await.text;
         let prefix = format!("{name_and_labels} ");
@@ -149,15 +149,15 @@ impl WebhookServer {
         Some(value.parse().unwrap())
     }
 
-    /// Waits until the server has read the headers of `count` requests that it
-    /// has not answered.
+    /// Waits until the server has `count` requests with complete headers and no answer.
     pub(crate) async fn in_flight(&self, count: u32) {
         while self.metric("image_swap_requests_in_flight").await != Some(count.into()) {
             tokio::task::yield_now().await;
         }
     }
 
-    /// The image that a pod with `image` gets, over a connection of its own.
+    /// Returns the swapped image of a pod with `image`; `None` if it is unchanged. Each call
+    /// opens a connection.
     pub(crate) async fn swapped(&self, image: &str) -> Option<String> {
         self.h1().await.review(image).await.swapped()
     }
@@ -182,8 +182,8 @@ pub(crate) fn bind(
     webhook.bind().unwrap()
 }
 
-/// Writes as kubelet's `AtomicWriter` does: a new directory, a symlink to it
-/// under a temporary name, a rename over `..data`, the old directory removed.
+/// Writes `files` below `root` like kubelet's `AtomicWriter`: creates a directory, renames a
+/// symlink to it over `..data`, and removes the old directory.
 pub(crate) fn mount(root: &Path, version: &str, files: &[(&str, &str)]) {
     let old = fs::read_link(root.join("..data")).ok();
     let new = format!("..2024_11_22_09_44_{version}");
@@ -201,7 +201,7 @@ pub(crate) fn mount(root: &Path, version: &str, files: &[(&str, &str)]) {
     }
 }
 
-/// A handshake as a client that trusts the authority in `file`.
+/// Opens a TLS session as a client that trusts the authority in `file`.
 pub(crate) async fn try_tls(
     stream: TcpStream,
     file: &Path,
@@ -211,7 +211,7 @@ pub(crate) async fn try_tls(
     connect(stream, &config).await
 }
 
-/// What a client that trusts the authority in `file` begins with.
+/// Returns the configuration of a client that trusts the authority in `file`.
 pub(crate) fn client_config(
     file: &Path,
     alpn: &[&[u8]],
@@ -237,6 +237,7 @@ pub(crate) async fn connect(
     TlsConnector::from(Arc::clone(config)).connect(name, stream).await
 }
 
+/// A request body of any kind.
 pub(crate) type ClientBody = BoxBody<Bytes, std::io::Error>;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> ClientBody {
@@ -247,8 +248,8 @@ pub(crate) fn empty() -> ClientBody {
     full(Bytes::new())
 }
 
-/// A body that is sent piece by piece, as the test wishes. Its length is not
-/// announced.
+/// Returns a body of unknown length, and the sender of its pieces. The body ends when the sender
+/// drops.
 pub(crate) fn pieces() -> (mpsc::UnboundedSender<Bytes>, ClientBody) {
     struct Pieces(mpsc::UnboundedReceiver<Bytes>);
     impl Body for Pieces {
@@ -265,7 +266,7 @@ pub(crate) fn pieces() -> (mpsc::UnboundedSender<Bytes>, ClientBody) {
     (sender, Pieces(receiver).boxed())
 }
 
-/// `POST /mutate` with JSON.
+/// Returns a `POST /mutate` with the content type JSON.
 pub(crate) fn post(body: ClientBody) -> Request<ClientBody> {
     Request::post("/mutate")
         .header("host", "webhook")
@@ -274,7 +275,7 @@ pub(crate) fn post(body: ClientBody) -> Request<ClientBody> {
         .unwrap()
 }
 
-/// The same for HTTP/2, which wants a whole URI.
+/// Returns `request` with an absolute URI and without `Host`, for HTTP/2.
 fn absolute(mut request: Request<ClientBody>) -> Request<ClientBody> {
     let uri = format!("https://webhook{}", request.uri());
     *request.uri_mut() = uri.parse().unwrap();
@@ -282,12 +283,13 @@ fn absolute(mut request: Request<ClientBody>) -> Request<ClientBody> {
     request
 }
 
+/// The sender of a connection.
 enum Sender {
     H1(http1::SendRequest<ClientBody>),
     H2(http2::SendRequest<ClientBody>),
 }
 
-/// One connection.
+/// A client with one connection.
 pub(crate) struct Client {
     sender: Sender,
     connection: JoinHandle<hyper::Result<()>>,
@@ -311,7 +313,7 @@ impl Client {
         Self { sender: Sender::H2(sender), connection: tokio::spawn(connection) }
     }
 
-    /// Sends `request`; the answer may be awaited later, or not at all.
+    /// Sends `request`, and returns the future of its answer.
     pub(crate) fn begin(
         &mut self,
         request: Request<ClientBody>,
@@ -347,17 +349,17 @@ impl Client {
 
     /// Waits until the server has closed the connection.
     pub(crate) async fn closed(self) {
-        // Whether that was an error for the client is not the question.
+        // An error of the client's connection is ignored: only its end matters.
         let _ = self.connection.await.unwrap();
     }
 
-    /// Goes without a message.
+    /// Drops the connection without a shutdown.
     pub(crate) fn vanish(self) {
         self.connection.abort();
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -378,13 +380,13 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// The message of a refusal with `status`.
+    /// Returns the message of an error with `status`.
     pub(crate) fn refused(&self, status: StatusCode) -> String {
         assert_eq!(self.status, status, "{self:?}");
         self.json()["message"].as_str().unwrap().to_owned()
     }
 
-    /// The first container's new image, if the review gave it one.
+    /// Returns the image that the patch sets in the first container; `None` without one.
     pub(crate) fn swapped(&self) -> Option<String> {
         use base64::Engine as _;
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
@@ -398,14 +400,14 @@ impl Answer {
     }
 }
 
-/// Reads until the server closes, with or without `close_notify`.
+/// Reads until the server closes the connection, with or without `close_notify`.
 pub(crate) async fn read_to_close<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     bytes
 }
 
-/// A request with another method, path or content type.
+/// Returns a review request with any method, path and content type.
 pub(crate) fn odd(method: Method, path: &str, content_type: Option<&str>) -> Request<ClientBody> {
     let mut request = Request::builder().method(method).uri(path).header("host", "webhook");
     if let Some(content_type) = content_type {

@@ -1,4 +1,4 @@
-//! containerd, as a node runs it, but without anything that runs containers.
+//! containerd on a host, without a runtime for containers.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,12 +10,12 @@ use image_swap_testbed::{Containerd, Error, Process, Wait, until};
 
 use crate::host::LabHost;
 
-/// How long it may take until it answers, and a pull until it is done.
+/// Time limit of a start and of a pull.
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Where it listens, as the host sees it.
+/// Path of the CRI socket on the host.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// What starts it again whenever it ends, as systemd would.
+/// Shell script that restarts containerd whenever it ends, like a systemd unit.
 const UNIT: &str = r#"
 child=
 trap 'kill $child; wait $child; exit' TERM
@@ -29,14 +29,14 @@ while :; do
 done
 "#;
 
-/// What ends it, and so has it started again.
+/// Shell script that ends containerd, which [`UNIT`] then restarts.
 const RESTART: &str = r#"
 pid=$(cat "$1")
 kill "$pid"
 while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
 "#;
 
-/// A containerd on a host. It is killed when the value is dropped.
+/// A containerd on a host, killed when the value drops.
 #[derive(Debug)]
 pub struct Daemon {
     unit: Process,
@@ -46,10 +46,10 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Describes it; it does not run yet.
+    /// Returns a containerd that is not started yet.
     ///
     /// # Errors
-    /// What starts it cannot be written.
+    /// Returns an error if its scripts cannot be written.
     pub fn new(host: &LabHost, containerd: &Containerd) -> Result<Self, Error> {
         let dir = host.dir();
         let bin = containerd.program.parent().map(|bin| bin.display().to_string());
@@ -65,10 +65,10 @@ impl Daemon {
         Ok(Self { unit, socket, restart, pid })
     }
 
-    /// Starts it, if it does not run, and waits until its CRI answers.
+    /// Starts containerd if it is not running, and waits until its CRI answers.
     ///
     /// # Errors
-    /// Its CRI plugin did not load, or it does not come up at all.
+    /// Returns an error if the CRI plugin fails to load, or containerd does not start.
     pub fn start(&mut self) -> Result<(), Error> {
         self.unit.start()?;
         until("containerd's CRI", DEADLINE, || {
@@ -76,7 +76,7 @@ impl Daemon {
             match self.client().and_then(|mut client| client.version()) {
                 Ok(_) => Ok(()),
                 Err(error) if error.is_dead_plugin() => Err(Wait::InVain(Error::unavailable(
-                    format!("the CRI plugin of containerd, which says {error}"),
+                    format!("the CRI plugin of containerd, which reports {error}"),
                     format!("see {}", self.unit.log().display()),
                 ))),
                 Err(error) => Err(Wait::NotYet(error.to_string())),
@@ -84,45 +84,45 @@ impl Daemon {
         })
     }
 
-    /// Ends it and starts it again.
+    /// Stops and starts containerd.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::stop`] and [`Self::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop()?;
         self.start()
     }
 
-    /// Ends it, and does not start it again.
+    /// Stops containerd and the script that restarts it.
     ///
     /// # Errors
-    /// It does not end.
+    /// Returns an error if a process does not end.
     pub fn stop(&mut self) -> Result<(), Error> {
         self.unit.stop()
     }
 
-    /// The command that restarts it, for a shell on the host.
+    /// Returns a shell command that restarts containerd, run on the host.
     pub fn restart_command(&self) -> String {
         format!("sh {} {}", self.restart.display(), self.pid.display())
     }
 
-    /// Pulls an image.
+    /// Pulls an image by CRI, and returns its ID.
     ///
     /// # Errors
-    /// What containerd says.
+    /// Returns the error of containerd.
     pub fn pull(&self, image: &str) -> Result<String, CriError> {
         self.client()?.pull(image, DEADLINE).map(|pulled| pulled.id)
     }
 
-    /// A client of its CRI.
+    /// Connects a client to the CRI of containerd.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// Returns an error if containerd does not listen.
     pub fn client(&self) -> Result<CriClient, CriError> {
         CriClient::connect(&self.socket)
     }
 
-    /// What it said since it was first started.
+    /// Returns the file with the output of all runs.
     pub fn log(&self) -> &Path {
         self.unit.log()
     }

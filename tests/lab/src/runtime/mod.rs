@@ -1,4 +1,4 @@
-//! The runtimes themselves.
+//! Container runtimes and image tools.
 
 pub(crate) mod containerd;
 mod image_tools;

@@ -1,47 +1,47 @@
-//! The rules once more, as the format's documentation has them: read one by
-//! one, in the order in which they are asked. Slow and plain, so that the
-//! compiled rules have something to be compared with.
+//! A naive implementation of the rules, in the words of the format's documentation. It tries rules
+//! one by one, in the order of precedence. The properties compare compiled rules with it.
 
 use image_swap_core::{
     reference::Reference,
     rule::{Reason, RuleKind},
 };
 
-/// A rule, in the parts it was made of.
+/// A rule, in the parts of its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) kind: RuleKind,
-    /// What it speaks of; nothing for a default and for `noswap_wildcards`.
+    /// The left side of the rule; empty for a default and for `noswap_wildcards`.
     pub(crate) key: String,
     pub(crate) target: Target,
 }
 
-/// A target, in the parts it was made of.
+/// A target, in the parts of its text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Target {
     pub(crate) scheme: &'static str,
-    /// With its port; empty: there is no target.
+    /// The host, with a port if there is one; empty for a rule that exempts.
     pub(crate) domain: &'static str,
     pub(crate) api: &'static str,
-    /// With its leading slash, if it is not empty; with tag and digest for `[EXACT]`.
+    /// The path with its leading slash, or empty. For `[EXACT]` it contains tag and digest.
     pub(crate) path: String,
     pub(crate) slash: &'static str,
 }
 
 impl Rule {
+    /// Returns the kind, and the text of the target.
     pub(crate) fn as_written(&self) -> (RuleKind, String) {
         let Target { scheme, domain, api, path, slash } = &self.target;
         (self.kind, [scheme, domain, api, path.as_str(), slash].concat())
     }
 
-    /// Makes the target that of the key, so that the rule exempts.
-    pub(crate) fn lead_to_itself(&mut self) {
+    /// Sets the target to the key, so that the rule exempts.
+    pub(crate) fn set_identity(&mut self) {
         if matches!(self.kind, RuleKind::Exact | RuleKind::Replace | RuleKind::Prefix) {
             self.target = Target { path: self.key.clone(), ..Target::default() };
         }
     }
 
-    /// What swapped references begin with.
+    /// Returns the beginning of swapped references; `None` if the rule exempts.
     fn target(&self) -> Option<String> {
         let Target { domain, path, .. } = &self.target;
         if self.is_identity() {
@@ -54,7 +54,7 @@ impl Rule {
         (!domain.is_empty()).then(|| [domain, path.as_str()].concat())
     }
 
-    /// Does the rule lead to its own source?
+    /// Returns true if the target of the rule is its own source.
     fn is_identity(&self) -> bool {
         let Target { scheme, domain, path, .. } = &self.target;
         let (_, written) = self.as_written();
@@ -78,17 +78,17 @@ impl Rule {
     }
 }
 
-/// The one name of Docker Hub, and any host as DNS reads it.
+/// Returns the host in lower case, with one name for Docker Hub.
 fn hub(domain: &str) -> String {
     let domain = domain.to_lowercase();
     if domain == "index.docker.io" { "docker.io".to_owned() } else { domain }
 }
 
-/// A reference with its host as DNS reads it.
+/// A reference whose host is normalised by [`hub`].
 struct Compared {
     domain: String,
     path: String,
-    /// Tag and digest.
+    /// Tag and digest with their separators; empty if there is neither.
     end: String,
 }
 
@@ -117,7 +117,7 @@ impl Compared {
     }
 }
 
-/// A domain without its port.
+/// Returns a domain without its port.
 fn host(domain: &str) -> &str {
     match domain.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
@@ -125,22 +125,25 @@ fn host(domain: &str) -> &str {
     }
 }
 
-/// Is `path` at or below `beginning`, component by component?
+/// Returns the rest of `path` after the components of `beginning`; `None` if `path` is not at or
+/// below it.
 fn below<'p>(path: &'p str, beginning: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(beginning)?;
     (rest.is_empty() || beginning.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
+/// The decision about an image.
 pub(crate) struct Answer {
     pub(crate) image: String,
     pub(crate) reason: Reason,
     pub(crate) rule: Option<usize>,
 }
 
+/// The rules of a map, in the order of its text.
 pub(crate) struct Rules<'r>(pub(crate) &'r [Rule]);
 
 impl Rules<'_> {
-    /// What becomes of `image`, parsed as `reference`.
+    /// Decides about `image`, which `reference` is parsed from.
     pub(crate) fn decide(&self, reference: &Reference<'_>, image: &str) -> Answer {
         let keep = |reason, rule| Answer { image: image.to_owned(), reason, rule };
         let digest = image.split_once(':').filter(|(_, hex)| !hex.contains(|c| !is_hex(c)));
@@ -151,14 +154,15 @@ impl Rules<'_> {
         if self.0.iter().any(|rule| is_target_of(image, rule)) {
             return keep(Reason::AlreadyMirrored, None);
         }
-        let Some((id, reason, result)) = self.speaking_of(&Compared::new(reference), image) else {
+        let Some((id, reason, result)) = self.deciding_rule(&Compared::new(reference), image)
+        else {
             return keep(Reason::NoRule, None);
         };
         let rule = Some(id);
         match result {
-            Said::Noswap => keep(Reason::Noswap, rule),
-            Said::LeaveAlone => keep(Reason::Disabled, rule),
-            Said::Become(swapped) => match Reference::parse(&swapped) {
+            RuleEffect::Noswap => keep(Reason::Noswap, rule),
+            RuleEffect::Exempt => keep(Reason::Disabled, rule),
+            RuleEffect::Swap(swapped) => match Reference::parse(&swapped) {
                 Ok(parsed)
                     if reason == Reason::Exact
                         || hub(parsed.domain()) == hub(self.0[id].target.domain) =>
@@ -170,14 +174,18 @@ impl Rules<'_> {
         }
     }
 
-    /// The rule that decides, and what it says.
-    fn speaking_of(&self, reference: &Compared, image: &str) -> Option<(usize, Reason, Said)> {
+    /// Returns the first matching rule in the order of precedence, and its effect.
+    fn deciding_rule(
+        &self,
+        reference: &Compared,
+        image: &str,
+    ) -> Option<(usize, Reason, RuleEffect)> {
         let whole = reference.whole();
         let whole = whole.as_str();
         let of_kind = |kind| self.0.iter().enumerate().filter(move |(_, rule)| rule.kind == kind);
-        let said = |(id, rule): (usize, &Rule), reason, result: &dyn Fn(&str) -> String| {
-            let said = rule.target().map_or(Said::LeaveAlone, |t| Said::Become(result(&t)));
-            Some((id, reason, said))
+        let applied = |(id, rule): (usize, &Rule), reason, result: &dyn Fn(&str) -> String| {
+            let swap = |target: String| RuleEffect::Swap(result(&target));
+            Some((id, reason, rule.target().map_or(RuleEffect::Exempt, swap)))
         };
         let (name, path) = (reference.name(), &reference.path);
 
@@ -187,40 +195,40 @@ impl Rules<'_> {
                 .find(|(_, rule)| normalised(&rule.key).as_deref() == Some(whole))
         });
         if let Some(rule) = exact {
-            return said(rule, Reason::Exact, &str::to_owned);
+            return applied(rule, Reason::Exact, &str::to_owned);
         }
 
         let replace = of_kind(RuleKind::Replace)
             .find(|(_, rule)| matches(&rule.key, image) || matches(&rule.key, whole));
         if let Some(rule) = replace {
             let last = whole.rsplit('/').next().unwrap_or(whole);
-            return said(rule, Reason::Replace, &|target| put_below(target, last));
+            return applied(rule, Reason::Replace, &|target| put_below(target, last));
         }
 
-        // The longest, and of several that are alike the first.
+        // The longest key matches. Of several equal keys, the first rule does.
         let prefixes = of_kind(RuleKind::Prefix).rev().filter_map(|rule| {
             let (domain, beginning) = rule.1.key.split_once('/').unwrap_or((&rule.1.key, ""));
-            let rest = self.speaks_of_domain(&hub(domain), &reference.domain).then_some(path)?;
+            let rest = self.matches_domain(&hub(domain), &reference.domain).then_some(path)?;
             below(rest, beginning).map(|rest| (beginning.len(), rule, rest))
         });
         if let Some((_, rule, rest)) = prefixes.max_by_key(|(length, ..)| *length) {
-            return said(rule, Reason::Rule, &|target| swapped(reference, target, rest));
+            return applied(rule, Reason::Rule, &|target| swapped(reference, target, rest));
         }
 
         if let Some((id, _)) = of_kind(RuleKind::Noswap).find(|(_, rule)| is_in(image, rule)) {
-            return Some((id, Reason::Noswap, Said::Noswap));
+            return Some((id, Reason::Noswap, RuleEffect::Noswap));
         }
 
         let default = of_kind(RuleKind::Default).next();
         let default = default.filter(|(_, rule)| rule.target().is_some())?;
-        // A name without a domain (`a_b.c/d`) has its first component for a host.
+        // The first component of a name without a domain (`a_b.c/d`) counts as its host.
         let rest = name.split_once('/').map_or("", |(_, rest)| rest);
-        said(default, Reason::Default, &|target| swapped(reference, target, rest))
+        applied(default, Reason::Default, &|target| swapped(reference, target, rest))
     }
 
-    /// A key with a port speaks of that port; one without, of every port that
-    /// has no key of its own.
-    fn speaks_of_domain(&self, key: &str, domain: &str) -> bool {
+    /// Returns true if the host `key` matches `domain`. A key with a port matches that port. One
+    /// without a port matches every port that has no key of its own.
+    fn matches_domain(&self, key: &str, domain: &str) -> bool {
         let is_key_domain = |rule: &Rule| {
             rule.kind == RuleKind::Prefix
                 && rule.key.split('/').next().map(hub).as_deref() == Some(domain)
@@ -229,13 +237,14 @@ impl Rules<'_> {
     }
 }
 
-enum Said {
-    LeaveAlone,
+/// The effect of a rule on an image.
+enum RuleEffect {
+    Exempt,
     Noswap,
-    Become(String),
+    Swap(String),
 }
 
-/// Does `image` lie where `rule` leads?
+/// Returns true if `image` is at or below the target of `rule`.
 pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
     let (Some(target), Ok(reference)) = (rule.target(), Reference::parse(image)) else {
         return false;
@@ -263,13 +272,14 @@ pub(super) fn is_target_of(image: &str, rule: &Rule) -> bool {
     }
 }
 
-/// Is `rule` an element of `noswap_wildcards` that the name of `image` holds?
+/// Returns true if `rule` is an element of `noswap_wildcards` that the name of `image` contains.
 pub(super) fn is_in(image: &str, rule: &Rule) -> bool {
     let name = Compared::of(image).map(|reference| reference.name());
     let element = rule.target.path.to_lowercase();
     rule.kind == RuleKind::Noswap && name.is_some_and(|name| name.contains(&element))
 }
 
+/// Returns `rest` below `target`, or joined to it after a hyphen.
 fn put_below(target: &str, rest: &str) -> String {
     match target {
         joined if joined.ends_with('-') => [joined, rest].concat(),
@@ -278,7 +288,8 @@ fn put_below(target: &str, rest: &str) -> String {
     }
 }
 
-/// `rest` of the path below the target; joined to a hyphen, the whole name without port.
+/// Returns `rest` of the path below the target. A target with a hyphen at its end is joined to the
+/// whole name, without the port.
 fn swapped(reference: &Compared, target: &str, rest: &str) -> String {
     let Compared { domain, path, end } = reference;
     let rest = if target.ends_with('-') {
@@ -294,7 +305,7 @@ fn is_hex(character: char) -> bool {
     matches!(character, '0'..='9' | 'a'..='f')
 }
 
-/// `fnmatch`, by trying everything.
+/// Returns true if the shell pattern matches, like `fnmatch`, by backtracking.
 fn matches(pattern: &str, text: &str) -> bool {
     let rest_of = |text: &str| text.chars().next().map(|c| text[c.len_utf8()..].to_owned());
     let Some(token) = pattern.chars().next() else { return text.is_empty() };

@@ -1,4 +1,4 @@
-//! Texts of config.toml, made of choices, and what they mean.
+//! Generated texts of `config.toml`, and their values.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use toml_edit::{DocumentMut, Item, TableLike};
 
 use crate::choices::Choices;
 
+/// Keys of tables and values.
 const NAMES: [&str; 12] = [
     "'io.containerd.grpc.v1.cri'",
     "registry",
@@ -20,6 +21,7 @@ const NAMES: [&str; 12] = [
     "a",
     "containerd",
 ];
+/// Values of every type.
 const VALUES: [&str; 14] = [
     "1",
     "\"/etc/containerd/certs.d\"",
@@ -37,13 +39,13 @@ const VALUES: [&str; 14] = [
     "{ a.b = 1, a.c = 'x' }",
 ];
 
-/// A TOML that a host might have; its tables are below `root`.
+/// Generates TOML with tables below `root`.
 pub(super) fn text(c: &mut Choices<'_>, root: &str) -> String {
     let newline = if c.one_in(6) { "\r\n" } else { "\n" };
     let mut text = String::new();
     let mut add = |line: String| {
         let more = [&text, &line.replace('\n', newline), newline].concat();
-        // What would be no TOML with it is left out.
+        // Lines that make the text invalid TOML are skipped.
         if more.parse::<DocumentMut>().is_ok() {
             text = more;
         }
@@ -56,7 +58,7 @@ pub(super) fn text(c: &mut Choices<'_>, root: &str) -> String {
     }
     for _ in 0..c.below(8) {
         let mut path = vec![root];
-        // Mostly where it matters.
+        // Most lines are in the tables of registries.
         if !c.one_in(3) {
             path.extend([c.of(&[NAMES[0], NAMES[6]]), "registry"]);
         }
@@ -73,7 +75,7 @@ pub(super) fn text(c: &mut Choices<'_>, root: &str) -> String {
     if c.one_in(4) { text.trim_end().to_owned() } else { text }
 }
 
-/// Every value by its path; order and spelling aside.
+/// Returns every value by its path, independent of order and spelling.
 pub(super) fn meaning(text: &str) -> BTreeMap<String, String> {
     let document: DocumentMut =
         text.parse().unwrap_or_else(|error| panic!("expected TOML: {error} in {text:?}"));
@@ -82,6 +84,7 @@ pub(super) fn meaning(text: &str) -> BTreeMap<String, String> {
     meaning
 }
 
+/// Adds the values of a table at `path` to `meaning`.
 fn table(found: &dyn TableLike, path: &str, meaning: &mut BTreeMap<String, String>) {
     if found.is_empty() && !path.is_empty() {
         meaning.insert(path.to_owned(), "{}".to_owned());
@@ -95,6 +98,7 @@ fn table(found: &dyn TableLike, path: &str, meaning: &mut BTreeMap<String, Strin
     }
 }
 
+/// Returns a value in one spelling.
 fn value(item: &Item) -> String {
     if let Some(array) = item.as_array() {
         let items = array.iter().map(|found| value(&Item::Value(found.clone())));

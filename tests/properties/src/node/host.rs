@@ -1,4 +1,4 @@
-//! A host in memory, made of choices.
+//! Generated hosts in memory.
 
 use image_swap_node::{
     ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostFiles, HostPath, ObservedHost,
@@ -8,9 +8,10 @@ use image_swap_node::{
 use super::config;
 use crate::choices::Choices;
 
+/// Path of the main configuration of containerd.
 pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 
-/// A host all of whose files are known.
+/// A host whose files are in memory.
 #[derive(Clone)]
 pub(super) struct Host {
     runtime: ContainerRuntime,
@@ -20,6 +21,7 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Generates a host.
     pub(super) fn new(c: &mut Choices<'_>) -> Self {
         use ContainerRuntime::{Containerd, Crio, Docker, K3s, Podman, Rke2};
         let versions = ["1.7.24", "1.6.20", "2.1.9", "2.3.4", "2.2.1", "2.4.0", "1.5.0", "?"];
@@ -75,6 +77,7 @@ impl Host {
         host
     }
 
+    /// Writes a file and its directories.
     pub(super) fn write(&mut self, path: &str, text: &str) {
         let path = HostPath::new(path);
         let above = std::iter::successors(path.parent(), HostPath::parent);
@@ -85,10 +88,12 @@ impl Host {
         self.disk.apply(&PlannedStep::Write { path, file: HostFile::public(text) });
     }
 
+    /// Returns the text of a file; `None` if there is no such file.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.disk.text(&path.into())
     }
 
+    /// Returns the observation that a plan for `desired` needs, or `restore` for `None`.
     pub(super) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
         let mut observed = ObservedHost::new(self.runtime, self.version);
         observed.bearer_only = self.bearer_only;
@@ -96,14 +101,14 @@ impl Host {
         observed
     }
 
-    /// Takes our edits away.
+    /// Applies the plan of `restore`.
     pub(super) fn restore(&mut self) {
         let plan = restore(&self.observe(None), RestartPolicy::Allow);
         let plan = plan.unwrap_or_else(|refusal| panic!("{refusal}"));
         plan.steps.iter().for_each(|step| self.disk.apply(step));
     }
 
-    /// All files and directories that there are.
+    /// Returns all existing files and directories.
     pub(super) fn existing(&self) -> Vec<(&HostPath, &HostEntry)> {
         self.disk.iter().filter(|(_, entry)| **entry != HostEntry::Absent).collect()
     }

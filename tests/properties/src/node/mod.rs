@@ -1,7 +1,6 @@
-//! Plans for hosts: whatever lies there, what is written is TOML that says what it
-//! said beside our edits, a second plan is empty, and restoring gives the very
-//! bytes back.
-#![expect(clippy::panic, reason = "how a property says that it does not hold")]
+//! Properties of plans for hosts. A changed file is valid TOML whose other values are unchanged; a
+//! second plan is empty; `restore` returns the original bytes.
+#![expect(clippy::panic, reason = "a property that does not hold panics")]
 
 mod config;
 mod host;
@@ -17,10 +16,10 @@ use image_swap_node::{ConfigForm, DesiredConfig, ObservedHost, PlanOutcome, Rest
 use self::host::{CONFIG, Host};
 use crate::choices::Choices;
 
-/// The laws of plans, for the host and the declaration that `data` makes.
+/// Checks the properties of plans for a host and a declaration, both generated from `data`.
 ///
 /// # Panics
-/// Where one does not hold.
+/// Panics if a property does not hold.
 pub fn node(data: &[u8]) {
     let c = &mut Choices::new(data);
     let before = Host::new(c);
@@ -38,36 +37,36 @@ pub fn node(data: &[u8]) {
         header_over_http: c.one_in(4),
     };
     let mut host = before.clone();
-    if !applies(&mut host, &desired) {
+    if !apply(&mut host, &desired) {
         return;
     }
-    says_the_same_beside_the_registries(&before, &host);
-    let mut theirs = None;
+    assert_other_values_unchanged(&before, &host);
+    let mut appended = None;
     if c.one_in(3) {
-        // Others edit it, too.
-        // With a header of their own: what follows ours would else be below ours.
+        // Another program edits the file, too. Its lines begin with a header, because they would
+        // otherwise belong to the last table of image-swap.
         let more = ["[theirs]\n", &config::text(c, "metrics")].concat();
         let text = [host.text(CONFIG).unwrap_or_default(), "\n", &more].concat();
         if text.parse::<toml_edit::DocumentMut>().is_err() {
             return;
         }
         host.write(CONFIG, &text);
-        theirs = Some(more);
+        appended = Some(more);
     }
     if c.one_in(2) {
         let other = self::declaration(c);
-        applies(&mut host, &DesiredConfig { declaration: &other, ..desired });
+        apply(&mut host, &DesiredConfig { declaration: &other, ..desired });
     }
-    if theirs.is_none() && c.one_in(2) && comments(c, &mut host) {
+    if appended.is_none() && c.one_in(2) && add_comment(c, &mut host) {
         host.restore();
         let [found, was] = [&host, &before].map(|host| host.text(CONFIG).unwrap_or_default());
         assert_eq!(config::meaning(found), config::meaning(was), "{found:?} {was:?}");
-        assert!(found.lines().any(|line| line.trim_end() == THEIRS), "{found:?} {was:?}");
+        assert!(found.lines().any(|line| line.trim_end() == COMMENT), "{found:?} {was:?}");
         return;
     }
     host.restore();
-    if let Some(theirs) = theirs {
-        let text = [before.text(CONFIG).unwrap_or_default(), "\n", &theirs].concat();
+    if let Some(appended) = appended {
+        let text = [before.text(CONFIG).unwrap_or_default(), "\n", &appended].concat();
         let found = host.text(CONFIG).unwrap_or_default();
         assert_eq!(config::meaning(found), config::meaning(&text), "{found:?} {text:?}");
     } else {
@@ -75,26 +74,28 @@ pub fn node(data: &[u8]) {
     }
 }
 
-const THEIRS: &str = "# a comment of theirs";
+/// A comment of another program.
+const COMMENT: &str = "# a comment of another program";
 
-/// Others put a comment on a line of its own somewhere, if that leaves what
-/// the text means.
-fn comments(c: &mut Choices<'_>, host: &mut Host) -> bool {
+/// Inserts a comment on a line of its own. Returns false, and changes nothing, if that would
+/// change a value.
+fn add_comment(c: &mut Choices<'_>, host: &mut Host) -> bool {
     let text = host.text(CONFIG).unwrap_or_default();
     let mut lines: Vec<&str> = text.lines().collect();
-    lines.insert(c.below(lines.len() + 1), THEIRS);
+    lines.insert(c.below(lines.len() + 1), COMMENT);
     let commented = lines.join(if text.contains("\r\n") { "\r\n" } else { "\n" }) + "\n";
-    let says =
+    let meaning =
         |text: &str| text.parse::<toml_edit::DocumentMut>().is_ok().then(|| config::meaning(text));
-    let same = !text.is_empty() && says(&commented) == says(text);
+    let same = !text.is_empty() && meaning(&commented) == meaning(text);
     if same {
         host.write(CONFIG, &commented);
     }
     same
 }
 
-/// Applies, if that is planned, and sees that a second plan is empty.
-fn applies(host: &mut Host, desired: &DesiredConfig<'_>) -> bool {
+/// Applies the plan for `desired`, and checks that a second plan is empty. Returns false if there
+/// is no plan, or it needs a restart.
+fn apply(host: &mut Host, desired: &DesiredConfig<'_>) -> bool {
     let observed: ObservedHost = host.observe(Some(desired));
     let Ok(plan) = image_swap_node::plan(desired, &observed) else { return false };
     let diff = plan.diff(&observed);
@@ -109,15 +110,15 @@ fn applies(host: &mut Host, desired: &DesiredConfig<'_>) -> bool {
     let again = image_swap_node::plan(desired, &host.observe(Some(desired)));
     let again = again.unwrap_or_else(|refusal| panic!("{refusal} after {diff}"));
     assert_eq!(again.steps, [], "{} after {diff}", again.diff(&host.observe(Some(desired))));
-    // What was done in part is taken back by undoing all of it.
+    // A plan that was applied in part is rolled back by undoing all of its steps.
     let mut undone = host.clone();
     plan.undo(&observed).iter().for_each(|step| undone.disk.apply(step));
     assert_eq!(undone.existing(), before.existing(), "{diff}");
     true
 }
 
-/// Beside `version` and the tables of the registries nothing changes.
-fn says_the_same_beside_the_registries(before: &Host, after: &Host) {
+/// Asserts that only `version` and the tables of registries differ.
+fn assert_other_values_unchanged(before: &Host, after: &Host) {
     let rest = |host: &Host| -> BTreeSet<(String, String)> {
         let meaning = config::meaning(host.text(CONFIG).unwrap_or_default());
         let other = meaning.into_iter().filter(|(path, value)| {
@@ -128,6 +129,7 @@ fn says_the_same_beside_the_registries(before: &Host, after: &Host) {
     assert_eq!(rest(after), rest(before), "{:?}", before.text(CONFIG));
 }
 
+/// Generates a declaration.
 fn declaration(c: &mut Choices<'_>) -> Declaration {
     let rules: Vec<String> = (0..=c.below(3))
         .map(|_| {

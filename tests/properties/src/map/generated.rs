@@ -1,11 +1,11 @@
-//! Maps with the text they are written as, and images that they may speak of.
+//! Generated maps, with their rules and text, and images that may match.
 
 use image_swap_core::rule::{MapForm, RuleKind};
 
 use super::naive::{Rule, Target};
 use crate::{choices::Choices, text};
 
-/// Few, so that rules and images meet.
+/// Hosts of keys, targets and images. They are few, so that rules often match.
 const DOMAINS: [&str; 12] = [
     "docker.io",
     "quay.io",
@@ -21,12 +21,14 @@ const DOMAINS: [&str; 12] = [
     "Docker.io",
 ];
 
+/// Paths of keys, targets and images.
 const PATHS: [&str; 8] =
     ["/library", "/team", "/team/app", "/d", "/d/docker.io", "/nginx", "/app", "/team-x"];
 
-/// Sources that nothing can match.
+/// Keys that no image matches.
 const DEAD: [&str; 5] = ["*", "*.quay.io", "registry", "quay.io/Team", "quay.io/team:1"];
 
+/// Patterns of `[REPLACE]` rules.
 const PATTERNS: [&str; 9] = [
     "*/nginx*",
     "quay.io/*",
@@ -39,20 +41,23 @@ const PATTERNS: [&str; 9] = [
     "*/*/*/*",
 ];
 
+/// Tags and digests of images. A final colon is followed by hex digits.
 const ENDS: [&str; 4] = ["", ":1.25", "@sha256:", ":1.25@sha256:"];
 
+/// Elements of `noswap_wildcards`.
 const ELEMENTS: [&str; 6] = ["team", "nginx", "quay.io", "-", "y/ng", "io/d"];
 
-/// A map.
+/// A generated map.
 #[derive(Debug)]
-pub(crate) struct Written {
-    /// In the order of the text; each element of `noswap_wildcards` is one.
+pub(crate) struct GeneratedMap {
+    /// Rules in the order of the text. Each element of `noswap_wildcards` is one rule.
     pub(crate) rules: Vec<Rule>,
     pub(crate) text: String,
     pub(crate) form: MapForm,
 }
 
-impl Written {
+impl GeneratedMap {
+    /// Generates a map.
     pub(crate) fn new(c: &mut Choices<'_>) -> Self {
         let form = c.of(&[MapForm::List, MapForm::Lines]);
         let mut this = Self { rules: Vec::new(), text: String::new(), form };
@@ -62,6 +67,7 @@ impl Written {
         this
     }
 
+    /// Appends a line with one or more rules.
     fn line_of_rules(&mut self, c: &mut Choices<'_>) {
         loop {
             self.item(c);
@@ -76,6 +82,7 @@ impl Written {
         self.text.push_str(c.of(&["\n", "\r\n", "\n\n# default::h.io\n"]));
     }
 
+    /// Appends one rule.
     fn item(&mut self, c: &mut Choices<'_>) {
         let kinds = [
             RuleKind::Prefix,
@@ -100,14 +107,14 @@ impl Written {
         let target = if c.one_in(8) { Target::default() } else { target(c, kind) };
         let mut rule = Rule { kind, key, target };
         if c.one_in(12) {
-            rule.lead_to_itself();
+            rule.set_identity();
         }
         let (_, target) = rule.as_written();
-        let old_form_would_do = !rule.key.contains(':') && !target.contains(':');
+        let fits_old_form = !rule.key.contains(':') && !target.contains(':');
         // In a list the old form would continue `noswap_wildcards`.
         let continues = self.form == MapForm::List
             && self.rules.last().is_some_and(|rule| rule.kind == RuleKind::Noswap);
-        let old_form = old_form_would_do && !continues && c.one_in(4);
+        let old_form = fits_old_form && !continues && c.one_in(4);
         let separator = if old_form { ":" } else { "::" };
         for part in [marker, &rule.key, separator, &target] {
             self.text.push_str(part);
@@ -116,19 +123,20 @@ impl Written {
         self.rules.push(rule);
     }
 
+    /// Appends `noswap_wildcards` with some elements.
     fn noswap(&mut self, c: &mut Choices<'_>) {
         self.text.push_str("noswap_wildcards::");
         for _ in 0..=c.below(3) {
             let element = c.of(&ELEMENTS);
             self.text.push_str(element);
-            // Empty elements say nothing.
+            // Empty elements are ignored.
             self.text.push_str(c.of(&[",", ", ", ",,"]));
             let target = Target { path: element.to_owned(), ..Target::default() };
             self.rules.push(Rule { kind: RuleKind::Noswap, key: String::new(), target });
         }
     }
 
-    /// An image: any, or one that has to do with a rule.
+    /// Generates an image, in some cases from the key or target of a rule.
     pub(crate) fn image(&self, c: &mut Choices<'_>) -> String {
         match c.below(6) {
             0 if !self.rules.is_empty() => {
@@ -148,10 +156,12 @@ impl Written {
     }
 }
 
+/// Returns one of [`PATHS`], or an empty path.
 fn path(c: &mut Choices<'_>) -> &'static str {
     if c.one_in(2) { c.of(&PATHS) } else { "" }
 }
 
+/// Generates an image, independent of rules.
 fn image(c: &mut Choices<'_>) -> String {
     if c.one_in(32) {
         return ["sha256:", &"0".repeat(64)].concat();
@@ -160,7 +170,7 @@ fn image(c: &mut Choices<'_>) -> String {
     if c.one_in(3) {
         text.clear();
     } else if c.one_in(16) {
-        // A first component that is a path for all its dots.
+        // This first component has a dot, but is not a host.
         "a_b.c/".clone_into(&mut text);
     }
     let path = [path(c), path(c), c.of(&["/nginx", "/app", "/x", "/team-x"])].concat();
@@ -173,6 +183,7 @@ fn image(c: &mut Choices<'_>) -> String {
     text
 }
 
+/// Generates a target of a rule of `kind`.
 fn target(c: &mut Choices<'_>, kind: RuleKind) -> Target {
     let mut path = path(c).to_owned();
     let (mut api, mut slash) = ("", "");
@@ -189,13 +200,13 @@ fn target(c: &mut Choices<'_>, kind: RuleKind) -> Target {
     Target { scheme, domain: c.of(&DOMAINS), api, path, slash }
 }
 
-/// Something like a map.
+/// Generates a text like a map, which may be invalid.
 pub(crate) fn any(c: &mut Choices<'_>) -> (String, MapForm) {
     if c.one_in(2) {
         let form = c.of(&[MapForm::List, MapForm::Lines]);
         return (c.rest(), form);
     }
-    let Written { mut text, form, .. } = Written::new(c);
+    let GeneratedMap { mut text, form, .. } = GeneratedMap::new(c);
     c.damage(&mut text, &[':', ',', '#', '[', ']', '\n', ' ', '/', '*', '-', '\\', '@', 'ü', '.']);
     (text, form)
 }
