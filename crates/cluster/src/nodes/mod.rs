@@ -16,7 +16,7 @@ mod trial;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -81,6 +81,9 @@ const IN_A_ROW: usize = 256;
 const RESYNC: Duration = Duration::from_mins(5);
 /// First wait of a write that failed, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// Longest time for which the end of a trial waits for the deletion of its pods. A kubelet that
+/// does not answer deletes none.
+const DELETION: Duration = Duration::from_secs(30);
 /// Key of the rollout among the writes that wait.
 const ROLLOUT: &str = "";
 
@@ -116,6 +119,9 @@ struct NodeWork {
     waiting: BTreeMap<String, FailedWrite>,
     /// Reason of the condition Verified; `None` before the first trial of this leader.
     proof: Option<&'static str>,
+    /// The end of a trial, with the time of the decision; `None` unless its pods are being
+    /// deleted.
+    ending: Option<(RolloutDecision, Instant)>,
 }
 
 struct FailedWrite {
@@ -268,21 +274,38 @@ impl NodeController {
             let is_refused = matches!(registry, RegistryState::Bad(_));
             work.trials.image(&self.client, &self.settings, effective, is_refused)
         };
-        let nodes = work.rollout_nodes(&before, effective, &image);
-        let RolloutDecision { declaration, pulls, summary, failed } = decide(&RolloutInput {
-            wanted: &for_nodes,
-            fallback: self.settings.fallback,
-            stored: &before,
-            reported: work.reported(),
-            nodes: &nodes,
-            registry,
-            has_trial_image: image != TrialImage::Nothing,
-            unserved: match &image {
-                TrialImage::Unserved(reason) => Some(reason.clone()),
-                TrialImage::Unknown => Some("the search has not ended".to_owned()),
-                TrialImage::Nothing | TrialImage::Image(_) => None,
-            },
-        });
+        let (decision, decided) = match work.ending.take() {
+            Some(ending) => ending,
+            None => {
+                let nodes = work.rollout_nodes(&before, effective, &image);
+                let decision = decide(&RolloutInput {
+                    wanted: &for_nodes,
+                    fallback: self.settings.fallback,
+                    stored: &before,
+                    reported: work.reported(),
+                    nodes: &nodes,
+                    registry,
+                    has_trial_image: image != TrialImage::Nothing,
+                    unserved: match &image {
+                        TrialImage::Unserved(reason) => Some(reason.clone()),
+                        TrialImage::Unknown => Some("the search has not ended".to_owned()),
+                        TrialImage::Nothing | TrialImage::Image(_) => None,
+                    },
+                });
+                (decision, Instant::now())
+            }
+        };
+        let pods = TrialPods::new(&self.client, &self.release, &self.settings.trial_namespace);
+        let has_pods = work.fleet.trials.iter().next().is_some();
+        if has_pods && ends_trial(&before, &decision) && decided.elapsed() < DELETION {
+            // A kubelet repeats a failed pull. Without the mirrors, the node would request the
+            // public registry.
+            (progress.summary, progress.failed) = (decision.summary.clone(), decision.failed);
+            work.ending = Some((decision, decided));
+            let none = BTreeSet::new();
+            return work.trials.settle(&pods, &work.fleet.trials, (None, &none), &image).await;
+        }
+        let RolloutDecision { declaration, pulls, summary, failed } = decision;
         (progress.summary, progress.failed) = (summary, failed);
         let (client, release) = (&self.client, &self.release);
         let writer = DeclarationWriter { client, release, owner };
@@ -299,7 +322,6 @@ impl NodeController {
             }
             report::publish(&self.events, &before, &declaration).await;
         }
-        let pods = TrialPods::new(client, release, &self.settings.trial_namespace);
         let trial = declaration.trial.as_ref();
         let settled = work.trials.settle(&pods, &work.fleet.trials, (trial, &pulls), &image).await;
         progress.declaration = declaration;
@@ -413,7 +435,9 @@ impl NodeWork {
         let now = Instant::now();
         let waiting = self.waiting.values().map(|it| it.until);
         let silent = self.silent.values().map(|since| *since + deadline);
-        waiting.chain(silent).filter(|at| *at > now).chain(self.trials.wake()).min()
+        let ending = self.ending.iter().map(|(_, decided)| *decided + DELETION);
+        let steps = waiting.chain(silent).chain(ending).filter(|at| *at > now);
+        steps.chain(self.trials.wake()).min()
     }
 
     fn wait(&mut self, name: &str, until: Instant, reason: String) {
@@ -455,6 +479,17 @@ impl NodeWork {
         }
         self.waiting.remove(name);
     }
+}
+
+/// Returns true if `decision` takes a declaration on trial away from its nodes.
+fn ends_trial(before: &NodeDeclaration, decision: &RolloutDecision) -> bool {
+    let after = &decision.declaration;
+    before.trial.as_ref().is_some_and(|trial| {
+        let number = trial.revision.number;
+        let is_verified = after.verified.as_ref().is_some_and(|it| it.number == number);
+        let is_kept = |node: &String| after.for_node(node).is_some_and(|it| it.number == number);
+        !is_verified && !trial.nodes.iter().all(is_kept)
+    })
 }
 
 /// Watches objects, and lists them page by page. A watch that fails is restarted.
