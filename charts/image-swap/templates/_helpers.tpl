@@ -45,6 +45,18 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- .Values.agent.trialNamespace | default (printf "%s-trial" (include "image-swap.fullname" .)) -}}
 {{- end }}
 
+{{/* "true" if the release may contain this cluster-scoped object: (list $ "v1" "Namespace" NAME).
+Helm refuses to install an object that exists and belongs to another release. */}}
+{{- define "image-swap.mayOwn" -}}
+{{- $root := index . 0 -}}
+{{- $live := lookup (index . 1) (index . 2) "" (index . 3) | default dict -}}
+{{- $annotations := dig "metadata" "annotations" dict $live -}}
+{{- $owner := printf "%s/%s" (dig "meta.helm.sh/release-namespace" "" $annotations) (dig "meta.helm.sh/release-name" "" $annotations) -}}
+{{- if or (not $live) (eq $owner (printf "%s/%s" $root.Release.Namespace $root.Release.Name)) -}}
+true
+{{- end -}}
+{{- end }}
+
 {{/* "true" if an upgrade ends the agents of the release: their Secret exists, and requests no
 restore yet. Empty where Helm does not reach a cluster. */}}
 {{- define "image-swap.agentsEnd" -}}

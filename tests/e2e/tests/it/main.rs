@@ -23,11 +23,17 @@ use serde_json::Value;
 /// The image that Palette's rules give for `nginx:1.25`.
 const NGINX: &str = "harbor.example.org/airgap-images/docker.io/library/nginx:1.25";
 
-/// Objects that outlive a release by design: the namespace of Palette's Secret, and the
-/// reports of nodes with their definition.
-const STAYS: [&str; 4] = [
+/// Objects that outlive a release by design: the namespaces of Palette's Secret and of the
+/// agents, and the reports of nodes with their definition.
+const STAYS: [&str; 10] = [
     "namespaces /jet-system",
     " jet-system/",
+    "namespaces /image-swap-agent",
+    "configmaps image-swap-agent/kube-root-ca.crt",
+    "serviceaccounts image-swap-agent/default",
+    "namespaces /image-swap-trial",
+    "configmaps image-swap-trial/kube-root-ca.crt",
+    "serviceaccounts image-swap-trial/default",
     "nodemirrors.image-swap.io",
     "apiservices.apiregistration.k8s.io /v1alpha1.image-swap.io",
 ];
