@@ -189,6 +189,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
     stage.declare(&verified(1, "old.example.org"));
     // The agent waits for the object, as the version of the runtime is in it.
     stage.create_mirror("containerd://2.4.1");
+    assert!(!stage.table().contains("<no value>"), "{}", stage.table());
     let status = stage.reports("True", "InPlace", Some(1)).await;
     assert!(stage.read(HOSTS).contains("old.example.org"), "{}", stage.read(HOSTS));
     let node = stage.cluster.get(&format!("/api/v1/nodes/{NODE}")).unwrap();

@@ -372,6 +372,15 @@ async fn watched(cluster: &TestCluster, change: impl FnOnce()) -> Vec<bool> {
     found
 }
 
+/// Waits until no namespace of the agents is being deleted.
+async fn namespaces_settled(cluster: &TestCluster) {
+    for namespace in [AGENTS, TRIAL] {
+        let path = format!("/api/v1/namespaces/{namespace}");
+        let is_ending = |it: Value| it["metadata"]["deletionTimestamp"].is_string();
+        eventually(|| (!cluster.get(&path).is_some_and(is_ending)).then_some(())).await;
+    }
+}
+
 /// The agents restore their nodes by a Secret that Helm puts in the place of the controller's. A
 /// controller works meanwhile, and must not write its own again.
 #[tokio::test(flavor = "multi_thread")]
@@ -412,10 +421,7 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         assert_eq!(restore["data"].as_object().unwrap().len(), 1);
         block_in_place(|| upgrade(disabled));
         assert_eq!(cluster.get(&path).unwrap()["metadata"]["uid"], restore["metadata"]["uid"]);
-        for namespace in [AGENTS, TRIAL] {
-            let path = format!("/api/v1/namespaces/{namespace}");
-            eventually(|| cluster.get(&path).is_none().then_some(())).await;
-        }
+        namespaces_settled(cluster).await;
         // The custom resource is kept, and taken over. Another controller overwrites the Secret.
         cluster.node_mirrors_served().await;
         block_in_place(|| upgrade(""));
@@ -439,10 +445,7 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         assert!(cluster.get(&mark).is_none(), "{major}");
 
         // A release of another name accepts the custom resource as it is.
-        for namespace in [AGENTS, TRIAL] {
-            let path = format!("/api/v1/namespaces/{namespace}");
-            eventually(|| cluster.get(&path).is_none().then_some(())).await;
-        }
+        namespaces_settled(cluster).await;
         block_in_place(other).unwrap();
         cluster.node_mirrors_served().await;
     }
