@@ -121,6 +121,19 @@ pub(crate) fn reason(error: &kube::Error) -> String {
     message
 }
 
+/// Returns true if a watch stays without objects until an administrator acts: the API server
+/// refuses it, or does not know the resource.
+pub(crate) fn is_refused(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => code(error),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    };
+    matches!(code, Some(403 | 404 | 405))
+}
+
 /// Returns the reason why a watch has to be restarted.
 pub(crate) fn watch_reason(error: &watcher::Error) -> String {
     match error {

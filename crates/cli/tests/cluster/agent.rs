@@ -14,13 +14,11 @@ use image_swap_core::{
     status::{NodeDeclaration, NodeMirrorStatus, NodeRevision, NodeTrial},
 };
 use image_swap_testbed::Process;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::test_cluster::{NAMESPACE, SECRETS, TestCluster, eventually, keys};
+use crate::test_cluster::{NAMESPACE, NODE_MIRRORS, SECRETS, TestCluster, eventually, keys};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
 const NODE: &str = "worker-1";
 /// The Secret that agents follow.
 const DECLARED: &str = "image-swap-nodes";
@@ -38,33 +36,11 @@ impl NodeStage {
     /// Starts the agent of a host with `config`. There is no `NodeMirror` and no declaration yet.
     async fn set(config: &str) -> Self {
         let cluster = TestCluster::set().await;
-        cluster.request("POST", DEFINITIONS, Some(&definition()));
-        let list = || cluster.control_plane.request("GET", MIRRORS, None).unwrap().status;
-        eventually(|| (tokio::task::block_in_place(list) == 200).then_some(())).await;
+        cluster.define_node_mirrors().await;
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } });
         cluster.request("POST", "/api/v1/nodes", Some(&node));
-        let host = tempfile::tempdir().unwrap();
-        // The directories that the chart mounts, apart from that of the ledger.
-        for directory in ["etc/containerd/certs.d", "var/lib", "run/systemd/units"] {
-            fs::create_dir_all(host.path().join("root").join(directory)).unwrap();
-        }
-        fs::write(host.path().join("root").join(CONFIG), config).unwrap();
-        let program = env!("CARGO_BIN_EXE_image-swap");
-        let mut agent = Process::new("agent", program, host.path().join("log")).arguments([
-            "agent",
-            "--namespace",
-            NAMESPACE,
-            "--node",
-            NODE,
-            "--runtime",
-            "containerd",
-            "--resync",
-            "10s",
-            "--root",
-            host.path().join("root").to_str().unwrap(),
-            "--kubeconfig",
-            cluster.control_plane.kubeconfig().to_str().unwrap(),
-        ]);
+        let host = mk_host(config);
+        let mut agent = agent_of(NODE, host.path(), cluster.control_plane.kubeconfig());
         agent.start().unwrap();
         Self { cluster, host, agent }
     }
@@ -77,7 +53,7 @@ impl NodeStage {
             "metadata": { "name": NODE },
             "spec": { "nodeUid": node["metadata"]["uid"], "containerRuntimeVersion": runtime },
         });
-        self.cluster.request("POST", MIRRORS, Some(&mirror));
+        self.cluster.request("POST", NODE_MIRRORS, Some(&mirror));
     }
 
     fn declare(&self, declaration: &NodeDeclaration) {
@@ -85,7 +61,7 @@ impl NodeStage {
     }
 
     fn status(&self) -> NodeMirrorStatus {
-        let mirror = self.cluster.get(&format!("{MIRRORS}/{NODE}")).unwrap();
+        let mirror = self.cluster.get(&format!("{NODE_MIRRORS}/{NODE}")).unwrap();
         serde_json::from_value(mirror.get("status").cloned().unwrap_or(json!({}))).unwrap()
     }
 
@@ -118,7 +94,7 @@ impl NodeStage {
     /// Checks that neither log nor status contains a credential.
     fn assert_no_credential(&self) {
         let log = fs::read_to_string(self.agent.log()).unwrap();
-        let mirror = self.cluster.get(&format!("{MIRRORS}/{NODE}")).unwrap().to_string();
+        let mirror = self.cluster.get(&format!("{NODE_MIRRORS}/{NODE}")).unwrap().to_string();
         let header = BASE64_STANDARD.encode("robot:s3cret-of-the-robot");
         for secret in ["s3cret-of-the-robot", &header] {
             assert!(!log.contains(secret), "{log}");
@@ -126,11 +102,50 @@ impl NodeStage {
         }
     }
 
+    /// Returns the table of all columns that `kubectl get` prints.
+    fn table(&self) -> String {
+        let mut kubectl = self.cluster.control_plane.kubectl();
+        let output = kubectl.args(["get", "nmir", "--output=wide"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Sends a signal to the agent.
     fn signal(&self, name: &str) {
         let pid = self.agent.pid().unwrap().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
+}
+
+/// Creates the directories that the chart mounts, apart from that of the ledger, and `config` of
+/// containerd.
+pub(crate) fn mk_host(config: &str) -> TempDir {
+    let host = tempfile::tempdir().unwrap();
+    for directory in ["etc/containerd/certs.d", "var/lib", "run/systemd/units"] {
+        fs::create_dir_all(host.path().join("root").join(directory)).unwrap();
+    }
+    fs::write(host.path().join("root").join(CONFIG), config).unwrap();
+    host
+}
+
+/// Returns the agent of `node`, whose host is in the directory `host`.
+pub(crate) fn agent_of(node: &str, host: &Path, kubeconfig: &Path) -> Process {
+    let program = env!("CARGO_BIN_EXE_image-swap");
+    Process::new("agent", program, host.join("log")).arguments([
+        "agent",
+        "--namespace",
+        NAMESPACE,
+        "--node",
+        node,
+        "--runtime",
+        "containerd",
+        "--resync",
+        "10s",
+        "--root",
+        host.join("root").to_str().unwrap(),
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+    ])
 }
 
 fn add(path: &Path, tree: &mut BTreeMap<PathBuf, Vec<u8>>) {
@@ -144,58 +159,6 @@ fn add(path: &Path, tree: &mut BTreeMap<PathBuf, Vec<u8>>) {
             tree.insert(path.clone(), fs::read(&path).unwrap_or_default());
         }
     }
-}
-
-/// The definition of `NodeMirror`, as in the chart.
-fn definition() -> Value {
-    let text = || json!({ "type": "string" });
-    let number = || json!({ "type": "integer", "format": "int64", "nullable": true });
-    let condition = json!({
-        "type": "object",
-        "required": ["type", "status", "reason", "message", "lastTransitionTime"],
-        "properties": {
-            "type": { "type": "string", "minLength": 1 },
-            "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
-            "reason": { "type": "string", "minLength": 1 },
-            "message": text(),
-            "lastTransitionTime": { "type": "string", "format": "date-time" },
-        },
-    });
-    let status = json!({
-        "type": "object",
-        "properties": {
-            "nodeUid": text(), "bootID": text(),
-            "wantedRevision": number(), "appliedRevision": number(),
-            "command": { "type": "string", "nullable": true },
-            "inexpressible": { "type": "array", "maxItems": 20, "items": text() },
-            "conditions": {
-                "type": "array", "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"], "items": condition,
-            },
-        },
-    });
-    let spec = json!({
-        "type": "object",
-        "properties": { "nodeUid": text(), "containerRuntimeVersion": text() },
-    });
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "nodemirrors.image-swap.io" },
-        "spec": {
-            "group": "image-swap.io", "scope": "Cluster",
-            "names": {
-                "kind": "NodeMirror", "listKind": "NodeMirrorList", "plural": "nodemirrors",
-                "singular": "nodemirror", "shortNames": ["nmir"],
-            },
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "properties": { "spec": spec, "status": status },
-                } },
-            }],
-        },
-    })
 }
 
 /// Returns the declaration `number`: a registry on `domain`, with a credential.
@@ -214,7 +177,7 @@ fn restore() -> NodeDeclaration {
     NodeDeclaration { restore: true, ..NodeDeclaration::default() }
 }
 
-fn config_with_path() -> String {
+pub(crate) fn config_with_path() -> String {
     image_swap_testkit::config_with_path("/etc/containerd/certs.d")
 }
 
@@ -226,6 +189,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
     stage.declare(&verified(1, "old.example.org"));
     // The agent waits for the object, as the version of the runtime is in it.
     stage.create_mirror("containerd://2.4.1");
+    assert!(!stage.table().contains("<no value>"), "{}", stage.table());
     let status = stage.reports("True", "InPlace", Some(1)).await;
     assert!(stage.read(HOSTS).contains("old.example.org"), "{}", stage.read(HOSTS));
     let node = stage.cluster.get(&format!("/api/v1/nodes/{NODE}")).unwrap();
@@ -235,6 +199,8 @@ async fn declaration_reaches_the_host_and_stays_there() {
     let restart = status.condition("NeedsRestart").unwrap();
     assert_eq!((&*restart.status, &*restart.reason), ("Unknown", "StartUnknown"));
     assert_eq!(status.condition("Degraded").unwrap().status, "False", "{status:?}");
+
+    assert!(!stage.table().contains("<no value>"), "{}", stage.table());
 
     // A trial on other nodes is ignored, one on this node is applied.
     let mut declaration = verified(1, "old.example.org");

@@ -1,7 +1,7 @@
 //! The chart, installed by Helm; clients that may do what the release's service
 //! accounts may; and what the API server wrote down about them.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use image_swap_testbed::{HelmMajor, HelmWait, Live, Options, RunDir};
 use kube::{
@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::test_cluster::{ANCHORS, NAMESPACE, TestCluster, parts};
+use crate::test_cluster::{ANCHORS, NAMESPACE, TestCluster, chart, parts};
 
 /// Everything that is asked, once it is answered; a watch when it begins.
 const AUDIT: &str = r#"{
@@ -141,19 +141,31 @@ impl Installed {
 
     /// Returns a client with the token that the kubelet would mount into `pod` of the agents.
     pub(crate) async fn client_of_agent(&self, pod: &Value) -> Client {
-        let metadata = &pod["metadata"];
-        let bound = json!({ "boundObjectRef": {
-            "apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"],
-        } });
-        self.client_by_token_of(AGENTS, "image-swap-agent", &bound).await
+        self.client_by_token_of(AGENTS, "image-swap-agent", &bound_to(pod)).await
     }
 
-    async fn client_by_token_of(&self, namespace: &str, account: &str, spec: &Value) -> Client {
+    /// Writes a kubeconfig with the token that the kubelet would mount into `pod` of the agents.
+    /// Returns its path.
+    pub(crate) fn kubeconfig_of_agent(&self, pod: &Value) -> PathBuf {
+        let token = self.token(AGENTS, "image-swap-agent", &bound_to(pod));
+        let mut file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
+        for named in &mut file.auth_infos {
+            named.auth_info = serde_json::from_value(json!({ "token": token })).unwrap();
+        }
+        let name = format!("{}.json", pod["metadata"]["name"].as_str().unwrap());
+        self.files.write(&name, serde_json::to_string(&file).unwrap()).unwrap()
+    }
+
+    fn token(&self, namespace: &str, account: &str, spec: &Value) -> Value {
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec,
         });
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-        let token = self.cluster.request("POST", &path, Some(&request))["status"]["token"].clone();
+        self.cluster.request("POST", &path, Some(&request))["status"]["token"].clone()
+    }
+
+    async fn client_by_token_of(&self, namespace: &str, account: &str, spec: &Value) -> Client {
+        let token = self.token(namespace, account, spec);
         let file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
@@ -172,7 +184,11 @@ impl Installed {
         let log = self.audit_log();
         // The last line may not yet be whole.
         for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            if line["impersonatedUser"]["username"] != account.user() {
+            let user = match &line["impersonatedUser"] {
+                Value::Null => &line["user"],
+                user => user,
+            };
+            if user["username"] != account.user() {
                 continue;
             }
             let code = line["responseStatus"]["code"].as_u64().unwrap();
@@ -182,10 +198,14 @@ impl Installed {
             }
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let object = &line["objectRef"];
+            let resource = match object["subresource"].as_str() {
+                Some(part) => [object["resource"].as_str().unwrap(), part].join("/"),
+                None => text(&object["resource"]),
+            };
             let once = Used {
                 verb: text(&line["verb"]),
                 group: text(&object["apiGroup"]),
-                resource: text(&object["resource"]),
+                resource,
                 namespace: text(&object["namespace"]),
                 name: text(&object["name"]),
             };
@@ -199,10 +219,17 @@ impl Installed {
     }
 }
 
+/// Returns the request for a token that is bound to `pod`.
+fn bound_to(pod: &Value) -> Value {
+    let metadata = &pod["metadata"];
+    json!({ "boundObjectRef": {
+        "apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"],
+    } })
+}
+
 fn install(cluster: &TestCluster, major: HelmMajor, values: &str) {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
     let kubeconfig = cluster.control_plane.kubeconfig();
     let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
-    let chart = chart.canonicalize().unwrap();
+    let chart = chart();
     helm.upgrade_install(NAMESPACE, "image-swap", &chart, &[values], HelmWait::Hooks).unwrap();
 }

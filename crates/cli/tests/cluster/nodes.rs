@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use image_swap_cluster::{AgentSettings, Settings, status::status};
 use image_swap_core::{
     mirror::Fallback,
-    status::{AgentsStatus, NodeDeclaration},
+    status::{AgentsStatus, FailingStep, NodeDeclaration},
 };
 use kube::{
     Api,
@@ -22,70 +22,23 @@ use serde_json::{Value, json};
 use crate::{
     registry::{Faulty, declared},
     test_cluster::{
-        JET_SECRETS, NAMESPACE, NAMESPACES, Running, SECRETS, TestCluster, eventually, pod,
-        release, settings, until,
+        JET_SECRETS, NAMESPACE, NAMESPACES, NODE_MIRRORS, Running, SECRETS, TestCluster,
+        eventually, pod, release, settings, until,
     },
 };
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
 const NODES: &str = "/api/v1/nodes";
 const AGENTS: &str = "/api/v1/namespaces/image-swap-agent/pods";
 const TRIALS: &str = "/api/v1/namespaces/image-swap-trial/pods";
 const APPS: &str = "/api/v1/namespaces/apps/pods";
 const STORED: &str = "/api/v1/namespaces/image-swap-system/secrets/image-swap-nodes";
 /// Digest of the tag on the mirror.
-const INDEX: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(crate) const INDEX: &str =
+    "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 /// Digest of the manifest of one platform, which the mirror serves, too.
 const PLATFORM: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// Digest of an image that the mirror does not serve.
 const OTHER: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
-
-/// The schema of the chart's `CustomResourceDefinition`.
-fn definition() -> Value {
-    let text = json!({ "type": "string" });
-    let number = json!({ "type": "integer", "format": "int64" });
-    let condition = json!({
-        "type": "object", "required": ["type", "status"],
-        "properties": {
-            "type": text, "status": text, "reason": text, "message": text,
-            "lastTransitionTime": { "type": "string", "format": "date-time" },
-        },
-    });
-    let status = json!({ "type": "object", "properties": {
-        "nodeUid": text, "bootID": text, "command": text,
-        "wantedRevision": number, "appliedRevision": number,
-        "inexpressible": { "type": "array", "items": text },
-        "conditions": {
-            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
-            "items": condition,
-        },
-    } });
-    let spec = json!({ "type": "object", "properties": {
-        "nodeUid": text, "containerRuntimeVersion": text,
-    } });
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "nodemirrors.image-swap.io",
-            "annotations": { "api-approved.kubernetes.io": "unapproved" },
-        },
-        "spec": {
-            "group": "image-swap.io", "scope": "Cluster",
-            "names": {
-                "kind": "NodeMirror", "plural": "nodemirrors", "singular": "nodemirror",
-                "shortNames": ["nmir"],
-            },
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "properties": { "spec": spec, "status": status },
-                } },
-            }],
-        },
-    })
-}
 
 fn with_agents() -> Settings {
     let agents = AgentSettings {
@@ -101,8 +54,14 @@ fn with_agents() -> Settings {
 
 /// Starts a cluster with the objects of the chart's agents.
 async fn set() -> TestCluster {
+    let cluster = set_undefined().await;
+    cluster.define_node_mirrors().await;
+    cluster
+}
+
+/// Starts a cluster with the namespaces of the chart's agents alone.
+async fn set_undefined() -> TestCluster {
     let cluster = TestCluster::set().await;
-    cluster.request("POST", CRDS, Some(&definition()));
     for namespace in ["image-swap-agent", "image-swap-trial", "jet-system"] {
         cluster.control_plane.create_namespace(namespace).unwrap();
     }
@@ -113,7 +72,7 @@ async fn set() -> TestCluster {
 }
 
 /// Starts a mirror that serves the digests of `served`, by tag and by digest.
-async fn mirror(served: &Arc<Mutex<BTreeSet<&'static str>>>) -> Faulty {
+pub(crate) async fn mirror(served: &Arc<Mutex<BTreeSet<&'static str>>>) -> Faulty {
     let served = Arc::clone(served);
     Faulty::start(
         |params| params,
@@ -135,13 +94,13 @@ async fn mirror(served: &Arc<Mutex<BTreeSet<&'static str>>>) -> Faulty {
 }
 
 /// Creates a Node as its kubelet does.
-fn add_node(cluster: &TestCluster, name: &str, runtime: &str, more: &Value) {
+pub(crate) fn add_node(cluster: &TestCluster, name: &str, runtime: &str, more: &Value) {
     let mut node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
     node["metadata"]["labels"] = more["labels"].clone();
     cluster.request("POST", NODES, Some(&node));
     let text = |key: &str, default: &str| more[key].as_str().unwrap_or(default).to_owned();
     let info = json!({
-        "bootID": format!("boot-of-{name}"), "containerRuntimeVersion": runtime,
+        "bootID": text("bootID", &format!("boot-of-{name}")), "containerRuntimeVersion": runtime,
         "kubeletVersion": "v1.37.2", "kubeProxyVersion": "", "machineID": "", "systemUUID": "",
         "kernelVersion": "6.1", "architecture": "amd64",
         "osImage": text("osImage", "Debian GNU/Linux 12"), "operatingSystem": text("os", "linux"),
@@ -157,6 +116,8 @@ fn add_agent(cluster: &TestCluster, name: &str) {
         "name": format!("agent-{name}"), "labels": { "app.kubernetes.io/component": "agent" },
     });
     agent["spec"]["nodeName"] = name.into();
+    // No rule covers it, so it is no image for trials.
+    agent["spec"]["containers"][0]["image"] = "quay.io/agents/image-swap:1".into();
     cluster.request("POST", AGENTS, Some(&agent));
     let status = json!({ "status": {
         "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }],
@@ -164,7 +125,7 @@ fn add_agent(cluster: &TestCluster, name: &str) {
     cluster.request("PATCH", &format!("{AGENTS}/agent-{name}/status"), Some(&status));
 }
 
-fn stored(cluster: &TestCluster) -> Option<NodeDeclaration> {
+pub(crate) fn stored(cluster: &TestCluster) -> Option<NodeDeclaration> {
     let secret = cluster.get(STORED)?;
     let data: BTreeMap<String, String> = serde_json::from_value(secret["data"].clone()).ok()?;
     let text = |text: String| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
@@ -174,7 +135,7 @@ fn stored(cluster: &TestCluster) -> Option<NodeDeclaration> {
 }
 
 /// Waits until the declaration of nodes satisfies `enough`.
-async fn until_stored(
+pub(crate) async fn until_stored(
     cluster: &TestCluster,
     enough: impl Fn(&NodeDeclaration) -> bool,
 ) -> NodeDeclaration {
@@ -191,7 +152,7 @@ async fn until_tried(cluster: &TestCluster, number: u64, nodes: &[&str]) {
 }
 
 /// Waits until the declaration `number` is verified.
-async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDeclaration {
+pub(crate) async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDeclaration {
     let is_verified =
         |it: &NodeDeclaration| it.verified.as_ref().is_some_and(|it| it.number == number);
     until_stored(cluster, |it| is_verified(it) && it.trial.is_none()).await
@@ -205,7 +166,7 @@ async fn apply(cluster: &TestCluster, name: &str) {
 
 /// Reports as the agent of `name` does.
 async fn report(cluster: &TestCluster, name: &str, number: u64, status: &str, reason: &str) {
-    let mirror = eventually(|| cluster.get(&format!("{MIRRORS}/{name}"))).await;
+    let mirror = eventually(|| cluster.get(&format!("{NODE_MIRRORS}/{name}"))).await;
     report_as(cluster, name, &mirror["spec"]["nodeUid"], number, (status, reason)).await;
 }
 
@@ -249,14 +210,14 @@ async fn pull(cluster: &TestCluster, number: u64, node: &str, state: &Value, id:
 }
 
 /// Reports a container that cannot start: its image, with the digest, is on the node.
-async fn pulled(cluster: &TestCluster, number: u64, node: &str, digest: &str) -> Value {
+pub(crate) async fn pulled(cluster: &TestCluster, number: u64, node: &str, digest: &str) -> Value {
     let state = json!({ "terminated": { "reason": "StartError", "exitCode": 128 } });
     let id = format!("docker.io/library/busybox@{digest}");
     pull(cluster, number, node, &state, &id).await
 }
 
 /// Ends a trial pod that is being deleted, as a kubelet does.
-async fn ended(cluster: &TestCluster, number: u64, node: &str) {
+pub(crate) async fn ended(cluster: &TestCluster, number: u64, node: &str) {
     let path = format!("{TRIALS}/trial-{number}-{node}");
     let is_ending = |it: &Value| it["metadata"]["deletionTimestamp"].is_string();
     let pod = eventually(|| cluster.get(&path).filter(is_ending)).await;
@@ -264,7 +225,7 @@ async fn ended(cluster: &TestCluster, number: u64, node: &str) {
 }
 
 /// Waits until the report about nodes satisfies `enough`.
-async fn until_agents(
+pub(crate) async fn until_agents(
     controller: &mut Running,
     enough: impl Fn(&AgentsStatus) -> bool,
 ) -> AgentsStatus {
@@ -274,7 +235,7 @@ async fn until_agents(
 
 /// Returns the condition of a `NodeMirror` as status and reason.
 fn condition(cluster: &TestCluster, name: &str, kind: &str) -> Option<(String, String)> {
-    let mirror = cluster.get(&format!("{MIRRORS}/{name}"))?;
+    let mirror = cluster.get(&format!("{NODE_MIRRORS}/{name}"))?;
     let conditions = mirror["status"]["conditions"].as_array()?.iter();
     let found = conditions.into_iter().find(|it| it["type"] == kind)?.clone();
     Some((found["status"].as_str()?.to_owned(), found["reason"].as_str()?.to_owned()))
@@ -377,7 +338,7 @@ async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
     pulled(&cluster, 4, "a", OTHER).await;
     let is_new = |it: &NodeDeclaration| it.failed.as_ref().is_some_and(|it| it.number == 4);
     let failed = until_stored(&cluster, is_new).await.failed.unwrap();
-    assert!(failed.reason.contains("the mirror does not serve"), "{}", failed.reason);
+    assert!(failed.reason.contains("does not serve"), "{}", failed.reason);
     // The verified one is declared again: it needs no trial.
     keys.insert("PASSWORD", "s3cret-of-the-robot".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
@@ -418,10 +379,10 @@ async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
     assert_eq!(label("a").as_deref(), Some("containerd"));
     until_condition(&cluster, "m", "Applied", ("False", "Managed")).await;
     until_condition(&cluster, "silent", "Applied", ("Unknown", "AgentNotRunning")).await;
-    assert!(cluster.get(&format!("{MIRRORS}/w")).is_none());
+    assert!(cluster.get(&format!("{NODE_MIRRORS}/w")).is_none());
     let uid = |path: &str| cluster.get(path).unwrap()["metadata"]["uid"].clone();
     let owner = || {
-        let mirror = cluster.get(&format!("{MIRRORS}/a"))?;
+        let mirror = cluster.get(&format!("{NODE_MIRRORS}/a"))?;
         Some(mirror["metadata"]["ownerReferences"][0].clone())
     };
     let (old, node) = (uid(&format!("{NODES}/a")), json!("Node"));
@@ -443,7 +404,7 @@ async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
     until_agents(&mut controller, |it| it.applied == 1).await;
 
     cluster.request("DELETE", &format!("{NODES}/silent"), None);
-    eventually(|| cluster.get(&format!("{MIRRORS}/silent")).is_none().then_some(())).await;
+    eventually(|| cluster.get(&format!("{NODE_MIRRORS}/silent")).is_none().then_some(())).await;
     until_agents(&mut controller, |it| it.nodes == 2).await;
 }
 
@@ -496,4 +457,70 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
     apply(&cluster, "a").await;
     until_verified(&cluster, 3).await;
     until_agents(&mut controller, |it| it.applied == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
+    let cluster = set().await;
+    add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
+    add_agent(&cluster, "a");
+    let mirror = mirror(&Arc::default()).await;
+    let mut keys = declared(&mirror.domain, &mirror.authority);
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let mut controller = cluster.controller(with_agents(), "one");
+    until_tried(&cluster, 1, &["a"]).await;
+    apply(&cluster, "a").await;
+    until_verified(&cluster, 1).await;
+
+    // The order of the hooks: the mark, the deletion of the Secret, the Secret with the demand.
+    let maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
+    let mark = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "image-swap-uninstall" },
+    });
+    cluster.request("POST", &maps, Some(&mark));
+    until_agents(&mut controller, |it| it.trial.contains("image-swap-uninstall")).await;
+    cluster.request("DELETE", STORED, None);
+    let revision = controller.report.borrow().declaration.revision;
+    keys.insert("PASSWORD", "rotated".into());
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    until(&mut controller.report, |it| it.declaration.revision > revision).await;
+    // A turn has begun after the Secret was deleted.
+    add_node(&cluster, "b", "containerd://2.4.1", &Value::Null);
+    let report = until_agents(&mut controller, |it| it.nodes == 2).await;
+    assert!(report.trial.contains("image-swap-uninstall"), "{}", report.trial);
+    assert!(stored(&cluster).is_none());
+
+    // An administrator deletes the mark of hooks that failed: the rollout continues.
+    cluster.request("DELETE", &format!("{maps}/image-swap-uninstall"), None);
+    until_tried(&cluster, 2, &["a"]).await;
+    // A mark of the first look is an ordinary object.
+    cluster.request("POST", &maps, Some(&mark));
+    until_agents(&mut controller, |it| it.trial.contains("image-swap-uninstall")).await;
+    drop(controller);
+    let _controller = cluster.controller(with_agents(), "two");
+    apply(&cluster, "a").await;
+    until_verified(&cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn missing_custom_resource_is_a_problem_of_the_release() {
+    let cluster = set_undefined().await;
+    add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
+    let mut controller = cluster.controller(with_agents(), "one");
+    let of_nodes = |it: &FailingStep| it.name == "nodes";
+    let report = until(&mut controller.report, |it| it.failing.iter().any(of_nodes)).await;
+    let step = report.failing.iter().find(|it| of_nodes(it)).unwrap();
+    for part in ["cannot watch NodeMirrors", "404", "CustomResourceDefinition"] {
+        assert!(step.error.contains(part), "{}", step.error);
+    }
+    eventually(|| cluster.events(NAMESPACE, "StepFailed").first().cloned()).await;
+    let found = status(&cluster.client, &release()).await.unwrap();
+    assert!(found.problems.iter().any(|it| it.code == "step-failed"), "{found:?}");
+
+    cluster.define_node_mirrors().await;
+    until_agents(&mut controller, |it| it.nodes == 1).await;
+    until(&mut controller.report, |it| it.failing.is_empty()).await;
+    eventually(|| cluster.get(&format!("{NODE_MIRRORS}/a"))).await;
 }

@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::PathBuf,
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use hyper::Request;
 use image_swap_cluster::{
     Controller, ControllerMetrics, Intervals, LeaderElection, Leadership, LeaseTiming, Release,
     ReplicaTasks, Settings, client, follow,
@@ -237,6 +240,16 @@ impl TestCluster {
         self.get(&format!("{REGISTRATIONS}/image-swap-admission"))
     }
 
+    /// Creates the custom resource of the chart, and waits until the API server serves it.
+    pub(crate) async fn define_node_mirrors(&self) {
+        let template = fs::read_to_string(chart().join("templates/agent/crd.yaml")).unwrap();
+        let request = Request::post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+            .header("content-type", "application/yaml")
+            .body(without_actions(&template).into_bytes());
+        self.client.request_text(request.unwrap()).await.unwrap();
+        self.node_mirrors_served().await;
+    }
+
     /// Waits until the API server serves the custom resource of the chart.
     pub(crate) async fn node_mirrors_served(&self) {
         let list = || self.control_plane.get(NODE_MIRRORS).ok().flatten();
@@ -250,6 +263,23 @@ impl TestCluster {
         let items = list["items"].as_array().unwrap().iter();
         items.filter(|event| event["reason"] == reason).cloned().collect()
     }
+}
+
+/// Returns the directory of the chart.
+pub(crate) fn chart() -> PathBuf {
+    let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
+    chart.canonicalize().unwrap()
+}
+
+/// Returns a template of the chart without the actions of Helm.
+fn without_actions(template: &str) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        text.push_str(before);
+        rest = after.split_once("}}").unwrap().1;
+    }
+    text + rest
 }
 
 /// A controller that asks by `client`, and for the time by `clock`.

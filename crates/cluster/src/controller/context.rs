@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::settings::{Intervals, Settings};
-use crate::{clock::now, events::Events, nodes::StoredNodes};
+use crate::{clock::now, events::Events, helm_mark::HelmMark, nodes::StoredNodes};
 
 /// A controller, leading or not.
 pub struct Controller {
@@ -23,8 +23,8 @@ pub struct Controller {
     pub(super) report: watch::Sender<ControllerReport>,
     /// Something changed: time to look.
     pub(super) changed: Arc<Notify>,
-    /// The UID of the last mark that a watch showed, deleted or not; `None` if none was.
-    pub(super) last_mark: watch::Sender<Option<String>>,
+    /// Helm's mark, since this process started.
+    pub(super) mark: watch::Sender<HelmMark>,
     /// The Secret that agents of nodes follow, since this process started.
     pub(super) stored_nodes: watch::Sender<StoredNodes>,
     pub(super) started: Instant,
@@ -42,7 +42,7 @@ impl Controller {
             intervals,
             report: watch::Sender::new(ControllerReport::default()),
             changed: Arc::default(),
-            last_mark: watch::Sender::new(None),
+            mark: watch::Sender::default(),
             stored_nodes: watch::Sender::default(),
             started: Instant::now(),
             clock: Box::new(now),

@@ -67,11 +67,9 @@ impl Controller {
         // When the namespace is deleted, no replica will answer the API server.
         watch(all::<Namespace, _>(client), release.namespace.clone());
         let maps = namespaced::<ConfigMap, _>(client, &release.namespace);
-        let last = self.last_mark.clone();
+        let mark = self.mark.clone();
         let on_change = move |map: Option<MetadataObject>| {
-            if let Some(uid) = map.and_then(|map| map.metadata.names.uid) {
-                last.send_replace(Some(uid));
-            }
+            mark.send_modify(|mark| mark.note(map.and_then(|map| map.metadata.names.uid)));
         };
         tasks.spawn(changes(maps, release.uninstallation(), Box::new(on_change)));
         if self.settings.agents.is_some() {
@@ -107,7 +105,9 @@ impl Controller {
             settings,
             orders: memory.node_orders.subscribe(),
             stored: self.stored_nodes.clone(),
+            mark: self.mark.subscribe(),
             report: memory.agents.clone(),
+            obstacle: memory.node_obstacle.clone(),
             changed: Arc::clone(&self.changed),
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),

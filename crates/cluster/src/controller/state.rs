@@ -70,6 +70,8 @@ pub(super) struct ReconcileState {
     pub(super) node_orders: watch::Sender<NodeOrders>,
     /// Status that the controller of nodes reports; `None` without agents.
     pub(super) agents: watch::Sender<Option<AgentsStatus>>,
+    /// Reason why the controller of nodes cannot work; `None` if it can.
+    pub(super) node_obstacle: watch::Sender<Option<String>>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }

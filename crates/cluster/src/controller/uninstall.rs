@@ -135,6 +135,6 @@ impl Controller {
         let name = self.settings.release.uninstallation();
         let mark = api::get(&self.config_maps(), &name).await?;
         let uid = mark.and_then(|mark| mark.metadata.uid);
-        Ok(uid.or_else(|| self.last_mark.borrow().clone()))
+        Ok(uid.or_else(|| self.mark.borrow().last.clone()))
     }
 }

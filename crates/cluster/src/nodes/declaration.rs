@@ -1,6 +1,6 @@
 //! The Secret `N-nodes`, which the agents of nodes follow.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use image_swap_core::{
     control::{rate_limit::RewriteLimit, webhooks::Anchor},
@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     error::{Error, watch_reason},
+    helm_mark::HelmMark,
     object_watch,
     release::Release,
     secret::{self, hash, holds},
@@ -26,8 +27,8 @@ use crate::{
 pub(crate) struct StoredNodes {
     /// True once the API server has returned the first state.
     pub(super) is_read: bool,
-    /// UID of a marker that was there at the first look: the agents were enabled again. `None`
-    /// without one.
+    /// UID of a marker that was there at the first look: the agents were enabled again, or Helm
+    /// removes them just now. `None` without one.
     old_marker: Option<String>,
     /// True once another marker was seen: this process never writes the Secret again.
     pub(super) is_retired: bool,
@@ -35,8 +36,9 @@ pub(crate) struct StoredNodes {
     pub(super) secret: Option<Arc<Secret>>,
     /// Its last content that declared anything.
     last: NodeDeclaration,
-    /// The time since when the Secret is gone; `None` if it is there, or never was.
-    pub(super) gone: Option<Instant>,
+    /// The time since when the Secret is gone, or a marker is there that was there at the first
+    /// look; `None` otherwise.
+    gone: Option<Instant>,
 }
 
 impl StoredNodes {
@@ -49,12 +51,16 @@ impl StoredNodes {
             }
             return;
         };
-        self.gone = None;
+        let since = self.gone.take();
         let declared = NodeDeclaration::read(|key| secret::text(&secret, key));
         if declared.restore {
             let uid = secret.metadata.uid.clone();
             if is_first {
                 self.old_marker = uid;
+                self.gone = Some(Instant::now());
+            } else if uid.is_some() && uid == self.old_marker {
+                // A relist shows it again.
+                self.gone = since;
             } else if uid != self.old_marker || uid.is_none() {
                 self.is_retired = true;
             }
@@ -63,6 +69,41 @@ impl StoredNodes {
             self.last = declared;
         }
         self.secret = Some(Arc::new(secret));
+    }
+
+    /// Returns the reason why this process must not write the Secret, if there is one, and the
+    /// time when the reason ends; `None` if only an event can end it. Helm, which creates `mark`
+    /// before it replaces the Secret, ends the controller within the time `linger`.
+    pub(super) fn hold(
+        &self,
+        release: &Release,
+        mark: &HelmMark,
+        linger: Duration,
+    ) -> Option<(String, Option<Instant>)> {
+        let is_old_marker = self.old_marker.is_some() && self.uid() == self.old_marker.as_deref();
+        // Hooks ran when this process began.
+        if self.is_retired || is_old_marker && mark.first.is_some() {
+            return Some(("the agents restore their nodes".to_owned(), None));
+        }
+        if mark.is_new() {
+            let reason = format!(
+                "Helm removes the release or its agents: the ConfigMap {} exists; if Helm failed, \
+                 run it again, or delete the ConfigMap",
+                release.uninstallation()
+            );
+            return Some((reason, None));
+        }
+        let until = self.gone.map(|at| at + linger).filter(|at| *at > Instant::now())?;
+        let name = release.nodes();
+        let reason = match self.secret {
+            Some(_) => format!("the Secret {name} requests a restore of all nodes"),
+            None => format!("the Secret {name} was deleted"),
+        };
+        Some((reason, Some(until)))
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.secret.as_ref()?.metadata.uid.as_deref()
     }
 
     /// Returns the declaration of the nodes: also while the Secret is gone or emptied, so that no
@@ -190,6 +231,48 @@ mod tests {
         stored.note(None);
         stored.note(Some(mk_secret("3", &verified(4))));
         assert!(stored.is_retired);
+    }
+
+    #[test]
+    fn hooks_and_a_deleted_secret_hold_writes() {
+        const LINGER: Duration = Duration::from_mins(1);
+        let release = Release { namespace: "tools".into(), name: "image-swap".into() };
+        let held = |stored: &StoredNodes, mark: &HelmMark| stored.hold(&release, mark, LINGER);
+        let (mut stored, mut mark) = (StoredNodes::default(), HelmMark::default());
+        stored.note(Some(mk_secret("1", &verified(3))));
+        mark.note(None);
+        assert_eq!(held(&stored, &mark), None);
+        // Helm creates its mark, replaces the Secret, and deletes the mark.
+        mark.note(Some("m".to_owned()));
+        let (reason, until) = held(&stored, &mark).unwrap();
+        assert!(reason.contains("image-swap-uninstall") && until.is_none(), "{reason}");
+        stored.note(None);
+        assert_eq!(held(&stored, &mark).unwrap().1, None);
+        mark.note(None);
+        let (reason, until) = held(&stored, &mark).unwrap();
+        assert!(reason.contains("was deleted") && until.is_some(), "{reason}");
+        assert_eq!(stored.hold(&release, &mark, Duration::ZERO), None);
+        stored.note(Some(mk_secret("2", &marker())));
+        assert_eq!(stored.hold(&release, &mark, Duration::ZERO).unwrap().1, None);
+    }
+
+    #[test]
+    fn process_that_begins_beside_a_marker_waits() {
+        let release = Release { namespace: "tools".into(), name: "image-swap".into() };
+        let (mut stored, mut mark) = (StoredNodes::default(), HelmMark::default());
+        for _ in 0..2 {
+            stored.note(Some(mk_secret("1", &marker())));
+        }
+        // Without hooks: the agents were enabled again, or Helm is about to end this process.
+        mark.note(None);
+        let (reason, until) = stored.hold(&release, &mark, Duration::from_mins(1)).unwrap();
+        assert!(reason.contains("requests a restore") && until.is_some(), "{reason}");
+        assert_eq!(stored.hold(&release, &mark, Duration::ZERO), None);
+        // While hooks ran.
+        let mut mark = HelmMark::default();
+        mark.note(Some("m".to_owned()));
+        mark.note(None);
+        assert_eq!(stored.hold(&release, &mark, Duration::ZERO).unwrap().1, None);
     }
 
     #[test]

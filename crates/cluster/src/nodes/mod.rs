@@ -40,7 +40,7 @@ use kube::{
     Api, Client,
     runtime::{
         WatchStreamExt,
-        watcher::{Config, Event, watcher},
+        watcher::{Config, Error as WatchError, Event, watcher},
     },
 };
 use tokio::{
@@ -66,8 +66,9 @@ pub(crate) use self::{
 use crate::{
     api,
     clock::now,
-    error::{Error, watch_reason},
+    error::{Error, is_refused, watch_reason},
     events::Events,
+    helm_mark::HelmMark,
     object_watch::{PAGE, WatchBackoff, all},
     release::Release,
     report::send_new,
@@ -84,6 +85,8 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 /// Longest time for which the end of a trial waits for the deletion of its pods. A kubelet that
 /// does not answer deletes none.
 const DELETION: Duration = Duration::from_secs(30);
+/// The custom resource in messages.
+const MIRRORS: &str = "NodeMirrors";
 /// Key of the rollout among the writes that wait.
 const ROLLOUT: &str = "";
 
@@ -97,9 +100,13 @@ pub(crate) struct NodeController {
     pub(crate) orders: watch::Receiver<NodeOrders>,
     /// The Secret `N-nodes`.
     pub(crate) stored: watch::Sender<StoredNodes>,
+    /// Helm's mark.
+    pub(crate) mark: watch::Receiver<HelmMark>,
     /// Status; `None` before the first turn.
     pub(crate) report: watch::Sender<Option<AgentsStatus>>,
-    /// Notified when the report changes.
+    /// Reason why no turn is possible; `None` without one.
+    pub(crate) obstacle: watch::Sender<Option<String>>,
+    /// Notified when the report or the obstacle changes.
     pub(crate) changed: Arc<Notify>,
     /// Between the beginnings of two turns, at least.
     pub(crate) gap: Duration,
@@ -111,6 +118,10 @@ pub(crate) struct NodeController {
 #[derive(Default)]
 struct NodeWork {
     fleet: Fleet,
+    /// Reasons why kinds of objects cannot be watched, by kind.
+    unwatched: BTreeMap<&'static str, String>,
+    /// True if the last of them ended, and no turn has begun since.
+    is_unblocked: bool,
     trials: Trials,
     rewrites: RewriteLimit<String>,
     /// Nodes without a reporting agent, with the time since when.
@@ -157,16 +168,23 @@ impl NodeController {
         let mut wake = None;
         let mut due = false;
         loop {
+            due |= std::mem::take(&mut work.is_unblocked);
             let next = begun.map_or_else(Instant::now, |begun| begun + self.gap);
             tokio::select! {
                 // Events come before actions.
                 biased;
-                Some(event) = nodes.next() => due |= work.fleet.nodes.note(event, NodeRow::read),
-                Some(event) = mirrors.next() => {
+                Some(event) = nodes.next() => if let Some(event) = self.seen(&mut work, event) {
+                    due |= work.fleet.nodes.note(event, NodeRow::read);
+                },
+                Some(event) = mirrors.next() => if let Some(event) = self.seen(&mut work, event) {
                     due |= work.fleet.mirrors.note(event, MirrorRow::read);
-                }
-                Some(event) = agents.next() => due |= work.fleet.agents.note(event, AgentRow::read),
-                Some(event) = trials.next() => due |= work.fleet.trials.note(event, TrialRow::read),
+                },
+                Some(event) = agents.next() => if let Some(event) = self.seen(&mut work, event) {
+                    due |= work.fleet.agents.note(event, AgentRow::read);
+                },
+                Some(event) = trials.next() => if let Some(event) = self.seen(&mut work, event) {
+                    due |= work.fleet.trials.note(event, TrialRow::read);
+                },
                 Some(answer) = work.trials.answered() => {
                     work.trials.note(answer);
                     due = true;
@@ -179,6 +197,7 @@ impl NodeController {
                     due = true;
                 }
                 Ok(()) = stored.changed() => due = true,
+                Ok(()) = self.mark.changed() => due = true,
                 () = sleep_until(next), if due => {
                     begun = Some(Instant::now());
                     due = Box::pin(self.turn(&mut work)).await;
@@ -189,22 +208,44 @@ impl NodeController {
         }
     }
 
-    fn nodes(&self) -> BoxStream<'static, Event<FleetObject>> {
-        rows(api::all::<Node, _>(&self.client), all(), "nodes")
+    /// Returns the event of a watch. Records if the API server refuses the watch.
+    fn seen(&self, work: &mut NodeWork, seen: Seen) -> Option<Event<FleetObject>> {
+        let Seen { kind, event } = seen;
+        let event = match event {
+            // Nothing was listed yet.
+            Ok(Event::Init) => return Some(Event::Init),
+            Ok(event) => {
+                let was_refused = work.unwatched.remove(kind).is_some();
+                work.is_unblocked |= was_refused && work.unwatched.is_empty();
+                Some(event)
+            }
+            Err(reason) => {
+                work.unwatched.insert(kind, reason);
+                None
+            }
+        };
+        if send_new(&self.obstacle, work.unwatched.values().next().cloned()) {
+            self.changed.notify_one();
+        }
+        event
     }
 
-    fn mirrors(&self) -> BoxStream<'static, Event<FleetObject>> {
+    fn nodes(&self) -> BoxStream<'static, Seen> {
+        rows(api::all::<Node, _>(&self.client), all(), "Nodes")
+    }
+
+    fn mirrors(&self) -> BoxStream<'static, Seen> {
         let mirrors = Api::all_with(self.client.clone(), &mirrors::resource());
-        rows(mirrors, all(), "NodeMirrors")
+        rows(mirrors, all(), MIRRORS)
     }
 
-    fn agents(&self) -> BoxStream<'static, Event<FleetObject>> {
+    fn agents(&self) -> BoxStream<'static, Seen> {
         let selector = [labels::APP_COMPONENT, labels::AGENT].join("=");
         let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.namespace);
         rows(pods, all().labels(&selector), "agents")
     }
 
-    fn trials(&self) -> BoxStream<'static, Event<FleetObject>> {
+    fn trials(&self) -> BoxStream<'static, Seen> {
         let selector = [labels::RELEASE, &self.release.name].join("=");
         let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.trial_namespace);
         rows(pods, all().labels(&selector), "trial pods")
@@ -221,7 +262,9 @@ impl NodeController {
             },
         };
         let stored = self.stored.borrow().clone();
-        if !work.fleet.is_complete() || !stored.is_read {
+        let mark = self.mark.borrow_and_update().clone();
+        let is_read = work.fleet.is_complete() && stored.is_read && mark.is_read;
+        if !is_read || !work.unwatched.is_empty() {
             return false;
         }
         work.note_silence();
@@ -229,20 +272,18 @@ impl NodeController {
             declaration: stored.declaration().clone(),
             ..RolloutProgress::default()
         };
-        if stored.is_retired {
-            "the agents restore their nodes".clone_into(&mut progress.summary);
-        } else if stored.gone.is_none_or(|at| at.elapsed() >= self.linger)
-            && work.is_due(ROLLOUT, Instant::now())
-        {
+        if let Some((reason, until)) = stored.hold(&self.release, &mark, self.linger) {
+            if let Some(until) = until {
+                work.wait(ROLLOUT, until, String::new());
+            }
+            progress.summary = reason;
+        } else if work.is_due(ROLLOUT, Instant::now()) {
             match self.roll_out(work, &wanted, &stored, &mut progress).await {
                 Ok(()) => {
                     work.waiting.remove(ROLLOUT);
                 }
                 Err(error) => work.note_failure(ROLLOUT, &error),
             }
-        } else if let Some(at) = stored.gone.filter(|at| at.elapsed() < self.linger) {
-            let reason = format!("the Secret {} was deleted", self.release.nodes());
-            work.wait(ROLLOUT, at + self.linger, reason);
         }
         let is_more = self.write_fleet(work, &progress.declaration).await;
         self.publish(work, progress);
@@ -492,13 +533,33 @@ fn ends_trial(before: &NodeDeclaration, decision: &RolloutDecision) -> bool {
     })
 }
 
-/// Watches objects, and lists them page by page. A watch that fails is restarted.
-fn rows(
-    api: Api<FleetObject>,
-    config: Config,
+/// An event of the watch of one kind of object, or the reason why the API server refuses it.
+struct Seen {
     kind: &'static str,
-) -> BoxStream<'static, Event<FleetObject>> {
+    event: Result<Event<FleetObject>, String>,
+}
+
+/// Watches objects, and lists them page by page. A watch that fails is restarted.
+fn rows(api: Api<FleetObject>, config: Config, kind: &'static str) -> BoxStream<'static, Seen> {
     let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
-    let log = move |error| debug!(error = watch_reason(&error), "restarting the watch of {kind}");
-    events.filter_map(move |event| std::future::ready(event.map_err(log).ok())).boxed()
+    let seen = move |event: Result<_, WatchError>| {
+        let error = match event {
+            Ok(event) => return Some(Seen { kind, event: Ok(event) }),
+            Err(error) => error,
+        };
+        let reason = watch_reason(&error);
+        debug!(error = reason, "restarting the watch of {kind}");
+        is_refused(&error).then(|| Seen { kind, event: Err(obstacle(kind, &reason)) })
+    };
+    events.filter_map(move |event| std::future::ready(seen(event))).boxed()
+}
+
+/// Returns the obstacle that the API server refuses the watch of `kind`, with the remedy.
+fn obstacle(kind: &str, reason: &str) -> String {
+    let remedy = if kind == MIRRORS {
+        "apply the CustomResourceDefinition nodemirrors.image-swap.io and the roles of the chart"
+    } else {
+        "apply the roles of the chart"
+    };
+    format!("cannot watch {kind}, so nodes stay as they are: {}; {remedy}", reason.trim())
 }

@@ -132,7 +132,7 @@ fn what_is_read_without_a_name_is_listed_here() {
     let services = "services: get";
     let nodes = [
         "nodemirrors/status: patch",
-        "nodemirrors: list watch create patch",
+        "nodemirrors: list watch create patch delete",
         "nodes: list watch patch",
     ];
     let with_nodes = |all: &[&'static str]| -> Vec<&str> {

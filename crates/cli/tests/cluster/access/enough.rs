@@ -1,25 +1,34 @@
 //! The controller and the replicas at work, with no more rights than the chart
 //! gives them: all of it works, and no right is left over.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image_swap_cluster::{Settings, deregister};
-use image_swap_core::control::policy::FailurePolicy;
+use image_swap_cluster::{AgentSettings, Settings, deregister};
+use image_swap_core::{control::policy::FailurePolicy, mirror::Fallback, status::NodeDeclaration};
 use image_swap_testbed::Authority;
 use image_swap_testkit::webhook_configuration;
 use serde_json::{Value, json};
 
 use super::{
     VALUES,
+    nodes::{add_agent, add_default_account},
     rules::{Right, granted},
 };
 use crate::{
-    install::{Account, Installed},
+    agent::{agent_of, config_with_path, mk_host},
+    install::{AGENTS, Account, Installed},
+    nodes::{INDEX, add_node, ended, mirror, pulled, until_stored, until_verified},
+    registry::declared,
     replica::Replica,
     test_cluster::{
-        ANCHORS, JET_SECRETS, REGISTRATIONS, Running, SECRETS, TestCluster, controller_by,
-        eventually, intervals, keys, now, pod, release, settings, until,
+        ANCHORS, JET_SECRETS, NODE_MIRRORS, REGISTRATIONS, Running, SECRETS, TestCluster,
+        controller_by, eventually, intervals, keys, now, pod, release, settings, until,
     },
 };
 
@@ -33,23 +42,27 @@ fn image(pod: &Value) -> &str {
     pod["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
-/// Values without agents, whose controller has no rights on nodes, and `more`.
-fn without_agents(more: &str) -> String {
-    format!("{VALUES}agent: {{enabled: false}}\n{more}")
-}
-
 /// What the chart tells the controller, as far as its rights depend on it.
-fn told(installed: &Installed) -> Settings {
+pub(super) fn told(installed: &Installed) -> Settings {
     let deployment = installed.controller();
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
     let value = |flag: &str| arguments.clone().find_map(|it| it.strip_prefix(flag));
     let names = value("--system-namespaces=").unwrap();
+    let agents = value("--agent-namespace=").map(|namespace| AgentSettings {
+        namespace: namespace.to_owned(),
+        trial_namespace: value("--trial-namespace=").unwrap().to_owned(),
+        fallback: Fallback::Upstream,
+        credentials: value("--agent-credentials=") == Some("true"),
+        trial_image: None,
+        deadline: Duration::from_secs(1),
+    });
     Settings {
         adopt: arguments.clone().any(|it| it == "--adopt"),
         pull_secrets: value("--pull-secrets=") == Some("true"),
         tls_existing_secret: value("--tls-existing-secret=").map(str::to_owned),
         system_namespaces: names.split(',').map(str::to_owned).collect(),
+        agents,
         ..settings()
     }
 }
@@ -76,6 +89,7 @@ async fn works(
     eventually(|| adopted().then_some(())).await;
 
     more(cluster, &mut controller, &replica).await;
+    a_declaration_reaches_a_node(installed).await;
 
     // Twice refused for one reason: the second time the Event is counted up.
     for _ in 0..2 {
@@ -98,7 +112,7 @@ async fn works(
     drop(controller);
     drop(following);
 
-    for account in [Account::Controller, Account::Admission] {
+    for account in [Account::Controller, Account::Admission, Account::Agent] {
         let rights = granted(installed, account);
         let idle = || -> Vec<Right> {
             let (used, refused) = installed.audited(account);
@@ -117,6 +131,47 @@ async fn works(
     }
 }
 
+/// The agent of a node applies a declaration, which a trial pod proves: the test plays its kubelet.
+/// Then the Node is deleted.
+async fn a_declaration_reaches_a_node(installed: &Installed) {
+    let cluster = &installed.cluster;
+    add_default_account(cluster);
+    let mut workload = pod();
+    workload["spec"]["containers"][0]["image"] = "busybox:1.36".into();
+    let workload = cluster.request("POST", PODS, Some(&workload));
+    let served = Arc::new(Mutex::new(BTreeSet::from([INDEX])));
+    let mirror = mirror(&served).await;
+    let keys = declared(&mirror.domain, &mirror.authority);
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+
+    // The agent reads the boot of this machine.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    add_node(cluster, "a", "containerd://2.4.1", &json!({ "bootID": boot.trim() }));
+    let agent_pod = add_agent(cluster, "a");
+    let kubeconfig = installed.kubeconfig_of_agent(&agent_pod);
+    let host = mk_host(&config_with_path());
+    let mut agent = agent_of("a", host.path(), &kubeconfig);
+    agent.start().unwrap();
+    let ready = json!({ "status": {
+        "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }],
+    } });
+    let status = format!("/api/v1/namespaces/{AGENTS}/pods/agent-a/status");
+    cluster.request("PATCH", &status, Some(&ready));
+
+    let tried = |it: &NodeDeclaration| it.trial.as_ref().is_some_and(|it| it.nodes.contains("a"));
+    let number = until_stored(cluster, tried).await.trial.unwrap().revision.number;
+    pulled(cluster, number, "a", INDEX).await;
+    until_verified(cluster, number).await;
+    ended(cluster, number, "a").await;
+    let hosts = host.path().join("root/etc/containerd/certs.d/docker.io/hosts.toml");
+    assert!(fs::read_to_string(hosts).unwrap().contains(&mirror.domain));
+    // An agent that ends reads the declaration once more.
+    agent.stop().unwrap();
+    cluster.request("DELETE", "/api/v1/nodes/a", None);
+    eventually(|| cluster.get(&format!("{NODE_MIRRORS}/a")).is_none().then_some(())).await;
+    cluster.kill(PODS, &workload);
+}
+
 fn pull_secret(cluster: &TestCluster) -> Option<Value> {
     cluster.get(&format!("{PULL_SECRETS}/image-swap-pull"))
 }
@@ -132,14 +187,14 @@ async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
-    let installed = Installed::with(&without_agents("")).await;
+    let installed = Installed::with(VALUES).await;
     works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn turned_off_pull_secrets_are_removed_after_their_pods() {
-    let values = without_agents("managePullSecrets: false\n");
+    let values = format!("{VALUES}managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
     works(&installed, async |cluster, controller, _| {
         let stored = cluster.request("POST", PODS, Some(&pod()));
@@ -194,7 +249,7 @@ fn trusted(cluster: &TestCluster) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
-    let values = without_agents("tls: {existingSecret: company-tls}\n");
+    let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
     let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
     installed.cluster.request("POST", SECRETS, Some(&company_tls(&first)));

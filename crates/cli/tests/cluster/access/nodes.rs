@@ -1,20 +1,28 @@
 //! The chart's policies on nodes, trial pods and reports of agents, and the Secret by which
 //! Helm has nodes restored.
 
-use std::path::Path;
-
+use futures_util::{StreamExt, pin_mut};
 use image_swap_testbed::{HelmMajor, HelmWait, Live};
-use kube::Client;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{WatchEvent, WatchParams},
+};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
     VALUES,
+    enough::told,
     policy::{JSON_PATCH, MERGE, send},
 };
 use crate::{
     install::{AGENTS, Account, Installed, TRIAL},
-    test_cluster::{NAMESPACE, NODE_MIRRORS, SECRETS, TestCluster, eventually, parts},
+    nodes::{until_agents, until_stored},
+    test_cluster::{
+        JET_SECRETS, NAMESPACE, NODE_MIRRORS, SECRETS, TestCluster, chart, controller_by,
+        eventually, intervals, keys, now, parts, until,
+    },
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -58,13 +66,16 @@ async fn add_node(cluster: &TestCluster, name: &str) {
 }
 
 /// Creates a pod of the agents on `node`.
-fn add_agent(cluster: &TestCluster, node: &str) -> Value {
+pub(super) fn add_agent(cluster: &TestCluster, node: &str) -> Value {
     let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("agent-{node}") },
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("agent-{node}"), "labels": { "app.kubernetes.io/component": "agent" },
+        },
         "spec": {
             "nodeName": node, "serviceAccountName": "image-swap-agent",
             "automountServiceAccountToken": false,
-            "containers": [{ "name": "agent", "image": "image-swap" }],
+            "containers": [{ "name": "agent", "image": "quay.io/agents/image-swap:1" }],
         },
     });
     cluster.request("POST", &format!("/api/v1/namespaces/{AGENTS}/pods"), Some(&pod))
@@ -268,16 +279,22 @@ fn other_shapes() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
+/// Creates the service account of trial pods, as Kubernetes does in each namespace.
+pub(super) fn add_default_account(cluster: &TestCluster) {
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
+    });
+    let path = format!("/api/v1/namespaces/{TRIAL}/serviceaccounts");
+    cluster.request("POST", &path, Some(&account));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn controller_creates_trial_pods_alone() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
-    let account = json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
-    });
+    add_default_account(cluster);
     let namespace = format!("/api/v1/namespaces/{TRIAL}");
-    cluster.request("POST", &format!("{namespace}/serviceaccounts"), Some(&account));
     let client = installed.client_as(Account::Controller).await;
     let pods = format!("{namespace}/pods");
     let mut shell = trial_pod("trial-7-other");
@@ -308,7 +325,9 @@ async fn controller_creates_trial_pods_alone() {
     }]);
     let (code, message) = send(&client, "PATCH", &path, JSON_PATCH, &image).await;
     assert_eq!(code, 422, "{message}");
-    assert_eq!(send(&client, "DELETE", &path, MERGE, &json!({})).await.0, 200);
+    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
+    let (code, message) = send(&client, "DELETE", &path, "application/json", &options).await;
+    assert_eq!(code, 200, "{message}");
 }
 
 fn helm(cluster: &TestCluster, major: HelmMajor) -> Live {
@@ -326,31 +345,48 @@ fn declaration() -> Value {
 
 /// Runs `change`. Returns true for each version of the Secret of the agents that requests a
 /// restore, as a watch reports them, and false for each that does not.
-fn watched(cluster: &TestCluster, change: impl FnOnce()) -> Vec<bool> {
+async fn watched(cluster: &TestCluster, change: impl FnOnce()) -> Vec<bool> {
     let before = cluster.get(&format!("{SECRETS}/image-swap-nodes")).unwrap();
     let version = before["metadata"]["resourceVersion"].as_str().unwrap();
     block_in_place(change);
-    // The API server reports the past as well.
-    let path = format!(
-        "{SECRETS}?watch=true&fieldSelector=metadata.name%3Dimage-swap-nodes\
-         &resourceVersion={version}&timeoutSeconds=2"
-    );
-    let ask = || cluster.control_plane.request("GET", &path, None).unwrap();
-    let answer = block_in_place(ask);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let events = answer.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let restore = |event: Value| {
-        let is_there = event["type"] == "ADDED" || event["type"] == "MODIFIED";
-        is_there.then(|| event["object"]["data"]["restore"] == "dHJ1ZQ==")
-    };
-    events.filter_map(restore).collect()
+    // The API server reports the past as well. This Secret is the last event.
+    let end = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "end" } });
+    cluster.request("POST", SECRETS, Some(&end));
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let events = secrets.watch(&WatchParams::default(), version).await.unwrap();
+    pin_mut!(events);
+    let mut found = Vec::new();
+    loop {
+        let event = events.next().await.unwrap().unwrap();
+        let (WatchEvent::Added(secret) | WatchEvent::Modified(secret)) = event else { continue };
+        match &*secret.name_any() {
+            "end" => break,
+            "image-swap-nodes" => {
+                let value = secret.data.unwrap_or_default().remove("restore");
+                found.push(value.is_some_and(|value| value.0 == b"true"));
+            }
+            _ => {}
+        }
+    }
+    cluster.request("DELETE", &format!("{SECRETS}/end"), None);
+    found
 }
 
+/// Waits until no namespace of the agents is being deleted.
+async fn namespaces_settled(cluster: &TestCluster) {
+    for namespace in [AGENTS, TRIAL] {
+        let path = format!("/api/v1/namespaces/{namespace}");
+        let is_ending = |it: Value| it["metadata"]["deletionTimestamp"].is_string();
+        eventually(|| (!cluster.get(&path).is_some_and(is_ending)).then_some(())).await;
+    }
+}
+
+/// The agents restore their nodes by a Secret that Helm puts in the place of the controller's. A
+/// controller works meanwhile, and must not write its own again.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
-    let chart = chart.canonicalize().unwrap();
+async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
+    let chart = chart();
     for major in HelmMajor::ALL {
         let installed = Installed::managed_by(major, VALUES).await;
         let cluster = &installed.cluster;
@@ -363,6 +399,10 @@ async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
         let path = format!("{SECRETS}/image-swap-nodes");
         assert!(cluster.get(&path).is_none(), "{major}: an installation creates none");
         cluster.request("POST", SECRETS, Some(&declaration()));
+        let as_controller = installed.client_as(Account::Controller).await;
+        let run = || controller_by(&as_controller, told(&installed), "one", intervals(), now);
+        let mut controller = run();
+        until_agents(&mut controller, |_| true).await;
 
         // An upgrade that keeps the agents does not touch the Secret.
         let before = cluster.get(&path).unwrap();
@@ -371,37 +411,42 @@ async fn agents_are_told_to_restore_by_an_uninstallation_and_when_disabled() {
 
         // One that disables them replaces it, once.
         let disabled = "agent: {enabled: false}\n";
-        assert_eq!(watched(cluster, || upgrade(disabled)), [true], "{major}");
+        assert_eq!(watched(cluster, || upgrade(disabled)).await, [true], "{major}");
+        let revision = controller.report.borrow().declaration.revision;
+        cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+        until(&mut controller.report, |it| it.declaration.revision > revision).await;
+        drop(controller);
         let restore = cluster.get(&path).unwrap();
         assert_ne!(restore["metadata"]["uid"], before["metadata"]["uid"]);
         assert_eq!(restore["data"].as_object().unwrap().len(), 1);
         block_in_place(|| upgrade(disabled));
         assert_eq!(cluster.get(&path).unwrap()["metadata"]["uid"], restore["metadata"]["uid"]);
-        for namespace in [AGENTS, TRIAL] {
-            let path = format!("/api/v1/namespaces/{namespace}");
-            eventually(|| cluster.get(&path).is_none().then_some(())).await;
-        }
-        // The custom resource is kept, and taken over.
+        namespaces_settled(cluster).await;
+        // The custom resource is kept, and taken over. Another controller overwrites the Secret.
         cluster.node_mirrors_served().await;
         block_in_place(|| upgrade(""));
+        let mut controller = run();
+        until_stored(cluster, |it| !it.restore).await;
 
-        cluster.request("DELETE", &path, None);
-        cluster.request("POST", SECRETS, Some(&declaration()));
+        // One release of a cluster has agents.
+        let other = || {
+            helm.upgrade_install(NAMESPACE, "other", &chart, &[VALUES], HelmWait::Hooks)
+                .map_err(|error| error.to_string())
+        };
+        let refused = block_in_place(other).unwrap_err();
+        assert!(refused.contains("the agents of one release in a cluster"), "{refused}");
+
+        until_agents(&mut controller, |_| true).await;
         let uninstall = || helm.uninstall(NAMESPACE, "image-swap", HelmWait::Hooks).unwrap();
-        assert_eq!(watched(cluster, uninstall), [true, false], "{major}");
+        assert_eq!(watched(cluster, uninstall).await, [true, false], "{major}");
         assert!(cluster.get(&path).is_none(), "{major}: an uninstallation leaves none");
+        drop(controller);
         let mark = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/image-swap-uninstall");
         assert!(cluster.get(&mark).is_none(), "{major}");
 
-        // A release of another name takes no offence at the custom resource.
-        for namespace in [AGENTS, TRIAL] {
-            let path = format!("/api/v1/namespaces/{namespace}");
-            eventually(|| cluster.get(&path).is_none().then_some(())).await;
-        }
-        let other = || {
-            helm.upgrade_install(NAMESPACE, "other", &chart, &[VALUES], HelmWait::Hooks).unwrap()
-        };
-        block_in_place(other);
+        // A release of another name accepts the custom resource as it is.
+        namespaces_settled(cluster).await;
+        block_in_place(other).unwrap();
         cluster.node_mirrors_served().await;
     }
 }

@@ -86,7 +86,6 @@ fn escalations() -> Vec<Attempt> {
         delete("/api/v1/nodes/n"),
         ("POST", "/api/v1/nodes".into(), JSON, node()),
         ("PATCH", "/api/v1/nodes/n/status".into(), MERGE, json!({ "status": {} })),
-        delete(format!("{NODE_MIRRORS}/n")),
         ("POST", format!("/api/v1/namespaces/{AGENTS}/pods"), JSON, pod()),
         ("POST", format!("/api/v1/namespaces/{TRIAL}/pods/p/exec?command=id"), JSON, Value::Null),
         // Not even its own Deployment.
@@ -173,6 +172,7 @@ fn the_controller_s() -> Vec<Attempt> {
         ("PATCH", "/api/v1/nodes/n".into(), MERGE, json!({ "metadata": { "labels": {} } })),
         read(NODE_MIRRORS),
         ("PATCH", format!("{NODE_MIRRORS}/n"), MERGE, json!({ "spec": {} })),
+        delete(format!("{NODE_MIRRORS}/n")),
         ("POST", NODE_MIRRORS.into(), JSON, node_mirror()),
         ("POST", format!("/api/v1/namespaces/{TRIAL}/pods"), JSON, pod()),
         ("PATCH", format!("{SECRETS}/image-swap-nodes"), MERGE, json!({ "data": {} })),
