@@ -10,6 +10,9 @@
 //! restoration: an absent or malformed Secret, an API server that does not respond, and SIGTERM
 //! leave the host as it is.
 //!
+//! [`RestoredHost`] is the restoration of a host without an API server, for clusters whose release
+//! is gone.
+//!
 //! `status` and `drift` are pure; `node` is the shell around `image_swap_node`, `mirror` and
 //! `declared` are those around the API server.
 
@@ -20,7 +23,12 @@ mod drift;
 mod error;
 mod mirror;
 mod node;
+mod restored;
 mod settings;
 mod status;
 
-pub use self::{agent::NodeAgent, settings::NodeAgentSettings};
+pub use self::{
+    agent::NodeAgent,
+    restored::{RestoreRefusal, RestoredHost},
+    settings::NodeAgentSettings,
+};

@@ -1,12 +1,15 @@
 //! The host: one order, applied or refused.
 
+use std::path::Path;
+
 use image_swap_core::{
     control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
 };
 use image_swap_node::{
-    ApplyOutcome, AskRegistry, ConditionAction, ConfigForm, DesiredConfig, DriftState, Host,
-    HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RestartPolicy,
-    Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan, restore,
+    ApplyOutcome, AskRegistry, ConditionAction, ConfigForm, ContainerRuntime, DesiredConfig,
+    DriftState, Host, HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal,
+    RestartPolicy, Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan,
+    restore,
 };
 use tracing::info;
 
@@ -43,20 +46,17 @@ impl HostOrder {
         version: Option<Version>,
         registry: AskRegistry,
     ) -> HostReport {
+        let NodeAgentSettings { root, runtime, .. } = settings;
+        let change = |desired: Option<&DesiredConfig<'_>>| {
+            change(root, *runtime, version, desired, registry)
+        };
         let NodeRevision { effective, fallback, .. } = match self {
             Self::Keep => return HostReport::of(HostOutcome::NoDeclaration),
-            Self::Restore => {
-                let report = change(settings, version, None, registry);
-                let outcome = match report.outcome {
-                    HostOutcome::InPlace | HostOutcome::ReloadRequired => HostOutcome::Restored,
-                    other => other,
-                };
-                return HostReport { outcome, ..report };
-            }
+            Self::Restore => return restored(change(None)),
             Self::Configure(revision) => revision,
         };
         if effective.origin == Origin::None {
-            return change(settings, version, None, registry);
+            return change(None);
         }
         let Some(declaration) = effective.declaration() else {
             return HostReport::of(HostOutcome::InvalidDeclaration);
@@ -68,31 +68,51 @@ impl HostOrder {
             restart: RestartPolicy::Never,
             header_over_http: false,
         };
-        change(settings, version, Some(&desired), registry)
+        change(Some(&desired))
     }
 }
 
-/// Makes the host as `desired`; `None` restores it.
+/// Restores the host below `root`, whose `runtime` image-swap had configured.
+pub(crate) fn restore_host(root: &Path, runtime: ContainerRuntime) -> HostReport {
+    restored(change(root, runtime, None, None, AskRegistry::Skip))
+}
+
+/// Returns the report of a restoration.
+fn restored(report: HostReport) -> HostReport {
+    let outcome = match report.outcome {
+        HostOutcome::InPlace | HostOutcome::ReloadRequired => HostOutcome::Restored,
+        other => other,
+    };
+    HostReport { outcome, ..report }
+}
+
+/// Returns the host whose `/` is `root`.
+///
+/// # Errors
+/// If `root` is not a directory, or cannot be read.
+pub(crate) fn host(root: &Path) -> Result<Host, String> {
+    let found = Root::new(root).map(Host::new);
+    found.map_err(|error| format!("cannot use the root directory {}: {error}", root.display()))
+}
+
+/// Makes the host below `root` as `desired`; `None` restores it.
 fn change(
-    settings: &NodeAgentSettings,
+    root: &Path,
+    runtime: ContainerRuntime,
     version: Option<Version>,
     desired: Option<&DesiredConfig<'_>>,
     registry: AskRegistry,
 ) -> HostReport {
-    let host = match Root::new(&settings.root) {
-        Ok(root) => Host::new(root),
-        Err(error) => {
-            let root = settings.root.display();
-            let why = format!("cannot use the root directory {root}: {error}");
-            return HostReport::of(HostOutcome::Failed(why));
-        }
+    let host = match host(root) {
+        Ok(host) => host,
+        Err(why) => return HostReport::of(HostOutcome::Failed(why)),
     };
     let progress = |line: &str| info!("{line}");
     let session = match HostSession::take_live(&host, &progress) {
         Ok(session) => session,
         Err(failure) => return HostReport::of(HostOutcome::Failed(failure.to_string())),
     };
-    let seen = observe_mounted(&host, settings.runtime, version, desired, registry);
+    let seen = observe_mounted(&host, runtime, version, desired, registry);
     let runtime = seen.observed.runtime;
     let planned = match desired {
         Some(desired) => plan(desired, &seen.observed),

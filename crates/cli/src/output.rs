@@ -91,6 +91,11 @@ pub(crate) fn colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
+/// True if standard output shows colours.
+pub(crate) fn stdout_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Flushes the output. Returns the exit code: success if `is_good`, else failure.
 pub(crate) fn end(out: &mut impl Write, is_good: bool) -> Result<ExitCode, Failure> {
     out.flush()?;

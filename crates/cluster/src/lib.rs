@@ -28,6 +28,8 @@ mod report;
 mod secret;
 pub mod status;
 
+pub use kube::Client;
+
 pub use self::client::{client, client_in, config, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
 pub use self::deregister::deregister;

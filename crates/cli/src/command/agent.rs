@@ -1,12 +1,15 @@
 //! `image-swap agent`
 
-use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
-use image_swap_agent::{NodeAgent, NodeAgentSettings};
+use image_swap_agent::{NodeAgent, NodeAgentSettings, RestoredHost};
 use image_swap_cluster::{Release, client};
 use image_swap_node::ContainerRuntime;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, level_filters::LevelFilter};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task,
+};
+use tracing::{info, level_filters::LevelFilter, warn};
 
 use crate::{
     choice::{Choice, interval, one_of},
@@ -23,6 +26,9 @@ const LOG: &str = "Log";
 /// The variable with the name of the node in the pods of the chart.
 const NODE_NAME: &str = "NODE_NAME";
 
+/// The flag without which a release is needed.
+const RESTORE_ONLY: &str = "restore_only";
+
 /// Values of `--runtime`.
 const RUNTIMES: &[Choice<ContainerRuntime>] = &[
     ("containerd", "containerd with a configuration of its own", ContainerRuntime::Containerd),
@@ -32,15 +38,16 @@ const RUNTIMES: &[Choice<ContainerRuntime>] = &[
 
 const EXAMPLES: &str = "\
 Examples:
-  image-swap agent --namespace image-swap --node worker-1 --runtime containerd";
+  image-swap agent --namespace image-swap --node worker-1 --runtime containerd
+  image-swap agent --restore-only --root /host";
 
 /// Arguments of `agent`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The namespace of the release.
-    #[arg(short, long, value_name = "NAMESPACE", help_heading = RELEASE)]
-    namespace: String,
+    #[arg(short, long, value_name = "NAMESPACE", required_unless_present = RESTORE_ONLY, help_heading = RELEASE)]
+    namespace: Option<String>,
     /// The full name of the release, which begins the names of its objects.
     #[arg(long, value_name = "NAME", default_value = "image-swap", help_heading = RELEASE)]
     name: String,
@@ -51,14 +58,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NODE", help_heading = HOST)]
     node: Option<String>,
     /// The container runtime of the node.
-    #[arg(long, value_parser = one_of(RUNTIMES), help_heading = HOST)]
-    runtime: ContainerRuntime,
+    #[arg(long, value_parser = one_of(RUNTIMES), required_unless_present = RESTORE_ONLY, help_heading = HOST)]
+    runtime: Option<ContainerRuntime>,
     /// The directory where the host's root directory is mounted.
     #[arg(long, value_name = "DIR", default_value = "/host", help_heading = HOST)]
     root: PathBuf,
     /// The longest time between two checks of the host's files: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = HOST)]
     resync: Duration,
+    /// Restore the host without the API server, and then wait for SIGTERM. The record of image-swap
+    /// on the host names the runtime.
+    #[arg(
+        long,
+        conflicts_with_all = ["namespace", "name", "kubeconfig", "node", "runtime", "resync"],
+        help_heading = HOST
+    )]
+    restore_only: bool,
     /// The log level: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
     log_level: LevelFilter,
@@ -69,6 +84,10 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let (Some(namespace), Some(runtime)) = (self.namespace, self.runtime) else {
+            logging::begin(self.log_level, self.log_format)?;
+            return block_on(restore_only(self.root));
+        };
         let node = self.node.or_else(|| env::var(NODE_NAME).ok()).filter(|name| !name.is_empty());
         let node = node.ok_or_else(|| {
             Failure::Unusable(format!(
@@ -76,12 +95,12 @@ impl Args {
             ))
         })?;
         logging::begin(self.log_level, self.log_format)?;
-        let release = Release { namespace: self.namespace, name: self.name };
+        let release = Release { namespace, name: self.name };
         let settings = NodeAgentSettings {
             secret: release.nodes(),
             namespace: release.namespace,
             node,
-            runtime: self.runtime,
+            runtime,
             root: self.root,
             resync: self.resync,
         };
@@ -94,16 +113,47 @@ async fn follow(
     settings: NodeAgentSettings,
     kubeconfig: Option<PathBuf>,
 ) -> Result<ExitCode, Failure> {
+    let stop = stopped()?;
+    let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
+    NodeAgent::new(client, settings).run(stop).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Restores the host below `root`, and waits for a signal.
+async fn restore_only(root: PathBuf) -> Result<ExitCode, Failure> {
+    let stop = stopped()?;
+    let restored = task::spawn_blocking(move || RestoredHost::restore(&root));
+    let restored = restored.await.map_err(Failure::broken)?.map_err(Failure::broken)?;
+    report(&restored);
+    stop.await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs the restoration of a host.
+fn report(restored: &RestoredHost) {
+    let RestoredHost { runtime, command, notes } = restored;
+    for note in notes {
+        warn!("{note}");
+    }
+    match runtime {
+        None => info!("nothing to restore: image-swap has not changed this host"),
+        Some(runtime) => info!(%runtime, "the edits of image-swap on this host are removed"),
+    }
+    if let Some(command) = command {
+        warn!(command, "run the command on the host to complete the restoration");
+    }
+    info!("waiting for SIGTERM");
+}
+
+/// Returns the wait for SIGTERM or SIGINT, which stop nothing else from now on.
+fn stopped() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
-    let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
-    let stop = async {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         info!("shutting down");
-    };
-    NodeAgent::new(client, settings).run(stop).await;
-    Ok(ExitCode::SUCCESS)
+    })
 }

@@ -24,6 +24,7 @@ mod recreated;
 mod registration;
 mod registry;
 mod replica;
+mod restore;
 mod service;
 mod status;
 mod steps;

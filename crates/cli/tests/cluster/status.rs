@@ -1,6 +1,10 @@
 //! How a release is, as somebody who asks sees it.
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use image_swap_cluster::{
     Error, Release,
@@ -16,7 +20,9 @@ use serde_json::{Value, json};
 use crate::{
     replica::Replica,
     service::address,
-    test_cluster::{JET_SECRETS, NAMESPACE, TestCluster, keys, pod, release, settings, until},
+    test_cluster::{
+        ANCHORS, JET_SECRETS, NAMESPACE, TestCluster, keys, pod, release, settings, until,
+    },
 };
 
 const PODS: &str = "/api/v1/namespaces/image-swap-system/pods";
@@ -194,4 +200,58 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);
     // Nobody can say that it is well: that is bad news, too.
     assert_eq!(codes(&seen), ["unread"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn watch_prints_each_change_until_a_signal() {
+    let cluster = TestCluster::set().await;
+    deploy(&cluster, 2, 1);
+    for output in ["json", "text"] {
+        let mut watch = Command::new(env!("CARGO_BIN_EXE_image-swap"))
+            .args(["status", "--watch", "-n", NAMESPACE, "--name", "image-swap", "-o", output])
+            .arg("--kubeconfig")
+            .arg(cluster.control_plane.kubeconfig())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(watch.stdout.take().unwrap());
+        let mut printed = String::new();
+        // The first line of each status.
+        let mut read = |is_end: &dyn Fn(&str) -> bool| {
+            tokio::task::block_in_place(|| {
+                while out.read_line(&mut printed).unwrap() > 0 {
+                    if printed.lines().next_back().is_some_and(is_end) {
+                        break;
+                    }
+                }
+            });
+        };
+        let mark = |leaving: &str| {
+            let anchor =
+                json!({ "metadata": { "annotations": { "image-swap.io/leaving": leaving } } });
+            cluster.request("PATCH", &format!("{ANCHORS}/image-swap"), Some(&anchor));
+        };
+        let is_leaving = |line: &str| {
+            line.starts_with("error[leaving]") || line.contains("\"code\":\"leaving\"")
+        };
+        read(&|_| true);
+        mark("true");
+        read(&is_leaving);
+        mark("false");
+        read(&|line| line.starts_with("release") || line.starts_with('{'));
+        let pid = watch.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        // The release has problems: the replicas have no controller.
+        assert_eq!(watch.wait().unwrap().code(), Some(1), "{printed}");
+        tokio::task::block_in_place(|| out.read_to_string(&mut printed).unwrap());
+        if output == "json" {
+            let statuses = printed.lines().map(|line| serde_json::from_str(line).unwrap());
+            let leaving: Vec<bool> = statuses.map(|it: ReleaseStatus| it.leaving).collect();
+            assert_eq!(leaving, [false, true, false]);
+        } else {
+            assert_eq!(printed.matches("\n\nrelease ").count(), 2, "{printed}");
+            assert!(!printed.contains('\u{1b}'), "{printed}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The binary as people and programs use it.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod agent;
 mod attacks;
 mod check;
 mod convert;

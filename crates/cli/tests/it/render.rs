@@ -92,3 +92,37 @@ fn what_a_format_cannot_hold_is_bad_news() {
     let ran = image_swap(&["render", "unknown", "--mirrors", "docker.io::h.io/d"]);
     assert_eq!(ran.code, 2);
 }
+
+#[test]
+fn manifest_that_restores_nodes_is_printed() {
+    let image = "h.io/image-swap:0.1.0";
+    let ran = image_swap(&["render", "node-restore", "--image", image]);
+    insta::assert_snapshot!("node_restore", ran.whole());
+    let of = |runtimes: &[&str]| {
+        let mut args = vec!["render", "node-restore", "--image", image, "-n", "own"];
+        args.extend(runtimes.iter().flat_map(|runtime| ["--runtime", runtime]));
+        image_swap(&args)
+    };
+    let ran = of(&["crio", "containerd"]);
+    let mounts = ran.stdout.find("          volumeMounts:").map(|at| &ran.stdout[at..]);
+    insta::assert_snapshot!("node_restore_mounts", mounts.unwrap());
+    assert!(ran.stdout.contains("  namespace: \"own\"\n"), "{}", ran.stdout);
+    let k3s = of(&["k3s"]).stdout;
+    assert!(k3s.contains("/host/etc/rancher\n") && !k3s.contains("certs.d"), "{k3s}");
+}
+
+#[test]
+fn manifest_needs_an_image_and_names_that_are_valid() {
+    for (args, expected) in [
+        (&[][..], "--image"),
+        (&["--image", "H.io/A"], "lowercase"),
+        (&["--image", "a", "--namespace", "a\"b"], "lowercase letters, digits and '-'"),
+        (&["--image", "a", "--runtime", "docker"], "possible values"),
+    ] {
+        let ran = image_swap(&[&["render", "node-restore"], args].concat());
+        assert_eq!((ran.code, &*ran.stdout), (2, ""), "{args:?}");
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+    let ran = image_swap(&["render"]);
+    assert!(ran.code == 2 && ran.stderr.contains("<FORMAT>"), "{}", ran.stderr);
+}

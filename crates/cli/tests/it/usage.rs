@@ -141,12 +141,13 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &["explain"],
     &["check"],
     &["convert"],
     &["rewrite"],
     &["render"],
+    &["render", "node-restore"],
     &["node"],
     &["node", "plan"],
     &["node", "apply"],

@@ -69,6 +69,28 @@ pub struct ReleaseStatus {
     pub read: UnixTime,
 }
 
+impl ReleaseStatus {
+    /// True if `other` differs in nothing but the times of checks and renewals, and the number of
+    /// failed probes.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.without_times() == other.without_times()
+    }
+
+    fn without_times(&self) -> Self {
+        let mut status = Self { read: 0, ..self.clone() };
+        if let Some(leader) = &mut status.leader {
+            leader.renewed = 0;
+        }
+        if let Some(report) = &mut status.report {
+            report.policy.failures = 0;
+            if let Some(registry) = &mut report.registry {
+                registry.checked = 0;
+            }
+        }
+        status
+    }
+}
+
 /// A release by its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -166,4 +188,32 @@ pub async fn status(client: &Client, release: &Release) -> Result<ReleaseStatus,
     }
     problems::find(&mut status);
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::status::RegistryStatus;
+
+    use super::*;
+
+    #[test]
+    fn times_are_no_difference() {
+        let status = |time: UnixTime, domain: &str| {
+            let mut report = ControllerReport::default();
+            report.policy.failures = 1 + u32::try_from(time).unwrap();
+            let domain = domain.to_owned();
+            report.registry =
+                Some(RegistryStatus { domain, checked: time, ..RegistryStatus::default() });
+            ReleaseStatus {
+                leader: Some(Leader { holder: "one".into(), renewed: time, lasts: 15 }),
+                report: Some(report),
+                read: time,
+                ..ReleaseStatus::default()
+            }
+        };
+        assert!(status(1, "h.io").is_like(&status(2, "h.io")));
+        assert!(!status(1, "h.io").is_like(&status(1, "g.io")));
+        let unhealthy = ReleaseStatus { healthy: true, ..status(1, "h.io") };
+        assert!(!unhealthy.is_like(&status(1, "h.io")));
+    }
 }

@@ -1,11 +1,13 @@
 //! `image-swap status`
 
+mod frame;
 mod text;
+mod watch;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{
-    Error, Release, client_in,
+    Client, Error, Release, client_in,
     status::{ReleaseStatus, find, status},
 };
 
@@ -22,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   image-swap status
   image-swap status -n image-swap --context my-cluster
+  image-swap status --watch
   image-swap status -o json";
 
 /// Arguments of `status`.
@@ -41,6 +44,9 @@ pub(crate) struct Args {
     /// The context in the kubeconfig; the default is the current one.
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
+    /// Show the status again each time it changes, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
     /// The form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,8 +54,16 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let output = self.output;
-        let status = block_on(self.read())?;
+        block_on(self.show())
+    }
+
+    async fn show(self) -> Result<ExitCode, Failure> {
+        let Self { output, watch, .. } = self;
+        let (client, release) = self.release().await?;
+        if watch {
+            return watch::follow(&client, &release, output).await;
+        }
+        let status = read(&client, &release).await?;
         let mut out = output::stdout();
         match output {
             Output::Json => output::json_line(&mut out, &status)?,
@@ -58,23 +72,30 @@ impl Args {
         output::end(&mut out, status.healthy)
     }
 
-    async fn read(self) -> Result<ReleaseStatus, Failure> {
-        let unusable = |error: Error| Failure::Unusable(error.to_string());
+    /// Returns a client of the cluster, and the release that is meant.
+    async fn release(self) -> Result<(Client, Release), Failure> {
         let context = self.context.as_deref();
         let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;
-        let default = client.default_namespace();
+        let default = client.default_namespace().to_owned();
         let release = match (self.namespace, self.name) {
-            (namespace, Some(name)) => {
-                Release { namespace: namespace.unwrap_or_else(|| default.to_owned()), name }
-            }
+            (namespace, Some(name)) => Release { namespace: namespace.unwrap_or(default), name },
             (namespace, None) => {
                 let mut found = find(&client).await.map_err(unusable)?;
                 found.retain(|it| namespace.as_ref().is_none_or(|meant| *meant == it.namespace));
-                only(found, namespace.as_deref().unwrap_or(default))?
+                only(found, namespace.as_deref().unwrap_or(&default))?
             }
         };
-        status(&client, &release).await.map_err(unusable)
+        Ok((client, release))
     }
+}
+
+/// Reads the status of `release`.
+async fn read(client: &Client, release: &Release) -> Result<ReleaseStatus, Failure> {
+    status(client, release).await.map_err(unusable)
+}
+
+fn unusable(error: Error) -> Failure {
+    Failure::Unusable(error.to_string())
 }
 
 /// Returns the only release of `found`, or the usual one of `namespace` if there is none.

@@ -1,5 +1,7 @@
 //! `image-swap render`
 
+mod node_restore;
+
 use std::{
     fs,
     io::Write,
@@ -7,7 +9,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use image_swap_core::{
     declaration::Declaration,
     mirror::Fallback,
@@ -26,17 +31,27 @@ const EXAMPLES: &str = "\
 Examples:
   image-swap render containerd -f examples/registry-secret.yaml
   image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
-  image-swap render registries-conf -f examples/values.yaml > registries.conf";
+  image-swap render registries-conf -f examples/values.yaml > registries.conf
+  image-swap render node-restore --image harbor.example.org/image-swap/image-swap:0.1.0";
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Manifests",
+    subcommand_value_name = "MANIFEST"
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    manifest: Option<Manifest>,
     #[command(flatten)]
     declaration: DeclarationArgs,
     /// The format to print.
-    #[arg(value_parser = choice::format, long_help = formats())]
-    format: &'static Format,
+    #[arg(value_parser = choice::format, long_help = formats(), required = true)]
+    format: Option<&'static Format>,
     /// Write the files below this directory, which is created; `-` is standard output.
     #[arg(long, value_name = "DIR", default_value = "-")]
     out: PathBuf,
@@ -55,6 +70,12 @@ pub(crate) struct Args {
     /// The version of containerd's configuration, for containerd-mirrors.
     #[arg(long, value_parser = config_version(), default_value = "2")]
     config_version: ConfigVersion,
+}
+
+#[derive(Debug, Subcommand)]
+enum Manifest {
+    /// Print a DaemonSet that restores the nodes of a cluster whose image-swap is gone.
+    NodeRestore(node_restore::Args),
 }
 
 /// Values of `--endpoint`.
@@ -80,8 +101,13 @@ fn formats() -> String {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let format = match (self.manifest, self.format) {
+            (Some(Manifest::NodeRestore(args)), _) => return args.run(),
+            (None, Some(format)) => format,
+            (None, None) => return Err(Failure::Unusable("name the format to print".to_owned())),
+        };
         let declaration = self.declaration.load_for(Dialect::Canonical, DeclarationUse::Nodes)?;
-        let (format, to_stdout) = (self.format, self.out == Path::new("-"));
+        let to_stdout = self.out == Path::new("-");
         let options = Options {
             fallback: self.fallback,
             show_credentials: self.show_credentials || !to_stdout,

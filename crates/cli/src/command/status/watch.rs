@@ -1,0 +1,88 @@
+//! The status of a release, again and again.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
+
+use image_swap_cluster::{Client, Release};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+
+use super::{frame::FrameWriter, read};
+use crate::{
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// The wait between two looks at the cluster.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Shows each change of the status until a signal ends that. Returns the exit code of the last
+/// status.
+///
+/// # Errors
+/// The first status cannot be read, or the output cannot be written.
+pub(super) async fn follow(
+    client: &Client,
+    release: &Release,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
+    let mut stop = pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let stdout = io::stdout();
+    let mut frames = FrameWriter::new(output, stdout.is_terminal(), output::stdout_colours());
+    let mut last: Option<Result<bool, String>> = None;
+    loop {
+        let status = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(exit_code(last.as_ref())),
+            status = read(client, release) => status,
+        };
+        last = Some(match status {
+            Ok(status) => {
+                if let Some(frame) = frames.next(&status)? {
+                    let mut out = stdout.lock();
+                    out.write_all(&frame)?;
+                    out.flush()?;
+                }
+                Ok(status.healthy)
+            }
+            // The cluster was there before.
+            Err(failure) if last.is_some() => {
+                let message = failure.to_string();
+                if !matches!(&last, Some(Err(shown)) if *shown == message) {
+                    output::fail(&failure);
+                    frames.interrupt();
+                }
+                Err(message)
+            }
+            Err(failure) => return Err(failure),
+        });
+        tokio::select! {
+            biased;
+            () = &mut stop => return Ok(exit_code(last.as_ref())),
+            () = sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Returns the exit code for the `last` status: true if the release is healthy, or the reason why
+/// it could not be read.
+fn exit_code(last: Option<&Result<bool, String>>) -> ExitCode {
+    match last {
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) => ExitCode::FAILURE,
+        Some(Err(_)) | None => ExitCode::from(2),
+    }
+}
