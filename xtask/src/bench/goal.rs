@@ -13,7 +13,7 @@ pub(super) struct Goal {
 }
 
 /// Every promise about speed and size.
-pub(super) const GOALS: [Goal; 12] = [
+pub(super) const GOALS: [Goal; 19] = [
     // One admission of a pod with five containers, in terms of a bare pass over its bytes …
     Goal { name: "admission/ignored-any", at_most: 2.0, aim: 1.0 },
     // … and of reading the same fields into a borrowed struct.
@@ -31,6 +31,17 @@ pub(super) const GOALS: [Goal; 12] = [
     Goal { name: "controller/peak-rss-mib", at_most: 48.0, aim: 24.0 },
     // From a new declaration to the first pod that follows it.
     Goal { name: "declaration/to-pod-ms", at_most: 2000.0, aim: 500.0 },
+    // From a new declaration to the files of the node that tries it …
+    Goal { name: "nodes/to-trial-ms", at_most: 1000.0, aim: 500.0 },
+    // … and from the trial pull to the files of another node.
+    Goal { name: "nodes/to-others-ms", at_most: 1000.0, aim: 500.0 },
+    Goal { name: "agent/peak-rss-mib", at_most: 16.0, aim: 12.0 },
+    // Of one core, while nothing happens.
+    Goal { name: "agent/idle-cpu-percent", at_most: 0.1, aim: 0.05 },
+    Goal { name: "agent/idle-writes", at_most: 0.0, aim: 0.0 },
+    Goal { name: "agent/watches", at_most: 1.0, aim: 1.0 },
+    // In a cluster of 5,000 Nodes, with a report of an agent for each.
+    Goal { name: "controller/nodes-peak-rss-mib", at_most: 48.0, aim: 24.0 },
     // The CPU of `node plan` on a host on which nothing is to be done.
     Goal { name: "node/plan-unchanged-cpu-ms", at_most: 10.0, aim: 1.0 },
     // The slowest of all formats.

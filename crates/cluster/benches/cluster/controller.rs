@@ -1,36 +1,30 @@
 //! Memory of the controller in a large cluster, and the time from a new declaration to the
 //! first pod that follows it.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use image_swap_cluster::client;
 use image_swap_load::{
     Outcome,
     statistics::{median, quantile},
 };
-use image_swap_testbed::{ControlPlane, HttpClient, Port, Process, RunDir, Wait, until};
+use image_swap_testbed::{ControlPlane, HttpClient, Port, RunDir, Wait, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{load::PodLoad, pod, process, service};
+use crate::{PATIENCE, load::PodLoad, pod, process, service};
 
 /// The controller's own account of namespaces that have their Secret.
 const NAMESPACES_DONE: &str = "image_swap_controller_pull_secrets ";
 /// The controller's own account of Secrets that it has written.
 const WRITES: &str = "image_swap_controller_pull_secret_writes_total ";
-const RELEASE: &str = "image-swap-system";
+pub(crate) const RELEASE: &str = "image-swap-system";
 const NAMESPACES: usize = 5000;
 const CHANGES: usize = 21;
 /// Namespaces that are created at the same time.
 const AT_ONCE: usize = 16;
-/// Longer than thousands of Secrets take.
-const PATIENCE: Duration = Duration::from_mins(10);
 /// The first password and the next one.
 const PASSWORDS: [&str; 2] = ["password-of-the-robot", "another-password"];
 /// A port without a listener, so that the controller's check of the registry is over at once.
@@ -58,7 +52,8 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
     let begun = Instant::now();
     reaches(&admin, WRITES, 2 * NAMESPACES)?;
     println!("# a new password was in all of them after {:.0} s", begun.elapsed().as_secs_f64());
-    let (now, peak) = (memory(&controller, "VmRSS:")?, memory(&controller, "VmHWM:")?);
+    let (now, peak) =
+        (process::memory(&controller, "VmRSS:")?, process::memory(&controller, "VmHWM:")?);
     println!("controller/namespaces {NAMESPACES}");
     println!("controller/rss-mib {now:.1}");
     println!("controller/peak-rss-mib {peak:.1}");
@@ -113,7 +108,7 @@ async fn seed(client: &Client) -> Outcome<()> {
 }
 
 /// Creates those objects of the chart that the controller and the API server need.
-fn install(control_plane: &ControlPlane) -> Outcome<()> {
+pub(crate) fn install(control_plane: &ControlPlane) -> Outcome<()> {
     for name in [RELEASE, "jet-system"] {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -169,13 +164,4 @@ async fn changes(control_plane: &ControlPlane, load: &PodLoad) -> Outcome<()> {
     println!("declaration/to-pod-ms {:.0}", median(times));
     println!("# {CHANGES} changes: {least:.0} to {most:.0} ms");
     Ok(())
-}
-
-/// Returns a line of `/proc/PID/status` (proc(5)) in MiB.
-fn memory(process: &Process, label: &str) -> Outcome<f64> {
-    let pid = process.pid().ok_or("no process")?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(label));
-    let line = line.ok_or("no such line")?.trim().trim_end_matches(" kB");
-    Ok(line.parse::<f64>()? / 1024.0)
 }
