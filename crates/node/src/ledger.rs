@@ -182,14 +182,14 @@ impl Ledger {
         HostFile::secret(bytes)
     }
 
-    /// True if image-swap wrote the bytes at `path`.
+    /// Returns true if image-swap wrote the bytes at `path`.
     pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
         self.files.get(path).is_some_and(|written| written.is_ours(bytes))
     }
 }
 
 impl WrittenFile {
-    /// True if image-swap wrote `bytes`.
+    /// Returns true if image-swap wrote `bytes`.
     pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
         self.ours.iter().any(|ours| ours.get() == bytes)
     }

@@ -38,7 +38,7 @@ impl Channel {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|source| Error::Broken { method: "connect", source })?;
-        // Why it ends, the calls in flight are told.
+        // Calls in flight receive the error that ends the connection.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Self { sender, peer })
     }
@@ -84,7 +84,7 @@ fn frame(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
-/// Code and message, which is percent-encoded.
+/// Returns the gRPC code and the percent-decoded message; `None` without a valid code.
 fn status(headers: &HeaderMap) -> Option<(u32, String)> {
     let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
     let message = headers.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);

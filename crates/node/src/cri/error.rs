@@ -56,8 +56,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if the runtime runs and its CRI does not: containerd answers so if it refuses the
-    /// configuration of the plugin.
+    /// Returns true if the runtime runs and its CRI does not: containerd answers so if it refuses
+    /// the configuration of the plugin.
     pub const fn is_dead_plugin(&self) -> bool {
         matches!(self, Self::Refused { code: UNIMPLEMENTED, .. })
     }

@@ -33,7 +33,7 @@ impl Root {
         &self.0
     }
 
-    /// True if it is the root of the system.
+    /// Returns true if it is the root of the system.
     pub fn is_whole(&self) -> bool {
         self.0 == Path::new("/")
     }
@@ -43,8 +43,8 @@ impl Root {
         Path::new("/").join(path.strip_prefix(&self.0).unwrap_or(path))
     }
 
-    /// Where the host's `path` is, with every link followed. What does not exist
-    /// is where it would be made.
+    /// Returns the location of the host's `path` with every symbolic link followed. A component
+    /// that does not exist is appended as it is.
     ///
     /// # Errors
     /// If the symbolic links form a loop, or a directory cannot be read.
@@ -84,7 +84,7 @@ impl Root {
     }
 }
 
-/// The names in a path, with `..` for the one above.
+/// Returns the names in a path; `..` stands for the parent directory.
 fn names(path: &Path) -> VecDeque<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

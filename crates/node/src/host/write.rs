@@ -20,7 +20,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Ours, with these permissions.
+    /// Returns these permissions with the owner of the current process.
     pub(crate) const fn ours(mode: u32) -> Self {
         Self { mode, owner: None }
     }
@@ -48,8 +48,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     found(fs::read(path))
 }
 
-/// Makes `path` a file that holds `bytes`: whoever looks sees what was there
-/// before, or all of this. `path` is no link, and its directory exists.
+/// Replaces the file `path` atomically by one with `bytes`. `path` is not a link, and its directory
+/// exists.
 pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     stage(path, bytes, access)?.commit()
 }
@@ -106,8 +106,8 @@ pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// True if a directory that cannot be removed because of `error` may stay: an empty directory
-/// changes no runtime.
+/// Returns true if a directory that cannot be removed because of `error` may stay: an empty
+/// directory changes no runtime.
 const fn may_stay(error: ErrorKind) -> bool {
     matches!(
         error,
@@ -157,8 +157,8 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
     file.sync_all()
 }
 
-/// The name under which a file grows. It is always the same, so that what a
-/// killed run left is found; no runtime reads files that are called so.
+/// Returns the name under which a file is written before it is renamed. The name is constant, so
+/// that the file of a killed run is found; no runtime reads such names.
 fn unfinished(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut unfinished = OsString::from(".");
@@ -171,7 +171,7 @@ fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
-/// A name is on disk when its directory is.
+/// Syncs a directory, so that the names in it are on disk.
 pub(crate) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -126,7 +126,7 @@ impl Daemon {
         }
     }
 
-    /// True if a process of it can be seen, or answers.
+    /// Returns true if a process of it can be seen, or answers.
     pub(super) fn runs(&self) -> bool {
         self.pid.is_some() || matches!(self.answer, CriStatus::Alive(_) | CriStatus::NoCri(_))
     }

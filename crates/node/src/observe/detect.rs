@@ -37,7 +37,8 @@ const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
     (Podman, &["/usr/bin/podman"]),
 ];
 
-/// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
+/// The files that contain kubelet's runtime socket: kubeadm's flags, and kubelet's own
+/// configuration.
 const KUBELET: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
 /// Returns the runtime of `host`.
@@ -75,7 +76,7 @@ fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
     })
 }
 
-/// True if config.toml disables CRI, as in Docker's own packages of containerd.
+/// Returns true if config.toml disables CRI, as in Docker's own packages of containerd.
 fn cri_is_disabled(host: &Host) -> bool {
     let config = text(host, Containerd.config().as_str()).unwrap_or_default();
     Toml::parse(&config).is_ok_and(|toml| {

@@ -47,7 +47,7 @@ pub(super) fn bearer_only(
     (told, Some(note))
 }
 
-/// True if the last edit of config.toml added the credential.
+/// Returns true if the last edit of config.toml added the credential.
 fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
     let ledger = observed.ledger().ok().flatten();
     let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))

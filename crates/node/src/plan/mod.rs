@@ -110,9 +110,9 @@ impl HostPlan {
         }
     }
 
-    /// The steps that take back what [`Self::steps`] did to `observed`, which is
-    /// the host before them; also where only some of them were carried out. The
-    /// ledger, which is written first, is taken back when no file of ours is left.
+    /// Returns the steps that roll back [`Self::steps`] on `observed`, the host before them. They
+    /// also fit if only some steps were applied. The ledger, which is written first, is rolled back
+    /// when no file of image-swap is left.
     pub fn undo(&self, observed: &ObservedHost) -> Vec<PlannedStep> {
         let mut undo: Vec<PlannedStep> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -140,7 +140,7 @@ impl HostPlan {
         undo
     }
 
-    /// The file that is to replace the one at `path`, if one is.
+    /// Returns the file that the plan writes at `path`; `None` if it writes none.
     pub fn written(&self, path: &HostPath) -> Option<&HostFile> {
         self.steps.iter().rev().find_map(|step| match step {
             PlannedStep::Write { path: found, file } if found == path => Some(file),
@@ -201,7 +201,7 @@ pub enum PlannedStep {
 }
 
 impl PlannedStep {
-    /// The path that is changed, if one is.
+    /// Returns the path that the step changes; `None` for a step without one.
     pub const fn path(&self) -> Option<&HostPath> {
         match self {
             Self::MakeDirectory { path, .. }
@@ -214,7 +214,7 @@ impl PlannedStep {
 }
 
 impl HostFiles {
-    /// Does in memory what `step` does on a host.
+    /// Applies `step` in memory, as it would be on a host.
     pub fn apply(&mut self, step: &PlannedStep) {
         match step {
             PlannedStep::MakeDirectory { path, .. } => {

@@ -18,7 +18,7 @@ pub(crate) enum RestoredFile {
         /// Values of image-swap that another tool changed, and that stay.
         left: Vec<String>,
     },
-    /// The edits cannot be told from other content: the reason.
+    /// The edits cannot be separated from other content; contains the reason.
     Stays(String),
 }
 

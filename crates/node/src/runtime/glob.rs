@@ -2,8 +2,8 @@
 
 use crate::files::{HostEntry, HostFiles, HostPath};
 
-/// The files that `pattern` names, sorted; what has to be looked at first is
-/// added to `unseen`.
+/// Returns the files that match `pattern`, sorted. Adds to `unseen` the paths that have to be read
+/// first.
 pub(crate) fn expand(
     pattern: &str,
     files: &HostFiles,
@@ -34,7 +34,7 @@ pub(crate) fn expand(
     found
 }
 
-/// Whether `pattern` (`*`, `?`, `[a-z]`, `[^a-z]`) is all of `name`.
+/// Returns true if `pattern` (`*`, `?`, `[a-z]`, `[^a-z]`) matches the whole of `name`.
 fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();

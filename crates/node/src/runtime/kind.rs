@@ -45,8 +45,8 @@ impl ContainerRuntime {
         }
     }
 
-    /// The one file of its configuration that plans may edit or add, where the
-    /// host has it unless its service says otherwise.
+    /// Returns the default path of the one configuration file that plans may edit or add. The
+    /// service of a host may name another.
     pub fn config(self) -> HostPath {
         HostPath::new(match self {
             Self::Containerd => "/etc/containerd/config.toml",
@@ -73,8 +73,8 @@ impl fmt::Display for ContainerRuntime {
     }
 }
 
-/// `major.minor.patch`; what stands behind that (`~ds1`, `-rc.1`, `+k3s1`) says
-/// nothing about how mirrors are read.
+/// `major.minor.patch` of a runtime. A suffix (`~ds1`, `-rc.1`, `+k3s1`) is ignored: it does not
+/// affect how mirrors are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The first number.
@@ -86,14 +86,13 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version of these three numbers.
+    /// Returns the version of these three numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Self { major, minor, patch }
     }
 
-    /// The first version in what a runtime says of itself, such as `containerd
-    /// github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1` or
-    /// `v2.1.9`.
+    /// Parses the first version in the output of a runtime, such as `containerd
+    /// github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1` or `v2.1.9`.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(|c: char| c.is_whitespace() || c == ',').find_map(Self::of_word)
     }

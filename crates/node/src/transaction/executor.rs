@@ -44,7 +44,7 @@ impl<'a> StepExecutor<'a> {
         Ok(())
     }
 
-    /// Carries out one step, which has the number `number`.
+    /// Executes one step; `number` is its number in the plan.
     pub(crate) fn execute(&mut self, step: &PlannedStep, number: usize) -> Result<(), StepError> {
         self.carried(step, number).map_err(|error| StepError::of(step, error))
     }

@@ -104,13 +104,14 @@ pub(super) fn read(host: &Host) -> io::Result<Option<RollbackPlan>> {
 }
 
 impl Host {
-    /// True if there is a journal: of a change that is being made, or that was killed half way.
+    /// Returns true if there is a journal: of a change that is being made, or that was killed half
+    /// way.
     pub(super) fn has_journal(&self) -> bool {
         self.at(&path()).is_ok_and(|path| path.exists())
     }
 
-    /// True if a change was killed half way together with its watchdog, and no image-swap is at
-    /// work: the next change rolls it back first.
+    /// Returns true if a change was killed half way together with its watchdog, and no image-swap
+    /// is at work: the next change rolls it back first.
     pub fn is_interrupted(&self) -> bool {
         self.has_journal() && !self.is_locked()
     }

@@ -151,8 +151,8 @@ impl SandboxProcess<'_> {
         client.images().map(drop)
     }
 
-    /// Why, in containerd's own words where it has some. Its log shows the
-    /// configuration, with credentials, so only its complaints are read.
+    /// Returns the refusal with containerd's own error messages, if its log has any. The log
+    /// contains the configuration with credentials, so only lines with errors are read.
     fn refused(&self, error: &cri::Error) -> RestartError {
         let log = fs::read(self.sandbox.dir.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -82,8 +82,8 @@ fn back(host: &Host, undo: &[UndoStep], stays: &mut Vec<String>) -> Vec<String> 
     execute(host, &steps).iter().map(ToString::to_string).collect()
 }
 
-/// True if the main file of the runtime differs from the one before, or did when the rollback
-/// began.
+/// Returns true if the main file of the runtime differs from the one before, or did when the
+/// rollback began.
 fn was_swapped(host: &Host, order: &RollbackPlan) -> bool {
     let begun = || journal::read(host).is_ok_and(|armed| armed.is_some_and(|armed| armed.restart));
     let now = host.at(&order.config).and_then(|path| read(&path));

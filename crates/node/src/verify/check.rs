@@ -115,7 +115,7 @@ fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     declaration
 }
 
-/// True if the process of the runtime has a proxy in its environment.
+/// Returns true if the process of the runtime has a proxy in its environment.
 fn uses_proxy(seen: &HostObservation) -> bool {
     let environment = seen.daemon.pid.and_then(|pid| fs::read(format!("/proc/{pid}/environ")).ok());
     let environment = environment.unwrap_or_default().to_ascii_lowercase();

@@ -7,15 +7,15 @@ use image_swap_core::{declaration::Declaration, mirror::Endpoint, reference::Ref
 pub struct Candidate {
     /// The registry.
     pub host: String,
-    /// Its mirrors, in the order in which they are asked.
+    /// Mirrors of the host, in the order of requests.
     pub endpoints: Vec<Endpoint>,
     /// The reference; `None`: none is known.
     pub reference: Option<String>,
 }
 
-/// For each registry with a mirror a reference: one of `wanted`; else one that
-/// the host has of that registry, under the name of the mirror, as swapped pods
-/// name it, or under its own. `known` is what the host has.
+/// Chooses one reference for each registry with a mirror, first among `wanted`, then among `known`,
+/// the images of the host. An image is recognised under the mirror's name, as swapped pods name it,
+/// and under its own.
 pub fn candidates(
     declaration: &Declaration,
     wanted: &[String],
@@ -35,7 +35,7 @@ pub fn candidates(
     all.iter().map(of_host).collect()
 }
 
-/// The mirrors of each registry that has one.
+/// Returns the mirrors of each registry that has at least one.
 fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
     let mirrors = declaration.mirrors();
     let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
@@ -46,8 +46,8 @@ fn is_of(image: &str, host: &str) -> bool {
     Reference::parse(image).is_ok_and(|reference| reference.domain() == host)
 }
 
-/// The reference of `host` that the mirror has as `image`. An image below the
-/// longer path of another registry's mirror is that one's.
+/// Returns the reference of `host` that the mirror serves as `image`; `None` if a longer path of
+/// another registry's mirror matches.
 fn unswapped(
     image: &str,
     host: &str,
@@ -61,7 +61,7 @@ fn unswapped(
     (rest.len() == longest && is_of(&found, host)).then_some(found)
 }
 
-/// What of `image` is below `endpoint`.
+/// Returns the part of `image` below `endpoint`; `None` if it is elsewhere.
 fn below<'a>(image: &'a str, endpoint: &Endpoint) -> Option<&'a str> {
     let rest = image.strip_prefix(&endpoint.host)?.strip_prefix('/')?;
     if endpoint.path.is_empty() {

@@ -41,7 +41,7 @@ fn reload_of_cri_o_is_left_to_the_administrator() {
     let plan = host.plan(&desired(&declaration));
     assert_eq!(plan.outcome(), PlanOutcome::InPlace);
     assert_eq!(plan.mirror_directory, Some("/etc/containers/registries.conf.d".into()));
-    // The plan has forgotten the reload, and the time of the file tells.
+    // The plan does not contain the reload any more; the time of the file shows it.
     host.touch(DROP_IN, true);
     assert_eq!(host.observe(None).reload, RuntimeStart::BeforeChange);
     host.touch(DROP_IN, false);

@@ -27,7 +27,7 @@ struct Fixture {
     more: &'static str,
 }
 
-/// A host with this containerd and config.toml on which this row is met.
+/// Returns a host with this containerd and config.toml, to which `case` applies.
 fn on(case: &'static str, version: &str, config: &str) -> Fixture {
     let host = Host::containerd(version).with(CONFIG, config);
     let (form, fallback) = (ConfigForm::CertsD, Fallback::Upstream);
@@ -42,7 +42,7 @@ fn on(case: &'static str, version: &str, config: &str) -> Fixture {
     }
 }
 
-/// config.toml of an image with these lines in the registry table.
+/// Returns the config.toml of an image with `lines` in the registry table.
 fn registry(lines: &str) -> String {
     format!("{IMAGE_BUILDER}\n[{CRI}.registry]\n{lines}\n")
 }
@@ -218,7 +218,7 @@ fn containerd() -> Vec<Fixture> {
     ]
 }
 
-/// A host with another runtime on which this row is met.
+/// Returns a host with another runtime, to which `case` applies.
 fn with(case: &'static str, runtime: ContainerRuntime) -> Fixture {
     Fixture { host: Host::of(runtime, "1.30.0"), ..on(case, "1.7.24", "") }
 }

@@ -1,4 +1,4 @@
-//! containerd, told by files below `certs.d`.
+//! containerd, configured by files below `certs.d`.
 
 use image_swap_node::{
     DesiredConfig, FileState, HostEntry, PlanOutcome, PlannedStep, RestartPolicy,
@@ -51,7 +51,7 @@ fn only_our_edits_leave_what_others_edited_since() {
     host.apply(&desired(&declaration));
     let theirs = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
     let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), theirs].concat());
-    // It still says what it should: nothing is restarted.
+    // The file still contains the wanted values, so nothing is restarted.
     assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);
     let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
     host = host

@@ -1,4 +1,4 @@
-//! containerd, told by the mirrors table of config.toml.
+//! containerd, configured by the mirrors table of config.toml.
 
 use image_swap_node::{ConfigForm, DesiredConfig, PlanOutcome};
 
@@ -41,7 +41,7 @@ fn the_page_form_leaves_exactly_the_lines_of_the_page() {
 #[test]
 fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
     let declaration = declared("docker.io::h.io/d");
-    // As it looks to whoever copies it from there.
+    // A text that an administrator has copied from the page.
     let printed = lines(PAGE).join("\n") + "\n";
     let before = Host::containerd("1.7.24").with(CONFIG, &printed);
     let mut host = before.clone();
@@ -66,7 +66,7 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
     insta::assert_snapshot!(plan.diff(&before.observe(None)));
     assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
     assert_eq!(host.plan(&desired).unwrap().steps, []);
-    // Another rule: what was ours leaves, what was theirs stays.
+    // With fewer rules the edits of image-swap go, and other edits stay.
     let fewer = declare("quay.io::h.io/q", "INSECURE: \"true\"");
     host.apply(&DesiredConfig { declaration: &fewer, ..desired });
     let text = host.text(CONFIG).unwrap();

@@ -81,7 +81,7 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
     assert!(!diff.contains("hunter2"), "{diff}");
     insta::assert_snapshot!(diff);
 
-    // Somebody writes on, with their own blanks; ours are still there.
+    // After an administrator's edit with other blanks, the edits of image-swap are still found.
     let mut host = before;
     host.apply(&desired);
     let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);

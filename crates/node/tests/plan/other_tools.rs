@@ -21,7 +21,7 @@ fn containerd() -> Host {
     with_directories("/etc/containerd/certs.d")
 }
 
-/// The declared authority, as a line of the Secret.
+/// Returns the declared authority as a line of the Secret.
 fn authority() -> String {
     format!("INSECURE: \"false\"\n  CA_CERT: {}", serde_json::Value::from(AUTHORITY))
 }
@@ -320,7 +320,7 @@ fn file_of(host: &Host, path: &str) -> HostFile {
     host.disk.file(&path.into()).unwrap().clone()
 }
 
-/// containerd reads the directory for a host that has none of its own.
+/// Covers a directory that containerd reads for every host without one of its own.
 #[test]
 fn settings_for_all_hosts_are_kept_for_each() {
     let toml = "ca = \"/etc/proxy.pem\"\n[header]\nx-a = \"b\"\n[host.\"https://old.io\"]\nskip_verify = true\n";
@@ -362,7 +362,7 @@ fn settings_for_all_hosts_are_kept_for_each() {
     assert_eq!(text.matches(ca).count(), 2, "{text}");
 }
 
-/// nodeadm of Amazon EKS sets a list of two directories.
+/// Covers nodeadm of Amazon EKS, which sets a list of two directories.
 #[test]
 fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
     let declaration = declared("docker.io::h.io/d");
@@ -382,7 +382,7 @@ fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
     assert_eq!(host.plan(&never).unwrap_err().case, "owner-nodeadm");
 }
 
-/// Azure keeps a file for its own registry.
+/// Covers Azure's nodes, which have a file for Azure's own registry.
 #[test]
 fn file_of_aks_that_a_rule_replaces_is_noted() {
     let mcr = "/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml";

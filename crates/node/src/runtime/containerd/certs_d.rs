@@ -145,7 +145,7 @@ impl ForeignFiles<'_, '_> {
     }
 }
 
-/// The directories whose hosts matter, and what is in them.
+/// Returns the paths that have to be read: directories with declared hosts, and their entries.
 pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let files = &observed.files;
     let mut unseen = Vec::new();
@@ -188,7 +188,7 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     unseen
 }
 
-/// The files, without credentials if those go elsewhere.
+/// Renders the files of all hosts; `anonymous` omits credentials, which then go to config.toml.
 fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
     let options = desired.options();
     let mut declaration = Cow::Borrowed(desired.declaration);

@@ -25,7 +25,7 @@ use crate::{
 pub(super) const HOSTS: &str = "hosts.toml";
 /// The directory for all hosts without one.
 const DEFAULT: &str = "_default";
-/// Where Docker Hub's registry answers.
+/// The host at which Docker Hub's registry answers.
 const HUB: &str = "registry-1.docker.io";
 /// Names by which files call Docker Hub.
 const HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", HUB];
@@ -363,7 +363,7 @@ impl ForeignHosts {
         all.map(|((scheme, _), settings)| (scheme.to_owned(), settings)).collect()
     }
 
-    /// True if the registry of `name` itself is requested last.
+    /// Returns true if the registry of `name` itself is requested last.
     fn is_default(&self, name: &str) -> bool {
         self.server.as_deref().is_none_or(|url| {
             let (scheme, host) = host_of(url);

@@ -53,8 +53,8 @@ pub(super) fn without_us(observed: &ObservedHost, base: Option<&HostFile>) -> Ob
     without_us
 }
 
-/// The main file, if there is one, and all that it imports, in the order in
-/// which containerd reads them.
+/// Returns the main file, if there is one, and everything that it imports, in the order in which
+/// containerd reads them.
 pub(super) fn read(observed: &ObservedHost) -> Result<Vec<ConfigFile<'_>>, PlanRefusal> {
     let mut unseen = Vec::new();
     let mut sources = Vec::new();
@@ -136,7 +136,7 @@ const UNTRIED: Version = Version::new(2, 5, 0);
 /// The first version that migrates each imported file by itself, whatever its version.
 const MIGRATES_IMPORTS: Version = Version::new(2, 4, 0);
 
-/// Refuses what cannot be told at all.
+/// Refuses configurations whose version cannot be determined.
 pub(super) fn version_check(
     observed: &ObservedHost,
     sources: &[ConfigFile<'_>],

@@ -31,10 +31,11 @@ pub(super) struct MainFile<'a> {
 }
 
 impl<'a> MainFile<'a> {
-    /// The file without us; one is made, and a version added, where there is none.
+    /// Returns the file without edits of image-swap. Creates an absent file, and adds an absent
+    /// version.
     ///
     /// # Errors
-    /// If it is of version 1 and not the same in version 2.
+    /// The file is of version 1, and would have another meaning in version 2.
     pub(super) fn new(
         observed: &'a ObservedHost,
         version: Version,
@@ -64,7 +65,7 @@ impl<'a> MainFile<'a> {
         Ok(this)
     }
 
-    /// The plugin whose table has the registries.
+    /// Returns the name of the plugin whose table contains the registries.
     pub(super) const fn plugin(&self) -> &'static str {
         if self.version == 2 { CRI } else { IMAGES }
     }
@@ -79,7 +80,7 @@ impl<'a> MainFile<'a> {
         Ok(())
     }
 
-    /// All that it says now.
+    /// Returns every value of the edited text, by its path.
     pub(super) fn leaves(&self) -> Result<Leaves, PlanRefusal> {
         let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
         Ok(toml.leaves())
@@ -94,7 +95,8 @@ impl<'a> MainFile<'a> {
         condition::UNREADABLE.refusal(format!("{}: {error}", self.observed.config))
     }
 
-    /// The file to write; the one that is there, if it says the same already.
+    /// Returns the file to write, and the file without edits. Keeps the present file if it has the
+    /// same values.
     pub(super) fn file(self, secret: bool) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
         let leaves = self.leaves()?;
         let now = self.observed.files.file(&self.observed.config);
@@ -147,7 +149,8 @@ pub(super) struct ConfigPathEdit<'a> {
 }
 
 impl ConfigPathEdit<'_> {
-    /// The edited file, and what it would be without us; `base` is that too.
+    /// Edits the main file, and returns it with its content without edits. `base` is that content
+    /// before.
     pub(super) fn of(
         &self,
         observed: &ObservedHost,
@@ -165,7 +168,7 @@ impl ConfigPathEdit<'_> {
             return Err(condition::RUNTIME_UNKNOWN.refusal(found));
         };
         let registry = EffectiveRegistry::new(sources, observed);
-        // What a later file says is said last; containerd 1 takes it whole.
+        // The last import wins; containerd 1 replaces the whole plugin table instead of merging.
         let whole = registry.drop_in.iter().filter(|_| version.major < 2);
         let set = registry.config_path.iter().map(|(_, spot)| &spot.path);
         let moved = migrated.spots.iter().map(|spot| &spot.path);
@@ -205,7 +208,7 @@ impl ConfigPathEdit<'_> {
     }
 }
 
-/// `path` decides what an edit of the main file would be for.
+/// Returns the refusal for `path`, which overrides an edit of the main file.
 pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanRefusal {
     let config = &observed.config;
     let found = if observed.version.is_some_and(|version| version.major < 2) {

@@ -191,7 +191,7 @@ pub(super) fn in_use<'d>(
         .find_map(|directory| Some((directory, observed.files.names(directory).first()?.as_str())))
 }
 
-/// True if containerd reads the files below `below` already.
+/// Returns true if containerd reads the files below `below` already.
 pub(super) fn is_read(observed: &ObservedHost, below: &HostPath) -> bool {
     let Ok(sources) = imports::read(observed) else { return false };
     let registry = EffectiveRegistry::new(&sources, observed);

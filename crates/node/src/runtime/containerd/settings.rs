@@ -62,7 +62,7 @@ impl HostSettings {
         }
     }
 
-    /// True if containerd would do the same without these settings.
+    /// Returns true if containerd would do the same without these settings.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -44,7 +44,7 @@ impl RegistryTable {
         }
     }
 
-    /// True if the rule is for every reference that begins with `prefix`.
+    /// Returns true if the rule is for every reference that begins with `prefix`.
     fn covers(&self, prefix: &str) -> bool {
         match self.prefix.strip_prefix('*') {
             Some(domain) => {
@@ -56,7 +56,7 @@ impl RegistryTable {
         }
     }
 
-    /// True if the rule is for some references only of those that begin with `prefix`, and
+    /// Returns true if the rule is for some references only of those that begin with `prefix`, and
     /// wins for them.
     fn wins_below(&self, prefix: &str) -> bool {
         let longer = self.prefix.len() > prefix.len();
@@ -200,7 +200,7 @@ fn without_scheme(key: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// True if `prefix` is `of`, or a part of it.
+/// Returns true if `prefix` is `of`, or a part of it.
 fn is_below(prefix: &str, of: &str) -> bool {
     prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
