@@ -160,7 +160,7 @@ fn head(length: usize) -> String {
     )
 }
 
-/// A review of a pod with `count` images, each of which is swapped.
+/// Returns a review of a pod with `count` images, each of which is swapped.
 fn mk_review(count: usize) -> Vec<u8> {
     let pod = testkit::pod("web", &vec![("a", "ghcr.io/a"); count]);
     serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
@@ -179,7 +179,7 @@ async fn push(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
 /// The beginning of an HTTP/2 connection that grants no window for answers.
 const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
 
-/// The frames of one HTTP/2 request; without a body its stream stays open.
+/// Returns the frames of one HTTP/2 request. Without a body its stream stays open.
 fn frames(number: u32, more: &[u8], body: &[u8]) -> Vec<u8> {
     let id = (2 * number + 1).to_be_bytes();
     // POST, https, /mutate, the authority, and the content type, as literals.

@@ -68,7 +68,8 @@ fn quiet_leaves_out_warnings_but_no_errors() {
     }
 }
 
-/// Limits of a format and warnings about credentials concern `check`, `render` and `node` alone.
+/// Covers limits of a format and warnings about credentials: they concern only `check`, `render`
+/// and `node`.
 #[test]
 fn warnings_concern_the_command() {
     let rules = "docker.io::http://h.io/d,quay.io/team::h.io/t,quay.io::h.io/q";

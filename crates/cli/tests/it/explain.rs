@@ -191,8 +191,8 @@ fn inputs_that_are_not_utf_8_fail_alone() {
     assert!(ran.json()[0].get("error").is_some() && ran.json()[1].get("error").is_none());
 }
 
-/// 100,000 images make more than 50 MB of answers; the process may have 40 MB of
-/// data. (Its own code does not count: unoptimised it is as large by itself.)
+/// Streams 100,000 images, whose results are longer than 50 MB, with a limit of 40 MB for data.
+/// (Code does not count: an unoptimised build is as large by itself.)
 #[test]
 fn a_hundred_thousand_images_stream_through() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::run::{Ran, image_swap_in, root};
 
-/// What kustomize writes to a function's standard input, its annotations included.
+/// Returns the standard input that kustomize writes to a function, with its annotations.
 fn resource_list(function_config: &str) -> String {
     let indented = function_config.trim_end().replace('\n', "\n  ");
     format!(
@@ -43,7 +43,7 @@ functionConfig:
     )
 }
 
-/// A declaration with kustomize's annotations, and an image that is none of the items'.
+/// Returns a declaration with kustomize's annotations, and an image that no item contains.
 fn declaring(head: &str, tail: &str) -> String {
     format!(
         "\

@@ -37,7 +37,7 @@ fn rewrite(args: &[&str], stdin: &str) -> Ran {
     rewrite_in(&root(), args, stdin)
 }
 
-/// A directory with these files.
+/// Creates a directory with these files.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -66,7 +66,7 @@ fn a_file_that_is_not_there_is_named() {
 fn a_cluster_that_is_not_there_is_no_bad_news_but_no_answer() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("kubeconfig");
-    // Nobody listens on that port.
+    // No process listens on that port.
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
         contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n\
         clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The repository's root, where a newcomer stands.
+/// Returns the root of the repository, which is the directory of a newcomer.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
@@ -31,7 +31,7 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Starts it on ports that the system chooses, and reads what it tells.
+    /// Starts the webhook on ports that the system chooses, and reads its first lines.
     pub(crate) fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
         let state = state.to_str().unwrap();
         let own = ["--registry-info", declaration, "--certificate-dir", state];
@@ -54,14 +54,14 @@ impl Webhook {
         self.told.last().unwrap()
     }
 
-    /// What it told after `label`.
+    /// Returns the rest of the line that begins with `label`.
     pub(crate) fn told(&self, label: &str) -> &str {
         let found = self.told.iter().find_map(|line| line.strip_prefix(label));
         assert!(found.is_some(), "{label}? {:#?}", self.told);
         found.unwrap()
     }
 
-    /// Sends it SIGTERM, and gives its exit code and what it still had to tell.
+    /// Sends SIGTERM, and returns the exit code and the remaining output.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -109,7 +109,8 @@ fn the_line_it_prints_works_when_pasted() {
     assert_eq!(webhook.stop().0, Some(0));
 }
 
-/// Old versions of curl report a stream that ends early instead of the answer.
+/// Covers both protocols. Old versions of curl report a stream that ends early instead of the
+/// response.
 #[test]
 fn refusals_reach_curl_over_both_protocols() {
     if !has_curl() {
@@ -202,18 +203,18 @@ fn no_credential_is_logged() {
     }
 }
 
-/// An API server that answers everything with `body`; where it is.
+/// Starts an API server that answers every request with `body`, and returns its address.
 fn api_server(body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut asked = BufReader::new(stream.try_clone().unwrap()).lines();
-            // To the empty line that ends the head: nobody sends a body.
+            // The empty line ends the head; no request has a body.
             while asked.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
             let length = body.len();
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
-            // Whoever has gone meanwhile needs no answer.
+            // A client that has gone needs no response.
             let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
         }
     });

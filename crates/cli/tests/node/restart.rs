@@ -87,7 +87,7 @@ fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
     assert!(ran.stderr.contains("exit status: 3 no"), "{ran:?}");
     assert_eq!(stage.tree(), before);
 
-    // The mirror answers, and has nothing; the registry may not be asked.
+    // The mirror serves no image, and the public registry is not allowed.
     stage.mirror.set(Answers::Missing);
     let ran = stage.allowed("apply", &["--image", &image, "--fallback", "never"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -154,8 +154,8 @@ fn drop_in_may_be_newer_than_config_toml() -> Outcome {
     Ok(())
 }
 
-/// An apply that has swapped the configuration, and whose restart waits for a word
-/// and then fails; the next one does its work.
+/// Starts an apply that has changed the configuration. Its restart waits for a file and then fails;
+/// the next restart works.
 fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
     let began = stage.at("/run/containerd/began");
     let go = stage.at("/run/containerd/go");
@@ -231,8 +231,7 @@ fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
     Ok(())
 }
 
-/// An apply, and the process that takes it back, both killed when the runtime has
-/// ended and does not start again.
+/// Kills an apply and its watchdog after the runtime has ended. The runtime does not start again.
 fn killed_half_way(stage: &ContainerdHost) -> Outcome {
     let restart = format!(
         "kill -KILL $(cat /run/containerd/test/pid); {}; {}",
@@ -306,7 +305,7 @@ fn end_inside(stage: &ContainerdHost, verb: &str, signal: &str) {
     assert!(status.success());
 }
 
-/// What sends it, for `sh`.
+/// Returns the shell commands that send `signal` to the process of `node VERB`.
 fn kill(verb: &str, signal: &str) -> String {
     format!(
         "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[n]ode {verb}' && kill -{signal} ${{p#/proc/}}; done; true"

@@ -1,4 +1,4 @@
-//! Registries that take tokens alone, and files that nobody has read yet.
+//! Registries that accept only tokens, and files that no program has read yet.
 
 use image_swap_lab::{Access, HostOptions};
 
@@ -21,7 +21,7 @@ fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config
     let ran = stage.node("apply", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     stage.applies()?;
-    // Found once, it is remembered where the registry is not asked.
+    // The result is stored, and used when the registry is not contacted.
     let applied = stage.tree();
     let ran = stage.node("plan", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! Verification of the source of images.
 
 use image_swap_lab::Answers;
 
@@ -22,7 +22,7 @@ fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
         });
         (ran.code, rows.collect::<Vec<_>>(), ran.stderr)
     };
-    // Not applied: the mirror has them all, and was not asked.
+    // Before `apply` the mirror serves all images, but receives no request.
     let (code, found, said) = sources(&options);
     assert_eq!((code, found.len()), (1, images.len()), "{said}");
     assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");

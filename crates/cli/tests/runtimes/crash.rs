@@ -29,10 +29,10 @@ use crate::{
     strace::{self, Event},
 };
 
-/// Until what was started by somebody who was killed has ended.
+/// The deadline for processes that a killed process has started.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Runs something of ours under strace, with these flags for it.
+/// Runs a command of image-swap under strace with these flags.
 type Run<'r> = &'r dyn Fn(&CrashTest<'_>, &[&str]) -> Output;
 
 /// A host, and what its files are before and after `apply`.
@@ -96,7 +96,7 @@ impl<'a> CrashTest<'a> {
         self.traced(command, flags).output().unwrap()
     }
 
-    /// `command`, a command inside the host, under strace.
+    /// Returns `command`, which runs inside the host, under strace.
     fn traced(&self, command: &Command, flags: &[&str]) -> Command {
         let (enter, program) = node::words(command);
         let mut traced = Command::new(&enter[0]);
@@ -105,7 +105,7 @@ impl<'a> CrashTest<'a> {
         traced
     }
 
-    /// The calls of a `run` that write or restart.
+    /// Returns the calls of a `run` that write or restart.
     fn events(&self, run: Run<'_>) -> Vec<Event> {
         let log = self.scratch.path().join("strace");
         let ran = run(self, &["-y", "-o", log.to_str().unwrap(), strace::CALLS]);
@@ -122,8 +122,8 @@ impl<'a> CrashTest<'a> {
         was_killed(ran.status)
     }
 
-    /// Whoever takes a change back holds the lock until that is done; and what
-    /// restarts the runtime goes on when whoever started it is killed.
+    /// Waits for the processes that outlive a killed one. A rollback holds the lock until it is
+    /// complete, and a restart of the runtime continues.
     fn wait_for_the_others(&self) {
         let wait = "lock=/var/lib/image-swap/node/lock; [ ! -e $lock ] || flock $lock true";
         assert!(self.host.inside("sh").args(["-c", wait]).status().unwrap().success());
@@ -139,8 +139,7 @@ impl<'a> CrashTest<'a> {
         .unwrap();
     }
 
-    /// The process that takes changes back, told `order`, when the one that made
-    /// the change is gone.
+    /// Runs the watchdog with `order`, after the process that made the change has ended.
     fn guard(&self, order: &str, flags: &[&str]) -> Output {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let mut command = self.host.inside(env!("CARGO_BIN_EXE_image-swap"));
@@ -148,7 +147,7 @@ impl<'a> CrashTest<'a> {
         let mut traced = self.traced(&command, flags);
         traced.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let guard = traced.spawn().unwrap();
-        // Nobody may be there any more, to be told or to answer.
+        // The watchdog may have ended already, and then reads and answers nothing.
         drop(traced);
         let _ = writeln!(ours, "{order}");
         let _ = BufReader::new(&ours).read_line(&mut String::new());
@@ -173,7 +172,7 @@ impl<'a> CrashTest<'a> {
         self.reset_to(&self.before);
     }
 
-    /// The host starts and pulls.
+    /// Checks that the runtime starts on the host and pulls.
     fn works(&mut self, why: &str) {
         let started = self.daemon.restart();
         assert!(started.is_ok(), "{why}: {started:?}");
@@ -183,7 +182,7 @@ impl<'a> CrashTest<'a> {
         assert!(pulled.is_ok(), "{why}: {pulled:?}\n{}", self.host.log().text());
     }
 
-    /// What nobody is left to take back is told.
+    /// Checks that `status` reports an interrupted change.
     fn status(&self, why: &str) {
         let armed = self.host.root().join("var/lib/image-swap/node/armed.json").exists();
         let ran = Ran::of(&mut node::status(&self.host));
@@ -191,15 +190,15 @@ impl<'a> CrashTest<'a> {
         assert!(!armed || ran.code == Some(1), "{why}: {}", ran.said);
     }
 
-    /// Restore gives the very bytes back.
+    /// Checks that restore writes the original bytes.
     fn restores(&self, why: &str) {
         let ran = Ran::of(&mut self.restore());
         assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
         node::assert_same(&node::tree(&self.host), &self.before, why);
     }
 
-    /// The next apply does what the killed one should have, and restore gives
-    /// the very bytes back.
+    /// Checks that the next apply completes the work of the killed one, and that restore writes the
+    /// original bytes.
     fn goes_on(&mut self, why: &str) {
         let ran = Ran::of(&mut self.apply());
         assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
@@ -312,7 +311,7 @@ fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> 
     Ok(())
 }
 
-/// A script that kills our program's processes with these verbs, one after the other.
+/// Returns a script that kills image-swap's processes with these verbs, one after the other.
 fn kill_all(verbs: &[&str]) -> String {
     let kills = verbs.iter().map(|verb| {
         format!(

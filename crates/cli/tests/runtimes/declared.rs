@@ -19,13 +19,13 @@ pub(crate) struct Declared {
     scheme: &'static str,
 }
 
-/// Who may use the mirror, where not everyone may.
+/// Returns the only credentials that the mirror accepts, if it requires any.
 pub(crate) fn robot() -> Credentials {
     Credentials { username: "robot$node".into(), password: "a password".into() }
 }
 
 impl Declared {
-    /// Palette's declaration for a mirror like this on this host.
+    /// Returns Palette's declaration for a mirror with these options on this host.
     pub(crate) fn palette(host: &LabHost, mirror: &HostOptions) -> Self {
         let mut text = PALETTE.to_owned();
         if let Access::Basic(Credentials { username, password })
@@ -52,7 +52,7 @@ impl Declared {
         Self { text, scheme }
     }
 
-    /// The same with other rules.
+    /// Replaces the rules of the declaration.
     pub(crate) fn with_rules(mut self, rules: &str) -> Self {
         let kept = self.text.lines().map(|line| match line.split_once("MIRROR_REGISTRIES: ") {
             Some((indent, _)) => format!("{indent}MIRROR_REGISTRIES: \"{rules}\"\n"),
@@ -62,13 +62,13 @@ impl Declared {
         self
     }
 
-    /// The Secret.
+    /// Returns the Secret.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The URL by which the swapped reference is pulled: that of the API for its
-    /// own host, without any mirror.
+    /// Returns the URL by which the swapped reference is pulled: the API of its own host, without
+    /// any mirror.
     pub(crate) fn swapped_url(&self, image: &str) -> String {
         let declaration =
             Declaration::read(DeclarationSource::RegistryInfo, &self.text, 0).unwrap();
@@ -76,7 +76,7 @@ impl Declared {
         self.url(&swapped)
     }
 
-    /// The URL by which a reference is pulled from its own host.
+    /// Returns the URL by which a reference is pulled from its own host.
     pub(crate) fn url(&self, image: &str) -> String {
         let reference = Reference::parse(image).unwrap();
         let (domain, path) = (reference.domain(), reference.path());
@@ -89,7 +89,7 @@ impl Declared {
         path.to_str().unwrap().to_owned()
     }
 
-    /// `image-swap render FORMAT --out DIRECTORY`
+    /// Runs `image-swap render FORMAT --out DIRECTORY`.
     pub(crate) fn render(&self, host: &LabHost, format: &str, directory: &str, options: &[&str]) {
         let out = host.root().join(directory.trim_start_matches('/'));
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));

@@ -1,5 +1,5 @@
-//! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7
-//! containerd takes the table whole from there, whatever config.toml says in it.
+//! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7 containerd
+//! reads the whole table from the drop-in and ignores the one in config.toml.
 
 use image_swap_lab::{Content, Daemon, HostOptions, LabHost, RegistryServer, Server};
 use image_swap_testbed::{Containerd, Error};

@@ -38,7 +38,7 @@ const fn sample(registry: &'static str, name: &'static str, mirrored: &'static s
     Sample { registry, name, mirrored }
 }
 
-/// How a reference names an image.
+/// The part of a reference that names an image within its repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     Tag,
@@ -47,12 +47,12 @@ pub(crate) enum Named {
 }
 
 impl Sample {
-    /// Every sample is an image of its own: another digest.
+    /// Builds the image, whose digest differs for each sample.
     fn image(&self, parts: &Parts) -> Result<Image, Error> {
         Image::busybox(parts.registry()?, self.name, &["true"])
     }
 
-    /// What is behind the name.
+    /// Returns the tag or digest with its separator.
     pub(crate) fn identifier(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         let digest = match named {
             Named::Tag => return Ok(format!(":{TAG}")),
@@ -62,18 +62,18 @@ impl Sample {
         Ok(format!("{tag}@{digest}"))
     }
 
-    /// The reference to pull.
+    /// Returns the reference to pull.
     pub(crate) fn reference(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         Ok(format!("{}{}", self.name, self.identifier(named, parts)?))
     }
 
-    /// The reference of the same image in the mirror.
+    /// Returns the reference of the same image in the mirror.
     pub(crate) fn in_mirror(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         Ok(format!("{MIRROR}/{}{}", self.mirrored, self.identifier(named, parts)?))
     }
 }
 
-/// A registry with all of them, below the mirror's paths and the public ones.
+/// Starts a registry with all samples, below the paths of the mirror and the public ones.
 pub(crate) fn content(parts: &Parts) -> Result<Content, Error> {
     let content = Content::start(parts)?;
     for sample in &SAMPLES {

@@ -118,8 +118,7 @@ fn check(host: &LabHost, case: &Case<'_>) {
     daemon.start().unwrap();
 }
 
-/// Everything comes from the mirror, and is asked of it by the swapped
-/// reference's own URL.
+/// Checks that every image comes from the mirror, by the URL of the swapped reference.
 fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
     for sample in &SAMPLES {
         let image = sample.reference(case.named, parts()).unwrap();
@@ -131,7 +130,7 @@ fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) 
         assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
         nothing_public(host, &format!("{case:?} {image}"));
     }
-    // A target itself has no mirror; it is asked without the credentials of rules.
+    // A target has no mirror. It receives no credentials of rules.
     let image = SAMPLES[0].in_mirror(case.named, parts()).unwrap();
     host.log().clear();
     let pulled = daemon.pull(&image);
@@ -139,7 +138,7 @@ fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) 
     assert_eq!(host.log().requests()[0].url(), declared.url(&image), "{case:?}");
 }
 
-/// The mirror has lost its images.
+/// Checks the fallback of pulls after the mirror has lost its images.
 fn falls_back(
     host: &LabHost,
     daemon: &Daemon,

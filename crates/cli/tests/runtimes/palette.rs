@@ -13,10 +13,10 @@ use crate::{
 
 /// The file that Palette shows in the end.
 const PALETTE: &str = include_str!("../../../../examples/containerd-config.toml");
-/// Where in it begins what it adds.
+/// The beginning of the lines that Palette's page adds.
 const ADDED: &str = "\n\n    # contains spectro changes\n";
 
-/// Leading blanks are lost in print.
+/// Splits a text into lines without leading blanks, which the page does not have.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_start).collect()
 }
@@ -41,8 +41,8 @@ fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() ->
         assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
         let shown = fs::read_to_string(&path)?;
         assert_eq!(lines(&shown), lines(PALETTE), "{}", containerd.version);
-        // It answers, and asks the mirror where no standard registry answers:
-        // as the note says, the image then comes from the public registry.
+        // containerd runs, but requests URLs of the mirror that no standard registry serves. As the
+        // note explains, the image then comes from the public registry.
         assert!(ran.said.contains("standard registry"), "{}", ran.said);
         let image = SAMPLES[0].reference(Named::Tag, parts())?;
         host.log().clear();

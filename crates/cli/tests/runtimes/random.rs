@@ -19,10 +19,10 @@ use crate::{
     lab, rendered,
 };
 
-/// How many declarations each containerd is shown.
+/// The number of declarations for each containerd.
 const CASES: u32 = 40;
 
-/// What is pulled: every kind of host there is.
+/// The images to pull: one for every kind of host.
 const IMAGES: [&str; 8] = [
     "nginx:1",
     "docker.io/a/b",
@@ -56,7 +56,7 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
     for containerd in &runtimes.containerds {
         let host = LabHost::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
-        // Nobody has anything: so everyone is asked in turn.
+        // No server has an image, so each is tried in turn.
         host.set_public(Answers::Missing);
         let (mirror, second) = (host.mirror(&options)?, host.second()?);
         mirror.set(Answers::Missing);
@@ -103,7 +103,7 @@ fn tries(
     let mirrors = declaration.mirrors();
     for image in IMAGES {
         let reference = Reference::parse(image).unwrap();
-        // Whom no rule names as a target, nodes are not told to trust.
+        // Nodes do not trust a registry that is not a target of any rule.
         let named = mirrors.targets().any(|target| target == MIRROR);
         if reference.domain() == MIRROR && !named {
             continue;

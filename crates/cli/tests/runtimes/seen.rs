@@ -1,5 +1,5 @@
-//! What containerd does with what it is told, asked of real ones: the table of
-//! docs/nodes.md is held against it.
+//! Behaviour of real containerds with each form of configuration, compared with the table of
+//! docs/nodes.md.
 
 use std::fs;
 
@@ -16,19 +16,19 @@ use crate::{
 
 const TABLE: &str = include_str!("../../../../docs/nodes.md");
 
-/// What is asked: a row of the table.
+/// One row of the table.
 #[derive(Clone, Copy)]
 struct Question {
     /// The row's first cell.
     row: &'static str,
     told: Told,
-    /// What the mirror does.
+    /// The responses of the mirror.
     answers: Answers,
-    /// Whether it takes tokens alone.
+    /// True if the mirror accepts only tokens.
     tokens: bool,
 }
 
-/// What containerd is told.
+/// The configuration of containerd.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     CertsD,
@@ -101,7 +101,7 @@ fn column(containerd: &Containerd) -> Option<usize> {
     head.split('|').position(|cell| cell.trim() == name)
 }
 
-/// Pulls one image, and says who was asked.
+/// Pulls one image, and returns the servers that received a request.
 fn ask(host: &LabHost, containerd: &Containerd, question: Question) -> String {
     let access = if question.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
     let options = HostOptions { access, trust: Trust::Public };

@@ -3,7 +3,7 @@
 use image_swap_lab::LabHost;
 use image_swap_testbed::Containerd;
 
-/// How containerd is configured.
+/// The configuration of containerd before `apply`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// There is no config.toml.
@@ -16,7 +16,7 @@ pub(crate) enum State {
     ConfigPath,
     /// Two are, as some distributions ship it.
     ColonList,
-    /// Mirrors of somebody else, as it was done before.
+    /// Mirrors of another tool in the deprecated table.
     MirrorsTable,
     /// Another file is imported.
     DropIn,
@@ -41,7 +41,7 @@ pub(crate) fn newest_version(containerd: &Containerd) -> u8 {
     }
 }
 
-/// True if this containerd can be in this state with a file of this version.
+/// Returns true if this containerd can be in this state with a file of this version.
 pub(crate) fn possible(state: State, version: u8, containerd: &Containerd) -> bool {
     let newest = newest_version(containerd);
     match state {

@@ -1,4 +1,4 @@
-//! What strace(1) prints, as far as it tells of writing and restarting.
+//! The output of strace(1), reduced to calls that write or restart.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,7 +17,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// The flags that send `signal` before this call.
+    /// Returns strace's flags that send `signal` before this call.
     pub(crate) fn flags(&self, signal: &str) -> [String; 2] {
         let Self { name, ordinal, .. } = self;
         [format!("--trace={name}"), format!("--inject={name}:signal={signal}:when={ordinal}")]
@@ -30,8 +30,8 @@ impl fmt::Display for Event {
     }
 }
 
-/// The calls in the output of `strace -y` that change a file, of which `is_own`
-/// says which are looked at, or start, end or speak to a process.
+/// Parses the output of `strace -y`. Returns the calls that change a file accepted by `is_own`, or
+/// that start, end or signal a process.
 pub(crate) fn events(output: &str, is_own: impl Fn(&str) -> bool) -> Vec<Event> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut events = Vec::new();
