@@ -18,7 +18,7 @@ fn read(rendered: &Rendered) -> Declaration {
     Declaration::read(DeclarationSource::RegistryInfo, &secret.to_string(), 0).unwrap()
 }
 
-/// All of a registry but the name for people, which has no key in the Secret.
+/// Returns the registry without its display name, which has no key in the Secret.
 fn without_name(declaration: &Declaration) -> Registry {
     Registry { name: None, ..declaration.registry.clone().unwrap() }
 }

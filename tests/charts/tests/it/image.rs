@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::chart::{EVERYTHING, PAGE, Rendered, chart, of_kind, workloads};
 
-/// The one image of all containers.
+/// Returns the one image of all containers.
 fn image(rendered: &Rendered) -> String {
     let mut images: Vec<&str> = workloads(rendered)
         .iter()
@@ -75,7 +75,7 @@ fn notes_warn_of_an_image_without_registry() {
     assert!(!says("image: {registry: r.io}"));
 }
 
-/// The most common failure of a first installation.
+/// Covers the most common failure of a first installation.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn notes_name_image_and_remedy_of_pull_failures() {

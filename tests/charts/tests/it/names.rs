@@ -110,7 +110,7 @@ fn labels(object: &Value) -> Labels {
     object.as_object().unwrap().iter().map(pair).collect()
 }
 
-/// Every selector of pods, whatever has it.
+/// Returns every selector of pods, in objects of any kind.
 fn selectors(rendered: &Rendered) -> Vec<Labels> {
     let of = |object: &Value| -> Option<Labels> {
         let spec = &object["spec"];
@@ -161,7 +161,7 @@ fn a_selector_finds_the_pods_of_its_own_component_alone() {
     }
 }
 
-/// A selector of a workload can never change: an upgrade would be refused.
+/// Pins the selectors of workloads: they are immutable, and a changed one would break upgrades.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn selectors_stay_as_they_were_released() {

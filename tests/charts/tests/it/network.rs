@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Network policies: permitted connections.
 
 use serde_json::json;
 
@@ -53,8 +53,7 @@ fn metrics_may_be_limited_to_those_who_read_them() {
         for (component, rule) in [("admission", 1), ("controller", 0)] {
             let policy = &rendered.objects[&format!("{component}/networkpolicy.yaml")];
             assert_eq!(policy["spec"]["ingress"][rule], expected, "{component}");
-            // Nothing is said about where we may connect to: the API server and
-            // the registry have no label either.
+            // Egress is not limited: the API server and the registry have no label to select.
             assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
         }
     }

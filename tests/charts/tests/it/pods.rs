@@ -1,10 +1,10 @@
-//! What every pod of the release is like, but for those of agents.
+//! Properties of every pod of the release, except those of agents.
 
 use serde_json::{Value, json};
 
 use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, charts, deployment, of_kind};
 
-/// The pod templates of both Deployments.
+/// Returns the pod templates of both Deployments.
 fn templates(rendered: &Rendered) -> Vec<&Value> {
     let templates: Vec<&Value> = of_kind(rendered, "Deployment")
         .into_iter()
@@ -182,7 +182,7 @@ fn on_the_hosts_network_a_rollout_may_free_a_port() {
     assert!(controller["spec"]["template"]["spec"].get("hostNetwork").is_none());
 }
 
-/// No hook has a pod, which an image that cannot be pulled would keep from its end.
+/// Forbids hooks with pods: an image that cannot be pulled would block uninstallation.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn uninstallation_begins_without_the_registration() {

@@ -1,4 +1,4 @@
-//! What the service accounts may do.
+//! Permissions of the service accounts.
 
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ fn whatever_is_written_is_named_but_events_and_objects_of_nodes() {
     }
 }
 
-/// What can be read without a name, everywhere, is no secret.
+/// Lists the objects that may be read everywhere without a name. None is secret.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn what_is_read_without_a_name_is_listed_here() {
@@ -286,7 +286,7 @@ fn agents_read_one_secret_and_report() {
     assert_eq!(may, expected);
 }
 
-/// What a role lets a subject do, it does in the template's own words.
+/// Requires a comment of the template above every rule of a role.
 #[test]
 fn every_rule_has_its_reason_above_it() {
     for path in [

@@ -17,7 +17,7 @@ const CONTROLLER: &str = "### The controller";
 const REPLICAS: &str = "### The replicas";
 const AGENTS: &str = "### The agents";
 
-/// Every right that a row of the tables gives a reason for.
+/// Returns every right that a row of the tables gives a reason for.
 fn reasons() -> BTreeSet<Right> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
     let text = fs::read_to_string(path).unwrap();
@@ -42,7 +42,7 @@ fn reasons() -> BTreeSet<Right> {
     rights
 }
 
-/// Every right that the roles grant, in the tables' words.
+/// Returns every right that the roles grant, in the tables' words.
 fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for (path, heading) in [

@@ -189,7 +189,7 @@ fn a_port_that_is_taken_is_refused() {
     );
 }
 
-/// Helm deletes these namespaces with the release.
+/// Covers namespaces that Helm would delete with the release.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn namespace_of_other_objects_is_refused() {

@@ -37,7 +37,7 @@ fn is_eks_cluster_changes_nothing() {
     assert_eq!(chart.notes(&[&other]), chart.notes(&[PAGE]));
 }
 
-/// True if a Secret has data. That of Helm's hook for the Secret of the agents has none.
+/// Returns true if a Secret has data. That of Helm's hook for the Secret of the agents has none.
 fn has_secrets(rendered: &Rendered) -> bool {
     of_kind(rendered, "Secret").iter().any(|secret| secret.get("data").is_some())
 }
@@ -54,7 +54,7 @@ fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
     }
 }
 
-/// A step of Palette's documentation: open `values.yaml` and fill in the block.
+/// Follows a step of Palette's documentation: open `values.yaml` and fill in the block.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn the_chart_s_own_values_file_can_be_filled_in_place() {

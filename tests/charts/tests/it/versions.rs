@@ -30,7 +30,7 @@ fn programs_are_of_the_major_they_name() {
     }
 }
 
-/// A Helm that is built without its linker flags renders for Kubernetes 1.20.
+/// Covers a Helm built without its linker flags, which renders for Kubernetes 1.20.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn without_a_cluster_kubernetes_is_current() {

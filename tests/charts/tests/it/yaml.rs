@@ -46,7 +46,7 @@ fn plain(text: &str) -> Value {
     }
 }
 
-/// True if some version of YAML reads a boolean, null or number where another one
+/// Returns true if some version of YAML reads a boolean, null or number where another one
 /// reads a string: `yes`, `0123`, `1_000`, `12:30`.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
