@@ -1,8 +1,8 @@
-//! What can go wrong.
+//! Errors of parts, and requirements that a machine does not meet.
 
 use std::{io, path::PathBuf, process::ExitStatus};
 
-/// Why a part could not be had or did not do its work.
+/// The failure of a part: it is missing, or does not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This machine lacks something; nothing was tried.
@@ -11,7 +11,7 @@ pub enum Error {
     /// The operating system refused.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path.
+        /// The action that failed, with the path.
         doing: String,
         /// Its reason.
         source: io::Error,
@@ -21,9 +21,9 @@ pub enum Error {
     Command {
         /// The command line.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
     /// A long step failed; its whole output is in a file.
@@ -31,7 +31,7 @@ pub enum Error {
     Step {
         /// The step, as it was announced.
         step: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
         /// The file with its output.
         log: PathBuf,
@@ -43,19 +43,19 @@ pub enum Error {
     Ended {
         /// The server.
         name: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
         /// The end of its log.
         output: String,
     },
-    /// What was waited for did not come.
+    /// The awaited state was not reached in time.
     #[error("waited {seconds} s for {what}; last seen: {last}")]
     Deadline {
-        /// What was waited for.
+        /// The awaited state.
         what: String,
         /// For how long.
         seconds: u64,
-        /// What was there instead.
+        /// The state at the last check.
         last: String,
     },
     /// A server answered, but not as it should.
@@ -75,13 +75,13 @@ pub enum Error {
     Certificate(#[from] rcgen::Error),
 }
 
-/// What a machine lacks.
+/// A requirement that a machine does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unavailable: {what}. To get it: {how}")]
 pub struct Missing {
-    /// What is missing.
+    /// The missing part.
     pub what: String,
-    /// What to do about it.
+    /// The remedy.
     pub how: String,
 }
 
@@ -92,7 +92,7 @@ impl Error {
         move |source| Self::Io { doing, source }
     }
 
-    /// Something is missing.
+    /// Returns the error of a missing part, with its remedy.
     pub fn unavailable(what: impl Into<String>, how: impl Into<String>) -> Self {
         Missing { what: what.into(), how: how.into() }.into()
     }

@@ -16,8 +16,8 @@ const APPLETS: [&str; 12] =
 pub struct Image(crate::oci::Image);
 
 impl Image {
-    /// An image that runs `command` (busybox's own programs are on its `PATH`).
-    /// `label` tells images apart: another label, another digest.
+    /// Builds an image that runs `command`, with busybox's programs on its `PATH`. A different
+    /// `label` results in a different digest.
     ///
     /// # Errors
     /// busybox is missing or cannot be read.
@@ -25,7 +25,7 @@ impl Image {
         Self::from_busybox(&parts.busybox, label, command)
     }
 
-    /// The image for what holds a pod's namespaces.
+    /// Builds the pause image, whose process holds a pod's namespaces.
     ///
     /// # Errors
     /// busybox is missing or cannot be read.
@@ -49,12 +49,12 @@ impl Image {
         Self(crate::oci::Image::plain(Platform::here(), layer, Runs(runs)))
     }
 
-    /// The digest of its manifest, by which it is pulled.
+    /// Returns the digest of the manifest, by which the image is pulled.
     pub fn digest(&self) -> String {
         self.0.manifest().digest().to_owned()
     }
 
-    /// What a registry keeps as blobs.
+    /// Returns the contents that a registry stores as blobs.
     pub(crate) fn blobs(&self) -> [&[u8]; 2] {
         [self.0.layer().bytes(), self.0.config().bytes()]
     }
@@ -63,8 +63,8 @@ impl Image {
         self.0.manifest().bytes()
     }
 
-    /// The image as an OCI layout in a tar archive, named `name`: what
-    /// `ctr images import` reads.
+    /// Returns the image, named `name`, as an OCI layout in a tar archive, which `ctr images
+    /// import` reads.
     pub(crate) fn archive(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.0.archive(name).map_err(Error::io("pack an image"))
     }

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{error::Error, private_file};
 
-/// What the janitor runs. It reads until its input ends, which the kernel sees
-/// to when the owner is gone; then it undoes, last first, and removes.
+/// The script of the janitor. Its input ends when the kernel closes the pipe of an ended owner.
+/// Then it undoes the changes, last first, and removes the directory.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
@@ -59,7 +59,7 @@ impl RunDir {
         Ok(Self { path, janitor, alive })
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -105,7 +105,7 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         drop(self.alive.take());
-        // There is nobody to tell: what is left over is in the temporary directory.
+        // An error could not be reported; any leftovers are in the temporary directory.
         let _ = self.janitor.wait();
     }
 }

@@ -44,12 +44,12 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Its own certificate, PEM: what clients trust.
+    /// Returns the authority's own certificate, PEM, which clients trust.
     pub fn certificate(&self) -> &str {
         &self.pem
     }
 
-    /// A certificate for a server reached under `names` (DNS names, IP addresses).
+    /// Issues a certificate for a server reached under `names` (DNS names, IP addresses).
     ///
     /// # Errors
     /// A name cannot stand in a certificate.
@@ -60,8 +60,8 @@ impl Authority {
         self.issue(params, &common, None, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for a client: Kubernetes takes the common name as the user,
-    /// the organisation as the group.
+    /// Issues a certificate for a client. Kubernetes reads the user from the common name, and the
+    /// group from the organisation.
     ///
     /// # Errors
     /// A name cannot stand in a certificate.
@@ -91,7 +91,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// A certificate for a server that nobody but the server itself signed.
+    /// Creates a certificate for a server that is signed only by the server itself.
     ///
     /// # Errors
     /// A name cannot stand in a certificate.

@@ -1,4 +1,4 @@
-//! Servers as child processes that never outlive us.
+//! Servers as child processes that never outlive the test process.
 
 use std::{
     env,
@@ -24,13 +24,13 @@ use crate::{
     wait::{Wait, until},
 };
 
-/// How long a server may take to end after SIGTERM before SIGKILL.
+/// The longest time between SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that we started, and can stop and start again as it was.
+/// A server that can be stopped and started again with the same command.
 ///
-/// It is killed when the value is dropped and, by the kernel
-/// (`PR_SET_PDEATHSIG`, through `setpriv`), when our process ends in any way.
+/// It is killed when the value is dropped. The kernel kills it too when the test process ends in
+/// any way (`PR_SET_PDEATHSIG`, through `setpriv`).
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -45,7 +45,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Describes a server; it does not run yet. What it says is appended to `log`.
+    /// Describes a server that does not run yet. Its output is appended to `log`.
     pub fn new(name: &str, program: impl Into<OsString>, log: PathBuf) -> Self {
         Self {
             name: name.into(),
@@ -119,7 +119,7 @@ impl Process {
             .env("PATH", search_path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            // Ctrl-C is for us; we end our servers.
+            // Ctrl-C is for the test process, which ends its servers itself.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(append(&self.output)?)
@@ -128,7 +128,7 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM), waits for it, and kills it if it will not.
+    /// Sends SIGTERM, waits for the end, and sends SIGKILL after 20 seconds.
     ///
     /// # Errors
     /// It cannot be waited for.
@@ -169,7 +169,7 @@ impl Process {
         })
     }
 
-    /// Whether it runs.
+    /// Checks that the process runs.
     ///
     /// # Errors
     /// [`Error::Ended`] with the end of its log if it ended by itself.
@@ -190,23 +190,23 @@ impl Process {
         }
     }
 
-    /// Its name: that of the program.
+    /// Returns the name of the program.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process id, as seen from outside any namespace, while it runs.
+    /// Returns the process id outside any namespace; `None` if the process does not run.
     pub fn pid(&self) -> Option<u32> {
         let pid = self.child.as_ref()?.id();
         if self.wrapper.is_empty() { Some(pid) } else { children(pid).first().copied() }
     }
 
-    /// The file with what it says.
+    /// Returns the file with the output.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Its resident memory in bytes while it runs (`VmRSS`, proc(5)).
+    /// Returns the resident memory in bytes (`VmRSS`, proc(5)); `None` if the process does not run.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -216,26 +216,26 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What cannot be killed now dies with us.
+        // A process that cannot be killed here ends with the test process.
         let _ = self.kill();
     }
 }
 
-/// `PATH`, and where programs for the administrator are.
+/// Returns `PATH` with the directories of an administrator's programs.
 fn search_path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
     path
 }
 
-/// The children of a process (`/proc/PID/task/PID/children`).
+/// Returns the children of a process (`/proc/PID/task/PID/children`).
 fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Whether a process runs: it exists and is no zombie (proc(5), `stat`).
+/// Returns true if a process runs: it exists and is not a zombie (proc(5), `stat`).
 pub fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z")))

@@ -1,4 +1,4 @@
-//! Somebody who answers to the names of public registries, and only listens.
+//! A server under the names of public registries, which only records the requested names.
 
 use std::{
     io::{self, Read},
@@ -12,7 +12,7 @@ use crate::{error::Error, port::loopback};
 
 /// The ports of registries that name none.
 const PORTS: [u16; 2] = [443, 80];
-/// How long a caller may take to say whom it wants.
+/// The longest time for a client to send the requested name.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Notes who is called for, by the name in a TLS hello (RFC 6066, section 3) or
@@ -29,7 +29,7 @@ impl Recorder {
     /// Listens for `names`.
     ///
     /// # Errors
-    /// The ports are not ours to take: they need root.
+    /// The ports cannot be opened: they require root.
     pub fn start(names: &[&str]) -> Result<Self, Error> {
         let address = loopback();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -52,7 +52,7 @@ impl Recorder {
         self.names.iter().map(|name| (name.clone(), self.address)).collect()
     }
 
-    /// Everybody who was called for, in order.
+    /// Returns the requested names, in order.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -66,7 +66,7 @@ impl Recorder {
     }
 }
 
-/// What a caller says first.
+/// Reads the first bytes that a client sends.
 fn hello(mut stream: TcpStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut said = vec![0; 4096];

@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Between two looks: short beside what is waited for, long beside a look.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a look did not find what is waited for.
+/// The reason why an awaited state is not reached.
 #[derive(Debug)]
 pub enum Wait {
     /// It is not there yet; this is there instead.

@@ -22,11 +22,11 @@ use crate::{
     process::Process,
 };
 
-/// How long a server may take until it does what it should. It takes seconds; a
-/// machine that builds something meanwhile takes longer.
+/// The deadline for a server to do its work. Normally it takes seconds; a machine that compiles
+/// meanwhile takes longer.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 
-/// What a control plane consists of.
+/// The parts of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Run kube-controller-manager: service accounts and their tokens,
@@ -42,7 +42,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Everything.
+    /// Returns the options of a control plane with all parts.
     pub fn complete() -> Self {
         Self { controller_manager: true, scheduler: true, ..Self::default() }
     }
@@ -78,8 +78,7 @@ impl ControlPlane {
     /// Starts it, and returns when it answers.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if a part is missing; what the servers said if
-    /// they do not come up.
+    /// [`Error::Unavailable`] if a part is missing; the output of the servers if they do not start.
     pub fn start(parts: &Parts, options: &Options) -> Result<Self, Error> {
         let servers = parts.servers()?;
         let mut plan = Plan::new(servers)?;
@@ -149,17 +148,17 @@ impl ControlPlane {
             .try_for_each(|server| server.process.kill())
     }
 
-    /// The administrator's kubeconfig: complete in itself, it can be copied.
+    /// Returns the administrator's kubeconfig. It refers to no other file, and can be copied.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The API server's URL.
+    /// Returns the API server's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The API server's port on 127.0.0.1.
+    /// Returns the API server's port on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -174,13 +173,13 @@ impl ControlPlane {
         self.second.as_mut().map(|(server, _)| &mut server.process)
     }
 
-    /// The authority that signed the API server's certificate, and whose client
-    /// certificates it believes: a test can make itself any user.
+    /// Returns the authority that signed the API server's certificate. The API server accepts its
+    /// client certificates, so a test can become any user.
     pub const fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// `kubectl` as the administrator.
+    /// Returns the command `kubectl` of the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
         // It keeps what it discovers under the home directory.
@@ -188,17 +187,17 @@ impl ControlPlane {
         command
     }
 
-    /// etcd, for tests that hurt it.
+    /// Returns the process of etcd, for tests that stop or kill it.
     pub const fn etcd(&mut self) -> &mut Process {
         &mut self.etcd.process
     }
 
-    /// The API server, for tests that hurt it.
+    /// Returns the process of the API server, for tests that stop or kill it.
     pub const fn api_server(&mut self) -> &mut Process {
         &mut self.api_server.process
     }
 
-    /// All processes.
+    /// Returns all processes.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let first = [&self.etcd, &self.api_server];
         let second = self.second.iter().map(|(server, _)| server);

@@ -134,8 +134,8 @@ impl Helm {
         Ok(manifest::split(&self.run(&mut command)?))
     }
 
-    /// Runs `helm install --dry-run=client` and returns the notes. Helm 3 asks for a
-    /// cluster even then.
+    /// Runs `helm install --dry-run=client` and returns the notes. Helm 3 requires a cluster even
+    /// then.
     ///
     /// # Errors
     /// Helm reports an error.

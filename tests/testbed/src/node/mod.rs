@@ -194,14 +194,14 @@ impl Node {
         made.map_err(Error::io(format!("make {}", link.display())))
     }
 
-    /// Pods need the pause image; it comes from a file, so that no registry is
-    /// asked for what no test is about.
+    /// Imports the pause image, which every pod needs, from a file. No registry receives a request
+    /// that a test does not cause.
     fn import_pause(&self, busybox: &std::path::Path) -> Result<(), Error> {
         let image = crate::image::Image::pause_from(busybox)?;
         self.import(&image.archive(containerd::PAUSE)?)
     }
 
-    /// Loads the image of the program as `reference`, so that no registry is asked for it.
+    /// Loads the image of the program as `reference`, so that no registry is contacted for it.
     ///
     /// # Errors
     /// A file of the image cannot be read, or containerd refuses the image.

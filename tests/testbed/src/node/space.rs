@@ -84,8 +84,8 @@ mv "$dir/pid.new" "$dir/pid"
 while :; do sleep 3600 || :; done
 "#;
 
-/// What ends without warning when the power does: every process but the first one,
-/// and what lies in memory. Groups of containers go once their processes are gone.
+/// The script of a power loss. It kills every process but the first one, and empties file systems
+/// in memory. Cgroups of containers are removed once their processes are gone.
 const POWER_OFF: &str = r#"
 set -e
 kill -s KILL -- -1
@@ -101,7 +101,7 @@ awk '$2 ~ "^(/run/containerd|/var/lib/kubelet)/" { print $2 }' /proc/self/mounts
 find /run/containerd /run/systemd/units -mindepth 1 -xdev -delete
 "#;
 
-/// What joins the namespaces joins the cgroups too.
+/// The script of a process that joins the namespaces: it joins the cgroups too.
 const JOIN: &str = r#"
 for procs in /sys/fs/cgroup/init/cgroup.procs /sys/fs/cgroup/*/init/cgroup.procs; do
     if [ -f "$procs" ]; then echo 0 > "$procs"; fi
@@ -177,8 +177,7 @@ impl Drop for Space {
     }
 }
 
-/// The name of the node's cgroups, whose removal is seen to: nothing else would
-/// remove them.
+/// Creates the name of the node's cgroups, and registers their removal, which is not automatic.
 fn cgroup(dir: &RunDir, id: &str) -> Result<String, Error> {
     let name = format!("image-swap-{id}");
     let all = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*'");

@@ -1,4 +1,4 @@
-//! What a program runs on.
+//! Operating system and processor of a program.
 
 use std::{fmt, str::FromStr};
 
@@ -14,7 +14,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Linux on the processor that this program was compiled for.
+    /// Returns Linux with the processor that this program was compiled for.
     pub fn here() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -24,7 +24,7 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned() }
     }
 
-    /// As an index names it.
+    /// Returns the platform in the form of an index.
     pub fn document(&self) -> Value {
         json!({ "os": self.os, "architecture": self.architecture })
     }

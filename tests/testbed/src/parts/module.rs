@@ -41,7 +41,7 @@ pub(super) struct Module {
     pub(super) megabytes: u64,
 }
 
-/// The parts that every Kubernetes version shares.
+/// Returns the parts that every Kubernetes version shares.
 pub(super) fn shared() -> Vec<Module> {
     vec![
         etcd(),
@@ -72,7 +72,7 @@ fn module(name: &'static str, upstream: &'static str) -> Module {
     }
 }
 
-/// The programs of Kubernetes, in one file.
+/// Returns the programs of Kubernetes, which share one module file.
 pub(super) fn kubernetes(minor: Minor) -> Module {
     Module {
         name: format!("kubernetes-{minor}"),
@@ -187,8 +187,8 @@ pub(super) fn helm4() -> Module {
     }
 }
 
-/// Helm 3. Its releases set the Kubernetes version that templates see with linker
-/// variables: without them `helm template` renders for Kubernetes 1.20.
+/// Returns the module of Helm 3. Linker variables set the Kubernetes version that templates see:
+/// without them `helm template` renders for Kubernetes 1.20.
 pub(super) fn helm3() -> Module {
     Module {
         programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],

@@ -35,8 +35,7 @@ impl Wheel {
         self.unpack(cache, progress)
     }
 
-    /// Does the work of [`obtain`](Self::obtain) for a caller that holds the cache's
-    /// [`lock`](Cache::lock).
+    /// Performs [`obtain`](Self::obtain) for a caller that holds the cache's [`lock`](Cache::lock).
     ///
     /// # Errors
     /// As for [`obtain`](Self::obtain).

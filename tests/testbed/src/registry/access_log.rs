@@ -1,4 +1,4 @@
-//! What was asked of a registry.
+//! The requests that a registry has answered.
 
 /// One answered request, from the registry's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
