@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_copied_where_the_file_system_has_them() {
+    fn supported_attributes_are_copied() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         let file = File::create(&from).unwrap();

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_and_keeps_its_access() {
+    fn replaced_file_keeps_its_access() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/config.toml");
         make_directory(path.parent().unwrap(), 0o700).unwrap();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_is_the_one_that_is_there_and_used() {
+    fn runtime_in_use_is_detected() {
         let containerd = ("etc/containerd/config.toml", "");
         let crio = ("etc/crio/crio.conf", "");
         let docker = ("etc/docker/daemon.json", "{}");

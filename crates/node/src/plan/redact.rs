@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_credential_is_shown() {
+    fn other_values_are_shown() {
         for line in
             ["[plugins.cri.registry.configs.\"h\".auth]", "oauth = 1", "auth:", "ca = \"ca.crt\""]
         {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_in_the_next_line_is_not_shown_at_all() {
+    fn multi_line_values_hide_the_whole_text() {
         for text in [
             "password = \"\"\"\na\"\"\"",
             "password: |\n  a",

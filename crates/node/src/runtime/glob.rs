@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_asked_for_before_what_is_in_them() {
+    fn directories_are_required_before_their_entries() {
         let mut files = HostFiles::default();
         let mut unseen = Vec::new();
         assert!(expand("/etc/*/x.toml", &files, &mut unseen).is_empty());

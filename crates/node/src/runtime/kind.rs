@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_found_in_what_runtimes_say() {
+    fn version_is_found_in_output_of_runtimes() {
         for (text, version) in [
             ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1", "1.6.20"),
             ("containerd github.com/containerd/containerd/v2 v2.1.9 abcdef", "2.1.9"),

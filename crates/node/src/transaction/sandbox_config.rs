@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_two_would_meet_at_is_moved_and_the_rest_stays() {
+    fn shared_places_are_moved_and_the_rest_stays() {
         let dump = r#"
 disabled_plugins = ["a"]
 imports = ["/etc/containerd/config.toml"]

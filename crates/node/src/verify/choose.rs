@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_what_was_asked_for_or_what_the_host_has() {
+    fn reference_is_wanted_or_known() {
         let rules = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::h.io,ghcr.io::h.io/x";
         let declaration = Declaration::read(DeclarationSource::Mirrors, rules, 0).unwrap();
         let known = ["h.io/d/library/nginx:1", "gcr.io/team/app:2", "h.io/q/a:1"].map(String::from);

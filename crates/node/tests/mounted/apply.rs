@@ -65,7 +65,7 @@ fn plan_with_a_restart_is_not_applied() {
 }
 
 #[test]
-fn command_for_the_administrator_has_the_flags_and_no_credential() {
+fn command_for_administrator_has_flags_without_credential() {
     let declaration = declare("docker.io::h.io/d", "robot");
     let host = Mounted::new(ContainerRuntime::Containerd, "1.7.24").with(CONFIG, "version = 2\n");
     let command = |desired: DesiredConfig<'_>| {
@@ -82,7 +82,7 @@ fn command_for_the_administrator_has_the_flags_and_no_credential() {
 }
 
 #[test]
-fn change_that_was_killed_during_a_restart_is_not_rolled_back_without_one() {
+fn interrupted_restart_is_not_rolled_back_without_restart() {
     let journal = "/var/lib/image-swap/node/armed.json";
     let host = Mounted::containerd().with(journal, "{}");
     let failed = HostSession::take_live(&host.host(), &|_| {}).err().unwrap();

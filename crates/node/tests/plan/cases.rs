@@ -290,7 +290,7 @@ fn others() -> Vec<Fixture> {
 }
 
 #[test]
-fn every_row_of_the_table_is_planned_as_it_says() {
+fn rows_of_the_table_are_planned_as_documented() {
     let mut met = BTreeSet::new();
     for Fixture { case, mut host, form, fallback, bearer_only, rules, more } in
         containerd().into_iter().chain(others())
@@ -350,7 +350,7 @@ fn every_row_of_the_table_is_planned_as_it_says() {
 }
 
 #[test]
-fn the_table_in_the_documentation_is_that_of_the_code() {
+fn documented_table_equals_the_code() {
     let text = include_str!("../../../../docs/nodes.md");
     let (_, table) =
         text.split_once("| case | found | planned | |\n| --- | --- | --- | --- |\n").unwrap();

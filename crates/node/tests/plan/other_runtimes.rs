@@ -21,7 +21,7 @@ fn there_and_back(before: &Host, desired: &DesiredConfig<'_>) -> String {
 }
 
 #[test]
-fn every_runtime_is_told_in_its_own_files() {
+fn runtimes_are_configured_in_their_own_files() {
     let declaration = declare(RULES, "INSECURE: \"true\"");
     for runtime in [
         ContainerRuntime::Crio,
@@ -36,7 +36,7 @@ fn every_runtime_is_told_in_its_own_files() {
 }
 
 #[test]
-fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
+fn cri_o_reloads_mirrors_and_restarts_for_credentials() {
     let declaration = declare(RULES, "");
     let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let mut host = Host::of(ContainerRuntime::Crio, "1.30.0");
@@ -50,7 +50,7 @@ fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
 }
 
 #[test]
-fn fallback_never_is_taken_from_the_configuration_of_k3s() {
+fn flag_in_k3s_configuration_permits_fallback_never() {
     let declaration = declare(RULES, "");
     let desired = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let flag = "disable-default-registry-endpoint: true\n";
@@ -62,7 +62,7 @@ fn fallback_never_is_taken_from_the_configuration_of_k3s() {
 }
 
 #[test]
-fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
+fn docker_gets_expressible_rules_and_lists_others() {
     let declaration = declare(RULES, "");
     let plan = Host::of(ContainerRuntime::Docker, "28.5.2").plan(&desired(&declaration)).unwrap();
     assert_eq!(plan.inexpressible.len(), 1);
@@ -70,7 +70,7 @@ fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
 }
 
 #[test]
-fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
+fn entries_in_existing_daemon_json_are_removed_again() {
     const DAEMON: &str = "/etc/docker/daemon.json";
     let theirs = "{\n    \"log-driver\": \"journald\",\n    \
                   \"registry-mirrors\": [\"https://user:hunter2@m.io\"]\n}\n";

@@ -182,7 +182,7 @@ fn registries_conf_keeps_policies_of_other_files() {
 }
 
 #[test]
-fn certificates_of_podman_stay_where_they_are_read() {
+fn certificates_of_podman_stay_in_place() {
     let declaration = declare("docker.io::h.io/d", &authority());
     let docker = "/etc/docker/certs.d/h.io";
     let before = Host::of(ContainerRuntime::Podman, "5.0.0")
@@ -202,7 +202,7 @@ fn certificates_of_podman_stay_where_they_are_read() {
 }
 
 #[test]
-fn daemon_json_is_the_one_that_dockerd_is_started_with() {
+fn daemon_json_of_the_command_line_is_edited() {
     let declaration = declared("docker.io::h.io");
     let drop_in = "/etc/systemd/system/docker.service.d/override.conf";
     let start =
@@ -240,7 +240,7 @@ fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
 }
 
 #[test]
-fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
+fn registries_yaml_of_k3s_configuration_is_edited() {
     let declaration = declared("docker.io::h.io/d");
     let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--private-registry' \\\n\t'/opt/r.yaml' \\\n";
     for (path, text) in [
@@ -256,7 +256,7 @@ fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
 }
 
 #[test]
-fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
+fn registries_yaml_keeps_names_of_embedded_registry() {
     let declaration = declared("docker.io::h.io/d");
     let path = "/etc/rancher/k3s/registries.yaml";
     let written = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
@@ -267,7 +267,7 @@ fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
 }
 
 #[test]
-fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
+fn k0s_and_microk8s_get_files_below_their_directory() {
     let declaration = declared("docker.io::h.io/d");
     let managed = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
     let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
@@ -303,7 +303,7 @@ fn image_of_a_host_needs_no_restart() {
 }
 
 #[test]
-fn file_with_a_credential_belongs_to_root_and_restore_brings_the_owner_back() {
+fn restore_returns_a_credential_file_to_its_owner() {
     let declaration = declared("docker.io::h.io/d");
     let mut before = containerd();
     before.write(HUB, HostFile { owner: Some((1000, 1000)), ..HostFile::public("[host]\n") });
@@ -364,7 +364,7 @@ fn settings_for_all_hosts_are_kept_for_each() {
 
 /// Covers nodeadm of Amazon EKS, which sets a list of two directories.
 #[test]
-fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
+fn files_of_eks_go_to_its_first_directory() {
     let declaration = declared("docker.io::h.io/d");
     let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let before = with_directories("/etc/containerd/certs.d:/etc/docker/certs.d")
