@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn utf_16_is_recognised_with_and_without_its_mark() {
+    fn utf_16_is_recognised_with_or_without_mark() {
         let utf_16 = |text: &str, to: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(to).collect()
         };

@@ -145,7 +145,7 @@ fn a_flag_beats_the_function_config() {
 }
 
 #[test]
-fn a_function_config_that_declares_nothing_usable_fails_the_function() {
+fn unusable_function_config_fails_the_function() {
     let secret = declaring("apiVersion: v1\nkind: Secret", SECRET);
     for (config, message) in [
         (secret.replace("h.example/d", "not_a_host/d"), "invalid-target"),
@@ -172,7 +172,7 @@ fn a_list_without_function_config_needs_a_flag() {
 }
 
 #[test]
-fn a_refused_function_config_does_not_show_its_password() {
+fn rejected_function_config_hides_its_password() {
     let config = declaring("apiVersion: v1\nkind: Secret", SECRET)
         .replace("PASSWORD: ''", "PASSWORD: hunter2hunter2")
         .replace("USERNAME: ''", "USERNAME: robot")

@@ -44,7 +44,7 @@ fn read(kubectl: &Path, text: &str) -> String {
 
 #[test]
 #[ignore = "needs the API server: cargo xtask test"]
-fn texts_that_kubectl_reads_mean_the_same_afterwards() {
+fn texts_that_kubectl_reads_keep_their_meaning() {
     let parts = Parts::present().unwrap();
     let kubectl = &parts.servers().unwrap().kubectl;
     for text in TEXTS {

@@ -90,7 +90,7 @@ fn refused(output: &Output, code: i32, expected: &[&str]) {
 }
 
 #[test]
-fn the_line_it_prints_works_when_pasted() {
+fn printed_curl_command_works() {
     if !has_curl() {
         eprintln!("skipped: this test needs curl on the PATH");
         return;
@@ -154,7 +154,7 @@ fn refusals_reach_curl_over_both_protocols() {
 }
 
 #[test]
-fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
+fn changed_declaration_is_logged_and_reloaded() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("secret.yaml");
     let text = fs::read_to_string(root().join("examples/registry-secret.yaml")).unwrap();
@@ -222,7 +222,7 @@ fn api_server(body: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn an_answer_of_the_api_server_that_cannot_be_read_is_not_logged() {
+fn invalid_response_of_api_server_is_not_logged() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("kubeconfig");
     for data in [r#""hunter2-hunter2""#, r#"{"PASSWORD":"hunter2-hunter2"}"#] {
@@ -251,7 +251,7 @@ fn an_answer_of_the_api_server_that_cannot_be_read_is_not_logged() {
 }
 
 #[test]
-fn without_a_usable_declaration_nothing_begins() {
+fn webhook_requires_a_usable_declaration() {
     let state = tempfile::tempdir().unwrap();
     let directory = state.path().join("authority");
     let begin = |declaration: &[&str]| {
@@ -267,7 +267,7 @@ fn without_a_usable_declaration_nothing_begins() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_nothing_begins() {
+fn port_in_use_is_named() {
     let state = tempfile::tempdir().unwrap();
     let directory = state.path().join("authority");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -284,7 +284,7 @@ fn a_port_that_is_taken_is_named_and_nothing_begins() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_named() {
+fn unusable_certificate_is_named() {
     let begin = |tls: &[&str]| {
         let mut command = webhook(&["--mirrors", "docker.io::mirror.example"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);

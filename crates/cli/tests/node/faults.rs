@@ -16,7 +16,7 @@ fn apply_after(stage: &ContainerdHost, script: &str) -> Ran {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_full_disk_a_read_only_one_and_a_missing_permission_leave_the_host_as_it_was() -> Outcome {
+fn failed_writes_leave_the_host_unchanged() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();

@@ -32,7 +32,7 @@ version = 2
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> Outcome {
+fn host_with_config_path_is_configured_and_restored() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
@@ -67,7 +67,7 @@ fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> 
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
+fn plan_without_permitted_restart_changes_nothing() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
@@ -84,7 +84,7 @@ fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
+fn foreign_changes_are_reported_and_kept() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
@@ -106,7 +106,7 @@ fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_credential_is_in_files_that_only_root_may_read_and_in_no_output() -> Outcome {
+fn credential_is_only_in_private_files() -> Outcome {
     let options = image_swap_lab::HostOptions {
         access: image_swap_lab::Access::Basic(crate::robot()),
         ..Default::default()

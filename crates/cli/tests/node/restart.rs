@@ -20,7 +20,7 @@ const CONFIG: &str = "/etc/containerd/config.toml";
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
+fn fresh_host_is_configured_restarted_and_restored() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let default = containerd.default_configuration()?;
@@ -51,7 +51,7 @@ fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcome {
+fn configuration_that_stops_cri_is_refused_before_changes() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
@@ -77,7 +77,7 @@ fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcom
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
+fn failed_restart_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let image = format!("quay.io/team/app:{TAG}");
 
@@ -131,7 +131,7 @@ const OLD_NAME: &str = "version = 4
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn old_plugin_name_in_version_4_does_not_count() -> Outcome {
+fn old_plugin_name_in_version_4_is_ignored() -> Outcome {
     let (stage, before) = ContainerdHost::started(OLD_NAME)?;
     stage.applies_and_restores(&before)
 }
@@ -179,7 +179,7 @@ fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Outcome {
+fn kill_during_restart_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     end_inside(&stage, "apply", "KILL");
@@ -191,7 +191,7 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
+fn stop_by_service_manager_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     for verb in ["guard", "apply"] {
@@ -216,7 +216,7 @@ fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
+fn apply_without_its_watchdog_rolls_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let apply = restarting(&stage)?;
     end_inside(&stage, "guard", "KILL");
@@ -257,7 +257,7 @@ fn killed_half_way(stage: &ContainerdHost) -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
+fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     killed_half_way(&stage)?;
 
@@ -284,7 +284,7 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
+fn foreign_files_survive_an_interrupted_change() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();

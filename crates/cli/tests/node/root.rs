@@ -22,7 +22,7 @@ fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_host_that_is_mounted_elsewhere_is_told_and_restarted_with_its_own_programs() -> Outcome {
+fn mounted_host_is_restarted_with_its_own_programs() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();

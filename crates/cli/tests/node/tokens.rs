@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config_toml() -> Outcome {
+fn credential_for_token_registry_goes_to_config_toml() -> Outcome {
     let options = HostOptions { access: Access::Bearer(robot()), ..Default::default() };
     let stage = ContainerdHost::with("1.6", &options)?;
     stage.config(WITH_PATH);
@@ -40,7 +40,7 @@ fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_config_path_that_the_runtime_was_not_started_with_needs_a_restart() -> Outcome {
+fn config_path_changed_since_start_needs_restart() -> Outcome {
     // containerd 2 does not report its `config_path`.
     let stage = ContainerdHost::with("1.7", &HostOptions::default())?;
     stage.config(WITHOUT_PATH);

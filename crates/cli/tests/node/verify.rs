@@ -6,7 +6,7 @@ use crate::{Outcome, containerd_host::ContainerdHost, files::WITH_PATH, images::
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
+fn verify_reports_the_source_of_each_registry() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();

@@ -253,7 +253,7 @@ fn was_killed(status: ExitStatus) -> bool {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome {
+fn apply_without_restart_survives_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("1.6")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io,\
@@ -268,7 +268,7 @@ fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outc
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome {
+fn apply_with_restart_survives_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("2.4")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
@@ -284,7 +284,7 @@ fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> Outcome {
+fn rollback_is_resumed_after_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("1.7")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";

@@ -78,7 +78,7 @@ fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() -> Outcome {
+fn drop_in_that_replaces_the_table_is_reported() -> Outcome {
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {

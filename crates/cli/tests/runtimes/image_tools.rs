@@ -41,7 +41,7 @@ const DROP_IN: &str = "[[registry]]\nprefix = \"other.example.com\"\nlocation = 
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn podman_and_skopeo_pull_every_registry_of_palette_from_the_mirror() -> Outcome {
+fn podman_and_skopeo_pull_palette_registries_from_mirror() -> Outcome {
     let (runtimes, content) = lab()?;
     let access = [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())];
     let sizes = [TOOLS.len(), NAMED.len(), access.len(), TRUST.len(), FALLBACK.len(), STATES.len()];

@@ -23,7 +23,7 @@ fn lines(text: &str) -> Vec<&str> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() -> Outcome {
+fn config_toml_equals_palette_documentation_and_loads() -> Outcome {
     let (runtimes, content) = lab()?;
     let (before_ours, _) = PALETTE.split_once(ADDED).unwrap();
     for containerd in &runtimes.containerds {

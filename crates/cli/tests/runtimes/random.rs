@@ -51,7 +51,7 @@ fn rules() -> impl Strategy<Value = String> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
+fn containerd_requests_predicted_urls_for_random_declarations() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let host = LabHost::start(content)?;

@@ -62,7 +62,7 @@ fn host() -> LabHost {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
+fn containerd_pulls_palette_registries_from_mirror() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let mirror = HostOptions::default();
@@ -91,7 +91,7 @@ fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
+fn fallback_of_containerd_follows_the_declaration() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let options = HostOptions { access: Access::Anonymous, trust: Trust::Private };
@@ -139,7 +139,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
+fn credentials_reach_only_the_declared_host() -> Outcome {
     each_containerd(|_, containerd| {
         for access in [Access::Basic(robot()), Access::Bearer(robot())] {
             // Before 2.1 the header does not reach the token service.
@@ -179,7 +179,7 @@ fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
+fn mirrors_table_works_in_supported_versions() -> Outcome {
     each_containerd(|_, containerd| {
         for version in 2..=state::newest_version(containerd) {
             // Version 4 has the tables of version 3.

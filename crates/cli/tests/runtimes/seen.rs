@@ -76,7 +76,7 @@ const QUESTIONS: [Question; 10] = [
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome {
+fn containerd_behaves_as_documented_in_the_table() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let column = column(containerd).ok_or("docs/nodes.md lacks a column of this version")?;
