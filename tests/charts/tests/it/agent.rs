@@ -25,7 +25,7 @@ fn mounts(agent: &Value) -> Vec<(&str, &str)> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn agent_mounts_the_directories_of_its_runtime_alone() {
+fn agent_mounts_only_directories_of_its_runtime() {
     for chart in charts() {
         let rendered = chart.with("");
         let common = [("/var/lib/image-swap", "rw"), ("/run/systemd/units", "ro")];
@@ -46,7 +46,7 @@ fn agent_mounts_the_directories_of_its_runtime_alone() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn mounts_are_where_the_values_say() {
+fn mounts_follow_the_values() {
     let values = "agent: {hostPaths: {containerdConfig: /opt/c, certsD: /srv/m, state: /opt/s}}";
     let rendered = chart().with(values);
     let [(_, containerd), ..] = agents(&rendered);
@@ -118,7 +118,7 @@ fn agent_starts_before_other_pods() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn agent_is_placed_by_the_label_of_the_controller() {
+fn agent_selects_nodes_labelled_by_the_controller() {
     let rendered = chart().with("{architectures: [arm64], nodeSelector: {pool: tools}}");
     for (runtime, agent) in agents(&rendered) {
         let pod = &agent["spec"]["template"]["spec"];

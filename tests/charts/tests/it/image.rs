@@ -25,7 +25,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn in_an_air_gap_our_image_is_looked_for_where_the_mirrors_are() {
+fn image_of_the_chart_comes_from_declared_registry() {
     let chart = chart();
     let expected = format!("harbor.example.org/airgap-images/image-swap:{VERSION}");
     assert_eq!(image(&chart.with(PAGE)), expected);
@@ -94,7 +94,7 @@ fn notes_name_image_and_remedy_of_pull_failures() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn our_own_pods_get_the_declared_credentials_only_for_the_declared_registry() {
+fn credentials_are_only_for_the_declared_registry() {
     let chart = chart();
     let secrets = |rendered: &Rendered| {
         let mut all: Vec<_> = workloads(rendered)

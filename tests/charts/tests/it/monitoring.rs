@@ -16,7 +16,7 @@ fn monitoring_is_off_by_default() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_service_monitor_finds_its_service() {
+fn service_monitor_selects_its_service() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let service = &rendered.objects["monitoring/service.yaml"];
@@ -94,7 +94,7 @@ fn alerts_depend_on_the_policy() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_dashboard_is_one_that_grafana_reads() {
+fn grafana_reads_the_dashboard() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let map = &rendered.objects["monitoring/dashboard.yaml"];

@@ -66,7 +66,7 @@ fn release_name_prefixes_every_name() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_longest_release_name_still_gives_names_that_are_allowed() {
+fn longest_release_name_results_in_valid_names() {
     let chart = chart();
     let release = "a".repeat(53);
     for (path, object) in &chart.named(&release, &[EVERYTHING]).objects {
@@ -131,7 +131,7 @@ fn selectors(rendered: &Rendered) -> Vec<Labels> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_selector_finds_the_pods_of_its_own_component_alone() {
+fn selectors_match_only_their_own_component() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     // The agents of one runtime are a component too.
@@ -164,7 +164,7 @@ fn a_selector_finds_the_pods_of_its_own_component_alone() {
 /// Pins the selectors of workloads: they are immutable, and a changed one would break upgrades.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn selectors_stay_as_they_were_released() {
+fn selectors_equal_the_released_ones() {
     let chart = chart();
     let rendered = chart.named("tools", &[EVERYTHING]);
     for component in ["admission", "controller"] {
@@ -193,7 +193,7 @@ fn selectors_stay_as_they_were_released() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_object_has_the_labels_and_a_namespace_of_the_release() {
+fn objects_have_labels_and_namespace_of_the_release() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     for (path, object) in rendered.objects.iter().filter(|(path, _)| *path != NAMESPACE) {

@@ -70,7 +70,7 @@ fn nothing_is_granted_by_wildcard() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn no_secret_is_read_or_written_but_by_name() {
+fn secrets_are_accessed_only_by_name() {
     let chart = chart();
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
@@ -84,7 +84,7 @@ fn no_secret_is_read_or_written_but_by_name() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn whatever_is_written_is_named_but_events_and_objects_of_nodes() {
+fn writes_are_limited_to_named_objects() {
     let chart = chart();
     // Their names depend on Nodes. A policy limits each of them.
     let of_nodes = [
@@ -110,7 +110,7 @@ fn whatever_is_written_is_named_but_events_and_objects_of_nodes() {
 /// Lists the objects that may be read everywhere without a name. None is secret.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn what_is_read_without_a_name_is_listed_here() {
+fn reads_without_a_name_are_listed() {
     let chart = chart();
     let unnamed = |values| {
         let rendered = chart.with(values);
@@ -149,7 +149,7 @@ fn what_is_read_without_a_name_is_listed_here() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_admission_replicas_read_two_secrets_and_nothing_else() {
+fn admission_replicas_read_only_two_secrets() {
     let chart = chart();
     for (values, certificate) in
         [(PAGE, "image-swap-tls"), ("tls: {existingSecret: serving}", "serving")]
@@ -182,7 +182,7 @@ fn the_admission_replicas_read_two_secrets_and_nothing_else() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_authority_s_key_and_the_whole_declaration_are_the_controller_s_alone() {
+fn only_the_controller_reads_key_and_declaration() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     for secret in ["image-swap-ca", "image-swap-last-good", "image-swap-declaration"] {
@@ -288,7 +288,7 @@ fn agents_read_one_secret_and_report() {
 
 /// Requires a comment of the template above every rule of a role.
 #[test]
-fn every_rule_has_its_reason_above_it() {
+fn rules_have_a_comment_above() {
     for path in [
         "clusterrole.yaml",
         "controller/role.yaml",

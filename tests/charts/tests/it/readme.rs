@@ -46,7 +46,7 @@ fn table() -> BTreeMap<String, String> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_table_has_every_value_with_its_default() {
+fn table_has_every_value_and_default() {
     let chart = chart();
     let values = chart.defaults();
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();

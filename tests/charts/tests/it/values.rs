@@ -44,7 +44,7 @@ fn has_secrets(rendered: &Rendered) -> bool {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
+fn installation_needs_no_values_besides_the_secret() {
     let chart = chart();
     for values in ["", "ociImageRegistry: {}", "config: {ociImageRegistry: {}}", "config:"] {
         let rendered = chart.with(values);
@@ -57,7 +57,7 @@ fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
 /// Follows a step of Palette's documentation: open `values.yaml` and fill in the block.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_chart_s_own_values_file_can_be_filled_in_place() {
+fn values_file_can_be_filled_in_place() {
     let chart = chart();
     let empty = file("values.yaml");
     let filled = empty.replace("  #  ", "    ");
@@ -85,7 +85,7 @@ fn an_existing_secret_keeps_passwords_out_of_values() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn what_palette_has_besides_is_let_through() {
+fn further_keys_of_palette_are_accepted() {
     let chart = chart();
     let palette = "\
 global: {imagePullSecret: {dockerConfigJson: abc}}

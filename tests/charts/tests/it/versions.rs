@@ -23,7 +23,7 @@ fn both_majors_render_the_same_objects() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn programs_are_of_the_major_they_name() {
+fn helm_programs_have_the_named_major_version() {
     for (chart, version) in charts().into_iter().zip(["v4.", "v3."]) {
         let said = chart.helm.run(&mut chart.helm.command(&["version", "--short"])).unwrap();
         assert!(said.starts_with(version), "{said}");
