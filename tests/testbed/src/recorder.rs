@@ -83,7 +83,7 @@ mod tests {
     use crate::wait::{Wait, until};
 
     #[test]
-    fn whoever_calls_is_noted_by_the_name_that_was_called() {
+    fn requested_name_is_recorded() {
         // Ports below 1024 are for root; others learn nothing here.
         let Ok(recorder) = Recorder::start(&["quay.io", "ghcr.io"]) else { return };
         let mut caller = TcpStream::connect((recorder.address, 80)).unwrap();

@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_digest_and_other_input_another_one() {
+    fn digest_depends_only_on_input() {
         assert_eq!(image(b"one"), image(b"one"));
         assert_ne!(image(b"one").manifest().digest(), image(b"two").manifest().digest());
     }
 
     #[test]
-    fn the_layer_unpacks_to_what_the_configuration_names() {
+    fn unpacked_layer_has_the_configured_digest() {
         let image = image(b"some bytes");
         let mut unpacked = Vec::new();
         GzDecoder::new(image.layer().bytes()).read_to_end(&mut unpacked).unwrap();
@@ -145,7 +145,7 @@ mod tests {
 
     /// The header's time is at 4..8, the system at 9 (RFC 1952).
     #[test]
-    fn the_compressed_layer_tells_neither_when_nor_where_it_was_made() {
+    fn compressed_layer_has_neither_time_nor_system() {
         let header = gzip(b"bytes");
         assert_eq!(header[3..8], [0; 5]);
         assert_eq!(header[9], SYSTEM);

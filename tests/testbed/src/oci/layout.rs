@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_in_which_images_were_given_does_not_matter() {
+    fn order_of_images_does_not_matter() {
         let mut images = layout().images;
         images.reverse();
         assert_eq!(Layout::new(images, &BTreeMap::new()), layout());
@@ -161,7 +161,7 @@ mod tests {
 
     /// Walks the files as a reader does, from `index.json` to the layers.
     #[test]
-    fn every_descriptor_leads_to_a_file_of_that_digest_and_size() {
+    fn descriptors_match_files_by_digest_and_size() {
         let files = layout().files("1");
         let mut found = vec!["index.json".to_owned(), "oci-layout".to_owned()];
         let mut open: Vec<Value> = vec![serde_json::from_slice(&files["index.json"]).unwrap()];
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_layout_held_before_is_replaced() {
+    fn earlier_layout_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
         fs::write(dir.path().join("blobs/sha256/old"), "").unwrap();

@@ -57,7 +57,7 @@ mod tests {
     use super::Platform;
 
     #[test]
-    fn a_platform_is_an_operating_system_and_a_processor() {
+    fn platform_has_operating_system_and_processor() {
         let platform: Platform = "linux/arm64".parse().unwrap();
         assert_eq!(platform.to_string(), "linux/arm64");
         for wrong in ["arm64", "linux/", "/arm64", "linux/arm64/v8", "Linux/arm64"] {

@@ -172,7 +172,7 @@ mod tests {
     use super::Suite;
 
     #[test]
-    fn every_source_names_the_keys_that_sign_it() {
+    fn sources_name_their_signing_keys() {
         for suite in [Suite::Bookworm, Suite::BookwormArm64, Suite::Trixie] {
             for line in suite.sources().lines() {
                 assert!(line.contains(" [signed-by=/usr/share/keyrings/"), "{line}");
