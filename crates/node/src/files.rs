@@ -11,9 +11,9 @@ pub struct HostFiles(BTreeMap<HostPath, HostEntry>);
 /// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEntry {
-    /// No entry.
+    /// The path does not exist.
     Absent,
-    /// A regular file.
+    /// The path is a regular file.
     File(HostFile),
     /// A directory, and the names in it, sorted.
     Directory(Vec<String>),
@@ -24,10 +24,10 @@ pub enum HostEntry {
     Other(String),
 }
 
-/// A regular file.
+/// Content, permissions and owner of a regular file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostFile {
-    /// The bytes.
+    /// The content of the file.
     pub bytes: Vec<u8>,
     /// The permissions, such as `0o644`.
     pub mode: u32,
@@ -113,7 +113,7 @@ impl HostFile {
     }
 }
 
-/// Not the bytes: there may be a credential among them.
+/// Shows no bytes, because they may contain a credential.
 impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, mode {:03o}", self.bytes.len(), self.mode)

@@ -21,7 +21,7 @@ pub enum RuntimeStart {
 /// The observed state of a host.
 #[derive(Clone, Debug)]
 pub struct ObservedHost {
-    /// The container runtime.
+    /// The container runtime of the host.
     pub runtime: ContainerRuntime,
     /// The version of the runtime; `None` if it is unknown.
     pub version: Option<Version>,

@@ -103,7 +103,7 @@ pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
         HostOwner::Flatcar => &OWNER_FLATCAR,
         HostOwner::ContainerOptimized => &OWNER_COS,
         HostOwner::NixOs => &OWNER_NIXOS,
-        // They rewrite config.toml, and skip certs.d.
+        // These tools rewrite config.toml, and skip certs.d.
         HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s => return Ok(()),
     };
     Err(case.refusal(format!("{owner:?} writes the files of this host")))

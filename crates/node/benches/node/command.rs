@@ -43,7 +43,7 @@ pub(crate) fn plan_unchanged(config: &str) -> Result<Option<f64>, Box<dyn Error>
 /// proc(5)).
 fn ticks_of_children() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name of the program stands in parentheses and may hold anything.
+    // The name of the program is in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(") ").ok_or("expected a name in /proc/self/stat")?;
     let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()?)

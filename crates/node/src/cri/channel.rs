@@ -17,14 +17,14 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tokio::net::UnixStream;
 
-/// Before each message: whether it is compressed, and its length.
+/// Bytes before each message: one that is 1 if it is compressed, and four with its length.
 const PREFIX: usize = 5;
 
-/// A connection.
+/// A connection to a runtime.
 #[derive(Debug)]
 pub(super) struct Channel {
     sender: SendRequest<Full<Bytes>>,
-    /// The process at the other end, if it can be seen from here.
+    /// The id of the runtime's process; `None` if it is invisible, as in another namespace.
     pub(super) peer: Option<u32>,
 }
 

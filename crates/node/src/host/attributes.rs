@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-/// The `SELinux` label.
+/// The extended attribute with the `SELinux` label.
 const LABEL: &[u8] = b"security.selinux";
 /// The POSIX access control list.
 const ACL: &[u8] = b"system.posix_acl_access";

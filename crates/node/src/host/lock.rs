@@ -39,7 +39,7 @@ impl Lock {
             }
             // The process that had the lock may have removed the file.
             let same = |other: std::fs::Metadata| {
-                file.metadata().is_ok_and(|ours| ours.ino() == other.ino())
+                file.metadata().is_ok_and(|own| own.ino() == other.ino())
             };
             if path.metadata().is_ok_and(same) {
                 return Ok(Self(file));

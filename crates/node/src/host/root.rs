@@ -7,7 +7,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// As the kernel has it (`path_resolution(7)`, `MAXSYMLINKS`).
+/// The limit of symbolic links in a path, equal to the kernel's (`path_resolution(7)`,
+/// `MAXSYMLINKS`).
 const LINKS: usize = 40;
 
 /// The root of the host that is looked at: `/`, or where a host's `/` is

@@ -13,7 +13,7 @@ use crate::host::attributes;
 /// Whose a file is, and who may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// The permission bits.
+    /// The permission bits of the file.
     pub(crate) mode: u32,
     /// User and group; `None` for those of image-swap.
     pub(crate) owner: Option<(u32, u32)>,
@@ -21,7 +21,7 @@ pub(crate) struct Access {
 
 impl Access {
     /// Returns these permissions with the owner of the current process.
-    pub(crate) const fn ours(mode: u32) -> Self {
+    pub(crate) const fn own(mode: u32) -> Self {
         Self { mode, owner: None }
     }
 
@@ -62,9 +62,9 @@ pub(crate) struct Staged {
     path: PathBuf,
 }
 
-/// Writes what is to be at `path` beside it: what is left to do needs no space.
+/// Writes the future content of `path` next to it. The commit then needs no further space.
 pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Staged> {
-    // Made first, so that whatever goes wrong now takes the file away.
+    // Created first: its drop removes the file if a later step fails.
     let staged = Staged { unfinished: unfinished(path)?, path: path.to_owned() };
     fill(&staged.unfinished, bytes, access, path)?;
     Ok(staged)
@@ -199,9 +199,9 @@ mod tests {
         let path = dir.path().join("a/config.toml");
         make_directory(path.parent().unwrap(), 0o700).unwrap();
         assert_eq!(Access::of(&path).unwrap(), None);
-        // What a killed run left, and a trap.
+        // A leftover of a killed run: a link, which must not be followed.
         std::os::unix::fs::symlink("/dev/null", unfinished(&path).unwrap()).unwrap();
-        replace(&path, b"one", Access::ours(0o640)).unwrap();
+        replace(&path, b"one", Access::own(0o640)).unwrap();
         let access = Access::of(&path).unwrap().unwrap();
         assert_eq!(access.mode, 0o640);
         replace(&path, b"two", access).unwrap();

@@ -26,7 +26,7 @@ use crate::{
 pub struct HostObservation {
     /// The state that plans are made of.
     pub observed: ObservedHost,
-    /// The runtime's process.
+    /// The process of the runtime, and its response.
     pub daemon: Daemon,
     /// The start of the runtime, compared with the last change of the files of image-swap that it
     /// reads on reload: before the change, a reload may be pending. Always unknown where the

@@ -138,7 +138,7 @@ pub struct UnmountedDirectory {
     pub directory: HostPath,
     /// The state of the directory below the root of the host, in words.
     pub found: String,
-    /// The remedy.
+    /// The remedy for an administrator.
     pub remedy: &'static str,
 }
 

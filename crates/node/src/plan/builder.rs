@@ -379,7 +379,7 @@ fn moves_images(observed: &ObservedHost, ledger: &Ledger) -> bool {
             let edited = ledger.files.get(&observed.config);
             ledger.form != ConfigForm::CertsD || !edited.is_none_or(adds_only)
         }
-        // They name a file of credentials.
+        // Files of CRI-O refer to a file of credentials.
         ContainerRuntime::Crio => false,
         _ => true,
     }
@@ -393,7 +393,7 @@ fn is_kept(
     now: &HostFile,
 ) -> bool {
     let mode = ReloadMode::of(observed.runtime, &observed.config, path);
-    // One of them names the other.
+    // The drop-in of CRI-O refers to the file of credentials.
     let of_crio = observed.runtime == ContainerRuntime::Crio && path.is_below(&"/etc/crio".into());
     let is_edited = match revert(path, written, now) {
         RestoredFile::Remove => true,

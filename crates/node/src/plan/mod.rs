@@ -35,7 +35,7 @@ pub struct HostPlan {
     pub restart_allowed: bool,
     /// The present state for each registry host.
     pub rows: Vec<MirrorRow>,
-    /// Notes for people.
+    /// Notes for the administrator.
     pub notes: Vec<String>,
     /// The rows of docs/nodes.md that were met.
     pub cases: Vec<&'static HostCondition>,
@@ -59,13 +59,13 @@ pub struct HostPlan {
 /// The outcome of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanOutcome {
-    /// Everything is as it should be.
+    /// The host is as desired.
     InPlace,
-    /// There is something to do, and nothing has to be restarted.
+    /// The plan has steps, and needs no restart.
     Change,
-    /// There is something to do, with a restart, which is allowed.
+    /// The plan has steps and a restart, which is allowed.
     ChangeAndRestart,
-    /// There is something to do that needs a restart, which is not allowed: do nothing.
+    /// The plan needs a restart, which is not allowed: no step is applied.
     NeedsRestart,
 }
 
@@ -87,13 +87,13 @@ pub struct MirrorRow {
 pub enum FileState {
     /// The desired content, which the runtime reads.
     InPlace,
-    /// Absent.
+    /// The file does not exist.
     Missing,
     /// Written by image-swap for another declaration.
     Outdated,
     /// Changed by another tool since image-swap wrote it.
     Changed,
-    /// Written by another tool.
+    /// Another tool wrote the file.
     Foreign,
     /// The desired content, which the runtime does not read yet.
     Unread,
@@ -166,36 +166,36 @@ impl fmt::Debug for HostPlan {
 pub enum PlannedStep {
     /// Make a directory, unless it is there; its parent is.
     MakeDirectory {
-        /// The path.
+        /// The path of the directory.
         path: HostPath,
-        /// The permissions.
+        /// The permissions of the directory, such as `0o755`.
         mode: u32,
     },
     /// Put a file in place of what is there, in one move; its directory is there.
     Write {
-        /// The path.
+        /// The path of the file.
         path: HostPath,
-        /// The bytes and permissions.
+        /// Content, permissions and owner of the file.
         file: HostFile,
     },
     /// Remove a file, if it is there.
     Remove {
-        /// The path.
+        /// The path of the file.
         path: HostPath,
     },
-    /// Remove a directory, if it is there and empty; else leave it.
+    /// Remove a directory if it exists and is empty; keep it otherwise.
     RemoveDirectory {
-        /// The path.
+        /// The path of the directory.
         path: HostPath,
     },
     /// Restart the runtime: the files before this are what it is to read.
     Restart {
-        /// The runtime.
+        /// The runtime to restart.
         runtime: ContainerRuntime,
     },
     /// Have the runtime read its files again, which stops nothing.
     Reload {
-        /// The runtime.
+        /// The runtime to reload.
         runtime: ContainerRuntime,
     },
 }

@@ -1,4 +1,4 @@
-//! Commands for what a plan leaves to an administrator.
+//! Commands that an administrator has to run after a plan.
 
 use std::fmt::Write as _;
 

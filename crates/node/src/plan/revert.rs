@@ -13,7 +13,7 @@ pub(crate) enum RestoredFile {
     Remove,
     /// The file had other content before.
     Write {
-        /// The restored file.
+        /// The file without the edits.
         file: HostFile,
         /// Values of image-swap that another tool changed, and that stay.
         left: Vec<String>,

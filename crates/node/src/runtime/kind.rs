@@ -22,7 +22,7 @@ pub enum ContainerRuntime {
     Podman,
 }
 
-/// All runtimes.
+/// All supported runtimes.
 pub const RUNTIMES: [ContainerRuntime; 6] = [
     ContainerRuntime::Containerd,
     ContainerRuntime::Crio,
@@ -77,11 +77,11 @@ impl fmt::Display for ContainerRuntime {
 /// affect how mirrors are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The first number.
+    /// The major version.
     pub major: u32,
-    /// The second number.
+    /// The minor version.
     pub minor: u32,
-    /// The third number.
+    /// The patch version.
     pub patch: u32,
 }
 

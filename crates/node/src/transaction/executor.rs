@@ -12,9 +12,8 @@ use crate::{
     transaction::error::StepError,
 };
 
-/// Steps on their way. What a step needs space for is put on disk before the
-/// first file but the ledger is replaced, so that a full disk is met while the
-/// host still is as it was.
+/// An executor of steps. It writes the content of every file to disk before it replaces the
+/// first one, apart from the ledger. A full disk is detected while the host is unchanged.
 pub(crate) struct StepExecutor<'a> {
     host: &'a Host,
     staged: HashMap<usize, Staged>,

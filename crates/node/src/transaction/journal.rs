@@ -82,7 +82,7 @@ pub(crate) fn path() -> HostPath {
 
 pub(super) fn write(host: &Host, order: &RollbackPlan) -> io::Result<()> {
     let bytes = serde_json::to_vec(order)?;
-    replace(&host.at(&path())?, &bytes, Access::ours(0o600))
+    replace(&host.at(&path())?, &bytes, Access::own(0o600))
 }
 
 /// Removes the journal, which commits the change. Commit and rollback race on it; the first wins.

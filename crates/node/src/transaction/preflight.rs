@@ -55,7 +55,7 @@ pub(super) fn preflight(
     let dump = sandbox.dump(&seen.observed.config, file)?;
     let config = sandbox.config.moved(&dump);
     let config = config.map_err(|error| RestartError::Unreadable(error.to_string()))?;
-    replace(&sandbox.dir.join("config.toml"), config.as_bytes(), Access::ours(0o600))
+    replace(&sandbox.dir.join("config.toml"), config.as_bytes(), Access::own(0o600))
         .map_err(RestartError::io("write the configuration of the trial"))?;
     let mut process = sandbox.start()?;
     process.answers()
@@ -92,7 +92,7 @@ impl<'h> Sandbox<'h> {
         if place.parent().is_none_or(|parent| !parent.is_dir()) {
             place = self.dir.join(config.name());
         }
-        let beside = stage(&place, &file.bytes, Access::ours(0o600))
+        let beside = stage(&place, &file.bytes, Access::own(0o600))
             .map_err(RestartError::io(format!("write a file beside {config}")))?;
         let output = host
             .command(program)
@@ -168,7 +168,7 @@ impl SandboxProcess<'_> {
 
 impl Drop for SandboxProcess<'_> {
     fn drop(&mut self) {
-        // It has no container.
+        // The trial containerd has no containers.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

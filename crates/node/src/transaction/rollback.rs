@@ -33,7 +33,7 @@ pub(super) fn undo(host: &Host, undo: &[PlannedStep]) -> FinalState {
     }
 }
 
-/// Applies steps, each whether or not others fail, and returns the errors.
+/// Applies all steps even if some fail, and returns the errors.
 fn execute(host: &Host, undo: &[PlannedStep]) -> Vec<StepError> {
     remove_stale_temporaries(host, undo.iter().filter_map(PlannedStep::path));
     let mut carrier = StepExecutor::new(host);
@@ -41,7 +41,7 @@ fn execute(host: &Host, undo: &[PlannedStep]) -> Vec<StepError> {
 }
 
 /// Restores the files, restarts the runtime if it may have read those of the change, and removes
-/// the journal. A run that is killed on the way leaves enough for the next to begin again.
+/// the journal. The next run can repeat it if this one is killed.
 ///
 /// Returns the files that another process has changed since and that stay: the ledger still
 /// lists them.

@@ -1,8 +1,8 @@
 //! A configuration that a second containerd can run with beside the first.
 //!
-//! Its source is the output of `containerd config dump`: all imports
-//! merged, all defaults filled in. Every place in it where two would meet is
-//! moved or turned off; what concerns CRI and registries stays as it is.
+//! Its source is the output of `containerd config dump`, which merges all imports and fills in
+//! all defaults. Every path and address that two processes cannot share is moved or disabled.
+//! Settings of CRI and registries are kept.
 
 use std::path::Path;
 

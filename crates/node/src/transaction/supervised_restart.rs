@@ -23,7 +23,7 @@ use crate::{
 
 /// The verb of image-swap that is the watchdog.
 const VERB: [&str; 2] = ["node", "guard"];
-/// The time for which the watchdog waits for a word: longer than everything that is done meanwhile.
+/// The time for which the watchdog waits for an order: longer than restart and checks take.
 const PATIENCE: Duration = Duration::from_mins(6);
 
 /// A change that is not committed yet, and its watchdog.

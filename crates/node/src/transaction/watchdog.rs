@@ -5,7 +5,7 @@
 //! reads the rollback plan there, answers `ready`, and waits for a word. `commit` ends it.
 //! `rollback` starts the rollback, and so do the end of the other process, silence, and SIGTERM,
 //! by which a service manager ends all processes of a unit. Its standard output is the lock of
-//! the host, which so stays taken until it has finished.
+//! the host, which is held until it has finished.
 
 use std::{
     io,
@@ -39,7 +39,7 @@ use crate::{
 pub(super) const READY: &str = "ready";
 /// The word that ends the watchdog: the change is good.
 pub(super) const COMMIT: &str = "commit";
-/// The answer to [`COMMIT`].
+/// The response of the watchdog to [`COMMIT`].
 pub(super) const COMMITTED: &str = "committed";
 /// The word for a rollback.
 pub(super) const ROLLBACK: &str = "rollback";
@@ -80,7 +80,7 @@ pub fn run() -> io::Result<()> {
         let why = why.unwrap_or("image-swap ordered it");
         let text = format!("Everything was rolled back, since {why}: {words}\n");
         let path = host.at(&report())?;
-        replace(&path, text.as_bytes(), Access::ours(0o600))?;
+        replace(&path, text.as_bytes(), Access::own(0o600))?;
     }
     Ok(())
 }

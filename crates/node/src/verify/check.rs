@@ -24,7 +24,7 @@ pub enum CheckError {
     Fails {
         /// Host, with a port if the rules name one.
         host: String,
-        /// The reason.
+        /// The error of the registry's client.
         source: Error,
     },
     /// The host requires a credential, or refuses the declared one.
@@ -43,7 +43,7 @@ pub enum CheckError {
     Io {
         /// Host, with a port if the rules name one.
         host: String,
-        /// The reason.
+        /// The error of the kernel.
         source: std::io::Error,
     },
 }

@@ -5,11 +5,11 @@ use image_swap_core::{declaration::Declaration, mirror::Endpoint, reference::Ref
 /// A registry, and a reference to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The registry.
+    /// The host of the registry.
     pub host: String,
     /// Mirrors of the host, in the order of requests.
     pub endpoints: Vec<Endpoint>,
-    /// The reference; `None`: none is known.
+    /// The reference to pull; `None` if none is known.
     pub reference: Option<String>,
 }
 
@@ -27,7 +27,7 @@ pub fn candidates(
             .iter()
             .find(|image| is_of(image, host))
             .cloned()
-            // What is known to be in the mirror proves more than what may not be.
+            // An image known under the mirror's name is preferred, since the mirror has it.
             .or_else(|| known.iter().find_map(|image| unswapped(image, host, endpoints, &all)))
             .or_else(|| known.iter().find(|image| is_of(image, host)).cloned());
         Candidate { host: host.clone(), endpoints: endpoints.clone(), reference }

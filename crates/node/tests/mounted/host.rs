@@ -23,7 +23,7 @@ pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 /// The mirrors of Docker Hub.
 pub(crate) const HUB: &str = "/etc/containerd/certs.d/docker.io/hosts.toml";
 
-/// A mounted host.
+/// A host whose directories are mounted, as in the pod of an agent.
 pub(crate) struct Mounted {
     directory: TempDir,
     runtime: ContainerRuntime,

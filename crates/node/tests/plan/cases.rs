@@ -319,7 +319,7 @@ fn rows_of_the_table_are_planned_as_documented() {
                 assert!(note(&plan), "{case}: {:?}", plan.notes);
                 after.apply(&desired);
                 let again = after.plan(&desired).unwrap();
-                // What was edited is no news any more.
+                // An edited file causes no further note.
                 assert_eq!(
                     note(&again),
                     row.action == ConditionAction::Keep,
@@ -331,7 +331,7 @@ fn rows_of_the_table_are_planned_as_documented() {
                     (PlanOutcome::InPlace, Vec::new()),
                     "{case}"
                 );
-                // Nothing is half done without leave to restart.
+                // Without a permitted restart no step is applied.
                 let never = DesiredConfig { restart: RestartPolicy::Never, ..desired };
                 let outcome = host.plan(&never).unwrap().outcome();
                 let expected =

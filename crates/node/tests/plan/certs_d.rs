@@ -36,7 +36,7 @@ fn plan_without_permitted_restart_is_empty() {
     let desired = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let plan = host.plan(&desired).unwrap();
     assert_eq!(plan.outcome(), PlanOutcome::NeedsRestart);
-    // Where the directory is set already, nothing has to be restarted.
+    // No restart is needed if the directory is configured already.
     let set = format!(
         "{IMAGE_BUILDER}[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"
     );

@@ -29,7 +29,7 @@ imports = [\"/etc/containerd/conf.d/*.toml\"]
     SystemdCgroup = true
 ";
 
-/// The main file.
+/// The main configuration file of containerd.
 pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 
 /// A whole host, all of whose files are known.
@@ -107,7 +107,7 @@ impl Host {
         plan(desired, &self.observe(Some(desired)))
     }
 
-    /// Plans and does it.
+    /// Plans for `desired`, applies the plan in memory and returns it.
     #[track_caller]
     pub(crate) fn apply(&mut self, desired: &DesiredConfig<'_>) -> HostPlan {
         let plan = self.plan(desired).unwrap();

@@ -87,7 +87,7 @@ fn entries_in_existing_daemon_json_are_removed_again() {
     let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);
     let mut host = host.clone().with(DAEMON, &more);
     assert_eq!(host.plan(&desired).unwrap().outcome(), PlanOutcome::InPlace);
-    // What is declared no more leaves.
+    // Entries of removed rules are deleted.
     let other = declare("docker.io::k.io", "");
     let mut moved = host.clone();
     moved.apply(&DesiredConfig { declaration: &other, ..desired });

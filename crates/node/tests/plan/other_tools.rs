@@ -130,7 +130,7 @@ fn settings_of_the_registry_itself_are_kept() {
     let plan = before.plan(&desired(&declaration)).unwrap();
     let row = plan.rows.iter().find(|row| row.host == "quay.io").unwrap();
     assert_eq!(row.urls.last().unwrap(), "https://h.io/v2/q");
-    // What no one requests needs no settings.
+    // A host without requests needs no settings.
     let never = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let host = applied(&before, &never);
     assert!(!host.text(HUB).unwrap().contains("dTpw"));

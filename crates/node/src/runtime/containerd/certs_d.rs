@@ -153,7 +153,7 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     if let Ok(sources) = imports::read(observed) {
         let registry = EffectiveRegistry::new(&sources, observed);
         directories.extend(registry.directories());
-        // What the tables of config.toml name becomes part of files below these.
+        // Hosts in tables of config.toml get files below these directories.
         for (host, spot) in &registry.tls {
             let source = sources.iter().find(|source| source.path == spot.path);
             let path = ["plugins", spot.plugin, "registry", "configs", host, "tls"];
@@ -196,7 +196,7 @@ fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
         registry.username = Credential::default();
     }
     let mut rendered = CONTAINERD.render(&declaration, options);
-    // The credential goes elsewhere, and there plain HTTP leaves it out too.
+    // The credential goes to config.toml, which omits it for plain HTTP too.
     if anonymous && CONTAINERD.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
         rendered.notes.push(OVER_HTTP);
     }

@@ -37,7 +37,7 @@ struct ForeignHosts {
     hosts: Vec<(String, HostSettings)>,
     /// The URL that is requested last; `None` if that is the registry itself.
     server: Option<String>,
-    /// The settings for `server`.
+    /// The settings of the host in `server`.
     root: HostSettings,
     /// Further keys for `server`, as TOML.
     more: Vec<(&'static str, String)>,
@@ -49,7 +49,7 @@ pub(super) struct ForeignFiles<'a, 'o> {
     pub(super) changes: &'a mut PlanBuilder<'o>,
     /// The directories of `config_path`, in the order in which containerd searches them.
     pub(super) directories: &'a [HostPath],
-    /// The `tls` tables of config.toml that leave it, by host.
+    /// The `tls` tables that an edit removes from config.toml, by host.
     pub(super) tls: &'a BTreeMap<String, HostSettings>,
     /// The registry whose declared credentials are in config.toml instead of a header.
     pub(super) authorized: Option<&'a Registry>,
@@ -140,7 +140,7 @@ impl ForeignFiles<'_, '_> {
             return self.put(kept, name, &[], &["https://", host].concat(), settings);
         }
         let url = foreign.server.clone().unwrap_or_default();
-        // Set in reverse: each key comes to stand before the others.
+        // Set in reverse: each key is inserted before the others.
         for (key, value) in foreign.more.iter().rev() {
             kept.set(name, &[key], value)?;
         }

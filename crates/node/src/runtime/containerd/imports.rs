@@ -35,7 +35,7 @@ pub(super) struct PlanInput<'a, 'o> {
     pub(super) changes: PlanBuilder<'o>,
 }
 
-/// One file.
+/// One file of the configuration.
 pub(super) struct ConfigFile<'a> {
     pub(super) path: HostPath,
     pub(super) toml: Toml<'a>,

@@ -24,9 +24,9 @@ pub(super) struct MainFile<'a> {
     observed: &'a ObservedHost,
     /// Content without edits of image-swap; `None` for an absent file.
     base: Option<HostFile>,
-    /// Content with the edits.
+    /// The text with the edits.
     pub(super) text: String,
-    /// Configuration version.
+    /// The value of `version` in the file.
     pub(super) version: i64,
 }
 
@@ -106,9 +106,9 @@ impl<'a> MainFile<'a> {
             None => 0o644,
         };
         let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
-        let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
+        let present = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
         let bytes = match now {
-            Some(now) if says == Some(leaves) => now.bytes.clone(),
+            Some(now) if present == Some(leaves) => now.bytes.clone(),
             _ => self.text.into_bytes(),
         };
         Ok((HostFile { bytes, mode, owner: None }, self.base))

@@ -27,9 +27,9 @@ pub(super) struct Migrated {
     pub(super) paths: Vec<Path>,
     /// Locations of the removed settings.
     pub(super) spots: Vec<Location>,
-    /// Files, relative to `certs.d`.
+    /// The replacing files, by path relative to `certs.d`.
     pub(super) files: BTreeMap<String, HostFile>,
-    /// The settings of the `tls` tables that leave, by host.
+    /// The settings of the removed `tls` tables, by host.
     pub(super) tls: BTreeMap<String, HostSettings>,
 }
 

@@ -21,9 +21,9 @@ pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 /// The location of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
-    /// File.
+    /// The file that contains the setting.
     pub(super) path: HostPath,
-    /// Below which plugin.
+    /// The plugin whose table contains the setting.
     pub(super) plugin: &'static str,
 }
 

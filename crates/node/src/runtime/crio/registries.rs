@@ -15,7 +15,7 @@ pub(crate) struct RegistryTable {
     pub(crate) insecure: bool,
     /// True if pulls from the location are refused.
     pub(crate) blocked: bool,
-    /// The locations of its mirrors, and whether each is insecure.
+    /// The locations of its mirrors; true for an insecure one.
     pub(crate) mirrors: Vec<(String, bool)>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct RegistryTable {
 #[derive(Debug, Default)]
 pub(crate) struct ForeignRegistries(Vec<PrefixRule>);
 
-/// A registry, the file that it is in, and whether that is read after image-swap's own.
+/// A registry of a file. `later` is true if the file is read after image-swap's own.
 #[derive(Debug)]
 struct PrefixRule {
     path: HostPath,
