@@ -45,10 +45,11 @@ impl Target {
     fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-        let address = webhook.told("listening on https://localhost:").trim_end_matches("/mutate");
+        let address =
+            webhook.line_after("listening on https://localhost:").trim_end_matches("/mutate");
         let address = SocketAddr::from(([127, 0, 0, 1], address.parse().unwrap()));
         let mut roots = RootCertStore::empty();
-        let file = webhook.told("CA certificate (self-signed): ");
+        let file = webhook.line_after("CA certificate (self-signed): ");
         roots.add(CertificateDer::from_pem_file(Path::new(file)).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -147,7 +148,7 @@ fn peak(webhook: &Webhook) -> u64 {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // A test that failed leaves no server behind.
+        // A failed test ends its server too.
         let _ = self.webhook.child.kill();
         let _ = self.webhook.child.wait();
     }

@@ -141,16 +141,16 @@ fn check_reports_the_same_limits_as_render() {
         );
         let render = image_swap(&[&["render", format], flags.as_slice()].concat());
         let rows = check.json();
-        let told: Vec<_> = rows
+        let reported: Vec<_> = rows
             .iter()
             .filter(|row| row["code"] == "node-inexpressible")
             .map(|row| row["message"].as_str().unwrap().split_once(": ").unwrap().1)
             .collect();
         let errors = render.stderr.lines().filter(|line| line.starts_with("error: "));
         let errors: Vec<_> = errors.map(|line| line.splitn(4, ": ").nth(3).unwrap()).collect();
-        assert_eq!(told, errors, "{format}");
+        assert_eq!(reported, errors, "{format}");
         // Warnings are no bad news: pods follow every rule.
-        assert_eq!((check.code, render.code), (0, i32::from(!told.is_empty())), "{format}");
+        assert_eq!((check.code, render.code), (0, i32::from(!reported.is_empty())), "{format}");
     }
     let usage = image_swap(&["check", "--mirrors", "docker.io::h.io", "--fallback", "never"]);
     assert_eq!(usage.code, 2, "{}", usage.stderr);

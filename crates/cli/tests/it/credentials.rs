@@ -6,7 +6,7 @@ use crate::run::{example, image_swap_with};
 
 const USER: &str = "robot-hunter1";
 const PASSWORD: &str = "hunter2-hunter2";
-/// `base64` of the two, of `user:password`, and of what lies inside them at any offset.
+/// `base64` of the two, of `user:password`, and of their parts at any offset.
 const ENCODED: [&str; 5] = [
     "cm9ib3QtaHVudGVy",
     "aHVudGVyMi1odW50ZXIy",

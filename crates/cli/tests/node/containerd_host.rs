@@ -15,7 +15,7 @@ use image_swap_testbed::{Containerd, Wait, until};
 
 use crate::{Outcome, images::TAG, lab};
 
-/// The binary.
+/// The path of the `image-swap` binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_image-swap");
 /// The longest time that containerd may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! Hosts where nothing has to be restarted, and those where something would have to be.
+//! Hosts on which `apply` needs no restart, and hosts on which it would need one.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -19,7 +19,7 @@ version = 2
       config_path = "/etc/containerd/certs.d"
 "#;
 
-/// The same without.
+/// A config.toml without `config_path`.
 pub(crate) const WITHOUT_PATH: &str = r#"## template: jinja
 
 # Use config version 2 to enable new configuration fields.
@@ -75,8 +75,8 @@ fn plan_without_permitted_restart_changes_nothing() -> Outcome {
     for verb in ["plan", "apply"] {
         let ran = stage.node(verb, &[]);
         assert_eq!(ran.code, 1, "{ran:?}");
-        let said = [ran.stdout, ran.stderr].concat();
-        assert!(said.contains("--restart allow"), "{said}");
+        let output = [ran.stdout, ran.stderr].concat();
+        assert!(output.contains("--restart allow"), "{output}");
         assert_eq!(stage.tree(), before, "{verb}");
     }
     Ok(())
@@ -118,8 +118,8 @@ fn credential_is_only_in_private_files() -> Outcome {
     for verb in ["plan", "apply", "status", "restore"] {
         for output in ["text", "json"] {
             let ran = stage.node(verb, &["--output", output]);
-            let said = [ran.stdout, ran.stderr].concat();
-            assert!(secret.iter().all(|secret| !said.contains(secret)), "{verb}: {said}");
+            let output = [ran.stdout, ran.stderr].concat();
+            assert!(secret.iter().all(|secret| !output.contains(secret)), "{verb}: {output}");
         }
         if verb == "apply" {
             assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);

@@ -1,4 +1,4 @@
-//! Restarts: tried before, watched over, taken back.
+//! Restarts: their trial, their watchdog and their rollback.
 
 use std::{
     fs,
@@ -57,7 +57,7 @@ fn configuration_that_stops_cri_is_refused_before_changes() -> Outcome {
         let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
         stage.config(WITHOUT_PATH);
         stage.start();
-        // What is wrong is none of what a plan looks at: an unknown runtime type.
+        // The plan does not check the error: an unknown runtime type.
         let dead = [
             WITHOUT_PATH,
             "    [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n      default_runtime_name = \"none\"\n",
@@ -198,7 +198,7 @@ fn stop_by_service_manager_is_rolled_back() -> Outcome {
         end_inside(&stage, verb, "TERM");
     }
     apply.wait()?;
-    // It holds the lock until it is done.
+    // The rollback holds the lock until it is complete.
     let lock = stage.at("/var/lib/image-swap/node/lock");
     assert!(Command::new("flock").arg(lock).arg("true").status()?.success());
     assert_eq!(stage.read(CONFIG).unwrap(), WITHOUT_PATH);
@@ -223,9 +223,9 @@ fn apply_without_its_watchdog_rolls_back() -> Outcome {
     // The command fails now.
     fs::write(stage.at("/run/containerd/go.word"), "word\n")?;
     let output = apply.wait_with_output()?;
-    let said = String::from_utf8(output.stderr)?;
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the host is as it was"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the host is as it was"), "{stderr}");
     assert_eq!(stage.tree(), before);
     stage.client()?.version()?;
     Ok(())
@@ -271,7 +271,7 @@ fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
     assert_eq!(stage.tree(), before);
     stage.client()?.version()?;
 
-    // What cannot be taken back stays to be done, and is all that is done.
+    // A rollback that fails stays pending, and blocks other changes.
     killed_half_way(&stage)?;
     let ran = stage.node("apply", &["--restart", "allow", "--restart-command", "exit 7"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -299,7 +299,7 @@ fn foreign_files_survive_an_interrupted_change() -> Outcome {
     Ok(())
 }
 
-/// Sends a signal to our program's process with this verb, as the host sees it.
+/// Sends a signal to the process of `node VERB`, from inside the host.
 fn end_inside(stage: &ContainerdHost, verb: &str, signal: &str) {
     let status = stage.host.inside("sh").args(["-c", &kill(verb, signal)]).status().unwrap();
     assert!(status.success());

@@ -23,13 +23,13 @@ fn verify_reports_the_source_of_each_registry() -> Outcome {
         (ran.code, rows.collect::<Vec<_>>(), ran.stderr)
     };
     // Before `apply` the mirror serves all images, but receives no request.
-    let (code, found, said) = sources(&options);
-    assert_eq!((code, found.len()), (1, images.len()), "{said}");
+    let (code, found, stderr) = sources(&options);
+    assert_eq!((code, found.len()), (1, images.len()), "{stderr}");
     assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
 
     assert_eq!(stage.node("apply", &[]).code, 0);
-    let (code, found, said) = sources(&options);
-    assert_eq!(code, 0, "{found:?} {said}");
+    let (code, found, stderr) = sources(&options);
+    assert_eq!(code, 0, "{found:?} {stderr}");
     assert!(found.iter().all(|source| source == "mirror"), "{found:?}");
 
     stage.mirror.set(Answers::Missing);
@@ -39,7 +39,7 @@ fn verify_reports_the_source_of_each_registry() -> Outcome {
 
     // Nothing was given: what is there is tried.
     stage.mirror.set(Answers::Serves);
-    let (code, found, said) = sources(&["--output", "json"]);
-    assert_eq!(code, 0, "{found:?} {said}");
+    let (code, found, stderr) = sources(&["--output", "json"]);
+    assert_eq!(code, 0, "{found:?} {stderr}");
     Ok(())
 }

@@ -113,18 +113,18 @@ impl<'a> CrashTest<'a> {
         strace::events(&fs::read_to_string(&log).unwrap(), is_of_the_host)
     }
 
-    /// Kills a `run` before `event`. Gives whether it came that far.
+    /// Kills a `run` before `event`. Returns true if the run reached the event.
     fn kill_at(&self, run: Run<'_>, event: &Event) -> bool {
         let [trace, inject] = event.flags("SIGKILL");
         let log = self.scratch.path().join("strace");
         let ran = run(self, &["-o", log.to_str().unwrap(), &trace, &inject]);
-        self.wait_for_the_others();
+        self.wait_for_survivors();
         was_killed(ran.status)
     }
 
     /// Waits for the processes that outlive a killed one. A rollback holds the lock until it is
     /// complete, and a restart of the runtime continues.
-    fn wait_for_the_others(&self) {
+    fn wait_for_survivors(&self) {
         let wait = "lock=/var/lib/image-swap/node/lock; [ ! -e $lock ] || flock $lock true";
         assert!(self.host.inside("sh").args(["-c", wait]).status().unwrap().success());
         let others = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | \
@@ -141,17 +141,17 @@ impl<'a> CrashTest<'a> {
 
     /// Runs the watchdog with `order`, after the process that made the change has ended.
     fn guard(&self, order: &str, flags: &[&str]) -> Output {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (mut socket, remote) = UnixStream::pair().unwrap();
         let mut command = self.host.inside(env!("CARGO_BIN_EXE_image-swap"));
         command.args(["node", "guard"]);
         let mut traced = self.traced(&command, flags);
-        traced.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        traced.stdin(OwnedFd::from(remote)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let guard = traced.spawn().unwrap();
         // The watchdog may have ended already, and then reads and answers nothing.
         drop(traced);
-        let _ = writeln!(ours, "{order}");
-        let _ = BufReader::new(&ours).read_line(&mut String::new());
-        drop(ours);
+        let _ = writeln!(socket, "{order}");
+        let _ = BufReader::new(&socket).read_line(&mut String::new());
+        drop(socket);
         guard.wait_with_output().unwrap()
     }
 
@@ -186,14 +186,14 @@ impl<'a> CrashTest<'a> {
     fn status(&self, why: &str) {
         let armed = self.host.root().join("var/lib/image-swap/node/armed.json").exists();
         let ran = Ran::of(&mut node::status(&self.host));
-        assert_eq!(ran.said.contains("interrupted"), armed, "{why}: {}", ran.said);
-        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.said);
+        assert_eq!(ran.output.contains("interrupted"), armed, "{why}: {}", ran.output);
+        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.output);
     }
 
     /// Checks that restore writes the original bytes.
     fn restores(&self, why: &str) {
         let ran = Ran::of(&mut self.restore());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
         node::assert_same(&node::tree(&self.host), &self.before, why);
     }
 
@@ -201,7 +201,7 @@ impl<'a> CrashTest<'a> {
     /// original bytes.
     fn goes_on(&mut self, why: &str) {
         let ran = Ran::of(&mut self.apply());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
         node::assert_same(&node::tree(&self.host), &self.applied, why);
         self.works(why);
         let public = self.host.log().connections(Server::Public);
@@ -298,8 +298,8 @@ fn rollback_is_resumed_after_kills_anywhere() -> Outcome {
         _ => word.to_owned(),
     });
     let ran = Ran::of(Command::new(apply.get_program()).args(words));
-    assert!(ran.said.contains("restarting"), "{}", ran.said);
-    stage.wait_for_the_others();
+    assert!(ran.output.contains("restarting"), "{}", ran.output);
+    stage.wait_for_survivors();
     stage.host.write("/run/containerd/restart.sh", &ordinary)?;
     let changed = node::tree(&stage.host);
     let config = |tree: &Tree| tree["etc/containerd/config.toml"].clone();

@@ -97,8 +97,8 @@ impl Declared {
         // Plain HTTP with credentials is a choice that these tests make.
         command.arg(&out).arg("--header-over-http").args(options);
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {stderr}");
         assert!(fs::read_dir(Path::new(&out)).unwrap().next().is_some());
     }
 }

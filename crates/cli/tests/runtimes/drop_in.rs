@@ -67,7 +67,7 @@ fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
         let Started { host, mirror: _mirror, daemon, declared } =
             Started::new(content, containerd, "version = 2\n", UNREAD)?;
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         host.log().clear();
         daemon.pull(&image)?;
         let public = host.log().connections(Server::Public);
@@ -89,21 +89,21 @@ fn drop_in_that_replaces_the_table_is_reported() -> Outcome {
         let mut before = node::tree(&host);
         let mut ran = apply(&daemon);
         if containerd.version.starts_with("1.") {
-            assert_eq!(ran.code, Some(1), "{}: {}", containerd.version, ran.said);
+            assert_eq!(ran.code, Some(1), "{}: {}", containerd.version, ran.output);
             let helps = "set `config_path` to one directory in that file";
-            assert!(ran.said.contains(DROP_IN) && ran.said.contains(helps), "{}", ran.said);
+            assert!(ran.output.contains(DROP_IN) && ran.output.contains(helps), "{}", ran.output);
             node::assert_same(&node::tree(&host), &before, &containerd.version);
             host.write(DROP_IN, &[NVIDIA, REGISTRY].concat())?;
             daemon.restart()?;
             before = node::tree(&host);
             ran = apply(&daemon);
         }
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         host.log().clear();
         daemon.pull(&image)?;
         assert_eq!(host.log().connections(Server::Public), 0, "{}", host.log().text());
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         node::assert_same(&node::tree(&host), &before, &containerd.version);
     }
     Ok(())

@@ -10,13 +10,13 @@ use image_swap_testbed::{Error, Image, Parts, RuntimeParts};
 pub(crate) struct Sample {
     /// The registry, as Palette names it.
     pub(crate) registry: &'static str,
-    /// Its name in full: podman has no default registry.
+    /// The full name of the image: podman has no default registry.
     pub(crate) name: &'static str,
     /// The repository in the mirror, by Palette's rules.
     pub(crate) mirrored: &'static str,
 }
 
-/// One of each of Palette's seven registries.
+/// One image of each of Palette's seven registries.
 pub(crate) const SAMPLES: [Sample; 7] = [
     sample("docker.io", "docker.io/library/nginx", "airgap-images/docker.io/library/nginx"),
     sample("gcr.io", "gcr.io/team/app", "airgap-images/gcr.io/team/app"),

@@ -26,7 +26,7 @@ fn access() -> [Access; 3] {
     [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())]
 }
 
-/// One row.
+/// One row of the matrix: a host, its configuration and its mirror.
 #[derive(Debug)]
 struct Case<'a> {
     containerd: &'a Containerd,
@@ -104,16 +104,16 @@ fn check(host: &LabHost, case: &Case<'_>) {
         node::Ran::of(&mut node::apply(host, &daemon, &declared, &["--fallback", case.fallback]))
     };
     let ran = apply();
-    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.output);
     let applied = node::tree(host);
     pulls(host, &daemon, &declared, case);
     falls_back(host, &daemon, &mirror, case);
     let again = apply();
-    assert_eq!(again.code, Some(0), "{case:?}\n{}", again.said);
+    assert_eq!(again.code, Some(0), "{case:?}\n{}", again.output);
     node::assert_same(&node::tree(host), &applied, &format!("applied twice: {case:?}"));
 
     let ran = node::Ran::of(&mut node::restore(host, &daemon));
-    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.output);
     node::assert_same(&node::tree(host), &before, &format!("restored: {case:?}"));
     daemon.start().unwrap();
 }
@@ -161,7 +161,7 @@ fn falls_back(
         nothing_public(host, &format!("{case:?}"));
     }
     if case.state == State::MirrorsTable {
-        // What was there for others still is.
+        // The mirror of another tool is still used.
         host.log().clear();
         let _ = daemon.pull("other.example.com/app:1");
         let first = host.log().requests()[0].url();

@@ -16,15 +16,15 @@ use crate::declared::Declared;
 /// The result of one run.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
-    pub(crate) said: String,
+    pub(crate) output: String,
 }
 
 impl Ran {
-    /// Runs it to its end.
+    /// Runs `command` to its end.
     pub(crate) fn of(command: &mut Command) -> Self {
         let Output { status, stdout, stderr } = command.output().unwrap();
-        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
-        Self { code: status.code(), said }
+        let output = String::from_utf8([stdout, stderr].concat()).unwrap();
+        Self { code: status.code(), output }
     }
 }
 
@@ -122,8 +122,7 @@ fn walk(root: &Path, dir: &Path, tree: &mut Tree) {
         let is_file = entry.file_type().unwrap().is_file();
         let bytes = if is_file { fs::read(&path).unwrap() } else { Vec::new() };
         tree.insert(name, (mode, bytes));
-        // What a containerd on trial leaves is never twice the same; that it is
-        // there is noted.
+        // Files of the containerd of a trial differ in each run: only their folder counts.
         if is_dir && entry.file_name() != "trial" {
             walk(root, &path, tree);
         }

@@ -38,22 +38,22 @@ fn config_toml_equals_palette_documentation_and_loads() -> Outcome {
         let ran =
             node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "palette"]));
         let path = host.root().join("etc/containerd/config.toml");
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         let shown = fs::read_to_string(&path)?;
         assert_eq!(lines(&shown), lines(PALETTE), "{}", containerd.version);
         // containerd runs, but requests URLs of the mirror that no standard registry serves. As the
         // note explains, the image then comes from the public registry.
-        assert!(ran.said.contains("standard registry"), "{}", ran.said);
+        assert!(ran.output.contains("standard registry"), "{}", ran.output);
         let image = SAMPLES[0].reference(Named::Tag, parts())?;
         host.log().clear();
         daemon.pull(&image)?;
         let first = &host.log().requests()[0];
-        let asked =
+        let requested =
             "https://harbor.example.org/airgap-images/docker.io/library/nginx/manifests/1.25";
-        assert_eq!((first.url().as_str(), first.status), (asked, 404));
+        assert_eq!((first.url().as_str(), first.status), (requested, 404));
         assert!(host.log().connections(Server::Public) > 0);
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
-        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert_eq!(ran.code, Some(0), "{}", ran.output);
         assert_eq!(node::tree(&host), before);
     }
     Ok(())

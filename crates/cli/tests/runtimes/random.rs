@@ -65,21 +65,21 @@ fn containerd_requests_predicted_urls_for_random_declarations() -> Outcome {
         let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start()?;
         let palette = Declared::palette(&host, &options);
-        let asked = Cell::new(0);
+        let tried = Cell::new(0);
         let config =
             ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) };
         TestRunner::new(config).run(&(rules(), any::<bool>()), |(rules, never)| {
             let declared = palette.clone().with_rules(&rules);
             let fallback = if never { Fallback::Never } else { Fallback::Upstream };
-            asked.set(asked.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
+            tried.set(tried.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
             Ok(())
         })?;
-        assert!(asked.get() > CASES as usize, "declarations that are served: {asked:?}");
+        assert!(tried.get() > CASES as usize, "declarations that are served: {tried:?}");
     }
     Ok(())
 }
 
-/// Pulls all images as declared, and gives how many that were.
+/// Pulls all images as declared, and returns their number.
 fn tries(
     host: &LabHost,
     daemon: &Daemon,
@@ -119,13 +119,13 @@ fn tries(
             .map(image_swap_lab::Request::url)
             .collect();
         urls.dedup();
-        let foretold = mirrors.pulls(&reference, fallback);
+        let predicted = mirrors.pulls(&reference, fallback);
         let credentials =
             host.log().requests().into_iter().filter(|request| {
                 request.authorization.is_some() && request.server != Server::Mirror
             });
         prop_assert_eq!(credentials.count(), 0, "{}", host.log().text());
-        prop_assert_eq!(urls, foretold, "{} {} {:?}", containerd.version, image, pulled);
+        prop_assert_eq!(urls, predicted, "{} {} {:?}", containerd.version, image, pulled);
     }
     Ok(IMAGES.len())
 }

@@ -77,7 +77,7 @@ fn containerd_pulls_palette_registries_from_mirror() -> Outcome {
                 daemon.pull(image).map_err(|error| error.to_string())
             });
         }
-        // As people write it.
+        // The short name that people write.
         host.log().clear();
         daemon.pull("nginx:1.25").unwrap();
         assert_eq!(host.log().requests()[0].url(), declared.swapped_url("nginx:1.25"));

@@ -6,19 +6,19 @@ use image_swap_testbed::Containerd;
 /// The configuration of containerd before `apply`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// There is no config.toml.
+    /// The host has no config.toml.
     Fresh,
     /// The file is the output of `containerd config default`, as many guides have it.
     Default,
-    /// As kubeadm's users have it: nothing about registries.
+    /// The file of kubeadm's users, without settings of registries.
     Plain,
-    /// One directory is named.
+    /// `config_path` contains one directory.
     ConfigPath,
     /// Two are, as some distributions ship it.
     ColonList,
     /// Mirrors of another tool in the deprecated table.
     MirrorsTable,
-    /// Another file is imported.
+    /// config.toml imports another file.
     DropIn,
 }
 
