@@ -110,7 +110,7 @@ fn grafana_reads_the_dashboard() {
             assert!(target["expr"].as_str().unwrap().contains("image_swap_"), "{target}");
         }
     }
-    // Panels stand beside and below each other.
+    // Panels are placed beside and below each other.
     let place = |panel: &Value, key: &str| panel["gridPos"][key].as_u64().unwrap();
     for (at, one) in panels.iter().enumerate() {
         for other in &panels[at + 1..] {

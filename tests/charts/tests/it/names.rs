@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
-/// Kinds that stand in no namespace.
+/// Kinds of objects outside namespaces.
 const CLUSTER_SCOPED: [&str; 9] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -92,7 +92,7 @@ fn nothing_collides_with_imageswap() {
         let name = object["metadata"]["name"].as_str().unwrap();
         assert!(!UPSTREAM.contains(&name) && !name.starts_with("imageswap"), "{name}");
     }
-    // Its Service and Deployment select `app: imageswap`.
+    // The Service and the Deployment of imageswap select `app: imageswap`.
     for workload in workloads(&rendered) {
         assert!(workload["spec"]["template"]["metadata"]["labels"].get("app").is_none());
     }

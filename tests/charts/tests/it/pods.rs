@@ -91,7 +91,7 @@ fn own_priority_class_needs_no_quota() {
     let ours = chart.with("");
     let class = &ours.objects["priorityclass.yaml"];
     assert_eq!(class["metadata"]["name"], "image-swap");
-    // The highest that users may give: above it is the system's.
+    // The highest priority for users; higher ones are reserved for the system.
     assert_eq!(class["value"], 1_000_000_000);
     assert!(class.get("globalDefault").is_none());
     let other = chart.with("priorityClassName: system-cluster-critical");

@@ -86,7 +86,7 @@ fn secrets_are_accessed_only_by_name() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn writes_are_limited_to_named_objects() {
     let chart = chart();
-    // Their names depend on Nodes. A policy limits each of them.
+    // The names of these objects depend on Nodes. A policy limits each right.
     let of_nodes = [
         ("image-swap", "nodes"),
         ("image-swap", "nodemirrors"),
@@ -128,7 +128,7 @@ fn reads_without_a_name_are_listed() {
         "mutatingwebhookconfigurations: get list watch",
     ];
     let (namespaces, pods) = ("namespaces: list watch", "pods: list watch");
-    // Of the Service of another image swapper: its type.
+    // The type of the Service of another image swapper.
     let services = "services: get";
     let nodes = [
         "nodemirrors/status: patch",
@@ -216,7 +216,7 @@ fn values_take_permissions_away() {
         rules(&rendered).into_iter().filter(is_pull).flat_map(verbs).collect()
     };
     assert_eq!(pull(""), ["list", "watch", "create", "patch", "delete"]);
-    // What was made is removed: no more than that.
+    // Pull Secrets of an earlier setting are still removed, and none is created.
     assert_eq!(pull("managePullSecrets: false"), ["list", "watch", "patch", "delete"]);
     assert!(has("", "secrets", "image-swap-nodes"));
     assert!(!has("agent: {enabled: false}", "secrets", "image-swap-nodes"));

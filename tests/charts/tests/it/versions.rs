@@ -25,8 +25,8 @@ fn both_majors_render_the_same_objects() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn helm_programs_have_the_named_major_version() {
     for (chart, version) in charts().into_iter().zip(["v4.", "v3."]) {
-        let said = chart.helm.run(&mut chart.helm.command(&["version", "--short"])).unwrap();
-        assert!(said.starts_with(version), "{said}");
+        let printed = chart.helm.run(&mut chart.helm.command(&["version", "--short"])).unwrap();
+        assert!(printed.starts_with(version), "{printed}");
     }
 }
 
