@@ -5,23 +5,23 @@ use std::{io, path::PathBuf, process::ExitStatus};
 /// The failure of a part: it is missing, or does not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This machine lacks something; nothing was tried.
+    /// This machine lacks a requirement; no action was tried.
     #[error(transparent)]
     Unavailable(#[from] Missing),
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("{doing}: {source}")]
     Io {
         /// The action that failed, with the path.
         doing: String,
-        /// Its reason.
+        /// The error of the system.
         source: io::Error,
     },
     /// A command that should succeed did not.
     #[error("`{command}` failed ({status}):\n{output}")]
     Command {
-        /// The command line.
+        /// The command line that failed.
         command: String,
-        /// The exit status.
+        /// The exit status of the command.
         status: ExitStatus,
         /// The end of its output.
         output: String,
@@ -31,7 +31,7 @@ pub enum Error {
     Step {
         /// The step, as it was announced.
         step: String,
-        /// The exit status.
+        /// The exit status of the step.
         status: ExitStatus,
         /// The file with its output.
         log: PathBuf,
@@ -41,9 +41,9 @@ pub enum Error {
     /// A server ended by itself.
     #[error("{name} ended ({status}); its log ends:\n{output}")]
     Ended {
-        /// The server.
+        /// The name of the server.
         name: String,
-        /// The exit status.
+        /// The exit status of the server.
         status: ExitStatus,
         /// The end of its log.
         output: String,
@@ -53,7 +53,7 @@ pub enum Error {
     Deadline {
         /// The awaited state.
         what: String,
-        /// For how long.
+        /// The duration of the wait in seconds.
         seconds: u64,
         /// The state at the last check.
         last: String,
@@ -61,7 +61,7 @@ pub enum Error {
     /// A server answered, but not as it should.
     #[error("{request} was answered {status}, expected {expected}: {body}")]
     Answer {
-        /// Method and URL.
+        /// Method and URL of the request.
         request: String,
         /// The status code of the answer.
         status: u16,
@@ -79,9 +79,9 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unavailable: {what}. To get it: {how}")]
 pub struct Missing {
-    /// The missing part.
+    /// The name of the missing part.
     pub what: String,
-    /// The remedy.
+    /// The remedy for a developer.
     pub how: String,
 }
 

@@ -14,9 +14,9 @@ use crate::{error::Error, run};
 pub struct Client {
     /// The file with the authority that signed the server's certificate.
     pub authority: Option<PathBuf>,
-    /// Files with our certificate and key.
+    /// Files with the client's certificate and key; `None` without a certificate.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// `name:password`.
+    /// Credentials of basic authentication, `name:password`; `None` without any.
     pub user: Option<String>,
     /// Further headers of every request. Other users of the machine cannot see them.
     pub headers: Vec<(&'static str, String)>,
@@ -28,11 +28,11 @@ pub struct Client {
 /// The response of a server.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
+    /// The status code of the response.
     pub status: u16,
-    /// The headers as sent.
+    /// The headers of the response, in the order in which they were sent.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body of the response as text.
     pub body: String,
 }
 
@@ -144,7 +144,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Reads what `curl --include` prints. A `100 Continue` may stand before the answer.
+/// Reads what `curl --include` prints. A `100 Continue` may precede the response.
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();

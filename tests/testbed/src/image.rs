@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::{error::Error, parts::RegistryParts};
 
-/// The names under which busybox stands in an image.
+/// The names of busybox in an image.
 const APPLETS: [&str; 12] =
     ["cat", "echo", "env", "false", "httpd", "id", "ls", "nc", "sh", "sleep", "true", "wget"];
 
-/// An image for Linux on this processor. The same input gives the same digest.
+/// An image for Linux on this processor. The same input results in the same digest.
 #[derive(Clone, Debug)]
 pub struct Image(crate::oci::Image);
 

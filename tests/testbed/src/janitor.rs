@@ -64,9 +64,10 @@ impl RunDir {
         &self.path
     }
 
-    /// Notes a shell command that undoes what was done outside the directory.
-    /// To be noted before it is done, so that no crash comes in between; the
-    /// command must bear that there is nothing to undo.
+    /// Registers a shell command that undoes a change outside the directory.
+    ///
+    /// Callers register it before the change, so that a crash in between is harmless. The
+    /// command must succeed even if there is nothing to undo.
     ///
     /// # Errors
     /// The note cannot be written.

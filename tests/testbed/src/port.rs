@@ -15,7 +15,7 @@ use crate::error::Error;
 /// Below Linux's ephemeral ports (`ip_local_port_range`, from 32768), so that
 /// no outgoing connection takes one that was chosen but not yet listened on.
 const FIRST: u16 = 20_000;
-/// The number of ports.
+/// The number of ports that may be reserved.
 const COUNT: u16 = 12_000;
 
 /// A TCP port on the loopback address, reserved for as long as the value lives. A locked file keeps
@@ -75,7 +75,7 @@ pub fn loopback() -> Ipv4Addr {
 pub fn own_address() -> Result<IpAddr, Error> {
     let find = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // This sends nothing: the kernel chooses the address of the default route. The
+        // No packet is sent: the kernel chooses the address of the default route. The
         // target is reserved for documentation (RFC 5737).
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()

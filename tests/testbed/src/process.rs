@@ -59,14 +59,14 @@ impl Process {
         }
     }
 
-    /// Adds arguments.
+    /// Adds arguments to the command line.
     #[must_use]
     pub fn arguments<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable of the server.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -113,8 +113,7 @@ impl Process {
             .args(&words[1..])
             .arg(&self.program)
             .args(&self.arguments)
-            // Proxies and the like in our environment are not meant for servers
-            // that talk to each other.
+            // Variables of the test process, such as proxies, must not reach the servers.
             .env_clear()
             .env("PATH", search_path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -244,8 +243,8 @@ pub fn runs(pid: u32) -> bool {
 type Job = (Command, Sender<io::Result<Child>>);
 
 /// The kernel sends the parent-death signal when the starting *thread* ends.
-/// A test's thread ends before what it shares with other tests, so one thread
-/// that lives as long as the process starts everything.
+/// A test's thread ends before the servers that tests share. So one thread, which lives as
+/// long as the process, starts all servers.
 static SPAWNER: LazyLock<Sender<Job>> = LazyLock::new(|| {
     let (jobs, received) = mpsc::channel::<Job>();
     thread::spawn(move || {

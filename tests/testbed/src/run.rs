@@ -26,11 +26,11 @@ pub fn output(command: &mut Command) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     Err(Error::Command {
         command: shown,
         status: output.status,
-        output: tail(&String::from_utf8_lossy(&said)),
+        output: tail(&String::from_utf8_lossy(&printed)),
     })
 }
 

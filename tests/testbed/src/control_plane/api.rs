@@ -27,7 +27,7 @@ impl ControlPlane {
         self.client.request(method, &url, Some((kind, file.path())))
     }
 
-    /// Creates an object by `POST` to `path`, and gives what was stored.
+    /// Creates an object by `POST` to `path`, and returns the stored object.
     ///
     /// # Errors
     /// The API server refused it.
@@ -36,7 +36,7 @@ impl ControlPlane {
         json_of(&answer.expect(201, &format!("POST {path}"))?, path)
     }
 
-    /// Reads `path`; nothing if there is no such object.
+    /// Reads the object at `path`; returns `None` if it does not exist.
     ///
     /// # Errors
     /// Any other answer.

@@ -48,7 +48,7 @@ impl Options {
     }
 }
 
-/// A running control plane. It listens on 127.0.0.1 alone, on random ports.
+/// A running control plane. It listens only on 127.0.0.1, on random ports.
 ///
 /// The API server finds the endpoints of a Service by itself
 /// (`--enable-aggregator-routing`), so it reaches webhooks by

@@ -18,7 +18,7 @@ use crate::{
 
 /// The process that makes service accounts.
 pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-/// The group that may do everything (`system:masters`, by the API server's own bootstrap policy).
+/// The group with all rights (`system:masters`, by the API server's own bootstrap policy).
 const ADMINISTRATORS: &str = "system:masters";
 
 /// A control plane before its processes run.

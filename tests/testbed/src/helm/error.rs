@@ -17,7 +17,7 @@ pub enum HelmError {
     Unexpected {
         /// Expected part of the output.
         expected: &'static str,
-        /// Output instead.
+        /// The output that was found instead.
         found: String,
     },
     /// Helm could not be started, or its files not be written.

@@ -1,8 +1,7 @@
 //! Helm 4 and Helm 3, the real programs.
 //!
-//! Every call has private folders and a cleared environment: no setting of the
-//! machine reaches Helm. A proxy that does not exist stands for all hosts outside
-//! this machine, so that a call that leaves it fails.
+//! Every call has private folders and a cleared environment: no setting of the machine reaches
+//! Helm. The proxy for all hosts outside this machine does not exist, so a call to them fails.
 
 mod error;
 mod live;
@@ -37,7 +36,7 @@ pub enum HelmMajor {
 }
 
 impl HelmMajor {
-    /// Both major versions.
+    /// Both major versions, the current one first.
     pub const ALL: [Self; 2] = [Self::Four, Self::Three];
 }
 

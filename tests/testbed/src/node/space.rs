@@ -161,7 +161,7 @@ impl Space {
         run::output(Command::new(&words[0]).args(&words[1..]).args(command)).map(drop)
     }
 
-    /// Ends everything inside and keeps what is on disk.
+    /// Kills every process inside, and keeps the files on disk.
     pub(super) fn power_off(&self) -> Result<(), Error> {
         self.run(&["sh", "-c", POWER_OFF])
     }
@@ -169,7 +169,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // `unshare` takes the first process with it, and that one everything inside.
+        // The first process ends with `unshare`, and every process inside ends with the first.
         let _ = self.first.kill();
         let _ = until("the end of the node's processes", DEADLINE, || {
             if runs(self.pid) { Err(Wait::NotYet("still running".into())) } else { Ok(()) }
@@ -181,7 +181,7 @@ impl Drop for Space {
 fn cgroup(dir: &RunDir, id: &str) -> Result<String, Error> {
     let name = format!("image-swap-{id}");
     let all = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*'");
-    // What is still dying keeps its group.
+    // A process that has not quite ended keeps its group.
     dir.undo(&format!(
         "for _ in $(seq 50); do {all} -exec rmdir {{}} +; [ -z \"$({all})\" ] && break; sleep 0.1; done"
     ))?;

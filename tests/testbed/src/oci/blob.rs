@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 pub mod media {
     /// An index of manifests, one for each platform.
     pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-    /// A manifest.
+    /// The media type of a manifest.
     pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-    /// An image's configuration.
+    /// The media type of an image's configuration.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// A layer as it is.
     pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-    /// A compressed layer.
+    /// The media type of a compressed layer.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 }
 

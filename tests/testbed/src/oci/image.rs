@@ -104,7 +104,7 @@ impl Image {
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let header = GzBuilder::new().mtime(0).operating_system(SYSTEM);
     let mut packed = header.write(Vec::new(), Compression::best());
-    // A vector takes everything: neither can fail.
+    // Writes to a vector cannot fail.
     let _ = packed.write_all(bytes);
     packed.finish().unwrap_or_default()
 }

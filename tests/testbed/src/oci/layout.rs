@@ -74,17 +74,17 @@ impl Layout {
     /// # Errors
     /// The error of the system, with the path.
     pub fn write(&self, to: &Path, name: &str) -> io::Result<()> {
-        let told = |path: PathBuf| {
+        let with_path = |path: PathBuf| {
             move |error: io::Error| io::Error::other(format!("{}: {error}", path.display()))
         };
         let blobs = to.join("blobs/sha256");
         if blobs.exists() {
-            fs::remove_dir_all(&blobs).map_err(told(blobs.clone()))?;
+            fs::remove_dir_all(&blobs).map_err(with_path(blobs.clone()))?;
         }
-        fs::create_dir_all(&blobs).map_err(told(blobs))?;
+        fs::create_dir_all(&blobs).map_err(with_path(blobs))?;
         for (path, bytes) in self.files(name) {
             let path = to.join(path);
-            fs::write(&path, bytes).map_err(told(path))?;
+            fs::write(&path, bytes).map_err(with_path(path))?;
         }
         Ok(())
     }

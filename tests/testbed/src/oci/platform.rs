@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// An operating system and a processor, in Go's names: `linux/amd64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
-    /// `linux`.
+    /// The operating system, such as `linux`.
     pub os: String,
     /// `amd64`, `arm64`, …
     pub architecture: String,

@@ -159,7 +159,7 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Finds the parts in the cache. Builds, downloads and installs nothing.
+    /// Finds the parts in the cache. Does not build, download or install any.
     ///
     /// `IMAGE_SWAP_KUBERNETES` chooses the Kubernetes version.
     ///

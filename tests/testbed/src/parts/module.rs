@@ -31,7 +31,7 @@ pub(super) struct Module {
     /// Linker variables that hold the version. `{v}` is `v1.2.3`, `{n}` is `1.2.3`,
     /// `{minor}` is `2`.
     variables: &'static [&'static str],
-    /// Build tags.
+    /// The build tags of the module; empty without any.
     pub(super) tags: &'static str,
     /// True if the program links C code statically (libseccomp).
     pub(super) links_seccomp: bool,

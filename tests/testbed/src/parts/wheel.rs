@@ -14,7 +14,7 @@ use crate::{cache::Cache, error::Error, run};
 pub struct Wheel {
     /// The name of the package.
     pub name: &'static str,
-    /// The version.
+    /// The version of the package.
     pub version: &'static str,
     /// The hashes of the files that may be unpacked, one for each processor:
     /// `sha256:` and 64 digits.

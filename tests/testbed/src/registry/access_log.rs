@@ -5,7 +5,7 @@
 pub struct Logged {
     /// `GET`, `HEAD`, `PUT`, …
     pub method: String,
-    /// Path and query.
+    /// Path and query of the request.
     pub path: String,
     /// The status code of the answer.
     pub status: u16,

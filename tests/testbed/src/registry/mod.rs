@@ -63,13 +63,13 @@ pub enum RegistryVersion {
 /// A user of a registry.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The name.
+    /// The user name.
     pub username: String,
     /// The password.
     pub password: String,
 }
 
-/// A running registry. It listens on one loopback address alone.
+/// A running registry. It listens on only one loopback address.
 #[derive(Debug)]
 pub struct Registry {
     // Dropped in this order: the process before what it uses.
