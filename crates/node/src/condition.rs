@@ -13,7 +13,7 @@ pub struct HostCondition {
     pub found: &'static str,
     /// The decision of a plan on a host with the condition.
     pub action: ConditionAction,
-    /// The consequence in words; where the plan is refused, the remedy.
+    /// The consequence in words, or the remedy if the plan is refused.
     pub advice: &'static str,
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for ConditionAction {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found}; {remedy}")]
 pub struct PlanRefusal {
-    /// A word for programs, such as `colon-list-in-use`: the row of docs/nodes.md.
+    /// The name of the condition in JSON and docs/nodes.md, such as `colon-list-in-use`.
     pub case: &'static str,
     /// The expected and the found value, and the place.
     pub found: String,

@@ -73,7 +73,7 @@ pub enum OriginalFile {
     },
 }
 
-/// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
+/// Bytes of a file. JSON contains them as text if they are UTF-8, otherwise in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LedgerBytes {

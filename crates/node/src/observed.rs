@@ -41,7 +41,7 @@ pub struct ObservedHost {
     /// True if only some directories of the host are mounted: an absent file may exist on the host.
     pub is_mounted: bool,
     /// The start of the runtime, compared with the last change of its configuration; always
-    /// unknown where its process is observed.
+    /// unknown if its process is observed.
     pub start: RuntimeStart,
     /// The files that were read; see [`crate::required_paths()`].
     pub files: HostFiles,

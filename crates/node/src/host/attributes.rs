@@ -59,8 +59,8 @@ fn value(path: &Path, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(value))
 }
 
-/// Returns what a call returned; `None` where there is no such file or attribute, or the
-/// file system or a missing permission rules it out.
+/// Returns the result of a call. Returns `None` without such a file or attribute, and if the file
+/// system or a missing permission prevents the call.
 fn usable<T>(called: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match called {
         Ok(value) => Ok(Some(value)),

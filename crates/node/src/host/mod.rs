@@ -65,8 +65,8 @@ impl Host {
         self.at(&Self::state()).is_ok_and(|state| lock::is_taken(&state.join(lock::NAME)))
     }
 
-    /// Takes away what keeping the lock left, where nothing else is kept. The
-    /// lock is still held.
+    /// Removes the lock file and its directories if they contain no other file. The lock is
+    /// still held.
     pub(crate) fn forget(&self, _held: &Lock) {
         let Ok(state) = self.at(&Self::state()) else { return };
         let others = std::fs::read_dir(&state).map_or(0, |names| {

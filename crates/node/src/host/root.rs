@@ -11,8 +11,9 @@ use std::{
 /// `MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// The root of the host that is looked at: `/`, or where a host's `/` is
-/// mounted. Names that lead elsewhere, by a link or by `..`, stay below it.
+/// The root directory of the observed host: `/`, or the mount point of a host's `/`.
+///
+/// Links and `..` in a path never lead outside the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
 

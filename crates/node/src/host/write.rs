@@ -10,7 +10,7 @@ use std::{
 
 use crate::host::attributes;
 
-/// Whose a file is, and who may use it.
+/// Owner and permissions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     /// The permission bits of the file.
@@ -35,7 +35,7 @@ impl Access {
     }
 }
 
-/// Returns what a call returned; `None` if there is no such file.
+/// Returns the result of a call; `None` if the file does not exist.
 fn found<T>(called: io::Result<T>) -> io::Result<Option<T>> {
     match called {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -71,12 +71,12 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Sta
 }
 
 impl Staged {
-    /// Returns the present path.
+    /// Returns the path of the unfinished file.
     pub(crate) fn beside(&self) -> &Path {
         &self.unfinished
     }
 
-    /// Takes the place.
+    /// Renames the unfinished file to its final path.
     pub(crate) fn commit(self) -> io::Result<()> {
         fs::rename(&self.unfinished, &self.path)?;
         sync(parent(&self.path)?)
@@ -85,7 +85,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone where it took its place.
+        // After a commit the file does not exist any more.
         let _ = fs::remove_file(&self.unfinished);
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     sync(above)
 }
 
-/// Removes what a run that was killed may have left beside `path`.
+/// Removes the unfinished file of a killed run next to `path`.
 pub(crate) fn clean(path: &Path) -> io::Result<()> {
     match found(fs::remove_file(unfinished(path)?)) {
         Err(error) if error.kind() != ErrorKind::NotADirectory => Err(error),

@@ -1,4 +1,4 @@
-//! The runtime's process: where it listens, what it is, what it was started with.
+//! The process of the runtime: its socket, version and command line.
 
 use std::{fs, path::PathBuf, process::Stdio};
 
@@ -188,8 +188,8 @@ fn containerd_socket(host: &Host) -> HostPath {
     )
 }
 
-/// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,
-/// which wins over `[grpc]`.
+/// Returns the address of the gRPC server in `config`. The plugin's address, as in version 4,
+/// overrides `[grpc]`.
 fn address(config: &str) -> Option<String> {
     let toml = Toml::parse(config).ok()?;
     let plugin = toml.str(&["plugins", "io.containerd.server.v1.grpc", "address"]);

@@ -26,13 +26,13 @@ pub(crate) struct PlanBuilder<'a> {
     wanted: Vec<WantedFile>,
     /// The reason for a restart although the main file stays; `None` if there is none.
     pub(crate) unread: Option<String>,
-    /// True if nothing is desired, and all that image-swap wrote is to be removed.
+    /// True if the plan restores the host instead of configuring it.
     restores: bool,
     /// True if files that the runtime reads when it starts keep the edits of image-swap.
     keeps_start: bool,
     /// The plan without its steps.
     pub(crate) plan: HostPlan,
-    /// Notes of files that are to be edited.
+    /// Notes about files that the plan may edit, by path.
     edits: Vec<(HostPath, String)>,
 }
 
@@ -403,7 +403,7 @@ fn is_kept(
     (mode == ReloadMode::Restart || of_crio) && is_edited
 }
 
-/// The first words of every file that image-swap writes, where its format has comments.
+/// The first words of every file that image-swap writes in a format with comments.
 pub(crate) const MARK: &str = "# Written by image-swap ";
 
 /// Returns true if a file bears the mark of image-swap, though no ledger lists it.

@@ -24,7 +24,7 @@ use crate::{
 
 /// The changes of a host, in order; a plan without steps changes nothing.
 ///
-/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
+/// The steps contain credentials; the output of [`HostPlan::diff`] does not.
 #[derive(Clone, Default)]
 pub struct HostPlan {
     /// The steps. The ledger is written first and last, as a step like any other.
@@ -37,7 +37,7 @@ pub struct HostPlan {
     pub rows: Vec<MirrorRow>,
     /// Notes for the administrator.
     pub notes: Vec<String>,
-    /// The rows of docs/nodes.md that were met.
+    /// The conditions of docs/nodes.md that apply to the host.
     pub cases: Vec<&'static HostCondition>,
     /// The rules that the runtime cannot express.
     pub inexpressible: Vec<UnsupportedRule>,
@@ -161,24 +161,24 @@ impl fmt::Debug for HostPlan {
     }
 }
 
-/// One thing to do on a host. Doing it twice is doing it once.
+/// One change of a host. A step is idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlannedStep {
-    /// Make a directory, unless it is there; its parent is.
+    /// Create a directory unless it exists. Its parent exists.
     MakeDirectory {
         /// The path of the directory.
         path: HostPath,
         /// The permissions of the directory, such as `0o755`.
         mode: u32,
     },
-    /// Put a file in place of what is there, in one move; its directory is there.
+    /// Create or replace a file atomically. Its directory exists.
     Write {
         /// The path of the file.
         path: HostPath,
         /// Content, permissions and owner of the file.
         file: HostFile,
     },
-    /// Remove a file, if it is there.
+    /// Remove a file if it exists.
     Remove {
         /// The path of the file.
         path: HostPath,
@@ -188,12 +188,12 @@ pub enum PlannedStep {
         /// The path of the directory.
         path: HostPath,
     },
-    /// Restart the runtime: the files before this are what it is to read.
+    /// Restart the runtime, which then reads the files of earlier steps.
     Restart {
         /// The runtime to restart.
         runtime: ContainerRuntime,
     },
-    /// Have the runtime read its files again, which stops nothing.
+    /// Reload the runtime, which stops no container.
     Reload {
         /// The runtime to reload.
         runtime: ContainerRuntime,
@@ -253,7 +253,7 @@ impl HostFiles {
     }
 }
 
-/// Settings for one target host that files of the host hold: they add to what is declared.
+/// Settings for one target host in files of the host, in addition to the declaration.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contact {
     /// Host, with a port if the rules name one.
@@ -270,7 +270,7 @@ pub struct Contact {
     pub users_log_in: bool,
 }
 
-/// Without keys and headers: they may be credentials.
+/// Omits keys and headers, which may be credentials.
 impl fmt::Debug for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contact")

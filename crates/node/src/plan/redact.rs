@@ -67,7 +67,7 @@ fn is_header(keys: &str) -> bool {
     keys.split('.').any(|key| key.trim().trim_matches(['"', '\'']) == "header")
 }
 
-/// Returns `line` without its value; `None` if that goes on in the next line.
+/// Returns `line` without its value; `None` if the value continues in the next line.
 fn without_value(line: &str) -> Option<String> {
     let Some((key, value)) = line.split_once('=') else { return Some(line.to_owned()) };
     let value = value.trim();
@@ -138,7 +138,7 @@ fn value_length(text: &str) -> Option<usize> {
                 ends
             });
             let end = end.map_or(text.len(), |at| at + 2);
-            // YAML doubles a quote within quotes: it goes on behind it.
+            // YAML doubles a quote within quotes: the value continues after it.
             if text[end..].starts_with(quote) { end + value_length(&text[end..])? } else { end }
         }
         Some(_) => text.find([',', '}', '#']).unwrap_or(text.len()),

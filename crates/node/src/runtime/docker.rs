@@ -30,7 +30,7 @@ const STARTS: [&str; 5] = [
     "/usr/lib/systemd/system/docker.service.d/*.conf",
     "/lib/systemd/system/docker.service",
 ];
-/// The signs of a dockerd that a snap brings along, with a `daemon.json` of its own.
+/// Paths that exist if dockerd comes from a snap, which has a `daemon.json` of its own.
 const SNAP: [&str; 3] =
     ["/var/snap/docker", "/snap/docker", "/etc/systemd/system/snap.docker.dockerd.service"];
 /// The options that name another `daemon.json`.

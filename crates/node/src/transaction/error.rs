@@ -152,7 +152,7 @@ pub enum RestartError {
 }
 
 impl RestartError {
-    /// Adds what was being done to an I/O error.
+    /// Adds the failed operation to an I/O error.
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

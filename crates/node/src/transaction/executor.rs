@@ -78,8 +78,8 @@ impl<'a> StepExecutor<'a> {
     }
 }
 
-/// Removes what a killed run left unfinished beside `paths`: it would keep their
-/// directories there, and no ledger would list it.
+/// Removes unfinished files of a killed run beside `paths`. They are in no ledger, and would
+/// prevent the removal of their directories.
 pub(crate) fn remove_stale_temporaries<'p>(
     host: &Host,
     paths: impl IntoIterator<Item = &'p HostPath>,

@@ -2,8 +2,8 @@
 //!
 //! `containerd config dump` accepts configurations whose CRI plugin then does
 //! not load (`mirrors cannot be set when config_path is provided`), so a
-//! containerd is started with it: its own root, state and sockets, and no
-//! container. The kernel kills it if image-swap ends first.
+//! containerd is started with the new configuration. It has its own root, state and sockets,
+//! and no container. The kernel kills it if image-swap ends first.
 
 use std::{
     fs::{self, File},
@@ -113,7 +113,7 @@ impl<'h> Sandbox<'h> {
         let log = File::create(dir.join("log")).map_err(RestartError::io("write a log"))?;
         let child = host
             .killed_with_parent(program)
-            // These win over any file.
+            // Flags override every file.
             .args(["--config", &config.path("config.toml")])
             .args(["--root", &config.path("root"), "--state", &config.path("state")])
             .args(["--address", &config.path("c.sock"), "--log-level", "info"])

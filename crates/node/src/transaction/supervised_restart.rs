@@ -70,7 +70,7 @@ impl<'a> SupervisedRestart<'a> {
         journal::write(host, &order)
             .map_err(RestartError::io(format!("write {}", journal::path())))?;
         let armed = arm(&order, lock).inspect_err(|_| {
-            // Nothing was changed yet.
+            // The host is not changed yet.
             let _ = journal::remove(host);
         });
         let (guard, stream) = armed?;

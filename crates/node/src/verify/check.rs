@@ -99,7 +99,7 @@ pub fn check(
     Ok(notes)
 }
 
-/// Returns the declaration without what the form cannot hold.
+/// Returns the declaration without the parts that the form cannot express.
 fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     let mut declaration = desired.declaration.clone();
     let tables =

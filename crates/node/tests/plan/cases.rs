@@ -15,9 +15,9 @@ const IMAGES: &str = "plugins.\"io.containerd.cri.v1.images\"";
 const CERTS_D: &str = "/etc/containerd/certs.d";
 const DROP_IN: &str = "/etc/containerd/conf.d/99-nvidia.toml";
 
-/// A host, and what is desired there.
+/// A host, and its desired configuration.
 struct Fixture {
-    /// The row that is met.
+    /// The name of the condition that applies.
     case: &'static str,
     host: Host,
     form: ConfigForm,

@@ -85,7 +85,7 @@ fn credentials_for_token_registries_go_to_config_toml() {
                 username = \"robot\"\npassword = \"pass\\\"word\"\n";
     assert!(text.contains(auth), "{text}");
     assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
-    // From 2.1 on the header is sent to where tokens are given, too.
+    // From 2.1 on containerd also sends the header to the token service.
     let mut host =
         Host { bearer_only: true, ..Host::containerd("2.1.9").with(CONFIG, IMAGE_BUILDER) };
     host.apply(&desired(&declaration));

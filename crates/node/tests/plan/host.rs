@@ -91,7 +91,7 @@ impl Host {
         self.disk.text(&path.into())
     }
 
-    /// Looks at all that a plan needs, as a shell does.
+    /// Observes every path that a plan requires, as the shell does.
     pub(crate) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
         let mut observed = ObservedHost::new(self.runtime, self.version);
         observed.bearer_only = self.bearer_only;

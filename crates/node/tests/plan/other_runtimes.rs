@@ -1,4 +1,4 @@
-//! Runtimes beside a containerd of its own.
+//! Plans for runtimes other than a plain containerd.
 
 use image_swap_core::mirror::Fallback;
 use image_swap_node::{

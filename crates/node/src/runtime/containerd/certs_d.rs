@@ -106,8 +106,8 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
 }
 
 impl ForeignFiles<'_, '_> {
-    /// Collects the files of what was `rendered`, with what they keep of other files. Returns
-    /// the `server` of each host that was kept.
+    /// Collects the `rendered` files, with settings that they keep of other tools' files. Returns
+    /// the kept `server` of each host.
     fn files(
         &mut self,
         desired: &DesiredConfig<'_>,

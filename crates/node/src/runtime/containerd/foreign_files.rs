@@ -1,4 +1,4 @@
-//! Files of other tools below `certs.d`: what the files of image-swap keep of them.
+//! Files of other tools below `certs.d`, and their settings that image-swap's files keep.
 //!
 //! A `hosts.toml` of image-swap replaces the mirrors of another tool's file. Certificates,
 //! client certificates, `skip_verify`, headers and another `server` are kept, since a host
@@ -55,7 +55,7 @@ pub(super) struct ForeignFiles<'a, 'o> {
     pub(super) authorized: Option<&'a Registry>,
 }
 
-/// A `hosts.toml` of image-swap, with what it keeps.
+/// A `hosts.toml` of image-swap, with the settings that it keeps.
 pub(super) struct KeptHosts {
     pub(super) text: String,
     /// True if a header was kept: it may be a credential.
@@ -65,7 +65,7 @@ pub(super) struct KeptHosts {
 }
 
 impl ForeignFiles<'_, '_> {
-    /// Returns `text`, the `hosts.toml` of `name`, with what it keeps of other files.
+    /// Adds the kept settings of other files to `text`, the `hosts.toml` of `name`.
     ///
     /// # Errors
     /// If other files contradict each other, or name files that are missing.
@@ -111,7 +111,7 @@ impl ForeignFiles<'_, '_> {
         Ok(kept)
     }
 
-    /// Returns how the runtime will reach `host`, whose URL has `scheme`.
+    /// Returns the settings by which the runtime will reach `host`, whose URL has `scheme`.
     pub(super) fn contact(&self, scheme: &str, host: &str) -> Option<Contact> {
         let settings = self.direct(scheme, host).ok()?;
         Some(self.contact_of(host, &settings))
@@ -127,7 +127,7 @@ impl ForeignFiles<'_, '_> {
             .find(|directory| !layout::names(self.changes, self.observed, directory).is_empty())
     }
 
-    /// Keeps what was requested last, and its settings.
+    /// Keeps the registry that was requested last, and its settings.
     fn upstream(&mut self, name: &str, kept: &mut KeptHosts) -> Result<(), PlanRefusal> {
         let host = registry_of(name);
         let foreign = self.foreign(name).filter(|_| !self.tls.contains_key(host));
@@ -224,7 +224,7 @@ impl ForeignFiles<'_, '_> {
         }
     }
 
-    /// Returns the settings for `host` where no `hosts.toml` of `name` is in force: those of
+    /// Returns the settings for `host` without a `hosts.toml` of `name` in force: those of
     /// config.toml, which exclude files below `certs.d`, else the certificates there.
     fn without_file(&self, host: &str, name: &str) -> HostSettings {
         match (self.tls.get(host), self.directory(name)) {
@@ -447,8 +447,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Returns why no file of image-swap goes beside the files of another tool for a target: they
-/// hold what direct requests need, and nothing is declared instead.
+/// Returns the reason why image-swap writes no file beside another tool's files for a target.
+/// Those files contain settings for direct requests, and the declaration has none.
 pub(super) fn left_as_it_is(
     desired: &DesiredConfig<'_>,
     others: &ForeignFiles<'_, '_>,

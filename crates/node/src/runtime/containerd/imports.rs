@@ -1,7 +1,7 @@
-//! The files of containerd's configuration: the main one and what it imports.
+//! The files of containerd's configuration: the main one and its imports.
 //!
 //! Source: containerd, `cmd/containerd/server/config/config.go`, `LoadConfig` and
-//! `resolveImports`; what each version makes of them was run.
+//! `resolveImports`. The behaviour of each version was tested with the real program.
 
 use std::collections::BTreeSet;
 

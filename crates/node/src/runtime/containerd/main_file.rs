@@ -142,9 +142,9 @@ pub(super) struct ConfigPathEdit<'a> {
     pub(super) below: &'a HostPath,
     /// Settings that move to other files.
     pub(super) migrated: &'a Migrated,
-    /// Registry whose credentials the file holds; `None` without credentials.
+    /// The registry whose credentials the file contains; `None` without credentials.
     pub(super) credentials: Option<&'a declaration::Registry>,
-    /// The hosts that those are for.
+    /// The hosts that receive the credentials.
     pub(super) hosts: &'a [String],
 }
 
