@@ -104,7 +104,7 @@ pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     end(&mut out, true)
 }
 
-/// Returns `number` and the noun `what`, in the plural if there is not one of it.
+/// Returns `number` and the noun `what`, in the plural unless `number` is 1.
 pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

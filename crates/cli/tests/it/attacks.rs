@@ -1,5 +1,5 @@
-//! Memory of `image-swap webhook` under clients that use up what they can, while
-//! reviews of others are answered.
+//! Memory of `image-swap webhook` under clients that exhaust resources. Reviews of other
+//! clients are still answered.
 
 use std::{
     collections::VecDeque,
@@ -167,7 +167,7 @@ fn mk_review(count: usize) -> Vec<u8> {
     serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
-/// Writes until the server takes no more, or has gone.
+/// Writes until the server stops reading or closes the connection.
 async fn push(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
     // A server that reads takes all of it within a moment.
     let push = async {

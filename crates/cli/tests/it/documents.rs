@@ -1,4 +1,4 @@
-//! Documents show what their commands print.
+//! Output of commands in documents, compared with the real one.
 
 use std::{env, os::unix::fs::symlink, path::Path, process::Command};
 

@@ -54,7 +54,7 @@ pub(crate) struct Ran {
 pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl ContainerdHost {
-    /// Returns a host where containerd 2.4 does not run yet and has no file.
+    /// Returns a host with containerd 2.4, which does not run yet and has no configuration.
     pub(crate) fn set() -> Result<Self, Box<dyn std::error::Error>> {
         Self::with("2.4", &HostOptions::default())
     }
@@ -83,7 +83,7 @@ impl ContainerdHost {
         Ok(Self { host, mirror, containerd: containerd.clone(), declaration })
     }
 
-    /// Returns a host where containerd 2.4 runs with the file `config`, and its files.
+    /// Returns a host on which containerd 2.4 runs with the file `config`, and the host's files.
     pub(crate) fn started(config: &str) -> Result<(Self, Tree), Box<dyn std::error::Error>> {
         let stage = Self::set()?;
         stage.config(config);
@@ -201,7 +201,7 @@ impl ContainerdHost {
     }
 }
 
-/// Runs it to its end.
+/// Runs `command` to its end.
 pub(crate) fn run(mut command: Command) -> Ran {
     let Output { status, stdout, stderr } = command.output().unwrap();
     Ran {
@@ -211,7 +211,7 @@ pub(crate) fn run(mut command: Command) -> Ran {
     }
 }
 
-/// Runs the program of `command` in mounts of its own that `script` prepared.
+/// Runs the program of `command` in a separate mount namespace, prepared by `script`.
 pub(crate) fn again(stage: &ContainerdHost, command: &Command, script: &str) -> Ran {
     let words: Vec<_> = command.get_args().collect();
     let at = words.iter().position(|word| *word == PROGRAM).unwrap();

@@ -261,7 +261,7 @@ fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     killed_half_way(&stage)?;
 
-    // The runtime does not start with what was written.
+    // The runtime does not start with the written configuration.
     let start = stage.restart_command();
     let unwilling = format!("! grep -q config_path {CONFIG} && {start}");
     let ran = stage.node("apply", &["--restart", "allow", "--restart-command", &unwilling]);

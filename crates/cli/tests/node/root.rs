@@ -10,7 +10,7 @@ use crate::{
     files::WITHOUT_PATH,
 };
 
-/// Runs `image-swap node VERB --root DIR --restart allow`, where DIR is the host.
+/// Runs `image-swap node VERB --root DIR --restart allow`, with the host's root as DIR.
 fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
     let root = stage.at("/host");
     let root = root.to_str().unwrap();

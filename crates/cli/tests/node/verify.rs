@@ -37,7 +37,7 @@ fn verify_reports_the_source_of_each_registry() -> Outcome {
     assert_eq!(code, 1);
     assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
 
-    // Nothing was given: what is there is tried.
+    // Without --image the images of the host are tried.
     stage.mirror.set(Answers::Serves);
     let (code, found, stderr) = sources(&["--output", "json"]);
     assert_eq!(code, 0, "{found:?} {stderr}");

@@ -1,7 +1,7 @@
-//! `image-swap node` is killed before and after every system call that writes or
-//! restarts: the host still starts and pulls, and the next run does what the
-//! killed one should have done. So is the process that takes a change back, after the
-//! one that made it.
+//! Kills of `image-swap node` before every system call that writes or restarts.
+//!
+//! The host must still start and pull, and the next run must complete the work of the killed
+//! one. The watchdog is killed in the same way, after the process that made the change.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// Runs a command of image-swap under strace with these flags.
 type Run<'r> = &'r dyn Fn(&CrashTest<'_>, &[&str]) -> Output;
 
-/// A host, and what its files are before and after `apply`.
+/// A host, with its files before and after `apply`.
 struct CrashTest<'a> {
     host: LabHost,
     daemon: Daemon,
@@ -209,8 +209,8 @@ impl<'a> CrashTest<'a> {
         self.restores(why);
     }
 
-    /// Kills a `run` before each of its calls, from `start` on; every state of
-    /// the files that comes of it is looked at once.
+    /// Kills a `run` before each of its calls, each time from the state of `start`. Checks every
+    /// resulting state of the files once.
     fn survives(&mut self, what: &str, run: Run<'_>, start: &dyn Fn(&Self)) {
         start(self);
         let events = self.events(run);

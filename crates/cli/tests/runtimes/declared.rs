@@ -1,4 +1,4 @@
-//! The declaration, and what the binary makes of it.
+//! The declaration of a test, and its URLs and rendered files.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use image_swap_core::{
 use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
 use image_swap_testbed::Credentials;
 
-/// Palette's Secret `registry-info`, as its own example has it.
+/// The example of the Secret `registry-info` in Palette's documentation.
 const PALETTE: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
 
 /// A declaration that fits a mirror.
@@ -83,7 +83,7 @@ impl Declared {
         format!("{}://{domain}/v2/{path}/manifests/{}", self.scheme, reference.identifier())
     }
 
-    /// Writes it where the binary reads it.
+    /// Writes the declaration to the host, and returns its path on this machine.
     pub(crate) fn write(&self, host: &LabHost) -> String {
         let path = host.write("/registry-info.yaml", &self.text).unwrap();
         path.to_str().unwrap().to_owned()

@@ -31,7 +31,7 @@ pub(crate) const SAMPLES: [Sample; 7] = [
     ),
 ];
 
-/// The tag of them all.
+/// The tag of all samples.
 pub(crate) const TAG: &str = "1.25";
 
 const fn sample(registry: &'static str, name: &'static str, mirrored: &'static str) -> Sample {

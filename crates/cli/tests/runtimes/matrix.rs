@@ -1,5 +1,6 @@
-//! `image-swap node apply` on hosts of every kind, for mirrors of every kind:
-//! all pairs of values, and what then arrives at the mirror and elsewhere.
+//! `image-swap node apply` on hosts of every kind, for mirrors of every kind.
+//!
+//! The rows cover all pairs of values. Each checks the requests at the mirror and elsewhere.
 
 use image_swap_lab::{
     Access, Answers, Daemon, HostOptions, LabHost, Server, Trust, pairs::all_pairs,

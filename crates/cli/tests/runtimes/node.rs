@@ -47,7 +47,7 @@ pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
     }
 }
 
-/// Puts the files of `tree` where they were.
+/// Writes the files of `tree` to their paths on the host.
 pub(crate) fn restore_tree(host: &LabHost, tree: &Tree) {
     for (name, (mode, bytes)) in tree {
         let path = host.root().join(name);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// The calls that are looked at.
+/// The traced calls, as a flag of strace.
 pub(crate) const CALLS: &str = "--trace=openat,write,rename,renameat,renameat2,unlink,unlinkat,\
     mkdir,mkdirat,rmdir,fsync,fdatasync,chmod,fchmod,fchmodat,chown,fchown,fchownat,ftruncate,\
     link,linkat,symlink,symlinkat,fork,vfork,clone,clone3,kill,exit_group";
@@ -11,7 +11,7 @@ pub(crate) const CALLS: &str = "--trace=openat,write,rename,renameat,renameat2,u
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     name: String,
-    /// The how many-th of its name, from 1 on: so strace counts.
+    /// The number of the call among those of its name, from 1 on, as strace counts.
     ordinal: usize,
     shown: String,
 }
@@ -45,7 +45,7 @@ pub(crate) fn events(output: &str, is_own: impl Fn(&str) -> bool) -> Vec<Event> 
         *ordinal += 1;
         let changes = match name {
             "openat" => rest.contains("O_CREAT"),
-            // The first thing between angle brackets is what is written to.
+            // The first text in angle brackets is the path of the written file.
             "write" => {
                 let to = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
                 to.is_some_and(|(path, _)| is_own(path))
