@@ -60,7 +60,7 @@ fn values_name_any_other_image() {
     ] {
         assert_eq!(image(&chart.with(&format!("image: {values}"))), expected);
     }
-    // A registry that is named wins over the declared one.
+    // A named registry overrides the declared one.
     let named = chart.named("image-swap", &[PAGE, "image: {registry: r.io}"]);
     assert_eq!(image(&named), format!("r.io/image-swap:{VERSION}"));
 }

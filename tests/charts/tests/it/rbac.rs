@@ -57,7 +57,7 @@ fn nothing_is_granted_by_wildcard() {
                 rule.role
             );
             assert!(rule.verbs.iter().all(|verb| known.contains(verb)), "{:?}", rule.verbs);
-            // Who may write these may do anything.
+            // The right to write these would imply every other right.
             for never in ["roles", "rolebindings", "clusterrolebindings", "serviceaccounts"] {
                 assert!(!rule.resources.contains(&never), "{never}");
             }

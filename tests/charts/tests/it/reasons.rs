@@ -1,4 +1,4 @@
-//! The tables of `docs/security.md`: what each permission is for.
+//! The reasons for permissions in the tables of `docs/security.md`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::chart::{Rendered, chart, strings, top_level_block};
 
-/// Whose, where, what, which, and the verb.
+/// Account, namespace, resource, name and verb of a permission.
 type Right = [String; 5];
 
 const CONTROLLER: &str = "### The controller";

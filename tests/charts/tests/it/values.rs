@@ -1,4 +1,4 @@
-//! Values that are taken, and what becomes of them.
+//! Accepted values, and their effect on the objects.
 
 use image_swap_core::declaration::{Declaration, DeclarationSource};
 
