@@ -38,7 +38,7 @@ pub enum Error {
         /// The end of that file.
         output: String,
     },
-    /// A server ended by itself.
+    /// A server ended unexpectedly.
     #[error("{name} ended ({status}); its log ends:\n{output}")]
     Ended {
         /// The name of the server.
@@ -86,7 +86,7 @@ pub struct Missing {
 }
 
 impl Error {
-    /// Adds what was being done to an I/O error: `.map_err(Error::io("…"))`.
+    /// Adds the failed action to an I/O error: `.map_err(Error::io("…"))`.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

@@ -144,7 +144,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Reads what `curl --include` prints. A `100 Continue` may precede the response.
+/// Parses the output of `curl --include`. A `100 Continue` may precede the response.
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();

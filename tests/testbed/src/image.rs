@@ -77,7 +77,7 @@ fn tar_of(busybox: &[u8]) -> io::Result<Vec<u8>> {
     for applet in APPLETS {
         tar.link(&format!("bin/{applet}"), "busybox")?;
     }
-    // Any user may write where programs expect to.
+    // Programs of any user expect a writable directory.
     tar.directory("tmp/", 0o1777)?;
     tar.finish()
 }

@@ -23,14 +23,14 @@ for _ in $(seq 100); do rm -rf --one-file-system "$1" && exit; sleep 0.1; done
 
 /// A directory for the files of one running part.
 ///
-/// It goes away with the value, and just so when the process is killed: a
-/// process of its own, the janitor, waits for that. The variable
-/// `IMAGE_SWAP_KEEP`, set to anything, keeps the directory.
+/// It is removed when the value is dropped, and also when the process is killed: a separate
+/// process, the janitor, waits for the end. The variable `IMAGE_SWAP_KEEP`, with any value,
+/// keeps the directory.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     janitor: Child,
-    /// Its end is the sign to clean up.
+    /// The input of the janitor, which cleans up when it ends.
     alive: Option<ChildStdin>,
 }
 
@@ -46,7 +46,7 @@ impl RunDir {
             .map_err(Error::io(format!("make a directory under {}", env::temp_dir().display())))?
             .keep();
         fs::write(path.join("undo"), "").map_err(Error::io("write the undo file"))?;
-        // A session of its own: Ctrl-C in the terminal must not reach it.
+        // In a separate session Ctrl-C in the terminal does not reach the janitor.
         let mut janitor = Command::new("setsid")
             .args(["sh", "-c", SCRIPT, "janitor"])
             .arg(&path)

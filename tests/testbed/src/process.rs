@@ -73,7 +73,7 @@ impl Process {
         self
     }
 
-    /// Sends its standard output to a file of its own.
+    /// Sends standard output to the file `path` instead of the log.
     #[must_use]
     pub fn output(mut self, path: PathBuf) -> Self {
         self.output = path;
@@ -133,7 +133,7 @@ impl Process {
     /// It cannot be waited for.
     pub fn stop(&mut self) -> Result<(), Error> {
         if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // It may have ended by itself.
+            // The process may have ended already.
             let _ = kill_process(pid, Signal::TERM);
         }
         let Some(child) = &mut self.child else { return Ok(()) };
@@ -171,7 +171,7 @@ impl Process {
     /// Checks that the process runs.
     ///
     /// # Errors
-    /// [`Error::Ended`] with the end of its log if it ended by itself.
+    /// [`Error::Ended`] with the end of its log if it ended unexpectedly.
     pub fn check(&mut self) -> Result<(), Error> {
         let Some(child) = &mut self.child else {
             return Err(Error::unavailable(

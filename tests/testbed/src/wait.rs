@@ -28,7 +28,7 @@ impl From<Error> for Wait {
 /// Calls `look` until it succeeds, for at most `deadline`. Returns its value.
 ///
 /// # Errors
-/// [`Error::Deadline`] with what was seen last, or the error of `look`.
+/// [`Error::Deadline`] with the last seen state, or the error of `look`.
 pub fn until<T>(
     what: &str,
     deadline: Duration,

@@ -58,7 +58,7 @@ impl Options {
 /// [`Node::address`](crate::Node::address).
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped in this order: servers before what they use.
+    // Dropped in this order: servers before the parts that they use.
     controllers: Vec<Server>,
     api_server: Server,
     second: Option<(Server, u16)>,
@@ -119,11 +119,11 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
-    /// Starts what was stopped, and returns when all servers answer: what a
-    /// test calls after it has hurt them.
+    /// Starts the servers that do not run, and returns when all answer. A test calls it after it
+    /// has stopped servers.
     ///
     /// # Errors
-    /// One of them ended by itself, or does not answer in time.
+    /// A server ended unexpectedly, or does not answer in time.
     pub fn wait_ready(&mut self) -> Result<(), Error> {
         self.etcd.start()?;
         self.api_server.start()?;
@@ -133,11 +133,11 @@ impl ControlPlane {
         if self.manages_accounts() { self.wait_for_account("default") } else { Ok(()) }
     }
 
-    /// Cuts its power: every server is gone without warning, what is stored stays.
-    /// [`wait_ready`](Self::wait_ready) switches it on again.
+    /// Simulates a power loss: kills every server, and keeps the stored data.
+    /// [`wait_ready`](Self::wait_ready) starts the servers again.
     ///
     /// # Errors
-    /// One of them still runs.
+    /// A server still runs.
     pub fn power_off(&mut self) -> Result<(), Error> {
         let first = [&mut self.etcd, &mut self.api_server];
         let second = self.second.iter_mut().map(|(server, _)| server);
@@ -182,7 +182,7 @@ impl ControlPlane {
     /// Returns the command `kubectl` of the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
-        // It keeps what it discovers under the home directory.
+        // kubectl caches discovered APIs under the home directory.
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
         command
     }

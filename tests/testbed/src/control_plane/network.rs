@@ -2,8 +2,8 @@
 
 use crate::port::random;
 
-/// A network of its own for every control plane, so that the rules for one
-/// never meet another's on the same machine.
+/// The network of one control plane. It is random, so that the rules of two control planes on a
+/// machine do not conflict.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceNetwork {
     second: u8,

@@ -31,7 +31,7 @@ impl HelmError {
     }
 }
 
-/// Parses what `--output=json` printed.
+/// Parses the output of `--output=json`.
 pub(super) fn json(text: &str) -> Result<Value, HelmError> {
     serde_json::from_str(text).map_err(|_| HelmError::unexpected("JSON", &text))
 }

@@ -49,7 +49,7 @@ impl fmt::Display for HelmMajor {
     }
 }
 
-/// A Helm program with folders of its own.
+/// A Helm program with private folders.
 #[derive(Debug)]
 pub struct Helm {
     program: PathBuf,

@@ -49,10 +49,10 @@ pub struct NodeOptions {
 /// Pods reach each other, Services (by kube-proxy), and the names in
 /// [`NodeOptions::hosts`] (by a name server on the link). The API server reaches pods
 /// and Services through the first node. Nodes of a cluster have a link of their own to each
-/// other. Nothing is routed outside.
+/// other. No packet is routed outside.
 #[derive(Debug)]
 pub struct Node {
-    // Dropped in this order: processes before what they use.
+    // Dropped in this order: processes before the parts that they use.
     kubelet: Process,
     proxy: Process,
     containerd: Process,
@@ -134,10 +134,10 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts what was stopped, and waits until the node is `Ready`.
+    /// Starts the processes that do not run, and waits until the node is `Ready`.
     ///
     /// # Errors
-    /// containerd or the kubelet ended by itself, or does not do its work in time.
+    /// containerd or the kubelet ended unexpectedly, or is not ready in time.
     pub fn wait_ready(&mut self, control_plane: &ControlPlane) -> Result<(), Error> {
         self.wait_containerd()?;
         self.proxy.start()?;

@@ -18,7 +18,7 @@ pub(super) const STATE: &str = "var-lib-image-swap";
 /// The directory that the node sees as `/run/systemd/units`. The node runs without systemd.
 pub(super) const UNITS: &str = "run-systemd-units";
 
-/// Directories of the node's own, and where it sees them. containerd, kubelet
+/// The node's own directories, and their paths inside the node. containerd, kubelet
 /// and the CNI library have most of these paths built in. The last four are for agents of
 /// nodes, whose pods mount them by these paths.
 const OWN: [(&str, &str); 12] = [
@@ -36,10 +36,11 @@ const OWN: [(&str, &str); 12] = [
     (UNITS, "/run/systemd/units"),
 ];
 
-/// The first process of the namespaces. It notes its pid as the machine sees it
-/// (the old `/proc` still shows that), goes into a group of its own in each
-/// cgroup hierarchy (v1 has several, v2 one) and makes that the node's root, below which
-/// the kubelet makes a group for each pod.
+/// The script of the first process in the namespaces.
+///
+/// It records its pid on the machine, which the old `/proc` still shows. Then it enters a new
+/// group in each cgroup hierarchy (v1 has several, v2 one). That group becomes the node's root,
+/// below which the kubelet makes a group for each pod.
 const FIRST: &str = r#"
 set -e
 read -r pid rest < /proc/self/stat
@@ -59,8 +60,8 @@ done
 exec unshare --cgroup sh -c "$SECOND" node "$@"
 "#;
 
-/// The same process goes on: it prepares the mounts, and then only reaps. A
-/// mount point that the machine lacks stays behind as an empty directory.
+/// The second script of the first process. It prepares the mounts, and then only reaps. A
+/// mount point that the machine lacks remains as an empty directory.
 const SECOND: &str = r#"
 set -e
 dir=$1; cgroup=$2; shift 2

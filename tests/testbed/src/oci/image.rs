@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(manifest["annotations"]["a"], "b");
     }
 
-    /// The header's time is at 4..8, the system at 9 (RFC 1952).
+    /// Checks the header, which has the time at 4..8 and the system at 9 (RFC 1952).
     #[test]
     fn compressed_layer_has_neither_time_nor_system() {
         let header = gzip(b"bytes");

@@ -60,8 +60,8 @@ impl Suite {
     }
 }
 
-/// apt with sources, lists, archives and a list of installed packages of its own. It
-/// reads the machine's proxy settings.
+/// apt with private sources, lists, archives and list of installed packages. It uses the
+/// machine's proxy settings.
 #[derive(Debug)]
 pub(super) struct Apt {
     options: Vec<String>,

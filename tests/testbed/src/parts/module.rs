@@ -1,7 +1,7 @@
 //! Parts that are built from Go modules: one row for each.
 //!
 //! A row names a folder below `tests/testbed/modules`. Versions are in the folder's module
-//! file alone; `go.sum` pins every byte of what is downloaded.
+//! file alone; `go.sum` pins every downloaded byte.
 
 use std::{
     fs,

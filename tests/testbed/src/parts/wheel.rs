@@ -88,7 +88,7 @@ impl Wheel {
 /// `whole`. Temporary files are made in `work`.
 ///
 /// pip reads the machine's configuration, since a company may serve PyPI at another
-/// address. Settings that change where files are written are overridden.
+/// address. Settings that change the place of written files are overridden.
 fn install(requirement: &Path, whole: &Path, work: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile"]);

@@ -72,7 +72,7 @@ pub struct Credentials {
 /// A running registry. It listens on only one loopback address.
 #[derive(Debug)]
 pub struct Registry {
-    // Dropped in this order: the process before what it uses.
+    // Dropped in this order: the process before the parts that it uses.
     process: Process,
     client: Client,
     authority: Option<String>,
@@ -176,7 +176,7 @@ impl Registry {
     /// Starts it if it was stopped, and waits until it answers.
     ///
     /// # Errors
-    /// It ended by itself, or does not answer in time.
+    /// The registry ended unexpectedly, or does not answer in time.
     pub fn wait_ready(&mut self) -> Result<(), Error> {
         self.process.start()?;
         let url = self.url("/v2/");

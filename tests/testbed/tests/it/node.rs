@@ -190,7 +190,7 @@ fn product(root: &Path) -> Result<Product, Box<dyn Error>> {
     Ok(Product::find(root)?)
 }
 
-/// Reaches a pod of each node from the other node's pod, from the machine, and by a Service.
+/// Connects to a pod of each node: from the other node's pod, from the machine, and by a Service.
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn nodes_of_two_ages_reach_each_other() -> Outcome {
