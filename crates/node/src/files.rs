@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_absolute_and_has_one_spelling() {
+    fn path_is_absolute_and_has_one_spelling() {
         for (text, path) in [("", "/"), ("/", "/"), ("a//b/", "/a/b"), ("/a/./b", "/a/b")] {
             assert_eq!(HostPath::new(text).as_str(), path);
         }

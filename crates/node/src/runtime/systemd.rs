@@ -111,7 +111,7 @@ mod tests {
     use crate::files::{HostEntry, HostFile};
 
     #[test]
-    fn last_command_line_of_drop_ins_is_in_force() {
+    fn last_command_line_is_in_force() {
         let mut files = HostFiles::default();
         let mut add = |path: &str, text: &str| {
             files.insert(path, HostEntry::File(HostFile::public(text)));

@@ -13,7 +13,7 @@ use crate::host::{CONFIG, HUB, Mounted, declare, desired};
 const DROP_IN: &str = "/etc/containers/registries.conf.d/50-image-swap.conf";
 
 #[test]
-fn files_that_are_read_at_each_pull_are_applied() {
+fn files_read_at_each_pull_are_applied() {
     let declaration = declare("docker.io::h.io/d", "robot");
     let host = Mounted::containerd();
     assert_eq!(host.configure(&desired(&declaration)), ApplyOutcome::Changed);
@@ -29,7 +29,7 @@ fn files_that_are_read_at_each_pull_are_applied() {
 }
 
 #[test]
-fn reload_of_cri_o_is_left_to_the_administrator() {
+fn administrator_reloads_cri_o() {
     let declaration = declare("docker.io::h.io/d", "");
     let host = Mounted::new(ContainerRuntime::Crio, "1.30.0")
         .mount("/etc/containers/registries.conf.d")

@@ -9,7 +9,7 @@ use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 const RULES: &str = "docker.io::h.io/d/docker.io,quay.io::h.io/q";
 
 #[test]
-fn a_fresh_host_gets_files_and_one_edit() {
+fn fresh_host_gets_files_and_one_edit() {
     let declaration = declared(RULES);
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = before.clone();

@@ -102,7 +102,7 @@ fn entries_in_existing_daemon_json_are_removed_again() {
 }
 
 #[test]
-fn registries_yaml_of_another_tool_is_refused_by_key() {
+fn registries_yaml_of_other_tools_is_refused() {
     let declaration = declare(RULES, "");
     for runtime in [ContainerRuntime::K3s, ContainerRuntime::Rke2] {
         for (text, found) in [

@@ -54,7 +54,7 @@ fn has(host: &Host, path: &str, lines: &[&str]) {
 }
 
 #[test]
-fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
+fn hosts_toml_keeps_verification_and_headers() {
     let written = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
                   [host.\"https://h.io/v2/m\".header]\n    x-team = \"dTpw\"\n";
     let before = containerd().with(HUB, written);
@@ -75,7 +75,7 @@ fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
 }
 
 #[test]
-fn certificates_of_a_target_are_used_for_its_mirrors() {
+fn certificates_of_targets_are_used_for_mirrors() {
     let declaration = declared("docker.io::h.io/d");
     let before = containerd()
         .with(&format!("{TARGET}/ca.crt"), AUTHORITY)
@@ -101,7 +101,7 @@ fn certificates_of_a_target_are_used_for_its_mirrors() {
 }
 
 #[test]
-fn tls_tables_of_config_toml_go_to_every_mirror() {
+fn tls_tables_of_config_toml_reach_mirrors() {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\".registry.configs";
     let config = format!(
         "{IMAGE_BUILDER}[{cri}.\"h.io\".tls]\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
@@ -221,7 +221,7 @@ fn daemon_json_of_the_command_line_is_edited() {
 }
 
 #[test]
-fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
+fn daemon_json_in_supported_encodings_is_edited() {
     let declaration = declared("docker.io::h.io");
     let utf16 = |text: &str| -> Vec<u8> {
         [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
@@ -384,7 +384,7 @@ fn files_of_eks_go_to_its_first_directory() {
 
 /// Covers Azure's nodes, which have a file for Azure's own registry.
 #[test]
-fn file_of_aks_that_a_rule_replaces_is_noted() {
+fn replaced_file_of_aks_is_noted() {
     let mcr = "/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml";
     let written = "[host.\"https://mcr.azure.cn\"]\ncapabilities = [\"pull\", \"resolve\"]\n";
     let before = containerd().with(mcr, written);
