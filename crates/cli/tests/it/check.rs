@@ -179,7 +179,7 @@ fn warnings_fail_with_a_flag() {
 }
 
 #[test]
-fn a_file_for_another_flag_is_recognised() {
+fn file_for_another_flag_is_recognised() {
     for (flag, file, advice) in [
         ("--map", "values.yaml", "found Helm values: use --values"),
         ("--map", "registry-secret.yaml", "found the Secret registry-info: use --registry-info"),

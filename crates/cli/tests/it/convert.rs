@@ -1,7 +1,7 @@
 use crate::run::{image_swap, image_swap_in, image_swap_with, root};
 
 #[test]
-fn a_list_becomes_a_canonical_map() {
+fn list_becomes_a_canonical_map() {
     let ran = image_swap(&["convert", "--mirrors", "docker.io::h.io/d,gcr.io::h.io/g"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),

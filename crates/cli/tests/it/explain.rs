@@ -194,7 +194,7 @@ fn inputs_that_are_not_utf_8_fail_alone() {
 /// Streams 100,000 images, whose results are longer than 50 MB, with a limit of 40 MB for data.
 /// (Code does not count: an unoptimised build is as large by itself.)
 #[test]
-fn a_hundred_thousand_images_stream_through() {
+fn hundred_thousand_images_stream_through() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let images: String =
         (0..100_000).map(|n| format!("quay.io/team/application-{n}:1.0\n")).collect();

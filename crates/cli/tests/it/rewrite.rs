@@ -142,7 +142,7 @@ fn check_lists_changes_and_writes_nothing() {
 }
 
 #[test]
-fn an_image_that_stays_is_a_warning() {
+fn unchanged_image_is_a_warning() {
     for args in [&[][..], &["--check"]] {
         let ran = rewrite(args, SHARED);
         assert_eq!(ran.code, i32::from(!args.is_empty()));
@@ -156,7 +156,7 @@ fn an_image_that_stays_is_a_warning() {
 }
 
 #[test]
-fn a_broken_manifest_stops_everything() {
+fn broken_manifest_stops_everything() {
     let directory = directory(&[("good.yaml", POD), ("bad.yaml", "a: b\nc: d: e\n")]);
     for args in [
         &["good.yaml", "bad.yaml"][..],
@@ -175,7 +175,7 @@ fn a_broken_manifest_stops_everything() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_stops_everything() {
+fn unreadable_file_stops_everything() {
     let directory = directory(&[("good.yaml", POD)]);
     fs::write(directory.path().join("latin1.yaml"), b"a: b\n# \xfc\n").unwrap();
     let utf_16: Vec<u8> = POD.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -213,13 +213,13 @@ fn contradictory_flags_are_rejected() {
 }
 
 #[test]
-fn an_unusable_declaration_changes_nothing() {
+fn unusable_declaration_changes_nothing() {
     let ran = image_swap_in(&root(), &["rewrite", "--mirrors", "docker.io::not_a_host/d"], POD);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
 }
 
 #[test]
-fn the_label_is_a_setting() {
+fn label_is_a_setting() {
     let text = POD.replace("{name: p,", "{name: p, labels: {mine: disabled},");
     let ran = rewrite(&["--disable-label", "mine"], &text);
     assert_eq!((ran.code, ran.stdout), (0, text));
@@ -336,7 +336,7 @@ fn placeholder_of_an_injector_stays_if_exempt() {
 }
 
 #[test]
-fn a_directory_is_searched_for_manifests() {
+fn directory_is_searched_for_manifests() {
     let directory = directory(&[("a.yaml", POD), ("c.txt", "{"), (".hidden.yaml", "{")]);
     fs::create_dir_all(directory.path().join("below/deep")).unwrap();
     fs::create_dir(directory.path().join(".git")).unwrap();

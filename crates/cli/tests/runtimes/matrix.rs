@@ -69,25 +69,25 @@ fn every_case(minor: &str) -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_1_6_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_1_6_pulls_as_declared() -> Outcome {
     every_case("1.6")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_1_7_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_1_7_pulls_as_declared() -> Outcome {
     every_case("1.7")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_2_1_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_2_1_pulls_as_declared() -> Outcome {
     every_case("2.1")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_2_4_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_2_4_pulls_as_declared() -> Outcome {
     every_case("2.4")
 }
 
