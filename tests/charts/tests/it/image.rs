@@ -37,7 +37,7 @@ fn image_of_the_chart_comes_from_declared_registry() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_empty_base_path_leaves_no_empty_component() {
+fn empty_base_path_leaves_no_empty_component() {
     let chart = chart();
     let values = PAGE.replace("\"airgap-images\"", "\"\"");
     assert_ne!(values, PAGE);

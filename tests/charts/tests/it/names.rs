@@ -218,7 +218,7 @@ fn objects_have_labels_and_namespace_of_the_release() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_template_holds_one_object() {
+fn template_holds_one_object() {
     let chart = chart();
     for (path, text) in &chart.with(EVERYTHING).texts {
         let documents = text.lines().filter(|line| line.starts_with("kind: ")).count();

@@ -234,7 +234,7 @@ fn values_take_permissions_away() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn registration_policy_names_the_release_and_can_be_off() {
+fn registration_policy_names_the_release_or_is_off() {
     let chart = chart();
     let paths = ["registrationpolicy.yaml", "registrationpolicybinding.yaml"];
     let rendered = chart.named("tools", &[""]);

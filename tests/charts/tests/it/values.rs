@@ -22,7 +22,7 @@ fn values_of_palette_render_unchanged() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_block_at_top_level_means_the_same() {
+fn block_at_top_level_is_equivalent() {
     let chart = chart();
     assert_eq!(chart.with(&top_level_block()).objects, chart.with(PAGE).objects);
 }
@@ -72,7 +72,7 @@ fn values_file_can_be_filled_in_place() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_existing_secret_keeps_passwords_out_of_values() {
+fn existing_secret_keeps_passwords_out_of_values() {
     let chart = chart();
     let rendered = chart.with("existingSecret: my-registry");
     assert!(!has_secrets(&rendered));
@@ -107,7 +107,7 @@ config:
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn unknown_key_of_the_registry_is_in_the_notes() {
+fn notes_list_unknown_registry_keys() {
     let chart = chart();
     let misspelt = "config: {ociImageRegistry: {userName: robot}}";
     let notes = chart.notes(&[PAGE, misspelt]);
@@ -204,7 +204,7 @@ fn values_reach_the_webhook() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_certificate_from_elsewhere_reaches_both() {
+fn certificate_from_elsewhere_reaches_both() {
     let chart = chart();
     let rendered = chart.with("tls: {existingSecret: serving}");
     let given = |component, name| argument(deployment(&rendered, component), name);

@@ -85,6 +85,6 @@ fn scalars_of_two_meanings_are_refused() {
 
 #[test]
 #[should_panic(expected = "line 1: a second a")]
-fn a_second_key_is_refused() {
+fn second_key_is_refused() {
     one("{a: 1, a: 2}");
 }
