@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn older_minor_is_built_from_its_own_module_file() {
+    fn older_minor_has_its_own_module_file() {
         let flags = kubernetes(Minor::OLDEST).flags().unwrap();
         assert!(flags.contains(&"-modfile=1.33/go.mod".to_owned()), "{flags:?}");
         assert!(flags.last().unwrap().contains("gitMinor=33"), "{flags:?}");
