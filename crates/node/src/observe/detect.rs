@@ -49,7 +49,7 @@ pub(super) fn detect(host: &Host) -> Result<ContainerRuntime, ObserveError> {
         .filter(|(_, paths)| paths.iter().any(|path| there(&path)))
         .map(|(runtime, _)| *runtime)
         .collect();
-    // Of several it is the one that the kubelet uses.
+    // Among several runtimes the kubelet's is chosen.
     if let Some(used) = used_by_kubelet(host).filter(|used| found.contains(used)) {
         return Ok(used);
     }

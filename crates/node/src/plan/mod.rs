@@ -149,7 +149,7 @@ impl HostPlan {
     }
 }
 
-/// Not the steps: they hold credentials.
+/// Omits the steps, which contain credentials.
 impl fmt::Debug for HostPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths: Vec<String> =

@@ -149,7 +149,7 @@ impl HostChange<'_> {
         guarded: &mut Option<SupervisedRestart<'_>>,
     ) -> Result<ApplyOutcome, ApplyError> {
         let mut applied = ApplyOutcome::Changed;
-        let mut carrier = StepExecutor::new(self.host);
+        let mut executor = StepExecutor::new(self.host);
         for (number, step) in self.plan.steps.iter().enumerate() {
             match (step, &mut *guarded) {
                 (PlannedStep::Restart { runtime }, Some(guarded)) => {
@@ -165,12 +165,12 @@ impl HostChange<'_> {
                     if let Some(line) = line(step) {
                         (self.progress)(&line);
                     }
-                    carrier.execute(step, number)?;
+                    executor.execute(step, number)?;
                 }
             }
             // Further files are put on disk once the ledger lists them.
             if matches!(step, PlannedStep::Write { path, .. } if *path == Ledger::path()) {
-                carrier.stage(&self.plan.steps, number + 1)?;
+                executor.stage(&self.plan.steps, number + 1)?;
             }
         }
         Ok(applied)

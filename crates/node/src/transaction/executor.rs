@@ -45,10 +45,10 @@ impl<'a> StepExecutor<'a> {
 
     /// Executes one step; `number` is its number in the plan.
     pub(crate) fn execute(&mut self, step: &PlannedStep, number: usize) -> Result<(), StepError> {
-        self.carried(step, number).map_err(|error| StepError::of(step, error))
+        self.try_step(step, number).map_err(|error| StepError::of(step, error))
     }
 
-    fn carried(&mut self, step: &PlannedStep, number: usize) -> io::Result<()> {
+    fn try_step(&mut self, step: &PlannedStep, number: usize) -> io::Result<()> {
         match step {
             PlannedStep::MakeDirectory { path, mode } => {
                 make_directory(&self.host.at(path)?, *mode)

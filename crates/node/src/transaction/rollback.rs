@@ -36,8 +36,8 @@ pub(super) fn undo(host: &Host, undo: &[PlannedStep]) -> FinalState {
 /// Applies all steps even if some fail, and returns the errors.
 fn execute(host: &Host, undo: &[PlannedStep]) -> Vec<StepError> {
     remove_stale_temporaries(host, undo.iter().filter_map(PlannedStep::path));
-    let mut carrier = StepExecutor::new(host);
-    undo.iter().filter_map(|step| carrier.execute(step, usize::MAX).err()).collect()
+    let mut executor = StepExecutor::new(host);
+    undo.iter().filter_map(|step| executor.execute(step, usize::MAX).err()).collect()
 }
 
 /// Restores the files, restarts the runtime if it may have read those of the change, and removes

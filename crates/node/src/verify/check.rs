@@ -59,7 +59,7 @@ pub fn check(
     seen: &HostObservation,
 ) -> Result<Vec<String>, CheckError> {
     let mut notes = Vec::new();
-    let declaration = held_by(desired, seen);
+    let declaration = expressible_part(desired, seen);
     let mirrors = declaration.mirrors();
     for host in mirrors.targets() {
         let contact = contact(&plan.contacts, host);
@@ -100,7 +100,7 @@ pub fn check(
 }
 
 /// Returns the declaration without the parts that the form cannot express.
-fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
+fn expressible_part(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     let mut declaration = desired.declaration.clone();
     let tables =
         seen.observed.runtime == ContainerRuntime::Containerd && desired.form != ConfigForm::CertsD;

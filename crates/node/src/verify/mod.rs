@@ -53,7 +53,7 @@ pub enum PullOrigin {
     Unknown,
     /// The pull failed, so there is no origin.
     Failed,
-    /// None: no reference is known to pull.
+    /// No reference to pull is known, so there is no origin.
     Skipped,
 }
 

@@ -111,19 +111,19 @@ impl Host {
     #[track_caller]
     pub(crate) fn apply(&mut self, desired: &DesiredConfig<'_>) -> HostPlan {
         let plan = self.plan(desired).unwrap();
-        self.carry_out(&plan);
+        self.apply_steps(&plan);
         plan
     }
 
     #[track_caller]
     pub(crate) fn restore(&mut self) -> HostPlan {
         let plan = restore(&self.observe(None), RestartPolicy::Allow).unwrap();
-        self.carry_out(&plan);
+        self.apply_steps(&plan);
         plan
     }
 
     #[track_caller]
-    fn carry_out(&mut self, plan: &HostPlan) {
+    fn apply_steps(&mut self, plan: &HostPlan) {
         assert_ne!(plan.outcome(), PlanOutcome::NeedsRestart);
         for step in &plan.steps {
             self.disk.apply(step);

@@ -116,7 +116,7 @@ impl ForeignFiles<'_, '_> {
         let mut servers = BTreeMap::new();
         let Some(below) = self.directories.first() else { return Ok(servers) };
         for file in &rendered.files {
-            if let Some((case, found)) = foreign_files::left_as_it_is(desired, self, file) {
+            if let Some((case, found)) = foreign_files::skip_reason(desired, self, file) {
                 self.changes.note_case(case, &found);
                 continue;
             }

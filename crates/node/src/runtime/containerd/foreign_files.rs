@@ -449,7 +449,7 @@ pub(super) fn check(
 
 /// Returns the reason why image-swap writes no file beside another tool's files for a target.
 /// Those files contain settings for direct requests, and the declaration has none.
-pub(super) fn left_as_it_is(
+pub(super) fn skip_reason(
     desired: &DesiredConfig<'_>,
     others: &ForeignFiles<'_, '_>,
     file: &render::RenderedFile,
