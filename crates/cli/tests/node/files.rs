@@ -50,7 +50,7 @@ fn host_with_config_path_is_configured_and_restored() -> Outcome {
     let applied = stage.tree();
     assert_eq!(stage.read("/etc/containerd/config.toml").unwrap(), WITH_PATH);
 
-    // Once more is not a write.
+    // A second apply writes no file.
     let ran = stage.node("apply", &["--output", "json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains(r#""result":"in-place""#), "{ran:?}");

@@ -199,7 +199,7 @@ impl<'a> CrashTest<'a> {
 
     /// Checks that the next apply completes the work of the killed one, and that restore writes the
     /// original bytes.
-    fn goes_on(&mut self, why: &str) {
+    fn completes(&mut self, why: &str) {
         let ran = Ran::of(&mut self.apply());
         assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
         node::assert_same(&node::tree(&self.host), &self.applied, why);
@@ -229,7 +229,7 @@ impl<'a> CrashTest<'a> {
             self.works(&why);
             self.restores(&why);
             self.reset_to(&state);
-            self.goes_on(&why);
+            self.completes(&why);
             states.insert(state, why);
         }
         start(self);
