@@ -40,7 +40,7 @@ pub struct RegistryOptions {
     /// The URL of the registry whose images this one pulls through and keeps; `None`
     /// for a registry that takes pushes.
     pub upstream: Option<String>,
-    /// Its certificate; plain HTTP without.
+    /// The certificate of the registry; `None` for plain HTTP.
     pub tls: Option<Identity>,
     /// The certificate of the authority that signed [`tls`](Self::tls), PEM.
     pub authority: Option<String>,
